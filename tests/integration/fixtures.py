@@ -1,0 +1,400 @@
+"""What every integration test stands on: a fake sysfs, a private bus, a polkit, the real daemon.
+
+Environment, set by meson:
+  VFWARDEND                the daemon's binary
+  VFWARDEN                 the command (for tests that need it)
+  VFWARDEN_WRAPPER         words to put before the daemon, e.g. "valgrind --error-exitcode=99 -q"
+  VFWARDEN_DEADLINE_SCALE  what every deadline is multiplied by
+  VFWARDEN_OVERRUN         the library that makes a monitor's buffer overrun (overrun.c)
+"""
+
+import functools
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SOURCE = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, os.path.join(SOURCE, "tests", "lib"))
+
+import gi  # noqa: E402
+gi.require_version("Gio", "2.0")
+from gi.repository import GLib  # noqa: E402
+
+import vfwarden_bus as vb  # noqa: E402
+from vfwarden_bus import DEADLINE, DEADLINE_SCALE, BusError, wait_until  # noqa: E402,F401
+from fakebus import OtherUser, Polkit, PrivateBus  # noqa: E402
+from fakepci import Sysfs  # noqa: E402
+
+PRELOAD = "libumockdev-preload.so.0"
+SANITIZER_REPORT = re.compile(
+    r"(AddressSanitizer|LeakSanitizer|UndefinedBehaviorSanitizer|runtime error:|"
+    r"umockdev.*(overflow|abort))")
+
+
+@functools.lru_cache(None)
+def sanitizer_library(binary):
+    """The address sanitizer's run-time if `binary` needs one. It must come first of all libraries,
+    so it has to be preloaded before umockdev's."""
+    listing = subprocess.run(["ldd", binary], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                             text=True, check=False).stdout
+    match = re.search(r"lib(?:clang_rt\.)?asan\S* => (\S+)", listing)
+    return match.group(1) if match else None
+
+
+class NotifySocket:
+    """Where sd_notify() of the daemon goes; `messages` are dicts in order."""
+
+    def __init__(self, path):
+        self.path = path
+        self.messages = []
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._socket.bind(path)
+        self._source = GLib.unix_fd_add_full(GLib.PRIORITY_DEFAULT, self._socket.fileno(),
+                                             GLib.IOCondition.IN, self._on_ready)
+
+    def _on_ready(self, *_):
+        try:
+            data, ancillary, _flags, _address = socket.recv_fds(self._socket, 65536, 16)
+        except BlockingIOError:
+            return GLib.SOURCE_CONTINUE
+        for fd in ancillary:
+            os.close(fd)
+        self.messages.append(dict(line.split("=", 1) for line in data.decode().splitlines()
+                                  if "=" in line))
+        return GLib.SOURCE_CONTINUE
+
+    def having(self, key, mark=0):
+        return [m for m in self.messages[mark:] if key in m]
+
+    def close(self):
+        GLib.source_remove(self._source)
+        self._socket.close()
+
+
+class Daemon:
+    """One run of vfwardend."""
+
+    def __init__(self, argv, environment):
+        self.status = None
+        self._buffer = b""
+        read, write = os.pipe()
+        os.set_blocking(read, False)
+        self._process = subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL,
+                                         stdout=write, stderr=write)
+        os.close(write)
+        self.pid = self._process.pid
+        self._read = read
+        self._reader = GLib.unix_fd_add_full(
+            GLib.PRIORITY_DEFAULT, read, GLib.IOCondition.IN | GLib.IOCondition.HUP, self._on_output)
+        self._pidfd = os.pidfd_open(self.pid)
+        self._watch = GLib.unix_fd_add_full(GLib.PRIORITY_DEFAULT, self._pidfd,
+                                            GLib.IOCondition.IN, self._on_exit)
+
+    def _on_output(self, *_):
+        try:
+            data = os.read(self._read, 65536)
+        except BlockingIOError:
+            return GLib.SOURCE_CONTINUE
+        if not data:
+            self._reader = 0
+            return GLib.SOURCE_REMOVE
+        self._buffer += data
+        return GLib.SOURCE_CONTINUE
+
+    def _on_exit(self, *_):
+        self.status = self._process.wait()
+        self._watch = 0
+        return GLib.SOURCE_REMOVE
+
+    @property
+    def running(self):
+        return self.status is None
+
+    @property
+    def log(self):
+        """All it said so far, as text."""
+        return self._buffer.decode(errors="replace")
+
+    def lines(self, pattern, since=0):
+        """Log lines from byte offset `since` on that match."""
+        text = self._buffer[since:].decode(errors="replace")
+        return [line for line in text.splitlines() if re.search(pattern, line)]
+
+    def log_mark(self):
+        return len(self._buffer)
+
+    def wait_log(self, pattern, since=0, deadline=None):
+        return wait_until(lambda: self.lines(pattern, since), deadline, f"the log line {pattern!r}")[0]
+
+    def kill(self, number):
+        os.kill(self.pid, number)
+
+    def wait_exit(self, deadline=None):
+        """The exit status; negative is a signal's number."""
+        wait_until(lambda: self.status is not None and not self._reader, deadline,
+                   "the daemon's end")
+        return self.status
+
+    def close(self):
+        if self.running:
+            self._process.kill()
+            self._process.wait()
+            self.status = self._process.returncode
+        for source in (self._reader, self._watch):
+            if source:
+                GLib.source_remove(source)
+        self._reader = self._watch = 0
+        os.close(self._pidfd)
+        # What was still in the pipe belongs to the log.
+        try:
+            while data := os.read(self._read, 65536):
+                self._buffer += data
+        except BlockingIOError:
+            pass
+        os.close(self._read)
+
+
+class DaemonTest(unittest.TestCase):
+    """setUp() makes the world, start() the daemon. tearDown() stops it and insists on a clean end:
+    exit status 0, no sanitizer report, and a picture kept up by signals that equals the truth."""
+
+    maxDiff = None
+    # The address of a function that fence() plays with; tests leave it out of what they compare.
+    SENTINEL = "ffff:ff:1f.7"
+
+    def setUp(self):
+        if not os.environ.get("VFWARDEND"):
+            self.skipTest("VFWARDEND names no daemon")
+        self.directory = tempfile.mkdtemp(prefix="vfw")
+        os.chmod(self.directory, 0o755)
+        self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
+        testbed = os.path.join(self.directory, "bed")
+        os.mkdir(testbed)
+        self.sysfs = Sysfs(testbed)
+        self.addCleanup(self.sysfs.close)
+        self.config_dir = os.path.join(self.directory, "etc")
+        self.state_dir = os.path.join(self.directory, "run")
+        os.makedirs(os.path.join(self.config_dir, "vfwarden.conf.d"))
+        os.makedirs(self.state_dir)
+        self.notify = NotifySocket(os.path.join(self.directory, "notify"))
+        self.addCleanup(self.notify.close)
+        self.bus = PrivateBus(self.directory)
+        self.addCleanup(self.bus.close)
+        self.polkit = None
+        self.client = None
+        self.picture = None
+        self.daemon = None
+        self.daemons = []
+        self._fence = 0
+        self._sentinel = None
+        self.environment = {}
+        self.crash_expected = False
+
+    # --- the daemon
+
+    def configure(self, text, name="vfwarden.conf"):
+        with open(os.path.join(self.config_dir, name), "w", encoding="utf-8") as file:
+            file.write(text)
+
+    def start_polkit(self, **verdicts):
+        """verdicts: configure=True, and so on."""
+        self.polkit = Polkit(self.bus.address)
+        self.addCleanup(self.polkit.close)
+        self.polkit.verdicts = {f"org.vfwarden1.{k.replace('_', '-')}": v
+                                for k, v in verdicts.items()}
+        return self.polkit
+
+    def command_environment(self):
+        environment = dict(os.environ)
+        environment.update(
+            DBUS_SYSTEM_BUS_ADDRESS=self.bus.address,
+            UMOCKDEV_DIR=self.sysfs.root,
+            NOTIFY_SOCKET=self.notify.path,
+            G_SLICE="always-malloc", G_DEBUG="fatal-criticals",
+        )
+        environment.pop("WATCHDOG_USEC", None)
+        preload = [os.environ["VFWARDEN_OVERRUN"]] if os.environ.get("VFWARDEN_OVERRUN") else []
+        preload.append(PRELOAD)
+        asan = sanitizer_library(os.environ["VFWARDEND"])
+        if asan:
+            preload.insert(0, asan)
+        environment["LD_PRELOAD"] = ":".join(preload)
+        environment.setdefault("ASAN_OPTIONS", "detect_leaks=1:strict_string_checks=1")
+        environment.setdefault("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=1")
+        environment.update(self.environment)
+        return environment
+
+    def spawn(self, *options):
+        """Starts vfwardend and does not wait for anything."""
+        argv = shlex.split(os.environ.get("VFWARDEN_WRAPPER", "")) + [
+            os.environ["VFWARDEND"], f"--config-dir={self.config_dir}",
+            f"--state-dir={self.state_dir}", "--log-target=console", "--log-level=debug", *options]
+        self.daemon = Daemon(argv, self.command_environment())
+        self.daemons.append(self.daemon)
+        return self.daemon
+
+    def start(self, *options, picture=True):
+        """Starts the daemon, waits until it is READY and listens to it from then on."""
+        if self._sentinel is None:
+            self._sentinel = self.sysfs.add(self.SENTINEL, group=None, driver="fence-0")
+        mark = len(self.notify.messages)
+        daemon = self.spawn(*options)
+        wait_until(lambda: self.notify.having("READY", mark) or not daemon.running,
+                   4 * DEADLINE, "READY=1 of the daemon")
+        if not daemon.running:
+            self.fail("the daemon ended before it was ready")
+        if self.client is None:
+            self.client = vb.Client(self.bus.address)
+            self.addCleanup(self.client.close)
+        if picture:
+            self.picture = vb.Picture(self.client)
+        return daemon
+
+    def stop(self):
+        """SIGTERM; the exit status must be 0."""
+        self.daemon.kill(signal.SIGTERM)
+        status = self.daemon.wait_exit(2 * DEADLINE)
+        self.assertEqual(status, 0, "exit status on SIGTERM")
+
+    def kill(self):
+        """kill -9."""
+        self.client.recorder.listeners.clear()
+        self.picture = None
+        self.daemon.kill(signal.SIGKILL)
+        self.assertEqual(self.daemon.wait_exit(), -signal.SIGKILL)
+        # The bus must have noticed too, or the next one would find the name taken.
+        wait_until(lambda: self.client.bus.name_owner() is None, None, "the name to be free")
+
+    def restart(self, **kwargs):
+        self.stop()
+        self.client.recorder.listeners.clear()
+        return self.start(**kwargs)
+
+    def tearDown(self):
+        trouble = []
+        try:
+            if self.daemon and self.daemon.running and self.picture:
+                self.fence()
+                trouble += self.picture.compare()
+        except Exception as error:      # pylint: disable=broad-except
+            trouble.append(f"at the end: {error!r}")
+        if self.daemon and self.daemon.running:
+            self.daemon.kill(signal.SIGTERM)
+            try:
+                status = self.daemon.wait_exit(2 * DEADLINE)
+                if status != 0:
+                    trouble.append(f"exit status {status} on SIGTERM")
+            except vb.DeadlineMissed as error:
+                trouble.append(str(error))
+        elif self.daemon and not self.crash_expected and self.daemon.status not in (0, -9):
+            trouble.append(f"the daemon ended by itself with status {self.daemon.status}")
+        for daemon in self.daemons:
+            daemon.close()
+            if SANITIZER_REPORT.search(daemon.log):
+                trouble.append("a sanitizer reported something")
+        if trouble or self._broken():
+            for i, daemon in enumerate(self.daemons):
+                print(f"--- {self.id()}: log of run {i + 1} (status {daemon.status})\n"
+                      + daemon.log + "---", file=sys.stderr)
+        if trouble:
+            self.fail("\n".join(trouble))
+
+    def _broken(self):
+        outcome = self._outcome
+        result = getattr(outcome, "result", None)
+        errors = list(getattr(outcome, "errors", [])) if not result else [
+            *result.errors, *result.failures]
+        return any(test is self and info for test, info in errors) or not outcome.success
+
+    # --- waiting and comparing
+
+    def fence(self):
+        """Returns once the daemon has dealt with every event sent before and every signal of that
+        is recorded: a last event is sent, and its own change awaited."""
+        self._fence += 1
+        driver = f"fence-{self._fence}"
+        self.sysfs.detach_driver(self._sentinel)
+        self.sysfs.bind(self._sentinel, driver)
+        path = vb.function_path(self.SENTINEL)
+        if self.picture:
+            wait_until(lambda: self.picture.objects[path][vb.FUNCTION]["Driver"] == driver,
+                       None, "the fence")
+        else:
+            wait_until(lambda: self.client.function(self.SENTINEL, "Driver") == driver, None,
+                       "the fence")
+        self.client.ping()
+
+    def signals_since(self, mark):
+        """Recorded signals behind a fence, without those of the fence itself."""
+        self.fence()
+        sentinel = vb.function_path(self.SENTINEL)
+        return [s for s in self.client.recorder.signals[mark:]
+                if s.path != sentinel and s.args[:1] != (sentinel,)]
+
+    def mark(self):
+        return self.client.recorder.mark()
+
+    def wait_property(self, address, name, value, deadline=None):
+        """Waits until signals have said so."""
+        def look():
+            return (self.picture.function(address) or {}).get(name) == value
+        wait_until(look, deadline, lambda: f"{address} {name} {value!r}, is "
+                   f"{(self.picture.function(address) or {}).get(name)!r}")
+
+    def wait_function(self, address, there=True):
+        wait_until(lambda: (self.picture.function(address) is not None) == there, None,
+                   f"{address} to {'come' if there else 'go'}")
+
+    def wait_mode(self, function, name, mode, deadline=None):
+        wait_until(lambda: function.mode(name) == mode, deadline, lambda: f"mode {mode:04o} of "
+                   f"{function.address} {name}, is {function.mode(name):04o}")
+
+    def wait_slot_mode(self, slot, mode, deadline=None):
+        wait_until(lambda: self.sysfs.slot_mode(slot) == mode, deadline, lambda: f"mode {mode:04o}"
+                   f" of slot {slot}, is {self.sysfs.slot_mode(slot):04o}")
+
+    def assert_bus_error(self, name, function, *args, **kwargs):
+        with self.assertRaises(BusError) as caught:
+            function(*args, **kwargs)
+        self.assertEqual(caught.exception.name, name, caught.exception)
+        return caught.exception
+
+    def as_other_user(self, path, interface, method, signature="()", arguments=()):
+        """A call by uid 65534; returns the arguments or raises BusError."""
+        if os.getuid() != 0:
+            self.skipTest("only root can be somebody else")
+        process = OtherUser(self.bus.address).start(path, interface, method, signature,
+                                                    json.dumps(list(arguments)))
+        return self.finish_other_user(process)
+
+    def finish_other_user(self, process):
+        # The main loop must run meanwhile: polkit answers from it.
+        pidfd = os.pidfd_open(process.pid)
+        ended = []
+        source = GLib.unix_fd_add_full(GLib.PRIORITY_DEFAULT, pidfd, GLib.IOCondition.IN,
+                                       lambda *_: ended.append(True))
+        try:
+            wait_until(lambda: ended, 2 * DEADLINE, "the other user's reply")
+        finally:
+            if not ended:
+                process.kill()
+            GLib.source_remove(source)
+            os.close(pidfd)
+        output, _ = process.communicate()
+        reply = json.loads(output)
+        if "error" in reply:
+            raise BusError(reply["error"], reply["message"])
+        return reply["reply"]
+
+
+def main():
+    unittest.main(verbosity=2)

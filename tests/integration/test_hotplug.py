@@ -1,0 +1,161 @@
+#!/usr/bin/python3
+"""What the kernel's events do to the picture, and that nothing is told which did not change."""
+
+import fixtures
+import vfwarden_bus as vb
+
+PF = "0000:01:00.0"
+PLAIN = "0000:02:00.0"
+
+
+def changes(signals):
+    """(path, property) -> last value, of PropertiesChanged."""
+    result = {}
+    for signal in signals:
+        if signal.member == "PropertiesChanged":
+            for name, value in signal.args[1].items():
+                result[signal.path, name] = value
+    return result
+
+
+class Hotplug(fixtures.DaemonTest):
+    def of(self, signals, *, besides=()):
+        """Members by path, the manager's own count left out."""
+        return [(s.member, s.args[0] if s.member.startswith("Interfaces") else s.path)
+                for s in signals if s.path != vb.ROOT or s.member != "PropertiesChanged"
+                if s.path not in besides]
+
+    def test_add_announces_the_whole_function_once(self):
+        self.start()
+        mark = self.mark()
+        self.sysfs.add(PLAIN, driver="e1000e", announce=True)
+        self.wait_function(PLAIN)
+        self.wait_property(PLAIN, "Driver", "e1000e")
+        signals = self.signals_since(mark)
+        path = vb.function_path(PLAIN)
+        members = self.of(signals)
+        self.assertEqual(members.count(("InterfacesAdded", path)), 1, signals)
+        self.assertEqual(self.picture.function(PLAIN)["Kind"], "plain")
+        self.assertLessEqual({name for (_path, name) in changes(signals)},
+                             {"Driver", "FunctionCount"})
+
+    def test_add_of_a_pf_has_its_interface(self):
+        self.start()
+        self.sysfs.add_pf(PF, total=7, announce=True)
+        self.wait_function(PF)
+        self.wait_property(PF, "Driver", "igb")
+        self.assertIn(vb.PHYSICAL, self.picture.objects[vb.function_path(PF)])
+        self.assertEqual(self.picture.function(PF)["TotalVFs"], 7)
+
+    def test_remove_withdraws_every_interface(self):
+        pf = self.sysfs.add_pf(PF)
+        self.start()
+        mark = self.mark()
+        interfaces = set(self.picture.objects[vb.function_path(PF)])
+        self.sysfs.remove(pf)
+        self.wait_function(PF, there=False)
+        removed = set()
+        for signal in self.client.recorder.since(mark, "InterfacesRemoved"):
+            self.assertEqual(signal.args[0], vb.function_path(PF))
+            removed |= set(signal.args[1])
+        self.assertLessEqual(interfaces, removed)
+        self.assert_bus_error(vb.NO_SUCH_FUNCTION, self.client.manager, "GetFunction", "(s)", PF)
+        with self.assertRaises(vb.BusError):
+            self.client.function(PF, "Driver")
+
+    def test_bind_and_unbind_change_the_driver_alone(self):
+        function = self.sysfs.add(PLAIN, driver="e1000e")
+        self.sysfs.add("0000:03:00.0", driver="nvme")
+        self.start()
+        mark = self.mark()
+        self.sysfs.unbind(function)
+        self.wait_property(PLAIN, "Driver", "")
+        self.assertEqual(changes(self.signals_since(mark)), {(vb.function_path(PLAIN), "Driver"): ""})
+        mark = self.mark()
+        self.sysfs.bind(function, "vfio-pci")
+        self.wait_property(PLAIN, "Driver", "vfio-pci")
+        self.assertEqual(changes(self.signals_since(mark)),
+                         {(vb.function_path(PLAIN), "Driver"): "vfio-pci"})
+
+    def test_change_that_changes_nothing_is_silent(self):
+        function = self.sysfs.add(PLAIN, driver="e1000e")
+        pf = self.sysfs.add_pf(PF, vfs=2, vf_driver="igbvf")
+        self.start()
+        mark = self.mark()
+        self.sysfs.change(function)
+        self.sysfs.change(pf)
+        self.sysfs.change(pf.vfs[0])
+        self.assertEqual(self.signals_since(mark), [])
+
+    def test_change_tells_new_attributes(self):
+        function = self.sysfs.add(PLAIN, numa_node=0)
+        self.start()
+        mark = self.mark()
+        function.write("numa_node", 1)
+        self.sysfs.change(function)
+        self.wait_property(PLAIN, "NumaNode", 1)
+        self.assertEqual(changes(self.signals_since(mark)),
+                         {(vb.function_path(PLAIN), "NumaNode"): 1})
+
+    def test_move_is_one_function_under_a_new_name(self):
+        function = self.sysfs.add(PLAIN, driver="e1000e")
+        self.start()
+        mark = self.mark()
+        self.sysfs.move(function, "0000:04:00.0")
+        self.wait_function("0000:04:00.0")
+        self.wait_function(PLAIN, there=False)
+        members = self.of(self.signals_since(mark))
+        self.assertEqual(sorted(members), [
+            ("InterfacesAdded", vb.function_path("0000:04:00.0")),
+            ("InterfacesRemoved", vb.function_path(PLAIN))])
+        self.assertEqual(self.client.manager_property("FunctionCount"), 2)
+
+    def test_events_of_other_subsystems_are_no_functions(self):
+        self.start()
+        mark = self.mark()
+        self.sysfs.uevent("add", "/devices/virtual/vfio/9", "vfio", DEVNAME="vfio/9")
+        self.sysfs.uevent("add", "/bus/pci/drivers/e1000e", "drivers")
+        self.sysfs.uevent("remove", "/devices/virtual/vfio/9", "vfio", DEVNAME="vfio/9")
+        self.assertEqual(self.signals_since(mark), [])
+
+    def test_add_of_a_function_that_is_gone_already(self):
+        self.start()
+        mark = self.mark()
+        self.sysfs.uevent("add", "/devices/pci0000:07/0000:07:00.0", PCI_SLOT_NAME="0000:07:00.0")
+        self.assertEqual(self.signals_since(mark), [])
+        self.assertTrue(self.daemon.running)
+
+    def test_remove_twice_and_of_a_stranger(self):
+        function = self.sysfs.add(PLAIN)
+        self.start()
+        mark = self.mark()
+        devpath = function.devpath
+        self.sysfs.remove(function)
+        self.sysfs.uevent("remove", devpath, PCI_SLOT_NAME=PLAIN)
+        self.sysfs.uevent("remove", "/devices/pci0000:0a/0000:0a:00.0", PCI_SLOT_NAME="0000:0a:00.0")
+        self.assertEqual(self.of(self.signals_since(mark)),
+                         [("InterfacesRemoved", vb.function_path(PLAIN))])
+
+    def test_replug_is_a_new_function(self):
+        function = self.sysfs.add(PLAIN, vendor=0x8086, device=0x1533)
+        self.start()
+        self.sysfs.remove(function)
+        self.sysfs.add(PLAIN, vendor=0x144d, device=0xa808, class_code=0x010802, announce=True)
+        self.wait_property(PLAIN, "VendorId", 0x144d)
+        self.assertEqual(self.client.function(PLAIN, "Class"), 0x010802)
+
+    def test_function_count_follows(self):
+        self.start()
+        self.assertEqual(self.picture.manager["FunctionCount"], 1)
+        function = self.sysfs.add(PLAIN, announce=True)
+        self.wait_function(PLAIN)
+        self.fence()
+        self.assertEqual(self.client.manager_property("FunctionCount"), 2)
+        self.sysfs.remove(function)
+        self.wait_function(PLAIN, there=False)
+        self.fence()
+        self.assertEqual(self.client.manager_property("FunctionCount"), 1)
+
+
+if __name__ == "__main__":
+    fixtures.main()

@@ -1,0 +1,402 @@
+"""A D-Bus client of vfwarden for tests.
+
+It knows the contract's names and nothing of how the daemon is made, so it serves the integration
+tests and the scenarios inside the emulated machine alike: standard library and Gio only.
+
+Everything runs in the caller's thread and main context. A call is sent asynchronously and the
+context is iterated until the reply is there, so that stand-ins which live in the same process
+(polkit) can answer meanwhile, and signals are recorded in the order in which the bus sent them.
+"""
+
+import os
+import time
+
+from gi.repository import Gio, GLib
+
+NAME = "org.vfwarden1"
+ROOT = "/org/vfwarden1"
+MANAGER = "org.vfwarden1.Manager"
+FUNCTION = "org.vfwarden1.Function"
+PHYSICAL = "org.vfwarden1.PhysicalFunction"
+VIRTUAL = "org.vfwarden1.VirtualFunction"
+LOG_CONTROL = "org.freedesktop.LogControl1"
+LOG_CONTROL_PATH = "/org/freedesktop/LogControl1"
+OBJECT_MANAGER = "org.freedesktop.DBus.ObjectManager"
+PROPERTIES = "org.freedesktop.DBus.Properties"
+INTROSPECTABLE = "org.freedesktop.DBus.Introspectable"
+PEER = "org.freedesktop.DBus.Peer"
+
+NO_SUCH_FUNCTION = "org.vfwarden1.Error.NoSuchFunction"
+REFUSED = "org.vfwarden1.Error.Refused"
+GONE = "org.vfwarden1.Error.Gone"
+INVALID_ARGS = "org.freedesktop.DBus.Error.InvalidArgs"
+ACCESS_DENIED = "org.freedesktop.DBus.Error.AccessDenied"
+LIMITS_EXCEEDED = "org.freedesktop.DBus.Error.LimitsExceeded"
+
+# A sanitizer or valgrind makes everything slower by a known factor; deadlines follow.
+DEADLINE_SCALE = float(os.environ.get("VFWARDEN_DEADLINE_SCALE", "1"))
+DEADLINE = 5.0 * DEADLINE_SCALE
+
+
+class BusError(Exception):
+    """An error reply: `name` as it went over the bus, `message` for people."""
+
+    def __init__(self, name, message):
+        super().__init__(f"{name}: {message}")
+        self.name = name
+        self.message = message
+
+    @classmethod
+    def from_glib(cls, error):
+        name = Gio.DBusError.get_remote_error(error)
+        if name is None:
+            return cls("local", error.message)
+        message = error.message
+        prefix = f"GDBus.Error:{name}: "
+        return cls(name, message[len(prefix):] if message.startswith(prefix) else message)
+
+
+class DeadlineMissed(AssertionError):
+    """Something that had to come about did not, in time."""
+
+
+def wait_until(predicate, deadline=None, what="a condition"):
+    """Iterates the default main context until `predicate()` is true and returns its value.
+
+    Woken by events alone: whoever waits for something that is not a D-Bus message attaches a source
+    for it (a file's inotify watch, a pipe, a pidfd). `deadline` is in seconds, already scaled;
+    `what` names the awaited thing in the failure, and may be a function."""
+    context = GLib.MainContext.default()
+    end = time.monotonic() + (DEADLINE if deadline is None else deadline)
+    while True:
+        value = predicate()
+        if value:
+            return value
+        left = end - time.monotonic()
+        if left <= 0:
+            raise DeadlineMissed(f"waited in vain for {what() if callable(what) else what}")
+        timer = GLib.timeout_source_new(max(1, int(left * 1000) + 1))
+        timer.set_callback(lambda *_: GLib.SOURCE_REMOVE)
+        timer.attach(context)
+        try:
+            context.iteration(True)
+        finally:
+            timer.destroy()
+
+
+def drain():
+    """Dispatches what is already there."""
+    context = GLib.MainContext.default()
+    while context.iteration(False):
+        pass
+
+
+def encode(text):
+    """One object path element, as sd_bus_path_encode() makes it."""
+    if not text:
+        return "_"
+    out = []
+    for i, byte in enumerate(text.encode()):
+        char = chr(byte)
+        if char.isascii() and (char.isalpha() or (i > 0 and char.isdigit())):
+            out.append(char)
+        else:
+            out.append(f"_{byte:02x}")
+    return "".join(out)
+
+
+def function_path(address):
+    return f"{ROOT}/function/{encode(address)}"
+
+
+class Call:
+    """A method call under way. `done` says whether the reply came; result() waits for it."""
+
+    def __init__(self, what):
+        self.what = what
+        self.done = False
+        self.error = None
+        self.value = None
+        self.finished = None
+
+    def result(self, deadline=None):
+        wait_until(lambda: self.done, deadline, f"the reply to {self.what}")
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+class Bus:
+    """One connection. `address` None means the system bus."""
+
+    def __init__(self, address=None):
+        if address is None:
+            address = Gio.dbus_address_get_for_bus_sync(Gio.BusType.SYSTEM, None)
+        self.connection = Gio.DBusConnection.new_for_address_sync(
+            address,
+            Gio.DBusConnectionFlags.AUTHENTICATION_CLIENT
+            | Gio.DBusConnectionFlags.MESSAGE_BUS_CONNECTION,
+            None, None)
+        self.connection.set_exit_on_close(False)
+        self.unique_name = self.connection.get_unique_name()
+
+    def close(self):
+        if not self.connection.is_closed():
+            self.connection.close_sync(None)
+
+    def start_call(self, path, interface, method, signature="()", args=(), destination=NAME,
+                   timeout=None, interactive=False):
+        """Sends a call and returns a Call at once. `timeout` in seconds."""
+        call = Call(f"{interface}.{method} on {path}")
+
+        def on_reply(connection, result):
+            try:
+                call.value = connection.call_finish(result).unpack()
+            except GLib.Error as error:
+                call.error = BusError.from_glib(error)
+            call.finished = time.monotonic()
+            call.done = True
+
+        flags = Gio.DBusCallFlags.NO_AUTO_START
+        if interactive:
+            flags |= Gio.DBusCallFlags.ALLOW_INTERACTIVE_AUTHORIZATION
+        self.connection.call(
+            destination, path, interface, method, GLib.Variant(signature, tuple(args)), None, flags,
+            int(1000 * (timeout or 60 * DEADLINE_SCALE)), None, on_reply)
+        return call
+
+    def call(self, path, interface, method, signature="()", args=(), **kwargs):
+        """Calls and returns the reply's arguments as a tuple; raises BusError."""
+        return self.start_call(path, interface, method, signature, args, **kwargs).result(
+            60 * DEADLINE_SCALE)
+
+    def name_owner(self, name=NAME):
+        try:
+            return self.call("/org/freedesktop/DBus", "org.freedesktop.DBus", "GetNameOwner",
+                             "(s)", (name,), destination="org.freedesktop.DBus")[0]
+        except BusError as error:
+            if error.name == "org.freedesktop.DBus.Error.NameHasNoOwner":
+                return None
+            raise
+
+
+class Signal:
+    """One received signal."""
+
+    def __init__(self, path, interface, member, args):
+        self.path = path
+        self.interface = interface
+        self.member = member
+        self.args = args
+
+    def __repr__(self):
+        return f"{self.member}{self.args!r} from {self.path}"
+
+
+class Recorder:
+    """All signals of vfwarden since it was made, in order, in `signals`."""
+
+    def __init__(self, bus):
+        self.signals = []
+        self.listeners = []
+        self._connection = bus.connection
+        self._subscription = bus.connection.signal_subscribe(
+            None, None, None, None, None, Gio.DBusSignalFlags.NONE, self._on_signal)
+
+    def close(self):
+        if self._subscription:
+            self._connection.signal_unsubscribe(self._subscription)
+            self._subscription = 0
+
+    def _on_signal(self, _connection, _sender, path, interface, member, parameters, *_):
+        if path != ROOT and not path.startswith(ROOT + "/"):
+            return
+        signal = Signal(path, interface, member, parameters.unpack())
+        self.signals.append(signal)
+        for listener in self.listeners:
+            listener(signal)
+
+    def mark(self):
+        """Where the record stands now; for `since`."""
+        return len(self.signals)
+
+    def since(self, mark=0, member=None, path=None):
+        return [s for s in self.signals[mark:]
+                if member in (None, s.member) and path in (None, s.path)]
+
+    def wait_for(self, member, match=None, mark=0, deadline=None, what=None):
+        """The first signal `member` since `mark` for which match(signal) holds."""
+        def found():
+            for signal in self.signals[mark:]:
+                if signal.member == member and (match is None or match(signal)):
+                    return signal
+            return None
+        return wait_until(found, deadline, lambda: (what or f"signal {member}")
+                          + f"; came: {self.signals[mark:]}")
+
+
+class Picture:
+    """All objects as one who listens knows them: asked for once, then kept up by signals alone.
+
+    It watches over the daemon's manners: a signal that changes nothing, that speaks of an object
+    nobody announced, or announces one twice, goes to `faults`; and compare() tells where the
+    picture is not what the daemon says when it is asked again."""
+
+    def __init__(self, client):
+        self.client = client
+        self.objects = {}
+        self.faults = []
+        self._early = []
+        self._ready = False
+        client.recorder.listeners.append(self._on_signal)
+        self.objects = client.managed_objects()
+        self._ready = True
+        for signal in self._early:
+            self._apply(signal)
+        self.manager = client.get_all(ROOT, MANAGER)
+
+    def _on_signal(self, signal):
+        if self._ready:
+            self._apply(signal)
+        else:
+            self._early.append(signal)
+
+    def _apply(self, signal):
+        if signal.interface == OBJECT_MANAGER and signal.member == "InterfacesAdded":
+            path, interfaces = signal.args
+            known = self.objects.setdefault(path, {})
+            for name, properties in interfaces.items():
+                if name in known:
+                    self.faults.append(f"{path} got {name} which it already had")
+                known[name] = properties
+        elif signal.interface == OBJECT_MANAGER and signal.member == "InterfacesRemoved":
+            path, interfaces = signal.args
+            known = self.objects.get(path, {})
+            for name in interfaces:
+                if known.pop(name, None) is None:
+                    self.faults.append(f"{path} lost {name} which it never had")
+            if not known:
+                self.objects.pop(path, None)
+        elif signal.interface == PROPERTIES and signal.member == "PropertiesChanged":
+            name, changed, invalidated = signal.args
+            if signal.path == ROOT:
+                known = self.manager
+            else:
+                known = self.objects.get(signal.path, {}).get(name)
+            if known is None:
+                self.faults.append(f"PropertiesChanged for unannounced {signal.path} {name}")
+                return
+            for key, value in changed.items():
+                if known.get(key) == value:
+                    self.faults.append(f"{signal.path} {key} was said to change to {value!r},"
+                                       " which it was already")
+                known[key] = value
+            if invalidated:
+                self.faults.append(f"{signal.path} only invalidates {invalidated}")
+
+    def compare(self):
+        """What differs from the daemon's own word now, as lines; empty is good."""
+        # The reply comes after every signal that was sent before it.
+        truth = self.client.managed_objects()
+        manager = self.client.get_all(ROOT, MANAGER)
+        lines = list(self.faults)
+        if manager != self.manager:
+            lines.append(f"manager: heard {self.manager}, is {manager}")
+        for path in sorted(set(truth) | set(self.objects)):
+            heard, real = self.objects.get(path), truth.get(path)
+            if heard == real:
+                continue
+            if heard is None or real is None:
+                lines.append(f"{path}: heard {heard is not None}, exists {real is not None}")
+                continue
+            for name in sorted(set(heard) | set(real)):
+                one, two = heard.get(name), real.get(name)
+                if one is None or two is None:
+                    lines.append(f"{path} {name}: heard {one}, is {two}")
+                    continue
+                for key in sorted(set(one) | set(two)):
+                    if one.get(key) != two.get(key):
+                        lines.append(f"{path} {key}: heard {one.get(key)!r}, is {two.get(key)!r}")
+        return lines
+
+    def function(self, address):
+        """All properties of a function over its interfaces in one dict, or None."""
+        interfaces = self.objects.get(function_path(address))
+        if interfaces is None:
+            return None
+        flat = {}
+        for name, properties in interfaces.items():
+            if name.startswith("org.vfwarden1."):
+                flat.update(properties)
+        return flat
+
+
+class Client:
+    """vfwarden as a client sees it."""
+
+    def __init__(self, address=None):
+        self.bus = Bus(address)
+        self.recorder = Recorder(self.bus)
+
+    def close(self):
+        self.recorder.close()
+        self.bus.close()
+
+    # --- plain D-Bus
+
+    def get(self, path, interface, name):
+        return self.bus.call(path, PROPERTIES, "Get", "(ss)", (interface, name))[0]
+
+    def get_all(self, path, interface):
+        return self.bus.call(path, PROPERTIES, "GetAll", "(s)", (interface,))[0]
+
+    def set(self, path, interface, name, variant):
+        self.bus.call(path, PROPERTIES, "Set", "(ssv)", (interface, name, variant))
+
+    def managed_objects(self):
+        """path -> interface -> property -> value, of vfwarden's own interfaces."""
+        objects = self.bus.call(ROOT, OBJECT_MANAGER, "GetManagedObjects")[0]
+        return {path: {name: properties for name, properties in interfaces.items()
+                       if name.startswith("org.vfwarden1.")}
+                for path, interfaces in objects.items() if path != ROOT}
+
+    def introspect(self, path):
+        return self.bus.call(path, INTROSPECTABLE, "Introspect")[0]
+
+    def ping(self):
+        self.bus.call(ROOT, PEER, "Ping")
+
+    # --- the manager
+
+    def manager(self, method, signature="()", *args, **kwargs):
+        reply = self.bus.call(ROOT, MANAGER, method, signature, args, **kwargs)
+        return reply[0] if len(reply) == 1 else reply
+
+    def manager_property(self, name):
+        return self.get(ROOT, MANAGER, name)
+
+    def list_functions(self):
+        """address -> (kind, driver, in use, path), in the order of the reply."""
+        return {row[0]: tuple(row[1:]) for row in self.manager("ListFunctions")}
+
+    # --- a function
+
+    def function(self, address, name=None, interface=FUNCTION):
+        """One property, or all over all interfaces in one dict."""
+        path = function_path(address)
+        if name is not None:
+            return self.get(path, interface, name)
+        flat = {}
+        for properties in self.managed_objects().get(path, {}).values():
+            flat.update(properties)
+        return flat
+
+    def start_function_call(self, address, method, signature="()", *args, **kwargs):
+        return self.bus.start_call(function_path(address), FUNCTION, method, signature, args,
+                                   **kwargs)
+
+    def lock(self, address, why="test", **kwargs):
+        self.bus.call(function_path(address), FUNCTION, "Lock", "(s)", (why,), **kwargs)
+
+    def unlock(self, address, **kwargs):
+        self.bus.call(function_path(address), FUNCTION, "Unlock", **kwargs)
