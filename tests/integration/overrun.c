@@ -20,8 +20,7 @@ static bool is_monitor(int fd, const char *bed) {
         socklen_t length = sizeof(address) - 1;
 
         return getsockname(fd, (struct sockaddr *) &address, &length) == 0 &&
-               address.sun_family == AF_UNIX &&
-               strncmp(address.sun_path, bed, strlen(bed)) == 0 &&
+               address.sun_family == AF_UNIX && strncmp(address.sun_path, bed, strlen(bed)) == 0 &&
                strncmp(address.sun_path + strlen(bed), "/event", strlen("/event")) == 0;
 }
 
