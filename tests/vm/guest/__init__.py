@@ -1,0 +1,1 @@
+"""The guest's half of the emulated machine: runs scenarios and tells the host how they went."""

@@ -1,0 +1,3 @@
+class Machine:
+    def __enter__(self): return self
+    def __exit__(self,*a): pass

@@ -1,0 +1,60 @@
+"""The hardware of the emulated machine.
+
+One table says what can be plugged: the command line and a later `device_add` use the same words, so
+what a scenario pulls out and puts back is the same thing.
+"""
+
+import json
+
+# Each endpoint sits alone behind a hot-pluggable root port with its own slot number.
+ENDPOINTS = {
+    # PF whose native driver takes its VFs away when it is unbound.
+    "igb0": {"driver": "igb", "id": "igb0", "bus": "port1", "mac": "52:54:00:00:00:01"},
+    # PF whose native driver leaves its VFs behind.
+    "nvme0": {"driver": "nvme", "id": "nvme0", "bus": "port2", "serial": "vfwarden", "subsys": "subsys0",
+              "max_ioqpairs": 10, "msix_qsize": 7, "sriov_max_vfs": 4, "sriov_vq_flexible": 8,
+              "sriov_vi_flexible": 4},
+    # A function with no SR-IOV.
+    "plain0": {"driver": "e1000e", "id": "plain0", "bus": "port3", "mac": "52:54:00:00:00:03"},
+    # Empty at boot: a second igb to be plugged by who needs it.
+    "igb1": {"driver": "igb", "id": "igb1", "bus": "port4", "mac": "52:54:00:00:00:04"},
+}
+AT_BOOT = ("igb0", "nvme0", "plain0")
+PORTS = 4
+
+IOMMUS = {
+    # VT-d with interrupt remapping: MSIs are isolated.
+    "intel": ["intel-iommu,intremap=on,device-iotlb=on"],
+    # VT-d without: MSIs are not isolated.
+    "intel-no-intremap": ["intel-iommu,intremap=off,device-iotlb=on"],
+    # An IOMMU that has nothing to say about interrupts.
+    "virtio": ["virtio-iommu-pci,bus=pcie.0,addr=0x1e"],
+    "none": [],
+}
+
+
+def arguments(iommu):
+    """QEMU arguments for everything but the disk, the kernel and the channels."""
+    words = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+             "-machine", "q35,kernel-irqchip=split,usb=off,vmport=off,smbus=off,sata=off",
+             "-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-smp", "2", "-m", "2G",
+             # Slots as real servers have them: PCIe's own hot-plug, not ACPI's.
+             "-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"]
+    for device in IOMMUS[iommu]:
+        words += ["-device", device]
+    for port in range(1, PORTS + 1):
+        words += ["-device", json.dumps({"driver": "pcie-root-port", "id": f"port{port}", "bus": "pcie.0",
+                                         "addr": f"0x{port + 1:x}", "slot": port, "chassis": port})]
+    words += ["-device", json.dumps({"driver": "nvme-subsys", "id": "subsys0", "nqn": "vfwarden"})]
+    for name in AT_BOOT:
+        words += ["-device", json.dumps(ENDPOINTS[name])]
+    return words
+
+
+def kernel_command_line(iommu):
+    words = ["root=/dev/vda", "console=ttyS0", "quiet", "loglevel=4", "panic=-1", "mitigations=off",
+             "audit=0", "nowatchdog", "random.trust_cpu=on", "tsc=reliable", "systemd.show_status=false",
+             "systemd.default_timeout_start_sec=120s"]
+    if iommu.startswith("intel"):
+        words += ["intel_iommu=on"]
+    return words

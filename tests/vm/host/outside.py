@@ -1,0 +1,57 @@
+"""Answers what the guest asks of the world outside of it.
+
+A request is a line of JSON {"verb": NAME, ...}; the answer is {"ok": true, "value": ...} or
+{"ok": false, "error": TEXT}. Verbs:
+  plug id                    puts an endpoint of hardware.py's table into its port
+  unplug id                  asks the guest's kernel to give it up, as an operator's button does;
+                             answers at once
+  wait_unplugged id seconds  answers when the guest gave it up after the last `unplug`
+  qmp command [arguments]    any other command
+"""
+
+import json
+
+from host import hardware
+from host.common import Failure
+from host.qmp import QmpError
+
+
+class Outside:
+    def __init__(self, qmp, channel):
+        self.qmp = qmp
+        self.file = channel.makefile("rw", encoding="utf-8", newline="\n")
+        self.marks = {}
+        self.verbs = {"plug": self.plug, "unplug": self.unplug, "qmp": self.command,
+                      "wait_unplugged": self.wait_unplugged}
+
+    def serve(self):
+        """Until the machine is gone."""
+        try:
+            for line in self.file:
+                self.file.write(json.dumps(self.answer(line)) + "\n")
+                self.file.flush()
+        except (OSError, ValueError):
+            pass
+
+    def answer(self, line):
+        try:
+            request = json.loads(line)
+            return {"ok": True, "value": self.verbs[request.pop("verb")](**request)}
+        except (QmpError, Failure) as error:
+            return {"ok": False, "error": str(error)}
+        except (KeyError, TypeError, ValueError) as error:
+            return {"ok": False, "error": f"bad request: {error!r}"}
+
+    def plug(self, id):
+        return self.qmp.command("device_add", hardware.ENDPOINTS[id])
+
+    def unplug(self, id):
+        self.marks[id] = self.qmp.mark()
+        return self.qmp.command("device_del", {"id": id})
+
+    def wait_unplugged(self, id, seconds):
+        self.qmp.wait_event(self.marks[id], lambda name, data: name == "DEVICE_DELETED"
+                            and data.get("device") == id, seconds)
+
+    def command(self, command, arguments=None):
+        return self.qmp.command(command, arguments)

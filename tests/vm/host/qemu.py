@@ -1,0 +1,75 @@
+"""A QEMU that emulates what the machine is made of: the system's own, or one from Debian backports in
+a root of its own, which is run by that root's dynamic linker and touches nothing outside.
+"""
+
+import dataclasses
+import inspect
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+from host import debian
+from host.common import Failure, cached, hash_of
+
+NEEDED_VERSION = (8, 0)  # the first with igb
+NEEDED_DEVICES = ("igb", "nvme", "nvme-subsys", "e1000e", "intel-iommu", "virtio-serial-pci")
+LIBRARIES = "x86_64-linux-gnu"
+
+
+@dataclasses.dataclass
+class Qemu:
+    command: list
+    environment: dict
+    version: tuple
+
+
+def version_of(command, environment):
+    output = subprocess.run([*command, "--version"], env=environment, stdin=subprocess.DEVNULL,
+                            capture_output=True, text=True).stdout
+    match = re.search(r"version (\d+)\.(\d+)", output)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def has_devices(command, environment):
+    output = subprocess.run([*command, "-M", "none", "-device", "help"], env=environment, text=True,
+                            stdin=subprocess.DEVNULL, capture_output=True).stdout
+    return all(f'name "{device}"' in output for device in NEEDED_DEVICES)
+
+
+def build(directory):
+    root = directory / "root"
+    debian.bootstrap(root, [debian.SUITE, debian.BACKPORTS], ["qemu-system-x86"], "extract",
+                     [f'--aptopt=APT::Default-Release "{debian.BACKPORTS}"', "--skip=output/dev"])
+    for path in ("usr/share/doc", "usr/share/man", "usr/share/locale"):
+        shutil.rmtree(root / path, ignore_errors=True)
+
+
+def own():
+    recipe = inspect.getsource(sys.modules[__name__]) + inspect.getsource(debian.bootstrap)
+    root = cached("qemu", hash_of(recipe), build) / "root"
+    libraries = f"{root}/lib/{LIBRARIES}:{root}/usr/lib/{LIBRARIES}"
+    loaders = [path for path in (root / "lib64/ld-linux-x86-64.so.2",
+                                 root / "usr/lib64/ld-linux-x86-64.so.2") if path.exists()]
+    if not loaders:
+        raise Failure(f"no dynamic linker in {root}")
+    command = [loaders[0], "--library-path", libraries, root / "usr/bin/qemu-system-x86_64",
+               "-L", root / "usr/share/qemu", "-L", root / "usr/share/seabios",
+               "-L", root / "usr/lib/ipxe/qemu"]
+    environment = dict(os.environ, QEMU_MODULE_DIR=str(root / f"usr/lib/{LIBRARIES}/qemu"))
+    return [str(word) for word in command], environment
+
+
+def get():
+    system = shutil.which("qemu-system-x86_64")
+    if system is not None:
+        environment = dict(os.environ)
+        version = version_of([system], environment)
+        if version >= NEEDED_VERSION and has_devices([system], environment):
+            return Qemu([system], environment, version)
+    command, environment = own()
+    version = version_of(command, environment)
+    if version < NEEDED_VERSION or not has_devices(command, environment):
+        raise Failure("the QEMU from backports does not run here or lacks a device")
+    return Qemu(command, environment, version)

@@ -1,0 +1,215 @@
+"""One run of the machine: starts QEMU, carries the channels between guest and host, ends it.
+
+Channels, all virtio-serial ports:
+  vfwarden.results   lines of JSON, the runner in the guest with the verb that started the machine
+  vfwarden.outside   lines of JSON, requests of the guest to what is outside of it; see outside.py
+  vfwarden.journal   the guest's journal as text, one way, written to a file as it happens
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import pathlib
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import termios
+import threading
+import time
+
+from host import guestroot, hardware, initrd, kernel as kernels, project, qemu as qemus
+from host.common import Failure, cache_dir, remove_tree, say
+from host.outside import Outside
+from host.qmp import Qmp, connect
+
+KEPT_LOGS = 10
+CHANNELS = ("results", "outside")
+
+
+class Lost(Exception):
+    """The guest died, or said nothing until a deadline."""
+
+
+def die_with_parent():
+    """In the child before exec: no QEMU outlives us, however we end."""
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def new_log_directory():
+    logs = cache_dir() / "logs"
+    logs.mkdir(exist_ok=True)
+    for old in sorted(logs.iterdir())[:-KEPT_LOGS + 1]:
+        remove_tree(old)
+    directory = logs / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    directory.mkdir()
+    return directory
+
+
+class Parts:
+    """What must exist before a machine can start. The three downloads run side by side."""
+
+    def __init__(self, kernel_name):
+        results, failures = {}, []
+
+        def work(name, function):
+            try:
+                results[name] = function()
+            except Exception as error:  # pylint: disable=broad-except  # told to the user below
+                failures.append(error)
+
+        threads = [threading.Thread(target=work, args=job) for job in (
+            ("base", guestroot.base), ("kernel", lambda: kernels.get(kernel_name)), ("qemu", qemus.get))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if failures:
+            raise failures[0]
+        self.base, self.kernel, self.qemu = results["base"], results["kernel"], results["qemu"]
+
+
+class Session:
+    """A started machine. Use as a context manager: leaving it ends the machine."""
+
+    def __init__(self, parts, iommu="intel", console=False, with_project=True, arguments=()):
+        self.parts = parts
+        self.iommu = iommu
+        self.console = console
+        self.logs = new_log_directory()
+        self.messages = queue.Queue()
+        self.results = None
+        self.process = None
+        self.qmp = None
+        self.terminal = None
+        self.work = pathlib.Path(tempfile.mkdtemp(prefix="vfwarden-vm-"))
+        trees = [self.work / "guest"]
+        project.guest_files(trees[0])
+        if with_project:
+            trees.insert(0, self.work / "project")
+            project.install(trees[0])
+        (self.work / "initrd").write_bytes(initrd.make(
+            (parts.base / "busybox").read_bytes(), parts.kernel, kernels.unpacked_module, trees))
+        for tree in trees:
+            remove_tree(tree)
+        self.kernel_arguments = [*hardware.kernel_command_line(iommu), *arguments]
+
+    def command(self):
+        words = [*self.parts.qemu.command, *hardware.arguments(self.iommu)]
+        words += ["-kernel", self.parts.kernel.image, "-initrd", self.work / "initrd",
+                  "-append", " ".join(self.kernel_arguments),
+                  "-drive", f"if=none,id=base,format=raw,snapshot=on,file={self.parts.base / 'base.img'}",
+                  "-device", "virtio-blk-pci,drive=base,bus=pcie.0,addr=0x10",
+                  "-device", "virtio-serial-pci,id=channels,bus=pcie.0,addr=0x11",
+                  "-chardev", f"file,id=journal,path={self.logs / 'journal'}",
+                  "-device", "virtserialport,bus=channels.0,chardev=journal,name=vfwarden.journal",
+                  "-qmp", f"unix:{self.work / 'qmp'},server=on,wait=off"]
+        for name in CHANNELS:
+            words += ["-chardev", f"socket,id={name},path={self.work / name},server=on,wait=off",
+                      "-device", f"virtserialport,bus=channels.0,chardev={name},name=vfwarden.{name}"]
+        if self.console:
+            words += ["-serial", "mon:stdio"]
+        else:
+            words += ["-serial", f"file:{self.logs / 'console'}"]
+        return [str(word) for word in words]
+
+    def __enter__(self):
+        if self.console:
+            self.terminal = termios.tcgetattr(sys.stdin)
+        with open(self.logs / "qemu", "w", encoding="utf-8") as errors:
+            self.process = subprocess.Popen(
+                self.command(), env=dict(self.parts.qemu.environment, TMPDIR=str(self.work)),
+                stdin=None if self.console else subprocess.DEVNULL, stderr=errors,
+                stdout=None if self.console else errors, preexec_fn=die_with_parent)
+        try:
+            self.qmp = Qmp(self.work / "qmp")
+            outside = Outside(self.qmp, connect(self.work / "outside", 20))
+            threading.Thread(target=outside.serve, daemon=True).start()
+            self.results = connect(self.work / "results", 20).makefile("rw", encoding="utf-8", newline="\n")
+            threading.Thread(target=self._read_results, daemon=True).start()
+        except BaseException as error:
+            self.__exit__()
+            if isinstance(error, Failure):
+                raise Failure(f"QEMU did not start:\n{(self.logs / 'qemu').read_text()}") from error
+            raise
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        if self.terminal is not None:
+            with contextlib.suppress(termios.error):
+                termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self.terminal)
+        remove_tree(self.work)
+
+    def _read_results(self):
+        with contextlib.suppress(OSError, ValueError):
+            for line in self.results:
+                self.messages.put(json.loads(line))
+        self.messages.put(None)
+
+    def send(self, message):
+        self.results.write(json.dumps(message) + "\n")
+        self.results.flush()
+
+    def receive(self, seconds, while_what):
+        """The guest's next message. Lost if none comes in time or none can come any more."""
+        try:
+            message = self.messages.get(timeout=seconds)
+        except queue.Empty:
+            raise Lost(f"no word from the guest for {seconds:.0f} s while {while_what}") from None
+        if message is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(5)
+            raise Lost(f"the machine ended while {while_what} (QEMU's status {self.process.poll()})")
+        return message
+
+    def wait_for_power_off(self, seconds):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(seconds)
+
+    def wait_until_left(self):
+        """For a session on a terminal: until QEMU ends, by power-off or by its own keys."""
+        return self.process.wait()
+
+    def drop_logs(self):
+        shutil.rmtree(self.logs, ignore_errors=True)
+
+    def wait_for_journal(self, text, seconds=3):
+        """The journal comes by a channel of its own and may lag behind the results."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if any(text in line for line in read_lines(self.logs / "journal")):
+                return
+            time.sleep(0.05)
+
+    def split_daemon_log(self):
+        lines = [line for line in read_lines(self.logs / "journal") if " vfwardend[" in line]
+        (self.logs / "daemon").write_text("".join(line + "\n" for line in lines))
+
+    def show_logs(self, journal_from=None, lines=40, console=True):
+        """Shows the end of what was recorded; of the journal, what came after `journal_from`."""
+        journal = read_lines(self.logs / "journal")
+        if journal_from is not None:
+            marks = [number for number, line in enumerate(journal) if journal_from in line]
+            journal = journal[marks[-1]:] if marks else journal
+        shown = [("journal", journal)]
+        if console:
+            shown.insert(0, ("console", read_lines(self.logs / "console")))
+        for name, content in shown:
+            if content:
+                say(f"--- the end of the {name}:")
+                for line in content[-lines:]:
+                    say("    " + line)
+
+
+def read_lines(path):
+    try:
+        return path.read_text(errors="replace").splitlines()
+    except OSError:
+        return []

@@ -1,0 +1,164 @@
+"""What `machine` can be told to do. Each verb returns the exit status."""
+
+import shutil
+import sys
+import time
+
+from host.common import Failure, need_programs, say
+from host.session import Lost, Parts, Session
+
+PROGRAMS = {
+    "mmdebstrap": "mmdebstrap", "mke2fs": "e2fsprogs", "depmod": "kmod", "dpkg-deb": "dpkg",
+    "apt-get": "apt", "meson": "meson", "ninja": "ninja-build", "cc": "gcc",
+}
+# Beyond a scenario's own deadline, which the guest keeps: only a guest that hangs gets so far.
+GRACE = 60
+
+
+def parts(options):
+    need_programs(PROGRAMS)
+    return Parts(options.kernel)
+
+
+def build(options):
+    made = parts(options)
+    say(f"machine: QEMU {'.'.join(map(str, made.qemu.version))}, kernel {made.kernel.name}")
+    return 0
+
+
+def boot(session, options):
+    """Waits for the guest's first word."""
+    say("machine: booting")
+    session.receive(options.boot_deadline, "booting")
+    say(f"machine: up after {time.monotonic() - options.started:.0f} s")
+
+
+def new_session(options, **kwargs):
+    made = parts(options)
+    return Session(made, options.iommu, with_project=not options.without_project, **kwargs)
+
+
+def run(options):
+    session = new_session(options, arguments=["systemd.wants=vfwarden-vm-journal.service",
+                                              "systemd.wants=vfwarden-vm-runner.service",
+                                              "systemd.mask=serial-getty@ttyS0.service"])
+    with session:
+        report = Report(session)
+        try:
+            boot(session, options)
+            session.send({"verb": "run", "scenarios": options.scenarios})
+            report.follow()
+        except Lost as lost:
+            report.lost(str(lost))
+    return report.finish(options.keep)
+
+
+class Report:
+    """Prints results as they come, and counts them."""
+
+    def __init__(self, session):
+        self.session = session
+        self.left = {}
+        self.passed = self.failed = 0
+        self.current = None
+        self.complaint = None
+
+    def follow(self):
+        deadline = GRACE
+        while True:
+            doing = f"running {self.current}" if self.current else "starting to run scenarios"
+            message = self.session.receive(deadline, doing)
+            kind = message["type"]
+            if kind == "plan":
+                self.left = {id: (title, limit) for id, title, limit in message["scenarios"]}
+            elif kind == "begin":
+                self.current = message["id"]
+                deadline = self.left[self.current][1] + GRACE
+            elif kind == "result":
+                self.result(message["id"], message["ok"], message["seconds"], message["message"])
+                self.current = None
+            elif kind == "error":
+                self.lost(message["message"])
+                return
+            elif kind == "done":
+                self.session.wait_for_journal("end of run")
+                return
+
+    def result(self, id, ok, seconds, text):
+        title, _ = self.left.pop(id)
+        self.passed, self.failed = self.passed + ok, self.failed + (not ok)
+        number = self.passed + self.failed
+        print(f"{'ok' if ok else 'not ok'} {number} - {title} ({id}, {seconds:.1f} s)", flush=True)
+        if not ok:
+            print("".join(f"  # {line}\n" for line in text.splitlines()), end="", flush=True)
+            self.session.wait_for_journal(f"end {id}")
+            self.session.show_logs(f"begin {id}", console=False)
+
+    def lost(self, why):
+        """No more results will come: what was planned and did not run has failed."""
+        self.complaint = why
+        for id in list(self.left):
+            title, _ = self.left.pop(id)
+            self.failed += 1
+            print(f"not ok {self.passed + self.failed} - {title} ({id}): "
+                  + (why if id == self.current else "not run"), flush=True)
+
+    def finish(self, keep):
+        if self.complaint:
+            say(f"machine: {self.complaint}")
+            self.session.show_logs()
+        print(f"{self.passed} passed, {self.failed} failed", flush=True)
+        good = self.passed > 0 and self.failed == 0 and not self.complaint
+        if good and not keep:
+            self.session.drop_logs()
+        else:
+            self.session.split_daemon_log()
+            say(f"machine: console, journal, the daemon's own log and QEMU's words are in {self.session.logs}")
+        return 0 if good else 1
+
+
+def need_terminal():
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise Failure("this needs a terminal")
+
+
+def on_console(options, extra):
+    size = shutil.get_terminal_size()
+    session = new_session(options, console=True, arguments=[
+        f"vfwarden.terminal={size.columns}x{size.lines}", *extra])
+    say("machine: booting, in half a minute you are root on it; Ctrl-A X switches it off")
+    with session:
+        session.wait_until_left()
+    session.drop_logs()
+    return 0
+
+
+def shell(options):
+    need_terminal()
+    return on_console(options, [])
+
+
+def demo(options):
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        return on_console(options, ["vfwarden.demo"])
+    session = new_session(options, arguments=["systemd.wants=vfwarden-vm-journal.service",
+                                              "systemd.wants=vfwarden-vm-runner.service",
+                                              "systemd.mask=serial-getty@ttyS0.service"])
+    status = 1
+    with session:
+        try:
+            boot(session, options)
+            session.send({"verb": "demo"})
+            while True:
+                message = session.receive(GRACE, "playing the demo")
+                if message["type"] == "exit":
+                    status = message["status"]
+                    break
+                print(message["text"], end="", flush=True)
+        except Lost as lost:
+            say(f"machine: {lost}")
+        if status != 0:
+            session.show_logs()
+    if status == 0:
+        session.drop_logs()
+    return status
