@@ -42,6 +42,7 @@ FILES = {
     "etc/hostname": "vfwarden-vm\n",
     "etc/machine-id": "0123456789abcdef0123456789abcdef\n",
     "etc/fstab": "",
+    "etc/motd": "",
     "etc/securetty": "",
     # Volatile and without limits: the machine streams its journal out, see the journal service.
     "etc/systemd/journald.conf.d/vm.conf":
