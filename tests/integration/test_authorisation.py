@@ -1,0 +1,283 @@
+#!/usr/bin/python3
+"""Who may do what: reading is free, the rest is polkit's to say, and asking it holds up nobody."""
+
+import os
+import unittest
+
+import fixtures
+import vfwarden_bus as vb
+from test_lock import ALL, LockTest
+
+PF = "0000:01:00.0"
+CONFIGURE = "org.vfwarden1.configure"
+NO_SUCH_OBJECT = "org.freedesktop.DBus.Error.UnknownObject"
+
+
+class Authorisation(LockTest):
+    def guarded(self):
+        """Every method that needs a permission: name -> call by somebody who is not root."""
+        path = vb.function_path(PF)
+        return {
+            "Lock": (path, vb.FUNCTION, "Lock", "(s)", ("mine",)),
+            "Unlock": (path, vb.FUNCTION, "Unlock"),
+            "Reload": (vb.ROOT, vb.MANAGER, "Reload"),
+            "ReleaseAll": (vb.ROOT, vb.MANAGER, "ReleaseAll"),
+        }
+
+    def test_reading_is_free_without_polkit(self):
+        self.sysfs.add_pf(PF, vfs=1)
+        self.start()
+        path = vb.function_path(PF)
+        free = [
+            (vb.ROOT, vb.MANAGER, "ListFunctions"),
+            (vb.ROOT, vb.MANAGER, "GetFunction", "(s)", (PF,)),
+            (vb.ROOT, vb.MANAGER, "Describe"),
+            (vb.ROOT, vb.OBJECT_MANAGER, "GetManagedObjects"),
+            (vb.ROOT, vb.PROPERTIES, "GetAll", "(s)", (vb.MANAGER,)),
+            (path, vb.PROPERTIES, "GetAll", "(s)", (vb.FUNCTION,)),
+            (path, vb.PROPERTIES, "Get", "(ss)", (vb.PHYSICAL, "NumVFs")),
+            (path, vb.INTROSPECTABLE, "Introspect"),
+            (vb.ROOT, vb.PEER, "Ping"),
+        ]
+        for call in free:
+            with self.subTest(call[2]):
+                self.as_other_user(*call)
+
+    def test_denied(self):
+        polkit = self.start_polkit(configure=False)
+        pf = self.sysfs.add_pf(PF)
+        self.start()
+        for name, call in self.guarded().items():
+            with self.subTest(name):
+                before = len(polkit.questions)
+                self.assert_bus_error(vb.ACCESS_DENIED, self.as_other_user, *call)
+                self.assertEqual([q.action for q in polkit.questions[before:]], [CONFIGURE])
+        self.assert_closed(pf)
+        self.assertIs(self.client.function(PF, "Locked"), False)
+
+    def test_allowed(self):
+        polkit = self.start_polkit(configure=True)
+        pf = self.sysfs.add_pf(PF)
+        self.start()
+        for name, call in self.guarded().items():
+            with self.subTest(name):
+                self.as_other_user(*call)
+                self.assertEqual(polkit.questions[-1].action, CONFIGURE)
+        self.assert_closed(pf)
+
+    def test_what_polkit_is_told(self):
+        polkit = self.start_polkit(configure=True)
+        pf = self.sysfs.add_pf(PF, vfs=1, vf_driver="igbvf")
+        self.start()
+        vf = pf.vfs[0]
+        self.as_other_user(vb.function_path(vf.address), vb.FUNCTION, "Lock", "(s)", ("mine",))
+        question = polkit.questions[-1]
+        kind, subject = question.subject
+        self.assertEqual(kind, "system-bus-name")
+        self.assertRegex(subject["name"], r"^:")
+        self.assertEqual(question.flags & 1, 0, "no question to a person unless the caller said so")
+        self.assertEqual(question.details.get("address"), vf.address)
+        self.assertEqual(question.details.get("kind"), "vf")
+        self.assertEqual(question.details.get("driver"), "igbvf")
+        self.assertIn(PF, question.details.values())
+
+    def test_interactive_if_the_caller_says_so(self):
+        polkit = self.start_polkit(configure=True)
+        self.sysfs.add_pf(PF)
+        self.start()
+        self.client.lock(PF, interactive=True)
+        if polkit.questions:        # root may be let in without asking
+            self.assertEqual(polkit.questions[-1].flags & 1, 1)
+
+    def test_without_polkit_root_alone(self):
+        pf = self.sysfs.add_pf(PF)
+        self.start()
+        for name, call in self.guarded().items():
+            with self.subTest(name):
+                self.assert_bus_error(vb.ACCESS_DENIED, self.as_other_user, *call)
+        if os.getuid() != 0:
+            self.skipTest("the rest needs root")
+        self.client.lock(PF)
+        self.assert_closed(pf, *ALL)
+        self.client.unlock(PF)
+        self.assert_closed(pf)
+
+    def start_other(self, *call):
+        """The call by somebody else, under way; polkit has been asked when it returns."""
+        if os.getuid() != 0:
+            self.skipTest("only root can be somebody else")
+        import json
+        path, interface, method, *rest = call
+        signature, arguments = rest if rest else ("()", ())
+        before = len(self.polkit.questions)
+        process = fixtures.OtherUser(self.bus.address).start(
+            path, interface, method, signature, json.dumps(list(arguments)))
+        self.addCleanup(process.stdout.close)
+        vb.wait_until(lambda: len(self.polkit.questions) > before, 2 * fixtures.DEADLINE,
+                      "polkit to be asked")
+        return process
+
+    def test_late_answer_holds_up_nobody(self):
+        self.start_polkit(configure="later")
+        pf = self.sysfs.add_pf(PF)
+        self.start()
+        process = self.start_other(*self.guarded()["Lock"])
+        # Meanwhile: properties, methods, events, and other questions.
+        self.assertIs(self.client.function(PF, "Locked"), False)
+        self.client.list_functions()
+        self.sysfs.add("0000:02:00.0", announce=True)
+        self.wait_function("0000:02:00.0")
+        self.assert_closed(pf)
+        self.polkit.open_questions[0].answer(True)
+        self.finish_other_user(process)
+        self.assert_closed(pf, *ALL)
+
+    def test_late_no(self):
+        self.start_polkit(configure="later")
+        pf = self.sysfs.add_pf(PF)
+        self.start()
+        process = self.start_other(*self.guarded()["Lock"])
+        self.polkit.open_questions[0].answer(False)
+        self.assert_bus_error(vb.ACCESS_DENIED, self.finish_other_user, process)
+        self.assert_closed(pf)
+
+    def test_polkit_dies_over_the_question(self):
+        self.start_polkit(configure="later")
+        pf = self.sysfs.add_pf(PF)
+        self.start()
+        process = self.start_other(*self.guarded()["Lock"])
+        self.polkit.close()
+        self.assert_bus_error(vb.ACCESS_DENIED, self.finish_other_user, process)
+        self.assert_closed(pf)
+
+    def test_polkit_fails(self):
+        self.start_polkit(configure="later")
+        pf = self.sysfs.add_pf(PF)
+        self.start()
+        process = self.start_other(*self.guarded()["Lock"])
+        self.polkit.open_questions[0].fail()
+        self.assert_bus_error(vb.ACCESS_DENIED, self.finish_other_user, process)
+        self.assert_closed(pf)
+
+    def test_function_goes_while_polkit_thinks(self):
+        self.start_polkit(configure="later")
+        pf = self.sysfs.add_pf(PF)
+        self.start()
+        process = self.start_other(*self.guarded()["Lock"])
+        self.sysfs.remove(pf)
+        self.wait_function(PF, there=False)
+        self.polkit.open_questions[0].answer(True)
+        error = self.assert_bus_error(vb.GONE, self.finish_other_user, process)
+        self.assertIn(PF, error.message)
+
+    def test_another_device_in_its_place_gets_no_lock(self):
+        # What was allowed was the lock of the old one.
+        self.start_polkit(configure="later")
+        pf = self.sysfs.add_pf(PF)
+        self.start()
+        process = self.start_other(*self.guarded()["Lock"])
+        self.sysfs.remove(pf)
+        self.wait_function(PF, there=False)
+        pf = self.sysfs.add_pf(PF, announce=True)
+        self.wait_function(PF)
+        self.polkit.open_questions[0].answer(True)
+        self.assert_bus_error(vb.GONE, self.finish_other_user, process)
+        self.fence()
+        self.assert_closed(pf)
+
+    def test_caller_leaves_while_polkit_thinks(self):
+        self.start_polkit(configure="later")
+        self.sysfs.add_pf(PF)
+        self.start()
+        process = self.start_other(*self.guarded()["Lock"])
+        process.kill()
+        process.wait()
+        self.polkit.open_questions[0].answer(True)
+        self.fence()
+        self.assertTrue(self.daemon.running)
+
+    def test_daemon_stops_while_polkit_thinks(self):
+        self.start_polkit(configure="later")
+        self.sysfs.add_pf(PF)
+        self.start()
+        process = self.start_other(*self.guarded()["Lock"])
+        self.stop()
+        with self.assertRaises(vb.BusError):
+            self.finish_other_user(process)
+
+    def test_questions_under_way_have_a_limit(self):
+        if os.getuid() != 0:
+            self.skipTest("only root can be somebody else")
+        self.start_polkit(configure="later")
+        self.sysfs.add_pf(PF)
+        self.start()
+        # One connection of uid 65534 that sends far more calls than the limit allows.
+        import subprocess
+        import textwrap
+        flood = textwrap.dedent("""
+            import json, sys
+            from gi.repository import Gio, GLib
+            bus = Gio.DBusConnection.new_for_address_sync(sys.argv[1], Gio.DBusConnectionFlags(1 | 8),
+                                                          None, None)
+            loop = GLib.MainLoop()
+            seen = {}
+            left = [100]
+            def done(connection, result):
+                try:
+                    connection.call_finish(result)
+                    name = "ok"
+                except GLib.Error as error:
+                    name = Gio.DBusError.get_remote_error(error)
+                seen[name] = seen.get(name, 0) + 1
+                left[0] -= 1
+                if name and name.endswith("LimitsExceeded") and not sys.stdout.closed:
+                    print("limit", flush=True)
+                if not left[0]:
+                    print(json.dumps(seen), flush=True)
+                    loop.quit()
+            for _ in range(100):
+                bus.call("org.vfwarden1", sys.argv[2], "org.vfwarden1.Function", "Lock",
+                         GLib.Variant("(s)", ("flood",)), None, Gio.DBusCallFlags.NONE, 60000, None, done)
+            loop.run()
+        """)
+        process = subprocess.Popen(
+            ["/usr/bin/python3", "-c", flood, self.bus.address, vb.function_path(PF)],
+            stdout=subprocess.PIPE, user=65534, group=65534, extra_groups=[], cwd="/",
+            env={"PATH": "/usr/bin:/bin"}, text=True)
+        self.addCleanup(process.stdout.close)
+        lines = []
+        from gi.repository import GLib
+
+        def on_line(*_):
+            line = process.stdout.readline()
+            if not line:
+                return GLib.SOURCE_REMOVE
+            lines.append(line)
+            return GLib.SOURCE_CONTINUE
+        GLib.io_add_watch(process.stdout.fileno(), GLib.PRIORITY_DEFAULT,
+                          GLib.IOCondition.IN | GLib.IOCondition.HUP, on_line)
+        vb.wait_until(lambda: "limit\n" in lines, 2 * fixtures.DEADLINE, "LimitsExceeded")
+        # Others are not held up by one who asks too much.
+        self.client.list_functions()
+        while self.polkit.open_questions:
+            for question in self.polkit.open_questions:
+                question.answer(False)
+            vb.drain()
+        vb.wait_until(lambda: lines and lines[-1].startswith("{"), 2 * fixtures.DEADLINE, "all replies")
+        import json
+        replies = json.loads(lines[-1])
+        process.wait()
+        self.assertEqual(sum(replies.values()), 100)
+        self.assertGreater(replies[vb.LIMITS_EXCEEDED], 0)
+        self.assertEqual(set(replies), {vb.LIMITS_EXCEEDED, vb.ACCESS_DENIED})
+
+    def test_limit_is_given_back(self):
+        self.start_polkit(configure=False)
+        self.sysfs.add_pf(PF)
+        self.start()
+        for _ in range(40):
+            self.assert_bus_error(vb.ACCESS_DENIED, self.as_other_user, *self.guarded()["Unlock"])
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

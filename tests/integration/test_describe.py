@@ -1,0 +1,60 @@
+#!/usr/bin/python3
+"""Describe() is the same picture as the objects, as one document."""
+
+import json
+
+import fixtures
+import vfwarden_bus as vb
+
+PF = "0000:01:00.0"
+
+
+class Describe(fixtures.DaemonTest):
+    def check(self):
+        document = json.loads(self.client.manager("Describe"))
+        self.assertEqual(set(document), {"Version", "Enforcement", "Functions"})
+        self.assertEqual(document["Version"], self.client.manager_property("Version"))
+        self.assertEqual(document["Enforcement"], self.client.manager_property("Enforcement"))
+        addresses = {path: properties[vb.FUNCTION]["Address"]
+                     for path, properties in self.client.managed_objects().items()}
+        truth = {}
+        for interfaces in self.client.managed_objects().values():
+            flat = {}
+            for properties in interfaces.values():
+                flat.update(properties)
+            if "VirtualFunctions" in flat:
+                flat["VirtualFunctions"] = [addresses[p] for p in flat["VirtualFunctions"]]
+            if "PhysicalFunction" in flat:
+                flat["PhysicalFunction"] = addresses.get(flat["PhysicalFunction"])
+            truth[flat["Address"]] = flat
+        told = {f["Address"]: f for f in document["Functions"]}
+        for flat in told.values():
+            # "/" of a detached VF has no address: absent, null or empty are all honest.
+            if "PhysicalFunction" in truth[flat["Address"]]:
+                flat["PhysicalFunction"] = flat.get("PhysicalFunction") or None
+        self.assertEqual(told, truth)
+        order = [f["Address"] for f in document["Functions"]]
+        self.assertEqual(order, sorted(order, key=lambda a: (
+            int(a.split(":")[0], 16), a.split(":", 1)[1])))
+        return document
+
+    def test_all_kinds(self):
+        self.start_polkit(configure=True)
+        self.sysfs.add_pf(PF, vfs=3, vf_driver="igbvf", slot="3")
+        self.sysfs.add_pf("0000:04:00.0", driver="vfio-pci")
+        self.sysfs.add("0000:02:00.0", group=None, attributes={"vendor": None})
+        self.sysfs.add("0013:00:00.0", attributes={"vfn": "0x0001"})
+        self.sysfs.add("10000:00:00.0")
+        self.start()
+        self.client.lock(PF, "a \"quote\", a\nline and an ü")
+        self.fence()
+        document = self.check()
+        self.assertEqual(len(document["Functions"]), 9)
+
+    def test_nothing(self):
+        self.start()
+        self.check()
+
+
+if __name__ == "__main__":
+    fixtures.main()

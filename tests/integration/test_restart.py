@@ -1,0 +1,233 @@
+#!/usr/bin/python3
+"""What outlives the daemon: the lock itself, each file's own mode, the administrator's word."""
+
+import os
+
+import fixtures
+import vfwarden_bus as vb
+from test_lock import ALL, LockTest, SRIOV
+
+PF = "0000:01:00.0"
+PLAIN = "0000:02:00.0"
+
+
+class Restart(LockTest):
+    def setUp(self):
+        super().setUp()
+        self.start_polkit(configure=True)
+
+    def again(self, how):
+        if how == "kill":
+            self.kill()
+            self.start()
+        else:
+            self.restart()
+
+    def test_lock_stands_while_it_is_away(self):
+        for how in ("kill", "stop"):
+            with self.subTest(how):
+                address = PF if how == "kill" else "0000:03:00.0"
+                pf = self.sysfs.add_pf(address, driver="vfio-pci")
+                self.start()
+                self.assert_closed(pf, *SRIOV)
+                (self.kill if how == "kill" else self.stop)()
+                self.assert_closed(pf, *SRIOV)
+                if how == "stop":
+                    self.client.recorder.listeners.clear()
+
+    def test_own_modes_are_known_again(self):
+        pf = self.sysfs.add_pf(PF, slot="3")
+        own = {"sriov_numvfs": 0o664, "reset": 0o220}
+        for name, mode in own.items():
+            pf.chmod(name, mode)
+        self.start()
+        self.client.lock(PF)
+        for how in ("kill", "stop", "kill"):
+            self.again(how)
+            self.assert_closed(pf, *ALL, own=own)
+            self.assertEqual(self.picture.function(PF)["ClosedFiles"], ALL + ["power"])
+        self.client.unlock(PF)
+        self.assert_closed(pf, own=own)
+        self.assertEqual(self.sysfs.slot_mode("3"), 0o644)
+
+    def test_administrators_lock_and_why(self):
+        self.sysfs.add_pf(PF)
+        self.start()
+        self.client.lock(PF, "maintenance \"tonight\" – ü")
+        for how in ("kill", "stop"):
+            self.again(how)
+            told = self.picture.function(PF)
+            self.assertEqual((told["LockReasons"], told["LockWhy"]),
+                             (["administrator"], "maintenance \"tonight\" – ü"))
+
+    def test_unlock_is_remembered_too(self):
+        pf = self.sysfs.add_pf(PF)
+        self.start()
+        self.client.lock(PF)
+        self.client.unlock(PF)
+        self.again("kill")
+        self.assertIs(self.picture.function(PF)["Locked"], False)
+        self.assert_closed(pf)
+
+    def test_reason_gone_meanwhile(self):
+        pf = self.sysfs.add_pf(PF, driver="vfio-pci")
+        pf.chmod("sriov_numvfs", 0o664)
+        self.start()
+        self.assert_closed(pf, *SRIOV, own={"sriov_numvfs": 0o664})
+        self.kill()
+        self.sysfs.rebind(pf, "igb")
+        self.start()
+        self.assert_closed(pf, own={"sriov_numvfs": 0o664})
+        self.assertIs(self.picture.function(PF)["Locked"], False)
+
+    def test_reason_come_meanwhile(self):
+        pf = self.sysfs.add_pf(PF)
+        self.start()
+        self.kill()
+        self.sysfs.rebind(pf, "vfio-pci")
+        self.start()
+        self.assert_closed(pf, *SRIOV)
+
+    def test_opened_meanwhile_is_closed_again(self):
+        pf = self.sysfs.add_pf(PF, driver="vfio-pci")
+        self.start()
+        self.assert_closed(pf, *SRIOV)
+        self.kill()
+        pf.chmod("sriov_numvfs", 0o644)
+        self.start()
+        self.assert_closed(pf, *SRIOV)
+
+    def test_replugged_meanwhile_is_another_device(self):
+        pf = self.sysfs.add_pf(PF)
+        self.start()
+        self.client.lock(PF, "of the old one")
+        self.kill()
+        self.sysfs.remove(pf)
+        pf = self.sysfs.add_pf(PF)
+        self.start()
+        told = self.picture.function(PF)
+        self.assertEqual((told["Locked"], told["LockWhy"], told["Tainted"]), (False, "", False))
+        self.assert_closed(pf)
+
+    def test_gone_meanwhile(self):
+        pf = self.sysfs.add_pf(PF)
+        self.start()
+        self.client.lock(PF)
+        self.kill()
+        self.sysfs.remove(pf)
+        self.start()
+        self.assertIsNone(self.picture.function(PF))
+
+    def test_slot_of_a_function_that_went_meanwhile(self):
+        pf = self.sysfs.add_pf(PF, slot="3")
+        self.start()
+        self.client.lock(PF)
+        self.assertEqual(self.sysfs.slot_mode("3"), 0o444)
+        self.kill()
+        self.sysfs.remove(pf)
+        self.start()
+        self.wait_slot_mode("3", 0o644)
+
+    def state_file(self):
+        return os.path.join(self.state_dir, "state.json")
+
+    def test_without_its_state_it_knows_the_kernels_modes(self):
+        pf = self.sysfs.add_pf(PF, driver="vfio-pci")
+        self.start()
+        self.assert_closed(pf, *SRIOV)
+        self.kill()
+        os.unlink(self.state_file())
+        self.start()
+        self.assert_closed(pf, *SRIOV)
+        self.sysfs.rebind(pf, "igb")
+        self.wait_property(PF, "Driver", "igb")
+        self.assert_closed(pf)
+
+    def test_without_its_state_and_reason_gone(self):
+        pf = self.sysfs.add_pf(PF, driver="vfio-pci")
+        self.start()
+        self.assert_closed(pf, *SRIOV)
+        self.kill()
+        os.unlink(self.state_file())
+        self.sysfs.rebind(pf, "igb")
+        self.start()
+        self.assert_closed(pf)
+
+    def test_damaged_state(self):
+        pf = self.sysfs.add_pf(PF, driver="vfio-pci")
+        self.start()
+        self.assert_closed(pf, *SRIOV)
+        for damage in (b"", b"{", b"[]", b"null", b"\0" * 64, b'{"version":1,"files":7}',
+                       b'{"files":[{"path":"/etc/passwd","inode":1,"mode":511}]}'):
+            with self.subTest(damage):
+                self.kill()
+                with open(self.state_file(), "wb") as file:
+                    file.write(damage)
+                self.start()
+                self.assert_closed(pf, *SRIOV)
+        self.sysfs.rebind(pf, "igb")
+        self.wait_property(PF, "Driver", "igb")
+        self.assert_closed(pf)
+
+    def test_state_directory_is_made(self):
+        os.rmdir(self.state_dir)
+        pf = self.sysfs.add_pf(PF, driver="vfio-pci")
+        try:
+            self.start()
+        except AssertionError:
+            # Refusing is fair as well, as long as it says why: tmpfiles.d makes the directory.
+            self.assertRegex(self.daemon.log, self.state_dir)
+            self.crash_expected = True
+            return
+        self.assert_closed(pf, *SRIOV)
+
+
+class Taint(LockTest):
+    def setUp(self):
+        super().setUp()
+        self.start_polkit(configure=True)
+
+    def test_by_a_userspace_driver_until_replugged(self):
+        pf = self.sysfs.add_pf(PF)
+        self.start()
+        self.assertIs(self.picture.function(PF)["Tainted"], False)
+        self.sysfs.rebind(pf, "vfio-pci")
+        self.wait_property(PF, "Tainted", True)
+        self.sysfs.rebind(pf, "igb")
+        self.wait_property(PF, "Locked", False)
+        self.fence()
+        self.assertIs(self.picture.function(PF)["Tainted"], True)
+        self.sysfs.remove(pf)
+        self.wait_function(PF, there=False)
+        self.sysfs.add_pf(PF, announce=True)
+        self.wait_property(PF, "Driver", "igb")
+        self.fence()
+        self.assertIs(self.picture.function(PF)["Tainted"], False)
+
+    def test_outlives_the_daemon(self):
+        pf = self.sysfs.add_pf(PF, driver="vfio-pci")
+        self.start()
+        self.sysfs.rebind(pf, "igb")
+        self.wait_property(PF, "Locked", False)
+        self.kill()
+        self.start()
+        self.assertIs(self.picture.function(PF)["Tainted"], True)
+        self.restart()
+        self.assertIs(self.picture.function(PF)["Tainted"], True)
+
+    def test_administrators_lock_taints_nothing(self):
+        self.sysfs.add_pf(PF)
+        self.start()
+        self.client.lock(PF)
+        self.client.unlock(PF)
+        self.fence()
+        self.assertIs(self.picture.function(PF)["Tainted"], False)
+
+    def test_plain_function_on_vfio_is_not_tainted(self):
+        self.sysfs.add(PLAIN, driver="vfio-pci")
+        self.start()
+        self.assertIs(self.picture.function(PLAIN)["Tainted"], False)
+
+
+if __name__ == "__main__":
+    fixtures.main()

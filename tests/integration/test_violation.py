@@ -1,0 +1,200 @@
+#!/usr/bin/python3
+"""What is done behind the daemon's back is undone where it can be, and told in any case."""
+
+import time
+
+import fixtures
+from fixtures import DEADLINE_SCALE
+import vfwarden_bus as vb
+from test_lock import ALL, LockTest, SRIOV
+
+PF = "0000:01:00.0"
+PLAIN = "0000:02:00.0"
+
+# The contract: closed again within 100 ms.
+AGAIN = 0.1 * DEADLINE_SCALE
+
+
+class Violation(LockTest):
+    def setUp(self):
+        super().setUp()
+        self.start_polkit(configure=True)
+
+    def violations(self, mark):
+        return [s.args for s in self.signals_since(mark) if s.member == "Violation"]
+
+    def test_restored_bit_is_taken_again_and_told_once(self):
+        pf = self.sysfs.add_pf(PF, driver="vfio-pci")
+        self.start()
+        self.assert_closed(pf, *SRIOV)
+        log = self.daemon.log_mark()
+        mark = self.mark()
+        started = time.monotonic()
+        pf.chmod("sriov_numvfs", 0o644)
+        vb.wait_until(lambda: pf.mode("sriov_numvfs") == 0o444, None, "it to be closed again")
+        took = time.monotonic() - started
+        self.assertLess(took, AGAIN)
+        signal = self.client.recorder.wait_for("Violation", mark=mark)
+        self.assertEqual((signal.path, signal.interface), (vb.ROOT, vb.MANAGER))
+        self.assertEqual(self.violations(mark), [(PF, "set-num-vfs", {
+            "file": "sriov_numvfs", "mode": 0o644, "reasons": ["userspace-driver"]})])
+        self.daemon.wait_log(rf"{PF}.*sriov_numvfs", log)
+
+    def test_every_file_names_its_operation(self):
+        pf = self.sysfs.add_pf(PF, slot="3")
+        self.start()
+        self.client.lock(PF)
+        self.assert_closed(pf, *ALL)
+        operations = {"sriov_numvfs": "set-num-vfs", "sriov_drivers_autoprobe": "set-autoprobe",
+                      "remove": "remove", "reset": "reset", "reset_method": "reset"}
+        for name, operation in operations.items():
+            mark = self.mark()
+            pf.chmod(name, 0o200)
+            signal = self.client.recorder.wait_for("Violation", mark=mark)
+            self.assertEqual(signal.args, (PF, operation, {
+                "file": name, "mode": 0o200, "reasons": ["administrator"]}))
+            self.assert_closed(pf, *ALL)
+        mark = self.mark()
+        self.sysfs.chmod_slot("3", 0o644)
+        signal = self.client.recorder.wait_for("Violation", mark=mark)
+        self.assertEqual(signal.args, (PF, "power-off", {
+            "file": "power", "mode": 0o644, "reasons": ["administrator"]}))
+        self.wait_slot_mode("3", 0o444)
+
+    def test_own_mode_is_still_known_after_it(self):
+        pf = self.sysfs.add_pf(PF, driver="vfio-pci")
+        self.start()
+        self.assert_closed(pf, *SRIOV)
+        mark = self.mark()
+        pf.chmod("sriov_numvfs", 0o666)
+        self.client.recorder.wait_for("Violation", mark=mark)
+        self.assert_closed(pf, *SRIOV)
+        self.sysfs.rebind(pf, "igb")
+        self.assert_closed(pf)
+
+    def test_again_and_again(self):
+        pf = self.sysfs.add_pf(PF, driver="vfio-pci")
+        self.start()
+        self.assert_closed(pf, *SRIOV)
+        for _ in range(5):
+            mark = self.mark()
+            pf.chmod("sriov_numvfs", 0o644)
+            self.client.recorder.wait_for("Violation", mark=mark)
+            self.wait_mode(pf, "sriov_numvfs", 0o444)
+            self.assertEqual(len(self.violations(mark)), 1)
+
+    def test_taking_bits_away_is_no_violation(self):
+        pf = self.sysfs.add_pf(PF, driver="vfio-pci")
+        self.start()
+        self.assert_closed(pf, *SRIOV)
+        mark = self.mark()
+        pf.chmod("sriov_numvfs", 0o400)
+        self.assertEqual(self.violations(mark), [])
+
+    def test_own_doings_are_no_violation(self):
+        pf = self.sysfs.add_pf(PF)
+        self.start()
+        mark = self.mark()
+        self.client.lock(PF)
+        self.client.unlock(PF)
+        self.sysfs.rebind(pf, "vfio-pci")
+        self.wait_property(PF, "Locked", True)
+        self.sysfs.rebind(pf, "igb")
+        self.wait_property(PF, "Locked", False)
+        self.assertEqual(self.violations(mark), [])
+
+    def test_opening_an_open_file_is_none(self):
+        function = self.sysfs.add(PLAIN)
+        self.start()
+        mark = self.mark()
+        function.chmod("reset", 0o222)
+        self.assertEqual(self.violations(mark), [])
+        self.assertEqual(function.mode("reset"), 0o222)
+
+    def test_after_a_restart(self):
+        pf = self.sysfs.add_pf(PF, driver="vfio-pci")
+        self.start()
+        self.assert_closed(pf, *SRIOV)
+        self.kill()
+        self.start()
+        mark = self.mark()
+        pf.chmod("sriov_numvfs", 0o644)
+        self.client.recorder.wait_for("Violation", mark=mark)
+        self.wait_mode(pf, "sriov_numvfs", 0o444)
+
+    def test_vfs_changed_while_locked(self):
+        pf = self.sysfs.add_pf(PF)
+        self.start()
+        self.client.lock(PF)
+        mark = self.mark()
+        self.sysfs.enable_vfs(pf, 2)
+        self.wait_property(PF, "NumVFs", 2)
+        self.wait_property(PF, "Tainted", True)
+        told = self.violations(mark)
+        self.assertTrue(told)
+        before = 0
+        for address, operation, details in told:
+            self.assertEqual((address, operation), (PF, "set-num-vfs"))
+            self.assertEqual(details["num-vfs-before"], before)
+            before = details["num-vfs"]
+        self.assertEqual(before, 2)
+
+    def test_vfs_taken_while_locked(self):
+        pf = self.sysfs.add_pf(PF, vfs=2, vf_driver="igbvf")
+        self.start()
+        self.client.lock(PF)
+        mark = self.mark()
+        self.sysfs.disable_vfs(pf)
+        self.wait_property(PF, "NumVFs", 0)
+        self.wait_property(PF, "Tainted", True)
+        told = self.violations(mark)
+        self.assertEqual(told[0][2]["num-vfs-before"], 2)
+        self.assertEqual(told[-1][2]["num-vfs"], 0)
+
+    def test_vfs_changed_while_open_are_nobodys_fault(self):
+        pf = self.sysfs.add_pf(PF)
+        self.start()
+        mark = self.mark()
+        self.sysfs.enable_vfs(pf, 2)
+        self.wait_property(PF, "NumVFs", 2)
+        self.sysfs.disable_vfs(pf)
+        self.wait_property(PF, "NumVFs", 0)
+        self.assertEqual(self.violations(mark), [])
+        self.assertIs(self.picture.function(PF)["Tainted"], False)
+
+    def test_driver_leaving_with_its_vfs_is_no_violation(self):
+        # igb and vfio-pci destroy the VFs when they are unbound; nobody wrote a count.
+        pf = self.sysfs.add_pf(PF, vfs=2)
+        self.start()
+        self.client.lock(PF)
+        mark = self.mark()
+        self.sysfs.detach_driver(pf)
+        self.sysfs.disable_vfs(pf)
+        self.sysfs._event("unbind", pf)     # pylint: disable=protected-access
+        self.wait_property(PF, "Driver", "")
+        self.wait_property(PF, "NumVFs", 0)
+        self.assertEqual(self.violations(mark), [])
+
+    def test_in_advise_mode_a_restored_bit_is_nothing(self):
+        self.configure("[Lock]\nEnforcement=advise\n")
+        pf = self.sysfs.add_pf(PF, driver="vfio-pci")
+        self.start()
+        mark = self.mark()
+        pf.chmod("sriov_numvfs", 0o664)
+        self.assertEqual(self.violations(mark), [])
+        self.assertEqual(pf.mode("sriov_numvfs"), 0o664)
+
+    def test_unprivileged_listener_hears_it(self):
+        # Signals are broadcast and the bus policy lets everyone receive them: the recorder's own
+        # connection has no rights but these.
+        pf = self.sysfs.add_pf(PF, driver="vfio-pci")
+        self.start()
+        listener = vb.Client(self.bus.address)
+        self.addCleanup(listener.close)
+        listener.ping()
+        pf.chmod("sriov_numvfs", 0o644)
+        self.assertEqual(listener.recorder.wait_for("Violation").args[0], PF)
+
+
+if __name__ == "__main__":
+    fixtures.main()
