@@ -1,0 +1,378 @@
+#include "daemon/closed-files.h"
+
+#include "daemon/log.h"
+#include "daemon/slot.h"
+#include "daemon/sysfs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+
+#define WRITE_BITS 0222U
+
+/* A holder is one function's wish for one of its files: PciKey << 4 | LockFile. */
+typedef uint64_t Holder;
+G_STATIC_ASSERT(_LOCK_FILE_MAX <= 16);
+
+typedef struct ClosedFile {
+        char *path;
+        uint64_t inode;
+        unsigned own_mode;
+        GArray *holders; /* of Holder; the file is wanted closed while there is one */
+        bool closed;     /* by us, as far as we know */
+        int watch;       /* of a slot's file: number, or -1 */
+} ClosedFile;
+
+struct ClosedFiles {
+        Watch *watch;
+        ClosedFilesViolationHandler *violation;
+        void *context;
+        GHashTable *by_path;   /* path -> ClosedFile*, owned */
+        GHashTable *by_holder; /* Holder -> ClosedFile*, borrowed */
+        GHashTable *adopted;   /* path -> StateFile*, of an earlier run; NULL after start */
+        GPtrArray *pending;    /* borrowed ClosedFile*, to be committed */
+        bool dirty;
+};
+
+static Holder holder_make(PciKey key, LockFile file) {
+        return key << 4 | (Holder) file;
+}
+
+static void closed_file_free(gpointer data) {
+        ClosedFile *file = data;
+
+        g_free(file->path);
+        g_array_unref(file->holders);
+        g_free(file);
+}
+
+static void state_file_free(gpointer data) {
+        g_free(((StateFile *) data)->path);
+        g_free(data);
+}
+
+ClosedFiles *closed_files_new(Watch *watch, ClosedFilesViolationHandler *violation, void *context) {
+        ClosedFiles *closed = g_new0(ClosedFiles, 1);
+
+        closed->watch = watch;
+        closed->violation = violation;
+        closed->context = context;
+        closed->by_path = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, closed_file_free);
+        closed->by_holder = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+        closed->adopted = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, state_file_free);
+        closed->pending = g_ptr_array_new();
+        return closed;
+}
+
+ClosedFiles *closed_files_free(ClosedFiles *closed) {
+        if (!closed)
+                return NULL;
+        g_hash_table_unref(closed->by_path);
+        g_hash_table_unref(closed->by_holder);
+        g_clear_pointer(&closed->adopted, g_hash_table_unref);
+        g_ptr_array_unref(closed->pending);
+        g_free(closed);
+        return NULL;
+}
+
+void closed_files_adopt(ClosedFiles *closed, const State *state) {
+        for (guint i = 0; i < state->files->len; i++) {
+                const StateFile *record = &g_array_index(state->files, StateFile, i);
+                StateFile *copy = g_new(StateFile, 1);
+
+                *copy = (StateFile){ g_strdup(record->path), record->inode, record->mode };
+                g_hash_table_replace(closed->adopted, copy->path, copy);
+        }
+}
+
+static int file_path(const Function *function, LockFile file, char **ret) {
+        if (file == LOCK_FILE_SLOT_POWER)
+                return slot_find_power(function, ret);
+        *ret = sysfs_function_path(function_address(function), lock_file_to_string(file));
+        return 0;
+}
+
+/* The entry for `path`, made if need be from what is seen and what is known of earlier. */
+static int closed_file_get(ClosedFiles *closed, char *path, LockFile which, ClosedFile **ret) {
+        g_autofree char *owned = path;
+        const StateFile *record;
+        ClosedFile *file;
+        struct stat st;
+
+        file = g_hash_table_lookup(closed->by_path, path);
+        if (file) {
+                *ret = file;
+                return 0;
+        }
+        if (lstat(path, &st) < 0)
+                return -errno;
+        if (!S_ISREG(st.st_mode))
+                return -ENOENT;
+
+        file = g_new0(ClosedFile, 1);
+        file->inode = st.st_ino;
+        file->own_mode = st.st_mode & 07777U;
+        file->holders = g_array_new(FALSE, FALSE, sizeof(Holder));
+        file->watch = -1;
+
+        record = closed->adopted ? g_hash_table_lookup(closed->adopted, path) : NULL;
+        if (record && record->inode == st.st_ino) {
+                file->own_mode = record->mode;
+                file->closed = true; /* if it is not: somebody opened it while we were away */
+        } else if ((st.st_mode & WRITE_BITS) == 0)
+                file->own_mode = lock_file_kernel_mode(which);
+        if (record)
+                g_hash_table_remove(closed->adopted, path);
+
+        file->path = g_steal_pointer(&owned);
+        g_hash_table_insert(closed->by_path, file->path, file);
+        closed->dirty = true;
+        *ret = file;
+        return 0;
+}
+
+static void hold(ClosedFiles *closed, const Function *function, LockFile which) {
+        Holder holder = holder_make(function->facts.key, which);
+        ClosedFile *file = g_hash_table_lookup(closed->by_holder, &holder);
+        char *path = NULL;
+
+        if (file) {
+                if (!file->closed)
+                        g_ptr_array_add(closed->pending, file); /* it failed the last time */
+                return;
+        }
+        if (file_path(function, which, &path) < 0 ||
+            closed_file_get(closed, path, which, &file) < 0)
+                return;
+        g_array_append_val(file->holders, holder);
+        g_hash_table_insert(closed->by_holder, g_memdup2(&holder, sizeof(holder)), file);
+        g_ptr_array_add(closed->pending, file);
+}
+
+static void let_go(ClosedFiles *closed, PciKey key, LockFile which) {
+        Holder holder = holder_make(key, which);
+        ClosedFile *file = g_hash_table_lookup(closed->by_holder, &holder);
+
+        if (!file)
+                return;
+        g_hash_table_remove(closed->by_holder, &holder);
+        for (guint i = 0; i < file->holders->len; i++)
+                if (g_array_index(file->holders, Holder, i) == holder) {
+                        g_array_remove_index(file->holders, i);
+                        break;
+                }
+        g_ptr_array_add(closed->pending, file);
+}
+
+void closed_files_plan(ClosedFiles *closed, const Function *function, unsigned files) {
+        for (LockFile which = 0; which < _LOCK_FILE_MAX; which++)
+                if (files & (1U << which))
+                        hold(closed, function, which);
+                else
+                        let_go(closed, function->facts.key, which);
+}
+
+bool closed_files_dirty(const ClosedFiles *closed) {
+        return closed->dirty;
+}
+
+void closed_files_record(ClosedFiles *closed, State *state) {
+        GHashTableIter iter;
+        gpointer value;
+
+        g_hash_table_iter_init(&iter, closed->by_path);
+        while (g_hash_table_iter_next(&iter, NULL, &value)) {
+                const ClosedFile *file = value;
+                StateFile record = { g_strdup(file->path), file->inode, file->own_mode };
+
+                g_array_append_val(state->files, record);
+        }
+        if (closed->adopted) { /* still at start: nothing of what is not looked at yet may be lost */
+                g_hash_table_iter_init(&iter, closed->adopted);
+                while (g_hash_table_iter_next(&iter, NULL, &value)) {
+                        const StateFile *adopted = value;
+                        StateFile record = { g_strdup(adopted->path), adopted->inode,
+                                             adopted->mode };
+
+                        g_array_append_val(state->files, record);
+                }
+        }
+        closed->dirty = false;
+}
+
+/* Gives the file `mode` if it is still the node that `inode` names. Returns 0 or a negative errno. */
+static int set_mode(const char *path, uint64_t inode, unsigned mode) {
+        struct stat st;
+
+        if (lstat(path, &st) < 0)
+                return -errno;
+        if (st.st_ino != inode)
+                return -ENOENT;
+        if ((st.st_mode & 07777U) == mode)
+                return 0;
+        return chmod(path, mode) < 0 ? -errno : 0;
+}
+
+static void report(ClosedFiles *closed, const ClosedFile *file, unsigned mode) {
+        Holder holder = g_array_index(file->holders, Holder, 0);
+
+        closed->violation(closed->context, holder >> 4, (LockFile) (holder & 0xf), file->path,
+                          mode);
+}
+
+/* Sees to it that a file that is wanted closed is closed. */
+static void closed_file_check(ClosedFiles *closed, ClosedFile *file) {
+        struct stat st;
+        int r;
+
+        if (file->holders->len == 0 || lstat(file->path, &st) < 0 || st.st_ino != file->inode)
+                return; /* gone, or made anew: its function's events tell */
+        if ((st.st_mode & WRITE_BITS) == 0) {
+                file->closed = true;
+                return;
+        }
+
+        bool violated = file->closed;
+        r = chmod(file->path, st.st_mode & 07777U & ~WRITE_BITS) < 0 ? -errno : 0;
+        file->closed = r == 0;
+        if (r < 0)
+                log_error("%s cannot be closed: %s", file->path, g_strerror(-r));
+        if (violated)
+                report(closed, file, st.st_mode & 07777U);
+}
+
+static void on_slot_attribute(void *context, void *userdata, const char *name) {
+        closed_file_check(context, userdata);
+}
+
+void closed_files_touched(ClosedFiles *closed, PciKey key, const char *name) {
+        LockFile which = lock_file_from_string(name);
+        ClosedFile *file;
+
+        if (which < 0)
+                return;
+        Holder holder = holder_make(key, which);
+        file = g_hash_table_lookup(closed->by_holder, &holder);
+        if (file)
+                closed_file_check(closed, file);
+}
+
+static void commit_close(ClosedFiles *closed, ClosedFile *file) {
+        LockFile which = (LockFile) (g_array_index(file->holders, Holder, 0) & 0xf);
+
+        /* Watch first: what happens between the two is then not missed. */
+        if (which == LOCK_FILE_SLOT_POWER && file->watch < 0) {
+                file->watch = watch_add(closed->watch, file->path, IN_ATTRIB, on_slot_attribute,
+                                        closed, file);
+                if (file->watch < 0)
+                        log_warning("%s cannot be watched: %s", file->path,
+                                    g_strerror(-file->watch));
+        }
+        closed_file_check(closed, file);
+}
+
+static void commit_open(ClosedFiles *closed, ClosedFile *file) {
+        int r;
+
+        watch_remove(closed->watch, file->watch);
+        r = set_mode(file->path, file->inode, file->own_mode);
+        if (r < 0 && r != -ENOENT)
+                log_error("%s cannot be opened again: %s", file->path, g_strerror(-r));
+        g_hash_table_remove(closed->by_path, file->path);
+        closed->dirty = true;
+}
+
+void closed_files_commit(ClosedFiles *closed) {
+        g_autoptr(GHashTable) done = g_hash_table_new(NULL, NULL);
+
+        for (guint i = 0; i < closed->pending->len; i++) {
+                ClosedFile *file = closed->pending->pdata[i];
+
+                if (!g_hash_table_add(done, file))
+                        continue;
+                if (file->holders->len > 0)
+                        commit_close(closed, file);
+                else
+                        commit_open(closed, file);
+        }
+        g_ptr_array_set_size(closed->pending, 0);
+}
+
+void closed_files_forget(ClosedFiles *closed, PciKey key) {
+        for (LockFile which = 0; which < _LOCK_FILE_MAX; which++)
+                let_go(closed, key, which);
+        /* At once: the next device at this address has files of the same names. */
+        closed_files_commit(closed);
+}
+
+void closed_files_drop_adopted(ClosedFiles *closed) {
+        GHashTableIter iter;
+        gpointer value;
+
+        g_hash_table_iter_init(&iter, closed->adopted);
+        while (g_hash_table_iter_next(&iter, NULL, &value)) {
+                const StateFile *record = value;
+                int r = set_mode(record->path, record->inode, record->mode);
+
+                if (r == 0)
+                        log_info("%s: opened, the reason to close it is gone", record->path);
+                else if (r != -ENOENT)
+                        log_error("%s cannot be opened again: %s", record->path, g_strerror(-r));
+                closed->dirty = true;
+        }
+        g_clear_pointer(&closed->adopted, g_hash_table_unref);
+}
+
+unsigned closed_files_mask(const ClosedFiles *closed, PciKey key) {
+        unsigned mask = 0;
+
+        for (LockFile which = 0; which < _LOCK_FILE_MAX; which++) {
+                Holder holder = holder_make(key, which);
+                const ClosedFile *file = g_hash_table_lookup(closed->by_holder, &holder);
+
+                if (file && file->closed)
+                        mask |= 1U << which;
+        }
+        return mask;
+}
+
+void closed_files_check(ClosedFiles *closed) {
+        GHashTableIter iter;
+        gpointer value;
+
+        g_hash_table_iter_init(&iter, closed->by_path);
+        while (g_hash_table_iter_next(&iter, NULL, &value))
+                closed_file_check(closed, value);
+}
+
+void closed_files_open_strays(ClosedFiles *closed, const Function *function, GPtrArray *paths) {
+        for (LockFile which = 0; which < _LOCK_FILE_MAX; which++) {
+                g_autofree char *path = NULL;
+                struct stat st;
+                int r;
+
+                if (file_path(function, which, &path) < 0 ||
+                    g_hash_table_contains(closed->by_path, path) || lstat(path, &st) < 0 ||
+                    !S_ISREG(st.st_mode) || (st.st_mode & WRITE_BITS) != 0)
+                        continue;
+                r = set_mode(path, st.st_ino, lock_file_kernel_mode(which));
+                if (r < 0)
+                        log_error("%s cannot be opened: %s", path, g_strerror(-r));
+                else if (paths)
+                        g_ptr_array_add(paths, g_steal_pointer(&path));
+        }
+}
+
+GPtrArray *closed_files_list(const ClosedFiles *closed) {
+        GPtrArray *paths = g_ptr_array_new_with_free_func(g_free);
+        GHashTableIter iter;
+        gpointer value;
+
+        g_hash_table_iter_init(&iter, closed->by_path);
+        while (g_hash_table_iter_next(&iter, NULL, &value))
+                if (((const ClosedFile *) value)->closed)
+                        g_ptr_array_add(paths, g_strdup(((const ClosedFile *) value)->path));
+        return paths;
+}

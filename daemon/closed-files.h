@@ -1,0 +1,63 @@
+/* closed-files.h: the sysfs files that are closed for writing, by their mode bits.
+ *
+ * Owns which file is closed on whose behalf, and each one's own mode. A file without a write bit
+ * refuses write opens of root too, in every mount of sysfs and every network namespace, because
+ * kernfs insists on a write bit (kernfs_fop_open(), KERNFS_ROOT_EXTRA_OPEN_PERM_CHECK); reads go on.
+ * Always holds: a file is closed here only after it was recorded, so a caller that saves the records
+ * between closed_files_plan() and closed_files_commit() finds every own mode again after a crash.
+ * A slot's `power` may be held by several functions and opens when the last lets go.
+ * Called by the manager. */
+#pragma once
+
+#include "daemon/state.h"
+#include "daemon/watch.h"
+#include "policy/inventory.h"
+#include "policy/lock.h"
+
+typedef struct ClosedFiles ClosedFiles;
+
+/* A closed file was found with a write bit, `mode`; it is closed again by now. */
+typedef void ClosedFilesViolationHandler(void *context, PciKey key, LockFile file, const char *path,
+                                         unsigned mode);
+
+ClosedFiles *closed_files_new(Watch *watch, ClosedFilesViolationHandler *violation, void *context);
+ClosedFiles *closed_files_free(ClosedFiles *closed);
+
+/* Takes over the records of an earlier run. Their files stay as they are until planned for, or until
+ * closed_files_drop_adopted() opens those that nobody planned for. */
+void closed_files_adopt(ClosedFiles *closed, const State *state);
+void closed_files_drop_adopted(ClosedFiles *closed);
+
+/* Says which files (1 << LockFile) of `function` are to be closed, all others not to be. Files that the
+ * function does not have are passed over. */
+void closed_files_plan(ClosedFiles *closed, const Function *function, unsigned files);
+
+/* Whether the records differ from what was last saved; closed_files_record() adds them to `state`. */
+bool closed_files_dirty(const ClosedFiles *closed);
+void closed_files_record(ClosedFiles *closed, State *state);
+
+/* Does what was planned. What fails is logged and tried again at the next plan. */
+void closed_files_commit(ClosedFiles *closed);
+
+/* The files (1 << LockFile) of the function that are closed in fact on its behalf. */
+unsigned closed_files_mask(const ClosedFiles *closed, PciKey key);
+
+/* The function is gone, and its files with it; its slot's `power` opens if nobody else holds it. */
+void closed_files_forget(ClosedFiles *closed, PciKey key);
+
+/* The file `name` of the function changed its mode, perhaps. The caller watches the functions'
+ * directories: watching such a file itself would need the right to read it, which nobody has for `reset`.
+ * The slots' files are watched here. */
+void closed_files_touched(ClosedFiles *closed, PciKey key, const char *name);
+
+/* Looks at every closed file as if a change of its mode had been told: for changes made through
+ * another mount of sysfs, of which inotify hears nothing. */
+void closed_files_check(ClosedFiles *closed);
+
+/* Opens every file of `function` that has no write bit although the kernel makes it with one, and
+ * that is not closed on anybody's behalf: left by a run whose records are lost. Adds the paths to
+ * `paths` (strings, owned) when it is not NULL. */
+void closed_files_open_strays(ClosedFiles *closed, const Function *function, GPtrArray *paths);
+
+/* The paths of all files that are closed now. Free with g_ptr_array_unref(). */
+GPtrArray *closed_files_list(const ClosedFiles *closed);

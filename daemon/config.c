@@ -1,0 +1,173 @@
+#include "daemon/config.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define DEFAULT_USERSPACE_DRIVERS "vfio-pci *-vfio-pci uio_pci_generic igb_uio pci-stub"
+
+/* A configuration file is a few lines; what is larger was put there by mistake. */
+#define CONFIG_FILE_SIZE_MAX (1024 * 1024)
+
+/* Puts `value` into `config`. Returns NULL, or what is wrong, to be freed with g_free(). */
+typedef char *ConfigSetter(Config *config, const char *value);
+
+static char *set_userspace_drivers(Config *config, const char *value) {
+        g_autoptr(PatternList) list = NULL;
+        g_autofree char *word = NULL;
+        int r;
+
+        r = pattern_list_parse(value, &list, &word);
+        if (r == -E2BIG)
+                return g_strdup_printf("more than %d drivers", PATTERN_LIST_MAX);
+        if (r < 0)
+                return g_strdup_printf("'%s' is no pattern for a driver's name", word);
+
+        pattern_list_free(config->userspace_drivers);
+        config->userspace_drivers = g_steal_pointer(&list);
+        return NULL;
+}
+
+static char *set_enforcement(Config *config, const char *value) {
+        if (strcmp(value, "enforce") != 0 && strcmp(value, "advise") != 0)
+                return g_strdup_printf("'%s' is neither 'enforce' nor 'advise'", value);
+        config->enforce = value[0] == 'e';
+        return NULL;
+}
+
+static const struct {
+        const char *section, *key;
+        ConfigSetter *set;
+} config_keys[] = {
+        { "Lock", "UserspaceDrivers", set_userspace_drivers },
+        { "Lock", "Enforcement", set_enforcement },
+};
+
+Config *config_free(Config *config) {
+        if (config)
+                pattern_list_free(config->userspace_drivers);
+        g_free(config);
+        return NULL;
+}
+
+static char *set_key(Config *config, const char *section, const char *key, const char *value) {
+        bool section_known = false;
+
+        for (unsigned i = 0; i < G_N_ELEMENTS(config_keys); i++) {
+                if (strcmp(config_keys[i].section, section) != 0)
+                        continue;
+                section_known = true;
+                if (strcmp(config_keys[i].key, key) == 0)
+                        return config_keys[i].set(config, value);
+        }
+        return section_known ? g_strdup_printf("unknown key '%s' in section [%s]", key, section)
+                             : g_strdup_printf("unknown section [%s]", section);
+}
+
+/* Takes one line, which it changes. `*section` is the section so far, owned by the caller. */
+static char *parse_line(Config *config, char *line, char **section) {
+        size_t length;
+        char *equals;
+
+        g_strstrip(line);
+        length = strlen(line);
+        if (length == 0 || line[0] == '#' || line[0] == ';')
+                return NULL;
+        if (!g_utf8_validate(line, -1, NULL))
+                return g_strdup("not UTF-8 text");
+
+        if (line[0] == '[') {
+                if (line[length - 1] != ']')
+                        return g_strdup("a section needs a closing ']'");
+                g_free(*section);
+                *section = g_strndup(line + 1, length - 2);
+                return NULL;
+        }
+
+        equals = strchr(line, '=');
+        if (!equals)
+                return g_strdup_printf("'%s' is neither '[Section]' nor 'Key=value'", line);
+        if (!*section)
+                return g_strdup("a key before the first section");
+        *equals = '\0';
+        return set_key(config, *section, g_strchomp(line), g_strchug(equals + 1));
+}
+
+static int load_file(Config *config, const char *path, bool optional, char **ret_error) {
+        g_autofree char *content = NULL, *section = NULL;
+        g_auto(GStrv) lines = NULL;
+        g_autoptr(GError) error = NULL;
+        gsize length;
+
+        if (!g_file_get_contents(path, &content, &length, &error)) {
+                if (optional && g_error_matches(error, G_FILE_ERROR, G_FILE_ERROR_NOENT))
+                        return 0;
+                *ret_error = g_strdup_printf("%s: %s", path, error->message);
+                return -EIO;
+        }
+        if (length > CONFIG_FILE_SIZE_MAX || strlen(content) != length) {
+                *ret_error = g_strdup_printf("%s: not a text file of at most %d bytes", path,
+                                             CONFIG_FILE_SIZE_MAX);
+                return -EINVAL;
+        }
+
+        lines = g_strsplit(content, "\n", -1);
+        for (unsigned i = 0; lines[i]; i++) {
+                g_autofree char *reason = parse_line(config, lines[i], &section);
+
+                if (reason) {
+                        *ret_error = g_strdup_printf("%s:%u: %s", path, i + 1, reason);
+                        return -EINVAL;
+                }
+        }
+        return 0;
+}
+
+static int compare_names(gconstpointer a, gconstpointer b) {
+        return strcmp(*(char *const *) a, *(char *const *) b);
+}
+
+/* The drop-in files of `directory` in their order. */
+static int list_drop_ins(const char *directory, GPtrArray **ret, char **ret_error) {
+        g_autoptr(GPtrArray) paths = g_ptr_array_new_with_free_func(g_free);
+        g_autoptr(GError) error = NULL;
+        g_autoptr(GDir) dir = NULL;
+
+        dir = g_dir_open(directory, 0, &error);
+        if (!dir && !g_error_matches(error, G_FILE_ERROR, G_FILE_ERROR_NOENT)) {
+                *ret_error = g_strdup(error->message);
+                return -EIO;
+        }
+        for (const char *name; dir && (name = g_dir_read_name(dir));)
+                if (name[0] != '.' && g_str_has_suffix(name, ".conf"))
+                        g_ptr_array_add(paths, g_build_filename(directory, name, NULL));
+        g_ptr_array_sort(paths, compare_names);
+        *ret = g_steal_pointer(&paths);
+        return 0;
+}
+
+int config_load(const char *directory, Config **ret, char **ret_error) {
+        g_autofree char *main_file = g_build_filename(directory, "vfwarden.conf", NULL);
+        g_autofree char *drop_in_directory = g_build_filename(directory, "vfwarden.conf.d", NULL);
+        g_autoptr(GPtrArray) drop_ins = NULL;
+        g_autoptr(Config) config = g_new0(Config, 1);
+        int r;
+
+        config->enforce = true;
+        r = pattern_list_parse(DEFAULT_USERSPACE_DRIVERS, &config->userspace_drivers, NULL);
+        g_assert(r == 0);
+
+        r = load_file(config, main_file, true, ret_error);
+        if (r < 0)
+                return r;
+        r = list_drop_ins(drop_in_directory, &drop_ins, ret_error);
+        if (r < 0)
+                return r;
+        for (guint i = 0; i < drop_ins->len; i++) {
+                r = load_file(config, drop_ins->pdata[i], false, ret_error);
+                if (r < 0)
+                        return r;
+        }
+
+        *ret = g_steal_pointer(&config);
+        return 0;
+}

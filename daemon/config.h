@@ -1,0 +1,25 @@
+/* config.h: what the administrator configured in vfwarden.conf and vfwarden.conf.d/.
+ *
+ * Owns the list of keys and their defaults. A configuration is immutable once loaded; a reload makes
+ * a new one. The files are read in order: vfwarden.conf, then vfwarden.conf.d/ files ending in ".conf" by name;
+ * a later line replaces what an earlier one said of the same key. Anything not understood is an
+ * error, so that a typing error never quietly means the default.
+ * Called by the manager at start and on reload. */
+#pragma once
+
+#include "policy/pattern-list.h"
+
+#include <stdbool.h>
+
+typedef struct Config {
+        PatternList *userspace_drivers; /* [Lock] UserspaceDrivers= */
+        bool enforce;                   /* [Lock] Enforcement= */
+} Config;
+
+/* Reads the files in `directory`; none at all give the defaults. Returns 0; -EINVAL when a line is
+ * wrong; another negative errno when a file cannot be read. On failure `*ret_error` says file,
+ * line and reason ("DIR/vfwarden.conf:3: ..."); free with g_free(). */
+int config_load(const char *directory, Config **ret, char **ret_error);
+
+Config *config_free(Config *config);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Config, config_free)

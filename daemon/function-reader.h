@@ -1,0 +1,15 @@
+/* function-reader.h: reads the facts of one PCI function from sysfs.
+ *
+ * Owns nothing. What cannot be read or understood is given as "unknown" in the way that
+ * policy/function.h says for each member, never as a guess: a strange device must not stop the daemon.
+ * Nothing here touches the device itself: reading `config` could wake one that sleeps, and reading
+ * sriov_numvfs waits for the device's lock. Called by the manager. */
+#pragma once
+
+#include "daemon/pci-names.h"
+#include "policy/function.h"
+
+/* Reads all facts. Returns 0; -ENOENT when there is no such function (any more), also when it goes
+ * away while being read; another negative errno. `*ret` is untouched on failure; on success the caller
+ * clears it. */
+int function_read(PciKey key, PciNames *names, FunctionFacts *ret);

@@ -1,0 +1,182 @@
+#include "daemon/log.h"
+#include "daemon/manager.h"
+#include "daemon/util.h"
+#include "dbus/bus.h"
+#include "policy/number.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+
+/* Room for some thousand events: a kernel event takes about 1 KiB with its bookkeeping. */
+#define RECEIVE_BUFFER_DEFAULT (8 * 1024 * 1024)
+#define RECEIVE_BUFFER_MAX     (256 * 1024 * 1024)
+
+static void help(void) {
+        puts("vfwardend [OPTION...]\n"
+             "\n"
+             "Keeps PCI devices safe while virtual machines hold them.\n"
+             "\n"
+             "  -h, --help                 Show this help\n"
+             "      --version              Show the version\n"
+             "      --config-dir=DIR       Configuration, instead of " VFWARDEN_CONFIG_DIR "\n"
+             "      --state-dir=DIR        Run-time state, instead of /run/vfwarden\n"
+             "      --log-level=LEVEL      err, warning, notice, info (default), debug, ...\n"
+             "      --log-target=TARGET    journal, console, null\n"
+             "      --receive-buffer=BYTES Buffer for events of the kernel, 0: the system's own");
+}
+
+/* Returns 1 to go on, 0 when all is done, -EINVAL when an option is wrong and has been complained of. */
+static int parse_arguments(int argc, char **argv, ManagerOptions *options) {
+        enum {
+                CONFIG_DIR = 256,
+                STATE_DIR,
+                LEVEL,
+                TARGET,
+                BUFFER,
+                VERSION
+        };
+        static const struct option longs[] = {
+                { "help", no_argument, NULL, 'h' },
+                { "version", no_argument, NULL, VERSION },
+                { "config-dir", required_argument, NULL, CONFIG_DIR },
+                { "state-dir", required_argument, NULL, STATE_DIR },
+                { "log-level", required_argument, NULL, LEVEL },
+                { "log-target", required_argument, NULL, TARGET },
+                { "receive-buffer", required_argument, NULL, BUFFER },
+                { 0 },
+        };
+        uint64_t number;
+        int option, r;
+
+        while ((option = getopt_long(argc, argv, "h", longs, NULL)) >= 0)
+                switch (option) {
+                case 'h':
+                        help();
+                        return 0;
+                case VERSION:
+                        puts("vfwardend " VFWARDEN_VERSION);
+                        return 0;
+                case CONFIG_DIR:
+                        options->config_directory = optarg;
+                        break;
+                case STATE_DIR:
+                        options->state_directory = optarg;
+                        break;
+                case LEVEL:
+                        r = log_level_from_string(optarg);
+                        if (r < 0) {
+                                log_error("--log-level: '%s' is no level", optarg);
+                                return r;
+                        }
+                        log_set_level(r);
+                        break;
+                case TARGET:
+                        r = log_target_from_string(optarg);
+                        if (r < 0) {
+                                log_error("--log-target: '%s' is no target", optarg);
+                                return r;
+                        }
+                        log_set_target(r);
+                        break;
+                case BUFFER:
+                        r = number_parse(optarg, 10, RECEIVE_BUFFER_MAX, &number);
+                        if (r < 0) {
+                                log_error("--receive-buffer: '%s' is no number of at most %d",
+                                          optarg, RECEIVE_BUFFER_MAX);
+                                return r;
+                        }
+                        options->receive_buffer = (int) number;
+                        break;
+                default:
+                        return -EINVAL;
+                }
+        if (optind < argc) {
+                log_error("'%s' is one argument too many", argv[optind]);
+                return -EINVAL;
+        }
+        return 1;
+}
+
+static int on_reload_signal(sd_event_source *source, const struct signalfd_siginfo *info,
+                            void *userdata) {
+        g_autofree char *error = NULL;
+        struct timespec now;
+
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        sd_notifyf(false, "RELOADING=1\nMONOTONIC_USEC=%" PRIi64,
+                   (int64_t) now.tv_sec * 1000000 + now.tv_nsec / 1000);
+        (void) manager_reload(userdata, &error);
+        sd_notify(false, "READY=1");
+        return 0;
+}
+
+static int add_signals(sd_event *event, Manager *manager) {
+        int r;
+
+        r = sd_event_add_signal(event, NULL, SIGTERM, NULL, NULL);
+        if (r >= 0)
+                r = sd_event_add_signal(event, NULL, SIGINT, NULL, NULL);
+        if (r >= 0)
+                r = sd_event_add_signal(event, NULL, SIGHUP, on_reload_signal, manager);
+        return r;
+}
+
+static int run(const ManagerOptions *options) {
+        _cleanup_(sd_event_unrefp) sd_event *event = NULL;
+        g_autoptr(Manager) manager = NULL;
+        g_autoptr(Bus) bus = NULL;
+        int r;
+
+        r = sd_event_default(&event);
+        if (r < 0) {
+                log_error("there is no event loop: %s", g_strerror(-r));
+                return r;
+        }
+        r = manager_new(event, options, &manager);
+        if (r < 0)
+                return r;
+        r = add_signals(event, manager);
+        if (r < 0) {
+                log_error("signals cannot be handled: %s", g_strerror(-r));
+                return r;
+        }
+        r = bus_new(event, manager, &bus);
+        if (r < 0)
+                return r;
+        (void) sd_event_set_watchdog(event, true);
+
+        sd_notify(false, "READY=1");
+        r = sd_event_loop(event);
+        sd_notify(false, "STOPPING=1");
+        return r;
+}
+
+int main(int argc, char **argv) {
+        ManagerOptions options = {
+                .config_directory = VFWARDEN_CONFIG_DIR,
+                .state_directory = "/run/vfwarden",
+                .receive_buffer = RECEIVE_BUFFER_DEFAULT,
+        };
+        sigset_t signals;
+        int r;
+
+        log_setup();
+        r = parse_arguments(argc, argv, &options);
+        if (r <= 0)
+                return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+
+        /* Blocked for good: sd-event receives them by signalfd. Children unblock their own. */
+        sigemptyset(&signals);
+        sigaddset(&signals, SIGTERM);
+        sigaddset(&signals, SIGINT);
+        sigaddset(&signals, SIGHUP);
+        sigprocmask(SIG_BLOCK, &signals, NULL);
+
+        return run(&options) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,54 @@
+/* manager-internal.h: what the files of the manager share.
+ *
+ * manager.c: life and requests; manager-picture.c: from events to the inventory; manager-settle.c: from the
+ * inventory through the rules to files and observer. */
+#pragma once
+
+#include "daemon/closed-files.h"
+#include "daemon/config.h"
+#include "daemon/manager.h"
+#include "daemon/pci-names.h"
+#include "daemon/state.h"
+#include "daemon/uevents.h"
+#include "daemon/watch.h"
+
+struct Manager {
+        sd_event *event;
+        char *config_directory;
+        char *state_directory;
+        Config *config;
+        bool released; /* by manager_release_all(): the configuration's Enforcement= is overruled */
+
+        PciNames *names;
+        Watch *watch;
+        Uevents *uevents;
+        sd_event_source *check_timer;
+        ClosedFiles *closed;
+
+        Inventory *inventory;
+        GHashTable *stale;      /* set of PciKey* to be read again */
+        sd_event_source *work;  /* runs when there is something stale or queued */
+        GHashTable *watches;    /* PciKey* -> number of the watch on the function's directory */
+        GHashTable *remembered; /* PciKey* -> StateFunction*, of an earlier run; NULL after start */
+        GPtrArray *queue;       /* borrowed Function* to be settled */
+        unsigned published_count, told_count; /* of functions; what the observer knows */
+        char *status;                         /* what systemd was told last */
+        bool state_dirty; /* a function's taint or lock differs from what was saved */
+
+        const ManagerObserver *observer;
+        void *observer_context;
+};
+
+/* manager-picture.c */
+extern const UeventsHandler manager_uevents_handler;
+void manager_mark_all_stale(Manager *manager);
+void manager_read_stale(Manager *manager);
+
+/* manager-settle.c */
+void manager_queue(Manager *manager, Function *function);
+void manager_queue_all(Manager *manager);
+void manager_settle(Manager *manager);
+void manager_save_state(Manager *manager);
+void manager_report(Manager *manager, const Violation *violation);
+void manager_on_violation(void *context, PciKey key, LockFile file, const char *path,
+                          unsigned mode);

@@ -1,0 +1,234 @@
+#include "daemon/function-reader.h"
+#include "daemon/log.h"
+#include "daemon/manager-internal.h"
+#include "daemon/sysfs.h"
+#include "daemon/util.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/inotify.h>
+
+static gpointer key_copy(PciKey key) {
+        return g_memdup2(&key, sizeof(key));
+}
+
+static void mark_stale(Manager *manager, PciKey key) {
+        g_hash_table_add(manager->stale, key_copy(key));
+        (void) sd_event_source_set_enabled(manager->work, SD_EVENT_ONESHOT);
+}
+
+/* A process wrote to a file of the function, or changed its mode. */
+static void on_touched(void *context, void *userdata, const char *name) {
+        Manager *manager = context;
+        const Function *function = userdata;
+
+        closed_files_touched(manager->closed, function->facts.key, name);
+        /* A write to these changes a property, and the kernel sends no event of it. */
+        if (strcmp(name, "driver_override") == 0 || strcmp(name, "sriov_drivers_autoprobe") == 0)
+                mark_stale(manager, function->facts.key);
+}
+
+static void watch_function(Manager *manager, Function *function) {
+        g_autofree char *path = sysfs_function_path(function_address(function), NULL);
+        int number;
+
+        number = watch_add(manager->watch, path, IN_MODIFY | IN_ATTRIB | IN_ONLYDIR, on_touched,
+                           manager, function);
+        if (number >= 0)
+                g_hash_table_insert(manager->watches, key_copy(function->facts.key),
+                                    GINT_TO_POINTER(number));
+        else if (number != -ENOENT)
+                log_warning("%s cannot be watched, changes there are seen late: %s", path,
+                            g_strerror(-number));
+}
+
+/* What an earlier run of the daemon knew of this very device. */
+static void restore_function(Manager *manager, Function *function) {
+        const StateFunction *remembered;
+
+        if (!manager->remembered)
+                return;
+        remembered = g_hash_table_lookup(manager->remembered, &function->facts.key);
+        if (!remembered || remembered->inode != function->facts.inode)
+                return;
+        function->tainted = remembered->tainted;
+        function->lock_why = g_strdup(remembered->lock_why);
+}
+
+/* The function, and those whose links its reading may have changed. */
+static void queue_related(Manager *manager, Function *function) {
+        manager_queue(manager, function);
+        if (function->pf && function->pf->changes != 0)
+                manager_queue(manager, function->pf);
+        for (guint i = 0; function->vfs && i < function->vfs->len; i++) {
+                Function *vf = function->vfs->pdata[i];
+
+                if (vf->changes != 0)
+                        manager_queue(manager, vf);
+        }
+}
+
+static void forget(Manager *manager, Function *function) {
+        PciKey key = function->facts.key;
+        gpointer number;
+        Function *pf = function->pf, *other;
+        bool was_pf = function->kind == FUNCTION_KIND_PF;
+
+        if (function->published) {
+                manager->published_count--;
+                if (manager->observer)
+                        manager->observer->removed(manager->observer_context, function);
+        }
+        if (g_hash_table_lookup_extended(manager->watches, &key, NULL, &number)) {
+                watch_remove(manager->watch, GPOINTER_TO_INT(number));
+                g_hash_table_remove(manager->watches, &key);
+        }
+        closed_files_forget(manager->closed, key);
+        if (function->tainted || function->lock_why)
+                manager->state_dirty = true;
+        if (function->queued)
+                g_ptr_array_remove_fast(manager->queue, function);
+
+        inventory_remove(manager->inventory, function);
+
+        (void) sd_event_source_set_enabled(manager->work, SD_EVENT_ONESHOT);
+        if (pf) {
+                manager_queue(manager, pf);
+                mark_stale(manager, pf->facts.key); /* its links went without an event for it */
+        }
+        if (was_pf)
+                inventory_foreach (manager->inventory, other)
+                        if (other->changes != 0)
+                                manager_queue(manager, other);
+}
+
+/* `pf`, which had `before` links to VFs, was read again. */
+static void check_num_vfs(Manager *manager, Function *pf, uint16_t before) {
+        Violation violation = {
+                .key = pf->facts.key,
+                .operation = lock_file_operation(LOCK_FILE_SRIOV_NUMVFS),
+                .reasons = pf->lock_reasons,
+                .num_vfs_before = before,
+                .num_vfs = pf->facts.n_virtfn_links,
+        };
+
+        if (violation.num_vfs == before || !lock_num_vfs_change_violates(pf, pf->lock_reasons))
+                return;
+        if (!pf->tainted) {
+                pf->tainted = true;
+                pf->changes |= FUNCTION_PROPERTY_TAINTED;
+                manager->state_dirty = true;
+        }
+        manager_report(manager, &violation);
+}
+
+static void read_one(Manager *manager, PciKey key) {
+        g_auto(FunctionFacts) facts = { 0 };
+        FunctionKind kind = _FUNCTION_KIND_INVALID;
+        PciAddress address = pci_address_from_key(key);
+        Function *function = inventory_get(manager->inventory, key);
+        uint16_t num_vfs = 0;
+        int r;
+
+        g_hash_table_remove(manager->stale, &key);
+
+        r = function_read(key, manager->names, &facts);
+        if (r < 0 && r != -ENOENT)
+                log_full(LOG_WARNING, &address, NULL, "cannot be read: %s", g_strerror(-r));
+        if (function && (r < 0 || function->facts.inode != facts.inode)) {
+                forget(manager, function);
+                function = NULL;
+        }
+        if (r < 0)
+                return;
+
+        if (function) {
+                kind = function->kind;
+                num_vfs = function->facts.n_virtfn_links;
+        }
+        function = inventory_apply(manager->inventory, &facts);
+        if (kind == _FUNCTION_KIND_INVALID) {
+                watch_function(manager, function);
+                restore_function(manager, function);
+        } else
+                check_num_vfs(manager, function, num_vfs);
+
+        /* A VF that is new, or has just got its link: the PF's links are new as well, and the event
+         * for the PF may have come before them or not come at all. */
+        if (function->kind == FUNCTION_KIND_VF && kind != FUNCTION_KIND_VF &&
+            (!function->pf || function->index == VF_INDEX_UNKNOWN))
+                mark_stale(manager, function->facts.physfn);
+        queue_related(manager, function);
+}
+
+static int compare_keys_descending(gconstpointer a, gconstpointer b) {
+        PciKey x = **(const PciKey *const *) a, y = **(const PciKey *const *) b;
+
+        return (x < y) - (x > y);
+}
+
+void manager_read_stale(Manager *manager) {
+        /* Reading a VF may call for its PF, which calls for nothing: two rounds at the most. */
+        while (g_hash_table_size(manager->stale) > 0) {
+                guint n;
+                g_autofree gpointer *keys = g_hash_table_get_keys_as_array(manager->stale, &n);
+
+                /* VFs before their PF, which lies below: it then finds all of them, once. */
+                g_autofree PciKey *order = g_new(PciKey, n);
+                qsort(keys, n, sizeof(*keys), compare_keys_descending);
+                for (guint i = 0; i < n; i++)
+                        order[i] = *(const PciKey *) keys[i];
+                for (guint i = 0; i < n; i++)
+                        if (g_hash_table_contains(manager->stale, &order[i]))
+                                read_one(manager, order[i]);
+        }
+}
+
+void manager_mark_all_stale(Manager *manager) {
+        _cleanup_(udev_unrefp) struct udev *udev = udev_new();
+        _cleanup_(udev_enumerate_unrefp) struct udev_enumerate *enumerate = NULL;
+        struct udev_list_entry *entry;
+        Function *function;
+        int r = -ENOMEM;
+
+        inventory_foreach (manager->inventory, function)
+                mark_stale(manager, function->facts.key);
+
+        if (udev)
+                enumerate = udev_enumerate_new(udev);
+        if (enumerate)
+                r = udev_enumerate_add_match_subsystem(enumerate, "pci");
+        if (r >= 0)
+                r = udev_enumerate_scan_devices(enumerate);
+        if (r < 0)
+                log_error("the PCI functions cannot be enumerated: %s", g_strerror(-r));
+
+        udev_list_entry_foreach(entry, r < 0 ? NULL : udev_enumerate_get_list_entry(enumerate)) {
+                const char *name = strrchr(udev_list_entry_get_name(entry), '/');
+                PciAddress address;
+
+                if (name && pci_address_parse(name + 1, &address) == 0)
+                        mark_stale(manager, pci_address_key(address));
+        }
+}
+
+static void on_uevent(void *context, PciKey key, bool gone) {
+        Manager *manager = context;
+        Function *function = inventory_get(manager->inventory, key);
+
+        if (!gone) {
+                mark_stale(manager, key);
+                return;
+        }
+        g_hash_table_remove(manager->stale, &key);
+        if (function)
+                forget(manager, function);
+}
+
+static void on_overrun(void *context) {
+        log_full(LOG_WARNING, NULL, LOG_ID_OVERRUN,
+                 "events were lost, all PCI functions are read again");
+        manager_mark_all_stale(context);
+}
+
+const UeventsHandler manager_uevents_handler = { .event = on_uevent, .overrun = on_overrun };

@@ -1,0 +1,204 @@
+#include "daemon/log.h"
+#include "daemon/manager-internal.h"
+
+#include <systemd/sd-daemon.h>
+
+void manager_queue(Manager *manager, Function *function) {
+        if (function->queued)
+                return;
+        function->queued = true;
+        g_ptr_array_add(manager->queue, function);
+        (void) sd_event_source_set_enabled(manager->work, SD_EVENT_ONESHOT);
+}
+
+void manager_queue_all(Manager *manager) {
+        Function *function;
+
+        inventory_foreach (manager->inventory, function)
+                manager_queue(manager, function);
+}
+
+/* "userspace-driver, administrator" */
+static char *reasons_text(unsigned reasons) {
+        g_autoptr(GString) text = g_string_new(NULL);
+
+        for (unsigned i = 0; i < LOCK_REASONS_MAX; i++)
+                if (reasons & (1U << i))
+                        g_string_append_printf(text, "%s%s", text->len > 0 ? ", " : "",
+                                               lock_reason_to_string(1U << i));
+        return g_string_free(g_steal_pointer(&text), FALSE);
+}
+
+static void log_reasons(const Function *function) {
+        g_autofree char *text = reasons_text(function->lock_reasons);
+        PciAddress address = function_address(function);
+
+        if (function->lock_reasons != 0)
+                log_full(LOG_INFO, &address, LOG_ID_LOCK, "locked: %s", text);
+        else
+                log_full(LOG_INFO, &address, LOG_ID_LOCK, "no longer locked");
+}
+
+/* vfio-pci refuses to take a PF whose VFs are enabled ("Cannot bind to PF with SR-IOV enabled", EBUSY);
+ * VFs of its own come from the module parameter enable_sriov. Other drivers of the list are less strict. Either way
+ * the VFs now depend on whoever drives the PF. */
+static void warn_pf_with_vfs(const Function *pf) {
+        PciAddress address = function_address(pf);
+
+        log_full(LOG_WARNING, &address, LOG_ID_PF_WITH_VFS,
+                 "this physical function has %u virtual functions enabled and is bound to the "
+                 "userspace driver %s: they depend on the program that opens it",
+                 function_num_vfs(pf), pf->facts.driver);
+}
+
+static void judge(Manager *manager, Function *function) {
+        unsigned reasons = lock_reasons(function, manager->config->userspace_drivers);
+        unsigned appeared = reasons & ~function->lock_reasons;
+
+        if ((reasons & LOCK_REASON_USERSPACE_DRIVER) && function_num_vfs(function) > 0 &&
+            ((appeared & LOCK_REASON_USERSPACE_DRIVER) ||
+             (function->changes & FUNCTION_PROPERTY_NUM_VFS)))
+                warn_pf_with_vfs(function);
+        if (lock_taints(reasons) && !function->tainted) {
+                function->tainted = true;
+                function->changes |= FUNCTION_PROPERTY_TAINTED;
+                manager->state_dirty = true;
+        }
+        if (reasons != function->lock_reasons) {
+                function->changes |= FUNCTION_PROPERTY_LOCK_REASONS;
+                if ((reasons == 0) != (function->lock_reasons == 0))
+                        function->changes |= FUNCTION_PROPERTY_LOCKED;
+                function->lock_reasons = reasons;
+                log_reasons(function);
+        }
+        closed_files_plan(manager->closed, function,
+                          manager_enforces(manager) ? lock_reasons_files(reasons) : 0);
+}
+
+void manager_save_state(Manager *manager) {
+        g_autoptr(State) state = NULL;
+        Function *function;
+        int r;
+
+        if (!manager->state_dirty && !closed_files_dirty(manager->closed))
+                return;
+
+        state = state_new();
+        closed_files_record(manager->closed, state);
+        inventory_foreach (manager->inventory, function) {
+                if (!function->tainted && !function->lock_why)
+                        continue;
+                StateFunction record = { function->facts.key, function->facts.inode,
+                                         g_strdup(function->lock_why), function->tainted };
+                g_array_append_val(state->functions, record);
+        }
+        r = state_save(manager->state_directory, state);
+        if (r < 0)
+                log_error("the state cannot be saved in %s: %s", manager->state_directory,
+                          g_strerror(-r));
+        manager->state_dirty = false;
+}
+
+static void publish(Manager *manager, Function *function) {
+        unsigned changes = function->changes;
+
+        function->changes = 0;
+        if (!function->published) {
+                function->published = true;
+                function->published_kind = function->kind;
+                manager->published_count++;
+                if (manager->observer)
+                        manager->observer->added(manager->observer_context, function);
+        } else if (changes != 0) {
+                if (manager->observer)
+                        manager->observer->changed(manager->observer_context, function, changes);
+                function->published_kind = function->kind;
+        }
+}
+
+static void notify_status(Manager *manager) {
+        unsigned locked = 0;
+        g_autofree char *status = NULL;
+        Function *function;
+
+        inventory_foreach (manager->inventory, function)
+                locked += function->lock_reasons != 0;
+        status = g_strdup_printf("Watching %u PCI functions, %u locked%s",
+                                 inventory_count(manager->inventory), locked,
+                                 manager_enforces(manager) ? "" : ", enforcing nothing");
+        if (g_strcmp0(status, manager->status) == 0)
+                return;
+        sd_notifyf(false, "STATUS=%s", status);
+        g_free(manager->status);
+        manager->status = g_steal_pointer(&status);
+}
+
+void manager_settle(Manager *manager) {
+        g_autoptr(GPtrArray) queue = manager->queue;
+
+        manager->queue = g_ptr_array_new();
+        g_ptr_array_sort(queue, function_compare);
+
+        for (guint i = 0; i < queue->len; i++)
+                judge(manager, queue->pdata[i]);
+        manager_save_state(manager); /* before anything is closed: see closed-files.h */
+        closed_files_commit(manager->closed);
+        for (guint i = 0; i < queue->len; i++) {
+                Function *function = queue->pdata[i];
+                unsigned files = closed_files_mask(manager->closed, function->facts.key);
+
+                if (files != function->closed_files)
+                        function->changes |= FUNCTION_PROPERTY_CLOSED_FILES;
+                function->closed_files = files;
+                function->queued = false;
+        }
+        manager_save_state(manager);
+
+        /* New ones first: a PF's change names VFs that must exist by then. */
+        for (guint i = 0; i < queue->len; i++)
+                if (!((Function *) queue->pdata[i])->published)
+                        publish(manager, queue->pdata[i]);
+        for (guint i = 0; i < queue->len; i++)
+                publish(manager, queue->pdata[i]);
+        if (manager->observer && manager->published_count != manager->told_count)
+                manager->observer->count_changed(manager->observer_context);
+        manager->told_count = manager->published_count;
+        notify_status(manager);
+}
+
+void manager_report(Manager *manager, const Violation *violation) {
+        PciAddress address = pci_address_from_key(violation->key);
+        g_autofree char *reasons = reasons_text(violation->reasons);
+
+        if (violation->file)
+                log_full(
+                        LOG_WARNING, &address, LOG_ID_VIOLATION,
+                        "%s was opened for writing (mode %04o) behind the daemon's back although %s is "
+                        "locked (%s); closed again",
+                        violation->path, violation->mode, violation->operation, reasons);
+        else
+                log_full(
+                        LOG_WARNING, &address, LOG_ID_VIOLATION,
+                        "the number of virtual functions went from %u to %u behind the daemon's back "
+                        "although %s is locked (%s)",
+                        violation->num_vfs_before, violation->num_vfs, violation->operation,
+                        reasons);
+        if (manager->observer)
+                manager->observer->violation(manager->observer_context, violation);
+}
+
+void manager_on_violation(void *context, PciKey key, LockFile file, const char *path,
+                          unsigned mode) {
+        Manager *manager = context;
+        const Function *function = inventory_get(manager->inventory, key);
+        Violation violation = {
+                .key = key,
+                .operation = lock_file_operation(file),
+                .reasons = function ? function->lock_reasons : 0,
+                .file = lock_file_to_string(file),
+                .path = path,
+                .mode = mode,
+        };
+
+        manager_report(manager, &violation);
+}

@@ -1,0 +1,234 @@
+#include "daemon/log.h"
+#include "daemon/manager-internal.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+
+/* How often the closed files are looked at although inotify said nothing: each network namespace
+ * has a sysfs of its own, whose nodes share the mode bits and not the inodes. */
+#define CHECK_INTERVAL_USEC (5 * 1000 * 1000ULL)
+#define CHECK_ACCURACY_USEC (1000 * 1000ULL)
+
+static int on_work(sd_event_source *source, void *userdata) {
+        manager_read_stale(userdata);
+        manager_settle(userdata);
+        return 0;
+}
+
+static void on_watch_overflow(void *context) {
+        Manager *manager = context;
+
+        log_full(LOG_WARNING, NULL, LOG_ID_OVERRUN,
+                 "changes of files were lost, all PCI functions are read again");
+        closed_files_check(manager->closed);
+        manager_mark_all_stale(manager);
+}
+
+static int on_check_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+        Manager *manager = userdata;
+
+        closed_files_check(manager->closed);
+        (void) sd_event_source_set_time_relative(source, CHECK_INTERVAL_USEC);
+        return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+static int add_sources(Manager *manager, int receive_buffer) {
+        int r;
+
+        r = sd_event_add_defer(manager->event, &manager->work, on_work, manager);
+        if (r < 0)
+                return r;
+        r = sd_event_source_set_priority(manager->work, UEVENTS_PRIORITY);
+        if (r < 0)
+                return r;
+        r = sd_event_add_time_relative(manager->event, &manager->check_timer, CLOCK_MONOTONIC,
+                                       CHECK_INTERVAL_USEC, CHECK_ACCURACY_USEC, on_check_timer,
+                                       manager);
+        if (r < 0)
+                return r;
+        r = watch_new(manager->event, on_watch_overflow, manager, &manager->watch);
+        if (r < 0)
+                return r;
+        return uevents_new(manager->event, &manager_uevents_handler, manager, receive_buffer,
+                           &manager->uevents);
+}
+
+/* Returns whether the records of an earlier run are lost though there was one. */
+static bool load_state(Manager *manager, State **ret) {
+        g_autofree char *reason = NULL;
+        int r;
+
+        r = state_load(manager->state_directory, ret, &reason);
+        if (r < 0 && r != -ENOENT)
+                log_warning("the state in %s cannot be used, locks are found by looking: %s",
+                            manager->state_directory, reason);
+        return r < 0 && r != -ENOENT;
+}
+
+/* Reads everything for the first time and takes over what an earlier run left. */
+static void start(Manager *manager) {
+        g_autoptr(State) state = NULL;
+        bool lost = load_state(manager, &state);
+        Function *function;
+
+        manager->remembered = g_hash_table_new(g_int64_hash, g_int64_equal);
+        for (guint i = 0; i < state->functions->len; i++) {
+                StateFunction *record = &g_array_index(state->functions, StateFunction, i);
+
+                g_hash_table_replace(manager->remembered, &record->key, record);
+        }
+        closed_files_adopt(manager->closed, state);
+
+        manager_mark_all_stale(manager);
+        manager_read_stale(manager);
+        manager_settle(manager);
+        (void) sd_event_source_set_enabled(manager->work, SD_EVENT_OFF);
+
+        g_clear_pointer(&manager->remembered, g_hash_table_unref);
+        closed_files_drop_adopted(manager->closed);
+        if (lost)
+                inventory_foreach (manager->inventory, function)
+                        closed_files_open_strays(manager->closed, function, NULL);
+        manager_save_state(manager);
+        /* Enumerating made and dropped an object of libudev for each function. */
+        malloc_trim(0);
+}
+
+int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
+        g_autoptr(Manager) manager = g_new0(Manager, 1);
+        g_autofree char *error = NULL;
+        int r;
+
+        manager->event = sd_event_ref(event);
+        manager->config_directory = g_strdup(options->config_directory);
+        manager->state_directory = g_strdup(options->state_directory);
+        manager->inventory = inventory_new();
+        manager->names = pci_names_new();
+        manager->stale = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+        manager->watches = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+        manager->queue = g_ptr_array_new();
+
+        r = config_load(options->config_directory, &manager->config, &error);
+        if (r < 0) {
+                log_full(LOG_ERR, NULL, LOG_ID_CONFIG, "%s", error);
+                return r;
+        }
+        /* Listening comes before looking, so that nothing falls between. */
+        r = add_sources(manager, options->receive_buffer);
+        if (r < 0) {
+                log_error("the sources of events cannot be set up: %s", g_strerror(-r));
+                return r;
+        }
+        manager->closed = closed_files_new(manager->watch, manager_on_violation, manager);
+        start(manager);
+
+        *ret = g_steal_pointer(&manager);
+        return 0;
+}
+
+Manager *manager_free(Manager *manager) {
+        if (!manager)
+                return NULL;
+        /* The closed files stay closed: a restart must not open them for a moment. */
+        uevents_free(manager->uevents);
+        closed_files_free(manager->closed);
+        watch_free(manager->watch);
+        sd_event_source_disable_unref(manager->check_timer);
+        sd_event_source_disable_unref(manager->work);
+        inventory_free(manager->inventory);
+        g_hash_table_unref(manager->stale);
+        g_hash_table_unref(manager->watches);
+        g_ptr_array_unref(manager->queue);
+        pci_names_free(manager->names);
+        config_free(manager->config);
+        g_free(manager->config_directory);
+        g_free(manager->state_directory);
+        g_free(manager->status);
+        sd_event_unref(manager->event);
+        g_free(manager);
+        return NULL;
+}
+
+void manager_set_observer(Manager *manager, const ManagerObserver *observer, void *context) {
+        manager->observer = observer;
+        manager->observer_context = context;
+}
+
+const Inventory *manager_inventory(const Manager *manager) {
+        return manager->inventory;
+}
+
+bool manager_enforces(const Manager *manager) {
+        return manager->config->enforce && !manager->released;
+}
+
+static void set_lock_why(Manager *manager, Function *function, char *why) {
+        if (g_strcmp0(why, function->lock_why) != 0) {
+                function->changes |= FUNCTION_PROPERTY_LOCK_WHY;
+                manager->state_dirty = true;
+        }
+        g_free(function->lock_why);
+        function->lock_why = why;
+        manager_queue(manager, function);
+}
+
+int manager_lock(Manager *manager, Function *function, const char *why) {
+        if (strlen(why) > MANAGER_LOCK_WHY_MAX)
+                return -EINVAL;
+        set_lock_why(manager, function, g_strdup(why));
+        manager_settle(manager);
+        return 0;
+}
+
+void manager_unlock(Manager *manager, Function *function) {
+        set_lock_why(manager, function, NULL);
+        manager_settle(manager);
+}
+
+static void tell_enforcement(Manager *manager, bool before) {
+        if (manager->observer && manager_enforces(manager) != before)
+                manager->observer->enforcement_changed(manager->observer_context);
+}
+
+int manager_reload(Manager *manager, char **ret_error) {
+        g_autoptr(Config) config = NULL;
+        bool enforced = manager_enforces(manager);
+        int r;
+
+        r = config_load(manager->config_directory, &config, ret_error);
+        if (r < 0) {
+                log_full(LOG_ERR, NULL, LOG_ID_CONFIG, "%s; the old configuration stays",
+                         *ret_error);
+                return r;
+        }
+
+        config_free(manager->config);
+        manager->config = g_steal_pointer(&config);
+        manager->released = false;
+        manager_queue_all(manager);
+        manager_settle(manager);
+        tell_enforcement(manager, enforced);
+        log_info("the configuration was read again");
+        return 0;
+}
+
+GPtrArray *manager_release_all(Manager *manager) {
+        GPtrArray *paths = closed_files_list(manager->closed);
+        bool enforced = manager_enforces(manager);
+        Function *function;
+
+        manager->released = true;
+        inventory_foreach (manager->inventory, function)
+                if (function->lock_why)
+                        set_lock_why(manager, function, NULL);
+        manager_queue_all(manager);
+        manager_settle(manager);
+        inventory_foreach (manager->inventory, function)
+                closed_files_open_strays(manager->closed, function, paths);
+        tell_enforcement(manager, enforced);
+        log_notice("%u files were opened again; nothing is enforced until a reload or restart",
+                   paths->len);
+        return paths;
+}

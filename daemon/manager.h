@@ -1,0 +1,73 @@
+/* manager.h: the one that holds everything together.
+ *
+ * Owns the picture (inventory), its sources (uevents, inotify, sysfs), the actuator (closed files), the
+ * configuration and the run-time state. All goes one way: an event marks functions to be read; they are
+ * read; the rules are asked; files are closed or opened; the observer is told what changed. None of it
+ * waits for anything. Made by main(), called by the faces in dbus/. */
+#pragma once
+
+#include "policy/inventory.h"
+#include "policy/lock.h"
+
+#include <stdbool.h>
+#include <systemd/sd-event.h>
+
+typedef struct Manager Manager;
+
+/* The longest text that an administrator may give for a lock, in bytes. */
+#define MANAGER_LOCK_WHY_MAX 512
+
+typedef struct Violation {
+        PciKey key;
+        const char *operation; /* as in the contract, e.g. "set-num-vfs" */
+        unsigned reasons;      /* LockReason bits that stood against it */
+        const char *file;      /* what was opened, as in ClosedFiles; NULL when VFs came or went */
+        const char *path;      /* with `file`: where it is */
+        unsigned mode;         /* with `file`: the mode that it was found with */
+        uint16_t num_vfs_before, num_vfs; /* without */
+} Violation;
+
+/* What the manager tells, in this order within one settling: removals (while the function can
+ * still be looked at), additions, changes, then what concerns the whole. A function whose kind changed between VF
+ * and other is told by `changed` with FUNCTION_PROPERTY_KIND; its `published_kind` is still the old one. */
+typedef struct ManagerObserver {
+        void (*removed)(void *context, Function *function);
+        void (*added)(void *context, Function *function);
+        void (*changed)(void *context, Function *function, unsigned properties);
+        void (*violation)(void *context, const Violation *violation);
+        void (*count_changed)(void *context);
+        void (*enforcement_changed)(void *context);
+} ManagerObserver;
+
+typedef struct ManagerOptions {
+        const char *config_directory;
+        const char *state_directory;
+        int receive_buffer; /* bytes for uevents, 0: the system's */
+} ManagerOptions;
+
+/* Loads configuration and state, reads all functions and sets the locks. Returns 0 or a negative
+ * errno; what was wrong has been logged. */
+int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret);
+Manager *manager_free(Manager *manager);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Manager, manager_free)
+
+/* The observer is told from now on; there can be one. NULL for none. */
+void manager_set_observer(Manager *manager, const ManagerObserver *observer, void *context);
+
+const Inventory *manager_inventory(const Manager *manager);
+bool manager_enforces(const Manager *manager);
+
+/* Adds, or takes away, the lock reason `administrator`. `why` is UTF-8 text for other people, at most
+ * MANAGER_LOCK_WHY_MAX bytes; a second lock replaces the text of the first. Unlocking what is not
+ * locked does nothing. Which files are closed in fact, `function->closed_files` tells afterwards.
+ * Locking returns 0, or -EINVAL when `why` is too long. */
+int manager_lock(Manager *manager, Function *function, const char *why);
+void manager_unlock(Manager *manager, Function *function);
+
+/* Reads the configuration again. Returns 0, or a negative errno with `*ret_error` as of
+ * config_load() and the old configuration in force. */
+int manager_reload(Manager *manager, char **ret_error);
+
+/* Opens every file again, forgets the administrators' locks and enforces nothing from now on, until a
+ * reload or restart. Returns the paths of the files opened; free with g_ptr_array_unref(). */
+GPtrArray *manager_release_all(Manager *manager);

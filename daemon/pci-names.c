@@ -1,0 +1,70 @@
+#include "daemon/pci-names.h"
+
+#include <pci/pci.h>
+
+#define NAME_SIZE_MAX 256
+
+typedef struct NamePair {
+        GRefString *vendor, *device;
+} NamePair;
+
+struct PciNames {
+        struct pci_access *access;
+        GHashTable *pairs; /* vendor << 16 | device -> NamePair* */
+};
+
+static void name_pair_free(gpointer data) {
+        NamePair *pair = data;
+
+        g_ref_string_release(pair->vendor);
+        g_ref_string_release(pair->device);
+        g_free(pair);
+}
+
+PciNames *pci_names_new(void) {
+        PciNames *names = g_new0(PciNames, 1);
+
+        /* pci_alloc() alone: pci_init() would open a back end for configuration space. */
+        names->access = pci_alloc();
+        /* pci.ids only: the same name on every host, and none of udev's database in memory. */
+        pci_set_param(names->access, (char *) "hwdb.disable", (char *) "1");
+        names->pairs = g_hash_table_new_full(NULL, NULL, NULL, name_pair_free);
+        return names;
+}
+
+PciNames *pci_names_free(PciNames *names) {
+        if (!names)
+                return NULL;
+        g_hash_table_unref(names->pairs);
+        pci_cleanup(names->access);
+        g_free(names);
+        return NULL;
+}
+
+static GRefString *lookup(struct pci_access *access, int what, int vendor, int device) {
+        char buffer[NAME_SIZE_MAX];
+        char *name;
+
+        /* Without a number in its place where there is no name: NULL then. */
+        name = pci_lookup_name(access, buffer, sizeof(buffer), what | PCI_LOOKUP_NO_NUMBERS, vendor,
+                               device);
+        if (!name)
+                return g_ref_string_new_intern("");
+        g_autofree char *valid = g_utf8_make_valid(name, -1);
+        return g_ref_string_new_intern(valid);
+}
+
+void pci_names_lookup(PciNames *names, uint16_t vendor, uint16_t device, GRefString **ret_vendor,
+                      GRefString **ret_device) {
+        gpointer key = GUINT_TO_POINTER((guint) vendor << 16 | device);
+        NamePair *pair = g_hash_table_lookup(names->pairs, key);
+
+        if (!pair) {
+                pair = g_new(NamePair, 1);
+                pair->vendor = lookup(names->access, PCI_LOOKUP_VENDOR, vendor, device);
+                pair->device = lookup(names->access, PCI_LOOKUP_DEVICE, vendor, device);
+                g_hash_table_insert(names->pairs, key, pair);
+        }
+        *ret_vendor = g_ref_string_acquire(pair->vendor);
+        *ret_device = g_ref_string_acquire(pair->device);
+}

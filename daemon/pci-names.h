@@ -1,0 +1,17 @@
+/* pci-names.h: names of vendors and devices from pci.ids, by libpci.
+ *
+ * Owns libpci's handle and a table of the names asked for so far. Called by the function reader. */
+#pragma once
+
+#include <glib.h>
+#include <stdint.h>
+
+typedef struct PciNames PciNames;
+
+PciNames *pci_names_new(void);
+PciNames *pci_names_free(PciNames *names);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(PciNames, pci_names_free)
+
+/* Gives the names as new references, "" where pci.ids has none. Never fails. */
+void pci_names_lookup(PciNames *names, uint16_t vendor, uint16_t device, GRefString **ret_vendor,
+                      GRefString **ret_device);

@@ -1,0 +1,43 @@
+/* state.h: what outlives the daemon in /run/vfwarden/state.json and nowhere else.
+ *
+ * Owns the file's format. It holds what the kernel cannot tell: the own modes of the files that are
+ * closed, administrators' locks, and which PFs are tainted. Each entry bears the inode of what it
+ * speaks of, for a device that was plugged anew has nothing to do with the one before. The file is replaced as a
+ * whole, so a crash leaves the old or the new one. It is gone after a reboot, as all of that is.
+ * Called by the manager. */
+#pragma once
+
+#include "policy/address.h"
+
+#include <glib.h>
+#include <stdbool.h>
+
+typedef struct StateFile {
+        char *path;
+        uint64_t inode;
+        unsigned mode; /* own mode, 0..07777 */
+} StateFile;
+
+typedef struct StateFunction {
+        PciKey key;
+        uint64_t inode;
+        char *lock_why; /* NULL: no administrator's lock */
+        bool tainted;
+} StateFunction;
+
+typedef struct State {
+        GArray *files;     /* of StateFile */
+        GArray *functions; /* of StateFunction */
+} State;
+
+State *state_new(void);
+State *state_free(State *state);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(State, state_free)
+
+/* Reads the state from `directory`. Returns 0; -ENOENT when there is none (`*ret` is then empty);
+ * -EBADMSG when it is damaged: it is then set aside as state.json.damaged, `*ret` is empty and
+ * `*ret_reason` says what was wrong; or another negative errno, with the same. */
+int state_load(const char *directory, State **ret, char **ret_reason);
+
+/* Replaces the state in `directory`. Returns 0 or a negative errno. */
+int state_save(const char *directory, const State *state);

@@ -1,0 +1,63 @@
+#include "daemon/sysfs.h"
+
+#include "daemon/util.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+char *sysfs_function_path(PciAddress address, const char *name) {
+        char text[PCI_ADDRESS_STRING_MAX];
+
+        return g_strconcat(SYSFS_PCI_DEVICES "/", pci_address_format(address, text),
+                           name ? "/" : NULL, name, NULL);
+}
+
+int sysfs_open_function(PciAddress address) {
+        char text[PCI_ADDRESS_STRING_MAX], path[sizeof(SYSFS_PCI_DEVICES) + sizeof(text)];
+        int fd;
+
+        snprintf(path, sizeof(path), SYSFS_PCI_DEVICES "/%s", pci_address_format(address, text));
+        fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        return fd < 0 ? -errno : fd;
+}
+
+ssize_t sysfs_read(int dirfd, const char *name, char *value, size_t size) {
+        _cleanup_(closep) int fd = -1;
+        ssize_t n;
+
+        fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW);
+        if (fd < 0)
+                return -errno;
+        n = read(fd, value, size);
+        if (n < 0)
+                return -errno;
+        if ((size_t) n == size)
+                return -EFBIG;
+
+        if (n > 0 && value[n - 1] == '\n')
+                n--;
+        value[n] = '\0';
+        return n;
+}
+
+ssize_t sysfs_read_link(int dirfd, const char *name, char *value, size_t size) {
+        char target[PATH_MAX];
+        const char *last;
+        ssize_t n;
+
+        n = readlinkat(dirfd, name, target, sizeof(target));
+        if (n < 0)
+                return -errno;
+        if ((size_t) n == sizeof(target))
+                return -EFBIG;
+        target[n] = '\0';
+
+        last = strrchr(target, '/');
+        last = last ? last + 1 : target;
+        if (strlen(last) >= size)
+                return -EFBIG;
+        return g_stpcpy(value, last) - value;
+}

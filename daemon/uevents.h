@@ -1,0 +1,30 @@
+/* uevents.h: the kernel's events about PCI functions, by libudev's monitor.
+ *
+ * Owns the monitor. It listens to the kernel's own broadcast, not to what udevd sends on after its
+ * rules: the lock must not wait for a rule, and only sysfs is read, which is ready when the kernel
+ * speaks. The kernel broadcasts to every network namespace.
+ * Calls the manager, which made it. */
+#pragma once
+
+#include "policy/address.h"
+
+#include <stdbool.h>
+#include <systemd/sd-event.h>
+
+typedef struct Uevents Uevents;
+
+/* Of the event source. */
+#define UEVENTS_PRIORITY (SD_EVENT_PRIORITY_IMPORTANT + 10)
+
+typedef struct UeventsHandler {
+        /* Something happened to the function; `gone` when it was removed, or moved away. */
+        void (*event)(void *context, PciKey key, bool gone);
+        /* Events were lost: nothing that was known may be relied on. */
+        void (*overrun)(void *context);
+} UeventsHandler;
+
+/* Listens from now on. `receive_buffer` is the socket's size in bytes, 0 for the system's own.
+ * Returns 0 or a negative errno. */
+int uevents_new(sd_event *event, const UeventsHandler *handler, void *context, int receive_buffer,
+                Uevents **ret);
+Uevents *uevents_free(Uevents *uevents);

@@ -1,0 +1,215 @@
+#include "dbus/authority.h"
+
+#include "daemon/log.h"
+#include "dbus/error.h"
+#include "dbus/path.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Time for a person to type a password, and for polkit to answer by itself. */
+#define INTERACTIVE_TIMEOUT_USEC (5 * 60 * 1000 * 1000ULL)
+#define TIMEOUT_USEC             (25 * 1000 * 1000ULL)
+
+/* CheckAuthorizationFlags of polkit's D-Bus interface. */
+#define POLKIT_ALLOW_USER_INTERACTION 1U
+
+typedef struct Question {
+        Authority *authority;
+        MethodCall call; /* holds a reference to the message */
+        const char *action;
+        AuthorityCallback *callback;
+        void *userdata;
+        sd_bus_slot *slot;
+        bool counted; /* in the authority's `pending` */
+} Question;
+
+struct Authority {
+        Bus *bus;
+        GHashTable *questions; /* set of Question*, owned */
+        GHashTable *pending;   /* uid -> number of questions asked of polkit */
+};
+
+static void question_free(gpointer data) {
+        Question *question = data;
+        GHashTable *pending = question->authority->pending;
+        gpointer uid = GUINT_TO_POINTER(question->call.uid);
+
+        if (question->counted) {
+                guint n = GPOINTER_TO_UINT(g_hash_table_lookup(pending, uid)) - 1;
+
+                if (n > 0)
+                        g_hash_table_insert(pending, uid, GUINT_TO_POINTER(n));
+                else
+                        g_hash_table_remove(pending, uid);
+        }
+        sd_bus_slot_unref(question->slot);
+        sd_bus_message_unref(question->call.message);
+        g_free(question);
+}
+
+Authority *authority_new(Bus *bus) {
+        Authority *authority = g_new0(Authority, 1);
+
+        authority->bus = bus;
+        authority->questions = g_hash_table_new_full(NULL, NULL, question_free, NULL);
+        authority->pending = g_hash_table_new(NULL, NULL);
+        return authority;
+}
+
+Authority *authority_free(Authority *authority) {
+        if (!authority)
+                return NULL;
+        g_hash_table_unref(authority->questions);
+        g_hash_table_unref(authority->pending);
+        g_free(authority);
+        return NULL;
+}
+
+static void question_end(Question *question) {
+        g_hash_table_remove(question->authority->questions, question);
+}
+
+static void question_allow(Question *question) {
+        question->callback(question->userdata, &question->call);
+        question_end(question);
+}
+
+static void question_refuse(Question *question, int r, const char *why) {
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+
+        (void) bus_error_set(&error, r, "%s needs %s: %s",
+                             sd_bus_message_get_member(question->call.message), question->action,
+                             why);
+        (void) sd_bus_reply_method_error(question->call.message, &error);
+        sd_bus_error_free(&error);
+        question_end(question);
+}
+
+/* No polkit on this bus: nobody can say yes to anybody but root. */
+static void question_decide_alone(Question *question) {
+        if (question->call.uid == 0)
+                question_allow(question);
+        else
+                question_refuse(question, -EACCES, "polkit is not there to allow it");
+}
+
+static int on_polkit_answer(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        Question *question = userdata;
+        int authorized, challenge;
+
+        if (sd_bus_message_is_method_error(reply, SD_BUS_ERROR_SERVICE_UNKNOWN) ||
+            sd_bus_message_is_method_error(reply, SD_BUS_ERROR_NAME_HAS_NO_OWNER)) {
+                question_decide_alone(question);
+                return 0;
+        }
+        if (sd_bus_message_is_method_error(reply, NULL)) {
+                log_warning("polkit did not answer for %s: %s", question->action,
+                            sd_bus_message_get_error(reply)->message);
+                question_refuse(question, -EACCES, "polkit did not answer");
+                return 0;
+        }
+        if (sd_bus_message_enter_container(reply, 'r', "bba{ss}") < 0 ||
+            sd_bus_message_read(reply, "bb", &authorized, &challenge) < 0)
+                question_refuse(question, -EACCES, "polkit's answer was not understood");
+        else if (authorized)
+                question_allow(question);
+        else
+                question_refuse(question, -EACCES,
+                                challenge ? "authentication is required" : "polkit refused");
+        return 0;
+}
+
+static int append_details(sd_bus_message *message, const Question *question) {
+        const Inventory *inventory = manager_inventory(question->authority->bus->manager);
+        char address[PCI_ADDRESS_STRING_MAX], pf[PCI_ADDRESS_STRING_MAX] = "";
+        const Function *function = NULL;
+        PciKey key;
+
+        if (function_path_parse(sd_bus_message_get_path(question->call.message), &key) == 0)
+                function = inventory_get(inventory, key);
+        if (!function)
+                return sd_bus_message_append(message, "a{ss}", 0);
+        if (function->pf)
+                pci_address_format(function_address(function->pf), pf);
+        return sd_bus_message_append(message, "a{ss}", 4, "address",
+                                     pci_address_format(function_address(function), address),
+                                     "kind", function_kind_to_string(function->kind), "driver",
+                                     function->facts.driver, "pf", pf);
+}
+
+static int ask_polkit(Question *question) {
+        sd_bus *connection = question->authority->bus->connection;
+        bool interactive =
+                sd_bus_message_get_allow_interactive_authorization(question->call.message) > 0;
+        sd_bus_message *message = NULL;
+        int r;
+
+        r = sd_bus_message_new_method_call(connection, &message, "org.freedesktop.PolicyKit1",
+                                           "/org/freedesktop/PolicyKit1/Authority",
+                                           "org.freedesktop.PolicyKit1.Authority",
+                                           "CheckAuthorization");
+        if (r >= 0)
+                r = sd_bus_message_append(message, "(sa{sv})s", "system-bus-name", 1, "name", "s",
+                                          sd_bus_message_get_sender(question->call.message),
+                                          question->action);
+        if (r >= 0)
+                r = append_details(message, question);
+        if (r >= 0)
+                r = sd_bus_message_append(message, "us",
+                                          interactive ? POLKIT_ALLOW_USER_INTERACTION : 0U, "");
+        question->slot = sd_bus_slot_unref(question->slot);
+        if (r >= 0)
+                r = sd_bus_call_async(connection, &question->slot, message, on_polkit_answer,
+                                      question,
+                                      interactive ? INTERACTIVE_TIMEOUT_USEC : TIMEOUT_USEC);
+        sd_bus_message_unref(message);
+        return r;
+}
+
+static int on_uid(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        Question *question = userdata;
+        GHashTable *pending = question->authority->pending;
+        guint n;
+
+        /* The bus does not know the caller any more: there is nobody to answer. */
+        if (sd_bus_message_read(reply, "u", &question->call.uid) < 0) {
+                question_end(question);
+                return 0;
+        }
+
+        n = GPOINTER_TO_UINT(g_hash_table_lookup(pending, GUINT_TO_POINTER(question->call.uid)));
+        if (n >= AUTHORITY_PENDING_MAX) {
+                question_refuse(question, -EDQUOT, "too many requests of this user are waiting");
+                return 0;
+        }
+        g_hash_table_insert(pending, GUINT_TO_POINTER(question->call.uid), GUINT_TO_POINTER(n + 1));
+        question->counted = true;
+        if (ask_polkit(question) < 0)
+                question_refuse(question, -EACCES, "polkit cannot be asked");
+        return 0;
+}
+
+int authority_ask(Authority *authority, const MethodCall *call, const char *action,
+                  AuthorityCallback *callback, void *userdata, sd_bus_error *error) {
+        Question *question = g_new0(Question, 1);
+        int r;
+
+        question->authority = authority;
+        question->call = *call;
+        question->action = action;
+        question->callback = callback;
+        question->userdata = userdata;
+        sd_bus_message_ref(call->message);
+        g_hash_table_add(authority->questions, question);
+
+        r = sd_bus_call_method_async(authority->bus->connection, &question->slot,
+                                     "org.freedesktop.DBus", "/org/freedesktop/DBus",
+                                     "org.freedesktop.DBus", "GetConnectionUnixUser", on_uid,
+                                     question, "s", sd_bus_message_get_sender(call->message));
+        if (r < 0) {
+                question_end(question);
+                return bus_error_set(error, r, "the caller's user cannot be asked for");
+        }
+        return 1;
+}

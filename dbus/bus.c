@@ -1,0 +1,219 @@
+#include "dbus/bus.h"
+
+#include "daemon/log.h"
+#include "dbus/authority.h"
+#include "dbus/interface.h"
+#include "dbus/path.h"
+
+static int find_function(sd_bus *connection, const char *path, const char *interface,
+                         void *userdata, void **ret_found, sd_bus_error *error) {
+        const Bus *bus = userdata;
+        Function *function;
+        PciKey key;
+
+        if (function_path_parse(path, &key) < 0)
+                return 0;
+        function = inventory_get(manager_inventory(bus->manager), key);
+        if (!function || !interface_on_kind(interface, function->kind))
+                return 0;
+        *ret_found = function;
+        return 1;
+}
+
+static int enumerate_functions(sd_bus *connection, const char *prefix, void *userdata,
+                               char ***ret_nodes, sd_bus_error *error) {
+        const Bus *bus = userdata;
+        const Inventory *inventory = manager_inventory(bus->manager);
+        char **nodes = g_new0(char *, inventory_count(inventory) + 1);
+        Function *function;
+        unsigned n = 0;
+
+        /* GLib's allocator is malloc(): sd-bus frees these with free(). */
+        inventory_foreach (inventory, function) {
+                char path[FUNCTION_PATH_MAX];
+
+                nodes[n++] = g_strdup(function_path_format(function->facts.key, path));
+        }
+        *ret_nodes = nodes;
+        return 0;
+}
+
+static int add_objects(Bus *bus) {
+        static const struct {
+                const char *interface;
+                const sd_bus_vtable *vtable;
+        } on_functions[] = {
+                { BUS_INTERFACE("Function"), function_vtable },
+                { BUS_INTERFACE("PhysicalFunction"), physical_function_vtable },
+                { BUS_INTERFACE("VirtualFunction"), virtual_function_vtable },
+        };
+        int r;
+
+        r = sd_bus_add_object_vtable(bus->connection, NULL, BUS_ROOT, BUS_INTERFACE("Manager"),
+                                     manager_vtable, bus);
+        for (unsigned i = 0; r >= 0 && i < G_N_ELEMENTS(on_functions); i++)
+                r = sd_bus_add_fallback_vtable(bus->connection, NULL, BUS_FUNCTION_PREFIX,
+                                               on_functions[i].interface, on_functions[i].vtable,
+                                               find_function, bus);
+        if (r >= 0)
+                r = sd_bus_add_node_enumerator(bus->connection, NULL, BUS_FUNCTION_PREFIX,
+                                               enumerate_functions, bus);
+        if (r >= 0)
+                r = sd_bus_add_object_manager(bus->connection, NULL, BUS_ROOT);
+        if (r >= 0)
+                r = sd_bus_add_object_vtable(bus->connection, NULL, "/org/freedesktop/LogControl1",
+                                             "org.freedesktop.LogControl1", log_control_vtable,
+                                             bus);
+        return r;
+}
+
+/* A signal that cannot be sent is lost memory or a lost bus; the second ends the daemon by itself. */
+static void check_sent(int r) {
+        if (r < 0)
+                log_error("a signal cannot be sent: %s", g_strerror(-r));
+}
+
+static void on_added(void *context, Function *function) {
+        const Bus *bus = context;
+        char path[FUNCTION_PATH_MAX];
+
+        check_sent(sd_bus_emit_object_added(bus->connection,
+                                            function_path_format(function->facts.key, path)));
+}
+
+static void on_removed(void *context, Function *function) {
+        const Bus *bus = context;
+        char path[FUNCTION_PATH_MAX];
+
+        check_sent(sd_bus_emit_object_removed(bus->connection,
+                                              function_path_format(function->facts.key, path)));
+}
+
+static void on_changed(void *context, Function *function, unsigned properties) {
+        const Bus *bus = context;
+        char path[FUNCTION_PATH_MAX];
+
+        function_path_format(function->facts.key, path);
+        for (const char *const *interface = function_interfaces; *interface; interface++) {
+                bool before = interface_on_kind(*interface, function->published_kind);
+                bool now = interface_on_kind(*interface, function->kind);
+                g_autofree char **names = interface_properties(*interface, properties);
+
+                if (before && now && names)
+                        check_sent(sd_bus_emit_properties_changed_strv(bus->connection, path,
+                                                                       *interface, names));
+                else if (now && !before)
+                        check_sent(sd_bus_emit_interfaces_added(bus->connection, path, *interface,
+                                                                NULL));
+                else if (before && !now)
+                        check_sent(sd_bus_emit_interfaces_removed(bus->connection, path, *interface,
+                                                                  NULL));
+        }
+}
+
+static int append_details(sd_bus_message *signal, const Violation *violation) {
+        int r = sd_bus_message_open_container(signal, 'a', "{sv}");
+
+        if (r >= 0 && violation->file)
+                r = sd_bus_message_append(signal, "{sv}{sv}", "file", "s", violation->file, "mode",
+                                          "u", violation->mode);
+        else if (r >= 0)
+                r = sd_bus_message_append(signal, "{sv}{sv}", "num-vfs-before", "q",
+                                          violation->num_vfs_before, "num-vfs", "q",
+                                          violation->num_vfs);
+        if (r >= 0)
+                r = sd_bus_message_open_container(signal, 'e', "sv");
+        if (r >= 0)
+                r = sd_bus_message_append(signal, "s", "reasons");
+        if (r >= 0)
+                r = sd_bus_message_open_container(signal, 'v', "as");
+        if (r >= 0)
+                r = append_lock_reasons(signal, violation->reasons);
+        for (unsigned i = 0; r >= 0 && i < 3; i++)
+                r = sd_bus_message_close_container(signal);
+        return r;
+}
+
+static void on_violation(void *context, const Violation *violation) {
+        const Bus *bus = context;
+        char address[PCI_ADDRESS_STRING_MAX];
+        sd_bus_message *signal = NULL;
+        int r;
+
+        r = sd_bus_message_new_signal(bus->connection, &signal, BUS_ROOT, BUS_INTERFACE("Manager"),
+                                      "Violation");
+        if (r >= 0)
+                r = sd_bus_message_append(
+                        signal, "ss",
+                        pci_address_format(pci_address_from_key(violation->key), address),
+                        violation->operation);
+        if (r >= 0)
+                r = append_details(signal, violation);
+        if (r >= 0)
+                r = sd_bus_send(bus->connection, signal, NULL);
+        sd_bus_message_unref(signal);
+        check_sent(r);
+}
+
+static void manager_property_changed(const Bus *bus, const char *property) {
+        check_sent(sd_bus_emit_properties_changed(bus->connection, BUS_ROOT,
+                                                  BUS_INTERFACE("Manager"), property, NULL));
+}
+
+static void on_count_changed(void *context) {
+        manager_property_changed(context, "FunctionCount");
+}
+
+static void on_enforcement_changed(void *context) {
+        manager_property_changed(context, "Enforcement");
+}
+
+static const ManagerObserver bus_observer = {
+        .added = on_added,
+        .removed = on_removed,
+        .changed = on_changed,
+        .violation = on_violation,
+        .count_changed = on_count_changed,
+        .enforcement_changed = on_enforcement_changed,
+};
+
+int bus_new(sd_event *event, Manager *manager, Bus **ret) {
+        g_autoptr(Bus) bus = g_new0(Bus, 1);
+        int r;
+
+        bus->manager = manager;
+        r = sd_bus_open_system(&bus->connection);
+        if (r < 0) {
+                log_error("there is no system bus: %s", g_strerror(-r));
+                return r;
+        }
+        bus->authority = authority_new(bus);
+        r = add_objects(bus);
+        if (r >= 0)
+                r = sd_bus_attach_event(bus->connection, event, SD_EVENT_PRIORITY_NORMAL);
+        /* Without the bus there are no users; systemd starts the daemon again, the locks stay. */
+        if (r >= 0)
+                r = sd_bus_set_exit_on_disconnect(bus->connection, true);
+        if (r < 0) {
+                log_error("the objects cannot be exported: %s", g_strerror(-r));
+                return r;
+        }
+        r = sd_bus_request_name(bus->connection, BUS_NAME, 0);
+        if (r < 0) {
+                log_error("the bus name %s cannot be had: %s", BUS_NAME, g_strerror(-r));
+                return r;
+        }
+        manager_set_observer(manager, &bus_observer, bus);
+        *ret = g_steal_pointer(&bus);
+        return 0;
+}
+
+Bus *bus_free(Bus *bus) {
+        if (!bus)
+                return NULL;
+        manager_set_observer(bus->manager, NULL, NULL);
+        authority_free(bus->authority);
+        sd_bus_flush_close_unref(bus->connection);
+        g_free(bus);
+        return NULL;
+}

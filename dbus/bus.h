@@ -1,0 +1,24 @@
+/* bus.h: the daemon on the system bus.
+ *
+ * Owns the connection, the objects on it and the signals it sends. Objects are found in the manager's
+ * picture when they are asked for; none is kept here, so there is nothing to go stale. Reading a property
+ * touches no file. Made by main(). */
+#pragma once
+
+#include "daemon/manager.h"
+
+#include <systemd/sd-bus.h>
+
+typedef struct Authority Authority;
+
+typedef struct Bus {
+        sd_bus *connection;
+        Manager *manager;
+        Authority *authority;
+} Bus;
+
+/* Connects to the system bus, exports everything, becomes the manager's observer, and takes the name.
+ * Returns 0 or a negative errno; what was wrong has been logged. */
+int bus_new(sd_event *event, Manager *manager, Bus **ret);
+Bus *bus_free(Bus *bus);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Bus, bus_free)

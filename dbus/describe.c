@@ -1,0 +1,118 @@
+/* The picture as JSON: each function a flat object whose members bear the names of the D-Bus
+ * properties; other functions are named by address. */
+#include "dbus/interface.h"
+
+#include <json-glib/json-glib.h>
+
+static void add_string(JsonBuilder *builder, const char *name, const char *value) {
+        json_builder_set_member_name(builder, name);
+        json_builder_add_string_value(builder, value);
+}
+
+static void add_number(JsonBuilder *builder, const char *name, int64_t value) {
+        json_builder_set_member_name(builder, name);
+        json_builder_add_int_value(builder, value);
+}
+
+static void add_boolean(JsonBuilder *builder, const char *name, bool value) {
+        json_builder_set_member_name(builder, name);
+        json_builder_add_boolean_value(builder, value);
+}
+
+static void begin_array(JsonBuilder *builder, const char *name) {
+        json_builder_set_member_name(builder, name);
+        json_builder_begin_array(builder);
+}
+
+static void add_identity(JsonBuilder *builder, const Function *function) {
+        const FunctionFacts *facts = &function->facts;
+        char address[PCI_ADDRESS_STRING_MAX];
+
+        add_string(builder, "Address", pci_address_format(function_address(function), address));
+        add_string(builder, "Kind", function_kind_to_string(function->kind));
+        add_number(builder, "VendorId", facts->vendor);
+        add_number(builder, "DeviceId", facts->device);
+        add_number(builder, "SubsystemVendorId", facts->subsystem_vendor);
+        add_number(builder, "SubsystemDeviceId", facts->subsystem_device);
+        add_number(builder, "Class", facts->class_code);
+        add_number(builder, "Revision", facts->revision);
+        add_string(builder, "VendorName", facts->vendor_name);
+        add_string(builder, "DeviceName", facts->device_name);
+        add_string(builder, "Driver", facts->driver);
+        add_string(builder, "DriverOverride", facts->driver_override);
+        add_number(builder, "IommuGroup", facts->iommu_group);
+        add_number(builder, "NumaNode", facts->numa_node);
+        add_string(builder, "CommandMemory",
+                   function_kind_memory_hardwired_zero(function->kind) ? "hardwired-zero"
+                                                                       : "implemented");
+}
+
+static void add_lock(JsonBuilder *builder, const Function *function) {
+        add_boolean(builder, "InUse", false);
+        add_boolean(builder, "Locked", function->lock_reasons != 0);
+        begin_array(builder, "LockReasons");
+        for (unsigned i = 0; i < LOCK_REASONS_MAX; i++)
+                if (function->lock_reasons & (1U << i))
+                        json_builder_add_string_value(builder, lock_reason_to_string(1U << i));
+        json_builder_end_array(builder);
+        add_string(builder, "LockWhy", function->lock_why ? function->lock_why : "");
+        begin_array(builder, "ClosedFiles");
+        for (LockFile file = 0; file < _LOCK_FILE_MAX; file++)
+                if (function->closed_files & (1U << file))
+                        json_builder_add_string_value(builder, lock_file_to_string(file));
+        json_builder_end_array(builder);
+        add_boolean(builder, "Tainted", function->tainted);
+        add_string(builder, "State", function_state_to_string(function->state));
+}
+
+static void add_pf(JsonBuilder *builder, const Function *pf) {
+        char address[PCI_ADDRESS_STRING_MAX];
+
+        add_number(builder, "TotalVFs", pf->facts.total_vfs);
+        add_number(builder, "NumVFs", function_num_vfs(pf));
+        begin_array(builder, "VirtualFunctions");
+        for (guint i = 0; pf->vfs && i < pf->vfs->len; i++)
+                json_builder_add_string_value(
+                        builder, pci_address_format(function_address(pf->vfs->pdata[i]), address));
+        json_builder_end_array(builder);
+        add_boolean(builder, "DriversAutoprobe", pf->facts.drivers_autoprobe);
+}
+
+static void add_vf(JsonBuilder *builder, const Function *vf) {
+        char address[PCI_ADDRESS_STRING_MAX] = "";
+
+        if (vf->pf)
+                pci_address_format(function_address(vf->pf), address);
+        add_string(builder, "PhysicalFunction", address);
+        add_number(builder, "Index", vf->index);
+}
+
+char *describe(const Manager *manager) {
+        g_autoptr(GPtrArray) functions = inventory_sorted(manager_inventory(manager));
+        g_autoptr(JsonBuilder) builder = json_builder_new();
+        g_autoptr(JsonGenerator) generator = json_generator_new();
+        g_autoptr(JsonNode) root = NULL;
+
+        json_builder_begin_object(builder);
+        add_string(builder, "Version", VFWARDEN_VERSION);
+        add_string(builder, "Enforcement", manager_enforces(manager) ? "enforce" : "advise");
+        begin_array(builder, "Functions");
+        for (guint i = 0; i < functions->len; i++) {
+                const Function *function = functions->pdata[i];
+
+                json_builder_begin_object(builder);
+                add_identity(builder, function);
+                add_lock(builder, function);
+                if (interface_on_kind("org.vfwarden1.PhysicalFunction", function->kind))
+                        add_pf(builder, function);
+                if (interface_on_kind("org.vfwarden1.VirtualFunction", function->kind))
+                        add_vf(builder, function);
+                json_builder_end_object(builder);
+        }
+        json_builder_end_array(builder);
+        json_builder_end_object(builder);
+
+        root = json_builder_get_root(builder);
+        json_generator_set_root(generator, root);
+        return json_generator_to_data(generator, NULL);
+}

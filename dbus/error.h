@@ -1,0 +1,9 @@
+/* error.h: the one table from failures to D-Bus errors. Called by every method. */
+#pragma once
+
+#include <systemd/sd-bus.h>
+
+/* Sets `error` to the D-Bus error that stands for the negative errno `r`, with a message for
+ * people. Returns a negative number, to be returned by the method. */
+int bus_error_set(sd_bus_error *error, int r, const char *format, ...)
+        __attribute__((format(printf, 3, 4)));

@@ -1,0 +1,250 @@
+#include "dbus/error.h"
+#include "dbus/interface.h"
+#include "dbus/path.h"
+
+#include "daemon/log.h"
+
+#include <errno.h>
+#include <stddef.h>
+
+int append_lock_reasons(sd_bus_message *reply, unsigned reasons) {
+        int r = sd_bus_message_open_container(reply, 'a', "s");
+
+        for (unsigned i = 0; r >= 0 && i < LOCK_REASONS_MAX; i++)
+                if (reasons & (1U << i))
+                        r = sd_bus_message_append(reply, "s", lock_reason_to_string(1U << i));
+        return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+int append_lock_files(sd_bus_message *reply, unsigned files) {
+        int r = sd_bus_message_open_container(reply, 'a', "s");
+
+        for (LockFile file = 0; r >= 0 && file < _LOCK_FILE_MAX; file++)
+                if (files & (1U << file))
+                        r = sd_bus_message_append(reply, "s", lock_file_to_string(file));
+        return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+int function_method_lock(const MethodCall *call, sd_bus_error *error) {
+        Function *function = method_function(call, error);
+        PciAddress address;
+        const char *why;
+        int r;
+
+        if (!function)
+                return -ENODEV;
+        r = sd_bus_message_read(call->message, "s", &why);
+        if (r < 0)
+                return r;
+        if (manager_lock(call->bus->manager, function, why) < 0)
+                return bus_error_set(error, -EINVAL, "'why' has more than %d bytes",
+                                     MANAGER_LOCK_WHY_MAX);
+
+        address = function_address(function);
+        log_full(LOG_NOTICE, &address, LOG_ID_LOCK, "locked by user %u: %s", call->uid, why);
+        return sd_bus_reply_method_return(call->message, NULL);
+}
+
+int function_method_unlock(const MethodCall *call, sd_bus_error *error) {
+        Function *function = method_function(call, error);
+        PciAddress address;
+
+        if (!function)
+                return -ENODEV;
+        manager_unlock(call->bus->manager, function);
+
+        address = function_address(function);
+        log_full(LOG_NOTICE, &address, LOG_ID_LOCK, "unlocked by user %u", call->uid);
+        return sd_bus_reply_method_return(call->message, NULL);
+}
+
+#define GETTER(name)                                                                 \
+        static int name(sd_bus *connection, const char *path, const char *interface, \
+                        const char *property, sd_bus_message *reply, void *userdata, \
+                        sd_bus_error *error)
+
+GETTER(get_address) {
+        const Function *function = userdata;
+        char address[PCI_ADDRESS_STRING_MAX];
+
+        return sd_bus_message_append(reply, "s",
+                                     pci_address_format(function_address(function), address));
+}
+
+GETTER(get_kind) {
+        return sd_bus_message_append(reply, "s",
+                                     function_kind_to_string(((Function *) userdata)->kind));
+}
+
+GETTER(get_command_memory) {
+        const Function *function = userdata;
+
+        return sd_bus_message_append(reply, "s",
+                                     function_kind_memory_hardwired_zero(function->kind)
+                                             ? "hardwired-zero"
+                                             : "implemented");
+}
+
+/* Nobody's use of a device is followed yet: see the interface's description. */
+GETTER(get_in_use) {
+        return sd_bus_message_append(reply, "b", (int) false);
+}
+
+GETTER(get_locked) {
+        return sd_bus_message_append(reply, "b", ((Function *) userdata)->lock_reasons != 0);
+}
+
+GETTER(get_lock_reasons) {
+        return append_lock_reasons(reply, ((Function *) userdata)->lock_reasons);
+}
+
+GETTER(get_closed_files) {
+        return append_lock_files(reply, ((Function *) userdata)->closed_files);
+}
+
+GETTER(get_tainted) {
+        return sd_bus_message_append(reply, "b", (int) ((Function *) userdata)->tainted);
+}
+
+GETTER(get_state) {
+        return sd_bus_message_append(reply, "s",
+                                     function_state_to_string(((Function *) userdata)->state));
+}
+
+GETTER(get_num_vfs) {
+        return sd_bus_message_append(reply, "q", function_num_vfs(userdata));
+}
+
+GETTER(get_virtual_functions) {
+        const Function *pf = userdata;
+        int r = sd_bus_message_open_container(reply, 'a', "o");
+
+        for (guint i = 0; r >= 0 && pf->vfs && i < pf->vfs->len; i++) {
+                const Function *vf = pf->vfs->pdata[i];
+                char vf_path[FUNCTION_PATH_MAX];
+
+                r = sd_bus_message_append(reply, "o", function_path_format(vf->facts.key, vf_path));
+        }
+        return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+GETTER(get_drivers_autoprobe) {
+        return sd_bus_message_append(reply, "b",
+                                     (int) ((Function *) userdata)->facts.drivers_autoprobe);
+}
+
+GETTER(get_physical_function) {
+        const Function *pf = ((Function *) userdata)->pf;
+        char pf_path[FUNCTION_PATH_MAX];
+
+        return sd_bus_message_append(reply, "o",
+                                     pf ? function_path_format(pf->facts.key, pf_path) : "/");
+}
+
+#define CONST(name, type, getter, member)                               \
+        SD_BUS_PROPERTY(name, type, getter, offsetof(Function, member), \
+                        SD_BUS_VTABLE_PROPERTY_CONST)
+#define CHANGING(name, type, getter, member)                            \
+        SD_BUS_PROPERTY(name, type, getter, offsetof(Function, member), \
+                        SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE)
+#define CHANGING_BY(name, type, getter) \
+        SD_BUS_PROPERTY(name, type, getter, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE)
+
+const sd_bus_vtable function_vtable[] = {
+        SD_BUS_VTABLE_START(0),
+        SD_BUS_METHOD_WITH_ARGS("Lock", SD_BUS_ARGS("s", why), SD_BUS_NO_RESULT, method_dispatch,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Unlock", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_dispatch,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_PROPERTY("Address", "s", get_address, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        CHANGING_BY("Kind", "s", get_kind),
+        CONST("VendorId", "q", NULL, facts.vendor),
+        CONST("DeviceId", "q", NULL, facts.device),
+        CONST("SubsystemVendorId", "q", NULL, facts.subsystem_vendor),
+        CONST("SubsystemDeviceId", "q", NULL, facts.subsystem_device),
+        CONST("Class", "u", NULL, facts.class_code),
+        CONST("Revision", "y", NULL, facts.revision),
+        CONST("VendorName", "s", NULL, facts.vendor_name),
+        CONST("DeviceName", "s", NULL, facts.device_name),
+        CHANGING("Driver", "s", NULL, facts.driver),
+        CHANGING("DriverOverride", "s", NULL, facts.driver_override),
+        CHANGING("IommuGroup", "i", NULL, facts.iommu_group),
+        CHANGING("NumaNode", "i", NULL, facts.numa_node),
+        CHANGING_BY("CommandMemory", "s", get_command_memory),
+        CHANGING_BY("InUse", "b", get_in_use),
+        CHANGING_BY("Locked", "b", get_locked),
+        CHANGING_BY("LockReasons", "as", get_lock_reasons),
+        CHANGING("LockWhy", "s", NULL, lock_why),
+        CHANGING_BY("ClosedFiles", "as", get_closed_files),
+        CHANGING_BY("Tainted", "b", get_tainted),
+        CHANGING_BY("State", "s", get_state),
+        SD_BUS_VTABLE_END,
+};
+
+const sd_bus_vtable physical_function_vtable[] = {
+        SD_BUS_VTABLE_START(0),
+        CHANGING("TotalVFs", "q", NULL, facts.total_vfs),
+        CHANGING_BY("NumVFs", "q", get_num_vfs),
+        CHANGING_BY("VirtualFunctions", "ao", get_virtual_functions),
+        CHANGING_BY("DriversAutoprobe", "b", get_drivers_autoprobe),
+        SD_BUS_VTABLE_END,
+};
+
+const sd_bus_vtable virtual_function_vtable[] = {
+        SD_BUS_VTABLE_START(0),
+        CHANGING_BY("PhysicalFunction", "o", get_physical_function),
+        CHANGING("Index", "u", NULL, index),
+        SD_BUS_VTABLE_END,
+};
+
+const char *const function_interfaces[] = {
+        BUS_INTERFACE("Function"),
+        BUS_INTERFACE("PhysicalFunction"),
+        BUS_INTERFACE("VirtualFunction"),
+        NULL,
+};
+
+bool interface_on_kind(const char *interface, FunctionKind kind) {
+        if (g_str_equal(interface, BUS_INTERFACE("PhysicalFunction")))
+                return kind == FUNCTION_KIND_PF;
+        if (g_str_equal(interface, BUS_INTERFACE("VirtualFunction")))
+                return kind == FUNCTION_KIND_VF || kind == FUNCTION_KIND_DETACHED_VF;
+        return true;
+}
+
+/* One row for each FunctionProperty, in the order of the bits. */
+static const struct {
+        const char *interface, *property;
+} property_names[] = {
+        { BUS_INTERFACE("Function"), "Kind" },
+        { BUS_INTERFACE("Function"), "Driver" },
+        { BUS_INTERFACE("Function"), "DriverOverride" },
+        { BUS_INTERFACE("Function"), "IommuGroup" },
+        { BUS_INTERFACE("Function"), "NumaNode" },
+        { BUS_INTERFACE("Function"), "Locked" },
+        { BUS_INTERFACE("Function"), "LockReasons" },
+        { BUS_INTERFACE("Function"), "LockWhy" },
+        { BUS_INTERFACE("Function"), "ClosedFiles" },
+        { BUS_INTERFACE("Function"), "Tainted" },
+        { BUS_INTERFACE("Function"), "State" },
+        { BUS_INTERFACE("PhysicalFunction"), "TotalVFs" },
+        { BUS_INTERFACE("PhysicalFunction"), "NumVFs" },
+        { BUS_INTERFACE("PhysicalFunction"), "VirtualFunctions" },
+        { BUS_INTERFACE("PhysicalFunction"), "DriversAutoprobe" },
+        { BUS_INTERFACE("VirtualFunction"), "PhysicalFunction" },
+        { BUS_INTERFACE("VirtualFunction"), "Index" },
+        { BUS_INTERFACE("Function"), "CommandMemory" },
+};
+G_STATIC_ASSERT(1U << (G_N_ELEMENTS(property_names) - 1) == FUNCTION_PROPERTY_COMMAND_MEMORY);
+
+char **interface_properties(const char *interface, unsigned properties) {
+        char **names = g_new0(char *, G_N_ELEMENTS(property_names) + 1);
+        unsigned n = 0;
+
+        for (unsigned i = 0; i < G_N_ELEMENTS(property_names); i++)
+                if ((properties & (1U << i)) && g_str_equal(property_names[i].interface, interface))
+                        names[n++] = (char *) property_names[i].property;
+        if (n == 0)
+                g_clear_pointer(&names, g_free);
+        return names;
+}

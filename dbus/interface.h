@@ -1,0 +1,37 @@
+/* interface.h: what the files of the interfaces give to the connection (vtables) and to the table of
+ * methods (handlers). One file per interface implements its part. */
+#pragma once
+
+#include "dbus/method.h"
+
+/* On BUS_ROOT; userdata is the Bus. */
+extern const sd_bus_vtable manager_vtable[];
+MethodHandler manager_get_function, manager_list_functions, manager_describe, manager_method_reload,
+        manager_method_release_all;
+
+/* On each function; userdata is the Function. */
+extern const sd_bus_vtable function_vtable[];
+extern const sd_bus_vtable physical_function_vtable[];
+extern const sd_bus_vtable virtual_function_vtable[];
+MethodHandler function_method_lock, function_method_unlock;
+
+/* On /org/freedesktop/LogControl1; userdata is the Bus. */
+extern const sd_bus_vtable log_control_vtable[];
+
+/* Whether functions of this kind have the interface; NULL `kind`-bound interfaces are on all. */
+bool interface_on_kind(const char *interface, FunctionKind kind);
+
+/* The names of the properties of `interface` that `properties` (FunctionProperty bits) concern, for
+ * sd_bus_emit_properties_changed_strv(): an array that ends in NULL, to be freed with g_free(), with
+ * borrowed strings; NULL when there is none. */
+char **interface_properties(const char *interface, unsigned properties);
+
+/* The names of the interfaces on functions, ends in NULL. */
+extern const char *const function_interfaces[];
+
+/* The whole picture as one JSON document. Free with g_free(). */
+char *describe(const Manager *manager);
+
+/* Appends an array of strings: the words of `bits`, by `to_string(bit or index)`. */
+int append_lock_reasons(sd_bus_message *reply, unsigned reasons);
+int append_lock_files(sd_bus_message *reply, unsigned files);

@@ -1,0 +1,128 @@
+#include "dbus/error.h"
+#include "dbus/interface.h"
+#include "dbus/path.h"
+
+#include <errno.h>
+
+int manager_get_function(const MethodCall *call, sd_bus_error *error) {
+        char path[FUNCTION_PATH_MAX];
+        const char *text;
+        PciAddress address;
+        int r;
+
+        r = sd_bus_message_read(call->message, "s", &text);
+        if (r < 0)
+                return r;
+        if (pci_address_parse(text, &address) < 0)
+                return bus_error_set(error, -EINVAL,
+                                     "'%s' is no address of a PCI function (DDDD:BB:DD.F)", text);
+        if (!inventory_get(manager_inventory(call->bus->manager), pci_address_key(address)))
+                return bus_error_set(error, -ENXIO, "there is no PCI function %s", text);
+        return sd_bus_reply_method_return(call->message, "o",
+                                          function_path_format(pci_address_key(address), path));
+}
+
+static int append_function(sd_bus_message *reply, const Function *function) {
+        char address[PCI_ADDRESS_STRING_MAX], path[FUNCTION_PATH_MAX];
+
+        return sd_bus_message_append(
+                reply, "(sssbo)", pci_address_format(function_address(function), address),
+                function_kind_to_string(function->kind), function->facts.driver, (int) false,
+                function_path_format(function->facts.key, path));
+}
+
+int manager_list_functions(const MethodCall *call, sd_bus_error *error) {
+        g_autoptr(GPtrArray) functions = inventory_sorted(manager_inventory(call->bus->manager));
+        sd_bus_message *reply = NULL;
+        int r;
+
+        r = sd_bus_message_new_method_return(call->message, &reply);
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'a', "(sssbo)");
+        for (guint i = 0; r >= 0 && i < functions->len; i++)
+                r = append_function(reply, functions->pdata[i]);
+        if (r >= 0)
+                r = sd_bus_message_close_container(reply);
+        if (r >= 0)
+                r = sd_bus_message_send(reply);
+        sd_bus_message_unref(reply);
+        return r;
+}
+
+int manager_describe(const MethodCall *call, sd_bus_error *error) {
+        g_autofree char *text = describe(call->bus->manager);
+
+        return sd_bus_reply_method_return(call->message, "s", text);
+}
+
+int manager_method_reload(const MethodCall *call, sd_bus_error *error) {
+        g_autofree char *reason = NULL;
+        int r;
+
+        r = manager_reload(call->bus->manager, &reason);
+        if (r < 0)
+                return bus_error_set(error, -EIO, "%s", reason);
+        return sd_bus_reply_method_return(call->message, NULL);
+}
+
+int manager_method_release_all(const MethodCall *call, sd_bus_error *error) {
+        g_autoptr(GPtrArray) paths = manager_release_all(call->bus->manager);
+        sd_bus_message *reply = NULL;
+        int r;
+
+        g_ptr_array_add(paths, NULL);
+        r = sd_bus_message_new_method_return(call->message, &reply);
+        if (r >= 0)
+                r = sd_bus_message_append_strv(reply, (char **) paths->pdata);
+        if (r >= 0)
+                r = sd_bus_message_send(reply);
+        sd_bus_message_unref(reply);
+        return r;
+}
+
+static int get_version(sd_bus *connection, const char *path, const char *interface,
+                       const char *property, sd_bus_message *reply, void *userdata,
+                       sd_bus_error *error) {
+        return sd_bus_message_append(reply, "s", VFWARDEN_VERSION);
+}
+
+static int get_enforcement(sd_bus *connection, const char *path, const char *interface,
+                           const char *property, sd_bus_message *reply, void *userdata,
+                           sd_bus_error *error) {
+        const Bus *bus = userdata;
+
+        return sd_bus_message_append(reply, "s",
+                                     manager_enforces(bus->manager) ? "enforce" : "advise");
+}
+
+static int get_function_count(sd_bus *connection, const char *path, const char *interface,
+                              const char *property, sd_bus_message *reply, void *userdata,
+                              sd_bus_error *error) {
+        const Bus *bus = userdata;
+
+        return sd_bus_message_append(reply, "u", inventory_count(manager_inventory(bus->manager)));
+}
+
+const sd_bus_vtable manager_vtable[] = {
+        SD_BUS_VTABLE_START(0),
+        SD_BUS_METHOD_WITH_ARGS("GetFunction", SD_BUS_ARGS("s", address),
+                                SD_BUS_RESULT("o", function), method_dispatch,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ListFunctions", SD_BUS_NO_ARGS,
+                                SD_BUS_RESULT("a(sssbo)", functions), method_dispatch,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Describe", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", json),
+                                method_dispatch, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Reload", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_dispatch,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ReleaseAll", SD_BUS_NO_ARGS, SD_BUS_RESULT("as", files),
+                                method_dispatch, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_SIGNAL_WITH_ARGS("Violation",
+                                SD_BUS_ARGS("s", address, "s", operation, "a{sv}", details), 0),
+        SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Enforcement", "s", get_enforcement, 0,
+                        SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("FunctionCount", "u", get_function_count, 0,
+                        SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_VTABLE_END,
+};

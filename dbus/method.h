@@ -1,0 +1,35 @@
+/* method.h: every D-Bus method, who may call it, and what it runs.
+ *
+ * Owns the one table. A method that has no row here is refused, whatever vtable it stands in; so none
+ * can be forgotten. Reading is free; what changes something names a polkit action. */
+#pragma once
+
+#include "dbus/bus.h"
+
+#define METHOD_UID_UNKNOWN UINT32_MAX
+
+typedef struct MethodCall {
+        Bus *bus;
+        sd_bus_message *message;
+        uint64_t inode; /* of the function that was called, 0 for other objects */
+        uint32_t uid;   /* the caller's, when the method needs an action; else METHOD_UID_UNKNOWN */
+} MethodCall;
+
+typedef int MethodHandler(const MethodCall *call, sd_bus_error *error);
+
+typedef struct Method {
+        const char *interface, *member;
+        const char *action; /* polkit's, or NULL: free to all */
+        MethodHandler *run;
+} Method;
+
+/* The row, or NULL. */
+const Method *method_find(const char *interface, const char *member);
+
+/* The handler that every method in a vtable names: finds the row, asks for authorisation if need
+ * be, and runs it, now or when the answer is there. */
+int method_dispatch(sd_bus_message *message, void *userdata, sd_bus_error *error);
+
+/* The function whose object was called, looked up now: it may have gone while the caller was being
+ * authorised, and another may have its address. Returns NULL with `error` set then. Borrowed. */
+Function *method_function(const MethodCall *call, sd_bus_error *error);

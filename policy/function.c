@@ -1,0 +1,63 @@
+#include "policy/function.h"
+
+#include "policy/names.h"
+
+static const char *const function_kind_names[_FUNCTION_KIND_MAX] = {
+        [FUNCTION_KIND_PF] = "pf",
+        [FUNCTION_KIND_VF] = "vf",
+        [FUNCTION_KIND_DETACHED_VF] = "detached-vf",
+        [FUNCTION_KIND_PLAIN] = "plain",
+};
+
+static const char *const function_state_names[_FUNCTION_STATE_MAX] = {
+        [FUNCTION_STATE_PRESENT] = "present",
+        [FUNCTION_STATE_UNPLUG_REQUESTED] = "unplug-requested",
+        [FUNCTION_STATE_DRAINING] = "draining",
+        [FUNCTION_STATE_REMOVING] = "removing",
+};
+
+const char *function_kind_to_string(FunctionKind kind) {
+        return function_kind_names[kind];
+}
+
+const char *function_state_to_string(FunctionState state) {
+        return function_state_names[state];
+}
+
+void function_facts_clear(FunctionFacts *facts) {
+        g_clear_pointer(&facts->driver, g_ref_string_release);
+        g_clear_pointer(&facts->driver_override, g_ref_string_release);
+        g_clear_pointer(&facts->vendor_name, g_ref_string_release);
+        g_clear_pointer(&facts->device_name, g_ref_string_release);
+        g_clear_pointer(&facts->virtfns, g_array_unref);
+}
+
+PciAddress function_address(const Function *function) {
+        return pci_address_from_key(function->facts.key);
+}
+
+int function_compare(gconstpointer a, gconstpointer b) {
+        PciKey x = (*(Function *const *) a)->facts.key, y = (*(Function *const *) b)->facts.key;
+
+        return (x > y) - (x < y);
+}
+
+FunctionKind function_kind(const FunctionFacts *facts, FunctionKind before) {
+        if (facts->has_physfn)
+                return FUNCTION_KIND_VF;
+        if (facts->s390_vfn != 0)
+                return FUNCTION_KIND_DETACHED_VF;
+        if (before == FUNCTION_KIND_VF)
+                return FUNCTION_KIND_VF;
+        return facts->has_sriov ? FUNCTION_KIND_PF : FUNCTION_KIND_PLAIN;
+}
+
+bool function_kind_memory_hardwired_zero(FunctionKind kind) {
+        return kind == FUNCTION_KIND_VF || kind == FUNCTION_KIND_DETACHED_VF;
+}
+
+uint16_t function_num_vfs(const Function *function) {
+        if (function->kind != FUNCTION_KIND_PF || !function->facts.virtfns)
+                return 0;
+        return (uint16_t) MIN(function->facts.virtfns->len, UINT16_MAX);
+}

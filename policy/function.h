@@ -1,0 +1,141 @@
+/* function.h: one PCI function: what the kernel says of it, and what follows from that.
+ *
+ * FunctionFacts are what was read, at one moment; they hold no decision. A Function is the facts
+ * with its links to other functions and what the rules derived. Strings are interned GRefStrings
+ * (g_ref_string_new_intern), never NULL, "" where there is nothing: ten thousand functions share the
+ * few dozen names there are, and equal strings are equal pointers.
+ * Functions are made, changed and freed by the inventory only. */
+#pragma once
+
+#include "policy/address.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum FunctionKind {
+        FUNCTION_KIND_PF,          /* has an SR-IOV capability that the kernel can use */
+        FUNCTION_KIND_VF,          /* a virtual function whose PF this system sees */
+        FUNCTION_KIND_DETACHED_VF, /* a virtual function whose PF another system keeps (s390) */
+        FUNCTION_KIND_PLAIN,
+        _FUNCTION_KIND_MAX,
+        _FUNCTION_KIND_INVALID = -EINVAL,
+} FunctionKind;
+
+typedef enum FunctionState {
+        FUNCTION_STATE_PRESENT,
+        FUNCTION_STATE_UNPLUG_REQUESTED,
+        FUNCTION_STATE_DRAINING,
+        FUNCTION_STATE_REMOVING,
+        _FUNCTION_STATE_MAX,
+        _FUNCTION_STATE_INVALID = -EINVAL,
+} FunctionState;
+
+const char *function_kind_to_string(FunctionKind kind);
+const char *function_state_to_string(FunctionState state);
+
+/* The properties that can change while a function stays the same device; bits of Function.changes. */
+typedef enum FunctionProperty {
+        FUNCTION_PROPERTY_KIND = 1 << 0,
+        FUNCTION_PROPERTY_DRIVER = 1 << 1,
+        FUNCTION_PROPERTY_DRIVER_OVERRIDE = 1 << 2,
+        FUNCTION_PROPERTY_IOMMU_GROUP = 1 << 3,
+        FUNCTION_PROPERTY_NUMA_NODE = 1 << 4,
+        FUNCTION_PROPERTY_LOCKED = 1 << 5,
+        FUNCTION_PROPERTY_LOCK_REASONS = 1 << 6,
+        FUNCTION_PROPERTY_LOCK_WHY = 1 << 7,
+        FUNCTION_PROPERTY_CLOSED_FILES = 1 << 8,
+        FUNCTION_PROPERTY_TAINTED = 1 << 9,
+        FUNCTION_PROPERTY_STATE = 1 << 10,
+        FUNCTION_PROPERTY_TOTAL_VFS = 1 << 11,
+        FUNCTION_PROPERTY_NUM_VFS = 1 << 12,
+        FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS = 1 << 13,
+        FUNCTION_PROPERTY_DRIVERS_AUTOPROBE = 1 << 14,
+        FUNCTION_PROPERTY_PHYSICAL_FUNCTION = 1 << 15,
+        FUNCTION_PROPERTY_INDEX = 1 << 16,
+        FUNCTION_PROPERTY_COMMAND_MEMORY = 1 << 17,
+} FunctionProperty;
+
+/* What identity properties say where the kernel gave nothing readable: all ones, as PCI itself
+ * answers a read of what is not there. */
+#define PCI_ID_UNREADABLE       0xffffU
+#define PCI_CLASS_UNREADABLE    0xffffffU
+#define PCI_REVISION_UNREADABLE 0xffU
+
+/* VF numbers count from 0; this one says that the PF does not list the VF (yet). */
+#define VF_INDEX_UNKNOWN UINT32_MAX
+
+/* One `virtfnN` link of a PF. */
+typedef struct VirtfnLink {
+        PciKey vf;
+        uint32_t index; /* N */
+} VirtfnLink;
+
+typedef struct FunctionFacts {
+        PciKey key;
+        uint64_t
+                inode; /* of the sysfs directory: another one means that the device was made anew */
+        uint16_t vendor, device, subsystem_vendor, subsystem_device;
+        uint32_t class_code;
+        int32_t iommu_group; /* -1: none */
+        int32_t numa_node;   /* -1: none, or not told */
+        uint8_t revision;
+        bool has_sriov;         /* sriov_totalvfs exists */
+        bool has_physfn;        /* `physfn` exists ... */
+        bool drivers_autoprobe; /* true also where there is no such file: the kernel's default */
+        uint16_t total_vfs;
+        bool s390;         /* `vfn` exists, as on every function of s390 ... */
+        uint16_t s390_vfn; /* ... and says this; 0: no virtual function */
+        PciKey physfn;     /* ... and points here */
+        GRefString *driver;
+        GRefString *driver_override;
+        GRefString *vendor_name;
+        GRefString *device_name;
+        GArray *virtfns; /* of VirtfnLink to what exists, by index; NULL when there is none */
+        uint16_t
+                n_virtfn_links; /* with those that dangle: when a PF is unplugged its VFs go first and
+                                  * leave their links (seen on 6.12); a write to sriov_numvfs takes both */
+} FunctionFacts;
+
+/* Frees what `facts` holds, not `facts`; leaves it empty. */
+void function_facts_clear(FunctionFacts *facts);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(FunctionFacts, function_facts_clear)
+
+typedef struct Function Function;
+struct Function {
+        FunctionFacts facts;
+        FunctionKind kind;
+        FunctionState state;
+
+        Function *pf;   /* of a VF; NULL while the inventory does not have it */
+        uint32_t index; /* of a VF; VF_INDEX_UNKNOWN while no PF lists it */
+        GPtrArray *vfs; /* of a PF: borrowed Function*, by index; NULL when there is none */
+
+        unsigned lock_reasons; /* LockReason bits that hold */
+        unsigned closed_files; /* LockFile bits that are closed in fact */
+        char *lock_why;        /* what the administrator said; NULL without their lock */
+        bool tainted;
+
+        unsigned changes;            /* FunctionProperty bits that clients were not told of yet */
+        bool queued;                 /* in the manager's queue of what to settle */
+        bool published;              /* clients were told that it exists ... */
+        FunctionKind published_kind; /* ... and that it is this */
+};
+
+PciAddress function_address(const Function *function);
+
+/* Orders elements of a GPtrArray of Function* by address; a GCompareFunc. */
+int function_compare(gconstpointer a, gconstpointer b);
+
+/* What `facts` show the function to be. `before` is its kind so far, _FUNCTION_KIND_INVALID if it is
+ * new: the kernel takes the links of a dying VF away before it takes the VF (pci_iov_remove_virtfn()),
+ * and a VF without them is a VF still. */
+FunctionKind function_kind(const FunctionFacts *facts, FunctionKind before);
+
+/* Whether PCI_COMMAND_MEMORY of such a function can never be set: the rule for virtual functions in
+ * SR-IOV 1.1, 3.4.1.3, be their PF in sight or not. */
+bool function_kind_memory_hardwired_zero(FunctionKind kind);
+
+/* The number of virtual functions that a PF's links show, 0 for any other function. */
+uint16_t function_num_vfs(const Function *function);

@@ -1,0 +1,205 @@
+#include "policy/inventory.h"
+
+#include <string.h>
+
+struct Inventory {
+        GHashTable *functions; /* PciKey in the function's facts -> Function* */
+};
+
+static void function_free(gpointer data) {
+        Function *function = data;
+
+        function_facts_clear(&function->facts);
+        g_clear_pointer(&function->vfs, g_ptr_array_unref);
+        g_free(function->lock_why);
+        g_free(function);
+}
+
+Inventory *inventory_new(void) {
+        Inventory *inventory = g_new0(Inventory, 1);
+
+        inventory->functions =
+                g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, function_free);
+        return inventory;
+}
+
+void inventory_free(Inventory *inventory) {
+        if (!inventory)
+                return;
+        g_hash_table_unref(inventory->functions);
+        g_free(inventory);
+}
+
+unsigned inventory_count(const Inventory *inventory) {
+        return g_hash_table_size(inventory->functions);
+}
+
+Function *inventory_get(const Inventory *inventory, PciKey key) {
+        return g_hash_table_lookup(inventory->functions, &key);
+}
+
+void inventory_iter_init(const Inventory *inventory, GHashTableIter *iter) {
+        g_hash_table_iter_init(iter, inventory->functions);
+}
+
+static bool virtfns_equal(const GArray *a, const GArray *b) {
+        guint n = a ? a->len : 0;
+
+        if (n != (b ? b->len : 0))
+                return false;
+        for (guint i = 0; i < n; i++) {
+                const VirtfnLink *x = &g_array_index(a, VirtfnLink, i);
+                const VirtfnLink *y = &g_array_index(b, VirtfnLink, i);
+
+                if (x->vf != y->vf || x->index != y->index)
+                        return false;
+        }
+        return true;
+}
+
+/* The FunctionProperty bits in which the facts of one device differ. What identifies the device
+ * (vendor, class, ...) cannot differ. */
+static unsigned facts_compare(const FunctionFacts *a, const FunctionFacts *b) {
+        unsigned changes = 0;
+
+        if (a->driver != b->driver)
+                changes |= FUNCTION_PROPERTY_DRIVER;
+        if (a->driver_override != b->driver_override)
+                changes |= FUNCTION_PROPERTY_DRIVER_OVERRIDE;
+        if (a->iommu_group != b->iommu_group)
+                changes |= FUNCTION_PROPERTY_IOMMU_GROUP;
+        if (a->numa_node != b->numa_node)
+                changes |= FUNCTION_PROPERTY_NUMA_NODE;
+        if (a->total_vfs != b->total_vfs)
+                changes |= FUNCTION_PROPERTY_TOTAL_VFS;
+        if (a->drivers_autoprobe != b->drivers_autoprobe)
+                changes |= FUNCTION_PROPERTY_DRIVERS_AUTOPROBE;
+        return changes;
+}
+
+static void vf_set_pf(Function *vf, Function *pf, uint32_t index) {
+        if (vf->pf != pf) {
+                vf->pf = pf;
+                vf->changes |= FUNCTION_PROPERTY_PHYSICAL_FUNCTION;
+        }
+        /* A dying VF's link goes first; it keeps the number it had. */
+        if (index != VF_INDEX_UNKNOWN && vf->index != index) {
+                vf->index = index;
+                vf->changes |= FUNCTION_PROPERTY_INDEX;
+        }
+}
+
+/* Makes `pf->vfs` agree with the PF's links and with which functions are known. */
+static void relink_pf(Inventory *inventory, Function *pf) {
+        const GArray *links = pf->facts.virtfns;
+        g_autoptr(GPtrArray) vfs = NULL;
+        guint before = pf->vfs ? pf->vfs->len : 0;
+
+        for (guint i = 0; links && i < links->len; i++) {
+                const VirtfnLink *link = &g_array_index(links, VirtfnLink, i);
+                Function *vf = inventory_get(inventory, link->vf);
+
+                if (!vf || vf == pf)
+                        continue;
+                if (!vfs)
+                        vfs = g_ptr_array_sized_new(links->len);
+                g_ptr_array_add(vfs, vf);
+                if (vf->kind == FUNCTION_KIND_VF)
+                        vf_set_pf(vf, pf, link->index);
+        }
+
+        guint after = vfs ? vfs->len : 0;
+        if (before != after ||
+            (after > 0 && memcmp(pf->vfs->pdata, vfs->pdata, after * sizeof(gpointer)) != 0))
+                pf->changes |= FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS;
+
+        g_clear_pointer(&pf->vfs, g_ptr_array_unref);
+        pf->vfs = g_steal_pointer(&vfs);
+}
+
+static bool pf_lists(const Function *pf, const Function *vf) {
+        const GArray *links = pf->facts.virtfns;
+
+        for (guint i = 0; links && i < links->len; i++)
+                if (g_array_index(links, VirtfnLink, i).vf == vf->facts.key)
+                        return true;
+        return false;
+}
+
+/* Ties a VF that is new, or has just shown its link, to its PF. Whether the PF lists it is looked up
+ * only while the PF does not hold it: else a thousand changes of VFs would cost a million steps. */
+static void relink_vf(Inventory *inventory, Function *vf) {
+        Function *pf = inventory_get(inventory, vf->facts.physfn);
+
+        if (!pf || pf == vf)
+                return;
+        vf_set_pf(vf, pf, VF_INDEX_UNKNOWN);
+        if (vf->index == VF_INDEX_UNKNOWN && pf_lists(pf, vf))
+                relink_pf(inventory, pf);
+}
+
+Function *inventory_apply(Inventory *inventory, FunctionFacts *facts) {
+        Function *function = inventory_get(inventory, facts->key);
+        bool relink = true;
+
+        if (!function) {
+                function = g_new0(Function, 1);
+                function->index = VF_INDEX_UNKNOWN;
+                function->facts = *facts;
+                function->kind = function_kind(facts, _FUNCTION_KIND_INVALID);
+                g_hash_table_insert(inventory->functions, &function->facts.key, function);
+        } else {
+                FunctionKind kind = function_kind(facts, function->kind);
+
+                function->changes |= facts_compare(&function->facts, facts);
+                if (kind != function->kind) {
+                        function->changes |= FUNCTION_PROPERTY_KIND;
+                        if (function_kind_memory_hardwired_zero(kind) !=
+                            function_kind_memory_hardwired_zero(function->kind))
+                                function->changes |= FUNCTION_PROPERTY_COMMAND_MEMORY;
+                }
+                if (!virtfns_equal(function->facts.virtfns, facts->virtfns)) {
+                        if ((function->facts.virtfns ? function->facts.virtfns->len : 0) !=
+                            (facts->virtfns ? facts->virtfns->len : 0))
+                                function->changes |= FUNCTION_PROPERTY_NUM_VFS;
+                } else
+                        relink = function->kind != FUNCTION_KIND_PF || kind != function->kind;
+                if (!facts->has_physfn) /* of a dying VF: see function_kind() */
+                        facts->physfn = function->facts.physfn;
+
+                function_facts_clear(&function->facts);
+                function->facts = *facts;
+                function->kind = kind;
+        }
+        *facts = (FunctionFacts){ 0 };
+
+        if (function->kind == FUNCTION_KIND_PF && relink)
+                relink_pf(inventory, function);
+        if (function->kind == FUNCTION_KIND_VF)
+                relink_vf(inventory, function);
+        return function;
+}
+
+void inventory_remove(Inventory *inventory, Function *function) {
+        Function *pf = function->pf, *other;
+
+        /* Of all functions: a VF points to its PF already before the PF's link names the VF. */
+        if (function->kind == FUNCTION_KIND_PF)
+                inventory_foreach (inventory, other)
+                        if (other->pf == function)
+                                vf_set_pf(other, NULL, VF_INDEX_UNKNOWN);
+        if (pf && pf->vfs && g_ptr_array_remove(pf->vfs, function))
+                pf->changes |= FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS;
+
+        g_hash_table_remove(inventory->functions, &function->facts.key);
+}
+
+GPtrArray *inventory_sorted(const Inventory *inventory) {
+        GPtrArray *sorted = g_ptr_array_sized_new(inventory_count(inventory));
+        Function *function;
+
+        inventory_foreach (inventory, function)
+                g_ptr_array_add(sorted, function);
+        g_ptr_array_sort(sorted, function_compare);
+        return sorted;
+}

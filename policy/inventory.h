@@ -1,0 +1,37 @@
+/* inventory.h: the picture of all PCI functions and of how they hang together.
+ *
+ * Owns every Function. Always holds: a VF whose PF is known points to it, and the PF's `vfs` holds
+ * exactly the known functions that its links name, in the order of their numbers; `changes` of each
+ * function has the bit of every property that differs from before. Nothing here reads or decides.
+ * Called by the manager, which is the only writer; read by the rules and the faces. */
+#pragma once
+
+#include "policy/function.h"
+
+typedef struct Inventory Inventory;
+
+Inventory *inventory_new(void);
+void inventory_free(Inventory *inventory);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Inventory, inventory_free)
+
+unsigned inventory_count(const Inventory *inventory);
+
+/* The function at `key`, or NULL. Borrowed. */
+Function *inventory_get(const Inventory *inventory, PciKey key);
+
+/* Takes over what `facts` holds (and clears it) as the new truth about `facts->key`, makes the
+ * function if there was none, and mends the links. Returns the function, borrowed. The caller sees
+ * to it that a device made anew under the old address (another inode) was removed first. */
+Function *inventory_apply(Inventory *inventory, FunctionFacts *facts);
+
+/* Forgets the function; its links go, the functions it was linked with stay. */
+void inventory_remove(Inventory *inventory, Function *function);
+
+/* All functions by address; free with g_ptr_array_unref(), the functions are borrowed. */
+GPtrArray *inventory_sorted(const Inventory *inventory);
+
+/* for (every function, in no order). Nothing may be added or removed meanwhile. */
+#define inventory_foreach(inventory, function)                                                  \
+        for (GHashTableIter _iter, *_once = (inventory_iter_init((inventory), &_iter), &_iter); \
+             g_hash_table_iter_next(_once, NULL, (gpointer *) &(function));)
+void inventory_iter_init(const Inventory *inventory, GHashTableIter *iter);

@@ -1,0 +1,59 @@
+/* lock.h: when the configuration of a function must not change, and which files that closes.
+ *
+ * Owns the tables of reasons, of files and of which reason closes which file. The reasons are
+ * derived from the picture each time, so they cannot go stale.
+ * Called by the manager after every change, and by the faces for names. */
+#pragma once
+
+#include "policy/function.h"
+#include "policy/pattern-list.h"
+
+/* Why. The bits of Function.lock_reasons. */
+typedef enum LockReason {
+        LOCK_REASON_USERSPACE_DRIVER = 1 << 0, /* the PF itself is in a VMM's hands */
+        LOCK_REASON_ADMINISTRATOR = 1 << 1,    /* somebody asked for it */
+} LockReason;
+#define LOCK_REASONS_MAX 2
+
+/* What. Each is an attribute of the function in sysfs, but for the slot's. The numbers are
+ * the bits' positions in Function.closed_files. */
+typedef enum LockFile {
+        LOCK_FILE_SRIOV_NUMVFS,
+        LOCK_FILE_SRIOV_DRIVERS_AUTOPROBE,
+        LOCK_FILE_REMOVE,
+        LOCK_FILE_RESET,
+        LOCK_FILE_RESET_METHOD,
+        LOCK_FILE_SLOT_POWER, /* `power` of the hot-plug slot that the function sits in */
+        _LOCK_FILE_MAX,
+        _LOCK_FILE_INVALID = -EINVAL,
+} LockFile;
+
+/* The word for one LockReason bit, e.g. "userspace-driver". */
+const char *lock_reason_to_string(LockReason reason);
+
+/* The file's name in its directory, e.g. "sriov_numvfs" or "power". */
+const char *lock_file_to_string(LockFile file);
+LockFile lock_file_from_string(const char *name);
+
+/* The operation that a write to the file performs, e.g. "set-num-vfs". */
+const char *lock_file_operation(LockFile file);
+
+/* The mode that the kernel makes the file with (drivers/pci/pci-sysfs.c, iov.c, slot.c). The own
+ * mode of a file that was found closed and of which no record is left. */
+unsigned lock_file_kernel_mode(LockFile file);
+
+/* The LockReason bits that hold for `function`, 0 when its configuration may change.
+ * `userspace_drivers` are the drivers that hand a device to userspace. */
+unsigned lock_reasons(const Function *function, const PatternList *userspace_drivers);
+
+/* The LockFile bits (1 << file) that the reasons close, be they there or not. */
+unsigned lock_reasons_files(unsigned reasons);
+
+/* Whether the PF, as it stands, becomes tainted: a userspace driver, and so a VMM, has had it. */
+bool lock_taints(unsigned reasons);
+
+/* Whether a change in the number of VFs came behind the daemon's back: from a descriptor opened
+ * before the lock, say. `reasons` held before the change. A PF without a driver has just lost it,
+ * and its VFs with it: the kernel takes the `driver` link away before it lets the driver clean up
+ * (__device_release_driver()), so that is an unbind and no write. */
+bool lock_num_vfs_change_violates(const Function *pf, unsigned reasons);
