@@ -1,6 +1,10 @@
 #include "daemon/pci-names.h"
 
+#include "daemon/log.h"
+
 #include <pci/pci.h>
+#include <stdarg.h>
+#include <stdlib.h>
 
 #define NAME_SIZE_MAX 256
 
@@ -21,13 +25,36 @@ static void name_pair_free(gpointer data) {
         g_free(pair);
 }
 
+/* libpci's complaints: of lines in pci.ids that it cannot parse, and of memory. */
+static void __attribute__((noreturn, format(printf, 1, 2))) on_error(char *format, ...) {
+        log_error("libpci: %s", format);
+        abort();
+}
+
+static void __attribute__((format(printf, 1, 2))) on_warning(char *format, ...) {
+        va_list arguments;
+
+        va_start(arguments, format);
+        g_autofree char *message = g_strdup_vprintf(format, arguments);
+        va_end(arguments);
+        log_warning("libpci: %s", g_strchomp(message));
+}
+
+static void __attribute__((format(printf, 1, 2))) on_debug(char *format, ...) {
+}
+
 PciNames *pci_names_new(void) {
         PciNames *names = g_new0(PciNames, 1);
 
-        /* pci_alloc() alone: pci_init() would open a back end for configuration space. */
+        /* pci_alloc() alone: pci_init() would open a back end for configuration space. What it would
+         * have set as well, libpci calls without looking. */
         names->access = pci_alloc();
-        /* pci.ids only: the same name on every host, and none of udev's database in memory. */
-        pci_set_param(names->access, (char *) "hwdb.disable", (char *) "1");
+        names->access->error = on_error;
+        names->access->warning = on_warning;
+        names->access->debug = on_debug;
+        /* pci.ids only: the same name on every host, none of udev's database in memory, and no cache
+         * in anybody's home, which the default PCI_LOOKUP_CACHE reads for an unknown device. */
+        names->access->id_lookup_mode = PCI_LOOKUP_NO_HWDB;
         names->pairs = g_hash_table_new_full(NULL, NULL, NULL, name_pair_free);
         return names;
 }
