@@ -32,6 +32,7 @@ struct Manager {
         GHashTable *remembered; /* PciKey* -> StateFunction*, of an earlier run; NULL after start */
         GPtrArray *queue;       /* borrowed Function* to be settled */
         unsigned published_count, told_count; /* of functions; what the observer knows */
+        unsigned locked_count;                /* functions with a lock reason */
         char *status;                         /* what systemd was told last */
         bool state_dirty; /* a function's taint or lock differs from what was saved */
 

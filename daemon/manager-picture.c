@@ -86,6 +86,8 @@ static void forget(Manager *manager, Function *function) {
         closed_files_forget(manager->closed, key);
         if (function->tainted || function->lock_why)
                 manager->state_dirty = true;
+        if (function->lock_reasons != 0)
+                manager->locked_count--;
         if (function->queued)
                 g_ptr_array_remove_fast(manager->queue, function);
 

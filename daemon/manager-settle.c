@@ -66,8 +66,10 @@ static void judge(Manager *manager, Function *function) {
         }
         if (reasons != function->lock_reasons) {
                 function->changes |= FUNCTION_PROPERTY_LOCK_REASONS;
-                if ((reasons == 0) != (function->lock_reasons == 0))
+                if ((reasons == 0) != (function->lock_reasons == 0)) {
                         function->changes |= FUNCTION_PROPERTY_LOCKED;
+                        manager->locked_count += reasons != 0 ? 1U : -1U;
+                }
                 function->lock_reasons = reasons;
                 log_reasons(function);
         }
@@ -117,14 +119,10 @@ static void publish(Manager *manager, Function *function) {
 }
 
 static void notify_status(Manager *manager) {
-        unsigned locked = 0;
         g_autofree char *status = NULL;
-        Function *function;
 
-        inventory_foreach (manager->inventory, function)
-                locked += function->lock_reasons != 0;
         status = g_strdup_printf("Watching %u PCI functions, %u locked%s",
-                                 inventory_count(manager->inventory), locked,
+                                 inventory_count(manager->inventory), manager->locked_count,
                                  manager_enforces(manager) ? "" : ", enforcing nothing");
         if (g_strcmp0(status, manager->status) == 0)
                 return;
