@@ -1,0 +1,205 @@
+#include "cli/client.h"
+
+#include "cli/cleanup.h"
+
+#include <errno.h>
+
+/* Somebody has to read polkit's question, find the password and type it. */
+#define INTERACTIVE_TIMEOUT_USEC (120 * G_USEC_PER_SEC)
+
+char *client_where(const Context *context) {
+        return context->host ? g_strdup_printf(" on %s", context->host) : g_strdup("");
+}
+
+int client_connect(Context *context) {
+        int r;
+
+        if (context->bus)
+                return 0;
+
+        if (context->host)
+                r = sd_bus_open_system_remote(&context->bus, context->host);
+        else
+                r = sd_bus_open_system(&context->bus);
+        return r < 0 ? r : 0;
+}
+
+int client_new_call(Context *context, const char *path, const char *interface, const char *member,
+                    unsigned flags, sd_bus_message **ret) {
+        g_autoptr(sd_bus_message) message = NULL;
+        int r;
+
+        r = client_connect(context);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_new_method_call(context->bus, &message, CLIENT_BUS_NAME, path, interface,
+                                           member);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_set_auto_start(message, !(flags & CALL_NO_AUTO_START));
+        if (r < 0)
+                return r;
+        r = sd_bus_message_set_allow_interactive_authorization(message,
+                                                               !!(flags & CALL_INTERACTIVE));
+        if (r < 0)
+                return r;
+
+        *ret = g_steal_pointer(&message);
+        return 0;
+}
+
+int client_call(Context *context, const char *path, const char *interface, const char *member,
+                unsigned flags, sd_bus_error *ret_error, sd_bus_message **ret_reply,
+                const char *types, ...) {
+        g_autoptr(sd_bus_message) message = NULL;
+        va_list arguments;
+        int r;
+
+        r = client_new_call(context, path, interface, member, flags, &message);
+        if (r < 0)
+                return r;
+
+        va_start(arguments, types);
+        r = sd_bus_message_appendv(message, types, arguments);
+        va_end(arguments);
+        if (r < 0)
+                return r;
+
+        r = sd_bus_call(context->bus, message,
+                        flags & CALL_INTERACTIVE ? INTERACTIVE_TIMEOUT_USEC : 0, ret_error,
+                        ret_reply);
+        return r < 0 ? r : 0;
+}
+
+int client_get_function(Context *context, const char *address, sd_bus_error *ret_error,
+                        char **ret_path) {
+        g_autoptr(sd_bus_message) reply = NULL;
+        const char *path;
+        int r;
+
+        r = client_call(context, CLIENT_ROOT, CLIENT_MANAGER, "GetFunction", 0, ret_error, &reply,
+                        "s", address);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_read(reply, "o", &path);
+        if (r < 0)
+                return r;
+
+        *ret_path = g_strdup(path);
+        return 0;
+}
+
+int client_read_picture(sd_bus_message *reply, sd_bus_error *ret_error, Picture **ret) {
+        g_autoptr(GError) error = NULL;
+        const char *document;
+        int r;
+
+        r = sd_bus_message_read(reply, "s", &document);
+        if (r < 0)
+                return r;
+        r = picture_parse(document, ret, &error);
+        if (r < 0)
+                return sd_bus_error_setf(ret_error, SD_BUS_ERROR_INCONSISTENT_MESSAGE,
+                                         "the daemon's answer is not understood: %s",
+                                         error->message);
+        return 0;
+}
+
+int client_describe(Context *context, unsigned flags, sd_bus_error *ret_error, Picture **ret) {
+        g_autoptr(sd_bus_message) reply = NULL;
+        int r;
+
+        r = client_call(context, CLIENT_ROOT, CLIENT_MANAGER, "Describe", flags, ret_error, &reply,
+                        "");
+        if (r < 0)
+                return r;
+        return client_read_picture(reply, ret_error, ret);
+}
+
+int client_daemon_state(Context *context, sd_bus_error *ret_error, DaemonState *ret) {
+        g_autoptr(sd_bus_message) reply = NULL;
+        g_autoptr(sd_bus_message) names = NULL;
+        int r, running;
+
+        r = client_connect(context);
+        if (r < 0)
+                return r;
+        r = sd_bus_call_method(context->bus, "org.freedesktop.DBus", "/org/freedesktop/DBus",
+                               "org.freedesktop.DBus", "NameHasOwner", ret_error, &reply, "s",
+                               CLIENT_BUS_NAME);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_read(reply, "b", &running);
+        if (r < 0)
+                return r;
+        if (running) {
+                *ret = DAEMON_RUNNING;
+                return 0;
+        }
+
+        r = sd_bus_call_method(context->bus, "org.freedesktop.DBus", "/org/freedesktop/DBus",
+                               "org.freedesktop.DBus", "ListActivatableNames", ret_error, &names,
+                               "");
+        if (r < 0)
+                return r;
+        r = sd_bus_message_enter_container(names, SD_BUS_TYPE_ARRAY, "s");
+        if (r < 0)
+                return r;
+
+        const char *name;
+
+        while ((r = sd_bus_message_read(names, "s", &name)) > 0)
+                if (g_str_equal(name, CLIENT_BUS_NAME)) {
+                        *ret = DAEMON_STOPPED;
+                        return 0;
+                }
+        if (r < 0)
+                return r;
+
+        *ret = DAEMON_NOT_INSTALLED;
+        return 0;
+}
+
+static ExitCode fail_unreachable(Context *context, int r, const sd_bus_error *error) {
+        g_autofree char *place = client_where(context);
+        DaemonState state;
+        const char *why = error && error->message ? error->message : g_strerror(-r);
+
+        if (!context->bus)
+                print_error("Cannot connect to the system bus%s: %s", place, why);
+        else if (client_daemon_state(context, NULL, &state) < 0)
+                print_error("Cannot reach the system bus%s: %s", place, why);
+        else if (state == DAEMON_NOT_INSTALLED)
+                print_error("vfwarden is not installed%s: nothing on the system bus answers to "
+                            "%s",
+                            place, CLIENT_BUS_NAME);
+        else if (sd_bus_error_has_name(error, SD_BUS_ERROR_NO_REPLY))
+                print_error("vfwardend%s went away before it answered: %s", place, why);
+        else if (sd_bus_error_has_name(error, SD_BUS_ERROR_NAME_HAS_NO_OWNER) ||
+                 sd_bus_error_has_name(error, SD_BUS_ERROR_SERVICE_UNKNOWN))
+                print_error("vfwardend is not running%s; " CLIENT_HOW_TO_START, place);
+        else
+                print_error("vfwardend cannot be started%s: %s", place, why);
+        return exit_code_from_failure(error, r) == EXIT_CODE_ACCESS_DENIED ? EXIT_CODE_ACCESS_DENIED
+                                                                           : EXIT_CODE_UNREACHABLE;
+}
+
+ExitCode client_fail(Context *context, int r, const sd_bus_error *error, const char *format, ...) {
+        ExitCode code = exit_code_from_failure(error, r);
+        va_list arguments;
+
+        if (!context->bus && context->host && r == -EINVAL) {
+                print_error("'%s' is not the name of a host", context->host);
+                return EXIT_CODE_USAGE;
+        }
+        if (code == EXIT_CODE_UNREACHABLE || !context->bus)
+                return fail_unreachable(context, r, error);
+
+        va_start(arguments, format);
+        g_autofree char *attempt = g_strdup_vprintf(format, arguments);
+        va_end(arguments);
+
+        print_error("%s: %s", attempt,
+                    error && error->message && *error->message ? error->message : g_strerror(-r));
+        return code;
+}

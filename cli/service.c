@@ -1,0 +1,155 @@
+#include "cli/cleanup.h"
+#include "cli/client.h"
+#include "cli/table.h"
+#include "cli/value.h"
+#include "cli/verbs.h"
+#include "cli/words.h"
+
+/* The verbs that are about the daemon, not about a function: status, release-all, reload. */
+
+static const struct {
+        const char *member; /* of the JSON document */
+        const char *label;
+        const char *kind; /* counts functions of this kind, */
+        const char *flag; /* or those with this flag; of neither: all */
+        Style style;      /* where it is not 0 */
+} counts[] = {
+        { "FunctionCount", "Functions", NULL, NULL, STYLE_PLAIN },
+        { "PhysicalFunctionCount", "Physical functions", "pf", NULL, STYLE_PLAIN },
+        { "VirtualFunctionCount", "Virtual functions", "vf", NULL, STYLE_PLAIN },
+        { "DetachedVirtualFunctionCount", "Detached VFs", "detached-vf", NULL, STYLE_PLAIN },
+        { "InUseCount", "In use", NULL, "InUse", STYLE_GREEN },
+        { "LockedCount", "Locked", NULL, "Locked", STYLE_YELLOW },
+        { "TaintedCount", "Tainted", NULL, "Tainted", STYLE_RED },
+};
+
+static unsigned count(const Picture *picture, const char *kind, const char *flag) {
+        unsigned n = 0;
+
+        for (guint i = 0; i < picture->functions->len; i++) {
+                JsonObject *function = g_ptr_array_index(picture->functions, i);
+
+                if ((!kind || function_is(function, kind)) &&
+                    (!flag || function_flag(function, flag)))
+                        n++;
+        }
+        return n;
+}
+
+static void print_status_json(Context *context, DaemonState state, const Picture *picture) {
+        g_autoptr(JsonNode) node = json_node_init_object(json_node_alloc(), NULL);
+        JsonObject *object = json_object_new();
+
+        json_node_take_object(node, object);
+        json_object_set_boolean_member(object, "Installed", state != DAEMON_NOT_INSTALLED);
+        json_object_set_boolean_member(object, "Running", state == DAEMON_RUNNING);
+        if (picture) {
+                json_object_set_string_member(object, "Version", picture->version);
+                json_object_set_string_member(object, "Enforcement", picture->enforcement);
+        }
+        for (size_t i = 0; picture && i < G_N_ELEMENTS(counts); i++)
+                json_object_set_int_member(object, counts[i].member,
+                                           count(picture, counts[i].kind, counts[i].flag));
+        output_json(&context->output, node, true);
+}
+
+static void add(Table *table, const char *label, Style style, const char *text) {
+        g_autofree char *heading = g_strdup_printf("%s:", label);
+
+        table_add(table, STYLE_PLAIN, heading);
+        table_add(table, style, text);
+}
+
+static void print_status(Context *context, DaemonState state, const Picture *picture) {
+        g_autoptr(Table) table = table_new(&context->output, 2);
+
+        table_align_right(table, 0);
+        if (picture) {
+                g_autofree char *running = g_strdup_printf("running, version %s", picture->version);
+                bool enforces = g_str_equal(picture->enforcement, "enforce");
+
+                add(table, "Daemon", STYLE_GREEN, running);
+                add(table, "Enforcement", enforces ? STYLE_PLAIN : STYLE_YELLOW,
+                    words_for_enforcement(picture->enforcement));
+        } else {
+                g_autofree char *place = client_where(context);
+                g_autofree char *absent =
+                        state == DAEMON_STOPPED
+                                ? g_strdup_printf("not running%s; " CLIENT_HOW_TO_START, place)
+                                : g_strdup_printf("not installed%s", place);
+
+                add(table, "Daemon", STYLE_RED, absent);
+        }
+
+        for (size_t i = 0; picture && i < G_N_ELEMENTS(counts); i++) {
+                unsigned n = count(picture, counts[i].kind, counts[i].flag);
+                g_autofree char *number = g_strdup_printf("%u", n);
+
+                add(table, counts[i].label, n > 0 ? counts[i].style : STYLE_PLAIN, number);
+        }
+        table_print(table);
+}
+
+ExitCode verb_status(Context *context, char **arguments) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        g_autoptr(Picture) picture = NULL;
+        DaemonState state;
+        int r;
+
+        r = client_daemon_state(context, &error, &state);
+        if (r >= 0 && state == DAEMON_RUNNING)
+                r = client_describe(context, CALL_NO_AUTO_START, &error, &picture);
+        if (r < 0)
+                return client_fail(context, r, &error, "Cannot ask for the status");
+
+        if (context->json)
+                print_status_json(context, state, picture);
+        else
+                print_status(context, state, picture);
+        return state == DAEMON_RUNNING ? EXIT_CODE_DONE : EXIT_CODE_UNREACHABLE;
+}
+
+/* The daemon may be started for this one: closed files stay closed while it is away, and whoever
+ * removes the package needs them opened then, too. */
+ExitCode verb_release_all(Context *context, char **arguments) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        g_autoptr(sd_bus_message) reply = NULL;
+        g_autoptr(JsonNode) files = NULL;
+        int r;
+
+        r = client_call(context, CLIENT_ROOT, CLIENT_MANAGER, "ReleaseAll", CALL_INTERACTIVE,
+                        &error, &reply, "");
+        if (r >= 0 && !sd_bus_message_has_signature(reply, "as"))
+                r = -EBADMSG;
+        if (r >= 0)
+                r = value_read(reply, &files);
+        if (r < 0)
+                return client_fail(context, r, &error, "Cannot open the closed files");
+
+        if (context->json) {
+                output_json(&context->output, files, true);
+                return EXIT_CODE_DONE;
+        }
+
+        JsonArray *array = json_node_get_array(files);
+        guint n = json_array_get_length(array);
+
+        for (guint i = 0; i < n; i++) {
+                output_text(&context->output, STYLE_PLAIN, json_array_get_string_element(array, i));
+                output_format(&context->output, "\n");
+        }
+        if (n == 0 && context->legend)
+                output_format(&context->output, "No file was closed.\n");
+        return EXIT_CODE_DONE;
+}
+
+ExitCode verb_reload(Context *context, char **arguments) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        int r;
+
+        r = client_call(context, CLIENT_ROOT, CLIENT_MANAGER, "Reload",
+                        CALL_INTERACTIVE | CALL_NO_AUTO_START, &error, NULL, "");
+        if (r < 0)
+                return client_fail(context, r, &error, "Cannot reload the configuration");
+        return EXIT_CODE_DONE;
+}

@@ -1,0 +1,225 @@
+#include "cli/address.h"
+#include "cli/cleanup.h"
+#include "cli/client.h"
+#include "cli/table.h"
+#include "cli/value.h"
+#include "cli/verbs.h"
+#include "cli/words.h"
+
+/* Members that have a label of their own; what else a later daemon tells is shown by its name. */
+static const char *const labelled[] = {
+        "Address",
+        "Kind",
+        "VendorId",
+        "DeviceId",
+        "VendorName",
+        "DeviceName",
+        "SubsystemVendorId",
+        "SubsystemDeviceId",
+        "Class",
+        "Revision",
+        "Driver",
+        "DriverOverride",
+        "IommuGroup",
+        "NumaNode",
+        "CommandMemory",
+        "InUse",
+        "Locked",
+        "LockReasons",
+        "LockWhy",
+        "ClosedFiles",
+        "Tainted",
+        "State",
+        "TotalVFs",
+        "NumVFs",
+        "DriversAutoprobe",
+        "VirtualFunctions",
+        "PhysicalFunction",
+        "Index",
+        NULL,
+};
+
+static void add(Table *table, const char *label, Style style, const char *text) {
+        g_autofree char *heading = *label ? g_strdup_printf("%s:", label) : g_strdup("");
+
+        table_add(table, STYLE_PLAIN, heading);
+        table_add(table, style, text);
+}
+
+/* A member as it is; "unknown" if this daemon does not tell it. */
+static char *format(JsonObject *function, const char *member) {
+        JsonNode *value = json_object_get_member(function, member);
+
+        return value ? value_format(member, value) : g_strdup("unknown");
+}
+
+static void add_member(Table *table, const char *label, JsonObject *function, const char *member) {
+        g_autofree char *text = format(function, member);
+
+        add(table, label, STYLE_PLAIN, text);
+}
+
+/* Two numbers, with the name in front of them where pci.ids has one. */
+static void add_id(Table *table, const char *label, JsonObject *function, const char *name,
+                   const char *member) {
+        g_autofree char *id = format(function, member);
+        const char *words = function_string(function, name);
+        g_autofree char *text = *words ? g_strdup_printf("%s [%s]", words, id) : g_strdup(id);
+
+        add(table, label, STYLE_PLAIN, text);
+}
+
+/* Two values that belong together; they are one where both are unreadable. */
+static char *join(const char *a, const char *between, const char *b) {
+        return g_str_equal(a, b) && g_str_equal(a, "unreadable") ? g_strdup(a)
+                                                                 : g_strconcat(a, between, b, NULL);
+}
+
+static void add_identity(Table *table, JsonObject *function) {
+        g_autofree char *vendor = format(function, "SubsystemVendorId");
+        g_autofree char *device = format(function, "SubsystemDeviceId");
+        g_autofree char *subsystem = join(vendor, ":", device);
+        g_autofree char *class = format(function, "Class");
+        g_autofree char *revision = format(function, "Revision");
+        g_autofree char *class_and_revision = join(class, ", revision ", revision);
+
+        add(table, "Kind", STYLE_PLAIN, words_for_kind(function_string(function, "Kind")));
+        add_id(table, "Vendor", function, "VendorName", "VendorId");
+        add_id(table, "Device", function, "DeviceName", "DeviceId");
+        add(table, "Subsystem", STYLE_PLAIN, subsystem);
+        add(table, "Class", STYLE_PLAIN, class_and_revision);
+}
+
+static void add_place(Table *table, JsonObject *function) {
+        const char *memory = function_string(function, "CommandMemory");
+
+        add_member(table, "Driver", function, "Driver");
+        add_member(table, "Driver override", function, "DriverOverride");
+        add_member(table, "IOMMU group", function, "IommuGroup");
+        add_member(table, "NUMA node", function, "NumaNode");
+        add(table, "Memory enable bit", STYLE_PLAIN,
+            *memory ? words_for_command_memory(memory) : "unknown");
+}
+
+/* Each string of an array member on a line of its own. */
+static void add_lines(Table *table, const char *label, JsonObject *function, const char *member) {
+        JsonArray *array = function_array(function, member);
+        guint n = array ? json_array_get_length(array) : 0;
+
+        if (n == 0)
+                add(table, label, STYLE_PLAIN, array ? "none" : "unknown");
+        for (guint i = 0; i < n; i++) {
+                g_autofree char *text = value_format(member, json_array_get_element(array, i));
+
+                add(table, i == 0 ? label : "", STYLE_PLAIN, text);
+        }
+}
+
+static void add_sriov(Table *table, JsonObject *function) {
+        if (function_is(function, "pf")) {
+                g_autofree char *count = format(function, "NumVFs");
+                g_autofree char *total = format(function, "TotalVFs");
+                g_autofree char *autoprobe = format(function, "DriversAutoprobe");
+                g_autofree char *text = g_strdup_printf("%s of %s", count, total);
+
+                add(table, "Number of VFs", STYLE_PLAIN, text);
+                add(table, "VF drivers autoprobe", STYLE_PLAIN, autoprobe);
+                add_lines(table, "Virtual functions", function, "VirtualFunctions");
+        } else if (function_is(function, "vf")) {
+                add_member(table, "Physical function", function, "PhysicalFunction");
+                add_member(table, "VF index", function, "Index");
+        } else if (function_is(function, "detached-vf"))
+                add_member(table, "VF index", function, "Index");
+}
+
+static void add_lock(Table *table, JsonObject *function) {
+        JsonArray *reasons = function_array(function, "LockReasons");
+        const char *why = function_string(function, "LockWhy");
+        bool locked = function_flag(function, "Locked");
+
+        add(table, "Locked", locked ? STYLE_YELLOW : STYLE_PLAIN, locked ? "yes" : "no");
+        for (guint i = 0; reasons && i < json_array_get_length(reasons); i++) {
+                g_autofree char *reason = value_format("", json_array_get_element(reasons, i));
+                g_autofree char *text = words_for_reason(reason);
+
+                add(table, i == 0 ? "Lock reasons" : "", STYLE_PLAIN, text);
+        }
+        if (*why)
+                add(table, "Administrator says", STYLE_PLAIN, why);
+        add_member(table, "Closed files", function, "ClosedFiles");
+}
+
+static void add_state(Table *table, JsonObject *function) {
+        bool tainted = function_flag(function, "Tainted"),
+             in_use = function_flag(function, "InUse");
+        const char *state = function_string(function, "State");
+
+        add(table, "State", STYLE_PLAIN, *state ? words_for_state(state) : "unknown");
+        add(table, "In use", in_use ? STYLE_GREEN : STYLE_PLAIN, in_use ? "yes" : "no");
+        add_lock(table, function);
+        add(table, "Tainted", tainted ? STYLE_RED : STYLE_PLAIN,
+            tainted ? "yes, until it is plugged in anew" : "no");
+}
+
+static void add_rest(Table *table, JsonObject *function) {
+        JsonObjectIter iterator;
+        const char *member;
+        JsonNode *value;
+
+        json_object_iter_init_ordered(&iterator, function);
+        while (json_object_iter_next_ordered(&iterator, &member, &value)) {
+                g_autofree char *text = value_format(member, value);
+
+                if (!g_strv_contains(labelled, member))
+                        add(table, member, STYLE_PLAIN, text);
+        }
+}
+
+static void print_function(Context *context, JsonObject *function) {
+        g_autoptr(Table) table = table_new(&context->output, 2);
+        g_autofree char *name = function_name(function);
+
+        table_align_right(table, 0);
+        add_identity(table, function);
+        add_sriov(table, function);
+        add_place(table, function);
+        add_state(table, function);
+        add_rest(table, function);
+
+        output_text(&context->output, STYLE_BOLD, function_string(function, "Address"));
+        if (*name) {
+                output_format(&context->output, "  ");
+                output_text(&context->output, STYLE_BOLD, name);
+        }
+        output_format(&context->output, "\n");
+        table_print(table);
+}
+
+ExitCode verb_show(Context *context, char **arguments) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        g_autofree char *address = address_from_argument(arguments[0]);
+        g_autoptr(Picture) picture = NULL;
+        JsonObject *function;
+        int r;
+
+        if (!address)
+                return EXIT_CODE_USAGE;
+
+        r = client_describe(context, 0, &error, &picture);
+        if (r < 0)
+                return client_fail(context, r, &error, "Cannot show %s", address);
+
+        function = picture_find(picture, address);
+        if (!function) {
+                print_error("Cannot show %s: there is no such PCI function", address);
+                return EXIT_CODE_NO_SUCH_FUNCTION;
+        }
+
+        if (context->json) {
+                g_autoptr(JsonNode) node = json_node_init_object(json_node_alloc(), function);
+
+                output_json(&context->output, node, true);
+        } else
+                print_function(context, function);
+        return EXIT_CODE_DONE;
+}

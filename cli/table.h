@@ -1,0 +1,27 @@
+/* table.h: rows of cells in aligned columns.
+ *
+ * Owns the cells until it is printed. Columns are as wide as their widest cell is on the terminal,
+ * two blanks apart; nothing is wrapped or cut, and no blanks trail. Cells are escaped when they are
+ * added. Used by list, show and status. */
+#pragma once
+
+#include "cli/output.h"
+
+typedef struct Table Table;
+
+/* A table of `n_columns` for `output`, which must outlive it. */
+Table *table_new(Output *output, size_t n_columns);
+Table *table_free(Table *table);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Table, table_free)
+
+/* Numbers read better so. */
+void table_align_right(Table *table, size_t column);
+
+/* Adds the next cell of the row, or the first of the next row. */
+void table_add(Table *table, Style style, const char *text);
+
+/* Adds a cell that starts with `prefix`, a literal that is not coloured. */
+void table_add_prefixed(Table *table, const char *prefix, Style style, const char *text);
+
+/* Adds all rows to the output. The last row must be full. */
+void table_print(Table *table);

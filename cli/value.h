@@ -1,0 +1,25 @@
+/* value.h: values of the D-Bus contract, as JSON and as words.
+ *
+ * Owns nothing. Property values arrive in two shapes: as members of the document of
+ * Manager.Describe() and as D-Bus variants in signals. Both end as the same JSON nodes here, so
+ * that they can be compared and are shown alike. Called by monitor.c, event.c and show.c. */
+#pragma once
+
+#include <json-glib/json-glib.h>
+#include <systemd/sd-bus.h>
+
+/* Reads one complete value at the cursor of `message`. The object path of a function becomes its
+ * address and "/" the empty string, as in the document. Returns 0 and a node of the caller's, or
+ * the negative errno of sd-bus; -EBADMSG for a dictionary whose keys are no strings. */
+int value_read(sd_bus_message *message, JsonNode **ret);
+
+/* Reads an a{sv} at the cursor and sets each entry as a member of `object`. */
+int value_read_properties(sd_bus_message *message, JsonObject *object);
+
+/* The value of the property `name` as a person reads it: numbers in the base that is usual for
+ * them, -1 of a group or node as "none", all ones of an ID as "unreadable". Not escaped; the
+ * string is the caller's. */
+char *value_format(const char *name, JsonNode *value);
+
+/* The address of the function at `path`, the caller's, or NULL if it is no function's path. */
+char *value_address_from_path(const char *path);

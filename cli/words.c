@@ -1,0 +1,72 @@
+#include "cli/words.h"
+
+#include <glib.h>
+
+typedef struct Words {
+        const char *name;
+        const char *words;
+} Words;
+
+static const Words kinds[] = {
+        { "pf", "physical function" },
+        { "vf", "virtual function" },
+        { "detached-vf", "virtual function, detached: its physical function is not on this host" },
+        { "plain", "function without SR-IOV" },
+        { NULL, NULL },
+};
+
+static const Words reasons[] = {
+        { "userspace-driver", "a user-space driver has this function" },
+        { "vf-in-use", "one of its virtual functions is in use" },
+        { "in-use", "the function is in use" },
+        { "inhibitor", "somebody inhibits an operation on it" },
+        { "administrator", "an administrator locked it" },
+        { NULL, NULL },
+};
+
+static const Words states[] = {
+        { "unplug-requested", "unplug requested, its holder was asked" },
+        { "draining", "draining, its holder winds down" },
+        { "removing", "being removed" },
+        { NULL, NULL },
+};
+
+static const Words command_memories[] = {
+        { "hardwired-zero", "hardwired to 0" },
+        { NULL, NULL },
+};
+
+static const Words enforcements[] = {
+        { "enforce", "enforce, locks close files" },
+        { "advise", "advise, locks are reported and close nothing" },
+        { NULL, NULL },
+};
+
+static const char *look_up(const Words *table, const char *name) {
+        for (; table->name; table++)
+                if (g_str_equal(table->name, name))
+                        return table->words;
+        return name;
+}
+
+const char *words_for_kind(const char *kind) {
+        return look_up(kinds, kind);
+}
+
+const char *words_for_state(const char *state) {
+        return look_up(states, state);
+}
+
+const char *words_for_command_memory(const char *command_memory) {
+        return look_up(command_memories, command_memory);
+}
+
+const char *words_for_enforcement(const char *enforcement) {
+        return look_up(enforcements, enforcement);
+}
+
+char *words_for_reason(const char *reason) {
+        const char *words = look_up(reasons, reason);
+
+        return words == reason ? g_strdup(reason) : g_strdup_printf("%s: %s", reason, words);
+}

@@ -1,0 +1,13 @@
+/* words.h: the contract's names in words a person understands.
+ *
+ * Owns one table for each kind of name. A name that a later daemon made up comes back as it is.
+ * Called by show, status and lock. */
+#pragma once
+
+const char *words_for_kind(const char *kind);
+const char *words_for_state(const char *state);
+const char *words_for_command_memory(const char *command_memory);
+const char *words_for_enforcement(const char *enforcement);
+
+/* "REASON: WORDS" for a lock's reason, or only the reason. The caller's. */
+char *words_for_reason(const char *reason);

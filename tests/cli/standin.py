@@ -1,0 +1,328 @@
+"""What the tests of the command stand on: a private bus, a daemon that says what it is told, and a
+way to run the command on a pipe or on a terminal.
+
+The stand-in is no model of vfwardend. A test gives it the picture and decides what each call
+answers, so that the command meets every error and every hostile string there can be. It lives in a
+thread of this process."""
+
+import json
+import os
+import pty
+import re
+import select
+import shlex
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+
+import gi
+gi.require_version("Gio", "2.0")
+from gi.repository import Gio, GLib  # noqa: E402
+
+NAME = "org.vfwarden1"
+ROOT = "/org/vfwarden1"
+MANAGER = "org.vfwarden1.Manager"
+FUNCTION = "org.vfwarden1.Function"
+PHYSICAL = "org.vfwarden1.PhysicalFunction"
+VIRTUAL = "org.vfwarden1.VirtualFunction"
+
+# A sanitizer or valgrind makes everything slower by a known factor; deadlines follow.
+DEADLINE = 20.0 * float(os.environ.get("VFWARDEN_DEADLINE_SCALE", "1"))
+
+CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <listen>unix:path={directory}/bus</listen>
+  <auth>EXTERNAL</auth>
+  <servicedir>{directory}/services</servicedir>
+  <policy context="default">
+    <allow user="*"/>
+    <allow own="*"/>
+    <allow send_destination="*" eavesdrop="false"/>
+    <allow receive_sender="*"/>
+    <allow send_type="signal"/>
+  </policy>
+</busconfig>
+"""
+
+XML = """
+<node>
+ <interface name="org.vfwarden1.Manager">
+  <method name="GetFunction">
+   <arg name="address" type="s" direction="in"/><arg name="path" type="o" direction="out"/>
+  </method>
+  <method name="Describe"><arg name="document" type="s" direction="out"/></method>
+  <method name="ReleaseAll"><arg name="files" type="as" direction="out"/></method>
+  <method name="Reload"/>
+ </interface>
+ <interface name="org.vfwarden1.Function">
+  <method name="Lock"><arg name="why" type="s" direction="in"/></method>
+  <method name="Unlock"/>
+ </interface>
+</node>
+"""
+
+
+class DBusError(Exception):
+    def __init__(self, name, message):
+        super().__init__(name, message)
+        self.name = name
+        self.message = message
+
+
+def encode(address):
+    """sd_bus_path_encode() of an address below the functions' path."""
+    def escape(character):
+        return f"_{ord(character):02x}"
+    label = re.sub("[^A-Za-z0-9]", lambda m: escape(m.group()), address)
+    if label[0].isdigit():
+        label = escape(label[0]) + label[1:]
+    return f"{ROOT}/function/{label}"
+
+
+class Bus:
+    """A dbus-daemon of its own. With `activation`, a command line, the daemon is installed: the bus
+    would start it so."""
+
+    def __init__(self, directory, activation=None):
+        self.address = f"unix:path={directory}/bus"
+        os.mkdir(os.path.join(directory, "services"))
+        if activation:
+            with open(os.path.join(directory, "services", f"{NAME}.service"), "w",
+                      encoding="utf-8") as file:
+                file.write(f"[D-BUS Service]\nName={NAME}\nExec={activation}\n")
+        config = os.path.join(directory, "bus.conf")
+        with open(config, "w", encoding="utf-8") as file:
+            file.write(CONFIG.format(directory=directory))
+        self._process = subprocess.Popen(
+            ["dbus-daemon", f"--config-file={config}", "--nofork", "--nosyslog", "--nopidfile",
+             "--print-address=1"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        # It prints the address once it listens.
+        if not self._process.stdout.readline():
+            raise RuntimeError("dbus-daemon did not start")
+
+    def connect(self):
+        return Gio.DBusConnection.new_for_address_sync(
+            self.address, Gio.DBusConnectionFlags.AUTHENTICATION_CLIENT
+            | Gio.DBusConnectionFlags.MESSAGE_BUS_CONNECTION, None, None)
+
+    def close(self):
+        if self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait()
+            self._process.stdout.close()
+
+
+class Daemon:
+    """The stand-in. `answers` maps a method to a function of its arguments that returns the reply's
+    arguments or raises DBusError; `calls` has what was called, with the flags that went along."""
+
+    def __init__(self, bus, document, own_name=True):
+        self.document = document
+        self.answers = {}
+        self.calls = []
+        self.clients = []
+        self.connection = bus.connect()
+        self._own_name = own_name
+        self._context = GLib.MainContext()
+        self._loop = GLib.MainLoop(self._context)
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        self._ready.wait()
+
+    def _run(self):
+        self._context.push_thread_default()
+        node = Gio.DBusNodeInfo.new_for_xml(XML)
+        paths = [(ROOT, MANAGER)] + [(encode(f["Address"]), FUNCTION)
+                                     for f in self.document.get("Functions", [])]
+        for path, interface in paths:
+            self.connection.register_object(path, node.lookup_interface(interface), self._on_call,
+                                            None, None)
+        if self._own_name:
+            self.request_name()
+        self._ready.set()
+        self._loop.run()
+        self._context.pop_thread_default()
+
+    def request_name(self):
+        reply = self.connection.call_sync(
+            "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "RequestName",
+            GLib.Variant("(su)", (NAME, 4)), None, Gio.DBusCallFlags.NONE, -1, None)
+        assert reply.unpack() == (1,)
+
+    def _on_call(self, _connection, sender, path, _interface, method, parameters, invocation):
+        flags = invocation.get_message().get_flags()
+        interactive = bool(flags & Gio.DBusMessageFlags.ALLOW_INTERACTIVE_AUTHORIZATION)
+        self.calls.append((method, path, parameters.unpack(), interactive))
+        self.clients.append(sender)
+        self._message = invocation.get_message()
+        answer = self.answers.get(method) or getattr(self, f"_{method}", lambda *_: None)
+        try:
+            reply = answer(*parameters.unpack())
+        except DBusError as error:
+            invocation.return_dbus_error(error.name, error.message)
+            return
+        if reply is not self.NO_REPLY:
+            invocation.return_value(reply)
+
+    NO_REPLY = object()
+
+    def reply_raw(self, body):
+        """Answers the call that is being answered with any body; return NO_REPLY then."""
+        reply = Gio.DBusMessage.new_method_reply(self._message)
+        reply.set_body(body)
+        self.connection.send_message(reply, Gio.DBusSendMessageFlags.NONE)
+
+    def _Describe(self):
+        text = self.document if isinstance(self.document, str) else json.dumps(self.document)
+        return GLib.Variant("(s)", (text,))
+
+    def _GetFunction(self, address):
+        if not self.function(address):
+            raise DBusError("org.vfwarden1.Error.NoSuchFunction",
+                            f"There is no PCI function {address}")
+        return GLib.Variant("(o)", (encode(address),))
+
+    def function(self, address):
+        return next((f for f in self.document["Functions"] if f["Address"] == address), None)
+
+    def emit(self, path, interface, name, signature, arguments, destination=None):
+        self.connection.emit_signal(destination, path, interface, name,
+                                    GLib.Variant(signature, arguments))
+        self.connection.flush_sync()
+
+    def changed(self, address, interface, invalidated=(), **values):
+        path = encode(address) if address else ROOT
+        self.emit(path, "org.freedesktop.DBus.Properties", "PropertiesChanged", "(sa{sv}as)",
+                  (interface, values, list(invalidated)))
+
+    def added(self, address, interfaces):
+        self.emit(ROOT, "org.freedesktop.DBus.ObjectManager", "InterfacesAdded", "(oa{sa{sv}})",
+                  (encode(address), interfaces))
+
+    def removed(self, address, interfaces):
+        self.emit(ROOT, "org.freedesktop.DBus.ObjectManager", "InterfacesRemoved", "(oas)",
+                  (encode(address), interfaces))
+
+    def violation(self, address, operation, **details):
+        details = {k.replace("_", "-"): v for k, v in details.items()}
+        self.emit(ROOT, MANAGER, "Violation", "(ssa{sv})", (address, operation, details))
+
+    def close(self):
+        """It dies: calls that wait get the bus's own error."""
+        if not self._thread.is_alive():
+            return
+        if not self.connection.is_closed():
+            self.connection.close_sync(None)
+        self._loop.quit()
+        self._thread.join()
+
+
+class Run:
+    """A run of the command that has not ended: monitor. Lines are read as they come."""
+
+    def __init__(self, argv, environment, stdout):
+        self.process = subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL,
+                                        stdout=stdout, stderr=subprocess.PIPE)
+        self._buffer = b""
+
+    def line(self):
+        """The next line, without its newline."""
+        end = time.monotonic() + DEADLINE
+        while b"\n" not in self._buffer:
+            left = end - time.monotonic()
+            ready, _, _ = select.select([self.process.stdout], [], [], max(0, left))
+            if not ready:
+                raise AssertionError(f"no further line, only {self._buffer!r}")
+            data = os.read(self.process.stdout.fileno(), 65536)
+            if not data:
+                raise AssertionError(f"it ended: {self.process.stderr.read().decode()!r}")
+            self._buffer += data
+        line, self._buffer = self._buffer.split(b"\n", 1)
+        return line.decode()
+
+    def event(self):
+        """The next line without its time."""
+        line = self.line()
+        match = re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}  (.*)", line)
+        assert match, line
+        return match.group(1)
+
+    def end(self):
+        """Waits for its own end: exit code and what it said on standard error."""
+        code = self.process.wait(DEADLINE)
+        error = self.process.stderr.read().decode()
+        self.close()
+        return code, error
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        for file in (self.process.stdout, self.process.stderr):
+            if file:
+                file.close()
+
+
+class CommandTest(unittest.TestCase):
+    """setUp() makes a bus; daemon() puts a daemon on it; run_command() runs the command."""
+
+    maxDiff = None
+    vfwarden = os.environ.get("VFWARDEN", "vfwarden")
+    activation = None
+
+    def setUp(self):
+        self.directory = tempfile.mkdtemp(prefix="vfw")
+        self.addCleanup(shutil.rmtree, self.directory)
+        self.bus = Bus(self.directory, self.activation)
+        self.addCleanup(self.bus.close)
+        self.environment = {k: v for k, v in os.environ.items()
+                            if k not in ("NO_COLOR", "LC_ALL", "LD_PRELOAD")}
+        self.environment.update(DBUS_SYSTEM_BUS_ADDRESS=self.bus.address, LC_ALL="C.UTF-8",
+                                TERM="xterm", TZ="UTC", G_DEBUG="fatal-criticals")
+
+    def start_daemon(self, functions=(), version="0.1.0", enforcement="enforce"):
+        daemon = Daemon(self.bus, {"Version": version, "Enforcement": enforcement,
+                                   "Functions": list(functions)})
+        self.addCleanup(daemon.close)
+        return daemon
+
+    def argv(self, arguments):
+        wrapper = shlex.split(os.environ.get("VFWARDEN_CLI_WRAPPER", ""))
+        return [*wrapper, self.vfwarden, *arguments]
+
+    def run_command(self, *arguments, **options):
+        """Exit code, standard output and standard error of a run on pipes."""
+        done = subprocess.run(self.argv(arguments), env=self.environment, timeout=DEADLINE,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, check=False, **options)
+        return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+    def run_on_terminal(self, *arguments):
+        """What a terminal gets of standard output; the exit code must be 0."""
+        leader, follower = pty.openpty()
+        with subprocess.Popen(self.argv(arguments), env=self.environment,
+                              stdin=subprocess.DEVNULL, stdout=follower) as process:
+            os.close(follower)
+            text = b""
+            try:
+                while data := os.read(leader, 65536):
+                    text += data
+            except OSError:  # EIO: nobody has the other side open any more
+                pass
+            os.close(leader)
+            self.assertEqual(process.wait(DEADLINE), 0)
+        return text.decode().replace("\r\n", "\n")
+
+    def monitor(self, *arguments, stdout=subprocess.PIPE):
+        run = Run(self.argv(["monitor", *arguments]), self.environment, stdout)
+        self.addCleanup(run.close)
+        return run
+
+    def check(self, arguments, output="", error="", code=0):
+        """Runs on pipes and compares everything a user or a script sees."""
+        self.assertEqual(self.run_command(*arguments), (code, output, error))

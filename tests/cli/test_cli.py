@@ -1,0 +1,31 @@
+#!/usr/bin/python3
+"""Tests the command against a stand-in for the daemon, on a bus of their own.
+
+    test_cli.py [--vfwarden PATH] [unittest's arguments, e.g. test_monitor.Monitor.test_json]
+
+VFWARDEN_CLI_WRAPPER has words to put before the command, such as "valgrind -q --error-exitcode=99";
+VFWARDEN_DEADLINE_SCALE multiplies every deadline."""
+
+import os
+import sys
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import standin  # noqa: E402
+
+MODULES = ("test_usage", "test_picture", "test_lock", "test_output", "test_monitor",
+           "test_completion")
+
+
+def main(argv):
+    if "--vfwarden" in argv:
+        at = argv.index("--vfwarden")
+        standin.CommandTest.vfwarden = os.path.abspath(argv[at + 1])
+        del argv[at:at + 2]
+    named = [argument for argument in argv[1:] if not argument.startswith("-")]
+    unittest.main(module=None, argv=[*argv, *([] if named else MODULES)])
+
+
+if __name__ == "__main__":
+    main(sys.argv)

@@ -1,0 +1,75 @@
+"""The completion for bash, as readline calls it."""
+
+import os
+import subprocess
+import textwrap
+
+from standin import CommandTest
+import pictures
+
+SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "cli",
+                      "vfwarden.bash-completion")
+
+
+class Completion(CommandTest):
+    def setUp(self):
+        super().setUp()
+        os.symlink(os.path.abspath(self.vfwarden), os.path.join(self.directory, "vfwarden"))
+        self.environment["PATH"] = f"{self.directory}:{os.environ['PATH']}"
+
+    def complete(self, line, word_breaks=" \t\n\"'><=;|&(:"):
+        """What bash would offer at the end of `line`."""
+        done = subprocess.run(
+            ["bash", "--norc", "-euc", textwrap.dedent("""\
+                source "$1"
+                [[ $(complete -p vfwarden) == *_vfwarden* ]]
+                COMP_LINE=$2 COMP_POINT=${#2} COMP_WORDBREAKS=$3
+                read -r -a COMP_WORDS <<<"$2"
+                _vfwarden || true
+                (( ${#COMPREPLY[@]} == 0 )) || printf '%s\\n' "${COMPREPLY[@]}"
+                """), "bash", SCRIPT, line, word_breaks],
+            env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False,
+            text=True)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        return done.stdout.split()
+
+    def test_verbs(self):
+        self.assertEqual(self.complete("vfwarden "), [
+            "list", "show", "status", "monitor", "lock", "unlock", "release-all", "reload"])
+        self.assertEqual(self.complete("vfwarden --json l"), ["list", "lock"])
+        self.assertEqual(self.complete("vfwarden -H far s"), ["show", "status"])
+        self.assertEqual(self.complete("vfwarden list "), [])
+
+    def test_options(self):
+        self.assertEqual(self.complete("vfwarden list --s"), ["--sriov"])
+        self.assertEqual(self.complete("vfwarden --"), [
+            "--help", "--version", "--host=", "--json", "--sriov", "--no-legend", "--color="])
+        self.assertEqual(self.complete("vfwarden --color=a"), ["auto", "always"])
+        self.assertEqual(self.complete("vfwarden --color n"), ["never"])
+
+    def test_addresses(self):
+        self.start_daemon(pictures.host())
+        everything = [f["Address"] for f in pictures.host()]
+        for verb in ("show", "lock", "unlock"):
+            self.assertEqual(self.complete(f"vfwarden {verb} "), everything)
+        self.assertEqual(self.complete("vfwarden show 00", ""), everything[:-1])
+        self.assertEqual(self.complete("vfwarden show 0000:01:1", ""),
+                         ["0000:01:10.0", "0000:01:10.2"])
+        self.assertEqual(self.complete("vfwarden show 1"), ["10000:e1:00.0"])
+        self.assertEqual(self.complete("vfwarden lock 0000:01:00.0 "), [])
+
+    def test_only_what_follows_the_colon_is_replaced(self):
+        self.start_daemon(pictures.host())
+        self.assertEqual(self.complete("vfwarden show 0000:01:1"), ["10.0", "10.2"])
+        self.assertEqual(self.complete("vfwarden show 0000:"), [
+            "00:02.0", "01:00.0", "01:10.0", "01:10.2", "02:00.0", "02:00.1"])
+
+    def test_without_the_domain(self):
+        self.start_daemon(pictures.host())
+        self.assertEqual(self.complete("vfwarden show 02:", ""), ["02:00.0", "02:00.1"])
+        self.assertEqual(self.complete("vfwarden show 02:00.1"), ["00.1"])
+
+    def test_no_daemon_and_other_hosts(self):
+        self.assertEqual(self.complete("vfwarden show "), [])
+        self.start_daemon(pictures.host())
+        self.assertEqual(self.complete("vfwarden -H far show "), [])

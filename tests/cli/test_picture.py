@@ -1,0 +1,319 @@
+"""list, show and status: the picture as a person and as a script sees it."""
+
+import json
+
+from standin import CommandTest
+import pictures
+from pictures import function
+
+LIST = """\
+ADDRESS         KIND         DRIVER      GROUP  LOCK                            STATE            \
+NAME
+0000:00:02.0    plain        virtio-pci      2  -                               -                \
+Red Hat, Inc. Virtio 1.0 network device
+0000:01:00.0    pf           igb            14  -                               -                \
+Intel Corporation 82576 Gigabit Network Connection
+├─0000:01:10.0  vf           igbvf          20  -                               -                \
+Intel Corporation 82576 Virtual Function
+└─0000:01:10.2  vf           vfio-pci       21  -                               in-use,draining  \
+Intel Corporation 82576 Virtual Function
+0000:02:00.0    pf           vfio-pci       15  userspace-driver,administrator  in-use,tainted   \
+Red Hat, Inc. QEMU NVM Express Controller
+└─0000:02:00.1  vf           vfio-pci       22  -                               -                \
+Red Hat, Inc. QEMU NVM Express Controller
+0040:00:10.0    detached-vf  ism             3  -                               -                \
+IBM Internal Shared Memory (ISM) virtual PCI device
+10000:e1:00.0   plain        -               -  -                               -                \
+-
+"""
+
+SHOW_PF = """\
+0000:02:00.0  Red Hat, Inc. QEMU NVM Express Controller
+                Kind:  physical function
+              Vendor:  Red Hat, Inc. [1b36]
+              Device:  QEMU NVM Express Controller [0010]
+           Subsystem:  1af4:1100
+               Class:  010802, revision 02
+       Number of VFs:  1 of 4
+VF drivers autoprobe:  no
+   Virtual functions:  0000:02:00.1
+              Driver:  vfio-pci
+     Driver override:  vfio-pci
+         IOMMU group:  15
+           NUMA node:  0
+   Memory enable bit:  implemented
+               State:  present
+              In use:  yes
+              Locked:  yes
+        Lock reasons:  userspace-driver: a user-space driver has this function
+                       administrator: an administrator locked it
+  Administrator says:  guest db1 starts at noon
+        Closed files:  sriov_numvfs, sriov_drivers_autoprobe, remove, reset
+             Tainted:  yes, until it is plugged in anew
+"""
+
+SHOW_VF = """\
+0000:01:10.2  Intel Corporation 82576 Virtual Function
+             Kind:  virtual function
+           Vendor:  Intel Corporation [8086]
+           Device:  82576 Virtual Function [10ca]
+        Subsystem:  8086:a03c
+            Class:  020000, revision 01
+Physical function:  0000:01:00.0
+         VF index:  1
+           Driver:  vfio-pci
+  Driver override:  vfio-pci
+      IOMMU group:  21
+        NUMA node:  none
+Memory enable bit:  hardwired to 0
+            State:  draining, its holder winds down
+           In use:  yes
+           Locked:  no
+     Closed files:  none
+          Tainted:  no
+"""
+
+SHOW_DETACHED = """\
+0040:00:10.0  IBM Internal Shared Memory (ISM) virtual PCI device
+             Kind:  virtual function, detached: its physical function is not on this host
+           Vendor:  IBM [1014]
+           Device:  Internal Shared Memory (ISM) virtual PCI device [04ed]
+        Subsystem:  8086:a03c
+            Class:  000000, revision 00
+         VF index:  4
+           Driver:  ism
+  Driver override:  none
+      IOMMU group:  3
+        NUMA node:  none
+Memory enable bit:  hardwired to 0
+            State:  present
+           In use:  no
+           Locked:  no
+     Closed files:  none
+          Tainted:  no
+"""
+
+SHOW_UNREADABLE = """\
+10000:e1:00.0
+             Kind:  function without SR-IOV
+           Vendor:  unreadable
+           Device:  unreadable
+        Subsystem:  unreadable
+            Class:  unreadable
+           Driver:  none
+  Driver override:  none
+      IOMMU group:  none
+        NUMA node:  none
+Memory enable bit:  implemented
+            State:  present
+           In use:  no
+           Locked:  no
+     Closed files:  none
+          Tainted:  no
+"""
+
+STATUS = """\
+            Daemon:  running, version 0.1.0
+       Enforcement:  enforce, locks close files
+         Functions:  8
+Physical functions:  2
+ Virtual functions:  3
+      Detached VFs:  1
+            In use:  2
+            Locked:  1
+           Tainted:  1
+"""
+
+
+class List(CommandTest):
+    def names(self, output):
+        return [line.split()[0] for line in output.splitlines()]
+
+    def test_tree(self):
+        self.start_daemon(pictures.host())
+        self.check(["list"], LIST)
+
+    def test_no_legend(self):
+        self.start_daemon([function("0000:01:00.0", "plain", Driver="e1000e")])
+        self.check(["list", "--no-legend"], "0000:01:00.0  plain  e1000e  -  -  -  Intel Corporation "
+                                            "82576 Gigabit Network Connection\n")
+
+    def test_sriov(self):
+        self.start_daemon(pictures.host())
+        _, output, _ = self.run_command("list", "--sriov", "--no-legend")
+        self.assertEqual(self.names(output), [
+            "0000:01:00.0", "├─0000:01:10.0", "└─0000:01:10.2", "0000:02:00.0", "└─0000:02:00.1",
+            "0040:00:10.0"])
+
+    def test_empty_host(self):
+        self.start_daemon()
+        self.check(["list"], "ADDRESS  KIND  DRIVER  GROUP  LOCK  STATE  NAME\n")
+        self.check(["list", "--json"], "[]\n")
+
+    def test_names_as_far_as_known(self):
+        def named(slot, vendor, device, **members):
+            return function(f"0000:00:{slot:02x}.0", "plain", VendorName=vendor, DeviceName=device,
+                            **members)
+        self.start_daemon([named(1, "Vendor Ltd.", ""), named(2, "", ""), named(3, "", "Device"),
+                           named(4, "Vendor Ltd.", "", DeviceId=0xffff)])
+        _, output, _ = self.run_command("list", "--no-legend")
+        self.assertEqual([line.split("  ")[-1] for line in output.splitlines()],
+                         ["Vendor Ltd. Device 10c9", "Vendor 8086 Device 10c9",
+                          "Vendor 8086 Device 10c9", "Vendor Ltd."])
+
+    def test_vfs_are_never_lost(self):
+        # A PF that is not there, one that is a VF itself, and one that claims to be its own.
+        self.start_daemon([
+            function("0000:01:00.0", "pf"),
+            function("0000:01:10.0", "vf", PhysicalFunction="0000:09:00.0"),
+            function("0000:01:10.2", "vf", PhysicalFunction="0000:01:10.4"),
+            function("0000:01:10.4", "vf", PhysicalFunction="0000:01:10.4"),
+            function("0000:02:10.0", "vf", PhysicalFunction="0000:01:00.0")])
+        _, output, _ = self.run_command("list", "--no-legend")
+        self.assertEqual(self.names(output), ["0000:01:00.0", "└─0000:02:10.0", "0000:01:10.0",
+                                              "0000:01:10.2", "0000:01:10.4"])
+
+    def test_lock_without_a_reason(self):
+        self.start_daemon([function("0000:01:00.0", "plain", Locked=True, State="removing")])
+        _, output, _ = self.run_command("list", "--no-legend")
+        self.assertEqual(output.split()[4:6], ["yes", "removing"])
+
+    def test_json_is_the_daemons_list(self):
+        functions = pictures.host()
+        self.start_daemon(functions)
+        code, output, error = self.run_command("list", "--json")
+        self.assertEqual((code, error), (0, ""))
+        self.assertEqual(json.loads(output), functions)
+        _, output, _ = self.run_command("--json", "--sriov", "list")
+        self.assertEqual(json.loads(output), [f for f in functions if f["Kind"] != "plain"])
+
+    def test_asks_once(self):
+        daemon = self.start_daemon(pictures.host())
+        self.run_command("list")
+        self.assertEqual([c[0] for c in daemon.calls], ["Describe"])
+
+    def test_documents_that_are_not_understood(self):
+        for document, why in (
+                ("[]", "it has no list of functions"),
+                ('{"Functions":{}}', "it has no list of functions"),
+                ('{"Functions":[{"Kind":"pf"}]}', "function 0 of its list has no address"),
+                ('{"Functions":[7]}', "function 0 of its list has no address"),
+                ("", "it has no list of functions"),
+                ("{", None)):
+            with self.subTest(document):
+                daemon = self.start_daemon()
+                daemon.document = document
+                code, output, error = self.run_command("list")
+                self.assertEqual((code, output), (1, ""))
+                start = "vfwarden: Cannot list the functions: the daemon's answer is not understood: "
+                self.assertTrue(error.startswith(start), error)
+                if why:
+                    self.assertEqual(error, f"{start}{why}\n")
+                daemon.close()
+
+    def test_members_of_other_types(self):
+        self.start_daemon([{"Address": "0000:01:00.0", "Kind": 7, "LockReasons": "many",
+                            "IommuGroup": "none", "InUse": 1, "Driver": None, "VendorName": [],
+                            "PhysicalFunction": {}, "State": True}])
+        self.check(["list", "--no-legend"], "0000:01:00.0  -  -  -  -  -  -\n")
+
+
+class Show(CommandTest):
+    def test_kinds(self):
+        self.start_daemon(pictures.host())
+        for address, text in ((pictures.NVME, SHOW_PF), (pictures.IGB_VF1, SHOW_VF),
+                              (pictures.DETACHED, SHOW_DETACHED),
+                              (pictures.UNREADABLE, SHOW_UNREADABLE)):
+            with self.subTest(address):
+                self.check(["show", address], text)
+
+    def test_several_vfs(self):
+        self.start_daemon(pictures.host())
+        _, output, _ = self.run_command("show", pictures.IGB)
+        self.assertIn("       Number of VFs:  2 of 8\n"
+                      "VF drivers autoprobe:  yes\n"
+                      "   Virtual functions:  0000:01:10.0\n"
+                      "                       0000:01:10.2\n", output)
+
+    def test_what_a_later_daemon_tells(self):
+        self.start_daemon([function("0000:01:00.0", "plain", Vectors=16, Evidence=["a", "b"],
+                                    Deep={"x": [1]}, Ratio=0.5, Nothing=None)])
+        _, output, _ = self.run_command("show", "01:00.0")
+        self.assertTrue(output.endswith("          Vectors:  16\n"
+                                        "         Evidence:  a, b\n"
+                                        '             Deep:  {"x":[1]}\n'
+                                        "            Ratio:  0.5\n"
+                                        "          Nothing:  null\n"), output)
+
+    def test_what_an_earlier_daemon_does_not_tell(self):
+        self.start_daemon([{"Address": "0000:01:00.0", "Kind": "pf"}])
+        _, output, _ = self.run_command("show", "01:00.0")
+        for line in ("       Number of VFs:  unknown of unknown", "              Driver:  unknown",
+                     "   Virtual functions:  unknown", "               State:  unknown"):
+            self.assertIn(line, output.splitlines())
+
+    def test_other_kinds_reasons_and_states(self):
+        self.start_daemon([function("0000:01:00.0", "novel", Locked=True,
+                                    LockReasons=["whim", "in-use", "vf-in-use", "inhibitor"],
+                                    State="asleep", CommandMemory="odd")])
+        _, output, _ = self.run_command("show", "01:00.0")
+        for line in ("             Kind:  novel", "     Lock reasons:  whim",
+                     "                    in-use: the function is in use",
+                     "                    vf-in-use: one of its virtual functions is in use",
+                     "                    inhibitor: somebody inhibits an operation on it",
+                     "            State:  asleep", "Memory enable bit:  odd"):
+            self.assertIn(line, output.splitlines())
+
+    def test_json_is_the_daemons_element(self):
+        functions = pictures.host()
+        self.start_daemon(functions)
+        code, output, error = self.run_command("show", "--json", "02:00.0")
+        self.assertEqual((code, error), (0, ""))
+        self.assertEqual(json.loads(output), functions[4])
+
+    def test_no_such_function(self):
+        self.start_daemon(pictures.host())
+        for options in ([], ["--json"]):
+            self.check([*options, "show", "9:0.0"], code=3,
+                       error="vfwarden: Cannot show 0000:09:00.0: there is no such PCI function\n")
+
+
+class Status(CommandTest):
+    def test_running(self):
+        self.start_daemon(pictures.host())
+        self.check(["status"], STATUS)
+
+    def test_advising(self):
+        self.start_daemon(enforcement="advise", version="1.2.3")
+        _, output, _ = self.run_command("status")
+        self.assertEqual(output.splitlines()[:3], [
+            "            Daemon:  running, version 1.2.3",
+            "       Enforcement:  advise, locks are reported and close nothing",
+            "         Functions:  0"])
+
+    def test_json(self):
+        self.start_daemon(pictures.host())
+        code, output, error = self.run_command("status", "--json")
+        self.assertEqual((code, error), (0, ""))
+        self.assertEqual(json.loads(output), {
+            "Installed": True, "Running": True, "Version": "0.1.0", "Enforcement": "enforce",
+            "FunctionCount": 8, "PhysicalFunctionCount": 2, "VirtualFunctionCount": 3,
+            "DetachedVirtualFunctionCount": 1, "InUseCount": 2, "LockedCount": 1,
+            "TaintedCount": 1})
+
+    def test_not_installed(self):
+        self.check(["status"], "Daemon:  not installed\n", code=5)
+        code, output, error = self.run_command("status", "--json")
+        self.assertEqual((code, json.loads(output), error),
+                         (5, {"Installed": False, "Running": False}, ""))
+
+
+class StatusOfAStoppedDaemon(CommandTest):
+    activation = "/bin/false"
+
+    def test_is_told_and_does_not_start_it(self):
+        self.check(["status"], 'Daemon:  not running; "systemctl start vfwardend" starts it\n',
+                   code=5)
+        code, output, error = self.run_command("status", "--json")
+        self.assertEqual((code, json.loads(output), error),
+                         (5, {"Installed": True, "Running": False}, ""))

@@ -1,0 +1,160 @@
+"""Options, verbs and addresses: what is told before anything is asked of the daemon."""
+
+import os
+import re
+import subprocess
+
+from standin import CommandTest
+import pictures
+
+TRY = 'Try "vfwarden --help".\n'
+
+
+class Usage(CommandTest):
+    def check_usage(self, arguments, error):
+        self.check(arguments, error=f"vfwarden: {error}\n{TRY}", code=2)
+
+    def test_help(self):
+        code, output, error = self.run_command("--help")
+        self.assertEqual((code, error), (0, ""))
+        self.assertEqual(output.splitlines()[0], "vfwarden [OPTION]... VERB [ARGUMENT]...")
+        for line in ("  lock ADDRESS [WHY]  Close the files that remove, reset or reconfigure it",
+                     "  -H, --host=HOST     Ask the daemon of [USER@]HOST, over ssh",
+                     "   0  done",
+                     "   5  the daemon cannot be reached: not running, not installed, no bus",
+                     "  10  not supported by the function or by this daemon"):
+            self.assertIn(line, output.splitlines())
+        self.assertLessEqual(max(map(len, output.splitlines())), 80)
+        self.check(["-h"], output)
+        self.check(["list", "--help", "surplus"], output)
+
+    def test_version(self):
+        code, output, error = self.run_command("--version")
+        self.assertEqual((code, error), (0, ""))
+        self.assertRegex(output, r"\Avfwarden \d+\.\d+\.\d+\n\Z")
+
+    def test_no_verb(self):
+        self.check_usage([], "What is to be done? A verb is missing")
+        self.check_usage(["--json"], "What is to be done? A verb is missing")
+
+    def test_unknown_verb(self):
+        self.check_usage(["lst"], "There is no verb 'lst'")
+        self.check_usage(["lis\x1bt"], "There is no verb 'lis\\x1bt'")
+
+    def test_number_of_arguments(self):
+        self.check_usage(["list", "a"], "list does not take 'a': vfwarden list")
+        self.check_usage(["show"], "show needs an address: vfwarden show ADDRESS")
+        self.check_usage(["show", "01:00.0", "b"], "show does not take 'b': vfwarden show ADDRESS")
+        self.check_usage(["lock"], "lock needs an address: vfwarden lock ADDRESS [WHY]")
+        self.check_usage(["lock", "01:00.0", "guest", "db1"],
+                         "lock does not take 'db1': vfwarden lock ADDRESS [WHY]")
+        self.check_usage(["unlock", "01:00.0", "b"],
+                         "unlock does not take 'b': vfwarden unlock ADDRESS")
+        for verb in ("status", "monitor", "release-all", "reload"):
+            self.check_usage([verb, "a"], f"{verb} does not take 'a': vfwarden {verb}")
+
+    def test_options(self):
+        self.check_usage(["--frob", "list"], "There is no option --frob, or it can mean several")
+        for arguments in (["-x", "list"], ["list", "-hx"], ["list", "--host=a", "-xh"]):
+            self.check_usage(arguments, "There is no option -x")
+        self.check_usage(["-\u00e9"], "There is no option -\\xc3")
+        self.check_usage(["list", "--help=me"], "Option --help=me takes no value")
+        self.check_usage(["list", "-H"], "Option -H needs a value")
+        self.check_usage(["list", "--host"], "Option --host needs a value")
+        self.check_usage(["list", "--json=yes"], "Option --json=yes takes no value")
+        self.check_usage(["--color=blue", "list"],
+                         "--color takes auto, always or never, not 'blue'")
+        self.check_usage(["--sriov", "status"], "--sriov is an option of list, not of status")
+        self.check(["-H", "a:b:c/d/e", "list"], code=2,
+                   error="vfwarden: 'a:b:c/d/e' is not the name of a host\n")
+
+    def test_malformed_addresses(self):
+        for address, why in (
+                ("", "there is no ':' between bus and device"),
+                ("0100.0", "there is no ':' between bus and device"),
+                ("0:0000:01:00.0", "there are more than two ':'"),
+                ("01:00", "there is no '.' between device and function"),
+                (":00.0", "the bus is missing"),
+                (":01:00.0", "the domain is missing"),
+                ("01:.0", "the device is missing"),
+                ("01:00.", "the function is missing"),
+                ("01:00.8", "function 8 is above 7"),
+                ("01:00.00", "the function has more than 1 digit"),
+                ("01:20.0", "device 20 is above 1f"),
+                ("01:000.0", "the device has more than 2 digits"),
+                ("100:00.0", "the bus has more than 2 digits"),
+                ("000000000:01:00.0", "the domain has more than 8 digits"),
+                ("0x1:01:00.0", "'x' in the domain is not a hexadecimal digit"),
+                ("+1:00.0", "'+' in the bus is not a hexadecimal digit"),
+                ("1:00.0 ", "' ' in the function is not a hexadecimal digit"),
+                ("1:\u00e9.0", "'\u00e9' in the device is not a hexadecimal digit")):
+            with self.subTest(address):
+                for verb in ("show", "lock", "unlock"):
+                    self.check([verb, address], code=2,
+                               error=f"vfwarden: '{address}' is not a PCI address: {why}\n")
+
+    def test_address_that_is_no_text(self):
+        done = subprocess.run([self.vfwarden, "show", b"\xff:00.0"], env=self.environment,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (
+            2, b"", b"vfwarden: '\\xff:00.0' is not a PCI address: it has bytes that are no text\n"))
+
+    def test_forms_of_an_address(self):
+        functions = pictures.host()
+        self.start_daemon([*functions, pictures.function("fedcba98:ab:1f.7", "plain")])
+        for typed, address in (("01:00.0", pictures.IGB), ("1:0.0", pictures.IGB),
+                               ("0:1:0.0", pictures.IGB), ("0000:01:00.0", pictures.IGB),
+                               ("00000000:01:00.0", pictures.IGB),
+                               ("40:0:10.0", pictures.DETACHED),
+                               ("10000:E1:00.0", pictures.UNREADABLE),
+                               ("FEDCBA98:AB:1F.7", "fedcba98:ab:1f.7")):
+            with self.subTest(typed):
+                code, output, error = self.run_command("show", typed)
+                self.assertEqual((code, error), (0, ""))
+                self.assertEqual(output.split()[0], address)
+
+    def test_options_end_at_two_dashes(self):
+        daemon = self.start_daemon(pictures.host())
+        self.run_command("lock", "01:00.0", "--", "--json")
+        self.assertIn(("Lock", (("--json"),)), [(c[0], c[2]) for c in daemon.calls])
+
+
+class ManualPage(CommandTest):
+    """The manual page, --help and the completion know the same verbs, options and exit codes."""
+
+    ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+
+    def help(self):
+        _, output, _ = self.run_command("--help")
+        verbs, rest = output.split("Verbs:\n")[1].split("\nOptions:\n")
+        options, codes = rest.split("\nExit codes:\n")
+        return (re.findall(r"^  ([a-z-]+)", verbs, re.M), re.findall(r"--[a-z-]+", options),
+                re.findall(r"^ +(\d+)  (.*)$", codes, re.M))
+
+    def rendered(self):
+        done = subprocess.run(["man", "--warnings", "-E", "UTF-8", "-l",
+                               os.path.join(self.ROOT, "docs", "vfwarden.1")],
+                              env={**self.environment, "MANWIDTH": "100", "PAGER": "cat"},
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        return re.sub(".\b", "", done.stdout.decode()).replace("\u2010", "-")
+
+    def test_the_manual_page_has_it_all(self):
+        verbs, options, codes = self.help()
+        page = self.rendered()
+        self.assertEqual(len(verbs), 8)
+        for verb in verbs:
+            self.assertRegex(page, rf"(?m)^ +{verb}( ADDRESS.*)?$")
+        for option in options:
+            self.assertRegex(page, rf"(?m)^ +(-\w, )?{option}\b")
+        self.assertEqual([int(number) for number, _ in codes], list(range(11)))
+        status = page.split("EXIT STATUS")[1]
+        for number, _ in codes:
+            self.assertRegex(status, rf"(?m)^ +{number} +\S")
+
+    def test_the_completion_has_it_all(self):
+        verbs, options, _ = self.help()
+        with open(os.path.join(self.ROOT, "cli", "vfwarden.bash-completion"),
+                  encoding="utf-8") as file:
+            words = set(re.findall(r"[\w-]+", file.read()))
+        self.assertEqual([w for w in verbs + options if w not in words], [])
