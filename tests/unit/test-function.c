@@ -1,0 +1,52 @@
+#include "tests/unit/facts.h"
+
+#include <criterion/criterion.h>
+
+Test(function, kind) {
+        static const struct {
+                bool physfn, sriov;
+                uint16_t vfn;
+                FunctionKind before, kind;
+        } cases[] = {
+                { false, false, 0, _FUNCTION_KIND_INVALID, FUNCTION_KIND_PLAIN },
+                { false, true, 0, _FUNCTION_KIND_INVALID, FUNCTION_KIND_PF },
+                { true, false, 0, _FUNCTION_KIND_INVALID, FUNCTION_KIND_VF },
+                { true, true, 0, _FUNCTION_KIND_INVALID, FUNCTION_KIND_VF },
+                /* before its link is there, and after it has gone */
+                { true, false, 0, FUNCTION_KIND_PLAIN, FUNCTION_KIND_VF },
+                { false, false, 0, FUNCTION_KIND_VF, FUNCTION_KIND_VF },
+                /* s390: the PF elsewhere, seen later, gone again */
+                { false, false, 1, _FUNCTION_KIND_INVALID, FUNCTION_KIND_DETACHED_VF },
+                { true, false, 1, FUNCTION_KIND_DETACHED_VF, FUNCTION_KIND_VF },
+                { false, false, 1, FUNCTION_KIND_VF, FUNCTION_KIND_DETACHED_VF },
+                { false, true, 0, FUNCTION_KIND_PLAIN, FUNCTION_KIND_PF },
+                { false, false, 0, FUNCTION_KIND_PF, FUNCTION_KIND_PLAIN },
+        };
+
+        for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+                FunctionFacts facts = { .has_physfn = cases[i].physfn,
+                                        .has_sriov = cases[i].sriov,
+                                        .s390_vfn = cases[i].vfn };
+
+                cr_assert_eq(function_kind(&facts, cases[i].before), cases[i].kind, "case %zu", i);
+        }
+}
+
+Test(function, words) {
+        cr_assert_str_eq(function_kind_to_string(FUNCTION_KIND_PF), "pf");
+        cr_assert_str_eq(function_kind_to_string(FUNCTION_KIND_VF), "vf");
+        cr_assert_str_eq(function_kind_to_string(FUNCTION_KIND_DETACHED_VF), "detached-vf");
+        cr_assert_str_eq(function_kind_to_string(FUNCTION_KIND_PLAIN), "plain");
+        cr_assert_str_eq(function_state_to_string(FUNCTION_STATE_PRESENT), "present");
+        cr_assert_str_eq(function_state_to_string(FUNCTION_STATE_UNPLUG_REQUESTED),
+                         "unplug-requested");
+        cr_assert_str_eq(function_state_to_string(FUNCTION_STATE_DRAINING), "draining");
+        cr_assert_str_eq(function_state_to_string(FUNCTION_STATE_REMOVING), "removing");
+}
+
+Test(function, command_memory_of_every_vf_is_hardwired) {
+        cr_assert(function_kind_memory_hardwired_zero(FUNCTION_KIND_VF));
+        cr_assert(function_kind_memory_hardwired_zero(FUNCTION_KIND_DETACHED_VF));
+        cr_assert_not(function_kind_memory_hardwired_zero(FUNCTION_KIND_PF));
+        cr_assert_not(function_kind_memory_hardwired_zero(FUNCTION_KIND_PLAIN));
+}

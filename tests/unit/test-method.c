@@ -1,0 +1,99 @@
+#include "dbus/interface.h"
+#include "dbus/path.h"
+
+#include <criterion/criterion.h>
+#include <systemd/sd-bus-vtable.h>
+
+static const struct {
+        const char *interface;
+        const sd_bus_vtable *vtable;
+} vtables[] = {
+        { BUS_INTERFACE("Manager"), manager_vtable },
+        { BUS_INTERFACE("Function"), function_vtable },
+        { BUS_INTERFACE("PhysicalFunction"), physical_function_vtable },
+        { BUS_INTERFACE("VirtualFunction"), virtual_function_vtable },
+};
+
+/* Walks as sd-bus does: the start entry tells how large an entry is. */
+static const sd_bus_vtable *next(const sd_bus_vtable *first, const sd_bus_vtable *entry) {
+        return (const sd_bus_vtable *) ((const char *) entry + first->x.start.element_size);
+}
+
+Test(method, every_method_has_a_row_and_goes_through_it) {
+        unsigned n = 0;
+
+        for (size_t i = 0; i < sizeof(vtables) / sizeof(*vtables); i++)
+                for (const sd_bus_vtable *entry = vtables[i].vtable;
+                     entry->type != _SD_BUS_VTABLE_END; entry = next(vtables[i].vtable, entry)) {
+                        if (entry->type != _SD_BUS_VTABLE_METHOD)
+                                continue;
+                        n++;
+                        cr_assert_not_null(
+                                method_find(vtables[i].interface, entry->x.method.member),
+                                "%s.%s has no row", vtables[i].interface, entry->x.method.member);
+                        cr_assert_eq(entry->x.method.handler, method_dispatch,
+                                     "%s.%s is not dispatched", vtables[i].interface,
+                                     entry->x.method.member);
+                }
+        cr_assert_geq(n, 7);
+}
+
+/* Who may call what. A new method is added here with its action, or this fails. */
+Test(method, actions) {
+        static const struct {
+                const char *interface, *member, *action;
+        } expected[] = {
+                { BUS_INTERFACE("Manager"), "GetFunction", NULL },
+                { BUS_INTERFACE("Manager"), "ListFunctions", NULL },
+                { BUS_INTERFACE("Manager"), "Describe", NULL },
+                { BUS_INTERFACE("Manager"), "Reload", "org.vfwarden1.configure" },
+                { BUS_INTERFACE("Manager"), "ReleaseAll", "org.vfwarden1.configure" },
+                { BUS_INTERFACE("Function"), "Lock", "org.vfwarden1.configure" },
+                { BUS_INTERFACE("Function"), "Unlock", "org.vfwarden1.configure" },
+        };
+        unsigned methods = 0;
+
+        for (size_t i = 0; i < sizeof(expected) / sizeof(*expected); i++) {
+                const Method *method = method_find(expected[i].interface, expected[i].member);
+
+                cr_assert_not_null(method, "%s", expected[i].member);
+                if (expected[i].action)
+                        cr_assert_str_eq(method->action, expected[i].action);
+                else
+                        cr_assert_null(method->action, "%s", expected[i].member);
+        }
+        for (size_t i = 0; i < sizeof(vtables) / sizeof(*vtables); i++)
+                for (const sd_bus_vtable *entry = vtables[i].vtable;
+                     entry->type != _SD_BUS_VTABLE_END; entry = next(vtables[i].vtable, entry))
+                        methods += entry->type == _SD_BUS_VTABLE_METHOD;
+        cr_assert_eq(methods, sizeof(expected) / sizeof(*expected));
+}
+
+Test(method, unknown_has_no_row) {
+        cr_assert_null(method_find(BUS_INTERFACE("Manager"), "Lock"));
+        cr_assert_null(method_find(BUS_INTERFACE("Function"), "GetFunction"));
+        cr_assert_null(method_find("org.vfwarden1", "Describe"));
+}
+
+/* Each FunctionProperty bit names one property, which is there and sends the signal. */
+Test(method, properties_have_names) {
+        for (unsigned bit = 0; (1U << bit) <= FUNCTION_PROPERTY_COMMAND_MEMORY; bit++) {
+                unsigned found = 0;
+
+                for (size_t i = 0; i < sizeof(vtables) / sizeof(*vtables); i++) {
+                        g_autofree char **names =
+                                interface_properties(vtables[i].interface, 1U << bit);
+
+                        if (!names)
+                                continue;
+                        for (const sd_bus_vtable *entry = vtables[i].vtable;
+                             entry->type != _SD_BUS_VTABLE_END;
+                             entry = next(vtables[i].vtable, entry))
+                                if (entry->type == _SD_BUS_VTABLE_PROPERTY &&
+                                    g_str_equal(entry->x.property.member, names[0]) &&
+                                    (entry->flags & SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE))
+                                        found++;
+                }
+                cr_assert_eq(found, 1, "bit %u", bit);
+        }
+}
