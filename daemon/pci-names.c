@@ -1,6 +1,7 @@
 #include "daemon/pci-names.h"
 
 #include "daemon/log.h"
+#include "policy/function.h"
 
 #include <pci/pci.h>
 #include <stdarg.h>
@@ -72,9 +73,12 @@ static GRefString *lookup(struct pci_access *access, int what, int vendor, int d
         char buffer[NAME_SIZE_MAX];
         char *name;
 
-        /* Without a number in its place where there is no name: NULL then. */
-        name = pci_lookup_name(access, buffer, sizeof(buffer), what | PCI_LOOKUP_NO_NUMBERS, vendor,
-                               device);
+        /* Without a number in its place where there is no name: NULL then. pci.ids has one for all ones,
+         * "Illegal Vendor ID", which is no name of anybody. */
+        name = vendor == PCI_ID_UNREADABLE
+                       ? NULL
+                       : pci_lookup_name(access, buffer, sizeof(buffer),
+                                         what | PCI_LOOKUP_NO_NUMBERS, vendor, device);
         if (!name)
                 return g_ref_string_new_intern("");
         g_autofree char *valid = g_utf8_make_valid(name, -1);
