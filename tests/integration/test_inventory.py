@@ -30,7 +30,7 @@ class Inventory(fixtures.DaemonTest):
         self.assertEqual(names, ("Intel Corporation", "I210 Gigabit Network Connection"))
 
     def test_unknown_vendor_has_no_name(self):
-        self.sysfs.add(PLAIN, vendor=0xfffe, device=0x4242)
+        self.sysfs.add(PLAIN, vendor=0xdede, device=0x4242)
         self.start()
         self.assertEqual(self.client.function(PLAIN, "VendorName"), "")
         self.assertEqual(self.client.function(PLAIN, "DeviceName"), "")

@@ -15,6 +15,7 @@ from gi.repository import Gio, GLib
 
 NAME = "org.vfwarden1"
 ROOT = "/org/vfwarden1"
+PREFIX = NAME + "."    # of vfwarden's own interfaces; D-Bus's are on every object and say nothing
 MANAGER = "org.vfwarden1.Manager"
 FUNCTION = "org.vfwarden1.Function"
 PHYSICAL = "org.vfwarden1.PhysicalFunction"
@@ -266,6 +267,8 @@ class Picture:
             path, interfaces = signal.args
             known = self.objects.setdefault(path, {})
             for name, properties in interfaces.items():
+                if not name.startswith(PREFIX):
+                    continue
                 if name in known:
                     self.faults.append(f"{path} got {name} which it already had")
                 known[name] = properties
@@ -273,6 +276,8 @@ class Picture:
             path, interfaces = signal.args
             known = self.objects.get(path, {})
             for name in interfaces:
+                if not name.startswith(PREFIX):
+                    continue
                 if known.pop(name, None) is None:
                     self.faults.append(f"{path} lost {name} which it never had")
             if not known:
@@ -326,7 +331,7 @@ class Picture:
             return None
         flat = {}
         for name, properties in interfaces.items():
-            if name.startswith("org.vfwarden1."):
+            if name.startswith(PREFIX):
                 flat.update(properties)
         return flat
 
@@ -357,7 +362,7 @@ class Client:
         """path -> interface -> property -> value, of vfwarden's own interfaces."""
         objects = self.bus.call(ROOT, OBJECT_MANAGER, "GetManagedObjects")[0]
         return {path: {name: properties for name, properties in interfaces.items()
-                       if name.startswith("org.vfwarden1.")}
+                       if name.startswith(PREFIX)}
                 for path, interfaces in objects.items() if path != ROOT}
 
     def introspect(self, path):
