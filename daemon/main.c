@@ -138,6 +138,9 @@ static int run(const ManagerOptions *options) {
                 log_error("there is no event loop: %s", g_strerror(-r));
                 return r;
         }
+        r = bus_new(&bus);
+        if (r < 0)
+                return r;
         r = manager_new(event, options, &manager);
         if (r < 0)
                 return r;
@@ -146,7 +149,7 @@ static int run(const ManagerOptions *options) {
                 log_error("signals cannot be handled: %s", g_strerror(-r));
                 return r;
         }
-        r = bus_new(event, manager, &bus);
+        r = bus_serve(bus, event, manager);
         if (r < 0)
                 return r;
         (void) sd_event_set_watchdog(event, true);

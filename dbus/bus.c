@@ -177,17 +177,29 @@ static const ManagerObserver bus_observer = {
         .enforcement_changed = on_enforcement_changed,
 };
 
-int bus_new(sd_event *event, Manager *manager, Bus **ret) {
+int bus_new(Bus **ret) {
         g_autoptr(Bus) bus = g_new0(Bus, 1);
         int r;
 
-        bus->manager = manager;
         r = sd_bus_open_system(&bus->connection);
         if (r < 0) {
                 log_error("there is no system bus: %s", g_strerror(-r));
                 return r;
         }
+        r = sd_bus_request_name(bus->connection, BUS_NAME, 0);
+        if (r < 0) {
+                log_error("the bus name %s cannot be had: %s", BUS_NAME, g_strerror(-r));
+                return r;
+        }
         bus->authority = authority_new(bus);
+        *ret = g_steal_pointer(&bus);
+        return 0;
+}
+
+int bus_serve(Bus *bus, sd_event *event, Manager *manager) {
+        int r;
+
+        bus->manager = manager;
         r = add_objects(bus);
         if (r >= 0)
                 r = sd_bus_attach_event(bus->connection, event, SD_EVENT_PRIORITY_NORMAL);
@@ -198,20 +210,15 @@ int bus_new(sd_event *event, Manager *manager, Bus **ret) {
                 log_error("the objects cannot be exported: %s", g_strerror(-r));
                 return r;
         }
-        r = sd_bus_request_name(bus->connection, BUS_NAME, 0);
-        if (r < 0) {
-                log_error("the bus name %s cannot be had: %s", BUS_NAME, g_strerror(-r));
-                return r;
-        }
         manager_set_observer(manager, &bus_observer, bus);
-        *ret = g_steal_pointer(&bus);
         return 0;
 }
 
 Bus *bus_free(Bus *bus) {
         if (!bus)
                 return NULL;
-        manager_set_observer(bus->manager, NULL, NULL);
+        if (bus->manager)
+                manager_set_observer(bus->manager, NULL, NULL);
         authority_free(bus->authority);
         sd_bus_flush_close_unref(bus->connection);
         g_free(bus);

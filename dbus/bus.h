@@ -17,8 +17,14 @@ typedef struct Bus {
         Authority *authority;
 } Bus;
 
-/* Connects to the system bus, exports everything, becomes the manager's observer, and takes the name.
- * Returns 0 or a negative errno; what was wrong has been logged. */
-int bus_new(sd_event *event, Manager *manager, Bus **ret);
+/* Connects to the system bus and takes the name: before anything is touched, for two daemons with two
+ * opinions on the same files would be worse than none. Calls that come now wait for bus_serve().
+ * Returns 0 or a negative errno, -EEXIST if there is another daemon; it has been logged. */
+int bus_new(Bus **ret);
+
+/* Exports everything and becomes the observer of `manager`, which must outlive the Bus. Returns 0 or a
+ * negative errno; what was wrong has been logged. */
+int bus_serve(Bus *bus, sd_event *event, Manager *manager);
+
 Bus *bus_free(Bus *bus);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Bus, bus_free)
