@@ -76,9 +76,14 @@ int method_dispatch(sd_bus_message *message, void *userdata, sd_bus_error *error
 
 Function *method_function(const MethodCall *call, sd_bus_error *error) {
         Function *function = called_function(call);
+        char address[PCI_ADDRESS_STRING_MAX] = "";
+        PciKey key;
 
         if (function && function->facts.inode == call->inode)
                 return function;
-        (void) bus_error_set(error, -ENODEV, "the function has gone since it was asked for");
+        if (function_path_parse(sd_bus_message_get_path(call->message), &key) == 0)
+                pci_address_format(pci_address_from_key(key), address);
+        (void) bus_error_set(error, -ENODEV, "the PCI function %s has gone since it was called",
+                             address);
         return NULL;
 }
