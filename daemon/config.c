@@ -49,18 +49,19 @@ Config *config_free(Config *config) {
         return NULL;
 }
 
-static char *set_key(Config *config, const char *section, const char *key, const char *value) {
-        bool section_known = false;
+static bool section_known(const char *section) {
+        for (unsigned i = 0; i < G_N_ELEMENTS(config_keys); i++)
+                if (strcmp(config_keys[i].section, section) == 0)
+                        return true;
+        return false;
+}
 
-        for (unsigned i = 0; i < G_N_ELEMENTS(config_keys); i++) {
-                if (strcmp(config_keys[i].section, section) != 0)
-                        continue;
-                section_known = true;
-                if (strcmp(config_keys[i].key, key) == 0)
+static char *set_key(Config *config, const char *section, const char *key, const char *value) {
+        for (unsigned i = 0; i < G_N_ELEMENTS(config_keys); i++)
+                if (strcmp(config_keys[i].section, section) == 0 &&
+                    strcmp(config_keys[i].key, key) == 0)
                         return config_keys[i].set(config, value);
-        }
-        return section_known ? g_strdup_printf("unknown key '%s' in section [%s]", key, section)
-                             : g_strdup_printf("unknown section [%s]", section);
+        return g_strdup_printf("unknown key '%s' in section [%s]", key, section);
 }
 
 /* Takes one line, which it changes. `*section` is the section so far, owned by the caller. */
@@ -80,7 +81,8 @@ static char *parse_line(Config *config, char *line, char **section) {
                         return g_strdup("a section needs a closing ']'");
                 g_free(*section);
                 *section = g_strndup(line + 1, length - 2);
-                return NULL;
+                return section_known(*section) ? NULL
+                                               : g_strdup_printf("unknown section [%s]", *section);
         }
 
         equals = strchr(line, '=');
