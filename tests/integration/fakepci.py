@@ -18,7 +18,7 @@ import struct
 
 from gi.repository import GLib
 
-from vfwarden_bus import DEADLINE
+from vfwarden_bus import DEADLINE, wait_until
 
 # Modes that are not 0444 (drivers/pci/pci-sysfs.c, drivers/pci/iov.c).
 MODES = {
@@ -152,6 +152,25 @@ class Sysfs:
 
     # --- uevents
 
+    @staticmethod
+    def _send(sender, message):
+        """Sends, and waits while the queue is full: it is the daemon's to empty. The kernel would drop;
+        a test wants to know. The main loop runs meanwhile, for the daemon may be waiting for us in turn
+        (the notify socket is read there)."""
+        def attempt():
+            try:
+                return sender.send(message)
+            except BlockingIOError:
+                return 0
+        if attempt():
+            return
+        source = GLib.unix_fd_add_full(GLib.PRIORITY_DEFAULT, sender.fileno(), GLib.IOCondition.OUT,
+                                       lambda *_: GLib.SOURCE_CONTINUE)
+        try:
+            wait_until(attempt, DEADLINE, "room in the daemon's queue of events")
+        finally:
+            GLib.source_remove(source)
+
     def uevent(self, action, devpath, subsystem="pci", **properties):
         """Sends a uevent as the kernel words it to every monitor, waiting where one is full."""
         self._seqnum += 1
@@ -162,11 +181,10 @@ class Sysfs:
         message = b"".join(line.encode() + b"\0" for line in lines)
         for monitor in glob.glob(os.path.join(self.root, "event[0-9]*")):
             with socket.socket(socket.AF_UNIX, socket.SOCK_RAW) as sender:
-                # A full queue is the daemon's to empty; the kernel would drop, a test wants to know.
-                sender.settimeout(DEADLINE)
+                sender.setblocking(False)
                 try:
                     sender.connect(monitor)
-                    sender.send(message)
+                    self._send(sender, message)
                 except OSError as error:
                     if error.errno not in (errno.ECONNREFUSED, errno.ENOENT):
                         raise

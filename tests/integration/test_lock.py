@@ -279,17 +279,6 @@ class Administrator(LockTest):
         self.assertEqual(self.picture.function(PF)["LockWhy"], "")
         self.assert_closed(pf)
 
-    def test_a_moved_function_stays_locked(self):
-        function = self.sysfs.add(PLAIN)
-        self.start()
-        self.client.lock(PLAIN)
-        self.sysfs.move(function, "0000:04:00.0")
-        self.wait_function("0000:04:00.0")
-        self.wait_property("0000:04:00.0", "Locked", True)
-        self.assert_closed(function, "remove", "reset", "reset_method")
-        self.client.unlock("0000:04:00.0")
-        self.assert_closed(function)
-
     def test_second_lock_replaces_the_text(self):
         self.sysfs.add_pf(PF)
         self.start()

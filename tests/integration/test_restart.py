@@ -151,6 +151,11 @@ class Restart(LockTest):
         os.unlink(self.state_file())
         self.sysfs.rebind(pf, "igb")
         self.start()
+        # For all it knows somebody else closed them. Whoever wants them open says so.
+        self.fence()
+        self.assert_closed(pf, *SRIOV)
+        self.assertEqual(sorted(self.client.manager("ReleaseAll")),
+                         sorted(f"/sys/bus/pci/devices/{PF}/{name}" for name in SRIOV))
         self.assert_closed(pf)
 
     def test_damaged_state(self):

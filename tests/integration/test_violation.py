@@ -4,6 +4,7 @@
 import time
 
 import fixtures
+from fakepci import MODES
 from fixtures import DEADLINE_SCALE
 import vfwarden_bus as vb
 from test_lock import ALL, LockTest, SRIOV
@@ -49,10 +50,11 @@ class Violation(LockTest):
                       "remove": "remove", "reset": "reset", "reset_method": "reset"}
         for name, operation in operations.items():
             mark = self.mark()
-            pf.chmod(name, 0o200)
+            mode = MODES[name] | 0o200
+            pf.chmod(name, mode)
             signal = self.client.recorder.wait_for("Violation", mark=mark)
             self.assertEqual(signal.args, (PF, operation, {
-                "file": name, "mode": 0o200, "reasons": ["administrator"]}))
+                "file": name, "mode": mode, "reasons": ["administrator"]}))
             self.assert_closed(pf, *ALL)
         mark = self.mark()
         self.sysfs.chmod_slot("3", 0o644)
