@@ -23,6 +23,7 @@ struct Manager {
         Watch *watch;
         Uevents *uevents;
         sd_event_source *check_timer;
+        sd_event_source *status_timer;
         ClosedFiles *closed;
 
         Inventory *inventory;
@@ -33,7 +34,6 @@ struct Manager {
         GPtrArray *queue;       /* borrowed Function* to be settled */
         unsigned published_count, told_count; /* of functions; what the observer knows */
         unsigned locked_count;                /* functions with a lock reason */
-        char *status;                         /* what systemd was told last */
         bool state_dirty; /* a function's taint or lock differs from what was saved */
 
         const ManagerObserver *observer;
@@ -50,6 +50,7 @@ void manager_queue(Manager *manager, Function *function);
 void manager_queue_all(Manager *manager);
 void manager_settle(Manager *manager);
 void manager_save_state(Manager *manager);
+int manager_on_status_timer(sd_event_source *source, uint64_t usec, void *userdata);
 void manager_report(Manager *manager, const Violation *violation);
 void manager_on_violation(void *context, PciKey key, LockFile file, const char *path,
                           unsigned mode);

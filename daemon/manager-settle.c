@@ -3,6 +3,8 @@
 
 #include <systemd/sd-daemon.h>
 
+#define STATUS_DELAY_USEC (500 * 1000ULL)
+
 void manager_queue(Manager *manager, Function *function) {
         if (function->queued)
                 return;
@@ -118,17 +120,25 @@ static void publish(Manager *manager, Function *function) {
         }
 }
 
-static void notify_status(Manager *manager) {
-        g_autofree char *status = NULL;
+/* Tells systemd, a moment later and once for all that happened until then: sd_notify(3) waits for
+ * systemd to take the message, and a storm must not wait for it a thousand times. */
+int manager_on_status_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+        const Manager *manager = userdata;
 
-        status = g_strdup_printf("Watching %u PCI functions, %u locked%s",
-                                 inventory_count(manager->inventory), manager->locked_count,
-                                 manager_enforces(manager) ? "" : ", enforcing nothing");
-        if (g_strcmp0(status, manager->status) == 0)
+        sd_notifyf(false, "STATUS=Watching %u PCI functions, %u locked%s",
+                   inventory_count(manager->inventory), manager->locked_count,
+                   manager_enforces(manager) ? "" : ", enforcing nothing");
+        return 0;
+}
+
+static void notify_status_later(Manager *manager) {
+        int enabled = SD_EVENT_OFF;
+
+        (void) sd_event_source_get_enabled(manager->status_timer, &enabled);
+        if (enabled != SD_EVENT_OFF)
                 return;
-        sd_notifyf(false, "STATUS=%s", status);
-        g_free(manager->status);
-        manager->status = g_steal_pointer(&status);
+        (void) sd_event_source_set_time_relative(manager->status_timer, STATUS_DELAY_USEC);
+        (void) sd_event_source_set_enabled(manager->status_timer, SD_EVENT_ONESHOT);
 }
 
 void manager_settle(Manager *manager) {
@@ -161,7 +171,7 @@ void manager_settle(Manager *manager) {
         if (manager->observer && manager->published_count != manager->told_count)
                 manager->observer->count_changed(manager->observer_context);
         manager->told_count = manager->published_count;
-        notify_status(manager);
+        notify_status_later(manager);
 }
 
 void manager_report(Manager *manager, const Violation *violation) {

@@ -48,6 +48,10 @@ static int add_sources(Manager *manager, int receive_buffer) {
                                        manager);
         if (r < 0)
                 return r;
+        r = sd_event_add_time(manager->event, &manager->status_timer, CLOCK_MONOTONIC, 0, 0,
+                              manager_on_status_timer, manager);
+        if (r < 0)
+                return r;
         r = watch_new(manager->event, on_watch_overflow, manager, &manager->watch);
         if (r < 0)
                 return r;
@@ -136,6 +140,7 @@ Manager *manager_free(Manager *manager) {
         closed_files_free(manager->closed);
         watch_free(manager->watch);
         sd_event_source_disable_unref(manager->check_timer);
+        sd_event_source_disable_unref(manager->status_timer);
         sd_event_source_disable_unref(manager->work);
         inventory_free(manager->inventory);
         g_hash_table_unref(manager->stale);
@@ -145,7 +150,6 @@ Manager *manager_free(Manager *manager) {
         config_free(manager->config);
         g_free(manager->config_directory);
         g_free(manager->state_directory);
-        g_free(manager->status);
         sd_event_unref(manager->event);
         g_free(manager);
         return NULL;
