@@ -4,6 +4,7 @@
 
 struct Inventory {
         GHashTable *functions; /* PciKey in the function's facts -> Function* */
+        GHashTable *groups;    /* IOMMU group -> GPtrArray of borrowed Function* */
 };
 
 static void function_free(gpointer data) {
@@ -11,6 +12,8 @@ static void function_free(gpointer data) {
 
         function_facts_clear(&function->facts);
         g_clear_pointer(&function->vfs, g_ptr_array_unref);
+        g_clear_pointer(&function->users, g_ptr_array_unref);
+        g_clear_pointer(&function->inhibitors, g_ptr_array_unref);
         g_free(function->lock_why);
         g_free(function);
 }
@@ -20,12 +23,15 @@ Inventory *inventory_new(void) {
 
         inventory->functions =
                 g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, function_free);
+        inventory->groups =
+                g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify) g_ptr_array_unref);
         return inventory;
 }
 
 void inventory_free(Inventory *inventory) {
         if (!inventory)
                 return;
+        g_hash_table_unref(inventory->groups);
         g_hash_table_unref(inventory->functions);
         g_free(inventory);
 }
@@ -74,6 +80,8 @@ static unsigned facts_compare(const FunctionFacts *a, const FunctionFacts *b) {
                 changes |= FUNCTION_PROPERTY_TOTAL_VFS;
         if (a->drivers_autoprobe != b->drivers_autoprobe)
                 changes |= FUNCTION_PROPERTY_DRIVERS_AUTOPROBE;
+        if (a->pasid.enabled != b->pasid.enabled)
+                changes |= FUNCTION_PROPERTY_PASID_ENABLED;
         return changes;
 }
 
@@ -138,6 +146,40 @@ static void relink_vf(Inventory *inventory, Function *vf) {
                 relink_pf(inventory, pf);
 }
 
+static void group_leave(Inventory *inventory, Function *function) {
+        gpointer group = GINT_TO_POINTER(function->facts.iommu_group);
+        GPtrArray *members = g_hash_table_lookup(inventory->groups, group);
+
+        if (members && g_ptr_array_remove_fast(members, function) && members->len == 0)
+                g_hash_table_remove(inventory->groups, group);
+}
+
+static void group_join(Inventory *inventory, Function *function) {
+        gpointer group = GINT_TO_POINTER(function->facts.iommu_group);
+        GPtrArray *members = g_hash_table_lookup(inventory->groups, group);
+
+        if (function->facts.iommu_group < 0)
+                return;
+        if (!members) {
+                members = g_ptr_array_new();
+                g_hash_table_insert(inventory->groups, group, members);
+        }
+        g_ptr_array_add(members, function);
+}
+
+const GPtrArray *inventory_group(const Inventory *inventory, int32_t group) {
+        return group < 0 ? NULL : g_hash_table_lookup(inventory->groups, GINT_TO_POINTER(group));
+}
+
+void inventory_set_users(Inventory *inventory, Function *function, GPtrArray *users) {
+        bool before = function_in_use(function);
+
+        g_clear_pointer(&function->users, g_ptr_array_unref);
+        function->users = users;
+        if (function_in_use(function) != before)
+                function->changes |= FUNCTION_PROPERTY_IN_USE;
+}
+
 Function *inventory_apply(Inventory *inventory, FunctionFacts *facts) {
         Function *function = inventory_get(inventory, facts->key);
         bool relink = true;
@@ -148,6 +190,7 @@ Function *inventory_apply(Inventory *inventory, FunctionFacts *facts) {
                 function->facts = *facts;
                 function->kind = function_kind(facts, _FUNCTION_KIND_INVALID);
                 g_hash_table_insert(inventory->functions, &function->facts.key, function);
+                group_join(inventory, function);
         } else {
                 FunctionKind kind = function_kind(facts, function->kind);
 
@@ -167,9 +210,11 @@ Function *inventory_apply(Inventory *inventory, FunctionFacts *facts) {
                 if (!facts->has_physfn) /* of a dying VF: see function_kind() */
                         facts->physfn = function->facts.physfn;
 
+                group_leave(inventory, function);
                 function_facts_clear(&function->facts);
                 function->facts = *facts;
                 function->kind = kind;
+                group_join(inventory, function);
         }
         *facts = (FunctionFacts){ 0 };
 
@@ -191,6 +236,7 @@ void inventory_remove(Inventory *inventory, Function *function) {
         if (pf && pf->vfs && g_ptr_array_remove(pf->vfs, function))
                 pf->changes |= FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS;
 
+        group_leave(inventory, function);
         g_hash_table_remove(inventory->functions, &function->facts.key);
 }
 

@@ -1,0 +1,46 @@
+#include "policy/operation.h"
+
+#include "policy/names.h"
+
+static const char *const operation_names[_OPERATION_MAX] = {
+        [OPERATION_SET_NUM_VFS] = "set-num-vfs",
+        [OPERATION_SET_AUTOPROBE] = "set-autoprobe",
+        [OPERATION_BIND] = "bind",
+        [OPERATION_UNBIND] = "unbind",
+        [OPERATION_RESET] = "reset",
+        [OPERATION_REMOVE] = "remove",
+        [OPERATION_POWER_OFF] = "power-off",
+        [OPERATION_DISABLE_PASID] = "disable-pasid",
+        [OPERATION_OPEN] = "open",
+};
+
+const char *operation_to_string(Operation operation) {
+        return operation_names[operation];
+}
+
+Operation operation_from_string(const char *word) {
+        return name_table_find(operation_names, _OPERATION_MAX, word);
+}
+
+int operations_parse(const char *words, unsigned *ret) {
+        g_auto(GStrv) split = g_strsplit(words, ":", -1);
+        unsigned operations = 0;
+
+        for (char **word = split; *word; word++) {
+                Operation operation = operation_from_string(*word);
+
+                if (operation < 0 || (operations & (1U << operation)))
+                        return -EINVAL;
+                operations |= 1U << operation;
+        }
+        if (operations == 0)
+                return -EINVAL;
+        *ret = operations;
+        return 0;
+}
+
+bool operation_on_kind(Operation operation, FunctionKind kind) {
+        if (operation == OPERATION_SET_NUM_VFS || operation == OPERATION_SET_AUTOPROBE)
+                return kind == FUNCTION_KIND_PF;
+        return true;
+}
