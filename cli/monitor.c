@@ -133,7 +133,7 @@ static int on_name_owner_changed(sd_bus_message *message, void *userdata, sd_bus
         monitor->owner = *new ? g_strdup(new) : NULL;
 
         if (monitor->owner) {
-                event_print(monitor->context, &(Event){ EVENT_DAEMON_STARTED });
+                event_print(monitor->context, &(Event){ .kind = EVENT_DAEMON_STARTED });
                 r = load(monitor);
                 if (r < 0)
                         return r;
@@ -189,7 +189,7 @@ static int find_owner(Monitor *monitor, sd_bus_error *ret_error) {
                                ret_error, &reply, "s", CLIENT_BUS_NAME);
         if (sd_bus_error_has_name(ret_error, SD_BUS_ERROR_NAME_HAS_NO_OWNER)) {
                 sd_bus_error_free(ret_error);
-                event_print(monitor->context, &(Event){ EVENT_DAEMON_STOPPED });
+                event_print(monitor->context, &(Event){ .kind = EVENT_DAEMON_STOPPED });
                 return 0;
         }
         if (r < 0)

@@ -23,57 +23,55 @@ Picture *picture_free(Picture *picture) {
         return NULL;
 }
 
-static int parse_functions(Picture *picture, JsonArray *functions, GError **ret_error) {
+static int check_functions(JsonArray *functions, GError **ret_error) {
         for (guint i = 0; i < json_array_get_length(functions); i++) {
                 JsonNode *node = json_array_get_element(functions, i);
-                const char *address =
-                        JSON_NODE_HOLDS_OBJECT(node)
-                                ? function_string(json_node_get_object(node), "Address")
-                                : "";
 
-                if (!*address) {
+                if (!JSON_NODE_HOLDS_OBJECT(node) ||
+                    !*string_or_empty(json_node_get_object(node), "Address")) {
                         g_set_error(ret_error, JSON_PARSER_ERROR, JSON_PARSER_ERROR_PARSE,
                                     "function %u of its list has no address", i);
                         return -EBADMSG;
                 }
-                picture_set(picture, address, json_node_get_object(node));
         }
         return 0;
 }
 
 int picture_parse(const char *document, Picture **ret, GError **ret_error) {
         g_autoptr(JsonParser) parser = json_parser_new();
-        g_autoptr(Picture) picture = NULL;
         int r;
 
         if (!json_parser_load_from_data(parser, document, -1, ret_error))
                 return -EBADMSG;
 
         JsonNode *root = json_parser_get_root(parser);
-        JsonNode *functions =
-                root && JSON_NODE_HOLDS_OBJECT(root)
-                        ? json_object_get_member(json_node_get_object(root), "Functions")
-                        : NULL;
+        JsonObject *top = root && JSON_NODE_HOLDS_OBJECT(root) ? json_node_get_object(root) : NULL;
+        JsonArray *functions = top ? function_array(top, "Functions") : NULL;
 
-        if (!functions || !JSON_NODE_HOLDS_ARRAY(functions)) {
+        if (!functions) {
                 g_set_error(ret_error, JSON_PARSER_ERROR, JSON_PARSER_ERROR_PARSE,
                             "it has no list of functions");
                 return -EBADMSG;
         }
-
-        picture = g_new(Picture, 1);
-        *picture = (Picture){
-                .version = g_strdup(string_or_empty(json_node_get_object(root), "Version")),
-                .enforcement = g_strdup(string_or_empty(json_node_get_object(root), "Enforcement")),
-                .functions = g_ptr_array_new_with_free_func((GDestroyNotify) json_object_unref),
-                .by_address = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
-        };
-
-        r = parse_functions(picture, json_node_get_array(functions), ret_error);
+        r = check_functions(functions, ret_error);
         if (r < 0)
                 return r;
 
-        *ret = g_steal_pointer(&picture);
+        Picture *picture = g_new(Picture, 1);
+
+        *picture = (Picture){
+                .version = g_strdup(string_or_empty(top, "Version")),
+                .enforcement = g_strdup(string_or_empty(top, "Enforcement")),
+                .functions = g_ptr_array_new_with_free_func((GDestroyNotify) json_object_unref),
+                .by_address = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
+        };
+        for (guint i = 0; i < json_array_get_length(functions); i++) {
+                JsonObject *function = json_array_get_object_element(functions, i);
+
+                picture_set(picture, function_string(function, "Address"), function);
+        }
+
+        *ret = picture;
         return 0;
 }
 

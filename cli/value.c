@@ -52,7 +52,8 @@ static JsonNode *node_from_path(const char *path) {
 static int read_basic(sd_bus_message *message, char type, JsonNode **ret) {
         union {
                 uint8_t y;
-                int b, h;
+                int b;
+                int h; /* read only to be passed over */
                 int16_t n;
                 uint16_t q;
                 int32_t i;
@@ -233,20 +234,21 @@ static char *format_array(const char *name, JsonArray *array) {
 
 char *value_format(const char *name, JsonNode *value) {
         g_autofree char *text = NULL;
-        GType type = json_node_get_value_type(value);
 
         if (JSON_NODE_HOLDS_ARRAY(value))
                 text = format_array(name, json_node_get_array(value));
-        else if (!JSON_NODE_HOLDS_VALUE(value))
-                return json_to_string(value, FALSE);
-        else if (type == G_TYPE_STRING)
-                text = g_strdup(json_node_get_string(value));
-        else if (type == G_TYPE_BOOLEAN)
-                return g_strdup(json_node_get_boolean(value) ? "yes" : "no");
-        else if (type == G_TYPE_INT64)
-                return format_integer(name, json_node_get_int(value));
         else
-                return json_to_string(value, FALSE);
+                switch (json_node_get_value_type(value)) {
+                case G_TYPE_STRING:
+                        text = g_strdup(json_node_get_string(value));
+                        break;
+                case G_TYPE_BOOLEAN:
+                        return g_strdup(json_node_get_boolean(value) ? "yes" : "no");
+                case G_TYPE_INT64:
+                        return format_integer(name, json_node_get_int(value));
+                default: /* doubles, null and objects are rare and read well enough so */
+                        return json_to_string(value, FALSE);
+                }
 
         return *text ? g_steal_pointer(&text) : g_strdup("none");
 }

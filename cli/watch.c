@@ -24,14 +24,15 @@ static bool is_ours(const char *interface) {
 }
 
 static void function_added(Watch *watch, const char *address, JsonObject *function) {
-        event_print(watch->context,
-                    &(Event){ EVENT_FUNCTION_ADDED, .address = address, .function = function });
+        event_print(
+                watch->context,
+                &(Event){ .kind = EVENT_FUNCTION_ADDED, .address = address, .function = function });
         if (watch->picture)
                 picture_set(watch->picture, address, function);
 }
 
 static void function_removed(Watch *watch, const char *address) {
-        event_print(watch->context, &(Event){ EVENT_FUNCTION_REMOVED, .address = address });
+        event_print(watch->context, &(Event){ .kind = EVENT_FUNCTION_REMOVED, .address = address });
         if (watch->picture)
                 picture_remove(watch->picture, address);
 }
@@ -48,8 +49,11 @@ static void property_changed(Watch *watch, const char *address, JsonObject *know
                 old = NULL;
         }
 
-        event_print(watch->context, &(Event){ EVENT_PROPERTY_CHANGED, .address = address,
-                                              .name = name, .old = old, .new = value });
+        event_print(watch->context, &(Event){ .kind = EVENT_PROPERTY_CHANGED,
+                                              .address = address,
+                                              .name = name,
+                                              .old = old,
+                                              .new = value });
         if (known && value)
                 json_object_set_member(known, name, json_node_copy(value));
         else if (known)
@@ -103,9 +107,12 @@ static bool has_function(GPtrArray *interfaces) {
 
 static void print_interfaces(Watch *watch, EventKind kind, const char *address,
                              GPtrArray *interfaces) {
-        for (guint i = 0; i < interfaces->len; i++)
-                event_print(watch->context, &(Event){ kind, .address = address,
-                                                      .name = g_ptr_array_index(interfaces, i) });
+        for (guint i = 0; i < interfaces->len; i++) {
+                const char *name = g_ptr_array_index(interfaces, i);
+
+                event_print(watch->context,
+                            &(Event){ .kind = kind, .address = address, .name = name });
+        }
 }
 
 int watch_interfaces_added(Watch *watch, sd_bus_message *message) {
@@ -240,13 +247,15 @@ int watch_violation(Watch *watch, sd_bus_message *message) {
         if (r < 0)
                 return r;
 
-        event_print(watch->context, &(Event){ EVENT_VIOLATION, .address = address,
-                                              .name = operation, .details = details });
+        event_print(watch->context, &(Event){ .kind = EVENT_VIOLATION,
+                                              .address = address,
+                                              .name = operation,
+                                              .details = details });
         return 0;
 }
 
 void watch_daemon_gone(Watch *watch) {
-        event_print(watch->context, &(Event){ EVENT_DAEMON_STOPPED });
+        event_print(watch->context, &(Event){ .kind = EVENT_DAEMON_STOPPED });
         watch->stale = true;
 }
 
@@ -275,7 +284,7 @@ static void print_differences(Watch *watch, const Picture *now) {
 }
 
 void watch_loaded(Watch *watch, Picture *picture) {
-        event_print(watch->context, &(Event){ EVENT_WATCHING, .picture = picture });
+        event_print(watch->context, &(Event){ .kind = EVENT_WATCHING, .picture = picture });
         if (watch->picture && watch->stale)
                 print_differences(watch, picture);
 

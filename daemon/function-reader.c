@@ -107,7 +107,7 @@ static GArray *read_virtfns(int dirfd, uint16_t *ret_n) {
         return g_steal_pointer(&links);
 }
 
-static void read_sriov(int dirfd, FunctionFacts *facts) {
+static void read_sriov(int dirfd, const FunctionFacts *known, FunctionFacts *facts) {
         char value[SYSFS_VALUE_MAX];
         PciAddress pf;
 
@@ -119,7 +119,10 @@ static void read_sriov(int dirfd, FunctionFacts *facts) {
                 return; /* a VF has no VFs of its own */
         }
 
-        /* The files exist on every function that the kernel took for a PF, bound or not. */
+        /* The files exist on every function that the kernel took for a PF, bound or not, from its
+         * first moment (pci_iov_init() comes before device_add()) to its last. */
+        if (known && !known->has_sriov)
+                return;
         if (sysfs_read(dirfd, "sriov_totalvfs", value, sizeof(value)) < 0)
                 return;
         uint64_t total;
@@ -139,7 +142,46 @@ static void read_s390(int dirfd, FunctionFacts *facts) {
         facts->s390_vfn = number_parse(value, 16, UINT16_MAX, &vfn) < 0 ? 0 : (uint16_t) vfn;
 }
 
-int function_read(PciKey key, PciNames *names, FunctionFacts *ret) {
+/* Reads what never changes while a device is the same device (or is made anew: another inode). */
+static void read_identity(int dirfd, PciNames *names, FunctionFacts *facts) {
+        facts->vendor = (uint16_t) read_number(dirfd, "vendor", 16, UINT16_MAX, PCI_ID_UNREADABLE);
+        facts->device = (uint16_t) read_number(dirfd, "device", 16, UINT16_MAX, PCI_ID_UNREADABLE);
+        facts->subsystem_vendor = (uint16_t) read_number(dirfd, "subsystem_vendor", 16, UINT16_MAX,
+                                                         PCI_ID_UNREADABLE);
+        facts->subsystem_device = (uint16_t) read_number(dirfd, "subsystem_device", 16, UINT16_MAX,
+                                                         PCI_ID_UNREADABLE);
+        facts->class_code =
+                (uint32_t) read_number(dirfd, "class", 16, 0xffffff, PCI_CLASS_UNREADABLE);
+        facts->revision =
+                (uint8_t) read_number(dirfd, "revision", 16, UINT8_MAX, PCI_REVISION_UNREADABLE);
+        read_s390(dirfd, facts);
+        pci_names_lookup(names, facts->vendor, facts->device, &facts->vendor_name,
+                         &facts->device_name);
+}
+
+/* Whether `known` spares reading the identity again: all of it was there. */
+static bool identity_known(const FunctionFacts *known, uint64_t inode) {
+        return known && known->inode == inode && known->vendor != PCI_ID_UNREADABLE &&
+               known->device != PCI_ID_UNREADABLE && known->subsystem_vendor != PCI_ID_UNREADABLE &&
+               known->subsystem_device != PCI_ID_UNREADABLE &&
+               known->class_code != PCI_CLASS_UNREADABLE &&
+               known->revision != PCI_REVISION_UNREADABLE;
+}
+
+static void copy_identity(const FunctionFacts *known, FunctionFacts *facts) {
+        facts->vendor = known->vendor;
+        facts->device = known->device;
+        facts->subsystem_vendor = known->subsystem_vendor;
+        facts->subsystem_device = known->subsystem_device;
+        facts->class_code = known->class_code;
+        facts->revision = known->revision;
+        facts->s390 = known->s390;
+        facts->s390_vfn = known->s390_vfn;
+        facts->vendor_name = g_ref_string_acquire(known->vendor_name);
+        facts->device_name = g_ref_string_acquire(known->device_name);
+}
+
+int function_read(PciKey key, const FunctionFacts *known, PciNames *names, FunctionFacts *ret) {
         g_auto(FunctionFacts) facts = { .key = key };
         PciAddress address = pci_address_from_key(key);
         _cleanup_(closep) int dirfd = -1;
@@ -152,24 +194,19 @@ int function_read(PciKey key, PciNames *names, FunctionFacts *ret) {
                 return -errno;
 
         facts.inode = st.st_ino;
-        facts.vendor = (uint16_t) read_number(dirfd, "vendor", 16, UINT16_MAX, PCI_ID_UNREADABLE);
-        facts.device = (uint16_t) read_number(dirfd, "device", 16, UINT16_MAX, PCI_ID_UNREADABLE);
-        facts.subsystem_vendor = (uint16_t) read_number(dirfd, "subsystem_vendor", 16, UINT16_MAX,
-                                                        PCI_ID_UNREADABLE);
-        facts.subsystem_device = (uint16_t) read_number(dirfd, "subsystem_device", 16, UINT16_MAX,
-                                                        PCI_ID_UNREADABLE);
-        facts.class_code =
-                (uint32_t) read_number(dirfd, "class", 16, 0xffffff, PCI_CLASS_UNREADABLE);
-        facts.revision =
-                (uint8_t) read_number(dirfd, "revision", 16, UINT8_MAX, PCI_REVISION_UNREADABLE);
+        if (!identity_known(known, facts.inode))
+                known = NULL;
+        if (known)
+                copy_identity(known, &facts);
+        else
+                read_identity(dirfd, names, &facts);
         facts.iommu_group = read_iommu_group(dirfd);
         facts.numa_node = read_numa_node(dirfd);
         facts.driver = read_driver(dirfd);
         facts.driver_override = read_driver_override(dirfd);
-        read_sriov(dirfd, &facts);
-        read_s390(dirfd, &facts);
+        read_sriov(dirfd, known, &facts);
 
-        if (facts.vendor == PCI_ID_UNREADABLE) {
+        if (faccessat(dirfd, "vendor", F_OK, 0) < 0 || facts.vendor == PCI_ID_UNREADABLE) {
                 g_autofree char *path = sysfs_function_path(address, NULL);
 
                 /* A device without `vendor` is strange if it is still there, else just going. */
@@ -177,7 +214,6 @@ int function_read(PciKey key, PciNames *names, FunctionFacts *ret) {
                         return -ENOENT;
                 log_full(LOG_DEBUG, &address, NULL, "vendor is missing or unreadable");
         }
-        pci_names_lookup(names, facts.vendor, facts.device, &facts.vendor_name, &facts.device_name);
 
         *ret = facts;
         facts = (FunctionFacts){ 0 };

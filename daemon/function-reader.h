@@ -9,7 +9,8 @@
 #include "daemon/pci-names.h"
 #include "policy/function.h"
 
-/* Reads all facts. Returns 0; -ENOENT when there is no such function (any more), also when it goes
- * away while being read; another negative errno. `*ret` is untouched on failure; on success the caller
- * clears it. */
-int function_read(PciKey key, PciNames *names, FunctionFacts *ret);
+/* Reads all facts. `known` is what was read of the function before, or NULL: what cannot change while
+ * the device is the same is taken from there, for each file costs time on the way from event to signal.
+ * Returns 0; -ENOENT when there is no such function (any more), also when it goes away while being
+ * read; another negative errno. `*ret` is untouched on failure; on success the caller clears it. */
+int function_read(PciKey key, const FunctionFacts *known, PciNames *names, FunctionFacts *ret);

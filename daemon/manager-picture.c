@@ -134,7 +134,7 @@ static void read_one(Manager *manager, PciKey key) {
 
         g_hash_table_remove(manager->stale, &key);
 
-        r = function_read(key, manager->names, &facts);
+        r = function_read(key, function ? &function->facts : NULL, manager->names, &facts);
         if (r < 0 && r != -ENOENT)
                 log_full(LOG_WARNING, &address, NULL, "cannot be read: %s", g_strerror(-r));
         if (function && (r < 0 || function->facts.inode != facts.inode)) {

@@ -144,7 +144,7 @@ class ManualPage(CommandTest):
         page = self.rendered()
         self.assertEqual(len(verbs), 8)
         for verb in verbs:
-            self.assertRegex(page, rf"(?m)^ +{verb}( ADDRESS.*)?$")
+            self.assertRegex(page, rf"(?m)^ {{7}}{verb}( ADDRESS.*| +[A-Z].*)?$")
         for option in options:
             self.assertRegex(page, rf"(?m)^ +(-\w, )?{option}\b")
         self.assertEqual([int(number) for number, _ in codes], list(range(11)))

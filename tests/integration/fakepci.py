@@ -113,8 +113,14 @@ class Function:
         data = value if isinstance(value, bytes) else f"{value}\n".encode()
         path = self.path(name)
         fresh = not os.path.exists(path)
-        with open(path, "wb") as file:
-            file.write(data)
+        # A write is all at once in sysfs; here at least none is seen empty.
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            os.pwrite(fd, data, 0)
+            if os.fstat(fd).st_size != len(data):
+                os.ftruncate(fd, len(data))
+        finally:
+            os.close(fd)
         if mode is not None or fresh:
             os.chmod(path, MODES.get(name, 0o444) if mode is None else mode)
 

@@ -34,6 +34,11 @@ from vfwarden_bus import DEADLINE, DEADLINE_SCALE, BusError, wait_until  # noqa:
 from fakebus import OtherUser, Polkit, PrivateBus  # noqa: E402
 from fakepci import Sysfs  # noqa: E402
 
+if not os.environ.get("VFWARDEND") or not os.environ.get("VFWARDEN_OVERRUN"):
+    sys.exit("VFWARDEND and VFWARDEN_OVERRUN name no daemon to test: run `meson test`")
+if os.getuid() != 0:
+    sys.exit("these tests need root: they act as root and as somebody else (sudo meson test)")
+
 PRELOAD = "libumockdev-preload.so.0"
 SANITIZER_REPORT = re.compile(
     r"(AddressSanitizer|LeakSanitizer|UndefinedBehaviorSanitizer|runtime error:|"
@@ -172,8 +177,6 @@ class DaemonTest(unittest.TestCase):
     SENTINEL = "ffff:ff:1f.7"
 
     def setUp(self):
-        if not os.environ.get("VFWARDEND"):
-            self.skipTest("VFWARDEND names no daemon")
         # tmpfs, because like sysfs it gives no inode number twice: the daemon tells a device that was
         # plugged anew by that.
         self.directory = tempfile.mkdtemp(
@@ -373,8 +376,6 @@ class DaemonTest(unittest.TestCase):
 
     def as_other_user(self, path, interface, method, signature="()", arguments=()):
         """A call by uid 65534; returns the arguments or raises BusError."""
-        if os.getuid() != 0:
-            self.skipTest("only root can be somebody else")
         process = OtherUser(self.bus.address).start(path, interface, method, signature,
                                                     json.dumps(list(arguments)))
         return self.finish_other_user(process)

@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 """Who may do what: reading is free, the rest is polkit's to say, and asking it holds up nobody."""
 
-import os
 import unittest
 
 import fixtures
@@ -95,8 +94,6 @@ class Authorisation(LockTest):
         for name, call in self.guarded().items():
             with self.subTest(name):
                 self.assert_bus_error(vb.ACCESS_DENIED, self.as_other_user, *call)
-        if os.getuid() != 0:
-            self.skipTest("the rest needs root")
         self.client.lock(PF)
         self.assert_closed(pf, *ALL)
         self.client.unlock(PF)
@@ -104,8 +101,6 @@ class Authorisation(LockTest):
 
     def start_other(self, *call):
         """The call by somebody else, under way; polkit has been asked when it returns."""
-        if os.getuid() != 0:
-            self.skipTest("only root can be somebody else")
         import json
         path, interface, method, *rest = call
         signature, arguments = rest if rest else ("()", ())
@@ -206,8 +201,6 @@ class Authorisation(LockTest):
             self.finish_other_user(process)
 
     def test_questions_under_way_have_a_limit(self):
-        if os.getuid() != 0:
-            self.skipTest("only root can be somebody else")
         self.start_polkit(configure="later")
         self.sysfs.add_pf(PF)
         self.start()

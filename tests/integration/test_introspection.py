@@ -3,6 +3,7 @@
 
 import glob
 import os
+import re
 import xml.etree.ElementTree as ElementTree
 
 import fixtures
@@ -44,6 +45,31 @@ class Introspection(fixtures.DaemonTest):
                 interfaces[name] = members(interface)
         self.assertTrue(interfaces, "no XML in dbus/")
         return interfaces
+
+    def test_every_member_is_documented(self):
+        # A comment before each, in the form of gdbus-codegen: "Name:", a line for each argument, text.
+        for path in sorted(glob.glob(os.path.join(DBUS, "org.vfwarden1.*.xml"))):
+            parser = ElementTree.XMLParser(target=ElementTree.TreeBuilder(insert_comments=True))
+            root = ElementTree.parse(path, parser).getroot()
+            for parent in (root, *root.iter("interface")):
+                before = None
+                for node in parent:
+                    if node.tag in ("interface", "method", "signal", "property"):
+                        name = node.get("name")
+                        with self.subTest(f"{path} {name}"):
+                            self.assertIs(getattr(before, "tag", None), ElementTree.Comment)
+                            lines = [line.strip() for line in before.text.strip().splitlines()]
+                            self.assertEqual(lines[0], f"{name}:")
+                            for argument in node.findall("arg"):
+                                self.assertRegex(before.text, rf"@{argument.get('name')}: \S")
+                            self.assertRegex(before.text, r"\n\s*\n\s*[A-Z0-9\"]", "no text")
+                    before = node
+
+    def test_all_of_it_is_installed(self):
+        with open(os.path.join(DBUS, "meson.build"), encoding="utf-8") as file:
+            listed = set(re.findall(r"'(org\.vfwarden1\.\w+\.xml)'", file.read()))
+        self.assertEqual(listed, {os.path.basename(p) for p in
+                                  glob.glob(os.path.join(DBUS, "org.vfwarden1.*.xml"))})
 
     def live(self):
         pf = self.sysfs.add_pf(PF, vfs=1)

@@ -3,7 +3,6 @@
 
 import os
 import signal
-import time
 import unittest
 
 import fixtures
@@ -63,11 +62,6 @@ class Lifecycle(LockTest):
 
 
 class Overrun(LockTest):
-    def setUp(self):
-        super().setUp()
-        if not os.environ.get("VFWARDEN_OVERRUN"):
-            self.skipTest("VFWARDEN_OVERRUN names no library")
-
     def overrun(self):
         """The next event and all behind it are lost, and the daemon is told so."""
         with open(os.path.join(self.sysfs.root, "overrun"), "w", encoding="ascii"):

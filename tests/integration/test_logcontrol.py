@@ -57,9 +57,6 @@ class LogControl(fixtures.DaemonTest):
         self.assertEqual(self.level(), "debug")
 
     def as_other_user_set(self, value):
-        import os
-        if os.getuid() != 0:
-            self.skipTest("only root can be somebody else")
         # A variant does not go through JSON; busctl has the words for it.
         import subprocess
         process = subprocess.Popen(

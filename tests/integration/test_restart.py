@@ -4,7 +4,6 @@
 import os
 
 import fixtures
-import vfwarden_bus as vb
 from test_lock import ALL, LockTest, SRIOV
 
 PF = "0000:01:00.0"

@@ -76,7 +76,7 @@ Test(config, a_wrong_line_is_named) {
         } cases[] = {
                 { "[Lock]\nEnforcement=maybe\n", ":2: ", "neither 'enforce' nor 'advise'" },
                 { "[Lock]\n\nEnforcment=enforce\n", ":3: ", "unknown key 'Enforcment'" },
-                { "[Look]\nEnforcement=enforce\n", ":2: ", "unknown section [Look]" },
+                { "[Look]\nEnforcement=enforce\n", ":1: ", "unknown section [Look]" },
                 { "Enforcement=enforce\n", ":1: ", "before the first section" },
                 { "[Lock\n", ":1: ", "closing ']'" },
                 { "[Lock]\nEnforcement\n", ":2: ", "neither '[Section]' nor" },

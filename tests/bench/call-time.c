@@ -1,0 +1,64 @@
+/* call-time.c: how long calls of a service take over the bus, each kind in turn, so that what else
+ * the machine does falls on all of them alike.
+ *
+ * call-time NAME PID ROUNDS CALLS PATH [INTERFACE.PROPERTY]...
+ *
+ * NAME is on the system bus and belongs to process PID. For each round it prints a line with two
+ * numbers, nanoseconds of waiting per call and of PID's own CPU time per call, for
+ * org.freedesktop.DBus.Peer.Ping, then a line for a read of each property, all on the object PATH. */
+#include "daemon/util.h"
+
+#include <inttypes.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <systemd/sd-bus.h>
+#include <time.h>
+
+static int64_t now(clockid_t clock) {
+        struct timespec t;
+
+        clock_gettime(clock, &t);
+        return (int64_t) t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* `property` NULL means Ping. */
+static int call(sd_bus *bus, const char *name, const char *path, const char *property) {
+        g_autofree char *interface = g_strdup(property);
+        char *dot = property ? strrchr(interface, '.') : NULL;
+
+        if (!dot)
+                return sd_bus_call_method(bus, name, path, "org.freedesktop.DBus.Peer", "Ping",
+                                          NULL, NULL, NULL);
+        *dot = '\0';
+        return sd_bus_call_method(bus, name, path, "org.freedesktop.DBus.Properties", "Get", NULL,
+                                  NULL, "ss", interface, dot + 1);
+}
+
+int main(int argc, char **argv) {
+        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+        clockid_t clock;
+        int rounds, calls, r;
+
+        if (argc < 6 || clock_getcpuclockid(atoi(argv[2]), &clock) != 0) {
+                fprintf(stderr, "call-time: wrong arguments\n");
+                return EXIT_FAILURE;
+        }
+        rounds = atoi(argv[3]);
+        calls = atoi(argv[4]);
+        r = sd_bus_open_system(&bus);
+        /* argv[argc] is NULL, and stands first, for Ping. */
+        for (int i = 0; r >= 0 && i < rounds * (argc - 5); i++) {
+                const char *property = i % (argc - 5) == 0 ? NULL : argv[5 + i % (argc - 5)];
+                int64_t wall = now(CLOCK_MONOTONIC), cpu = now(clock);
+
+                for (int n = 0; r >= 0 && n < calls; n++)
+                        r = call(bus, argv[1], argv[5], property);
+                printf("%" PRIi64 " %" PRIi64 "\n", (now(CLOCK_MONOTONIC) - wall) / calls,
+                       (now(clock) - cpu) / calls);
+        }
+        if (r < 0)
+                fprintf(stderr, "call-time: %s\n", strerror(-r));
+        return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,135 @@
+/* uevent-time.c: how long it takes from a uevent to the signal that tells of it.
+ *
+ * uevent-time BED DEVPATH COUNT
+ *
+ * BED is umockdev's directory, where one process listens for uevents; nobody else may send signals
+ * on the system bus. COUNT times the driver of the function at DEVPATH becomes another one, as the
+ * kernel does it, first the link, then `bind`; the time from sending that to the PropertiesChanged
+ * that names the new driver is printed, in nanoseconds. One is done before the next begins. */
+#include "daemon/util.h"
+
+#include <errno.h>
+#include <glob.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <systemd/sd-bus.h>
+#include <time.h>
+
+/* More than anything takes: a signal that comes later is taken for lost. */
+#define LOST_USEC (5 * 1000 * 1000ULL)
+
+typedef struct Run {
+        const char *devpath;
+        char link[PATH_MAX],
+                fresh[PATH_MAX]; /* the function's `driver`, and the one to replace it */
+        int monitor;             /* socket */
+        char driver[32];         /* what is waited for */
+        bool seen;
+} Run;
+
+static int64_t now(void) {
+        struct timespec t;
+
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        return (int64_t) t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static int on_changed(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        Run *run = userdata;
+        const char *property, *driver;
+
+        if (sd_bus_message_skip(message, "s") >= 0 &&
+            sd_bus_message_enter_container(message, 'a', "{sv}") >= 0 &&
+            sd_bus_message_enter_container(message, 'e', "sv") > 0 &&
+            sd_bus_message_read(message, "s", &property) >= 0 && strcmp(property, "Driver") == 0 &&
+            sd_bus_message_read(message, "v", "s", &driver) >= 0)
+                run->seen = run->seen || strcmp(driver, run->driver) == 0;
+        return 0;
+}
+
+/* Connects to the one monitor that umockdev's preload keeps for the process under test. */
+static int open_monitor(const char *bed) {
+        g_autofree char *pattern = g_strconcat(bed, "/event[0-9]*", NULL);
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        glob_t found;
+        int fd;
+
+        if (glob(pattern, 0, NULL, &found) != 0)
+                return -ENOENT;
+        g_strlcpy(address.sun_path, found.gl_pathv[0], sizeof(address.sun_path));
+        globfree(&found);
+        fd = socket(AF_UNIX, SOCK_RAW | SOCK_CLOEXEC, 0);
+        if (fd < 0 || connect(fd, (struct sockaddr *) &address, sizeof(address)) < 0)
+                return -errno;
+        return fd;
+}
+
+static int send_bind(const Run *run, int number) {
+        char message[1024];
+        int n;
+
+        n = snprintf(message, sizeof(message),
+                     "bind@%s%cACTION=bind%cDEVPATH=%s%cSUBSYSTEM=pci%cDRIVER=%s%cPCI_SLOT_NAME=%s"
+                     "%cSEQNUM=%d%c",
+                     run->devpath, 0, 0, run->devpath, 0, 0, run->driver, 0,
+                     strrchr(run->devpath, '/') + 1, 0, 100000 + number, 0);
+        return send(run->monitor, message, (size_t) n, 0) < 0 ? -errno : 0;
+}
+
+/* One change. Returns its time, or a negative errno. */
+static int64_t change(Run *run, sd_bus *bus, int number) {
+        char target[64];
+        int64_t start;
+        int r;
+
+        snprintf(run->driver, sizeof(run->driver), "driver-%d", number % 2);
+        snprintf(target, sizeof(target), "../../../bus/pci/drivers/%s", run->driver);
+        if (symlink(target, run->fresh) < 0 || rename(run->fresh, run->link) < 0)
+                return -errno;
+
+        run->seen = false;
+        start = now();
+        r = send_bind(run, number);
+        while (r >= 0 && !run->seen) {
+                r = sd_bus_process(bus, NULL);
+                if (r == 0)
+                        r = sd_bus_wait(bus, LOST_USEC);
+                if (r >= 0 && !run->seen && now() - start > (int64_t) LOST_USEC * 1000)
+                        return -ETIMEDOUT;
+        }
+        return r < 0 ? r : now() - start;
+}
+
+int main(int argc, char **argv) {
+        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+        Run run = { 0 };
+        int64_t r;
+
+        if (argc != 4) {
+                fprintf(stderr, "uevent-time: wrong arguments\n");
+                return EXIT_FAILURE;
+        }
+        run.devpath = argv[2];
+        snprintf(run.link, sizeof(run.link), "%s/sys%s/driver", argv[1], argv[2]);
+        snprintf(run.fresh, sizeof(run.fresh), "%s/sys%s/.driver", argv[1], argv[2]);
+        run.monitor = open_monitor(argv[1]);
+        r = run.monitor < 0 ? run.monitor : sd_bus_open_system(&bus);
+        if (r >= 0)
+                r = sd_bus_match_signal(bus, NULL, NULL, NULL, "org.freedesktop.DBus.Properties",
+                                        "PropertiesChanged", on_changed, &run);
+        for (int i = 0; r >= 0 && i < atoi(argv[3]); i++) {
+                r = change(&run, bus, i);
+                if (r >= 0)
+                        printf("%" PRIi64 "\n", r);
+        }
+        if (r < 0)
+                fprintf(stderr, "uevent-time: %s\n", strerror((int) -r));
+        return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
