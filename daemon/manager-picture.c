@@ -108,7 +108,7 @@ static void forget(Manager *manager, Function *function) {
 static void check_num_vfs(Manager *manager, Function *pf, uint16_t before) {
         Violation violation = {
                 .key = pf->facts.key,
-                .operation = lock_file_operation(LOCK_FILE_SRIOV_NUMVFS),
+                .operation = operation_to_string(OPERATION_SET_NUM_VFS),
                 .reasons = pf->lock_reasons,
                 .num_vfs_before = before,
                 .num_vfs = pf->facts.n_virtfn_links,

@@ -76,7 +76,7 @@ static void judge(Manager *manager, Function *function) {
                 log_reasons(function);
         }
         closed_files_plan(manager->closed, function,
-                          manager_enforces(manager) ? lock_reasons_files(reasons) : 0);
+                          manager_enforces(manager) ? lock_reasons_files(function, reasons) : 0);
 }
 
 void manager_save_state(Manager *manager) {
@@ -201,7 +201,7 @@ void manager_on_violation(void *context, PciKey key, LockFile file, const char *
         const Function *function = inventory_get(manager->inventory, key);
         Violation violation = {
                 .key = key,
-                .operation = lock_file_operation(file),
+                .operation = operation_to_string(lock_file_operation(file)),
                 .reasons = function ? function->lock_reasons : 0,
                 .file = lock_file_to_string(file),
                 .path = path,

@@ -48,7 +48,7 @@ static void add_identity(JsonBuilder *builder, const Function *function) {
 }
 
 static void add_lock(JsonBuilder *builder, const Function *function) {
-        add_boolean(builder, "InUse", false);
+        add_boolean(builder, "InUse", function_in_use(function));
         add_boolean(builder, "Locked", function->lock_reasons != 0);
         begin_array(builder, "LockReasons");
         for (unsigned i = 0; i < LOCK_REASONS_MAX; i++)

@@ -85,9 +85,8 @@ GETTER(get_command_memory) {
                                              : "implemented");
 }
 
-/* Nobody's use of a device is followed yet: see the interface's description. */
 GETTER(get_in_use) {
-        return sd_bus_message_append(reply, "b", (int) false);
+        return sd_bus_message_append(reply, "b", (int) function_in_use(userdata));
 }
 
 GETTER(get_locked) {
@@ -234,8 +233,9 @@ static const struct {
         { BUS_INTERFACE("VirtualFunction"), "PhysicalFunction" },
         { BUS_INTERFACE("VirtualFunction"), "Index" },
         { BUS_INTERFACE("Function"), "CommandMemory" },
+        { BUS_INTERFACE("Function"), "InUse" },
 };
-G_STATIC_ASSERT(1U << (G_N_ELEMENTS(property_names) - 1) == FUNCTION_PROPERTY_COMMAND_MEMORY);
+G_STATIC_ASSERT(1U << (G_N_ELEMENTS(property_names) - 1) == FUNCTION_PROPERTY_IN_USE);
 
 char **interface_properties(const char *interface, unsigned properties) {
         char **names = g_new0(char *, G_N_ELEMENTS(property_names) + 1);

@@ -13,6 +13,8 @@
 static const Method methods[] = {
         { BUS_INTERFACE("Manager"), "GetFunction", NULL, manager_get_function },
         { BUS_INTERFACE("Manager"), "ListFunctions", NULL, manager_list_functions },
+        { BUS_INTERFACE("Manager"), "Check", NULL, manager_check },
+        { BUS_INTERFACE("Manager"), "ListUsers", NULL, manager_list_users },
         { BUS_INTERFACE("Manager"), "Describe", NULL, manager_describe },
         { BUS_INTERFACE("Manager"), "Reload", ACTION_CONFIGURE, manager_method_reload },
         { BUS_INTERFACE("Manager"), "ReleaseAll", ACTION_CONFIGURE, manager_method_release_all },

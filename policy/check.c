@@ -13,12 +13,22 @@ static const struct {
 } effects[_OPERATION_MAX] = {
         [OPERATION_SET_NUM_VFS] = { .vfs = true, .removes = true },
         [OPERATION_SET_AUTOPROBE] = { .vfs = true },
-        [OPERATION_BIND] = { .self = true, .vfs = true, .removes = true, .group = true, .pasid = true },
-        [OPERATION_UNBIND] = { .self = true, .vfs = true, .removes = true, .group = true,
+        [OPERATION_BIND] = { .self = true,
+                             .vfs = true,
+                             .removes = true,
+                             .group = true,
+                             .pasid = true },
+        [OPERATION_UNBIND] = { .self = true,
+                               .vfs = true,
+                               .removes = true,
+                               .group = true,
                                .pasid = true },
         [OPERATION_RESET] = { .self = true, .vfs = true, .pasid = true },
         [OPERATION_REMOVE] = { .self = true, .vfs = true, .removes = true, .pasid = true },
-        [OPERATION_POWER_OFF] = { .self = true, .vfs = true, .removes = true, .pasid = true,
+        [OPERATION_POWER_OFF] = { .self = true,
+                                  .vfs = true,
+                                  .removes = true,
+                                  .pasid = true,
                                   .slot = true },
         [OPERATION_DISABLE_PASID] = { .pasid = true },
         [OPERATION_OPEN] = { 0 }, /* check_open() */
@@ -59,8 +69,8 @@ static void block_inhibitors(const Question *question, const Function *function,
 
 /* What is said by the reasons that no override passes is said by the users themselves. */
 static void block_lock(const Question *question, const Function *function) {
-        unsigned reasons = function->lock_reasons &
-                           (LOCK_REASON_USERSPACE_DRIVER | LOCK_REASON_ADMINISTRATOR);
+        unsigned reasons =
+                function->lock_reasons & (LOCK_REASON_USERSPACE_DRIVER | LOCK_REASON_ADMINISTRATOR);
         char address[PCI_ADDRESS_STRING_MAX];
 
         if (question->flags & CHECK_OVERRIDE)
@@ -88,8 +98,9 @@ static void block_pasid(const Question *question, const Function *function) {
         if (!pasid->present || !pasid->enabled)
                 return;
         for (guint i = 0; function->vfs && i < function->vfs->len; i++)
-                block_users(question, BLOCKER_PASID, function->vfs->pdata[i],
-                            "relies on the PASID capability of its PF, which is enabled, while used");
+                block_users(
+                        question, BLOCKER_PASID, function->vfs->pdata[i],
+                        "relies on the PASID capability of its PF, which is enabled, while used");
 }
 
 static void block_group(const Question *question, const Function *function) {
@@ -186,16 +197,18 @@ static void warn(const Question *question) {
                 return;
         switch (question->operation) {
         case OPERATION_SET_NUM_VFS:
-                verdict_warn(question->verdict,
-                             "%u virtual functions are enabled; another number takes them away first",
-                             n);
+                verdict_warn(
+                        question->verdict,
+                        "%u virtual functions are enabled; another number takes them away first",
+                        n);
                 break;
         case OPERATION_BIND:
         case OPERATION_UNBIND:
                 verdict_warn(question->verdict,
                              "%u virtual functions are enabled; whether they stay depends on the "
                              "driver %s, and vfio-pci refuses a PF that has any",
-                             n, function->facts.driver[0] != '\0' ? function->facts.driver : "(none)");
+                             n,
+                             function->facts.driver[0] != '\0' ? function->facts.driver : "(none)");
                 break;
         case OPERATION_REMOVE:
         case OPERATION_POWER_OFF:

@@ -94,7 +94,7 @@ typedef struct FunctionFacts {
         bool s390;         /* `vfn` exists, as on every function of s390 ... */
         uint16_t s390_vfn; /* ... and says this; 0: no virtual function */
         PciKey physfn;     /* ... and points here */
-        Pasid pasid;             /* the function's own capability */
+        Pasid pasid;       /* the function's own capability */
         GRefString *driver;
         GRefString *driver_override;
         GRefString *vendor_name;
@@ -126,8 +126,8 @@ struct Function {
         uint32_t index; /* of a VF; VF_INDEX_UNKNOWN while no PF lists it */
         GPtrArray *vfs; /* of a PF: borrowed Function*, by index; NULL when there is none */
 
-        GPtrArray *users;      /* of User*, owned; NULL when nobody has it open */
-        GPtrArray *inhibitors; /* of Inhibitor*, borrowed; NULL when there is none */
+        GPtrArray *users;                  /* of User*, owned; NULL when nobody has it open */
+        GPtrArray *inhibitors;             /* of Inhibitor*, borrowed; NULL when there is none */
         const RunningOperation *operation; /* what is being done to it; NULL: nothing */
 
         unsigned lock_reasons; /* LockReason bits that hold */

@@ -3,9 +3,9 @@
 #include <stdarg.h>
 
 static const char *const blocker_kind_names[_BLOCKER_KIND_MAX] = {
-        [BLOCKER_USER] = "user",           [BLOCKER_INHIBITOR] = "inhibitor",
-        [BLOCKER_LOCK] = "lock",           [BLOCKER_PASID] = "pasid",
-        [BLOCKER_GROUP] = "group",         [BLOCKER_OPERATION] = "operation",
+        [BLOCKER_USER] = "user",       [BLOCKER_INHIBITOR] = "inhibitor",
+        [BLOCKER_LOCK] = "lock",       [BLOCKER_PASID] = "pasid",
+        [BLOCKER_GROUP] = "group",     [BLOCKER_OPERATION] = "operation",
         [BLOCKER_SESSION] = "session",
 };
 
