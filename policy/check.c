@@ -223,12 +223,15 @@ static void warn(const Question *question) {
         }
 }
 
-/* Calls `visit` for the other functions of the same device; on s390 each has a slot of its own. */
+/* Calls `visit` for the other functions of the same slot. On s390 each has a slot of its own; elsewhere a
+ * VF has none, for its device number says nothing about where it sits. */
 static void foreach_slot_mate(const Inventory *inventory, const Function *function,
                               void (*visit)(void *context, Function *mate), void *context) {
         PciAddress address = function_address(function);
 
-        for (uint8_t i = 0; i < 8 && !function->facts.s390; i++) {
+        if (function->facts.s390 || function->kind == FUNCTION_KIND_VF)
+                return;
+        for (uint8_t i = 0; i < 8; i++) {
                 address.function = i;
                 Function *mate = inventory_get(inventory, pci_address_key(address));
 
@@ -247,6 +250,9 @@ static void check_slot_mate(void *context, Function *mate) {
 
 Verdict *check(const Inventory *inventory, const Function *function, Operation operation,
                unsigned flags) {
+        /* The slot of a VF is its PF's, with all that is in it. */
+        if (effects[operation].slot && function->pf && !function->facts.s390)
+                function = function->pf;
         Question question = { inventory, function, operation, flags, verdict_new() };
         g_autoptr(GPtrArray) related = check_related(inventory, function);
 

@@ -9,7 +9,7 @@ static const char *const lock_reason_names[LOCK_REASONS_MAX] = {
 #define FILE_BIT(file) (1U << (file))
 #define FILES_SRIOV    (FILE_BIT(LOCK_FILE_SRIOV_NUMVFS) | FILE_BIT(LOCK_FILE_SRIOV_DRIVERS_AUTOPROBE))
 #define FILES_ALL      (FILE_BIT(_LOCK_FILE_MAX) - 1U)
-#define FILES_AWAY (FILES_ALL & ~FILES_SRIOV)
+#define FILES_AWAY     (FILES_ALL & ~FILES_SRIOV)
 
 static const unsigned lock_reason_files[LOCK_REASONS_MAX] = {
         FILES_SRIOV, /* userspace-driver */

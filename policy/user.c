@@ -12,6 +12,14 @@ User *user_free(User *user) {
         return NULL;
 }
 
+static void user_destroy(gpointer user) {
+        user_free(user);
+}
+
+GPtrArray *user_list_new(void) {
+        return g_ptr_array_new_with_free_func(user_destroy);
+}
+
 User *user_copy(const User *user) {
         User *copy = g_new(User, 1);
 

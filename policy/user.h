@@ -21,6 +21,9 @@ typedef struct User {
 User *user_free(User *user);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(User, user_free)
 
+/* An empty list that owns its elements; free with g_ptr_array_unref(). */
+GPtrArray *user_list_new(void);
+
 /* A copy with strings of its own. */
 User *user_copy(const User *user);
 
