@@ -181,5 +181,6 @@ int main(int argc, char **argv) {
         sigaddset(&signals, SIGHUP);
         sigprocmask(SIG_BLOCK, &signals, NULL);
 
-        return run(&options) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+        /* Positive when the bus was lost: systemd is to start the daemon again then. */
+        return run(&options) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

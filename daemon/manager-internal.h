@@ -34,7 +34,8 @@ struct Manager {
         GPtrArray *queue;       /* borrowed Function* to be settled */
         unsigned published_count, told_count; /* of functions; what the observer knows */
         unsigned locked_count;                /* functions with a lock reason */
-        bool state_dirty; /* a function's taint or lock differs from what was saved */
+        bool state_dirty;  /* a function's taint or lock differs from what was saved */
+        bool state_failed; /* the last attempt to save; it has been complained of */
 
         const ManagerObserver *observer;
         void *observer_context;

@@ -97,10 +97,12 @@ void manager_save_state(Manager *manager) {
                 g_array_append_val(state->functions, record);
         }
         r = state_save(manager->state_directory, state);
-        if (r < 0)
-                log_error("the state cannot be saved in %s: %s", manager->state_directory,
-                          g_strerror(-r));
-        manager->state_dirty = false;
+        if (r < 0 && !manager->state_failed)
+                log_error(
+                        "the state cannot be saved in %s, it is tried again with every change: %s",
+                        manager->state_directory, g_strerror(-r));
+        manager->state_failed = r < 0;
+        manager->state_dirty = r < 0;
 }
 
 static void publish(Manager *manager, Function *function) {

@@ -169,10 +169,11 @@ bool manager_enforces(const Manager *manager) {
 }
 
 static void set_lock_why(Manager *manager, Function *function, char *why) {
-        if (g_strcmp0(why, function->lock_why) != 0) {
-                function->changes |= FUNCTION_PROPERTY_LOCK_WHY;
+        if (g_strcmp0(why, function->lock_why) != 0)
                 manager->state_dirty = true;
-        }
+        /* Without a lock the property is empty, too. */
+        if (g_strcmp0(why ? why : "", function->lock_why ? function->lock_why : "") != 0)
+                function->changes |= FUNCTION_PROPERTY_LOCK_WHY;
         g_free(function->lock_why);
         function->lock_why = why;
         manager_queue(manager, function);

@@ -1,75 +1,34 @@
-"""What every figure is measured on: a fake sysfs, a private bus, and processes to be looked at.
+"""What every figure is measured on: a private bus, fake trees, and processes to be looked at."""
 
-The tree, its events and the bus are those of the integration tests. umockdev's preload is under the
-daemon and its references alike."""
-
-import glob
 import os
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-TESTS = os.path.dirname(HERE)
-sys.path[:0] = [os.path.join(TESTS, "integration"), os.path.join(TESTS, "lib")]
+from world import WORLDS
+from fakebus import PrivateBus
 
-import gi  # noqa: E402
-gi.require_version("Gio", "2.0")
-
-from fakebus import PrivateBus  # noqa: E402
-from fakepci import Sysfs  # noqa: E402
-
-PRELOAD = "libumockdev-preload.so.0"
-# Until READY=1; for nothing that is measured.
+# Until READY=1, in seconds; for nothing that is measured.
 START_DEADLINE = 120
 
 
-class NoWatch:
-    """In the place of fakepci's FileWatch: nobody here waits for a file."""
-
-    def add(self, directory):
-        """Nothing."""
-
-    def close(self):
-        """Nothing."""
-
-
-class Tree(Sysfs):
-    """A fake sysfs."""
-
-    def __init__(self, root):
-        os.mkdir(root)
-        super().__init__(root)
-        self.watch.close()
-        self.watch = NoWatch()
-
-    def populate(self, count):
-        """Makes `count` functions, the same mix of 16 over and over: on each bus two PFs with four
-        VFs each, half of these in the hands of vfio-pci, and six plain functions."""
-        for number in range((count + 15) // 16):
-            left = min(count - 16 * number, 16)
-            bus = f"{number >> 8:04x}:{number & 0xff:02x}"
-            for function in range(2 if left == 16 else 0):
-                self.add_pf(f"{bus}:00.{function}", vfs=4,
-                            vf_driver="igbvf" if function else "vfio-pci")
-                left -= 5
-            for device in range(left):
-                self.add(f"{bus}:{device + 1:02x}.0", device=0x1533, driver="igb")
-
-
 class Process:
-    """A program under test, running and READY."""
+    """A program under test, running and READY, seeing `tree` as its /sys."""
 
-    def __init__(self, argv, environment, notify):
+    def __init__(self, argv, environment, notify, tree):
+        self._tree = tree
+        tree.show()
         self._process = subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL)
         self.pid = self._process.pid
         notify.settimeout(START_DEADLINE)
-        while b"READY=1" not in notify.recv(65536).splitlines():
-            pass
+        said = []
+        while b"READY=1" not in said:
+            said = notify.recv(65536).splitlines()
         self.start_cpu = self.cpu()
+        if b"STATUS=0 bytes" in said:
+            raise RuntimeError(f"{argv[0]} does not see the tree")
 
     def cpu(self):
         """Its CPU time so far, user's and system's, of all threads, in seconds."""
@@ -87,13 +46,18 @@ class Process:
     def stop(self):
         self._process.kill()
         self._process.wait()
+        self._tree.conceal()
 
 
 class Bed:
-    """A directory with a bus and any number of trees. A context manager."""
+    """A directory with a bus and any number of trees in one of the WORLDS. A context manager.
 
-    def __init__(self, build):
+    `realtime` puts it and all that is started from it before all else on its CPU, where that is
+    allowed: what others do on the machine would be most of a wait of some microseconds."""
+
+    def __init__(self, build, world, realtime=False):
         self.build = build
+        self._world = WORLDS[world]
         # tmpfs: no disk in the figures, and no inode number twice, as in sysfs.
         self.directory = tempfile.mkdtemp(
             prefix="vfwbench", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
@@ -102,37 +66,38 @@ class Bed:
         self._notify_path = os.path.join(self.directory, "notify")
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notify.bind(self._notify_path)
+        if realtime:
+            try:
+                os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+            except PermissionError:
+                print("    (not allowed to run before others: what they do is in these figures)")
         self.bus = PrivateBus(self.directory)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         self.bus.close()
         self._notify.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def tree(self, name, count):
-        tree = Tree(os.path.join(self.directory, name))
+        tree = self._world(os.path.join(self.directory, name))
         tree.populate(count)
         return tree
 
-    def environment(self, tree=None):
+    def environment(self):
         environment = dict(os.environ, DBUS_SYSTEM_BUS_ADDRESS=self.bus.address,
                            NOTIFY_SOCKET=self._notify_path)
         environment.pop("WATCHDOG_USEC", None)
-        if tree:
-            environment.update(LD_PRELOAD=PRELOAD, UMOCKDEV_DIR=tree.root)
         return environment
 
     def program(self, name):
         return os.path.join(self.build, "tests", "bench", name)
 
     def _start(self, argv, tree):
-        # What was killed leaves its monitor's socket.
-        for socket_path in glob.glob(os.path.join(tree.root, "event[0-9]*")):
-            os.unlink(socket_path)
-        return Process(argv, self.environment(tree), self._notify)
+        return Process(argv, {**self.environment(), **tree.environment()}, self._notify, tree)
 
     def start_daemon(self, tree):
         """vfwardend as a fresh host has it: no configuration, no state, log level `info`."""

@@ -18,8 +18,8 @@ def report(bed, out):
                                (lambda: bed.start_daemon(tree), daemon)):
             process = start()
             try:
-                times = bed.measure("uevent-time", tree.root, tree[ADDRESS].devpath,
-                                    WARM_UP + EVENTS)
+                times = bed.measure("uevent-time", tree.monitor, tree.root,
+                                    tree[ADDRESS].devpath, WARM_UP + EVENTS)
                 samples.append([line[0] / 1000 for line in times[WARM_UP:]])
             finally:
                 process.stop()

@@ -18,6 +18,15 @@ class Report:
 
     def __init__(self):
         self.missed = []
+        self._world = ""
+
+    def world(self, name):
+        """What is printed from now on was measured there."""
+        self._world = name
+        return self
+
+    def _miss(self, name):
+        self.missed.append(f"{name} [{self._world}]")
 
     def heading(self, text, unit):
         print(f"\n{text}\n    {'':44} {'vfwardend':>10} {'reference':>10} {unit:6}"
@@ -30,7 +39,7 @@ class Report:
         if most is not None:
             verdict = f"<= {most}  " + ("met" if ratio <= most else "MISSED")
             if ratio > most:
-                self.missed.append(name)
+                self._miss(name)
         print(f"    {name:44} {value:10.{digits}f} {reference:10.{digits}f} {'':6} {ratio:6.2f}"
               f"  {verdict}", flush=True)
 
@@ -38,7 +47,7 @@ class Report:
         """Something that is no ratio; `met` False means that it must not be so."""
         verdict = "" if met is None else "  met" if met else "  MISSED"
         if met is False:
-            self.missed.append(name)
+            self._miss(name)
         print(f"    {name:44} {text}{verdict}", flush=True)
 
     def end(self):

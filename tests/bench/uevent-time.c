@@ -1,9 +1,10 @@
 /* uevent-time.c: how long it takes from a uevent to the signal that tells of it.
  *
- * uevent-time BED DEVPATH COUNT
+ * uevent-time MONITOR BED DEVPATH COUNT
  *
- * BED is umockdev's directory, where one process listens for uevents; nobody else may send signals
- * on the system bus. COUNT times the driver of the function at DEVPATH becomes another one, as the
+ * One process listens for uevents; nobody else may send signals on the system bus. MONITOR is
+ * umockdev's directory, or "kernel" for the kernel's own broadcast in this network namespace. BED has
+ * the tree in `sys`. COUNT times the driver of the function at DEVPATH becomes another one, as the
  * kernel does it, first the link, then `bind`; the time from sending that to the PropertiesChanged
  * that names the new driver is printed, in nanoseconds. One is done before the next begins. */
 #include "daemon/util.h"
@@ -12,6 +13,7 @@
 #include <glob.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <linux/netlink.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -30,6 +32,7 @@ typedef struct Run {
         char link[PATH_MAX],
                 fresh[PATH_MAX]; /* the function's `driver`, and the one to replace it */
         int monitor;             /* socket */
+        bool kernel;             /* a netlink socket to the kernel, not one to umockdev */
         char driver[32];         /* what is waited for */
         bool seen;
 } Run;
@@ -54,8 +57,19 @@ static int on_changed(sd_bus_message *message, void *userdata, sd_bus_error *err
         return 0;
 }
 
+/* Connects to the kernel, which broadcasts what it is sent there. */
+static int open_kernel(void) {
+        struct sockaddr_nl address = { .nl_family = AF_NETLINK };
+        int fd;
+
+        fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_KOBJECT_UEVENT);
+        if (fd < 0 || connect(fd, (struct sockaddr *) &address, sizeof(address)) < 0)
+                return -errno;
+        return fd;
+}
+
 /* Connects to the one monitor that umockdev's preload keeps for the process under test. */
-static int open_monitor(const char *bed) {
+static int open_umockdev(const char *bed) {
         g_autofree char *pattern = g_strconcat(bed, "/event[0-9]*", NULL);
         struct sockaddr_un address = { .sun_family = AF_UNIX };
         glob_t found;
@@ -72,15 +86,27 @@ static int open_monitor(const char *bed) {
 }
 
 static int send_bind(const Run *run, int number) {
-        char message[1024];
+        struct {
+                struct nlmsghdr header;
+                char text[1024];
+        } message = { .header = { .nlmsg_type = NLMSG_MIN_TYPE, .nlmsg_flags = NLM_F_REQUEST } };
         int n;
 
-        n = snprintf(message, sizeof(message),
+        n = snprintf(message.text, sizeof(message.text),
                      "bind@%s%cACTION=bind%cDEVPATH=%s%cSUBSYSTEM=pci%cDRIVER=%s%cPCI_SLOT_NAME=%s"
-                     "%cSEQNUM=%d%c",
+                     "%c",
                      run->devpath, 0, 0, run->devpath, 0, 0, run->driver, 0,
-                     strrchr(run->devpath, '/') + 1, 0, 100000 + number, 0);
-        return send(run->monitor, message, (size_t) n, 0) < 0 ? -errno : 0;
+                     strrchr(run->devpath, '/') + 1, 0);
+        /* The kernel numbers what it is sent. */
+        if (!run->kernel)
+                n += snprintf(message.text + n, sizeof(message.text) - (size_t) n, "SEQNUM=%d%c",
+                              100000 + number, 0);
+        message.header.nlmsg_len = (uint32_t) NLMSG_LENGTH(n);
+        if (run->kernel)
+                n = (int) send(run->monitor, &message, message.header.nlmsg_len, 0);
+        else
+                n = (int) send(run->monitor, message.text, (size_t) n, 0);
+        return n < 0 ? -errno : 0;
 }
 
 /* One change. Returns its time, or a negative errno. */
@@ -112,19 +138,20 @@ int main(int argc, char **argv) {
         Run run = { 0 };
         int64_t r;
 
-        if (argc != 4) {
+        if (argc != 5) {
                 fprintf(stderr, "uevent-time: wrong arguments\n");
                 return EXIT_FAILURE;
         }
-        run.devpath = argv[2];
-        snprintf(run.link, sizeof(run.link), "%s/sys%s/driver", argv[1], argv[2]);
-        snprintf(run.fresh, sizeof(run.fresh), "%s/sys%s/.driver", argv[1], argv[2]);
-        run.monitor = open_monitor(argv[1]);
+        run.kernel = strcmp(argv[1], "kernel") == 0;
+        run.devpath = argv[3];
+        snprintf(run.link, sizeof(run.link), "%s/sys%s/driver", argv[2], run.devpath);
+        snprintf(run.fresh, sizeof(run.fresh), "%s/sys%s/.driver", argv[2], run.devpath);
+        run.monitor = run.kernel ? open_kernel() : open_umockdev(argv[1]);
         r = run.monitor < 0 ? run.monitor : sd_bus_open_system(&bus);
         if (r >= 0)
                 r = sd_bus_match_signal(bus, NULL, NULL, NULL, "org.freedesktop.DBus.Properties",
                                         "PropertiesChanged", on_changed, &run);
-        for (int i = 0; r >= 0 && i < atoi(argv[3]); i++) {
+        for (int i = 0; r >= 0 && i < atoi(argv[4]); i++) {
                 r = change(&run, bus, i);
                 if (r >= 0)
                         printf("%" PRIi64 "\n", r);

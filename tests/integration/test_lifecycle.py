@@ -57,8 +57,8 @@ class Lifecycle(LockTest):
         self.start(picture=False)
         self.crash_expected = True
         self.bus._process.terminate()       # pylint: disable=protected-access
-        # With no bus there is nobody to serve; systemd starts it again. It must not spin or hang.
-        self.assertGreaterEqual(self.daemon.wait_exit(2 * DEADLINE), 0)
+        # With no bus there is nobody to serve; systemd starts again what failed, and that alone.
+        self.assertGreater(self.daemon.wait_exit(2 * DEADLINE), 0)
 
 
 class Overrun(LockTest):
