@@ -13,7 +13,7 @@ typedef struct Pasid {
         bool enabled;    /* control register, bit 0 */
         bool execute;    /* execute permission supported: capability register, bit 1 */
         bool privileged; /* privileged mode supported: capability register, bit 2 */
-        uint8_t width;   /* bits of a PASID: capability register, bits 12:8. 0..20 by the specification;
+        uint8_t width; /* bits of a PASID: capability register, bits 12:8. 0..20 by the specification;
                           * 21..31 are given as the device gives them */
 } Pasid;
 
