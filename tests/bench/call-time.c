@@ -7,14 +7,18 @@
  * numbers, nanoseconds of waiting per call and of PID's own CPU time per call, for
  * org.freedesktop.DBus.Peer.Ping, then a line for a read of each property, all on the object PATH. */
 #include "daemon/util.h"
+#include "policy/number.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <systemd/sd-bus.h>
 #include <time.h>
+
+#define COUNT_MAX 1000000
 
 static int64_t now(clockid_t clock) {
         struct timespec t;
@@ -38,25 +42,27 @@ static int call(sd_bus *bus, const char *name, const char *path, const char *pro
 
 int main(int argc, char **argv) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+        uint64_t pid, rounds, calls;
         clockid_t clock;
-        int rounds, calls, r;
+        int r;
 
-        if (argc < 6 || clock_getcpuclockid(atoi(argv[2]), &clock) != 0) {
+        if (argc < 6 || number_parse(argv[2], 10, INT_MAX, &pid) < 0 ||
+            number_parse(argv[3], 10, COUNT_MAX, &rounds) < 0 ||
+            number_parse(argv[4], 10, COUNT_MAX, &calls) < 0 || calls == 0 ||
+            clock_getcpuclockid((pid_t) pid, &clock) != 0) {
                 fprintf(stderr, "call-time: wrong arguments\n");
                 return EXIT_FAILURE;
         }
-        rounds = atoi(argv[3]);
-        calls = atoi(argv[4]);
         r = sd_bus_open_system(&bus);
         /* argv[argc] is NULL, and stands first, for Ping. */
-        for (int i = 0; r >= 0 && i < rounds * (argc - 5); i++) {
+        for (int i = 0; r >= 0 && i < (int) rounds * (argc - 5); i++) {
                 const char *property = i % (argc - 5) == 0 ? NULL : argv[5 + i % (argc - 5)];
                 int64_t wall = now(CLOCK_MONOTONIC), cpu = now(clock);
 
-                for (int n = 0; r >= 0 && n < calls; n++)
+                for (int n = 0; r >= 0 && n < (int) calls; n++)
                         r = call(bus, argv[1], argv[5], property);
-                printf("%" PRIi64 " %" PRIi64 "\n", (now(CLOCK_MONOTONIC) - wall) / calls,
-                       (now(clock) - cpu) / calls);
+                printf("%" PRIi64 " %" PRIi64 "\n", (now(CLOCK_MONOTONIC) - wall) / (int64_t) calls,
+                       (now(clock) - cpu) / (int64_t) calls);
         }
         if (r < 0)
                 fprintf(stderr, "call-time: %s\n", strerror(-r));

@@ -3,7 +3,7 @@
 from report import median, percentile
 
 MOST = 2
-ROUNDS = 15
+ROUNDS = 31
 WARM_UP = 50
 EVENTS = 500
 FUNCTIONS = 16

@@ -8,6 +8,7 @@
  * kernel does it, first the link, then `bind`; the time from sending that to the PropertiesChanged
  * that names the new driver is printed, in nanoseconds. One is done before the next begins. */
 #include "daemon/util.h"
+#include "policy/number.h"
 
 #include <errno.h>
 #include <glob.h>
@@ -25,7 +26,7 @@
 #include <time.h>
 
 /* More than anything takes: a signal that comes later is taken for lost. */
-#define LOST_USEC (5 * 1000 * 1000ULL)
+#define LOST_USEC 5000000ULL
 
 typedef struct Run {
         const char *devpath;
@@ -124,11 +125,11 @@ static int64_t change(Run *run, sd_bus *bus, int number) {
         start = now();
         r = send_bind(run, number);
         while (r >= 0 && !run->seen) {
+                if (now() - start > (int64_t) LOST_USEC * 1000)
+                        return -ETIMEDOUT;
                 r = sd_bus_process(bus, NULL);
                 if (r == 0)
                         r = sd_bus_wait(bus, LOST_USEC);
-                if (r >= 0 && !run->seen && now() - start > (int64_t) LOST_USEC * 1000)
-                        return -ETIMEDOUT;
         }
         return r < 0 ? r : now() - start;
 }
@@ -136,9 +137,10 @@ static int64_t change(Run *run, sd_bus *bus, int number) {
 int main(int argc, char **argv) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
         Run run = { 0 };
+        uint64_t count;
         int64_t r;
 
-        if (argc != 5) {
+        if (argc != 5 || number_parse(argv[4], 10, INT_MAX, &count) < 0) {
                 fprintf(stderr, "uevent-time: wrong arguments\n");
                 return EXIT_FAILURE;
         }
@@ -151,7 +153,7 @@ int main(int argc, char **argv) {
         if (r >= 0)
                 r = sd_bus_match_signal(bus, NULL, NULL, NULL, "org.freedesktop.DBus.Properties",
                                         "PropertiesChanged", on_changed, &run);
-        for (int i = 0; r >= 0 && i < atoi(argv[4]); i++) {
+        for (int i = 0; r >= 0 && i < (int) count; i++) {
                 r = change(&run, bus, i);
                 if (r >= 0)
                         printf("%" PRIi64 "\n", r);
