@@ -6,10 +6,13 @@
 
 #include "daemon/closed-files.h"
 #include "daemon/config.h"
+#include "daemon/inhibitors.h"
 #include "daemon/manager.h"
+#include "daemon/operations.h"
 #include "daemon/pci-names.h"
 #include "daemon/state.h"
 #include "daemon/uevents.h"
+#include "daemon/users.h"
 #include "daemon/watch.h"
 
 struct Manager {
@@ -25,6 +28,9 @@ struct Manager {
         sd_event_source *check_timer;
         sd_event_source *status_timer;
         ClosedFiles *closed;
+        Inhibitors *inhibitors;
+        Operations *operations;
+        Users *users;
 
         Inventory *inventory;
         GHashTable *stale;      /* set of PciKey* to be read again */
@@ -45,6 +51,10 @@ struct Manager {
 extern const UeventsHandler manager_uevents_handler;
 void manager_mark_all_stale(Manager *manager);
 void manager_read_stale(Manager *manager);
+void manager_on_users_changed(void *context, PciKey key, GPtrArray *users);
+void manager_refresh_users(Manager *manager, const Function *function);
+void manager_on_inhibitor_ended(void *context, PciKey key);
+void manager_on_operation_changed(void *context, PciKey key);
 
 /* manager-settle.c */
 void manager_queue(Manager *manager, Function *function);

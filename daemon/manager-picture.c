@@ -55,6 +55,14 @@ static void restore_function(Manager *manager, Function *function) {
         function->lock_why = g_strdup(remembered->lock_why);
 }
 
+/* What others keep for the function's address. */
+static void attach_function(Manager *manager, Function *function) {
+        watch_function(manager, function);
+        restore_function(manager, function);
+        inhibitors_attach(manager->inhibitors, function);
+        operations_attach(manager->operations, function);
+}
+
 /* The function, and those whose links its reading may have changed. */
 static void queue_related(Manager *manager, Function *function) {
         manager_queue(manager, function);
@@ -84,6 +92,8 @@ static void forget(Manager *manager, Function *function) {
                 g_hash_table_remove(manager->watches, &key);
         }
         closed_files_forget(manager->closed, key);
+        users_function_gone(manager->users, key);
+        operations_forget(manager->operations, function);
         if (function->tainted || function->lock_why)
                 manager->state_dirty = true;
         if (function->lock_reasons != 0)
@@ -114,7 +124,9 @@ static void check_num_vfs(Manager *manager, Function *pf, uint16_t before) {
                 .num_vfs = pf->facts.n_virtfn_links,
         };
 
-        if (violation.num_vfs == before || !lock_num_vfs_change_violates(pf, pf->lock_reasons))
+        /* What we do ourselves is not done behind our back. */
+        if (pf->operation || violation.num_vfs == before ||
+            !lock_num_vfs_change_violates(pf, pf->lock_reasons))
                 return;
         if (!pf->tainted) {
                 pf->tainted = true;
@@ -122,6 +134,19 @@ static void check_num_vfs(Manager *manager, Function *pf, uint16_t before) {
                 manager->state_dirty = true;
         }
         manager_report(manager, &violation);
+}
+
+/* The PF lists VFs that are not known yet: their own events will come, but whoever looks now should find
+ * them. */
+static void mark_new_vfs(Manager *manager, const Function *pf) {
+        const GArray *links = pf->facts.virtfns;
+
+        for (guint i = 0; links && i < links->len; i++) {
+                PciKey vf = g_array_index(links, VirtfnLink, i).vf;
+
+                if (!inventory_get(manager->inventory, vf))
+                        mark_stale(manager, vf);
+        }
 }
 
 static void read_one(Manager *manager, PciKey key) {
@@ -150,8 +175,7 @@ static void read_one(Manager *manager, PciKey key) {
         }
         function = inventory_apply(manager->inventory, &facts);
         if (kind == _FUNCTION_KIND_INVALID) {
-                watch_function(manager, function);
-                restore_function(manager, function);
+                attach_function(manager, function);
         } else
                 check_num_vfs(manager, function, num_vfs);
 
@@ -160,6 +184,8 @@ static void read_one(Manager *manager, PciKey key) {
         if (function->kind == FUNCTION_KIND_VF && kind != FUNCTION_KIND_VF &&
             (!function->pf || function->index == VF_INDEX_UNKNOWN))
                 mark_stale(manager, function->facts.physfn);
+        mark_new_vfs(manager, function);
+        users_function_changed(manager->users, function);
         queue_related(manager, function);
 }
 
@@ -170,7 +196,8 @@ static int compare_keys_descending(gconstpointer a, gconstpointer b) {
 }
 
 void manager_read_stale(Manager *manager) {
-        /* Reading a VF may call for its PF, which calls for nothing: two rounds at the most. */
+        /* Reading a VF may call for its PF, and that for VFs not known yet: a few rounds at the most,
+         * for a VF that is known calls for nothing. */
         while (g_hash_table_size(manager->stale) > 0) {
                 guint n;
                 g_autofree gpointer *keys = g_hash_table_get_keys_as_array(manager->stale, &n);
@@ -234,3 +261,44 @@ static void on_overrun(void *context) {
 }
 
 const UeventsHandler manager_uevents_handler = { .event = on_uevent, .overrun = on_overrun };
+
+void manager_on_users_changed(void *context, PciKey key, GPtrArray *users) {
+        Manager *manager = context;
+        Function *function = inventory_get(manager->inventory, key);
+
+        if (!function) {
+                g_clear_pointer(&users, g_ptr_array_unref);
+                return;
+        }
+        inventory_set_users(manager->inventory, function, users);
+        manager_queue(manager, function);
+        if (function->pf)
+                manager_queue(manager, function->pf); /* `vf-in-use` */
+}
+
+void manager_refresh_users(Manager *manager, const Function *function) {
+        users_scan(manager->users);
+        manager_settle(manager);
+}
+
+void manager_on_inhibitor_ended(void *context, PciKey key) {
+        Manager *manager = context;
+        Function *function = inventory_get(manager->inventory, key);
+
+        manager->state_dirty = true;
+        if (function)
+                manager_queue(manager, function);
+        manager_settle(manager);
+}
+
+/* At the end of an operation: what came of it is read before anybody is told. */
+void manager_on_operation_changed(void *context, PciKey key) {
+        Manager *manager = context;
+        const Function *function = inventory_get(manager->inventory, key);
+
+        manager->state_dirty = true;
+        mark_stale(manager, key);
+        for (guint i = 0; function && function->vfs && i < function->vfs->len; i++)
+                mark_stale(manager, ((const Function *) function->vfs->pdata[i])->facts.key);
+        manager_read_stale(manager);
+}

@@ -89,6 +89,8 @@ void manager_save_state(Manager *manager) {
 
         state = state_new();
         closed_files_record(manager->closed, state);
+        inhibitors_record(manager->inhibitors, state);
+        operations_record(manager->operations, state);
         inventory_foreach (manager->inventory, function) {
                 if (!function->tainted && !function->lock_why)
                         continue;

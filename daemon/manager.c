@@ -55,6 +55,10 @@ static int add_sources(Manager *manager, int receive_buffer) {
         r = watch_new(manager->event, on_watch_overflow, manager, &manager->watch);
         if (r < 0)
                 return r;
+        r = users_new(manager->event, manager->inventory, manager_on_users_changed, manager,
+                      &manager->users);
+        if (r < 0)
+                return r;
         return uevents_new(manager->event, &manager_uevents_handler, manager, receive_buffer,
                            &manager->uevents);
 }
@@ -84,6 +88,8 @@ static void start(Manager *manager) {
                 g_hash_table_replace(manager->remembered, &record->key, record);
         }
         closed_files_adopt(manager->closed, state);
+        inhibitors_adopt(manager->inhibitors, state);
+        operations_adopt(manager->operations, state);
 
         manager_mark_all_stale(manager);
         manager_read_stale(manager);
@@ -126,6 +132,10 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
                 return r;
         }
         manager->closed = closed_files_new(manager->watch, manager_on_violation, manager);
+        manager->inhibitors =
+                inhibitors_new(event, manager->inventory, manager_on_inhibitor_ended, manager);
+        manager->operations = operations_new(event, manager->inventory, manager->closed,
+                                             manager_on_operation_changed, manager);
         start(manager);
 
         *ret = g_steal_pointer(&manager);
@@ -137,6 +147,9 @@ Manager *manager_free(Manager *manager) {
                 return NULL;
         /* The closed files stay closed: a restart must not open them for a moment. */
         uevents_free(manager->uevents);
+        users_free(manager->users);
+        operations_free(manager->operations);
+        inhibitors_free(manager->inhibitors);
         closed_files_free(manager->closed);
         watch_free(manager->watch);
         sd_event_source_disable_unref(manager->check_timer);
@@ -190,6 +203,26 @@ int manager_lock(Manager *manager, Function *function, const char *why) {
 void manager_unlock(Manager *manager, Function *function) {
         set_lock_why(manager, function, NULL);
         manager_settle(manager);
+}
+
+int manager_inhibit(Manager *manager, PciKey key, const Inhibitor *inhibitor, int *ret_fd) {
+        Function *function = inventory_get(manager->inventory, key);
+        int r;
+
+        r = inhibitors_add(manager->inhibitors, key, inhibitor, ret_fd);
+        if (r < 0)
+                return r;
+        manager->state_dirty = true;
+        if (function)
+                manager_queue(manager, function);
+        manager_settle(manager);
+        return 0;
+}
+
+void manager_foreach_inhibitor(const Manager *manager,
+                               void (*visit)(void *context, PciKey key, const Inhibitor *inhibitor),
+                               void *context) {
+        inhibitors_foreach(manager->inhibitors, visit, context);
 }
 
 static void tell_enforcement(Manager *manager, bool before) {

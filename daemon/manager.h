@@ -64,6 +64,37 @@ bool manager_enforces(const Manager *manager);
 int manager_lock(Manager *manager, Function *function, const char *why);
 void manager_unlock(Manager *manager, Function *function);
 
+/* How long an operation may take until its caller is told that it goes on without them. Below the 25
+ * seconds after which D-Bus clients stop waiting by themselves. */
+#define MANAGER_OPERATION_TIMEOUT_USEC (20 * 1000 * 1000ULL)
+
+/* How an operation ended: 0 when it was done, and seen to be; -ECONNREFUSED when something stands against it;
+ * -EBUSY when something related is under way; -ETIMEDOUT when it goes on; -ENODEV when the function
+ * vanished; -EIO when the kernel refused it, or took it and nothing came of it. `message` says more, for
+ * people; NULL with 0. */
+typedef void ManagerDone(void *context, int result, const char *message);
+
+/* The guarded operations: refused with reasons, else carried out by a process of their own and verified.
+ * `done` is called once, perhaps before these return. The caller has seen to it that `count` is at most
+ * the PF's TotalVFs, and that `driver` is a valid name or "" for whichever the kernel chooses. */
+void manager_set_num_vfs(Manager *manager, Function *pf, uint16_t count, bool override,
+                         ManagerDone *done, void *context);
+void manager_set_autoprobe(Manager *manager, Function *pf, bool enable, ManagerDone *done,
+                           void *context);
+void manager_bind(Manager *manager, Function *function, const char *driver, ManagerDone *done,
+                  void *context);
+void manager_unbind(Manager *manager, Function *function, ManagerDone *done, void *context);
+void manager_reset(Manager *manager, Function *function, ManagerDone *done, void *context);
+
+/* Lets nobody do `inhibitor->operations` to the function at `key` until the descriptor in `*ret_fd`, which
+ * the caller closes, has no copy left. Returns 0, -EDQUOT when the user has too many, or another negative
+ * errno. */
+int manager_inhibit(Manager *manager, PciKey key, const Inhibitor *inhibitor, int *ret_fd);
+
+void manager_foreach_inhibitor(const Manager *manager,
+                               void (*visit)(void *context, PciKey key, const Inhibitor *inhibitor),
+                               void *context);
+
 /* Reads the configuration again. Returns 0, or a negative errno with `*ret_error` as of
  * config_load() and the old configuration in force. */
 int manager_reload(Manager *manager, char **ret_error);

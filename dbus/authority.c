@@ -167,13 +167,37 @@ static int ask_polkit(Question *question) {
         return r;
 }
 
-static int on_uid(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+/* Takes UnixUserID and ProcessID from the credentials. Returns 0, or a negative errno when the uid is not
+ * among them. */
+static int read_credentials(sd_bus_message *reply, MethodCall *call) {
+        const char *name;
+        int r;
+
+        r = sd_bus_message_enter_container(reply, 'a', "{sv}");
+        while (r >= 0 && (r = sd_bus_message_enter_container(reply, 'e', "sv")) > 0) {
+                r = sd_bus_message_read(reply, "s", &name);
+                if (r >= 0 && g_str_equal(name, "UnixUserID"))
+                        r = sd_bus_message_read(reply, "v", "u", &call->uid);
+                else if (r >= 0 && g_str_equal(name, "ProcessID"))
+                        r = sd_bus_message_read(reply, "v", "u", &call->pid);
+                else if (r >= 0)
+                        r = sd_bus_message_skip(reply, "v");
+                if (r >= 0)
+                        r = sd_bus_message_exit_container(reply);
+        }
+        if (r < 0)
+                return r;
+        return call->uid == METHOD_UID_UNKNOWN ? -ENODATA : 0;
+}
+
+static int on_credentials(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
         Question *question = userdata;
         GHashTable *pending = question->authority->pending;
         guint n;
 
         /* The bus does not know the caller any more: there is nobody to answer. */
-        if (sd_bus_message_read(reply, "u", &question->call.uid) < 0) {
+        if (sd_bus_message_is_method_error(reply, NULL) ||
+            read_credentials(reply, &question->call) < 0) {
                 question_end(question);
                 return 0;
         }
@@ -203,10 +227,10 @@ int authority_ask(Authority *authority, const MethodCall *call, const char *acti
         sd_bus_message_ref(call->message);
         g_hash_table_add(authority->questions, question);
 
-        r = sd_bus_call_method_async(authority->bus->connection, &question->slot,
-                                     "org.freedesktop.DBus", "/org/freedesktop/DBus",
-                                     "org.freedesktop.DBus", "GetConnectionUnixUser", on_uid,
-                                     question, "s", sd_bus_message_get_sender(call->message));
+        r = sd_bus_call_method_async(
+                authority->bus->connection, &question->slot, "org.freedesktop.DBus",
+                "/org/freedesktop/DBus", "org.freedesktop.DBus", "GetConnectionCredentials",
+                on_credentials, question, "s", sd_bus_message_get_sender(call->message));
         if (r < 0) {
                 question_end(question);
                 return bus_error_set(error, r, "the caller's user cannot be asked for");

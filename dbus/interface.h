@@ -7,13 +7,16 @@
 /* On BUS_ROOT; userdata is the Bus. */
 extern const sd_bus_vtable manager_vtable[];
 MethodHandler manager_get_function, manager_list_functions, manager_describe, manager_check,
-        manager_list_users, manager_method_reload, manager_method_release_all;
+        manager_list_users, manager_method_inhibit, manager_list_inhibitors, manager_method_reload,
+        manager_method_release_all;
 
 /* On each function; userdata is the Function. */
 extern const sd_bus_vtable function_vtable[];
 extern const sd_bus_vtable physical_function_vtable[];
 extern const sd_bus_vtable virtual_function_vtable[];
-MethodHandler function_method_lock, function_method_unlock;
+MethodHandler function_method_lock, function_method_unlock, function_method_bind,
+        function_method_unbind, function_method_reset, physical_function_method_set_num_vfs,
+        physical_function_method_set_drivers_autoprobe;
 
 /* On /org/freedesktop/LogControl1; userdata is the Bus. */
 extern const sd_bus_vtable log_control_vtable[];

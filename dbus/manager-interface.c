@@ -5,22 +5,6 @@
 
 #include <errno.h>
 
-/* Reads an address and finds the function, or sets `error` and returns a negative number. */
-static int read_function(const MethodCall *call, const char *text, Function **ret,
-                         sd_bus_error *error) {
-        PciAddress address;
-        Function *function;
-
-        if (pci_address_parse(text, &address) < 0)
-                return bus_error_set(error, -EINVAL,
-                                     "'%s' is no address of a PCI function (DDDD:BB:DD.F)", text);
-        function = inventory_get(manager_inventory(call->bus->manager), pci_address_key(address));
-        if (!function)
-                return bus_error_set(error, -ENXIO, "there is no PCI function %s", text);
-        *ret = function;
-        return 0;
-}
-
 int manager_get_function(const MethodCall *call, sd_bus_error *error) {
         char path[FUNCTION_PATH_MAX];
         Function *function;
@@ -29,7 +13,7 @@ int manager_get_function(const MethodCall *call, sd_bus_error *error) {
 
         r = sd_bus_message_read(call->message, "s", &text);
         if (r >= 0)
-                r = read_function(call, text, &function, error);
+                r = method_find_function(call, text, &function, error);
         if (r < 0)
                 return r;
         return sd_bus_reply_method_return(call->message, "o",
@@ -129,7 +113,7 @@ int manager_check(const MethodCall *call, sd_bus_error *error) {
         operation = operation_from_string(word);
         if (operation < 0)
                 return bus_error_set(error, -EINVAL, "'%s' is no operation", word);
-        r = read_function(call, address, &function, error);
+        r = method_find_function(call, address, &function, error);
         if (r < 0)
                 return r;
         if (!operation_on_kind(operation, function->kind))
@@ -214,6 +198,12 @@ const sd_bus_vtable manager_vtable[] = {
                                 method_dispatch, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ListUsers", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(suuss)", users),
                                 method_dispatch, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Inhibit", SD_BUS_ARGS("s", address, "s", what, "s", who, "s", why),
+                                SD_BUS_RESULT("h", descriptor), method_dispatch,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ListInhibitors", SD_BUS_NO_ARGS,
+                                SD_BUS_RESULT("a(ssssuu)", inhibitors), method_dispatch,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Describe", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", json),
                                 method_dispatch, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Reload", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_dispatch,

@@ -39,6 +39,16 @@ int operations_parse(const char *words, unsigned *ret) {
         return 0;
 }
 
+char *operations_format(unsigned operations) {
+        g_autoptr(GString) words = g_string_new(NULL);
+
+        for (Operation operation = 0; operation < _OPERATION_MAX; operation++)
+                if (operations & (1U << operation))
+                        g_string_append_printf(words, "%s%s", words->len > 0 ? ":" : "",
+                                               operation_names[operation]);
+        return g_string_free(g_steal_pointer(&words), FALSE);
+}
+
 bool operation_on_kind(Operation operation, FunctionKind kind) {
         if (operation == OPERATION_SET_NUM_VFS || operation == OPERATION_SET_AUTOPROBE)
                 return kind == FUNCTION_KIND_PF;

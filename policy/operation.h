@@ -27,5 +27,8 @@ Operation operation_from_string(const char *word);
  * repeated word, with `*ret` untouched. */
 int operations_parse(const char *words, unsigned *ret);
 
+/* The words for bits (1 << Operation), joined by ':'. Free with g_free(). */
+char *operations_format(unsigned operations);
+
 /* Whether the operation exists for functions of this kind: only PFs have VFs to count. */
 bool operation_on_kind(Operation operation, FunctionKind kind);

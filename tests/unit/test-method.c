@@ -48,10 +48,18 @@ Test(method, actions) {
                 { BUS_INTERFACE("Manager"), "Describe", NULL },
                 { BUS_INTERFACE("Manager"), "Check", NULL },
                 { BUS_INTERFACE("Manager"), "ListUsers", NULL },
+                { BUS_INTERFACE("Manager"), "Inhibit", "org.vfwarden1.inhibit" },
+                { BUS_INTERFACE("Manager"), "ListInhibitors", NULL },
                 { BUS_INTERFACE("Manager"), "Reload", "org.vfwarden1.configure" },
                 { BUS_INTERFACE("Manager"), "ReleaseAll", "org.vfwarden1.configure" },
                 { BUS_INTERFACE("Function"), "Lock", "org.vfwarden1.configure" },
                 { BUS_INTERFACE("Function"), "Unlock", "org.vfwarden1.configure" },
+                { BUS_INTERFACE("Function"), "Bind", "org.vfwarden1.configure" },
+                { BUS_INTERFACE("Function"), "Unbind", "org.vfwarden1.configure" },
+                { BUS_INTERFACE("Function"), "Reset", "org.vfwarden1.configure" },
+                { BUS_INTERFACE("PhysicalFunction"), "SetNumVFs", "org.vfwarden1.configure" },
+                { BUS_INTERFACE("PhysicalFunction"), "SetDriversAutoprobe",
+                  "org.vfwarden1.configure" },
         };
         unsigned methods = 0;
 

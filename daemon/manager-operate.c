@@ -1,0 +1,178 @@
+/* The guarded operations: asked, refused or done by a worker, and looked at afterwards. */
+#include "daemon/log.h"
+#include "daemon/manager-internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+typedef struct Request {
+        Manager *manager;
+        PciKey key;
+        uint64_t inode;
+        Operation operation;
+        uint16_t count;     /* set-num-vfs: what is to be there afterwards */
+        bool autoprobe;     /* set-autoprobe */
+        GRefString *driver; /* bind: a name, or "" for any; unbind: "" */
+        ManagerDone *done;
+        void *context;
+} Request;
+
+static Request *request_new(Manager *manager, const Function *function, Operation operation,
+                            ManagerDone *done, void *context) {
+        Request *request = g_new0(Request, 1);
+
+        request->manager = manager;
+        request->key = function->facts.key;
+        request->inode = function->facts.inode;
+        request->operation = operation;
+        request->driver = g_ref_string_new_intern("");
+        request->done = done;
+        request->context = context;
+        return request;
+}
+
+/* Tells and frees. */
+static void request_end(Request *request, int result, const char *message) {
+        request->done(request->context, result, message);
+        g_ref_string_release(request->driver);
+        g_free(request);
+}
+
+/* Whether the picture shows what was asked for; `*ret_found` says what it shows instead. */
+static bool verify(const Request *request, const Function *function, char **ret_found) {
+        switch (request->operation) {
+        case OPERATION_SET_NUM_VFS:
+                *ret_found = g_strdup_printf("%u virtual functions, %u of them known",
+                                             function_num_vfs(function),
+                                             function->vfs ? function->vfs->len : 0);
+                return function_num_vfs(function) == request->count &&
+                       (function->vfs ? function->vfs->len : 0) == request->count;
+        case OPERATION_SET_AUTOPROBE:
+                *ret_found = g_strdup("the value of before");
+                return function->facts.drivers_autoprobe == request->autoprobe;
+        case OPERATION_BIND:
+        case OPERATION_UNBIND:
+                *ret_found = g_strdup_printf("the driver '%s'", function->facts.driver);
+                if (request->operation == OPERATION_BIND && request->driver[0] == '\0')
+                        return function->facts.driver[0] != '\0';
+                return request->driver == function->facts.driver;
+        default:
+                *ret_found = NULL;
+                return true;
+        }
+}
+
+static void on_done(void *context, int result, const char *path) {
+        Request *request = context;
+        Manager *manager = request->manager;
+        const char *name = operation_to_string(request->operation);
+        g_autofree char *message = NULL, *found = NULL;
+        const Function *function;
+
+        if (result == -ETIMEDOUT)
+                message = g_strdup_printf(
+                        "%s is not done in time; it goes on, and is shown as such", name);
+        else if (result < 0)
+                message = g_strdup_printf("%s failed: %s: %s", name, path ? path : "the process",
+                                          g_strerror(-result));
+        if (message) {
+                request_end(request, result == -ETIMEDOUT ? result : -EIO, message);
+                return;
+        }
+
+        manager_settle(manager);
+        function = inventory_get(manager->inventory, request->key);
+        if (!function || function->facts.inode != request->inode) {
+                request_end(request, -ENODEV, "the function has gone meanwhile");
+                return;
+        }
+        if (!verify(request, function, &found)) {
+                message =
+                        g_strdup_printf("the kernel took %s, but the function has %s", name, found);
+                request_end(request, -EIO, message);
+                return;
+        }
+        request_end(request, 0, NULL);
+}
+
+/* What is being done to the function or something related, for the error of who comes second. */
+static char *busy_text(const Manager *manager, const Function *function) {
+        g_autoptr(GPtrArray) related = check_related(manager->inventory, function);
+        char address[PCI_ADDRESS_STRING_MAX];
+
+        for (guint i = 0; i < related->len; i++) {
+                const Function *other = related->pdata[i];
+
+                if (other->operation)
+                        return g_strdup_printf("%s of %s is under way (process %u)",
+                                               other->operation->name,
+                                               pci_address_format(function_address(other), address),
+                                               other->operation->pid);
+        }
+        return NULL;
+}
+
+/* Refuses, or starts. Takes `plan` and `request` over. */
+static void operate(Request *request, Function *function, Plan *plan, unsigned flags) {
+        Manager *manager = request->manager;
+        g_autoptr(Plan) owned = plan;
+        g_autofree char *text = busy_text(manager, function);
+        g_autoptr(Verdict) verdict = NULL;
+        int r;
+
+        if (text) {
+                request_end(request, -EBUSY, text);
+                return;
+        }
+        /* Looked at again, here and now: somebody may have opened it since the last event. */
+        manager_refresh_users(manager, function);
+        verdict = check(manager->inventory, function, request->operation, flags);
+        if (!verdict_allowed(verdict)) {
+                text = verdict_text(verdict);
+                request_end(request, -ECONNREFUSED, text);
+                return;
+        }
+        r = operations_start(manager->operations, function, request->operation,
+                             g_steal_pointer(&owned), MANAGER_OPERATION_TIMEOUT_USEC, on_done,
+                             request);
+        if (r < 0)
+                request_end(request, r, "it cannot be started");
+}
+
+void manager_set_num_vfs(Manager *manager, Function *pf, uint16_t count, bool override,
+                         ManagerDone *done, void *context) {
+        Request *request = request_new(manager, pf, OPERATION_SET_NUM_VFS, done, context);
+
+        request->count = count;
+        operate(request, pf, plan_set_num_vfs(pf, count), override ? CHECK_OVERRIDE : 0);
+}
+
+void manager_set_autoprobe(Manager *manager, Function *pf, bool enable, ManagerDone *done,
+                           void *context) {
+        Request *request = request_new(manager, pf, OPERATION_SET_AUTOPROBE, done, context);
+
+        request->autoprobe = enable;
+        operate(request, pf, plan_set_autoprobe(pf, enable), 0);
+}
+
+void manager_bind(Manager *manager, Function *function, const char *driver, ManagerDone *done,
+                  void *context) {
+        Request *request = request_new(manager, function, OPERATION_BIND, done, context);
+        bool userspace = pattern_list_matches(manager->config->userspace_drivers, driver);
+
+        g_ref_string_release(request->driver);
+        request->driver = g_ref_string_new_intern(driver);
+        operate(request, function, plan_bind(function, driver, userspace), 0);
+}
+
+void manager_unbind(Manager *manager, Function *function, ManagerDone *done, void *context) {
+        Request *request = request_new(manager, function, OPERATION_UNBIND, done, context);
+
+        operate(request, function, plan_unbind(function), 0);
+}
+
+void manager_reset(Manager *manager, Function *function, ManagerDone *done, void *context) {
+        Request *request = request_new(manager, function, OPERATION_RESET, done, context);
+
+        operate(request, function, plan_reset(function), 0);
+}

@@ -1,0 +1,238 @@
+#include "daemon/worker.h"
+
+#include "daemon/sysfs.h"
+#include "daemon/util.h"
+#include "policy/number.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+/* What the child says through its pipe before it ends. */
+typedef struct Report {
+        uint32_t step;
+        int32_t error;
+} Report;
+
+struct Worker {
+        Plan *plan; /* NULL when adopted */
+        pid_t pid;
+        uint64_t start_time;
+        int pidfd;
+        int report; /* reading end, -1 when adopted */
+        sd_event_source *source;
+        WorkerDone *done;
+        void *context;
+};
+
+/* Writes the whole value at once: sysfs takes it as one. */
+static int write_value(int fd, const char *value) {
+        size_t length = strlen(value);
+        ssize_t n = write(fd, value, length);
+
+        if (n < 0)
+                return errno;
+        return (size_t) n == length ? 0 : EIO;
+}
+
+static int run_step(const PlanStep *step, int fd) {
+        _cleanup_(closep) int opened = -1;
+
+        if (fd < 0) {
+                opened = open(step->path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+                if (opened < 0)
+                        return errno;
+                fd = opened;
+        }
+        return write_value(fd, step->value);
+}
+
+static int compare_fds(const void *a, const void *b) {
+        return *(const int *) a - *(const int *) b;
+}
+
+/* Closes all descriptors but the standard ones and `keep`, which gets sorted. A worker that hangs would else
+ * keep the daemon's connection to the bus, and with it its name, when the daemon is long gone. */
+static void close_all_but(int *keep, unsigned n) {
+        unsigned next = STDERR_FILENO + 1;
+
+        qsort(keep, n, sizeof(*keep), compare_fds);
+        for (unsigned i = 0; i < n; i++) {
+                if (keep[i] < (int) next)
+                        continue;
+                if ((unsigned) keep[i] > next)
+                        (void) close_range(next, (unsigned) keep[i] - 1, 0);
+                next = (unsigned) keep[i] + 1;
+        }
+        (void) close_range(next, ~0U, 0);
+}
+
+/* The child. Leaves by _exit(): nothing of the parent's is to be flushed or freed. */
+static void __attribute__((noreturn)) run_plan(const Plan *plan, const int *fds, int report) {
+        Report result = { 0 };
+        sigset_t none;
+
+        /* The daemon's signals are blocked for its signalfd; a worker that can be killed should be. */
+        sigemptyset(&none);
+        (void) sigprocmask(SIG_SETMASK, &none, NULL);
+        (void) prctl(PR_SET_NAME, "vfwarden-worker");
+
+        g_autofree int *keep = g_memdup2(fds, (plan->steps->len + 1) * sizeof(*fds));
+        keep[plan->steps->len] = report;
+        close_all_but(keep, plan->steps->len + 1);
+
+        for (guint i = 0; i < plan->steps->len && result.error == 0; i++) {
+                result.step = i;
+                result.error = run_step(plan->steps->pdata[i], fds[i]);
+        }
+        for (guint i = 0; result.error != 0 && i < plan->undo->len; i++)
+                (void) run_step(plan->undo->pdata[i], -1);
+        (void) !write(report, &result, sizeof(result));
+        _exit(result.error == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
+}
+
+/* The 22nd field of /proc/PID/stat, counted from behind the command's name, which may contain anything. */
+static int read_start_time(pid_t pid, uint64_t *ret) {
+        g_autofree char *path = g_strdup_printf("/proc/%d/stat", pid);
+        g_auto(GStrv) fields = NULL;
+        char text[SYSFS_VALUE_MAX];
+        const char *behind;
+        ssize_t n;
+
+        n = sysfs_read(AT_FDCWD, path, text, sizeof(text));
+        if (n < 0)
+                return n == -ENOENT ? -ESRCH : (int) n;
+        behind = strrchr(text, ')');
+        if (!behind)
+                return -EBADMSG;
+        fields = g_strsplit(behind, " ", -1);
+        if (g_strv_length(fields) < 21)
+                return -EBADMSG;
+        return number_parse(fields[20], 10, UINT64_MAX - 1, ret);
+}
+
+static int on_end(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        Worker *worker = userdata;
+        WorkerResult result = { 0 };
+        Report report;
+
+        (void) sd_event_source_set_enabled(source, SD_EVENT_OFF);
+        if (worker->plan) {
+                /* Killed, or out of memory, when it has not said anything. */
+                if (read(worker->report, &report, sizeof(report)) != sizeof(report))
+                        report = (Report){ .error = EIO };
+                result.error = report.error;
+                if (report.step < worker->plan->steps->len)
+                        result.path = ((PlanStep *) worker->plan->steps->pdata[report.step])->path;
+                (void) waitid(P_PID, (id_t) worker->pid, NULL, WEXITED);
+        }
+        worker->done(worker->context, &result);
+        return 0;
+}
+
+static int watch_pid(Worker *worker, sd_event *event) {
+        worker->pidfd = (int) syscall(SYS_pidfd_open, worker->pid, 0);
+        if (worker->pidfd < 0)
+                return -errno;
+        return sd_event_add_io(event, &worker->source, worker->pidfd, EPOLLIN, on_end, worker);
+}
+
+static Worker *worker_new(Plan *plan, pid_t pid, WorkerDone *done, void *context) {
+        Worker *worker = g_new0(Worker, 1);
+
+        worker->plan = plan;
+        worker->pid = pid;
+        worker->pidfd = -1;
+        worker->report = -1;
+        worker->done = done;
+        worker->context = context;
+        return worker;
+}
+
+static void close_all(int *fds, guint n) {
+        for (guint i = 0; i < n; i++)
+                closep(&fds[i]);
+}
+
+int worker_start(sd_event *event, Plan *plan, WorkerOpen *open_file, WorkerDone *done,
+                 void *context, Worker **ret) {
+        g_autofree int *fds = g_new(int, plan->steps->len + 1);
+        _cleanup_(closep) int reading = -1, writing = -1;
+        Worker *worker;
+        int report[2], r;
+        pid_t pid;
+
+        if (pipe2(report, O_CLOEXEC) < 0)
+                return -errno;
+        reading = report[0];
+        writing = report[1];
+
+        /* What cannot be opened now, because an earlier step makes it, the child opens in its turn. */
+        for (guint i = 0; i < plan->steps->len; i++)
+                fds[i] = open_file(context, ((PlanStep *) plan->steps->pdata[i])->path);
+        pid = fork();
+        if (pid == 0)
+                run_plan(plan, fds, writing);
+        r = pid < 0 ? -errno : 0;
+        close_all(fds, plan->steps->len);
+        if (r < 0)
+                return r;
+
+        worker = worker_new(plan, pid, done, context);
+        worker->report = take_fd(&reading);
+        (void) read_start_time(pid, &worker->start_time);
+        r = watch_pid(worker, event);
+        if (r < 0) {
+                worker->plan = NULL;
+                worker_free(worker);
+                return r;
+        }
+        *ret = worker;
+        return 0;
+}
+
+int worker_adopt(sd_event *event, pid_t pid, uint64_t start_time, WorkerDone *done, void *context,
+                 Worker **ret) {
+        Worker *worker = worker_new(NULL, pid, done, context);
+        uint64_t found;
+        int r;
+
+        /* The descriptor first: then the pid cannot change hands between looking and watching. */
+        r = watch_pid(worker, event);
+        if (r >= 0)
+                r = read_start_time(pid, &found);
+        if (r >= 0 && found != start_time)
+                r = -ESRCH;
+        if (r < 0) {
+                worker_free(worker);
+                return r;
+        }
+        worker->start_time = start_time;
+        *ret = worker;
+        return 0;
+}
+
+pid_t worker_pid(const Worker *worker) {
+        return worker->pid;
+}
+
+uint64_t worker_start_time(const Worker *worker) {
+        return worker->start_time;
+}
+
+Worker *worker_free(Worker *worker) {
+        if (!worker)
+                return NULL;
+        sd_event_source_disable_unref(worker->source);
+        closep(&worker->pidfd);
+        closep(&worker->report);
+        plan_free(worker->plan);
+        g_free(worker);
+        return NULL;
+}
