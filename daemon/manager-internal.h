@@ -12,6 +12,7 @@
 #include "daemon/pci-names.h"
 #include "daemon/state.h"
 #include "daemon/uevents.h"
+#include "daemon/unplug.h"
 #include "daemon/users.h"
 #include "daemon/watch.h"
 
@@ -30,6 +31,7 @@ struct Manager {
         ClosedFiles *closed;
         Inhibitors *inhibitors;
         Operations *operations;
+        Unplugs *unplugs;
         Users *users;
 
         Inventory *inventory;
@@ -54,6 +56,7 @@ void manager_read_stale(Manager *manager);
 void manager_on_users_changed(void *context, PciKey key, GPtrArray *users);
 void manager_refresh_users(Manager *manager, const Function *function);
 void manager_on_inhibitor_ended(void *context, PciKey key);
+extern const UnplugsHandler manager_unplugs_handler;
 void manager_on_operation_changed(void *context, PciKey key);
 
 /* manager-settle.c */

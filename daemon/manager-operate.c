@@ -176,3 +176,47 @@ void manager_reset(Manager *manager, Function *function, ManagerDone *done, void
 
         operate(request, function, plan_reset(function), 0);
 }
+
+/* What stands against taking the function away, but for those who are asked to let go: its users and those
+ * of its VFs, unless `users_too`. */
+static char *unplug_blockers(const Manager *manager, const Function *function, bool users_too) {
+        g_autoptr(Verdict) verdict = check(manager->inventory, function, OPERATION_REMOVE, 0);
+
+        for (guint i = verdict->blockers->len; i > 0 && !users_too; i--) {
+                const Blocker *blocker = verdict->blockers->pdata[i - 1];
+
+                if (blocker->kind == BLOCKER_USER || blocker->kind == BLOCKER_PASID)
+                        g_ptr_array_remove_index(verdict->blockers, i - 1);
+        }
+        return verdict_allowed(verdict) ? NULL : verdict_text(verdict);
+}
+
+void manager_unplug(Manager *manager, Function *function, uint64_t timeout_usec, bool insist,
+                    ManagerDone *done, void *context) {
+        g_autofree char *text = busy_text(manager, function);
+        int r;
+
+        if (function->state != FUNCTION_STATE_PRESENT && !text)
+                text = g_strdup("it is being taken away already");
+        if (text) {
+                done(context, -EBUSY, text);
+                return;
+        }
+        manager_refresh_users(manager, function);
+        text = unplug_blockers(manager, function, timeout_usec == 0);
+        if (text) {
+                done(context, -ECONNREFUSED, text);
+                return;
+        }
+        r = unplugs_request(manager->unplugs, function, timeout_usec, insist, done, context);
+        if (r < 0)
+                done(context, r, "it is being taken away already");
+        manager_settle(manager);
+}
+
+int manager_cancel_unplug(Manager *manager, Function *function) {
+        int r = unplugs_cancel(manager->unplugs, function);
+
+        manager_settle(manager);
+        return r;
+}

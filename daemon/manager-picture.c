@@ -82,6 +82,7 @@ static void forget(Manager *manager, Function *function) {
         Function *pf = function->pf, *other;
         bool was_pf = function->kind == FUNCTION_KIND_PF;
 
+        unplugs_function_gone(manager->unplugs, function);
         if (function->published) {
                 manager->published_count--;
                 if (manager->observer)
@@ -186,6 +187,7 @@ static void read_one(Manager *manager, PciKey key) {
                 mark_stale(manager, function->facts.physfn);
         mark_new_vfs(manager, function);
         users_function_changed(manager->users, function);
+        unplugs_function_changed(manager->unplugs, function);
         queue_related(manager, function);
 }
 
@@ -272,8 +274,11 @@ void manager_on_users_changed(void *context, PciKey key, GPtrArray *users) {
         }
         inventory_set_users(manager->inventory, function, users);
         manager_queue(manager, function);
-        if (function->pf)
+        unplugs_function_changed(manager->unplugs, function);
+        if (function->pf) {
                 manager_queue(manager, function->pf); /* `vf-in-use` */
+                unplugs_function_changed(manager->unplugs, function->pf);
+        }
 }
 
 void manager_refresh_users(Manager *manager, const Function *function) {
@@ -302,3 +307,26 @@ void manager_on_operation_changed(void *context, PciKey key) {
                 mark_stale(manager, ((const Function *) function->vfs->pdata[i])->facts.key);
         manager_read_stale(manager);
 }
+
+static void on_unplug_changed(void *context, Function *function) {
+        manager_queue(context, function);
+}
+
+/* Told at once, to the holders of the function and of its VFs; those hear of the VF that they hold. */
+static void on_unplug_ask(void *context, Function *function, uint64_t deadline_usec) {
+        Manager *manager = context;
+        const ManagerObserver *observer = manager->observer;
+
+        if (!observer)
+                return;
+        observer->unplug_requested(manager->observer_context, function, deadline_usec);
+        for (guint i = 0; function->vfs && i < function->vfs->len; i++)
+                if (function_in_use(function->vfs->pdata[i]))
+                        observer->unplug_requested(manager->observer_context,
+                                                   function->vfs->pdata[i], deadline_usec);
+}
+
+const UnplugsHandler manager_unplugs_handler = {
+        .changed = on_unplug_changed,
+        .ask = on_unplug_ask,
+};

@@ -136,6 +136,8 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
                 inhibitors_new(event, manager->inventory, manager_on_inhibitor_ended, manager);
         manager->operations = operations_new(event, manager->inventory, manager->closed,
                                              manager_on_operation_changed, manager);
+        manager->unplugs = unplugs_new(event, manager->inventory, manager->operations,
+                                       &manager_unplugs_handler, manager);
         start(manager);
 
         *ret = g_steal_pointer(&manager);
@@ -148,6 +150,7 @@ Manager *manager_free(Manager *manager) {
         /* The closed files stay closed: a restart must not open them for a moment. */
         uevents_free(manager->uevents);
         users_free(manager->users);
+        unplugs_free(manager->unplugs);
         operations_free(manager->operations);
         inhibitors_free(manager->inhibitors);
         closed_files_free(manager->closed);

@@ -35,6 +35,7 @@ typedef struct ManagerObserver {
         void (*added)(void *context, Function *function);
         void (*changed)(void *context, Function *function, unsigned properties);
         void (*violation)(void *context, const Violation *violation);
+        void (*unplug_requested)(void *context, Function *function, uint64_t deadline_usec);
         void (*count_changed)(void *context);
         void (*enforcement_changed)(void *context);
 } ManagerObserver;
@@ -85,6 +86,17 @@ void manager_bind(Manager *manager, Function *function, const char *driver, Mana
                   void *context);
 void manager_unbind(Manager *manager, Function *function, ManagerDone *done, void *context);
 void manager_reset(Manager *manager, Function *function, ManagerDone *done, void *context);
+
+/* Takes the function away in order: its holders are asked and have `timeout_usec` to let go; with
+ * `insist` the kernel asks them too, and there is no way back. With a timeout of 0 nobody is asked: it is
+ * refused if there is a holder. A VF ends without a driver; all others end removed. `done` as above, and:
+ * -ETIMEDOUT when it was not let go in time (without `insist` nothing has changed then); -ECANCELED;
+ * -EALREADY when somebody else began to take it away. */
+void manager_unplug(Manager *manager, Function *function, uint64_t timeout_usec, bool insist,
+                    ManagerDone *done, void *context);
+
+/* Returns 0; -EALREADY when there is no way back any more; -ENOENT when nothing was asked for. */
+int manager_cancel_unplug(Manager *manager, Function *function);
 
 /* Lets nobody do `inhibitor->operations` to the function at `key` until the descriptor in `*ret_fd`, which
  * the caller closes, has no copy left. Returns 0, -EDQUOT when the user has too many, or another negative

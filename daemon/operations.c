@@ -146,8 +146,10 @@ int operations_start(Operations *operations, Function *function, Operation opera
         r = worker_start(operations->event, plan, on_open, on_worker_done, entry, &entry->worker);
         if (r >= 0) {
                 g_steal_pointer(&owned);
-                r = sd_event_add_time_relative(operations->event, &entry->deadline, CLOCK_MONOTONIC,
-                                               timeout_usec, 0, on_deadline, entry);
+                if (timeout_usec != OPERATION_NO_DEADLINE)
+                        r = sd_event_add_time_relative(operations->event, &entry->deadline,
+                                                       CLOCK_MONOTONIC, timeout_usec, 0,
+                                                       on_deadline, entry);
         }
         if (r < 0) {
                 entry_free(entry);

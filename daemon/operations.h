@@ -12,6 +12,9 @@
 
 typedef struct Operations Operations;
 
+/* As a timeout: whoever asked waits for as long as it takes. */
+#define OPERATION_NO_DEADLINE UINT64_MAX
+
 /* `changed` is called when an operation began or ended on the function at `key`. */
 typedef void OperationsChanged(void *context, PciKey key);
 

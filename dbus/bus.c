@@ -155,6 +155,15 @@ static void on_violation(void *context, const Violation *violation) {
         check_sent(r);
 }
 
+static void on_unplug_requested(void *context, Function *function, uint64_t deadline_usec) {
+        const Bus *bus = context;
+        char path[FUNCTION_PATH_MAX];
+
+        check_sent(sd_bus_emit_signal(
+                bus->connection, function_path_format(function->facts.key, path),
+                BUS_INTERFACE("Function"), "UnplugRequested", "t", deadline_usec));
+}
+
 static void manager_property_changed(const Bus *bus, const char *property) {
         check_sent(sd_bus_emit_properties_changed(bus->connection, BUS_ROOT,
                                                   BUS_INTERFACE("Manager"), property, NULL));
@@ -173,6 +182,7 @@ static const ManagerObserver bus_observer = {
         .removed = on_removed,
         .changed = on_changed,
         .violation = on_violation,
+        .unplug_requested = on_unplug_requested,
         .count_changed = on_count_changed,
         .enforcement_changed = on_enforcement_changed,
 };

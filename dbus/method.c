@@ -23,6 +23,8 @@ static const Method methods[] = {
         { BUS_INTERFACE("Function"), "Bind", ACTION_CONFIGURE, function_method_bind },
         { BUS_INTERFACE("Function"), "Unbind", ACTION_CONFIGURE, function_method_unbind },
         { BUS_INTERFACE("Function"), "Reset", ACTION_CONFIGURE, function_method_reset },
+        { BUS_INTERFACE("Function"), "Unplug", ACTION_UNPLUG, function_method_unplug },
+        { BUS_INTERFACE("Function"), "CancelUnplug", ACTION_UNPLUG, function_method_cancel_unplug },
         { BUS_INTERFACE("PhysicalFunction"), "SetNumVFs", ACTION_CONFIGURE,
           physical_function_method_set_num_vfs },
         { BUS_INTERFACE("PhysicalFunction"), "SetDriversAutoprobe", ACTION_CONFIGURE,

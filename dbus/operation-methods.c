@@ -7,6 +7,9 @@
 
 #include <errno.h>
 
+/* Nobody means longer; and sums of times stay far from overflow. */
+#define UNPLUG_TIMEOUT_MAX_USEC (24 * 60 * 60 * 1000000ULL)
+
 /* Replies to the call, whose reference it takes over. */
 static void reply_done(void *context, int result, const char *message) {
         sd_bus_message *call = context;
@@ -56,25 +59,59 @@ int function_method_reset(const MethodCall *call, sd_bus_error *error) {
         return 1;
 }
 
-/* Reads {"override": b}, and nothing else. */
-static int read_options(sd_bus_message *message, int *ret_override, sd_bus_error *error) {
+/* Reads {`name`: b}, and nothing else. */
+static int read_option(sd_bus_message *message, const char *known, int *ret, sd_bus_error *error) {
         const char *name;
         int r;
 
-        *ret_override = false;
+        *ret = false;
         r = sd_bus_message_enter_container(message, 'a', "{sv}");
         while (r >= 0 && (r = sd_bus_message_enter_container(message, 'e', "sv")) > 0) {
                 r = sd_bus_message_read(message, "s", &name);
                 if (r < 0)
                         return r;
-                if (!g_str_equal(name, "override"))
+                if (!g_str_equal(name, known))
                         return bus_error_set(error, -EINVAL, "there is no option '%s'", name);
-                r = sd_bus_message_read(message, "v", "b", ret_override);
+                r = sd_bus_message_read(message, "v", "b", ret);
                 if (r < 0)
-                        return bus_error_set(error, -EINVAL, "the option 'override' is a boolean");
+                        return bus_error_set(error, -EINVAL, "the option '%s' is a boolean", known);
                 r = sd_bus_message_exit_container(message);
         }
         return r < 0 ? r : sd_bus_message_exit_container(message);
+}
+
+int function_method_unplug(const MethodCall *call, sd_bus_error *error) {
+        Function *function = method_function(call, error);
+        uint64_t timeout_usec;
+        int insist, r;
+
+        if (!function)
+                return -ENODEV;
+        r = sd_bus_message_read(call->message, "t", &timeout_usec);
+        if (r >= 0)
+                r = read_option(call->message, "insist", &insist, error);
+        if (r < 0)
+                return r;
+        if (timeout_usec > UNPLUG_TIMEOUT_MAX_USEC)
+                return bus_error_set(error, -EINVAL, "the timeout is above a day");
+        manager_unplug(call->bus->manager, function, timeout_usec, insist, reply_done,
+                       sd_bus_message_ref(call->message));
+        return 1;
+}
+
+int function_method_cancel_unplug(const MethodCall *call, sd_bus_error *error) {
+        Function *function = method_function(call, error);
+        int r;
+
+        if (!function)
+                return -ENODEV;
+        r = manager_cancel_unplug(call->bus->manager, function);
+        if (r == -ENOENT)
+                return bus_error_set(error, -EIO, "no unplug is under way");
+        if (r < 0)
+                return bus_error_set(error, -ECONNREFUSED,
+                                     "the kernel has been asked, there is no way back");
+        return sd_bus_reply_method_return(call->message, NULL);
 }
 
 static int set_num_vfs(const MethodCall *call, bool override, sd_bus_error *error) {
@@ -115,7 +152,7 @@ int physical_function_method_set_num_vfs(const MethodCall *call, sd_bus_error *e
 
         r = sd_bus_message_read(call->message, "q", &count);
         if (r >= 0)
-                r = read_options(call->message, &override, error);
+                r = read_option(call->message, "override", &override, error);
         if (r < 0)
                 return r;
         if (override)

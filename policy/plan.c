@@ -146,15 +146,17 @@ Plan *plan_reset(const Function *function) {
         return plan;
 }
 
+Plan *plan_release(const Function *function) {
+        Plan *plan = plan_new();
+
+        add_take_down(plan, function);
+        add_unbind(plan->steps, function);
+        return plan;
+}
+
 Plan *plan_remove(const Function *function, const char *slot_power) {
         Plan *plan = plan_new();
 
-        if (function->kind == FUNCTION_KIND_VF && !function->facts.s390) {
-                add_unbind(plan->steps, function);
-                return plan;
-        }
-        add_take_down(plan, function);
-        add_unbind(plan->steps, function);
         if (slot_power)
                 add(plan->steps, g_strdup(slot_power), "0");
         else

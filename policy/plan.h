@@ -41,6 +41,10 @@ Plan *plan_set_autoprobe(const Function *pf, bool enable);
 
 Plan *plan_reset(const Function *function);
 
-/* The function goes, by the `power` file of its slot at `slot_power`, or when that is NULL by its own
- * `remove`; its VFs go before, as with plan_set_num_vfs(0). A VF, which has neither, is unbound. */
+/* The first half of taking a function away: its VFs leave their drivers one by one and go, then it leaves
+ * its own. This is where the kernel waits for whoever holds one of them. */
+Plan *plan_release(const Function *function);
+
+/* The second half: it goes, by the `power` file of its slot at `slot_power`, or when that is NULL by its own
+ * `remove`. Not for a VF, which goes with its PF only. */
 Plan *plan_remove(const Function *function, const char *slot_power);

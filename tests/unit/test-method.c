@@ -57,6 +57,8 @@ Test(method, actions) {
                 { BUS_INTERFACE("Function"), "Bind", "org.vfwarden1.configure" },
                 { BUS_INTERFACE("Function"), "Unbind", "org.vfwarden1.configure" },
                 { BUS_INTERFACE("Function"), "Reset", "org.vfwarden1.configure" },
+                { BUS_INTERFACE("Function"), "Unplug", "org.vfwarden1.unplug" },
+                { BUS_INTERFACE("Function"), "CancelUnplug", "org.vfwarden1.unplug" },
                 { BUS_INTERFACE("PhysicalFunction"), "SetNumVFs", "org.vfwarden1.configure" },
                 { BUS_INTERFACE("PhysicalFunction"), "SetDriversAutoprobe",
                   "org.vfwarden1.configure" },
