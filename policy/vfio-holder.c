@@ -41,6 +41,7 @@ VfioFdinfo vfio_fdinfo_parse(const char *text) {
                 size_t length = strcspn(line, "\n");
 
                 if (g_str_has_prefix(line, FLAGS_PREFIX)) {
+                        /* Octal, after a tab: "flags:\t0%o" in fs/proc/fd.c. */
                         guint64 flags = g_ascii_strtoull(line + strlen(FLAGS_PREFIX), NULL, 8);
 
                         info.path_only = (flags & O_PATH) != 0;
@@ -54,7 +55,7 @@ VfioFdinfo vfio_fdinfo_parse(const char *text) {
 int vfio_node_parse(const char *link, VfioNode *ret) {
         const char *last = strrchr(link, '/'), *p;
         VfioNode node = { .group = -1 };
-        gint64 group;
+        uint64_t group;
 
         if (!last)
                 return -EINVAL;
@@ -73,7 +74,7 @@ int vfio_node_parse(const char *link, VfioNode *ret) {
                 return -EINVAL;
         if (g_str_has_prefix(last, "noiommu-"))
                 last += strlen("noiommu-");
-        if (!g_ascii_string_to_signed(last, 10, 0, INT32_MAX, &group, NULL))
+        if (number_parse(last, 10, INT32_MAX, &group) < 0)
                 return -EINVAL;
         node.group = (int32_t) group;
         *ret = node;
