@@ -79,19 +79,20 @@ static bool shares_file(const Holder *a, const Holder *b) {
         return false;
 }
 
-/* Where its device descriptors come from, if they do not say it and it never had a group. */
-static void find_origin(Holders *holders, Holder *holder) {
-        VfioHolder *has = &holder->fds.has;
-        GHashTableIter iter;
-        Holder *other;
+/* Where the device descriptors come from of those that neither say it nor had a group. */
+static void find_origins(Holders *holders) {
+        g_autoptr(GPtrArray) all = holders_sorted(holders);
 
-        merge_groups(has->from, has->groups);
-        if (has->n_unnamed == 0 || has->from->len > 0)
-                return;
-        g_hash_table_iter_init(&iter, holders->table);
-        while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &other))
-                if (other != holder && shares_file(holder, other))
-                        merge_groups(has->from, other->fds.has.from);
+        for (guint i = 0; i < all->len; i++) {
+                const Holder *holder = all->pdata[i];
+
+                if (holder->fds.has.n_unnamed == 0 || holder->fds.has.from->len > 0)
+                        continue;
+                for (guint j = 0; j < all->len; j++)
+                        if (j != i && shares_file(holder, all->pdata[j]))
+                                merge_groups(holder->fds.has.from,
+                                             ((const Holder *) all->pdata[j])->fds.has.from);
+        }
 }
 
 /* Takes over `fds`. */
@@ -101,7 +102,7 @@ static void set_fds(Holders *holders, Holder *holder, VfioFds *fds) {
         vfio_fds_clear(&holder->fds);
         holder->fds = *fds;
         *fds = (VfioFds){ 0 };
-        find_origin(holders, holder);
+        merge_groups(holder->fds.has.from, holder->fds.has.groups);
         for (guint i = 0; i < holder->fds.numbers->len; i++)
                 vfio_watch_add_node(holders->watch, holder->process->procfd,
                                     g_array_index(holder->fds.numbers, int, i));
@@ -175,19 +176,15 @@ bool holders_need_check(const Holders *holders) {
         return false;
 }
 
-bool holders_check(Holders *holders) {
-        g_autoptr(GPtrArray) all = holders_sorted(holders);
-        bool any = false;
+void holders_check(Holders *holders, bool all) {
+        g_autoptr(GPtrArray) sorted = holders_sorted(holders);
 
-        for (guint i = 0; i < all->len; i++) {
-                const Holder *holder = all->pdata[i];
+        for (guint i = 0; i < sorted->len; i++) {
+                const Holder *holder = sorted->pdata[i];
 
-                if (!needs_check(holder))
-                        continue;
-                holders_look_at(holders, holder->process->pid);
-                any = true;
+                if (all || needs_check(holder))
+                        holders_look_at(holders, holder->process->pid);
         }
-        return any;
 }
 
 void holders_start_walk(Holders *holders) {
@@ -216,6 +213,7 @@ bool holders_step_walk(Holders *holders, unsigned max_processes) {
                         holders->proc = NULL;
                         /* A process that was opened from after the walk passed it has this round, too. */
                         g_hash_table_foreach_remove(holders->table, was_not_seen, holders);
+                        find_origins(holders);
                         break;
                 }
                 if (number_parse(entry->d_name, 10, INT_MAX, &pid) < 0)

@@ -32,8 +32,8 @@ Holders *holders_free(Holders *holders);
 /* Looks at one process: it becomes a holder, stays one, or is none any more. */
 void holders_look_at(Holders *holders, pid_t pid);
 
-/* Looks again at those holders that ended or have let go of anything. Returns whether there were any. */
-bool holders_check(Holders *holders);
+/* Looks again at those holders that ended or have let go of anything, or at all of them. */
+void holders_check(Holders *holders, bool all);
 
 /* Whether one of them needs that. Cheap. */
 bool holders_need_check(const Holders *holders);

@@ -2,16 +2,11 @@
 
 #include "daemon/holders.h"
 #include "daemon/log.h"
-#include "daemon/sysfs.h"
-#include "daemon/util.h"
-#include "policy/number.h"
+#include "daemon/vfio-device.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/sysmacros.h>
 #include <systemd/sd-login.h>
 
 /* All that happens in this time is answered by one look. */
@@ -20,15 +15,10 @@
 #define WALK_STEP_PROCESSES 32
 #define ALERT_PERIOD_USEC   (40 * 1000ULL)
 #define CALM_PERIOD_USEC    (1000 * 1000ULL)
+/* How long the last process of a device is still told when the device is open without any. */
+#define CLOSING_USEC (200 * 1000ULL)
 /* How long one waits for the opening after a sign that it is near. */
 #define ALERT_USEC (30 * 1000 * 1000ULL)
-
-typedef struct Tracked {
-        VfioFunction vfio;
-        bool bound;       /* VFIO has it; it is tracked on while somebody has it open */
-        dev_t node;       /* its own, 0 none */
-        GPtrArray *users; /* of User*, as was told; NULL */
-} Tracked;
 
 struct Users {
         sd_event *event;
@@ -37,23 +27,25 @@ struct Users {
         void *context;
         VfioWatch *watch;
         Holders *holders;
-        GHashTable *functions; /* key in Tracked -> Tracked */
+        GHashTable *functions; /* key in VfioDevice -> VfioDevice */
         GHashTable *openers;   /* pids that opened a node since the last look */
         GHashTable *closed;    /* names of nodes that were closed since */
         sd_login_monitor *machines;
         sd_event_source *work, *timer, *machines_source;
         uint64_t last_look_usec, alert_until_usec; /* CLOCK_MONOTONIC */
-        unsigned n_unknown_ticks;                  /* for how many an open device had no process */
-        bool check;                                /* the known holders are to be looked at ... */
-        bool everybody;                            /* ... or all processes */
+        unsigned n_lost_ticks;                     /* for how many an open device had no process */
+        bool check;     /* holders that let go of something are to be looked at ... */
+        bool check_all; /* ... or all holders ... */
+        bool everybody; /* ... or all processes */
         bool walking;
 };
 
-static void tracked_free(gpointer data) {
-        Tracked *tracked = data;
+static void free_device(gpointer device) {
+        vfio_device_free(device);
+}
 
-        g_clear_pointer(&tracked->users, g_ptr_array_unref);
-        g_free(tracked);
+static void free_user(gpointer user) {
+        user_free(user);
 }
 
 static uint64_t now_usec(void) {
@@ -69,63 +61,21 @@ static void schedule(Users *users, bool at_once) {
         (void) sd_event_source_set_enabled(users->work, SD_EVENT_ONESHOT);
 }
 
-/* --- what the kernel says of a function */
-
-static bool read_open(const Tracked *tracked) {
-        char value[SYSFS_VALUE_MAX];
-        _cleanup_(closep) int dirfd = sysfs_open_function(pci_address_from_key(tracked->vfio.key));
-        uint64_t count;
-
-        if (dirfd < 0 || sysfs_read(dirfd, "enable", value, sizeof(value)) < 0 ||
-            number_parse(value, 10, INT_MAX, &count) < 0 || count == 0)
-                return false;
-        return sysfs_read(dirfd, "power/runtime_status", value, sizeof(value)) < 0 ||
-               strcmp(value, "suspended") != 0;
-}
-
-/* Whether VFIO has the function, and what its own node is. */
-static bool read_bound(const Function *function, dev_t *ret_node) {
-        char value[SYSFS_VALUE_MAX], path[300];
-        _cleanup_(closep) int dirfd = sysfs_open_function(function_address(function));
-        _cleanup_(closedirp) DIR *dir = NULL;
-        const struct dirent *entry;
-        unsigned number_major, number_minor;
-        int fd;
-
-        fd = dirfd < 0 ? -1 : openat(dirfd, "vfio-dev", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd >= 0)
-                dir = fdopendir(fd);
-        if (!dir) /* before Linux 6.1 there was none */
-                return strcmp(function->facts.driver, "vfio-pci") == 0;
-
-        while ((entry = readdir(dir))) {
-                snprintf(path, sizeof(path), "vfio-dev/%s/dev", entry->d_name);
-                if (entry->d_name[0] != '.' && sysfs_read(dirfd, path, value, sizeof(value)) > 0 &&
-                    sscanf(value, "%u:%u", &number_major, &number_minor) == 2)
-                        *ret_node = makedev(number_major, number_minor);
-        }
-        return true;
-}
-
 static bool known_node(void *context, dev_t node, PciKey *ret) {
         const Users *users = context;
         GHashTableIter iter;
-        Tracked *tracked;
+        VfioDevice *device;
 
         g_hash_table_iter_init(&iter, users->functions);
-        while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &tracked))
-                if (tracked->node != 0 && tracked->node == node) {
-                        *ret = tracked->vfio.key;
+        while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &device))
+                if (device->node != 0 && device->node == node) {
+                        *ret = device->vfio.key;
                         return true;
                 }
         return false;
 }
 
 /* --- from holders to users */
-
-static void free_user(gpointer user) {
-        user_free(user);
-}
 
 static const User *find_user(const GPtrArray *list, uint32_t pid) {
         for (guint i = 0; list && i < list->len; i++)
@@ -134,9 +84,8 @@ static const User *find_user(const GPtrArray *list, uint32_t pid) {
         return NULL;
 }
 
-static User *make_user(const Tracked *tracked, const Holder *holder) {
-        const User *before =
-                find_user(tracked->users, holder ? (uint32_t) holder->process->pid : 0);
+static User *make_user(const VfioDevice *device, const Holder *holder) {
+        const User *before = find_user(device->users, holder ? (uint32_t) holder->process->pid : 0);
         uint64_t since = before ? before->since_usec : (uint64_t) g_get_real_time();
         User *user = g_new(User, 1);
 
@@ -154,22 +103,15 @@ static User *make_user(const Tracked *tracked, const Holder *holder) {
         return user;
 }
 
-static int compare_tracked(gconstpointer a, gconstpointer b) {
-        PciKey x = (*(const Tracked *const *) a)->vfio.key,
-               y = (*(const Tracked *const *) b)->vfio.key;
-
-        return (x > y) - (x < y);
-}
-
 static GPtrArray *sorted_functions(const Users *users) {
         GPtrArray *all = g_ptr_array_new();
         GHashTableIter iter;
-        gpointer tracked;
+        gpointer device;
 
         g_hash_table_iter_init(&iter, users->functions);
-        while (g_hash_table_iter_next(&iter, NULL, &tracked))
-                g_ptr_array_add(all, tracked);
-        g_ptr_array_sort(all, compare_tracked);
+        while (g_hash_table_iter_next(&iter, NULL, &device))
+                g_ptr_array_add(all, device);
+        g_ptr_array_sort(all, vfio_device_compare);
         return all;
 }
 
@@ -178,29 +120,40 @@ static GArray *attribute(const GPtrArray *functions, const GPtrArray *holders) {
         g_autofree const VfioHolder **has = g_new(const VfioHolder *, holders->len + 1);
 
         for (guint i = 0; i < functions->len; i++)
-                plain[i] = ((const Tracked *) functions->pdata[i])->vfio;
+                plain[i] = ((const VfioDevice *) functions->pdata[i])->vfio;
         for (guint i = 0; i < holders->len; i++)
                 has[i] = &((const Holder *) holders->pdata[i])->fds.has;
         return vfio_attribute(plain, functions->len, has, holders->len);
 }
 
-/* Whether only a look at all processes can tell who has it, or that nobody has. */
-static bool is_unclear(const Users *users, const Tracked *tracked, const GPtrArray *now) {
-        g_autofree char *group = g_strdup_printf("%d", tracked->vfio.group);
+/* Whether `now` can be told. An open device without a process may be on its way from one process to another,
+ * or be in the course of closing, which takes the kernel a while (it resets the device); and what was held and not
+ * closed is held by somebody else. */
+static bool can_tell(Users *users, VfioDevice *device, const GPtrArray *now, bool all_seen) {
+        g_autofree char *group = g_strdup_printf("%d", device->vfio.group);
 
-        if (now)
-                return find_user(now, 0) != NULL;
-        return tracked->users && !find_user(tracked->users, 0) &&
-               !g_hash_table_contains(users->closed, group);
+        if (now && find_user(now, 0)) {
+                if (device->lost_usec == 0) {
+                        device->lost_usec = now_usec();
+                        users->everybody |= !all_seen;
+                }
+                return all_seen &&
+                       (!device->users || now_usec() - device->lost_usec >= CLOSING_USEC);
+        }
+        device->lost_usec = 0;
+        if (now || !device->users || all_seen || g_hash_table_contains(users->closed, group))
+                return true;
+        users->everybody = true;
+        return false;
 }
 
-static void tell(Users *users, Tracked *tracked, GPtrArray *now) {
-        if (users_equal(tracked->users, now)) {
+static void tell(Users *users, VfioDevice *device, GPtrArray *now) {
+        if (users_equal(device->users, now)) {
                 g_clear_pointer(&now, g_ptr_array_unref);
                 return;
         }
-        g_clear_pointer(&tracked->users, g_ptr_array_unref);
-        tracked->users = now;
+        g_clear_pointer(&device->users, g_ptr_array_unref);
+        device->users = now;
 
         g_autoptr(GPtrArray) copy = NULL;
         if (now) {
@@ -208,7 +161,11 @@ static void tell(Users *users, Tracked *tracked, GPtrArray *now) {
                 for (guint i = 0; i < now->len; i++)
                         g_ptr_array_add(copy, user_copy(now->pdata[i]));
         }
-        users->changed(users->context, tracked->vfio.key, g_steal_pointer(&copy));
+        users->changed(users->context, device->vfio.key, g_steal_pointer(&copy));
+}
+
+static void look_at_device(gpointer device, gpointer unused) {
+        vfio_device_look(device);
 }
 
 /* Derives who uses what and tells what is new; `all_seen`: from a look at all processes. */
@@ -218,15 +175,11 @@ static void conclude(Users *users, bool all_seen) {
         g_autoptr(GArray) uses = NULL;
         guint next = 0;
 
-        for (guint i = 0; i < functions->len; i++) {
-                Tracked *tracked = functions->pdata[i];
-
-                tracked->vfio.open = read_open(tracked);
-        }
+        g_ptr_array_foreach(functions, look_at_device, NULL);
         uses = attribute(functions, holders);
 
         for (guint i = 0; i < functions->len; i++) {
-                Tracked *tracked = functions->pdata[i];
+                VfioDevice *device = functions->pdata[i];
                 GPtrArray *now = NULL;
 
                 for (; next < uses->len && g_array_index(uses, VfioUse, next).function == i;
@@ -237,16 +190,14 @@ static void conclude(Users *users, bool all_seen) {
                                 now = g_ptr_array_new_with_free_func(free_user);
                         g_ptr_array_add(
                                 now,
-                                make_user(tracked, j == VFIO_NO_HOLDER ? NULL : holders->pdata[j]));
+                                make_user(device, j == VFIO_NO_HOLDER ? NULL : holders->pdata[j]));
                 }
-                if (!all_seen && is_unclear(users, tracked, now)) {
-                        users->everybody = true;
+                if (can_tell(users, device, now, all_seen))
+                        tell(users, device, now);
+                else
                         g_clear_pointer(&now, g_ptr_array_unref);
-                        continue;
-                }
-                tell(users, tracked, now);
-                if (!tracked->bound && !tracked->users)
-                        g_hash_table_remove(users->functions, &tracked->vfio.key);
+                if (!device->bound && !device->users)
+                        g_hash_table_remove(users->functions, &device->vfio.key);
         }
         g_hash_table_remove_all(users->closed);
         users->last_look_usec = now_usec();
@@ -254,8 +205,8 @@ static void conclude(Users *users, bool all_seen) {
 
 /* --- when to look */
 
-static bool group_is_shared(const Users *users, const Tracked *tracked) {
-        const GPtrArray *members = inventory_group(users->inventory, tracked->vfio.group);
+static bool group_is_shared(const Users *users, const VfioDevice *device) {
+        const GPtrArray *members = inventory_group(users->inventory, device->vfio.group);
         unsigned n = 0;
 
         for (guint i = 0; members && i < members->len; i++)
@@ -267,12 +218,11 @@ static bool group_is_shared(const Users *users, const Tracked *tracked) {
 static void set_timer(Users *users) {
         bool alert = now_usec() < users->alert_until_usec;
         GHashTableIter iter;
-        Tracked *tracked;
+        VfioDevice *device;
 
         g_hash_table_iter_init(&iter, users->functions);
-        while (!alert && g_hash_table_iter_next(&iter, NULL, (gpointer *) &tracked))
-                alert = tracked->users &&
-                        (find_user(tracked->users, 0) || group_is_shared(users, tracked));
+        while (!alert && g_hash_table_iter_next(&iter, NULL, (gpointer *) &device))
+                alert = device->lost_usec != 0 || (device->users && group_is_shared(users, device));
         (void) sd_event_source_set_time_relative(users->timer,
                                                  alert ? ALERT_PERIOD_USEC : CALM_PERIOD_USEC);
         (void) sd_event_source_set_enabled(users->timer, g_hash_table_size(users->functions) > 0
@@ -299,7 +249,7 @@ static void look_at_openers(Users *users) {
 }
 
 static void start_walk(Users *users) {
-        users->everybody = users->check = false;
+        users->everybody = users->check = users->check_all = false;
         users->walking = true;
         g_hash_table_remove_all(users->openers);
         holders_start_walk(users->holders);
@@ -320,9 +270,9 @@ static int on_work(sd_event_source *source, uint64_t usec, void *userdata) {
                 return 0;
         }
         look_at_openers(users);
-        if (users->check)
-                (void) holders_check(users->holders);
-        users->check = false;
+        if (users->check || users->check_all)
+                holders_check(users->holders, users->check_all);
+        users->check = users->check_all = false;
         finish_look(users, false);
         return 0;
 }
@@ -330,27 +280,28 @@ static int on_work(sd_event_source *source, uint64_t usec, void *userdata) {
 /* Looks at all processes after 1, 2, 4, 8, ... ticks: a descriptor under way arrives somewhere. */
 static bool should_search(Users *users) {
         GHashTableIter iter;
-        Tracked *tracked;
+        VfioDevice *device;
 
         g_hash_table_iter_init(&iter, users->functions);
-        while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &tracked))
-                if (find_user(tracked->users, 0)) {
-                        users->n_unknown_ticks++;
-                        return (users->n_unknown_ticks & (users->n_unknown_ticks - 1)) == 0;
+        while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &device))
+                if (device->lost_usec != 0) {
+                        users->n_lost_ticks++;
+                        return (users->n_lost_ticks & (users->n_lost_ticks - 1)) == 0;
                 }
-        users->n_unknown_ticks = 0;
+        users->n_lost_ticks = 0;
         return false;
 }
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         Users *users = userdata;
         GHashTableIter iter;
-        Tracked *tracked;
+        VfioDevice *device;
         bool look = false;
 
         g_hash_table_iter_init(&iter, users->functions);
-        while (!look && g_hash_table_iter_next(&iter, NULL, (gpointer *) &tracked))
-                look = read_open(tracked) != tracked->vfio.open;
+        while (!look && g_hash_table_iter_next(&iter, NULL, (gpointer *) &device))
+                look = vfio_device_has_changed(device);
+        users->check_all |= look; /* who has the group opened or closed it */
         if (should_search(users))
                 users->everybody = look = true;
         if (look || holders_need_check(users->holders)) {
@@ -416,24 +367,23 @@ void users_look_now(Users *users) {
 }
 
 void users_function_changed(Users *users, const Function *function) {
-        Tracked *tracked = g_hash_table_lookup(users->functions, &function->facts.key);
+        VfioDevice *device = g_hash_table_lookup(users->functions, &function->facts.key);
         dev_t node = 0;
-        bool bound = read_bound(function, &node);
+        bool bound = vfio_device_read_bound(function, &node);
 
-        if (!tracked && !bound)
+        if (!device && !bound)
                 return;
-        if (!tracked) {
-                tracked = g_new0(Tracked, 1);
-                tracked->vfio.key = function->facts.key;
-                g_hash_table_insert(users->functions, &tracked->vfio.key, tracked);
+        if (!device) {
+                device = vfio_device_new(function->facts.key);
+                g_hash_table_insert(users->functions, &device->vfio.key, device);
         }
-        if (bound && !tracked->bound)
+        if (bound && !device->bound)
                 be_alert(users);
-        tracked->bound = bound;
+        device->bound = bound;
         /* What is being unbound keeps its node and group for who still has it open. */
         if (bound) {
-                tracked->node = node;
-                tracked->vfio.group = function->facts.iommu_group;
+                device->node = node;
+                device->vfio.group = function->facts.iommu_group;
         }
         schedule(users, false);
 }
@@ -454,7 +404,7 @@ int users_new(sd_event *event, const Inventory *inventory, UsersChanged *changed
         users->inventory = inventory;
         users->changed = changed;
         users->context = context;
-        users->functions = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, tracked_free);
+        users->functions = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, free_device);
         users->openers = g_hash_table_new(NULL, NULL);
         users->closed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 

@@ -34,14 +34,17 @@ char *machine_name_from_unit(const char *unit) {
         /* systemd.unit(5): "-" stands for "/", which no machine's name has, and the rest is \xNN. */
         to = name;
         for (const char *p = name; *p != '\0'; p++) {
-                if (p[0] == '\\' && p[1] == 'x' && g_ascii_isxdigit(p[2]) && g_ascii_isxdigit(p[3])) {
-                        *to++ = (char) (g_ascii_xdigit_value(p[2]) << 4 | g_ascii_xdigit_value(p[3]));
+                if (p[0] == '\\' && p[1] == 'x' && g_ascii_isxdigit(p[2]) &&
+                    g_ascii_isxdigit(p[3])) {
+                        *to++ = (char) (g_ascii_xdigit_value(p[2]) << 4 |
+                                        g_ascii_xdigit_value(p[3]));
                         p += 3;
                 } else
                         *to++ = *p;
         }
         *to = '\0';
-        if (name[0] == '\0' || (gsize) (to - name) != strlen(name) || !g_utf8_validate(name, -1, NULL))
+        if (name[0] == '\0' || (gsize) (to - name) != strlen(name) ||
+            !g_utf8_validate(name, -1, NULL))
                 return NULL;
         return g_strdup(machine_name_short(name));
 }

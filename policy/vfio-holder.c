@@ -127,7 +127,8 @@ static bool group_has_open(const VfioFunction *functions, guint n, int32_t group
 }
 
 /* By what `holder` itself shows. */
-static bool uses_plainly(const VfioHolder *holder, const VfioFunction *functions, guint n, guint i) {
+static bool uses_plainly(const VfioHolder *holder, const VfioFunction *functions, guint n,
+                         guint i) {
         const VfioFunction *function = &functions[i];
 
         if (names(holder, function->key))
@@ -142,12 +143,13 @@ static bool is_vague(const VfioHolder *holder) {
 }
 
 static bool uses_by_origin(const VfioHolder *holder, const VfioFunction *function) {
-        return is_vague(holder) && function->open && vfio_groups_contain(holder->from, function->group);
+        return is_vague(holder) && function->open &&
+               vfio_groups_contain(holder->from, function->group);
 }
 
 GArray *vfio_attribute(const VfioFunction *functions, guint n_functions,
                        const VfioHolder *const *holders, guint n_holders) {
-        g_autofree bool *uses = g_new0(bool, (gsize) n_functions * n_holders + 1);
+        g_autofree bool *uses = g_new0(bool, (gsize) n_functions *n_holders + 1);
         g_autofree bool *explained = g_new0(bool, n_functions + 1);
         g_autofree bool *placed = g_new0(bool, n_holders + 1);
         GArray *result = g_array_new(FALSE, FALSE, sizeof(VfioUse));

@@ -41,10 +41,10 @@ typedef struct VfioNode {
 int vfio_node_parse(const char *link, VfioNode *ret);
 
 typedef struct VfioHolder {
-        GArray *groups;    /* of int32_t: whose nodes it has open */
-        GArray *functions; /* of PciKey: that its descriptors name */
+        GArray *groups;     /* of int32_t: whose nodes it has open */
+        GArray *functions;  /* of PciKey: that its descriptors name */
         unsigned n_unnamed; /* device descriptors that name none */
-        GArray *from;       /* of int32_t: groups that such a descriptor may come from, as it, or a process that
+        GArray *from; /* of int32_t: groups that such a descriptor may come from, as it, or a process that
                              * shares it, was seen to hold them */
 } VfioHolder;
 
@@ -80,5 +80,5 @@ typedef struct VfioUse {
  *    none either, for all open functions: an answer that is too long does no harm;
  *  - an open function without user is used by VFIO_NO_HOLDER.
  * Returns VfioUse by function, then holder; free with g_array_unref(). */
-GArray *vfio_attribute(const VfioFunction *functions, guint n_functions, const VfioHolder *const *holders,
-                       guint n_holders);
+GArray *vfio_attribute(const VfioFunction *functions, guint n_functions,
+                       const VfioHolder *const *holders, guint n_holders);

@@ -231,7 +231,8 @@ static int on_io(sd_event_source *source, void *userdata) {
 
 static void prepare_io(Device *device) {
         uint16_t command = 2;
-        struct vfio_region_info config = { .argsz = sizeof(config), .index = VFIO_PCI_CONFIG_REGION_INDEX };
+        struct vfio_region_info config = { .argsz = sizeof(config),
+                                           .index = VFIO_PCI_CONFIG_REGION_INDEX };
 
         if (ioctl(device->fd, VFIO_DEVICE_GET_REGION_INFO, &config) < 0 ||
             pwrite(device->fd, &command, 2, (off_t) config.offset + 4) != 2)
@@ -282,7 +283,9 @@ static Device *first_device(Holder *holder) {
 static void send_fd(int through, int fd) {
         char byte = 0, control[CMSG_SPACE(sizeof(int))] = { 0 };
         struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
-        struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
+        struct msghdr message = { .msg_iov = &iov,
+                                  .msg_iovlen = 1,
+                                  .msg_control = control,
                                   .msg_controllen = sizeof(control) };
         struct cmsghdr *header = CMSG_FIRSTHDR(&message);
 
@@ -297,7 +300,9 @@ static void send_fd(int through, int fd) {
 static int receive_fd(int through) {
         char byte, control[CMSG_SPACE(sizeof(int))];
         struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
-        struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
+        struct msghdr message = { .msg_iov = &iov,
+                                  .msg_iovlen = 1,
+                                  .msg_control = control,
                                   .msg_controllen = sizeof(control) };
         int fd = -1;
 
@@ -350,7 +355,8 @@ static void listen_at(Holder *holder, const char *path) {
             bind(holder->listener, (struct sockaddr *) &address, sizeof(address)) < 0 ||
             listen(holder->listener, 8) < 0)
                 die("%s", path);
-        check(sd_event_add_io(holder->event, NULL, holder->listener, EPOLLIN, on_connection, holder),
+        check(sd_event_add_io(holder->event, NULL, holder->listener, EPOLLIN, on_connection,
+                              holder),
               "listener");
 }
 
@@ -369,7 +375,8 @@ static int on_unplug_requested(sd_bus_message *message, void *userdata, sd_bus_e
         char *address = NULL;
         uint64_t deadline;
 
-        if (sd_bus_path_decode(sd_bus_message_get_path(message), "/org/vfwarden1/function", &address) <= 0 ||
+        if (sd_bus_path_decode(sd_bus_message_get_path(message), "/org/vfwarden1/function",
+                               &address) <= 0 ||
             sd_bus_message_read(message, "t", &deadline) < 0) {
                 free(address);
                 return 0;
@@ -389,8 +396,9 @@ static int on_unplug_requested(sd_bus_message *message, void *userdata, sd_bus_e
 
 static void listen_on_bus(Holder *holder) {
         check(sd_bus_open_system(&holder->bus), "system bus");
-        check(sd_bus_match_signal(holder->bus, NULL, "org.vfwarden1", NULL, "org.vfwarden1.Function",
-                                  "UnplugRequested", on_unplug_requested, holder),
+        check(sd_bus_match_signal(holder->bus, NULL, "org.vfwarden1", NULL,
+                                  "org.vfwarden1.Function", "UnplugRequested", on_unplug_requested,
+                                  holder),
               "match");
         check(sd_bus_attach_event(holder->bus, holder->event, 0), "bus");
 }
@@ -470,7 +478,8 @@ static int on_input(sd_event_source *source, int fd, uint32_t revents, void *use
         char *end;
         ssize_t n;
 
-        n = read(fd, holder->line + holder->line_length, sizeof(holder->line) - holder->line_length - 1);
+        n = read(fd, holder->line + holder->line_length,
+                 sizeof(holder->line) - holder->line_length - 1);
         if (n <= 0)
                 return sd_event_source_set_enabled(source, SD_EVENT_OFF);
         holder->line_length += (size_t) n;
@@ -485,7 +494,14 @@ static int on_input(sd_event_source *source, int fd, uint32_t revents, void *use
 }
 
 int main(int argc, char **argv) {
-        enum { GROUP_ONLY = 256, REQUEST, UNPLUG, OBEY_AFTER, IO, RECEIVE };
+        enum {
+                GROUP_ONLY = 256,
+                REQUEST,
+                UNPLUG,
+                OBEY_AFTER,
+                IO,
+                RECEIVE
+        };
         static const struct option options[] = {
                 { "group-only", no_argument, NULL, GROUP_ONLY },
                 { "request", required_argument, NULL, REQUEST },
@@ -495,7 +511,9 @@ int main(int argc, char **argv) {
                 { "receive", required_argument, NULL, RECEIVE },
                 { NULL },
         };
-        Holder holder = { .container = -1, .listener = -1, .parked = { -1, -1 }, .unplug_usec = -1 };
+        Holder holder = {
+                .container = -1, .listener = -1, .parked = { -1, -1 }, .unplug_usec = -1
+        };
         int c, r;
 
         the_holder = &holder;
