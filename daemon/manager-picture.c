@@ -282,7 +282,7 @@ void manager_on_users_changed(void *context, PciKey key, GPtrArray *users) {
 }
 
 void manager_refresh_users(Manager *manager, const Function *function) {
-        users_scan(manager->users);
+        users_look_now(manager->users);
         manager_settle(manager);
 }
 

@@ -93,6 +93,7 @@ static void start(Manager *manager) {
 
         manager_mark_all_stale(manager);
         manager_read_stale(manager);
+        users_look_now(manager->users);
         manager_settle(manager);
         (void) sd_event_source_set_enabled(manager->work, SD_EVENT_OFF);
 
