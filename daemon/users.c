@@ -1,8 +1,6 @@
-#include "daemon/users.h"
+#include "daemon/users-internal.h"
 
-#include "daemon/holders.h"
 #include "daemon/log.h"
-#include "daemon/vfio-device.h"
 
 #include <errno.h>
 #include <string.h>
@@ -11,54 +9,29 @@
 
 /* All that happens in this time is answered by one look. */
 #define LOOK_INTERVAL_USEC 3000
+/* An open is told before the opener has its descriptor (do_sys_openat2()), and the device follows by ioctl: it is
+ * looked at more than once. */
+#define OPENER_LOOKS         3
+#define OPENER_INTERVAL_USEC 15000
 /* A walk through /proc lets others have their turn after so many processes. */
 #define WALK_STEP_PROCESSES 32
 #define ALERT_PERIOD_USEC   (40 * 1000ULL)
 #define CALM_PERIOD_USEC    (1000 * 1000ULL)
-/* How long the last process of a device is still told when the device is open without any. */
-#define CLOSING_USEC (200 * 1000ULL)
 /* How long one waits for the opening after a sign that it is near. */
 #define ALERT_USEC (30 * 1000 * 1000ULL)
-
-struct Users {
-        sd_event *event;
-        const Inventory *inventory;
-        UsersChanged *changed;
-        void *context;
-        VfioWatch *watch;
-        Holders *holders;
-        GHashTable *functions; /* key in VfioDevice -> VfioDevice */
-        GHashTable *openers;   /* pids that opened a node since the last look */
-        GHashTable *closed;    /* names of nodes that were closed since */
-        sd_login_monitor *machines;
-        sd_event_source *work, *timer, *machines_source;
-        uint64_t last_look_usec, alert_until_usec; /* CLOCK_MONOTONIC */
-        unsigned n_lost_ticks;                     /* for how many an open device had no process */
-        bool check;     /* holders that let go of something are to be looked at ... */
-        bool check_all; /* ... or all holders ... */
-        bool everybody; /* ... or all processes */
-        bool walking;
-};
 
 static void free_device(gpointer device) {
         vfio_device_free(device);
 }
 
-static void free_user(gpointer user) {
-        user_free(user);
-}
-
-static uint64_t now_usec(void) {
-        return (uint64_t) g_get_monotonic_time();
-}
-
-static void schedule(Users *users, bool at_once) {
-        uint64_t when = at_once ? 0 : users->last_look_usec + LOOK_INTERVAL_USEC;
-
-        if (users->walking && !at_once)
-                return; /* it is */
-        (void) sd_event_source_set_time(users->work, when);
+static void schedule_at(Users *users, uint64_t usec) {
+        (void) sd_event_source_set_time(users->work, usec);
         (void) sd_event_source_set_enabled(users->work, SD_EVENT_ONESHOT);
+}
+
+static void schedule(Users *users) {
+        if (!users->walking)
+                schedule_at(users, users->last_look_usec + LOOK_INTERVAL_USEC);
 }
 
 static bool known_node(void *context, dev_t node, PciKey *ret) {
@@ -75,134 +48,6 @@ static bool known_node(void *context, dev_t node, PciKey *ret) {
         return false;
 }
 
-/* --- from holders to users */
-
-static const User *find_user(const GPtrArray *list, uint32_t pid) {
-        for (guint i = 0; list && i < list->len; i++)
-                if (((const User *) list->pdata[i])->pid == pid)
-                        return list->pdata[i];
-        return NULL;
-}
-
-static User *make_user(const VfioDevice *device, const Holder *holder) {
-        const User *before = find_user(device->users, holder ? (uint32_t) holder->process->pid : 0);
-        uint64_t since = before ? before->since_usec : (uint64_t) g_get_real_time();
-        User *user = g_new(User, 1);
-
-        /* Another process may have had the same pid before. */
-        if (before && holder && holder->since_usec > since)
-                since = holder->since_usec;
-        *user = (User){
-                .pid = holder ? (uint32_t) holder->process->pid : 0,
-                .uid = holder ? holder->process->uid : 0,
-                .command = g_strdup(holder ? holder->process->command : ""),
-                .unit = g_strdup(holder ? holder->process->unit : ""),
-                .machine = g_strdup(holder ? holder->process->machine : ""),
-                .since_usec = since,
-        };
-        return user;
-}
-
-static GPtrArray *sorted_functions(const Users *users) {
-        GPtrArray *all = g_ptr_array_new();
-        GHashTableIter iter;
-        gpointer device;
-
-        g_hash_table_iter_init(&iter, users->functions);
-        while (g_hash_table_iter_next(&iter, NULL, &device))
-                g_ptr_array_add(all, device);
-        g_ptr_array_sort(all, vfio_device_compare);
-        return all;
-}
-
-static GArray *attribute(const GPtrArray *functions, const GPtrArray *holders) {
-        g_autofree VfioFunction *plain = g_new(VfioFunction, functions->len + 1);
-        g_autofree const VfioHolder **has = g_new(const VfioHolder *, holders->len + 1);
-
-        for (guint i = 0; i < functions->len; i++)
-                plain[i] = ((const VfioDevice *) functions->pdata[i])->vfio;
-        for (guint i = 0; i < holders->len; i++)
-                has[i] = &((const Holder *) holders->pdata[i])->fds.has;
-        return vfio_attribute(plain, functions->len, has, holders->len);
-}
-
-/* Whether `now` can be told. An open device without a process may be on its way from one process to another,
- * or be in the course of closing, which takes the kernel a while (it resets the device); and what was held and not
- * closed is held by somebody else. */
-static bool can_tell(Users *users, VfioDevice *device, const GPtrArray *now, bool all_seen) {
-        g_autofree char *group = g_strdup_printf("%d", device->vfio.group);
-
-        if (now && find_user(now, 0)) {
-                if (device->lost_usec == 0) {
-                        device->lost_usec = now_usec();
-                        users->everybody |= !all_seen;
-                }
-                return all_seen &&
-                       (!device->users || now_usec() - device->lost_usec >= CLOSING_USEC);
-        }
-        device->lost_usec = 0;
-        if (now || !device->users || all_seen || g_hash_table_contains(users->closed, group))
-                return true;
-        users->everybody = true;
-        return false;
-}
-
-static void tell(Users *users, VfioDevice *device, GPtrArray *now) {
-        if (users_equal(device->users, now)) {
-                g_clear_pointer(&now, g_ptr_array_unref);
-                return;
-        }
-        g_clear_pointer(&device->users, g_ptr_array_unref);
-        device->users = now;
-
-        g_autoptr(GPtrArray) copy = NULL;
-        if (now) {
-                copy = g_ptr_array_new_with_free_func(free_user);
-                for (guint i = 0; i < now->len; i++)
-                        g_ptr_array_add(copy, user_copy(now->pdata[i]));
-        }
-        users->changed(users->context, device->vfio.key, g_steal_pointer(&copy));
-}
-
-static void look_at_device(gpointer device, gpointer unused) {
-        vfio_device_look(device);
-}
-
-/* Derives who uses what and tells what is new; `all_seen`: from a look at all processes. */
-static void conclude(Users *users, bool all_seen) {
-        g_autoptr(GPtrArray) functions = sorted_functions(users);
-        g_autoptr(GPtrArray) holders = holders_sorted(users->holders);
-        g_autoptr(GArray) uses = NULL;
-        guint next = 0;
-
-        g_ptr_array_foreach(functions, look_at_device, NULL);
-        uses = attribute(functions, holders);
-
-        for (guint i = 0; i < functions->len; i++) {
-                VfioDevice *device = functions->pdata[i];
-                GPtrArray *now = NULL;
-
-                for (; next < uses->len && g_array_index(uses, VfioUse, next).function == i;
-                     next++) {
-                        guint j = g_array_index(uses, VfioUse, next).holder;
-
-                        if (!now)
-                                now = g_ptr_array_new_with_free_func(free_user);
-                        g_ptr_array_add(
-                                now,
-                                make_user(device, j == VFIO_NO_HOLDER ? NULL : holders->pdata[j]));
-                }
-                if (can_tell(users, device, now, all_seen))
-                        tell(users, device, now);
-                else
-                        g_clear_pointer(&now, g_ptr_array_unref);
-                if (!device->bound && !device->users)
-                        g_hash_table_remove(users->functions, &device->vfio.key);
-        }
-        g_hash_table_remove_all(users->closed);
-        users->last_look_usec = now_usec();
-}
-
 /* --- when to look */
 
 static bool group_is_shared(const Users *users, const VfioDevice *device) {
@@ -216,7 +61,7 @@ static bool group_is_shared(const Users *users, const VfioDevice *device) {
 }
 
 static void set_timer(Users *users) {
-        bool alert = now_usec() < users->alert_until_usec;
+        bool alert = users_now_usec() < users->alert_until_usec;
         GHashTableIter iter;
         VfioDevice *device;
 
@@ -231,27 +76,34 @@ static void set_timer(Users *users) {
 }
 
 static void finish_look(Users *users, bool all_seen) {
-        conclude(users, all_seen);
-        if (users->everybody || users->check || g_hash_table_size(users->openers) > 0)
-                schedule(users, users->everybody && !all_seen);
+        users_conclude(users, all_seen);
+        if (users->everybody && !all_seen)
+                schedule_at(users, 0);
+        else if (users->everybody || users->check || users->check_all)
+                schedule(users);
+        else if (g_hash_table_size(users->openers) > 0)
+                schedule_at(users, users->last_look_usec + OPENER_INTERVAL_USEC);
         set_timer(users);
 }
 
 static void look_at_openers(Users *users) {
         GHashTableIter iter;
-        gpointer pid;
+        gpointer pid, left;
 
         g_hash_table_iter_init(&iter, users->openers);
-        while (g_hash_table_iter_next(&iter, &pid, NULL)) {
+        while (g_hash_table_iter_next(&iter, &pid, &left)) {
                 holders_look_at(users->holders, GPOINTER_TO_INT(pid));
-                g_hash_table_iter_remove(&iter);
+                if (GPOINTER_TO_UINT(left) > 1)
+                        g_hash_table_iter_replace(&iter,
+                                                  GUINT_TO_POINTER(GPOINTER_TO_UINT(left) - 1));
+                else
+                        g_hash_table_iter_remove(&iter);
         }
 }
 
 static void start_walk(Users *users) {
         users->everybody = users->check = users->check_all = false;
         users->walking = true;
-        g_hash_table_remove_all(users->openers);
         holders_start_walk(users->holders);
 }
 
@@ -262,7 +114,7 @@ static int on_work(sd_event_source *source, uint64_t usec, void *userdata) {
                 start_walk(users);
         if (users->walking) {
                 if (!holders_step_walk(users->holders, WALK_STEP_PROCESSES)) {
-                        schedule(users, true);
+                        schedule_at(users, 0);
                         return 0;
                 }
                 users->walking = false;
@@ -306,7 +158,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
                 users->everybody = look = true;
         if (look || holders_need_check(users->holders)) {
                 users->check = true;
-                schedule(users, false);
+                schedule(users);
         }
         set_timer(users);
         return 0;
@@ -315,8 +167,13 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
 static void on_opened(void *context, pid_t pid) {
         Users *users = context;
 
-        g_hash_table_add(users->openers, GINT_TO_POINTER(pid));
-        schedule(users, false);
+        /* Without CAP_SYS_ADMIN the kernel keeps it for itself. */
+        if (pid <= 0)
+                users->everybody = true;
+        else
+                g_hash_table_replace(users->openers, GINT_TO_POINTER(pid),
+                                     GUINT_TO_POINTER(OPENER_LOOKS));
+        schedule(users);
 }
 
 static void on_closed(void *context, const char *name) {
@@ -326,7 +183,7 @@ static void on_closed(void *context, const char *name) {
                 users->closed,
                 g_strdup(g_str_has_prefix(name, "noiommu-") ? name + strlen("noiommu-") : name));
         users->check = true;
-        schedule(users, false);
+        schedule(users);
 }
 
 static void on_overrun(void *context) {
@@ -337,11 +194,11 @@ static void on_ended(void *context) {
         Users *users = context;
 
         users->check = true;
-        schedule(users, false);
+        schedule(users);
 }
 
 static void be_alert(Users *users) {
-        users->alert_until_usec = now_usec() + ALERT_USEC;
+        users->alert_until_usec = users_now_usec() + ALERT_USEC;
         set_timer(users);
 }
 
@@ -355,7 +212,7 @@ static int on_machines(sd_event_source *source, int fd, uint32_t revents, void *
 
 void users_look(Users *users) {
         users->everybody = true;
-        schedule(users, false);
+        schedule(users);
 }
 
 void users_look_now(Users *users) {
@@ -385,7 +242,7 @@ void users_function_changed(Users *users, const Function *function) {
                 device->node = node;
                 device->vfio.group = function->facts.iommu_group;
         }
-        schedule(users, false);
+        schedule(users);
 }
 
 void users_function_gone(Users *users, PciKey key) {

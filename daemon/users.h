@@ -34,7 +34,7 @@ typedef struct Users Users;
  * nobody) is the callee's. */
 typedef void UsersChanged(void *context, PciKey key, GPtrArray *users);
 
-/* Returns 0, or a negative errno; -EPERM without CAP_SYS_ADMIN. `inventory` must outlive it. */
+/* Returns 0, or a negative errno. `inventory` must outlive it. */
 int users_new(sd_event *event, const Inventory *inventory, UsersChanged *changed, void *context,
               Users **ret);
 Users *users_free(Users *users);

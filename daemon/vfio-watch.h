@@ -1,7 +1,7 @@
 /* vfio-watch.h: tells at once when a node of VFIO is opened or closed, by fanotify.
  *
  * Owns the fanotify descriptor. Watches /dev/vfio and /dev/vfio/devices, and /dev for their coming: they
- * exist only while VFIO has something to show. Needs CAP_SYS_ADMIN. With FAN_REPORT_FID the kernel
+ * exist only while VFIO has something to show. Without CAP_SYS_ADMIN no pid is told. With FAN_REPORT_FID the kernel
  * hands over names; without, it would open the node for the listener, and a group can be opened only once.
  * What it tells is a reason to look, not a fact: events of one process on one node may be merged.
  *
@@ -22,7 +22,7 @@
 typedef struct VfioWatch VfioWatch;
 
 typedef struct VfioWatchHandler {
-        /* `pid` opened a node; it may not have it any more, or have passed it on. */
+        /* `pid` (0: it is not told) opened a node; it may not have it yet, or not any more. */
         void (*opened)(void *context, pid_t pid);
         /* `name` ("12", "vfio3") was closed by its last holder. */
         void (*closed)(void *context, const char *name);
@@ -30,7 +30,7 @@ typedef struct VfioWatchHandler {
         void (*overrun)(void *context);
 } VfioWatchHandler;
 
-/* Returns 0, or a negative errno; -EPERM without CAP_SYS_ADMIN. */
+/* Returns 0, or a negative errno. */
 int vfio_watch_new(sd_event *event, const VfioWatchHandler *handler, void *context,
                    VfioWatch **ret);
 VfioWatch *vfio_watch_free(VfioWatch *watch);
