@@ -97,6 +97,25 @@ class Restart(LockTest):
         pf.chmod("sriov_numvfs", 0o644)
         self.start()
         self.assert_closed(pf, *SRIOV)
+        # Nobody could listen to a signal; the journal has it.
+        self.assertEqual(len(self.daemon.lines(rf"{PF}.*sriov_numvfs was opened for writing")), 1)
+
+    def test_replugged_meanwhile_has_modes_of_its_own(self):
+        pf = self.sysfs.add_pf(PF)
+        pf.chmod("sriov_numvfs", 0o664)
+        self.start()
+        self.sysfs.rebind(pf, "vfio-pci")
+        self.assert_closed(pf, *SRIOV, own={"sriov_numvfs": 0o664})
+        self.kill()
+        self.sysfs.remove(pf)
+        pf = self.sysfs.add_pf(PF, driver="vfio-pci")
+        self.start()
+        self.assert_closed(pf, *SRIOV)
+        # It came open, which is no violation of anything.
+        self.assertEqual(self.daemon.lines("behind the daemon's back"), [])
+        self.sysfs.rebind(pf, "igb")
+        self.wait_property(PF, "Driver", "igb")
+        self.assert_closed(pf)
 
     def test_replugged_meanwhile_is_another_device(self):
         pf = self.sysfs.add_pf(PF)
