@@ -291,6 +291,9 @@ class Floods(LockTest):
             pf = self.sysfs.add_pf(PF, announce=True, driver="vfio-pci", slot="3")
             self.wait_property(PF, "Locked", True)
             self.client.lock(PF, "again")
+            # Somebody has the directory open, so its node lives on, as nodes of sysfs do: the watch on
+            # it does not go by itself.
+            self.addCleanup(os.close, os.open(pf.directory, os.O_PATH))
             self.sysfs.remove(pf)
             self.wait_function(PF, there=False)
             self.wait_slot_mode("3", 0o644)
