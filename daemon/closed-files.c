@@ -100,14 +100,16 @@ static int closed_file_get(ClosedFiles *closed, char *path, LockFile which, Clos
         const StateFile *record;
         ClosedFile *file;
         struct stat st;
+        int r;
 
         file = g_hash_table_lookup(closed->by_path, path);
         if (file) {
                 *ret = file;
                 return 0;
         }
-        if (lstat(path, &st) < 0)
-                return -errno;
+        r = lstat(path, &st) < 0 ? -errno : 0;
+        if (r < 0)
+                return r;
         if (!S_ISREG(st.st_mode))
                 return -ENOENT;
 

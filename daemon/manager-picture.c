@@ -205,13 +205,16 @@ void manager_read_stale(Manager *manager) {
                 g_autofree gpointer *keys = g_hash_table_get_keys_as_array(manager->stale, &n);
 
                 /* VFs before their PF, which lies below: it then finds all of them, once. */
-                g_autofree PciKey *order = g_new(PciKey, n);
+                g_autoptr(GArray) order = g_array_sized_new(FALSE, FALSE, sizeof(PciKey), n);
                 qsort(keys, n, sizeof(*keys), compare_keys_descending);
                 for (guint i = 0; i < n; i++)
-                        order[i] = *(const PciKey *) keys[i];
-                for (guint i = 0; i < n; i++)
-                        if (g_hash_table_contains(manager->stale, &order[i]))
-                                read_one(manager, order[i]);
+                        g_array_append_vals(order, keys[i], 1);
+                for (guint i = 0; i < n; i++) {
+                        const PciKey *key = &g_array_index(order, PciKey, i);
+
+                        if (g_hash_table_contains(manager->stale, key))
+                                read_one(manager, *key);
+                }
         }
 }
 

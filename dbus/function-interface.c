@@ -211,10 +211,11 @@ const sd_bus_vtable virtual_function_vtable[] = {
         SD_BUS_VTABLE_END,
 };
 
+/* In the order of their signals: when Kind is said to change, the interface of the new kind is there. */
 const char *const function_interfaces[] = {
-        BUS_INTERFACE("Function"),
         BUS_INTERFACE("PhysicalFunction"),
         BUS_INTERFACE("VirtualFunction"),
+        BUS_INTERFACE("Function"),
         NULL,
 };
 

@@ -8,7 +8,7 @@
 const char *function_path_format(PciKey key, char path[static FUNCTION_PATH_MAX]) {
         static const char digits[] = "0123456789abcdef";
         char address[PCI_ADDRESS_STRING_MAX];
-        char *end = path + strlen(strcpy(path, BUS_FUNCTION_PREFIX "/"));
+        char *end = stpcpy(path, BUS_FUNCTION_PREFIX "/");
 
         /* sd_bus_path_encode(3), without its allocation: a leading digit and all that is neither
          * letter nor digit become '_' and two hexadecimal digits. An address starts with a digit

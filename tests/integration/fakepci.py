@@ -312,6 +312,11 @@ class Sysfs:
                 out.write(value + "\n")
             os.chmod(os.path.join(directory, file), mode)
 
+    def slots_of(self, name, address):
+        """Gives an existing slot another address."""
+        with open(self.path("bus/pci/slots", name, "address"), "w", encoding="ascii") as file:
+            file.write(address + "\n")
+
     def slot_mode(self, name):
         return os.stat(self.path("bus/pci/slots", name, "power")).st_mode & 0o7777
 

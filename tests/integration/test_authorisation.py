@@ -154,6 +154,37 @@ class Authorisation(LockTest):
         self.assert_bus_error(vb.ACCESS_DENIED, self.finish_other_user, process)
         self.assert_closed(pf)
 
+    def test_polkit_that_fails_lets_nobody_in(self):
+        # A site that has a polkit has rules in it, and they may bind root: an error is no yes.
+        self.start_polkit(configure="later")
+        pf = self.sysfs.add_pf(PF)
+        self.start()
+        for how in ("fails", "dies"):
+            with self.subTest(how):
+                call = self.client.start_function_call(PF, "Lock", "(s)", "mine")
+                vb.wait_until(lambda: self.polkit.open_questions, None, "polkit to be asked")
+                if how == "fails":
+                    self.polkit.open_questions[0].fail()
+                else:
+                    self.polkit.close()
+                self.assert_bus_error(vb.ACCESS_DENIED, call.result)
+                self.assert_closed(pf)
+
+    def test_lock_and_unlock_under_way_together(self):
+        # Answered in the other order: each answer is for its own question.
+        polkit = self.start_polkit(configure="later")
+        pf = self.sysfs.add_pf(PF)
+        self.start()
+        lock = self.client.start_function_call(PF, "Lock", "(s)", "mine")
+        unlock = self.client.start_function_call(PF, "Unlock")
+        vb.wait_until(lambda: len(polkit.open_questions) == 2, None, "both to be asked")
+        polkit.questions[1].answer(True)
+        unlock.result()
+        self.assert_closed(pf)
+        polkit.questions[0].answer(True)
+        lock.result()
+        self.assert_closed(pf, *ALL)
+
     def test_function_goes_while_polkit_thinks(self):
         self.start_polkit(configure="later")
         pf = self.sysfs.add_pf(PF)

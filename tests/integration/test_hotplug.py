@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 """What the kernel's events do to the picture, and that nothing is told which did not change."""
 
+import os
+
 import fixtures
 import vfwarden_bus as vb
 
@@ -96,6 +98,22 @@ class Hotplug(fixtures.DaemonTest):
         self.wait_property(PLAIN, "NumaNode", 1)
         self.assertEqual(changes(self.signals_since(mark)),
                          {(vb.function_path(PLAIN), "NumaNode"): 1})
+
+    def test_change_of_group_and_of_totals(self):
+        # A driver may lower the number of VFs that it wants to be asked for (pci_sriov_set_totalvfs()).
+        pf = self.sysfs.add_pf(PF, total=8, group=1)
+        self.start()
+        mark = self.mark()
+        os.unlink(pf.path("iommu_group"))
+        os.makedirs(self.sysfs.path("kernel/iommu_groups/2/devices"))
+        pf.link("iommu_group", self.sysfs.path("kernel/iommu_groups/2"))
+        pf.write("sriov_totalvfs", 4)
+        self.sysfs.change(pf)
+        self.wait_property(PF, "IommuGroup", 2)
+        self.wait_property(PF, "TotalVFs", 4)
+        path = vb.function_path(PF)
+        self.assertEqual(changes(self.signals_since(mark)),
+                         {(path, "IommuGroup"): 2, (path, "TotalVFs"): 4})
 
     def test_move_is_one_function_under_a_new_name(self):
         function = self.sysfs.add(PLAIN, driver="e1000e")

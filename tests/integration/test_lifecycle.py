@@ -2,6 +2,7 @@
 """Start, notify, stop; the bus name; the watchdog; a buffer that overran."""
 
 import os
+import re
 import signal
 import unittest
 
@@ -27,6 +28,22 @@ class Lifecycle(LockTest):
         self.start()
         vb.wait_until(lambda: self.notify.having("STATUS"), None, "STATUS=")
         self.assertRegex(self.notify.having("STATUS")[-1]["STATUS"], "2")
+
+    def test_status_counts_the_locked(self):
+        pf = self.sysfs.add_pf(PF, driver="vfio-pci")
+        self.start()
+
+        def status(pattern):
+            vb.wait_until(lambda: re.search(pattern, self.notify.having("STATUS")[-1]["STATUS"]),
+                          None, lambda: f"{pattern}: {self.notify.having('STATUS')[-1:]}")
+        vb.wait_until(lambda: self.notify.having("STATUS"), None, "STATUS=")
+        status(r"2 PCI functions, 1 locked")
+        self.sysfs.rebind(pf, "igb")
+        status(r"2 PCI functions, 0 locked")
+        self.sysfs.rebind(pf, "vfio-pci")
+        status(r"2 PCI functions, 1 locked")
+        self.sysfs.remove(pf)
+        status(r"1 PCI functions, 0 locked")
 
     def test_sigterm_and_sigint(self):
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -247,6 +247,27 @@ class Administrator(LockTest):
         self.client.lock("0000:05:00.0")
         self.assertEqual([self.sysfs.slot_mode(slot) for slot in "789"], [0o444, 0o644, 0o644])
 
+    def test_a_vf_sits_in_its_pfs_slot(self):
+        pf = self.sysfs.add_pf(PF, vfs=1, slot="3")
+        self.start()
+        vf = pf.vfs[0].address
+        self.client.lock(vf)
+        self.assertEqual(self.sysfs.slot_mode("3"), 0o444)
+        self.wait_property(vf, "ClosedFiles", ["reset", "reset_method", "power"])
+        self.client.unlock(vf)
+        self.assertEqual(self.sysfs.slot_mode("3"), 0o644)
+
+    def test_slots_of_s390_name_the_function(self):
+        # There the last number of a slot's address is device and function in one: 05 is 00.5.
+        function = self.sysfs.add("0000:00:00.5", slot="5", attributes={"vfn": "0x0000"})
+        self.sysfs.add("0000:00:05.0", attributes={"vfn": "0x0000"})
+        self.sysfs.slots_of("5", "0000:00:05")
+        self.start()
+        self.client.lock("0000:00:05.0")
+        self.assertEqual(self.sysfs.slot_mode("5"), 0o644)
+        self.client.lock(function.address)
+        self.assertEqual(self.sysfs.slot_mode("5"), 0o444)
+
     def test_own_mode_of_a_slot(self):
         self.sysfs.add_slot("7", "0000:05:00", power_mode=0o600)
         self.sysfs.add("0000:05:00.0", slot="7")

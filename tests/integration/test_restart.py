@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 """What outlives the daemon: the lock itself, each file's own mode, the administrator's word."""
 
+import ctypes
 import os
+import struct
 
 import fixtures
 from test_lock import ALL, LockTest, SRIOV
@@ -95,6 +97,25 @@ class Restart(LockTest):
         pf.chmod("sriov_numvfs", 0o644)
         self.start()
         self.assert_closed(pf, *SRIOV)
+        # Nobody could listen to a signal; the journal has it.
+        self.assertEqual(len(self.daemon.lines(rf"{PF}.*sriov_numvfs was opened for writing")), 1)
+
+    def test_replugged_meanwhile_has_modes_of_its_own(self):
+        pf = self.sysfs.add_pf(PF)
+        pf.chmod("sriov_numvfs", 0o664)
+        self.start()
+        self.sysfs.rebind(pf, "vfio-pci")
+        self.assert_closed(pf, *SRIOV, own={"sriov_numvfs": 0o664})
+        self.kill()
+        self.sysfs.remove(pf)
+        pf = self.sysfs.add_pf(PF, driver="vfio-pci")
+        self.start()
+        self.assert_closed(pf, *SRIOV)
+        # It came open, which is no violation of anything.
+        self.assertEqual(self.daemon.lines("behind the daemon's back"), [])
+        self.sysfs.rebind(pf, "igb")
+        self.wait_property(PF, "Driver", "igb")
+        self.assert_closed(pf)
 
     def test_replugged_meanwhile_is_another_device(self):
         pf = self.sysfs.add_pf(PF)
@@ -157,6 +178,45 @@ class Restart(LockTest):
                          sorted(f"/sys/bus/pci/devices/{PF}/{name}" for name in SRIOV))
         self.assert_closed(pf)
 
+    def test_without_its_state_every_file_has_the_kernels_mode(self):
+        pf = self.sysfs.add_pf(PF, slot="3")
+        self.start()
+        self.client.lock(PF)
+        self.assert_closed(pf, *ALL)
+        self.kill()
+        os.unlink(self.state_file())
+        self.start()
+        self.assertEqual(self.client.function(PF, "Locked"), False)
+        self.assertEqual(len(self.client.manager("ReleaseAll")), len(ALL) + 1)
+        self.assert_closed(pf)
+        self.assertEqual(self.sysfs.slot_mode("3"), 0o644)
+
+    def test_damaged_state_and_reason_gone(self):
+        # There was a run before, so what is closed was closed by it.
+        pf = self.sysfs.add_pf(PF, driver="vfio-pci")
+        self.start()
+        self.assert_closed(pf, *SRIOV)
+        self.kill()
+        with open(self.state_file(), "wb") as file:
+            file.write(b"{")
+        self.sysfs.rebind(pf, "igb")
+        self.start()
+        self.assert_closed(pf)
+        self.assertTrue(os.path.exists(self.state_file() + ".damaged"))
+
+    def test_own_mode_is_on_disk_before_the_file_is_closed(self):
+        # Else a crash between the two would lose it. One inotify descriptor tells the order.
+        pf = self.sysfs.add_pf(PF)
+        self.start()
+        order = DirectoryEvents(self.state_dir, pf.directory)
+        self.addCleanup(order.close)
+        self.client.lock(PF)
+        self.client.unlock(PF)
+        names = order.read()
+        self.assertLess(names.index("state.json"), names.index("sriov_numvfs"), names)
+        # And it is forgotten only when the file is open again.
+        self.assertEqual(names[-1], "state.json", names)
+
     def test_damaged_state(self):
         pf = self.sysfs.add_pf(PF, driver="vfio-pci")
         self.start()
@@ -184,6 +244,31 @@ class Restart(LockTest):
             self.crash_expected = True
             return
         self.assert_closed(pf, *SRIOV)
+
+
+class DirectoryEvents:
+    """Names of files that were put into directories, or whose mode changed, in their order."""
+
+    IN_ATTRIB, IN_MOVED_TO = 0x4, 0x80
+
+    def __init__(self, *directories):
+        libc = ctypes.CDLL(None, use_errno=True)
+        self._fd = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        for directory in directories:
+            if libc.inotify_add_watch(self._fd, os.fsencode(directory),
+                                      self.IN_ATTRIB | self.IN_MOVED_TO) < 0:
+                raise OSError(ctypes.get_errno(), directory)
+
+    def read(self):
+        data, names = os.read(self._fd, 1 << 20), []
+        while data:
+            length = struct.unpack_from("I", data, 12)[0]
+            names.append(data[16:16 + length].rstrip(b"\0").decode())
+            data = data[16 + length:]
+        return names
+
+    def close(self):
+        os.close(self._fd)
 
 
 class Taint(LockTest):

@@ -48,6 +48,21 @@ class Vfs(fixtures.DaemonTest):
         self.assertEqual(self.picture.function(vf.address)["PhysicalFunction"],
                          vb.function_path(PF))
 
+    def test_a_vf_that_its_pf_does_not_list_yet(self):
+        pf = self.sysfs.add_pf(PF)
+        self.start()
+        vf = self.sysfs._make_vf(pf, 0)     # pylint: disable=protected-access
+        vf.link("physfn", pf.directory)
+        self.sysfs._event("add", vf)        # pylint: disable=protected-access
+        self.wait_property(vf.address, "Kind", "vf")
+        self.wait_property(vf.address, "PhysicalFunction", vb.function_path(PF))
+        self.assertEqual(self.picture.function(vf.address)["Index"], 0xffffffff)
+        self.assertEqual(self.picture.function(PF)["VirtualFunctions"], [])
+        pf.link("virtfn0", vf.directory)
+        self.sysfs.change(pf)
+        self.wait_property(vf.address, "Index", 0)
+        self.wait_property(PF, "VirtualFunctions", [vb.function_path(vf.address)])
+
     def test_disabling_though_nothing_is_said_of_the_pf(self):
         pf = self.sysfs.add_pf(PF, vfs=3, vf_driver="igbvf")
         addresses = [vf.address for vf in pf.vfs]

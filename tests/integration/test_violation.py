@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """What is done behind the daemon's back is undone where it can be, and told in any case."""
 
+import os
 import time
 
 import fixtures
@@ -185,6 +186,34 @@ class Violation(LockTest):
         pf.chmod("sriov_numvfs", 0o664)
         self.assertEqual(self.violations(mark), [])
         self.assertEqual(pf.mode("sriov_numvfs"), 0o664)
+
+    def test_in_advise_mode_vfs_are_told_of(self):
+        # Nothing is closed, and still a guest may hang on the VFs: advise means to say so.
+        self.configure("[Lock]\nEnforcement=advise\n")
+        pf = self.sysfs.add_pf(PF, driver="vfio-pci")
+        self.start()
+        mark = self.mark()
+        self.sysfs.enable_vfs(pf, 1, driver=None)
+        self.wait_property(PF, "NumVFs", 1)
+        self.assertEqual([(a, o, d["num-vfs"]) for a, o, d in self.violations(mark)],
+                         [(PF, "set-num-vfs", 1)])
+
+    def test_unplugging_a_locked_pf_with_vfs_is_none(self):
+        # pciehp takes the VFs without their PF's links, which dangle until the PF goes.
+        pf = self.sysfs.add_pf(PF, vfs=2, driver="vfio-pci")
+        self.start()
+        mark = self.mark()
+        for vf in list(pf.vfs):
+            os.unlink(vf.path("physfn"))
+            self.sysfs._delete(vf)          # pylint: disable=protected-access
+            self.wait_function(vf.address, there=False)
+            self.fence()
+        self.wait_property(PF, "NumVFs", 0)
+        pf.vfs.clear()
+        self.assertEqual(self.violations(mark), [])
+        self.sysfs.remove(pf)
+        self.wait_function(PF, there=False)
+        self.assertEqual(self.violations(mark), [])
 
     def test_unprivileged_listener_hears_it(self):
         # Signals are broadcast and the bus policy lets everyone receive them: the recorder's own

@@ -296,6 +296,8 @@ class Picture:
                     self.faults.append(f"{signal.path} {key} was said to change to {value!r},"
                                        " which it was already")
                 known[key] = value
+                if key == "VirtualFunctions" and set(value) - set(self.objects):
+                    self.faults.append(f"{signal.path} names VFs that nobody announced: {value}")
             if invalidated:
                 self.faults.append(f"{signal.path} only invalidates {invalidated}")
 

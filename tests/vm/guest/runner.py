@@ -4,6 +4,7 @@ Each scenario runs in a process of its own with a deadline. A process that canno
 kernel holds it) ends the run: nothing that came after could be believed.
 """
 
+import contextlib
 import os
 import select
 import signal
@@ -88,6 +89,9 @@ def run_one(one):
         return False, message, status is not None
     finally:
         os.close(reading)
+        # What the scenario left behind; the group has its number as long as it has a member.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
 
 
 def run_scenarios(port, patterns):

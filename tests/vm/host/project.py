@@ -38,6 +38,5 @@ def guest_files(directory):
     for name in ("guest", "scenarios"):
         shutil.copytree(VM_DIR / name, home / name, dirs_exist_ok=True,
                         ignore=shutil.ignore_patterns("files", "__pycache__"))
-    for name in ("demo",):
-        if (VM_DIR / name).exists():
-            shutil.copy(VM_DIR / name, home / name)
+    shutil.copy(VM_DIR / "demo", home / "demo")
+    shutil.copy(SOURCE_DIR / "tests/lib/vfwarden_bus.py", home)

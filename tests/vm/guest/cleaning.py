@@ -1,0 +1,73 @@
+"""Brings the machine into the state that every scenario starts from, whatever the one before left.
+
+The daemon is stopped meanwhile and its locks are opened by hand: cleaning must not depend on what is
+being tested.
+"""
+
+import os
+import pathlib
+
+from guest import pci, service
+from guest.channel import outside
+from guest.check import Failed, equal
+
+POLKIT_RULES = pathlib.Path("/etc/polkit-1/rules.d/00-scenario.rules")
+PLUG_SECONDS = 30
+
+
+def clean(uevents_wait):
+    """`uevents_wait(predicate, what)` waits for something that uevents tell of."""
+    daemon = service.Service()
+    daemon.stop()
+    if service.reset_files():
+        service.systemctl("daemon-reload")
+    if POLKIT_RULES.exists():
+        POLKIT_RULES.unlink()
+        service.systemctl("restart", "polkit.service")
+    clean_slots(uevents_wait)
+    pci.load_driver("vfio-pci")
+    for function, driver in pci.NATIVE_DRIVERS.items():
+        open_files(function)
+        clean_function(function, driver)
+    pci.set_enable_sriov(False)
+    daemon.start()
+
+
+def clean_slots(uevents_wait):
+    if pci.FOURTH.exists():
+        open_files(pci.FOURTH)
+        unplug(pci.FOURTH)
+    for function, driver in pci.NATIVE_DRIVERS.items():
+        if not function.exists():
+            outside("plug", id=pci.ENDPOINTS[function])
+            uevents_wait(lambda function=function, driver=driver: function.driver() == driver,
+                         f"{function} to come back")
+
+
+def unplug(function):
+    """Presses the slot's button and returns when the guest has given the device up."""
+    outside("unplug", id=pci.ENDPOINTS[function])
+    outside("wait_unplugged", id=pci.ENDPOINTS[function], seconds=40)
+
+
+def open_files(function):
+    for name, path in function.lockable().items():
+        if pci.mode(path) != pci.KERNEL_MODES[name]:
+            os.chmod(path, pci.KERNEL_MODES[name])
+
+
+def clean_function(function, driver):
+    if function.driver() == "vfio-pci" and function.vfs():
+        function.unbind()  # takes the VFs away, whatever enable_sriov is now
+    if function.read("driver_override") != "(null)":
+        function.set_override(None)
+    if function.driver() != driver:
+        function.unbind()
+        pci.write(f"/sys/bus/pci/drivers/{driver}/bind", function.address)
+    if function.read("sriov_totalvfs") is not None and function.vfs():
+        function.set_num_vfs(0)
+    if function.read("sriov_drivers_autoprobe") == "0":
+        function.write("sriov_drivers_autoprobe", "1")
+    if function.driver() != driver or (function.read("sriov_totalvfs") is not None and function.vfs()):
+        raise Failed(f"{function} cannot be brought into its first state")
+    equal(function.read("driver_override"), "(null)", f"the driver_override of {function}")

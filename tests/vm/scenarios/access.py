@@ -1,0 +1,101 @@
+"""Who may do what: reading is free, changing is decided by the machine's real polkitd."""
+
+import vfwarden_bus as vb
+
+from guest.check import contains, equal, raises, true
+from guest.pci import IGB, KERNEL_MODES, NVME
+from guest.registry import scenario
+
+ALL = tuple(KERNEL_MODES)
+ACTION = "org.vfwarden1.configure"
+RULE = """
+polkit.addRule(function(action, subject) {
+        if (action.id == "org.vfwarden1.configure" && subject.user == "visitor" && %s)
+                return polkit.Result.YES;
+});
+"""
+
+
+def check_denied(function, what):
+    error = raises(vb.BusError, function, what)
+    equal(error.name, vb.ACCESS_DENIED, f"the error of {what}")
+    contains(error.message, ACTION, f"the error of {what} names the action")
+
+
+@scenario("an unprivileged user reads everything that root reads")
+def reading_is_free(machine):
+    IGB.set_num_vfs(1)
+    machine.wait_property(IGB, "NumVFs", 1)
+    visitor = machine.person("visitor")
+    functions = machine.client.list_functions()
+    rows = visitor.call(vb.ROOT, vb.MANAGER, "ListFunctions")[0]
+    equal({row[0]: tuple(row[1:]) for row in rows}, functions, "ListFunctions")
+    for address in functions:
+        equal(visitor.function(address), machine.client.function(address), f"the properties of {address}")
+    equal(visitor.call(vb.ROOT, vb.MANAGER, "GetFunction", "(s)", IGB.address),
+          [vb.function_path(IGB.address)], "GetFunction")
+    contains(visitor.call(vb.ROOT, vb.MANAGER, "Describe")[0], IGB.address, "Describe")
+    equal(visitor.call(vb.ROOT, vb.PROPERTIES, "Get", "(ss)", vb.MANAGER, "Enforcement"), ["enforce"],
+          "Enforcement")
+    equal(visitor.call(vb.LOG_CONTROL_PATH, vb.PROPERTIES, "Get", "(ss)", vb.LOG_CONTROL, "LogLevel"), ["debug"],
+          "LogLevel")
+
+
+@scenario("an unprivileged user may change nothing: AccessDenied by polkitd; root may")
+def changing_is_not(machine):
+    visitor = machine.person("visitor")
+    before = IGB.all_modes()
+    check_denied(lambda: visitor.lock(IGB.address), "Lock by a visitor")
+    check_denied(lambda: visitor.unlock(IGB.address), "Unlock by a visitor")
+    check_denied(lambda: visitor.call(vb.ROOT, vb.MANAGER, "Reload"), "Reload by a visitor")
+    check_denied(lambda: visitor.call(vb.ROOT, vb.MANAGER, "ReleaseAll"), "ReleaseAll by a visitor")
+    error = raises(vb.BusError, lambda: visitor.ask("set_log_level", "emerg"), "setting LogLevel as a visitor")
+    equal(error.name, vb.ACCESS_DENIED, "the error of setting LogLevel")
+    equal(machine.client.get(vb.LOG_CONTROL_PATH, vb.LOG_CONTROL, "LogLevel"), "debug", "LogLevel")
+    machine.fence()
+    equal(IGB.all_modes(), before, "the modes")
+    machine.check_locked(IGB, [], [])
+    # Decided by polkitd, not for want of it.
+    true(machine.client.bus.name_owner("org.freedesktop.PolicyKit1"), "polkitd is on the bus")
+    machine.client.lock(IGB.address)
+    machine.check_locked(IGB, ["administrator"], ALL)
+    check_denied(lambda: visitor.unlock(IGB.address), "Unlock of root's lock by a visitor")
+    machine.check_locked(IGB, ["administrator"], ALL)
+
+
+@scenario("a polkit rule lets one user lock, and nobody else")
+def rule_for_a_user(machine):
+    machine.add_polkit_rule(RULE % "true")
+    machine.person("visitor").lock(IGB.address, "by the rule")
+    machine.check_locked(IGB, ["administrator"], ALL)
+    equal(machine.property(IGB, "LockWhy"), "by the rule", "LockWhy")
+    check_denied(lambda: machine.person("stranger").unlock(IGB.address), "Unlock by a stranger")
+    machine.check_locked(IGB, ["administrator"], ALL)
+
+
+@scenario("a polkit rule can be about one function: its address, kind and driver go with the question")
+def rule_for_a_function(machine):
+    condition = ' && '.join(f'action.lookup("{key}") == "{value}"' for key, value in
+                            (("address", IGB.address), ("kind", "pf"), ("driver", "igb"), ("pf", "")))
+    machine.add_polkit_rule(RULE % condition)
+    visitor = machine.person("visitor")
+    check_denied(lambda: visitor.lock(NVME.address), "Lock of another function")
+    visitor.lock(IGB.address)
+    machine.check_locked(IGB, ["administrator"], ALL)
+    machine.check_locked(NVME, [], [])
+
+
+@scenario("without polkitd root may lock and nobody else; the question of a visitor starts polkitd again")
+def without_polkit(machine):
+    machine.run("systemctl", "mask", "--runtime", "--now", "polkit.service")
+    try:
+        visitor = machine.person("visitor")
+        error = raises(vb.BusError, lambda: visitor.lock(IGB.address), "Lock without polkit")
+        equal(error.name, vb.ACCESS_DENIED, "the error of Lock without polkit")
+        machine.check_locked(IGB, [], [])
+    finally:
+        machine.run("systemctl", "unmask", "--runtime", "polkit.service")
+    machine.client.lock(IGB.address)
+    machine.check_locked(IGB, ["administrator"], ALL)
+    check_denied(lambda: visitor.unlock(IGB.address), "Unlock, with polkit started by the question")
+    true(machine.client.bus.name_owner("org.freedesktop.PolicyKit1"), "polkitd is on the bus")
