@@ -223,6 +223,15 @@ void users_look_now(Users *users) {
         finish_look(users, true);
 }
 
+void users_refresh(Users *users) {
+        vfio_watch_drain(users->watch);
+        look_at_openers(users);
+        holders_check(users->holders, true);
+        users_conclude(users, false);
+        if (users->everybody)
+                users_look_now(users);
+}
+
 void users_function_changed(Users *users, const Function *function) {
         VfioDevice *device = g_hash_table_lookup(users->functions, &function->facts.key);
         dev_t node = 0;

@@ -52,3 +52,8 @@ void users_look_now(Users *users);
 /* Looks at all processes soon: for a question where a process that got a descriptor by fork() or SCM_RIGHTS from one
  * that still has it should not be missing. Whether a function is in use is right without. */
 void users_look(Users *users);
+
+/* Brings the picture up to date with what has happened up to now, and returns when it has told what is new: before something is
+ * done to a device. Looks at the known holders, at who opened anything, and at `enable`; at all processes only if that leaves
+ * a question. */
+void users_refresh(Users *users);

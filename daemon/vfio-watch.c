@@ -14,6 +14,8 @@
 #define NODE_EVENTS      (FAN_OPEN | FAN_CLOSE)
 #define DIRECTORY_EVENTS (NODE_EVENTS | FAN_EVENT_ON_CHILD | FAN_CREATE | FAN_ONDIR)
 
+#define DRAIN_MAX        64
+
 struct VfioWatch {
         int fd;
         sd_event_source *source;
@@ -21,15 +23,26 @@ struct VfioWatch {
         void *context;
 };
 
+/* The unit's PrivateDevices= gives the daemon a /dev in which nobody opens anything. The system's own is that of
+ * process 1, which CAP_SYS_PTRACE opens the way to. */
+static const char *dev_directory(void) {
+        static const char system_dev[] = "/proc/1/root/dev";
+
+        return access(system_dev, F_OK) == 0 ? system_dev : "/dev";
+}
+
 /* Each appears when VFIO has the first thing to show there. Marking again does nothing. */
 static void mark_directories(VfioWatch *watch) {
-        static const char *const directories[] = { "/dev/vfio", "/dev/vfio/devices" };
+        static const char *const directories[] = { "vfio", "vfio/devices" };
 
-        for (size_t i = 0; i < G_N_ELEMENTS(directories); i++)
+        for (size_t i = 0; i < G_N_ELEMENTS(directories); i++) {
+                g_autofree char *path = g_strconcat(dev_directory(), "/", directories[i], NULL);
+
                 if (fanotify_mark(watch->fd, FAN_MARK_ADD | FAN_MARK_ONLYDIR, DIRECTORY_EVENTS,
-                                  AT_FDCWD, directories[i]) < 0 &&
+                                  AT_FDCWD, path) < 0 &&
                     errno != ENOENT)
-                        log_warning("%s cannot be watched: %m", directories[i]);
+                        log_warning("%s cannot be watched: %m", path);
+        }
 }
 
 /* The entry's name, or NULL. */
@@ -82,27 +95,35 @@ static void hand_over(VfioWatch *watch, const struct fanotify_event_metadata *ev
                 watch->handler->opened(watch->context, event->pid);
 }
 
-static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
-        VfioWatch *watch = userdata;
+/* Returns whether there may be more. */
+static bool read_events(VfioWatch *watch) {
         union {
                 struct fanotify_event_metadata event;
                 char bytes[16 * 1024];
         } buffer;
         ssize_t n;
 
-        n = read(fd, &buffer, sizeof(buffer));
+        n = read(watch->fd, &buffer, sizeof(buffer));
         if (n < 0) {
                 if (errno != EAGAIN && errno != EINTR)
                         log_error("fanotify cannot be read: %m");
-                return 0;
+                return false;
         }
         for (const struct fanotify_event_metadata *event = &buffer.event; FAN_EVENT_OK(event, n);
-             event = FAN_EVENT_NEXT(event, n)) {
-                if (event->vers != FANOTIFY_METADATA_VERSION)
-                        return -ENOTSUP;
+             event = FAN_EVENT_NEXT(event, n))
                 hand_over(watch, event);
-        }
+        return true;
+}
+
+static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        (void) read_events(userdata);
         return 0;
+}
+
+void vfio_watch_drain(VfioWatch *watch) {
+        /* Somebody may open faster than this reads. */
+        for (unsigned i = 0; i < DRAIN_MAX && read_events(watch); i++)
+                ;
 }
 
 int vfio_watch_new(sd_event *event, const VfioWatchHandler *handler, void *context,
@@ -115,7 +136,7 @@ int vfio_watch_new(sd_event *event, const VfioWatchHandler *handler, void *conte
         watch->fd = fanotify_init(
                 FAN_CLASS_NOTIF | FAN_REPORT_DFID_NAME | FAN_CLOEXEC | FAN_NONBLOCK, 0);
         if (watch->fd < 0 || fanotify_mark(watch->fd, FAN_MARK_ADD | FAN_MARK_ONLYDIR,
-                                           FAN_CREATE | FAN_ONDIR, AT_FDCWD, "/dev") < 0)
+                                           FAN_CREATE | FAN_ONDIR, AT_FDCWD, dev_directory()) < 0)
                 r = -errno;
         if (r >= 0)
                 r = sd_event_add_io(event, &watch->source, watch->fd, EPOLLIN, on_readable, watch);
@@ -143,7 +164,7 @@ void vfio_watch_add_node(VfioWatch *watch, int procfd, int number) {
 
         snprintf(path, sizeof(path), "fd/%d", number);
         if (fstatat(procfd, path, &node, 0) < 0 || !S_ISCHR(node.st_mode) ||
-            stat("/dev", &dev) < 0 || node.st_dev == dev.st_dev)
+            stat(dev_directory(), &dev) < 0 || node.st_dev == dev.st_dev)
                 return;
         if (fanotify_mark(watch->fd, FAN_MARK_ADD, NODE_EVENTS, procfd, path) < 0)
                 log_debug("a node in another /dev cannot be watched: %m");

@@ -38,3 +38,6 @@ VfioWatch *vfio_watch_free(VfioWatch *watch);
 /* Watches the node behind descriptor `number` of the process whose directory in /proc is `procfd`, if it is in
  * none of the directories that are watched anyway. Does not open it. */
 void vfio_watch_add_node(VfioWatch *watch, int procfd, int number);
+
+/* Hands over what was told so far, without waiting for the event loop. */
+void vfio_watch_drain(VfioWatch *watch);
