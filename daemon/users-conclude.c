@@ -77,21 +77,28 @@ static bool can_tell(Users *users, VfioDevice *device, const GPtrArray *now, boo
         return false;
 }
 
-static void tell(Users *users, VfioDevice *device, GPtrArray *now) {
+/* Notes who has it open now; returns whether that is new. */
+static bool set_users(VfioDevice *device, GPtrArray *now) {
         if (users_equal(device->users, now)) {
                 g_clear_pointer(&now, g_ptr_array_unref);
-                return;
+                return false;
         }
         g_clear_pointer(&device->users, g_ptr_array_unref);
         device->users = now;
+        return true;
+}
 
+/* What is told is the state at this moment: being told, the manager may have called for another look. */
+static void tell(const Users *users, PciKey key) {
+        const VfioDevice *device = g_hash_table_lookup(users->functions, &key);
         g_autoptr(GPtrArray) copy = NULL;
-        if (now) {
+
+        if (device && device->users) {
                 copy = g_ptr_array_new_with_free_func(free_user);
-                for (guint i = 0; i < now->len; i++)
-                        g_ptr_array_add(copy, user_copy(now->pdata[i]));
+                for (guint i = 0; i < device->users->len; i++)
+                        g_ptr_array_add(copy, user_copy(device->users->pdata[i]));
         }
-        users->changed(users->context, device->vfio.key, g_steal_pointer(&copy));
+        users->changed(users->context, key, g_steal_pointer(&copy));
 }
 
 static void look_at_device(gpointer device, gpointer unused) {
@@ -102,6 +109,7 @@ void users_conclude(Users *users, bool all_seen) {
         g_autoptr(GPtrArray) functions = sorted_functions(users);
         g_autoptr(GPtrArray) holders = holders_sorted(users->holders);
         g_autoptr(GArray) uses = NULL;
+        g_autoptr(GArray) news = g_array_new(FALSE, FALSE, sizeof(PciKey));
         guint next = 0;
 
         g_ptr_array_foreach(functions, look_at_device, NULL);
@@ -121,13 +129,15 @@ void users_conclude(Users *users, bool all_seen) {
                                 now,
                                 make_user(device, j == VFIO_NO_HOLDER ? NULL : holders->pdata[j]));
                 }
-                if (can_tell(users, device, now, all_seen))
-                        tell(users, device, now);
-                else
+                if (!can_tell(users, device, now, all_seen))
                         g_clear_pointer(&now, g_ptr_array_unref);
+                else if (set_users(device, now))
+                        g_array_append_val(news, device->vfio.key);
                 if (!device->bound && !device->users)
                         g_hash_table_remove(users->functions, &device->vfio.key);
         }
         g_hash_table_remove_all(users->closed);
         users->last_look_usec = users_now_usec();
+        for (guint i = 0; i < news->len; i++)
+                tell(users, g_array_index(news, PciKey, i));
 }

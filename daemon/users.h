@@ -31,7 +31,7 @@
 typedef struct Users Users;
 
 /* Those who have the function `key` open are others than was told before. `users` (of User*, by pid; NULL for
- * nobody) is the callee's. */
+ * nobody) is the callee's, which may call any function of this header but users_free(). */
 typedef void UsersChanged(void *context, PciKey key, GPtrArray *users);
 
 /* Returns 0, or a negative errno. `inventory` must outlive it. */
