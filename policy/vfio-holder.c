@@ -3,12 +3,13 @@
 #include "policy/number.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
 #define DEVICE_LINK    "anon_inode:[vfio-device]"
 #define SYSPATH_PREFIX "vfio-device-syspath:"
 #define FLAGS_PREFIX   "flags:"
+/* O_PATH in asm-generic/fcntl.h, which all architectures with VFIO use; fcntl.h is for those who do I/O. */
+#define FLAG_PATH 010000000
 
 VfioLink vfio_link_parse(const char *link) {
         if (strcmp(link, DEVICE_LINK) == 0)
@@ -44,7 +45,7 @@ VfioFdinfo vfio_fdinfo_parse(const char *text) {
                         /* Octal, after a tab: "flags:\t0%o" in fs/proc/fd.c. */
                         guint64 flags = g_ascii_strtoull(line + strlen(FLAGS_PREFIX), NULL, 8);
 
-                        info.path_only = (flags & O_PATH) != 0;
+                        info.path_only = (flags & FLAG_PATH) != 0;
                 } else if (g_str_has_prefix(line, SYSPATH_PREFIX) && line[length] == '\n')
                         info.has_function = parse_function(line, length, &info.function) >= 0;
                 line += length + (line[length] == '\n');
