@@ -6,6 +6,7 @@
 
 #include "daemon/closed-files.h"
 #include "daemon/config.h"
+#include "daemon/config-space.h"
 #include "daemon/inhibitors.h"
 #include "daemon/manager.h"
 #include "daemon/operations.h"
@@ -33,6 +34,7 @@ struct Manager {
         Operations *operations;
         Unplugs *unplugs;
         Users *users;
+        ConfigSpace *config_space;
 
         Inventory *inventory;
         GHashTable *stale;      /* set of PciKey* to be read again */
@@ -54,6 +56,7 @@ extern const UeventsHandler manager_uevents_handler;
 void manager_mark_all_stale(Manager *manager);
 void manager_read_stale(Manager *manager);
 void manager_on_users_changed(void *context, PciKey key, GPtrArray *users);
+void manager_on_pasid_found(void *context, PciKey key, const Pasid *pasid);
 void manager_refresh_users(Manager *manager, const Function *function);
 void manager_on_inhibitor_ended(void *context, PciKey key);
 extern const UnplugsHandler manager_unplugs_handler;

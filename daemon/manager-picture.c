@@ -94,6 +94,7 @@ static void forget(Manager *manager, Function *function) {
         }
         closed_files_forget(manager->closed, key);
         users_function_gone(manager->users, key);
+        config_space_function_gone(manager->config_space, key);
         operations_forget(manager->operations, function);
         if (function->tainted || function->lock_why)
                 manager->state_dirty = true;
@@ -187,6 +188,7 @@ static void read_one(Manager *manager, PciKey key) {
                 mark_stale(manager, function->facts.physfn);
         mark_new_vfs(manager, function);
         users_function_changed(manager->users, function);
+        config_space_function_changed(manager->config_space, function);
         unplugs_function_changed(manager->unplugs, function);
         queue_related(manager, function);
 }
@@ -276,12 +278,24 @@ void manager_on_users_changed(void *context, PciKey key, GPtrArray *users) {
                 return;
         }
         inventory_set_users(manager->inventory, function, users);
+        config_space_function_changed(manager->config_space, function);
         manager_queue(manager, function);
         unplugs_function_changed(manager->unplugs, function);
         if (function->pf) {
                 manager_queue(manager, function->pf); /* `vf-in-use` */
                 unplugs_function_changed(manager->unplugs, function->pf);
         }
+}
+
+void manager_on_pasid_found(void *context, PciKey key, const Pasid *pasid) {
+        Manager *manager = context;
+        Function *function = inventory_get(manager->inventory, key);
+
+        if (!function)
+                return;
+        inventory_set_pasid(manager->inventory, function, pasid);
+        if (function->changes != 0)
+                queue_related(manager, function);
 }
 
 void manager_refresh_users(Manager *manager, const Function *function) {

@@ -113,14 +113,12 @@ static void publish(Manager *manager, Function *function) {
         function->changes = 0;
         if (!function->published) {
                 function->published = true;
-                function->published_kind = function->kind;
                 manager->published_count++;
                 if (manager->observer)
                         manager->observer->added(manager->observer_context, function);
         } else if (changes != 0) {
                 if (manager->observer)
                         manager->observer->changed(manager->observer_context, function, changes);
-                function->published_kind = function->kind;
         }
 }
 

@@ -59,6 +59,10 @@ static int add_sources(Manager *manager, int receive_buffer) {
                       &manager->users);
         if (r < 0)
                 return r;
+        r = config_space_new(manager->event, manager_on_pasid_found, manager,
+                             &manager->config_space);
+        if (r < 0)
+                return r;
         return uevents_new(manager->event, &manager_uevents_handler, manager, receive_buffer,
                            &manager->uevents);
 }
@@ -151,6 +155,7 @@ Manager *manager_free(Manager *manager) {
         /* The closed files stay closed: a restart must not open them for a moment. */
         uevents_free(manager->uevents);
         users_free(manager->users);
+        config_space_free(manager->config_space);
         unplugs_free(manager->unplugs);
         operations_free(manager->operations);
         inhibitors_free(manager->inhibitors);

@@ -28,8 +28,8 @@ typedef struct Violation {
 } Violation;
 
 /* What the manager tells, in this order within one settling: removals (while the function can
- * still be looked at), additions, changes, then what concerns the whole. A function whose kind changed between VF
- * and other is told by `changed` with FUNCTION_PROPERTY_KIND; its `published_kind` is still the old one. */
+ * still be looked at), additions, changes, then what concerns the whole. What clients were
+ * told that a function is, the observer keeps in its `published_as`. */
 typedef struct ManagerObserver {
         void (*removed)(void *context, Function *function);
         void (*added)(void *context, Function *function);

@@ -215,16 +215,29 @@ const sd_bus_vtable virtual_function_vtable[] = {
 const char *const function_interfaces[] = {
         BUS_INTERFACE("PhysicalFunction"),
         BUS_INTERFACE("VirtualFunction"),
+        BUS_INTERFACE("Pasid"),
         BUS_INTERFACE("Function"),
         NULL,
 };
 
-bool interface_on_kind(const char *interface, FunctionKind kind) {
+bool interface_on_function(const char *interface, const Function *function) {
         if (g_str_equal(interface, BUS_INTERFACE("PhysicalFunction")))
-                return kind == FUNCTION_KIND_PF;
+                return function->kind == FUNCTION_KIND_PF;
         if (g_str_equal(interface, BUS_INTERFACE("VirtualFunction")))
-                return kind == FUNCTION_KIND_VF || kind == FUNCTION_KIND_DETACHED_VF;
+                return function->kind == FUNCTION_KIND_VF ||
+                       function->kind == FUNCTION_KIND_DETACHED_VF;
+        if (g_str_equal(interface, BUS_INTERFACE("Pasid")))
+                return function_pasid(function, NULL) != NULL;
         return true;
+}
+
+unsigned interfaces_on_function(const Function *function) {
+        unsigned interfaces = 0;
+
+        for (unsigned i = 0; function_interfaces[i]; i++)
+                if (interface_on_function(function_interfaces[i], function))
+                        interfaces |= 1U << i;
+        return interfaces;
 }
 
 /* One row for each FunctionProperty, in the order of the bits. */
@@ -250,8 +263,10 @@ static const struct {
         { BUS_INTERFACE("VirtualFunction"), "Index" },
         { BUS_INTERFACE("Function"), "CommandMemory" },
         { BUS_INTERFACE("Function"), "InUse" },
+        { BUS_INTERFACE("Pasid"), "Enabled" },
+        { BUS_INTERFACE("Pasid"), "Dependents" },
 };
-G_STATIC_ASSERT(1U << (G_N_ELEMENTS(property_names) - 1) == FUNCTION_PROPERTY_IN_USE);
+G_STATIC_ASSERT(1U << (G_N_ELEMENTS(property_names) - 1) == FUNCTION_PROPERTY_PASID_DEPENDENTS);
 
 char **interface_properties(const char *interface, unsigned properties) {
         char **names = g_new0(char *, G_N_ELEMENTS(property_names) + 1);

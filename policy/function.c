@@ -66,6 +66,11 @@ bool function_in_use(const Function *function) {
         return function->users && function->users->len > 0;
 }
 
+bool function_depends_on_pasid(const Function *vf) {
+        return vf->pf && vf->pf->facts.pasid.present && vf->pf->facts.pasid.enabled &&
+               function_in_use(vf);
+}
+
 const Pasid *function_pasid(const Function *function, const Function **ret_provider) {
         const Function *provider = function->pf ? function->pf : function;
 

@@ -138,7 +138,7 @@ struct Function {
         unsigned changes;            /* FunctionProperty bits that clients were not told of yet */
         bool queued;                 /* in the manager's queue of what to settle */
         bool published;              /* clients were told that it exists ... */
-        FunctionKind published_kind; /* ... and that it is this */
+        unsigned published_as;       /* ... and as what: the observer's to say and to keep */
 };
 
 PciAddress function_address(const Function *function);
@@ -156,6 +156,10 @@ FunctionKind function_kind(const FunctionFacts *facts, FunctionKind before);
 bool function_kind_memory_hardwired_zero(FunctionKind kind);
 
 bool function_in_use(const Function *function);
+
+/* Whether something depends on `vf`'s PF having its PASID capability enabled: the VF is in use, and it is. Nothing
+ * switches it off for anybody else's sake (pci_disable_pasid() does not look at VFs). */
+bool function_depends_on_pasid(const Function *vf);
 
 /* The PASID capability that serves the function: its own, or for a VF its PF's (PCIe 6.0, 9.3.7.14: VFs
  * share the PF's). `*ret_provider` is whose it is. Returns NULL when there is none. */

@@ -80,8 +80,6 @@ static unsigned facts_compare(const FunctionFacts *a, const FunctionFacts *b) {
                 changes |= FUNCTION_PROPERTY_TOTAL_VFS;
         if (a->drivers_autoprobe != b->drivers_autoprobe)
                 changes |= FUNCTION_PROPERTY_DRIVERS_AUTOPROBE;
-        if (a->pasid.enabled != b->pasid.enabled)
-                changes |= FUNCTION_PROPERTY_PASID_ENABLED;
         return changes;
 }
 
@@ -176,8 +174,29 @@ void inventory_set_users(Inventory *inventory, Function *function, GPtrArray *us
 
         g_clear_pointer(&function->users, g_ptr_array_unref);
         function->users = users;
-        if (function_in_use(function) != before)
-                function->changes |= FUNCTION_PROPERTY_IN_USE;
+        if (function_in_use(function) == before)
+                return;
+        function->changes |= FUNCTION_PROPERTY_IN_USE;
+        if (function->pf && function->pf->facts.pasid.enabled)
+                function->pf->changes |= FUNCTION_PROPERTY_PASID_DEPENDENTS;
+}
+
+void inventory_set_pasid(Inventory *inventory, Function *function, const Pasid *pasid) {
+        bool before = function->facts.pasid.present, enabled = function->facts.pasid.enabled;
+
+        function->facts.pasid = *pasid;
+        if (before == pasid->present && enabled == pasid->enabled)
+                return;
+
+        /* What it is to a PF, it is to its VFs. */
+        function->changes |= FUNCTION_PROPERTY_PASID_ENABLED;
+        for (guint i = 0; function->vfs && i < function->vfs->len; i++) {
+                Function *vf = function->vfs->pdata[i];
+
+                vf->changes |= FUNCTION_PROPERTY_PASID_ENABLED;
+                if (function_in_use(vf) && enabled != pasid->enabled)
+                        function->changes |= FUNCTION_PROPERTY_PASID_DEPENDENTS;
+        }
 }
 
 Function *inventory_apply(Inventory *inventory, FunctionFacts *facts) {
@@ -207,7 +226,8 @@ Function *inventory_apply(Inventory *inventory, FunctionFacts *facts) {
                                 function->changes |= FUNCTION_PROPERTY_NUM_VFS;
                 } else
                         relink = function->kind != FUNCTION_KIND_PF || kind != function->kind;
-                if (!facts->has_physfn) /* of a dying VF: see function_kind() */
+                facts->pasid = function->facts.pasid; /* see inventory_set_pasid() */
+                if (!facts->has_physfn)               /* of a dying VF: see function_kind() */
                         facts->physfn = function->facts.physfn;
 
                 group_leave(inventory, function);
@@ -235,6 +255,8 @@ void inventory_remove(Inventory *inventory, Function *function) {
                                 vf_set_pf(other, NULL, VF_INDEX_UNKNOWN);
         if (pf && pf->vfs && g_ptr_array_remove(pf->vfs, function))
                 pf->changes |= FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS;
+        if (function_depends_on_pasid(function))
+                pf->changes |= FUNCTION_PROPERTY_PASID_DEPENDENTS;
 
         group_leave(inventory, function);
         g_hash_table_remove(inventory->functions, &function->facts.key);

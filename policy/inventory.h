@@ -30,6 +30,9 @@ void inventory_remove(Inventory *inventory, Function *function);
 /* Takes over `users` (of User*, may be NULL) as those who have the function open. */
 void inventory_set_users(Inventory *inventory, Function *function, GPtrArray *users);
 
+/* Takes over what was read of the function's PASID capability: its own facts hold it, and say nothing of it. */
+void inventory_set_pasid(Inventory *inventory, Function *function, const Pasid *pasid);
+
 /* The functions of an IOMMU group: borrowed Function*, NULL when the group is -1 or unknown. */
 const GPtrArray *inventory_group(const Inventory *inventory, int32_t group);
 

@@ -42,6 +42,25 @@ def config_space(vendor, device, command=0x0006, class_code=0x020000, revision=1
     return bytes(header)
 
 
+def recorded_config(name):
+    """One of the images of configuration spaces that the unit tests have, as bytes."""
+    image = bytearray()
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "unit", "config-space", name)
+    with open(path, encoding="ascii") as file:
+        for line in file:
+            key, _, rest = line.partition(":")
+            if line.startswith("#"):
+                continue
+            if key == "size":
+                image = bytearray(int(rest))
+            elif key == "fill":
+                image[:] = bytes.fromhex(rest.strip()) * len(image)
+            else:
+                row = bytes.fromhex(rest)
+                image[int(key, 16):int(key, 16) + len(row)] = row
+    return bytes(image)
+
+
 class FileWatch:
     """Wakes the main loop when something under the watched directories changes.
 

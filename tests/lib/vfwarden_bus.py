@@ -254,6 +254,7 @@ class Picture:
         self._ready = True
         for signal in self._early:
             self._apply(signal)
+        self.faults.clear()     # what came before the reply is in it already
         self.manager = client.get_all(ROOT, MANAGER)
 
     def _on_signal(self, signal):

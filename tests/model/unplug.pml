@@ -53,7 +53,7 @@ bool ended;                 /* sessions answer with errors */
 bool remembered;
 
 /* Events under way to the daemon. */
-bool seen, unbound, failed;
+bool seen, unbound, unbind_failed, remove_failed;
 
 /* For the assertions alone. */
 bool waiting;               /* the caller of Unplug has no answer yet */
@@ -66,9 +66,8 @@ inline act() {
     if :: actions & DO_ASK -> signalled = true :: else fi;
     if :: actions & DO_ARM -> armed = true :: else fi;
     if :: actions & DO_REMEMBER -> remembered = true :: else fi;
-    /* A child's failure counts as long as that child is the last that was begun. */
-    if :: actions & DO_UNBIND -> unbinder_busy = true; failed = false :: else fi;
-    if :: actions & DO_REMOVE -> remover_busy = true; failed = false :: else fi;
+    if :: actions & DO_UNBIND -> unbinder_busy = true; unbind_failed = false :: else fi;
+    if :: actions & DO_REMOVE -> remover_busy = true; remove_failed = false :: else fi;
     if :: actions & DO_DISARM -> armed = false :: else fi;
     if :: actions & DO_FORGET -> remembered = false :: else fi;
     if :: actions & DO_OPEN -> node_closed = false :: else fi;
@@ -118,6 +117,8 @@ inline check_step() {
 active proctype Daemon() {
     byte event;
     bool resume;
+
+    if :: stays = true :: stays = false fi;
 end:
     do
     :: atomic { READY && requests > 0 -> requests--; event = ON_REQUEST; goto step }
@@ -136,7 +137,11 @@ end:
     :: atomic { alive && there && seen && driver != unbinding -> seen = false }   /* over before it was seen */
     :: atomic { READY && there && DRIVERLESS && !stays -> unbound = false; event = ON_UNBOUND; goto step }
     :: atomic { READY && there && DRIVERLESS && stays -> unbound = false; event = ON_UNBOUND_STAYS; goto step }
-    :: atomic { READY && there && failed -> failed = false; event = ON_FAILED; goto step }
+    /* A failure counts while what failed is what we wait for, not when it is a child of before a crash. */
+    :: atomic { READY && there && unbind_failed && state == UNBINDING ->
+            unbind_failed = false; event = ON_FAILED; goto step }
+    :: atomic { READY && there && remove_failed && state == REMOVING ->
+            remove_failed = false; event = ON_FAILED; goto step }
     :: atomic { alive && !there && state != GONE -> resume = false; event = ON_REMOVED; goto step }
     :: atomic { alive && there && resume -> resume = false; event = ON_RESUME; goto step }
 
@@ -150,7 +155,7 @@ end:
             alive = true;
             known_users = users;
             /* What was not taken before the crash is lost; what became of it is looked at. */
-            failed = false; unbound = false;
+            unbind_failed = false; remove_failed = false; unbound = false;
             resume = remembered;
             seen = false;
             /* What a request of the last run closed is opened, unless that goes on. */
@@ -185,7 +190,7 @@ end:
         if
         :: atomic { driver == none || !there -> skip }
         :: atomic { there && driver == bound && failures > 0 ->
-                failures--; failed = true; unbinder_busy = false; goto end }
+                failures--; unbind_failed = true; unbinder_busy = false; goto end }
         :: atomic { there && driver == bound ->
                 /* Without insist no holder is ever disturbed by us. */
                 assert(users == 0 || insisted || outside);
@@ -211,7 +216,7 @@ end:
             hotplug_lock = true }
         atomic {
             if
-            :: there && failures > 0 -> failures--; failed = true
+            :: there && failures > 0 -> failures--; remove_failed = true
             :: there = false
             fi;
             hotplug_lock = false; remover_busy = false }
@@ -293,7 +298,6 @@ end:
 
 init {
     atomic {
-        if :: stays = true :: stays = false fi;
         run Holder(2, 1);
         run Holder(1, 0)
     }
