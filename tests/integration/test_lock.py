@@ -261,9 +261,11 @@ class Administrator(LockTest):
         # There the last number of a slot's address is device and function in one: 05 is 00.5.
         function = self.sysfs.add("0000:00:00.5", slot="5", attributes={"vfn": "0x0000"})
         self.sysfs.add("0000:00:05.0", attributes={"vfn": "0x0000"})
+        self.sysfs.add("0000:00:00.4", attributes={"vfn": "0x0000"})
         self.sysfs.slots_of("5", "0000:00:05")
         self.start()
         self.client.lock("0000:00:05.0")
+        self.client.lock("0000:00:00.4")
         self.assertEqual(self.sysfs.slot_mode("5"), 0o644)
         self.client.lock(function.address)
         self.assertEqual(self.sysfs.slot_mode("5"), 0o444)
