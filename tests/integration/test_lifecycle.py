@@ -42,6 +42,8 @@ class Lifecycle(LockTest):
         status(r"2 PCI functions, 0 locked")
         self.sysfs.rebind(pf, "vfio-pci")
         status(r"2 PCI functions, 1 locked")
+        # The kernel unbinds it first, which ends that reason and not this one.
+        self.client.lock(PF)
         self.sysfs.remove(pf)
         status(r"1 PCI functions, 0 locked")
 
