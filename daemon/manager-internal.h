@@ -7,6 +7,7 @@
 #include "daemon/closed-files.h"
 #include "daemon/config.h"
 #include "daemon/manager.h"
+#include "daemon/override-reader.h"
 #include "daemon/pci-names.h"
 #include "daemon/state.h"
 #include "daemon/uevents.h"
@@ -27,6 +28,8 @@ struct Manager {
         ClosedFiles *closed;
 
         Inventory *inventory;
+        OverrideReader *override_reader;
+        GHashTable *arrivals;   /* PciKey* -> Arrival*: answered, and not yet read */
         GHashTable *stale;      /* set of PciKey* to be read again */
         sd_event_source *work;  /* runs when there is something stale or queued */
         GHashTable *watches;    /* PciKey* -> number of the watch on the function's directory */
@@ -43,6 +46,8 @@ struct Manager {
 
 /* manager-picture.c */
 extern const UeventsHandler manager_uevents_handler;
+void manager_arrival_free(gpointer data);
+void manager_on_override(void *context, PciKey key, const OverrideAnswer *answer);
 void manager_mark_all_stale(Manager *manager);
 void manager_read_stale(Manager *manager);
 

@@ -24,7 +24,9 @@ static void on_touched(void *context, void *userdata, const char *name) {
 
         closed_files_touched(manager->closed, function->facts.key, name);
         /* A write to these changes a property, and the kernel sends no event of it. */
-        if (strcmp(name, "driver_override") == 0 || strcmp(name, "sriov_drivers_autoprobe") == 0)
+        if (strcmp(name, "driver_override") == 0)
+                override_reader_ask(manager->override_reader, function->facts.key);
+        else if (strcmp(name, "sriov_drivers_autoprobe") == 0)
                 mark_stale(manager, function->facts.key);
 }
 
@@ -124,15 +126,87 @@ static void check_num_vfs(Manager *manager, Function *pf, uint16_t before) {
         manager_report(manager, &violation);
 }
 
+/* An answer that waits for its function to be read for the first time. */
+typedef struct Arrival {
+        uint64_t inode; /* of whom it speaks; 0: whoever is there, nothing could be found out */
+        GRefString *override;
+} Arrival;
+
+void manager_arrival_free(gpointer data) {
+        Arrival *arrival = data;
+
+        g_ref_string_release(arrival->override);
+        g_free(arrival);
+}
+
+void manager_on_override(void *context, PciKey key, const OverrideAnswer *answer) {
+        Manager *manager = context;
+        Function *function = inventory_get(manager->inventory, key);
+
+        if (answer->error == -ENOENT)
+                return; /* its own events tell */
+        if (function && (answer->error < 0 || answer->inode == function->facts.inode)) {
+                if (answer->error < 0)
+                        return; /* what is known stays */
+                inventory_set_driver_override(function, answer->value);
+                manager_queue(manager, function);
+                return;
+        }
+
+        Arrival *arrival = g_new(Arrival, 1);
+        *arrival = (Arrival){ answer->inode,
+                              g_ref_string_new_intern(answer->error < 0 ? "" : answer->value) };
+        g_hash_table_replace(manager->arrivals, key_copy(key), arrival);
+        mark_stale(manager, key);
+}
+
+/* Gives `facts` their driver_override: as it is known, or as it was answered. Returns false when it has
+ * to be asked for first. */
+static bool complete_facts(Manager *manager, const Function *function, FunctionFacts *facts) {
+        const Arrival *arrival = g_hash_table_lookup(manager->arrivals, &facts->key);
+        GRefString *override = NULL;
+
+        if (function)
+                override = function->facts.driver_override;
+        else if (arrival && (arrival->inode == 0 || arrival->inode == facts->inode))
+                override = arrival->override;
+        if (override) {
+                g_ref_string_release(facts->driver_override);
+                facts->driver_override = g_ref_string_acquire(override);
+        }
+        g_hash_table_remove(manager->arrivals, &facts->key);
+        return override;
+}
+
+/* What is to be done about a function that has been read; `num_vfs` links to VFs and `driver` are of before. */
+static void settle_in(Manager *manager, Function *function, bool is_new, uint16_t num_vfs,
+                      const GRefString *driver) {
+        if (is_new) {
+                watch_function(manager, function);
+                restore_function(manager, function);
+                return;
+        }
+        check_num_vfs(manager, function, num_vfs);
+        /* Whoever binds it may have set the override through another mount of sysfs. */
+        if (driver != function->facts.driver)
+                override_reader_ask(manager->override_reader, function->facts.key);
+}
+
 static void read_one(Manager *manager, PciKey key) {
         g_auto(FunctionFacts) facts = { 0 };
         FunctionKind kind = _FUNCTION_KIND_INVALID;
         PciAddress address = pci_address_from_key(key);
         Function *function = inventory_get(manager->inventory, key);
+        const GRefString *driver = NULL;
         uint16_t num_vfs = 0;
         int r;
 
         g_hash_table_remove(manager->stale, &key);
+        /* A function that is new is read when the answer is there. */
+        if (!function && !g_hash_table_contains(manager->arrivals, &key)) {
+                override_reader_ask(manager->override_reader, key);
+                return;
+        }
 
         r = function_read(key, function ? &function->facts : NULL, manager->names, &facts);
         if (r < 0 && r != -ENOENT)
@@ -141,19 +215,22 @@ static void read_one(Manager *manager, PciKey key) {
                 forget(manager, function);
                 function = NULL;
         }
-        if (r < 0)
+        if (r < 0) {
+                g_hash_table_remove(manager->arrivals, &key);
                 return;
+        }
+        if (!complete_facts(manager, function, &facts)) {
+                override_reader_ask(manager->override_reader, key);
+                return;
+        }
 
         if (function) {
                 kind = function->kind;
                 num_vfs = function->facts.n_virtfn_links;
+                driver = function->facts.driver;
         }
         function = inventory_apply(manager->inventory, &facts);
-        if (kind == _FUNCTION_KIND_INVALID) {
-                watch_function(manager, function);
-                restore_function(manager, function);
-        } else
-                check_num_vfs(manager, function, num_vfs);
+        settle_in(manager, function, kind == _FUNCTION_KIND_INVALID, num_vfs, driver);
 
         /* A VF that is new, or has just got its link: the PF's links are new as well, and the event
          * for the PF may have come before them or not come at all. */
@@ -196,8 +273,10 @@ void manager_mark_all_stale(Manager *manager) {
         Function *function;
         int r = -ENOMEM;
 
-        inventory_foreach (manager->inventory, function)
+        inventory_foreach (manager->inventory, function) {
                 mark_stale(manager, function->facts.key);
+                override_reader_ask(manager->override_reader, function->facts.key);
+        }
 
         if (udev)
                 enumerate = udev_enumerate_new(udev);
@@ -217,17 +296,10 @@ void manager_mark_all_stale(Manager *manager) {
         }
 }
 
-static void on_uevent(void *context, PciKey key, bool gone) {
-        Manager *manager = context;
-        Function *function = inventory_get(manager->inventory, key);
-
-        if (!gone) {
-                mark_stale(manager, key);
-                return;
-        }
-        g_hash_table_remove(manager->stale, &key);
-        if (function)
-                forget(manager, function);
+/* What the event says is not looked at: when it is a `remove`, the link that the function is read by has gone
+ * already, or belongs to the next device at the address. */
+static void on_uevent(void *context, PciKey key) {
+        mark_stale(context, key);
 }
 
 static void on_overrun(void *context) {

@@ -86,7 +86,9 @@ static void start(Manager *manager) {
         closed_files_adopt(manager->closed, state);
 
         manager_mark_all_stale(manager);
-        manager_read_stale(manager);
+        manager_read_stale(manager); /* asks for the overrides ... */
+        override_reader_finish(manager->override_reader);
+        manager_read_stale(manager); /* ... and reads the rest */
         manager_settle(manager);
         (void) sd_event_source_set_enabled(manager->work, SD_EVENT_OFF);
 
@@ -112,6 +114,9 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
         manager->names = pci_names_new();
         manager->stale = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
         manager->watches = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+        manager->arrivals =
+                g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, manager_arrival_free);
+        manager->override_reader = override_reader_new(event, manager_on_override, manager);
         manager->queue = g_ptr_array_new();
 
         r = config_load(options->config_directory, &manager->config, &error);
@@ -143,6 +148,8 @@ Manager *manager_free(Manager *manager) {
         sd_event_source_disable_unref(manager->status_timer);
         sd_event_source_disable_unref(manager->work);
         inventory_free(manager->inventory);
+        override_reader_free(manager->override_reader);
+        g_hash_table_unref(manager->arrivals);
         g_hash_table_unref(manager->stale);
         g_hash_table_unref(manager->watches);
         g_ptr_array_unref(manager->queue);

@@ -33,10 +33,9 @@ static void hand_over(Uevents *uevents, struct udev_device *device) {
                 PciAddress old;
 
                 if (old_name && pci_address_parse(old_name + 1, &old) == 0)
-                        uevents->handler->event(uevents->context, pci_address_key(old), true);
+                        uevents->handler->event(uevents->context, pci_address_key(old));
         }
-        uevents->handler->event(uevents->context, pci_address_key(address),
-                                strcmp(action, "remove") == 0);
+        uevents->handler->event(uevents->context, pci_address_key(address));
 }
 
 static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
