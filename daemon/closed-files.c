@@ -3,9 +3,11 @@
 #include "daemon/log.h"
 #include "daemon/slot.h"
 #include "daemon/sysfs.h"
+#include "daemon/util.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
@@ -18,6 +20,7 @@ G_STATIC_ASSERT(_LOCK_FILE_MAX <= 16);
 
 typedef struct ClosedFile {
         char *path;
+        LockFile which;
         uint64_t inode;
         unsigned own_mode;
         GArray *holders; /* of Holder; the file is wanted closed while there is one */
@@ -114,6 +117,7 @@ static int closed_file_get(ClosedFiles *closed, char *path, LockFile which, Clos
                 return -ENOENT;
 
         file = g_new0(ClosedFile, 1);
+        file->which = which;
         file->inode = st.st_ino;
         file->own_mode = st.st_mode & 07777U;
         file->holders = g_array_new(FALSE, FALSE, sizeof(Holder));
@@ -204,24 +208,52 @@ void closed_files_record(ClosedFiles *closed, State *state) {
         closed->dirty = false;
 }
 
-/* Gives the file `mode` if it is still the node that `inode` names. Returns 0 or a negative errno. */
+/* Gives the file `mode` if it is still the node that `inode` names: what is looked at and what is changed
+ * are one node, held by its descriptor. Returns 0 or a negative errno, -ENOENT if it is another node. */
 static int set_mode(const char *path, uint64_t inode, unsigned mode) {
+        _cleanup_(closep) int fd = -1;
+        char by_fd[sizeof("/proc/self/fd/") + 11];
         struct stat st;
 
-        if (lstat(path, &st) < 0)
+        fd = open(path, O_PATH | O_CLOEXEC | O_NOFOLLOW);
+        if (fd < 0 || fstat(fd, &st) < 0)
                 return -errno;
         if (st.st_ino != inode)
                 return -ENOENT;
         if ((st.st_mode & 07777U) == mode)
                 return 0;
-        return chmod(path, mode) < 0 ? -errno : 0;
+        snprintf(by_fd, sizeof(by_fd), "/proc/self/fd/%d", fd);
+        return chmod(by_fd, mode) < 0 ? -errno : 0;
 }
 
 static void report(ClosedFiles *closed, const ClosedFile *file, unsigned mode) {
         Holder holder = g_array_index(file->holders, Holder, 0);
 
-        closed->violation(closed->context, holder >> 4, (LockFile) (holder & 0xf), file->path,
-                          mode);
+        closed->violation(closed->context, holder >> 4, file->which, file->path, mode);
+}
+
+static void closed_file_check(ClosedFiles *closed, ClosedFile *file);
+
+static void on_slot_attribute(void *context, void *userdata, const char *name) {
+        closed_file_check(context, userdata);
+}
+
+static void watch_slot(ClosedFiles *closed, ClosedFile *file) {
+        watch_remove(closed->watch, file->watch);
+        file->watch =
+                watch_add(closed->watch, file->path, IN_ATTRIB, on_slot_attribute, closed, file);
+        if (file->watch < 0)
+                log_warning("%s cannot be watched: %s", file->path, g_strerror(-file->watch));
+}
+
+/* A slot's directory can be made anew while the function stays (its driver was loaded again), and nothing tells
+ * of it: the new file takes the place of the old. */
+static void adopt_new_node(ClosedFiles *closed, ClosedFile *file, const struct stat *st) {
+        file->inode = st->st_ino;
+        file->own_mode = st->st_mode & 07777U;
+        file->closed = false;
+        closed->dirty = true;
+        watch_slot(closed, file);
 }
 
 /* Sees to it that a file that is wanted closed is closed. */
@@ -229,24 +261,25 @@ static void closed_file_check(ClosedFiles *closed, ClosedFile *file) {
         struct stat st;
         int r;
 
-        if (file->holders->len == 0 || lstat(file->path, &st) < 0 || st.st_ino != file->inode)
-                return; /* gone, or made anew: its function's events tell */
+        if (file->holders->len == 0 || lstat(file->path, &st) < 0)
+                return;
+        if (st.st_ino != file->inode) {
+                if (file->which != LOCK_FILE_SLOT_POWER)
+                        return; /* made anew with its function, whose events tell */
+                adopt_new_node(closed, file, &st);
+        }
         if ((st.st_mode & WRITE_BITS) == 0) {
                 file->closed = true;
                 return;
         }
 
         bool violated = file->closed;
-        r = chmod(file->path, st.st_mode & 07777U & ~WRITE_BITS) < 0 ? -errno : 0;
+        r = set_mode(file->path, file->inode, st.st_mode & 07777U & ~WRITE_BITS);
         file->closed = r == 0;
         if (r < 0)
                 log_error("%s cannot be closed: %s", file->path, g_strerror(-r));
         if (violated)
                 report(closed, file, st.st_mode & 07777U);
-}
-
-static void on_slot_attribute(void *context, void *userdata, const char *name) {
-        closed_file_check(context, userdata);
 }
 
 void closed_files_touched(ClosedFiles *closed, PciKey key, const char *name) {
@@ -262,16 +295,9 @@ void closed_files_touched(ClosedFiles *closed, PciKey key, const char *name) {
 }
 
 static void commit_close(ClosedFiles *closed, ClosedFile *file) {
-        LockFile which = (LockFile) (g_array_index(file->holders, Holder, 0) & 0xf);
-
         /* Watch first: what happens between the two is then not missed. */
-        if (which == LOCK_FILE_SLOT_POWER && file->watch < 0) {
-                file->watch = watch_add(closed->watch, file->path, IN_ATTRIB, on_slot_attribute,
-                                        closed, file);
-                if (file->watch < 0)
-                        log_warning("%s cannot be watched: %s", file->path,
-                                    g_strerror(-file->watch));
-        }
+        if (file->which == LOCK_FILE_SLOT_POWER && file->watch < 0)
+                watch_slot(closed, file);
         closed_file_check(closed, file);
 }
 

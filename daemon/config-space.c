@@ -1,5 +1,6 @@
 #include "daemon/config-space.h"
 
+#include "daemon/child.h"
 #include "daemon/log.h"
 #include "daemon/sysfs.h"
 #include "daemon/util.h"
@@ -34,6 +35,7 @@ typedef struct Entry {
         bool wanted;  /* in `wanted` */
         bool reading; /* by a child */
         bool again;   /* asked for while being read */
+        bool dirty;   /* what was read last may not be so any more */
         bool confirm; /* to be read once more a little later */
 } Entry;
 
@@ -129,18 +131,9 @@ static void read_function(PciKey key, uint64_t inode, Report *ret) {
                 ret->result = config_space_read_pasid(dirfd, &ret->pasid);
 }
 
-/* The child. It keeps nothing of the daemon's: one that hangs would keep the daemon's connection to the
- * bus, and with it its name, when the daemon is long gone. */
+/* The child. */
 static void __attribute__((noreturn)) run_child(const Report *requests, guint n, int fd) {
-        sigset_t none;
-
-        sigemptyset(&none);
-        (void) sigprocmask(SIG_SETMASK, &none, NULL);
-        (void) prctl(PR_SET_NAME, "vfwarden-config");
         (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (fd > STDERR_FILENO + 1)
-                (void) close_range(STDERR_FILENO + 1, (unsigned) fd - 1, 0);
-        (void) close_range((unsigned) fd + 1, ~0U, 0);
 
         for (guint i = 0; i < n; i++) {
                 Report report;
@@ -220,12 +213,17 @@ static void take_report(ConfigSpace *space, const Report *report) {
         if (!entry || entry->inode != report->inode || !entry->reading)
                 return;
         entry->reading = false;
-        log_result(space, entry, report->result);
-        entry->result = report->result;
+        if (report->result == 0 && !entry->again)
+                entry->dirty = false;
         if (entry->again) {
                 entry->again = false;
                 want(space, entry);
         }
+        /* It sleeps, but what was read before is true still. */
+        if (report->result < 0 && !entry->dirty)
+                return;
+        log_result(space, entry, report->result);
+        entry->result = report->result;
         space->found(space->context, report->key, report->result == 0 ? &report->pasid : &unknown);
 }
 
@@ -313,9 +311,9 @@ static int start_child(ConfigSpace *space, const GArray *requests) {
                 return -errno;
         reading = ends[0];
         writing = ends[1];
-        pid = fork();
+        pid = child_fork("vfwarden-config", &writing, 1);
         if (pid < 0)
-                return -errno;
+                return (int) pid;
         if (pid == 0)
                 run_child((const Report *) (void *) requests->data, requests->len, writing);
 
@@ -421,6 +419,7 @@ void config_space_function_changed(ConfigSpace *space, const Function *function)
                 entry->driver = g_ref_string_acquire(function->facts.driver);
                 entry->in_use = in_use;
                 entry->result = -EINPROGRESS;
+                entry->dirty = true;
                 g_hash_table_insert(space->entries, &entry->key, entry);
                 want(space, entry);
                 return;
@@ -435,6 +434,7 @@ void config_space_function_changed(ConfigSpace *space, const Function *function)
         /* Most functions have no capability, and none will grow. */
         if (entry->result == 0 && !function->facts.pasid.present)
                 return;
+        entry->dirty = entry->dirty || changed;
         if (changed || (entry->result < 0 && entry->result != -EBADMSG))
                 want(space, entry);
         if (changed)

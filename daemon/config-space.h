@@ -12,7 +12,8 @@
  *
  * Nothing is woken: a read resumes the bridge above and, from D3cold, the function (pci_config_pm_runtime_get()). A
  * function that sleeps is read in D3hot with its bridge awake, where the kernel resumes nothing, and not otherwise.
- * What cannot be read is not known, and shown as no capability; it is tried again with the function's next event.
+ * What cannot be read is not known, and shown as no capability, unless it was read before and nothing has happened
+ * since that may have changed it; it is tried again with the function's next event.
  *
  * The first 64 bytes are everybody's, the rest is given to who had CAP_SYS_ADMIN at open; a short read is "not known".
  * Called by the manager. */

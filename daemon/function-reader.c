@@ -51,18 +51,6 @@ static GRefString *read_driver(int dirfd) {
         return g_ref_string_new_intern(value);
 }
 
-static GRefString *read_driver_override(int dirfd) {
-        char value[SYSFS_VALUE_MAX];
-
-        /* The kernel writes "(null)" for none (driver_override_show() prints the pointer). Root may
-         * write any bytes there; D-Bus carries UTF-8 only. */
-        if (sysfs_read(dirfd, "driver_override", value, sizeof(value)) < 0 ||
-            strcmp(value, "(null)") == 0)
-                value[0] = '\0';
-        g_autofree char *valid = g_utf8_make_valid(value, -1);
-        return g_ref_string_new_intern(valid);
-}
-
 static int compare_links(gconstpointer a, gconstpointer b) {
         uint32_t x = ((const VirtfnLink *) a)->index, y = ((const VirtfnLink *) b)->index;
 
@@ -203,7 +191,7 @@ int function_read(PciKey key, const FunctionFacts *known, PciNames *names, Funct
         facts.iommu_group = read_iommu_group(dirfd);
         facts.numa_node = read_numa_node(dirfd);
         facts.driver = read_driver(dirfd);
-        facts.driver_override = read_driver_override(dirfd);
+        facts.driver_override = g_ref_string_new_intern("");
         read_sriov(dirfd, known, &facts);
 
         if (faccessat(dirfd, "vendor", F_OK, 0) < 0 || facts.vendor == PCI_ID_UNREADABLE) {

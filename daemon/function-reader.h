@@ -3,13 +3,13 @@
  * Owns nothing. What cannot be read or understood is given as "unknown" in the way that
  * policy/function.h says for each member, never as a guess: a strange device must not stop the daemon.
  * Nothing here touches the device itself: reading `config` could wake one that sleeps, and reading
- * sriov_numvfs waits for the device's lock. Called by the manager. */
+ * sriov_numvfs or driver_override waits for the device's lock. Called by the manager. */
 #pragma once
 
 #include "daemon/pci-names.h"
 #include "policy/function.h"
 
-/* Reads all facts. `known` is what was read of the function before, or NULL: what cannot change while
+/* Reads all facts but `driver_override`, which is "" (see override-reader.h). `known` is what was read of the function before, or NULL: what cannot change while
  * the device is the same is taken from there, for each file costs time on the way from event to signal.
  * Returns 0; -ENOENT when there is no such function (any more), also when it goes away while being
  * read; another negative errno. `*ret` is untouched on failure; on success the caller clears it. */

@@ -5,6 +5,9 @@
 #include <errno.h>
 #include <string.h>
 
+/* How long the picture may take to show what the kernel has done. */
+#define VERIFY_TIMEOUT_USEC (2 * 1000 * 1000ULL)
+
 typedef struct Request {
         Manager *manager;
         PciKey key;
@@ -15,6 +18,7 @@ typedef struct Request {
         GRefString *driver; /* bind: a name, or "" for any; unbind: "" */
         ManagerDone *done;
         void *context;
+        sd_event_source *patience; /* while it is in the manager's `unverified` */
 } Request;
 
 static Request *request_new(Manager *manager, const Function *function, Operation operation,
@@ -34,6 +38,7 @@ static Request *request_new(Manager *manager, const Function *function, Operatio
 /* Tells and frees. */
 static void request_end(Request *request, int result, const char *message) {
         request->done(request->context, result, message);
+        sd_event_source_disable_unref(request->patience);
         g_ref_string_release(request->driver);
         g_free(request);
 }
@@ -62,12 +67,60 @@ static bool verify(const Request *request, const Function *function, char **ret_
         }
 }
 
+/* Ends the request if the picture shows what was asked for, or cannot show it any more. */
+static bool request_verify(Request *request, bool last_time) {
+        const Function *function = inventory_get(request->manager->inventory, request->key);
+        g_autofree char *found = NULL, *message = NULL;
+
+        if (!function || function->facts.inode != request->inode) {
+                request_end(request, -ENODEV, "the function has gone meanwhile");
+                return true;
+        }
+        if (verify(request, function, &found)) {
+                request_end(request, 0, NULL);
+                return true;
+        }
+        if (!last_time)
+                return false;
+        message = g_strdup_printf("the kernel took %s, but the function has %s",
+                                  operation_to_string(request->operation), found);
+        request_end(request, -EIO, message);
+        return true;
+}
+
+void manager_verify_requests(Manager *manager) {
+        for (guint i = manager->unverified->len; i > 0; i--) {
+                Request *request = manager->unverified->pdata[i - 1];
+
+                if (request_verify(request, false))
+                        g_ptr_array_remove_index(manager->unverified, i - 1);
+        }
+}
+
+static int on_impatience(sd_event_source *source, uint64_t usec, void *userdata) {
+        Request *request = userdata;
+
+        g_ptr_array_remove(request->manager->unverified, request);
+        (void) request_verify(request, true);
+        return 0;
+}
+
+/* New VFs are read in a moment: waits for them, but not for ever. */
+static void wait_for_picture(Request *request) {
+        Manager *manager = request->manager;
+
+        if (sd_event_add_time_relative(manager->event, &request->patience, CLOCK_MONOTONIC,
+                                       VERIFY_TIMEOUT_USEC, 0, on_impatience, request) < 0) {
+                (void) request_verify(request, true);
+                return;
+        }
+        g_ptr_array_add(manager->unverified, request);
+}
+
 static void on_done(void *context, int result, const char *path) {
         Request *request = context;
-        Manager *manager = request->manager;
         const char *name = operation_to_string(request->operation);
-        g_autofree char *message = NULL, *found = NULL;
-        const Function *function;
+        g_autofree char *message = NULL;
 
         if (result == -ETIMEDOUT)
                 message = g_strdup_printf(
@@ -79,20 +132,9 @@ static void on_done(void *context, int result, const char *path) {
                 request_end(request, result == -ETIMEDOUT ? result : -EIO, message);
                 return;
         }
-
-        manager_settle(manager);
-        function = inventory_get(manager->inventory, request->key);
-        if (!function || function->facts.inode != request->inode) {
-                request_end(request, -ENODEV, "the function has gone meanwhile");
-                return;
-        }
-        if (!verify(request, function, &found)) {
-                message =
-                        g_strdup_printf("the kernel took %s, but the function has %s", name, found);
-                request_end(request, -EIO, message);
-                return;
-        }
-        request_end(request, 0, NULL);
+        manager_settle(request->manager);
+        if (!request_verify(request, false))
+                wait_for_picture(request);
 }
 
 /* What is being done to the function or something related, for the error of who comes second. */

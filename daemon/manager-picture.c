@@ -12,7 +12,7 @@ static gpointer key_copy(PciKey key) {
         return g_memdup2(&key, sizeof(key));
 }
 
-static void mark_stale(Manager *manager, PciKey key) {
+void manager_mark_stale(Manager *manager, PciKey key) {
         g_hash_table_add(manager->stale, key_copy(key));
         (void) sd_event_source_set_enabled(manager->work, SD_EVENT_ONESHOT);
 }
@@ -24,8 +24,10 @@ static void on_touched(void *context, void *userdata, const char *name) {
 
         closed_files_touched(manager->closed, function->facts.key, name);
         /* A write to these changes a property, and the kernel sends no event of it. */
-        if (strcmp(name, "driver_override") == 0 || strcmp(name, "sriov_drivers_autoprobe") == 0)
-                mark_stale(manager, function->facts.key);
+        if (strcmp(name, "driver_override") == 0)
+                override_reader_ask(manager->override_reader, function->facts.key);
+        else if (strcmp(name, "sriov_drivers_autoprobe") == 0)
+                manager_mark_stale(manager, function->facts.key);
 }
 
 static void watch_function(Manager *manager, Function *function) {
@@ -64,7 +66,7 @@ static void attach_function(Manager *manager, Function *function) {
 }
 
 /* The function, and those whose links its reading may have changed. */
-static void queue_related(Manager *manager, Function *function) {
+void manager_queue_related(Manager *manager, Function *function) {
         manager_queue(manager, function);
         if (function->pf && function->pf->changes != 0)
                 manager_queue(manager, function->pf);
@@ -108,7 +110,8 @@ static void forget(Manager *manager, Function *function) {
         (void) sd_event_source_set_enabled(manager->work, SD_EVENT_ONESHOT);
         if (pf) {
                 manager_queue(manager, pf);
-                mark_stale(manager, pf->facts.key); /* its links went without an event for it */
+                manager_mark_stale(manager,
+                                   pf->facts.key); /* its links went without an event for it */
         }
         if (was_pf)
                 inventory_foreach (manager->inventory, other)
@@ -147,8 +150,73 @@ static void mark_new_vfs(Manager *manager, const Function *pf) {
                 PciKey vf = g_array_index(links, VirtfnLink, i).vf;
 
                 if (!inventory_get(manager->inventory, vf))
-                        mark_stale(manager, vf);
+                        manager_mark_stale(manager, vf);
         }
+}
+
+/* An answer that waits for its function to be read for the first time. */
+typedef struct Arrival {
+        uint64_t inode; /* of whom it speaks; 0: whoever is there, nothing could be found out */
+        GRefString *override;
+} Arrival;
+
+void manager_arrival_free(gpointer data) {
+        Arrival *arrival = data;
+
+        g_ref_string_release(arrival->override);
+        g_free(arrival);
+}
+
+void manager_on_override(void *context, PciKey key, const OverrideAnswer *answer) {
+        Manager *manager = context;
+        Function *function = inventory_get(manager->inventory, key);
+
+        if (answer->error == -ENOENT)
+                return; /* its own events tell */
+        if (function && (answer->error < 0 || answer->inode == function->facts.inode)) {
+                if (answer->error < 0)
+                        return; /* what is known stays */
+                inventory_set_driver_override(function, answer->value);
+                manager_queue(manager, function);
+                return;
+        }
+
+        Arrival *arrival = g_new(Arrival, 1);
+        *arrival = (Arrival){ answer->inode,
+                              g_ref_string_new_intern(answer->error < 0 ? "" : answer->value) };
+        g_hash_table_replace(manager->arrivals, key_copy(key), arrival);
+        manager_mark_stale(manager, key);
+}
+
+/* Gives `facts` their driver_override: as it is known, or as it was answered. Returns false when it has
+ * to be asked for first. */
+static bool complete_facts(Manager *manager, const Function *function, FunctionFacts *facts) {
+        const Arrival *arrival = g_hash_table_lookup(manager->arrivals, &facts->key);
+        GRefString *override = NULL;
+
+        if (function)
+                override = function->facts.driver_override;
+        else if (arrival && (arrival->inode == 0 || arrival->inode == facts->inode))
+                override = arrival->override;
+        if (override) {
+                g_ref_string_release(facts->driver_override);
+                facts->driver_override = g_ref_string_acquire(override);
+        }
+        g_hash_table_remove(manager->arrivals, &facts->key);
+        return override;
+}
+
+/* What is to be done about a function that has been read; `num_vfs` links to VFs and `driver` are of before. */
+static void settle_in(Manager *manager, Function *function, bool is_new, uint16_t num_vfs,
+                      const GRefString *driver) {
+        if (is_new) {
+                attach_function(manager, function);
+                return;
+        }
+        check_num_vfs(manager, function, num_vfs);
+        /* Whoever binds it may have set the override through another mount of sysfs. */
+        if (driver != function->facts.driver)
+                override_reader_ask(manager->override_reader, function->facts.key);
 }
 
 static void read_one(Manager *manager, PciKey key) {
@@ -156,10 +224,16 @@ static void read_one(Manager *manager, PciKey key) {
         FunctionKind kind = _FUNCTION_KIND_INVALID;
         PciAddress address = pci_address_from_key(key);
         Function *function = inventory_get(manager->inventory, key);
+        const GRefString *driver = NULL;
         uint16_t num_vfs = 0;
         int r;
 
         g_hash_table_remove(manager->stale, &key);
+        /* A function that is new is read when the answer is there. */
+        if (!function && !g_hash_table_contains(manager->arrivals, &key)) {
+                override_reader_ask(manager->override_reader, key);
+                return;
+        }
 
         r = function_read(key, function ? &function->facts : NULL, manager->names, &facts);
         if (r < 0 && r != -ENOENT)
@@ -168,29 +242,33 @@ static void read_one(Manager *manager, PciKey key) {
                 forget(manager, function);
                 function = NULL;
         }
-        if (r < 0)
+        if (r < 0) {
+                g_hash_table_remove(manager->arrivals, &key);
                 return;
+        }
+        if (!complete_facts(manager, function, &facts)) {
+                override_reader_ask(manager->override_reader, key);
+                return;
+        }
 
         if (function) {
                 kind = function->kind;
                 num_vfs = function->facts.n_virtfn_links;
+                driver = function->facts.driver;
         }
         function = inventory_apply(manager->inventory, &facts);
-        if (kind == _FUNCTION_KIND_INVALID) {
-                attach_function(manager, function);
-        } else
-                check_num_vfs(manager, function, num_vfs);
+        settle_in(manager, function, kind == _FUNCTION_KIND_INVALID, num_vfs, driver);
 
         /* A VF that is new, or has just got its link: the PF's links are new as well, and the event
          * for the PF may have come before them or not come at all. */
         if (function->kind == FUNCTION_KIND_VF && kind != FUNCTION_KIND_VF &&
             (!function->pf || function->index == VF_INDEX_UNKNOWN))
-                mark_stale(manager, function->facts.physfn);
+                manager_mark_stale(manager, function->facts.physfn);
         mark_new_vfs(manager, function);
         users_function_changed(manager->users, function);
         config_space_function_changed(manager->config_space, function);
         unplugs_function_changed(manager->unplugs, function);
-        queue_related(manager, function);
+        manager_queue_related(manager, function);
 }
 
 static int compare_keys_descending(gconstpointer a, gconstpointer b) {
@@ -227,8 +305,10 @@ void manager_mark_all_stale(Manager *manager) {
         Function *function;
         int r = -ENOMEM;
 
-        inventory_foreach (manager->inventory, function)
-                mark_stale(manager, function->facts.key);
+        inventory_foreach (manager->inventory, function) {
+                manager_mark_stale(manager, function->facts.key);
+                override_reader_ask(manager->override_reader, function->facts.key);
+        }
 
         if (udev)
                 enumerate = udev_enumerate_new(udev);
@@ -244,21 +324,14 @@ void manager_mark_all_stale(Manager *manager) {
                 PciAddress address;
 
                 if (name && pci_address_parse(name + 1, &address) == 0)
-                        mark_stale(manager, pci_address_key(address));
+                        manager_mark_stale(manager, pci_address_key(address));
         }
 }
 
-static void on_uevent(void *context, PciKey key, bool gone) {
-        Manager *manager = context;
-        Function *function = inventory_get(manager->inventory, key);
-
-        if (!gone) {
-                mark_stale(manager, key);
-                return;
-        }
-        g_hash_table_remove(manager->stale, &key);
-        if (function)
-                forget(manager, function);
+/* What the event says is not looked at: when it is a `remove`, the link that the function is read by has gone
+ * already, or belongs to the next device at the address. */
+static void on_uevent(void *context, PciKey key) {
+        manager_mark_stale(context, key);
 }
 
 static void on_overrun(void *context) {
@@ -268,82 +341,3 @@ static void on_overrun(void *context) {
 }
 
 const UeventsHandler manager_uevents_handler = { .event = on_uevent, .overrun = on_overrun };
-
-void manager_on_users_changed(void *context, PciKey key, GPtrArray *users) {
-        Manager *manager = context;
-        Function *function = inventory_get(manager->inventory, key);
-
-        if (!function) {
-                g_clear_pointer(&users, g_ptr_array_unref);
-                return;
-        }
-        inventory_set_users(manager->inventory, function, users);
-        config_space_function_changed(manager->config_space, function);
-        manager_queue(manager, function);
-        unplugs_function_changed(manager->unplugs, function);
-        if (function->pf) {
-                manager_queue(manager, function->pf); /* `vf-in-use` */
-                unplugs_function_changed(manager->unplugs, function->pf);
-        }
-}
-
-void manager_on_pasid_found(void *context, PciKey key, const Pasid *pasid) {
-        Manager *manager = context;
-        Function *function = inventory_get(manager->inventory, key);
-
-        if (!function)
-                return;
-        inventory_set_pasid(manager->inventory, function, pasid);
-        if (function->changes != 0)
-                queue_related(manager, function);
-}
-
-void manager_refresh_users(Manager *manager, const Function *function) {
-        users_look_now(manager->users);
-        manager_settle(manager);
-}
-
-void manager_on_inhibitor_ended(void *context, PciKey key) {
-        Manager *manager = context;
-        Function *function = inventory_get(manager->inventory, key);
-
-        manager->state_dirty = true;
-        if (function)
-                manager_queue(manager, function);
-        manager_settle(manager);
-}
-
-/* At the end of an operation: what came of it is read before anybody is told. */
-void manager_on_operation_changed(void *context, PciKey key) {
-        Manager *manager = context;
-        const Function *function = inventory_get(manager->inventory, key);
-
-        manager->state_dirty = true;
-        mark_stale(manager, key);
-        for (guint i = 0; function && function->vfs && i < function->vfs->len; i++)
-                mark_stale(manager, ((const Function *) function->vfs->pdata[i])->facts.key);
-        manager_read_stale(manager);
-}
-
-static void on_unplug_changed(void *context, Function *function) {
-        manager_queue(context, function);
-}
-
-/* Told at once, to the holders of the function and of its VFs; those hear of the VF that they hold. */
-static void on_unplug_ask(void *context, Function *function, uint64_t deadline_usec) {
-        Manager *manager = context;
-        const ManagerObserver *observer = manager->observer;
-
-        if (!observer)
-                return;
-        observer->unplug_requested(manager->observer_context, function, deadline_usec);
-        for (guint i = 0; function->vfs && i < function->vfs->len; i++)
-                if (function_in_use(function->vfs->pdata[i]))
-                        observer->unplug_requested(manager->observer_context,
-                                                   function->vfs->pdata[i], deadline_usec);
-}
-
-const UnplugsHandler manager_unplugs_handler = {
-        .changed = on_unplug_changed,
-        .ask = on_unplug_ask,
-};

@@ -174,6 +174,7 @@ void manager_settle(Manager *manager) {
                 manager->observer->count_changed(manager->observer_context);
         manager->told_count = manager->published_count;
         notify_status_later(manager);
+        manager_verify_requests(manager);
 }
 
 void manager_report(Manager *manager, const Violation *violation) {

@@ -96,7 +96,9 @@ static void start(Manager *manager) {
         operations_adopt(manager->operations, state);
 
         manager_mark_all_stale(manager);
-        manager_read_stale(manager);
+        manager_read_stale(manager); /* asks for the overrides ... */
+        override_reader_finish(manager->override_reader);
+        manager_read_stale(manager); /* ... and reads the rest */
         users_look_now(manager->users);
         manager_settle(manager);
         (void) sd_event_source_set_enabled(manager->work, SD_EVENT_OFF);
@@ -123,7 +125,11 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
         manager->names = pci_names_new();
         manager->stale = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
         manager->watches = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+        manager->arrivals =
+                g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, manager_arrival_free);
+        manager->override_reader = override_reader_new(event, manager_on_override, manager);
         manager->queue = g_ptr_array_new();
+        manager->unverified = g_ptr_array_new();
 
         r = config_load(options->config_directory, &manager->config, &error);
         if (r < 0) {
@@ -165,9 +171,12 @@ Manager *manager_free(Manager *manager) {
         sd_event_source_disable_unref(manager->status_timer);
         sd_event_source_disable_unref(manager->work);
         inventory_free(manager->inventory);
+        override_reader_free(manager->override_reader);
+        g_hash_table_unref(manager->arrivals);
         g_hash_table_unref(manager->stale);
         g_hash_table_unref(manager->watches);
         g_ptr_array_unref(manager->queue);
+        g_ptr_array_unref(manager->unverified);
         pci_names_free(manager->names);
         config_free(manager->config);
         g_free(manager->config_directory);

@@ -40,7 +40,7 @@ static void hand_over(Uevents *uevents, struct udev_device *device) {
                 return;
         if (strcmp(subsystem, "pci") != 0) {
                 if (parse_vfio_parent(path, &address) == 0)
-                        uevents->handler->event(uevents->context, pci_address_key(address), false);
+                        uevents->handler->event(uevents->context, pci_address_key(address));
                 return;
         }
         if (pci_address_parse(name, &address) < 0)
@@ -52,10 +52,9 @@ static void hand_over(Uevents *uevents, struct udev_device *device) {
                 PciAddress old;
 
                 if (old_name && pci_address_parse(old_name + 1, &old) == 0)
-                        uevents->handler->event(uevents->context, pci_address_key(old), true);
+                        uevents->handler->event(uevents->context, pci_address_key(old));
         }
-        uevents->handler->event(uevents->context, pci_address_key(address),
-                                strcmp(action, "remove") == 0);
+        uevents->handler->event(uevents->context, pci_address_key(address));
 }
 
 static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *userdata) {

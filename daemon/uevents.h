@@ -17,8 +17,8 @@ typedef struct Uevents Uevents;
 #define UEVENTS_PRIORITY (SD_EVENT_PRIORITY_IMPORTANT + 10)
 
 typedef struct UeventsHandler {
-        /* Something happened to the function; `gone` when it was removed, or moved away. */
-        void (*event)(void *context, PciKey key, bool gone);
+        /* Something happened to the function: it came, changed, or went. */
+        void (*event)(void *context, PciKey key);
         /* Events were lost: nothing that was known may be relied on. */
         void (*overrun)(void *context);
 } UeventsHandler;

@@ -1,16 +1,15 @@
 #include "daemon/worker.h"
 
+#include "daemon/child.h"
 #include "daemon/sysfs.h"
 #include "daemon/util.h"
 #include "policy/number.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -53,39 +52,9 @@ static int run_step(const PlanStep *step, int fd) {
         return write_value(fd, step->value);
 }
 
-static int compare_fds(const void *a, const void *b) {
-        return *(const int *) a - *(const int *) b;
-}
-
-/* Closes all descriptors but the standard ones and `keep`, which gets sorted. A worker that hangs would else
- * keep the daemon's connection to the bus, and with it its name, when the daemon is long gone. */
-static void close_all_but(int *keep, unsigned n) {
-        unsigned next = STDERR_FILENO + 1;
-
-        qsort(keep, n, sizeof(*keep), compare_fds);
-        for (unsigned i = 0; i < n; i++) {
-                if (keep[i] < (int) next)
-                        continue;
-                if ((unsigned) keep[i] > next)
-                        (void) close_range(next, (unsigned) keep[i] - 1, 0);
-                next = (unsigned) keep[i] + 1;
-        }
-        (void) close_range(next, ~0U, 0);
-}
-
 /* The child. Leaves by _exit(): nothing of the parent's is to be flushed or freed. */
 static void __attribute__((noreturn)) run_plan(const Plan *plan, const int *fds, int report) {
         Report result = { 0 };
-        sigset_t none;
-
-        /* The daemon's signals are blocked for its signalfd; a worker that can be killed should be. */
-        sigemptyset(&none);
-        (void) sigprocmask(SIG_SETMASK, &none, NULL);
-        (void) prctl(PR_SET_NAME, "vfwarden-worker");
-
-        g_autofree int *keep = g_memdup2(fds, (plan->steps->len + 1) * sizeof(*fds));
-        keep[plan->steps->len] = report;
-        close_all_but(keep, plan->steps->len + 1);
 
         for (guint i = 0; i < plan->steps->len && result.error == 0; i++) {
                 result.step = i;
@@ -176,10 +145,11 @@ int worker_start(sd_event *event, Plan *plan, WorkerOpen *open_file, WorkerDone 
         /* What cannot be opened now, because an earlier step makes it, the child opens in its turn. */
         for (guint i = 0; i < plan->steps->len; i++)
                 fds[i] = open_file(context, ((PlanStep *) plan->steps->pdata[i])->path);
-        pid = fork();
+        fds[plan->steps->len] = writing;
+        pid = child_fork("vfwarden-worker", fds, plan->steps->len + 1);
         if (pid == 0)
                 run_plan(plan, fds, writing);
-        r = pid < 0 ? -errno : 0;
+        r = pid < 0 ? (int) pid : 0;
         close_all(fds, plan->steps->len);
         if (r < 0)
                 return r;

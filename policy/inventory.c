@@ -245,6 +245,15 @@ Function *inventory_apply(Inventory *inventory, FunctionFacts *facts) {
         return function;
 }
 
+void inventory_set_driver_override(Function *function, const char *value) {
+        GRefString *override = g_ref_string_new_intern(value);
+
+        if (override != function->facts.driver_override)
+                function->changes |= FUNCTION_PROPERTY_DRIVER_OVERRIDE;
+        g_ref_string_release(function->facts.driver_override);
+        function->facts.driver_override = override;
+}
+
 void inventory_remove(Inventory *inventory, Function *function) {
         Function *pf = function->pf, *other;
 

@@ -24,6 +24,9 @@ Function *inventory_get(const Inventory *inventory, PciKey key);
  * to it that a device made anew under the old address (another inode) was removed first. */
 Function *inventory_apply(Inventory *inventory, FunctionFacts *facts);
 
+/* `value` is what the function's driver_override says now. */
+void inventory_set_driver_override(Function *function, const char *value);
+
 /* Forgets the function; its links go, the functions it was linked with stay. */
 void inventory_remove(Inventory *inventory, Function *function);
 

@@ -59,6 +59,11 @@ def analysis():
     return meson(build("plain"), "--suite", "analysis")
 
 
+def model():
+    """The unplug state machine with its surroundings, in the full state space, by spin."""
+    return meson(build("plain"), "--suite", "model")
+
+
 def valgrind():
     """Unit and integration tests under valgrind."""
     return meson(build("plain"), "--setup", "valgrind", "--suite", "unit", "--suite",
@@ -81,7 +86,7 @@ def vm():
     return passed, failed
 
 
-PARTS = [plain, sanitize, analysis, valgrind, vm]
+PARTS = [plain, sanitize, analysis, model, valgrind, vm]
 
 
 def main():

@@ -175,6 +175,8 @@ class DaemonTest(unittest.TestCase):
     maxDiff = None
     # The address of a function that fence() plays with; tests leave it out of what they compare.
     SENTINEL = "ffff:ff:1f.7"
+    # The bus policy, None for the project's own.
+    BUS_POLICY = None
 
     def setUp(self):
         # tmpfs, because like sysfs it gives no inode number twice: the daemon tells a device that was
@@ -193,7 +195,7 @@ class DaemonTest(unittest.TestCase):
         os.makedirs(self.state_dir)
         self.notify = NotifySocket(os.path.join(self.directory, "notify"))
         self.addCleanup(self.notify.close)
-        self.bus = PrivateBus(self.directory)
+        self.bus = PrivateBus(self.directory, self.BUS_POLICY)
         self.addCleanup(self.bus.close)
         self.polkit = None
         self.client = None

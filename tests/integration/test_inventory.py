@@ -190,7 +190,8 @@ class Inventory(fixtures.DaemonTest):
         pf = self.sysfs.add_pf(PF, vfs=2)
         os.symlink("../0000:0f:00.0", pf.path("virtfn2"))
         self.start()
-        # The link is the kernel's word for a VF, but nobody may be sent to an object that is not.
+        self.assertEqual(self.picture.function(PF)["NumVFs"], 2)
+        # And nobody may be sent to an object that is not.
         self.assertEqual([p for p in self.picture.function(PF)["VirtualFunctions"]
                           if p not in self.picture.objects], [])
 

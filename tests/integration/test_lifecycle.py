@@ -42,6 +42,8 @@ class Lifecycle(LockTest):
         status(r"2 PCI functions, 0 locked")
         self.sysfs.rebind(pf, "vfio-pci")
         status(r"2 PCI functions, 1 locked")
+        # The kernel unbinds it first, which ends that reason and not this one.
+        self.client.lock(PF)
         self.sysfs.remove(pf)
         status(r"1 PCI functions, 0 locked")
 
@@ -114,6 +116,26 @@ class Overrun(LockTest):
         self.assertEqual(sorted(s.args[0] for s in signals if s.member == "InterfacesAdded"),
                          [vb.function_path("0000:04:00.0")])
         self.daemon.wait_log("(?i)overr|lost|ENOBUFS|buffer", log)
+
+    def test_a_device_that_was_replaced_is_another_one(self):
+        self.start_polkit(configure=True)
+        pf = self.sysfs.add_pf(PF, driver="vfio-pci")
+        self.start()
+        self.client.lock(PF, "the old one")
+        mark = self.mark()
+        send, self.sysfs.uevent = self.sysfs.uevent, lambda *_, **__: None
+        self.sysfs.remove(pf)
+        pf = self.sysfs.add_pf(PF)
+        self.sysfs.uevent = send
+        self.sysfs.watch.add(self.sysfs.root)
+        self.overrun()
+        self.wait_property(PF, "Driver", "igb")
+        self.assertEqual([s.member for s in self.signals_since(mark)
+                          if s.args[0] == vb.function_path(PF)],
+                         ["InterfacesRemoved", "InterfacesAdded"])
+        told = self.picture.function(PF)
+        self.assertEqual((told["Locked"], told["LockWhy"], told["Tainted"]), (False, "", False))
+        self.assert_closed(pf)
 
     def test_overrun_with_nothing_new_is_silent(self):
         self.sysfs.add_pf(PF, vfs=2, vf_driver="igbvf")

@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 """Which files are closed, for which reason, and that each gets its own mode back."""
 
+import signal
+
 import fixtures
 from fixtures import DEADLINE
 import fakepci
@@ -126,6 +128,21 @@ class UserspaceDriver(LockTest):
         self.wait_property(PF, "Locked", True)
         self.fence()
         self.assertEqual(self.daemon.lines(rf"{PF}.*\b[0-9]+ (VF|virtual function)", mark), [])
+
+    def test_replaced_before_the_daemon_looks(self):
+        # Both events are waiting when it comes to read them.
+        pf = self.sysfs.add_pf(PF, driver="vfio-pci")
+        pf.chmod("sriov_numvfs", 0o664)
+        self.start()
+        self.assert_closed(pf, *SRIOV, own={"sriov_numvfs": 0o664})
+        self.daemon.kill(signal.SIGSTOP)
+        self.sysfs.remove(pf)
+        pf = self.sysfs.add_pf(PF, driver="vfio-pci", announce=True)
+        self.daemon.kill(signal.SIGCONT)
+        self.assert_closed(pf, *SRIOV)
+        self.fence()
+        self.sysfs.rebind(pf, "igb")
+        self.assert_closed(pf)
 
     def test_objects_of_a_locked_pf_go_with_it(self):
         pf = self.sysfs.add_pf(PF, driver="vfio-pci")
@@ -261,9 +278,11 @@ class Administrator(LockTest):
         # There the last number of a slot's address is device and function in one: 05 is 00.5.
         function = self.sysfs.add("0000:00:00.5", slot="5", attributes={"vfn": "0x0000"})
         self.sysfs.add("0000:00:05.0", attributes={"vfn": "0x0000"})
+        self.sysfs.add("0000:00:00.4", attributes={"vfn": "0x0000"})
         self.sysfs.slots_of("5", "0000:00:05")
         self.start()
         self.client.lock("0000:00:05.0")
+        self.client.lock("0000:00:00.4")
         self.assertEqual(self.sysfs.slot_mode("5"), 0o644)
         self.client.lock(function.address)
         self.assertEqual(self.sysfs.slot_mode("5"), 0o444)

@@ -2,6 +2,7 @@
 """org.freedesktop.LogControl1: the level can be turned while it runs."""
 
 import fixtures
+import fakebus
 import vfwarden_bus as vb
 from gi.repository import GLib
 
@@ -66,6 +67,12 @@ class LogControl(fixtures.DaemonTest):
             env={"PATH": "/usr/bin:/bin"})
         if process.wait() != 0:
             raise vb.BusError("busctl", "refused")
+
+
+class OpenBus(LogControl):
+    """The same with a bus that lets everything through: the daemon does not rely on the policy."""
+
+    BUS_POLICY = fakebus.OPEN_POLICY
 
 
 if __name__ == "__main__":

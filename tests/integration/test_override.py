@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 """driver_override, which anybody may write and of which the kernel sends no event."""
 
+import os
+
 import fixtures
 from test_hotplug import changes
 import vfwarden_bus as vb
@@ -43,6 +45,50 @@ class Override(fixtures.DaemonTest):
         self.wait_property(PLAIN, "DriverOverride", "")
         self.sysfs.set_override(function, "pci-stub")
         self.wait_property(PLAIN, "DriverOverride", "pci-stub")
+
+
+class Hanging(fixtures.DaemonTest):
+    """Reading the file takes the device's lock: here a FIFO, which makes its reader wait as well."""
+
+    def hang(self, function):
+        function.unset("driver_override")
+        os.mkfifo(function.path("driver_override"))
+
+    def test_at_start(self):
+        self.hang(self.sysfs.add(PLAIN))
+        self.sysfs.add("0000:03:00.0", attributes={"driver_override": "pci-stub"})
+        self.start()
+        self.assertEqual(self.client.function(PLAIN, "DriverOverride"), "")
+        self.assertEqual(self.client.function("0000:03:00.0", "DriverOverride"), "pci-stub")
+
+    def test_of_one_does_not_keep_others_waiting(self):
+        stuck = self.sysfs.add(PLAIN, attributes={"driver_override": "vfio-pci"})
+        other = self.sysfs.add("0000:03:00.0")
+        self.start()
+        self.hang(stuck)
+        self.sysfs.bind(stuck, "vfio-pci")
+        self.wait_property(PLAIN, "Driver", "vfio-pci")
+        self.sysfs.set_override(other, "pci-stub")
+        self.wait_property("0000:03:00.0", "DriverOverride", "pci-stub")
+        self.assertEqual(self.client.function(PLAIN, "DriverOverride"), "vfio-pci")
+
+    def test_of_a_new_function_does_not_hide_it(self):
+        self.start()
+        function = self.sysfs.add(PLAIN)
+        self.hang(function)
+        self.sysfs.change(function)
+        self.wait_function(PLAIN)
+
+    def test_restart_meanwhile(self):
+        stuck = self.sysfs.add_pf("0000:04:00.0", driver="vfio-pci")
+        self.start()
+        self.hang(stuck)
+        self.sysfs.rebind(stuck, "mlx5-vfio-pci")
+        self.wait_property("0000:04:00.0", "Driver", "mlx5-vfio-pci")
+        self.kill()
+        self.start()
+        self.assertEqual(self.client.function("0000:04:00.0", "ClosedFiles"),
+                         ["sriov_numvfs", "sriov_drivers_autoprobe"])
 
 
 if __name__ == "__main__":

@@ -102,12 +102,14 @@ class Pasid(fixtures.DaemonTest):
             with self.subTest(f"{status} {state}"):
                 function = self.sysfs.add(PF, config=recorded_config("intel-dsa"))
                 self.power(function, status, state)
+                since = 0
                 if self.daemon is None:
                     self.start()
                 else:
+                    since = self.daemon.log_mark()
                     self.sysfs.change(function)
                 self.wait_function(PF)
-                self.daemon.wait_log("sleeps, its configuration is not read")
+                self.daemon.wait_log("sleeps, its configuration is not read", since)
                 self.assertIsNone(self.pasid())
                 self.power(function, "active", "D0")
                 self.sysfs.change(function)

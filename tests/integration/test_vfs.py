@@ -137,6 +137,9 @@ class Vfs(fixtures.DaemonTest):
         pf.write("sriov_drivers_autoprobe", 0)
         self.sysfs.change(pf)
         self.wait_property(PF, "DriversAutoprobe", False)
+        # A write by somebody, of which the kernel sends no event.
+        pf.write("sriov_drivers_autoprobe", 1)
+        self.wait_property(PF, "DriversAutoprobe", True)
 
 
 class Storm(fixtures.DaemonTest):

@@ -100,6 +100,9 @@ inline check_step() {
         assert(!waiting);
         /* Without insist it is over: all is as it was, or nobody is left who could hold it up. */
         assert(insisted || outside || state == PRESENT || state == GONE || users == 0)
+    /* Who waits for nobody goes on; what is gone is known to be. Else it would go round for ever. */
+    :: event == ON_USERS_GONE -> assert(state != REQUESTED && state != DRAINING)
+    :: event == ON_REMOVED -> assert(state == GONE)
     :: else
     fi;
     assert(!there || state != GONE);
@@ -213,6 +216,7 @@ end:
             /* The one lock that everybody needs is never held while waiting: nobody has it open, and without a
              * driver nobody can. */
             assert(!there || (users == 0 && driver == none));
+            assert(!stays);
             hotplug_lock = true }
         atomic {
             if

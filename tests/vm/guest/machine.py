@@ -8,6 +8,8 @@ scenario did not expect.
 
 import time
 
+from gi.repository import Gio, GLib
+
 import vfwarden_bus as vb
 
 from guest import cleaning, events, pci, service
@@ -55,8 +57,20 @@ class Machine:
         if self.client is not None:
             self.client.close()
         self.client = vb.Client()
+        self.name_owners = []
+        self.client.bus.connection.signal_subscribe(
+            "org.freedesktop.DBus", "org.freedesktop.DBus", "NameOwnerChanged", "/org/freedesktop/DBus",
+            vb.NAME, Gio.DBusSignalFlags.NONE, self._on_name_owner)
         self.picture = vb.Picture(self.client)
         self.expected_pid = self.daemon.pid()
+
+    def _on_name_owner(self, _connection, _sender, _path, _interface, _member, arguments):
+        self.name_owners.append(arguments.unpack()[2])
+
+    def wait_daemon(self, there):
+        """Until the daemon has its name at the bus, or has lost it, after connect()."""
+        vb.wait_until(lambda: self.name_owners and bool(self.name_owners[-1]) == there, 60,
+                      f"the daemon to {'come' if there else 'go'}")
 
     def restart_daemon(self):
         service.systemctl("restart", service.UNIT)
@@ -89,6 +103,14 @@ class Machine:
     def wait(self, predicate, what="a condition", seconds=None):
         """Until `predicate()` holds; looked at after each D-Bus message and uevent."""
         return vb.wait_until(predicate, seconds, what)
+
+    def poll(self, predicate, what, seconds=None):
+        """For what nobody tells of: `predicate()` is asked again and again until it holds."""
+        timer = GLib.timeout_add(100, lambda: GLib.SOURCE_CONTINUE)
+        try:
+            return vb.wait_until(predicate, seconds, what)
+        finally:
+            GLib.source_remove(timer)
 
     def property(self, function, name):
         """What the signals said of it; None if the function is not known."""

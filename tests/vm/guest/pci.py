@@ -187,6 +187,14 @@ class Function:
         return modes
 
 
+def check_same_modes(before, after):
+    """Of two results of all_modes(), the files in both; others come and go with drivers."""
+    common = set(before) & set(after)
+    changed = [f"{path} {before[path]:04o} -> {after[path]:04o}" for path in sorted(common)
+               if before[path] != after[path]]
+    equal(changed, [], "files with another mode than before")
+
+
 def octals(modes):
     return "{" + ", ".join(f"{name}: {bits:04o}" for name, bits in sorted(modes.items())) + "}"
 

@@ -130,6 +130,8 @@ def run_demo(port):
 def main():
     syslog.openlog("vfwarden-vm")
     port = Port(RESULTS)
+    # What udev found at boot has its drivers before the first scenario looks.
+    subprocess.run(["udevadm", "settle"], check=False)
     port.send({"type": "hello"})
     order = port.receive()
     if order["verb"] == "run":

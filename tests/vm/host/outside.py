@@ -4,16 +4,19 @@ A request is a line of JSON {"verb": NAME, ...}; the answer is {"ok": true, "val
 {"ok": false, "error": TEXT}. Verbs:
   plug id                    puts an endpoint of hardware.py's table into its port
   unplug id                  asks the guest's kernel to give it up, as an operator's button does;
-                             answers at once
-  wait_unplugged id seconds  answers when the guest gave it up after the last `unplug`
+                             answers at once, or once the slot has settled after a `plug`
+  wait_unplugged id seconds  answers when the guest gave it up after the last `plug` or `unplug`
   qmp command [arguments]    any other command
 """
 
 import json
+import time
 
 from host import hardware
 from host.common import Failure
 from host.qmp import QmpError
+
+SETTLE_SECONDS = 30
 
 
 class Outside:
@@ -43,14 +46,23 @@ class Outside:
             return {"ok": False, "error": f"bad request: {error!r}"}
 
     def plug(self, id):
+        self.marks[id] = self.qmp.mark()
         return self.qmp.command("device_add", hardware.ENDPOINTS[id])
 
     def unplug(self, id):
         self.marks[id] = self.qmp.mark()
-        return self.qmp.command("device_del", {"id": id})
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while True:
+            try:
+                return self.qmp.command("device_del", {"id": id})
+            except QmpError as error:
+                # The slot's indicator still blinks from the plug; nothing tells when it stops.
+                if "guest is busy" not in str(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.1)
 
     def wait_unplugged(self, id, seconds):
-        self.qmp.wait_event(self.marks[id], lambda name, data: name == "DEVICE_DELETED"
+        self.qmp.wait_event(self.marks.get(id, 0), lambda name, data: name == "DEVICE_DELETED"
                             and data.get("device") == id, seconds)
 
     def command(self, command, arguments=None):

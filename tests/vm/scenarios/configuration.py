@@ -123,9 +123,7 @@ def release_all(machine):
         for name in ALL:
             contains(opened, function.path(name), "what release-all says")
         machine.check_locked(function, USERSPACE, [])
-        after = function.all_modes()
-        equal({path: after[path] for path in before[function] if path in after}, before[function],
-              f"the modes of the files of {function}")
+        pci.check_same_modes(before[function], function.all_modes())
     equal(enforcement(machine), "advise", "Enforcement")
     equal(machine.daemon.state()["files"], [], "files on record")
     IGB.bind(None)

@@ -82,7 +82,7 @@ def started_again(machine):
     lock_two(machine)
     pid = machine.daemon.pid()
     machine.daemon.kill(signal.SIGKILL)
-    machine.wait(lambda: machine.client.bus.name_owner(), "the bus name to be owned again")
+    machine.wait_daemon(True)
     machine.connect()
     equal(machine.expected_pid != pid, True, "whether it is another process")
     equal(machine.property(IGB, "ClosedFiles"), list(ALL), "the closed files")

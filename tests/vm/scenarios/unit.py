@@ -58,10 +58,9 @@ def started(machine):
     equal(machine.daemon.property("UnitFileState"), "enabled", "whether it is enabled")
     NVME.bind("vfio-pci")
     machine.wait_property(NVME, "Locked", True)
-    machine.fence()
-    status = machine.daemon.property("StatusText")
-    contains(status, str(machine.client.manager_property("FunctionCount")), "the status")
-    contains(status, "1 locked", "the status")
+    count = machine.client.manager_property("FunctionCount")
+    machine.poll(lambda: machine.daemon.property("StatusText") == f"Watching {count} PCI functions, 1 locked",
+                 lambda: f"the status, which is {machine.daemon.property('StatusText')!r}")
     # Ready means: the very next call is answered, and the lock is there.
     machine.daemon.stop()
     NVME.chmod("sriov_numvfs", 0o644)
@@ -94,9 +93,9 @@ def watchdog(machine):
     machine.check_locked(NVME, ["userspace-driver"], SRIOV)
     pid = machine.daemon.pid()
     machine.daemon.kill(signal.SIGSTOP)
-    machine.wait(lambda: machine.client.bus.name_owner() is None, "the hanging daemon to be ended", 60)
+    machine.wait_daemon(False)
     NVME.check_closed(*SRIOV)
-    machine.wait(lambda: machine.client.bus.name_owner(), "the daemon to be back", 60)
+    machine.wait_daemon(True)
     machine.connect()
     true(machine.expected_pid not in (0, pid), "it is another process")
     equal(machine.daemon.property("NRestarts"), "1", "the number of restarts")
@@ -111,6 +110,6 @@ def watchdog_fed(machine):
     before = machine.daemon.property("WatchdogTimestampMonotonic")
     # Two pings later it must be the same process.
     for _ in range(2):
-        machine.wait(lambda: machine.daemon.property("WatchdogTimestampMonotonic") != before, "a ping")
+        machine.poll(lambda: machine.daemon.property("WatchdogTimestampMonotonic") != before, "a ping")
         before = machine.daemon.property("WatchdogTimestampMonotonic")
     equal(machine.daemon.property("NRestarts"), "0", "the number of restarts")

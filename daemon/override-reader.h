@@ -1,0 +1,33 @@
+/* override-reader.h: reads `driver_override` of functions, in a process of its own.
+ *
+ * Reading that file takes the device's lock (driver_override_show() in drivers/pci/pci-sysfs.c), and an
+ * unbind of a function that a guest holds keeps the lock until the guest lets go: whoever reads it then
+ * sleeps, and not even SIGKILL wakes them. The other files that the daemon reads take no lock.
+ *
+ * Owns the process, which answers one question after the other, and the questions. When one is not answered
+ * in time the process is left alone, another one answers the rest, and the asker is told that the value
+ * cannot be had now. Called by the manager. */
+#pragma once
+
+#include "policy/address.h"
+
+#include <systemd/sd-event.h>
+
+typedef struct OverrideReader OverrideReader;
+
+typedef struct OverrideAnswer {
+        int error;         /* 0; -ENOENT: there is no such function; -ETIMEDOUT: its lock is held */
+        uint64_t inode;    /* of the function's directory, with 0 */
+        const char *value; /* with 0: valid UTF-8, "" for none; borrowed */
+} OverrideAnswer;
+
+typedef void OverrideHandler(void *context, PciKey key, const OverrideAnswer *answer);
+
+OverrideReader *override_reader_new(sd_event *event, OverrideHandler *handler, void *context);
+OverrideReader *override_reader_free(OverrideReader *reader);
+
+/* Asks for the value; `handler` is called later, once for each function that was asked for, however often. */
+void override_reader_ask(OverrideReader *reader, PciKey key);
+
+/* Waits until all that was asked for is answered or given up. For the start, when nobody is served yet. */
+void override_reader_finish(OverrideReader *reader);
