@@ -246,11 +246,13 @@ void users_function_changed(Users *users, const Function *function) {
         if (bound && !device->bound)
                 be_alert(users);
         device->bound = bound;
-        /* What is being unbound keeps its node and group for who still has it open. */
+        /* What is being unbound keeps its node and group for who still has it open; another driver gets it only
+         * after the last of them has let go. */
         if (bound) {
                 device->node = node;
                 device->vfio.group = function->facts.iommu_group;
-        }
+        } else if (function->facts.driver[0] != '\0')
+                vfio_device_let_go(device);
         schedule(users);
 }
 

@@ -59,6 +59,13 @@ VfioDevice *vfio_device_free(VfioDevice *device) {
         return NULL;
 }
 
+void vfio_device_let_go(VfioDevice *device) {
+        closep(&device->enable_fd);
+        device->enable_fd = -1;
+        device->node = 0;
+        device->vfio.group = -1;
+}
+
 /* 0 of a device that is gone. */
 static uint64_t read_count(const VfioDevice *device) {
         char value[32];

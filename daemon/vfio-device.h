@@ -29,6 +29,9 @@ bool vfio_device_read_bound(const Function *function, dev_t *ret_node);
 VfioDevice *vfio_device_new(PciKey key);
 VfioDevice *vfio_device_free(VfioDevice *device);
 
+/* Another driver has the function: from now on nobody has it open through VFIO. */
+void vfio_device_let_go(VfioDevice *device);
+
 /* Reads whether it is open. */
 void vfio_device_look(VfioDevice *device);
 

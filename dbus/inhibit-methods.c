@@ -3,14 +3,13 @@
 #include "dbus/interface.h"
 #include "policy/operation.h"
 
-#include "daemon/util.h"
-
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 int manager_method_inhibit(const MethodCall *call, sd_bus_error *error) {
         const char *address, *what, *who, *why;
-        _cleanup_(closep) int fd = -1;
+        int fd = -1;
         Inhibitor inhibitor = { .uid = call->uid, .pid = call->pid };
         Function *function;
         int r;
@@ -37,7 +36,9 @@ int manager_method_inhibit(const MethodCall *call, sd_bus_error *error) {
                                      r == -EDQUOT ? "this user, or all users, have too many "
                                                     "inhibitors"
                                                   : "the inhibitor cannot be made");
-        return sd_bus_reply_method_return(call->message, "h", fd);
+        r = sd_bus_reply_method_return(call->message, "h", fd);
+        close(fd); /* the message has a copy, and the caller will have the only one */
+        return r;
 }
 
 typedef struct Listing {

@@ -135,10 +135,10 @@ struct Function {
         char *lock_why;        /* what the administrator said; NULL without their lock */
         bool tainted;
 
-        unsigned changes;            /* FunctionProperty bits that clients were not told of yet */
-        bool queued;                 /* in the manager's queue of what to settle */
-        bool published;              /* clients were told that it exists ... */
-        unsigned published_as;       /* ... and as what: the observer's to say and to keep */
+        unsigned changes;      /* FunctionProperty bits that clients were not told of yet */
+        bool queued;           /* in the manager's queue of what to settle */
+        bool published;        /* clients were told that it exists ... */
+        unsigned published_as; /* ... and as what: the observer's to say and to keep */
 };
 
 PciAddress function_address(const Function *function);

@@ -253,7 +253,7 @@ class Sysfs:
         function.write("class", f"0x{class_code:06x}")
         function.write("revision", f"0x{revision:02x}")
         function.write("driver_override", "(null)")
-        function.write("enable", "1")
+        function.write("enable", "0")
         function.write("rescan", b"")
         if removable:
             function.write("remove", b"")
@@ -353,6 +353,9 @@ class Sysfs:
                 with open(os.path.join(directory, name), "w", encoding="ascii"):
                     pass
                 os.chmod(os.path.join(directory, name), 0o200)
+        # A driver of the host enables the device; VFIO does so when somebody opens it.
+        if function.exists("enable"):
+            function.write("enable", "0" if "vfio" in driver else "1")
         function.link("driver", directory)
         os.symlink(os.path.relpath(function.directory, directory),
                    os.path.join(directory, function.address))
@@ -361,6 +364,8 @@ class Sysfs:
         driver = function.driver
         os.unlink(function.path("driver"))
         os.unlink(self.path("bus/pci/drivers", driver, function.address))
+        if function.exists("enable"):
+            function.write("enable", "0")
 
     def bind(self, function, driver):
         self.attach_driver(function, driver)
