@@ -71,7 +71,7 @@ void manager_on_pasid_found(void *context, PciKey key, const Pasid *pasid);
 void manager_refresh_users(Manager *manager, const Function *function);
 void manager_on_inhibitor_ended(void *context, PciKey key);
 extern const UnplugsHandler manager_unplugs_handler;
-void manager_on_operation_changed(void *context, PciKey key);
+extern const OperationsHandler manager_operations_handler;
 
 /* manager-operate.c */
 void manager_verify_requests(Manager *manager);

@@ -55,6 +55,7 @@ static void restore_function(Manager *manager, Function *function) {
                 return;
         function->tainted = remembered->tainted;
         function->lock_why = g_strdup(remembered->lock_why);
+        function->unplugging = remembered->unplugging;
 }
 
 /* What others keep for the function's address. */
@@ -63,6 +64,8 @@ static void attach_function(Manager *manager, Function *function) {
         restore_function(manager, function);
         inhibitors_attach(manager->inhibitors, function);
         operations_attach(manager->operations, function);
+        if (function->unplugging)
+                unplugs_resume(manager->unplugs, function);
 }
 
 /* The function, and those whose links its reading may have changed. */

@@ -92,10 +92,11 @@ void manager_save_state(Manager *manager) {
         inhibitors_record(manager->inhibitors, state);
         operations_record(manager->operations, state);
         inventory_foreach (manager->inventory, function) {
-                if (!function->tainted && !function->lock_why)
+                if (!function->tainted && !function->lock_why && !function->unplugging)
                         continue;
                 StateFunction record = { function->facts.key, function->facts.inode,
-                                         g_strdup(function->lock_why), function->tainted };
+                                         g_strdup(function->lock_why), function->tainted,
+                                         function->unplugging };
                 g_array_append_val(state->functions, record);
         }
         r = state_save(manager->state_directory, state);

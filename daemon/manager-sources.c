@@ -47,7 +47,7 @@ void manager_on_inhibitor_ended(void *context, PciKey key) {
 }
 
 /* At the end of an operation: what came of it is read before anybody is told. */
-void manager_on_operation_changed(void *context, PciKey key) {
+static void on_operation_changed(void *context, PciKey key) {
         Manager *manager = context;
         const Function *function = inventory_get(manager->inventory, key);
 
@@ -58,6 +58,21 @@ void manager_on_operation_changed(void *context, PciKey key) {
                                    ((const Function *) function->vfs->pdata[i])->facts.key);
         manager_read_stale(manager);
 }
+
+static void on_operation_ended(void *context, PciKey key) {
+        Manager *manager = context;
+        Function *function = inventory_get(manager->inventory, key);
+
+        if (!function)
+                return;
+        manager_queue(manager, function);
+        unplugs_function_changed(manager->unplugs, function);
+}
+
+const OperationsHandler manager_operations_handler = {
+        .changed = on_operation_changed,
+        .ended = on_operation_ended,
+};
 
 static void on_unplug_changed(void *context, Function *function) {
         manager_queue(context, function);
@@ -77,7 +92,17 @@ static void on_unplug_ask(void *context, Function *function, uint64_t deadline_u
                                                    function->vfs->pdata[i], deadline_usec);
 }
 
+/* Written down before anything is done: see policy/unplug.h. */
+static void on_unplug_remember(void *context, Function *function, bool remember) {
+        Manager *manager = context;
+
+        function->unplugging = remember;
+        manager->state_dirty = true;
+        manager_save_state(manager);
+}
+
 const UnplugsHandler manager_unplugs_handler = {
         .changed = on_unplug_changed,
+        .remember = on_unplug_remember,
         .ask = on_unplug_ask,
 };

@@ -146,7 +146,7 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
         manager->inhibitors =
                 inhibitors_new(event, manager->inventory, manager_on_inhibitor_ended, manager);
         manager->operations = operations_new(event, manager->inventory, manager->closed,
-                                             manager_on_operation_changed, manager);
+                                             &manager_operations_handler, manager);
         manager->unplugs = unplugs_new(event, manager->inventory, manager->operations,
                                        &manager_unplugs_handler, manager);
         start(manager);

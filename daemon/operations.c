@@ -21,7 +21,7 @@ struct Operations {
         sd_event *event;
         Inventory *inventory;
         ClosedFiles *closed;
-        OperationsChanged *changed;
+        const OperationsHandler *handler;
         void *context;
         GPtrArray *entries; /* of Entry*, owned */
 };
@@ -35,13 +35,13 @@ static void entry_free(gpointer data) {
 }
 
 Operations *operations_new(sd_event *event, Inventory *inventory, ClosedFiles *closed,
-                           OperationsChanged *changed, void *context) {
+                           const OperationsHandler *handler, void *context) {
         Operations *operations = g_new0(Operations, 1);
 
         operations->event = sd_event_ref(event);
         operations->inventory = inventory;
         operations->closed = closed;
-        operations->changed = changed;
+        operations->handler = handler;
         operations->context = context;
         operations->entries = g_ptr_array_new_with_free_func(entry_free);
         return operations;
@@ -82,11 +82,12 @@ static void on_worker_done(void *context, const WorkerResult *result) {
                  entry->running.name, result->error ? g_strerror(result->error) : "done");
         /* The picture first, so that whoever is told can see what came of it; and while the operation still
          * stands there, for the picture to know who did it. */
-        operations->changed(operations->context, entry->key);
+        operations->handler->changed(operations->context, entry->key);
         function = entry_function(entry);
         if (function && function->operation == &entry->running)
                 function->operation = NULL;
         tell(entry, -result->error, result->path);
+        operations->handler->ended(operations->context, entry->key);
         g_ptr_array_remove(operations->entries, entry);
 }
 
@@ -161,7 +162,7 @@ int operations_start(Operations *operations, Function *function, Operation opera
         entry->done_context = context;
         g_ptr_array_add(operations->entries, entry);
         function->operation = &entry->running;
-        operations->changed(operations->context, entry->key);
+        operations->handler->changed(operations->context, entry->key);
         return 0;
 }
 

@@ -15,15 +15,19 @@ typedef struct Operations Operations;
 /* As a timeout: whoever asked waits for as long as it takes. */
 #define OPERATION_NO_DEADLINE UINT64_MAX
 
-/* `changed` is called when an operation began or ended on the function at `key`. */
-typedef void OperationsChanged(void *context, PciKey key);
+typedef struct OperationsHandler {
+        /* One began on the function at `key`, or is about to end: its function is to be read. */
+        void (*changed)(void *context, PciKey key);
+        /* It has ended, and whoever asked for it was told. */
+        void (*ended)(void *context, PciKey key);
+} OperationsHandler;
 
 /* What came of it: 0; -ETIMEDOUT when the deadline passed, and it goes on; the negative errno of the write
  * that failed, with its path (may be NULL). Called once. */
 typedef void OperationDone(void *context, int result, const char *path);
 
 Operations *operations_new(sd_event *event, Inventory *inventory, ClosedFiles *closed,
-                           OperationsChanged *changed, void *context);
+                           const OperationsHandler *handler, void *context);
 Operations *operations_free(Operations *operations);
 
 /* Carries out `plan`, which is taken over, on `function`. `timeout_usec` counts from now. Returns 0 when it is

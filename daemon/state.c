@@ -88,6 +88,8 @@ static int read_function(State *state, JsonObject *object) {
                 return -EBADMSG;
 
         function.tainted = json_object_get_boolean_member_with_default(object, "tainted", FALSE);
+        function.unplugging =
+                json_object_get_boolean_member_with_default(object, "unplugging", FALSE);
         function.lock_why =
                 g_strdup(json_object_get_string_member_with_default(object, "lock-why", NULL));
         g_array_append_val(state->functions, function);
@@ -261,6 +263,8 @@ static void build_functions(JsonBuilder *builder, const State *state) {
                 add_number(builder, "inode", function->inode);
                 json_builder_set_member_name(builder, "tainted");
                 json_builder_add_boolean_value(builder, function->tainted);
+                json_builder_set_member_name(builder, "unplugging");
+                json_builder_add_boolean_value(builder, function->unplugging);
                 if (function->lock_why)
                         add_string(builder, "lock-why", function->lock_why);
                 json_builder_end_object(builder);

@@ -25,6 +25,7 @@ typedef struct StateFunction {
         uint64_t inode;
         char *lock_why; /* NULL: no administrator's lock */
         bool tainted;
+        bool unplugging;
 } StateFunction;
 
 typedef struct StateInhibitor {

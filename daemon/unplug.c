@@ -155,6 +155,14 @@ static void begin(Unplug *unplug, Operation operation, Plan *plan, OperationDone
         }
 }
 
+/* Unless one is at it already, left by an earlier run: when that ends, it is looked at again. */
+static void begin_release(Unplug *unplug) {
+        const Function *function = unplug_function(unplug);
+
+        if (!function->operation)
+                begin(unplug, OPERATION_UNBIND, plan_release(function), on_released);
+}
+
 /* A slot's power takes all that is in the slot: it is the way only for who is alone there. */
 static bool alone_in_slot(const Inventory *inventory, const Function *function) {
         PciAddress address = function_address(function);
@@ -226,10 +234,13 @@ static void act(Unplug *unplug, unsigned actions) {
                                                        : 0);
         if (actions & UNPLUG_ACTION_DISARM)
                 sd_event_source_disable_unref(g_steal_pointer(&unplug->deadline));
+        if (actions & (UNPLUG_ACTION_REMEMBER | UNPLUG_ACTION_FORGET))
+                unplugs->handler->remember(unplugs->context, function,
+                                           actions & UNPLUG_ACTION_REMEMBER);
         reply(unplug, actions);
         /* Last, for it may come to the next step at once. */
         if (actions & UNPLUG_ACTION_UNBIND)
-                begin(unplug, OPERATION_UNBIND, plan_release(function), on_released);
+                begin_release(unplug);
         if (actions & UNPLUG_ACTION_REMOVE)
                 begin_removal(unplug);
 }
@@ -288,6 +299,10 @@ int unplugs_request(Unplugs *unplugs, Function *function, uint64_t timeout_usec,
         return 0;
 }
 
+void unplugs_resume(Unplugs *unplugs, Function *function) {
+        unplug_tell(unplug_new(unplugs, function), UNPLUG_EVENT_RESUME);
+}
+
 int unplugs_cancel(Unplugs *unplugs, Function *function) {
         Unplug *unplug = g_hash_table_lookup(unplugs->entries, &function->facts.key);
 
@@ -303,7 +318,7 @@ int unplugs_cancel(Unplugs *unplugs, Function *function) {
  * has no driver is being taken away, by somebody else if not by us. */
 static bool removal_seen(const Function *function) {
         return function->facts.driver[0] == '\0' && function_in_use(function) &&
-               !function->operation;
+               !function->operation && !(function->pf && function->pf->operation);
 }
 
 void unplugs_function_changed(Unplugs *unplugs, Function *function) {
@@ -317,7 +332,9 @@ void unplugs_function_changed(Unplugs *unplugs, Function *function) {
 
         before = unplug->n_users;
         unplug->n_users = n;
-        if (unplug->state == UNPLUG_STATE_OVERTAKEN && n == 0 && !function->operation)
+        if (unplug->state == UNPLUG_STATE_UNBINDING && !unplug->working && !function->operation)
+                begin_release(unplug);
+        else if (unplug->state == UNPLUG_STATE_OVERTAKEN && n == 0 && !function->operation)
                 unplug_tell(unplug, UNPLUG_EVENT_UNBOUND);
         else if (removal_seen(function))
                 unplug_tell(unplug, UNPLUG_EVENT_REMOVAL_SEEN);

@@ -16,6 +16,8 @@ typedef struct UnplugsHandler {
         void (*changed)(void *context, Function *function);
         /* Its holders, and those of its VFs, are to be told. `deadline_usec` is CLOCK_REALTIME, 0: none. */
         void (*ask)(void *context, Function *function, uint64_t deadline_usec);
+        /* That there is no way back is to be written down now, or forgotten: Function.unplugging. */
+        void (*remember)(void *context, Function *function, bool remember);
 } UnplugsHandler;
 
 /* How a request ended: 0: done; -ETIMEDOUT; -ECANCELED; -EIO, `message` says what failed; -ENODEV: it vanished;
@@ -35,7 +37,10 @@ int unplugs_request(Unplugs *unplugs, Function *function, uint64_t timeout_usec,
  * asked for. */
 int unplugs_cancel(Unplugs *unplugs, Function *function);
 
-/* The function was read again, or its users changed. */
+/* An earlier run of the daemon had come to where there is no way back: goes on from there. */
+void unplugs_resume(Unplugs *unplugs, Function *function);
+
+/* The function was read again, its users changed, or an operation on it ended. */
 void unplugs_function_changed(Unplugs *unplugs, Function *function);
 
 /* The function has gone, in order or not. Its object is still there. */

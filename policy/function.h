@@ -134,6 +134,7 @@ struct Function {
         unsigned closed_files; /* LockFile bits that are closed in fact */
         char *lock_why;        /* what the administrator said; NULL without their lock */
         bool tainted;
+        bool unplugging; /* is being taken away with no way back; a daemon that comes back goes on */
 
         unsigned changes;      /* FunctionProperty bits that clients were not told of yet */
         bool queued;           /* in the manager's queue of what to settle */
