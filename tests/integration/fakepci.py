@@ -227,6 +227,10 @@ class Sysfs:
     def change(self, function, **properties):
         self._event("change", function, **properties)
 
+    def tell(self, action, function):
+        """An event for what was done without one."""
+        self._event(action, function)
+
     # --- making functions
 
     def add(self, address, *, parent=None, vendor=0x8086, device=0x1533, subsystem=(0x8086, 0x0001),
@@ -344,8 +348,8 @@ class Sysfs:
 
     # --- drivers
 
-    def attach_driver(self, function, driver):
-        """The links of a bind, without its event."""
+    def make_driver(self, driver):
+        """The directory of a driver, which is there while it is loaded."""
         directory = self.path("bus/pci/drivers", driver)
         if not os.path.isdir(directory):
             os.makedirs(directory)
@@ -353,6 +357,11 @@ class Sysfs:
                 with open(os.path.join(directory, name), "w", encoding="ascii"):
                     pass
                 os.chmod(os.path.join(directory, name), 0o200)
+        return directory
+
+    def attach_driver(self, function, driver):
+        """The links of a bind, without its event."""
+        directory = self.make_driver(driver)
         # A driver of the host enables the device; VFIO does so when somebody opens it.
         if function.exists("enable"):
             function.write("enable", "0" if "vfio" in driver else "1")
@@ -360,11 +369,12 @@ class Sysfs:
         os.symlink(os.path.relpath(function.directory, directory),
                    os.path.join(directory, function.address))
 
-    def detach_driver(self, function):
+    def detach_driver(self, function, keep_enable=False):
+        """The links of an unbind, without its event. With `keep_enable` somebody has the device open still."""
         driver = function.driver
         os.unlink(function.path("driver"))
         os.unlink(self.path("bus/pci/drivers", driver, function.address))
-        if function.exists("enable"):
+        if function.exists("enable") and not keep_enable:
             function.write("enable", "0")
 
     def bind(self, function, driver):
