@@ -67,12 +67,19 @@ static bool verify(const Request *request, const Function *function, char **ret_
         }
 }
 
+/* Whether the very device that the request is about is still there. */
+static bool function_is_there(const Request *request) {
+        const Function *function = inventory_get(request->manager->inventory, request->key);
+
+        return function && function->facts.inode == request->inode;
+}
+
 /* Ends the request if the picture shows what was asked for, or cannot show it any more. */
 static bool request_verify(Request *request, bool last_time) {
         const Function *function = inventory_get(request->manager->inventory, request->key);
         g_autofree char *found = NULL, *message = NULL;
 
-        if (!function || function->facts.inode != request->inode) {
+        if (!function_is_there(request)) {
                 request_end(request, -ENODEV, "the function has gone meanwhile");
                 return true;
         }
@@ -122,6 +129,10 @@ static void on_done(void *context, int result, const char *path) {
         const char *name = operation_to_string(request->operation);
         g_autofree char *message = NULL;
 
+        if (result < 0 && !function_is_there(request)) {
+                request_end(request, -ENODEV, "the function has gone meanwhile");
+                return;
+        }
         if (result == -ETIMEDOUT)
                 message = g_strdup_printf(
                         "%s is not done in time; it goes on, and is shown as such", name);
