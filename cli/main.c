@@ -24,7 +24,7 @@ typedef struct Verb {
 static const Verb verbs[] = {
         { "list", "", 0, 0, verb_list, "All PCI functions, VFs below their physical one" },
         { "show", "ADDRESS", 1, 1, verb_show, "Everything known about one function" },
-        { "status", "", 0, 0, verb_status, "The daemon, and how many functions are locked, ..." },
+        { "status", "", 0, 0, verb_status, "The daemon, and how much is in use and locked" },
         { "monitor", "", 0, 0, verb_monitor, "A line for each change, until interrupted" },
         { "why", "ADDRESS [OPERATION]", 1, 2, verb_why,
           "What stands against it, and what to do about that" },
@@ -108,10 +108,11 @@ static void print_help(Output *output) {
                 g_autofree char *usage =
                         g_strdup_printf("%s %s", verbs[i].name, verbs[i].arguments);
 
-                output_format(output, "  %-*s %s\n", USAGE_COLUMNS, usage,
-                              strlen(usage) <= USAGE_COLUMNS ? verbs[i].help : "");
                 if (strlen(usage) > USAGE_COLUMNS)
-                        output_format(output, "  %-*s %s\n", USAGE_COLUMNS, "", verbs[i].help);
+                        output_format(output, "  %s\n  %*s  %s\n", usage, USAGE_COLUMNS, "",
+                                      verbs[i].help);
+                else
+                        output_format(output, "  %-*s  %s\n", USAGE_COLUMNS, usage, verbs[i].help);
         }
         output_format(
                 output,

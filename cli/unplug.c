@@ -19,7 +19,8 @@ typedef struct Wait {
         int interrupted; /* the signal that came first, 0 none */
         bool cancelling; /* CancelUnplug() is under way */
         bool cancelled;
-        bool left; /* interrupted again */
+        bool left;  /* interrupted again */
+        bool ended; /* there is nothing more to wait for */
 } Wait;
 
 static void wait_done(Wait *wait) {
@@ -32,7 +33,7 @@ static void wait_done(Wait *wait) {
 /* The daemon answers the unplug first and the cancellation then. */
 static void end_if_all_is_told(Wait *wait) {
         if (wait->replied && !wait->cancelling)
-                (void) sd_event_exit(wait->event, 0);
+                wait->ended = true;
 }
 
 static int on_unplugged(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
@@ -67,7 +68,7 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
 
         if (wait->interrupted != 0) {
                 wait->left = true;
-                (void) sd_event_exit(wait->event, 0);
+                wait->ended = true;
                 return 0;
         }
 
@@ -124,8 +125,9 @@ static int wait_for_unplug(Wait *wait) {
                 r = sd_bus_attach_event(wait->context->bus, wait->event, SD_EVENT_PRIORITY_NORMAL);
         if (r >= 0)
                 r = call_unplug(wait);
-        if (r >= 0)
-                r = sd_event_loop(wait->event);
+        /* Not sd_event_loop(), at whose end the bus is closed: there is more to ask. */
+        while (r >= 0 && !wait->ended)
+                r = sd_event_run(wait->event, UINT64_MAX);
         return r < 0 ? r : 0;
 }
 
