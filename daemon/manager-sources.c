@@ -46,8 +46,16 @@ void manager_on_inhibitor_ended(void *context, PciKey key) {
         manager_settle(manager);
 }
 
-/* At the end of an operation: what came of it is read before anybody is told. */
-static void on_operation_changed(void *context, PciKey key) {
+/* Who began it may be in the middle of a function's reading: what that function is must not change now. */
+static void on_operation_began(void *context, PciKey key) {
+        Manager *manager = context;
+
+        manager->state_dirty = true;
+        manager_mark_stale(manager, key);
+}
+
+/* What came of it is read before anybody is told. */
+static void on_operation_ending(void *context, PciKey key) {
         Manager *manager = context;
         const Function *function = inventory_get(manager->inventory, key);
 
@@ -63,6 +71,8 @@ static void on_operation_ended(void *context, PciKey key) {
         Manager *manager = context;
         Function *function = inventory_get(manager->inventory, key);
 
+        manager->state_dirty = true; /* its process is not to be looked for any more */
+        (void) sd_event_source_set_enabled(manager->work, SD_EVENT_ONESHOT);
         if (!function)
                 return;
         manager_queue(manager, function);
@@ -70,7 +80,8 @@ static void on_operation_ended(void *context, PciKey key) {
 }
 
 const OperationsHandler manager_operations_handler = {
-        .changed = on_operation_changed,
+        .began = on_operation_began,
+        .ending = on_operation_ending,
         .ended = on_operation_ended,
 };
 

@@ -82,7 +82,7 @@ static void on_worker_done(void *context, const WorkerResult *result) {
                  entry->running.name, result->error ? g_strerror(result->error) : "done");
         /* The picture first, so that whoever is told can see what came of it; and while the operation still
          * stands there, for the picture to know who did it. */
-        operations->handler->changed(operations->context, entry->key);
+        operations->handler->ending(operations->context, entry->key);
         function = entry_function(entry);
         if (function && function->operation == &entry->running)
                 function->operation = NULL;
@@ -162,7 +162,7 @@ int operations_start(Operations *operations, Function *function, Operation opera
         entry->done_context = context;
         g_ptr_array_add(operations->entries, entry);
         function->operation = &entry->running;
-        operations->handler->changed(operations->context, entry->key);
+        operations->handler->began(operations->context, entry->key);
         return 0;
 }
 

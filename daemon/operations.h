@@ -16,8 +16,10 @@ typedef struct Operations Operations;
 #define OPERATION_NO_DEADLINE UINT64_MAX
 
 typedef struct OperationsHandler {
-        /* One began on the function at `key`, or is about to end: its function is to be read. */
-        void (*changed)(void *context, PciKey key);
+        /* One began on the function at `key`. May be told from anywhere, so the picture stays as it is. */
+        void (*began)(void *context, PciKey key);
+        /* It is about to end: its function is to be read. */
+        void (*ending)(void *context, PciKey key);
         /* It has ended, and whoever asked for it was told. */
         void (*ended)(void *context, PciKey key);
 } OperationsHandler;
