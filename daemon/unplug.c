@@ -334,7 +334,8 @@ void unplugs_function_changed(Unplugs *unplugs, Function *function) {
         unplug->n_users = n;
         if (unplug->state == UNPLUG_STATE_UNBINDING && !unplug->working && !function->operation)
                 begin_release(unplug);
-        else if (unplug->state == UNPLUG_STATE_OVERTAKEN && n == 0 && !function->operation)
+        else if (unplug->state == UNPLUG_STATE_OVERTAKEN && !function->operation &&
+                 (n == 0 || function->facts.driver[0] != '\0'))
                 unplug_tell(unplug, UNPLUG_EVENT_UNBOUND);
         else if (removal_seen(function))
                 unplug_tell(unplug, UNPLUG_EVENT_REMOVAL_SEEN);
