@@ -46,7 +46,9 @@ struct Manager {
         GHashTable *watches;    /* PciKey* -> number of the watch on the function's directory */
         GHashTable *remembered; /* PciKey* -> StateFunction*, of an earlier run; NULL after start */
         GPtrArray *queue;       /* borrowed Function* to be settled */
-        GPtrArray *unverified;  /* of requests that wait for the picture; see manager-operate.c */
+        GPtrArray *requests;    /* all that are under way; see manager-operate.c */
+        GPtrArray *unverified;  /* of those the ones that wait for the picture */
+        GPtrArray *unplug_calls;              /* who waits for an unplug */
         unsigned published_count, told_count; /* of functions; what the observer knows */
         unsigned locked_count;                /* functions with a lock reason */
         bool state_dirty;  /* a function's taint or lock differs from what was saved */
@@ -75,6 +77,8 @@ extern const OperationsHandler manager_operations_handler;
 
 /* manager-operate.c */
 void manager_verify_requests(Manager *manager);
+void manager_tell_unplug_calls(Manager *manager);
+void manager_end_calls(Manager *manager);
 
 /* manager-settle.c */
 void manager_queue(Manager *manager, Function *function);

@@ -32,11 +32,13 @@ static Request *request_new(Manager *manager, const Function *function, Operatio
         request->driver = g_ref_string_new_intern("");
         request->done = done;
         request->context = context;
+        g_ptr_array_add(manager->requests, request);
         return request;
 }
 
 /* Tells and frees. */
 static void request_end(Request *request, int result, const char *message) {
+        g_ptr_array_remove_fast(request->manager->requests, request);
         request->done(request->context, result, message);
         sd_event_source_disable_unref(request->patience);
         g_ref_string_release(request->driver);
@@ -230,10 +232,26 @@ void manager_reset(Manager *manager, Function *function, ManagerDone *done, void
         operate(request, function, plan_reset(function), 0);
 }
 
+/* The ways in which it is taken away are operations as well. */
+static void block_inhibited_ways(Verdict *verdict, const Function *function) {
+        for (guint i = 0; function->inhibitors && i < function->inhibitors->len; i++) {
+                const Inhibitor *inhibitor = function->inhibitors->pdata[i];
+                Operation way = OPERATION_UNBIND;
+
+                if (!(inhibitor->operations & (1U << way)) && function->kind != FUNCTION_KIND_VF)
+                        way = OPERATION_POWER_OFF;
+                if (inhibitor->operations & (1U << way))
+                        verdict_block(verdict, BLOCKER_INHIBITOR, inhibitor->who, inhibitor->pid,
+                                      "inhibits %s: %s", operation_to_string(way), inhibitor->why);
+        }
+}
+
 /* What stands against taking the function away, but for those who are asked to let go: its users and those
  * of its VFs, unless `users_too`. */
 static char *unplug_blockers(const Manager *manager, const Function *function, bool users_too) {
         g_autoptr(Verdict) verdict = check(manager->inventory, function, OPERATION_REMOVE, 0);
+
+        block_inhibited_ways(verdict, function);
 
         for (guint i = verdict->blockers->len; i > 0 && !users_too; i--) {
                 const Blocker *blocker = verdict->blockers->pdata[i - 1];
@@ -244,8 +262,45 @@ static char *unplug_blockers(const Manager *manager, const Function *function, b
         return verdict_allowed(verdict) ? NULL : verdict_text(verdict);
 }
 
+/* Somebody who waits for an unplug. They are told when the picture shows how it ended. */
+typedef struct UnplugCall {
+        Manager *manager;
+        ManagerDone *done;
+        void *context;
+        bool ended;
+        int result;
+        char *message;
+} UnplugCall;
+
+static void unplug_call_tell(UnplugCall *call) {
+        call->done(call->context, call->result, call->message);
+        g_free(call->message);
+        g_free(call);
+}
+
+static void on_unplug_done(void *context, int result, const char *message) {
+        UnplugCall *call = context;
+
+        call->ended = true;
+        call->result = result;
+        call->message = g_strdup(message);
+        (void) sd_event_source_set_enabled(call->manager->work, SD_EVENT_ONESHOT);
+}
+
+void manager_tell_unplug_calls(Manager *manager) {
+        for (guint i = manager->unplug_calls->len; i > 0; i--) {
+                UnplugCall *call = manager->unplug_calls->pdata[i - 1];
+
+                if (!call->ended)
+                        continue;
+                g_ptr_array_remove_index(manager->unplug_calls, i - 1);
+                unplug_call_tell(call);
+        }
+}
+
 void manager_unplug(Manager *manager, Function *function, uint64_t timeout_usec, bool insist,
                     ManagerDone *done, void *context) {
+        UnplugCall *call;
         g_autofree char *text = busy_text(manager, function);
         int r;
 
@@ -261,10 +316,28 @@ void manager_unplug(Manager *manager, Function *function, uint64_t timeout_usec,
                 done(context, -ECONNREFUSED, text);
                 return;
         }
-        r = unplugs_request(manager->unplugs, function, timeout_usec, insist, done, context);
+        /* Where nobody has to be waited for there is the kernel still. */
+        if (timeout_usec == 0)
+                timeout_usec = MANAGER_OPERATION_TIMEOUT_USEC;
+        call = g_new0(UnplugCall, 1);
+        call->manager = manager;
+        call->done = done;
+        call->context = context;
+        g_ptr_array_add(manager->unplug_calls, call);
+        r = unplugs_request(manager->unplugs, function, timeout_usec, insist, on_unplug_done, call);
         if (r < 0)
-                done(context, r, "it is being taken away already");
+                on_unplug_done(call, r, "it is being taken away already");
         manager_settle(manager);
+}
+
+void manager_end_calls(Manager *manager) {
+        static const char why[] = "the daemon ends; what was begun goes on";
+
+        while (manager->requests->len > 0)
+                request_end(manager->requests->pdata[0], -ECANCELED, why);
+        for (guint i = 0; i < manager->unplug_calls->len; i++)
+                on_unplug_done(manager->unplug_calls->pdata[i], -ECANCELED, why);
+        manager_tell_unplug_calls(manager);
 }
 
 int manager_cancel_unplug(Manager *manager, Function *function) {

@@ -87,12 +87,12 @@ static void forget(Manager *manager, Function *function) {
         Function *pf = function->pf, *other;
         bool was_pf = function->kind == FUNCTION_KIND_PF;
 
-        unplugs_function_gone(manager->unplugs, function);
         if (function->published) {
                 manager->published_count--;
                 if (manager->observer)
                         manager->observer->removed(manager->observer_context, function);
         }
+        unplugs_function_gone(manager->unplugs, function);
         if (g_hash_table_lookup_extended(manager->watches, &key, NULL, &number)) {
                 watch_remove(manager->watch, GPOINTER_TO_INT(number));
                 g_hash_table_remove(manager->watches, &key);

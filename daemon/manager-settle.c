@@ -111,6 +111,10 @@ void manager_save_state(Manager *manager) {
 static void publish(Manager *manager, Function *function) {
         unsigned changes = function->changes;
 
+        /* An unplug can begin and end between two settlings. */
+        if (function->state == function->published_state)
+                changes &= ~(unsigned) FUNCTION_PROPERTY_STATE;
+        function->published_state = function->state;
         function->changes = 0;
         if (!function->published) {
                 function->published = true;
@@ -176,6 +180,7 @@ void manager_settle(Manager *manager) {
         manager->told_count = manager->published_count;
         notify_status_later(manager);
         manager_verify_requests(manager);
+        manager_tell_unplug_calls(manager);
 }
 
 void manager_report(Manager *manager, const Violation *violation) {

@@ -129,7 +129,9 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
                 g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, manager_arrival_free);
         manager->override_reader = override_reader_new(event, manager_on_override, manager);
         manager->queue = g_ptr_array_new();
+        manager->requests = g_ptr_array_new();
         manager->unverified = g_ptr_array_new();
+        manager->unplug_calls = g_ptr_array_new();
 
         r = config_load(options->config_directory, &manager->config, &error);
         if (r < 0) {
@@ -158,6 +160,7 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
 Manager *manager_free(Manager *manager) {
         if (!manager)
                 return NULL;
+        manager_end_calls(manager);
         /* The closed files stay closed: a restart must not open them for a moment. */
         uevents_free(manager->uevents);
         users_free(manager->users);
@@ -176,7 +179,9 @@ Manager *manager_free(Manager *manager) {
         g_hash_table_unref(manager->stale);
         g_hash_table_unref(manager->watches);
         g_ptr_array_unref(manager->queue);
+        g_ptr_array_unref(manager->requests);
         g_ptr_array_unref(manager->unverified);
+        g_ptr_array_unref(manager->unplug_calls);
         pci_names_free(manager->names);
         config_free(manager->config);
         g_free(manager->config_directory);

@@ -140,6 +140,7 @@ struct Function {
         bool queued;           /* in the manager's queue of what to settle */
         bool published;        /* clients were told that it exists ... */
         unsigned published_as; /* ... and as what: the observer's to say and to keep */
+        FunctionState published_state;
 };
 
 PciAddress function_address(const Function *function);
