@@ -269,12 +269,12 @@ class Picture:
         self._early = []
         self._ready = False
         client.recorder.listeners.append(self._on_signal)
+        self.manager = client.get_all(ROOT, MANAGER)
         self.objects = client.managed_objects()
         self._ready = True
         for signal in self._early:
             self._apply(signal)
         self.faults.clear()     # what came before the reply is in it already
-        self.manager = client.get_all(ROOT, MANAGER)
 
     def _on_signal(self, signal):
         if self._ready:
