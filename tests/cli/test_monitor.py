@@ -125,27 +125,6 @@ class Monitor(CommandTest):
             f"{NETWORK}  org.vfwarden1.Pasid added", f"{NETWORK}  Width: 20",
             f"{NETWORK}  org.vfwarden1.Pasid removed"])
 
-    def unplug_requested(self, address, deadline_usec):
-        self.stand_in.emit(encode(address), FUNCTION, "UnplugRequested", "(t)", (deadline_usec,))
-
-    def test_unplug(self):
-        run = self.watch()
-        self.unplug_requested(IGB_VF0, 1795217466879000)
-        self.unplug_requested(IGB_VF0, 0)
-        self.unplug_requested(IGB_VF0, (1 << 64) - 1)
-        self.assertEqual([run.event() for _ in range(3)], [
-            f"{IGB_VF0}  unplug requested, to be let go until 2026-11-20 23:31:06",
-            f"{IGB_VF0}  unplug requested, is being taken away",
-            f"{IGB_VF0}  unplug requested, to be let go until the end"])
-
-    def test_unplug_as_json(self):
-        run = self.watch("--json")
-        self.unplug_requested(IGB_VF0, 1795217466879000)
-        event = json.loads(run.line())
-        del event["Time"]
-        self.assertEqual(event, {"Event": "unplug-requested", "Address": IGB_VF0,
-                                 "DeadlineUsec": 1795217466879000})
-
     def test_violations(self):
         run = self.watch()
         self.stand_in.violation(NVME, "set-num-vfs", file=text("sriov_numvfs"),

@@ -4,7 +4,7 @@ import json
 import signal
 import threading
 
-from standin import CommandTest, DBusError, encode
+from standin import CommandTest, DBusError, FUNCTION, encode
 import pictures
 from pictures import IGB, IGB_VF0, IGB_VF1, NVME
 
@@ -204,3 +204,35 @@ class CancelUnplug(CommandTest):
         self.start_daemon(pictures.host()).answers["CancelUnplug"] = refuse
         self.check(["cancel-unplug", "1:10.0"], code=6,
                    error=f"vfwarden: Cannot take the unplug of {IGB_VF0} back: there is no way back\n")
+
+
+class MonitorOfUnplug(CommandTest):
+    def setUp(self):
+        super().setUp()
+        self.stand_in = self.start_daemon(pictures.host())
+
+    def watch(self, *arguments):
+        run = self.monitor(*arguments)
+        run.line()
+        return run
+
+    def unplug_requested(self, address, deadline_usec):
+        self.stand_in.emit(encode(address), FUNCTION, "UnplugRequested", "(t)", (deadline_usec,))
+
+    def test_unplug(self):
+        run = self.watch()
+        self.unplug_requested(IGB_VF0, 1795217466879000)
+        self.unplug_requested(IGB_VF0, 0)
+        self.unplug_requested(IGB_VF0, (1 << 64) - 1)
+        self.assertEqual([run.event() for _ in range(3)], [
+            f"{IGB_VF0}  unplug requested, to be let go until 2026-11-20 23:31:06",
+            f"{IGB_VF0}  unplug requested, is being taken away",
+            f"{IGB_VF0}  unplug requested, to be let go until the end"])
+
+    def test_unplug_as_json(self):
+        run = self.watch("--json")
+        self.unplug_requested(IGB_VF0, 1795217466879000)
+        event = json.loads(run.line())
+        del event["Time"]
+        self.assertEqual(event, {"Event": "unplug-requested", "Address": IGB_VF0,
+                                 "DeadlineUsec": 1795217466879000})
