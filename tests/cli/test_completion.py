@@ -57,6 +57,7 @@ class Completion(CommandTest):
                          ["0000:01:10.0", "0000:01:10.2"])
         self.assertEqual(self.complete("vfwarden show 1"), ["10000:e1:00.0"])
         self.assertEqual(self.complete("vfwarden lock 0000:01:00.0 "), [])
+        self.assertEqual(self.complete("vfwarden list show "), [])
 
     def test_only_what_follows_the_colon_is_replaced(self):
         self.start_daemon(pictures.host())

@@ -198,7 +198,7 @@ class Writing(CommandTest):
             1, b"vfwarden: Cannot write the output: No space left on device\n"))
 
     def test_closed_standard_descriptors(self):
-        # Without care the bus connection would become standard output.
+        # The bus connection must not become standard output.
         command = " ".join(self.argv(["status"]))
         for closed, code, error in ((">&-", 1, b"vfwarden: Cannot write the output: Bad file "
                                                b"descriptor\n"),
