@@ -8,7 +8,6 @@ import textwrap
 from gi.repository import GLib
 
 from standin import CommandTest, DBusError, SHORT_TIMEOUT, encode
-import pictures
 from pictures import function
 
 FULL = "0000:01:00.0"

@@ -5,6 +5,8 @@ import os
 import re
 import subprocess
 
+from gi.repository import GLib
+
 from standin import CommandTest, DBusError
 import pictures
 from pictures import function
@@ -117,7 +119,6 @@ class Escaping(CommandTest):
             f"            Daemon:  running, version {HARMLESS}", f"       Enforcement:  {HARMLESS}"])
 
     def test_lock_and_release_all(self):
-        from gi.repository import GLib
         daemon = self.start_daemon([self.hostile()])
         self.check(["lock", FULL], f"{FULL} is locked, closed files: {HARMLESS}\n")
         self.check(["unlock", FULL], f"{FULL} is no longer locked by the administrator, but still by\n"
