@@ -5,7 +5,9 @@ tested in tests/cli, against a stand-in."""
 import json
 import os
 import shlex
+import shutil
 import subprocess
+import tempfile
 
 import gi
 gi.require_version("Gio", "2.0")
@@ -26,8 +28,9 @@ class Command:
                        "LC_ALL": "C.UTF-8", "G_DEBUG": "fatal-criticals"}
         wrapper = shlex.split(os.environ.get("VFWARDEN_CLI_WRAPPER", ""))
         self._test = test
+        program = os.environ["VFWARDEN"] if user is None else self._public_copy()
         self._process = subprocess.Popen(
-            [*wrapper, os.environ["VFWARDEN"], *arguments], env=environment, text=True, user=user,
+            [*wrapper, program, *arguments], env=environment, text=True, user=user, cwd="/",
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         os.set_blocking(self._process.stdout.fileno(), False)
         self._output = ""
@@ -35,6 +38,13 @@ class Command:
             GLib.PRIORITY_DEFAULT, self._process.stdout.fileno(),
             GLib.IOCondition.IN | GLib.IOCondition.HUP, self._on_output)
         test.addCleanup(self.close)
+
+    def _public_copy(self):
+        """The command where other users can run it, which a build below somebody's home is not."""
+        directory = tempfile.mkdtemp(prefix="vfw")
+        self._test.addCleanup(shutil.rmtree, directory)
+        os.chmod(directory, 0o755)
+        return shutil.copy(os.environ["VFWARDEN"], directory)
 
     def _on_output(self, *_):
         data = self._process.stdout.read()
