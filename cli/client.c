@@ -170,9 +170,7 @@ static ExitCode fail_unreachable(Context *context, int r, const sd_bus_error *er
         DaemonState state;
         const char *why = error && error->message ? error->message : g_strerror(-r);
 
-        if (!context->bus)
-                print_error("Cannot connect to the system bus%s: %s", place, why);
-        else if (client_daemon_state(context, NULL, &state) < 0)
+        if (!context->bus || client_daemon_state(context, NULL, &state) < 0)
                 print_error("Cannot reach the system bus%s: %s", place, why);
         else if (state == DAEMON_NOT_INSTALLED)
                 print_error("vfwarden is not installed%s: nothing on the system bus answers to "

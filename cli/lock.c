@@ -71,6 +71,10 @@ static ExitCode change_lock(Context *context, const char *argument, const char *
 
         if (!address)
                 return EXIT_CODE_USAGE;
+        if (why && !g_utf8_validate(why, -1, NULL)) {
+                print_error("'%s' is not UTF-8, as a text for others has to be", why);
+                return EXIT_CODE_USAGE;
+        }
 
         r = client_get_function(context, address, &error, &path);
         if (r < 0)

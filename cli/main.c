@@ -4,7 +4,6 @@
 #include "cli/verbs.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <locale.h>
@@ -295,21 +294,12 @@ static ExitCode run_verb(Context *context, unsigned given, int n, char **argumen
         return usage_error();
 }
 
-/* A bus connection must not become standard output: what is printed would be sent there. A descriptor
- * that was closed is filled so that using it fails. */
-static void fill_standard_descriptors(void) {
-        for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-                if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
-                        (void) open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
-}
-
 int main(int argc, char **argv) {
         Context context = { .legend = true, .timeout_usec = TIMEOUT_DEFAULT_USEC };
         unsigned given = 0; /* of verb_options, 1 << (option - OPTION_SRIOV) */
         ExitCode code;
         int r;
 
-        fill_standard_descriptors();
         (void) setlocale(LC_ALL, "");
         /* A reader that has had enough, as head, is seen by what write() returns. */
         context.sigpipe_ignored = signal(SIGPIPE, SIG_IGN) == SIG_IGN;

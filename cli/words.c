@@ -16,7 +16,7 @@ static const Words kinds[] = {
 };
 
 static const Words reasons[] = {
-        { "userspace-driver", "a user-space driver has this function" },
+        { "userspace-driver", "a userspace driver has this function" },
         { "vf-in-use", "one of its virtual functions is in use" },
         { "in-use", "the function is in use" },
         { "inhibitor", "somebody inhibits an operation on it" },

@@ -408,6 +408,10 @@ void closed_files_open_strays(ClosedFiles *closed, const Function *function, GPt
         }
 }
 
+bool closed_files_any(const ClosedFiles *closed) {
+        return g_hash_table_size(closed->by_path) > 0;
+}
+
 GPtrArray *closed_files_list(const ClosedFiles *closed) {
         GPtrArray *paths = g_ptr_array_new_with_free_func(g_free);
         GHashTableIter iter;

@@ -63,5 +63,7 @@ void closed_files_check(ClosedFiles *closed);
  * `paths` (strings, owned) when it is not NULL. */
 void closed_files_open_strays(ClosedFiles *closed, const Function *function, GPtrArray *paths);
 
+bool closed_files_any(const ClosedFiles *closed);
+
 /* The paths of all files that are closed now. Free with g_ptr_array_unref(). */
 GPtrArray *closed_files_list(const ClosedFiles *closed);

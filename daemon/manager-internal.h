@@ -85,6 +85,8 @@ void manager_queue(Manager *manager, Function *function);
 void manager_queue_all(Manager *manager);
 void manager_settle(Manager *manager);
 void manager_save_state(Manager *manager);
+#define MANAGER_CHECK_ACCURACY_USEC (1000 * 1000ULL)
+int manager_on_check_timer(sd_event_source *source, uint64_t usec, void *userdata);
 int manager_on_status_timer(sd_event_source *source, uint64_t usec, void *userdata);
 void manager_report(Manager *manager, const Violation *violation);
 void manager_on_violation(void *context, PciKey key, LockFile file, const char *path,

@@ -5,6 +5,10 @@
 
 #define STATUS_DELAY_USEC (500 * 1000ULL)
 
+/* How often the closed files are looked at although inotify said nothing: each network namespace has a
+ * sysfs of its own, whose nodes share the mode bits and not the inodes. */
+#define CHECK_INTERVAL_USEC (5 * 1000 * 1000ULL)
+
 void manager_queue(Manager *manager, Function *function) {
         if (function->queued)
                 return;
@@ -138,14 +142,29 @@ int manager_on_status_timer(sd_event_source *source, uint64_t usec, void *userda
         return 0;
 }
 
-static void notify_status_later(Manager *manager) {
+/* Lets the timer run out `usec` from now, unless it is running. */
+static void start_timer(sd_event_source *timer, uint64_t usec) {
         int enabled = SD_EVENT_OFF;
 
-        (void) sd_event_source_get_enabled(manager->status_timer, &enabled);
+        (void) sd_event_source_get_enabled(timer, &enabled);
         if (enabled != SD_EVENT_OFF)
                 return;
-        (void) sd_event_source_set_time_relative(manager->status_timer, STATUS_DELAY_USEC);
-        (void) sd_event_source_set_enabled(manager->status_timer, SD_EVENT_ONESHOT);
+        (void) sd_event_source_set_time_relative(timer, usec);
+        (void) sd_event_source_set_enabled(timer, SD_EVENT_ONESHOT);
+}
+
+/* While something is closed. */
+static void check_later(Manager *manager) {
+        if (closed_files_any(manager->closed))
+                start_timer(manager->check_timer, CHECK_INTERVAL_USEC);
+}
+
+int manager_on_check_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+        Manager *manager = userdata;
+
+        closed_files_check(manager->closed);
+        check_later(manager);
+        return 0;
 }
 
 void manager_settle(Manager *manager) {
@@ -178,7 +197,8 @@ void manager_settle(Manager *manager) {
         if (manager->observer && manager->published_count != manager->told_count)
                 manager->observer->count_changed(manager->observer_context);
         manager->told_count = manager->published_count;
-        notify_status_later(manager);
+        start_timer(manager->status_timer, STATUS_DELAY_USEC);
+        check_later(manager);
         manager_verify_requests(manager);
         manager_tell_unplug_calls(manager);
 }

@@ -6,11 +6,6 @@
 #include <string.h>
 #include <systemd/sd-daemon.h>
 
-/* How often the closed files are looked at although inotify said nothing: each network namespace
- * has a sysfs of its own, whose nodes share the mode bits and not the inodes. */
-#define CHECK_INTERVAL_USEC (5 * 1000 * 1000ULL)
-#define CHECK_ACCURACY_USEC (1000 * 1000ULL)
-
 static int on_work(sd_event_source *source, void *userdata) {
         manager_read_stale(userdata);
         manager_settle(userdata);
@@ -26,14 +21,6 @@ static void on_watch_overflow(void *context) {
         manager_mark_all_stale(manager);
 }
 
-static int on_check_timer(sd_event_source *source, uint64_t usec, void *userdata) {
-        Manager *manager = userdata;
-
-        closed_files_check(manager->closed);
-        (void) sd_event_source_set_time_relative(source, CHECK_INTERVAL_USEC);
-        return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
-}
-
 static int add_sources(Manager *manager, int receive_buffer) {
         int r;
 
@@ -43,9 +30,8 @@ static int add_sources(Manager *manager, int receive_buffer) {
         r = sd_event_source_set_priority(manager->work, UEVENTS_PRIORITY);
         if (r < 0)
                 return r;
-        r = sd_event_add_time_relative(manager->event, &manager->check_timer, CLOCK_MONOTONIC,
-                                       CHECK_INTERVAL_USEC, CHECK_ACCURACY_USEC, on_check_timer,
-                                       manager);
+        r = sd_event_add_time(manager->event, &manager->check_timer, CLOCK_MONOTONIC, 0,
+                              MANAGER_CHECK_ACCURACY_USEC, manager_on_check_timer, manager);
         if (r < 0)
                 return r;
         r = sd_event_add_time(manager->event, &manager->status_timer, CLOCK_MONOTONIC, 0, 0,

@@ -80,8 +80,9 @@ int main(void) {
                 fprintf(stderr, "bare-walk: the PCI functions cannot be enumerated\n");
                 return EXIT_FAILURE;
         }
-        udev_list_entry_foreach(entry, udev_enumerate_get_list_entry(enumerate))
+        udev_list_entry_foreach(entry, udev_enumerate_get_list_entry(enumerate)) {
                 read_function(udev, udev_list_entry_get_name(entry));
+        }
 
         sd_notifyf(false, "READY=1\nSTATUS=%zu bytes", read_total);
         pause();

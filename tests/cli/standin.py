@@ -31,7 +31,11 @@ PHYSICAL = "org.vfwarden1.PhysicalFunction"
 VIRTUAL = "org.vfwarden1.VirtualFunction"
 
 # A sanitizer or valgrind makes everything slower by a known factor; deadlines follow.
-DEADLINE = 20.0 * float(os.environ.get("VFWARDEN_DEADLINE_SCALE", "1"))
+SCALE = float(os.environ.get("VFWARDEN_DEADLINE_SCALE", "1"))
+DEADLINE = 20.0 * SCALE
+# How long the command waits for an answer where a test lets it wait in vain; an answer that is given
+# has to come within it.
+SHORT_TIMEOUT = f"{int(500 * SCALE)}ms"
 
 XML = """
 <node>
@@ -129,9 +133,11 @@ class Daemon:
         for path, interface in paths:
             self.connection.register_object(path, node.lookup_interface(interface), self._on_call,
                                             None, None)
-        if self._own_name:
-            self.request_name()
-        self._ready.set()
+        try:
+            if self._own_name:
+                self.request_name()
+        finally:
+            self._ready.set()
         self._loop.run()
         self._context.pop_thread_default()
 
@@ -253,22 +259,28 @@ class Run:
     def __init__(self, argv, environment, stdout):
         self.process = subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL,
                                         stdout=stdout, stderr=subprocess.PIPE)
-        self._buffer = b""
+        self._buffers = {self.process.stdout: b"", self.process.stderr: b""}
+
+    def _take_line(self, stream):
+        end = time.monotonic() + DEADLINE
+        while b"\n" not in self._buffers[stream]:
+            left = end - time.monotonic()
+            ready, _, _ = select.select([stream], [], [], max(0, left))
+            if not ready:
+                raise AssertionError(f"no further line, only {self._buffers[stream]!r}")
+            data = os.read(stream.fileno(), 65536)
+            if not data:
+                raise AssertionError(f"it ended: {self._buffers[stream]!r}")
+            self._buffers[stream] += data
+        line, self._buffers[stream] = self._buffers[stream].split(b"\n", 1)
+        return line.decode()
 
     def line(self):
         """The next line, without its newline."""
-        end = time.monotonic() + DEADLINE
-        while b"\n" not in self._buffer:
-            left = end - time.monotonic()
-            ready, _, _ = select.select([self.process.stdout], [], [], max(0, left))
-            if not ready:
-                raise AssertionError(f"no further line, only {self._buffer!r}")
-            data = os.read(self.process.stdout.fileno(), 65536)
-            if not data:
-                raise AssertionError(f"it ended: {self.process.stderr.read().decode()!r}")
-            self._buffer += data
-        line, self._buffer = self._buffer.split(b"\n", 1)
-        return line.decode()
+        return self._take_line(self.process.stdout)
+
+    def error_line(self):
+        return self._take_line(self.process.stderr)
 
     def event(self):
         """The next line without its time."""

@@ -69,6 +69,7 @@ class Completion(CommandTest):
                          ["0000:01:10.0", "0000:01:10.2"])
         self.assertEqual(self.complete("vfwarden show 1"), ["10000:e1:00.0"])
         self.assertEqual(self.complete("vfwarden lock 0000:01:00.0 "), [])
+        self.assertEqual(self.complete("vfwarden list show "), [])
 
     def test_operations(self):
         self.assertEqual(self.complete("vfwarden why 1:0.0 "), [

@@ -7,8 +7,7 @@ import textwrap
 
 from gi.repository import GLib
 
-from standin import CommandTest, DBusError, encode
-import pictures
+from standin import CommandTest, DBusError, SHORT_TIMEOUT, encode
 from pictures import function
 
 FULL = "0000:01:00.0"
@@ -62,7 +61,7 @@ class Lock(CommandTest):
         self.start_locking(["userspace-driver", "whim"])
         self.check(["unlock", FULL], textwrap.dedent("""\
             0000:01:00.0 is no longer locked by the administrator, but still by
-              userspace-driver: a user-space driver has this function
+              userspace-driver: a userspace driver has this function
               whim
             """))
 
@@ -221,7 +220,7 @@ class Failures(CommandTest):
     def test_daemon_that_does_not_answer(self):
         daemon = self.start_daemon()
         daemon.answers["Describe"] = lambda: daemon.NO_REPLY
-        self.environment["SYSTEMD_BUS_TIMEOUT"] = "100ms"
+        self.environment["SYSTEMD_BUS_TIMEOUT"] = SHORT_TIMEOUT
         self.check(["list"], code=8,
                    error="vfwarden: Cannot list the functions: Connection timed out\n")
 
@@ -240,7 +239,7 @@ class Failures(CommandTest):
         self.environment["DBUS_SYSTEM_BUS_ADDRESS"] = f"unix:path={self.directory}/nothing"
         for arguments in (["list"], ["status"], ["monitor"], ["reload"], ["lock", FULL]):
             with self.subTest(arguments):
-                self.check(arguments, code=5, error="vfwarden: Cannot connect to the system bus: "
+                self.check(arguments, code=5, error="vfwarden: Cannot reach the system bus: "
                                                     "No such file or directory\n")
 
 

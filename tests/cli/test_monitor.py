@@ -1,12 +1,13 @@
 """monitor: every change is a line, in order, with what it was before."""
 
+import datetime
 import json
 
 from gi.repository import GLib
 
-from standin import CommandTest, Daemon, FUNCTION, MANAGER, PHYSICAL, ROOT, VIRTUAL, DBusError, encode
+from standin import CommandTest, FUNCTION, MANAGER, PHYSICAL, ROOT, VIRTUAL, encode
 import pictures
-from pictures import IGB, IGB_VF0, NETWORK, NVME, function
+from pictures import IGB, IGB_VF0, NETWORK, NVME
 
 WATCHING = "vfwardend     version 0.1.0, enforcement enforce, 8 functions"
 NEW = "0000:01:10.4"
@@ -90,8 +91,8 @@ class Monitor(CommandTest):
         run = self.watch()
         self.stand_in.changed(IGB, FUNCTION, invalidated=["Driver"])
         self.assertEqual(run.event(), f"{IGB}  Driver: igb -> unknown")
-        self.stand_in.changed(IGB, FUNCTION, Driver=text("igb"))
-        self.assertEqual(run.event(), f"{IGB}  Driver: igb")
+        self.stand_in.changed(IGB, FUNCTION, Driver=text("other"))
+        self.assertEqual(run.event(), f"{IGB}  Driver: other")
 
     def test_daemon_that_said_it_before_it_sent_it(self):
         run = self.watch()
@@ -110,6 +111,13 @@ class Monitor(CommandTest):
         # Gone is gone: nothing is remembered of it.
         self.stand_in.changed(NETWORK, FUNCTION, Driver=text("x"))
         self.assertEqual(run.event(), f"{NETWORK}  Driver: x")
+
+    def test_function_that_is_added_though_it_is_known(self):
+        run = self.watch()
+        self.stand_in.added(NETWORK, {FUNCTION: {"Kind": text("plain"), "Driver": text("new")}})
+        self.stand_in.changed(NETWORK, FUNCTION, Driver=text("newer"))
+        self.assertEqual([run.event(), run.event()],
+                         [f"{NETWORK}  added: plain, new", f"{NETWORK}  Driver: new -> newer"])
 
     def test_function_of_which_nothing_is_known(self):
         run = self.watch()
@@ -163,9 +171,8 @@ class Monitor(CommandTest):
         self.stand_in.emit(ROOT, MANAGER, "Violation", "(u)", (7,))
         self.stand_in.removed(NETWORK, [FUNCTION])
         self.assertEqual(run.event(), f"{NETWORK}  removed")
-        run.process.terminate()
-        self.assertEqual(run.process.stderr.read(), b"vfwarden: A signal Violation of the daemon is "
-                                                    b"not understood: No such device or address\n")
+        self.assertEqual(run.error_line(), "vfwarden: A signal Violation of the daemon is not "
+                                           "understood: No such device or address")
 
     def test_changes_before_the_picture_are_not_lost(self):
         daemon = self.start_daemon(pictures.host())
@@ -242,14 +249,20 @@ class Monitor(CommandTest):
             f"{IGB}  Driver: igb -> \\x1b[2J\\n",
             "\\x1b          violation: \\u009b, \\x07 was found open", f"{IGB}  \\x1b: \\x0d"])
 
-    def test_time_is_local(self):
+    def test_time_is_local_and_in_json_it_is_not(self):
         self.environment["TZ"] = "XYZ-14"
+        before = datetime.datetime.now(datetime.timezone.utc)
         run = self.watch()
         self.stand_in.removed(NETWORK, [FUNCTION])
-        local = run.line()
-        self.environment["TZ"] = "XYZ+10"
-        other = self.monitor()
-        self.assertNotEqual(other.line()[:13], local[:13])
+        plain = run.line()
+        as_json = json.loads(self.monitor("--json").line())["Time"]
+        after = datetime.datetime.now(datetime.timezone.utc)
+        there = datetime.timezone(datetime.timedelta(hours=14))
+        for time in (datetime.datetime.fromisoformat(plain[:23]).replace(tzinfo=there),
+                     datetime.datetime.fromisoformat(as_json)):
+            # Milliseconds are cut off.
+            self.assertGreater(time, before - datetime.timedelta(milliseconds=1))
+            self.assertLess(time, after)
 
     def test_colors(self):
         self.start_daemon(pictures.host())
@@ -258,137 +271,3 @@ class Monitor(CommandTest):
         run.process.terminate()
         plain = self.monitor()
         self.assertNotIn("\x1b", plain.line())
-
-
-class Reader(CommandTest):
-    def test_ends_when_nobody_reads(self):
-        # No change happens: it has to notice by itself.
-        self.start_daemon(pictures.host())
-        run = self.monitor()
-        run.event()
-        run.process.stdout.close()
-        code = run.process.wait(20)
-        self.assertEqual((code, run.process.stderr.read()), (0, b""))
-
-    def test_writes_to_a_file_and_ends_with_the_bus(self):
-        daemon = self.start_daemon(pictures.host())
-        path = f"{self.directory}/lines"
-
-        def describe():
-            daemon.reply_raw(daemon._Describe())
-            daemon.emit(ROOT, MANAGER, "Violation", "(u)", (7,))
-            return daemon.NO_REPLY
-        daemon.answers["Describe"] = describe
-        with open(path, "wb") as file:
-            run = self.monitor(stdout=file)
-        # By then the picture, which came before it, has been written.
-        self.assertIn(b"A signal Violation of the daemon is not understood",
-                      run.process.stderr.readline())
-        self.bus.close()
-        self.assertEqual(run.end(), (5, "vfwarden: Cannot reach the system bus: Connection reset by "
-                                        "peer\n"))
-        with open(path, encoding="utf-8") as file:
-            self.assertRegex(file.read(), rf"\A[-0-9:. ]{{23}}  {WATCHING}\n")
-
-    def test_full_disk(self):
-        self.start_daemon(pictures.host())
-        with open("/dev/full", "wb") as file:
-            run = self.monitor(stdout=file)
-        self.assertEqual(run.end(), (1, "vfwarden: Cannot write the output: No space left on "
-                                        "device\n"))
-
-
-class DaemonsLife(CommandTest):
-    """The daemon goes, comes back, changes its mind meanwhile, and dies at bad moments."""
-
-    def test_is_awaited(self):
-        run = self.monitor()
-        self.assertEqual(run.event(), "vfwardend     not running")
-        self.start_daemon(pictures.host())
-        self.assertEqual([run.event(), run.event()], ["vfwardend     started", WATCHING])
-
-    def test_what_changed_while_it_was_away(self):
-        daemon = self.start_daemon(pictures.host())
-        run = self.monitor()
-        self.assertEqual(run.event(), WATCHING)
-        daemon.close()
-        self.assertEqual(run.event(), "vfwardend     not running")
-
-        functions = pictures.host()[1:]
-        functions[0]["Driver"] = "vfio-pci"
-        functions.append(function("10000:e2:00.0", "plain", VendorName="", VendorId=0xffff))
-        daemon = self.start_daemon(functions, version="0.2.0", enforcement="advise")
-        self.assertEqual([run.event() for _ in range(5)], [
-            "vfwardend     started",
-            "vfwardend     version 0.2.0, enforcement advise, 8 functions",
-            f"{NETWORK}  removed", f"{IGB}  Driver: igb -> vfio-pci",
-            "10000:e2:00.0  added: plain, 82576 Gigabit Network Connection, no driver"])
-        # From here on it is as before.
-        daemon.changed(IGB, FUNCTION, Driver=text("vfio-pci"))
-        self.assertEqual(run.event(), f"{IGB}  Driver: vfio-pci")
-
-    def test_daemon_that_announces_all_when_it_starts(self):
-        daemon = self.start_daemon(pictures.host())
-        run = self.monitor()
-        run.event()
-        daemon.close()
-        run.event()
-
-        daemon = Daemon(self.bus, {"Version": "0.1.0", "Enforcement": "enforce",
-                                   "Functions": pictures.host()}, own_name=False)
-        self.addCleanup(daemon.close)
-        daemon.function(IGB)["Driver"] = "other"
-
-        def describe():
-            daemon.added(NETWORK, {FUNCTION: {"Driver": text("virtio-pci")}})
-            daemon.added(IGB, {FUNCTION: {"Driver": text("other")}})
-            return daemon._Describe()
-        daemon.answers["Describe"] = describe
-        daemon.request_name()
-        self.assertEqual([run.event() for _ in range(3)], [
-            "vfwardend     started", f"{IGB}  Driver: igb -> other", WATCHING])
-        daemon.removed(NETWORK, [FUNCTION])
-        self.assertEqual(run.event(), f"{NETWORK}  removed")
-
-    def test_daemon_that_dies_before_it_tells(self):
-        daemon = self.start_daemon()
-
-        def die():
-            daemon.connection.close_sync(None)
-            return daemon.NO_REPLY
-        daemon.answers["Describe"] = die
-        run = self.monitor()
-        self.assertEqual(run.event(), "vfwardend     not running")
-        self.start_daemon(pictures.host())
-        self.assertEqual([run.event(), run.event()], ["vfwardend     started", WATCHING])
-
-    def test_daemon_that_takes_its_time(self):
-        self.environment["SYSTEMD_BUS_TIMEOUT"] = "100ms"
-        daemon = self.start_daemon(pictures.host())
-        replies = [daemon._Describe(), daemon.NO_REPLY, daemon.NO_REPLY]
-        daemon.answers["Describe"] = replies.pop
-        self.assertEqual(self.monitor().event(), WATCHING)
-        self.assertEqual(len(daemon.calls), 3)
-
-    def test_daemon_that_does_not_tell(self):
-        def fail():
-            raise DBusError("org.freedesktop.DBus.Error.AccessDenied", "not to you")
-        self.start_daemon().answers["Describe"] = fail
-        self.assertEqual(self.monitor().end(),
-                         (4, "vfwarden: Cannot load the functions: not to you\n"))
-
-    def test_daemon_that_is_not_understood(self):
-        self.start_daemon().document = "[]"
-        self.assertEqual(self.monitor().end(), (
-            1, "vfwarden: Cannot load the functions: the daemon's answer is not understood: it has "
-               "no list of functions\n"))
-
-
-class StoppedDaemon(CommandTest):
-    activation = "/bin/false"
-
-    def test_is_not_started(self):
-        run = self.monitor()
-        self.assertEqual(run.event(), "vfwardend     not running")
-        run.process.terminate()
-        self.assertEqual(run.process.stderr.read(), b"")

@@ -5,6 +5,8 @@ import os
 import re
 import subprocess
 
+from gi.repository import GLib
+
 from standin import CommandTest, DBusError
 import pictures
 from pictures import function
@@ -117,7 +119,6 @@ class Escaping(CommandTest):
             f"            Daemon:  running, version {HARMLESS}", f"       Enforcement:  {HARMLESS}"])
 
     def test_lock_and_release_all(self):
-        from gi.repository import GLib
         daemon = self.start_daemon([self.hostile()])
         self.check(["lock", FULL], f"{FULL} is locked, closed files: {HARMLESS}\n")
         self.check(["unlock", FULL], f"{FULL} is no longer locked by the administrator, but still by\n"
@@ -198,7 +199,7 @@ class Writing(CommandTest):
             1, b"vfwarden: Cannot write the output: No space left on device\n"))
 
     def test_closed_standard_descriptors(self):
-        # Without care the bus connection would become standard output.
+        # The bus connection must not become standard output.
         command = " ".join(self.argv(["status"]))
         for closed, code, error in ((">&-", 1, b"vfwarden: Cannot write the output: Bad file "
                                                b"descriptor\n"),

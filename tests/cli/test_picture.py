@@ -45,7 +45,7 @@ VF drivers autoprobe:  no
                State:  present
               In use:  yes
               Locked:  yes
-        Lock reasons:  userspace-driver: a user-space driver has this function
+        Lock reasons:  userspace-driver: a userspace driver has this function
                        administrator: an administrator locked it
   Administrator says:  guest db1 starts at noon
         Closed files:  sriov_numvfs, sriov_drivers_autoprobe, remove, reset
@@ -164,16 +164,21 @@ class List(CommandTest):
                           "Vendor 8086 Device 10c9", "Vendor Ltd."])
 
     def test_vfs_are_never_lost(self):
-        # A PF that is not there, one that is a VF itself, and one that claims to be its own.
+        # A PF that is not there, one that is a VF itself, one that claims to be its own, and
+        # functions that have none.
         self.start_daemon([
             function("0000:01:00.0", "pf"),
             function("0000:01:10.0", "vf", PhysicalFunction="0000:09:00.0"),
             function("0000:01:10.2", "vf", PhysicalFunction="0000:01:10.4"),
             function("0000:01:10.4", "vf", PhysicalFunction="0000:01:10.4"),
-            function("0000:02:10.0", "vf", PhysicalFunction="0000:01:00.0")])
+            function("0000:02:10.0", "vf", PhysicalFunction="0000:01:00.0"),
+            function("0000:03:00.0", "pf", PhysicalFunction="0000:03:00.0"),
+            function("0000:04:00.0", "detached-vf", PhysicalFunction="0000:01:00.0"),
+            function("0000:05:00.0", "plain", PhysicalFunction="0000:01:00.0")])
         _, output, _ = self.run_command("list", "--no-legend")
         self.assertEqual(self.names(output), ["0000:01:00.0", "└─0000:02:10.0", "0000:01:10.0",
-                                              "0000:01:10.2", "0000:01:10.4"])
+                                              "0000:01:10.2", "0000:01:10.4", "0000:03:00.0",
+                                              "0000:04:00.0", "0000:05:00.0"])
 
     def test_lock_without_a_reason(self):
         self.start_daemon([function("0000:01:00.0", "plain", Locked=True, State="removing")])
@@ -195,6 +200,7 @@ class List(CommandTest):
         self.assertEqual([c[0] for c in daemon.calls], ["Describe"])
 
     def test_documents_that_are_not_understood(self):
+        daemon = self.start_daemon()
         for document, why in (
                 ("[]", "it has no list of functions"),
                 ('{"Functions":{}}', "it has no list of functions"),
@@ -203,7 +209,6 @@ class List(CommandTest):
                 ("", "it has no list of functions"),
                 ("{", None)):
             with self.subTest(document):
-                daemon = self.start_daemon()
                 daemon.document = document
                 code, output, error = self.run_command("list")
                 self.assertEqual((code, output), (1, ""))
@@ -211,7 +216,6 @@ class List(CommandTest):
                 self.assertTrue(error.startswith(start), error)
                 if why:
                     self.assertEqual(error, f"{start}{why}\n")
-                daemon.close()
 
     def test_members_of_other_types(self):
         self.start_daemon([{"Address": "0000:01:00.0", "Kind": 7, "LockReasons": "many",

@@ -125,11 +125,17 @@ class Usage(CommandTest):
                     self.check([verb, address], code=2,
                                error=f"vfwarden: '{address}' is not a PCI address: {why}\n")
 
-    def test_address_that_is_no_text(self):
-        done = subprocess.run([self.vfwarden, "show", b"\xff:00.0"], env=self.environment,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
-        self.assertEqual((done.returncode, done.stdout, done.stderr), (
-            2, b"", b"vfwarden: '\\xff:00.0' is not a PCI address: it has bytes that are no text\n"))
+    def test_arguments_that_are_no_text(self):
+        for arguments, error in (
+                (["show", b"\xff:00.0"],
+                 b"'\\xff:00.0' is not a PCI address: it has bytes that are no text\n"),
+                (["lock", "01:00.0", b"caf\xe9"],
+                 b"'caf\\xe9' is not UTF-8, as a text for others has to be\n")):
+            with self.subTest(arguments):
+                done = subprocess.run(self.argv(arguments), env=self.environment, check=False,
+                                      stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                self.assertEqual((done.returncode, done.stdout, done.stderr),
+                                 (2, b"", b"vfwarden: " + error))
 
     def test_malformed_values(self):
         for count in ("", "+1", "0x1", "1 ", "65536", "1234567890", "four"):

@@ -81,12 +81,12 @@ def run_one(one):
         status, text = wait_for(pid, reading, one.deadline)
         if status is not None:
             return status == 0, text.decode(errors="replace"), True
-        stuck = "".join("\n  stuck: " + line for line in stuck_processes())
-        message = f"not finished after {one.deadline:.0f} s{stuck}"
         # The whole session of the scenario, with whatever it started.
         os.killpg(pid, signal.SIGKILL)
         status, _ = wait_for(pid, reading, REAP_SECONDS)
-        return False, message, status is not None
+        # What waits in the kernel where signals reach it is gone by now.
+        stuck = "".join("\n  stuck: " + line for line in stuck_processes())
+        return False, f"not finished after {one.deadline:.0f} s{stuck}", status is not None
     finally:
         os.close(reading)
         # What the scenario left behind; the group has its number as long as it has a member.

@@ -57,7 +57,7 @@ def kernel_command_line(iommu):
              # Time must be right on a host that is busy: the TSC is measured wrongly there, and a timer
              # interrupt that the emulated APIC loses (seen with QEMU 10.0) must have a successor.
              "clocksource=hpet", "tsc=unstable", "nohz=off", "highres=off", "no_timer_check",
-             "systemd.default_timeout_start_sec=120s"]
+             "systemd.default_timeout_start_sec=120s", f"vfwarden.iommu={iommu}"]
     if iommu.startswith("intel"):
         words += ["intel_iommu=on"]
     return words

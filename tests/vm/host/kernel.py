@@ -17,11 +17,12 @@ from host.common import Failure, cached, hash_of, run
 
 DEFAULT = f"linux-image-amd64/{debian.BACKPORTS}"
 
-# Loaded by the initial RAM disk, in this order after their dependencies.
-EARLY = ["virtio_pci", "virtio_blk", "ext4", "crc32c_generic"]
+# Loaded by the initial RAM disk, in this order after their dependencies. With a virtio-iommu, the disk
+# waits for its driver.
+EARLY = ["virtio_pci", "virtio_iommu", "virtio_blk", "ext4", "crc32c_generic"]
 # Present in the guest, with their dependencies.
 WANTED = EARLY + """
-    virtio_console virtio_iommu igb e1000e nvme vfio_pci vfio vfio_iommu_type1 iommufd
+    virtio_console igb e1000e nvme vfio_pci vfio vfio_iommu_type1 iommufd
     uio_pci_generic pci_stub igbvf autofs4 dummy loop tun
 """.split()
 

@@ -8,6 +8,7 @@ Channels, all virtio-serial ports:
 
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import pathlib
@@ -22,7 +23,7 @@ import threading
 import time
 
 from host import guestroot, hardware, initrd, kernel as kernels, project, qemu as qemus
-from host.common import Failure, cache_dir, remove_tree, say
+from host.common import Failure, cache_dir, locked, remove_tree, say
 from host.outside import Outside
 from host.qmp import Qmp, connect
 
@@ -40,14 +41,30 @@ def die_with_parent():
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def lock_directory(path, how):
+    """A descriptor that holds the lock, or None if somebody else does."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
 def new_log_directory():
+    """(path, lock): as long as the lock is held, no other run takes the directory for an old one."""
     logs = cache_dir() / "logs"
     logs.mkdir(exist_ok=True)
-    for old in sorted(logs.iterdir())[:-KEPT_LOGS + 1]:
-        remove_tree(old)
-    directory = logs / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-    directory.mkdir()
-    return directory
+    with locked("logs"):
+        for old in sorted(logs.iterdir())[:-KEPT_LOGS + 1]:
+            lock = lock_directory(old, fcntl.LOCK_EX)
+            if lock is not None:
+                remove_tree(old)
+                os.close(lock)
+        directory = logs / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+        directory.mkdir()
+        return directory, lock_directory(directory, fcntl.LOCK_SH)
 
 
 class Parts:
@@ -80,7 +97,7 @@ class Session:
         self.parts = parts
         self.iommu = iommu
         self.console = console
-        self.logs = new_log_directory()
+        self.logs, self.logs_lock = new_log_directory()
         self.messages = queue.Queue()
         self.results = None
         self.process = None

@@ -93,9 +93,9 @@ def without_polkit(machine):
         error = raises(vb.BusError, lambda: visitor.lock(IGB.address), "Lock without polkit")
         equal(error.name, vb.ACCESS_DENIED, "the error of Lock without polkit")
         machine.check_locked(IGB, [], [])
+        machine.client.lock(IGB.address)
     finally:
         machine.run("systemctl", "unmask", "--runtime", "polkit.service")
-    machine.client.lock(IGB.address)
     machine.check_locked(IGB, ["administrator"], ALL)
     check_denied(lambda: visitor.unlock(IGB.address), "Unlock, with polkit started by the question")
     true(machine.client.bus.name_owner("org.freedesktop.PolicyKit1"), "polkitd is on the bus")

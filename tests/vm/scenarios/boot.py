@@ -1,19 +1,24 @@
 """The machine itself is what the other scenarios take for granted."""
 
 import os
+import re
 
-from guest.check import contains, equal, true
+from guest import pci
+from guest.check import contains, equal
+from guest.pci import IGB, NVME, PLAIN
 from guest.registry import scenario
 
 
-@scenario("the machine has what it should: IOMMU groups, SR-IOV, slots")
+@scenario("the machine has what it should: SR-IOV, slots, and the IOMMU that was asked for")
 def hardware(machine):
-    devices = "/sys/bus/pci/devices"
-    for address, slot in (("0000:01:00.0", "1"), ("0000:02:00.0", "2"), ("0000:03:00.0", "3")):
-        true(os.path.exists(f"{devices}/{address}/iommu_group"), f"{address} is in an IOMMU group")
-        with open(f"/sys/bus/pci/slots/{slot}/address", encoding="ascii") as file:
-            equal(file.read(), address[:-2] + "\n", f"the address of slot {slot}")
+    iommu = re.search(r"vfwarden\.iommu=(\S+)", pci.read("/proc/cmdline"))[1]
+    for function, slot in ((IGB, "1"), (NVME, "2"), (PLAIN, "3")):
+        equal(function.slot(), slot, f"the slot of {function}")
+        equal(os.path.exists(function.path("iommu_group")), iommu != "none", f"whether {function} is in a group")
     # igb keeps one of its eight to itself once it is bound.
-    for address, totals in (("0000:01:00.0", (7, 8)), ("0000:02:00.0", (4,))):
-        with open(f"{devices}/{address}/sriov_totalvfs", encoding="ascii") as file:
-            contains(totals, int(file.read()), f"how many VFs {address} can have")
+    for function, totals in ((IGB, (7, 8)), (NVME, (4,))):
+        contains(totals, int(function.read("sriov_totalvfs")), f"how many VFs {function} can have")
+    chips = {pci.read(f"/sys/kernel/irq/{number}/chip_name") for number in os.listdir("/sys/kernel/irq")}
+    equal(any((chip or "").startswith("IR-") for chip in chips), iommu == "intel",
+          "whether interrupts are remapped")
+    equal(machine.daemon.property("SubState"), "running", "the daemon")
