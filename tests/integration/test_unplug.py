@@ -439,6 +439,26 @@ class Asked(UnplugTest):
         call.result()
 
 
+    def test_something_related_is_under_way_when_the_holder_lets_go(self):
+        function = self.sysfs.add(PLAIN, driver="vfio-pci", group=1)
+        self.sysfs.add("0000:09:00.0", group=1)
+        self.kernel.hang.add("0000:09:00.0/reset")
+        self.start()
+        self.use(function)
+        call = self.client.start_unplug(PLAIN, LONG)
+        self.wait_property(PLAIN, "State", "unplug-requested")
+        reset = self.client.start_function_call("0000:09:00.0", "Reset")
+        write = self.kernel.wait_for("0000:09:00.0/reset")
+        self.kernel.let_go(function)
+        error = self.assert_fails(vb.FAILED, call)
+        self.assertIn("cannot be started", error.message)
+        self.wait_property(PLAIN, "State", "present")
+        self.assertEqual(self.writes, [("0000:09:00.0/reset", "1")])
+        self.kernel.release(write)
+        reset.result()
+        self.unplug(PLAIN)
+
+
 class Insisting(UnplugTest):
     """The kernel asks too: the function is unbound at once, and waits for its holder."""
 
