@@ -293,7 +293,7 @@ static int on_reports(sd_event_source *source, int fd, uint32_t revents, void *u
         }
 
         /* It has ended, or was killed: that cannot make us wait. */
-        (void) waitid(P_PID, (id_t) child->pid, NULL, WEXITED);
+        (void) waitid(P_PID, (id_t) child->pid, &(siginfo_t){ 0 }, WEXITED);
         child_return_keys(child, 0);
         g_ptr_array_remove(space->children, child);
         if (space->wanted->len > 0)

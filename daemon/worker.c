@@ -99,7 +99,7 @@ static int on_end(sd_event_source *source, int fd, uint32_t revents, void *userd
                 result.error = report.error;
                 if (report.step < worker->plan->steps->len)
                         result.path = ((PlanStep *) worker->plan->steps->pdata[report.step])->path;
-                (void) waitid(P_PID, (id_t) worker->pid, NULL, WEXITED);
+                (void) waitid(P_PID, (id_t) worker->pid, &(siginfo_t){ 0 }, WEXITED);
         }
         worker->done(worker->context, &result);
         return 0;
