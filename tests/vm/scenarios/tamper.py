@@ -115,3 +115,27 @@ def administrators_lock_passed(machine):
     machine.wait_property(IGB, "NumVFs", 1)
     machine.wait_property(IGB, "Tainted", True)
     equal(machine.violations()[-1][2]["num-vfs"], 1, "the number of VFs that was told")
+
+
+@scenario("a locked PF is unbound: igb and vfio-pci take their VFs along, and that is no violation")
+def unbinding_is_none(machine):
+    IGB.set_num_vfs(2)
+    machine.wait_property(IGB, "NumVFs", 2)
+    machine.client.lock(IGB.address)
+    machine.check_locked(IGB, ["administrator"], tuple(KERNEL_MODES))
+    IGB.unbind()
+    machine.wait_property(IGB, "NumVFs", 0)
+    machine.wait_property(IGB, "Driver", "")
+    machine.client.unlock(IGB.address)
+
+    machine.stop_daemon()
+    pci.set_enable_sriov(True)
+    IGB.bind("vfio-pci")
+    IGB.set_num_vfs(2)
+    machine.start_daemon()
+    machine.check_locked(IGB, ["userspace-driver"], SRIOV)
+    IGB.unbind()
+    machine.wait_property(IGB, "NumVFs", 0)
+    machine.check_locked(IGB, [], [])
+    equal(machine.violations(), [], "violations")
+    equal(machine.journal.messages(service.VIOLATION), [], "violations in the journal")
