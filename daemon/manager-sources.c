@@ -51,6 +51,7 @@ static void on_operation_began(void *context, PciKey key) {
         Manager *manager = context;
 
         manager->state_dirty = true;
+        manager_save_state(manager); /* before it does anything: a later run must find it */
         manager_mark_stale(manager, key);
 }
 

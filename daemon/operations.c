@@ -163,6 +163,7 @@ int operations_start(Operations *operations, Function *function, Operation opera
         g_ptr_array_add(operations->entries, entry);
         function->operation = &entry->running;
         operations->handler->began(operations->context, entry->key);
+        (void) worker_go(entry->worker); /* one that cannot be told has ended, which is told */
         return 0;
 }
 

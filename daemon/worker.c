@@ -10,10 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-/* What the child says through its pipe before it ends. */
+/* What the child says before it ends. */
 typedef struct Report {
         uint32_t step;
         int32_t error;
@@ -23,8 +24,8 @@ struct Worker {
         Plan *plan; /* NULL when adopted */
         pid_t pid;
         uint64_t start_time;
-        int pidfd;
-        int report; /* reading end, -1 when adopted */
+        int pidfd;   /* of one that was adopted, else -1 */
+        int channel; /* to the child, -1 when adopted */
         sd_event_source *source;
         WorkerDone *done;
         void *context;
@@ -53,8 +54,13 @@ static int run_step(const PlanStep *step, int fd) {
 }
 
 /* The child. Leaves by _exit(): nothing of the parent's is to be flushed or freed. */
-static void __attribute__((noreturn)) run_plan(const Plan *plan, const int *fds, int report) {
+static void __attribute__((noreturn)) run_plan(const Plan *plan, const int *fds, int channel) {
         Report result = { 0 };
+        char go;
+
+        /* Nothing is done before the daemon has noted who does it; or at all, if it could not. */
+        if (read(channel, &go, sizeof(go)) != sizeof(go))
+                _exit(EXIT_FAILURE);
 
         for (guint i = 0; i < plan->steps->len && result.error == 0; i++) {
                 result.step = i;
@@ -62,7 +68,7 @@ static void __attribute__((noreturn)) run_plan(const Plan *plan, const int *fds,
         }
         for (guint i = 0; result.error != 0 && i < plan->undo->len; i++)
                 (void) run_step(plan->undo->pdata[i], -1);
-        (void) !write(report, &result, sizeof(result));
+        (void) send(channel, &result, sizeof(result), MSG_NOSIGNAL);
         _exit(result.error == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
 }
 
@@ -86,30 +92,30 @@ static int read_start_time(pid_t pid, uint64_t *ret) {
         return number_parse(fields[20], 10, UINT64_MAX - 1, ret);
 }
 
-static int on_end(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
-        Worker *worker = userdata;
+static void end(Worker *worker) {
         WorkerResult result = { 0 };
         Report report;
 
-        (void) sd_event_source_set_enabled(source, SD_EVENT_OFF);
+        (void) sd_event_source_set_enabled(worker->source, SD_EVENT_OFF);
         if (worker->plan) {
                 /* Killed, or out of memory, when it has not said anything. */
-                if (read(worker->report, &report, sizeof(report)) != sizeof(report))
+                if (read(worker->channel, &report, sizeof(report)) != sizeof(report))
                         report = (Report){ .error = EIO };
                 result.error = report.error;
                 if (report.step < worker->plan->steps->len)
                         result.path = ((PlanStep *) worker->plan->steps->pdata[report.step])->path;
-                (void) waitid(P_PID, (id_t) worker->pid, &(siginfo_t){ 0 }, WEXITED);
         }
         worker->done(worker->context, &result);
+}
+
+static int on_child_end(sd_event_source *source, const siginfo_t *info, void *userdata) {
+        end(userdata);
         return 0;
 }
 
-static int watch_pid(Worker *worker, sd_event *event) {
-        worker->pidfd = (int) syscall(SYS_pidfd_open, worker->pid, 0);
-        if (worker->pidfd < 0)
-                return -errno;
-        return sd_event_add_io(event, &worker->source, worker->pidfd, EPOLLIN, on_end, worker);
+static int on_adopted_end(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        end(userdata);
+        return 0;
 }
 
 static Worker *worker_new(Plan *plan, pid_t pid, WorkerDone *done, void *context) {
@@ -118,7 +124,7 @@ static Worker *worker_new(Plan *plan, pid_t pid, WorkerDone *done, void *context
         worker->plan = plan;
         worker->pid = pid;
         worker->pidfd = -1;
-        worker->report = -1;
+        worker->channel = -1;
         worker->done = done;
         worker->context = context;
         return worker;
@@ -132,39 +138,45 @@ static void close_all(int *fds, guint n) {
 int worker_start(sd_event *event, Plan *plan, WorkerOpen *open_file, WorkerDone *done,
                  void *context, Worker **ret) {
         g_autofree int *fds = g_new(int, plan->steps->len + 1);
-        _cleanup_(closep) int reading = -1, writing = -1;
+        _cleanup_(closep) int ours = -1, theirs = -1;
         Worker *worker;
-        int report[2], r;
+        int pair[2], r;
         pid_t pid;
 
-        if (pipe2(report, O_CLOEXEC) < 0)
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
                 return -errno;
-        reading = report[0];
-        writing = report[1];
+        ours = pair[0];
+        theirs = pair[1];
 
         /* What cannot be opened now, because an earlier step makes it, the child opens in its turn. */
         for (guint i = 0; i < plan->steps->len; i++)
                 fds[i] = open_file(context, ((PlanStep *) plan->steps->pdata[i])->path);
-        fds[plan->steps->len] = writing;
+        fds[plan->steps->len] = theirs;
         pid = child_fork("vfwarden-worker", fds, plan->steps->len + 1);
         if (pid == 0)
-                run_plan(plan, fds, writing);
-        r = pid < 0 ? (int) pid : 0;
+                run_plan(plan, fds, theirs);
         close_all(fds, plan->steps->len);
-        if (r < 0)
-                return r;
+        if (pid < 0)
+                return (int) pid;
 
         worker = worker_new(plan, pid, done, context);
-        worker->report = take_fd(&reading);
-        (void) read_start_time(pid, &worker->start_time);
-        r = watch_pid(worker, event);
+        worker->channel = take_fd(&ours);
+        r = read_start_time(pid, &worker->start_time);
+        if (r >= 0)
+                r = sd_event_add_child(event, &worker->source, pid, WEXITED, on_child_end, worker);
         if (r < 0) {
                 worker->plan = NULL;
-                worker_free(worker);
+                worker_free(worker); /* and with the channel goes the child */
                 return r;
         }
         *ret = worker;
         return 0;
+}
+
+int worker_go(Worker *worker) {
+        char go = 0;
+
+        return send(worker->channel, &go, sizeof(go), MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
 int worker_adopt(sd_event *event, pid_t pid, uint64_t start_time, WorkerDone *done, void *context,
@@ -174,11 +186,13 @@ int worker_adopt(sd_event *event, pid_t pid, uint64_t start_time, WorkerDone *do
         int r;
 
         /* The descriptor first: then the pid cannot change hands between looking and watching. */
-        r = watch_pid(worker, event);
-        if (r >= 0)
-                r = read_start_time(pid, &found);
+        worker->pidfd = (int) syscall(SYS_pidfd_open, pid, 0);
+        r = worker->pidfd < 0 ? -errno : read_start_time(pid, &found);
         if (r >= 0 && found != start_time)
                 r = -ESRCH;
+        if (r >= 0)
+                r = sd_event_add_io(event, &worker->source, worker->pidfd, EPOLLIN, on_adopted_end,
+                                    worker);
         if (r < 0) {
                 worker_free(worker);
                 return r;
@@ -201,7 +215,7 @@ Worker *worker_free(Worker *worker) {
                 return NULL;
         sd_event_source_disable_unref(worker->source);
         closep(&worker->pidfd);
-        closep(&worker->report);
+        closep(&worker->channel);
         plan_free(worker->plan);
         g_free(worker);
         return NULL;

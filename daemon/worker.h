@@ -24,12 +24,16 @@ typedef void WorkerDone(void *context, const WorkerResult *result);
 /* Opens the file `path` for writing, a closed one too. Returns a descriptor or a negative errno. */
 typedef int WorkerOpen(void *context, const char *path);
 
-/* Starts the plan, which the worker takes over on success. `open` is asked for every file of it now, in the
+/* Makes a process for the plan, which the worker takes over on success. `open` is asked for every file of it now, in the
  * daemon, which can open closed ones; what it cannot open, because an earlier step makes it, the child
- * opens when its turn comes. `done` is called once, and may free the worker. Returns 0 or a negative
+ * opens when its turn comes. It begins when it is told to by worker_go(). `done` is called once, and may free the
+ * worker. Returns 0 or a negative
  * errno. */
 int worker_start(sd_event *event, Plan *plan, WorkerOpen *open, WorkerDone *done, void *context,
                  Worker **ret);
+
+/* Lets it begin. Returns 0 or a negative errno. */
+int worker_go(Worker *worker);
 
 /* Takes over one that an earlier run of the daemon started. Returns 0, -ESRCH when it has ended or its pid
  * is somebody else's by now, or another negative errno. */

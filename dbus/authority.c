@@ -94,12 +94,26 @@ static void question_decide_alone(Question *question) {
                 question_refuse(question, -EACCES, "polkit is not there to allow it");
 }
 
+/* Not installed, not to be started, or masked by the administrator. */
+static bool polkit_is_absent(sd_bus_message *reply) {
+        static const char *const errors[] = {
+                SD_BUS_ERROR_SERVICE_UNKNOWN,
+                SD_BUS_ERROR_NAME_HAS_NO_OWNER,
+                "org.freedesktop.systemd1.NoSuchUnit",
+                "org.freedesktop.systemd1.UnitMasked",
+        };
+
+        for (unsigned i = 0; i < G_N_ELEMENTS(errors); i++)
+                if (sd_bus_message_is_method_error(reply, errors[i]))
+                        return true;
+        return false;
+}
+
 static int on_polkit_answer(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
         Question *question = userdata;
         int authorized, challenge;
 
-        if (sd_bus_message_is_method_error(reply, SD_BUS_ERROR_SERVICE_UNKNOWN) ||
-            sd_bus_message_is_method_error(reply, SD_BUS_ERROR_NAME_HAS_NO_OWNER)) {
+        if (polkit_is_absent(reply)) {
                 question_decide_alone(question);
                 return 0;
         }
