@@ -529,9 +529,9 @@ class Busy(OperationTest):
         call = self.client.start_set_num_vfs(PF, 2)
         write = self.kernel.wait_for(f"{PF}/sriov_numvfs")
         links = [os.readlink(f"/proc/{write.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{write.pid}/fd")]
-        # Standard streams, its report, the file, and the connection to the kernel of the tests.
+        # Standard streams, the channel to the daemon, the file, and the connection to the kernel of the tests.
         self.assertEqual(sorted(os.path.basename(link).split(":")[0] for link in links),
-                         ["null"] * 3 + ["pipe", "socket", "sriov_numvfs"], links)
+                         ["null"] * 3 + ["socket", "socket", "sriov_numvfs"], links)
         self.kernel.release(write)
         call.result()
 
