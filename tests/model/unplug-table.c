@@ -15,7 +15,7 @@ static const char *symbol(const char *name) {
         char *text = buffers[turn++ % 4];
         size_t i;
 
-        for (i = 0; name[i] && i < sizeof(buffers[0]) - 1; i++)
+        for (i = 0; i < sizeof(buffers[0]) - 1 && name[i]; i++)
                 text[i] = name[i] == '-' ? '_' : (char) toupper((unsigned char) name[i]);
         text[i] = '\0';
         return text;
