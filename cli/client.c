@@ -6,6 +6,8 @@
 
 /* Somebody has to read polkit's question, find the password and type it. */
 #define INTERACTIVE_TIMEOUT_USEC (120 * G_USEC_PER_SEC)
+/* More than the 20 seconds after which the daemon answers, be it done or not. */
+#define OPERATION_TIMEOUT_USEC (30 * G_USEC_PER_SEC)
 
 char *client_where(const Context *context) {
         return context->host ? g_strdup_printf(" on %s", context->host) : g_strdup("");
@@ -48,6 +50,11 @@ int client_new_call(Context *context, const char *path, const char *interface, c
         return 0;
 }
 
+uint64_t client_timeout(unsigned flags) {
+        return (flags & CALL_INTERACTIVE ? INTERACTIVE_TIMEOUT_USEC : 0) +
+               (flags & CALL_OPERATION ? OPERATION_TIMEOUT_USEC : 0);
+}
+
 int client_call(Context *context, const char *path, const char *interface, const char *member,
                 unsigned flags, sd_bus_error *ret_error, sd_bus_message **ret_reply,
                 const char *types, ...) {
@@ -65,9 +72,7 @@ int client_call(Context *context, const char *path, const char *interface, const
         if (r < 0)
                 return r;
 
-        r = sd_bus_call(context->bus, message,
-                        flags & CALL_INTERACTIVE ? INTERACTIVE_TIMEOUT_USEC : 0, ret_error,
-                        ret_reply);
+        r = sd_bus_call(context->bus, message, client_timeout(flags), ret_error, ret_reply);
         return r < 0 ? r : 0;
 }
 

@@ -13,6 +13,7 @@
 #define CLIENT_ROOT         "/org/vfwarden1"
 #define CLIENT_MANAGER      "org.vfwarden1.Manager"
 #define CLIENT_FUNCTION     "org.vfwarden1.Function"
+#define CLIENT_PHYSICAL     "org.vfwarden1.PhysicalFunction"
 
 #define CLIENT_HOW_TO_START "\"systemctl start vfwardend\" starts it"
 
@@ -21,6 +22,8 @@ typedef enum CallFlags {
         CALL_NO_AUTO_START = 1 << 0,
         /* polkit may ask the user for a password; the call waits for the answer. */
         CALL_INTERACTIVE = 1 << 1,
+        /* The daemon does something to the function and answers when that has ended, or is overdue. */
+        CALL_OPERATION = 1 << 2,
 } CallFlags;
 
 typedef enum DaemonState {
@@ -39,6 +42,9 @@ int client_connect(Context *context);
 int client_call(Context *context, const char *path, const char *interface, const char *member,
                 unsigned flags, sd_bus_error *ret_error, sd_bus_message **ret_reply,
                 const char *types, ...);
+
+/* How long a call with these flags is waited for, in microseconds; 0 is sd-bus' own time. */
+uint64_t client_timeout(unsigned flags);
 
 /* Makes the call without arguments and does not send it; the message is the caller's. */
 int client_new_call(Context *context, const char *path, const char *interface, const char *member,

@@ -13,7 +13,15 @@ typedef struct Context {
         const char *host; /* NULL for this one */
         bool json;
         bool legend;
-        bool sriov; /* list: nothing but PFs and VFs */
+        bool sriov;       /* list: nothing but PFs and VFs */
+        bool list;        /* inhibit: those that there are */
+        bool insist;      /* unplug */
+        bool override;    /* set-vfs */
+        const char *what; /* inhibit: operations joined by ':', NULL for what it guards against */
+        const char *who, *why; /* inhibit, NULL if not given */
+        uint64_t timeout_usec; /* unplug */
+        bool separated;        /* a "--" stood before the arguments */
+        bool sigpipe_ignored;  /* by who started the command, so it is to be by what it starts */
         Output output;
         sd_bus *bus; /* NULL until client_connect() */
 } Context;

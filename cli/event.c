@@ -9,6 +9,7 @@ static const char *const kind_names[_EVENT_KIND_MAX] = {
         [EVENT_INTERFACE_REMOVED] = "interface-removed",
         [EVENT_PROPERTY_CHANGED] = "property-changed",
         [EVENT_VIOLATION] = "violation",
+        [EVENT_UNPLUG_REQUESTED] = "unplug-requested",
         [EVENT_DAEMON_STARTED] = "daemon-started",
         [EVENT_DAEMON_STOPPED] = "daemon-stopped",
         [EVENT_WATCHING] = "watching",
@@ -92,6 +93,23 @@ static void print_violation(Output *output, const Event *event) {
         }
 }
 
+/* The time of `usec`, or NULL if the calendar has none: the number came from the bus. */
+static GDateTime *time_from_usec(uint64_t usec) {
+        return g_date_time_new_from_unix_local((gint64) (usec / G_USEC_PER_SEC));
+}
+
+static void print_unplug(Output *output, uint64_t deadline_usec) {
+        g_autoptr(GDateTime) deadline = time_from_usec(deadline_usec);
+        g_autofree char *time =
+                deadline ? g_date_time_format(deadline, "%Y-%m-%d %H:%M:%S") : g_strdup("the end");
+
+        output_styled(output, STYLE_YELLOW, "unplug requested");
+        if (deadline_usec == 0)
+                output_format(output, ", is being taken away");
+        else
+                output_format(output, ", to be let go until %s", time);
+}
+
 static void print_watching(Output *output, const Picture *picture) {
         output_format(output, "version ");
         output_text(output, STYLE_PLAIN, picture->version);
@@ -126,6 +144,9 @@ static void print_line(Output *output, GDateTime *now, const Event *event) {
                 break;
         case EVENT_VIOLATION:
                 print_violation(output, event);
+                break;
+        case EVENT_UNPLUG_REQUESTED:
+                print_unplug(output, event->deadline_usec);
                 break;
         case EVENT_DAEMON_STARTED:
                 output_styled(output, STYLE_GREEN, "started");
@@ -169,6 +190,9 @@ static void print_json(Output *output, GDateTime *now, const Event *event) {
                 json_object_set_object_member(object, "Function", json_object_ref(event->function));
         if (event->details)
                 json_object_set_object_member(object, "Details", json_object_ref(event->details));
+        if (event->kind == EVENT_UNPLUG_REQUESTED)
+                json_object_set_int_member(object, "DeadlineUsec",
+                                           (gint64) MIN(event->deadline_usec, G_MAXINT64));
         if (event->picture) {
                 json_object_set_string_member(object, "Version", event->picture->version);
                 json_object_set_string_member(object, "Enforcement", event->picture->enforcement);

@@ -14,6 +14,7 @@ typedef enum EventKind {
         EVENT_INTERFACE_REMOVED, /* name */
         EVENT_PROPERTY_CHANGED,  /* name, old, new */
         EVENT_VIOLATION,         /* name is the operation, details */
+        EVENT_UNPLUG_REQUESTED,  /* deadline_usec */
         EVENT_DAEMON_STARTED,
         EVENT_DAEMON_STOPPED,
         EVENT_WATCHING, /* picture: it was loaded, changes are relative to it from here on */
@@ -28,6 +29,7 @@ typedef struct Event {
         JsonNode *new; /* NULL: not known */
         JsonObject *function;
         JsonObject *details;
+        uint64_t deadline_usec; /* CLOCK_REALTIME, 0: nobody waits */
         const Picture *picture;
 } Event;
 

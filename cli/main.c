@@ -1,9 +1,11 @@
+#include "cli/arguments.h"
 #include "cli/cleanup.h"
 #include "cli/context.h"
 #include "cli/verbs.h"
 
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdio.h>
@@ -19,11 +21,26 @@ typedef struct Verb {
 } Verb;
 
 static const Verb verbs[] = {
-        { "list", "", 0, 0, verb_list, "All PCI functions, virtual ones below their physical one" },
+        { "list", "", 0, 0, verb_list, "All PCI functions, VFs below their physical one" },
         { "show", "ADDRESS", 1, 1, verb_show, "Everything known about one function" },
-        { "status", "", 0, 0, verb_status,
-          "The daemon, and how many functions are locked or in use" },
+        { "status", "", 0, 0, verb_status, "The daemon, and how much is in use and locked" },
         { "monitor", "", 0, 0, verb_monitor, "A line for each change, until interrupted" },
+        { "why", "ADDRESS [OPERATION]", 1, 2, verb_why,
+          "What stands against it, and what to do about that" },
+        { "users", "[ADDRESS]", 0, 1, verb_users, "The processes that have functions open" },
+        { "inhibitors", "", 0, 0, verb_inhibitors, "Who keeps operations from being done" },
+        { "inhibit", "ADDRESS -- COMMAND...", 0, INT_MAX, verb_inhibit,
+          "Keep operations from being done while COMMAND runs" },
+        { "bind", "ADDRESS [DRIVER]", 1, 2, verb_bind,
+          "Bind it to DRIVER, or to the kernel's choice" },
+        { "unbind", "ADDRESS", 1, 1, verb_unbind, "Unbind it from its driver" },
+        { "reset", "ADDRESS", 1, 1, verb_reset, "Reset it" },
+        { "set-vfs", "ADDRESS COUNT", 2, 2, verb_set_vfs, "Enable so many virtual functions" },
+        { "set-autoprobe", "ADDRESS yes|no", 2, 2, verb_set_autoprobe,
+          "Whether new virtual functions get a driver" },
+        { "unplug", "ADDRESS", 1, 1, verb_unplug,
+          "Ask who holds it to let it go, and take it away" },
+        { "cancel-unplug", "ADDRESS", 1, 1, verb_cancel_unplug, "Take such a request back" },
         { "lock", "ADDRESS [WHY]", 1, 2, verb_lock,
           "Close the files that remove, reset or reconfigure it" },
         { "unlock", "ADDRESS", 1, 1, verb_unlock,
@@ -36,9 +53,17 @@ static const Verb verbs[] = {
 enum {
         OPTION_VERSION = 0x100,
         OPTION_JSON,
-        OPTION_SRIOV,
         OPTION_NO_LEGEND,
         OPTION_COLOR,
+        /* Those of one verb, see below. */
+        OPTION_SRIOV,
+        OPTION_WHAT,
+        OPTION_WHO,
+        OPTION_WHY,
+        OPTION_LIST,
+        OPTION_OVERRIDE,
+        OPTION_TIMEOUT,
+        OPTION_INSIST,
 };
 
 static const struct option options[] = {
@@ -46,22 +71,47 @@ static const struct option options[] = {
         { "version", no_argument, NULL, OPTION_VERSION },
         { "host", required_argument, NULL, 'H' },
         { "json", no_argument, NULL, OPTION_JSON },
-        { "sriov", no_argument, NULL, OPTION_SRIOV },
         { "no-legend", no_argument, NULL, OPTION_NO_LEGEND },
         { "color", required_argument, NULL, OPTION_COLOR },
+        { "sriov", no_argument, NULL, OPTION_SRIOV },
+        { "what", required_argument, NULL, OPTION_WHAT },
+        { "who", required_argument, NULL, OPTION_WHO },
+        { "why", required_argument, NULL, OPTION_WHY },
+        { "list", no_argument, NULL, OPTION_LIST },
+        { "override", no_argument, NULL, OPTION_OVERRIDE },
+        { "timeout", required_argument, NULL, OPTION_TIMEOUT },
+        { "insist", no_argument, NULL, OPTION_INSIST },
         { NULL, 0, NULL, 0 },
 };
+
+/* A verb that ignored an option would do another thing than was asked for. */
+static const struct {
+        int option;
+        const char *verb;
+} verb_options[] = {
+        { OPTION_SRIOV, "list" },     { OPTION_WHAT, "inhibit" },  { OPTION_WHO, "inhibit" },
+        { OPTION_WHY, "inhibit" },    { OPTION_LIST, "inhibit" },  { OPTION_OVERRIDE, "set-vfs" },
+        { OPTION_TIMEOUT, "unplug" }, { OPTION_INSIST, "unplug" },
+};
+
+#define TIMEOUT_DEFAULT_USEC (60 * G_USEC_PER_SEC)
+#define USAGE_COLUMNS        23
 
 static void print_help(Output *output) {
         output_format(output,
                       "vfwarden [OPTION]... VERB [ARGUMENT]...\n\n"
-                      "Shows the PCI functions of a host that virtual machines may hold, and "
-                      "locks\nwhat must not change under them.\n\nVerbs:\n");
+                      "Shows the PCI functions of a host that virtual machines may hold, "
+                      "keeps them\nfrom being pulled out from under their users, and takes them "
+                      "away in order.\n\nVerbs:\n");
         for (size_t i = 0; i < G_N_ELEMENTS(verbs); i++) {
                 g_autofree char *usage =
                         g_strdup_printf("%s %s", verbs[i].name, verbs[i].arguments);
 
-                output_format(output, "  %-19s %s\n", usage, verbs[i].help);
+                if (strlen(usage) > USAGE_COLUMNS)
+                        output_format(output, "  %s\n  %*s  %s\n", usage, USAGE_COLUMNS, "",
+                                      verbs[i].help);
+                else
+                        output_format(output, "  %-*s  %s\n", USAGE_COLUMNS, usage, verbs[i].help);
         }
         output_format(
                 output,
@@ -70,11 +120,22 @@ static void print_help(Output *output) {
                 "      --version       Print this command's version; status has the daemon's\n"
                 "  -H, --host=HOST     Ask the daemon of [USER@]HOST, over ssh\n"
                 "      --json          Print JSON; monitor prints one object per line\n"
-                "      --sriov         list: only physical and virtual functions\n"
                 "      --no-legend     No headings, and no line that says there is nothing\n"
                 "      --color=WHEN    auto (only on a terminal), always or never\n"
+                "      --sriov         list: only physical and virtual functions\n"
+                "      --what=OPERATIONS\n"
+                "                      inhibit: which, joined by \":\" (all but open)\n"
+                "      --who=TEXT      inhibit: who inhibits (the name of COMMAND)\n"
+                "      --why=TEXT      inhibit: why (COMMAND and its arguments)\n"
+                "      --list          inhibit: as the verb inhibitors\n"
+                "      --override      set-vfs: pass over the locks of a user-space driver and\n"
+                "                      of an administrator\n"
+                "      --timeout=TIME  unplug: how long to wait: 500ms, 30s, 5min, 1h (1min)\n"
+                "      --insist        unplug: have the kernel ask, too, with no way back\n"
                 "\nADDRESS is [DOMAIN:]BUS:DEVICE.FUNCTION as lspci has it: 0000:01:00.0, "
                 "01:00.0\n"
+                "OPERATION is set-num-vfs, set-autoprobe, bind, unbind, reset, remove, "
+                "power-off,\ndisable-pasid or open\n"
                 "\nExit codes:\n");
         for (ExitCode code = 0; code < _EXIT_CODE_MAX; code++)
                 output_format(output, "  %2d  %s\n", code, exit_code_description(code));
@@ -105,13 +166,16 @@ static ExitCode option_error(int c, char **argv) {
 }
 
 /* Returns whether a verb is to be run; if not, `ret_code` is how the command ends. */
-static bool parse_options(Context *context, int argc, char **argv, ExitCode *ret_code) {
+static bool parse_options(Context *context, int argc, char **argv, unsigned *ret_given,
+                          ExitCode *ret_code) {
         ColorMode color = COLOR_AUTO;
         bool help = false, version = false;
         int c;
 
         opterr = 0;
-        while ((c = getopt_long(argc, argv, ":hH:", options, NULL)) >= 0)
+        while ((c = getopt_long(argc, argv, ":hH:", options, NULL)) >= 0) {
+                if (c >= OPTION_SRIOV)
+                        *ret_given |= 1U << (c - OPTION_SRIOV);
                 switch (c) {
                 case 'h':
                         help = true;
@@ -125,9 +189,6 @@ static bool parse_options(Context *context, int argc, char **argv, ExitCode *ret
                 case OPTION_JSON:
                         context->json = true;
                         break;
-                case OPTION_SRIOV:
-                        context->sriov = true;
-                        break;
                 case OPTION_NO_LEGEND:
                         context->legend = false;
                         break;
@@ -140,10 +201,40 @@ static bool parse_options(Context *context, int argc, char **argv, ExitCode *ret
                                 return false;
                         }
                         break;
+                case OPTION_SRIOV:
+                        context->sriov = true;
+                        break;
+                case OPTION_WHAT:
+                        context->what = optarg;
+                        break;
+                case OPTION_WHO:
+                        context->who = optarg;
+                        break;
+                case OPTION_WHY:
+                        context->why = optarg;
+                        break;
+                case OPTION_LIST:
+                        context->list = true;
+                        break;
+                case OPTION_OVERRIDE:
+                        context->override = true;
+                        break;
+                case OPTION_TIMEOUT:
+                        if (!argument_read_timeout(optarg, &context->timeout_usec)) {
+                                *ret_code = usage_error();
+                                return false;
+                        }
+                        break;
+                case OPTION_INSIST:
+                        context->insist = true;
+                        break;
                 default:
                         *ret_code = option_error(c, argv);
                         return false;
                 }
+        }
+        /* getopt_long() leaves it there, before what is no option. */
+        context->separated = optind > 1 && g_str_equal(argv[optind - 1], "--");
 
         output_init(&context->output, STDOUT_FILENO, color);
         if (help)
@@ -154,50 +245,67 @@ static bool parse_options(Context *context, int argc, char **argv, ExitCode *ret
         return !help && !version;
 }
 
-static ExitCode run_verb(Context *context, int n, char **arguments) {
+static const char *option_name(int option) {
+        for (const struct option *o = options; o->name; o++)
+                if (o->val == option)
+                        return o->name;
+        g_assert_not_reached();
+}
+
+/* Whether the options in `given` are the verb's, and there are as many arguments as it takes. */
+static bool check_verb(const Verb *verb, unsigned given, int n, char **arguments) {
+        for (size_t i = 0; i < G_N_ELEMENTS(verb_options); i++)
+                if ((given & 1U << (verb_options[i].option - OPTION_SRIOV)) &&
+                    !g_str_equal(verb_options[i].verb, verb->name)) {
+                        print_error("--%s is an option of %s, not of %s",
+                                    option_name(verb_options[i].option), verb_options[i].verb,
+                                    verb->name);
+                        return false;
+                }
+        if (n < verb->min) {
+                print_error("%s needs %s: vfwarden %s %s", verb->name,
+                            n == 0 ? "an address" : "one argument more", verb->name,
+                            verb->arguments);
+                return false;
+        }
+        if (n > verb->max) {
+                print_error("%s does not take '%s': vfwarden %s%s%s", verb->name,
+                            arguments[verb->max], verb->name, verb->max > 0 ? " " : "",
+                            verb->arguments);
+                return false;
+        }
+        return true;
+}
+
+static ExitCode run_verb(Context *context, unsigned given, int n, char **arguments) {
         if (n == 0) {
                 print_error("What is to be done? A verb is missing");
                 return usage_error();
         }
 
-        for (size_t i = 0; i < G_N_ELEMENTS(verbs); i++) {
-                const Verb *verb = &verbs[i];
-
-                if (!g_str_equal(verb->name, arguments[0]))
-                        continue;
-                if (n - 1 < verb->min) {
-                        print_error("%s needs an address: vfwarden %s %s", verb->name, verb->name,
-                                    verb->arguments);
-                        return usage_error();
+        for (size_t i = 0; i < G_N_ELEMENTS(verbs); i++)
+                if (g_str_equal(verbs[i].name, arguments[0])) {
+                        if (!check_verb(&verbs[i], given, n - 1, arguments + 1))
+                                return usage_error();
+                        return verbs[i].run(context, arguments + 1);
                 }
-                if (n - 1 > verb->max) {
-                        print_error("%s does not take '%s': vfwarden %s%s%s", verb->name,
-                                    arguments[verb->max + 1], verb->name, verb->max > 0 ? " " : "",
-                                    verb->arguments);
-                        return usage_error();
-                }
-                if (context->sriov && verb->run != verb_list) {
-                        print_error("--sriov is an option of list, not of %s", verb->name);
-                        return usage_error();
-                }
-                return verb->run(context, arguments + 1);
-        }
 
         print_error("There is no verb '%s'", arguments[0]);
         return usage_error();
 }
 
 int main(int argc, char **argv) {
-        Context context = { .legend = true };
+        Context context = { .legend = true, .timeout_usec = TIMEOUT_DEFAULT_USEC };
+        unsigned given = 0; /* of verb_options, 1 << (option - OPTION_SRIOV) */
         ExitCode code;
         int r;
 
         (void) setlocale(LC_ALL, "");
         /* A reader that has had enough, as head, is seen by what write() returns. */
-        (void) signal(SIGPIPE, SIG_IGN);
+        context.sigpipe_ignored = signal(SIGPIPE, SIG_IGN) == SIG_IGN;
 
-        if (parse_options(&context, argc, argv, &code))
-                code = run_verb(&context, argc - optind, argv + optind);
+        if (parse_options(&context, argc, argv, &given, &code))
+                code = run_verb(&context, given, argc - optind, argv + optind);
         if (!context.output.buffer)
                 return code;
 

@@ -103,6 +103,8 @@ static int on_signal(sd_bus_message *message, void *userdata, sd_bus_error *ret_
                 r = watch_properties_changed(watch, message);
         else if (sd_bus_message_is_signal(message, CLIENT_MANAGER, "Violation"))
                 r = watch_violation(watch, message);
+        else if (sd_bus_message_is_signal(message, CLIENT_FUNCTION, "UnplugRequested"))
+                r = watch_unplug_requested(watch, message);
         if (r < 0)
                 print_error("A signal %s of the daemon is not understood: %s",
                             sd_bus_message_get_member(message), g_strerror(-r));

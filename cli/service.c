@@ -1,5 +1,6 @@
 #include "cli/cleanup.h"
 #include "cli/client.h"
+#include "cli/holders.h"
 #include "cli/table.h"
 #include "cli/value.h"
 #include "cli/verbs.h"
@@ -36,7 +37,20 @@ static unsigned count(const Picture *picture, const char *kind, const char *flag
         return n;
 }
 
-static void print_status_json(Context *context, DaemonState state, const Picture *picture) {
+/* What the daemon told; all NULL if it is not running. */
+typedef struct Answers {
+        Picture *picture;
+        JsonArray *users, *inhibitors;
+} Answers;
+
+static void answers_done(Answers *answers) {
+        picture_free(answers->picture);
+        g_clear_pointer(&answers->users, json_array_unref);
+        g_clear_pointer(&answers->inhibitors, json_array_unref);
+}
+
+static void print_status_json(Context *context, DaemonState state, const Answers *answers) {
+        const Picture *picture = answers->picture;
         g_autoptr(JsonNode) node = json_node_init_object(json_node_alloc(), NULL);
         JsonObject *object = json_object_new();
 
@@ -50,6 +64,12 @@ static void print_status_json(Context *context, DaemonState state, const Picture
         for (size_t i = 0; picture && i < G_N_ELEMENTS(counts); i++)
                 json_object_set_int_member(object, counts[i].member,
                                            count(picture, counts[i].kind, counts[i].flag));
+        if (picture) {
+                json_object_set_int_member(object, "UserCount",
+                                           holders_count_processes(answers->users));
+                json_object_set_int_member(object, "InhibitorCount",
+                                           json_array_get_length(answers->inhibitors));
+        }
         output_json(&context->output, node, true);
 }
 
@@ -60,7 +80,14 @@ static void add(Table *table, const char *label, Style style, const char *text) 
         table_add(table, style, text);
 }
 
-static void print_status(Context *context, DaemonState state, const Picture *picture) {
+static void add_count(Table *table, const char *label, Style style, unsigned n) {
+        g_autofree char *number = g_strdup_printf("%u", n);
+
+        add(table, label, n > 0 ? style : STYLE_PLAIN, number);
+}
+
+static void print_status(Context *context, DaemonState state, const Answers *answers) {
+        const Picture *picture = answers->picture;
         g_autoptr(Table) table = table_new(&context->output, 2);
 
         table_align_right(table, 0);
@@ -81,31 +108,36 @@ static void print_status(Context *context, DaemonState state, const Picture *pic
                 add(table, "Daemon", STYLE_RED, absent);
         }
 
-        for (size_t i = 0; picture && i < G_N_ELEMENTS(counts); i++) {
-                unsigned n = count(picture, counts[i].kind, counts[i].flag);
-                g_autofree char *number = g_strdup_printf("%u", n);
-
-                add(table, counts[i].label, n > 0 ? counts[i].style : STYLE_PLAIN, number);
+        for (size_t i = 0; picture && i < G_N_ELEMENTS(counts); i++)
+                add_count(table, counts[i].label, counts[i].style,
+                          count(picture, counts[i].kind, counts[i].flag));
+        if (picture) {
+                add_count(table, "Users", STYLE_GREEN, holders_count_processes(answers->users));
+                add_count(table, "Inhibitors", STYLE_YELLOW,
+                          json_array_get_length(answers->inhibitors));
         }
         table_print(table);
 }
 
 ExitCode verb_status(Context *context, char **arguments) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-        g_autoptr(Picture) picture = NULL;
+        _cleanup_(answers_done) Answers answers = { 0 };
         DaemonState state;
         int r;
 
         r = client_daemon_state(context, &error, &state);
         if (r >= 0 && state == DAEMON_RUNNING)
-                r = client_describe(context, CALL_NO_AUTO_START, &error, &picture);
+                r = client_describe(context, CALL_NO_AUTO_START, &error, &answers.picture);
+        if (r >= 0 && state == DAEMON_RUNNING)
+                r = holders_list_both(context, CALL_NO_AUTO_START, &error, &answers.users,
+                                      &answers.inhibitors);
         if (r < 0)
                 return client_fail(context, r, &error, "Cannot ask for the status");
 
         if (context->json)
-                print_status_json(context, state, picture);
+                print_status_json(context, state, &answers);
         else
-                print_status(context, state, picture);
+                print_status(context, state, &answers);
         return state == DAEMON_RUNNING ? EXIT_CODE_DONE : EXIT_CODE_UNREACHABLE;
 }
 

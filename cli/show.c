@@ -1,6 +1,7 @@
 #include "cli/address.h"
 #include "cli/cleanup.h"
 #include "cli/client.h"
+#include "cli/holders.h"
 #include "cli/table.h"
 #include "cli/value.h"
 #include "cli/verbs.h"
@@ -132,6 +133,16 @@ static void add_sriov(Table *table, JsonObject *function) {
                 add_member(table, "VF index", function, "Index");
 }
 
+/* Each holder on a line of its own; nothing if there is none. */
+static void add_holders(Table *table, const char *label, JsonArray *holders,
+                        char *(*describe)(JsonObject *holder)) {
+        for (guint i = 0; i < json_array_get_length(holders); i++) {
+                g_autofree char *text = describe(json_array_get_object_element(holders, i));
+
+                add(table, i == 0 ? label : "", STYLE_PLAIN, text);
+        }
+}
+
 static void add_lock(Table *table, JsonObject *function) {
         JsonArray *reasons = function_array(function, "LockReasons");
         const char *why = function_string(function, "LockWhy");
@@ -149,13 +160,15 @@ static void add_lock(Table *table, JsonObject *function) {
         add_member(table, "Closed files", function, "ClosedFiles");
 }
 
-static void add_state(Table *table, JsonObject *function) {
+static void add_state(Table *table, JsonObject *function, JsonArray *users, JsonArray *inhibitors) {
         bool tainted = function_flag(function, "Tainted"),
              in_use = function_flag(function, "InUse");
         const char *state = function_string(function, "State");
 
         add(table, "State", STYLE_PLAIN, *state ? words_for_state(state) : "unknown");
         add(table, "In use", in_use ? STYLE_GREEN : STYLE_PLAIN, in_use ? "yes" : "no");
+        add_holders(table, "Used by", users, holder_describe);
+        add_holders(table, "Inhibitors", inhibitors, inhibitor_describe);
         add_lock(table, function);
         add(table, "Tainted", tainted ? STYLE_RED : STYLE_PLAIN,
             tainted ? "yes, until it is plugged in anew" : "no");
@@ -175,7 +188,8 @@ static void add_rest(Table *table, JsonObject *function) {
         }
 }
 
-static void print_function(Context *context, JsonObject *function) {
+static void print_function(Context *context, JsonObject *function, JsonArray *users,
+                           JsonArray *inhibitors) {
         g_autoptr(Table) table = table_new(&context->output, 2);
         g_autofree char *name = function_name(function);
 
@@ -183,7 +197,7 @@ static void print_function(Context *context, JsonObject *function) {
         add_identity(table, function);
         add_sriov(table, function);
         add_place(table, function);
-        add_state(table, function);
+        add_state(table, function, users, inhibitors);
         add_rest(table, function);
 
         output_text(&context->output, STYLE_BOLD, function_string(function, "Address"));
@@ -198,6 +212,8 @@ static void print_function(Context *context, JsonObject *function) {
 ExitCode verb_show(Context *context, char **arguments) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         g_autofree char *address = address_from_argument(arguments[0]);
+        g_autoptr(JsonArray) all_users = NULL, all_inhibitors = NULL;
+        g_autoptr(JsonArray) users = NULL, inhibitors = NULL;
         g_autoptr(Picture) picture = NULL;
         JsonObject *function;
         int r;
@@ -206,6 +222,8 @@ ExitCode verb_show(Context *context, char **arguments) {
                 return EXIT_CODE_USAGE;
 
         r = client_describe(context, 0, &error, &picture);
+        if (r >= 0)
+                r = holders_list_both(context, 0, &error, &all_users, &all_inhibitors);
         if (r < 0)
                 return client_fail(context, r, &error, "Cannot show %s", address);
 
@@ -215,11 +233,16 @@ ExitCode verb_show(Context *context, char **arguments) {
                 return EXIT_CODE_NO_SUCH_FUNCTION;
         }
 
+        users = holders_at(all_users, address);
+        inhibitors = holders_at(all_inhibitors, address);
         if (context->json) {
+                json_object_set_array_member(function, "Users", g_steal_pointer(&users));
+                json_object_set_array_member(function, "Inhibitors", g_steal_pointer(&inhibitors));
+
                 g_autoptr(JsonNode) node = json_node_init_object(json_node_alloc(), function);
 
                 output_json(&context->output, node, true);
         } else
-                print_function(context, function);
+                print_function(context, function, users, inhibitors);
         return EXIT_CODE_DONE;
 }

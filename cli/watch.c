@@ -254,6 +254,21 @@ int watch_violation(Watch *watch, sd_bus_message *message) {
         return 0;
 }
 
+int watch_unplug_requested(Watch *watch, sd_bus_message *message) {
+        g_autofree char *address = value_address_from_path(sd_bus_message_get_path(message));
+        uint64_t deadline_usec;
+        int r;
+
+        r = sd_bus_message_read(message, "t", &deadline_usec);
+        if (r < 0)
+                return r;
+        if (address)
+                event_print(watch->context, &(Event){ .kind = EVENT_UNPLUG_REQUESTED,
+                                                      .address = address,
+                                                      .deadline_usec = deadline_usec });
+        return 0;
+}
+
 void watch_daemon_gone(Watch *watch) {
         event_print(watch->context, &(Event){ .kind = EVENT_DAEMON_STOPPED });
         watch->stale = true;

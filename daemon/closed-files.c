@@ -335,6 +335,21 @@ void closed_files_forget(ClosedFiles *closed, PciKey key) {
         closed_files_commit(closed);
 }
 
+int closed_files_open_for_writing(ClosedFiles *closed, const char *path) {
+        const ClosedFile *file = g_hash_table_lookup(closed->by_path, path);
+        int fd, r = 0;
+
+        if (file && file->closed)
+                r = set_mode(file->path, file->inode, file->own_mode);
+        if (r < 0)
+                return r;
+        fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+        r = fd < 0 ? -errno : fd;
+        if (file && file->closed)
+                (void) set_mode(file->path, file->inode, file->own_mode & ~WRITE_BITS);
+        return r;
+}
+
 void closed_files_drop_adopted(ClosedFiles *closed) {
         GHashTableIter iter;
         gpointer value;

@@ -42,6 +42,10 @@ void closed_files_commit(ClosedFiles *closed);
 /* The files (1 << LockFile) of the function that are closed in fact on its behalf. */
 unsigned closed_files_mask(const ClosedFiles *closed, PciKey key);
 
+/* Opens `path` for writing, be it closed or not: the bit is given back for the moment of the open, and
+ * gone again before anybody is told. Returns a descriptor that the caller closes, or a negative errno. */
+int closed_files_open_for_writing(ClosedFiles *closed, const char *path);
+
 /* The function is gone, and its files with it; its slot's `power` opens if nobody else holds it. */
 void closed_files_forget(ClosedFiles *closed, PciKey key);
 

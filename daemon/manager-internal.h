@@ -1,16 +1,22 @@
 /* manager-internal.h: what the files of the manager share.
  *
- * manager.c: life and requests; manager-picture.c: from events to the inventory; manager-settle.c: from the
+ * manager.c: life and requests; manager-operate.c: guarded operations; manager-picture.c: from events to the
+ * inventory; manager-sources.c: what other parts tell; manager-settle.c: from the
  * inventory through the rules to files and observer. */
 #pragma once
 
 #include "daemon/closed-files.h"
+#include "daemon/config-space.h"
 #include "daemon/config.h"
+#include "daemon/inhibitors.h"
 #include "daemon/manager.h"
+#include "daemon/operations.h"
 #include "daemon/override-reader.h"
 #include "daemon/pci-names.h"
 #include "daemon/state.h"
 #include "daemon/uevents.h"
+#include "daemon/unplug.h"
+#include "daemon/users.h"
 #include "daemon/watch.h"
 
 struct Manager {
@@ -26,6 +32,11 @@ struct Manager {
         sd_event_source *check_timer;
         sd_event_source *status_timer;
         ClosedFiles *closed;
+        Inhibitors *inhibitors;
+        Operations *operations;
+        Unplugs *unplugs;
+        Users *users;
+        ConfigSpace *config_space;
 
         Inventory *inventory;
         OverrideReader *override_reader;
@@ -35,6 +46,9 @@ struct Manager {
         GHashTable *watches;    /* PciKey* -> number of the watch on the function's directory */
         GHashTable *remembered; /* PciKey* -> StateFunction*, of an earlier run; NULL after start */
         GPtrArray *queue;       /* borrowed Function* to be settled */
+        GPtrArray *requests;    /* all that are under way; see manager-operate.c */
+        GPtrArray *unverified;  /* of those the ones that wait for the picture */
+        GPtrArray *unplug_calls;              /* who waits for an unplug */
         unsigned published_count, told_count; /* of functions; what the observer knows */
         unsigned locked_count;                /* functions with a lock reason */
         bool state_dirty;  /* a function's taint or lock differs from what was saved */
@@ -46,10 +60,25 @@ struct Manager {
 
 /* manager-picture.c */
 extern const UeventsHandler manager_uevents_handler;
+void manager_mark_stale(Manager *manager, PciKey key);
 void manager_arrival_free(gpointer data);
 void manager_on_override(void *context, PciKey key, const OverrideAnswer *answer);
 void manager_mark_all_stale(Manager *manager);
+void manager_queue_related(Manager *manager, Function *function);
 void manager_read_stale(Manager *manager);
+
+/* manager-sources.c */
+void manager_on_users_changed(void *context, PciKey key, GPtrArray *users);
+void manager_on_pasid_found(void *context, PciKey key, const Pasid *pasid);
+void manager_refresh_users(Manager *manager, const Function *function);
+void manager_on_inhibitor_ended(void *context, PciKey key);
+extern const UnplugsHandler manager_unplugs_handler;
+extern const OperationsHandler manager_operations_handler;
+
+/* manager-operate.c */
+void manager_verify_requests(Manager *manager);
+void manager_tell_unplug_calls(Manager *manager);
+void manager_end_calls(Manager *manager);
 
 /* manager-settle.c */
 void manager_queue(Manager *manager, Function *function);

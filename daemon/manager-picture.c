@@ -12,7 +12,7 @@ static gpointer key_copy(PciKey key) {
         return g_memdup2(&key, sizeof(key));
 }
 
-static void mark_stale(Manager *manager, PciKey key) {
+void manager_mark_stale(Manager *manager, PciKey key) {
         g_hash_table_add(manager->stale, key_copy(key));
         (void) sd_event_source_set_enabled(manager->work, SD_EVENT_ONESHOT);
 }
@@ -27,7 +27,7 @@ static void on_touched(void *context, void *userdata, const char *name) {
         if (strcmp(name, "driver_override") == 0)
                 override_reader_ask(manager->override_reader, function->facts.key);
         else if (strcmp(name, "sriov_drivers_autoprobe") == 0)
-                mark_stale(manager, function->facts.key);
+                manager_mark_stale(manager, function->facts.key);
 }
 
 static void watch_function(Manager *manager, Function *function) {
@@ -55,10 +55,21 @@ static void restore_function(Manager *manager, Function *function) {
                 return;
         function->tainted = remembered->tainted;
         function->lock_why = g_strdup(remembered->lock_why);
+        function->unplugging = remembered->unplugging;
+}
+
+/* What others keep for the function's address. */
+static void attach_function(Manager *manager, Function *function) {
+        watch_function(manager, function);
+        restore_function(manager, function);
+        inhibitors_attach(manager->inhibitors, function);
+        operations_attach(manager->operations, function);
+        if (function->unplugging)
+                unplugs_resume(manager->unplugs, function);
 }
 
 /* The function, and those whose links its reading may have changed. */
-static void queue_related(Manager *manager, Function *function) {
+void manager_queue_related(Manager *manager, Function *function) {
         manager_queue(manager, function);
         if (function->pf && function->pf->changes != 0)
                 manager_queue(manager, function->pf);
@@ -81,11 +92,15 @@ static void forget(Manager *manager, Function *function) {
                 if (manager->observer)
                         manager->observer->removed(manager->observer_context, function);
         }
+        unplugs_function_gone(manager->unplugs, function);
         if (g_hash_table_lookup_extended(manager->watches, &key, NULL, &number)) {
                 watch_remove(manager->watch, GPOINTER_TO_INT(number));
                 g_hash_table_remove(manager->watches, &key);
         }
         closed_files_forget(manager->closed, key);
+        users_function_gone(manager->users, key);
+        config_space_function_gone(manager->config_space, key);
+        operations_forget(manager->operations, function);
         if (function->tainted || function->lock_why)
                 manager->state_dirty = true;
         if (function->lock_reasons != 0)
@@ -98,7 +113,8 @@ static void forget(Manager *manager, Function *function) {
         (void) sd_event_source_set_enabled(manager->work, SD_EVENT_ONESHOT);
         if (pf) {
                 manager_queue(manager, pf);
-                mark_stale(manager, pf->facts.key); /* its links went without an event for it */
+                manager_mark_stale(manager,
+                                   pf->facts.key); /* its links went without an event for it */
         }
         if (was_pf)
                 inventory_foreach (manager->inventory, other)
@@ -110,13 +126,15 @@ static void forget(Manager *manager, Function *function) {
 static void check_num_vfs(Manager *manager, Function *pf, uint16_t before) {
         Violation violation = {
                 .key = pf->facts.key,
-                .operation = lock_file_operation(LOCK_FILE_SRIOV_NUMVFS),
+                .operation = operation_to_string(OPERATION_SET_NUM_VFS),
                 .reasons = pf->lock_reasons,
                 .num_vfs_before = before,
                 .num_vfs = pf->facts.n_virtfn_links,
         };
 
-        if (violation.num_vfs == before || !lock_num_vfs_change_violates(pf, pf->lock_reasons))
+        /* What we do ourselves is not done behind our back. */
+        if (pf->operation || violation.num_vfs == before ||
+            !lock_num_vfs_change_violates(pf, pf->lock_reasons))
                 return;
         if (!pf->tainted) {
                 pf->tainted = true;
@@ -124,6 +142,19 @@ static void check_num_vfs(Manager *manager, Function *pf, uint16_t before) {
                 manager->state_dirty = true;
         }
         manager_report(manager, &violation);
+}
+
+/* The PF lists VFs that are not known yet: their own events will come, but whoever looks now should find
+ * them. */
+static void mark_new_vfs(Manager *manager, const Function *pf) {
+        const GArray *links = pf->facts.virtfns;
+
+        for (guint i = 0; links && i < links->len; i++) {
+                PciKey vf = g_array_index(links, VirtfnLink, i).vf;
+
+                if (!inventory_get(manager->inventory, vf))
+                        manager_mark_stale(manager, vf);
+        }
 }
 
 /* An answer that waits for its function to be read for the first time. */
@@ -157,7 +188,7 @@ void manager_on_override(void *context, PciKey key, const OverrideAnswer *answer
         *arrival = (Arrival){ answer->inode,
                               g_ref_string_new_intern(answer->error < 0 ? "" : answer->value) };
         g_hash_table_replace(manager->arrivals, key_copy(key), arrival);
-        mark_stale(manager, key);
+        manager_mark_stale(manager, key);
 }
 
 /* Gives `facts` their driver_override: as it is known, or as it was answered. Returns false when it has
@@ -182,8 +213,7 @@ static bool complete_facts(Manager *manager, const Function *function, FunctionF
 static void settle_in(Manager *manager, Function *function, bool is_new, uint16_t num_vfs,
                       const GRefString *driver) {
         if (is_new) {
-                watch_function(manager, function);
-                restore_function(manager, function);
+                attach_function(manager, function);
                 return;
         }
         check_num_vfs(manager, function, num_vfs);
@@ -236,8 +266,12 @@ static void read_one(Manager *manager, PciKey key) {
          * for the PF may have come before them or not come at all. */
         if (function->kind == FUNCTION_KIND_VF && kind != FUNCTION_KIND_VF &&
             (!function->pf || function->index == VF_INDEX_UNKNOWN))
-                mark_stale(manager, function->facts.physfn);
-        queue_related(manager, function);
+                manager_mark_stale(manager, function->facts.physfn);
+        mark_new_vfs(manager, function);
+        users_function_changed(manager->users, function);
+        config_space_function_changed(manager->config_space, function);
+        unplugs_function_changed(manager->unplugs, function);
+        manager_queue_related(manager, function);
 }
 
 static int compare_keys_descending(gconstpointer a, gconstpointer b) {
@@ -247,7 +281,8 @@ static int compare_keys_descending(gconstpointer a, gconstpointer b) {
 }
 
 void manager_read_stale(Manager *manager) {
-        /* Reading a VF may call for its PF, which calls for nothing: two rounds at the most. */
+        /* Reading a VF may call for its PF, and that for VFs not known yet: a few rounds at the most,
+         * for a VF that is known calls for nothing. */
         while (g_hash_table_size(manager->stale) > 0) {
                 guint n;
                 g_autofree gpointer *keys = g_hash_table_get_keys_as_array(manager->stale, &n);
@@ -274,7 +309,7 @@ void manager_mark_all_stale(Manager *manager) {
         int r = -ENOMEM;
 
         inventory_foreach (manager->inventory, function) {
-                mark_stale(manager, function->facts.key);
+                manager_mark_stale(manager, function->facts.key);
                 override_reader_ask(manager->override_reader, function->facts.key);
         }
 
@@ -292,14 +327,14 @@ void manager_mark_all_stale(Manager *manager) {
                 PciAddress address;
 
                 if (name && pci_address_parse(name + 1, &address) == 0)
-                        mark_stale(manager, pci_address_key(address));
+                        manager_mark_stale(manager, pci_address_key(address));
         }
 }
 
 /* What the event says is not looked at: when it is a `remove`, the link that the function is read by has gone
  * already, or belongs to the next device at the address. */
 static void on_uevent(void *context, PciKey key) {
-        mark_stale(context, key);
+        manager_mark_stale(context, key);
 }
 
 static void on_overrun(void *context) {

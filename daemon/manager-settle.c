@@ -80,7 +80,7 @@ static void judge(Manager *manager, Function *function) {
                 log_reasons(function);
         }
         closed_files_plan(manager->closed, function,
-                          manager_enforces(manager) ? lock_reasons_files(reasons) : 0);
+                          manager_enforces(manager) ? lock_reasons_files(function, reasons) : 0);
 }
 
 void manager_save_state(Manager *manager) {
@@ -93,11 +93,14 @@ void manager_save_state(Manager *manager) {
 
         state = state_new();
         closed_files_record(manager->closed, state);
+        inhibitors_record(manager->inhibitors, state);
+        operations_record(manager->operations, state);
         inventory_foreach (manager->inventory, function) {
-                if (!function->tainted && !function->lock_why)
+                if (!function->tainted && !function->lock_why && !function->unplugging)
                         continue;
                 StateFunction record = { function->facts.key, function->facts.inode,
-                                         g_strdup(function->lock_why), function->tainted };
+                                         g_strdup(function->lock_why), function->tainted,
+                                         function->unplugging };
                 g_array_append_val(state->functions, record);
         }
         r = state_save(manager->state_directory, state);
@@ -112,17 +115,19 @@ void manager_save_state(Manager *manager) {
 static void publish(Manager *manager, Function *function) {
         unsigned changes = function->changes;
 
+        /* An unplug can begin and end between two settlings. */
+        if (function->state == function->published_state)
+                changes &= ~(unsigned) FUNCTION_PROPERTY_STATE;
+        function->published_state = function->state;
         function->changes = 0;
         if (!function->published) {
                 function->published = true;
-                function->published_kind = function->kind;
                 manager->published_count++;
                 if (manager->observer)
                         manager->observer->added(manager->observer_context, function);
         } else if (changes != 0) {
                 if (manager->observer)
                         manager->observer->changed(manager->observer_context, function, changes);
-                function->published_kind = function->kind;
         }
 }
 
@@ -194,6 +199,8 @@ void manager_settle(Manager *manager) {
         manager->told_count = manager->published_count;
         start_timer(manager->status_timer, STATUS_DELAY_USEC);
         check_later(manager);
+        manager_verify_requests(manager);
+        manager_tell_unplug_calls(manager);
 }
 
 void manager_report(Manager *manager, const Violation *violation) {
@@ -223,7 +230,7 @@ void manager_on_violation(void *context, PciKey key, LockFile file, const char *
         const Function *function = inventory_get(manager->inventory, key);
         Violation violation = {
                 .key = key,
-                .operation = lock_file_operation(file),
+                .operation = operation_to_string(lock_file_operation(file)),
                 .reasons = function ? function->lock_reasons : 0,
                 .file = lock_file_to_string(file),
                 .path = path,

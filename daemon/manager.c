@@ -41,6 +41,14 @@ static int add_sources(Manager *manager, int receive_buffer) {
         r = watch_new(manager->event, on_watch_overflow, manager, &manager->watch);
         if (r < 0)
                 return r;
+        r = users_new(manager->event, manager->inventory, manager_on_users_changed, manager,
+                      &manager->users);
+        if (r < 0)
+                return r;
+        r = config_space_new(manager->event, manager_on_pasid_found, manager,
+                             &manager->config_space);
+        if (r < 0)
+                return r;
         return uevents_new(manager->event, &manager_uevents_handler, manager, receive_buffer,
                            &manager->uevents);
 }
@@ -70,11 +78,14 @@ static void start(Manager *manager) {
                 g_hash_table_replace(manager->remembered, &record->key, record);
         }
         closed_files_adopt(manager->closed, state);
+        inhibitors_adopt(manager->inhibitors, state);
+        operations_adopt(manager->operations, state);
 
         manager_mark_all_stale(manager);
         manager_read_stale(manager); /* asks for the overrides ... */
         override_reader_finish(manager->override_reader);
         manager_read_stale(manager); /* ... and reads the rest */
+        users_look_now(manager->users);
         manager_settle(manager);
         (void) sd_event_source_set_enabled(manager->work, SD_EVENT_OFF);
 
@@ -104,6 +115,9 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
                 g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, manager_arrival_free);
         manager->override_reader = override_reader_new(event, manager_on_override, manager);
         manager->queue = g_ptr_array_new();
+        manager->requests = g_ptr_array_new();
+        manager->unverified = g_ptr_array_new();
+        manager->unplug_calls = g_ptr_array_new();
 
         r = config_load(options->config_directory, &manager->config, &error);
         if (r < 0) {
@@ -117,6 +131,12 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
                 return r;
         }
         manager->closed = closed_files_new(manager->watch, manager_on_violation, manager);
+        manager->inhibitors =
+                inhibitors_new(event, manager->inventory, manager_on_inhibitor_ended, manager);
+        manager->operations = operations_new(event, manager->inventory, manager->closed,
+                                             &manager_operations_handler, manager);
+        manager->unplugs = unplugs_new(event, manager->inventory, manager->operations,
+                                       &manager_unplugs_handler, manager);
         start(manager);
 
         *ret = g_steal_pointer(&manager);
@@ -126,8 +146,14 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
 Manager *manager_free(Manager *manager) {
         if (!manager)
                 return NULL;
+        manager_end_calls(manager);
         /* The closed files stay closed: a restart must not open them for a moment. */
         uevents_free(manager->uevents);
+        users_free(manager->users);
+        config_space_free(manager->config_space);
+        unplugs_free(manager->unplugs);
+        operations_free(manager->operations);
+        inhibitors_free(manager->inhibitors);
         closed_files_free(manager->closed);
         watch_free(manager->watch);
         sd_event_source_disable_unref(manager->check_timer);
@@ -139,6 +165,9 @@ Manager *manager_free(Manager *manager) {
         g_hash_table_unref(manager->stale);
         g_hash_table_unref(manager->watches);
         g_ptr_array_unref(manager->queue);
+        g_ptr_array_unref(manager->requests);
+        g_ptr_array_unref(manager->unverified);
+        g_ptr_array_unref(manager->unplug_calls);
         pci_names_free(manager->names);
         config_free(manager->config);
         g_free(manager->config_directory);
@@ -183,6 +212,26 @@ int manager_lock(Manager *manager, Function *function, const char *why) {
 void manager_unlock(Manager *manager, Function *function) {
         set_lock_why(manager, function, NULL);
         manager_settle(manager);
+}
+
+int manager_inhibit(Manager *manager, PciKey key, const Inhibitor *inhibitor, int *ret_fd) {
+        Function *function = inventory_get(manager->inventory, key);
+        int r;
+
+        r = inhibitors_add(manager->inhibitors, key, inhibitor, ret_fd);
+        if (r < 0)
+                return r;
+        manager->state_dirty = true;
+        if (function)
+                manager_queue(manager, function);
+        manager_settle(manager);
+        return 0;
+}
+
+void manager_foreach_inhibitor(const Manager *manager,
+                               void (*visit)(void *context, PciKey key, const Inhibitor *inhibitor),
+                               void *context) {
+        inhibitors_foreach(manager->inhibitors, visit, context);
 }
 
 static void tell_enforcement(Manager *manager, bool before) {

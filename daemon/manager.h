@@ -28,13 +28,14 @@ typedef struct Violation {
 } Violation;
 
 /* What the manager tells, in this order within one settling: removals (while the function can
- * still be looked at), additions, changes, then what concerns the whole. A function whose kind changed between VF
- * and other is told by `changed` with FUNCTION_PROPERTY_KIND; its `published_kind` is still the old one. */
+ * still be looked at), additions, changes, then what concerns the whole. What clients were
+ * told that a function is, the observer keeps in its `published_as`. */
 typedef struct ManagerObserver {
         void (*removed)(void *context, Function *function);
         void (*added)(void *context, Function *function);
         void (*changed)(void *context, Function *function, unsigned properties);
         void (*violation)(void *context, const Violation *violation);
+        void (*unplug_requested)(void *context, Function *function, uint64_t deadline_usec);
         void (*count_changed)(void *context);
         void (*enforcement_changed)(void *context);
 } ManagerObserver;
@@ -63,6 +64,48 @@ bool manager_enforces(const Manager *manager);
  * Locking returns 0, or -EINVAL when `why` is too long. */
 int manager_lock(Manager *manager, Function *function, const char *why);
 void manager_unlock(Manager *manager, Function *function);
+
+/* How long an operation may take until its caller is told that it goes on without them. Below the 25
+ * seconds after which D-Bus clients stop waiting by themselves. */
+#define MANAGER_OPERATION_TIMEOUT_USEC (20 * 1000 * 1000ULL)
+
+/* How an operation ended: 0 when it was done, and seen to be; -ECONNREFUSED when something stands against it;
+ * -EBUSY when something related is under way; -ETIMEDOUT when it goes on; -ENODEV when the function
+ * vanished; -EIO when the kernel refused it, or took it and nothing came of it. `message` says more, for
+ * people; NULL with 0. */
+typedef void ManagerDone(void *context, int result, const char *message);
+
+/* The guarded operations: refused with reasons, else carried out by a process of their own and verified.
+ * `done` is called once, perhaps before these return. The caller has seen to it that `count` is at most
+ * the PF's TotalVFs, and that `driver` is a valid name or "" for whichever the kernel chooses. */
+void manager_set_num_vfs(Manager *manager, Function *pf, uint16_t count, bool override,
+                         ManagerDone *done, void *context);
+void manager_set_autoprobe(Manager *manager, Function *pf, bool enable, ManagerDone *done,
+                           void *context);
+void manager_bind(Manager *manager, Function *function, const char *driver, ManagerDone *done,
+                  void *context);
+void manager_unbind(Manager *manager, Function *function, ManagerDone *done, void *context);
+void manager_reset(Manager *manager, Function *function, ManagerDone *done, void *context);
+
+/* Takes the function away in order: its holders are asked and have `timeout_usec` to let go; with
+ * `insist` the kernel asks them too, and there is no way back. With a timeout of 0 nobody is asked: it is
+ * refused if there is a holder. A VF ends without a driver; all others end removed. `done` as above, and:
+ * -ETIMEDOUT when it was not let go in time (without `insist` nothing has changed then); -ECANCELED;
+ * -EALREADY when somebody else began to take it away. */
+void manager_unplug(Manager *manager, Function *function, uint64_t timeout_usec, bool insist,
+                    ManagerDone *done, void *context);
+
+/* Returns 0; -EALREADY when there is no way back any more; -ENOENT when nothing was asked for. */
+int manager_cancel_unplug(Manager *manager, Function *function);
+
+/* Lets nobody do `inhibitor->operations` to the function at `key` until the descriptor in `*ret_fd`, which
+ * the caller closes, has no copy left. Returns 0, -EDQUOT when the user has too many, or another negative
+ * errno. */
+int manager_inhibit(Manager *manager, PciKey key, const Inhibitor *inhibitor, int *ret_fd);
+
+void manager_foreach_inhibitor(const Manager *manager,
+                               void (*visit)(void *context, PciKey key, const Inhibitor *inhibitor),
+                               void *context);
 
 /* Reads the configuration again. Returns 0, or a negative errno with `*ret_error` as of
  * config_load() and the old configuration in force. */

@@ -18,6 +18,13 @@ static void state_function_clear(gpointer data) {
         g_free(((StateFunction *) data)->lock_why);
 }
 
+static void state_inhibitor_clear(gpointer data) {
+        StateInhibitor *inhibitor = data;
+
+        g_free(inhibitor->inhibitor.who);
+        g_free(inhibitor->inhibitor.why);
+}
+
 State *state_new(void) {
         State *state = g_new(State, 1);
 
@@ -25,6 +32,9 @@ State *state_new(void) {
         g_array_set_clear_func(state->files, state_file_clear);
         state->functions = g_array_new(FALSE, TRUE, sizeof(StateFunction));
         g_array_set_clear_func(state->functions, state_function_clear);
+        state->inhibitors = g_array_new(FALSE, TRUE, sizeof(StateInhibitor));
+        g_array_set_clear_func(state->inhibitors, state_inhibitor_clear);
+        state->operations = g_array_new(FALSE, TRUE, sizeof(StateOperation));
         return state;
 }
 
@@ -33,6 +43,8 @@ State *state_free(State *state) {
                 return NULL;
         g_array_unref(state->files);
         g_array_unref(state->functions);
+        g_array_unref(state->inhibitors);
+        g_array_unref(state->operations);
         g_free(state);
         return NULL;
 }
@@ -58,28 +70,82 @@ static int read_file(State *state, JsonObject *object) {
         return 0;
 }
 
-static int read_function(State *state, JsonObject *object) {
-        const char *text = json_object_get_string_member_with_default(object, "address", "");
-        StateFunction function = { 0 };
+static int member_address(JsonObject *object, PciKey *ret) {
+        const char *text = json_object_get_string_member_with_default(object, "address", NULL);
         PciAddress address;
 
-        if (pci_address_parse(text, &address) < 0 ||
+        if (!text || pci_address_parse(text, &address) < 0)
+                return -EBADMSG;
+        *ret = pci_address_key(address);
+        return 0;
+}
+
+static int read_function(State *state, JsonObject *object) {
+        StateFunction function = { 0 };
+
+        if (member_address(object, &function.key) < 0 ||
             member_number(object, "inode", UINT64_MAX - 1, &function.inode) < 0)
                 return -EBADMSG;
 
-        function.key = pci_address_key(address);
         function.tainted = json_object_get_boolean_member_with_default(object, "tainted", FALSE);
+        function.unplugging =
+                json_object_get_boolean_member_with_default(object, "unplugging", FALSE);
         function.lock_why =
                 g_strdup(json_object_get_string_member_with_default(object, "lock-why", NULL));
         g_array_append_val(state->functions, function);
         return 0;
 }
 
-static int read_list(State *state, JsonObject *root, const char *name,
+static int read_inhibitor(State *state, JsonObject *object) {
+        const char *who = json_object_get_string_member_with_default(object, "who", NULL);
+        const char *why = json_object_get_string_member_with_default(object, "why", NULL);
+        const char *what = json_object_get_string_member_with_default(object, "what", NULL);
+        StateInhibitor record = { 0 };
+        uint64_t uid, pid;
+
+        if (!who || !why || !what || operations_parse(what, &record.inhibitor.operations) < 0 ||
+            member_address(object, &record.key) < 0 ||
+            member_number(object, "number", UINT64_MAX - 1, &record.number) < 0 ||
+            member_number(object, "uid", UINT32_MAX, &uid) < 0 ||
+            member_number(object, "pid", UINT32_MAX, &pid) < 0)
+                return -EBADMSG;
+
+        record.inhibitor.who = g_strdup(who);
+        record.inhibitor.why = g_strdup(why);
+        record.inhibitor.uid = (uint32_t) uid;
+        record.inhibitor.pid = (uint32_t) pid;
+        g_array_append_val(state->inhibitors, record);
+        return 0;
+}
+
+static int read_operation(State *state, JsonObject *object) {
+        const char *what = json_object_get_string_member_with_default(object, "what", NULL);
+        StateOperation record = { 0 };
+        uint64_t pid;
+
+        if (!what || member_address(object, &record.key) < 0 ||
+            member_number(object, "inode", UINT64_MAX - 1, &record.inode) < 0 ||
+            member_number(object, "pid", INT32_MAX, &pid) < 0 ||
+            member_number(object, "start-time", UINT64_MAX - 1, &record.start_time) < 0 ||
+            member_number(object, "since", UINT64_MAX - 1, &record.since_usec) < 0)
+                return -EBADMSG;
+        record.operation = operation_from_string(what);
+        if (record.operation < 0)
+                return -EBADMSG;
+
+        record.pid = (uint32_t) pid;
+        g_array_append_val(state->operations, record);
+        return 0;
+}
+
+/* Reads the array `name`; an older version wrote none of the optional ones. */
+static int read_list(State *state, JsonObject *root, const char *name, bool optional,
                      int (*read)(State *, JsonObject *)) {
         JsonNode *node = json_object_get_member(root, name);
         JsonArray *array;
 
+        if (!node && optional)
+                return 0;
         if (!node || !JSON_NODE_HOLDS_ARRAY(node))
                 return -EBADMSG;
         array = json_node_get_array(node);
@@ -93,6 +159,19 @@ static int read_list(State *state, JsonObject *root, const char *name,
         return 0;
 }
 
+static int read_lists(State *state, JsonObject *root) {
+        int r;
+
+        r = read_list(state, root, "files", false, read_file);
+        if (r >= 0)
+                r = read_list(state, root, "functions", false, read_function);
+        if (r >= 0)
+                r = read_list(state, root, "inhibitors", true, read_inhibitor);
+        if (r >= 0)
+                r = read_list(state, root, "operations", true, read_operation);
+        return r;
+}
+
 static int state_parse(const char *content, gssize length, State *state, char **ret_reason) {
         g_autoptr(JsonParser) parser = json_parser_new();
         g_autoptr(GError) error = NULL;
@@ -104,8 +183,7 @@ static int state_parse(const char *content, gssize length, State *state, char **
         }
         root = json_parser_get_root(parser);
         if (!root || !JSON_NODE_HOLDS_OBJECT(root) ||
-            read_list(state, json_node_get_object(root), "files", read_file) < 0 ||
-            read_list(state, json_node_get_object(root), "functions", read_function) < 0) {
+            read_lists(state, json_node_get_object(root)) < 0) {
                 *ret_reason = g_strdup("not of the form that this daemon writes");
                 return -EBADMSG;
         }
@@ -153,6 +231,12 @@ static void add_string(JsonBuilder *builder, const char *name, const char *value
         json_builder_add_string_value(builder, value);
 }
 
+static void add_address(JsonBuilder *builder, PciKey key) {
+        char address[PCI_ADDRESS_STRING_MAX];
+
+        add_string(builder, "address", pci_address_format(pci_address_from_key(key), address));
+}
+
 static void build_files(JsonBuilder *builder, const State *state) {
         json_builder_set_member_name(builder, "files");
         json_builder_begin_array(builder);
@@ -173,16 +257,54 @@ static void build_functions(JsonBuilder *builder, const State *state) {
         json_builder_begin_array(builder);
         for (guint i = 0; i < state->functions->len; i++) {
                 const StateFunction *function = &g_array_index(state->functions, StateFunction, i);
-                char address[PCI_ADDRESS_STRING_MAX];
 
                 json_builder_begin_object(builder);
-                pci_address_format(pci_address_from_key(function->key), address);
-                add_string(builder, "address", address);
+                add_address(builder, function->key);
                 add_number(builder, "inode", function->inode);
                 json_builder_set_member_name(builder, "tainted");
                 json_builder_add_boolean_value(builder, function->tainted);
+                json_builder_set_member_name(builder, "unplugging");
+                json_builder_add_boolean_value(builder, function->unplugging);
                 if (function->lock_why)
                         add_string(builder, "lock-why", function->lock_why);
+                json_builder_end_object(builder);
+        }
+        json_builder_end_array(builder);
+}
+
+static void build_inhibitors(JsonBuilder *builder, const State *state) {
+        json_builder_set_member_name(builder, "inhibitors");
+        json_builder_begin_array(builder);
+        for (guint i = 0; i < state->inhibitors->len; i++) {
+                const StateInhibitor *record = &g_array_index(state->inhibitors, StateInhibitor, i);
+                g_autofree char *what = operations_format(record->inhibitor.operations);
+
+                json_builder_begin_object(builder);
+                add_number(builder, "number", record->number);
+                add_address(builder, record->key);
+                add_string(builder, "what", what);
+                add_string(builder, "who", record->inhibitor.who);
+                add_string(builder, "why", record->inhibitor.why);
+                add_number(builder, "uid", record->inhibitor.uid);
+                add_number(builder, "pid", record->inhibitor.pid);
+                json_builder_end_object(builder);
+        }
+        json_builder_end_array(builder);
+}
+
+static void build_operations(JsonBuilder *builder, const State *state) {
+        json_builder_set_member_name(builder, "operations");
+        json_builder_begin_array(builder);
+        for (guint i = 0; i < state->operations->len; i++) {
+                const StateOperation *record = &g_array_index(state->operations, StateOperation, i);
+
+                json_builder_begin_object(builder);
+                add_address(builder, record->key);
+                add_number(builder, "inode", record->inode);
+                add_string(builder, "what", operation_to_string(record->operation));
+                add_number(builder, "pid", record->pid);
+                add_number(builder, "start-time", record->start_time);
+                add_number(builder, "since", record->since_usec);
                 json_builder_end_object(builder);
         }
         json_builder_end_array(builder);
@@ -198,6 +320,8 @@ int state_save(const char *directory, const State *state) {
         json_builder_begin_object(builder);
         build_files(builder, state);
         build_functions(builder, state);
+        build_inhibitors(builder, state);
+        build_operations(builder, state);
         json_builder_end_object(builder);
         root = json_builder_get_root(builder);
         json_generator_set_root(generator, root);

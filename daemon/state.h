@@ -1,13 +1,15 @@
 /* state.h: what outlives the daemon in /run/vfwarden/state.json and nowhere else.
  *
  * Owns the file's format. It holds what the kernel cannot tell: the own modes of the files that are
- * closed, administrators' locks, and which PFs are tainted. Each entry bears the inode of what it
+ * closed, administrators' locks, which PFs are tainted, inhibitors, and operations under way. Each entry bears the inode of what it
  * speaks of, for a device that was plugged anew has nothing to do with the one before. The file is replaced as a
  * whole, so a crash leaves the old or the new one. It is gone after a reboot, as all of that is.
  * Called by the manager. */
 #pragma once
 
 #include "policy/address.h"
+#include "policy/inhibitor.h"
+#include "policy/operation.h"
 
 #include <glib.h>
 #include <stdbool.h>
@@ -23,11 +25,31 @@ typedef struct StateFunction {
         uint64_t inode;
         char *lock_why; /* NULL: no administrator's lock */
         bool tainted;
+        bool unplugging;
 } StateFunction;
 
+typedef struct StateInhibitor {
+        uint64_t number; /* under which systemd keeps its descriptor */
+        PciKey key;
+        Inhibitor inhibitor; /* strings owned */
+} StateInhibitor;
+
+/* An operation whose process is in the kernel. */
+typedef struct StateOperation {
+        PciKey key;
+        uint64_t inode;
+        uint32_t pid;
+        uint64_t
+                start_time; /* of the process, in clock ticks after boot: a later one may have its pid */
+        uint64_t since_usec; /* CLOCK_REALTIME */
+        Operation operation;
+} StateOperation;
+
 typedef struct State {
-        GArray *files;     /* of StateFile */
-        GArray *functions; /* of StateFunction */
+        GArray *files;      /* of StateFile */
+        GArray *functions;  /* of StateFunction */
+        GArray *inhibitors; /* of StateInhibitor */
+        GArray *operations; /* of StateOperation */
 } State;
 
 State *state_new(void);

@@ -18,13 +18,32 @@ struct Uevents {
         void *context;
 };
 
+/* .../0000:01:10.0/vfio-dev/vfio3: VFIO's device below a function. It is the first thing to go when the
+ * function is unbound, and the only word of it until the last holder has let go
+ * (vfio_unregister_group_dev()). */
+static int parse_vfio_parent(const char *path, PciAddress *ret) {
+        g_auto(GStrv) parts = g_strsplit(path, "/", -1);
+        guint n = g_strv_length(parts);
+
+        return n >= 3 ? pci_address_parse(parts[n - 3], ret) : -EINVAL;
+}
+
 static void hand_over(Uevents *uevents, struct udev_device *device) {
         const char *action = udev_device_get_action(device);
         const char *name = udev_device_get_sysname(device);
+        const char *subsystem = udev_device_get_subsystem(device);
+        const char *path = udev_device_get_devpath(device);
         const char *old_path = udev_device_get_property_value(device, "DEVPATH_OLD");
         PciAddress address;
 
-        if (!action || !name || pci_address_parse(name, &address) < 0)
+        if (!action || !name || !subsystem || !path)
+                return;
+        if (strcmp(subsystem, "pci") != 0) {
+                if (parse_vfio_parent(path, &address) == 0)
+                        uevents->handler->event(uevents->context, pci_address_key(address));
+                return;
+        }
+        if (pci_address_parse(name, &address) < 0)
                 return;
         log_full(LOG_DEBUG, &address, NULL, "uevent %s", action);
 
@@ -76,6 +95,9 @@ int uevents_new(sd_event *event, const UeventsHandler *handler, void *context, i
                 uevents->monitor = udev_monitor_new_from_netlink(uevents->udev, "kernel");
         if (uevents->monitor)
                 r = udev_monitor_filter_add_match_subsystem_devtype(uevents->monitor, "pci", NULL);
+        if (r >= 0)
+                r = udev_monitor_filter_add_match_subsystem_devtype(uevents->monitor, "vfio-dev",
+                                                                    NULL);
         /* Needs CAP_NET_ADMIN; without it the system's own size stays, and overruns are survived. */
         if (r >= 0 && receive_buffer > 0 &&
             udev_monitor_set_receive_buffer_size(uevents->monitor, receive_buffer) < 0)

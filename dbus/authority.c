@@ -94,12 +94,26 @@ static void question_decide_alone(Question *question) {
                 question_refuse(question, -EACCES, "polkit is not there to allow it");
 }
 
+/* Not installed, not to be started, or masked by the administrator. */
+static bool polkit_is_absent(sd_bus_message *reply) {
+        static const char *const errors[] = {
+                SD_BUS_ERROR_SERVICE_UNKNOWN,
+                SD_BUS_ERROR_NAME_HAS_NO_OWNER,
+                "org.freedesktop.systemd1.NoSuchUnit",
+                "org.freedesktop.systemd1.UnitMasked",
+        };
+
+        for (unsigned i = 0; i < G_N_ELEMENTS(errors); i++)
+                if (sd_bus_message_is_method_error(reply, errors[i]))
+                        return true;
+        return false;
+}
+
 static int on_polkit_answer(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
         Question *question = userdata;
         int authorized, challenge;
 
-        if (sd_bus_message_is_method_error(reply, SD_BUS_ERROR_SERVICE_UNKNOWN) ||
-            sd_bus_message_is_method_error(reply, SD_BUS_ERROR_NAME_HAS_NO_OWNER)) {
+        if (polkit_is_absent(reply)) {
                 question_decide_alone(question);
                 return 0;
         }
@@ -167,13 +181,37 @@ static int ask_polkit(Question *question) {
         return r;
 }
 
-static int on_uid(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+/* Takes UnixUserID and ProcessID from the credentials. Returns 0, or a negative errno when the uid is not
+ * among them. */
+static int read_credentials(sd_bus_message *reply, MethodCall *call) {
+        const char *name;
+        int r;
+
+        r = sd_bus_message_enter_container(reply, 'a', "{sv}");
+        while (r >= 0 && (r = sd_bus_message_enter_container(reply, 'e', "sv")) > 0) {
+                r = sd_bus_message_read(reply, "s", &name);
+                if (r >= 0 && g_str_equal(name, "UnixUserID"))
+                        r = sd_bus_message_read(reply, "v", "u", &call->uid);
+                else if (r >= 0 && g_str_equal(name, "ProcessID"))
+                        r = sd_bus_message_read(reply, "v", "u", &call->pid);
+                else if (r >= 0)
+                        r = sd_bus_message_skip(reply, "v");
+                if (r >= 0)
+                        r = sd_bus_message_exit_container(reply);
+        }
+        if (r < 0)
+                return r;
+        return call->uid == METHOD_UID_UNKNOWN ? -ENODATA : 0;
+}
+
+static int on_credentials(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
         Question *question = userdata;
         GHashTable *pending = question->authority->pending;
         guint n;
 
         /* The bus does not know the caller any more: there is nobody to answer. */
-        if (sd_bus_message_read(reply, "u", &question->call.uid) < 0) {
+        if (sd_bus_message_is_method_error(reply, NULL) ||
+            read_credentials(reply, &question->call) < 0) {
                 question_end(question);
                 return 0;
         }
@@ -203,10 +241,10 @@ int authority_ask(Authority *authority, const MethodCall *call, const char *acti
         sd_bus_message_ref(call->message);
         g_hash_table_add(authority->questions, question);
 
-        r = sd_bus_call_method_async(authority->bus->connection, &question->slot,
-                                     "org.freedesktop.DBus", "/org/freedesktop/DBus",
-                                     "org.freedesktop.DBus", "GetConnectionUnixUser", on_uid,
-                                     question, "s", sd_bus_message_get_sender(call->message));
+        r = sd_bus_call_method_async(
+                authority->bus->connection, &question->slot, "org.freedesktop.DBus",
+                "/org/freedesktop/DBus", "org.freedesktop.DBus", "GetConnectionCredentials",
+                on_credentials, question, "s", sd_bus_message_get_sender(call->message));
         if (r < 0) {
                 question_end(question);
                 return bus_error_set(error, r, "the caller's user cannot be asked for");

@@ -14,7 +14,7 @@ static int find_function(sd_bus *connection, const char *path, const char *inter
         if (function_path_parse(path, &key) < 0)
                 return 0;
         function = inventory_get(manager_inventory(bus->manager), key);
-        if (!function || !interface_on_kind(interface, function->kind))
+        if (!function || !interface_on_function(interface, function))
                 return 0;
         *ret_found = function;
         return 1;
@@ -46,6 +46,7 @@ static int add_objects(Bus *bus) {
                 { BUS_INTERFACE("Function"), function_vtable },
                 { BUS_INTERFACE("PhysicalFunction"), physical_function_vtable },
                 { BUS_INTERFACE("VirtualFunction"), virtual_function_vtable },
+                { BUS_INTERFACE("Pasid"), pasid_vtable },
         };
         int r;
 
@@ -77,6 +78,7 @@ static void on_added(void *context, Function *function) {
         const Bus *bus = context;
         char path[FUNCTION_PATH_MAX];
 
+        function->published_as = interfaces_on_function(function);
         check_sent(sd_bus_emit_object_added(bus->connection,
                                             function_path_format(function->facts.key, path)));
 }
@@ -93,20 +95,22 @@ static void on_changed(void *context, Function *function, unsigned properties) {
         const Bus *bus = context;
         char path[FUNCTION_PATH_MAX];
 
-        function_path_format(function->facts.key, path);
-        for (const char *const *interface = function_interfaces; *interface; interface++) {
-                bool before = interface_on_kind(*interface, function->published_kind);
-                bool now = interface_on_kind(*interface, function->kind);
-                g_autofree char **names = interface_properties(*interface, properties);
+        unsigned before = function->published_as, now = interfaces_on_function(function);
 
-                if (before && now && names)
+        function->published_as = now;
+        function_path_format(function->facts.key, path);
+        for (unsigned i = 0; function_interfaces[i]; i++) {
+                const char *interface = function_interfaces[i];
+                g_autofree char **names = interface_properties(interface, properties);
+
+                if ((before & now & (1U << i)) && names)
                         check_sent(sd_bus_emit_properties_changed_strv(bus->connection, path,
-                                                                       *interface, names));
-                else if (now && !before)
-                        check_sent(sd_bus_emit_interfaces_added(bus->connection, path, *interface,
+                                                                       interface, names));
+                else if (now & ~before & (1U << i))
+                        check_sent(sd_bus_emit_interfaces_added(bus->connection, path, interface,
                                                                 NULL));
-                else if (before && !now)
-                        check_sent(sd_bus_emit_interfaces_removed(bus->connection, path, *interface,
+                else if (before & ~now & (1U << i))
+                        check_sent(sd_bus_emit_interfaces_removed(bus->connection, path, interface,
                                                                   NULL));
         }
 }
@@ -155,6 +159,15 @@ static void on_violation(void *context, const Violation *violation) {
         check_sent(r);
 }
 
+static void on_unplug_requested(void *context, Function *function, uint64_t deadline_usec) {
+        const Bus *bus = context;
+        char path[FUNCTION_PATH_MAX];
+
+        check_sent(sd_bus_emit_signal(
+                bus->connection, function_path_format(function->facts.key, path),
+                BUS_INTERFACE("Function"), "UnplugRequested", "t", deadline_usec));
+}
+
 static void manager_property_changed(const Bus *bus, const char *property) {
         check_sent(sd_bus_emit_properties_changed(bus->connection, BUS_ROOT,
                                                   BUS_INTERFACE("Manager"), property, NULL));
@@ -173,6 +186,7 @@ static const ManagerObserver bus_observer = {
         .removed = on_removed,
         .changed = on_changed,
         .violation = on_violation,
+        .unplug_requested = on_unplug_requested,
         .count_changed = on_count_changed,
         .enforcement_changed = on_enforcement_changed,
 };
@@ -197,6 +211,7 @@ int bus_new(Bus **ret) {
 }
 
 int bus_serve(Bus *bus, sd_event *event, Manager *manager) {
+        Function *function;
         int r;
 
         bus->manager = manager;
@@ -210,6 +225,9 @@ int bus_serve(Bus *bus, sd_event *event, Manager *manager) {
                 log_error("the objects cannot be exported: %s", g_strerror(-r));
                 return r;
         }
+        /* Whoever asks from now on sees this. */
+        inventory_foreach (manager_inventory(manager), function)
+                function->published_as = interfaces_on_function(function);
         manager_set_observer(manager, &bus_observer, bus);
         return 0;
 }

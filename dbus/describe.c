@@ -48,7 +48,7 @@ static void add_identity(JsonBuilder *builder, const Function *function) {
 }
 
 static void add_lock(JsonBuilder *builder, const Function *function) {
-        add_boolean(builder, "InUse", false);
+        add_boolean(builder, "InUse", function_in_use(function));
         add_boolean(builder, "Locked", function->lock_reasons != 0);
         begin_array(builder, "LockReasons");
         for (unsigned i = 0; i < LOCK_REASONS_MAX; i++)
@@ -103,9 +103,9 @@ char *describe(const Manager *manager) {
                 json_builder_begin_object(builder);
                 add_identity(builder, function);
                 add_lock(builder, function);
-                if (interface_on_kind("org.vfwarden1.PhysicalFunction", function->kind))
+                if (interface_on_function("org.vfwarden1.PhysicalFunction", function))
                         add_pf(builder, function);
-                if (interface_on_kind("org.vfwarden1.VirtualFunction", function->kind))
+                if (interface_on_function("org.vfwarden1.VirtualFunction", function))
                         add_vf(builder, function);
                 json_builder_end_object(builder);
         }

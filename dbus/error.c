@@ -14,6 +14,7 @@ static const struct {
 } bus_errors[] = {
         { ENXIO, ERROR("NoSuchFunction") },
         { ENODEV, ERROR("Gone") }, /* it was there when the request came */
+        { ECONNREFUSED, ERROR("Refused") },
         { EBUSY, ERROR("Busy") },
         { ETIMEDOUT, ERROR("Timeout") },
         { EOPNOTSUPP, ERROR("NotSupported") },

@@ -85,9 +85,8 @@ GETTER(get_command_memory) {
                                              : "implemented");
 }
 
-/* Nobody's use of a device is followed yet: see the interface's description. */
 GETTER(get_in_use) {
-        return sd_bus_message_append(reply, "b", (int) false);
+        return sd_bus_message_append(reply, "b", (int) function_in_use(userdata));
 }
 
 GETTER(get_locked) {
@@ -156,6 +155,17 @@ const sd_bus_vtable function_vtable[] = {
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Unlock", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_dispatch,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Bind", SD_BUS_ARGS("s", driver), SD_BUS_NO_RESULT, method_dispatch,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Unbind", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_dispatch,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Reset", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_dispatch,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Unplug", SD_BUS_ARGS("t", timeout_usec, "a{sv}", options),
+                                SD_BUS_NO_RESULT, method_dispatch, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("CancelUnplug", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_dispatch,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_SIGNAL_WITH_ARGS("UnplugRequested", SD_BUS_ARGS("t", deadline_usec), 0),
         SD_BUS_PROPERTY("Address", "s", get_address, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         CHANGING_BY("Kind", "s", get_kind),
         CONST("VendorId", "q", NULL, facts.vendor),
@@ -183,6 +193,10 @@ const sd_bus_vtable function_vtable[] = {
 
 const sd_bus_vtable physical_function_vtable[] = {
         SD_BUS_VTABLE_START(0),
+        SD_BUS_METHOD_WITH_ARGS("SetNumVFs", SD_BUS_ARGS("q", count, "a{sv}", options),
+                                SD_BUS_NO_RESULT, method_dispatch, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("SetDriversAutoprobe", SD_BUS_ARGS("b", enable), SD_BUS_NO_RESULT,
+                                method_dispatch, SD_BUS_VTABLE_UNPRIVILEGED),
         CHANGING("TotalVFs", "q", NULL, facts.total_vfs),
         CHANGING_BY("NumVFs", "q", get_num_vfs),
         CHANGING_BY("VirtualFunctions", "ao", get_virtual_functions),
@@ -201,16 +215,29 @@ const sd_bus_vtable virtual_function_vtable[] = {
 const char *const function_interfaces[] = {
         BUS_INTERFACE("PhysicalFunction"),
         BUS_INTERFACE("VirtualFunction"),
+        BUS_INTERFACE("Pasid"),
         BUS_INTERFACE("Function"),
         NULL,
 };
 
-bool interface_on_kind(const char *interface, FunctionKind kind) {
+bool interface_on_function(const char *interface, const Function *function) {
         if (g_str_equal(interface, BUS_INTERFACE("PhysicalFunction")))
-                return kind == FUNCTION_KIND_PF;
+                return function->kind == FUNCTION_KIND_PF;
         if (g_str_equal(interface, BUS_INTERFACE("VirtualFunction")))
-                return kind == FUNCTION_KIND_VF || kind == FUNCTION_KIND_DETACHED_VF;
+                return function->kind == FUNCTION_KIND_VF ||
+                       function->kind == FUNCTION_KIND_DETACHED_VF;
+        if (g_str_equal(interface, BUS_INTERFACE("Pasid")))
+                return function_pasid(function, NULL) != NULL;
         return true;
+}
+
+unsigned interfaces_on_function(const Function *function) {
+        unsigned interfaces = 0;
+
+        for (unsigned i = 0; function_interfaces[i]; i++)
+                if (interface_on_function(function_interfaces[i], function))
+                        interfaces |= 1U << i;
+        return interfaces;
 }
 
 /* One row for each FunctionProperty, in the order of the bits. */
@@ -235,8 +262,11 @@ static const struct {
         { BUS_INTERFACE("VirtualFunction"), "PhysicalFunction" },
         { BUS_INTERFACE("VirtualFunction"), "Index" },
         { BUS_INTERFACE("Function"), "CommandMemory" },
+        { BUS_INTERFACE("Function"), "InUse" },
+        { BUS_INTERFACE("Pasid"), "Enabled" },
+        { BUS_INTERFACE("Pasid"), "Dependents" },
 };
-G_STATIC_ASSERT(1U << (G_N_ELEMENTS(property_names) - 1) == FUNCTION_PROPERTY_COMMAND_MEMORY);
+G_STATIC_ASSERT(1U << (G_N_ELEMENTS(property_names) - 1) == FUNCTION_PROPERTY_PASID_DEPENDENTS);
 
 char **interface_properties(const char *interface, unsigned properties) {
         char **names = g_new0(char *, G_N_ELEMENTS(property_names) + 1);

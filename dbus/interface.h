@@ -6,20 +6,28 @@
 
 /* On BUS_ROOT; userdata is the Bus. */
 extern const sd_bus_vtable manager_vtable[];
-MethodHandler manager_get_function, manager_list_functions, manager_describe, manager_method_reload,
+MethodHandler manager_get_function, manager_list_functions, manager_describe, manager_check,
+        manager_list_users, manager_method_inhibit, manager_list_inhibitors, manager_method_reload,
         manager_method_release_all;
 
 /* On each function; userdata is the Function. */
 extern const sd_bus_vtable function_vtable[];
 extern const sd_bus_vtable physical_function_vtable[];
 extern const sd_bus_vtable virtual_function_vtable[];
-MethodHandler function_method_lock, function_method_unlock;
+extern const sd_bus_vtable pasid_vtable[];
+MethodHandler function_method_lock, function_method_unlock, function_method_bind,
+        function_method_unbind, function_method_reset, function_method_unplug,
+        function_method_cancel_unplug, physical_function_method_set_num_vfs,
+        physical_function_method_set_drivers_autoprobe;
 
 /* On /org/freedesktop/LogControl1; userdata is the Bus. */
 extern const sd_bus_vtable log_control_vtable[];
 
-/* Whether functions of this kind have the interface; NULL `kind`-bound interfaces are on all. */
-bool interface_on_kind(const char *interface, FunctionKind kind);
+/* Whether the function has the interface now. */
+bool interface_on_function(const char *interface, const Function *function);
+
+/* The same of all: bit I is that of function_interfaces[I]. */
+unsigned interfaces_on_function(const Function *function);
 
 /* The names of the properties of `interface` that `properties` (FunctionProperty bits) concern, for
  * sd_bus_emit_properties_changed_strv(): an array that ends in NULL, to be freed with g_free(), with

@@ -1,25 +1,23 @@
 #include "dbus/error.h"
 #include "dbus/interface.h"
 #include "dbus/path.h"
+#include "policy/check.h"
 
 #include <errno.h>
 
 int manager_get_function(const MethodCall *call, sd_bus_error *error) {
         char path[FUNCTION_PATH_MAX];
+        Function *function;
         const char *text;
-        PciAddress address;
         int r;
 
         r = sd_bus_message_read(call->message, "s", &text);
+        if (r >= 0)
+                r = method_find_function(call, text, &function, error);
         if (r < 0)
                 return r;
-        if (pci_address_parse(text, &address) < 0)
-                return bus_error_set(error, -EINVAL,
-                                     "'%s' is no address of a PCI function (DDDD:BB:DD.F)", text);
-        if (!inventory_get(manager_inventory(call->bus->manager), pci_address_key(address)))
-                return bus_error_set(error, -ENXIO, "there is no PCI function %s", text);
         return sd_bus_reply_method_return(call->message, "o",
-                                          function_path_format(pci_address_key(address), path));
+                                          function_path_format(function->facts.key, path));
 }
 
 static int append_function(sd_bus_message *reply, const Function *function) {
@@ -27,8 +25,8 @@ static int append_function(sd_bus_message *reply, const Function *function) {
 
         return sd_bus_message_append(
                 reply, "(sssbo)", pci_address_format(function_address(function), address),
-                function_kind_to_string(function->kind), function->facts.driver, (int) false,
-                function_path_format(function->facts.key, path));
+                function_kind_to_string(function->kind), function->facts.driver,
+                (int) function_in_use(function), function_path_format(function->facts.key, path));
 }
 
 int manager_list_functions(const MethodCall *call, sd_bus_error *error) {
@@ -80,6 +78,90 @@ int manager_method_release_all(const MethodCall *call, sd_bus_error *error) {
         return r;
 }
 
+static int append_verdict(sd_bus_message *reply, const Verdict *verdict) {
+        int r = sd_bus_message_append(reply, "b", (int) verdict_allowed(verdict));
+
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'a', "(sssu)");
+        for (guint i = 0; r >= 0 && i < verdict->blockers->len; i++) {
+                const Blocker *blocker = verdict->blockers->pdata[i];
+
+                r = sd_bus_message_append(reply, "(sssu)", blocker_kind_to_string(blocker->kind),
+                                          blocker->subject, blocker->reason, blocker->pid);
+        }
+        if (r >= 0)
+                r = sd_bus_message_close_container(reply);
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'a', "s");
+        for (guint i = 0; r >= 0 && i < verdict->warnings->len; i++)
+                r = sd_bus_message_append(reply, "s", verdict->warnings->pdata[i]);
+        return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+int manager_check(const MethodCall *call, sd_bus_error *error) {
+        const Inventory *inventory = manager_inventory(call->bus->manager);
+        g_autoptr(Verdict) verdict = NULL;
+        const char *address, *word;
+        sd_bus_message *reply = NULL;
+        Operation operation;
+        Function *function;
+        int r;
+
+        r = sd_bus_message_read(call->message, "ss", &address, &word);
+        if (r < 0)
+                return r;
+        operation = operation_from_string(word);
+        if (operation < 0)
+                return bus_error_set(error, -EINVAL, "'%s' is no operation", word);
+        r = method_find_function(call, address, &function, error);
+        if (r < 0)
+                return r;
+        if (!operation_on_kind(operation, function->kind))
+                return bus_error_set(error, -EOPNOTSUPP, "%s is no physical function: no %s there",
+                                     address, word);
+
+        verdict = check(inventory, function, operation, 0);
+        r = sd_bus_message_new_method_return(call->message, &reply);
+        if (r >= 0)
+                r = append_verdict(reply, verdict);
+        if (r >= 0)
+                r = sd_bus_message_send(reply);
+        sd_bus_message_unref(reply);
+        return r;
+}
+
+static int append_users(sd_bus_message *reply, const Function *function) {
+        char address[PCI_ADDRESS_STRING_MAX];
+        int r = 0;
+
+        pci_address_format(function_address(function), address);
+        for (guint i = 0; r >= 0 && function->users && i < function->users->len; i++) {
+                const User *user = function->users->pdata[i];
+
+                r = sd_bus_message_append(reply, "(suuss)", address, user->pid, user->uid,
+                                          user->command, user->unit);
+        }
+        return r;
+}
+
+int manager_list_users(const MethodCall *call, sd_bus_error *error) {
+        g_autoptr(GPtrArray) functions = inventory_sorted(manager_inventory(call->bus->manager));
+        sd_bus_message *reply = NULL;
+        int r;
+
+        r = sd_bus_message_new_method_return(call->message, &reply);
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'a', "(suuss)");
+        for (guint i = 0; r >= 0 && i < functions->len; i++)
+                r = append_users(reply, functions->pdata[i]);
+        if (r >= 0)
+                r = sd_bus_message_close_container(reply);
+        if (r >= 0)
+                r = sd_bus_message_send(reply);
+        sd_bus_message_unref(reply);
+        return r;
+}
+
 static int get_version(sd_bus *connection, const char *path, const char *interface,
                        const char *property, sd_bus_message *reply, void *userdata,
                        sd_bus_error *error) {
@@ -110,6 +192,17 @@ const sd_bus_vtable manager_vtable[] = {
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ListFunctions", SD_BUS_NO_ARGS,
                                 SD_BUS_RESULT("a(sssbo)", functions), method_dispatch,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Check", SD_BUS_ARGS("s", address, "s", operation),
+                                SD_BUS_RESULT("b", allowed, "a(sssu)", blockers, "as", warnings),
+                                method_dispatch, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ListUsers", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(suuss)", users),
+                                method_dispatch, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Inhibit", SD_BUS_ARGS("s", address, "s", what, "s", who, "s", why),
+                                SD_BUS_RESULT("h", descriptor), method_dispatch,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ListInhibitors", SD_BUS_NO_ARGS,
+                                SD_BUS_RESULT("a(ssssuu)", inhibitors), method_dispatch,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Describe", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", json),
                                 method_dispatch, SD_BUS_VTABLE_UNPRIVILEGED),

@@ -8,16 +8,27 @@
 #include <errno.h>
 #include <string.h>
 
-#define ACTION_CONFIGURE BUS_NAME ".configure"
-
 static const Method methods[] = {
         { BUS_INTERFACE("Manager"), "GetFunction", NULL, manager_get_function },
         { BUS_INTERFACE("Manager"), "ListFunctions", NULL, manager_list_functions },
+        { BUS_INTERFACE("Manager"), "Check", NULL, manager_check },
+        { BUS_INTERFACE("Manager"), "ListUsers", NULL, manager_list_users },
+        { BUS_INTERFACE("Manager"), "Inhibit", ACTION_INHIBIT, manager_method_inhibit },
+        { BUS_INTERFACE("Manager"), "ListInhibitors", NULL, manager_list_inhibitors },
         { BUS_INTERFACE("Manager"), "Describe", NULL, manager_describe },
         { BUS_INTERFACE("Manager"), "Reload", ACTION_CONFIGURE, manager_method_reload },
         { BUS_INTERFACE("Manager"), "ReleaseAll", ACTION_CONFIGURE, manager_method_release_all },
         { BUS_INTERFACE("Function"), "Lock", ACTION_CONFIGURE, function_method_lock },
         { BUS_INTERFACE("Function"), "Unlock", ACTION_CONFIGURE, function_method_unlock },
+        { BUS_INTERFACE("Function"), "Bind", ACTION_CONFIGURE, function_method_bind },
+        { BUS_INTERFACE("Function"), "Unbind", ACTION_CONFIGURE, function_method_unbind },
+        { BUS_INTERFACE("Function"), "Reset", ACTION_CONFIGURE, function_method_reset },
+        { BUS_INTERFACE("Function"), "Unplug", ACTION_UNPLUG, function_method_unplug },
+        { BUS_INTERFACE("Function"), "CancelUnplug", ACTION_UNPLUG, function_method_cancel_unplug },
+        { BUS_INTERFACE("PhysicalFunction"), "SetNumVFs", ACTION_CONFIGURE,
+          physical_function_method_set_num_vfs },
+        { BUS_INTERFACE("PhysicalFunction"), "SetDriversAutoprobe", ACTION_CONFIGURE,
+          physical_function_method_set_drivers_autoprobe },
 };
 
 const Method *method_find(const char *interface, const char *member) {
@@ -86,4 +97,19 @@ Function *method_function(const MethodCall *call, sd_bus_error *error) {
         (void) bus_error_set(error, -ENODEV, "the PCI function %s has gone since it was called",
                              address);
         return NULL;
+}
+
+int method_find_function(const MethodCall *call, const char *text, Function **ret,
+                         sd_bus_error *error) {
+        PciAddress address;
+        Function *function;
+
+        if (pci_address_parse(text, &address) < 0)
+                return bus_error_set(error, -EINVAL,
+                                     "'%s' is no address of a PCI function (DDDD:BB:DD.F)", text);
+        function = inventory_get(manager_inventory(call->bus->manager), pci_address_key(address));
+        if (!function)
+                return bus_error_set(error, -ENXIO, "there is no PCI function %s", text);
+        *ret = function;
+        return 0;
 }

@@ -6,6 +6,12 @@
 
 #include "dbus/bus.h"
 
+/* polkit's actions. */
+#define ACTION_CONFIGURE   "org.vfwarden1.configure"
+#define ACTION_INHIBIT     "org.vfwarden1.inhibit"
+#define ACTION_OVERRIDE    "org.vfwarden1.override"
+#define ACTION_UNPLUG      "org.vfwarden1.unplug"
+
 #define METHOD_UID_UNKNOWN UINT32_MAX
 
 typedef struct MethodCall {
@@ -13,6 +19,7 @@ typedef struct MethodCall {
         sd_bus_message *message;
         uint64_t inode; /* of the function that was called, 0 for other objects */
         uint32_t uid;   /* the caller's, when the method needs an action; else METHOD_UID_UNKNOWN */
+        uint32_t pid;   /* likewise, else 0; for people only: it may belong to another by now */
 } MethodCall;
 
 typedef int MethodHandler(const MethodCall *call, sd_bus_error *error);
@@ -33,3 +40,7 @@ int method_dispatch(sd_bus_message *message, void *userdata, sd_bus_error *error
 /* The function whose object was called, looked up now: it may have gone while the caller was being
  * authorised, and another may have its address. Returns NULL with `error` set then. Borrowed. */
 Function *method_function(const MethodCall *call, sd_bus_error *error);
+
+/* The function that a client names in `text`, or `error` is set and a negative number returned. Borrowed. */
+int method_find_function(const MethodCall *call, const char *text, Function **ret,
+                         sd_bus_error *error);

@@ -61,3 +61,22 @@ uint16_t function_num_vfs(const Function *function) {
                 return 0;
         return (uint16_t) MIN(function->facts.virtfns->len, UINT16_MAX);
 }
+
+bool function_in_use(const Function *function) {
+        return function->users && function->users->len > 0;
+}
+
+bool function_depends_on_pasid(const Function *vf) {
+        return vf->pf && vf->pf->facts.pasid.present && vf->pf->facts.pasid.enabled &&
+               function_in_use(vf);
+}
+
+const Pasid *function_pasid(const Function *function, const Function **ret_provider) {
+        const Function *provider = function->pf ? function->pf : function;
+
+        if (!provider->facts.pasid.present)
+                return NULL;
+        if (ret_provider)
+                *ret_provider = provider;
+        return &provider->facts.pasid;
+}

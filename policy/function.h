@@ -8,6 +8,9 @@
 #pragma once
 
 #include "policy/address.h"
+#include "policy/inhibitor.h"
+#include "policy/pasid.h"
+#include "policy/user.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -55,6 +58,9 @@ typedef enum FunctionProperty {
         FUNCTION_PROPERTY_PHYSICAL_FUNCTION = 1 << 15,
         FUNCTION_PROPERTY_INDEX = 1 << 16,
         FUNCTION_PROPERTY_COMMAND_MEMORY = 1 << 17,
+        FUNCTION_PROPERTY_IN_USE = 1 << 18,
+        FUNCTION_PROPERTY_PASID_ENABLED = 1 << 19,
+        FUNCTION_PROPERTY_PASID_DEPENDENTS = 1 << 20,
 } FunctionProperty;
 
 /* What identity properties say where the kernel gave nothing readable: all ones, as PCI itself
@@ -88,6 +94,7 @@ typedef struct FunctionFacts {
         bool s390;         /* `vfn` exists, as on every function of s390 ... */
         uint16_t s390_vfn; /* ... and says this; 0: no virtual function */
         PciKey physfn;     /* ... and points here */
+        Pasid pasid;       /* the function's own capability */
         GRefString *driver;
         GRefString *driver_override;
         GRefString *vendor_name;
@@ -102,6 +109,13 @@ typedef struct FunctionFacts {
 void function_facts_clear(FunctionFacts *facts);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(FunctionFacts, function_facts_clear)
 
+/* Something that was begun and has not ended: it may hang in the kernel for as long as a user likes. */
+typedef struct RunningOperation {
+        const char *name;    /* of the operation, as in the contract */
+        uint64_t since_usec; /* CLOCK_REALTIME */
+        uint32_t pid;        /* of the process that is in the kernel with it, 0 if not ours */
+} RunningOperation;
+
 typedef struct Function Function;
 struct Function {
         FunctionFacts facts;
@@ -112,15 +126,21 @@ struct Function {
         uint32_t index; /* of a VF; VF_INDEX_UNKNOWN while no PF lists it */
         GPtrArray *vfs; /* of a PF: borrowed Function*, by index; NULL when there is none */
 
+        GPtrArray *users;                  /* of User*, owned; NULL when nobody has it open */
+        GPtrArray *inhibitors;             /* of Inhibitor*, borrowed; NULL when there is none */
+        const RunningOperation *operation; /* what is being done to it; NULL: nothing */
+
         unsigned lock_reasons; /* LockReason bits that hold */
         unsigned closed_files; /* LockFile bits that are closed in fact */
         char *lock_why;        /* what the administrator said; NULL without their lock */
         bool tainted;
+        bool unplugging; /* is being taken away with no way back; a daemon that comes back goes on */
 
-        unsigned changes;            /* FunctionProperty bits that clients were not told of yet */
-        bool queued;                 /* in the manager's queue of what to settle */
-        bool published;              /* clients were told that it exists ... */
-        FunctionKind published_kind; /* ... and that it is this */
+        unsigned changes;      /* FunctionProperty bits that clients were not told of yet */
+        bool queued;           /* in the manager's queue of what to settle */
+        bool published;        /* clients were told that it exists ... */
+        unsigned published_as; /* ... and as what: the observer's to say and to keep */
+        FunctionState published_state;
 };
 
 PciAddress function_address(const Function *function);
@@ -136,6 +156,16 @@ FunctionKind function_kind(const FunctionFacts *facts, FunctionKind before);
 /* Whether PCI_COMMAND_MEMORY of such a function can never be set: the rule for virtual functions in
  * SR-IOV 1.1, 3.4.1.3, be their PF in sight or not. */
 bool function_kind_memory_hardwired_zero(FunctionKind kind);
+
+bool function_in_use(const Function *function);
+
+/* Whether something depends on `vf`'s PF having its PASID capability enabled: the VF is in use, and it is. Nothing
+ * switches it off for anybody else's sake (pci_disable_pasid() does not look at VFs). */
+bool function_depends_on_pasid(const Function *vf);
+
+/* The PASID capability that serves the function: its own, or for a VF its PF's (PCIe 6.0, 9.3.7.14: VFs
+ * share the PF's). `*ret_provider` is whose it is. Returns NULL when there is none. */
+const Pasid *function_pasid(const Function *function, const Function **ret_provider);
 
 /* The number of virtual functions that a PF's links show, 0 for any other function. */
 uint16_t function_num_vfs(const Function *function);

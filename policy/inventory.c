@@ -4,6 +4,7 @@
 
 struct Inventory {
         GHashTable *functions; /* PciKey in the function's facts -> Function* */
+        GHashTable *groups;    /* IOMMU group -> GPtrArray of borrowed Function* */
 };
 
 static void function_free(gpointer data) {
@@ -11,6 +12,8 @@ static void function_free(gpointer data) {
 
         function_facts_clear(&function->facts);
         g_clear_pointer(&function->vfs, g_ptr_array_unref);
+        g_clear_pointer(&function->users, g_ptr_array_unref);
+        g_clear_pointer(&function->inhibitors, g_ptr_array_unref);
         g_free(function->lock_why);
         g_free(function);
 }
@@ -20,12 +23,15 @@ Inventory *inventory_new(void) {
 
         inventory->functions =
                 g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, function_free);
+        inventory->groups =
+                g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify) g_ptr_array_unref);
         return inventory;
 }
 
 void inventory_free(Inventory *inventory) {
         if (!inventory)
                 return;
+        g_hash_table_unref(inventory->groups);
         g_hash_table_unref(inventory->functions);
         g_free(inventory);
 }
@@ -138,6 +144,61 @@ static void relink_vf(Inventory *inventory, Function *vf) {
                 relink_pf(inventory, pf);
 }
 
+static void group_leave(Inventory *inventory, Function *function) {
+        gpointer group = GINT_TO_POINTER(function->facts.iommu_group);
+        GPtrArray *members = g_hash_table_lookup(inventory->groups, group);
+
+        if (members && g_ptr_array_remove_fast(members, function) && members->len == 0)
+                g_hash_table_remove(inventory->groups, group);
+}
+
+static void group_join(Inventory *inventory, Function *function) {
+        gpointer group = GINT_TO_POINTER(function->facts.iommu_group);
+        GPtrArray *members = g_hash_table_lookup(inventory->groups, group);
+
+        if (function->facts.iommu_group < 0)
+                return;
+        if (!members) {
+                members = g_ptr_array_new();
+                g_hash_table_insert(inventory->groups, group, members);
+        }
+        g_ptr_array_add(members, function);
+}
+
+const GPtrArray *inventory_group(const Inventory *inventory, int32_t group) {
+        return group < 0 ? NULL : g_hash_table_lookup(inventory->groups, GINT_TO_POINTER(group));
+}
+
+void inventory_set_users(Inventory *inventory, Function *function, GPtrArray *users) {
+        bool before = function_in_use(function);
+
+        g_clear_pointer(&function->users, g_ptr_array_unref);
+        function->users = users;
+        if (function_in_use(function) == before)
+                return;
+        function->changes |= FUNCTION_PROPERTY_IN_USE;
+        if (function->pf && function->pf->facts.pasid.enabled)
+                function->pf->changes |= FUNCTION_PROPERTY_PASID_DEPENDENTS;
+}
+
+void inventory_set_pasid(Inventory *inventory, Function *function, const Pasid *pasid) {
+        bool before = function->facts.pasid.present, enabled = function->facts.pasid.enabled;
+
+        function->facts.pasid = *pasid;
+        if (before == pasid->present && enabled == pasid->enabled)
+                return;
+
+        /* What it is to a PF, it is to its VFs. */
+        function->changes |= FUNCTION_PROPERTY_PASID_ENABLED;
+        for (guint i = 0; function->vfs && i < function->vfs->len; i++) {
+                Function *vf = function->vfs->pdata[i];
+
+                vf->changes |= FUNCTION_PROPERTY_PASID_ENABLED;
+                if (function_in_use(vf) && enabled != pasid->enabled)
+                        function->changes |= FUNCTION_PROPERTY_PASID_DEPENDENTS;
+        }
+}
+
 Function *inventory_apply(Inventory *inventory, FunctionFacts *facts) {
         Function *function = inventory_get(inventory, facts->key);
         bool relink = true;
@@ -148,6 +209,7 @@ Function *inventory_apply(Inventory *inventory, FunctionFacts *facts) {
                 function->facts = *facts;
                 function->kind = function_kind(facts, _FUNCTION_KIND_INVALID);
                 g_hash_table_insert(inventory->functions, &function->facts.key, function);
+                group_join(inventory, function);
         } else {
                 FunctionKind kind = function_kind(facts, function->kind);
 
@@ -164,12 +226,15 @@ Function *inventory_apply(Inventory *inventory, FunctionFacts *facts) {
                                 function->changes |= FUNCTION_PROPERTY_NUM_VFS;
                 } else
                         relink = function->kind != FUNCTION_KIND_PF || kind != function->kind;
-                if (!facts->has_physfn) /* of a dying VF: see function_kind() */
+                facts->pasid = function->facts.pasid; /* see inventory_set_pasid() */
+                if (!facts->has_physfn)               /* of a dying VF: see function_kind() */
                         facts->physfn = function->facts.physfn;
 
+                group_leave(inventory, function);
                 function_facts_clear(&function->facts);
                 function->facts = *facts;
                 function->kind = kind;
+                group_join(inventory, function);
         }
         *facts = (FunctionFacts){ 0 };
 
@@ -199,7 +264,10 @@ void inventory_remove(Inventory *inventory, Function *function) {
                                 vf_set_pf(other, NULL, VF_INDEX_UNKNOWN);
         if (pf && pf->vfs && g_ptr_array_remove(pf->vfs, function))
                 pf->changes |= FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS;
+        if (function_depends_on_pasid(function))
+                pf->changes |= FUNCTION_PROPERTY_PASID_DEPENDENTS;
 
+        group_leave(inventory, function);
         g_hash_table_remove(inventory->functions, &function->facts.key);
 }
 

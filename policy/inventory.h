@@ -30,6 +30,15 @@ void inventory_set_driver_override(Function *function, const char *value);
 /* Forgets the function; its links go, the functions it was linked with stay. */
 void inventory_remove(Inventory *inventory, Function *function);
 
+/* Takes over `users` (of User*, may be NULL) as those who have the function open. */
+void inventory_set_users(Inventory *inventory, Function *function, GPtrArray *users);
+
+/* Takes over what was read of the function's PASID capability: its own facts hold it, and say nothing of it. */
+void inventory_set_pasid(Inventory *inventory, Function *function, const Pasid *pasid);
+
+/* The functions of an IOMMU group: borrowed Function*, NULL when the group is -1 or unknown. */
+const GPtrArray *inventory_group(const Inventory *inventory, int32_t group);
+
 /* All functions by address; free with g_ptr_array_unref(), the functions are borrowed. */
 GPtrArray *inventory_sorted(const Inventory *inventory);
 

@@ -3,16 +3,19 @@
 #include "policy/names.h"
 
 static const char *const lock_reason_names[LOCK_REASONS_MAX] = {
-        "userspace-driver",
-        "administrator",
+        "userspace-driver", "vf-in-use", "in-use", "inhibitor", "administrator",
 };
 
 #define FILE_BIT(file) (1U << (file))
 #define FILES_SRIOV    (FILE_BIT(LOCK_FILE_SRIOV_NUMVFS) | FILE_BIT(LOCK_FILE_SRIOV_DRIVERS_AUTOPROBE))
 #define FILES_ALL      (FILE_BIT(_LOCK_FILE_MAX) - 1U)
+#define FILES_AWAY     (FILES_ALL & ~FILES_SRIOV)
 
 static const unsigned lock_reason_files[LOCK_REASONS_MAX] = {
         FILES_SRIOV, /* userspace-driver */
+        FILES_ALL,   /* vf-in-use */
+        FILES_AWAY,  /* in-use */
+        0,           /* inhibitor: those of the operation, inhibited_files() */
         FILES_ALL,   /* administrator */
 };
 
@@ -26,15 +29,15 @@ static const char *const lock_file_names[_LOCK_FILE_MAX] = {
 };
 
 static const struct {
-        const char *operation;
+        Operation operation;
         unsigned kernel_mode;
 } lock_files[_LOCK_FILE_MAX] = {
-        [LOCK_FILE_SRIOV_NUMVFS] = { "set-num-vfs", 0644 },
-        [LOCK_FILE_SRIOV_DRIVERS_AUTOPROBE] = { "set-autoprobe", 0644 },
-        [LOCK_FILE_REMOVE] = { "remove", 0220 },
-        [LOCK_FILE_RESET] = { "reset", 0200 },
-        [LOCK_FILE_RESET_METHOD] = { "reset", 0644 },
-        [LOCK_FILE_SLOT_POWER] = { "power-off", 0644 },
+        [LOCK_FILE_SRIOV_NUMVFS] = { OPERATION_SET_NUM_VFS, 0644 },
+        [LOCK_FILE_SRIOV_DRIVERS_AUTOPROBE] = { OPERATION_SET_AUTOPROBE, 0644 },
+        [LOCK_FILE_REMOVE] = { OPERATION_REMOVE, 0220 },
+        [LOCK_FILE_RESET] = { OPERATION_RESET, 0200 },
+        [LOCK_FILE_RESET_METHOD] = { OPERATION_RESET, 0644 },
+        [LOCK_FILE_SLOT_POWER] = { OPERATION_POWER_OFF, 0644 },
 };
 
 const char *lock_reason_to_string(LockReason reason) {
@@ -49,12 +52,36 @@ LockFile lock_file_from_string(const char *name) {
         return name_table_find(lock_file_names, _LOCK_FILE_MAX, name);
 }
 
-const char *lock_file_operation(LockFile file) {
+Operation lock_file_operation(LockFile file) {
         return lock_files[file].operation;
 }
 
 unsigned lock_file_kernel_mode(LockFile file) {
         return lock_files[file].kernel_mode;
+}
+
+static unsigned inhibited_operations(const Function *function) {
+        unsigned operations = 0;
+
+        for (guint i = 0; function->inhibitors && i < function->inhibitors->len; i++)
+                operations |= ((const Inhibitor *) function->inhibitors->pdata[i])->operations;
+        return operations;
+}
+
+static unsigned inhibited_files(const Function *function) {
+        unsigned operations = inhibited_operations(function), files = 0;
+
+        for (LockFile file = 0; file < _LOCK_FILE_MAX; file++)
+                if (operations & (1U << lock_files[file].operation))
+                        files |= FILE_BIT(file);
+        return files;
+}
+
+static bool vf_in_use(const Function *pf) {
+        for (guint i = 0; pf->vfs && i < pf->vfs->len; i++)
+                if (function_in_use(pf->vfs->pdata[i]))
+                        return true;
+        return false;
 }
 
 unsigned lock_reasons(const Function *function, const PatternList *userspace_drivers) {
@@ -63,18 +90,35 @@ unsigned lock_reasons(const Function *function, const PatternList *userspace_dri
         if (function->kind == FUNCTION_KIND_PF && function->facts.driver[0] != '\0' &&
             pattern_list_matches(userspace_drivers, function->facts.driver))
                 reasons |= LOCK_REASON_USERSPACE_DRIVER;
+        if (vf_in_use(function))
+                reasons |= LOCK_REASON_VF_IN_USE;
+        if (function_in_use(function))
+                reasons |= LOCK_REASON_IN_USE;
+        if (inhibited_files(function) != 0)
+                reasons |= LOCK_REASON_INHIBITOR;
         if (function->lock_why)
                 reasons |= LOCK_REASON_ADMINISTRATOR;
         return reasons;
 }
 
-unsigned lock_reasons_files(unsigned reasons) {
+unsigned lock_reasons_files(const Function *function, unsigned reasons) {
         unsigned files = 0;
 
         for (unsigned i = 0; i < LOCK_REASONS_MAX; i++)
                 if (reasons & (1U << i))
                         files |= lock_reason_files[i];
+        if (reasons & LOCK_REASON_INHIBITOR)
+                files |= inhibited_files(function);
         return files;
+}
+
+bool lock_reason_closes(LockReason reason, Operation operation) {
+        unsigned files = lock_reason_files[__builtin_ctz(reason)];
+
+        for (LockFile file = 0; file < _LOCK_FILE_MAX; file++)
+                if ((files & FILE_BIT(file)) && lock_files[file].operation == operation)
+                        return true;
+        return false;
 }
 
 bool lock_taints(unsigned reasons) {
@@ -82,6 +126,6 @@ bool lock_taints(unsigned reasons) {
 }
 
 bool lock_num_vfs_change_violates(const Function *pf, unsigned reasons) {
-        return (lock_reasons_files(reasons) & FILE_BIT(LOCK_FILE_SRIOV_NUMVFS)) &&
+        return (lock_reasons_files(pf, reasons) & FILE_BIT(LOCK_FILE_SRIOV_NUMVFS)) &&
                pf->facts.driver[0] != '\0';
 }

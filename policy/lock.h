@@ -6,14 +6,18 @@
 #pragma once
 
 #include "policy/function.h"
+#include "policy/operation.h"
 #include "policy/pattern-list.h"
 
-/* Why. The bits of Function.lock_reasons. */
+/* Why. The bits of Function.lock_reasons, in the order in which they are told. */
 typedef enum LockReason {
         LOCK_REASON_USERSPACE_DRIVER = 1 << 0, /* the PF itself is in a VMM's hands */
-        LOCK_REASON_ADMINISTRATOR = 1 << 1,    /* somebody asked for it */
+        LOCK_REASON_VF_IN_USE = 1 << 1,        /* one of the PF's VFs is in use */
+        LOCK_REASON_IN_USE = 1 << 2,           /* the function itself is in use */
+        LOCK_REASON_INHIBITOR = 1 << 3,        /* somebody inhibits an operation */
+        LOCK_REASON_ADMINISTRATOR = 1 << 4,    /* somebody asked for it */
 } LockReason;
-#define LOCK_REASONS_MAX 2
+#define LOCK_REASONS_MAX 5
 
 /* What. Each is an attribute of the function in sysfs, but for the slot's. The numbers are
  * the bits' positions in Function.closed_files. */
@@ -35,8 +39,8 @@ const char *lock_reason_to_string(LockReason reason);
 const char *lock_file_to_string(LockFile file);
 LockFile lock_file_from_string(const char *name);
 
-/* The operation that a write to the file performs, e.g. "set-num-vfs". */
-const char *lock_file_operation(LockFile file);
+/* The operation that a write to the file performs. */
+Operation lock_file_operation(LockFile file);
 
 /* The mode that the kernel makes the file with (drivers/pci/pci-sysfs.c, iov.c, slot.c). The own
  * mode of a file that was found closed and of which no record is left. */
@@ -46,8 +50,11 @@ unsigned lock_file_kernel_mode(LockFile file);
  * `userspace_drivers` are the drivers that hand a device to userspace. */
 unsigned lock_reasons(const Function *function, const PatternList *userspace_drivers);
 
-/* The LockFile bits (1 << file) that the reasons close, be they there or not. */
-unsigned lock_reasons_files(unsigned reasons);
+/* The LockFile bits (1 << file) that `reasons` close on `function`, be the files there or not. */
+unsigned lock_reasons_files(const Function *function, unsigned reasons);
+
+/* Whether `reason`, which is not LOCK_REASON_INHIBITOR, closes a file that performs `operation`. */
+bool lock_reason_closes(LockReason reason, Operation operation);
 
 /* Whether the PF, as it stands, becomes tainted: a userspace driver, and so a VMM, has had it. */
 bool lock_taints(unsigned reasons);

@@ -22,7 +22,8 @@ import gi
 gi.require_version("Gio", "2.0")
 from gi.repository import Gio, GLib  # noqa: E402
 
-NAME = "org.vfwarden1"
+from private_bus import Bus, NAME  # noqa: E402
+
 ROOT = "/org/vfwarden1"
 MANAGER = "org.vfwarden1.Manager"
 FUNCTION = "org.vfwarden1.Function"
@@ -36,22 +37,6 @@ DEADLINE = 20.0 * SCALE
 # has to come within it.
 SHORT_TIMEOUT = f"{int(500 * SCALE)}ms"
 
-CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
- "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig>
-  <listen>unix:path={directory}/bus</listen>
-  <auth>EXTERNAL</auth>
-  <servicedir>{directory}/services</servicedir>
-  <policy context="default">
-    <allow user="*"/>
-    <allow own="*"/>
-    <allow send_destination="*" eavesdrop="false"/>
-    <allow receive_sender="*"/>
-    <allow send_type="signal"/>
-  </policy>
-</busconfig>
-"""
-
 XML = """
 <node>
  <interface name="org.vfwarden1.Manager">
@@ -59,12 +44,41 @@ XML = """
    <arg name="address" type="s" direction="in"/><arg name="path" type="o" direction="out"/>
   </method>
   <method name="Describe"><arg name="document" type="s" direction="out"/></method>
+  <method name="Check">
+   <arg name="address" type="s" direction="in"/><arg name="operation" type="s" direction="in"/>
+   <arg name="allowed" type="b" direction="out"/>
+   <arg name="blockers" type="a(sssu)" direction="out"/>
+   <arg name="warnings" type="as" direction="out"/>
+  </method>
+  <method name="ListUsers"><arg name="users" type="a(suuss)" direction="out"/></method>
+  <method name="ListInhibitors">
+   <arg name="inhibitors" type="a(ssssuu)" direction="out"/>
+  </method>
+  <method name="Inhibit">
+   <arg name="address" type="s" direction="in"/><arg name="what" type="s" direction="in"/>
+   <arg name="who" type="s" direction="in"/><arg name="why" type="s" direction="in"/>
+   <arg name="descriptor" type="h" direction="out"/>
+  </method>
   <method name="ReleaseAll"><arg name="files" type="as" direction="out"/></method>
   <method name="Reload"/>
  </interface>
  <interface name="org.vfwarden1.Function">
   <method name="Lock"><arg name="why" type="s" direction="in"/></method>
   <method name="Unlock"/>
+  <method name="Bind"><arg name="driver" type="s" direction="in"/></method>
+  <method name="Unbind"/>
+  <method name="Reset"/>
+  <method name="Unplug">
+   <arg name="timeout_usec" type="t" direction="in"/>
+   <arg name="options" type="a{sv}" direction="in"/>
+  </method>
+  <method name="CancelUnplug"/>
+ </interface>
+ <interface name="org.vfwarden1.PhysicalFunction">
+  <method name="SetNumVFs">
+   <arg name="count" type="q" direction="in"/><arg name="options" type="a{sv}" direction="in"/>
+  </method>
+  <method name="SetDriversAutoprobe"><arg name="enable" type="b" direction="in"/></method>
  </interface>
 </node>
 """
@@ -87,39 +101,6 @@ def encode(address):
     return f"{ROOT}/function/{label}"
 
 
-class Bus:
-    """A dbus-daemon of its own. With `activation`, a command line, the daemon is installed: the bus
-    would start it so."""
-
-    def __init__(self, directory, activation=None):
-        self.address = f"unix:path={directory}/bus"
-        os.mkdir(os.path.join(directory, "services"))
-        if activation:
-            with open(os.path.join(directory, "services", f"{NAME}.service"), "w",
-                      encoding="utf-8") as file:
-                file.write(f"[D-BUS Service]\nName={NAME}\nExec={activation}\n")
-        config = os.path.join(directory, "bus.conf")
-        with open(config, "w", encoding="utf-8") as file:
-            file.write(CONFIG.format(directory=directory))
-        self._process = subprocess.Popen(
-            ["dbus-daemon", f"--config-file={config}", "--nofork", "--nosyslog", "--nopidfile",
-             "--print-address=1"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        # It prints the address once it listens.
-        if not self._process.stdout.readline():
-            raise RuntimeError("dbus-daemon did not start")
-
-    def connect(self):
-        return Gio.DBusConnection.new_for_address_sync(
-            self.address, Gio.DBusConnectionFlags.AUTHENTICATION_CLIENT
-            | Gio.DBusConnectionFlags.MESSAGE_BUS_CONNECTION, None, None)
-
-    def close(self):
-        if self._process.poll() is None:
-            self._process.terminate()
-            self._process.wait()
-            self._process.stdout.close()
-
-
 class Daemon:
     """The stand-in. `answers` maps a method to a function of its arguments that returns the reply's
     arguments or raises DBusError; `calls` has what was called, with the flags that went along."""
@@ -129,6 +110,10 @@ class Daemon:
         self.answers = {}
         self.calls = []
         self.clients = []
+        self.users = []
+        self.inhibitors = []
+        self.verdicts = {}
+        self.inhibited = []
         self.connection = bus.connect()
         self._own_name = own_name
         self._context = GLib.MainContext()
@@ -143,6 +128,8 @@ class Daemon:
         node = Gio.DBusNodeInfo.new_for_xml(XML)
         paths = [(ROOT, MANAGER)] + [(encode(f["Address"]), FUNCTION)
                                      for f in self.document.get("Functions", [])]
+        paths += [(encode(f["Address"]), PHYSICAL) for f in self.document.get("Functions", [])
+                  if f.get("Kind") == "pf"]
         for path, interface in paths:
             self.connection.register_object(path, node.lookup_interface(interface), self._on_call,
                                             None, None)
@@ -166,6 +153,7 @@ class Daemon:
         self.calls.append((method, path, parameters.unpack(), interactive))
         self.clients.append(sender)
         self._message = invocation.get_message()
+        self._invocation = invocation
         answer = self.answers.get(method) or getattr(self, f"_{method}", lambda *_: None)
         try:
             reply = answer(*parameters.unpack())
@@ -176,6 +164,18 @@ class Daemon:
             invocation.return_value(reply)
 
     NO_REPLY = object()
+
+    def later(self):
+        """Puts the answer off; return NO_REPLY then, and call what this returned: with nothing when it
+        is done, with a DBusError when it is not."""
+        invocation = self._invocation
+
+        def answer(error=None):
+            if error:
+                invocation.return_dbus_error(error.name, error.message)
+            else:
+                invocation.return_value(None)
+        return answer
 
     def reply_raw(self, body):
         """Answers the call that is being answered with any body; return NO_REPLY then."""
@@ -192,6 +192,29 @@ class Daemon:
             raise DBusError("org.vfwarden1.Error.NoSuchFunction",
                             f"There is no PCI function {address}")
         return GLib.Variant("(o)", (encode(address),))
+
+    def _ListUsers(self):
+        return GLib.Variant("(a(suuss))", (self.users,))
+
+    def _ListInhibitors(self):
+        return GLib.Variant("(a(ssssuu))", (self.inhibitors,))
+
+    def _Check(self, address, operation):
+        """`verdicts` has blockers and warnings by operation; None is one that this kind has not."""
+        self._GetFunction(address)
+        verdict = self.verdicts.get(operation, ([], []))
+        if verdict is None:
+            raise DBusError("org.vfwarden1.Error.NotSupported", "not for this kind")
+        return GLib.Variant("(ba(sssu)as)", (not verdict[0], *verdict))
+
+    def _Inhibit(self, address, *_):
+        """`inhibited` gets the other end, which tells when the last copy is closed."""
+        self._GetFunction(address)
+        ours, theirs = os.pipe()
+        descriptors = Gio.UnixFDList.new_from_array([theirs])  # which closes it
+        self.inhibited.append(ours)
+        self._invocation.return_value_with_unix_fd_list(GLib.Variant("(h)", (0,)), descriptors)
+        return self.NO_REPLY
 
     def function(self, address):
         return next((f for f in self.document["Functions"] if f["Address"] == address), None)
@@ -226,6 +249,8 @@ class Daemon:
             self.connection.close_sync(None)
         self._loop.quit()
         self._thread.join()
+        for descriptor in self.inhibited:
+            os.close(descriptor)
 
 
 class Run:
@@ -331,7 +356,11 @@ class CommandTest(unittest.TestCase):
         return text.decode().replace("\r\n", "\n")
 
     def monitor(self, *arguments, stdout=subprocess.PIPE):
-        run = Run(self.argv(["monitor", *arguments]), self.environment, stdout)
+        return self.start("monitor", *arguments, stdout=stdout)
+
+    def start(self, *arguments, stdout=subprocess.PIPE):
+        """A run that is not waited for."""
+        run = Run(self.argv(arguments), self.environment, stdout)
         self.addCleanup(run.close)
         return run
 

@@ -15,7 +15,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import standin  # noqa: E402
 
 MODULES = ("test_usage", "test_picture", "test_lock", "test_output", "test_monitor",
-           "test_monitor_life", "test_completion")
+           "test_monitor_life", "test_completion", "test_why", "test_inhibit", "test_unplug",
+           "test_operate")
 
 
 def main(argv):

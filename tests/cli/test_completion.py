@@ -35,22 +35,34 @@ class Completion(CommandTest):
 
     def test_verbs(self):
         self.assertEqual(self.complete("vfwarden "), [
-            "list", "show", "status", "monitor", "lock", "unlock", "release-all", "reload"])
+            "list", "show", "status", "monitor", "why", "users", "inhibitors", "inhibit", "bind",
+            "unbind", "reset", "set-vfs", "set-autoprobe", "unplug", "cancel-unplug", "lock",
+            "unlock", "release-all", "reload"])
         self.assertEqual(self.complete("vfwarden --json l"), ["list", "lock"])
-        self.assertEqual(self.complete("vfwarden -H far s"), ["show", "status"])
+        self.assertEqual(self.complete("vfwarden -H far s"), ["show", "status", "set-vfs",
+                                                                   "set-autoprobe"])
         self.assertEqual(self.complete("vfwarden list "), [])
 
     def test_options(self):
         self.assertEqual(self.complete("vfwarden list --s"), ["--sriov"])
         self.assertEqual(self.complete("vfwarden --"), [
-            "--help", "--version", "--host=", "--json", "--sriov", "--no-legend", "--color="])
+            "--help", "--version", "--host=", "--json", "--no-legend", "--color="])
+        self.assertEqual(self.complete("vfwarden inhibit --w"), ["--what=", "--who=", "--why="])
+        self.assertEqual(self.complete("vfwarden set-vfs --o"), ["--override"])
+        self.assertEqual(self.complete("vfwarden unplug 1:0.0 --"), [
+            "--help", "--version", "--host=", "--json", "--no-legend", "--color=", "--timeout=",
+            "--insist"])
+        self.assertEqual(self.complete("vfwarden reset --i"), [])
+        self.assertEqual(self.complete("vfwarden unplug --timeout=5"), [])
+        self.assertEqual(self.complete("vfwarden inhibit --who "), [])
         self.assertEqual(self.complete("vfwarden --color=a"), ["auto", "always"])
         self.assertEqual(self.complete("vfwarden --color n"), ["never"])
 
     def test_addresses(self):
         self.start_daemon(pictures.host())
         everything = [f["Address"] for f in pictures.host()]
-        for verb in ("show", "lock", "unlock"):
+        for verb in ("show", "lock", "unlock", "why", "users", "inhibit", "bind", "unbind", "reset",
+                     "set-vfs", "set-autoprobe", "unplug", "cancel-unplug", "inhibit --why x"):
             self.assertEqual(self.complete(f"vfwarden {verb} "), everything)
         self.assertEqual(self.complete("vfwarden show 00", ""), everything[:-1])
         self.assertEqual(self.complete("vfwarden show 0000:01:1", ""),
@@ -58,6 +70,27 @@ class Completion(CommandTest):
         self.assertEqual(self.complete("vfwarden show 1"), ["10000:e1:00.0"])
         self.assertEqual(self.complete("vfwarden lock 0000:01:00.0 "), [])
         self.assertEqual(self.complete("vfwarden list show "), [])
+
+    def test_operations(self):
+        self.assertEqual(self.complete("vfwarden why 1:0.0 "), [
+            "set-num-vfs", "set-autoprobe", "bind", "unbind", "reset", "remove", "power-off",
+            "disable-pasid", "open"])
+        self.assertEqual(self.complete("vfwarden why 1:0.0 re"), ["reset", "remove"])
+        self.assertEqual(self.complete("vfwarden why 1:0.0 reset "), [])
+        self.assertEqual(self.complete("vfwarden inhibit --what=o"), ["open"])
+        self.assertEqual(self.complete("vfwarden inhibit --what=reset:o"), ["open"])
+        self.assertEqual(self.complete("vfwarden inhibit --what reset:o", ""), ["reset:open"])
+
+    def test_second_arguments(self):
+        self.assertEqual(self.complete("vfwarden set-autoprobe 1:0.0 "), ["yes", "no"])
+        self.assertEqual(self.complete("vfwarden set-vfs 1:0.0 "), [])
+        self.assertEqual(self.complete("vfwarden reset 1:0.0 "), [])
+        drivers = "/sys/bus/pci/drivers"
+        self.assertEqual(sorted(self.complete("vfwarden bind 1:0.0 ")),
+                         sorted(os.listdir(drivers)) if os.path.isdir(drivers) else [])
+
+    def test_what_inhibit_runs(self):
+        self.assertEqual(self.complete("vfwarden inhibit 1:0.0 -- l"), [])
 
     def test_only_what_follows_the_colon_is_replaced(self):
         self.start_daemon(pictures.host())

@@ -226,7 +226,10 @@ class Failures(CommandTest):
 
     def test_not_installed(self):
         for arguments in (["list"], ["show", FULL], ["lock", FULL], ["unlock", FULL],
-                          ["release-all"], ["reload"]):
+                          ["release-all"], ["reload"], ["why", FULL], ["why", FULL, "reset"],
+                          ["users"], ["users", FULL], ["inhibitors"],
+                          ["inhibit", FULL, "--", "true"], ["bind", FULL], ["unplug", FULL],
+                          ["cancel-unplug", FULL]):
             with self.subTest(arguments):
                 self.check(arguments, code=5,
                            error="vfwarden: vfwarden is not installed: nothing on the system bus "
@@ -312,4 +315,5 @@ class Host(CommandTest):
         done = subprocess.run(self.argv(["-H", "far", "list"]), env=self.environment, check=False,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.assertEqual((done.returncode, done.stdout), (5, ""))
-        self.assertRegex(done.stderr, r"\Avfwarden: Cannot reach the system bus on far: [^\n]+\n\Z")
+        self.assertRegex(done.stderr, r"\Avfwarden: Cannot (reach|connect to) the system bus on far: "
+                                      r"[^\n]+\n\Z")

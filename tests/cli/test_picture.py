@@ -2,7 +2,7 @@
 
 import json
 
-from standin import CommandTest
+from standin import CommandTest, DBusError
 import pictures
 from pictures import function
 
@@ -122,6 +122,8 @@ Physical functions:  2
             In use:  2
             Locked:  1
            Tainted:  1
+             Users:  4
+        Inhibitors:  1
 """
 
 
@@ -273,7 +275,41 @@ class Show(CommandTest):
         self.start_daemon(functions)
         code, output, error = self.run_command("show", "--json", "02:00.0")
         self.assertEqual((code, error), (0, ""))
-        self.assertEqual(json.loads(output), functions[4])
+        self.assertEqual(json.loads(output), {**functions[4], "Users": [], "Inhibitors": []})
+
+    def start_held(self):
+        daemon = self.start_daemon(pictures.host())
+        daemon.users = [
+            (pictures.IGB_VF0, 7, 0, "other", ""),
+            (pictures.IGB_VF1, 4711, 107, "qemu-kvm -name web1",
+             r"machine-qemu\x2d1\x2dweb1.scope"),
+            (pictures.IGB_VF1, 4712, 1000, "", "user@1000.service"),
+            (pictures.IGB_VF1, 4713, 1000, "bar", ""), (pictures.IGB_VF1, 0, 0, "", "")]
+        daemon.inhibitors = [(pictures.NVME, "reset", "x", "y", 0, 1),
+                             (pictures.IGB_VF1, "reset:remove", "backup", "nightly", 0, 815),
+                             (pictures.IGB_VF1, "open", "admin", "", 0, 816)]
+
+    def test_users_and_inhibitors(self):
+        self.start_held()
+        self.check(["show", pictures.IGB_VF1], SHOW_VF.replace("In use:  yes\n", """\
+In use:  yes
+          Used by:  qemu-kvm -name web1 (pid 4711, virtual machine web1)
+                    a process (pid 4712, user@1000.service)
+                    bar (pid 4713, uid 1000)
+                    a process that could not be found
+       Inhibitors:  backup (pid 815) inhibits reset:remove: nightly
+                    admin (pid 816) inhibits open
+"""))
+
+    def test_json_of_users_and_inhibitors(self):
+        self.start_held()
+        _, output, _ = self.run_command("show", "--json", pictures.IGB_VF1)
+        self.assertEqual(json.loads(output)["Users"][0], {
+            "Address": pictures.IGB_VF1, "Pid": 4711, "Uid": 107, "Command": "qemu-kvm -name web1",
+            "Unit": r"machine-qemu\x2d1\x2dweb1.scope", "Machine": "web1"})
+        self.assertEqual(json.loads(output)["Inhibitors"][0], {
+            "Address": pictures.IGB_VF1, "What": "reset:remove", "Who": "backup", "Why": "nightly",
+            "Uid": 0, "Pid": 815})
 
     def test_no_such_function(self):
         self.start_daemon(pictures.host())
@@ -283,8 +319,17 @@ class Show(CommandTest):
 
 
 class Status(CommandTest):
+    def start_busy(self):
+        """Three processes, one of them with two functions, and one that was not found."""
+        daemon = self.start_daemon(pictures.host())
+        daemon.users = [(pictures.IGB_VF0, 11, 0, "a", ""), (pictures.IGB_VF1, 11, 0, "a", ""),
+                        (pictures.NVME, 12, 0, "b", ""), (pictures.NVME, 13, 0, "b", ""),
+                        (pictures.NVME_VF, 0, 0, "", "")]
+        daemon.inhibitors = [(pictures.NVME, "reset", "who", "why", 0, 1)]
+        return daemon
+
     def test_running(self):
-        self.start_daemon(pictures.host())
+        self.start_busy()
         self.check(["status"], STATUS)
 
     def test_advising(self):
@@ -296,14 +341,24 @@ class Status(CommandTest):
             "         Functions:  0"])
 
     def test_json(self):
-        self.start_daemon(pictures.host())
+        self.start_busy()
         code, output, error = self.run_command("status", "--json")
         self.assertEqual((code, error), (0, ""))
         self.assertEqual(json.loads(output), {
             "Installed": True, "Running": True, "Version": "0.1.0", "Enforcement": "enforce",
             "FunctionCount": 8, "PhysicalFunctionCount": 2, "VirtualFunctionCount": 3,
             "DetachedVirtualFunctionCount": 1, "InUseCount": 2, "LockedCount": 1,
-            "TaintedCount": 1})
+            "TaintedCount": 1, "UserCount": 4, "InhibitorCount": 1})
+
+    def test_daemon_that_knows_no_users(self):
+        self.start_busy().answers.update(ListUsers=self.unknown, ListInhibitors=self.unknown)
+        _, output, _ = self.run_command("status")
+        self.assertEqual(output.splitlines()[-2:], ["             Users:  0",
+                                                    "        Inhibitors:  0"])
+
+    @staticmethod
+    def unknown():
+        raise DBusError("org.freedesktop.DBus.Error.UnknownMethod", "no")
 
     def test_not_installed(self):
         self.check(["status"], "Daemon:  not installed\n", code=5)

@@ -18,7 +18,11 @@ class Usage(CommandTest):
         code, output, error = self.run_command("--help")
         self.assertEqual((code, error), (0, ""))
         self.assertEqual(output.splitlines()[0], "vfwarden [OPTION]... VERB [ARGUMENT]...")
-        for line in ("  lock ADDRESS [WHY]  Close the files that remove, reset or reconfigure it",
+        self.assertNotIn(" \n", output)
+        for line in ("  lock ADDRESS [WHY]       Close the files that remove, reset or reconfigure it",
+                     "  why ADDRESS [OPERATION]  What stands against it, and what to do about that",
+                     "  inhibit ADDRESS -- COMMAND...",
+                     "                           Keep operations from being done while COMMAND runs",
                      "  -H, --host=HOST     Ask the daemon of [USER@]HOST, over ssh",
                      "   0  done",
                      "   5  the daemon cannot be reached: not running, not installed, no bus",
@@ -48,9 +52,23 @@ class Usage(CommandTest):
         self.check_usage(["lock"], "lock needs an address: vfwarden lock ADDRESS [WHY]")
         self.check_usage(["lock", "01:00.0", "guest", "db1"],
                          "lock does not take 'db1': vfwarden lock ADDRESS [WHY]")
+        self.check_usage(["set-vfs"], "set-vfs needs an address: vfwarden set-vfs ADDRESS COUNT")
+        self.check_usage(["set-vfs", "01:00.0"],
+                         "set-vfs needs one argument more: vfwarden set-vfs ADDRESS COUNT")
+        self.check_usage(["set-autoprobe", "01:00.0"], "set-autoprobe needs one argument more: "
+                         "vfwarden set-autoprobe ADDRESS yes|no")
+        for verb in ("unbind", "reset", "unplug", "cancel-unplug"):
+            self.check_usage([verb], f"{verb} needs an address: vfwarden {verb} ADDRESS")
+            self.check_usage([verb, "01:00.0", "b"],
+                             f"{verb} does not take 'b': vfwarden {verb} ADDRESS")
+        self.check_usage(["why"], "why needs an address: vfwarden why ADDRESS [OPERATION]")
+        self.check_usage(["bind", "1:0.0", "igb", "b"],
+                         "bind does not take 'b': vfwarden bind ADDRESS [DRIVER]")
+        self.check_usage(["users", "1:0.0", "b"],
+                         "users does not take 'b': vfwarden users [ADDRESS]")
         self.check_usage(["unlock", "01:00.0", "b"],
                          "unlock does not take 'b': vfwarden unlock ADDRESS")
-        for verb in ("status", "monitor", "release-all", "reload"):
+        for verb in ("status", "monitor", "release-all", "reload", "inhibitors"):
             self.check_usage([verb, "a"], f"{verb} does not take 'a': vfwarden {verb}")
 
     def test_options(self):
@@ -65,6 +83,19 @@ class Usage(CommandTest):
         self.check_usage(["--color=blue", "list"],
                          "--color takes auto, always or never, not 'blue'")
         self.check_usage(["--sriov", "status"], "--sriov is an option of list, not of status")
+        for option, owner in (("--sriov", "list"), ("--what=x", "inhibit"), ("--who=x", "inhibit"),
+                              ("--why=x", "inhibit"), ("--list", "inhibit"),
+                              ("--override", "set-vfs"), ("--timeout=3", "unplug"),
+                              ("--insist", "unplug")):
+            name = option.split("=")[0]
+            self.check_usage(["status", option],
+                             f"{name} is an option of {owner}, not of status")
+        for value in ("", "s", "1d", "-1", "1.5s", "1 s", "0x1", "30S", "1234567890s"):
+            self.check_usage(["unplug", "1:0.0", f"--timeout={value}"], "--timeout takes a time as "
+                             f"30s, 500ms, 5min or 1h, not '{value}'")
+        for value in ("25h", "86401", "1441min", "86400001ms"):
+            self.check_usage(["unplug", "1:0.0", f"--timeout={value}"],
+                             f"--timeout takes a day at most, not '{value}'")
         self.check(["-H", "a:b:c/d/e", "list"], code=2,
                    error="vfwarden: 'a:b:c/d/e' is not the name of a host\n")
 
@@ -89,7 +120,8 @@ class Usage(CommandTest):
                 ("1:00.0 ", "' ' in the function is not a hexadecimal digit"),
                 ("1:\u00e9.0", "'\u00e9' in the device is not a hexadecimal digit")):
             with self.subTest(address):
-                for verb in ("show", "lock", "unlock"):
+                for verb in ("show", "lock", "unlock", "why", "users", "bind", "unbind", "reset",
+                             "unplug", "cancel-unplug"):
                     self.check([verb, address], code=2,
                                error=f"vfwarden: '{address}' is not a PCI address: {why}\n")
 
@@ -104,6 +136,24 @@ class Usage(CommandTest):
                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE)
                 self.assertEqual((done.returncode, done.stdout, done.stderr),
                                  (2, b"", b"vfwarden: " + error))
+
+    def test_malformed_values(self):
+        for count in ("", "+1", "0x1", "1 ", "65536", "1234567890", "four"):
+            self.check(["set-vfs", "1:0.0", count], code=2,
+                       error=f"vfwarden: '{count}' is not a number of virtual functions\n")
+        for word in ("", "y", "on", "1", "Yes"):
+            self.check(["set-autoprobe", "1:0.0", word], code=2,
+                       error=f"vfwarden: '{word}' is neither yes nor no\n")
+
+    def test_values_that_are_no_text(self):
+        for arguments, name in ((["why", "1:0.0", b"\xff"], "The operation '\\xff'"),
+                                (["bind", "1:0.0", b"\xff"], "The driver '\\xff'"),
+                                (["inhibit", "1:0.0", b"--what=\xff", "--", "a"], "--what '\\xff'"),
+                                (["inhibit", "1:0.0", b"--who=\xff", "--", "a"], "--who '\\xff'"),
+                                (["inhibit", "1:0.0", b"--why=\xff", "--", "a"], "--why '\\xff'")):
+            with self.subTest(arguments):
+                self.check(arguments, code=2,
+                           error=f"vfwarden: {name} has bytes that are no text\n")
 
     def test_forms_of_an_address(self):
         functions = pictures.host()
@@ -148,9 +198,9 @@ class ManualPage(CommandTest):
     def test_the_manual_page_has_it_all(self):
         verbs, options, codes = self.help()
         page = self.rendered()
-        self.assertEqual(len(verbs), 8)
+        self.assertEqual(len(verbs), 19)
         for verb in verbs:
-            self.assertRegex(page, rf"(?m)^ {{7}}{verb}( ADDRESS.*| +[A-Z].*)?$")
+            self.assertRegex(page, rf"(?m)^ {{7}}{verb}( \[?ADDRESS.*| \[--.*| +[A-Z].*)?$")
         for option in options:
             self.assertRegex(page, rf"(?m)^ +(-\w, )?{option}\b")
         self.assertEqual([int(number) for number, _ in codes], list(range(11)))

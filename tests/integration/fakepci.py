@@ -42,6 +42,25 @@ def config_space(vendor, device, command=0x0006, class_code=0x020000, revision=1
     return bytes(header)
 
 
+def recorded_config(name):
+    """One of the images of configuration spaces that the unit tests have, as bytes."""
+    image = bytearray()
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "unit", "config-space", name)
+    with open(path, encoding="ascii") as file:
+        for line in file:
+            key, _, rest = line.partition(":")
+            if line.startswith("#"):
+                continue
+            if key == "size":
+                image = bytearray(int(rest))
+            elif key == "fill":
+                image[:] = bytes.fromhex(rest.strip()) * len(image)
+            else:
+                row = bytes.fromhex(rest)
+                image[int(key, 16):int(key, 16) + len(row)] = row
+    return bytes(image)
+
+
 class FileWatch:
     """Wakes the main loop when something under the watched directories changes.
 
@@ -208,6 +227,10 @@ class Sysfs:
     def change(self, function, **properties):
         self._event("change", function, **properties)
 
+    def tell(self, action, function):
+        """An event for what was done without one."""
+        self._event(action, function)
+
     # --- making functions
 
     def add(self, address, *, parent=None, vendor=0x8086, device=0x1533, subsystem=(0x8086, 0x0001),
@@ -234,7 +257,7 @@ class Sysfs:
         function.write("class", f"0x{class_code:06x}")
         function.write("revision", f"0x{revision:02x}")
         function.write("driver_override", "(null)")
-        function.write("enable", "1")
+        function.write("enable", "0")
         function.write("rescan", b"")
         if removable:
             function.write("remove", b"")
@@ -325,8 +348,8 @@ class Sysfs:
 
     # --- drivers
 
-    def attach_driver(self, function, driver):
-        """The links of a bind, without its event."""
+    def make_driver(self, driver):
+        """The directory of a driver, which is there while it is loaded."""
         directory = self.path("bus/pci/drivers", driver)
         if not os.path.isdir(directory):
             os.makedirs(directory)
@@ -334,14 +357,25 @@ class Sysfs:
                 with open(os.path.join(directory, name), "w", encoding="ascii"):
                     pass
                 os.chmod(os.path.join(directory, name), 0o200)
+        return directory
+
+    def attach_driver(self, function, driver):
+        """The links of a bind, without its event."""
+        directory = self.make_driver(driver)
+        # A driver of the host enables the device; VFIO does so when somebody opens it.
+        if function.exists("enable"):
+            function.write("enable", "0" if "vfio" in driver else "1")
         function.link("driver", directory)
         os.symlink(os.path.relpath(function.directory, directory),
                    os.path.join(directory, function.address))
 
-    def detach_driver(self, function):
+    def detach_driver(self, function, keep_enable=False):
+        """The links of an unbind, without its event. With `keep_enable` somebody has the device open still."""
         driver = function.driver
         os.unlink(function.path("driver"))
         os.unlink(self.path("bus/pci/drivers", driver, function.address))
+        if function.exists("enable") and not keep_enable:
+            function.write("enable", "0")
 
     def bind(self, function, driver):
         self.attach_driver(function, driver)

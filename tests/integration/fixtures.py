@@ -6,12 +6,14 @@ Environment, set by meson:
   VFWARDEN_WRAPPER         words to put before the daemon, e.g. "valgrind --error-exitcode=99 -q"
   VFWARDEN_DEADLINE_SCALE  what every deadline is multiplied by
   VFWARDEN_OVERRUN         the library that makes a monitor's buffer overrun (overrun.c)
+  VFWARDEN_KERNEL_LIBRARY  the library that hands a worker's writes to the kernel of the tests (kernel.c)
 """
 
 import functools
 import json
 import os
 import re
+import select
 import shlex
 import shutil
 import signal
@@ -32,6 +34,7 @@ from gi.repository import GLib  # noqa: E402
 import vfwarden_bus as vb  # noqa: E402
 from vfwarden_bus import DEADLINE, DEADLINE_SCALE, BusError, wait_until  # noqa: E402,F401
 from fakebus import OtherUser, Polkit, PrivateBus  # noqa: E402
+from fakekernel import Kernel  # noqa: E402
 from fakepci import Sysfs  # noqa: E402
 
 if not os.environ.get("VFWARDEND") or not os.environ.get("VFWARDEN_OVERRUN"):
@@ -56,11 +59,13 @@ def sanitizer_library(binary):
 
 
 class NotifySocket:
-    """Where sd_notify() of the daemon goes; `messages` are dicts in order."""
+    """Where sd_notify() of the daemon goes; `messages` are dicts in order. Keeps descriptors as systemd does
+    (FDSTORE=1), in `store`: pairs of name and descriptor."""
 
     def __init__(self, path):
         self.path = path
         self.messages = []
+        self.store = []
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._socket.bind(path)
         self._source = GLib.unix_fd_add_full(GLib.PRIORITY_DEFAULT, self._socket.fileno(),
@@ -71,30 +76,68 @@ class NotifySocket:
             data, ancillary, _flags, _address = socket.recv_fds(self._socket, 65536, 16)
         except BlockingIOError:
             return GLib.SOURCE_CONTINUE
+        message = dict(line.split("=", 1) for line in data.decode().splitlines() if "=" in line)
+        self.messages.append(message)
         for fd in ancillary:
-            os.close(fd)
-        self.messages.append(dict(line.split("=", 1) for line in data.decode().splitlines()
-                                  if "=" in line))
+            if "FDSTORE" in message:
+                self.store.append((message.get("FDNAME", "stored"), fd))
+            else:
+                os.close(fd)
+        if "FDSTOREREMOVE" in message:
+            self._forget(lambda name, _fd: name == message["FDNAME"])
         return GLib.SOURCE_CONTINUE
+
+    def _forget(self, match):
+        for pair in [pair for pair in self.store if match(*pair)]:
+            self.store.remove(pair)
+            os.close(pair[1])
+
+    def forget_hung_up(self):
+        """What systemd does at once with a stored pipe that nobody has the other end of."""
+        def hung_up(_name, fd):
+            poll = select.poll()
+            poll.register(fd, 0)
+            return bool(poll.poll(0))
+        self._forget(hung_up)
 
     def having(self, key, mark=0):
         return [m for m in self.messages[mark:] if key in m]
 
     def close(self):
+        self._forget(lambda *_: True)
         GLib.source_remove(self._source)
         self._socket.close()
+
+
+# Takes over descriptors as systemd hands them over: from 3 on, named in the environment.
+_WITH_DESCRIPTORS = """
+import fcntl, os, sys
+preload, names, numbers, *argv = sys.argv[1:]
+high = [fcntl.fcntl(int(n), fcntl.F_DUPFD, 100) for n in numbers.split(",")]
+for i, fd in enumerate(high):
+    os.dup2(fd, 3 + i)
+    os.close(fd)
+os.environ.update(LD_PRELOAD=preload, LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(high)),
+                  LISTEN_FDNAMES=names)
+os.execvp(argv[0], argv)
+"""
 
 
 class Daemon:
     """One run of vfwardend."""
 
-    def __init__(self, argv, environment):
+    def __init__(self, argv, environment, stored=()):
         self.status = None
+        if stored:
+            environment = dict(environment)
+            argv = [sys.executable, "-c", _WITH_DESCRIPTORS, environment.pop("LD_PRELOAD", ""),
+                    ":".join(name for name, _ in stored), ",".join(str(fd) for _, fd in stored), *argv]
         self._buffer = b""
         read, write = os.pipe()
         os.set_blocking(read, False)
         self._process = subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL,
-                                         stdout=write, stderr=write)
+                                         stdout=write, stderr=write,
+                                         pass_fds=[fd for _, fd in stored])
         os.close(write)
         self.pid = self._process.pid
         self._read = read
@@ -198,6 +241,7 @@ class DaemonTest(unittest.TestCase):
         self.bus = PrivateBus(self.directory, self.BUS_POLICY)
         self.addCleanup(self.bus.close)
         self.polkit = None
+        self.kernel = None
         self.client = None
         self.picture = None
         self.daemon = None
@@ -221,6 +265,12 @@ class DaemonTest(unittest.TestCase):
                                 for k, v in verdicts.items()}
         return self.polkit
 
+    def start_kernel(self):
+        """What the daemon's workers write to sysfs takes effect from now on; before the daemon is started."""
+        self.kernel = Kernel(self.sysfs, self.directory)
+        self.addCleanup(self.kernel.close)
+        return self.kernel
+
     def command_environment(self):
         environment = dict(os.environ)
         environment.update(
@@ -231,6 +281,9 @@ class DaemonTest(unittest.TestCase):
         )
         environment.pop("WATCHDOG_USEC", None)
         preload = [os.environ["VFWARDEN_OVERRUN"]] if os.environ.get("VFWARDEN_OVERRUN") else []
+        if self.kernel:
+            environment["VFWARDEN_KERNEL"] = self.kernel.path
+            preload.append(os.environ["VFWARDEN_KERNEL_LIBRARY"])
         preload.append(PRELOAD)
         asan = sanitizer_library(os.environ["VFWARDEND"])
         if asan:
@@ -246,7 +299,8 @@ class DaemonTest(unittest.TestCase):
         argv = shlex.split(os.environ.get("VFWARDEN_WRAPPER", "")) + [
             os.environ["VFWARDEND"], f"--config-dir={self.config_dir}",
             f"--state-dir={self.state_dir}", "--log-target=console", "--log-level=debug", *options]
-        self.daemon = Daemon(argv, self.command_environment())
+        self.notify.forget_hung_up()
+        self.daemon = Daemon(argv, self.command_environment(), self.notify.store)
         self.daemons.append(self.daemon)
         return self.daemon
 

@@ -129,7 +129,7 @@ class Cli(LockTest):
             "Installed": True, "Running": True, "Enforcement": "enforce", "FunctionCount": 4,
             "PhysicalFunctionCount": 1, "VirtualFunctionCount": 2,
             "DetachedVirtualFunctionCount": 0, "InUseCount": 0, "LockedCount": 1,
-            "TaintedCount": 0})
+            "TaintedCount": 0, "UserCount": 0, "InhibitorCount": 0})
         self.stop()
         self.assertEqual(self.run_command("status")[0], 5)
 

@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ElementTree
 
 import fixtures
 import vfwarden_bus as vb
+from fakepci import recorded_config
 
 DBUS = os.path.join(fixtures.SOURCE, "dbus")
 EMITS = "org.freedesktop.DBus.Property.EmitsChangedSignal"
@@ -72,9 +73,10 @@ class Introspection(fixtures.DaemonTest):
                                   glob.glob(os.path.join(DBUS, "org.vfwarden1.*.xml"))})
 
     def live(self):
-        pf = self.sysfs.add_pf(PF, vfs=1)
+        pf = self.sysfs.add_pf(PF, vfs=1, config=recorded_config("intel-dsa"))
         self.sysfs.add("0000:02:00.0")
         self.start()
+        self.wait_property(PF, "Width", 20)     # comes a moment after the function
         interfaces = {}
         for path in (vb.ROOT, vb.function_path(PF), vb.function_path(pf.vfs[0].address),
                      vb.function_path("0000:02:00.0")):

@@ -29,6 +29,10 @@ PEER = "org.freedesktop.DBus.Peer"
 
 NO_SUCH_FUNCTION = "org.vfwarden1.Error.NoSuchFunction"
 REFUSED = "org.vfwarden1.Error.Refused"
+BUSY = "org.vfwarden1.Error.Busy"
+TIMEOUT = "org.vfwarden1.Error.Timeout"
+NOT_SUPPORTED = "org.vfwarden1.Error.NotSupported"
+FAILED = "org.vfwarden1.Error.Failed"
 GONE = "org.vfwarden1.Error.Gone"
 INVALID_ARGS = "org.freedesktop.DBus.Error.InvalidArgs"
 ACCESS_DENIED = "org.freedesktop.DBus.Error.AccessDenied"
@@ -110,6 +114,11 @@ def function_path(address):
     return f"{ROOT}/function/{encode(address)}"
 
 
+def boolean_options(options):
+    return {name: value if isinstance(value, GLib.Variant) else GLib.Variant("b", value)
+            for name, value in options.items()}
+
+
 class Call:
     """A method call under way. `done` says whether the reply came; result() waits for it."""
 
@@ -119,6 +128,7 @@ class Call:
         self.error = None
         self.value = None
         self.finished = None
+        self.fds = []
 
     def result(self, deadline=None):
         wait_until(lambda: self.done, deadline, f"the reply to {self.what}")
@@ -146,13 +156,19 @@ class Bus:
             self.connection.close_sync(None)
 
     def start_call(self, path, interface, method, signature="()", args=(), destination=NAME,
-                   timeout=None, interactive=False):
-        """Sends a call and returns a Call at once. `timeout` in seconds."""
+                   timeout=None, interactive=False, with_fds=False):
+        """Sends a call and returns a Call at once. `timeout` in seconds. `with_fds`: the reply's descriptors
+        are put into the Call's `fds`."""
         call = Call(f"{interface}.{method} on {path}")
 
         def on_reply(connection, result):
             try:
-                call.value = connection.call_finish(result).unpack()
+                if with_fds:
+                    value, fds = connection.call_with_unix_fd_list_finish(result)
+                    call.fds = fds.steal_fds() if fds else []
+                else:
+                    value = connection.call_finish(result)
+                call.value = value.unpack()
             except GLib.Error as error:
                 call.error = BusError.from_glib(error)
             call.finished = time.monotonic()
@@ -161,9 +177,12 @@ class Bus:
         flags = Gio.DBusCallFlags.NO_AUTO_START
         if interactive:
             flags |= Gio.DBusCallFlags.ALLOW_INTERACTIVE_AUTHORIZATION
-        self.connection.call(
-            destination, path, interface, method, GLib.Variant(signature, tuple(args)), None, flags,
-            int(1000 * (timeout or 60 * DEADLINE_SCALE)), None, on_reply)
+        arguments = (destination, path, interface, method, GLib.Variant(signature, tuple(args)), None,
+                     flags, int(1000 * (timeout or 60 * DEADLINE_SCALE)))
+        if with_fds:
+            self.connection.call_with_unix_fd_list(*arguments, None, None, on_reply)
+        else:
+            self.connection.call(*arguments, None, on_reply)
         return call
 
     def call(self, path, interface, method, signature="()", args=(), **kwargs):
@@ -250,11 +269,12 @@ class Picture:
         self._early = []
         self._ready = False
         client.recorder.listeners.append(self._on_signal)
+        self.manager = client.get_all(ROOT, MANAGER)
         self.objects = client.managed_objects()
         self._ready = True
         for signal in self._early:
             self._apply(signal)
-        self.manager = client.get_all(ROOT, MANAGER)
+        self.faults.clear()     # what came before the reply is in it already
 
     def _on_signal(self, signal):
         if self._ready:
@@ -401,6 +421,40 @@ class Client:
     def start_function_call(self, address, method, signature="()", *args, **kwargs):
         return self.bus.start_call(function_path(address), FUNCTION, method, signature, args,
                                    **kwargs)
+
+    def start_bind(self, address, driver):
+        return self.start_function_call(address, "Bind", "(s)", driver)
+
+    def start_set_num_vfs(self, address, count, **options):
+        """options: override=True, and so on."""
+        return self.bus.start_call(function_path(address), PHYSICAL, "SetNumVFs", "(qa{sv})",
+                                   (count, boolean_options(options)))
+
+    def start_set_drivers_autoprobe(self, address, enable):
+        return self.bus.start_call(function_path(address), PHYSICAL, "SetDriversAutoprobe", "(b)",
+                                   (enable,))
+
+    def start_unplug(self, address, timeout, **options):
+        """`timeout` in seconds."""
+        return self.start_function_call(address, "Unplug", "(ta{sv})", int(timeout * 1000000),
+                                        boolean_options(options))
+
+    def cancel_unplug(self, address):
+        self.bus.call(function_path(address), FUNCTION, "CancelUnplug")
+
+    def check(self, address, operation):
+        """(allowed, blockers, warnings)"""
+        return self.manager("Check", "(ss)", address, operation)
+
+    def inhibit(self, address, what, who="test", why=""):
+        """Returns the descriptor, which is the caller's to close."""
+        call = self.start_inhibit(address, what, who, why)
+        call.result()
+        return call.fds[0]
+
+    def start_inhibit(self, address, what, who="test", why=""):
+        return self.bus.start_call(ROOT, MANAGER, "Inhibit", "(ssss)", (address, what, who, why),
+                                   with_fds=True)
 
     def lock(self, address, why="test", **kwargs):
         self.bus.call(function_path(address), FUNCTION, "Lock", "(s)", (why,), **kwargs)

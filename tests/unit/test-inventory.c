@@ -168,3 +168,57 @@ Test(inventory, sorted) {
                                  addresses[2 - i]);
         }
 }
+
+/* The bits that a reader of the capability and the VFs' users set, and nothing else does. */
+Test(inventory, pasid_of_a_pf) {
+        g_autoptr(Inventory) inventory = inventory_new();
+        Function *pf = apply(inventory, facts_pf(PF, VFS(VF0, VF1)));
+        Function *vfs[] = { apply(inventory, facts_vf(VF0, PF)),
+                            apply(inventory, facts_vf(VF1, PF)) };
+        const Pasid none = { 0 }, off = { .present = true, .width = 20 };
+        const Pasid on = { .present = true, .enabled = true, .width = 20 };
+        const unsigned dependents = FUNCTION_PROPERTY_PASID_DEPENDENTS;
+        const unsigned enabled = FUNCTION_PROPERTY_PASID_ENABLED;
+        const Function *provider = NULL;
+
+#define PASID_STEP(action, pf_bits, vf_bits)                               \
+        do {                                                               \
+                pf->changes = vfs[0]->changes = (vfs[1]->changes) = 0;     \
+                action;                                                    \
+                cr_assert_eq(pf->changes, (pf_bits), "0x%x", pf->changes); \
+                cr_assert_eq(vfs[0]->changes, (vf_bits));                  \
+        } while (0)
+#define SOMEBODY()                                          \
+        ({                                                  \
+                GPtrArray *users = g_ptr_array_new();       \
+                g_ptr_array_add(users, GINT_TO_POINTER(1)); \
+                users;                                      \
+        })
+
+        cr_assert_null(function_pasid(vfs[0], &provider));
+        PASID_STEP(inventory_set_pasid(inventory, pf, &none), 0, 0);
+        PASID_STEP(inventory_set_pasid(inventory, pf, &off), enabled, enabled);
+        cr_assert_eq(function_pasid(vfs[0], &provider), &pf->facts.pasid);
+        cr_assert_eq(provider, pf);
+        PASID_STEP(inventory_set_pasid(inventory, pf, &off), 0, 0);
+        PASID_STEP(inventory_set_users(inventory, vfs[0], SOMEBODY()), 0, FUNCTION_PROPERTY_IN_USE);
+        cr_assert_not(function_depends_on_pasid(vfs[0]));
+        PASID_STEP(inventory_set_pasid(inventory, pf, &on), enabled | dependents, enabled);
+        cr_assert(function_depends_on_pasid(vfs[0]));
+        cr_assert_not(function_depends_on_pasid(vfs[1]));
+        cr_assert_not(function_depends_on_pasid(pf));
+        /* Reading the function's other facts again says nothing of it. */
+        PASID_STEP(apply(inventory, facts_pf(PF, VFS(VF0, VF1))), 0, 0);
+        cr_assert(pf->facts.pasid.enabled);
+        PASID_STEP(inventory_set_users(inventory, vfs[0], NULL), dependents,
+                   FUNCTION_PROPERTY_IN_USE);
+        PASID_STEP(inventory_set_pasid(inventory, pf, &off), enabled, enabled);
+        PASID_STEP(inventory_set_pasid(inventory, pf, &on), enabled, enabled);
+        PASID_STEP(inventory_set_users(inventory, vfs[1], SOMEBODY()), dependents, 0);
+        PASID_STEP(inventory_set_pasid(inventory, pf, &none), enabled | dependents, enabled);
+        cr_assert_null(function_pasid(vfs[1], &provider));
+        PASID_STEP(inventory_set_pasid(inventory, pf, &on), enabled | dependents, enabled);
+        /* A dependent that goes is none any more. */
+        PASID_STEP(inventory_remove(inventory, vfs[1]),
+                   dependents | FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS, 0);
+}

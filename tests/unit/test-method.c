@@ -46,10 +46,22 @@ Test(method, actions) {
                 { BUS_INTERFACE("Manager"), "GetFunction", NULL },
                 { BUS_INTERFACE("Manager"), "ListFunctions", NULL },
                 { BUS_INTERFACE("Manager"), "Describe", NULL },
+                { BUS_INTERFACE("Manager"), "Check", NULL },
+                { BUS_INTERFACE("Manager"), "ListUsers", NULL },
+                { BUS_INTERFACE("Manager"), "Inhibit", "org.vfwarden1.inhibit" },
+                { BUS_INTERFACE("Manager"), "ListInhibitors", NULL },
                 { BUS_INTERFACE("Manager"), "Reload", "org.vfwarden1.configure" },
                 { BUS_INTERFACE("Manager"), "ReleaseAll", "org.vfwarden1.configure" },
                 { BUS_INTERFACE("Function"), "Lock", "org.vfwarden1.configure" },
                 { BUS_INTERFACE("Function"), "Unlock", "org.vfwarden1.configure" },
+                { BUS_INTERFACE("Function"), "Bind", "org.vfwarden1.configure" },
+                { BUS_INTERFACE("Function"), "Unbind", "org.vfwarden1.configure" },
+                { BUS_INTERFACE("Function"), "Reset", "org.vfwarden1.configure" },
+                { BUS_INTERFACE("Function"), "Unplug", "org.vfwarden1.unplug" },
+                { BUS_INTERFACE("Function"), "CancelUnplug", "org.vfwarden1.unplug" },
+                { BUS_INTERFACE("PhysicalFunction"), "SetNumVFs", "org.vfwarden1.configure" },
+                { BUS_INTERFACE("PhysicalFunction"), "SetDriversAutoprobe",
+                  "org.vfwarden1.configure" },
         };
         unsigned methods = 0;
 
@@ -77,7 +89,7 @@ Test(method, unknown_has_no_row) {
 
 /* Each FunctionProperty bit names one property, which is there and sends the signal. */
 Test(method, properties_have_names) {
-        for (unsigned bit = 0; (1U << bit) <= FUNCTION_PROPERTY_COMMAND_MEMORY; bit++) {
+        for (unsigned bit = 0; (1U << bit) <= FUNCTION_PROPERTY_IN_USE; bit++) {
                 unsigned found = 0;
 
                 for (size_t i = 0; i < sizeof(vtables) / sizeof(*vtables); i++) {

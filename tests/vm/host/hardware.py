@@ -37,7 +37,7 @@ def arguments(iommu):
     """QEMU arguments for everything but the disk, the kernel and the channels."""
     words = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
              "-machine", "q35,kernel-irqchip=split,usb=off,vmport=off,smbus=off,sata=off",
-             "-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-smp", "2", "-m", "2G",
+             "-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-smp", "1", "-m", "2G",
              # Slots as real servers have them: PCIe's own hot-plug, not ACPI's.
              "-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"]
     for device in IOMMUS[iommu]:

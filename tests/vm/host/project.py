@@ -30,8 +30,16 @@ def install(directory):
     os.utime(build)
 
 
+def holder(directory):
+    """The program that has functions open through VFIO, for the scenarios."""
+    directory.mkdir(parents=True, exist_ok=True)
+    run(["cc", "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror",
+         "-o", directory / "vfio-holder", VM_DIR / "holder/vfio-holder.c", "-lsystemd"])
+
+
 def guest_files(directory):
     """The scenarios and what runs them."""
+    holder(directory / "usr/local/bin")
     shutil.copytree(VM_DIR / "guest/files", directory, dirs_exist_ok=True)
     home = directory / "usr/lib/vfwarden-vm"
     home.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,135 @@
+#include "cli/advice.h"
+
+#include "cli/holders.h"
+
+static void say(GPtrArray *advice, const char *format, ...) G_GNUC_PRINTF(2, 3);
+
+static void say(GPtrArray *advice, const char *format, ...) {
+        va_list arguments;
+
+        va_start(arguments, format);
+        g_ptr_array_add(advice, g_strdup_vprintf(format, arguments));
+        va_end(arguments);
+}
+
+static bool asks_for(const Question *question, const char *operation) {
+        return g_str_equal(question->operation, operation);
+}
+
+/* Unplug is the orderly way for what takes the function away anyway; and a VF ends unbound by it, which
+ * frees its PF for all the rest. To unplug a PF for a reset of it would be too much of the good. */
+static void advise_unplug(const Question *question, const char *subject, GPtrArray *advice) {
+        JsonObject *function = picture_find(question->picture, subject);
+
+        if (asks_for(question, "remove") || asks_for(question, "power-off"))
+                say(advice, "\"vfwarden unplug %s\" asks for it and takes it away in order",
+                    question->address);
+        else if (!g_str_equal(subject, question->address) && function &&
+                 function_is(function, "vf"))
+                say(advice, "\"vfwarden unplug %s\" asks for it", subject);
+}
+
+static void advise_user(const Question *question, JsonObject *blocker, GPtrArray *advice) {
+        const char *subject = function_string(blocker, "Subject");
+        gint64 pid = function_integer(blocker, "Pid", 0);
+        JsonObject *user = holders_find(question->users, subject, pid);
+        const char *machine = user ? function_string(user, "Machine") : "";
+        const char *unit = user ? function_string(user, "Unit") : "";
+
+        if (pid == 0) {
+                say(advice, "ask again: it may be passing from one process to another");
+                return;
+        }
+        if (*machine)
+                say(advice, "shut the virtual machine %s down, or detach %s from it", machine,
+                    subject);
+        else if (g_str_has_suffix(unit, ".service"))
+                say(advice, "\"systemctl stop %s\", if it can be missed", unit);
+        else
+                say(advice, "end the process %" G_GINT64_FORMAT ", or have it let %s go", pid,
+                    subject);
+        advise_unplug(question, subject, advice);
+}
+
+static void advise_group(const Question *question, JsonObject *blocker, GPtrArray *advice) {
+        const char *subject = function_string(blocker, "Subject");
+        gint64 pid = function_integer(blocker, "Pid", 0);
+
+        if (pid != 0 || holders_find(question->users, subject, 0))
+                advise_user(question, blocker, advice);
+        else
+                say(advice, "\"vfwarden bind %s vfio-pci\" takes it from the host", subject);
+}
+
+static void advise_inhibitor(const Question *question, JsonObject *blocker, GPtrArray *advice) {
+        const char *who = function_string(blocker, "Subject");
+        gint64 pid = function_integer(blocker, "Pid", 0);
+
+        for (guint i = 0; i < json_array_get_length(question->inhibitors); i++) {
+                JsonObject *inhibitor = json_array_get_object_element(question->inhibitors, i);
+
+                if (function_integer(inhibitor, "Pid", 0) != pid ||
+                    !g_str_equal(function_string(inhibitor, "Who"), who))
+                        continue;
+                say(advice,
+                    "wait for %s, or ask the user %" G_GINT64_FORMAT
+                    " who started it: it ends with "
+                    "the process %" G_GINT64_FORMAT,
+                    who, function_integer(inhibitor, "Uid", 0), pid);
+                return;
+        }
+        say(advice, "wait for %s, or ask its owner: it ends with the process %" G_GINT64_FORMAT,
+            who, pid);
+}
+
+/* The reason userspace-driver is about SR-IOV alone. */
+static void advise_lock(const Question *question, JsonObject *blocker, GPtrArray *advice) {
+        const char *subject = function_string(blocker, "Subject");
+        JsonObject *function = picture_find(question->picture, subject);
+        g_autofree char *joined = function ? function_joined(function, "LockReasons", ",") : NULL;
+        g_auto(GStrv) reasons = g_strsplit(joined ? joined : "", ",", -1);
+
+        if (g_strv_contains((const char *const *) reasons, "administrator"))
+                say(advice, "\"vfwarden unlock %s\" takes the administrator's lock back", subject);
+        if (!g_strv_contains((const char *const *) reasons, "userspace-driver"))
+                return;
+        if (asks_for(question, "set-num-vfs"))
+                say(advice, "\"vfwarden set-vfs --override %s COUNT\" passes over it", subject);
+        if (asks_for(question, "set-num-vfs") || asks_for(question, "set-autoprobe"))
+                say(advice, "\"vfwarden bind %s\" gives it back to its driver on the host",
+                    subject);
+}
+
+static void advise_operation(const Question *question, JsonObject *blocker, GPtrArray *advice) {
+        const char *subject = function_string(blocker, "Subject");
+        JsonObject *function = picture_find(question->picture, subject);
+        const char *state = function ? function_string(function, "State") : "";
+
+        if (g_str_equal(state, "unplug-requested") || g_str_equal(state, "draining"))
+                say(advice, "wait, or \"vfwarden cancel-unplug %s\"", subject);
+        else
+                say(advice, "wait until it has ended; \"vfwarden monitor\" shows it");
+}
+
+static void advise_session(const Question *question, JsonObject *blocker, GPtrArray *advice) {
+        say(advice, "end the process %" G_GINT64_FORMAT " that has the session",
+            function_integer(blocker, "Pid", 0));
+}
+
+GPtrArray *advice_for(const Question *question, JsonObject *blocker) {
+        static const struct {
+                const char *kind;
+                void (*advise)(const Question *question, JsonObject *blocker, GPtrArray *advice);
+        } kinds[] = {
+                { "user", advise_user },       { "pasid", advise_user },
+                { "group", advise_group },     { "inhibitor", advise_inhibitor },
+                { "lock", advise_lock },       { "operation", advise_operation },
+                { "session", advise_session },
+        };
+        GPtrArray *advice = g_ptr_array_new_with_free_func(g_free);
+
+        for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++)
+                if (g_str_equal(function_string(blocker, "Kind"), kinds[i].kind))
+                        kinds[i].advise(question, blocker, advice);
+        return advice;
+}

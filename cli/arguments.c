@@ -1,0 +1,73 @@
+#include "cli/arguments.h"
+
+#include "cli/output.h"
+
+/* Reads digits, no signs or blanks. Returns what follows them; NULL if there are none, or more than
+ * any value here has. */
+static const char *read_digits(const char *text, uint64_t *ret) {
+        uint64_t value = 0;
+        const char *p = text;
+
+        for (; g_ascii_isdigit(*p) && p - text < 9; p++)
+                value = value * 10 + (uint64_t) g_ascii_digit_value(*p);
+        if (p == text || g_ascii_isdigit(*p))
+                return NULL;
+        *ret = value;
+        return p;
+}
+
+bool argument_read_timeout(const char *text, uint64_t *ret_usec) {
+        static const struct {
+                const char *unit;
+                uint64_t usec;
+        } units[] = {
+                { "", 1000000 },
+                { "s", 1000000 },
+                { "ms", 1000 },
+                { "min", 60 * UINT64_C(1000000) },
+                { "h", 60 * 60 * UINT64_C(1000000) },
+        };
+        uint64_t number;
+        const char *unit = read_digits(text, &number);
+
+        for (size_t i = 0; unit && i < G_N_ELEMENTS(units); i++) {
+                if (!g_str_equal(unit, units[i].unit))
+                        continue;
+                if (number * units[i].usec > ARGUMENT_TIMEOUT_MAX_USEC) {
+                        print_error("--timeout takes a day at most, not '%s'", text);
+                        return false;
+                }
+                *ret_usec = number * units[i].usec;
+                return true;
+        }
+        print_error("--timeout takes a time as 30s, 500ms, 5min or 1h, not '%s'", text);
+        return false;
+}
+
+bool argument_read_count(const char *text, uint16_t *ret) {
+        uint64_t number;
+        const char *rest = read_digits(text, &number);
+
+        if (!rest || *rest || number > UINT16_MAX) {
+                print_error("'%s' is not a number of virtual functions", text);
+                return false;
+        }
+        *ret = (uint16_t) number;
+        return true;
+}
+
+bool argument_read_yes_no(const char *text, bool *ret) {
+        if (!g_str_equal(text, "yes") && !g_str_equal(text, "no")) {
+                print_error("'%s' is neither yes nor no", text);
+                return false;
+        }
+        *ret = g_str_equal(text, "yes");
+        return true;
+}
+
+bool argument_is_text(const char *name, const char *text) {
+        if (g_utf8_validate(text, -1, NULL))
+                return true;
+        print_error("%s '%s' has bytes that are no text", name, text);
+        return false;
+}

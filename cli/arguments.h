@@ -1,0 +1,25 @@
+/* arguments.h: what a person types, other than addresses and options' names.
+ *
+ * Owns nothing. Each function takes one form and nothing beside it, prints what is wrong with the rest,
+ * and says so by false or a negative errno; the verb then ends with EXIT_CODE_USAGE. Called by main.c
+ * and by the verbs that take such values. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Nobody means longer, and the daemon takes no more. */
+#define ARGUMENT_TIMEOUT_MAX_USEC (24 * 60 * 60 * UINT64_C(1000000))
+
+/* A length of time in microseconds: digits and s (also without it), ms, min or h; at most
+ * ARGUMENT_TIMEOUT_MAX_USEC. */
+bool argument_read_timeout(const char *text, uint64_t *ret_usec);
+
+/* A number of virtual functions, decimal. */
+bool argument_read_count(const char *text, uint16_t *ret);
+
+/* yes or no. */
+bool argument_read_yes_no(const char *text, bool *ret);
+
+/* Whether `text` can be sent over D-Bus: it is UTF-8. `name` is what it is, for the message. */
+bool argument_is_text(const char *name, const char *text);

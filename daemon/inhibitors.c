@@ -1,0 +1,228 @@
+#include "daemon/inhibitors.h"
+
+#include "daemon/log.h"
+#include "daemon/util.h"
+#include "policy/number.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <systemd/sd-daemon.h>
+
+/* The names of the descriptors in systemd's store: this and the number. */
+#define FD_NAME_PREFIX "inhibitor-"
+
+typedef struct Entry {
+        Inhibitors *inhibitors;
+        Inhibitor inhibitor; /* strings owned */
+        PciKey key;
+        uint64_t number; /* counts up, never used again */
+        int fd;          /* reading end */
+        sd_event_source *source;
+} Entry;
+
+struct Inhibitors {
+        sd_event *event;
+        Inventory *inventory;
+        InhibitorsEnded *ended;
+        void *context;
+        GPtrArray *entries; /* of Entry*, owned, in order of their numbers */
+        uint64_t next_number;
+};
+
+static void entry_free(gpointer data) {
+        Entry *entry = data;
+
+        sd_event_source_disable_unref(entry->source);
+        closep(&entry->fd);
+        g_free(entry->inhibitor.who);
+        g_free(entry->inhibitor.why);
+        g_free(entry);
+}
+
+Inhibitors *inhibitors_new(sd_event *event, Inventory *inventory, InhibitorsEnded *ended,
+                           void *context) {
+        Inhibitors *inhibitors = g_new0(Inhibitors, 1);
+
+        inhibitors->event = sd_event_ref(event);
+        inhibitors->inventory = inventory;
+        inhibitors->ended = ended;
+        inhibitors->context = context;
+        inhibitors->entries = g_ptr_array_new_with_free_func(entry_free);
+        inhibitors->next_number = 1;
+        return inhibitors;
+}
+
+Inhibitors *inhibitors_free(Inhibitors *inhibitors) {
+        if (!inhibitors)
+                return NULL;
+        g_ptr_array_unref(inhibitors->entries);
+        sd_event_unref(inhibitors->event);
+        g_free(inhibitors);
+        return NULL;
+}
+
+static void attach(Function *function, Entry *entry) {
+        if (!function->inhibitors)
+                function->inhibitors = g_ptr_array_new();
+        g_ptr_array_add(function->inhibitors, &entry->inhibitor);
+}
+
+/* The client let go. */
+static int on_hang_up(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        Entry *entry = userdata;
+        Inhibitors *inhibitors = entry->inhibitors;
+        PciKey key = entry->key;
+        PciAddress address = pci_address_from_key(key);
+        Function *function = inventory_get(inhibitors->inventory, key);
+
+        log_full(LOG_INFO, &address, NULL, "%s no longer inhibits anything", entry->inhibitor.who);
+        if (function && function->inhibitors)
+                g_ptr_array_remove(function->inhibitors, &entry->inhibitor);
+        sd_notifyf(false, "FDSTOREREMOVE=1\nFDNAME=" FD_NAME_PREFIX "%" PRIu64, entry->number);
+        g_ptr_array_remove(inhibitors->entries, entry);
+        inhibitors->ended(inhibitors->context, key);
+        return 0;
+}
+
+static int add_entry(Inhibitors *inhibitors, PciKey key, const Inhibitor *inhibitor,
+                     uint64_t number, int *fd) {
+        Entry *entry = g_new0(Entry, 1);
+        Function *function;
+        int r;
+
+        entry->inhibitors = inhibitors;
+        entry->inhibitor = *inhibitor;
+        entry->inhibitor.who = g_strdup(inhibitor->who);
+        entry->inhibitor.why = g_strdup(inhibitor->why);
+        entry->key = key;
+        entry->number = number;
+        entry->fd = take_fd(fd);
+        /* No events asked for: what the client may write is never read, and EPOLLHUP is always told. */
+        r = sd_event_add_io(inhibitors->event, &entry->source, entry->fd, 0, on_hang_up, entry);
+        if (r < 0) {
+                entry_free(entry);
+                return r;
+        }
+        g_ptr_array_add(inhibitors->entries, entry);
+        function = inventory_get(inhibitors->inventory, key);
+        if (function)
+                attach(function, entry);
+        return 0;
+}
+
+static unsigned count_of(const Inhibitors *inhibitors, uint32_t uid) {
+        unsigned n = 0;
+
+        for (guint i = 0; i < inhibitors->entries->len; i++)
+                n += ((const Entry *) inhibitors->entries->pdata[i])->inhibitor.uid == uid;
+        return n;
+}
+
+int inhibitors_add(Inhibitors *inhibitors, PciKey key, const Inhibitor *inhibitor, int *ret_fd) {
+        _cleanup_(closep) int reading = -1, writing = -1;
+        uint64_t number = inhibitors->next_number;
+        char name[64];
+        int fds[2], r;
+
+        if (inhibitors->entries->len >= INHIBITORS_MAX ||
+            count_of(inhibitors, inhibitor->uid) >= INHIBITORS_PER_UID_MAX)
+                return -EDQUOT;
+        if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
+                return -errno;
+        reading = fds[0];
+        writing = fds[1];
+
+        /* Not an error without systemd: the inhibitor then ends with the daemon. */
+        snprintf(name, sizeof(name), "FDSTORE=1\nFDNAME=" FD_NAME_PREFIX "%" PRIu64, number);
+        (void) sd_pid_notify_with_fds(0, false, name, &reading, 1);
+        r = add_entry(inhibitors, key, inhibitor, number, &reading);
+        if (r < 0)
+                return r;
+        inhibitors->next_number++;
+        *ret_fd = take_fd(&writing);
+        return 0;
+}
+
+void inhibitors_attach(Inhibitors *inhibitors, Function *function) {
+        for (guint i = 0; i < inhibitors->entries->len; i++) {
+                Entry *entry = inhibitors->entries->pdata[i];
+
+                if (entry->key == function->facts.key)
+                        attach(function, entry);
+        }
+}
+
+void inhibitors_record(const Inhibitors *inhibitors, State *state) {
+        for (guint i = 0; i < inhibitors->entries->len; i++) {
+                const Entry *entry = inhibitors->entries->pdata[i];
+                StateInhibitor record = {
+                        .number = entry->number,
+                        .key = entry->key,
+                        .inhibitor = entry->inhibitor,
+                };
+
+                record.inhibitor.who = g_strdup(entry->inhibitor.who);
+                record.inhibitor.why = g_strdup(entry->inhibitor.why);
+                g_array_append_val(state->inhibitors, record);
+        }
+}
+
+static bool has_hung_up(int fd) {
+        struct pollfd poll_fd = { .fd = fd };
+
+        return poll(&poll_fd, 1, 0) > 0;
+}
+
+/* Finds the record of the descriptor that systemd gave back under `name`. */
+static const StateInhibitor *find_record(const State *state, const char *name) {
+        uint64_t number;
+
+        if (!g_str_has_prefix(name, FD_NAME_PREFIX) ||
+            number_parse(name + strlen(FD_NAME_PREFIX), 10, UINT64_MAX - 1, &number) < 0)
+                return NULL;
+        for (guint i = 0; i < state->inhibitors->len; i++) {
+                const StateInhibitor *record = &g_array_index(state->inhibitors, StateInhibitor, i);
+
+                if (record->number == number)
+                        return record;
+        }
+        return NULL;
+}
+
+void inhibitors_adopt(Inhibitors *inhibitors, const State *state) {
+        g_auto(GStrv) names = NULL;
+        int n = sd_listen_fds_with_names(true, &names);
+
+        for (int i = 0; i < n; i++) {
+                _cleanup_(closep) int fd = SD_LISTEN_FDS_START + i;
+                const StateInhibitor *record = find_record(state, names[i]);
+
+                if (!record || has_hung_up(fd)) {
+                        sd_notifyf(false, "FDSTOREREMOVE=1\nFDNAME=%s", names[i]);
+                        continue;
+                }
+                if (add_entry(inhibitors, record->key, &record->inhibitor, record->number, &fd) < 0)
+                        log_warning("the inhibitor of %s is lost", record->inhibitor.who);
+        }
+        /* Numbers are not used again, also of those that ended meanwhile. */
+        for (guint i = 0; i < state->inhibitors->len; i++) {
+                uint64_t number = g_array_index(state->inhibitors, StateInhibitor, i).number;
+
+                inhibitors->next_number = MAX(inhibitors->next_number, number + 1);
+        }
+}
+
+void inhibitors_foreach(const Inhibitors *inhibitors,
+                        void (*visit)(void *context, PciKey key, const Inhibitor *inhibitor),
+                        void *context) {
+        for (guint i = 0; i < inhibitors->entries->len; i++) {
+                const Entry *entry = inhibitors->entries->pdata[i];
+
+                visit(context, entry->key, &entry->inhibitor);
+        }
+}

@@ -1,0 +1,348 @@
+/* The guarded operations: asked, refused or done by a worker, and looked at afterwards. */
+#include "daemon/log.h"
+#include "daemon/manager-internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* How long the picture may take to show what the kernel has done. */
+#define VERIFY_TIMEOUT_USEC (2 * 1000 * 1000ULL)
+
+typedef struct Request {
+        Manager *manager;
+        PciKey key;
+        uint64_t inode;
+        Operation operation;
+        uint16_t count;     /* set-num-vfs: what is to be there afterwards */
+        bool autoprobe;     /* set-autoprobe */
+        GRefString *driver; /* bind: a name, or "" for any; unbind: "" */
+        ManagerDone *done;
+        void *context;
+        sd_event_source *patience; /* while it is in the manager's `unverified` */
+} Request;
+
+static Request *request_new(Manager *manager, const Function *function, Operation operation,
+                            ManagerDone *done, void *context) {
+        Request *request = g_new0(Request, 1);
+
+        request->manager = manager;
+        request->key = function->facts.key;
+        request->inode = function->facts.inode;
+        request->operation = operation;
+        request->driver = g_ref_string_new_intern("");
+        request->done = done;
+        request->context = context;
+        g_ptr_array_add(manager->requests, request);
+        return request;
+}
+
+/* Tells and frees. */
+static void request_end(Request *request, int result, const char *message) {
+        g_ptr_array_remove_fast(request->manager->requests, request);
+        request->done(request->context, result, message);
+        sd_event_source_disable_unref(request->patience);
+        g_ref_string_release(request->driver);
+        g_free(request);
+}
+
+/* Whether the picture shows what was asked for; `*ret_found` says what it shows instead. */
+static bool verify(const Request *request, const Function *function, char **ret_found) {
+        switch (request->operation) {
+        case OPERATION_SET_NUM_VFS:
+                *ret_found = g_strdup_printf("%u virtual functions, %u of them known",
+                                             function_num_vfs(function),
+                                             function->vfs ? function->vfs->len : 0);
+                return function_num_vfs(function) == request->count &&
+                       (function->vfs ? function->vfs->len : 0) == request->count;
+        case OPERATION_SET_AUTOPROBE:
+                *ret_found = g_strdup("the value of before");
+                return function->facts.drivers_autoprobe == request->autoprobe;
+        case OPERATION_BIND:
+        case OPERATION_UNBIND:
+                *ret_found = g_strdup_printf("the driver '%s'", function->facts.driver);
+                if (request->operation == OPERATION_BIND && request->driver[0] == '\0')
+                        return function->facts.driver[0] != '\0';
+                return request->driver == function->facts.driver;
+        default:
+                *ret_found = NULL;
+                return true;
+        }
+}
+
+/* Whether the very device that the request is about is still there. */
+static bool function_is_there(const Request *request) {
+        const Function *function = inventory_get(request->manager->inventory, request->key);
+
+        return function && function->facts.inode == request->inode;
+}
+
+/* Ends the request if the picture shows what was asked for, or cannot show it any more. */
+static bool request_verify(Request *request, bool last_time) {
+        const Function *function = inventory_get(request->manager->inventory, request->key);
+        g_autofree char *found = NULL, *message = NULL;
+
+        if (!function_is_there(request)) {
+                request_end(request, -ENODEV, "the function has gone meanwhile");
+                return true;
+        }
+        if (verify(request, function, &found)) {
+                request_end(request, 0, NULL);
+                return true;
+        }
+        if (!last_time)
+                return false;
+        message = g_strdup_printf("the kernel took %s, but the function has %s",
+                                  operation_to_string(request->operation), found);
+        request_end(request, -EIO, message);
+        return true;
+}
+
+void manager_verify_requests(Manager *manager) {
+        for (guint i = manager->unverified->len; i > 0; i--) {
+                Request *request = manager->unverified->pdata[i - 1];
+
+                if (request_verify(request, false))
+                        g_ptr_array_remove_index(manager->unverified, i - 1);
+        }
+}
+
+static int on_impatience(sd_event_source *source, uint64_t usec, void *userdata) {
+        Request *request = userdata;
+
+        g_ptr_array_remove(request->manager->unverified, request);
+        (void) request_verify(request, true);
+        return 0;
+}
+
+/* New VFs are read in a moment: waits for them, but not for ever. */
+static void wait_for_picture(Request *request) {
+        Manager *manager = request->manager;
+
+        if (sd_event_add_time_relative(manager->event, &request->patience, CLOCK_MONOTONIC,
+                                       VERIFY_TIMEOUT_USEC, 0, on_impatience, request) < 0) {
+                (void) request_verify(request, true);
+                return;
+        }
+        g_ptr_array_add(manager->unverified, request);
+}
+
+static void on_done(void *context, int result, const char *path) {
+        Request *request = context;
+        const char *name = operation_to_string(request->operation);
+        g_autofree char *message = NULL;
+
+        if (result < 0 && !function_is_there(request)) {
+                request_end(request, -ENODEV, "the function has gone meanwhile");
+                return;
+        }
+        if (result == -ETIMEDOUT)
+                message = g_strdup_printf(
+                        "%s is not done in time; it goes on, and is shown as such", name);
+        else if (result < 0)
+                message = g_strdup_printf("%s failed: %s: %s", name, path ? path : "the process",
+                                          g_strerror(-result));
+        if (message) {
+                request_end(request, result == -ETIMEDOUT ? result : -EIO, message);
+                return;
+        }
+        manager_settle(request->manager);
+        if (!request_verify(request, false))
+                wait_for_picture(request);
+}
+
+/* What is being done to the function or something related, for the error of who comes second. */
+static char *busy_text(const Manager *manager, const Function *function) {
+        g_autoptr(GPtrArray) related = check_related(manager->inventory, function);
+        char address[PCI_ADDRESS_STRING_MAX];
+
+        for (guint i = 0; i < related->len; i++) {
+                const Function *other = related->pdata[i];
+
+                if (other->operation)
+                        return g_strdup_printf("%s of %s is under way (process %u)",
+                                               other->operation->name,
+                                               pci_address_format(function_address(other), address),
+                                               other->operation->pid);
+        }
+        return NULL;
+}
+
+/* Refuses, or starts. Takes `plan` and `request` over. */
+static void operate(Request *request, Function *function, Plan *plan, unsigned flags) {
+        Manager *manager = request->manager;
+        g_autoptr(Plan) owned = plan;
+        g_autofree char *text = busy_text(manager, function);
+        g_autoptr(Verdict) verdict = NULL;
+        int r;
+
+        if (text) {
+                request_end(request, -EBUSY, text);
+                return;
+        }
+        /* Looked at again, here and now: somebody may have opened it since the last event. */
+        manager_refresh_users(manager, function);
+        verdict = check(manager->inventory, function, request->operation, flags);
+        if (!verdict_allowed(verdict)) {
+                text = verdict_text(verdict);
+                request_end(request, -ECONNREFUSED, text);
+                return;
+        }
+        r = operations_start(manager->operations, function, request->operation,
+                             g_steal_pointer(&owned), MANAGER_OPERATION_TIMEOUT_USEC, on_done,
+                             request);
+        if (r < 0)
+                request_end(request, r, "it cannot be started");
+}
+
+void manager_set_num_vfs(Manager *manager, Function *pf, uint16_t count, bool override,
+                         ManagerDone *done, void *context) {
+        Request *request = request_new(manager, pf, OPERATION_SET_NUM_VFS, done, context);
+
+        request->count = count;
+        operate(request, pf, plan_set_num_vfs(pf, count), override ? CHECK_OVERRIDE : 0);
+}
+
+void manager_set_autoprobe(Manager *manager, Function *pf, bool enable, ManagerDone *done,
+                           void *context) {
+        Request *request = request_new(manager, pf, OPERATION_SET_AUTOPROBE, done, context);
+
+        request->autoprobe = enable;
+        operate(request, pf, plan_set_autoprobe(pf, enable), 0);
+}
+
+void manager_bind(Manager *manager, Function *function, const char *driver, ManagerDone *done,
+                  void *context) {
+        Request *request = request_new(manager, function, OPERATION_BIND, done, context);
+        bool userspace = pattern_list_matches(manager->config->userspace_drivers, driver);
+
+        g_ref_string_release(request->driver);
+        request->driver = g_ref_string_new_intern(driver);
+        operate(request, function, plan_bind(function, driver, userspace), 0);
+}
+
+void manager_unbind(Manager *manager, Function *function, ManagerDone *done, void *context) {
+        Request *request = request_new(manager, function, OPERATION_UNBIND, done, context);
+
+        operate(request, function, plan_unbind(function), 0);
+}
+
+void manager_reset(Manager *manager, Function *function, ManagerDone *done, void *context) {
+        Request *request = request_new(manager, function, OPERATION_RESET, done, context);
+
+        operate(request, function, plan_reset(function), 0);
+}
+
+/* The ways in which it is taken away are operations as well. */
+static void block_inhibited_ways(Verdict *verdict, const Function *function) {
+        for (guint i = 0; function->inhibitors && i < function->inhibitors->len; i++) {
+                const Inhibitor *inhibitor = function->inhibitors->pdata[i];
+                Operation way = OPERATION_UNBIND;
+
+                if (!(inhibitor->operations & (1U << way)) && function->kind != FUNCTION_KIND_VF)
+                        way = OPERATION_POWER_OFF;
+                if (inhibitor->operations & (1U << way))
+                        verdict_block(verdict, BLOCKER_INHIBITOR, inhibitor->who, inhibitor->pid,
+                                      "inhibits %s: %s", operation_to_string(way), inhibitor->why);
+        }
+}
+
+/* What stands against taking the function away, but for those who are asked to let go: its users and those
+ * of its VFs, unless `users_too`. */
+static char *unplug_blockers(const Manager *manager, const Function *function, bool users_too) {
+        g_autoptr(Verdict) verdict = check(manager->inventory, function, OPERATION_REMOVE, 0);
+
+        block_inhibited_ways(verdict, function);
+
+        for (guint i = verdict->blockers->len; i > 0 && !users_too; i--) {
+                const Blocker *blocker = verdict->blockers->pdata[i - 1];
+
+                if (blocker->kind == BLOCKER_USER || blocker->kind == BLOCKER_PASID)
+                        g_ptr_array_remove_index(verdict->blockers, i - 1);
+        }
+        return verdict_allowed(verdict) ? NULL : verdict_text(verdict);
+}
+
+/* Somebody who waits for an unplug. They are told when the picture shows how it ended. */
+typedef struct UnplugCall {
+        Manager *manager;
+        ManagerDone *done;
+        void *context;
+        bool ended;
+        int result;
+        char *message;
+} UnplugCall;
+
+static void unplug_call_tell(UnplugCall *call) {
+        call->done(call->context, call->result, call->message);
+        g_free(call->message);
+        g_free(call);
+}
+
+static void on_unplug_done(void *context, int result, const char *message) {
+        UnplugCall *call = context;
+
+        call->ended = true;
+        call->result = result;
+        call->message = g_strdup(message);
+        (void) sd_event_source_set_enabled(call->manager->work, SD_EVENT_ONESHOT);
+}
+
+void manager_tell_unplug_calls(Manager *manager) {
+        for (guint i = manager->unplug_calls->len; i > 0; i--) {
+                UnplugCall *call = manager->unplug_calls->pdata[i - 1];
+
+                if (!call->ended)
+                        continue;
+                g_ptr_array_remove_index(manager->unplug_calls, i - 1);
+                unplug_call_tell(call);
+        }
+}
+
+void manager_unplug(Manager *manager, Function *function, uint64_t timeout_usec, bool insist,
+                    ManagerDone *done, void *context) {
+        UnplugCall *call;
+        g_autofree char *text = busy_text(manager, function);
+        int r;
+
+        if (function->state != FUNCTION_STATE_PRESENT && !text)
+                text = g_strdup("it is being taken away already");
+        if (text) {
+                done(context, -EBUSY, text);
+                return;
+        }
+        manager_refresh_users(manager, function);
+        text = unplug_blockers(manager, function, timeout_usec == 0);
+        if (text) {
+                done(context, -ECONNREFUSED, text);
+                return;
+        }
+        /* Where nobody has to be waited for there is the kernel still. */
+        if (timeout_usec == 0)
+                timeout_usec = MANAGER_OPERATION_TIMEOUT_USEC;
+        call = g_new0(UnplugCall, 1);
+        call->manager = manager;
+        call->done = done;
+        call->context = context;
+        g_ptr_array_add(manager->unplug_calls, call);
+        r = unplugs_request(manager->unplugs, function, timeout_usec, insist, on_unplug_done, call);
+        if (r < 0)
+                on_unplug_done(call, r, "it is being taken away already");
+        manager_settle(manager);
+}
+
+void manager_end_calls(Manager *manager) {
+        static const char why[] = "the daemon ends; what was begun goes on";
+
+        while (manager->requests->len > 0)
+                request_end(manager->requests->pdata[0], -ECANCELED, why);
+        for (guint i = 0; i < manager->unplug_calls->len; i++)
+                on_unplug_done(manager->unplug_calls->pdata[i], -ECANCELED, why);
+        manager_tell_unplug_calls(manager);
+}
+
+int manager_cancel_unplug(Manager *manager, Function *function) {
+        int r = unplugs_cancel(manager->unplugs, function);
+
+        manager_settle(manager);
+        return r;
+}

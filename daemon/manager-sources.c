@@ -1,0 +1,120 @@
+/* What other parts of the daemon tell the manager: of users, configuration space, inhibitors, operations and
+ * unplugs. Each marks what it concerns to be read or settled. */
+#include "daemon/manager-internal.h"
+
+void manager_on_users_changed(void *context, PciKey key, GPtrArray *users) {
+        Manager *manager = context;
+        Function *function = inventory_get(manager->inventory, key);
+
+        if (!function) {
+                g_clear_pointer(&users, g_ptr_array_unref);
+                return;
+        }
+        inventory_set_users(manager->inventory, function, users);
+        config_space_function_changed(manager->config_space, function);
+        manager_queue(manager, function);
+        unplugs_function_changed(manager->unplugs, function);
+        if (function->pf) {
+                manager_queue(manager, function->pf); /* `vf-in-use` */
+                unplugs_function_changed(manager->unplugs, function->pf);
+        }
+}
+
+void manager_on_pasid_found(void *context, PciKey key, const Pasid *pasid) {
+        Manager *manager = context;
+        Function *function = inventory_get(manager->inventory, key);
+
+        if (!function)
+                return;
+        inventory_set_pasid(manager->inventory, function, pasid);
+        if (function->changes != 0)
+                manager_queue_related(manager, function);
+}
+
+void manager_refresh_users(Manager *manager, const Function *function) {
+        users_refresh(manager->users);
+        manager_settle(manager);
+}
+
+void manager_on_inhibitor_ended(void *context, PciKey key) {
+        Manager *manager = context;
+        Function *function = inventory_get(manager->inventory, key);
+
+        manager->state_dirty = true;
+        if (function)
+                manager_queue(manager, function);
+        manager_settle(manager);
+}
+
+/* Who began it may be in the middle of a function's reading: what that function is must not change now. */
+static void on_operation_began(void *context, PciKey key) {
+        Manager *manager = context;
+
+        manager->state_dirty = true;
+        manager_save_state(manager); /* before it does anything: a later run must find it */
+        manager_mark_stale(manager, key);
+}
+
+/* What came of it is read before anybody is told. */
+static void on_operation_ending(void *context, PciKey key) {
+        Manager *manager = context;
+        const Function *function = inventory_get(manager->inventory, key);
+
+        manager->state_dirty = true;
+        manager_mark_stale(manager, key);
+        for (guint i = 0; function && function->vfs && i < function->vfs->len; i++)
+                manager_mark_stale(manager,
+                                   ((const Function *) function->vfs->pdata[i])->facts.key);
+        manager_read_stale(manager);
+}
+
+static void on_operation_ended(void *context, PciKey key) {
+        Manager *manager = context;
+        Function *function = inventory_get(manager->inventory, key);
+
+        manager->state_dirty = true; /* its process is not to be looked for any more */
+        (void) sd_event_source_set_enabled(manager->work, SD_EVENT_ONESHOT);
+        if (!function)
+                return;
+        manager_queue(manager, function);
+        unplugs_function_changed(manager->unplugs, function);
+}
+
+const OperationsHandler manager_operations_handler = {
+        .began = on_operation_began,
+        .ending = on_operation_ending,
+        .ended = on_operation_ended,
+};
+
+static void on_unplug_changed(void *context, Function *function) {
+        manager_queue(context, function);
+}
+
+/* Told at once, to the holders of the function and of its VFs; those hear of the VF that they hold. */
+static void on_unplug_ask(void *context, Function *function, uint64_t deadline_usec) {
+        Manager *manager = context;
+        const ManagerObserver *observer = manager->observer;
+
+        if (!observer)
+                return;
+        observer->unplug_requested(manager->observer_context, function, deadline_usec);
+        for (guint i = 0; function->vfs && i < function->vfs->len; i++)
+                if (function_in_use(function->vfs->pdata[i]))
+                        observer->unplug_requested(manager->observer_context,
+                                                   function->vfs->pdata[i], deadline_usec);
+}
+
+/* Written down before anything is done: see policy/unplug.h. */
+static void on_unplug_remember(void *context, Function *function, bool remember) {
+        Manager *manager = context;
+
+        function->unplugging = remember;
+        manager->state_dirty = true;
+        manager_save_state(manager);
+}
+
+const UnplugsHandler manager_unplugs_handler = {
+        .changed = on_unplug_changed,
+        .remember = on_unplug_remember,
+        .ask = on_unplug_ask,
+};

@@ -1,0 +1,59 @@
+/* users.h: who has PCI functions open through VFIO.
+ *
+ * Owns what was seen of the processes that hold anything of VFIO. What is told of a function is derived from
+ * three things, none of which opens a node or takes a lock:
+ *  - descriptors in /proc/PID/fd: which process has which group or device open (vfio-fds.h);
+ *  - the function's `enable` in sysfs: the count of pci_enable_device(), which VFIO's drivers call when
+ *    the device is opened and undo at its last close (vfio_pci_core_enable()). 1 while a device is open, in whatever process or
+ *    socket its descriptor is, 0 while only its group is (igb, nvme, e1000e on 6.12). A count that somebody left
+ *    behind before the driver was bound stays; then the device is runtime-suspended while nobody has it open, and does
+ *    not count as open;
+ *  - opens and closes as fanotify tells them (vfio-watch.h), as the reason to look.
+ * An open is looked at in the process that opened. When a holder lets go or ends and what it held was not closed,
+ * somebody else has it, by fork() or SCM_RIGHTS, and all processes are looked at, some at a time, so that
+ * nothing waits; a storm of events is answered by one look. What was held is not told to be free before that.
+ *
+ * A timer runs in these states alone, reads `enable` and whether known descriptors are still there, and costs
+ * microseconds:
+ *  - every 40 ms while an open device has no process, or a group of several functions is held: their devices are opened
+ *    and closed by ioctl, of which nobody tells;
+ *  - every 40 ms for half a minute after a function was bound to VFIO or a machine was registered: the
+ *    one who opens it may have a /dev of its own, of which fanotify does not tell;
+ *  - every second while any function is bound to VFIO, for the same, and for descriptors passed on.
+ *
+ * Called by the manager. */
+#pragma once
+
+#include "policy/inventory.h"
+
+#include <systemd/sd-event.h>
+
+typedef struct Users Users;
+
+/* Those who have the function `key` open are others than was told before. `users` (of User*, by pid; NULL for
+ * nobody) is the callee's, which may call any function of this header but users_free(). */
+typedef void UsersChanged(void *context, PciKey key, GPtrArray *users);
+
+/* Returns 0, or a negative errno. `inventory` must outlive it. */
+int users_new(sd_event *event, const Inventory *inventory, UsersChanged *changed, void *context,
+              Users **ret);
+Users *users_free(Users *users);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Users, users_free)
+
+/* The function is new, was bound or unbound, or is in another group. Nothing is told from within. */
+void users_function_changed(Users *users, const Function *function);
+
+/* The function is gone; nothing more is told of it. */
+void users_function_gone(Users *users, PciKey key);
+
+/* Looks at all processes and returns when it has told what it found: for the start, before anybody is served. */
+void users_look_now(Users *users);
+
+/* Looks at all processes soon: for a question where a process that got a descriptor by fork() or SCM_RIGHTS from one
+ * that still has it should not be missing. Whether a function is in use is right without. */
+void users_look(Users *users);
+
+/* Brings the picture up to date with what has happened up to now, and returns when it has told what is new: before something is
+ * done to a device. Looks at the known holders, at who opened anything, and at `enable`; at all processes only if that leaves
+ * a question. */
+void users_refresh(Users *users);

@@ -1,0 +1,171 @@
+#include "daemon/vfio-watch.h"
+
+#include "daemon/log.h"
+#include "daemon/util.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/fanotify.h>
+#include <sys/stat.h>
+
+#define NODE_EVENTS      (FAN_OPEN | FAN_CLOSE)
+#define DIRECTORY_EVENTS (NODE_EVENTS | FAN_EVENT_ON_CHILD | FAN_CREATE | FAN_ONDIR)
+
+#define DRAIN_MAX        64
+
+struct VfioWatch {
+        int fd;
+        sd_event_source *source;
+        const VfioWatchHandler *handler;
+        void *context;
+};
+
+/* The unit's PrivateDevices= gives the daemon a /dev in which nobody opens anything. The system's own is that of
+ * process 1, which CAP_SYS_PTRACE opens the way to. */
+static const char *dev_directory(void) {
+        static const char system_dev[] = "/proc/1/root/dev";
+
+        return access(system_dev, F_OK) == 0 ? system_dev : "/dev";
+}
+
+/* Each appears when VFIO has the first thing to show there. Marking again does nothing. */
+static void mark_directories(VfioWatch *watch) {
+        static const char *const directories[] = { "vfio", "vfio/devices" };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(directories); i++) {
+                g_autofree char *path = g_strconcat(dev_directory(), "/", directories[i], NULL);
+
+                if (fanotify_mark(watch->fd, FAN_MARK_ADD | FAN_MARK_ONLYDIR, DIRECTORY_EVENTS,
+                                  AT_FDCWD, path) < 0 &&
+                    errno != ENOENT)
+                        log_warning("%s cannot be watched: %m", path);
+        }
+}
+
+/* The entry's name, or NULL. */
+static const char *event_name(const struct fanotify_event_metadata *event) {
+        const char *end = (const char *) event + event->event_len;
+
+        for (const char *p = (const char *) event + event->metadata_len; p < end;) {
+                const struct fanotify_event_info_fid *info = (const void *) p;
+
+                if (info->hdr.len < sizeof(*info) || (size_t) (end - p) < info->hdr.len)
+                        return NULL;
+                if (info->hdr.info_type == FAN_EVENT_INFO_TYPE_DFID_NAME) {
+                        struct file_handle handle;
+                        const char *name = (const char *) info->handle + sizeof(handle);
+
+                        memcpy(&handle, info->handle, sizeof(handle));
+                        name += handle.handle_bytes;
+                        return memchr(name, '\0', (size_t) (p + info->hdr.len - name)) ? name
+                                                                                       : NULL;
+                }
+                p += info->hdr.len;
+        }
+        return NULL;
+}
+
+static void hand_over(VfioWatch *watch, const struct fanotify_event_metadata *event) {
+        const char *name = event_name(event);
+
+        if (event->mask & FAN_Q_OVERFLOW) {
+                watch->handler->overrun(watch->context);
+                return;
+        }
+        if (!name)
+                return;
+        if (event->mask & FAN_ONDIR) {
+                /* What was opened between the making and the marking was not told. */
+                if ((event->mask & FAN_CREATE) &&
+                    (strcmp(name, "vfio") == 0 || strcmp(name, "devices") == 0)) {
+                        mark_directories(watch);
+                        watch->handler->overrun(watch->context);
+                }
+                return;
+        }
+        /* The container is no device. */
+        if (strcmp(name, "vfio") == 0)
+                return;
+        if (event->mask & FAN_CLOSE)
+                watch->handler->closed(watch->context, name);
+        if (event->mask & FAN_OPEN)
+                watch->handler->opened(watch->context, event->pid);
+}
+
+/* Returns whether there may be more. */
+static bool read_events(VfioWatch *watch) {
+        union {
+                struct fanotify_event_metadata event;
+                char bytes[16 * 1024];
+        } buffer;
+        ssize_t n;
+
+        n = read(watch->fd, &buffer, sizeof(buffer));
+        if (n < 0) {
+                if (errno != EAGAIN && errno != EINTR)
+                        log_error("fanotify cannot be read: %m");
+                return false;
+        }
+        for (const struct fanotify_event_metadata *event = &buffer.event; FAN_EVENT_OK(event, n);
+             event = FAN_EVENT_NEXT(event, n))
+                hand_over(watch, event);
+        return true;
+}
+
+static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        (void) read_events(userdata);
+        return 0;
+}
+
+void vfio_watch_drain(VfioWatch *watch) {
+        /* Somebody may open faster than this reads. */
+        for (unsigned i = 0; i < DRAIN_MAX && read_events(watch); i++)
+                ;
+}
+
+int vfio_watch_new(sd_event *event, const VfioWatchHandler *handler, void *context,
+                   VfioWatch **ret) {
+        VfioWatch *watch = g_new0(VfioWatch, 1);
+        int r = 0;
+
+        watch->handler = handler;
+        watch->context = context;
+        watch->fd = fanotify_init(
+                FAN_CLASS_NOTIF | FAN_REPORT_DFID_NAME | FAN_CLOEXEC | FAN_NONBLOCK, 0);
+        if (watch->fd < 0 || fanotify_mark(watch->fd, FAN_MARK_ADD | FAN_MARK_ONLYDIR,
+                                           FAN_CREATE | FAN_ONDIR, AT_FDCWD, dev_directory()) < 0)
+                r = -errno;
+        if (r >= 0)
+                r = sd_event_add_io(event, &watch->source, watch->fd, EPOLLIN, on_readable, watch);
+        if (r < 0) {
+                vfio_watch_free(watch);
+                return r;
+        }
+        mark_directories(watch);
+        *ret = watch;
+        return 0;
+}
+
+VfioWatch *vfio_watch_free(VfioWatch *watch) {
+        if (!watch)
+                return NULL;
+        sd_event_source_disable_unref(watch->source);
+        closep(&watch->fd);
+        g_free(watch);
+        return NULL;
+}
+
+void vfio_watch_add_node(VfioWatch *watch, int procfd, int number) {
+        struct stat node, dev;
+        char path[32];
+
+        snprintf(path, sizeof(path), "fd/%d", number);
+        if (fstatat(procfd, path, &node, 0) < 0 || !S_ISCHR(node.st_mode) ||
+            stat(dev_directory(), &dev) < 0 || node.st_dev == dev.st_dev)
+                return;
+        if (fanotify_mark(watch->fd, FAN_MARK_ADD, NODE_EVENTS, procfd, path) < 0)
+                log_debug("a node in another /dev cannot be watched: %m");
+}

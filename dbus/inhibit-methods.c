@@ -1,0 +1,74 @@
+/* Inhibit() and ListInhibitors(). */
+#include "dbus/error.h"
+#include "dbus/interface.h"
+#include "policy/operation.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+int manager_method_inhibit(const MethodCall *call, sd_bus_error *error) {
+        const char *address, *what, *who, *why;
+        int fd = -1;
+        Inhibitor inhibitor = { .uid = call->uid, .pid = call->pid };
+        Function *function;
+        int r;
+
+        r = sd_bus_message_read(call->message, "ssss", &address, &what, &who, &why);
+        if (r >= 0)
+                r = method_find_function(call, address, &function, error);
+        if (r < 0)
+                return r;
+        if (operations_parse(what, &inhibitor.operations) < 0)
+                return bus_error_set(error, -EINVAL,
+                                     "'%s' is no list of different operations joined by ':'", what);
+        if (who[0] == '\0' || strlen(who) > INHIBITOR_TEXT_MAX || strlen(why) > INHIBITOR_TEXT_MAX)
+                return bus_error_set(
+                        error, -EINVAL,
+                        "'who' must be given, and 'who' and 'why' have at most %d bytes",
+                        INHIBITOR_TEXT_MAX);
+
+        inhibitor.who = (char *) who;
+        inhibitor.why = (char *) why;
+        r = manager_inhibit(call->bus->manager, function->facts.key, &inhibitor, &fd);
+        if (r < 0)
+                return bus_error_set(error, r,
+                                     r == -EDQUOT ? "this user, or all users, have too many "
+                                                    "inhibitors"
+                                                  : "the inhibitor cannot be made");
+        r = sd_bus_reply_method_return(call->message, "h", fd);
+        close(fd); /* the message has a copy, and the caller will have the only one */
+        return r;
+}
+
+typedef struct Listing {
+        sd_bus_message *reply;
+        int result;
+} Listing;
+
+static void append_inhibitor(void *context, PciKey key, const Inhibitor *inhibitor) {
+        Listing *listing = context;
+        g_autofree char *what = operations_format(inhibitor->operations);
+        char address[PCI_ADDRESS_STRING_MAX];
+
+        if (listing->result >= 0)
+                listing->result = sd_bus_message_append(
+                        listing->reply, "(ssssuu)",
+                        pci_address_format(pci_address_from_key(key), address), what,
+                        inhibitor->who, inhibitor->why, inhibitor->uid, inhibitor->pid);
+}
+
+int manager_list_inhibitors(const MethodCall *call, sd_bus_error *error) {
+        Listing listing = { 0 };
+
+        listing.result = sd_bus_message_new_method_return(call->message, &listing.reply);
+        if (listing.result >= 0)
+                listing.result = sd_bus_message_open_container(listing.reply, 'a', "(ssssuu)");
+        manager_foreach_inhibitor(call->bus->manager, append_inhibitor, &listing);
+        if (listing.result >= 0)
+                listing.result = sd_bus_message_close_container(listing.reply);
+        if (listing.result >= 0)
+                listing.result = sd_bus_message_send(listing.reply);
+        sd_bus_message_unref(listing.reply);
+        return listing.result;
+}

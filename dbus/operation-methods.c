@@ -1,0 +1,176 @@
+/* The methods that do something to a function: each reads its arguments, checks their form, and hands over
+ * to the manager; the reply is sent when that tells how it ended. */
+#include "dbus/authority.h"
+#include "dbus/error.h"
+#include "dbus/interface.h"
+#include "policy/plan.h"
+
+#include <errno.h>
+
+/* Nobody means longer; and sums of times stay far from overflow. */
+#define UNPLUG_TIMEOUT_MAX_USEC (24 * 60 * 60 * 1000000ULL)
+
+/* Replies to the call, whose reference it takes over. */
+static void reply_done(void *context, int result, const char *message) {
+        sd_bus_message *call = context;
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+
+        if (result < 0) {
+                (void) bus_error_set(&error, result, "%s", message);
+                (void) sd_bus_reply_method_error(call, &error);
+                sd_bus_error_free(&error);
+        } else
+                (void) sd_bus_reply_method_return(call, NULL);
+        sd_bus_message_unref(call);
+}
+
+int function_method_bind(const MethodCall *call, sd_bus_error *error) {
+        Function *function = method_function(call, error);
+        const char *driver;
+        int r;
+
+        if (!function)
+                return -ENODEV;
+        r = sd_bus_message_read(call->message, "s", &driver);
+        if (r < 0)
+                return r;
+        if (driver[0] != '\0' && !plan_driver_name_valid(driver))
+                return bus_error_set(error, -EINVAL, "'%s' cannot be the name of a driver", driver);
+        manager_bind(call->bus->manager, function, driver, reply_done,
+                     sd_bus_message_ref(call->message));
+        return 1;
+}
+
+int function_method_unbind(const MethodCall *call, sd_bus_error *error) {
+        Function *function = method_function(call, error);
+
+        if (!function)
+                return -ENODEV;
+        manager_unbind(call->bus->manager, function, reply_done, sd_bus_message_ref(call->message));
+        return 1;
+}
+
+int function_method_reset(const MethodCall *call, sd_bus_error *error) {
+        Function *function = method_function(call, error);
+
+        if (!function)
+                return -ENODEV;
+        manager_reset(call->bus->manager, function, reply_done, sd_bus_message_ref(call->message));
+        return 1;
+}
+
+/* Reads {`name`: b}, and nothing else. */
+static int read_option(sd_bus_message *message, const char *known, int *ret, sd_bus_error *error) {
+        const char *name;
+        int r;
+
+        *ret = false;
+        r = sd_bus_message_enter_container(message, 'a', "{sv}");
+        while (r >= 0 && (r = sd_bus_message_enter_container(message, 'e', "sv")) > 0) {
+                r = sd_bus_message_read(message, "s", &name);
+                if (r < 0)
+                        return r;
+                if (!g_str_equal(name, known))
+                        return bus_error_set(error, -EINVAL, "there is no option '%s'", name);
+                r = sd_bus_message_read(message, "v", "b", ret);
+                if (r < 0)
+                        return bus_error_set(error, -EINVAL, "the option '%s' is a boolean", known);
+                r = sd_bus_message_exit_container(message);
+        }
+        return r < 0 ? r : sd_bus_message_exit_container(message);
+}
+
+int function_method_unplug(const MethodCall *call, sd_bus_error *error) {
+        Function *function = method_function(call, error);
+        uint64_t timeout_usec;
+        int insist, r;
+
+        if (!function)
+                return -ENODEV;
+        r = sd_bus_message_read(call->message, "t", &timeout_usec);
+        if (r >= 0)
+                r = read_option(call->message, "insist", &insist, error);
+        if (r < 0)
+                return r;
+        if (timeout_usec > UNPLUG_TIMEOUT_MAX_USEC)
+                return bus_error_set(error, -EINVAL, "the timeout is above a day");
+        manager_unplug(call->bus->manager, function, timeout_usec, insist, reply_done,
+                       sd_bus_message_ref(call->message));
+        return 1;
+}
+
+int function_method_cancel_unplug(const MethodCall *call, sd_bus_error *error) {
+        Function *function = method_function(call, error);
+        int r;
+
+        if (!function)
+                return -ENODEV;
+        r = manager_cancel_unplug(call->bus->manager, function);
+        if (r == -ENOENT)
+                return bus_error_set(error, -EIO, "no unplug is under way");
+        if (r < 0)
+                return bus_error_set(error, -ECONNREFUSED,
+                                     "the kernel has been asked, there is no way back");
+        return sd_bus_reply_method_return(call->message, NULL);
+}
+
+static int set_num_vfs(const MethodCall *call, bool override, sd_bus_error *error) {
+        Function *pf = method_function(call, error);
+        uint16_t count;
+        int r;
+
+        if (!pf)
+                return -ENODEV;
+        r = sd_bus_message_rewind(call->message, true);
+        if (r >= 0)
+                r = sd_bus_message_read(call->message, "q", &count);
+        if (r < 0)
+                return r;
+        if (count > pf->facts.total_vfs)
+                return bus_error_set(error, -EINVAL,
+                                     "%u is more than the %u virtual functions that "
+                                     "there can be",
+                                     count, pf->facts.total_vfs);
+        manager_set_num_vfs(call->bus->manager, pf, count, override, reply_done,
+                            sd_bus_message_ref(call->message));
+        return 1;
+}
+
+/* Runs when the caller may override, too. */
+static void set_num_vfs_override(void *userdata, const MethodCall *call) {
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+        int r = set_num_vfs(call, true, &error);
+
+        if (r < 0)
+                (void) sd_bus_reply_method_errno(call->message, r, &error);
+        sd_bus_error_free(&error);
+}
+
+int physical_function_method_set_num_vfs(const MethodCall *call, sd_bus_error *error) {
+        uint16_t count;
+        int override, r;
+
+        r = sd_bus_message_read(call->message, "q", &count);
+        if (r >= 0)
+                r = read_option(call->message, "override", &override, error);
+        if (r < 0)
+                return r;
+        if (override)
+                return authority_ask(call->bus->authority, call, ACTION_OVERRIDE,
+                                     set_num_vfs_override, NULL, error);
+        return set_num_vfs(call, false, error);
+}
+
+int physical_function_method_set_drivers_autoprobe(const MethodCall *call, sd_bus_error *error) {
+        Function *pf = method_function(call, error);
+        int enable, r;
+
+        if (!pf)
+                return -ENODEV;
+        r = sd_bus_message_read(call->message, "b", &enable);
+        if (r < 0)
+                return r;
+        manager_set_autoprobe(call->bus->manager, pf, enable, reply_done,
+                              sd_bus_message_ref(call->message));
+        return 1;
+}

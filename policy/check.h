@@ -1,0 +1,25 @@
+/* check.h: "may I?", answered from the picture alone.
+ *
+ * Owns the table of what an operation does to whom. Pure: no device is touched, and the cost does not grow
+ * with functions that have nothing to do with the one asked about. Called by Manager.Check, and by every
+ * guarded operation just before it acts. */
+#pragma once
+
+#include "policy/inventory.h"
+#include "policy/operation.h"
+#include "policy/verdict.h"
+
+/* Lock reasons and such that the caller was authorised to pass over. */
+typedef enum CheckFlags {
+        CHECK_OVERRIDE = 1 << 0, /* `userspace-driver` and `administrator` do not count */
+} CheckFlags;
+
+/* What stands against `operation` on `function`. The result is never NULL; an operation that functions
+ * of this kind do not have is the caller's to refuse (operation_on_kind()). */
+Verdict *check(const Inventory *inventory, const Function *function, Operation operation,
+               unsigned flags);
+
+/* The functions that stand still together: no two operations may run at a time on functions of which one
+ * is in the other's list. The function itself, its PF or VFs, the functions of its device and of its
+ * IOMMU group. Borrowed; free the array with g_ptr_array_unref(). */
+GPtrArray *check_related(const Inventory *inventory, const Function *function);

@@ -1,0 +1,165 @@
+#include "policy/plan.h"
+
+#include <string.h>
+
+#define DRIVER_NAME_MAX 63
+
+static void step_free(gpointer data) {
+        PlanStep *step = data;
+
+        g_free(step->path);
+        g_free(step->value);
+        g_free(step);
+}
+
+static Plan *plan_new(void) {
+        Plan *plan = g_new(Plan, 1);
+
+        plan->steps = g_ptr_array_new_with_free_func(step_free);
+        plan->undo = g_ptr_array_new_with_free_func(step_free);
+        return plan;
+}
+
+Plan *plan_free(Plan *plan) {
+        if (!plan)
+                return NULL;
+        g_ptr_array_unref(plan->steps);
+        g_ptr_array_unref(plan->undo);
+        g_free(plan);
+        return NULL;
+}
+
+bool plan_driver_name_valid(const char *name) {
+        size_t length = strlen(name);
+
+        return length > 0 && length <= DRIVER_NAME_MAX &&
+               strspn(name, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "-_") == length;
+}
+
+static char *address_of(const Function *function) {
+        char address[PCI_ADDRESS_STRING_MAX];
+
+        return g_strdup(pci_address_format(function_address(function), address));
+}
+
+/* Takes `path` over. */
+static void add(GPtrArray *steps, char *path, const char *value) {
+        PlanStep *step = g_new(PlanStep, 1);
+
+        *step = (PlanStep){ path, g_strdup(value) };
+        g_ptr_array_add(steps, step);
+}
+
+static void add_attribute(GPtrArray *steps, const Function *function, const char *name,
+                          const char *value) {
+        g_autofree char *address = address_of(function);
+
+        add(steps, g_strconcat("/sys/bus/pci/devices/", address, "/", name, NULL), value);
+}
+
+static void add_unbind(GPtrArray *steps, const Function *function) {
+        g_autofree char *address = address_of(function);
+
+        if (function->facts.driver[0] != '\0')
+                add_attribute(steps, function, "driver/unbind", address);
+}
+
+static void add_bind(GPtrArray *steps, const Function *function, const char *driver) {
+        g_autofree char *address = address_of(function);
+
+        if (driver[0] != '\0')
+                add(steps, g_strconcat("/sys/bus/pci/drivers/", driver, "/bind", NULL), address);
+        else
+                add(steps, g_strdup("/sys/bus/pci/drivers_probe"), address);
+}
+
+/* A newline clears it; writing nothing at all changes nothing (driver_set_override()). */
+static void add_override(GPtrArray *steps, const Function *function, const char *driver) {
+        add_attribute(steps, function, "driver_override", driver[0] != '\0' ? driver : "\n");
+}
+
+Plan *plan_unbind(const Function *function) {
+        Plan *plan = plan_new();
+
+        add_unbind(plan->steps, function);
+        return plan;
+}
+
+Plan *plan_bind(const Function *function, const char *driver, bool userspace) {
+        Plan *plan = plan_new();
+        const char *before = function->facts.driver;
+
+        if (driver[0] != '\0' && strcmp(driver, before) == 0)
+                return plan;
+
+        add_unbind(plan->steps, function);
+        add_override(plan->steps, function, driver);
+        add_bind(plan->steps, function, driver);
+        if (driver[0] != '\0' && !userspace)
+                add_override(plan->steps, function, "");
+
+        add_override(plan->undo, function, before[0] != '\0' ? before : "");
+        if (before[0] != '\0')
+                add_bind(plan->undo, function, before);
+        add_override(plan->undo, function, function->facts.driver_override);
+        return plan;
+}
+
+/* The VFs leave their drivers, and then the PF. */
+static void add_take_down(Plan *plan, const Function *pf) {
+        for (guint i = 0; pf->vfs && i < pf->vfs->len; i++) {
+                const Function *vf = pf->vfs->pdata[i];
+
+                add_unbind(plan->steps, vf);
+                if (vf->facts.driver[0] != '\0')
+                        add_bind(plan->undo, vf, "");
+        }
+        if (function_num_vfs(pf) > 0)
+                add_attribute(plan->steps, pf, "sriov_numvfs", "0");
+}
+
+Plan *plan_set_num_vfs(const Function *pf, uint16_t count) {
+        Plan *plan = plan_new();
+        char text[8];
+
+        if (function_num_vfs(pf) == count)
+                return plan;
+        add_take_down(plan, pf);
+        g_snprintf(text, sizeof(text), "%u", count);
+        if (count > 0)
+                add_attribute(plan->steps, pf, "sriov_numvfs", text);
+        return plan;
+}
+
+Plan *plan_set_autoprobe(const Function *pf, bool enable) {
+        Plan *plan = plan_new();
+
+        if (pf->facts.drivers_autoprobe != enable)
+                add_attribute(plan->steps, pf, "sriov_drivers_autoprobe", enable ? "1" : "0");
+        return plan;
+}
+
+Plan *plan_reset(const Function *function) {
+        Plan *plan = plan_new();
+
+        add_attribute(plan->steps, function, "reset", "1");
+        return plan;
+}
+
+Plan *plan_release(const Function *function) {
+        Plan *plan = plan_new();
+
+        add_take_down(plan, function);
+        add_unbind(plan->steps, function);
+        return plan;
+}
+
+Plan *plan_remove(const Function *function, const char *slot_power) {
+        Plan *plan = plan_new();
+
+        if (slot_power)
+                add(plan->steps, g_strdup(slot_power), "0");
+        else
+                add_attribute(plan->steps, function, "remove", "1");
+        return plan;
+}

@@ -1,0 +1,66 @@
+#include "policy/user.h"
+
+#include <string.h>
+
+User *user_free(User *user) {
+        if (!user)
+                return NULL;
+        g_free(user->command);
+        g_free(user->unit);
+        g_free(user->machine);
+        g_free(user);
+        return NULL;
+}
+
+static void user_destroy(gpointer user) {
+        user_free(user);
+}
+
+GPtrArray *user_list_new(void) {
+        return g_ptr_array_new_with_free_func(user_destroy);
+}
+
+User *user_copy(const User *user) {
+        User *copy = g_new(User, 1);
+
+        *copy = (User){
+                .pid = user->pid,
+                .uid = user->uid,
+                .command = g_strdup(user->command),
+                .unit = g_strdup(user->unit),
+                .machine = g_strdup(user->machine),
+                .since_usec = user->since_usec,
+        };
+        return copy;
+}
+
+static bool user_equal(const User *a, const User *b) {
+        return a->pid == b->pid && a->uid == b->uid && a->since_usec == b->since_usec &&
+               strcmp(a->command, b->command) == 0 && strcmp(a->unit, b->unit) == 0 &&
+               strcmp(a->machine, b->machine) == 0;
+}
+
+bool users_equal(const GPtrArray *a, const GPtrArray *b) {
+        guint n = a ? a->len : 0;
+
+        if (n != (b ? b->len : 0))
+                return false;
+        for (guint i = 0; i < n; i++)
+                if (!user_equal(a->pdata[i], b->pdata[i]))
+                        return false;
+        return true;
+}
+
+char *user_describe(const User *user) {
+        if (user->pid == 0)
+                return g_strdup("a process that could not be found");
+
+        const char *command = user->command[0] != '\0' ? user->command : "a process";
+
+        if (user->machine[0] != '\0')
+                return g_strdup_printf("%s (pid %u, virtual machine %s)", command, user->pid,
+                                       user->machine);
+        if (user->unit[0] != '\0')
+                return g_strdup_printf("%s (pid %u, %s)", command, user->pid, user->unit);
+        return g_strdup_printf("%s (pid %u, uid %u)", command, user->pid, user->uid);
+}

@@ -1,0 +1,34 @@
+/* user.h: a process that has a function open through VFIO.
+ *
+ * A plain record of what was seen; a Function owns the list of its own. Called by the rules and the
+ * faces; made by the source that looks into /proc. */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct User {
+        uint32_t pid; /* 0: the function is open, but no process was found that holds it (a
+                       * descriptor under way between two processes, say) */
+        uint32_t uid;
+        char *command;       /* its first words, valid UTF-8, "" unknown */
+        char *unit;          /* systemd unit, "" none */
+        char *machine;       /* name of the virtual machine as systemd-machined has it, "" none */
+        uint64_t since_usec; /* CLOCK_REALTIME at which it was first seen to hold the function */
+} User;
+
+User *user_free(User *user);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(User, user_free)
+
+/* An empty list that owns its elements; free with g_ptr_array_unref(). */
+GPtrArray *user_list_new(void);
+
+/* A copy with strings of its own. */
+User *user_copy(const User *user);
+
+/* Whether two lists (GPtrArray of User*, NULL is empty) tell the same of the same processes, in order. */
+bool users_equal(const GPtrArray *a, const GPtrArray *b);
+
+/* "qemu-system-x86 (pid 4711, virtual machine web1)": who it is, for people. Free with g_free(). */
+char *user_describe(const User *user);

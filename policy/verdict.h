@@ -1,0 +1,50 @@
+/* verdict.h: the answer to "may I?", with its reasons.
+ *
+ * Owns the list of what stands against an operation. Made by the rule in check.h; read by the faces
+ * and by the guarded operations. */
+#pragma once
+
+#include <errno.h>
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum BlockerKind {
+        BLOCKER_USER,      /* a process has it, or what depends on it, open */
+        BLOCKER_INHIBITOR, /* somebody asked that it be not done */
+        BLOCKER_LOCK,      /* a lock reason of the function */
+        BLOCKER_PASID,     /* a VF in use relies on the PF's PASID enable */
+        BLOCKER_GROUP,     /* another function of the IOMMU group stands against it */
+        BLOCKER_OPERATION, /* something else is being done to it */
+        BLOCKER_SESSION,   /* an I/O session serves it */
+        _BLOCKER_KIND_MAX,
+        _BLOCKER_KIND_INVALID = -EINVAL,
+} BlockerKind;
+
+typedef struct Blocker {
+        BlockerKind kind;
+        char *subject; /* what is in the way: the address of a function, or who inhibits */
+        char *reason;  /* a clause for people, without a full stop */
+        uint32_t pid;  /* of the process behind it, 0 if there is none */
+} Blocker;
+
+typedef struct Verdict {
+        GPtrArray *blockers; /* of Blocker*, owned */
+        GPtrArray *warnings; /* of char*, owned: sentences */
+} Verdict;
+
+const char *blocker_kind_to_string(BlockerKind kind);
+
+Verdict *verdict_new(void);
+Verdict *verdict_free(Verdict *verdict);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Verdict, verdict_free)
+
+void verdict_block(Verdict *verdict, BlockerKind kind, const char *subject, uint32_t pid,
+                   const char *format, ...) __attribute__((format(printf, 5, 6)));
+void verdict_warn(Verdict *verdict, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+bool verdict_allowed(const Verdict *verdict);
+
+/* The blockers as one sentence for an error's message: "0000:01:10.0: in use by ...; ...". Free with
+ * g_free(). */
+char *verdict_text(const Verdict *verdict);

@@ -1,0 +1,84 @@
+/* vfio-holder.h: what a process has open of VFIO, and which functions that makes it a user of.
+ *
+ * Pure. There are three kinds of descriptors: the node of a group (/dev/vfio/N), the node of a device
+ * (/dev/vfio/devices/vfioN), and the device as a group gave it out, which has no node and before
+ * Linux 7 says nothing of its function. A link in /proc/PID/fd is text that its process can partly choose, and opening
+ * with O_PATH is no opening, so a node counts by its device number and its flags.
+ * Called by the source that looks into /proc. */
+#pragma once
+
+#include "policy/address.h"
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum VfioLink {
+        VFIO_LINK_OTHER,
+        VFIO_LINK_NODE,   /* may be a node of VFIO: look at its device number */
+        VFIO_LINK_DEVICE, /* a device that was opened through its group */
+} VfioLink;
+
+/* What a link in /proc/PID/fd points to. */
+VfioLink vfio_link_parse(const char *link);
+
+typedef struct VfioFdinfo {
+        bool path_only;    /* opened with O_PATH: holds nothing */
+        bool has_function; /* the kernel says which function it is ... */
+        PciKey function;   /* ... this */
+} VfioFdinfo;
+
+/* Reads the text of /proc/PID/fdinfo/N, of which the end may be missing. */
+VfioFdinfo vfio_fdinfo_parse(const char *text);
+
+typedef struct VfioNode {
+        int32_t group;   /* -1: the node of a device ... */
+        PciKey function; /* ... this one */
+} VfioNode;
+
+/* Reads where /sys/dev/char/MAJOR:MINOR points to. Returns 0, or -EINVAL for what is no node of a
+ * group or of a PCI device of VFIO (the container, for one), with `*ret` untouched. */
+int vfio_node_parse(const char *link, VfioNode *ret);
+
+typedef struct VfioHolder {
+        GArray *groups;     /* of int32_t: whose nodes it has open */
+        GArray *functions;  /* of PciKey: that its descriptors name */
+        unsigned n_unnamed; /* device descriptors that name none */
+        GArray *from; /* of int32_t: groups that such a descriptor may come from, as it, or a process that
+                             * shares it, was seen to hold them */
+} VfioHolder;
+
+void vfio_holder_init(VfioHolder *holder);
+void vfio_holder_clear(VfioHolder *holder);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(VfioHolder, vfio_holder_clear)
+
+/* Whether it holds anything at all. */
+bool vfio_holder_holds(const VfioHolder *holder);
+
+void vfio_groups_add(GArray *groups, int32_t group);
+bool vfio_groups_contain(const GArray *groups, int32_t group);
+
+typedef struct VfioFunction {
+        PciKey key;
+        int32_t group;
+        bool open; /* the kernel has the device enabled for a user */
+} VfioFunction;
+
+#define VFIO_NO_HOLDER UINT_MAX
+
+typedef struct VfioUse {
+        guint function; /* index */
+        guint holder;   /* index, or VFIO_NO_HOLDER */
+} VfioUse;
+
+/* Who uses which of `functions` (all that are bound to a VFIO driver):
+ *  - a function that a descriptor names is used by its holder;
+ *  - who has a group open uses those of its functions that are open, and all of them while none is: it is
+ *    about to open them;
+ *  - a device descriptor that names no function, in a process without a group, stands for the open functions of
+ *    the groups it may come from; if there are none, for the open functions that nobody else uses; if there are
+ *    none either, for all open functions: an answer that is too long does no harm;
+ *  - an open function without user is used by VFIO_NO_HOLDER.
+ * Returns VfioUse by function, then holder; free with g_array_unref(). */
+GArray *vfio_attribute(const VfioFunction *functions, guint n_functions,
+                       const VfioHolder *const *holders, guint n_holders);

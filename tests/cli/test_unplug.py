@@ -1,0 +1,238 @@
+"""unplug and cancel-unplug: who is asked, how it ends, and how a person ends it."""
+
+import json
+import signal
+import threading
+
+from standin import CommandTest, DBusError, FUNCTION, encode
+import pictures
+from pictures import IGB, IGB_VF0, IGB_VF1, NVME
+
+QEMU = "qemu-kvm -name web1"
+HELD = f"  {IGB_VF1}  {QEMU} (pid 4200001, virtual machine web1)\n"
+TIMEOUT = DBusError("org.vfwarden1.Error.Timeout", "it was not let go in time")
+CANCELLED = DBusError("org.vfwarden1.Error.Failed", "the unplug was cancelled")
+NO_WAY_BACK = DBusError("org.vfwarden1.Error.Refused", "there is no way back")
+
+
+class Unplug(CommandTest):
+    def setUp(self):
+        super().setUp()
+        self.stand_in = self.start_daemon(pictures.host())
+        self.stand_in.users = [(IGB_VF1, 4200001, 107, QEMU, r"machine-qemu\x2d1\x2dweb1.scope")]
+        self.asked = threading.Event()
+
+    def end_with(self, error):
+        def answer(*_):
+            raise error
+        self.stand_in.answers["Unplug"] = answer
+
+    def hang(self):
+        """The unplug is answered by self.answer()."""
+        def unplug(*_):
+            self.answer = self.stand_in.later()
+            self.asked.set()
+            return self.stand_in.NO_REPLY
+        self.stand_in.answers["Unplug"] = unplug
+
+    def calls(self, method):
+        return [c[1:] for c in self.stand_in.calls if c[0] == method]
+
+    def start_waiting(self, *options):
+        """An unplug whose request the daemon has."""
+        self.hang()
+        run = self.start("unplug", *options, IGB_VF1)
+        self.assertTrue(self.asked.wait(20))
+        self.assertEqual(run.line(), f"Asking for {IGB_VF1}, for 60 s at most. It is held by")
+        self.assertEqual(run.line() + "\n", HELD)
+        return run
+
+    def test_done(self):
+        self.check(["unplug", "1:10.2"], f"Asking for {IGB_VF1}, for 60 s at most. It is held by\n"
+                                         f"{HELD}{IGB_VF1} is free and bound to no driver\n")
+        self.assertEqual(self.calls("Unplug"), [(encode(IGB_VF1), (60000000, {}), True)])
+
+    def test_gone(self):
+        self.stand_in.answers["Unplug"] = lambda *_: self.stand_in.document["Functions"].clear()
+        self.check(["unplug", NVME], f"Nobody holds {NVME}, it is taken away.\n"
+                                     f"{NVME} was taken away\n")
+
+    def test_holders_of_vfs_are_asked(self):
+        self.stand_in.users += [(IGB, 4200002, 0, "x", ""), (NVME, 4200003, 0, "y", "")]
+        _, output, _ = self.run_command("unplug", IGB)
+        self.assertEqual(output, f"Asking for {IGB}, for 60 s at most. It is held by\n{HELD}"
+                                 f"  {IGB}  x (pid 4200002, uid 0)\n"
+                                 f"{IGB} is free and bound to no driver\n")
+
+    def test_options(self):
+        for text, usec, words in (("90", 90000000, "for 90 s at"), ("5min", 300000000, "for 300 s at"),
+                                  ("1500ms", 1500000, "for 1500 ms at"), ("2s", 2000000, "for 2 s at"),
+                                  ("24h", 86400000000, "for 86400 s at")):
+            self.stand_in.calls.clear()
+            _, output, _ = self.run_command("unplug", f"--timeout={text}", "--insist", IGB_VF1)
+            self.assertIn(words, output)
+            self.assertIn(HELD + "The kernel asks as well: there is no way back.\n", output)
+            self.assertEqual(self.calls("Unplug"),
+                             [(encode(IGB_VF1), (usec, {"insist": True}), True)])
+
+    def test_json(self):
+        code, output, error = self.run_command("--json", "unplug", IGB_VF1)
+        self.assertEqual((code, error), (0, ""))
+        self.assertEqual(json.loads(output), {"Address": IGB_VF1, "Present": True, "Asked": [
+            {"Address": IGB_VF1, "Pid": 4200001, "Uid": 107, "Command": QEMU, "Machine": "web1",
+             "Unit": r"machine-qemu\x2d1\x2dweb1.scope"}]})
+        self.end_with(TIMEOUT)
+        self.check(["--json", "unplug", IGB_VF1], code=8,
+                   error=f"vfwarden: Cannot unplug {IGB_VF1}: it was not let go in time\n")
+
+    def test_timeout(self):
+        self.end_with(TIMEOUT)
+        error = f"vfwarden: Cannot unplug {IGB_VF1}: it was not let go in time\n"
+        start = f"Asking for {IGB_VF1}, for 1 s at most. It is held by\n{HELD}"
+        insist = "The kernel asks as well: there is no way back.\n"
+        self.check(["unplug", "--timeout=1", IGB_VF1],
+                   f"{start}Nothing has changed. It is held by\n{HELD}", error, 8)
+        self.check(["unplug", "--timeout=1", "--insist", IGB_VF1], start + insist
+                   + f"It goes when it is let go, which nothing takes back. It is held by\n{HELD}",
+                   error, 8)
+
+        def leave(*_):
+            self.stand_in.users.clear()
+            raise TIMEOUT
+        self.stand_in.answers["Unplug"] = leave
+        self.check(["unplug", "--timeout=1", IGB_VF1],
+                   f"{start}Nothing has changed. Nobody holds it any more.\n", error, 8)
+
+    def test_refused(self):
+        self.end_with(DBusError("org.vfwarden1.Error.Refused", "backup: inhibits remove"))
+        self.check(["unplug", "--timeout=0", IGB_VF1], f"{IGB_VF1} is held, and nobody is asked:\n{HELD}",
+                   f"vfwarden: Cannot unplug {IGB_VF1}: backup: inhibits remove\n"
+                   f"vfwarden: \"vfwarden why {IGB_VF1} remove\" tells what can be done about it\n", 6)
+
+    def test_failures(self):
+        for name, expected in (("Busy", 7), ("Failed", 1), ("Gone", 9)):
+            self.end_with(DBusError(f"org.vfwarden1.Error.{name}", "because"))
+            code, _, error = self.run_command("unplug", IGB_VF1)
+            self.assertEqual((code, error),
+                             (expected, f"vfwarden: Cannot unplug {IGB_VF1}: because\n"))
+
+    def test_no_such_function(self):
+        self.check(["unplug", "9:0.0"], code=3, error="vfwarden: Cannot unplug 0000:09:00.0: There is no "
+                                                      "PCI function 0000:09:00.0\n")
+
+    def test_daemon_that_dies_meanwhile(self):
+        run = self.start_waiting()
+        self.stand_in.connection.close_sync(None)
+        code, error = run.end()
+        self.assertEqual(code, 5)
+        self.assertIn("vfwarden is not installed", error)
+
+    def test_interrupt_takes_it_back(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with self.subTest(number):
+                self.asked.clear()
+                run = self.start_waiting()
+                self.stand_in.answers["CancelUnplug"] = lambda: self.answer(CANCELLED)
+                run.process.send_signal(number)
+                self.assertEqual(run.end(), (128 + number, f"vfwarden: The unplug of {IGB_VF1} was "
+                                                           "taken back, nothing has changed\n"))
+        self.assertEqual(self.calls("CancelUnplug"), [(encode(IGB_VF1), (), True)] * 2)
+
+    def interrupt_in_vain(self):
+        run = self.start_waiting()
+
+        def refuse():
+            raise NO_WAY_BACK
+        self.stand_in.answers["CancelUnplug"] = refuse
+        run.process.send_signal(signal.SIGINT)
+        message = b""
+        while not message.endswith(b"\n"):
+            message += run.process.stderr.read(1)
+        self.assertEqual(message, b"vfwarden: Cannot take it back: there is no way back. Still waiting; "
+                                  b"interrupt again to leave it to itself\n")
+        return run
+
+    def test_interrupt_too_late(self):
+        run = self.interrupt_in_vain()
+        self.answer()
+        self.assertEqual(run.line(), f"{IGB_VF1} is free and bound to no driver")
+        self.assertEqual(run.end(), (0, ""))
+
+    def test_interrupt_too_late_and_then_a_timeout(self):
+        run = self.interrupt_in_vain()
+        self.answer(TIMEOUT)
+        self.assertEqual(run.end(), (8, f"vfwarden: Cannot unplug {IGB_VF1}: it was not let go in "
+                                        "time\n"))
+
+    def test_second_interrupt_leaves(self):
+        run = self.interrupt_in_vain()
+        run.process.send_signal(signal.SIGINT)
+        self.assertEqual(run.end(), (130, f"vfwarden: The unplug of {IGB_VF1} is left to itself: it "
+                                          "ends at its deadline, or when \"vfwarden cancel-unplug "
+                                          f"{IGB_VF1}\" takes it back\n"))
+        self.assertEqual(len(self.calls("CancelUnplug")), 1)
+
+    def test_interrupt_of_what_has_just_been_done(self):
+        run = self.start_waiting()
+
+        def late():
+            self.answer()
+            raise DBusError("org.vfwarden1.Error.Failed", "no unplug is under way")
+        self.stand_in.answers["CancelUnplug"] = late
+        run.process.send_signal(signal.SIGINT)
+        self.assertEqual(run.line(), f"{IGB_VF1} is free and bound to no driver")
+        self.assertEqual(run.end(), (0, ""))
+
+    def test_waits_longer_than_for_other_calls(self):
+        self.environment["SYSTEMD_BUS_TIMEOUT"] = "300ms"
+        run = self.start_waiting()
+        threading.Timer(0.6, self.answer).start()
+        self.assertEqual(run.line(), f"{IGB_VF1} is free and bound to no driver")
+        self.assertEqual(run.end(), (0, ""))
+
+
+class CancelUnplug(CommandTest):
+    def test_done(self):
+        daemon = self.start_daemon(pictures.host())
+        self.check(["cancel-unplug", "1:10.0"], f"The unplug of {IGB_VF0} was taken back\n")
+        self.assertEqual(daemon.calls[-1], ("CancelUnplug", encode(IGB_VF0), (), True))
+        self.check(["cancel-unplug", "1:10.0", "--json"])
+
+    def test_no_way_back(self):
+        def refuse():
+            raise NO_WAY_BACK
+        self.start_daemon(pictures.host()).answers["CancelUnplug"] = refuse
+        self.check(["cancel-unplug", "1:10.0"], code=6,
+                   error=f"vfwarden: Cannot take the unplug of {IGB_VF0} back: there is no way back\n")
+
+
+class MonitorOfUnplug(CommandTest):
+    def setUp(self):
+        super().setUp()
+        self.stand_in = self.start_daemon(pictures.host())
+
+    def watch(self, *arguments):
+        run = self.monitor(*arguments)
+        run.line()
+        return run
+
+    def unplug_requested(self, address, deadline_usec):
+        self.stand_in.emit(encode(address), FUNCTION, "UnplugRequested", "(t)", (deadline_usec,))
+
+    def test_unplug(self):
+        run = self.watch()
+        self.unplug_requested(IGB_VF0, 1795217466879000)
+        self.unplug_requested(IGB_VF0, 0)
+        self.unplug_requested(IGB_VF0, (1 << 64) - 1)
+        self.assertEqual([run.event() for _ in range(3)], [
+            f"{IGB_VF0}  unplug requested, to be let go until 2026-11-20 23:31:06",
+            f"{IGB_VF0}  unplug requested, is being taken away",
+            f"{IGB_VF0}  unplug requested, to be let go until the end"])
+
+    def test_unplug_as_json(self):
+        run = self.watch("--json")
+        self.unplug_requested(IGB_VF0, 1795217466879000)
+        event = json.loads(run.line())
+        del event["Time"]
+        self.assertEqual(event, {"Event": "unplug-requested", "Address": IGB_VF0,
+                                 "DeadlineUsec": 1795217466879000})
