@@ -235,18 +235,17 @@ class Sysfs:
 
     def add(self, address, *, parent=None, vendor=0x8086, device=0x1533, subsystem=(0x8086, 0x0001),
             class_code=0x020000, revision=3, numa_node=-1, group=True, driver=None, config=None,
-            slot=None, announce=False, removable=True, attributes=None):
+            slot=None, announce=False, removable=True, attributes=None, listed=True):
         """Makes a plain function. `group` True makes a group for it, None gives none, a number joins.
 
-        With `announce` the kernel's `add` is sent once it is there, and `bind` if it has a driver."""
+        With `announce` the kernel's `add` is sent once it is there, and `bind` if it has a driver.
+        Without `listed` the caller calls list_function() when all is there, as for the kernel."""
         domain_bus = address.rsplit(":", 1)[0]
         above = parent.directory if parent else self.path("devices", f"pci{domain_bus}")
         function = Function(self, address, os.path.join(above, address))
         os.makedirs(function.directory)
         self.functions[address] = function
         self.watch.add(function.directory)
-        os.symlink(os.path.relpath(function.directory, self.path("bus/pci/devices")),
-                   self.path("bus/pci/devices", address))
         function.link("subsystem", self.path("bus/pci"))
         function.write("uevent", f"PCI_CLASS={class_code:X}\nPCI_ID={vendor:04X}:{device:04X}\n"
                        f"PCI_SLOT_NAME={address}")
@@ -278,6 +277,8 @@ class Sysfs:
                 function.write(name, value)
         if group is not None:
             self.join_group(function, None if group is True else group)
+        if listed:
+            self.list_function(function)
         if announce:
             self._event("add", function)
         if driver:
@@ -286,16 +287,22 @@ class Sysfs:
                 self._event("bind", function)
         return function
 
+    def list_function(self, function):
+        """The link by which a function is found; the kernel makes it when all its files are there."""
+        os.symlink(os.path.relpath(function.directory, self.path("bus/pci/devices")),
+                   self.path("bus/pci/devices", function.address))
+
     def add_pf(self, address, total=8, vfs=0, vf_driver=None, driver="igb", device=0x10c9,
                announce=False, **kwargs):
         """A PF; `vfs` of them are enabled from the start, without events."""
-        function = self.add(address, device=device, **kwargs)
+        function = self.add(address, device=device, listed=False, **kwargs)
         function.write("sriov_totalvfs", total)
         function.write("sriov_numvfs", vfs)
         function.write("sriov_drivers_autoprobe", 1)
         function.write("sriov_offset", 128)
         function.write("sriov_stride", 2)
         function.write("sriov_vf_device", "10ca")
+        self.list_function(function)
         if announce:
             self._event("add", function)
         if driver:

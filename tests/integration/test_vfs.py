@@ -27,8 +27,7 @@ class Vfs(fixtures.DaemonTest):
             self.wait_property(vf.address, "Driver", "igbvf")
             self.assertEqual(self.picture.function(vf.address)["PhysicalFunction"],
                              vb.function_path(PF))
-        self.assertEqual(self.picture.function(PF)["VirtualFunctions"],
-                         [vb.function_path(vf.address) for vf in pf.vfs])
+        self.wait_property(PF, "VirtualFunctions", [vb.function_path(vf.address) for vf in pf.vfs])
         counts = self.counts(mark)
         self.assertEqual(counts, sorted(set(counts)), "the count only rises")
         self.assertEqual(counts[-1], 2)
