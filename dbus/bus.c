@@ -5,6 +5,11 @@
 #include "dbus/interface.h"
 #include "dbus/path.h"
 
+#include <errno.h>
+
+#define NAME_TIMEOUT_USEC  (2 * 1000 * 1000ULL)
+#define NAME_INTERVAL_USEC (20 * 1000ULL)
+
 static int find_function(sd_bus *connection, const char *path, const char *interface,
                          void *userdata, void **ret_found, sd_bus_error *error) {
         const Bus *bus = userdata;
@@ -191,6 +196,23 @@ static const ManagerObserver bus_observer = {
         .enforcement_changed = on_enforcement_changed,
 };
 
+/* Takes the name, for which it waits a moment: the bus may not have noticed yet that a daemon before this
+ * one has died. Returns 0 or a negative errno, -EEXIST when another daemon runs. */
+static int take_name(sd_bus *connection) {
+        uint64_t deadline = (uint64_t) g_get_monotonic_time() + NAME_TIMEOUT_USEC;
+        int r;
+
+        while ((r = sd_bus_request_name(connection, BUS_NAME, 0)) == -EEXIST &&
+               (uint64_t) g_get_monotonic_time() < deadline) {
+                r = sd_bus_process(connection, NULL);
+                if (r == 0)
+                        r = sd_bus_wait(connection, NAME_INTERVAL_USEC);
+                if (r < 0)
+                        return r;
+        }
+        return r < 0 ? r : 0;
+}
+
 int bus_new(Bus **ret) {
         g_autoptr(Bus) bus = g_new0(Bus, 1);
         int r;
@@ -200,7 +222,7 @@ int bus_new(Bus **ret) {
                 log_error("there is no system bus: %s", g_strerror(-r));
                 return r;
         }
-        r = sd_bus_request_name(bus->connection, BUS_NAME, 0);
+        r = take_name(bus->connection);
         if (r < 0) {
                 log_error("the bus name %s cannot be had: %s", BUS_NAME, g_strerror(-r));
                 return r;

@@ -154,7 +154,7 @@ class Storm(fixtures.DaemonTest):
         self.wait_property(PF, "NumVFs", self.COUNT, deadline)
         vb.wait_until(lambda: all(vb.VIRTUAL in self.picture.objects.get(p, {}) for p in paths),
                       deadline, "256 VFs")
-        self.assertEqual(self.picture.function(PF)["VirtualFunctions"], paths)
+        self.wait_property(PF, "VirtualFunctions", paths, deadline)
         added = [s.args[0] for s in self.client.recorder.since(mark, "InterfacesAdded")
                  if vb.FUNCTION in s.args[1]]
         self.assertEqual(sorted(added), sorted(paths), "each is announced once")
