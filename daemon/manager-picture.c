@@ -144,17 +144,31 @@ static void check_num_vfs(Manager *manager, Function *pf, uint16_t before) {
         manager_report(manager, &violation);
 }
 
-/* The PF lists VFs that are not known yet: their own events will come, but whoever looks now should find
- * them. */
-static void mark_new_vfs(Manager *manager, const Function *pf) {
-        const GArray *links = pf->facts.virtfns;
+static bool links_have(const GArray *links, PciKey vf) {
+        for (guint i = 0; links && i < links->len; i++)
+                if (g_array_index(links, VirtfnLink, i).vf == vf)
+                        return true;
+        return false;
+}
 
+/* A PF lists VFs that it did not list before and that are not known yet: their own events will come, but
+ * whoever looks now should find them. */
+static void mark_new_vfs(Manager *manager, const GArray *before, const GArray *links) {
         for (guint i = 0; links && i < links->len; i++) {
                 PciKey vf = g_array_index(links, VirtfnLink, i).vf;
 
-                if (!inventory_get(manager->inventory, vf))
+                if (!inventory_get(manager->inventory, vf) && !links_have(before, vf))
                         manager_mark_stale(manager, vf);
         }
+}
+
+/* A VF went before it was ever read: its PF, which counted it, is not told of otherwise. */
+static void mark_lister(Manager *manager, PciKey vf) {
+        const Function *function;
+
+        inventory_foreach (manager->inventory, function)
+                if (links_have(function->facts.virtfns, vf))
+                        manager_mark_stale(manager, function->facts.key);
 }
 
 /* An answer that waits for its function to be read for the first time. */
@@ -174,8 +188,11 @@ void manager_on_override(void *context, PciKey key, const OverrideAnswer *answer
         Manager *manager = context;
         Function *function = inventory_get(manager->inventory, key);
 
-        if (answer->error == -ENOENT)
-                return; /* its own events tell */
+        if (answer->error == -ENOENT) {
+                if (!function)
+                        mark_lister(manager, key);
+                return; /* of one that is known its own events tell */
+        }
         if (function && (answer->error < 0 || answer->inode == function->facts.inode)) {
                 if (answer->error < 0)
                         return; /* what is known stays */
@@ -246,7 +263,8 @@ static void read_one(Manager *manager, PciKey key) {
                 function = NULL;
         }
         if (r < 0) {
-                g_hash_table_remove(manager->arrivals, &key);
+                if (g_hash_table_remove(manager->arrivals, &key))
+                        mark_lister(manager, key);
                 return;
         }
         if (!complete_facts(manager, function, &facts)) {
@@ -259,6 +277,7 @@ static void read_one(Manager *manager, PciKey key) {
                 num_vfs = function->facts.n_virtfn_links;
                 driver = function->facts.driver;
         }
+        mark_new_vfs(manager, function ? function->facts.virtfns : NULL, facts.virtfns);
         function = inventory_apply(manager->inventory, &facts);
         settle_in(manager, function, kind == _FUNCTION_KIND_INVALID, num_vfs, driver);
 
@@ -267,7 +286,6 @@ static void read_one(Manager *manager, PciKey key) {
         if (function->kind == FUNCTION_KIND_VF && kind != FUNCTION_KIND_VF &&
             (!function->pf || function->index == VF_INDEX_UNKNOWN))
                 manager_mark_stale(manager, function->facts.physfn);
-        mark_new_vfs(manager, function);
         users_function_changed(manager->users, function);
         config_space_function_changed(manager->config_space, function);
         unplugs_function_changed(manager->unplugs, function);

@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 """VFs that come and go, in the order in which the kernel tells of them."""
 
+import os
+
 import fixtures
 import vfwarden_bus as vb
 from test_hotplug import changes
@@ -95,6 +97,20 @@ class Vfs(fixtures.DaemonTest):
             self.sysfs.disable_vfs(pf)
             self.wait_property(PF, "NumVFs", 0)
         self.assertEqual(self.client.manager_property("FunctionCount"), 2)
+
+    def test_a_vf_goes_before_it_could_be_read(self):
+        # Its PF has counted it, and nothing is said of the PF when it goes.
+        pf = self.sysfs.add_pf(PF)
+        self.start()
+        vf = self.sysfs._make_vf(pf, 0)     # pylint: disable=protected-access
+        vf.unset("driver_override")
+        os.mkfifo(vf.path("driver_override"))
+        self.sysfs._link_vf(vf)             # pylint: disable=protected-access
+        self.sysfs.change(vf)
+        self.sysfs.change(pf)
+        self.wait_property(PF, "NumVFs", 1)
+        self.sysfs.disable_vfs(pf)
+        self.wait_property(PF, "NumVFs", 0)
 
     def test_two_pfs_keep_their_own(self):
         one, two = self.sysfs.add_pf(PF), self.sysfs.add_pf("0000:05:00.0")
