@@ -175,7 +175,7 @@ void operations_attach(Operations *operations, Function *function) {
         for (guint i = 0; i < operations->entries->len; i++) {
                 const Entry *entry = operations->entries->pdata[i];
 
-                if (entry_function(entry) == function)
+                if (entry->key == function->facts.key && entry->inode == function->facts.inode)
                         function->operation = &entry->running;
         }
 }

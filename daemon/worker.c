@@ -182,7 +182,7 @@ int worker_go(Worker *worker) {
 int worker_adopt(sd_event *event, pid_t pid, uint64_t start_time, WorkerDone *done, void *context,
                  Worker **ret) {
         Worker *worker = worker_new(NULL, pid, done, context);
-        uint64_t found;
+        uint64_t found = 0;
         int r;
 
         /* The descriptor first: then the pid cannot change hands between looking and watching. */

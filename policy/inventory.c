@@ -264,7 +264,7 @@ void inventory_remove(Inventory *inventory, Function *function) {
                                 vf_set_pf(other, NULL, VF_INDEX_UNKNOWN);
         if (pf && pf->vfs && g_ptr_array_remove(pf->vfs, function))
                 pf->changes |= FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS;
-        if (function_depends_on_pasid(function))
+        if (pf && function_depends_on_pasid(function))
                 pf->changes |= FUNCTION_PROPERTY_PASID_DEPENDENTS;
 
         group_leave(inventory, function);

@@ -49,7 +49,7 @@ static int ask(const char *kernel, const char *path, const void *value, size_t s
         if (length + size > sizeof(message) || strlen(kernel) >= sizeof(address.sun_path))
                 return E2BIG;
         memcpy(message + length, value, size);
-        strcpy(address.sun_path, kernel);
+        memcpy(address.sun_path, kernel, strlen(kernel) + 1);
         fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
         if (fd < 0 || connect(fd, (struct sockaddr *) &address, sizeof(address)) < 0 ||
             send(fd, message, length + size, MSG_NOSIGNAL) < 0 ||

@@ -115,7 +115,7 @@ static void fill(VfioHolder *holder, const char *word) {
 
         vfio_holder_init(holder);
         for (const char *p = word; *p != '\0'; p++) {
-                PciKey named = (PciKey) (*p - 'a' + 1);
+                PciKey named = (PciKey) *p - 'a' + 1;
 
                 if (*p == '<')
                         from = true;
