@@ -137,6 +137,12 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
                                              &manager_operations_handler, manager);
         manager->unplugs = unplugs_new(event, manager->inventory, manager->operations,
                                        &manager_unplugs_handler, manager);
+        r = outsiders_new(event, manager->inventory, &manager_outsiders_handler, manager,
+                          &manager->outsiders);
+        if (r < 0) {
+                log_error("the sources of events cannot be set up: %s", g_strerror(-r));
+                return r;
+        }
         start(manager);
 
         *ret = g_steal_pointer(&manager);
@@ -151,6 +157,7 @@ Manager *manager_free(Manager *manager) {
         uevents_free(manager->uevents);
         users_free(manager->users);
         config_space_free(manager->config_space);
+        outsiders_free(manager->outsiders);
         unplugs_free(manager->unplugs);
         operations_free(manager->operations);
         inhibitors_free(manager->inhibitors);
