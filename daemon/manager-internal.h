@@ -10,6 +10,7 @@
 #include "daemon/config.h"
 #include "daemon/inhibitors.h"
 #include "daemon/manager.h"
+#include "daemon/nodes.h"
 #include "daemon/operations.h"
 #include "daemon/outsiders.h"
 #include "daemon/override-reader.h"
@@ -35,6 +36,7 @@ struct Manager {
         ClosedFiles *closed;
         Inhibitors *inhibitors;
         Operations *operations;
+        Nodes *nodes;
         Unplugs *unplugs;
         Outsiders *outsiders;
         Users *users;

@@ -113,6 +113,19 @@ static void on_unplug_ask(void *context, Function *function, uint64_t deadline_u
                                                    function->vfs->pdata[i], deadline_usec);
 }
 
+static void on_unplug_close(void *context, Function *function, bool closed) {
+        Manager *manager = context;
+
+        if (!closed) {
+                manager->state_dirty |= nodes_open(manager->nodes, function->facts.key);
+                return;
+        }
+        nodes_plan(manager->nodes, manager->inventory, function);
+        manager->state_dirty = true;
+        manager_save_state(manager); /* what they were must be known to whoever opens them again */
+        nodes_commit(manager->nodes);
+}
+
 /* Written down before anything is done: see policy/unplug.h. */
 static void on_unplug_remember(void *context, Function *function, bool remember) {
         Manager *manager = context;
@@ -124,6 +137,7 @@ static void on_unplug_remember(void *context, Function *function, bool remember)
 
 const UnplugsHandler manager_unplugs_handler = {
         .changed = on_unplug_changed,
+        .close = on_unplug_close,
         .remember = on_unplug_remember,
         .ask = on_unplug_ask,
 };

@@ -80,6 +80,7 @@ static void start(Manager *manager) {
         closed_files_adopt(manager->closed, state);
         inhibitors_adopt(manager->inhibitors, state);
         operations_adopt(manager->operations, state);
+        nodes_undo(state);
 
         manager_mark_all_stale(manager);
         manager_read_stale(manager); /* asks for the overrides ... */
@@ -131,6 +132,7 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
                 return r;
         }
         manager->closed = closed_files_new(manager->watch, manager_on_violation, manager);
+        manager->nodes = nodes_new();
         manager->inhibitors =
                 inhibitors_new(event, manager->inventory, manager_on_inhibitor_ended, manager);
         manager->operations = operations_new(event, manager->inventory, manager->closed,
@@ -160,6 +162,7 @@ Manager *manager_free(Manager *manager) {
         outsiders_free(manager->outsiders);
         unplugs_free(manager->unplugs);
         operations_free(manager->operations);
+        nodes_free(manager->nodes);
         inhibitors_free(manager->inhibitors);
         closed_files_free(manager->closed);
         watch_free(manager->watch);

@@ -240,7 +240,10 @@ static void act(Unplug *unplug, unsigned actions) {
         const Unplugs *unplugs = unplug->unplugs;
         Function *function = unplug_function(unplug);
 
-        /* CLOSE and OPEN are the state itself, which Check(open) looks at. */
+        if (actions & UNPLUG_ACTION_CLOSE)
+                unplugs->handler->close(unplugs->context, function, true);
+        if (actions & (UNPLUG_ACTION_OPEN | UNPLUG_ACTION_END_SESSIONS))
+                unplugs->handler->close(unplugs->context, function, false);
         if (actions & UNPLUG_ACTION_ARM)
                 arm(unplug);
         if (actions & UNPLUG_ACTION_ASK)

@@ -16,6 +16,8 @@ typedef struct UnplugsHandler {
         void (*changed)(void *context, Function *function);
         /* Its holders, and those of its VFs, are to be told. `deadline_usec` is CLOCK_REALTIME, 0: none. */
         void (*ask)(void *context, Function *function, uint64_t deadline_usec);
+        /* The nodes of the function and of its VFs are to be closed to newcomers, or opened again. */
+        void (*close)(void *context, Function *function, bool closed);
         /* That there is no way back is to be written down now, or forgotten: Function.unplugging. */
         void (*remember)(void *context, Function *function, bool remember);
 } UnplugsHandler;
