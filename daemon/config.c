@@ -1,9 +1,20 @@
 #include "daemon/config.h"
 
+#include "policy/number.h"
+
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #define DEFAULT_USERSPACE_DRIVERS "vfio-pci *-vfio-pci uio_pci_generic igb_uio pci-stub"
+
+#define DEFAULT_MAX_SESSIONS      16
+#define DEFAULT_MAX_MAPPED        (16ULL << 30)
+#define DEFAULT_DRAIN_USEC        (10 * G_USEC_PER_SEC)
+
+#define CONFIG_SESSIONS_MAX       1024
+#define CONFIG_MAPPED_MAX_MIB     (1ULL << 30)
+#define CONFIG_DRAIN_MAX_SECONDS  (24 * 60 * 60)
 
 /* A configuration file is a few lines; what is larger was put there by mistake. */
 #define CONFIG_FILE_SIZE_MAX (1024 * 1024)
@@ -34,19 +45,87 @@ static char *set_enforcement(Config *config, const char *value) {
         return NULL;
 }
 
+static char *set_emulated(Config *config, const char *value) {
+        g_auto(GStrv) words = g_strsplit_set(value, " \t", -1);
+
+        g_hash_table_remove_all(config->emulated);
+        for (char **word = words; *word; word++) {
+                PciAddress address;
+                PciKey key;
+
+                if ((*word)[0] == '\0')
+                        continue;
+                if (pci_address_parse(*word, &address) < 0)
+                        return g_strdup_printf("'%s' is no address of a PCI function", *word);
+                key = pci_address_key(address);
+                g_hash_table_add(config->emulated, g_memdup2(&key, sizeof(key)));
+        }
+        return NULL;
+}
+
+static char *set_allow_msix(Config *config, const char *value) {
+        if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0)
+                return g_strdup_printf("'%s' is neither 'yes' nor 'no'", value);
+        config->allow_msix = value[0] == 'y';
+        return NULL;
+}
+
+/* A number from `min` to `max`. */
+static char *read_number(const char *value, uint64_t min, uint64_t max, uint64_t *ret) {
+        if (number_parse(value, 10, max, ret) < 0 || *ret < min)
+                return g_strdup_printf("'%s' is no number from %" PRIu64 " to %" PRIu64, value, min,
+                                       max);
+        return NULL;
+}
+
+static char *set_max_sessions(Config *config, const char *value) {
+        uint64_t number = config->max_sessions;
+        char *reason = read_number(value, 0, CONFIG_SESSIONS_MAX, &number);
+
+        config->max_sessions = (unsigned) number;
+        return reason;
+}
+
+static char *set_max_mapped(Config *config, const char *value) {
+        uint64_t mebibytes = config->max_mapped >> 20;
+        char *reason = read_number(value, 1, CONFIG_MAPPED_MAX_MIB, &mebibytes);
+
+        config->max_mapped = mebibytes << 20;
+        return reason;
+}
+
+static char *set_drain_seconds(Config *config, const char *value) {
+        uint64_t seconds = config->drain_usec / G_USEC_PER_SEC;
+        char *reason = read_number(value, 0, CONFIG_DRAIN_MAX_SECONDS, &seconds);
+
+        config->drain_usec = seconds * G_USEC_PER_SEC;
+        return reason;
+}
+
 static const struct {
         const char *section, *key;
         ConfigSetter *set;
 } config_keys[] = {
         { "Lock", "UserspaceDrivers", set_userspace_drivers },
         { "Lock", "Enforcement", set_enforcement },
+        { "Io", "EmulatedFunctions", set_emulated },
+        { "Io", "AllowMsix", set_allow_msix },
+        { "Io", "MaxSessionsPerUser", set_max_sessions },
+        { "Io", "MaxMappedMemoryPerUser", set_max_mapped },
+        { "Io", "DrainSeconds", set_drain_seconds },
 };
 
 Config *config_free(Config *config) {
-        if (config)
-                pattern_list_free(config->userspace_drivers);
+        if (!config)
+                return NULL;
+        pattern_list_free(config->userspace_drivers);
+        g_hash_table_unref(config->emulated);
         g_free(config);
         return NULL;
+}
+
+bool config_emulates(const Config *config, PciKey key) {
+        return g_hash_table_contains(config->emulated, &key);
 }
 
 static bool section_known(const char *section) {
@@ -155,6 +234,10 @@ int config_load(const char *directory, Config **ret, char **ret_error) {
         int r;
 
         config->enforce = true;
+        config->emulated = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+        config->max_sessions = DEFAULT_MAX_SESSIONS;
+        config->max_mapped = DEFAULT_MAX_MAPPED;
+        config->drain_usec = DEFAULT_DRAIN_USEC;
         r = pattern_list_parse(DEFAULT_USERSPACE_DRIVERS, &config->userspace_drivers, NULL);
         g_assert(r == 0);
 

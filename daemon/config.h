@@ -7,14 +7,24 @@
  * Called by the manager at start and on reload. */
 #pragma once
 
+#include "policy/address.h"
 #include "policy/pattern-list.h"
 
+#include <glib.h>
 #include <stdbool.h>
 
 typedef struct Config {
         PatternList *userspace_drivers; /* [Lock] UserspaceDrivers= */
         bool enforce;                   /* [Lock] Enforcement= */
+        GHashTable *emulated;           /* [Io] EmulatedFunctions=: set of PciKey* */
+        bool allow_msix;                /* [Io] AllowMsix= */
+        unsigned max_sessions;          /* [Io] MaxSessionsPerUser= */
+        uint64_t max_mapped;            /* [Io] MaxMappedMemoryPerUser=, in bytes */
+        uint64_t drain_usec;            /* [Io] DrainSeconds=, in microseconds */
 } Config;
+
+/* Whether sessions with the function go to emulated memory and never to the device. */
+bool config_emulates(const Config *config, PciKey key);
 
 /* Reads the files in `directory`; none at all give the defaults. Returns 0; -EINVAL when a line is
  * wrong; another negative errno when a file cannot be read. On failure `*ret_error` says file,

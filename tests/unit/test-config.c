@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 static char *directory;
 
@@ -45,6 +46,45 @@ Test(config, defaults) {
                 cr_assert(pattern_list_matches(config->userspace_drivers, userspace[i]), "%s",
                           userspace[i]);
         cr_assert_not(pattern_list_matches(config->userspace_drivers, "igb"));
+        cr_assert_not(config_emulates(config, 0));
+        cr_assert_not(config->allow_msix);
+        cr_assert_eq(config->max_sessions, 16);
+        cr_assert_eq(config->max_mapped, 16ULL << 30);
+        cr_assert_eq(config->drain_usec, 10000000);
+}
+
+Test(config, sessions) {
+        g_autoptr(Config) config = NULL;
+
+        write_file("vfwarden.conf",
+                   "[Io]\nEmulatedFunctions=0000:00:00.1\t0001:02:03.4 \nAllowMsix=yes\n"
+                   "MaxSessionsPerUser=0\nMaxMappedMemoryPerUser=1073741824\nDrainSeconds=86400\n");
+        config = load();
+        cr_assert(config_emulates(config, 1));
+        cr_assert_not(config_emulates(config, 0));
+        cr_assert(config->allow_msix);
+        cr_assert_eq(config->max_sessions, 0);
+        cr_assert_eq(config->max_mapped, 1ULL << 50);
+        cr_assert_eq(config->drain_usec, 86400000000);
+}
+
+Test(config, sessions_refused) {
+        static const char *const lines[] = {
+                "EmulatedFunctions=00:00.1", "AllowMsix=true",
+                "MaxSessionsPerUser=1025",   "MaxSessionsPerUser=",
+                "MaxMappedMemoryPerUser=0",  "MaxMappedMemoryPerUser=1073741825",
+                "DrainSeconds=86401",        "DrainSeconds=-1",
+        };
+
+        for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++) {
+                g_autofree char *text = g_strconcat("[Io]\n", lines[i], "\n", NULL);
+                g_autofree char *error = NULL;
+                Config *config = NULL;
+
+                write_file("vfwarden.conf", text);
+                cr_assert_eq(config_load(directory, &config, &error), -EINVAL, "%s", lines[i]);
+                cr_assert(strstr(error, ":2:"), "%s", error);
+        }
 }
 
 Test(config, later_files_replace) {
