@@ -4,8 +4,10 @@
 #include <fcntl.h>
 #include <glib.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static int compare_fds(const void *a, const void *b) {
@@ -52,4 +54,16 @@ pid_t child_fork(const char *name, const int *keep, unsigned n_keep) {
         drop_standard_streams();
         close_all_but(keep, n_keep);
         return 0;
+}
+
+static int on_forgotten_end(sd_event_source *source, const siginfo_t *info, void *userdata) {
+        return 0; /* reaped, that is all */
+}
+
+void child_forget(sd_event *event, pid_t pid) {
+        sd_event_source *source = NULL;
+
+        if (sd_event_add_child(event, &source, pid, WEXITED, on_forgotten_end, NULL) >= 0)
+                (void) sd_event_source_set_floating(source, true);
+        sd_event_source_unref(source);
 }

@@ -6,9 +6,14 @@
 #pragma once
 
 #include <sys/types.h>
+#include <systemd/sd-event.h>
 
 /* Forks. In the parent returns the pid, or a negative errno. In the child returns 0, with all
  * descriptors closed but the `n_keep` in `keep` (negative ones are passed over), the standard ones leading
  * nowhere, no signal blocked, and `name` (15 characters at the most) shown as the process's. The child leaves by
  * _exit(). */
 pid_t child_fork(const char *name, const int *keep, unsigned n_keep);
+
+/* Nobody waits for the child any more: it is reaped whenever it ends, however late. It must have no other source in
+ * `event`. */
+void child_forget(sd_event *event, pid_t pid);

@@ -92,22 +92,14 @@ OverrideReader *override_reader_new(sd_event *event, OverrideHandler *handler, v
         return reader;
 }
 
-static int on_child(sd_event_source *source, const siginfo_t *info, void *userdata) {
-        return 0; /* reaped, that is all */
-}
-
 /* Lets the process go; it ends by itself, at once or when the kernel lets go of it. */
 static void dismiss(OverrideReader *reader) {
-        sd_event_source *source = NULL;
-
         if (reader->socket < 0)
                 return;
         reader->source = sd_event_source_disable_unref(reader->source);
         closep(&reader->socket);
         reader->socket = -1;
-        if (sd_event_add_child(reader->event, &source, reader->pid, WEXITED, on_child, NULL) >= 0)
-                (void) sd_event_source_set_floating(source, true);
-        sd_event_source_unref(source);
+        child_forget(reader->event, reader->pid);
 }
 
 OverrideReader *override_reader_free(OverrideReader *reader) {

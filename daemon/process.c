@@ -14,6 +14,7 @@
 
 /* Whoever reads a command line reads a little more of it than is shown, to cut at a word. */
 #define CMDLINE_READ_MAX 4096
+#define STAT_READ_MAX    4096
 
 int process_open_directory(pid_t pid) {
         char path[32];
@@ -176,6 +177,26 @@ int process_new(pid_t pid, int procfd, Process **ret) {
         (void) process_refresh(process);
         *ret = g_steal_pointer(&process);
         return 0;
+}
+
+/* The 22nd field of /proc/PID/stat, counted from behind the command's name, which may contain anything. */
+int process_read_start_time(pid_t pid, uint64_t *ret) {
+        g_autofree char *path = g_strdup_printf("/proc/%d/stat", pid);
+        g_auto(GStrv) fields = NULL;
+        char text[STAT_READ_MAX];
+        const char *behind;
+        ssize_t n;
+
+        n = read_file(AT_FDCWD, path, text, sizeof(text));
+        if (n < 0)
+                return n == -ENOENT ? -ESRCH : (int) n;
+        behind = strrchr(text, ')');
+        if (!behind)
+                return -EBADMSG;
+        fields = g_strsplit(behind, " ", -1);
+        if (g_strv_length(fields) < 21)
+                return -EBADMSG;
+        return number_parse(fields[20], 10, UINT64_MAX - 1, ret);
 }
 
 Process *process_free(Process *process) {

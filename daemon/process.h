@@ -37,5 +37,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Process, process_free)
  * any is another; of a process that has ended nothing changes. */
 bool process_refresh(Process *process);
 
+/* When the process was started, in clock ticks after boot: with the pid, that tells it from any later one. Returns 0, or
+ * a negative errno: -ESRCH when there is none. */
+int process_read_start_time(pid_t pid, uint64_t *ret);
+
 /* What a bounded part of /proc/PID/cmdline (`size` bytes, arguments end with NUL) is shown as. Free with g_free(). */
 char *process_format_command(const char *cmdline, size_t size);

@@ -19,7 +19,8 @@
 struct VfioOpen {
         pid_t pid;
         int channel;
-        sd_event_source *answer, *exit;
+        sd_event *event;
+        sd_event_source *answer;
         VfioOpenDone *done;
         void *context;
 };
@@ -135,11 +136,6 @@ static int on_answer(sd_event_source *source, int fd, uint32_t revents, void *us
         return 0;
 }
 
-/* Only so that no zombie stays. */
-static int on_exit_of_child(sd_event_source *source, const siginfo_t *info, void *userdata) {
-        return 0;
-}
-
 int vfio_open_start(sd_event *event, const Function *function, VfioOpenDone *done, void *context,
                     VfioOpen **ret) {
         _cleanup_(closep) int ours = -1, theirs = -1;
@@ -160,13 +156,12 @@ int vfio_open_start(sd_event *event, const Function *function, VfioOpenDone *don
                 return (int) pid;
 
         open = g_new0(VfioOpen, 1);
+        open->event = sd_event_ref(event);
         open->pid = pid;
         open->channel = take_fd(&ours);
         open->done = done;
         open->context = context;
-        r = sd_event_add_child(event, &open->exit, pid, WEXITED, on_exit_of_child, NULL);
-        if (r >= 0)
-                r = sd_event_add_io(event, &open->answer, open->channel, EPOLLIN, on_answer, open);
+        r = sd_event_add_io(event, &open->answer, open->channel, EPOLLIN, on_answer, open);
         if (r < 0) {
                 vfio_open_free(open);
                 return r;
@@ -179,13 +174,10 @@ VfioOpen *vfio_open_free(VfioOpen *open) {
         if (!open)
                 return NULL;
         sd_event_source_disable_unref(open->answer);
-        /* A child that hangs is reaped when it ends, however late: its source stays with the loop. */
-        if (open->exit) {
-                (void) kill(open->pid, SIGKILL);
-                (void) sd_event_source_set_floating(open->exit, true);
-                sd_event_source_unref(open->exit);
-        }
+        (void) kill(open->pid, SIGKILL);
+        child_forget(open->event, open->pid);
         closep(&open->channel);
+        sd_event_unref(open->event);
         g_free(open);
         return NULL;
 }

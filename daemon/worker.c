@@ -1,9 +1,8 @@
 #include "daemon/worker.h"
 
 #include "daemon/child.h"
-#include "daemon/sysfs.h"
+#include "daemon/process.h"
 #include "daemon/util.h"
-#include "policy/number.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -70,26 +69,6 @@ static void __attribute__((noreturn)) run_plan(const Plan *plan, const int *fds,
                 (void) run_step(plan->undo->pdata[i], -1);
         (void) send(channel, &result, sizeof(result), MSG_NOSIGNAL);
         _exit(result.error == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
-}
-
-/* The 22nd field of /proc/PID/stat, counted from behind the command's name, which may contain anything. */
-static int read_start_time(pid_t pid, uint64_t *ret) {
-        g_autofree char *path = g_strdup_printf("/proc/%d/stat", pid);
-        g_auto(GStrv) fields = NULL;
-        char text[SYSFS_VALUE_MAX];
-        const char *behind;
-        ssize_t n;
-
-        n = sysfs_read(AT_FDCWD, path, text, sizeof(text));
-        if (n < 0)
-                return n == -ENOENT ? -ESRCH : (int) n;
-        behind = strrchr(text, ')');
-        if (!behind)
-                return -EBADMSG;
-        fields = g_strsplit(behind, " ", -1);
-        if (g_strv_length(fields) < 21)
-                return -EBADMSG;
-        return number_parse(fields[20], 10, UINT64_MAX - 1, ret);
 }
 
 static void end(Worker *worker) {
@@ -161,7 +140,7 @@ int worker_start(sd_event *event, Plan *plan, WorkerOpen *open_file, WorkerDone 
 
         worker = worker_new(plan, pid, done, context);
         worker->channel = take_fd(&ours);
-        r = read_start_time(pid, &worker->start_time);
+        r = process_read_start_time(pid, &worker->start_time);
         if (r >= 0)
                 r = sd_event_add_child(event, &worker->source, pid, WEXITED, on_child_end, worker);
         if (r < 0) {
@@ -187,7 +166,7 @@ int worker_adopt(sd_event *event, pid_t pid, uint64_t start_time, WorkerDone *do
 
         /* The descriptor first: then the pid cannot change hands between looking and watching. */
         worker->pidfd = (int) syscall(SYS_pidfd_open, pid, 0);
-        r = worker->pidfd < 0 ? -errno : read_start_time(pid, &found);
+        r = worker->pidfd < 0 ? -errno : process_read_start_time(pid, &found);
         if (r >= 0 && found != start_time)
                 r = -ESRCH;
         if (r >= 0)

@@ -1,0 +1,256 @@
+#include "daemon/io-process.h"
+
+#include "daemon/child.h"
+#include "daemon/log.h"
+#include "daemon/process.h"
+#include "daemon/util.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+struct IoProcess {
+        sd_event *event;
+        pid_t pid;
+        uint64_t start_time;
+        int control;
+        int pidfd; /* of one that was adopted, else -1 */
+        bool ready;
+        bool serves_client;
+        bool over; /* and reaped */
+        sd_event_source *report, *exit;
+        const IoProcessHandler *handler;
+        void *context;
+};
+
+static void process_over(IoProcess *process) {
+        process->over = true;
+        (void) sd_event_source_set_enabled(process->report, SD_EVENT_OFF);
+        (void) sd_event_source_set_enabled(process->exit, SD_EVENT_OFF);
+        process->handler->ended(process->context);
+}
+
+static int on_report(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        IoProcess *process = userdata;
+        IoReport report = { 0 };
+        ssize_t n;
+
+        n = recv(fd, &report, sizeof(report), MSG_DONTWAIT);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                return 0;
+        if (n != sizeof(report)) {
+                /* It is about to end, if it has not: that is told by itself. */
+                (void) sd_event_source_set_enabled(source, SD_EVENT_OFF);
+                return 0;
+        }
+        process->ready |= report.kind == IO_READY;
+        report.backend[sizeof(report.backend) - 1] = '\0';
+        process->handler->report(process->context, &report);
+        return 0;
+}
+
+static int on_child_end(sd_event_source *source, const siginfo_t *info, void *userdata) {
+        process_over(userdata);
+        return 0;
+}
+
+static int on_adopted_end(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        process_over(userdata);
+        return 0;
+}
+
+typedef struct Identity {
+        uid_t uid;
+        gid_t gid;
+} Identity;
+
+static int find_identity(const char *user, Identity *ret) {
+        struct passwd entry, *found = NULL;
+        char buffer[4096];
+
+        if (getpwnam_r(user, &entry, buffer, sizeof(buffer), &found) != 0 || !found)
+                return -ENOENT;
+        *ret = (Identity){ found->pw_uid, found->pw_gid };
+        return 0;
+}
+
+/* Where the program expects its descriptors. */
+#define FD_CONTROL 3
+#define FD_DEVICE  4
+#define FD_CLIENT  5
+
+static void __attribute__((noreturn))
+run(const char *path, Identity identity, int control, const IoProcessOptions *options) {
+        char max_mapped[64], driver[96];
+        const char *arguments[10] = { path };
+        unsigned n = 1;
+        /* Above all three, so that none is overwritten before it was moved. */
+        int from[] = { fcntl(control, F_DUPFD, 10), fcntl(options->device, F_DUPFD, 10),
+                       options->client < 0 ? -1 : fcntl(options->client, F_DUPFD, 10) };
+
+        for (int i = 0; i < 3; i++)
+                if (from[i] >= 0) {
+                        (void) dup2(from[i], FD_CONTROL + i);
+                        close(from[i]);
+                }
+        if (options->client < 0)
+                arguments[n++] = "--one-shot";
+        if (options->emulated)
+                arguments[n++] = "--emulated";
+        if (options->relaxed)
+                arguments[n++] = "--relaxed";
+        snprintf(max_mapped, sizeof(max_mapped), "--max-mapped=%" G_GUINT64_FORMAT,
+                 options->max_mapped);
+        arguments[n++] = max_mapped;
+        snprintf(driver, sizeof(driver), "--driver=%s", options->driver);
+        arguments[n++] = driver;
+
+        if (setgroups(0, NULL) < 0 || setresgid(identity.gid, identity.gid, identity.gid) < 0 ||
+            setresuid(identity.uid, identity.uid, identity.uid) < 0)
+                _exit(EXIT_FAILURE);
+        execv(path, (char *const *) arguments);
+        _exit(EXIT_FAILURE);
+}
+
+static IoProcess *process_make(sd_event *event, const IoProcessHandler *handler, void *context) {
+        IoProcess *process = g_new0(IoProcess, 1);
+
+        process->event = sd_event_ref(event);
+        process->control = process->pidfd = -1;
+        process->handler = handler;
+        process->context = context;
+        return process;
+}
+
+static int listen_to(IoProcess *process, sd_event *event) {
+        return sd_event_add_io(event, &process->report, process->control, EPOLLIN, on_report,
+                               process);
+}
+
+int io_process_start(sd_event *event, const IoProgram *program, const IoProcessOptions *options,
+                     const IoProcessHandler *handler, void *context, IoProcess **ret) {
+        _cleanup_(closep) int ours = -1, theirs = -1;
+        IoProcess *process;
+        Identity identity;
+        int pair[2], r;
+        pid_t pid;
+
+        r = find_identity(program->user, &identity);
+        if (r < 0)
+                return r;
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+                return -errno;
+        ours = pair[0];
+        theirs = pair[1];
+        pid = child_fork("vfwarden-io", (const int[]){ theirs, options->device, options->client },
+                         3);
+        if (pid == 0)
+                run(program->path, identity, theirs, options);
+        if (pid < 0)
+                return (int) pid;
+
+        process = process_make(event, handler, context);
+        process->pid = pid;
+        process->control = take_fd(&ours);
+        process->serves_client = options->client >= 0;
+        r = sd_event_add_child(event, &process->exit, pid, WEXITED, on_child_end, process);
+        if (r >= 0)
+                r = process_read_start_time(pid, &process->start_time);
+        if (r >= 0)
+                r = listen_to(process, event);
+        if (r < 0) {
+                io_process_free(process);
+                return r;
+        }
+        *ret = process;
+        return 0;
+}
+
+int io_process_adopt(sd_event *event, pid_t pid, uint64_t start_time, int *control,
+                     const IoProcessHandler *handler, void *context, IoProcess **ret) {
+        IoProcess *process = process_make(event, handler, context);
+        uint64_t found = 0;
+        int r;
+
+        /* The descriptor first: then the pid cannot change hands between looking and watching. */
+        process->pid = pid;
+        process->start_time = start_time;
+        process->ready = process->serves_client = true;
+        process->pidfd = (int) syscall(SYS_pidfd_open, pid, 0);
+        r = process->pidfd < 0 ? -errno : process_read_start_time(pid, &found);
+        if (r >= 0 && found != start_time)
+                r = -ESRCH;
+        if (r >= 0)
+                r = sd_event_add_io(event, &process->exit, process->pidfd, EPOLLIN, on_adopted_end,
+                                    process);
+        if (r >= 0) {
+                process->control = *control;
+                r = listen_to(process, event);
+        }
+        if (r < 0) {
+                process->control = -1;
+                io_process_free(process);
+                return r;
+        }
+        *control = -1;
+        *ret = process;
+        return 0;
+}
+
+IoProcess *io_process_free(IoProcess *process) {
+        if (!process)
+                return NULL;
+        sd_event_source_disable_unref(process->report);
+        sd_event_source_disable_unref(process->exit);
+        if (process->pidfd < 0 && !process->over) {
+                if (!process->ready || !process->serves_client)
+                        (void) kill(process->pid, SIGKILL);
+                child_forget(process->event, process->pid);
+        }
+        sd_event_unref(process->event);
+        closep(&process->control);
+        closep(&process->pidfd);
+        g_free(process);
+        return NULL;
+}
+
+void io_process_order(IoProcess *process, IoKind kind) {
+        uint32_t order = kind;
+
+        (void) send(process->control, &order, sizeof(order), MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+int io_process_request(IoProcess *process, const IoOrder *order) {
+        size_t length = offsetof(IoOrder, data) + (order->kind == IO_STORE ? order->length : 0);
+
+        return send(process->control, order, length, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+void io_process_kill(IoProcess *process) {
+        /* Not reaped before on_child_end() or on_adopted_end(): the pid is its own still. */
+        if (process->pidfd >= 0)
+                (void) syscall(SYS_pidfd_send_signal, process->pidfd, SIGKILL, NULL, 0);
+        else
+                (void) kill(process->pid, SIGKILL);
+}
+
+pid_t io_process_pid(const IoProcess *process) {
+        return process->pid;
+}
+
+uint64_t io_process_start_time(const IoProcess *process) {
+        return process->start_time;
+}
+
+int io_process_control(const IoProcess *process) {
+        return process->control;
+}

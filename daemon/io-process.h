@@ -1,0 +1,60 @@
+/* io-process.h: one process vfwarden-io, seen from the daemon.
+ *
+ * Owns the daemon's end of its control socket, and its pidfd. The process runs as a user of its own, without
+ * privilege, and serves one client and one function, or single requests of the daemon; see daemon/io/control.h for what
+ * is said. It outlives the daemon. Called by sessions.h. */
+#pragma once
+
+#include "daemon/io/control.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+#include <systemd/sd-event.h>
+
+typedef struct IoProcess IoProcess;
+
+/* The program and the user that it runs as. */
+typedef struct IoProgram {
+        const char *path;
+        const char *user;
+} IoProgram;
+
+typedef struct IoProcessOptions {
+        int client;         /* the socket that is served; -1: single requests */
+        int device;         /* VFIO's, or a memfd that stands for one */
+        const char *driver; /* of the function */
+        bool emulated;
+        bool relaxed;
+        uint64_t max_mapped; /* bytes that the client may map */
+} IoProcessOptions;
+
+typedef struct IoProcessHandler {
+        void (*report)(void *context, const IoReport *report);
+        void (*ended)(void *context); /* the process has ended; it is to be freed */
+} IoProcessHandler;
+
+/* Starts it; the descriptors in `options` stay the caller's. The first report is IO_READY or IO_FAILED. Returns 0, or a
+ * negative errno: -ENOENT when there is no such user or program. */
+int io_process_start(sd_event *event, const IoProgram *program, const IoProcessOptions *options,
+                     const IoProcessHandler *handler, void *context, IoProcess **ret);
+
+/* One that an earlier run of the daemon started. Takes over `*control` on success. Returns 0, or a negative errno:
+ * -ESRCH when it has ended. */
+int io_process_adopt(sd_event *event, pid_t pid, uint64_t start_time, int *control,
+                     const IoProcessHandler *handler, void *context, IoProcess **ret);
+
+/* Ends a process that serves single requests, and one that did not get ready; a session goes on, unknown. */
+IoProcess *io_process_free(IoProcess *process);
+
+/* Sends an order without data. Never waits: a process that does not take it is about to end. */
+void io_process_order(IoProcess *process, IoKind kind);
+
+/* Sends an order of a single request. Returns 0 or a negative errno. */
+int io_process_request(IoProcess *process, const IoOrder *order);
+
+/* For good: its client sees the socket close. */
+void io_process_kill(IoProcess *process);
+
+pid_t io_process_pid(const IoProcess *process);
+uint64_t io_process_start_time(const IoProcess *process);
+int io_process_control(const IoProcess *process);
