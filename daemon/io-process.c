@@ -83,7 +83,7 @@ static int find_identity(const char *user, Identity *ret) {
         return 0;
 }
 
-/* Where the program expects its descriptors. */
+/* Where the program finds its descriptors, as the arguments tell it. */
 #define FD_CONTROL 3
 #define FD_DEVICE  4
 #define FD_CLIENT  5
@@ -91,8 +91,9 @@ static int find_identity(const char *user, Identity *ret) {
 static void __attribute__((noreturn))
 run(const char *path, Identity identity, int control, const IoProcessOptions *options) {
         char max_mapped[64], driver[96];
-        const char *arguments[10] = { path };
-        unsigned n = 1;
+        const char *arguments[] = { path,       "--control=3", "--device=4", driver,
+                                    max_mapped, NULL,          NULL,         NULL };
+        unsigned n = 5;
         /* Above all three, so that none is overwritten before it was moved. */
         int from[] = { fcntl(control, F_DUPFD, 10), fcntl(options->device, F_DUPFD, 10),
                        options->client < 0 ? -1 : fcntl(options->client, F_DUPFD, 10) };
@@ -102,17 +103,13 @@ run(const char *path, Identity identity, int control, const IoProcessOptions *op
                         (void) dup2(from[i], FD_CONTROL + i);
                         close(from[i]);
                 }
-        if (options->client < 0)
-                arguments[n++] = "--one-shot";
-        if (options->emulated)
-                arguments[n++] = "--emulated";
-        if (options->relaxed)
-                arguments[n++] = "--relaxed";
-        snprintf(max_mapped, sizeof(max_mapped), "--max-mapped=%" G_GUINT64_FORMAT,
+        snprintf(max_mapped, sizeof(max_mapped), "--max-memory=%" G_GUINT64_FORMAT,
                  options->max_mapped);
-        arguments[n++] = max_mapped;
         snprintf(driver, sizeof(driver), "--driver=%s", options->driver);
-        arguments[n++] = driver;
+        if (options->client >= 0)
+                arguments[n++] = "--client=5";
+        if (options->emulated)
+                arguments[n++] = options->emulated;
 
         if (setgroups(0, NULL) < 0 || setresgid(identity.gid, identity.gid, identity.gid) < 0 ||
             setresuid(identity.uid, identity.uid, identity.uid) < 0)

@@ -20,12 +20,11 @@ typedef struct IoProgram {
 } IoProgram;
 
 typedef struct IoProcessOptions {
-        int client;         /* the socket that is served; -1: single requests */
-        int device;         /* VFIO's, or a memfd that stands for one */
-        const char *driver; /* of the function */
-        bool emulated;
-        bool relaxed;
-        uint64_t max_mapped; /* bytes that the client may map */
+        int client;           /* the socket that is served; -1: single requests */
+        int device;           /* VFIO's, or a memfd that stands for one */
+        const char *driver;   /* of the function */
+        const char *emulated; /* the program's option that says so; NULL for a real device */
+        uint64_t max_mapped;  /* bytes that the client may map */
 } IoProcessOptions;
 
 typedef struct IoProcessHandler {

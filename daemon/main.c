@@ -26,6 +26,8 @@ static void help(void) {
              "      --version              Show the version\n"
              "      --config-dir=DIR       Configuration, instead of " VFWARDEN_CONFIG_DIR "\n"
              "      --state-dir=DIR        Run-time state, instead of /run/vfwarden\n"
+             "      --io-program=FILE      Carries I/O, instead of " VFWARDEN_IO_PROGRAM "\n"
+             "      --io-user=USER         The user that it runs as, instead of vfwarden\n"
              "      --log-level=LEVEL      err, warning, notice, info (default), debug, ...\n"
              "      --log-target=TARGET    journal, console, null\n"
              "      --receive-buffer=BYTES Buffer for events of the kernel, 0: the system's own");
@@ -36,6 +38,8 @@ static int parse_arguments(int argc, char **argv, ManagerOptions *options) {
         enum {
                 CONFIG_DIR = 256,
                 STATE_DIR,
+                IO_PROGRAM,
+                IO_USER,
                 LEVEL,
                 TARGET,
                 BUFFER,
@@ -46,6 +50,8 @@ static int parse_arguments(int argc, char **argv, ManagerOptions *options) {
                 { "version", no_argument, NULL, VERSION },
                 { "config-dir", required_argument, NULL, CONFIG_DIR },
                 { "state-dir", required_argument, NULL, STATE_DIR },
+                { "io-program", required_argument, NULL, IO_PROGRAM },
+                { "io-user", required_argument, NULL, IO_USER },
                 { "log-level", required_argument, NULL, LEVEL },
                 { "log-target", required_argument, NULL, TARGET },
                 { "receive-buffer", required_argument, NULL, BUFFER },
@@ -67,6 +73,12 @@ static int parse_arguments(int argc, char **argv, ManagerOptions *options) {
                         break;
                 case STATE_DIR:
                         options->state_directory = optarg;
+                        break;
+                case IO_PROGRAM:
+                        options->io_program = optarg;
+                        break;
+                case IO_USER:
+                        options->io_user = optarg;
                         break;
                 case LEVEL:
                         r = log_level_from_string(optarg);
@@ -165,6 +177,8 @@ int main(int argc, char **argv) {
                 .config_directory = VFWARDEN_CONFIG_DIR,
                 .state_directory = "/run/vfwarden",
                 .receive_buffer = RECEIVE_BUFFER_DEFAULT,
+                .io_program = VFWARDEN_IO_PROGRAM,
+                .io_user = "vfwarden",
         };
         sigset_t signals;
         int r;

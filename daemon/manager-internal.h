@@ -15,6 +15,7 @@
 #include "daemon/outsiders.h"
 #include "daemon/override-reader.h"
 #include "daemon/pci-names.h"
+#include "daemon/sessions.h"
 #include "daemon/state.h"
 #include "daemon/uevents.h"
 #include "daemon/unplug.h"
@@ -38,6 +39,7 @@ struct Manager {
         Operations *operations;
         Nodes *nodes;
         Unplugs *unplugs;
+        Sessions *sessions;
         Outsiders *outsiders;
         Users *users;
         ConfigSpace *config_space;
@@ -72,12 +74,13 @@ void manager_queue_related(Manager *manager, Function *function);
 void manager_read_stale(Manager *manager);
 
 /* manager-sources.c */
-void manager_on_users_changed(void *context, PciKey key, GPtrArray *users);
+void manager_on_users_changed(void *context, PciKey key);
 void manager_on_pasid_found(void *context, PciKey key, const Pasid *pasid);
 void manager_refresh_users(Manager *manager, const Function *function);
 void manager_on_inhibitor_ended(void *context, PciKey key);
 extern const UnplugsHandler manager_unplugs_handler;
 extern const OutsidersHandler manager_outsiders_handler;
+extern const SessionsHandler manager_sessions_handler;
 void manager_tell_unplugs(Manager *manager, Function *function);
 extern const OperationsHandler manager_operations_handler;
 

@@ -258,7 +258,8 @@ static char *unplug_blockers(const Manager *manager, const Function *function, b
         for (guint i = verdict->blockers->len; i > 0 && !users_too; i--) {
                 const Blocker *blocker = verdict->blockers->pdata[i - 1];
 
-                if (blocker->kind == BLOCKER_USER || blocker->kind == BLOCKER_PASID)
+                if (blocker->kind == BLOCKER_USER || blocker->kind == BLOCKER_PASID ||
+                    blocker->kind == BLOCKER_SESSION)
                         g_ptr_array_remove_index(verdict->blockers, i - 1);
         }
         return verdict_allowed(verdict) ? NULL : verdict_text(verdict);

@@ -64,6 +64,8 @@ static void attach_function(Manager *manager, Function *function) {
         restore_function(manager, function);
         inhibitors_attach(manager->inhibitors, function);
         operations_attach(manager->operations, function);
+        sessions_attach(manager->sessions, function);
+        function->emulated = config_emulates(manager->config, function->facts.key);
         if (function->unplugging)
                 unplugs_resume(manager->unplugs, function);
 }
@@ -102,6 +104,7 @@ static void forget(Manager *manager, Function *function) {
         config_space_function_gone(manager->config_space, key);
         operations_forget(manager->operations, function);
         outsiders_function_gone(manager->outsiders);
+        sessions_function_gone(manager->sessions, key);
         if (function->tainted || function->lock_why)
                 manager->state_dirty = true;
         if (function->lock_reasons != 0)

@@ -96,6 +96,7 @@ void manager_save_state(Manager *manager) {
         inhibitors_record(manager->inhibitors, state);
         operations_record(manager->operations, state);
         nodes_record(manager->nodes, state);
+        sessions_record(manager->sessions, state);
         inventory_foreach (manager->inventory, function) {
                 if (!function->tainted && !function->lock_why && !function->unplugging)
                         continue;

@@ -2,14 +2,14 @@
  * unplugs. Each marks what it concerns to be read or settled. */
 #include "daemon/manager-internal.h"
 
-void manager_on_users_changed(void *context, PciKey key, GPtrArray *users) {
+void manager_on_users_changed(void *context, PciKey key) {
         Manager *manager = context;
         Function *function = inventory_get(manager->inventory, key);
+        GPtrArray *users;
 
-        if (!function) {
-                g_clear_pointer(&users, g_ptr_array_unref);
+        if (!function)
                 return;
-        }
+        users = sessions_users(manager->sessions, function, users_of(manager->users, key));
         inventory_set_users(manager->inventory, function, users);
         config_space_function_changed(manager->config_space, function);
         manager_queue(manager, function);
@@ -96,12 +96,24 @@ static void on_unplug_changed(void *context, Function *function) {
         manager_queue(context, function);
 }
 
+/* A session is ours: where there is no way back, it does not keep the function for longer than a guest needs to wind
+ * down. */
+static void drain_sessions(Manager *manager, const Function *function, bool ends) {
+        uint64_t end_usec = ends ? manager->config->drain_usec : SESSIONS_NO_END;
+
+        sessions_drain(manager->sessions, function->facts.key, end_usec);
+        for (guint i = 0; function->vfs && i < function->vfs->len; i++)
+                sessions_drain(manager->sessions,
+                               ((const Function *) function->vfs->pdata[i])->facts.key, end_usec);
+}
+
 /* Told at once, to the holders of the function and of its VFs; those hear of the VF that they hold. When
  * somebody else takes it away (there is no deadline then), they may have been told already. */
 static void on_unplug_ask(void *context, Function *function, uint64_t deadline_usec) {
         Manager *manager = context;
         const ManagerObserver *observer = manager->observer;
 
+        drain_sessions(manager, function, function->state == FUNCTION_STATE_REMOVING);
         if (!observer)
                 return;
         observer->unplug_requested(manager->observer_context, function, deadline_usec);
@@ -170,3 +182,18 @@ const OutsidersHandler manager_outsiders_handler = {
         .begun = on_outside_begun,
         .changed = on_outside_changed,
 };
+
+/* A session that has come or gone is to be found by the next daemon. */
+static void on_session_changed(void *context, PciKey key) {
+        Manager *manager = context;
+
+        Function *function = inventory_get(manager->inventory, key);
+
+        manager->state_dirty = true;
+        (void) sd_event_source_set_enabled(manager->work, SD_EVENT_ONESHOT);
+        if (function)
+                function->changes |= FUNCTION_PROPERTIES_IO;
+        manager_on_users_changed(manager, key);
+}
+
+const SessionsHandler manager_sessions_handler = { .changed = on_session_changed };

@@ -80,6 +80,7 @@ static void start(Manager *manager) {
         }
         closed_files_adopt(manager->closed, state);
         inhibitors_adopt(manager->inhibitors, state, store);
+        sessions_adopt(manager->sessions, state, store);
         fd_store_free(store);
         operations_adopt(manager->operations, state);
         nodes_undo(state);
@@ -141,6 +142,10 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
                                              &manager_operations_handler, manager);
         manager->unplugs = unplugs_new(event, manager->inventory, manager->operations,
                                        &manager_unplugs_handler, manager);
+        manager->sessions =
+                sessions_new(event, manager->inventory,
+                             &(IoProgram){ .path = options->io_program, .user = options->io_user },
+                             &manager_sessions_handler, manager);
         r = outsiders_new(event, manager->inventory, &manager_outsiders_handler, manager,
                           &manager->outsiders);
         if (r < 0) {
@@ -161,6 +166,7 @@ Manager *manager_free(Manager *manager) {
         uevents_free(manager->uevents);
         users_free(manager->users);
         config_space_free(manager->config_space);
+        sessions_free(manager->sessions);
         outsiders_free(manager->outsiders);
         unplugs_free(manager->unplugs);
         operations_free(manager->operations);
@@ -254,6 +260,7 @@ static void tell_enforcement(Manager *manager, bool before) {
 int manager_reload(Manager *manager, char **ret_error) {
         g_autoptr(Config) config = NULL;
         bool enforced = manager_enforces(manager);
+        Function *function;
         int r;
 
         r = config_load(manager->config_directory, &config, ret_error);
@@ -266,6 +273,13 @@ int manager_reload(Manager *manager, char **ret_error) {
         config_free(manager->config);
         manager->config = g_steal_pointer(&config);
         manager->released = false;
+        inventory_foreach (manager->inventory, function) {
+                bool emulated = config_emulates(manager->config, function->facts.key);
+
+                if (emulated != function->emulated)
+                        function->changes |= FUNCTION_PROPERTIES_IO;
+                function->emulated = emulated;
+        }
         manager_queue_all(manager);
         manager_settle(manager);
         tell_enforcement(manager, enforced);

@@ -44,6 +44,7 @@ typedef struct ManagerOptions {
         const char *config_directory;
         const char *state_directory;
         int receive_buffer; /* bytes for uevents, 0: the system's */
+        const char *io_program, *io_user;
 } ManagerOptions;
 
 /* Loads configuration and state, reads all functions and sets the locks. Returns 0 or a negative
@@ -106,6 +107,34 @@ int manager_inhibit(Manager *manager, PciKey key, const Inhibitor *inhibitor, in
 void manager_foreach_inhibitor(const Manager *manager,
                                void (*visit)(void *context, PciKey key, const Inhibitor *inhibitor),
                                void *context);
+
+/* An I/O session for a client of user `uid`, process `pid`, that wants to map `max_mapped` bytes. Refused unless the
+ * function is bound to a VFIO driver (or emulated, as configured), free, and without MSI-X (or that is allowed). */
+typedef struct ManagerIo {
+        uint32_t uid, pid;
+        uint64_t max_mapped;
+} ManagerIo;
+
+/* `client` is the client's end of the socket with 0, and stays the manager's; see ManagerDone for the results, and:
+ * -EDQUOT for too many sessions or too much memory; -EOPNOTSUPP when no back end serves the function. */
+typedef void ManagerSessionOpened(void *context, int result, const char *message, int client,
+                                  const IoSession *session);
+void manager_open_session(Manager *manager, Function *function, const ManagerIo *io,
+                          ManagerSessionOpened *done, void *context);
+
+/* A load of `length` bytes, or a store of `data` where it is not NULL, in one piece. The bytes loaded are in `loaded`.
+ * -EINVAL when the rules refuse it. */
+typedef struct ManagerAccess {
+        uint8_t pcias;
+        uint64_t offset;
+        uint16_t length;
+        const uint8_t *data;
+} ManagerAccess;
+
+typedef void ManagerAccessed(void *context, int result, const char *message, const uint8_t *loaded,
+                             size_t length);
+void manager_access(Manager *manager, Function *function, const ManagerIo *io,
+                    const ManagerAccess *access, ManagerAccessed *done, void *context);
 
 /* Reads the configuration again. Returns 0, or a negative errno with `*ret_error` as of
  * config_load() and the old configuration in force. */

@@ -29,6 +29,13 @@ static void state_node_clear(gpointer data) {
         g_free(((StateNode *) data)->name);
 }
 
+static void state_session_clear(gpointer data) {
+        StateSession *session = data;
+
+        g_free(session->command);
+        g_free(session->unit);
+}
+
 State *state_new(void) {
         State *state = g_new(State, 1);
 
@@ -41,6 +48,8 @@ State *state_new(void) {
         state->operations = g_array_new(FALSE, TRUE, sizeof(StateOperation));
         state->nodes = g_array_new(FALSE, TRUE, sizeof(StateNode));
         g_array_set_clear_func(state->nodes, state_node_clear);
+        state->sessions = g_array_new(FALSE, TRUE, sizeof(StateSession));
+        g_array_set_clear_func(state->sessions, state_session_clear);
         return state;
 }
 
@@ -52,6 +61,7 @@ State *state_free(State *state) {
         g_array_unref(state->inhibitors);
         g_array_unref(state->operations);
         g_array_unref(state->nodes);
+        g_array_unref(state->sessions);
         g_free(state);
         return NULL;
 }
@@ -159,6 +169,32 @@ static int read_node(State *state, JsonObject *object) {
         return 0;
 }
 
+static int read_session(State *state, JsonObject *object) {
+        const char *command = json_object_get_string_member_with_default(object, "command", NULL);
+        const char *unit = json_object_get_string_member_with_default(object, "unit", NULL);
+        StateSession record = { 0 };
+        uint64_t io_pid, uid, pid;
+
+        if (!command || !unit || member_address(object, &record.key) < 0 ||
+            member_number(object, "number", UINT64_MAX - 1, &record.number) < 0 ||
+            member_number(object, "inode", UINT64_MAX - 1, &record.inode) < 0 ||
+            member_number(object, "io-pid", INT32_MAX, &io_pid) < 0 ||
+            member_number(object, "io-start-time", UINT64_MAX - 1, &record.io_start_time) < 0 ||
+            member_number(object, "max-mapped", UINT64_MAX - 1, &record.max_mapped) < 0 ||
+            member_number(object, "uid", UINT32_MAX, &uid) < 0 ||
+            member_number(object, "pid", UINT32_MAX, &pid) < 0 ||
+            member_number(object, "since", UINT64_MAX - 1, &record.since_usec) < 0)
+                return -EBADMSG;
+
+        record.io_pid = (uint32_t) io_pid;
+        record.uid = (uint32_t) uid;
+        record.pid = (uint32_t) pid;
+        record.command = g_strdup(command);
+        record.unit = g_strdup(unit);
+        g_array_append_val(state->sessions, record);
+        return 0;
+}
+
 /* Reads the array `name`; an older version wrote none of the optional ones. */
 static int read_list(State *state, JsonObject *root, const char *name, bool optional,
                      int (*read)(State *, JsonObject *)) {
@@ -192,6 +228,8 @@ static int read_lists(State *state, JsonObject *root) {
                 r = read_list(state, root, "operations", true, read_operation);
         if (r >= 0)
                 r = read_list(state, root, "nodes", true, read_node);
+        if (r >= 0)
+                r = read_list(state, root, "sessions", true, read_session);
         return r;
 }
 
@@ -348,6 +386,29 @@ static void build_nodes(JsonBuilder *builder, const State *state) {
         json_builder_end_array(builder);
 }
 
+static void build_sessions(JsonBuilder *builder, const State *state) {
+        json_builder_set_member_name(builder, "sessions");
+        json_builder_begin_array(builder);
+        for (guint i = 0; i < state->sessions->len; i++) {
+                const StateSession *record = &g_array_index(state->sessions, StateSession, i);
+
+                json_builder_begin_object(builder);
+                add_number(builder, "number", record->number);
+                add_address(builder, record->key);
+                add_number(builder, "inode", record->inode);
+                add_number(builder, "io-pid", record->io_pid);
+                add_number(builder, "io-start-time", record->io_start_time);
+                add_number(builder, "max-mapped", record->max_mapped);
+                add_number(builder, "uid", record->uid);
+                add_number(builder, "pid", record->pid);
+                add_string(builder, "command", record->command);
+                add_string(builder, "unit", record->unit);
+                add_number(builder, "since", record->since_usec);
+                json_builder_end_object(builder);
+        }
+        json_builder_end_array(builder);
+}
+
 int state_save(const char *directory, const State *state) {
         g_autofree char *path = g_build_filename(directory, STATE_NAME, NULL);
         g_autoptr(JsonBuilder) builder = json_builder_new();
@@ -361,6 +422,7 @@ int state_save(const char *directory, const State *state) {
         build_inhibitors(builder, state);
         build_operations(builder, state);
         build_nodes(builder, state);
+        build_sessions(builder, state);
         json_builder_end_object(builder);
         root = json_builder_get_root(builder);
         json_generator_set_root(generator, root);

@@ -52,12 +52,26 @@ typedef struct StateNode {
         unsigned mode; /* before, 0..07777 */
 } StateNode;
 
+/* An I/O session that is served. */
+typedef struct StateSession {
+        uint64_t number; /* under which systemd keeps the control socket */
+        PciKey key;
+        uint64_t inode;
+        uint32_t io_pid;
+        uint64_t io_start_time;
+        uint64_t max_mapped;
+        uint32_t uid, pid;
+        char *command, *unit;
+        uint64_t since_usec;
+} StateSession;
+
 typedef struct State {
         GArray *files;      /* of StateFile */
         GArray *functions;  /* of StateFunction */
         GArray *inhibitors; /* of StateInhibitor */
         GArray *operations; /* of StateOperation */
         GArray *nodes;      /* of StateNode */
+        GArray *sessions;   /* of StateSession */
 } State;
 
 State *state_new(void);

@@ -88,17 +88,16 @@ static bool set_users(VfioDevice *device, GPtrArray *now) {
         return true;
 }
 
-/* What is told is the state at this moment: being told, the manager may have called for another look. */
-static void tell(const Users *users, PciKey key) {
+GPtrArray *users_of(const Users *users, PciKey key) {
         const VfioDevice *device = g_hash_table_lookup(users->functions, &key);
-        g_autoptr(GPtrArray) copy = NULL;
+        GPtrArray *copy = NULL;
 
         if (device && device->users) {
                 copy = g_ptr_array_new_with_free_func(free_user);
                 for (guint i = 0; i < device->users->len; i++)
                         g_ptr_array_add(copy, user_copy(device->users->pdata[i]));
         }
-        users->changed(users->context, key, g_steal_pointer(&copy));
+        return copy;
 }
 
 static void look_at_device(gpointer device, gpointer unused) {
@@ -139,5 +138,5 @@ void users_conclude(Users *users, bool all_seen) {
         g_hash_table_remove_all(users->closed);
         users->last_look_usec = users_now_usec();
         for (guint i = 0; i < news->len; i++)
-                tell(users, g_array_index(news, PciKey, i));
+                users->changed(users->context, g_array_index(news, PciKey, i));
 }

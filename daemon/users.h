@@ -30,9 +30,9 @@
 
 typedef struct Users Users;
 
-/* Those who have the function `key` open are others than was told before. `users` (of User*, by pid; NULL for
- * nobody) is the callee's, which may call any function of this header but users_free(). */
-typedef void UsersChanged(void *context, PciKey key, GPtrArray *users);
+/* Those who have the function `key` open are others than was told before. The callee may call any function of this
+ * header but users_free(). */
+typedef void UsersChanged(void *context, PciKey key);
 
 /* Returns 0, or a negative errno. `inventory` must outlive it. */
 int users_new(sd_event *event, const Inventory *inventory, UsersChanged *changed, void *context,
@@ -48,6 +48,9 @@ void users_function_gone(Users *users, PciKey key);
 
 /* Looks at all processes and returns when it has told what it found: for the start, before anybody is served. */
 void users_look_now(Users *users);
+
+/* Who has the function open, as last told (of User*, by pid), owned by the caller; NULL when nobody has. */
+GPtrArray *users_of(const Users *users, PciKey key);
 
 /* Looks at all processes soon: for a question where a process that got a descriptor by fork() or SCM_RIGHTS from one
  * that still has it should not be missing. Whether a function is in use is right without. */

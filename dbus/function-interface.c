@@ -213,11 +213,8 @@ const sd_bus_vtable virtual_function_vtable[] = {
 
 /* In the order of their signals: when Kind is said to change, the interface of the new kind is there. */
 const char *const function_interfaces[] = {
-        BUS_INTERFACE("PhysicalFunction"),
-        BUS_INTERFACE("VirtualFunction"),
-        BUS_INTERFACE("Pasid"),
-        BUS_INTERFACE("Function"),
-        NULL,
+        BUS_INTERFACE("PhysicalFunction"), BUS_INTERFACE("VirtualFunction"), BUS_INTERFACE("Pasid"),
+        BUS_INTERFACE("ZpciIo"),           BUS_INTERFACE("Function"),        NULL,
 };
 
 bool interface_on_function(const char *interface, const Function *function) {
@@ -228,6 +225,9 @@ bool interface_on_function(const char *interface, const Function *function) {
                        function->kind == FUNCTION_KIND_DETACHED_VF;
         if (g_str_equal(interface, BUS_INTERFACE("Pasid")))
                 return function_pasid(function, NULL) != NULL;
+        /* A bridge is nobody's to load from. On all others, also where a session would be refused: to say why. */
+        if (g_str_equal(interface, BUS_INTERFACE("ZpciIo")))
+                return function->facts.class_code >> 16 != 0x06;
         return true;
 }
 
@@ -265,8 +265,11 @@ static const struct {
         { BUS_INTERFACE("Function"), "InUse" },
         { BUS_INTERFACE("Pasid"), "Enabled" },
         { BUS_INTERFACE("Pasid"), "Dependents" },
+        { BUS_INTERFACE("ZpciIo"), "Backend" },
+        { BUS_INTERFACE("ZpciIo"), "MaxStoreBlock" },
+        { BUS_INTERFACE("ZpciIo"), "Relaxed" },
 };
-G_STATIC_ASSERT(1U << (G_N_ELEMENTS(property_names) - 1) == FUNCTION_PROPERTY_PASID_DEPENDENTS);
+G_STATIC_ASSERT(1U << (G_N_ELEMENTS(property_names) - 1) == FUNCTION_PROPERTY_IO_RELAXED);
 
 char **interface_properties(const char *interface, unsigned properties) {
         char **names = g_new0(char *, G_N_ELEMENTS(property_names) + 1);

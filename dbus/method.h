@@ -11,6 +11,7 @@
 #define ACTION_INHIBIT     "org.vfwarden1.inhibit"
 #define ACTION_OVERRIDE    "org.vfwarden1.override"
 #define ACTION_UNPLUG      "org.vfwarden1.unplug"
+#define ACTION_ZPCI_IO     "org.vfwarden1.zpci-io"
 
 #define METHOD_UID_UNKNOWN UINT32_MAX
 

@@ -1,5 +1,7 @@
 #include "policy/function.h"
 
+#include <string.h>
+
 #include "policy/names.h"
 
 static const char *const function_kind_names[_FUNCTION_KIND_MAX] = {
@@ -79,4 +81,35 @@ const Pasid *function_pasid(const Function *function, const Function **ret_provi
         if (ret_provider)
                 *ret_provider = provider;
         return &provider->facts.pasid;
+}
+
+bool function_has_vfio_driver(const Function *function) {
+        return g_str_has_suffix(function->facts.driver, "vfio-pci");
+}
+
+const char *function_io_backend(const Function *function) {
+        if (function->session && function->session->ready)
+                return function->session->backend;
+        if (function->emulated)
+                return "emulated";
+        if (!function_has_vfio_driver(function))
+                return "";
+        return strcmp(function->facts.driver, "ism-vfio-pci") == 0 ? "ism-vfio-pci" : "vfio-pci";
+}
+
+uint16_t function_io_max_store_block(const Function *function) {
+        const char *backend = function_io_backend(function);
+
+        if (function->session && function->session->ready)
+                return function->session->max_store_block;
+        if (strcmp(backend, "emulated") == 0)
+                return 4096;
+        /* On s390 there may be better, which the device tells. */
+        return strcmp(backend, "vfio-pci") == 0 && !function->facts.s390 ? 8 : 0;
+}
+
+bool function_io_relaxed(const Function *function) {
+        if (function->session && function->session->ready)
+                return function->session->relaxed;
+        return strcmp(function_io_backend(function), "ism-vfio-pci") == 0;
 }

@@ -9,6 +9,7 @@
 
 #include "policy/address.h"
 #include "policy/inhibitor.h"
+#include "policy/io-session.h"
 #include "policy/pasid.h"
 #include "policy/user.h"
 
@@ -61,7 +62,14 @@ typedef enum FunctionProperty {
         FUNCTION_PROPERTY_IN_USE = 1 << 18,
         FUNCTION_PROPERTY_PASID_ENABLED = 1 << 19,
         FUNCTION_PROPERTY_PASID_DEPENDENTS = 1 << 20,
+        FUNCTION_PROPERTY_IO_BACKEND = 1 << 21,
+        FUNCTION_PROPERTY_IO_MAX_STORE_BLOCK = 1 << 22,
+        FUNCTION_PROPERTY_IO_RELAXED = 1 << 23,
 } FunctionProperty;
+
+#define FUNCTION_PROPERTIES_IO                                                 \
+        (FUNCTION_PROPERTY_IO_BACKEND | FUNCTION_PROPERTY_IO_MAX_STORE_BLOCK | \
+         FUNCTION_PROPERTY_IO_RELAXED)
 
 /* What identity properties say where the kernel gave nothing readable: all ones, as PCI itself
  * answers a read of what is not there. */
@@ -135,6 +143,7 @@ struct Function {
         GPtrArray *vfs; /* of a PF: borrowed Function*, by index; NULL when there is none */
 
         GPtrArray *users;                  /* of User*, owned; NULL when nobody has it open */
+        const IoSession *session;          /* NULL: none. Its client is among the users. */
         GPtrArray *inhibitors;             /* of Inhibitor*, borrowed; NULL when there is none */
         const RunningOperation *operation; /* what we are doing to it; NULL: nothing */
         const OutsideOperation
@@ -143,6 +152,7 @@ struct Function {
         unsigned lock_reasons; /* LockReason bits that hold */
         unsigned closed_files; /* LockFile bits that are closed in fact */
         char *lock_why;        /* what the administrator said; NULL without their lock */
+        bool emulated;         /* I/O sessions go to memory, as configured */
         bool tainted;
         bool unplugging; /* is being taken away with no way back; a daemon that comes back goes on */
 
@@ -176,6 +186,18 @@ bool function_depends_on_pasid(const Function *vf);
 /* The PASID capability that serves the function: its own, or for a VF its PF's (PCIe 6.0, 9.3.7.14: VFs
  * share the PF's). `*ret_provider` is whose it is. Returns NULL when there is none. */
 const Pasid *function_pasid(const Function *function, const Function **ret_provider);
+
+/* Whether a VFIO driver has it: every one of a PCI device is named so, vfio-pci, mlx5-vfio-pci, ... */
+bool function_has_vfio_driver(const Function *function);
+
+/* The back end that its I/O session has, or that one would have as far as can be said without opening the device;
+ * "" when it can have none. */
+const char *function_io_backend(const Function *function);
+
+/* The longest store block of that back end in bytes, 0 when only the open device tells; and whether length and
+ * alignment are free. */
+uint16_t function_io_max_store_block(const Function *function);
+bool function_io_relaxed(const Function *function);
 
 /* The number of virtual functions that a PF's links show, 0 for any other function. */
 uint16_t function_num_vfs(const Function *function);

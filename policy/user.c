@@ -30,14 +30,15 @@ User *user_copy(const User *user) {
                 .unit = g_strdup(user->unit),
                 .machine = g_strdup(user->machine),
                 .since_usec = user->since_usec,
+                .session = user->session,
         };
         return copy;
 }
 
 static bool user_equal(const User *a, const User *b) {
         return a->pid == b->pid && a->uid == b->uid && a->since_usec == b->since_usec &&
-               strcmp(a->command, b->command) == 0 && strcmp(a->unit, b->unit) == 0 &&
-               strcmp(a->machine, b->machine) == 0;
+               a->session == b->session && strcmp(a->command, b->command) == 0 &&
+               strcmp(a->unit, b->unit) == 0 && strcmp(a->machine, b->machine) == 0;
 }
 
 bool users_equal(const GPtrArray *a, const GPtrArray *b) {
@@ -57,6 +58,9 @@ char *user_describe(const User *user) {
 
         const char *command = user->command[0] != '\0' ? user->command : "a process";
 
+        if (user->session)
+                return g_strdup_printf("the I/O session of %s (pid %u, uid %u)", command, user->pid,
+                                       user->uid);
         if (user->machine[0] != '\0')
                 return g_strdup_printf("%s (pid %u, virtual machine %s)", command, user->pid,
                                        user->machine);

@@ -16,6 +16,7 @@ typedef struct User {
         char *unit;          /* systemd unit, "" none */
         char *machine;       /* name of the virtual machine as systemd-machined has it, "" none */
         uint64_t since_usec; /* CLOCK_REALTIME at which it was first seen to hold the function */
+        bool session;        /* holds no descriptor of it, but has an I/O session */
 } User;
 
 User *user_free(User *user);

@@ -1,0 +1,120 @@
+/* I/O by clients without privilege: who may have it, and its way to sessions.h. */
+#include "daemon/manager-internal.h"
+#include "policy/zpci-request.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Why the function can have no session now; NULL when it can. Free with g_free(). */
+static char *refusal(Manager *manager, Function *function) {
+        char address[PCI_ADDRESS_STRING_MAX];
+        g_autoptr(Verdict) verdict = NULL;
+
+        pci_address_format(function_address(function), address);
+        manager_refresh_users(manager, function);
+        if (function->emulated)
+                return function_in_use(function) || function->state != FUNCTION_STATE_PRESENT
+                               ? g_strdup_printf("%s is in use, or being taken away", address)
+                               : NULL;
+        if (!function_has_vfio_driver(function))
+                return g_strdup_printf(
+                        "%s is bound to %s, not to a VFIO driver: `vfwarden bind %s vfio-pci` gives it to one",
+                        address,
+                        function->facts.driver[0] != '\0' ? function->facts.driver : "no driver",
+                        address);
+        verdict = check(manager->inventory, function, OPERATION_OPEN, 0);
+        return verdict_allowed(verdict) ? NULL : verdict_text(verdict);
+}
+
+/* Whoever waits for a session, or for one access. */
+typedef struct IoCall {
+        ManagerSessionOpened *opened;
+        ManagerAccessed *accessed;
+        void *context;
+} IoCall;
+
+static void on_opened(void *context, int result, const char *message, int client,
+                      const IoSession *session) {
+        g_autofree IoCall *call = context;
+
+        call->opened(call->context, result, message, client, session);
+}
+
+static const char *result_text(int result) {
+        switch (result) {
+        case -EDQUOT:
+                return "this user, or all users, have too many I/O sessions, or too much memory mapped for them";
+        case -EBUSY:
+                return "another I/O session is being opened";
+        case -ENOENT:
+                return "vfwarden-io, or its user, is not installed";
+        default:
+                return g_strerror(-result);
+        }
+}
+
+static SessionRequest make_request(const Function *function, const ManagerIo *io) {
+        return (SessionRequest){
+                .uid = io->uid,
+                .pid = io->pid,
+                .max_mapped = io->max_mapped,
+                .emulated = function->emulated,
+        };
+}
+
+void manager_open_session(Manager *manager, Function *function, const ManagerIo *io,
+                          ManagerSessionOpened *done, void *context) {
+        g_autofree char *text = refusal(manager, function);
+        SessionRequest request = make_request(function, io);
+        IoCall *call;
+        int r;
+
+        if (text) {
+                done(context, -ECONNREFUSED, text, -1, NULL);
+                return;
+        }
+        call = g_new0(IoCall, 1);
+        call->opened = done;
+        call->context = context;
+        r = sessions_open(manager->sessions, function, manager->config, &request, on_opened, call);
+        if (r < 0)
+                on_opened(call, r, result_text(r), -1, NULL);
+}
+
+static void on_accessed(void *context, int result, const char *message, const IoReport *report) {
+        g_autofree IoCall *call = context;
+        size_t length = report ? MIN(report->length, sizeof(report->data)) : 0;
+
+        if (report && result == -EINVAL)
+                message = zpci_violation_to_string(report->violation);
+        call->accessed(call->context, result, message, report ? report->data : NULL, length);
+}
+
+void manager_access(Manager *manager, Function *function, const ManagerIo *io,
+                    const ManagerAccess *access, ManagerAccessed *done, void *context) {
+        g_autofree char *text = refusal(manager, function);
+        SessionRequest request = make_request(function, io);
+        g_autofree IoOrder *order = NULL;
+        IoCall *call;
+        int r;
+
+        if (text) {
+                done(context, -ECONNREFUSED, text, NULL, 0);
+                return;
+        }
+        order = g_new0(IoOrder, 1);
+        order->kind = access->data ? IO_STORE : IO_LOAD;
+        order->pcias = access->pcias;
+        order->offset = access->offset;
+        order->length = access->length;
+        if (access->data)
+                memcpy(order->data, access->data, MIN(access->length, sizeof(order->data)));
+
+        call = g_new0(IoCall, 1);
+        call->accessed = done;
+        call->context = context;
+        r = sessions_request(manager->sessions, function, manager->config, &request, order,
+                             on_accessed, call);
+        if (r < 0)
+                on_accessed(call, r, result_text(r), NULL);
+}

@@ -1,0 +1,71 @@
+/* sessions.h: the I/O sessions: who has which function's loads and stores done by vfwarden-io.
+ *
+ * Owns the sessions and the daemon's end of their processes. Opening is done in three steps, none of which the daemon
+ * waits for: a process opens the device, vfwarden-io is started with it, and says that it is ready. A function
+ * has one session at a time; it is a user of the function as any other, named by its client. A session outlives the
+ * daemon: systemd keeps the control socket, the run-time state says whose it is.
+ * Whether somebody may have one is for the caller to see to. Called by the manager. */
+#pragma once
+
+#include "daemon/config.h"
+#include "daemon/fd-store.h"
+#include "daemon/io-process.h"
+#include "daemon/state.h"
+#include "policy/inventory.h"
+
+typedef struct Sessions Sessions;
+
+typedef struct SessionsHandler {
+        /* Function.session, or what it says, is another; so are the function's users. */
+        void (*changed)(void *context, PciKey key);
+} SessionsHandler;
+
+typedef struct SessionRequest {
+        uint32_t uid, pid;   /* of the client */
+        uint64_t max_mapped; /* bytes that it wants to map */
+        bool emulated;       /* memory instead of the device */
+} SessionRequest;
+
+/* How it ended: 0 with the client's end of the socket, which is the callee's to close, and the session; or a negative errno
+ * with `message`: -ENODEV: the function has gone meanwhile; -ETIMEDOUT; -EIO. */
+typedef void SessionOpened(void *context, int result, const char *message, int client,
+                           const IoSession *session);
+
+/* How a single request ended: 0 with vfwarden-io's report, or a negative errno with `message`: -EINVAL for what
+ * the rules refuse, -EIO for what the device refused, and those above. */
+typedef void SessionAnswered(void *context, int result, const char *message,
+                             const IoReport *report);
+
+Sessions *sessions_new(sd_event *event, Inventory *inventory, const IoProgram *program,
+                       const SessionsHandler *handler, void *context);
+Sessions *sessions_free(Sessions *sessions);
+
+/* Opens one. Returns 0 when `done` will be called, once; -EBUSY when the function has one; -EDQUOT when the user
+ * would have more of them, or more mapped memory, than `config` allows; or another negative errno. */
+int sessions_open(Sessions *sessions, Function *function, const Config *config,
+                  const SessionRequest *request, SessionOpened *done, void *context);
+
+/* Has one load or store done. Returns as sessions_open(). */
+int sessions_request(Sessions *sessions, Function *function, const Config *config,
+                     const SessionRequest *request, const IoOrder *order, SessionAnswered *done,
+                     void *context);
+
+/* The function is asked for: its client is told, and served further. With `end_usec` (from now) other than
+ * SESSIONS_NO_END the session then ends for good: every request is answered with ENODEV. */
+#define SESSIONS_NO_END UINT64_MAX
+void sessions_drain(Sessions *sessions, PciKey key, uint64_t end_usec);
+
+/* The function has gone: the same at once. */
+void sessions_function_gone(Sessions *sessions, PciKey key);
+
+/* The function is new: gets its session, if it is still the same device. */
+void sessions_attach(Sessions *sessions, Function *function);
+
+/* Makes `users` (of User*, owned, may be NULL) say who the client is instead of vfwarden-io, and who has a session
+ * without having a device open. Takes it over; returns what is to be used instead. */
+GPtrArray *sessions_users(const Sessions *sessions, const Function *function, GPtrArray *users);
+
+void sessions_record(const Sessions *sessions, State *state);
+
+/* Takes over those that an earlier run recorded and that are still served. Before any function is known. */
+void sessions_adopt(Sessions *sessions, const State *state, FdStore *store);
