@@ -1,0 +1,191 @@
+/* vfwarden-io: PCI loads and stores for one client on one function. Started by vfwardend; see vfwarden-io(7). */
+#include "daemon/io/control-thread.h"
+#include "daemon/io/one-shot.h"
+#include "daemon/io/sandbox.h"
+#include "daemon/io/stream.h"
+#include "daemon/io/util.h"
+#include "policy/number.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Besides those of the client's memory: 0 to 2, socket, device, control, the client's eventfd, and the one that has
+ * just come. */
+#define FDS_BESIDES 8U
+
+typedef struct Options {
+        int client, device, control;
+        uint64_t max_maps, max_memory;
+        IoBackendOptions backend;
+} Options;
+
+static const char help[] =
+        "vfwarden-io --device=FD --control=FD [OPTION...]\n"
+        "\n"
+        "Serves one PCI function to one client; started by vfwardend, see vfwarden-io(7).\n"
+        "\n"
+        "  --client=FD           the client's socket; without it one request is taken from --control\n"
+        "  --device=FD           the VFIO device, or the memfd of an emulated one\n"
+        "  --control=FD          the daemon's socket\n"
+        "  --driver=NAME         that the function is bound to\n"
+        "  --emulated=SIZE,...   an emulated device with BARs of these sizes, six at most\n"
+        "  --relaxed             it takes blocks of any length and alignment\n"
+        "  --max-store-block=N   bytes, at most\n"
+        "  --max-maps=N          of the client's memory, at one time (default and most: 512)\n"
+        "  --max-memory=BYTES    of all maps together\n";
+
+static int parse_fd(const char *text, int *ret) {
+        uint64_t value;
+        int r = number_parse(text, 10, INT_MAX, &value);
+
+        if (r >= 0)
+                *ret = (int) value;
+        return r;
+}
+
+static int parse_bars(const char *text, uint64_t *bars) {
+        char word[24];
+        unsigned n = 0;
+
+        for (;; text++) {
+                size_t length = strcspn(text, ",");
+
+                if (n == ZPCI_N_BARS || length >= sizeof(word))
+                        return -EINVAL;
+                memcpy(word, text, length);
+                word[length] = '\0';
+                if (number_parse(word, 10, UINT32_MAX, &bars[n++]) < 0)
+                        return -EINVAL;
+                text += length;
+                if (*text == '\0')
+                        return 0;
+        }
+}
+
+static int parse_option(int option, const char *value, Options *ret) {
+        uint64_t number;
+        int r;
+
+        switch (option) {
+        case 'c':
+                return parse_fd(value, &ret->client);
+        case 'd':
+                return parse_fd(value, &ret->device);
+        case 'o':
+                return parse_fd(value, &ret->control);
+        case 'n':
+                ret->backend.driver = value;
+                return 0;
+        case 'e':
+                ret->backend.emulated = true;
+                return parse_bars(value, ret->backend.bars);
+        case 'r':
+                ret->backend.relaxed = true;
+                return 0;
+        case 'b':
+                r = number_parse(value, 10, ZPCI_PAGE_SIZE, &number);
+                if (r >= 0)
+                        ret->backend.max_store_block = (uint16_t) number;
+                return r;
+        case 'm':
+                return number_parse(value, 10, IO_MAPS_MAX, &ret->max_maps);
+        case 'M':
+                return number_parse(value, 10, UINT64_MAX, &ret->max_memory);
+        default:
+                return -EINVAL;
+        }
+}
+
+static int parse_options(int argc, char **argv, Options *ret) {
+        static const struct option options[] = {
+                { "client", required_argument, NULL, 'c' },
+                { "device", required_argument, NULL, 'd' },
+                { "control", required_argument, NULL, 'o' },
+                { "driver", required_argument, NULL, 'n' },
+                { "emulated", required_argument, NULL, 'e' },
+                { "relaxed", no_argument, NULL, 'r' },
+                { "max-store-block", required_argument, NULL, 'b' },
+                { "max-maps", required_argument, NULL, 'm' },
+                { "max-memory", required_argument, NULL, 'M' },
+                { "help", no_argument, NULL, 'h' },
+                { "version", no_argument, NULL, 'v' },
+                { 0 },
+        };
+        int option;
+
+        while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+                if (option == 'h' || option == 'v') {
+                        fputs(option == 'h' ? help : VFWARDEN_VERSION "\n", stdout);
+                        exit(EXIT_SUCCESS);
+                }
+                if (parse_option(option, optarg, ret) < 0)
+                        return -EINVAL;
+        }
+        return optind == argc && ret->device >= 0 && ret->control >= 0 ? 0 : -EINVAL;
+}
+
+static int serve(const Options *options, const IoBackend *backend) {
+        /* Both are larger than a stack should be asked for. */
+        static Session session;
+        static Stream stream;
+        static ControlThread control;
+        int r;
+
+        session_init(&session, backend, (unsigned) options->max_maps, options->max_memory);
+        stream_init(&stream, options->client);
+        control = (ControlThread){ .socket = options->control, .session = &session };
+        r = control_thread_start(&control);
+        if (r >= 0)
+                r = sandbox_close((unsigned) options->max_maps + FDS_BESIDES);
+        if (r < 0)
+                return r;
+
+        control_report(options->control, &session, IO_READY, 0);
+        r = stream_serve(&stream, &session);
+        session_end(&session);
+        control_report(options->control, &session, IO_CLOSED, r);
+        _exit(EXIT_SUCCESS);
+}
+
+static int run(const Options *options) {
+        int fds[] = { options->device, options->control, options->client };
+        IoBackend backend;
+        int r;
+
+        r = sandbox_enter(fds, options->client < 0 ? 2 : 3);
+        if (r >= 0)
+                r = io_backend_open(options->device, &options->backend, &backend);
+        if (r < 0)
+                return r;
+        if (options->client >= 0)
+                return serve(options, &backend);
+        r = sandbox_close(FDS_BESIDES);
+        if (r < 0)
+                return r;
+        one_shot_run(options->control, &backend);
+        _exit(EXIT_SUCCESS);
+}
+
+int main(int argc, char **argv) {
+        Options options = {
+                .client = -1,
+                .device = -1,
+                .control = -1,
+                .max_maps = IO_MAPS_MAX,
+                .max_memory = UINT64_MAX,
+                .backend = { .driver = "" },
+        };
+        int r;
+
+        if (parse_options(argc, argv, &options) < 0) {
+                fputs("vfwarden-io: wrong arguments, see --help\n", stderr);
+                return EXIT_FAILURE;
+        }
+        r = run(&options);
+        control_report(options.control, NULL, IO_FAILED, r);
+        return EXIT_FAILURE;
+}

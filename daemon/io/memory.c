@@ -1,0 +1,139 @@
+#include "daemon/io/memory.h"
+
+#include "daemon/io/util.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* The index of the first map that ends after `address`. */
+static unsigned find(const IoMemory *memory, uint64_t address) {
+        unsigned low = 0, high = memory->n_maps;
+
+        while (low < high) {
+                unsigned middle = (low + high) / 2;
+                const IoMap *map = &memory->maps[middle];
+
+                if (map->address + map->size <= address)
+                        low = middle + 1;
+                else
+                        high = middle;
+        }
+        return low;
+}
+
+/* The size of what `fd` is, 0 when it is nothing for us. fstat() of the C library is newfstatat(), which takes paths
+ * and so is not in the list of system calls. */
+static uint64_t file_size(int fd) {
+        struct stat st;
+
+        if (syscall(SYS_fstat, fd, &st) < 0 || st.st_size < 0)
+                return 0;
+        return (uint64_t) st.st_size;
+}
+
+static bool is_open_for(int fd, bool reading, bool writing) {
+        int flags = fcntl(fd, F_GETFL);
+        int mode = flags & O_ACCMODE;
+
+        if (flags < 0 || flags & O_PATH)
+                return false;
+        return (!reading || mode != O_WRONLY) && (!writing || mode != O_RDONLY);
+}
+
+int io_memory_map(IoMemory *memory, uint64_t address, uint64_t size, uint64_t offset, bool readable,
+                  bool writable, int fd) {
+        uint64_t end, file_end, bytes;
+        unsigned place;
+
+        if (size == 0 || (address | size | offset) % IO_PAGE_SIZE != 0 ||
+            __builtin_add_overflow(address, size, &end) ||
+            __builtin_add_overflow(offset, size, &file_end) || (!readable && !writable))
+                return -EINVAL;
+        /* Only memory has seals, on tmpfs or as huge pages. */
+        if (fd >= 0 && (fcntl(fd, F_GET_SEALS) < 0 || !is_open_for(fd, readable, writable) ||
+                        file_end > file_size(fd)))
+                return -EINVAL;
+
+        place = find(memory, address);
+        if (place < memory->n_maps && memory->maps[place].address < end)
+                return -EEXIST;
+        if (memory->n_maps >= memory->max_maps ||
+            __builtin_add_overflow(memory->bytes, fd < 0 ? 0 : size, &bytes) ||
+            bytes > memory->max_bytes)
+                return -ENOSPC;
+
+        memmove(&memory->maps[place + 1], &memory->maps[place],
+                (memory->n_maps - place) * sizeof(*memory->maps));
+        memory->maps[place] = (IoMap){
+                .address = address,
+                .size = size,
+                .offset = offset,
+                .fd = fd,
+                .readable = readable,
+                .writable = writable,
+        };
+        memory->n_maps++;
+        memory->bytes = bytes;
+        return 0;
+}
+
+int io_memory_unmap(IoMemory *memory, uint64_t address, uint64_t size) {
+        unsigned place = find(memory, address);
+        IoMap *map = &memory->maps[place];
+
+        if (place == memory->n_maps || map->address != address || map->size != size)
+                return -EINVAL;
+        memory->bytes -= map->fd < 0 ? 0 : size;
+        closep(&map->fd);
+        memory->n_maps--;
+        memmove(map, map + 1, (memory->n_maps - place) * sizeof(*map));
+        return 0;
+}
+
+void io_memory_unmap_all(IoMemory *memory) {
+        for (unsigned i = 0; i < memory->n_maps; i++)
+                closep(&memory->maps[i].fd);
+        memory->n_maps = 0;
+        memory->bytes = 0;
+}
+
+/* The map that has all of the bytes. */
+static const IoMap *find_all(const IoMemory *memory, uint64_t address, size_t length) {
+        unsigned place = find(memory, address);
+        const IoMap *map = &memory->maps[place];
+        uint64_t end;
+
+        if (place == memory->n_maps || address < map->address ||
+            __builtin_add_overflow(address, length, &end) || end > map->address + map->size)
+                return NULL;
+        return map;
+}
+
+int io_memory_read(const IoMemory *memory, uint64_t address, void *data, size_t length) {
+        const IoMap *map = find_all(memory, address, length);
+
+        if (!map || map->fd < 0 || !map->readable)
+                return -EFAULT;
+        if (pread(map->fd, data, length, (off_t) (map->offset + (address - map->address))) !=
+            (ssize_t) length)
+                return -EFAULT;
+        return 0;
+}
+
+int io_memory_write(const IoMemory *memory, uint64_t address, const void *data, size_t length) {
+        const IoMap *map = find_all(memory, address, length);
+        uint64_t place;
+
+        if (!map || map->fd < 0 || !map->writable)
+                return -EFAULT;
+        place = map->offset + (address - map->address);
+        /* A write past the end of a file that was cut would make it longer again. */
+        if (place + length > file_size(map->fd) ||
+            pwrite(map->fd, data, length, (off_t) place) != (ssize_t) length)
+                return -EFAULT;
+        return 0;
+}

@@ -1,0 +1,46 @@
+/* memory.h: the memory that a client lets us read and write, as it mapped it by DMA_MAP.
+ *
+ * Owns the descriptors. Nothing is ever mapped here: memory is read by pread() and written by pwrite(), so a file that is
+ * cut under a request gives an error and no SIGBUS, no seal needs to be asked for, pages that nobody has touched
+ * are not brought into being by reading them, and the address space stays as small as it is. Only memfds are taken, and
+ * files of tmpfs: a file of another file system could make a read wait for as long as its server likes.
+ *
+ * All in one fixed table, no allocation. Called by session.h. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define IO_MAPS_MAX  512U
+#define IO_PAGE_SIZE 4096U
+
+typedef struct IoMap {
+        uint64_t address, size, offset;
+        int fd;
+        bool readable, writable;
+} IoMap;
+
+typedef struct IoMemory {
+        IoMap maps[IO_MAPS_MAX]; /* by address */
+        unsigned n_maps;
+        unsigned max_maps;  /* at most IO_MAPS_MAX */
+        uint64_t max_bytes; /* of all maps together */
+        uint64_t bytes;
+} IoMemory;
+
+/* Takes `fd` over on success; -1 is memory that can only be asked for by messages, which are not sent: it is known, and
+ * every access fails. Returns 0 or -EINVAL: not whole pages, nothing, wraps around, neither readable nor writable,
+ * not the memory of a memfd, not open for what is asked, or not all there; -EEXIST: overlaps another; -ENOSPC: too
+ * many, or too much. */
+int io_memory_map(IoMemory *memory, uint64_t address, uint64_t size, uint64_t offset, bool readable,
+                  bool writable, int fd);
+
+/* Ends exactly one map: 0, or -EINVAL when there is none of that address and size. */
+int io_memory_unmap(IoMemory *memory, uint64_t address, uint64_t size);
+
+void io_memory_unmap_all(IoMemory *memory);
+
+/* Reads or writes bytes that are all in one map, once. Returns 0 or -EFAULT. */
+int io_memory_read(const IoMemory *memory, uint64_t address, void *data, size_t length);
+int io_memory_write(const IoMemory *memory, uint64_t address, const void *data, size_t length);

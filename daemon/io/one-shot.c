@@ -1,0 +1,68 @@
+#include "daemon/io/one-shot.h"
+
+#include "daemon/io/control.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+static void report(int control, const IoBackend *backend, IoReport *report) {
+        snprintf(report->backend, sizeof(report->backend), "%s", backend->name);
+        memcpy(report->bar_size, backend->target.bar_size, sizeof(report->bar_size));
+        report->max_store_block = backend->target.max_store_block;
+        report->relaxed = backend->target.relaxed;
+        report->pieces = backend->pieces;
+        if (send(control, report, sizeof(*report), MSG_NOSIGNAL) < 0)
+                return; /* nobody waits for it any more */
+}
+
+static void load(IoBackend *backend, const IoOrder *order, IoReport *ret) {
+        ret->violation =
+                zpci_check_load(&backend->target, order->pcias, order->offset, order->length);
+        ret->error = ret->violation != ZPCI_ALLOWED
+                             ? -EINVAL
+                             : backend->load(backend, order->pcias, order->offset, ret->data,
+                                             order->length);
+        if (ret->error >= 0)
+                ret->length = order->length;
+}
+
+static void store(IoBackend *backend, const IoOrder *order, size_t size, IoReport *ret) {
+        if (size < offsetof(IoOrder, data) + (size_t) order->length ||
+            order->length > sizeof(order->data)) {
+                ret->error = -EINVAL;
+                ret->violation = ZPCI_BAD_LENGTH;
+                return;
+        }
+        ret->violation =
+                zpci_check_store(&backend->target, order->pcias, order->offset, order->length);
+        ret->error = ret->violation != ZPCI_ALLOWED
+                             ? -EINVAL
+                             : backend->store(backend, order->pcias, order->offset, order->data,
+                                              order->length);
+}
+
+void one_shot_run(int control, IoBackend *backend) {
+        IoReport ready = { .kind = IO_READY }, done = { 0 };
+        IoOrder order = { 0 };
+        ssize_t n;
+
+        report(control, backend, &ready);
+        do
+                n = recv(control, &order, sizeof(order), 0);
+        while (n < 0 && errno == EINTR);
+        if (n < (ssize_t) sizeof(order.kind))
+                return;
+        done.kind = order.kind;
+        if (n < (ssize_t) offsetof(IoOrder, data))
+                done.error = -EINVAL;
+        else if (order.kind == IO_LOAD)
+                load(backend, &order, &done);
+        else if (order.kind == IO_STORE)
+                store(backend, &order, (size_t) n, &done);
+        else
+                done.error = -EINVAL;
+        report(control, backend, &done);
+}

@@ -1,0 +1,363 @@
+#include "daemon/io/session.h"
+
+#include "daemon/io/util.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+/* A reply in the making. */
+typedef struct Reply {
+        uint8_t *payload;
+        size_t size;
+} Reply;
+
+static void reply_add(Reply *reply, const void *data, size_t size) {
+        memcpy(reply->payload + reply->size, data, size);
+        reply->size += size;
+}
+
+void session_init(Session *session, const IoBackend *backend, unsigned max_maps,
+                  uint64_t max_bytes) {
+        memset(session, 0, sizeof(*session));
+        session->backend = *backend;
+        session->memory.max_maps = max_maps < IO_MAPS_MAX ? max_maps : IO_MAPS_MAX;
+        session->memory.max_bytes = max_bytes;
+        session->request_fd = -1;
+        pthread_mutex_init(&session->lock, NULL);
+}
+
+static int handle_version(Session *session, const VfioUserRequest *request, Reply *reply) {
+        VfioUserVersion version = request->version;
+        int length;
+
+        if (session->versioned)
+                return -EINVAL;
+        if (version.major != VFIO_USER_MAJOR)
+                return -EPROTONOSUPPORT;
+        if (version.minor > VFIO_USER_MINOR)
+                version.minor = VFIO_USER_MINOR;
+        reply_add(reply, &version, sizeof(version));
+        length = snprintf((char *) reply->payload + reply->size, VFIO_USER_DATA_MAX,
+                          "{\"capabilities\":{\"max_msg_fds\":1,\"max_data_xfer_size\":%u,"
+                          "\"max_dma_maps\":%u,\"pgsizes\":%u,\"write_multiple\":false}}",
+                          VFIO_USER_DATA_MAX, session->memory.max_maps, IO_PAGE_SIZE);
+        reply->size += (size_t) length + 1;
+        session->versioned = true;
+        return 0;
+}
+
+static int handle_dma_map(Session *session, const VfioUserRequest *request, int *fd) {
+        const VfioUserDmaMap *map = &request->map;
+        int r;
+
+        if (map->flags & ~(VFIO_USER_DMA_READ | VFIO_USER_DMA_WRITE))
+                return -EINVAL;
+        r = io_memory_map(&session->memory, map->address, map->size, map->offset,
+                          map->flags & VFIO_USER_DMA_READ, map->flags & VFIO_USER_DMA_WRITE, *fd);
+        if (r >= 0)
+                *fd = -1;
+        return r;
+}
+
+static int handle_dma_unmap(Session *session, const VfioUserRequest *request, Reply *reply) {
+        int r;
+
+        if (request->unmap.flags != 0)
+                return -EINVAL;
+        r = io_memory_unmap(&session->memory, request->unmap.address, request->unmap.size);
+        if (r >= 0)
+                reply_add(reply, &request->unmap, sizeof(request->unmap));
+        return r;
+}
+
+static int handle_region_info(const Session *session, const VfioUserRequest *request,
+                              Reply *reply) {
+        const ZpciTarget *target = &session->backend.target;
+        VfioUserRegionInfo info = { .argsz = sizeof(info), .index = request->region.index };
+        VfioUserRegionType type = {
+                .id = VFIO_USER_REGION_CAP_TYPE,
+                .version = 1,
+                .type = ZPCI_REGION_TYPE,
+                .subtype = ZPCI_REGION_SUBTYPE,
+        };
+
+        if (info.index >= VFIO_USER_N_REGIONS)
+                return -EINVAL;
+        if (info.index < ZPCI_N_BARS) {
+                info.size = target->bar_size[info.index];
+                if (info.size != 0)
+                        info.flags = VFIO_USER_REGION_FLAG_READ | VFIO_USER_REGION_FLAG_WRITE;
+        } else if (info.index == VFIO_USER_REGION_CONFIG) {
+                info.size = target->config_size;
+                info.flags = VFIO_USER_REGION_FLAG_READ;
+        } else if (info.index == VFIO_USER_REGION_ZPCI) {
+                info.size = ZPCI_REGION_SIZE;
+                info.argsz += (uint32_t) sizeof(type);
+                info.flags = VFIO_USER_REGION_FLAG_READ | VFIO_USER_REGION_FLAG_WRITE |
+                             VFIO_USER_REGION_FLAG_CAPS;
+                if (request->region.argsz >= info.argsz)
+                        info.cap_offset = sizeof(info);
+        }
+        reply_add(reply, &info, sizeof(info));
+        if (info.cap_offset != 0)
+                reply_add(reply, &type, sizeof(type));
+        return 0;
+}
+
+static int handle_irq_info(const VfioUserRequest *request, Reply *reply) {
+        VfioUserIrqInfo info = { .argsz = sizeof(info), .index = request->irq.index };
+
+        if (info.index >= VFIO_USER_N_IRQS)
+                return -EINVAL;
+        if (info.index == VFIO_USER_IRQ_REQUEST) {
+                info.flags = VFIO_USER_IRQ_EVENTFD | VFIO_USER_IRQ_NORESIZE;
+                info.count = 1;
+        }
+        reply_add(reply, &info, sizeof(info));
+        return 0;
+}
+
+/* A write must not wait, whatever the client does with its end; what is no anonymous inode is no eventfd, and the other
+ * kinds of these take no such write. */
+static int take_eventfd(int fd) {
+        struct stat st;
+
+        if (syscall(SYS_fstat, fd, &st) < 0 || (st.st_mode & S_IFMT) != 0)
+                return -EINVAL;
+        if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
+                return -EINVAL;
+        return 0;
+}
+
+static void signal_request(const Session *session) {
+        uint64_t one = 1;
+
+        /* A counter that is full has been signalled. */
+        if (session->request_fd >= 0 && write(session->request_fd, &one, sizeof(one)) < 0)
+                return;
+}
+
+static int handle_set_irqs(Session *session, const VfioUserRequest *request, int *fd) {
+        const VfioUserIrqSet *set = &request->irq_set;
+        int r;
+
+        if (set->index >= VFIO_USER_N_IRQS)
+                return -EINVAL;
+        /* "Disable all of this index": there is nothing to disable but the request. */
+        if (set->flags == (VFIO_USER_IRQ_SET_NONE | VFIO_USER_IRQ_SET_TRIGGER) && set->start == 0 &&
+            set->count == 0) {
+                if (set->index == VFIO_USER_IRQ_REQUEST)
+                        closep(&session->request_fd);
+                return 0;
+        }
+        if (set->index != VFIO_USER_IRQ_REQUEST || set->start != 0 || set->count != 1 ||
+            set->flags != (VFIO_USER_IRQ_SET_EVENTFD | VFIO_USER_IRQ_SET_TRIGGER))
+                return -EINVAL;
+        if (*fd >= 0) {
+                r = take_eventfd(*fd);
+                if (r < 0)
+                        return r;
+        }
+        closep(&session->request_fd);
+        session->request_fd = take_fd(fd);
+        if (session->asked)
+                signal_request(session);
+        return 0;
+}
+
+/* One load. The device's data goes to `data`. */
+static int do_load(Session *session, unsigned pcias, uint64_t offset, void *data, size_t length) {
+        int r = session->backend.load(&session->backend, pcias, offset, data, length);
+
+        if (r >= 0) {
+                session->counts.loads++;
+                session->counts.bytes_loaded += length;
+        }
+        return r;
+}
+
+static int do_store(Session *session, unsigned pcias, uint64_t offset, const void *data,
+                    size_t length) {
+        int r = session->backend.store(&session->backend, pcias, offset, data, length);
+
+        if (r >= 0) {
+                session->counts.stores++;
+                session->counts.bytes_stored += length;
+        }
+        return r;
+}
+
+static int handle_region_read(Session *session, const VfioUserRequest *request, Reply *reply) {
+        const VfioUserRegionAccess *access = &request->access;
+        const ZpciTarget *target = &session->backend.target;
+        ZpciRegionHeader header = { .max = target->max_store_block };
+        uint8_t *data;
+        int r = -EINVAL;
+
+        reply_add(reply, access, sizeof(*access));
+        data = reply->payload + reply->size;
+        if (access->region < ZPCI_N_BARS) {
+                if (zpci_check_load(target, access->region, access->offset, access->count) !=
+                    ZPCI_ALLOWED)
+                        return -EINVAL;
+                r = do_load(session, access->region, access->offset, data, access->count);
+        } else if (access->region == VFIO_USER_REGION_CONFIG) {
+                r = io_backend_read_config(&session->backend, access->offset, data, access->count);
+        } else if (access->region == VFIO_USER_REGION_ZPCI) {
+                r = zpci_region_check_read(access->offset, access->count);
+                if (r >= 0)
+                        memcpy(data, (const uint8_t *) &header + access->offset, access->count);
+        }
+        if (r >= 0)
+                reply->size += access->count;
+        return r;
+}
+
+/* A whole request of the zPCI I/O region. */
+static int do_request(Session *session, const uint8_t *data) {
+        ZpciRegionRequest request;
+        int r;
+
+        memcpy(&request, data, sizeof(request));
+        if (zpci_check_request(&session->backend.target, &request) != ZPCI_ALLOWED)
+                return -EIO;
+        if (request.flags == ZPCI_REQUEST_LOAD) {
+                r = do_load(session, request.pcias, request.offset, session->bounce,
+                            request.length);
+                return r < 0 ? r
+                             : io_memory_write(&session->memory, request.gaddr, session->bounce,
+                                               request.length);
+        }
+        /* Read once: what the guest changes afterwards changes nothing. */
+        r = io_memory_read(&session->memory, request.gaddr, session->bounce, request.length);
+        if (r < 0)
+                return r;
+        return do_store(session, request.pcias, request.offset, session->bounce, request.length);
+}
+
+static int handle_region_write(Session *session, const VfioUserRequest *request, Reply *reply) {
+        const VfioUserRegionAccess *access = &request->access;
+        int r = -EINVAL;
+
+        if (access->region < ZPCI_N_BARS) {
+                if (zpci_check_store(&session->backend.target, access->region, access->offset,
+                                     access->count) != ZPCI_ALLOWED)
+                        return -EINVAL;
+                /* A system call takes its data from anywhere; the emulated device copies it. */
+                r = do_store(session, access->region, access->offset, request->data, access->count);
+        } else if (access->region == VFIO_USER_REGION_CONFIG) {
+                r = -EPERM;
+        } else if (access->region == VFIO_USER_REGION_ZPCI) {
+                r = zpci_region_check_write(access->offset, access->count);
+                if (r >= 0)
+                        r = do_request(session, request->data);
+        }
+        if (r >= 0)
+                reply_add(reply, access, sizeof(*access));
+        return r;
+}
+
+static int handle_parsed(Session *session, const VfioUserRequest *request, int *fd, Reply *reply) {
+        VfioUserDeviceInfo info = {
+                .argsz = sizeof(info),
+                .flags = VFIO_USER_DEVICE_PCI,
+                .n_regions = VFIO_USER_N_REGIONS,
+                .n_irqs = VFIO_USER_N_IRQS,
+        };
+
+        switch (request->header.command) {
+        case VFIO_USER_REGION_READ:
+                return handle_region_read(session, request, reply);
+        case VFIO_USER_REGION_WRITE:
+                return handle_region_write(session, request, reply);
+        case VFIO_USER_DMA_MAP:
+                return handle_dma_map(session, request, fd);
+        case VFIO_USER_DMA_UNMAP:
+                return handle_dma_unmap(session, request, reply);
+        case VFIO_USER_GET_INFO:
+                reply_add(reply, &info, sizeof(info));
+                return 0;
+        case VFIO_USER_GET_REGION_INFO:
+                return handle_region_info(session, request, reply);
+        case VFIO_USER_GET_IRQ_INFO:
+                return handle_irq_info(request, reply);
+        case VFIO_USER_SET_IRQS:
+                return handle_set_irqs(session, request, fd);
+        case VFIO_USER_VERSION:
+                return handle_version(session, request, reply);
+        default:
+                return -EOPNOTSUPP;
+        }
+}
+
+int session_handle(Session *session, const uint8_t *message, size_t size, int *fd, bool too_many,
+                   uint8_t *reply_bytes, size_t *ret_size) {
+        Reply reply = { .payload = reply_bytes + sizeof(VfioUserHeader) };
+        VfioUserRequest request;
+        VfioUserHeader header;
+        int r;
+
+        pthread_mutex_lock(&session->lock);
+        r = vfio_user_parse(message, size, &request);
+        if (r >= 0 && too_many)
+                r = -EINVAL;
+        if (r >= 0 && !session->versioned && request.header.command != VFIO_USER_VERSION)
+                r = -EINVAL;
+        if (session->ended)
+                r = -ENODEV;
+        if (r >= 0)
+                r = handle_parsed(session, &request, fd, &reply);
+        if (r < 0) {
+                session->counts.refused++;
+                if (!vfio_user_wants_reply(&request.header))
+                        session->counts.unreported++;
+        }
+        pthread_mutex_unlock(&session->lock);
+        closep(fd);
+
+        *ret_size = 0;
+        if (vfio_user_wants_reply(&request.header)) {
+                header = vfio_user_reply(&request.header, r < 0 ? -r : 0, reply.size);
+                memcpy(reply_bytes, &header, sizeof(header));
+                *ret_size = header.size;
+        }
+        return r == -EPROTONOSUPPORT ? r : 0;
+}
+
+void session_drain(Session *session) {
+        pthread_mutex_lock(&session->lock);
+        session->asked = true;
+        signal_request(session);
+        pthread_mutex_unlock(&session->lock);
+}
+
+void session_end(Session *session) {
+        pthread_mutex_lock(&session->lock);
+        if (!session->ended) {
+                session->asked = true;
+                session->ended = true;
+                signal_request(session);
+                io_backend_close(&session->backend);
+                io_memory_unmap_all(&session->memory);
+        }
+        pthread_mutex_unlock(&session->lock);
+}
+
+void session_report(Session *session, IoReport *ret) {
+        const IoBackend *backend = &session->backend;
+
+        pthread_mutex_lock(&session->lock);
+        ret->counts = session->counts;
+        ret->counts.mapped = session->memory.bytes;
+        ret->counts.maps = session->memory.n_maps;
+        snprintf(ret->backend, sizeof(ret->backend), "%s", backend->name);
+        memcpy(ret->bar_size, backend->target.bar_size, sizeof(ret->bar_size));
+        ret->max_store_block = backend->target.max_store_block;
+        ret->relaxed = backend->target.relaxed;
+        ret->pieces = backend->pieces;
+        pthread_mutex_unlock(&session->lock);
+}

@@ -1,0 +1,153 @@
+#include "daemon/io/stream.h"
+
+#include "daemon/io/util.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* A message and a half always have room. */
+static_assert(STREAM_IN_SIZE > 2 * VFIO_USER_MESSAGE_MAX, "buffer");
+static_assert(STREAM_OUT_SIZE >= SESSION_REPLY_MAX, "buffer");
+
+void stream_init(Stream *stream, int socket) {
+        stream->socket = socket;
+        stream->begin = stream->end = stream->out_size = 0;
+        stream->fd = -1;
+        stream->fd_too_many = false;
+}
+
+static int send_replies(Stream *stream) {
+        size_t sent = 0;
+
+        while (sent < stream->out_size) {
+                ssize_t n = send(stream->socket, stream->out + sent, stream->out_size - sent,
+                                 MSG_NOSIGNAL);
+
+                if (n < 0 && errno != EINTR)
+                        return -EPIPE;
+                if (n > 0)
+                        sent += (size_t) n;
+        }
+        stream->out_size = 0;
+        return 0;
+}
+
+/* A size that cannot be: where the next message begins is not known, so this is the last answer. */
+static int refuse_rest(Stream *stream, int error) {
+        VfioUserHeader header;
+
+        memcpy(&header, stream->in + stream->begin, sizeof(header));
+        if (vfio_user_wants_reply(&header)) {
+                header = vfio_user_reply(&header, error == -EMSGSIZE ? EMSGSIZE : EINVAL, 0);
+                memcpy(stream->out + stream->out_size, &header, sizeof(header));
+                stream->out_size += sizeof(header);
+        }
+        return send_replies(stream) < 0 ? -EPIPE : error;
+}
+
+int stream_execute(Stream *stream, Session *session) {
+        int64_t size;
+
+        for (;;) {
+                bool owns_fd, too_many;
+                size_t reply_size;
+                int r, none = -1;
+
+                if (stream->out_size > sizeof(stream->out) - SESSION_REPLY_MAX) {
+                        r = send_replies(stream);
+                        if (r < 0)
+                                return r;
+                }
+                size = vfio_user_message_size(stream->in + stream->begin,
+                                              stream->end - stream->begin);
+                if (size < 0)
+                        return refuse_rest(stream, (int) size);
+                if (size == 0 || stream->end - stream->begin < (size_t) size)
+                        break;
+
+                owns_fd = (stream->fd >= 0 || stream->fd_too_many) &&
+                          stream->fd_end <= stream->begin + (size_t) size;
+                too_many = owns_fd && stream->fd_too_many;
+                if (owns_fd)
+                        stream->fd_too_many = false;
+                r = session_handle(session, stream->in + stream->begin, (size_t) size,
+                                   owns_fd ? &stream->fd : &none, too_many,
+                                   stream->out + stream->out_size, &reply_size);
+                stream->out_size += reply_size;
+                stream->begin += (size_t) size;
+                if (r < 0)
+                        return send_replies(stream) < 0 ? -EPIPE : r;
+        }
+
+        /* What is left is less than one message. */
+        memmove(stream->in, stream->in + stream->begin, stream->end - stream->begin);
+        stream->fd_end -= stream->fd >= 0 || stream->fd_too_many ? stream->begin : stream->fd_end;
+        stream->end -= stream->begin;
+        stream->begin = 0;
+        return send_replies(stream);
+}
+
+/* How much may be received. While a descriptor waits for the rest of its message, no more than that: another one that
+ * comes later is then another message's, and the kernel parts what comes with different descriptors. */
+static size_t room(const Stream *stream) {
+        int64_t size;
+
+        if (stream->fd < 0 && !stream->fd_too_many)
+                return sizeof(stream->in) - stream->end;
+        size = vfio_user_message_size(stream->in, stream->end);
+        return (size > 0 ? (size_t) size : sizeof(VfioUserHeader)) - stream->end;
+}
+
+static void take_descriptor(Stream *stream, struct msghdr *message) {
+        struct cmsghdr *control = CMSG_FIRSTHDR(message);
+        int fd = -1;
+
+        if (control && control->cmsg_level == SOL_SOCKET && control->cmsg_type == SCM_RIGHTS &&
+            control->cmsg_len == CMSG_LEN(sizeof(fd)))
+                memcpy(&fd, CMSG_DATA(control), sizeof(fd));
+        if (message->msg_flags & MSG_CTRUNC)
+                stream->fd_too_many = true;
+        if (fd >= 0) {
+                if (stream->fd >= 0) {
+                        closep(&fd);
+                        stream->fd_too_many = true;
+                } else {
+                        stream->fd = fd;
+                }
+        }
+        if (fd >= 0 || stream->fd_too_many)
+                stream->fd_end = stream->end;
+}
+
+int stream_serve(Stream *stream, Session *session) {
+        for (;;) {
+                _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(sizeof(int))];
+                struct iovec iov = { stream->in + stream->end, room(stream) };
+                struct msghdr message = {
+                        .msg_iov = &iov,
+                        .msg_iovlen = 1,
+                        .msg_control = control,
+                        /* Not CMSG_SPACE(): in its padding the kernel would put a second one. */
+                        .msg_controllen = CMSG_LEN(sizeof(int)),
+                };
+                ssize_t n = recvmsg(stream->socket, &message, MSG_CMSG_CLOEXEC);
+                int r;
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n <= 0) /* a reset is a client that has gone, too */
+                        break;
+                stream->end += (size_t) n;
+                if (message.msg_controllen > 0 || message.msg_flags & MSG_CTRUNC)
+                        take_descriptor(stream, &message);
+                r = stream_execute(stream, session);
+                if (r < 0) {
+                        closep(&stream->fd);
+                        return r == -EPIPE ? 0 : r;
+                }
+        }
+        closep(&stream->fd);
+        return 0;
+}

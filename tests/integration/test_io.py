@@ -1,0 +1,402 @@
+#!/usr/bin/python3
+"""A session of vfwarden-io, from the client's side and the daemon's."""
+
+import errno
+import os
+import struct
+import time
+
+import ioprocess
+from ioprocess import BARS, DEADLINE, IoTest, NOTE
+import vfio_user as vu
+
+PAGE = 4096
+BASE = 0x100000000
+
+
+def last_store(client):
+    """(number of stores, offset, address space, length) as the emulated device noted."""
+    count, offset, space, length = struct.unpack("=QQII", client.read(vu.CONFIG, NOTE, 24))
+    return count, offset, space, length
+
+
+class Protocol(IoTest):
+    def test_ready(self):
+        io = self.start("--max-store-block=128")
+        self.assertEqual((io.first.kind, io.first.backend), (ioprocess.READY, "emulated"))
+        self.assertEqual((io.first.bars, io.first.max_store_block), (BARS, 128))
+        self.assertEqual((io.first.relaxed, io.first.pieces), (0, 0))
+
+    def test_version(self):
+        io = self.start(version=False)
+        self.assert_error(errno.EINVAL, io.client.device_info)
+        major, minor, capabilities = io.client.version(0, 7, {"max_msg_fds": 8, "unknown": [1, {}]})
+        self.assertEqual((major, minor), (0, 1))
+        self.assertEqual(capabilities, {"max_msg_fds": 1, "max_data_xfer_size": 4096,
+                                        "max_dma_maps": 512, "pgsizes": 4096,
+                                        "write_multiple": False})
+        self.assert_error(errno.EINVAL, io.client.version)
+        self.assert_serves(io)
+
+    def test_older_version_without_data(self):
+        io = self.start(version=False)
+        self.assertEqual(io.client.version(0, 0)[:2], (0, 0))
+
+    def test_another_major_version(self):
+        io = self.start(version=False)
+        self.assert_error(errno.EPROTONOSUPPORT, io.client.version, 1, 0)
+        self.assert_ends(io)
+        self.assertEqual(io.report().error, -errno.EPROTONOSUPPORT)
+
+    def test_information(self):
+        client = self.start().client
+        self.assertEqual(client.device_info(), (2, 10, 5))
+        for index, size in enumerate(BARS):
+            self.assertEqual(client.region_info(index), (size, 3 if size else 0, 32, []))
+        self.assertEqual(client.region_info(6), (0, 0, 32, []))
+        self.assertEqual(client.region_info(vu.CONFIG), (4096, 1, 32, []))
+        self.assertEqual(client.region_info(8), (0, 0, 32, []))
+        self.assertEqual(client.region_info(vu.ZPCI), (48, 11, 48, [(0x80001014, 2)]))
+        # With room for the fixed part only, it says how much it takes.
+        self.assertEqual(client.region_info(vu.ZPCI, room=32), (48, 11, 48, []))
+        self.assert_error(errno.EINVAL, client.region_info, vu.ZPCI, room=31)
+        self.assert_error(errno.EINVAL, client.region_info, 10)
+        self.assertEqual([client.irq_info(i) for i in range(5)], [(0, 0)] * 4 + [(9, 1)])
+        self.assert_error(errno.EINVAL, client.irq_info, 5)
+
+    def test_bars(self):
+        client = self.start().client
+        block = os.urandom(PAGE)
+        client.write(0, PAGE, block)
+        self.assertEqual(last_store(client), (1, PAGE, 0, PAGE))
+        self.assertEqual(client.read(0, PAGE + 16, 8), block[16:24])
+        client.write(2, 0xffe, b"ab")
+        self.assertEqual(last_store(client), (2, 0xffe, 2, 2))
+        self.assertEqual(client.read(2, 0xffd, 3), b"\0ab")
+        for region, offset, count in ((0, 4, 8), (0, 0, 9), (0, 65536, 1), (0, 65535, 2), (1, 0, 1),
+                                      (4, 20, 8), (0, 2**64 - 4, 8), (6, 0, 1), (8, 0, 1),
+                                      (10, 0, 1), (2**32 - 1, 0, 1), (0, 0, 4097)):
+            self.assert_error(errno.EINVAL, client.read, region, offset, count)
+        for region, offset, size in ((0, 4, 8), (0, 0, 9), (0, 0, 12), (0, 8, PAGE), (0, 4, 16),
+                                     (0, PAGE - 8, 16), (4, 16, 16), (1, 0, 8), (8, 0, 8),
+                                     (0, 65528, 16), (0, 2**64 - 8, 16)):
+            self.assert_error(errno.EINVAL, client.write, region, offset, bytes(size))
+        self.assertEqual(last_store(client)[0], 2)
+
+    def test_relaxed(self):
+        client = self.start("--relaxed", "--max-store-block=100").client
+        client.write(0, 3, bytes(99))
+        self.assertEqual(last_store(client), (1, 3, 0, 99))
+        client.write(0, 5, b"12345")
+        self.assertEqual(last_store(client), (2, 5, 0, 5))
+        for offset, size in ((0, 101), (PAGE - 1, 2), (65535, 2)):
+            self.assert_error(errno.EINVAL, client.write, 0, offset, bytes(size))
+
+    def test_configuration_space(self):
+        io = self.start()
+        os.pwrite(io.device, bytes(range(64)), 0)
+        self.assertEqual(io.client.read(vu.CONFIG, 0, 64), bytes(range(64)))
+        self.assertEqual(len(io.client.read(vu.CONFIG, 0, 4096)), 4096)
+        self.assert_error(errno.EINVAL, io.client.read, vu.CONFIG, 4095, 2)
+        self.assert_error(errno.EPERM, io.client.write, vu.CONFIG, 4, b"\6\0")
+
+    def test_not_offered(self):
+        client = self.start().client
+        for command in (vu.DEVICE_RESET, vu.REGION_WRITE_MULTI, vu.GET_REGION_IO_FDS, vu.DMA_READ,
+                        vu.DEVICE_FEATURE):
+            self.assert_error(errno.EOPNOTSUPP, client.ask, command, bytes(8))
+
+    def test_no_reply(self):
+        io = self.start()
+        for offset, data in ((8, b"no reply"), (4, b"no reply")):
+            io.client.send(io.client.message(
+                vu.REGION_WRITE, vu.ACCESS.pack(offset, 0, 8) + data, vu.NO_REPLY))
+        self.assertEqual(io.client.read(0, 8, 8), b"no reply")
+        counts = io.counts()
+        self.assertEqual((counts["stores"], counts["refused"], counts["unreported"]), (1, 1, 1))
+
+    def test_many_in_flight(self):
+        """Pipelined, in pieces of odd sizes: all answered, in order."""
+        client = self.start().client
+        messages = b"".join(
+            client.message(vu.REGION_WRITE, vu.ACCESS.pack(8 * i, 0, 8) + struct.pack("=Q", i),
+                           number=i) +
+            client.message(vu.REGION_READ, vu.ACCESS.pack(8 * i, 0, 8), number=0x8000 | i)
+            for i in range(1000))
+        done = 0
+        for start in range(0, len(messages), 1777):
+            client.send(messages[start:start + 1777])
+            while (done + 1) * 72 <= min(start + 1777, len(messages)):
+                self.assertEqual(client.receive()[0], done)
+                number, _, error, payload = client.receive()
+                self.assertEqual((number, error), (0x8000 | done, 0))
+                self.assertEqual(payload[16:], struct.pack("=Q", done))
+                done += 1
+        self.assertEqual(done, 1000)
+
+
+class Zpci(IoTest):
+    def setUp(self):
+        self.io = self.start("--max-store-block=256")
+        self.client = self.io.client
+        self.data = os.urandom(4 * PAGE)
+        self.fd = self.memory(4 * PAGE, content=self.data)
+        self.client.map(BASE, 3 * PAGE, self.fd, PAGE)
+
+    def test_header(self):
+        self.assertEqual(self.client.read(vu.ZPCI, 0, 16), struct.pack("=QHHI", 0, 256, 0, 0))
+        self.assertEqual(self.client.read(vu.ZPCI, 8, 2), struct.pack("=H", 256))
+        for offset, count, error in ((0, 17, errno.EFAULT), (16, 1, errno.EFAULT),
+                                     (47, 1, errno.EFAULT), (48, 1, errno.EINVAL),
+                                     (2**63, 1, errno.EINVAL)):
+            self.assert_error(error, self.client.read, vu.ZPCI, offset, count)
+
+    def test_request_is_written_whole(self):
+        request = vu.ZPCI_REQUEST.pack(vu.STORE_BLOCK, BASE, 0, 0, 64, 0, 0)
+        for offset, data, error in ((0, request, errno.EFAULT), (16, request[:16], errno.EFAULT),
+                                    (32, request[16:], errno.EFAULT),
+                                    (16, request + b"\0", errno.EFAULT),
+                                    (15, request, errno.EFAULT), (48, request, errno.EINVAL)):
+            self.assert_error(error, self.client.write, vu.ZPCI, offset, data)
+        self.assertEqual(last_store(self.client)[0], 0)
+
+    def test_store_block(self):
+        self.client.zpci(vu.STORE_BLOCK, BASE + 8, 0x100, 256)
+        self.assertEqual(last_store(self.client), (1, 0x100, 0, 256))
+        for i in range(0, 256, 8):
+            self.assertEqual(self.client.read(0, 0x100 + i, 8),
+                             self.data[PAGE + 8 + i:PAGE + 16 + i])
+
+    def test_load(self):
+        self.client.write(0, 0x20, b"12345678")
+        self.client.zpci(vu.LOAD, BASE + 5, 0x22, 3)
+        self.assertEqual(os.pread(self.fd, 3, PAGE + 5), b"345")
+        os.pwrite(self.io.device, b"\x14\x10\xed\x04", 0)
+        self.client.zpci(vu.LOAD, BASE, 0, 4, pcias=15)
+        self.assertEqual(os.pread(self.fd, 4, PAGE), b"\x14\x10\xed\x04")
+
+    def test_refused(self):
+        for request in ((0, BASE, 0, 64), (3, BASE, 0, 64), (4, BASE, 0, 64),
+                        (vu.STORE_BLOCK, BASE, 0, 8), (vu.STORE_BLOCK, BASE, 0, 264),
+                        (vu.STORE_BLOCK, BASE + 4, 0, 64), (vu.STORE_BLOCK, BASE, 4, 64),
+                        (vu.STORE_BLOCK, BASE + PAGE - 8, 0, 16),
+                        (vu.STORE_BLOCK, BASE, 0, 64, 15), (vu.STORE_BLOCK, BASE, 0, 64, 6),
+                        (vu.STORE_BLOCK, BASE, 0, 64, 1), (vu.STORE_BLOCK, BASE, 0xff8, 16),
+                        (vu.LOAD, BASE, 4, 8), (vu.LOAD, BASE, 0, 9), (vu.LOAD, BASE, 0, 0),
+                        (vu.LOAD, BASE, 0, 8, 15), (vu.LOAD, BASE, 3, 2, 15),
+                        (vu.LOAD, 2**64 - 4, 0, 8), (vu.STORE_BLOCK, BASE, 2**64 - 16, 32)):
+            self.assert_error(errno.EIO, self.client.zpci, *request)
+        self.assertEqual(last_store(self.client)[0], 0)
+
+    def test_where_the_data_is(self):
+        """At the last bytes of a map, over its end, across two, and where none is."""
+        self.client.zpci(vu.STORE_BLOCK, BASE + 3 * PAGE - 16, 0, 16)
+        self.client.map(BASE + 3 * PAGE, PAGE, self.fd, 0)
+        self.client.map(2**64 - 2 * PAGE, PAGE, self.fd, 0)
+        self.client.zpci(vu.STORE_BLOCK, BASE + 3 * PAGE, 0, 16)
+        self.client.zpci(vu.STORE_BLOCK, 2**64 - PAGE - 16, 0, 16)
+        self.client.zpci(vu.LOAD, BASE + 3 * PAGE - 8, 0, 8)
+        for request in ((vu.LOAD, BASE + 3 * PAGE - 4, 0, 8), (vu.LOAD, BASE - 4, 0, 8),
+                        (vu.STORE_BLOCK, BASE - 16, 0, 16),
+                        (vu.STORE_BLOCK, BASE + 4 * PAGE, 0, 16),
+                        (vu.STORE_BLOCK, 2**64 - 16, 0, 16), (vu.STORE_BLOCK, 0, 0, 16)):
+            self.assert_error(errno.EFAULT, self.client.zpci, *request)
+        self.client.unmap(BASE + 3 * PAGE, PAGE)
+        self.assert_error(errno.EFAULT, self.client.zpci, vu.STORE_BLOCK, BASE + 3 * PAGE, 0, 16)
+
+    def test_maps_are_for_what_they_say(self):
+        self.client.map(0, PAGE, self.fd, flags=vu.READ)
+        self.client.map(PAGE, PAGE, self.fd, flags=vu.WRITE)
+        self.client.zpci(vu.STORE_BLOCK, 0, 0, 16)
+        self.client.zpci(vu.LOAD, PAGE, 0, 8)
+        self.assert_error(errno.EFAULT, self.client.zpci, vu.LOAD, 0, 0, 8)
+        self.assert_error(errno.EFAULT, self.client.zpci, vu.STORE_BLOCK, PAGE, 0, 16)
+
+    def test_unmap_is_exact(self):
+        for address, size, flags in ((BASE, PAGE, 0), (BASE + PAGE, 2 * PAGE, 0), (0, 0, 0),
+                                     (BASE, 4 * PAGE, 0), (BASE, 3 * PAGE, 1)):
+            self.assert_error(errno.EINVAL, self.client.unmap, address, size, flags)
+        self.assertEqual(self.io.counts()["mapped"], 3 * PAGE)
+        self.client.unmap(BASE, 3 * PAGE)
+        self.assertEqual((self.io.counts()["mapped"], self.io.counts()["maps"]), (0, 0))
+
+
+class Lifetime(IoTest):
+    def test_client_goes(self):
+        io = self.start()
+        io.client.map(BASE, PAGE, self.memory(PAGE))
+        self.assert_serves(io)
+        start = time.monotonic()
+        io.client.close()
+        report = io.report()
+        self.assertEqual(io.wait(), 0)
+        self.assertLess(time.monotonic() - start, 0.1 * ioprocess.SCALE)
+        self.assertEqual((report.kind, report.error), (ioprocess.CLOSED, 0))
+        self.assertEqual((report.counts["loads"], report.counts["stores"]), (1, 1))
+
+    def test_client_goes_with_requests_in_flight(self):
+        io = self.start()
+        message = io.client.message(vu.REGION_WRITE, vu.ACCESS.pack(0, 0, 4096) + bytes(4096))
+        io.client.send(message * 20 + message[:1000])
+        io.client.close()
+        self.assertEqual(io.report().kind, ioprocess.CLOSED)
+        self.assertEqual(io.wait(), 0)
+
+    def test_drain(self):
+        """The client is told by its eventfd, and served on; who asks late is told at once."""
+        io = self.start()
+        event = os.eventfd(0)
+        self.addCleanup(os.close, event)
+        io.client.set_irq(vu.REQUEST_IRQ, event)
+        io.order(ioprocess.DRAIN)
+        self.wait_readable(event, "the request")
+        self.assertEqual(os.eventfd_read(event), 1)
+        self.assert_serves(io)
+        late = os.eventfd(0)
+        self.addCleanup(os.close, late)
+        io.client.set_irq(vu.REQUEST_IRQ, late)
+        self.assertEqual(os.eventfd_read(late), 1)
+        io.client.set_irq(vu.REQUEST_IRQ)
+        io.order(ioprocess.DRAIN)
+        self.assert_serves(io)
+
+    def test_end_and_gone(self):
+        for order in (ioprocess.END, ioprocess.GONE):
+            with self.subTest(order):
+                io = self.start()
+                event = os.eventfd(0)
+                self.addCleanup(os.close, event)
+                io.client.set_irq(vu.REQUEST_IRQ, event)
+                io.client.map(BASE, PAGE, self.memory(PAGE))
+                self.assert_serves(io)
+                report = io.order(order)
+                # Told: the device is closed, and so is the client's memory.
+                self.assertEqual((report.counts["stores"], report.counts["mapped"]), (1, 0))
+                names = io.descriptors().values()
+                self.assertFalse([n for n in names if "memfd" in n], names)
+                self.wait_readable(event, "the request")
+                for call in ((io.client.read, 0, 0, 8), (io.client.write, 0, 0, bytes(16)),
+                             (io.client.zpci, vu.STORE_BLOCK, BASE, 0, 16), (io.client.device_info,),
+                             (io.client.unmap, BASE, PAGE), (io.client.version,)):
+                    self.assert_error(errno.ENODEV, *call)
+                io.order(order)
+                io.client.close()
+                self.assertEqual(io.report().kind, ioprocess.CLOSED)
+
+    def test_end_in_the_midst(self):
+        """Every request gets its answer, first of one kind and then only of the other."""
+        io = self.start()
+        message = io.client.message(vu.REGION_READ, vu.ACCESS.pack(0, 0, 8), number=7)
+        io.client.send(message * 1000)
+        io.control.send(struct.pack("=I", ioprocess.END))
+        io.client.send(message * 1000)
+        errors = [io.client.receive()[2] for _ in range(2000)]
+        self.assertEqual(errors, sorted(errors))
+        self.assertLessEqual(set(errors), {0, errno.ENODEV})
+        report = io.report()
+        self.assertEqual((report.kind, report.counts["loads"]), (ioprocess.END, errors.count(0)))
+        self.assert_error(errno.ENODEV, io.client.read, 0, 0, 8)
+
+    def test_end_while_the_client_does_not_read(self):
+        io = self.start()
+        self.flood(io)
+        self.assertEqual(io.order(ioprocess.END).kind, ioprocess.END)
+
+    def flood(self, io):
+        """Sends until nothing more is taken."""
+        message = io.client.message(vu.REGION_READ, vu.ACCESS.pack(0, vu.CONFIG, 4096))
+        io.client.socket.settimeout(0.3 * ioprocess.SCALE)
+        with self.assertRaises(TimeoutError):
+            while True:
+                io.client.socket.sendall(message * 100)
+        io.client.socket.settimeout(DEADLINE)
+
+    def test_daemon_goes(self):
+        io = self.start()
+        io.control.close()
+        for _ in range(100):
+            self.assert_serves(io)
+        io.client.close()
+        self.assertEqual(io.wait(), 0)
+
+    def test_daemon_does_not_listen(self):
+        """Orders whose reports nobody takes stop neither orders nor the client."""
+        io = self.start()
+        io.control.setblocking(False)
+        try:
+            while True:
+                io.control.send(struct.pack("=I", ioprocess.STATUS))
+        except BlockingIOError:
+            pass
+        self.assert_serves(io)
+
+    def test_orders_that_are_none(self):
+        io = self.start()
+        for kind in (0, ioprocess.READY, ioprocess.LOAD, 99, 2**32 - 1):
+            self.assertEqual(io.order(kind, bytes(5000)).error, -errno.EINVAL)
+        io.control.send(b"abc")
+        io.order(ioprocess.STATUS)
+        self.assert_serves(io)
+
+
+class OneShot(IoTest):
+    def order(self, kind, pcias, offset, length, data=b"", device=None, options=()):
+        io = self.start(*options, one_shot=True, device=device)
+        self.assertEqual(io.first.kind, ioprocess.READY)
+        report = io.order(kind, struct.pack("=IQI", pcias, offset, length) + data)
+        self.assertEqual(io.wait(), 0)
+        return report
+
+    def test_store_and_load(self):
+        device = ioprocess.memfd(ioprocess.CONFIG_SIZE + sum(BARS), seal=True)
+        self.addCleanup(os.close, device)
+        data = os.urandom(64)
+        self.assertEqual(self.order(ioprocess.STORE, 0, 64, 64, data, os.dup(device)).error, 0)
+        report = self.order(ioprocess.LOAD, 0, 72, 8, device=os.dup(device))
+        self.assertEqual((report.error, report.data), (0, data[8:16]))
+
+    def test_refused(self):
+        for kind, pcias, offset, length in ((ioprocess.LOAD, 0, 4, 8), (ioprocess.LOAD, 7, 0, 1),
+                                            (ioprocess.LOAD, 0, 0, 2**32 - 1),
+                                            (ioprocess.LOAD, 2**32 - 1, 0, 1),
+                                            (ioprocess.STORE, 15, 0, 4),
+                                            (ioprocess.STORE, 0, 0, 2**32 - 1),
+                                            (ioprocess.STORE, 0, 0, 0)):
+            report = self.order(kind, pcias, offset, length, bytes(min(length, 64)))
+            self.assertEqual((report.error, report.data), (-errno.EINVAL, b""))
+            self.assertNotEqual(report.violation, 0)
+
+    def test_less_data_than_said(self):
+        self.assertEqual(self.order(ioprocess.STORE, 0, 0, 64, bytes(63)).error, -errno.EINVAL)
+
+    def test_daemon_goes(self):
+        io = self.start(one_shot=True)
+        io.control.close()
+        self.assertEqual(io.wait(), 0)
+
+
+class Start(IoTest):
+    def test_no_device(self):
+        """What is none of VFIO's devices is refused with a word to the daemon."""
+        io = self.start(bars=None, device=os.dup(self.memory(PAGE)))
+        self.assertEqual((io.first.kind, io.first.error), (ioprocess.FAILED, -errno.EOPNOTSUPP))
+        self.assertNotEqual(io.wait(), 0)
+
+    def test_emulated_device_that_could_be_cut(self):
+        io = self.start(device=os.dup(self.memory(1 << 20)))
+        self.assertEqual((io.first.kind, io.first.error), (ioprocess.FAILED, -errno.EINVAL))
+
+    def test_limits(self):
+        io = self.start("--max-maps=2", f"--max-memory={3 * PAGE}")
+        fd = self.memory(4 * PAGE)
+        self.assert_error(errno.ENOSPC, io.client.map, 0, 4 * PAGE, fd)
+        io.client.map(0, 2 * PAGE, fd)
+        self.assert_error(errno.ENOSPC, io.client.map, BASE, 2 * PAGE, fd)
+        io.client.map(BASE, PAGE, fd)
+        io.client.unmap(0, 2 * PAGE)
+        io.client.map(PAGE, PAGE, fd)
+        self.assert_error(errno.ENOSPC, io.client.map, 4 * PAGE, PAGE, fd)
+
+
+if __name__ == "__main__":
+    ioprocess.main()

@@ -1,0 +1,371 @@
+#!/usr/bin/python3
+"""Clients of vfwarden-io that lie, flood, dawdle or do not read: they harm their own session, and nothing else."""
+
+import array
+import errno
+import os
+import socket
+import struct
+import tempfile
+import threading
+import time
+
+import ioprocess
+from ioprocess import DEADLINE, IoTest
+import vfio_user as vu
+
+PAGE = 4096
+
+
+class Messages(IoTest):
+    def test_half_a_header_and_silence(self):
+        io = self.start()
+        io.client.send(io.client.message(vu.GET_INFO)[:8])
+        # Orders are obeyed meanwhile, and the end of it is the end of the session.
+        self.assertEqual(io.order(ioprocess.STATUS).counts["refused"], 0)
+        io.client.close()
+        self.assertEqual(io.report().kind, ioprocess.CLOSED)
+        self.assertEqual(io.wait(), 0)
+
+    def test_half_a_header_then_the_rest(self):
+        io = self.start()
+        message = io.client.message(vu.REGION_READ, vu.ACCESS.pack(0, 0, 8), number=5)
+        for i in range(len(message)):
+            io.client.send(message[i:i + 1])
+        self.assertEqual(io.client.receive()[:3], (5, vu.REGION_READ, 0))
+
+    def test_sizes_that_cannot_be(self):
+        """Where the next message begins cannot be known: an answer, and the end."""
+        for size, error, told in ((0, errno.EINVAL, errno.EBADMSG), (15, errno.EINVAL, errno.EBADMSG),
+                                  (2**32 - 1, errno.EMSGSIZE, errno.EMSGSIZE),
+                                  (2**31, errno.EMSGSIZE, errno.EMSGSIZE),
+                                  (16 + 32 + 4096 + 1, errno.EMSGSIZE, errno.EMSGSIZE)):
+            with self.subTest(size):
+                io = self.start()
+                io.client.send(io.client.message(vu.REGION_WRITE, bytes(64), size=size, number=3))
+                self.assertEqual(io.client.receive()[:3], (3, vu.REGION_WRITE, error))
+                self.assert_ends(io)
+                report = io.report()
+                self.assertEqual((report.kind, report.error), (ioprocess.CLOSED, -told))
+
+    def test_payloads_of_wrong_sizes(self):
+        io = self.start()
+        fixed = {vu.VERSION: 4, vu.DMA_MAP: 32, vu.DMA_UNMAP: 24, vu.GET_INFO: 16,
+                 vu.GET_REGION_INFO: 32, vu.GET_IRQ_INFO: 16, vu.SET_IRQS: 20, vu.REGION_READ: 16,
+                 vu.REGION_WRITE: 16}
+        for command, size in fixed.items():
+            for wrong in (0, 1, size - 1, size + 1, 4096):
+                self.assert_error(errno.EINVAL, io.client.ask, command, bytes(wrong))
+            # An argsz, or a count, of 0.
+            self.assert_error(errno.EINVAL, io.client.ask, command, bytes(size))
+        self.assert_serves(io)
+
+    def test_counts_that_lie(self):
+        io = self.start()
+        for count, size in ((8, 7), (7, 8), (0, 8), (2**32 - 1, 8), (8, 0)):
+            self.assert_error(errno.EINVAL, io.client.ask, vu.REGION_WRITE,
+                              vu.ACCESS.pack(0, 0, count) + bytes(size))
+        for region in (0, vu.CONFIG, vu.ZPCI):
+            for count in (0, 4097, 2**31, 2**32 - 1):
+                self.assert_error(errno.EINVAL, io.client.read, region, 0, count)
+        self.assertEqual(io.counts()["stores"], 0)
+        self.assert_serves(io)
+
+    def test_unknown_commands(self):
+        io = self.start()
+        for command in (0, 14, 17, 18, 19, 255, 0x7777, 0xffff):
+            self.assert_error(errno.EOPNOTSUPP, io.client.ask, command, bytes(40))
+        self.assert_serves(io)
+
+    def test_replies_sent_to_the_server(self):
+        io = self.start()
+        for kind in (1, 2, 15, 0x21):
+            io.client.send(io.client.message(vu.GET_INFO, bytes(16), flags=kind))
+            self.assertEqual(io.client.receive()[2], errno.EINVAL)
+        io.client.send(io.client.message(vu.GET_INFO, bytes(16), flags=vu.REPLY | vu.NO_REPLY))
+        self.assert_serves(io)
+
+    def test_version_that_is_no_text(self):
+        for data in (b"x", b"{\"capabilities\"", b"\xff" * 4000, b"{" * 4096):
+            io = self.start(version=False)
+            self.assert_error(errno.EINVAL, io.client.ask, vu.VERSION,
+                              struct.pack("=HH", 0, 0) + data)
+            # What its text says is not looked at; that it is a text is.
+            io.client.ask(vu.VERSION, struct.pack("=HH", 0, 0) + data[:4000] + b"\0")
+            self.assert_serves(io)
+
+    def test_a_client_that_never_reads(self):
+        """It is stopped by its own full socket; what the process holds does not grow."""
+        io = self.start()
+        size = io.status("VmSize")
+        message = io.client.message(vu.REGION_READ, vu.ACCESS.pack(0, vu.CONFIG, 4096))
+        io.client.socket.settimeout(0.3 * ioprocess.SCALE)
+        with self.assertRaises(TimeoutError):
+            while True:
+                io.client.socket.sendall(message * 100)
+        self.assertEqual(io.status("VmSize"), size)
+        self.assertEqual(io.order(ioprocess.STATUS).kind, ioprocess.STATUS)
+        io.client.close()
+        self.assertEqual(io.wait(), 0)
+
+    def test_random_bytes(self):
+        io = self.start()
+        io.client.socket.setblocking(False)
+        try:
+            for _ in range(64):
+                io.client.socket.send(os.urandom(4096))
+        except (BlockingIOError, BrokenPipeError, ConnectionResetError):
+            pass
+        io.client.close()
+        self.assertEqual(io.wait(), 0)
+
+
+class Maps(IoTest):
+    def refused(self, io, address, size, fd, error=errno.EINVAL, **more):
+        """And the descriptor is not kept."""
+        before = io.descriptors()
+        self.assert_error(error, io.client.map, address, size, fd, **more)
+        self.assertEqual(io.descriptors(), before)
+
+    def test_what_is_no_memory(self):
+        io = self.start()
+        ours, theirs = os.pipe()
+        directory = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
+        null = os.open("/dev/zero", os.O_RDWR)
+        path = os.open("/dev/shm", os.O_PATH)
+        event = os.eventfd(0)
+        with tempfile.TemporaryFile(dir="/var/tmp") as file, socket.socket() as net:
+            file.truncate(PAGE)
+            for fd in (ours, theirs, directory, null, path, event, file.fileno(), net.fileno(),
+                       io.client.socket.fileno()):
+                self.refused(io, 0, PAGE, fd)
+        for fd in (ours, theirs, directory, null, path, event):
+            os.close(fd)
+        self.assert_serves(io)
+
+    def test_no_descriptor(self):
+        """Memory that could only be asked for: it is known, and cannot be used."""
+        io = self.start()
+        io.client.map(0, PAGE)
+        self.assert_error(errno.EFAULT, io.client.zpci, vu.STORE_BLOCK, 0, 0, 16)
+        self.assert_error(errno.EFAULT, io.client.zpci, vu.LOAD, 0, 0, 8)
+        self.assert_error(errno.EEXIST, io.client.map, 0, PAGE)
+        io.client.unmap(0, PAGE)
+
+    def test_sizes(self):
+        io = self.start()
+        fd = self.memory(2 * PAGE)
+        for address, size, offset in ((0, 0, 0), (0, 1, 0), (1, PAGE, 0), (0, PAGE, 8),
+                                      (0, 3 * PAGE, 0), (0, 2 * PAGE, PAGE), (0, PAGE, 2 * PAGE),
+                                      (0, PAGE, 2**64 - PAGE), (2**64 - PAGE, PAGE, 0),
+                                      (2**64 - PAGE, 2 * PAGE, 0), (0, 2**64 - PAGE, 0),
+                                      (PAGE, 2**64 - PAGE, PAGE)):
+            self.refused(io, address, size, fd, offset=offset)
+        for flags in (0, 4, 7, 2**32 - 1):
+            self.refused(io, 0, PAGE, fd, flags=flags)
+        self.assertEqual(io.counts()["maps"], 0)
+
+    def test_modes(self):
+        io = self.start()
+        fd = self.memory(PAGE)
+        reader = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)
+        writer = os.open(f"/proc/self/fd/{fd}", os.O_WRONLY)
+        self.refused(io, 0, PAGE, reader, flags=vu.READ | vu.WRITE)
+        self.refused(io, 0, PAGE, writer, flags=vu.READ)
+        io.client.map(0, PAGE, reader, flags=vu.READ)
+        io.client.map(PAGE, PAGE, writer, flags=vu.WRITE)
+        os.close(reader)
+        os.close(writer)
+
+    def test_cut_under_requests(self):
+        """The file is cut and made long again while stores run: EFAULT, never a signal."""
+        io = self.start()
+        fd = self.memory(16 * PAGE)
+        io.client.map(0, 16 * PAGE, fd)
+        stop = threading.Event()
+
+        def cut():
+            while not stop.is_set():
+                os.ftruncate(fd, 0)
+                os.ftruncate(fd, 16 * PAGE)
+
+        thread = threading.Thread(target=cut)
+        thread.start()
+        try:
+            for _ in range(3000):
+                for operation, gaddr, length in ((vu.STORE_BLOCK, 8 * PAGE, PAGE),
+                                                 (vu.LOAD, 15 * PAGE, 8)):
+                    try:
+                        io.client.zpci(operation, gaddr, 0, length)
+                    except vu.ErrorReply as error:
+                        self.assertEqual(error.errno, errno.EFAULT)
+        finally:
+            stop.set()
+            thread.join()
+        os.ftruncate(fd, 8 * PAGE + 8)
+        self.assert_error(errno.EFAULT, io.client.zpci, vu.STORE_BLOCK, 8 * PAGE, 0, 16)
+        self.assert_error(errno.EFAULT, io.client.zpci, vu.LOAD, 8 * PAGE + 4, 0, 8)
+        # And no write of ours made it longer.
+        self.assertEqual(os.fstat(fd).st_size, 8 * PAGE + 8)
+        self.assert_serves(io)
+
+    def test_overlaps(self):
+        io = self.start()
+        fd = self.memory(4 * PAGE)
+        io.client.map(4 * PAGE, 4 * PAGE, fd)
+        for address, pages in ((4, 4), (4, 1), (7, 1), (5, 2), (3, 2), (7, 2), (3, 4)):
+            self.refused(io, address * PAGE, pages * PAGE, fd, errno.EEXIST)
+        io.client.map(3 * PAGE, PAGE, fd)
+        io.client.map(8 * PAGE, PAGE, fd)
+        self.assertEqual(io.counts()["maps"], 3)
+
+    def test_65536_maps(self):
+        io = self.start()
+        fd = self.memory(PAGE)
+        for i in range(512):
+            io.client.map(i * PAGE, PAGE, fd)
+        held, size = len(io.descriptors()), io.status("VmSize")
+        for i in range(512, 65536):
+            try:
+                io.client.map(i * PAGE, PAGE, fd)
+            except vu.ErrorReply as error:
+                self.assertEqual(error.errno, errno.ENOSPC)
+        self.assertEqual((io.counts()["maps"], len(io.descriptors())), (512, held))
+        self.assertEqual(io.status("VmSize"), size)
+        io.client.zpci(vu.STORE_BLOCK, 511 * PAGE, 0, 4096)
+        for i in range(512):
+            io.client.unmap(i * PAGE, PAGE)
+        self.assertEqual(len(io.descriptors()), held - 512)
+
+
+class Descriptors(IoTest):
+    def send_with(self, io, message, fds):
+        io.client.socket.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
+                                              array.array("i", fds))])
+
+    def test_1000_in_a_row(self):
+        """With messages that have no use for them, and more than a message may have."""
+        io = self.start()
+        fd = self.memory(PAGE)
+        before = io.descriptors()
+        for _ in range(1000):
+            self.send_with(io, io.client.message(vu.REGION_READ, vu.ACCESS.pack(0, 0, 8)), [fd])
+            self.assertEqual(io.client.receive()[2], 0)
+        for _ in range(4):
+            for command, payload in (
+                    (vu.REGION_READ, vu.ACCESS.pack(0, 0, 8)),
+                    (vu.DMA_MAP, vu.MAP.pack(32, vu.READ, 0, 0, PAGE))):
+                self.send_with(io, io.client.message(command, payload), [fd] * 253)
+                self.assertEqual(io.client.receive()[2], errno.EINVAL)
+                self.send_with(io, io.client.message(command, payload), [fd] * 2)
+                self.assertEqual(io.client.receive()[2], errno.EINVAL)
+        self.assertEqual(io.descriptors(), before)
+        self.assert_serves(io)
+
+    def test_belong_to_their_message(self):
+        """However the bytes are cut, a descriptor goes with the message it came with, and only there."""
+        io = self.start()
+        fd = self.memory(PAGE, content=b"mine" * 1024)
+        read = io.client.message(vu.REGION_READ, vu.ACCESS.pack(0, 0, 8))
+        mapping = io.client.message(vu.DMA_MAP, vu.MAP.pack(32, vu.READ, 0, 0, PAGE))
+        bare = io.client.message(vu.DMA_MAP, vu.MAP.pack(32, vu.READ, 0, PAGE, PAGE))
+        # The messages, and which bytes of them all are sent together with the descriptor.
+        for messages, begin, end in (([read, mapping, read], 32, 80), ([read, mapping], 0, 80),
+                                     ([mapping, read], 0, 20), ([mapping, bare, read], 20, 48),
+                                     ([read, mapping, read], 35, 80), ([mapping, bare], 16, 17),
+                                     ([mapping, bare], 0, 1), ([bare, mapping], 47, 60)):
+            stream = b"".join(messages)
+            io.client.send(stream[:begin])
+            self.send_with(io, stream[begin:end], [fd])
+            io.client.send(stream[end:])
+            for _ in messages:
+                self.assertEqual(io.client.receive()[2], 0)
+            io.client.zpci(vu.STORE_BLOCK, 0, 0, 16)
+            io.client.unmap(0, PAGE)
+            if bare in messages:
+                self.assert_error(errno.EFAULT, io.client.zpci, vu.STORE_BLOCK, PAGE, 0, 16)
+                io.client.unmap(PAGE, PAGE)
+        # One with a message that has no use for it is not kept for the next.
+        self.send_with(io, read, [fd])
+        io.client.send(bare)
+        for _ in range(2):
+            self.assertEqual(io.client.receive()[2], 0)
+        self.assert_error(errno.EFAULT, io.client.zpci, vu.STORE_BLOCK, PAGE, 0, 16)
+
+    def test_left_behind_with_half_a_message(self):
+        io = self.start()
+        self.send_with(io, io.client.message(vu.DMA_MAP, bytes(32))[:20], [self.memory(PAGE)])
+        io.client.close()
+        self.assertEqual(io.wait(), 0)
+
+    def test_eventfds_that_are_none(self):
+        io = self.start()
+        ours, theirs = os.pipe()
+        before = io.descriptors()
+        for fd in (ours, theirs, self.memory(PAGE), io.client.socket.fileno()):
+            self.assert_error(errno.EINVAL, io.client.set_irq, vu.REQUEST_IRQ, fd)
+        event = os.eventfd(0)
+        for index, flags, start, count in ((0, 0x24, 0, 1), (5, 0x24, 0, 1), (4, 0x24, 1, 1),
+                                           (4, 0x24, 0, 2), (4, 0x2c, 0, 1), (4, 0, 0, 0),
+                                           (4, 0x22, 0, 1), (2**32 - 1, 0x21, 0, 0)):
+            self.assert_error(errno.EINVAL, io.client.set_irq, index, event, flags, start, count)
+        self.assertEqual(io.descriptors(), before)
+        # One after the other: only the last is held.
+        for _ in range(100):
+            io.client.set_irq(vu.REQUEST_IRQ, event)
+        self.assertEqual(len(io.descriptors()), len(before) + 1)
+        for index in range(5):
+            io.client.set_irq(index, flags=0x21, count=0)
+        self.assertEqual(io.descriptors(), before)
+        for fd in (ours, theirs, event):
+            os.close(fd)
+
+    def test_eventfd_that_is_full(self):
+        """A signal that cannot be given does not make anybody wait."""
+        io = self.start()
+        event = os.eventfd(0)
+        os.eventfd_write(event, 2**64 - 2)
+        io.client.set_irq(vu.REQUEST_IRQ, event)
+        io.order(ioprocess.DRAIN)
+        io.order(ioprocess.END)
+        os.close(event)
+
+
+class Neighbours(IoTest):
+    def test_ten_sessions_one_ended(self):
+        """Nine do not miss a reply while one is ended in the midst of traffic."""
+        ios = [self.start() for _ in range(10)]
+        counts, stop = [0] * 10, threading.Event()
+        errors = [None] * 10
+
+        def traffic(i):
+            try:
+                while not stop.is_set():
+                    ios[i].client.write(0, 0, bytes(64))
+                    counts[i] += 1
+            except Exception as error:  # pylint: disable=broad-except
+                errors[i] = error
+
+        threads = [threading.Thread(target=traffic, args=(i,)) for i in range(10)]
+        for thread in threads:
+            thread.start()
+        ends = time.monotonic() + DEADLINE
+        while min(counts) < 50 and time.monotonic() < ends:
+            stop.wait(0.01)
+        ios[4].order(ioprocess.END)
+        threads[4].join(DEADLINE)
+        after = list(counts)
+        while min(c - a for i, (c, a) in enumerate(zip(counts, after)) if i != 4) < 50 and \
+                time.monotonic() < ends:
+            stop.wait(0.01)
+        stop.set()
+        for thread in threads:
+            thread.join(DEADLINE)
+        self.assertEqual(errors[4].errno, errno.ENODEV)
+        self.assertEqual([e for i, e in enumerate(errors) if i != 4], [None] * 9)
+        self.assertGreaterEqual(min(c - a for i, (c, a) in enumerate(zip(counts, after)) if i != 4),
+                                50)
+
+
+if __name__ == "__main__":
+    ioprocess.main()
