@@ -114,7 +114,7 @@ run(const char *path, Identity identity, int control, const IoProcessOptions *op
         if (setgroups(0, NULL) < 0 || setresgid(identity.gid, identity.gid, identity.gid) < 0 ||
             setresuid(identity.uid, identity.uid, identity.uid) < 0)
                 _exit(EXIT_FAILURE);
-        execv(path, (char *const *) arguments);
+        execve(path, (char *const *) arguments, (char *const[]){ NULL });
         _exit(EXIT_FAILURE);
 }
 

@@ -12,17 +12,14 @@ static char *refusal(Manager *manager, Function *function) {
 
         pci_address_format(function_address(function), address);
         manager_refresh_users(manager, function);
-        if (function->emulated)
-                return function_in_use(function) || function->state != FUNCTION_STATE_PRESENT
-                               ? g_strdup_printf("%s is in use, or being taken away", address)
-                               : NULL;
-        if (!function_has_vfio_driver(function))
+        if (!function_has_vfio_driver(function) && !function->emulated)
                 return g_strdup_printf(
                         "%s is bound to %s, not to a VFIO driver: `vfwarden bind %s vfio-pci` gives it to one",
                         address,
                         function->facts.driver[0] != '\0' ? function->facts.driver : "no driver",
                         address);
-        verdict = check(manager->inventory, function, OPERATION_OPEN, 0);
+        verdict = check(manager->inventory, function, OPERATION_OPEN,
+                        function->emulated ? CHECK_EMULATED : 0);
         return verdict_allowed(verdict) ? NULL : verdict_text(verdict);
 }
 

@@ -114,9 +114,29 @@ void manager_save_state(Manager *manager) {
         manager->state_dirty = r < 0;
 }
 
-static void publish(Manager *manager, Function *function) {
-        unsigned changes = function->changes;
+/* What sessions say comes from the driver, the configuration and the session there is: it is compared here, with what
+ * clients were told, and nowhere else. */
+static void note_io_changes(Function *function) {
+        const char *backend = function_io_backend(function);
+        uint16_t max_store_block = function_io_max_store_block(function);
+        bool relaxed = function_io_relaxed(function);
 
+        if (!g_str_equal(backend, function->published_backend))
+                function->changes |= FUNCTION_PROPERTY_IO_BACKEND;
+        if (max_store_block != function->published_max_store_block)
+                function->changes |= FUNCTION_PROPERTY_IO_MAX_STORE_BLOCK;
+        if (relaxed != function->published_relaxed)
+                function->changes |= FUNCTION_PROPERTY_IO_RELAXED;
+        g_strlcpy(function->published_backend, backend, sizeof(function->published_backend));
+        function->published_max_store_block = max_store_block;
+        function->published_relaxed = relaxed;
+}
+
+static void publish(Manager *manager, Function *function) {
+        unsigned changes;
+
+        note_io_changes(function);
+        changes = function->changes;
         /* An unplug can begin and end between two settlings. */
         if (function->state == function->published_state)
                 changes &= ~(unsigned) FUNCTION_PROPERTY_STATE;

@@ -187,12 +187,9 @@ const OutsidersHandler manager_outsiders_handler = {
 static void on_session_changed(void *context, PciKey key) {
         Manager *manager = context;
 
-        Function *function = inventory_get(manager->inventory, key);
 
         manager->state_dirty = true;
         (void) sd_event_source_set_enabled(manager->work, SD_EVENT_ONESHOT);
-        if (function)
-                function->changes |= FUNCTION_PROPERTIES_IO;
         manager_on_users_changed(manager, key);
 }
 

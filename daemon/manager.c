@@ -273,13 +273,8 @@ int manager_reload(Manager *manager, char **ret_error) {
         config_free(manager->config);
         manager->config = g_steal_pointer(&config);
         manager->released = false;
-        inventory_foreach (manager->inventory, function) {
-                bool emulated = config_emulates(manager->config, function->facts.key);
-
-                if (emulated != function->emulated)
-                        function->changes |= FUNCTION_PROPERTIES_IO;
-                function->emulated = emulated;
-        }
+        inventory_foreach (manager->inventory, function)
+                function->emulated = config_emulates(manager->config, function->facts.key);
         manager_queue_all(manager);
         manager_settle(manager);
         tell_enforcement(manager, enforced);

@@ -6,6 +6,7 @@
 #include "daemon/vfio-open.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -296,10 +297,11 @@ static int emulated_device(Sessions *sessions, PciKey key) {
 
         if (g_hash_table_lookup_extended(sessions->emulated, &key, NULL, &known))
                 return GPOINTER_TO_INT(known);
-        fd = memfd_create("vfwarden-emulated", MFD_CLOEXEC);
+        fd = memfd_create("vfwarden-emulated", MFD_CLOEXEC | MFD_ALLOW_SEALING);
         if (fd < 0)
                 return -errno;
-        if (ftruncate(fd, EMULATED_SIZE) < 0) {
+        if (ftruncate(fd, EMULATED_SIZE) < 0 ||
+            fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0) {
                 close(fd);
                 return -errno;
         }

@@ -185,7 +185,7 @@ static void check_open(const Question *question) {
         block_leaving(question, function);
         if (function->pf)
                 block_leaving(question, function->pf);
-        if (!function_has_vfio_driver(function))
+        if (!function_has_vfio_driver(function) && !(question->flags & CHECK_EMULATED))
                 verdict_block(question->verdict, BLOCKER_GROUP, address, 0,
                               function->facts.driver[0] != '\0'
                                       ? "bound to %s, not to a VFIO driver"
@@ -193,7 +193,7 @@ static void check_open(const Question *question) {
                               function->facts.driver);
         block_users(question, BLOCKER_USER, function, "in use");
         block_inhibitors(question, function, OPERATION_OPEN);
-        for (guint i = 0; group && i < group->len; i++) {
+        for (guint i = 0; group && i < group->len && !(question->flags & CHECK_EMULATED); i++) {
                 const Function *peer = group->pdata[i];
 
                 if (peer == function)

@@ -12,6 +12,9 @@
 /* Lock reasons and such that the caller was authorised to pass over. */
 typedef enum CheckFlags {
         CHECK_OVERRIDE = 1 << 0, /* `userspace-driver` and `administrator` do not count */
+        CHECK_EMULATED =
+                1
+                << 1, /* open: memory stands for the device, so driver and IOMMU group do not count */
 } CheckFlags;
 
 /* What stands against `operation` on `function`. The result is never NULL; an operation that functions

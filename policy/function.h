@@ -67,10 +67,6 @@ typedef enum FunctionProperty {
         FUNCTION_PROPERTY_IO_RELAXED = 1 << 23,
 } FunctionProperty;
 
-#define FUNCTION_PROPERTIES_IO                                                 \
-        (FUNCTION_PROPERTY_IO_BACKEND | FUNCTION_PROPERTY_IO_MAX_STORE_BLOCK | \
-         FUNCTION_PROPERTY_IO_RELAXED)
-
 /* What identity properties say where the kernel gave nothing readable: all ones, as PCI itself
  * answers a read of what is not there. */
 #define PCI_ID_UNREADABLE       0xffffU
@@ -161,6 +157,9 @@ struct Function {
         bool published;        /* clients were told that it exists ... */
         unsigned published_as; /* ... and as what: the observer's to say and to keep */
         FunctionState published_state;
+        char published_backend[IO_SESSION_BACKEND_MAX];
+        uint16_t published_max_store_block;
+        bool published_relaxed;
 };
 
 PciAddress function_address(const Function *function);

@@ -69,7 +69,7 @@ static unsigned facts_compare(const FunctionFacts *a, const FunctionFacts *b) {
         unsigned changes = 0;
 
         if (a->driver != b->driver)
-                changes |= FUNCTION_PROPERTY_DRIVER | FUNCTION_PROPERTIES_IO;
+                changes |= FUNCTION_PROPERTY_DRIVER;
         if (a->driver_override != b->driver_override)
                 changes |= FUNCTION_PROPERTY_DRIVER_OVERRIDE;
         if (a->iommu_group != b->iommu_group)

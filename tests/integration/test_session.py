@@ -1,0 +1,296 @@
+#!/usr/bin/python3
+"""I/O sessions over the daemon: opened, limited, seen, drained, kept; with the emulated back end and the real vfwarden-io."""
+
+import errno
+import os
+import signal
+import socket
+
+from gi.repository import GLib
+
+import fixtures
+from fixtures import wait_until
+import vfio_user
+import vfwarden_bus as vb
+
+PLAIN = "0000:02:00.0"
+OTHER = "0000:03:00.0"
+ZPCI_IO = "org.vfwarden1.ZpciIo"
+LONG = 600      # seconds: does not pass in a test
+
+
+class SessionTest(fixtures.DaemonTest):
+    def setUp(self):
+        super().setUp()
+        self.start_polkit(zpci_io=True, unplug=True, inhibit=True, configure=True)
+        self.start_kernel()
+        self.sysfs.add(PLAIN, driver="vfio-pci")
+        self.sysfs.add(OTHER, driver="vfio-pci")
+        self.sessions = []
+
+    def io_options(self):
+        return [f"--io-program={os.environ['VFWARDEN_IO']}", "--io-user=nobody"]
+
+    def start(self, *options, io="", **kwargs):
+        self.configure(f"[Io]\nEmulatedFunctions={PLAIN} {OTHER}\nDrainSeconds=1\n{io}")
+        return super().start(*self.io_options(), *options, **kwargs)
+
+    def call(self, address, method, signature, *arguments, client=None):
+        return (client or self.client).bus.call(vb.function_path(address), ZPCI_IO, method, signature, arguments)
+
+    def start_open(self, address=PLAIN, client=None, **options):
+        values = {name.replace("_", "-"): GLib.Variant("t", value) for name, value in options.items()}
+        return (client or self.client).bus.start_call(vb.function_path(address), ZPCI_IO, "OpenSession", "(a{sv})",
+                                                      (values,), with_fds=True)
+
+    def open(self, address=PLAIN, **options):
+        """(a client of vfio-user, what OpenSession told)"""
+        call = self.start_open(address, **options)
+        _, facts = call.result()
+        end = socket.socket(fileno=call.fds[0])
+        end.settimeout(fixtures.DEADLINE)
+        session = vfio_user.Client(end)
+        session.version()
+        self.sessions.append(session)
+        self.addCleanup(session.close)
+        return session, facts
+
+    def property(self, address, name):
+        return self.picture.objects[vb.function_path(address)][ZPCI_IO][name]
+
+    def users(self, address):
+        return [row[1:3] for row in self.client.manager("ListUsers") if row[0] == address]
+
+    def assert_fails(self, name, call, *arguments, **kwargs):
+        with self.assertRaises(vb.BusError) as caught:
+            call(*arguments, **kwargs)
+        self.assertEqual(caught.exception.name, name, caught.exception)
+        return caught.exception.message
+
+    def io_pid(self):
+        """Of the one process vfwarden-io."""
+        pids = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+                    comm, _, rest = file.read().partition("(")[2].rpartition(")")
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if comm == "vfwarden-io" and int(rest.split()[1]) == self.daemon.pid:
+                pids.append(int(pid))
+        self.assertEqual(len(pids), 1, pids)
+        return pids[0]
+
+
+class Accesses(SessionTest):
+    """Load and StoreBlock over D-Bus."""
+
+    def test_what_is_stored_is_loaded(self):
+        self.start()
+        self.call(PLAIN, "StoreBlock", "(ytay)", 0, 8, bytes(range(64)))
+        self.assertEqual(bytes(self.call(PLAIN, "Load", "(ytq)", 0, 16, 8)[0]), bytes(range(8, 16)))
+        self.assertEqual(bytes(self.call(PLAIN, "Load", "(ytq)", 0, 11, 1)[0]), b"\x03")
+        self.assertEqual(bytes(self.call(OTHER, "Load", "(ytq)", 0, 16, 8)[0]), bytes(8), "another device")
+        self.assertEqual(self.users(PLAIN), [])
+        self.wait_property(PLAIN, "InUse", False)
+
+    def test_what_the_rules_refuse(self):
+        self.start()
+        for method, signature, arguments in (
+                ("Load", "(ytq)", (0, 0, 0)), ("Load", "(ytq)", (0, 0, 9)), ("Load", "(ytq)", (0, 4, 8)),
+                ("Load", "(ytq)", (6, 0, 4)), ("Load", "(ytq)", (0, 1 << 63, 8)), ("Load", "(ytq)", (0, 65536, 1)),
+                ("StoreBlock", "(ytay)", (0, 0, b"")), ("StoreBlock", "(ytay)", (0, 0, bytes(4097))),
+                ("StoreBlock", "(ytay)", (15, 0, bytes(4))), ("StoreBlock", "(ytay)", (0, 4, bytes(16)))):
+            message = self.assert_fails(vb.INVALID_ARGS, self.call, PLAIN, method, signature, *arguments)
+            self.assertGreater(len(message), 10, (method, arguments))
+
+    def test_who_may(self):
+        self.start()
+        self.polkit.verdicts["org.vfwarden1.zpci-io"] = False
+        self.assert_fails(vb.ACCESS_DENIED, self.call, PLAIN, "Load", "(ytq)", 0, 0, 8)
+        self.assert_fails(vb.ACCESS_DENIED, self.start_open().result)
+
+    def test_not_bound_to_vfio(self):
+        self.sysfs.add("0000:04:00.0", driver="igb")
+        self.start()
+        message = self.assert_fails(vb.REFUSED, self.call, "0000:04:00.0", "Load", "(ytq)", 0, 0, 8)
+        self.assertIn("vfwarden bind 0000:04:00.0 vfio-pci", message)
+
+    def test_vfio_without_its_nodes(self):
+        self.sysfs.add("0000:04:00.0", driver="vfio-pci")
+        self.start()
+        message = self.assert_fails(vb.FAILED, self.call, "0000:04:00.0", "Load", "(ytq)", 0, 0, 8)
+        self.assertIn("cannot be opened", message)
+        self.wait_property("0000:04:00.0", "InUse", False)
+
+
+class Sessions(SessionTest):
+    def test_one_client_one_function(self):
+        self.start()
+        self.assertEqual(self.property(PLAIN, "Backend"), "emulated")
+        mark = self.mark()
+        session, facts = self.open()
+        self.assertEqual(facts, {"backend": "emulated", "max-store-block": 4096, "relaxed": False, "pieces": False,
+                                 "config-region": 7, "zpci-io-region": 9})
+        session.write(0, 0, bytes(range(16)))
+        self.assertEqual(session.read(0, 8, 8), bytes(range(8, 16)))
+        self.wait_property(PLAIN, "InUse", True)
+        self.assertEqual(self.users(PLAIN), [(os.getpid(), os.getuid())])
+        allowed, blockers, _ = self.client.manager("Check", "(ss)", PLAIN, "unbind")
+        self.assertFalse(allowed)
+        self.assertEqual([(kind, subject, pid) for kind, subject, _, pid in blockers],
+                         [("session", PLAIN, os.getpid())])
+        message = self.assert_fails(vb.REFUSED, self.start_open().result)
+        self.assertIn(f"pid {os.getpid()}", message)
+        self.assert_fails(vb.REFUSED, self.call, PLAIN, "Load", "(ytq)", 0, 0, 8)
+        self.assertEqual(self.users(OTHER), [])
+        session.close()
+        self.wait_property(PLAIN, "InUse", False)
+        changes = [s.args[1]["InUse"] for s in self.client.recorder.since(
+            mark, "PropertiesChanged", vb.function_path(PLAIN)) if "InUse" in s.args[1]]
+        self.assertEqual(changes, [True, False])
+
+    def test_data_stays(self):
+        self.start()
+        session, _ = self.open()
+        session.write(0, 0, b"to stay.")
+        session.close()
+        self.wait_property(PLAIN, "InUse", False)
+        self.assertEqual(bytes(self.call(PLAIN, "Load", "(ytq)", 0, 0, 8)[0]), b"to stay.")
+
+    def test_limits(self):
+        self.start(io="MaxSessionsPerUser=1\nMaxMappedMemoryPerUser=2\n")
+        self.assert_fails(vb.LIMITS_EXCEEDED, self.start_open(max_mapped_memory=(2 << 20) + 1).result)
+        first, _ = self.open(max_mapped_memory=2 << 20)
+        self.assert_fails(vb.LIMITS_EXCEEDED, self.start_open(OTHER, max_mapped_memory=0).result)
+        memory = os.memfd_create("guest")
+        os.ftruncate(memory, 4 << 20)
+        with self.assertRaises(vfio_user.ErrorReply):
+            first.map(0, 4 << 20, memory)
+        first.map(0, 2 << 20, memory)
+        os.close(memory)
+        first.close()
+        self.wait_property(PLAIN, "InUse", False)
+        self.open(OTHER, max_mapped_memory=0)
+
+    def test_wrong_options(self):
+        self.start()
+        self.assert_fails(vb.INVALID_ARGS, self.start_open(colour=1).result)
+        self.assert_fails(vb.INVALID_ARGS, self.start_open(max_mapped_memory=1 << 51).result)
+
+    def test_killed(self):
+        self.start()
+        session, _ = self.open()
+        os.kill(self.io_pid(), signal.SIGKILL)
+        session.expect_close()
+        self.wait_property(PLAIN, "InUse", False)
+        self.daemon.wait_log("the I/O session of .* has ended")
+        self.open()
+
+    def test_without_the_program(self):
+        self.configure(f"[Io]\nEmulatedFunctions={PLAIN}\n")
+        fixtures.DaemonTest.start(self, "--io-program=/nowhere", "--io-user=nobody")
+        self.assert_fails(vb.FAILED, self.start_open().result)
+        self.wait_property(PLAIN, "InUse", False)
+
+    def test_a_client_that_leaves_before_the_answer(self):
+        self.start()
+        client = vb.Client(self.bus.address)
+        self.start_open(client=client)
+        client.bus.connection.flush_sync(None)
+        client.close()
+        self.fence()
+        wait_until(lambda: not self.users(PLAIN), None, "the session to end with its socket")
+        self.open()
+
+    def test_over_a_restart(self):
+        self.start()
+        session, _ = self.open()
+        session.write(0, 0, b"before..")
+        for again in (self.restart_daemon, self.crash_daemon):
+            again()
+            self.assertEqual(session.read(0, 0, 8), b"before..")
+            self.assertEqual(self.users(PLAIN), [(os.getpid(), os.getuid())])
+            wait_until(lambda: self.property(PLAIN, "MaxStoreBlock") == 4096, None, "the session's facts")
+            self.assert_fails(vb.REFUSED, self.start_open().result)
+        session.close()
+        self.wait_property(PLAIN, "InUse", False)
+
+    def restart_daemon(self):
+        self.stop()
+        self.client.recorder.listeners.clear()
+        self.start()
+
+    def crash_daemon(self):
+        fixtures.DaemonTest.kill(self)
+        self.start()
+
+    def test_ended_while_the_daemon_is_down(self):
+        self.start()
+        session, _ = self.open()
+        self.stop()
+        self.client.recorder.listeners.clear()
+        session.close()
+        self.start()
+        wait_until(lambda: not self.users(PLAIN), None, "the session to be gone")
+
+
+class Unplugged(SessionTest):
+    def start_unplug(self, timeout=LONG, **options):
+        return self.client.start_unplug(PLAIN, timeout, **options)
+
+    def test_a_client_that_lets_go(self):
+        self.start()
+        session, _ = self.open()
+        mark = self.mark()
+        call = self.start_unplug()
+        self.client.recorder.wait_for("UnplugRequested", mark=mark)
+        session.write(0, 0, b"the last")     # served while it winds down
+        self.assertEqual(session.read(0, 0, 8), b"the last")
+        session.close()
+        call.result()
+        self.assertIsNone(self.picture.function(PLAIN))
+
+    def test_a_client_that_does_not(self):
+        self.start()
+        session, _ = self.open()
+        call = self.start_unplug(0.3)
+        self.assert_fails(vb.TIMEOUT, call.result)
+        session.write(0, 0, b"goes on.")
+        self.wait_property(PLAIN, "State", "present")
+
+    def test_insisting(self):
+        self.start()
+        session, _ = self.open()
+        mark = self.mark()
+        call = self.start_unplug(insist=True)
+        self.client.recorder.wait_for("UnplugRequested", mark=mark)
+        call.result()
+        with self.assertRaises(vfio_user.ErrorReply) as caught:
+            session.read(0, 0, 8)
+        self.assertEqual(caught.exception.errno, errno.ENODEV)
+        self.wait_function(PLAIN, there=False)
+
+    def test_surprise(self):
+        self.start()
+        session, _ = self.open()
+        function = self.sysfs[PLAIN]
+        self.sysfs.remove(function)
+        self.wait_function(PLAIN, there=False)
+
+        def is_refused():
+            try:
+                session.read(0, 0, 8)
+            except vfio_user.ErrorReply as error:
+                return error.errno == errno.ENODEV
+            return False
+        wait_until(is_refused, None, "ENODEV")
+        self.sysfs.add(PLAIN, driver="vfio-pci", announce=True)
+        self.wait_function(PLAIN)
+        self.fence()
+        self.assertEqual(self.users(PLAIN), [], "it is nobody's")
+        self.open()
+
+
+if __name__ == "__main__":
+    fixtures.main()
