@@ -163,11 +163,6 @@ static void check_effects(const Question *question, const Function *function) {
                 block_group(question, function);
 }
 
-static bool is_vfio(const Function *function) {
-        /* Every VFIO driver of a PCI device is named so: vfio-pci, mlx5-vfio-pci, ... */
-        return g_str_has_suffix(function->facts.driver, "vfio-pci");
-}
-
 static void block_leaving(const Question *question, const Function *function) {
         char address[PCI_ADDRESS_STRING_MAX];
 
@@ -189,7 +184,7 @@ static void check_open(const Question *question) {
         block_leaving(question, function);
         if (function->pf)
                 block_leaving(question, function->pf);
-        if (!is_vfio(function))
+        if (!function_has_vfio_driver(function))
                 verdict_block(question->verdict, BLOCKER_GROUP, address, 0,
                               function->facts.driver[0] != '\0'
                                       ? "bound to %s, not to a VFIO driver"
@@ -204,7 +199,7 @@ static void check_open(const Question *question) {
                         continue;
                 pci_address_format(function_address(peer), address);
                 block_users(question, BLOCKER_GROUP, peer, "shares the IOMMU group and is in use");
-                if (peer->facts.driver[0] != '\0' && !is_vfio(peer) &&
+                if (peer->facts.driver[0] != '\0' && !function_has_vfio_driver(peer) &&
                     peer->facts.class_code >> 8 != 0x0604) /* the kernel tolerates bridges */
                         verdict_block(question->verdict, BLOCKER_GROUP, address, 0,
                                       "shares the IOMMU group and is bound to %s",

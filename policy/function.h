@@ -177,5 +177,9 @@ bool function_depends_on_pasid(const Function *vf);
  * share the PF's). `*ret_provider` is whose it is. Returns NULL when there is none. */
 const Pasid *function_pasid(const Function *function, const Function **ret_provider);
 
+/* Whether a VFIO driver has it. Each of PCI devices is named so: vfio-pci, and the variants as their modules, which
+ * the kernel writes with underscores (KBUILD_MODNAME): mlx5_vfio_pci, hisi_acc_vfio_pci, ... */
+bool function_has_vfio_driver(const Function *function);
+
 /* The number of virtual functions that a PF's links show, 0 for any other function. */
 uint16_t function_num_vfs(const Function *function);
