@@ -6,7 +6,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define DEFAULT_USERSPACE_DRIVERS "vfio-pci *-vfio-pci uio_pci_generic igb_uio pci-stub"
+#define DEFAULT_USERSPACE_DRIVERS "*vfio-pci *vfio_pci uio_pci_generic igb_uio pci-stub"
 
 #define DEFAULT_MAX_SESSIONS      16
 #define DEFAULT_MAX_MAPPED        (16ULL << 30)

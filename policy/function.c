@@ -84,7 +84,14 @@ const Pasid *function_pasid(const Function *function, const Function **ret_provi
 }
 
 bool function_has_vfio_driver(const Function *function) {
-        return g_str_has_suffix(function->facts.driver, "vfio-pci");
+        return g_str_has_suffix(function->facts.driver, "vfio-pci") ||
+               g_str_has_suffix(function->facts.driver, "vfio_pci");
+}
+
+/* Its one PCISTB for each write is what sets it apart. */
+static bool is_ism_driver(const Function *function) {
+        return strcmp(function->facts.driver, "ism-vfio-pci") == 0 ||
+               strcmp(function->facts.driver, "ism_vfio_pci") == 0;
 }
 
 const char *function_io_backend(const Function *function) {
@@ -94,7 +101,7 @@ const char *function_io_backend(const Function *function) {
                 return "emulated";
         if (!function_has_vfio_driver(function))
                 return "";
-        return strcmp(function->facts.driver, "ism-vfio-pci") == 0 ? "ism-vfio-pci" : "vfio-pci";
+        return is_ism_driver(function) ? "ism-vfio-pci" : "vfio-pci";
 }
 
 uint16_t function_io_max_store_block(const Function *function) {

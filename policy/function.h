@@ -186,7 +186,8 @@ bool function_depends_on_pasid(const Function *vf);
  * share the PF's). `*ret_provider` is whose it is. Returns NULL when there is none. */
 const Pasid *function_pasid(const Function *function, const Function **ret_provider);
 
-/* Whether a VFIO driver has it: every one of a PCI device is named so, vfio-pci, mlx5-vfio-pci, ... */
+/* Whether a VFIO driver has it. Each of PCI devices is named so: vfio-pci, and the variants as their modules, which
+ * the kernel writes with underscores (KBUILD_MODNAME): mlx5_vfio_pci, hisi_acc_vfio_pci, ... */
 bool function_has_vfio_driver(const Function *function);
 
 /* The back end that its I/O session has, or that one would have as far as can be said without opening the device;

@@ -97,7 +97,7 @@ class InUse(UsersTest):
         self.assertIs(self.picture.function(PLAIN)["InUse"], False)
 
     def test_another_vfio_driver(self):
-        function = self.sysfs.add(PLAIN, driver="mlx5-vfio-pci")
+        function = self.sysfs.add(PLAIN, driver="mlx5_vfio_pci")
         os.mkdir(function.path("vfio-dev"))
         self.start()
         self.open(function)
