@@ -187,7 +187,6 @@ const OutsidersHandler manager_outsiders_handler = {
 static void on_session_changed(void *context, PciKey key) {
         Manager *manager = context;
 
-
         manager->state_dirty = true;
         (void) sd_event_source_set_enabled(manager->work, SD_EVENT_ONESHOT);
         manager_on_users_changed(manager, key);

@@ -1,0 +1,150 @@
+"""A client of I/O sessions without privilege, in a process of its own: it speaks vfio-user as the protocol's text has it.
+
+Run as a program, by IoClient: reads requests as lines of JSON, answers each with a line of JSON. Bytes are hexadecimal.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+from gi.repository import GLib
+
+import vfio_user
+import vfwarden_bus as vb
+
+ZPCI_IO = "org.vfwarden1.ZpciIo"
+
+
+class IoClient:
+    """The other end, for a scenario. Errors of D-Bus arrive as vfwarden_bus.BusError, of the session as OSError."""
+
+    def __init__(self, machine, name="visitor"):
+        self.process = subprocess.Popen(
+            ["setpriv", f"--reuid={name}", f"--regid={name}", "--clear-groups", "--no-new-privs",
+             sys.executable, "-B", "-m", "guest.io_client"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        machine.closers.append(self.close)
+        self.pid = self.process.pid
+        self.command = "python3"
+        self._answer()  # it is at the bus from here on
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def _answer(self):
+        answer = json.loads(self.process.stdout.readline())
+        if "bus" in answer:
+            raise vb.BusError(*answer["bus"])
+        if "errno" in answer:
+            raise OSError(answer["errno"], os.strerror(answer["errno"]))
+        return answer["value"]
+
+    def ask(self, verb, *arguments):
+        self.start(verb, *arguments)
+        return self._answer()
+
+    def start(self, verb, *arguments):
+        self.process.stdin.write(json.dumps([verb, *arguments]) + "\n")
+        self.process.stdin.flush()
+
+    def load(self, function, pcias, offset, length):
+        """One load over D-Bus."""
+        return bytes.fromhex(self.ask("load", function.address, pcias, offset, length))
+
+    def open(self, function):
+        """What OpenSession told."""
+        return self.ask("open", function.address)
+
+    def read(self, region, offset, length):
+        return bytes.fromhex(self.ask("read", region, offset, length))
+
+    def write(self, region, offset, data):
+        self.ask("write", region, offset, data.hex())
+
+    def read_for_ever(self, region, offset, length):
+        """Reads again and again until stop() or an error, which ends it."""
+        self.start("read-for-ever", region, offset, length)
+
+    def stop(self):
+        """(how many reads succeeded, the errno that ended it or 0)"""
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return tuple(self._answer())
+
+    def done(self):
+        """The same, of one that an error ends."""
+        return tuple(self._answer())
+
+    def end_session(self):
+        self.ask("end-session")
+
+
+class Server:
+    def __init__(self):
+        self.client = vb.Client()
+        self.session = None
+
+    def load(self, address, pcias, offset, length):
+        data, = self.client.bus.call(vb.function_path(address), ZPCI_IO, "Load", "(ytq)", (pcias, offset, length))
+        return bytes(data).hex()
+
+    def open(self, address):
+        call = self.client.bus.start_call(vb.function_path(address), ZPCI_IO, "OpenSession", "(a{sv})", ({},),
+                                          with_fds=True)
+        _, facts = call.result(60)
+        self.session = vfio_user.Client(socket.socket(fileno=call.fds[0]))
+        self.session.socket.settimeout(60)
+        self.session.version()
+        return facts
+
+    def read(self, region, offset, length):
+        return self.session.read(region, offset, length).hex()
+
+    def write(self, region, offset, data):
+        self.session.write(region, offset, bytes.fromhex(data))
+
+    def read_for_ever(self, region, offset, length):
+        os.set_blocking(0, False)
+        count = error = 0
+        try:
+            while not error and sys.stdin.read(1) != "\n":
+                self.session.read(region, offset, length)
+                count += 1
+        except vfio_user.ErrorReply as reply:
+            error = reply.errno
+        finally:
+            os.set_blocking(0, True)
+        return count, error
+
+    def end_session(self):
+        self.session.close()
+
+
+def main():
+    server = Server()
+    print(json.dumps({"value": None}), flush=True)
+    for line in iter(sys.stdin.readline, ""):
+        if not line.strip():
+            continue
+        verb, *arguments = json.loads(line)
+        try:
+            answer = {"value": getattr(server, verb.replace("-", "_"))(*arguments)}
+        except vb.BusError as error:
+            answer = {"bus": [error.name, error.message]}
+        except vfio_user.ErrorReply as error:
+            answer = {"errno": error.errno}
+        except vfio_user.Closed:
+            answer = {"errno": 104}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()

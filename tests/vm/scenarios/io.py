@@ -1,0 +1,179 @@
+"""Loads and stores by somebody without privilege, on real devices behind vfio-pci."""
+
+import errno
+import os
+import pathlib
+
+import vfwarden_bus as vb
+
+from guest import pci, service
+from guest.check import contains, equal, raises, true
+from guest.holder import Holder
+from guest.io_client import IoClient
+from guest.pci import IGB, PLAIN
+from guest.registry import scenario
+from guest.vfio import check_refused, igb_vfs, wait_users
+
+RULE = """polkit.addRule(function(action, subject) {
+    if (action.id == "org.vfwarden1.zpci-io" && subject.user == "visitor" && action.lookup("driver") == "vfio-pci")
+        return polkit.Result.YES;
+});
+"""
+CONFIG = 7
+# The first register of igb's and igbvf's BAR 0 (CTRL), and where the reset of the device leaves it.
+LENGTH = 4
+
+
+def allow(machine):
+    """The visitor may, and MSI-X (which igb's functions have) is no obstacle; the daemon has read it."""
+    machine.add_polkit_rule(RULE)
+    machine.daemon.configure("[Io]\nAllowMsix=yes\nDrainSeconds=2\n")
+    service.systemctl("reload", service.UNIT)
+
+
+def root_reads(machine, function):
+    """What root's own VFIO program reads at the beginning of BAR 0."""
+    one = Holder(machine, "--io", function)
+    wait_users(machine, function, [one.pid])
+    value = machine.wait(lambda: one.order("io", r"io (\d+) ([0-9a-f]{8})"), "a read of the holder")[2]
+    one.end()
+    wait_users(machine, function, [])
+    return int(value, 16).to_bytes(4, "little")
+
+
+@scenario("a visitor loads a VF's registers over D-Bus and through a session, as a rule allows; /dev/vfio stays root's")
+def visitor_loads(machine):
+    vf, = igb_vfs(machine)
+    expected = root_reads(machine, vf)
+    node = f"/dev/vfio/{pci.link(vf.path('iommu_group'))}"
+    client = IoClient(machine)
+    error = raises(vb.BusError, lambda: client.load(vf, 0, 0, LENGTH), "Load without a rule")
+    equal(error.name, vb.ACCESS_DENIED, "its error")
+    equal(raises(vb.BusError, lambda: client.open(vf), "OpenSession without a rule").name, vb.ACCESS_DENIED, "its error")
+    allow(machine)
+
+    equal(client.load(vf, 0, 0, LENGTH), expected, "a load over D-Bus")
+    equal(client.load(vf, 15, 0, 2), bytes.fromhex("8680"), "the vendor in configuration space, over D-Bus")
+    error = raises(vb.BusError, lambda: client.load(vf, 0, 0, 9), "a load of 9 bytes")
+    equal(error.name, vb.INVALID_ARGS, "its error")
+
+    mark = machine.mark()
+    facts = client.open(vf)
+    equal((facts["backend"], facts["max-store-block"], facts["relaxed"]), ("vfio-pci", 8, False), "what it told")
+    equal(client.read(0, 0, LENGTH), expected, "a load through the session")
+    equal(client.read(CONFIG, 0, 2), bytes.fromhex("8680"), "the vendor through the session")
+    raises(OSError, lambda: client.write(CONFIG, 4, b"\0\0"), "a write of configuration space")
+    equal(machine.client.manager("ListUsers")[0][1:3], (client.pid, 1000), "who uses it: the client, not our process")
+    equal((os.stat(node).st_uid, os.stat(node).st_mode & 0o7777), (0, 0o600), "the owner and mode of the node")
+    check_refused(machine.client.start_function_call(vf.address, "Unbind"), client, ["session"])
+    client.end_session()
+    machine.wait_property(vf, "InUse", False)
+    equal(machine.changes_of(vf, "InUse", mark), [True, False], "what was told of InUse")
+
+
+@scenario("the session's process has no privilege: user, capabilities, seccomp, descriptors; killed alone, its client "
+          "hears of it")
+def unprivileged(machine):
+    vf, = igb_vfs(machine)
+    allow(machine)
+    client = IoClient(machine)
+    client.open(vf)
+    pid, = [int(path.parent.name) for path in pathlib.Path("/proc").glob("[0-9]*/comm")
+            if pci.read(path) == "vfwarden-io"]
+    status = dict(line.split(":\t", 1) for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+                  if ":\t" in line)
+    vfwarden = machine.run("id", "-u", "vfwarden").stdout.strip()
+    equal(status["Uid"].split(), [vfwarden] * 4, "its user ids")
+    for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+        equal(int(status[name], 16), 0, name)
+    equal((status["NoNewPrivs"], status["Seccomp"]), ("1", "2"), "NoNewPrivs and Seccomp")
+    links = sorted(os.readlink(path).partition(":[" if "socket" in os.readlink(path) else "\0")[0]
+                   for path in pathlib.Path(f"/proc/{pid}/fd").iterdir())
+    equal([link for link in links if link != "/dev/null"], ["anon_inode:[vfio-device]", "socket", "socket"],
+          "what it has open")
+    other = machine.daemon.pid()
+    os.kill(pid, 9)
+    equal(raises(OSError, lambda: client.read(0, 0, LENGTH), "a read after it was killed").errno, errno.ECONNRESET,
+          "what the client sees")
+    machine.wait_property(vf, "InUse", False)
+    equal(machine.daemon.pid(), other, "the daemon goes on")
+
+
+@scenario("a session goes on while the daemon is started again, and is known afterwards")
+def over_a_restart(machine):
+    vf, = igb_vfs(machine)
+    allow(machine)
+    client = IoClient(machine)
+    client.open(vf)
+    before = client.read(0, 0, LENGTH)
+    client.read_for_ever(0, 0, LENGTH)
+    machine.restart_daemon()
+    count, error = client.stop()
+    true(count > 0 and error == 0, f"{count} reads went on, error {error}")
+    equal(client.read(0, 0, LENGTH), before, "the register")
+    equal(machine.property(vf, "InUse"), True, "InUse after the restart")
+    equal(machine.client.manager("ListUsers")[0][1:3], (client.pid, 1000), "who uses it")
+    client.kill()
+    machine.wait_property(vf, "InUse", False)
+
+
+@scenario("unplug during a session: a cooperative client is served to the end; insisting ends a stubborn one's requests "
+          "with ENODEV", deadline=120)
+def unplugged(machine):
+    allow(machine)
+    vf, = igb_vfs(machine)
+    client = IoClient(machine)
+    client.open(vf)
+    mark = machine.mark()
+    call = machine.client.start_unplug(vf.address, 60)
+    machine.client.recorder.wait_for("UnplugRequested", mark=mark)
+    client.read(0, 0, LENGTH)
+    client.end_session()
+    call.result()
+    equal(vf.driver(), None, "the driver of the VF")
+
+    PLAIN.bind("vfio-pci")
+    machine.wait_property(PLAIN, "Driver", "vfio-pci")
+    client.open(PLAIN)
+    client.read_for_ever(0, 0, LENGTH)
+    error = raises(vb.BusError, machine.client.start_unplug(PLAIN.address, 0.5).result, "without insisting")
+    equal(error.name, vb.TIMEOUT, "its error")
+    equal(machine.property(PLAIN, "State"), "present", "its state")
+    machine.client.start_unplug(PLAIN.address, 60, insist=True).result(60)
+    count, error = client.done()
+    equal(error, errno.ENODEV, "what ended its reads")
+    true(count > 10, f"it was served until then: {count} reads")
+    machine.wait_function(PLAIN, there=False)
+
+
+@scenario("the slot is switched off by a hand while a client, asked to let go, does I/O: served, then ENODEV, and gone",
+          deadline=120)
+def slot_power(machine):
+    allow(machine)
+    PLAIN.bind("vfio-pci")
+    machine.wait_property(PLAIN, "Driver", "vfio-pci")
+    client = IoClient(machine)
+    client.open(PLAIN)
+    client.read_for_ever(0, 0, LENGTH)
+    mark = machine.mark()
+    machine.outside("unplug", id=pci.ENDPOINTS[PLAIN])
+    machine.client.recorder.wait_for("UnplugRequested", 20, mark=mark)
+    count, error = client.done()
+    equal(error, errno.ENODEV, "what ended its reads")
+    true(count > 10, f"it was served until then: {count} reads")
+    machine.outside("wait_unplugged", id=pci.ENDPOINTS[PLAIN], seconds=40)
+    machine.wait_function(PLAIN, there=False)
+    machine.plug(PLAIN)
+
+
+@scenario("functions with MSI-X have no sessions unless it is configured; nor those that no VFIO driver has", deadline=60)
+def refused(machine):
+    vf, = igb_vfs(machine)
+    machine.add_polkit_rule(RULE.replace(' && action.lookup("driver") == "vfio-pci"', ""))
+    client = IoClient(machine)
+    error = raises(vb.BusError, lambda: client.open(vf), "a session with MSI-X")
+    equal(error.name, vb.REFUSED, "its error")
+    contains(error.message, "MSI-X", "its text")
+    error = raises(vb.BusError, lambda: client.open(IGB), "a session with a function of igb")
+    equal(error.name, vb.REFUSED, "its error")
+    contains(error.message, f"vfwarden bind {IGB.address} vfio-pci", "what to do")
