@@ -172,6 +172,12 @@ void inhibitors_record(const Inhibitors *inhibitors, State *state) {
         }
 }
 
+static gint compare_numbers(gconstpointer a, gconstpointer b) {
+        const Entry *one = *(const Entry *const *) a, *two = *(const Entry *const *) b;
+
+        return one->number < two->number ? -1 : one->number > two->number;
+}
+
 static bool has_hung_up(int fd) {
         struct pollfd poll_fd = { .fd = fd };
 
@@ -209,6 +215,8 @@ void inhibitors_adopt(Inhibitors *inhibitors, const State *state) {
                 if (add_entry(inhibitors, record->key, &record->inhibitor, record->number, &fd) < 0)
                         log_warning("the inhibitor of %s is lost", record->inhibitor.who);
         }
+        /* systemd gives the newest back first. */
+        g_ptr_array_sort(inhibitors->entries, compare_numbers);
         /* Numbers are not used again, also of those that ended meanwhile. */
         for (guint i = 0; i < state->inhibitors->len; i++) {
                 uint64_t number = g_array_index(state->inhibitors, StateInhibitor, i).number;
