@@ -57,6 +57,8 @@ def call_is_refused(machine, who):
 
 def killed(machine):
     """The daemon is, and systemd starts it again."""
+    machine.fence()
+    machine.name_owners.clear()
     machine.daemon.kill(signal.SIGKILL)
     machine.wait_daemon(True)
     machine.connect()
@@ -93,6 +95,8 @@ def ended_meanwhile(machine):
     rows = [(PLAIN.address, "reset", "staying", "stays", 0, staying.pid)]
     wait_inhibitors(machine, [(IGB.address, "set-num-vfs", "gone", "sleep infinity", 0, command.pid), *rows])
     machine.check_locked(IGB, ["inhibitor"], ["sriov_numvfs"])
+    machine.fence()
+    machine.name_owners.clear()
     machine.daemon.kill(signal.SIGKILL)
     command.end(signal.SIGKILL)
     IGB.check_closed("sriov_numvfs")
