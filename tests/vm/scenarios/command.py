@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 
 from gi.repository import GLib
@@ -98,9 +99,10 @@ def monitor(machine):
 
 
 def run_shown(machine, *words, status=0):
-    """What `vfwarden WORDS` prints, as root; shown in the journal as well."""
+    """What `vfwarden WORDS` prints, as root; in the journal as well, for manuals to quote."""
     result = machine.run("vfwarden", *words, check=False)
-    print("$ " + " ".join(["vfwarden", *words]) + "\n" + result.stdout, flush=True)
+    for line in [f"$ {shlex.join(['vfwarden', *words])}", *result.stdout.splitlines()]:
+        print(f"| {line}", flush=True)  # the journal drops empty lines
     equal(result.returncode, status, f"the exit code of vfwarden {' '.join(words)}, which printed {result.stdout!r}")
     return result.stdout
 
