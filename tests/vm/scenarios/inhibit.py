@@ -34,7 +34,8 @@ def inhibitors(machine):
 
 
 def wait_inhibitors(machine, expected):
-    machine.poll(lambda: inhibitors(machine) == expected, lambda: f"the inhibitors {expected}; are {inhibitors(machine)}")
+    machine.poll(lambda: inhibitors(machine) == expected,
+                 lambda: f"the inhibitors {expected}; are {inhibitors(machine)}")
 
 
 def check_inhibited(machine, function, what, who, files):

@@ -104,8 +104,8 @@ def listening(machine):
             machine.outside("wait_unplugged", id=pci.ENDPOINTS[function], seconds=30)
 
 
-@scenario("insist: a holder that knows VFIO's request alone is asked by the kernel and obeys in its own time, then a VF "
-          "is unbound and a device goes; no other client waits", deadline=180)
+@scenario("insist: a holder that knows VFIO's request alone is asked by the kernel and obeys in its own time, then a "
+          "VF is unbound and a device goes; no other client waits", deadline=180)
 def insisting(machine):
     vf, = igb_vfs(machine)
     caller = Caller(machine, IGB)
@@ -131,8 +131,8 @@ def insisting(machine):
             equal((function.exists(), machine.property(function, "State")), (False, None), "it is gone")
 
 
-@scenario("a PF with two held VFs: each holder is asked at once and ends when it likes; while one is waited for, another "
-          "slot's hot-plug works; then the VFs leave one by one and the PF goes", deadline=240)
+@scenario("a PF with two held VFs: each holder is asked at once and ends when it likes; while one is waited for, "
+          "another slot's hot-plug works; then the VFs leave one by one and the PF goes", deadline=240)
 def two_vfs(machine):
     vfs = igb_vfs(machine, 2)
     holders = [Holder(machine, f"--unplug={NEVER}", vf) for vf in vfs]
@@ -173,8 +173,8 @@ def refusal(machine, node):
     return machine.run_as("visitor", "sh", "-c", f"exec 3<>{node}", check=False).stdout
 
 
-@scenario("a holder that does not let go is undisturbed while newcomers are kept out: Timeout, or a CancelUnplug, and all "
-          "is as before", deadline=180)
+@scenario("a holder that does not let go is undisturbed while newcomers are kept out: Timeout, or a CancelUnplug, and "
+          "all is as before", deadline=180)
 def deaf(machine):
     vf, = igb_vfs(machine)
     node = f"/dev/vfio/{pci.link(vf.path('iommu_group'))}"
@@ -219,8 +219,8 @@ def operation_pid(machine, function):
     return rows[0][3]
 
 
-@scenario("insist on a holder that does not let go: Timeout, no way back, shown with its process, over a restart of the "
-          "daemon too; all else goes on; done when the holder is killed", deadline=240)
+@scenario("insist on a holder that does not let go: Timeout, no way back, shown with its process, over a restart of "
+          "the daemon too; all else goes on; done when the holder is killed", deadline=240)
 def deaf_insist(machine):
     vf, = igb_vfs(machine)
     one = Holder(machine, "--io", "--request=refuse", vf)

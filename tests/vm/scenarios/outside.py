@@ -61,8 +61,8 @@ def told(machine, functions, mark):
     return story
 
 
-@scenario("an unbind behind the daemon's back that hangs on a holder is shown, with who hangs and on whom; all else goes "
-          "on, and it ends with the holder", deadline=180)
+@scenario("an unbind behind the daemon's back that hangs on a holder is shown, with who hangs and on whom; all else "
+          "goes on, and it ends with the holder", deadline=180)
 def unbind(machine):
     vf, = igb_vfs(machine)
     one = Holder(machine, "--io", "--request=refuse", vf)
@@ -125,7 +125,7 @@ def check_goes(machine, holders, mark, by_slot=True):
         equal(one.process.returncode, 0, f"how the holder of {vf} ended")
 
 
-@scenario("an operator's button takes a PF away whose VF is held: the holder hears of it and lets go, and all of it goes",
+@scenario("an operator's button takes a PF away whose VF is held: the holder hears of it and lets go, and all goes",
           deadline=180)
 def button(machine):
     vf, = igb_vfs(machine)
