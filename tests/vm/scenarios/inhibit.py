@@ -92,9 +92,11 @@ def ended_meanwhile(machine):
     machine.daemon.drop_in("RestartSec=3\n")
     machine.restart_daemon()
     command = Command(machine, IGB, "--what=set-num-vfs", "--who=gone")
+    first = (IGB.address, "set-num-vfs", "gone", "sleep infinity", 0, command.pid)
+    wait_inhibitors(machine, [first])
     staying = Command(machine, PLAIN, "--what=reset", "--who=staying", "--why=stays")
     rows = [(PLAIN.address, "reset", "staying", "stays", 0, staying.pid)]
-    wait_inhibitors(machine, [(IGB.address, "set-num-vfs", "gone", "sleep infinity", 0, command.pid), *rows])
+    wait_inhibitors(machine, [first, *rows])
     machine.check_locked(IGB, ["inhibitor"], ["sriov_numvfs"])
     machine.fence()
     machine.name_owners.clear()

@@ -188,8 +188,8 @@ def deaf(machine):
         call = machine.client.start_unplug(vf.address, 2 if end == "deadline" else 60)
         machine.wait_property(vf, "State", "unplug-requested")
         equal(workers(), [], "processes that are at a write while the holder is asked")
-        contains(refusal(machine, node), "Permission denied", "what a newcomer is told while the holder is asked")
         if end == "cancel":
+            contains(refusal(machine, node), "Permission denied", "what a newcomer is told while the holder is asked")
             machine.client.cancel_unplug(vf.address)
         error = raises(vb.BusError, lambda: call.result(30), "the unplug")
         equal(error.name, vb.TIMEOUT if end == "deadline" else vb.FAILED, f"its error ({error.message})")
