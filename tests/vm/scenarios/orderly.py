@@ -143,7 +143,7 @@ def two_vfs(machine):
     call = machine.client.start_unplug(IGB.address, 120)
     for one, vf in zip(holders, vfs):
         one.wait_line(rf"unplug {vf} \d+")
-    equal(machine.property(IGB, "State"), "unplug-requested", "its state when they were asked")
+    machine.wait_property(IGB, "State", "unplug-requested")
     holders[0].end()
     machine.wait_property(IGB, "State", "draining")
 
