@@ -131,6 +131,7 @@ struct Function {
         const RunningOperation *operation; /* what is being done to it; NULL: nothing */
 
         unsigned lock_reasons; /* LockReason bits that hold */
+        unsigned lock_files;   /* LockFile bits that they close, be the files there or not */
         unsigned closed_files; /* LockFile bits that are closed in fact */
         char *lock_why;        /* what the administrator said; NULL without their lock */
         bool tainted;

@@ -266,7 +266,7 @@ class Show(CommandTest):
         for line in ("             Kind:  novel", "     Lock reasons:  whim",
                      "                    in-use: the function is in use",
                      "                    vf-in-use: one of its virtual functions is in use",
-                     "                    inhibitor: somebody inhibits an operation on it",
+                     "                    inhibitor: somebody inhibits an operation on it or on a VF of it",
                      "            State:  asleep", "Memory enable bit:  odd"):
             self.assertIn(line, output.splitlines())
 

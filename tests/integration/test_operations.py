@@ -365,6 +365,20 @@ class Refused(OperationTest):
         self.wait_property(PF, "Locked", False)
         self.set_num_vfs(PF, 1)
 
+    def test_an_inhibitor_of_a_vf(self):
+        pf = self.sysfs.add_pf(PF, vfs=2, vf_driver="igbvf")
+        self.start()
+        fd = self.client.inhibit(pf.vfs[1].address, "unbind", "vm", "it saves its memory")
+        for call in ((self.set_num_vfs, PF, 0), (self.unbind, PF), (self.bind, PF, "vfio-pci"),
+                     (self.unbind, pf.vfs[1].address), (self.bind, pf.vfs[1].address, "vfio-pci")):
+            error = self.assert_bus_error(vb.REFUSED, *call)
+            self.assertIn("vm: inhibits unbind", error.message)
+        self.assertEqual(self.writes, [])
+        self.unbind(pf.vfs[0].address)
+        os.close(fd)
+        self.wait_property(PF, "Locked", False)
+        self.set_num_vfs(PF, 0)
+
     def test_locks_and_the_override(self):
         self.sysfs.add_pf(PF, driver="vfio-pci")
         self.start()
