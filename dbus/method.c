@@ -13,6 +13,7 @@ static const Method methods[] = {
         { BUS_INTERFACE("Manager"), "ListFunctions", NULL, manager_list_functions },
         { BUS_INTERFACE("Manager"), "Check", NULL, manager_check },
         { BUS_INTERFACE("Manager"), "ListUsers", NULL, manager_list_users },
+        { BUS_INTERFACE("Manager"), "DescribeUsers", NULL, manager_describe_users },
         { BUS_INTERFACE("Manager"), "Inhibit", ACTION_INHIBIT, manager_method_inhibit },
         { BUS_INTERFACE("Manager"), "ListInhibitors", NULL, manager_list_inhibitors },
         { BUS_INTERFACE("Manager"), "Describe", NULL, manager_describe },

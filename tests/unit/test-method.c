@@ -12,6 +12,7 @@ static const struct {
         { BUS_INTERFACE("Function"), function_vtable },
         { BUS_INTERFACE("PhysicalFunction"), physical_function_vtable },
         { BUS_INTERFACE("VirtualFunction"), virtual_function_vtable },
+        { BUS_INTERFACE("Pasid"), pasid_vtable },
 };
 
 /* Walks as sd-bus does: the start entry tells how large an entry is. */
@@ -48,6 +49,7 @@ Test(method, actions) {
                 { BUS_INTERFACE("Manager"), "Describe", NULL },
                 { BUS_INTERFACE("Manager"), "Check", NULL },
                 { BUS_INTERFACE("Manager"), "ListUsers", NULL },
+                { BUS_INTERFACE("Manager"), "DescribeUsers", NULL },
                 { BUS_INTERFACE("Manager"), "Inhibit", "org.vfwarden1.inhibit" },
                 { BUS_INTERFACE("Manager"), "ListInhibitors", NULL },
                 { BUS_INTERFACE("Manager"), "Reload", "org.vfwarden1.configure" },
@@ -89,7 +91,7 @@ Test(method, unknown_has_no_row) {
 
 /* Each FunctionProperty bit names one property, which is there and sends the signal. */
 Test(method, properties_have_names) {
-        for (unsigned bit = 0; (1U << bit) <= FUNCTION_PROPERTY_IN_USE; bit++) {
+        for (unsigned bit = 0; (1U << bit) <= FUNCTION_PROPERTY_PASID_DEPENDENTS; bit++) {
                 unsigned found = 0;
 
                 for (size_t i = 0; i < sizeof(vtables) / sizeof(*vtables); i++) {
