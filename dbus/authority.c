@@ -2,7 +2,7 @@
 
 #include "daemon/log.h"
 #include "dbus/error.h"
-#include "dbus/path.h"
+#include "dbus/quota.h"
 
 #include <errno.h>
 #include <string.h>
@@ -21,28 +21,20 @@ typedef struct Question {
         AuthorityCallback *callback;
         void *userdata;
         sd_bus_slot *slot;
-        bool counted; /* in the authority's `pending` */
+        bool counted; /* in the authority's quota */
 } Question;
 
 struct Authority {
         Bus *bus;
         GHashTable *questions; /* set of Question*, owned */
-        GHashTable *pending;   /* uid -> number of questions asked of polkit */
+        Quota *quota;          /* of questions asked of polkit */
 };
 
 static void question_free(gpointer data) {
         Question *question = data;
-        GHashTable *pending = question->authority->pending;
-        gpointer uid = GUINT_TO_POINTER(question->call.uid);
 
-        if (question->counted) {
-                guint n = GPOINTER_TO_UINT(g_hash_table_lookup(pending, uid)) - 1;
-
-                if (n > 0)
-                        g_hash_table_insert(pending, uid, GUINT_TO_POINTER(n));
-                else
-                        g_hash_table_remove(pending, uid);
-        }
+        if (question->counted)
+                quota_give(question->authority->quota, question->call.uid);
         sd_bus_slot_unref(question->slot);
         sd_bus_message_unref(question->call.message);
         g_free(question);
@@ -53,7 +45,7 @@ Authority *authority_new(Bus *bus) {
 
         authority->bus = bus;
         authority->questions = g_hash_table_new_full(NULL, NULL, question_free, NULL);
-        authority->pending = g_hash_table_new(NULL, NULL);
+        authority->quota = quota_new();
         return authority;
 }
 
@@ -61,7 +53,7 @@ Authority *authority_free(Authority *authority) {
         if (!authority)
                 return NULL;
         g_hash_table_unref(authority->questions);
-        g_hash_table_unref(authority->pending);
+        quota_unref(authority->quota);
         g_free(authority);
         return NULL;
 }
@@ -138,10 +130,9 @@ static int append_details(sd_bus_message *message, const Question *question) {
         const Inventory *inventory = manager_inventory(question->authority->bus->manager);
         char address[PCI_ADDRESS_STRING_MAX], pf[PCI_ADDRESS_STRING_MAX] = "";
         const Function *function = NULL;
-        PciKey key;
 
-        if (function_path_parse(sd_bus_message_get_path(question->call.message), &key) == 0)
-                function = inventory_get(inventory, key);
+        if (question->call.inode != 0)
+                function = inventory_get(inventory, question->call.key);
         if (!function)
                 return sd_bus_message_append(message, "a{ss}", 0);
         if (function->pf)
@@ -206,8 +197,6 @@ static int read_credentials(sd_bus_message *reply, MethodCall *call) {
 
 static int on_credentials(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
         Question *question = userdata;
-        GHashTable *pending = question->authority->pending;
-        guint n;
 
         /* The bus does not know the caller any more: there is nobody to answer. */
         if (sd_bus_message_is_method_error(reply, NULL) ||
@@ -216,12 +205,10 @@ static int on_credentials(sd_bus_message *reply, void *userdata, sd_bus_error *e
                 return 0;
         }
 
-        n = GPOINTER_TO_UINT(g_hash_table_lookup(pending, GUINT_TO_POINTER(question->call.uid)));
-        if (n >= AUTHORITY_PENDING_MAX) {
+        if (quota_take(question->authority->quota, question->call.uid) < 0) {
                 question_refuse(question, -EDQUOT, "too many requests of this user are waiting");
                 return 0;
         }
-        g_hash_table_insert(pending, GUINT_TO_POINTER(question->call.uid), GUINT_TO_POINTER(n + 1));
         question->counted = true;
         if (ask_polkit(question) < 0)
                 question_refuse(question, -EACCES, "polkit cannot be asked");

@@ -80,6 +80,21 @@ class Authorisation(LockTest):
         self.assertEqual(question.details.get("driver"), "igbvf")
         self.assertIn(PF, question.details.values())
 
+    def test_what_polkit_is_told_of_an_inhibitor(self):
+        polkit = self.start_polkit(inhibit=False)
+        pf = self.sysfs.add_pf(PF, vfs=1, vf_driver="igbvf")
+        self.start()
+        for address, details in (
+                (pf.vfs[0].address, {"address": pf.vfs[0].address, "kind": "vf", "driver": "igbvf", "pf": PF}),
+                (PF, {"address": PF, "kind": "pf", "driver": "igb", "pf": ""}),
+                ("0000:09:00.0", {}), ("web1", {})):
+            with self.subTest(address):
+                self.assert_bus_error(vb.ACCESS_DENIED, self.as_other_user, vb.ROOT, vb.MANAGER, "Inhibit", "(ssss)",
+                                      (address, "reset", "me", ""))
+                self.assertEqual(polkit.questions[-1].details, details)
+        polkit.verdicts["org.vfwarden1.inhibit"] = True
+        self.assert_bus_error(vb.INVALID_ARGS, self.client.manager, "Inhibit", "(ssss)", "web1", "reset", "me", "")
+
     def test_interactive_if_the_caller_says_so(self):
         polkit = self.start_polkit(configure=True)
         self.sysfs.add_pf(PF)

@@ -83,6 +83,30 @@ Test(method, actions) {
         cr_assert_eq(methods, sizeof(expected) / sizeof(*expected));
 }
 
+/* Whose reply waits for the kernel or a holder: these are counted for each user. */
+Test(method, which_wait) {
+        static const char *const waiting[] = { "Bind",   "Unbind",    "Reset",
+                                               "Unplug", "SetNumVFs", "SetDriversAutoprobe" };
+        unsigned n = 0;
+
+        for (size_t i = 0; i < sizeof(vtables) / sizeof(*vtables); i++)
+                for (const sd_bus_vtable *entry = vtables[i].vtable;
+                     entry->type != _SD_BUS_VTABLE_END; entry = next(vtables[i].vtable, entry)) {
+                        const Method *method;
+                        bool expected = false;
+
+                        if (entry->type != _SD_BUS_VTABLE_METHOD)
+                                continue;
+                        method = method_find(vtables[i].interface, entry->x.method.member);
+                        for (size_t j = 0; j < sizeof(waiting) / sizeof(*waiting); j++)
+                                expected |= g_str_equal(waiting[j], method->member);
+                        cr_assert_eq(method->waits, expected, "%s", method->member);
+                        cr_assert(!method->waits || method->action, "%s", method->member);
+                        n += method->waits;
+                }
+        cr_assert_eq(n, sizeof(waiting) / sizeof(*waiting));
+}
+
 Test(method, unknown_has_no_row) {
         cr_assert_null(method_find(BUS_INTERFACE("Manager"), "Lock"));
         cr_assert_null(method_find(BUS_INTERFACE("Function"), "GetFunction"));
