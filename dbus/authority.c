@@ -21,6 +21,9 @@ typedef struct Question {
         AuthorityCallback *callback;
         void *userdata;
         sd_bus_slot *slot;
+        sd_bus_slot *departure; /* of the caller from the bus; NULL if nobody is to be asked */
+        char id[32];            /* for polkit, which knows it by this while `asked` */
+        bool asked;
         bool counted; /* in the authority's quota */
 } Question;
 
@@ -28,6 +31,7 @@ struct Authority {
         Bus *bus;
         GHashTable *questions; /* set of Question*, owned */
         Quota *quota;          /* of questions asked of polkit */
+        uint64_t next_id;
 };
 
 static void question_free(gpointer data) {
@@ -36,6 +40,7 @@ static void question_free(gpointer data) {
         if (question->counted)
                 quota_give(question->authority->quota, question->call.uid);
         sd_bus_slot_unref(question->slot);
+        sd_bus_slot_unref(question->departure);
         sd_bus_message_unref(question->call.message);
         g_free(question);
 }
@@ -105,6 +110,8 @@ static int on_polkit_answer(sd_bus_message *reply, void *userdata, sd_bus_error 
         Question *question = userdata;
         int authorized, challenge;
 
+        question->asked = false;
+
         if (polkit_is_absent(reply)) {
                 question_decide_alone(question);
                 return 0;
@@ -162,14 +169,53 @@ static int ask_polkit(Question *question) {
                 r = append_details(message, question);
         if (r >= 0)
                 r = sd_bus_message_append(message, "us",
-                                          interactive ? POLKIT_ALLOW_USER_INTERACTION : 0U, "");
+                                          interactive ? POLKIT_ALLOW_USER_INTERACTION : 0U,
+                                          question->id);
         question->slot = sd_bus_slot_unref(question->slot);
         if (r >= 0)
                 r = sd_bus_call_async(connection, &question->slot, message, on_polkit_answer,
                                       question,
                                       interactive ? INTERACTIVE_TIMEOUT_USEC : TIMEOUT_USEC);
         sd_bus_message_unref(message);
+        question->asked = r >= 0;
         return r;
+}
+
+/* Who was to be asked for a password need not answer any more. */
+static int on_departure(sd_bus_message *signal, void *userdata, sd_bus_error *error) {
+        Question *question = userdata;
+        const char *name, *before, *owner;
+
+        if (sd_bus_message_read(signal, "sss", &name, &before, &owner) < 0 || owner[0] != '\0')
+                return 0;
+        if (question->asked)
+                (void) sd_bus_call_method_async(
+                        question->authority->bus->connection, NULL, "org.freedesktop.PolicyKit1",
+                        "/org/freedesktop/PolicyKit1/Authority",
+                        "org.freedesktop.PolicyKit1.Authority", "CancelCheckAuthorization", NULL,
+                        NULL, "s", question->id);
+        question_end(question);
+        return 0;
+}
+
+/* sd-bus would take an error for the end of the connection; without the match the person is asked in vain. */
+static int on_match_installed(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        return 0;
+}
+
+/* Not by sd_bus_track, which waits for the bus. Where no person is asked, polkit answers at once by itself. */
+static void watch_departure(Question *question) {
+        sd_bus_message *call = question->call.message;
+        g_autofree char *match = NULL;
+
+        if (sd_bus_message_get_allow_interactive_authorization(call) <= 0)
+                return;
+        match = g_strdup_printf("type='signal',sender='org.freedesktop.DBus',"
+                                "path='/org/freedesktop/DBus',interface='org.freedesktop.DBus',"
+                                "member='NameOwnerChanged',arg0='%s'",
+                                sd_bus_message_get_sender(call));
+        (void) sd_bus_add_match_async(question->authority->bus->connection, &question->departure,
+                                      match, on_departure, on_match_installed, question);
 }
 
 /* Takes UnixUserID and ProcessID from the credentials. Returns 0, or a negative errno when the uid is not
@@ -226,7 +272,11 @@ int authority_ask(Authority *authority, const MethodCall *call, const char *acti
         question->callback = callback;
         question->userdata = userdata;
         sd_bus_message_ref(call->message);
+        g_snprintf(question->id, sizeof(question->id), "vfwarden-%" G_GUINT64_FORMAT,
+                   authority->next_id++);
         g_hash_table_add(authority->questions, question);
+        watch_departure(
+                question); /* first: one who has left before is not known to the bus below */
 
         r = sd_bus_call_method_async(
                 authority->bus->connection, &question->slot, "org.freedesktop.DBus",

@@ -1,6 +1,6 @@
 /* authority.h: asks polkit whether a caller may do something, and waits without blocking.
  *
- * Owns the questions that are under way; their number is bounded for each user (quota.h). The answer is no unless
+ * Owns the questions that are under way; one whose caller leaves the bus is taken back; their number is bounded for each user (quota.h). The answer is no unless
  * somebody says yes: polkit; or, on a system that has no polkit, the caller's being root.
  * Called by the dispatcher of methods only. */
 #pragma once

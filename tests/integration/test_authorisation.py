@@ -103,6 +103,31 @@ class Authorisation(LockTest):
         if polkit.questions:        # root may be let in without asking
             self.assertEqual(polkit.questions[-1].flags & 1, 1)
 
+    def test_a_caller_who_leaves_takes_the_question_back(self):
+        polkit = self.start_polkit(configure="later")
+        pf = self.sysfs.add_pf(PF)
+        self.start()
+        callers = [vb.Client(self.bus.address) for _ in range(2)]
+        for caller in callers:
+            before = len(polkit.questions)
+            caller.start_function_call(PF, "Lock", "(s)", caller.bus.connection.get_unique_name(), interactive=True)
+            vb.wait_until(lambda n=before: len(polkit.questions) > n, None, "polkit to be asked")
+        leaves, stays = polkit.questions
+        self.assertTrue(leaves.cancellation and stays.cancellation)
+        self.assertNotEqual(leaves.cancellation, stays.cancellation)
+        callers[0].close()
+        vb.wait_until(lambda: polkit.cancelled, None, "the question to be taken back")
+        # What is said to it all the same has no effect.
+        leaves.answer(True)
+        self.fence()
+        self.assert_closed(pf)
+        stays.answer(True)
+        self.wait_property(PF, "Locked", True)
+        self.assertEqual(self.picture.function(PF)["LockWhy"], callers[1].bus.connection.get_unique_name())
+        callers[1].close()
+        self.fence()
+        self.assertEqual(polkit.cancelled, [leaves.cancellation])
+
     def test_without_polkit_root_alone(self):
         pf = self.sysfs.add_pf(PF)
         self.start()
