@@ -245,7 +245,8 @@ void users_refresh(Users *users) {
         look_at_openers(users);
         holders_check(users->holders, true);
         users_conclude(users, false);
-        if (users->everybody)
+        /* A walk under way was begun for something that is told only at its end. */
+        if (users->everybody || users->walking)
                 users_look_now(users);
 }
 

@@ -146,6 +146,7 @@ struct Function {
                 *outside; /* what somebody else does that takes it away; NULL: nothing */
 
         unsigned lock_reasons; /* LockReason bits that hold */
+        unsigned lock_files;   /* LockFile bits that they close, be the files there or not */
         unsigned closed_files; /* LockFile bits that are closed in fact */
         char *lock_why;        /* what the administrator said; NULL without their lock */
         bool emulated;         /* I/O sessions go to memory, as configured */

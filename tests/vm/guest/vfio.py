@@ -61,15 +61,19 @@ def check_refused(call, who, words=()):
         contains(error.message, word, f"the text of the error of {call.what}")
 
 
+def group_node(function):
+    return f"/dev/vfio/{pci.link(function.path('iommu_group'))}"
+
+
 class Opening:
-    """A function open through VFIO in this process, from here until close()."""
+    """A function open through VFIO in this process, from here until close(); `node` is its group's."""
 
     command = "python3"
 
-    def __init__(self, function, device=True):
+    def __init__(self, function, device=True, node=None):
         self.pid = os.getpid()
         self.container = self.device = -1
-        self.group = os.open(f"/dev/vfio/{pci.link(function.path('iommu_group'))}", os.O_RDWR | os.O_CLOEXEC)
+        self.group = os.open(node or group_node(function), os.O_RDWR | os.O_CLOEXEC)
         if device:
             self.container = os.open("/dev/vfio/vfio", os.O_RDWR | os.O_CLOEXEC)
             fcntl.ioctl(self.group, GROUP_SET_CONTAINER, struct.pack("i", self.container))

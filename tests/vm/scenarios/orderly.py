@@ -12,15 +12,16 @@ from guest.check import Failed, contains, equal, raises, true
 from guest.holder import Holder
 from guest.pci import FOURTH, IGB, PLAIN
 from guest.registry import scenario
-from guest.vfio import igb_vfs, wait_users
+from guest.vfio import group_node, igb_vfs, wait_users
 
 HOLDER_MSEC = 3000
 NEVER = 3600 * 1000
-# How much slower the slowest call may be while an unplug is under way than in a quiet time of the same length. The one
-# processor also unbinds, removes and resets then, and the daemon has more to tell, which was seen to make it 1 to 5
-# times as slow (40 ms and 180 ms on an idle host, 100 ms and 600 ms on a busy one). If the daemon waited for the holder
-# it would take nearly HOLDER_MSEC.
-SLOWER = 15
+# The slowest call of somebody else, while an unplug is under way, may be this many times as slow as in a quiet time of
+# the same length, or take half as long as the holder. The one processor also unbinds, resets and removes then, which
+# was seen to make it 1 to 5 times as slow: 180 ms instead of 40 on an idle host, 600 instead of 100 on a busy one, 1600
+# instead of 860 on one that did ten things at a time. If the daemon waited for the holder, it would be the holder's
+# whole time on top of the quiet time's.
+SLOWER = 3
 
 
 def states(machine, function, mark):
@@ -53,7 +54,7 @@ def check_nobody_waited(caller, act):
     print(f"{count} calls, slowest {slowest:.4f} s; quiet: {quiet_count} calls, slowest {quiet:.4f} s", flush=True)
     true(seconds > HOLDER_MSEC / 1000, "it took as long as the holder wanted")
     true(count > 10, f"calls were made meanwhile: {count}")
-    true(slowest < SLOWER * quiet and slowest < HOLDER_MSEC / 1000 / 2,
+    true(slowest < max(SLOWER * quiet, HOLDER_MSEC / 1000 / 2),
          f"another client's slowest call took {slowest:.3f} s, and {quiet:.3f} s in a quiet time")
 
 
@@ -142,7 +143,7 @@ def two_vfs(machine):
     call = machine.client.start_unplug(IGB.address, 120)
     for one, vf in zip(holders, vfs):
         one.wait_line(rf"unplug {vf} \d+")
-    equal(machine.property(IGB, "State"), "unplug-requested", "its state when they were asked")
+    machine.wait_property(IGB, "State", "unplug-requested")
     holders[0].end()
     machine.wait_property(IGB, "State", "draining")
 
@@ -177,7 +178,7 @@ def refusal(machine, node):
           "all is as before", deadline=180)
 def deaf(machine):
     vf, = igb_vfs(machine)
-    node = f"/dev/vfio/{pci.link(vf.path('iommu_group'))}"
+    node = group_node(vf)
     shutil.chown(node, "visitor", "visitor")
     one = Holder(machine, "--io", "--request=refuse", vf)
     wait_users(machine, vf, [one.pid])
