@@ -141,6 +141,13 @@ MethodReply *method_reply_later(const MethodCall *call, sd_bus_error *error) {
         return reply;
 }
 
+static void reply_free(MethodReply *reply) {
+        quota_give(reply->quota, reply->uid);
+        quota_unref(reply->quota);
+        sd_bus_message_unref(reply->call);
+        g_free(reply);
+}
+
 void method_reply(void *userdata, int result, const char *message) {
         MethodReply *reply = userdata;
         sd_bus_error error = SD_BUS_ERROR_NULL;
@@ -151,10 +158,21 @@ void method_reply(void *userdata, int result, const char *message) {
                 sd_bus_error_free(&error);
         } else
                 (void) sd_bus_reply_method_return(reply->call, NULL);
-        quota_give(reply->quota, reply->uid);
-        quota_unref(reply->quota);
-        sd_bus_message_unref(reply->call);
-        g_free(reply);
+        reply_free(reply);
+}
+
+int method_reply_prepare(MethodReply *reply, sd_bus_message **ret) {
+        return sd_bus_message_new_method_return(reply->call, ret);
+}
+
+void method_reply_with(MethodReply *reply, sd_bus_message *message, int r) {
+        if (r >= 0)
+                r = sd_bus_message_send(message);
+        sd_bus_message_unref(message);
+        if (r < 0)
+                method_reply(reply, -EIO, "the reply cannot be made");
+        else
+                reply_free(reply);
 }
 
 Function *method_function(const MethodCall *call, sd_bus_error *error) {

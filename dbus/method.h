@@ -50,6 +50,13 @@ MethodReply *method_reply_later(const MethodCall *call, sd_bus_error *error);
 /* Replies, and frees `reply`, a MethodReply; a ManagerDone. */
 void method_reply(void *reply, int result, const char *message);
 
+/* An empty message that replies with success, to be filled and handed to method_reply_with(). Returns 0 or a negative
+ * errno. */
+int method_reply_prepare(MethodReply *reply, sd_bus_message **ret);
+
+/* Replies with `message`, whose reference it takes over, unless `r` is negative: then with a failure. Frees `reply`. */
+void method_reply_with(MethodReply *reply, sd_bus_message *message, int r);
+
 /* The function whose object was called, looked up now: it may have gone while the caller was being
  * authorised, and another may have its address. Returns NULL with `error` set then. Borrowed. */
 Function *method_function(const MethodCall *call, sd_bus_error *error);

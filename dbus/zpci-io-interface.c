@@ -31,38 +31,27 @@ static ManagerIo client_of(const MethodCall *call) {
         return (ManagerIo){ .uid = call->uid, .pid = call->pid, .max_mapped = MAX_MAPPED_DEFAULT };
 }
 
-/* Replies with the error and lets go of the call. */
-static void reply_error(sd_bus_message *call, int result, const char *message) {
-        sd_bus_error error = SD_BUS_ERROR_NULL;
-
-        (void) bus_error_set(&error, result, "%s", message);
-        (void) sd_bus_reply_method_error(call, &error);
-        sd_bus_error_free(&error);
-        sd_bus_message_unref(call);
-}
-
 static void on_loaded(void *context, int result, const char *message, const uint8_t *loaded,
                       size_t length) {
-        sd_bus_message *call = context, *reply = NULL;
+        MethodReply *reply = context;
+        sd_bus_message *values = NULL;
         int r;
 
         if (result < 0) {
-                reply_error(call, result, message);
+                method_reply(reply, result, message);
                 return;
         }
-        r = sd_bus_message_new_method_return(call, &reply);
+        r = method_reply_prepare(reply, &values);
         if (r >= 0)
-                r = sd_bus_message_append_array(reply, 'y', loaded, length);
-        if (r >= 0)
-                (void) sd_bus_message_send(reply);
-        sd_bus_message_unref(reply);
-        sd_bus_message_unref(call);
+                r = sd_bus_message_append_array(values, 'y', loaded, length);
+        method_reply_with(reply, values, r);
 }
 
 int zpci_io_method_load(const MethodCall *call, sd_bus_error *error) {
         Function *function = method_function(call, error);
         ManagerIo io = client_of(call);
         ManagerAccess access = { 0 };
+        MethodReply *reply;
         int r;
 
         if (!function)
@@ -71,22 +60,17 @@ int zpci_io_method_load(const MethodCall *call, sd_bus_error *error) {
                                 &access.length);
         if (r < 0)
                 return r;
+        reply = method_reply_later(call, error);
+        if (!reply)
+                return -EDQUOT;
         io.max_mapped = 0;
-        manager_access(call->bus->manager, function, &io, &access, on_loaded,
-                       sd_bus_message_ref(call->message));
+        manager_access(call->bus->manager, function, &io, &access, on_loaded, reply);
         return 1;
 }
 
 static void on_stored(void *context, int result, const char *message, const uint8_t *loaded,
                       size_t length) {
-        sd_bus_message *call = context;
-
-        if (result < 0) {
-                reply_error(call, result, message);
-                return;
-        }
-        (void) sd_bus_reply_method_return(call, NULL);
-        sd_bus_message_unref(call);
+        method_reply(context, result, message);
 }
 
 int zpci_io_method_store_block(const MethodCall *call, sd_bus_error *error) {
@@ -94,6 +78,7 @@ int zpci_io_method_store_block(const MethodCall *call, sd_bus_error *error) {
         ManagerIo io = client_of(call);
         ManagerAccess access = { 0 };
         const void *data;
+        MethodReply *reply;
         size_t length;
         int r;
 
@@ -109,9 +94,11 @@ int zpci_io_method_store_block(const MethodCall *call, sd_bus_error *error) {
                                      ACCESS_MAX, length);
         access.data = data;
         access.length = (uint16_t) length;
+        reply = method_reply_later(call, error);
+        if (!reply)
+                return -EDQUOT;
         io.max_mapped = 0;
-        manager_access(call->bus->manager, function, &io, &access, on_stored,
-                       sd_bus_message_ref(call->message));
+        manager_access(call->bus->manager, function, &io, &access, on_stored, reply);
         return 1;
 }
 
@@ -124,22 +111,20 @@ static int append_facts(sd_bus_message *reply, const IoSession *session) {
 
 static void on_session(void *context, int result, const char *message, int client,
                        const IoSession *session) {
-        sd_bus_message *call = context, *reply = NULL;
+        MethodReply *reply = context;
+        sd_bus_message *values = NULL;
         int r;
 
         if (result < 0) {
-                reply_error(call, result, message);
+                method_reply(reply, result, message);
                 return;
         }
-        r = sd_bus_message_new_method_return(call, &reply);
+        r = method_reply_prepare(reply, &values);
         if (r >= 0)
-                r = sd_bus_message_append(reply, "h", client);
+                r = sd_bus_message_append(values, "h", client);
         if (r >= 0)
-                r = append_facts(reply, session);
-        if (r >= 0)
-                (void) sd_bus_message_send(reply);
-        sd_bus_message_unref(reply);
-        sd_bus_message_unref(call);
+                r = append_facts(values, session);
+        method_reply_with(reply, values, r);
 }
 
 /* Reads {"max-mapped-memory": t}, and nothing else. */
@@ -168,6 +153,7 @@ static int read_options(sd_bus_message *message, ManagerIo *io, sd_bus_error *er
 int zpci_io_method_open_session(const MethodCall *call, sd_bus_error *error) {
         Function *function = method_function(call, error);
         ManagerIo io = client_of(call);
+        MethodReply *reply;
         int r;
 
         if (!function)
@@ -175,8 +161,10 @@ int zpci_io_method_open_session(const MethodCall *call, sd_bus_error *error) {
         r = read_options(call->message, &io, error);
         if (r < 0)
                 return r;
-        manager_open_session(call->bus->manager, function, &io, on_session,
-                             sd_bus_message_ref(call->message));
+        reply = method_reply_later(call, error);
+        if (!reply)
+                return -EDQUOT;
+        manager_open_session(call->bus->manager, function, &io, on_session, reply);
         return 1;
 }
 
