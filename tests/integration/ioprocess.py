@@ -64,6 +64,7 @@ class Io:
         self.device = device if device is not None else \
             memfd(CONFIG_SIZE + sum(bars), "device", seal=True)
         client, theirs = socket.socketpair()
+        theirs.setblocking(False)   # no matter
         client.settimeout(DEADLINE)
         fds = [self.device, control.fileno()] + ([] if one_shot else [theirs.fileno()])
         environment = dict(os.environ)
