@@ -432,7 +432,6 @@ _public_ int vfwarden_io_store_block(VfwardenIo *io, unsigned pcias, uint64_t of
 }
 
 _public_ int vfwarden_io_notice_fd(VfwardenIo *io) {
-        _cleanup_(close_fd) int fd = -1;
         VfioUserIrqSet set = {
                 .argsz = sizeof(set),
                 .flags = VFIO_USER_IRQ_SET_EVENTFD | VFIO_USER_IRQ_SET_TRIGGER,
@@ -444,14 +443,14 @@ _public_ int vfwarden_io_notice_fd(VfwardenIo *io) {
 
         if (io->notice_fd >= 0)
                 return io->notice_fd;
-        fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        if (fd < 0)
+        request.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (request.fd < 0)
                 return -errno;
-        request.fd = fd;
         r = ask(io, &request, NULL, 0, 0);
-        if (r < 0)
+        if (r < 0) {
+                close(request.fd);
                 return r;
-        io->notice_fd = fd;
-        fd = -1;
+        }
+        io->notice_fd = request.fd;
         return io->notice_fd;
 }

@@ -80,6 +80,7 @@ class Io:
         self.process = subprocess.Popen([*argv, *options], pass_fds=fds, env=environment,
                                         stdin=subprocess.DEVNULL,
                                         user=NOBODY if os.getuid() == 0 else None,
+                                        group=NOBODY if os.getuid() == 0 else None,
                                         extra_groups=[] if os.getuid() == 0 else None)
         self.pid = self.process.pid
         control.close()

@@ -113,14 +113,15 @@ static int region_info(struct vfio_region_info *info) {
 }
 
 int ioctl(int fd, unsigned long request, ...) {
+        const char *log = getenv("VFIO_STANDIN_LOG");
         va_list arguments;
         void *argument;
 
         va_start(arguments, request);
         argument = va_arg(arguments, void *);
         va_end(arguments);
-        if (log_fd < 0)
-                log_fd = open(getenv("VFIO_STANDIN_LOG"), O_WRONLY | O_APPEND | O_CLOEXEC);
+        if (log_fd < 0 && log)
+                log_fd = open(log, O_WRONLY | O_APPEND | O_CLOEXEC);
         device = fd;
         if (request == VFIO_DEVICE_GET_INFO)
                 return device_info(argument);
