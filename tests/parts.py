@@ -17,13 +17,14 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 COUNTS = re.compile(r"^(\d+) passed, (\d+) failed$")
 
 
-def build(name, *options):
+def build(name, *options, targets=(), **environment):
     """Configures and builds in build-NAME; returns the directory."""
     directory = ROOT / f"build-{name}"
     verb = ["--reconfigure"] if (directory / "build.ninja").exists() else []
     subprocess.run(["meson", "setup", *verb, "-Dwerror=true", *options, directory],
-                   cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    subprocess.run(["ninja", "-C", directory, "--quiet"], check=True)
+                   cwd=ROOT, check=True, stdout=subprocess.DEVNULL,
+                   env={**os.environ, **environment})
+    subprocess.run(["ninja", "-C", directory, "--quiet", *targets], check=True)
     return directory
 
 
@@ -64,6 +65,14 @@ def model():
     return meson(build("plain"), "--suite", "model")
 
 
+def fuzz():
+    """What a client of vfwarden-io can send, and the rules for requests, by libFuzzer, a minute each."""
+    targets = ("tests/fuzz/fuzz-request", "tests/fuzz/fuzz-session")
+    directory = build("fuzz", "-Dfuzz=true", "-Db_sanitize=address,undefined", "-Db_lundef=false",
+                      targets=targets, CC="clang")
+    return meson(directory, "--no-rebuild", "--suite", "fuzz")
+
+
 def valgrind():
     """Unit and integration tests under valgrind."""
     return meson(build("plain"), "--setup", "valgrind", "--suite", "unit", "--suite",
@@ -86,7 +95,7 @@ def vm():
     return passed, failed
 
 
-PARTS = [plain, sanitize, vm, model, analysis]
+PARTS = [plain, sanitize, fuzz, vm, model, analysis]
 # Only when named: what the sanitizers find, it finds again in ten times the time.
 EXTRA = [valgrind]
 

@@ -9,6 +9,9 @@
  * nothing. Where nobody keeps it, the session goes on until its client ends; it is then a process that uses the function
  * as any other. A one-shot vfwarden-io, which has no client, ends with its daemon.
  *
+ * An order waits for the request that is under way, and a device may keep that for as long as it likes: who gives orders
+ * has a deadline, and kills.
+ *
  * Owns nothing. Included by the daemon. */
 #pragma once
 

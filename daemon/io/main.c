@@ -7,6 +7,7 @@
 #include "policy/number.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
@@ -135,6 +136,9 @@ static int serve(const Options *options, const IoBackend *backend) {
         static ControlThread control;
         int r;
 
+        /* Whoever made it may have wanted it otherwise; here is nothing else to be done but to wait. */
+        if (fcntl(options->client, F_SETFL, 0) < 0)
+                return -errno;
         session_init(&session, backend, (unsigned) options->max_maps, options->max_memory);
         stream_init(&stream, options->client);
         control = (ControlThread){ .socket = options->control, .session = &session };

@@ -56,13 +56,12 @@ void one_shot_run(int control, IoBackend *backend) {
         if (n < (ssize_t) sizeof(order.kind))
                 return;
         done.kind = order.kind;
-        if (n < (ssize_t) offsetof(IoOrder, data))
-                done.error = -EINVAL;
-        else if (order.kind == IO_LOAD)
-                load(backend, &order, &done);
-        else if (order.kind == IO_STORE)
-                store(backend, &order, (size_t) n, &done);
-        else
-                done.error = -EINVAL;
+        done.error = -EINVAL;
+        if (n >= (ssize_t) offsetof(IoOrder, data)) {
+                if (order.kind == IO_LOAD)
+                        load(backend, &order, &done);
+                else if (order.kind == IO_STORE)
+                        store(backend, &order, (size_t) n, &done);
+        }
         report(control, backend, &done);
 }

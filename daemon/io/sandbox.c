@@ -140,6 +140,9 @@ int sandbox_close(unsigned max_fds) {
         if (setrlimit(RLIMIT_NOFILE, &files) < 0 || setrlimit(RLIMIT_NPROC, &none) < 0)
                 return -errno;
         r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
+        /* The same for the other architecture's calls, where a kernel has them; else they would end a thread. */
+        if (r >= 0)
+                r = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
         /* So that the calls of a request are looked up in a tree and not one by one. */
         if (r >= 0)
                 r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);

@@ -78,7 +78,7 @@ static int handle_region_info(const Session *session, const VfioUserRequest *req
                               Reply *reply) {
         const ZpciTarget *target = &session->backend.target;
         VfioUserRegionInfo info = { .argsz = sizeof(info), .index = request->region.index };
-        VfioUserRegionType type = {
+        VfioUserRegionType capability = {
                 .id = VFIO_USER_REGION_CAP_TYPE,
                 .version = 1,
                 .type = ZPCI_REGION_TYPE,
@@ -96,7 +96,7 @@ static int handle_region_info(const Session *session, const VfioUserRequest *req
                 info.flags = VFIO_USER_REGION_FLAG_READ;
         } else if (info.index == VFIO_USER_REGION_ZPCI) {
                 info.size = ZPCI_REGION_SIZE;
-                info.argsz += (uint32_t) sizeof(type);
+                info.argsz += (uint32_t) sizeof(capability);
                 info.flags = VFIO_USER_REGION_FLAG_READ | VFIO_USER_REGION_FLAG_WRITE |
                              VFIO_USER_REGION_FLAG_CAPS;
                 if (request->region.argsz >= info.argsz)
@@ -104,7 +104,7 @@ static int handle_region_info(const Session *session, const VfioUserRequest *req
         }
         reply_add(reply, &info, sizeof(info));
         if (info.cap_offset != 0)
-                reply_add(reply, &type, sizeof(type));
+                reply_add(reply, &capability, sizeof(capability));
         return 0;
 }
 

@@ -64,6 +64,7 @@ class Io:
         self.device = device if device is not None else \
             memfd(CONFIG_SIZE + sum(bars), "device", seal=True)
         client, theirs = socket.socketpair()
+        theirs.setblocking(False)   # no matter
         client.settimeout(DEADLINE)
         fds = [self.device, control.fileno()] + ([] if one_shot else [theirs.fileno()])
         environment = dict(os.environ)
@@ -79,6 +80,7 @@ class Io:
         self.process = subprocess.Popen([*argv, *options], pass_fds=fds, env=environment,
                                         stdin=subprocess.DEVNULL,
                                         user=NOBODY if os.getuid() == 0 else None,
+                                        group=NOBODY if os.getuid() == 0 else None,
                                         extra_groups=[] if os.getuid() == 0 else None)
         self.pid = self.process.pid
         control.close()

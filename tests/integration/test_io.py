@@ -319,6 +319,19 @@ class Lifetime(IoTest):
         io.client.close()
         self.assertEqual(io.wait(), 0)
 
+    def test_daemon_restarted(self):
+        """Its end of the socket is kept, and the next daemon goes on where the last one ended."""
+        io = self.start()
+        self.assert_serves(io)
+        kept = io.control.dup()
+        kept.settimeout(DEADLINE)
+        io.control.close()
+        self.assert_serves(io)
+        io.control = kept
+        self.assertEqual(io.counts()["stores"], 2)
+        io.order(ioprocess.END)
+        self.assert_error(errno.ENODEV, io.client.read, 0, 0, 8)
+
     def test_daemon_does_not_listen(self):
         """Orders whose reports nobody takes stop neither orders nor the client."""
         io = self.start()

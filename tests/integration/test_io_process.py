@@ -23,7 +23,8 @@ class Privileges(IoTest):
             with open(f"/proc/{io.pid}/task/{task}/status", encoding="ascii") as file:
                 self.assertIn("Seccomp:\t2\n", file.read())
         if os.getuid() == 0:
-            self.assertEqual(set(io.status("Uid").split()), {str(ioprocess.NOBODY)})
+            for field in ("Uid", "Gid"):
+                self.assertEqual(set(io.status(field).split()), {str(ioprocess.NOBODY)})
             self.assertEqual(io.status("Groups"), "")
 
     def test_started_as_root_it_has_no_capability_either(self):

@@ -1,0 +1,246 @@
+/* fuzz-session.c: what a client can send to vfwarden-io, and in what pieces.
+ *
+ * The real stream and session, over a socket that is not there: recvmsg() and send() are ours. The input is
+ * a byte of options, then records: a byte of how, then, for a message, its command and the length of its payload (2
+ * bytes), then the payload; or raw bytes. What must hold: only whole and sound replies are
+ * sent; nothing reaches the device that the rules forbid; no descriptor is left over. */
+#include "daemon/io/session.h"
+#include "daemon/io/stream.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define BAR_SIZE    8192U
+#define CONFIG_SIZE 256U
+#define MEMORY_SIZE (16U * 4096U)
+
+/* The options' bits. */
+#define RELAXED 1U
+#define NATURAL 2U
+#define SHORT   4U /* blocks of 128 bytes at most */
+#define VERSION 8U /* the client begins as it should */
+
+/* A record's. */
+#define RAW      1U
+#define WITH_FD  2U
+#define SPLIT    4U /* comes in two pieces */
+#define NO_REPLY 8U
+#define CRAMPED  16U /* more descriptors than there is room for */
+#define EVENT    32U /* the descriptor is no memory */
+#define LIKELY   64U /* fields are bent to what a client would ask for */
+
+static struct {
+        const uint8_t *data;
+        size_t size;
+        uint8_t message[sizeof(VfioUserHeader) + UINT16_MAX];
+        size_t begin, end;
+        uint8_t how;
+} input;
+
+static uint8_t bar[BAR_SIZE], config[CONFIG_SIZE];
+static int memory = -1;
+
+static uint8_t take(void) {
+        if (input.size == 0)
+                return 0;
+        input.size--;
+        return *input.data++;
+}
+
+/* So that most of the time is not spent on finding out what a message looks like. */
+static void bend(uint16_t command, uint8_t *payload, size_t size) {
+        VfioUserRegionAccess access;
+        ZpciRegionRequest request;
+        VfioUserDmaMap map;
+        uint32_t argsz = (uint32_t) size;
+
+        if (command == VFIO_USER_REGION_READ || command == VFIO_USER_REGION_WRITE) {
+                if (size < sizeof(access))
+                        return;
+                memcpy(&access, payload, sizeof(access));
+                access.region = access.region % 2 ? VFIO_USER_REGION_ZPCI : 2;
+                access.offset %= access.region == 2 ? BAR_SIZE : 64;
+                access.count %= 64;
+                if (command == VFIO_USER_REGION_WRITE)
+                        access.count = (uint32_t) (size - sizeof(access));
+                if (command == VFIO_USER_REGION_WRITE && access.region == VFIO_USER_REGION_ZPCI &&
+                    access.count == sizeof(request)) {
+                        access.offset = ZPCI_REGION_REQUEST_OFFSET;
+                        memcpy(&request, payload + sizeof(access), sizeof(request));
+                        request.flags = 1 + request.flags % 2;
+                        request.gaddr %= 2 * MEMORY_SIZE;
+                        request.offset %= BAR_SIZE;
+                        request.pcias = 2;
+                        memcpy(payload + sizeof(access), &request, sizeof(request));
+                }
+                memcpy(payload, &access, sizeof(access));
+        } else if (command == VFIO_USER_DMA_MAP && size == sizeof(map)) {
+                memcpy(&map, payload, sizeof(map));
+                map = (VfioUserDmaMap){ .argsz = sizeof(map),
+                                        .flags = 1 + map.flags % 3,
+                                        .offset = map.offset % 8 * 4096,
+                                        .address = map.address % 16 * 4096,
+                                        .size = map.size % 8 * 4096 };
+                memcpy(payload, &map, sizeof(map));
+        } else if (size >= sizeof(argsz)) {
+                memcpy(payload, &argsz, sizeof(argsz));
+        }
+}
+
+/* Makes the next record's bytes. */
+static bool next_record(void) {
+        VfioUserHeader header = { .id = 1 };
+        size_t length;
+
+        if (input.size == 0)
+                return false;
+        input.how = take();
+        header.command = take();
+        length = take() | (size_t) (input.how & RAW ? 0 : take() & 0x1f) << 8;
+        if (length > input.size)
+                length = input.size;
+        input.begin = input.end = 0;
+        if (!(input.how & RAW)) {
+                header.size = (uint32_t) (sizeof(header) + length);
+                header.flags = input.how & NO_REPLY ? VFIO_USER_FLAG_NO_REPLY : 0;
+                memcpy(input.message, &header, sizeof(header));
+                input.end = sizeof(header);
+        }
+        memcpy(input.message + input.end, input.data, length);
+        if ((input.how & (LIKELY | RAW)) == LIKELY)
+                bend(header.command, input.message + input.end, length);
+        input.end += length;
+        input.data += length;
+        input.size -= length;
+        return input.end > 0;
+}
+
+ssize_t recvmsg(int fd, struct msghdr *message, int flags) {
+        size_t n;
+
+        if (input.begin == input.end && !next_record())
+                return 0;
+        n = input.end - input.begin;
+        if (input.how & SPLIT && n > 1)
+                n /= 2;
+        if (n > message->msg_iov->iov_len)
+                n = message->msg_iov->iov_len;
+        assert(n > 0);
+        memcpy(message->msg_iov->iov_base, input.message + input.begin, n);
+        input.begin += n;
+
+        message->msg_flags = input.how & CRAMPED ? MSG_CTRUNC : 0;
+        if (input.how & WITH_FD) {
+                struct cmsghdr *control = message->msg_control;
+                int passed = dup(input.how & EVENT ? STDIN_FILENO : memory);
+
+                control->cmsg_level = SOL_SOCKET;
+                control->cmsg_type = SCM_RIGHTS;
+                control->cmsg_len = CMSG_LEN(sizeof(passed));
+                memcpy(CMSG_DATA(control), &passed, sizeof(passed));
+        } else {
+                message->msg_controllen = 0;
+        }
+        input.how &= (uint8_t) ~(SPLIT | WITH_FD | CRAMPED);
+        return (ssize_t) n;
+}
+
+ssize_t send(int fd, const void *data, size_t size, int flags) {
+        const uint8_t *bytes = data;
+        VfioUserHeader header;
+
+        for (size_t at = 0; at < size; at += header.size) {
+                assert(size - at >= sizeof(header));
+                memcpy(&header, bytes + at, sizeof(header));
+                assert(header.size >= sizeof(header) && header.size <= size - at);
+                assert((header.flags & VFIO_USER_FLAG_TYPE) == VFIO_USER_FLAG_REPLY);
+                assert(!(header.flags & VFIO_USER_FLAG_ERROR) ==
+                       (header.error == 0 || header.error > 4095));
+                assert(!(header.flags & VFIO_USER_FLAG_ERROR) || header.size == sizeof(header));
+        }
+        return (ssize_t) size;
+}
+
+static uint8_t *place(unsigned pcias, uint64_t offset, size_t length) {
+        if (pcias == ZPCI_SPACE_CONFIG) {
+                assert(offset + length <= CONFIG_SIZE);
+                return config + offset;
+        }
+        assert(pcias == 2 && offset + length <= BAR_SIZE);
+        return bar + offset;
+}
+
+static int do_load(IoBackend *backend, unsigned pcias, uint64_t offset, void *data, size_t length) {
+        assert(length >= 1 && length <= 8 && offset / 8 == (offset + length - 1) / 8);
+        memcpy(data, place(pcias, offset, length), length);
+        return 0;
+}
+
+static int do_store(IoBackend *backend, unsigned pcias, uint64_t offset, const void *data,
+                    size_t length) {
+        assert(length >= 1 && (length <= 8 || length <= backend->target.max_store_block));
+        assert(offset / 4096 == (offset + length - 1) / 4096 && pcias != ZPCI_SPACE_CONFIG);
+        memcpy(place(pcias, offset, length), data, length);
+        return 0;
+}
+
+static int read_config(IoBackend *backend, uint64_t offset, void *data, size_t length) {
+        memcpy(data, place(ZPCI_SPACE_CONFIG, offset, length), length);
+        return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+        static const uint8_t version[] = { 1, 0, 1, 0, 20, 0, 0, 0, 0, 0,
+                                           0, 0, 0, 0, 0,  0, 0, 0, 0, 0 };
+        static Session session;
+        static Stream stream;
+        uint8_t options = size > 0 ? data[0] : 0, reply[SESSION_REPLY_MAX];
+        IoBackend backend = {
+                .name = "fuzz",
+                .device = -1,
+                .target = { .bar_size = { [2] = BAR_SIZE },
+                            .config_size = CONFIG_SIZE,
+                            .max_store_block = options & SHORT ? 128 : 4096,
+                            .relaxed = options & RELAXED,
+                            .natural_loads = options & NATURAL,
+                            .natural_stores = options & NATURAL },
+                .load = do_load,
+                .store = do_store,
+                .read_config = read_config,
+        };
+        int free_before, free_after, none = -1;
+        size_t reply_size;
+
+        if (memory < 0) {
+                memory = memfd_create("memory", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+                assert(memory >= 0 && ftruncate(memory, MEMORY_SIZE) == 0);
+        }
+        if (size == 0)
+                return 0;
+        input.data = data + 1;
+        input.size = size - 1;
+        input.begin = input.end = 0;
+        free_before = dup(STDIN_FILENO);
+        close(free_before);
+
+        session_init(&session, &backend, 8, UINT64_C(1) << 30);
+        stream_init(&stream, -1);
+        if (options & VERSION)
+                session_handle(&session, version, sizeof(version), &none, false, reply,
+                               &reply_size);
+        stream_serve(&stream, &session);
+        session_end(&session);
+
+        free_after = dup(STDIN_FILENO);
+        close(free_after);
+        assert(free_before == free_after);
+        return 0;
+}

@@ -1,0 +1,173 @@
+#!/usr/bin/python3
+"""The back ends of vfwarden-io that speak to VFIO, over a stand-in for a device (vfio-standin.c).
+
+What is asserted is which system calls reach the device: that is where an access is one instruction or several."""
+
+import errno
+import os
+import struct
+import tempfile
+
+import ioprocess
+from ioprocess import IoTest
+import vfio_user as vu
+
+STANDIN = os.environ["VFWARDEN_VFIO_STANDIN"]
+PAGE = 4096
+BARS = "bar0=0x2000 bar2=0x1000"
+SHIFT = 14
+
+
+def place(index):
+    return (index + 1) << SHIFT
+
+
+class BackendTest(IoTest):
+    def device(self, settings, *options, config=b"", shift=SHIFT):
+        """A session with such a device; `client` and `calls()` are what the tests use."""
+        log = tempfile.NamedTemporaryFile()
+        os.chmod(log.name, 0o666)
+        self.addCleanup(log.close)
+        memory = ioprocess.memfd(1 << 20 if shift == SHIFT else (20 << shift))
+        os.pwrite(memory, config.ljust(256, b"\0"), (7 + 1) << shift)
+        os.environ["VFIO_STANDIN"] = f"{BARS} shift={shift} {settings}"
+        os.environ["VFIO_STANDIN_LOG"] = log.name
+        try:
+            self.io = self.start(*options, device=memory, bars=None, preload=STANDIN)
+        finally:
+            del os.environ["VFIO_STANDIN"], os.environ["VFIO_STANDIN_LOG"]
+        self.client = self.io.client
+        self.log = log
+        log.read()
+        return self.io.first
+
+    def calls(self):
+        """What reached the device since last asked: lists of call, offset and size."""
+        self.log.seek(0, os.SEEK_CUR)
+        return [[word, int(offset, 16), int(size)]
+                for word, offset, size in map(str.split, self.log.read().decode().splitlines())]
+
+    def write(self, region, offset, size):
+        data = os.urandom(size)
+        self.client.write(region, offset, data)
+        return data
+
+
+class Plain(BackendTest):
+    def test_ready(self):
+        first = self.device("")
+        self.assertEqual((first.kind, first.backend, first.max_store_block, first.relaxed,
+                          first.pieces), (ioprocess.READY, "vfio", 8, 0, 0))
+        self.assertEqual(first.bars, (0x2000, 0, 0x1000, 0, 0, 0))
+
+    def test_one_call_each(self):
+        self.device("")
+        for size in (1, 2, 4, 8):
+            data = self.write(2, 0x10 * size, size)
+            self.assertEqual(self.calls(), [["pwrite", place(2) + 0x10 * size, size]])
+            self.assertEqual(self.client.read(2, 0x10 * size, size), data)
+            self.assertEqual(self.calls(), [["pread", place(2) + 0x10 * size, size]])
+
+    def test_refused_rather_than_split(self):
+        self.device("")
+        for offset, size in ((0, 3), (0, 5), (0, 16), (1, 2), (2, 4), (4, 8), (0, 4096)):
+            self.assert_error(errno.EINVAL, self.client.write, 0, offset, bytes(size))
+            self.assert_error(errno.EINVAL, self.client.read, 0, offset, size)
+        self.assert_error(errno.EIO, self.client.zpci, vu.STORE_BLOCK, 0, 0, 16)
+        self.assertEqual(self.calls(), [])
+
+    def test_places_are_the_kernels(self):
+        self.device("", shift=16)
+        self.write(2, 8, 8)
+        self.assertEqual(self.calls(), [["pwrite", (3 << 16) + 8, 8]])
+
+    def test_configuration_space(self):
+        config = struct.pack("<HH", 0x1014, 0x04ed)
+        self.device("", config=config)
+        self.assertEqual(self.client.read(vu.CONFIG, 0, 256)[:4], config)
+        self.assert_error(errno.EINVAL, self.client.read, vu.CONFIG, 256, 1)
+
+    def test_msix_table(self):
+        config = bytearray(256)
+        config[6] = 0x10                                        # has capabilities
+        config[0x34] = 0x40
+        config[0x40:0x44] = bytes((0x01, 0x50, 0, 0))           # power management
+        config[0x50:0x5c] = struct.pack("<BBHII", 0x11, 0, 3, 0x802, 0xc02)    # 4 entries in BAR 2
+        self.device("", config=bytes(config))
+        self.write(2, 0x7f8, 8)
+        self.write(2, 0x840, 8)
+        self.write(0, 0x800, 8)
+        self.calls()
+        for offset in (0x800, 0x838):
+            self.assert_error(errno.EINVAL, self.client.write, 2, offset, bytes(8))
+            self.assert_error(errno.EINVAL, self.client.read, 2, offset, 4)
+        self.assertEqual(self.calls(), [])
+
+    def test_capabilities_in_circles(self):
+        config = bytearray(256)
+        config[6], config[0x34] = 0x10, 0x40
+        config[0x40:0x42] = bytes((0x01, 0x40))
+        self.assertEqual(self.device("", config=bytes(config)).kind, ioprocess.READY)
+
+    def test_no_pci(self):
+        first = self.device("no-pci")
+        self.assertEqual((first.kind, first.error), (ioprocess.FAILED, -errno.EOPNOTSUPP))
+
+    def test_errors(self):
+        for error, told in ((errno.EIO, errno.EIO), (errno.ENXIO, errno.EIO),
+                            (errno.EINVAL, errno.EIO), (errno.ENODEV, errno.ENODEV)):
+            self.device(f"error={error}")
+            self.assert_error(told, self.client.read, 0, 0, 8)
+            self.assert_error(told, self.client.write, 0, 0, bytes(8))
+            self.assertEqual(self.io.counts()["stores"], 0)
+
+
+class Ism(BackendTest):
+    def test_ready(self):
+        first = self.device("pft=5 imaxstbl=2048", "--driver=ism-vfio-pci")
+        self.assertEqual((first.backend, first.max_store_block, first.relaxed), ("ism", 2048, 1))
+        first = self.device("pft=5 imaxstbl=2048", "--driver=vfio-pci")
+        self.assertEqual((first.backend, first.max_store_block, first.relaxed), ("vfio", 8, 0))
+        first = self.device("pft=5 imaxstbl=2048 version=1", "--driver=ism-vfio-pci")
+        self.assertEqual((first.backend, first.max_store_block), ("ism", 64))
+        first = self.device("pft=5 imaxstbl=2048", "--driver=ism-vfio-pci", "--max-store-block=256")
+        self.assertEqual(first.max_store_block, 256)
+
+    def test_a_write_is_a_block(self):
+        self.device("pft=5 imaxstbl=2048", "--driver=ism-vfio-pci")
+        for offset, size in ((0, 2048), (3, 17), (1, 8), (4095, 1), (0x1ff0, 16)):
+            self.write(0, offset, size)
+            self.assertEqual(self.calls(), [["pwrite", place(0) + offset, size]])
+        fd = self.memory(PAGE, content=b"x" * PAGE)
+        self.client.map(0, PAGE, fd)
+        self.client.zpci(vu.STORE_BLOCK, 5, 9, 1000)
+        self.assertEqual(self.calls(), [["pwrite", place(0) + 9, 1000]])
+        for offset, size in ((0, 2049), (4095, 2), (0x1ff1, 16)):
+            self.assert_error(errno.EINVAL, self.client.write, 0, offset, bytes(size))
+        self.assert_error(errno.EINVAL, self.client.read, 0, 0, 3)
+        self.assertEqual(self.calls(), [])
+
+
+class Region(BackendTest):
+    def test_is_best(self):
+        first = self.device("region=512 pft=5 imaxstbl=2048", "--driver=ism-vfio-pci")
+        self.assertEqual((first.backend, first.max_store_block, first.relaxed), ("region", 512, 1))
+        first = self.device("region=512")
+        self.assertEqual((first.backend, first.max_store_block, first.relaxed), ("region", 512, 0))
+
+    def test_a_request_is_one_write(self):
+        self.device("region=512")
+        data = self.write(2, 0x100, 512)
+        request = ["pwrite", place(10) + 16, 32]
+        self.assertEqual(self.calls(), [request, ["pcistb", place(2) + 0x100, 512]])
+        self.assertEqual(self.client.read(2, 0x103, 3), data[3:6])
+        self.assertEqual(self.calls()[:2], [request, ["pcilg", place(2) + 0x103, 3]])
+        self.write(2, 8, 4)
+        self.assertEqual(self.calls(), [["pwrite", place(2) + 8, 4]])
+        self.assert_error(errno.EINVAL, self.client.write, 2, 5, bytes(3))
+        self.assert_error(errno.EINVAL, self.client.write, 2, 0, bytes(520))
+        self.assertEqual(self.calls(), [])
+
+
+if __name__ == "__main__":
+    ioprocess.main()

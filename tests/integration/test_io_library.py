@@ -1,0 +1,242 @@
+#!/usr/bin/python3
+"""libvfwarden-io, against the real vfwarden-io, and against servers that are not what they should be."""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+
+import ioprocess
+from ioprocess import BARS, DEADLINE, IoTest
+import vfio_user as vu
+from vfwarden_bus import function_path, NAME
+from fakebus import OPEN_POLICY, PrivateBus
+from gi.repository import Gio, GLib
+
+PAGE = 4096
+INFO = " 4096 0 65536 0 4096 0 24 0 4096 0"
+ADDRESS = "0013:00:00.0"
+
+XML = """<node><interface name="org.vfwarden1.ZpciIo"><method name="OpenSession">
+<arg type="a{sv}" direction="in"/><arg type="h" direction="out"/><arg type="a{sv}" direction="out"/>
+</method></interface></node>"""
+
+
+class Program:
+    """tests/integration/io-client.c."""
+
+    def __init__(self, kind, what, fds=(), environment=None):
+        self.process = subprocess.Popen(
+            [os.environ["VFWARDEN_IO_CLIENT"], kind, str(what)], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, text=True, pass_fds=fds, env={**os.environ, **(environment or {})})
+        self.first = self.line()
+
+    def line(self):
+        return self.process.stdout.readline().rstrip("\n")
+
+    def __call__(self, *words):
+        print(*words, file=self.process.stdin, flush=True)
+        return self.line()
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.stdout.close()
+        return self.process.wait(DEADLINE)
+
+
+class LibraryTest(IoTest):
+    def program(self, *arguments, **more):
+        program = Program(*arguments, **more)
+        self.addCleanup(lambda: program.process.stdin.closed or program.close())
+        return program
+
+    def session(self, *options):
+        """A process, and the program that speaks to it."""
+        io = self.start(*options, version=False)
+        fd = io.client.socket.fileno()
+        program = self.program("socket", fd, fds=[fd])
+        io.client.close()
+        self.assertEqual(program.first, "ok")
+        return io, program
+
+
+class Session(LibraryTest):
+    def test_info(self):
+        _, program = self.session()
+        self.assertEqual(program("info"), INFO)
+
+    def test_accesses(self):
+        _, program = self.session()
+        data = os.urandom(PAGE).hex()
+        self.assertEqual(program("store", 0, "0x1000", data), "ok")
+        self.assertEqual(program("load", 0, "0x1010", 8), data[32:48])
+        self.assertEqual(program("load", 15, "0x100", 24)[:16],
+                         (1).to_bytes(8, os.sys.byteorder).hex())
+        for words in (("load", 0, 4, 8), ("load", 0, 0, 9), ("load", 6, 0, 1), ("load", 9, 0, 8),
+                      ("load", 0, 0, 0), ("load", 0, 0, 5000), ("store", 0, 4, "00" * 8),
+                      ("store", 15, 0, "00"), ("store", 9, 16, "00" * 32),
+                      ("load", 1, 0, 1), ("load", 0, 65536, 1)):
+            self.assertEqual(program(*words), "EINVAL", words)
+
+    def test_memory(self):
+        _, program = self.session()
+        gaddr = 0x100000000
+        self.assertEqual(program("map", gaddr, 2 * PAGE), "ok")
+        self.assertEqual(program("map", gaddr + PAGE, PAGE), "EEXIST")
+        self.assertEqual(program("block", 0, 0, gaddr + 256, 1024), "ok")
+        self.assertEqual(program("load", 0, 8, 8),
+                         bytes((264 + i) % 251 for i in range(8)).hex())
+        self.assertEqual(program("block", 0, 0, gaddr + 2 * PAGE, 16), "EFAULT")
+        self.assertEqual(program("block", 0, 0, gaddr, 8), "EIO")
+        self.assertEqual(program("block", 0, 0, gaddr, 70000), "EINVAL")
+        self.assertEqual(program("unmap", gaddr, PAGE), "EINVAL")
+        self.assertEqual(program("unmap", gaddr, 2 * PAGE), "ok")
+        self.assertEqual(program("block", 0, 0, gaddr, 16), "EFAULT")
+
+    def test_unplug(self):
+        io, program = self.session()
+        self.assertEqual(program("notice"), "ours")
+        io.order(ioprocess.DRAIN)
+        self.assertEqual(program("notice"), "wanted")
+        self.assertEqual(program("store", 0, 0, "0011223344556677"), "ok")
+        io.order(ioprocess.END)
+        self.assertEqual(program("load", 0, 0, 8), "ENODEV")
+        self.assertEqual(program.close(), 0)
+        self.assertEqual(io.report().kind, ioprocess.CLOSED)
+
+    def test_killed(self):
+        io, program = self.session()
+        io.process.kill()
+        io.process.wait()
+        self.assertEqual(program("load", 0, 0, 8), "ECONNRESET")
+        self.assertEqual(program("load", 0, 0, 8), "ECONNRESET")
+
+
+class WrongServers(LibraryTest):
+    """A server that answers otherwise than it should is left, and what it says is not believed."""
+
+    def server(self, *replies):
+        """A program whose requests are answered with `replies`, given as functions of the request's id and command,
+        then by silence's end."""
+        ours, theirs = socket.socketpair()
+        ours.settimeout(DEADLINE)
+
+        def serve():
+            with ours:
+                for reply in replies:
+                    header = ours.recv(16, socket.MSG_WAITALL)
+                    if len(header) < 16:
+                        return
+                    number, command, size, _, _ = vu.HEADER.unpack(header)
+                    ours.recv(size - 16, socket.MSG_WAITALL)
+                    ours.sendall(reply(number, command))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        self.addCleanup(thread.join)
+        with theirs:
+            return self.program("socket", theirs.fileno(), fds=[theirs.fileno()])
+
+    def test_wrong_replies(self):
+        def reply(payload=bytes(4), size=None, flags=1, error=0, number=0, command=0):
+            return lambda n, c: vu.HEADER.pack(n ^ number, c ^ command,
+                                               16 + len(payload) if size is None else size, flags,
+                                               error) + payload
+
+        for answer, expected in ((reply(number=1), "EPROTO"), (reply(command=1), "EPROTO"),
+                                 (reply(flags=0), "EPROTO"), (reply(size=15), "EPROTO"),
+                                 (reply(size=2**32 - 1), "EPROTO"), (reply(bytes(3)), "EPROTO"),
+                                 (reply(bytes(8000)), "EPROTO"), (reply(b"\1\0\0\0"), "EPROTO"),
+                                 (reply(b"", flags=0x21, error=2**31), "EPROTO"),
+                                 (reply(b"", flags=0x21, error=0), "EPROTO"),
+                                 (reply(bytes(4), flags=0x21, error=5), "EPROTO"),
+                                 (reply(b"", flags=0x21, error=19), "ENODEV")):
+            program = self.server(answer)
+            self.assertEqual(program.first, expected + ": ")
+
+    def test_closed(self):
+        self.assertEqual(self.server().first, "ECONNRESET: ")
+        self.assertEqual(self.server(lambda n, c: b"\1\0\1").first, "ECONNRESET: ")
+
+
+class Bus(LibraryTest):
+    """OpenSession(), with a stand-in for the daemon on a bus of its own."""
+
+    def setUp(self):
+        self.directory = tempfile.mkdtemp()
+        os.chmod(self.directory, 0o755)
+        self.addCleanup(shutil.rmtree, self.directory)
+        self.bus = PrivateBus(self.directory, OPEN_POLICY)
+        self.addCleanup(self.bus.close)
+        self.answer = None
+        self.loop = GLib.MainLoop()
+        ready = threading.Event()
+        thread = threading.Thread(target=self.serve, args=(ready,))
+        thread.start()
+        self.addCleanup(lambda: (self.loop.quit(), thread.join()))
+        self.assertTrue(ready.wait(DEADLINE))
+
+    def serve(self, ready):
+        context = GLib.MainContext.new()
+        context.push_thread_default()
+        self.loop = GLib.MainLoop(context)
+        flags = Gio.DBusConnectionFlags
+        connection = Gio.DBusConnection.new_for_address_sync(
+            self.bus.address, flags.AUTHENTICATION_CLIENT | flags.MESSAGE_BUS_CONNECTION, None, None)
+        connection.register_object(function_path(ADDRESS),
+                                   Gio.DBusNodeInfo.new_for_xml(XML).interfaces[0],
+                                   lambda *call: self.answer(call[6]), None, None)
+        connection.call_sync("org.freedesktop.DBus", "/org/freedesktop/DBus",
+                             "org.freedesktop.DBus", "RequestName", GLib.Variant("(su)", (NAME, 0)),
+                             None, Gio.DBusCallFlags.NONE, -1, None)
+        ready.set()
+        self.loop.run()
+        connection.close_sync(None)
+        context.pop_thread_default()
+
+    def open(self, address=ADDRESS):
+        return self.program("bus", address, environment={"DBUS_SYSTEM_BUS_ADDRESS": self.bus.address})
+
+    def test_open(self):
+        io = self.start(version=False)
+
+        def answer(invocation):
+            fds = Gio.UnixFDList.new()
+            fds.append(io.client.socket.fileno())
+            io.client.close()
+            invocation.return_value_with_unix_fd_list(
+                GLib.Variant("(ha{sv})", (0, {
+                    "max-store-block": GLib.Variant("q", 4096), "what": GLib.Variant("as", ["x"]),
+                    "relaxed": GLib.Variant("b", True), "backend": GLib.Variant("s", "emulated")})),
+                fds)
+
+        self.answer = answer
+        program = self.open()
+        self.assertEqual(program.first, "ok")
+        self.assertEqual(program("info"), "emulated 4096 1" + INFO[len(" 4096 0"):])
+        self.assertEqual(program("store", 0, 0, "11" * 16), "ok")
+        self.assertEqual(program.close(), 0)
+        self.assertEqual(io.report().kind, ioprocess.CLOSED)
+
+    def test_refused(self):
+        for name, expected in (("org.freedesktop.DBus.Error.AccessDenied", "EACCES"),
+                               ("org.freedesktop.DBus.Error.LimitsExceeded", "EDQUOT"),
+                               ("org.vfwarden1.Error.Refused", "EBUSY"),
+                               ("org.vfwarden1.Error.NotSupported", "EOPNOTSUPP"),
+                               ("org.vfwarden1.Error.Gone", "ENODEV"),
+                               ("org.vfwarden1.Error.Failed", "ECOMM")):
+            self.answer = lambda call, name=name: call.return_dbus_error(name, "for a reason")
+            self.assertEqual(self.open().first, f"{expected}: for a reason")
+
+    def test_no_such_function(self):
+        self.assertRegex(self.open("0099:00:00.0").first, "^(ENODEV|EOPNOTSUPP): .+")
+
+    def test_no_bus(self):
+        self.bus.address = "unix:path=/nonexistent"
+        self.assertRegex(self.open().first, "^ECOMM: .+")
+
+
+if __name__ == "__main__":
+    ioprocess.main()
