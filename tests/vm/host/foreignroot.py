@@ -48,9 +48,10 @@ def set_up(root):
             write(root, copy, (root / source).read_text())
     for path, points_to in LINKS.items():
         link = root / path
-        if not link.is_symlink() and not link.exists():
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(points_to)
+        if link.is_dir() and not link.is_symlink():
+            link.rmdir()
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(points_to)
     names = [line.split(":")[0] for line in (root / "etc/passwd").read_text().splitlines()]
     write(root, "etc/shadow", "".join(f"{name}:*:::::::\n" for name in names))
     for kind, module in PAM.items():
@@ -81,5 +82,5 @@ def add_users(root):
 def compile_python(root):
     """Where it is fast; what comes of it is the same for all architectures, but not for all versions, and
     the guest's Python passes over what another version compiled."""
-    run([sys.executable, "-m", "compileall", "-q", "-s", root, "-p", "/", "--invalidation-mode",
+    run([sys.executable, "-m", "compileall", "-q", "-j2", "-s", root, "-p", "/", "--invalidation-mode",
          "unchecked-hash", "-x", "/(lib2to3|test|idlelib|ensurepip)/", *root.glob("usr/lib/python3*")])
