@@ -10,7 +10,9 @@
 #include "daemon/config.h"
 #include "daemon/inhibitors.h"
 #include "daemon/manager.h"
+#include "daemon/nodes.h"
 #include "daemon/operations.h"
+#include "daemon/outsiders.h"
 #include "daemon/override-reader.h"
 #include "daemon/pci-names.h"
 #include "daemon/state.h"
@@ -34,7 +36,9 @@ struct Manager {
         ClosedFiles *closed;
         Inhibitors *inhibitors;
         Operations *operations;
+        Nodes *nodes;
         Unplugs *unplugs;
+        Outsiders *outsiders;
         Users *users;
         ConfigSpace *config_space;
 
@@ -73,6 +77,8 @@ void manager_on_pasid_found(void *context, PciKey key, const Pasid *pasid);
 void manager_refresh_users(Manager *manager, const Function *function);
 void manager_on_inhibitor_ended(void *context, PciKey key);
 extern const UnplugsHandler manager_unplugs_handler;
+extern const OutsidersHandler manager_outsiders_handler;
+void manager_tell_unplugs(Manager *manager, Function *function);
 extern const OperationsHandler manager_operations_handler;
 
 /* manager-operate.c */

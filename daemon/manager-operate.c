@@ -157,12 +157,14 @@ static char *busy_text(const Manager *manager, const Function *function) {
 
         for (guint i = 0; i < related->len; i++) {
                 const Function *other = related->pdata[i];
+                const RunningOperation *running = other->operation;
 
-                if (other->operation)
-                        return g_strdup_printf("%s of %s is under way (process %u)",
-                                               other->operation->name,
+                if (!running && other->outside && other->outside->subject == other->facts.key)
+                        running = &other->outside->running;
+                if (running)
+                        return g_strdup_printf("%s of %s is under way (process %u)", running->name,
                                                pci_address_format(function_address(other), address),
-                                               other->operation->pid);
+                                               running->pid);
         }
         return NULL;
 }

@@ -101,6 +101,7 @@ static void forget(Manager *manager, Function *function) {
         users_function_gone(manager->users, key);
         config_space_function_gone(manager->config_space, key);
         operations_forget(manager->operations, function);
+        outsiders_function_gone(manager->outsiders);
         if (function->tainted || function->lock_why)
                 manager->state_dirty = true;
         if (function->lock_reasons != 0)
@@ -288,7 +289,7 @@ static void read_one(Manager *manager, PciKey key) {
                 manager_mark_stale(manager, function->facts.physfn);
         users_function_changed(manager->users, function);
         config_space_function_changed(manager->config_space, function);
-        unplugs_function_changed(manager->unplugs, function);
+        manager_tell_unplugs(manager, function);
         manager_queue_related(manager, function);
 }
 

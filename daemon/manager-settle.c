@@ -95,6 +95,7 @@ void manager_save_state(Manager *manager) {
         closed_files_record(manager->closed, state);
         inhibitors_record(manager->inhibitors, state);
         operations_record(manager->operations, state);
+        nodes_record(manager->nodes, state);
         inventory_foreach (manager->inventory, function) {
                 if (!function->tainted && !function->lock_why && !function->unplugging)
                         continue;

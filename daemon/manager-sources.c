@@ -13,11 +13,16 @@ void manager_on_users_changed(void *context, PciKey key, GPtrArray *users) {
         inventory_set_users(manager->inventory, function, users);
         config_space_function_changed(manager->config_space, function);
         manager_queue(manager, function);
-        unplugs_function_changed(manager->unplugs, function);
+        manager_tell_unplugs(manager, function);
         if (function->pf) {
                 manager_queue(manager, function->pf); /* `vf-in-use` */
-                unplugs_function_changed(manager->unplugs, function->pf);
+                manager_tell_unplugs(manager, function->pf);
         }
+}
+
+void manager_tell_unplugs(Manager *manager, Function *function) {
+        unplugs_function_changed(manager->unplugs, function);
+        outsiders_function_changed(manager->outsiders, function);
 }
 
 void manager_on_pasid_found(void *context, PciKey key, const Pasid *pasid) {
@@ -74,10 +79,11 @@ static void on_operation_ended(void *context, PciKey key) {
 
         manager->state_dirty = true; /* its process is not to be looked for any more */
         (void) sd_event_source_set_enabled(manager->work, SD_EVENT_ONESHOT);
+        unplugs_retry(manager->unplugs);
         if (!function)
                 return;
         manager_queue(manager, function);
-        unplugs_function_changed(manager->unplugs, function);
+        manager_tell_unplugs(manager, function);
 }
 
 const OperationsHandler manager_operations_handler = {
@@ -90,7 +96,8 @@ static void on_unplug_changed(void *context, Function *function) {
         manager_queue(context, function);
 }
 
-/* Told at once, to the holders of the function and of its VFs; those hear of the VF that they hold. */
+/* Told at once, to the holders of the function and of its VFs; those hear of the VF that they hold. When
+ * somebody else takes it away (there is no deadline then), they may have been told already. */
 static void on_unplug_ask(void *context, Function *function, uint64_t deadline_usec) {
         Manager *manager = context;
         const ManagerObserver *observer = manager->observer;
@@ -99,9 +106,24 @@ static void on_unplug_ask(void *context, Function *function, uint64_t deadline_u
                 return;
         observer->unplug_requested(manager->observer_context, function, deadline_usec);
         for (guint i = 0; function->vfs && i < function->vfs->len; i++)
-                if (function_in_use(function->vfs->pdata[i]))
+                if (function_in_use(function->vfs->pdata[i]) &&
+                    (deadline_usec != 0 ||
+                     ((const Function *) function->vfs->pdata[i])->state == FUNCTION_STATE_PRESENT))
                         observer->unplug_requested(manager->observer_context,
                                                    function->vfs->pdata[i], deadline_usec);
+}
+
+static void on_unplug_close(void *context, Function *function, bool closed) {
+        Manager *manager = context;
+
+        if (!closed) {
+                manager->state_dirty |= nodes_open(manager->nodes, function->facts.key);
+                return;
+        }
+        nodes_plan(manager->nodes, manager->inventory, function);
+        manager->state_dirty = true;
+        manager_save_state(manager); /* what they were must be known to whoever opens them again */
+        nodes_commit(manager->nodes);
 }
 
 /* Written down before anything is done: see policy/unplug.h. */
@@ -115,6 +137,36 @@ static void on_unplug_remember(void *context, Function *function, bool remember)
 
 const UnplugsHandler manager_unplugs_handler = {
         .changed = on_unplug_changed,
+        .close = on_unplug_close,
         .remember = on_unplug_remember,
         .ask = on_unplug_ask,
+};
+
+static void on_outside_refresh(void *context) {
+        Manager *manager = context;
+
+        users_refresh(manager->users);
+        manager_read_stale(manager);
+        manager_settle(manager);
+}
+
+static void on_outside_begun(void *context, Function *function) {
+        Manager *manager = context;
+
+        unplugs_overtaken(manager->unplugs, function);
+}
+
+static void on_outside_changed(void *context, Function *function) {
+        Manager *manager = context;
+
+        unplugs_function_changed(manager->unplugs, function);
+        if (!function->outside)
+                unplugs_retry(manager->unplugs);
+        manager_queue(manager, function);
+}
+
+const OutsidersHandler manager_outsiders_handler = {
+        .refresh = on_outside_refresh,
+        .begun = on_outside_begun,
+        .changed = on_outside_changed,
 };

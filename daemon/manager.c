@@ -80,6 +80,7 @@ static void start(Manager *manager) {
         closed_files_adopt(manager->closed, state);
         inhibitors_adopt(manager->inhibitors, state);
         operations_adopt(manager->operations, state);
+        nodes_undo(state);
 
         manager_mark_all_stale(manager);
         manager_read_stale(manager); /* asks for the overrides ... */
@@ -131,12 +132,19 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
                 return r;
         }
         manager->closed = closed_files_new(manager->watch, manager_on_violation, manager);
+        manager->nodes = nodes_new();
         manager->inhibitors =
                 inhibitors_new(event, manager->inventory, manager_on_inhibitor_ended, manager);
         manager->operations = operations_new(event, manager->inventory, manager->closed,
                                              &manager_operations_handler, manager);
         manager->unplugs = unplugs_new(event, manager->inventory, manager->operations,
                                        &manager_unplugs_handler, manager);
+        r = outsiders_new(event, manager->inventory, &manager_outsiders_handler, manager,
+                          &manager->outsiders);
+        if (r < 0) {
+                log_error("the sources of events cannot be set up: %s", g_strerror(-r));
+                return r;
+        }
         start(manager);
 
         *ret = g_steal_pointer(&manager);
@@ -151,8 +159,10 @@ Manager *manager_free(Manager *manager) {
         uevents_free(manager->uevents);
         users_free(manager->users);
         config_space_free(manager->config_space);
+        outsiders_free(manager->outsiders);
         unplugs_free(manager->unplugs);
         operations_free(manager->operations);
+        nodes_free(manager->nodes);
         inhibitors_free(manager->inhibitors);
         closed_files_free(manager->closed);
         watch_free(manager->watch);

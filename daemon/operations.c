@@ -119,7 +119,8 @@ static bool related_busy(const Operations *operations, const Function *function)
         g_autoptr(GPtrArray) related = check_related(operations->inventory, function);
 
         for (guint i = 0; i < related->len; i++)
-                if (((const Function *) related->pdata[i])->operation)
+                if (((const Function *) related->pdata[i])->operation ||
+                    ((const Function *) related->pdata[i])->outside)
                         return true;
         return false;
 }

@@ -25,6 +25,10 @@ static void state_inhibitor_clear(gpointer data) {
         g_free(inhibitor->inhibitor.why);
 }
 
+static void state_node_clear(gpointer data) {
+        g_free(((StateNode *) data)->name);
+}
+
 State *state_new(void) {
         State *state = g_new(State, 1);
 
@@ -35,6 +39,8 @@ State *state_new(void) {
         state->inhibitors = g_array_new(FALSE, TRUE, sizeof(StateInhibitor));
         g_array_set_clear_func(state->inhibitors, state_inhibitor_clear);
         state->operations = g_array_new(FALSE, TRUE, sizeof(StateOperation));
+        state->nodes = g_array_new(FALSE, TRUE, sizeof(StateNode));
+        g_array_set_clear_func(state->nodes, state_node_clear);
         return state;
 }
 
@@ -45,6 +51,7 @@ State *state_free(State *state) {
         g_array_unref(state->functions);
         g_array_unref(state->inhibitors);
         g_array_unref(state->operations);
+        g_array_unref(state->nodes);
         g_free(state);
         return NULL;
 }
@@ -138,6 +145,20 @@ static int read_operation(State *state, JsonObject *object) {
         return 0;
 }
 
+static int read_node(State *state, JsonObject *object) {
+        const char *name = json_object_get_string_member_with_default(object, "name", NULL);
+        uint64_t device, mode;
+
+        if (!name || !g_str_has_prefix(name, "vfio/") || strstr(name, "..") ||
+            member_number(object, "device", UINT64_MAX - 1, &device) < 0 ||
+            member_number(object, "mode", 07777, &mode) < 0)
+                return -EBADMSG;
+
+        StateNode node = { g_strdup(name), device, (unsigned) mode };
+        g_array_append_val(state->nodes, node);
+        return 0;
+}
+
 /* Reads the array `name`; an older version wrote none of the optional ones. */
 static int read_list(State *state, JsonObject *root, const char *name, bool optional,
                      int (*read)(State *, JsonObject *)) {
@@ -169,6 +190,8 @@ static int read_lists(State *state, JsonObject *root) {
                 r = read_list(state, root, "inhibitors", true, read_inhibitor);
         if (r >= 0)
                 r = read_list(state, root, "operations", true, read_operation);
+        if (r >= 0)
+                r = read_list(state, root, "nodes", true, read_node);
         return r;
 }
 
@@ -310,6 +333,21 @@ static void build_operations(JsonBuilder *builder, const State *state) {
         json_builder_end_array(builder);
 }
 
+static void build_nodes(JsonBuilder *builder, const State *state) {
+        json_builder_set_member_name(builder, "nodes");
+        json_builder_begin_array(builder);
+        for (guint i = 0; i < state->nodes->len; i++) {
+                const StateNode *node = &g_array_index(state->nodes, StateNode, i);
+
+                json_builder_begin_object(builder);
+                add_string(builder, "name", node->name);
+                add_number(builder, "device", node->device);
+                add_number(builder, "mode", node->mode);
+                json_builder_end_object(builder);
+        }
+        json_builder_end_array(builder);
+}
+
 int state_save(const char *directory, const State *state) {
         g_autofree char *path = g_build_filename(directory, STATE_NAME, NULL);
         g_autoptr(JsonBuilder) builder = json_builder_new();
@@ -322,6 +360,7 @@ int state_save(const char *directory, const State *state) {
         build_functions(builder, state);
         build_inhibitors(builder, state);
         build_operations(builder, state);
+        build_nodes(builder, state);
         json_builder_end_object(builder);
         root = json_builder_get_root(builder);
         json_generator_set_root(generator, root);

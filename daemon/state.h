@@ -1,7 +1,7 @@
 /* state.h: what outlives the daemon in /run/vfwarden/state.json and nowhere else.
  *
  * Owns the file's format. It holds what the kernel cannot tell: the own modes of the files that are
- * closed, administrators' locks, which PFs are tainted, inhibitors, and operations under way. Each entry bears the inode of what it
+ * closed, administrators' locks, which PFs are tainted, inhibitors, operations under way, and the modes of device nodes that are closed for a while. Each entry bears the inode of what it
  * speaks of, for a device that was plugged anew has nothing to do with the one before. The file is replaced as a
  * whole, so a crash leaves the old or the new one. It is gone after a reboot, as all of that is.
  * Called by the manager. */
@@ -45,11 +45,19 @@ typedef struct StateOperation {
         Operation operation;
 } StateOperation;
 
+/* A device node that was closed to newcomers. */
+typedef struct StateNode {
+        char *name; /* below /dev */
+        uint64_t device;
+        unsigned mode; /* before, 0..07777 */
+} StateNode;
+
 typedef struct State {
         GArray *files;      /* of StateFile */
         GArray *functions;  /* of StateFunction */
         GArray *inhibitors; /* of StateInhibitor */
         GArray *operations; /* of StateOperation */
+        GArray *nodes;      /* of StateNode */
 } State;
 
 State *state_new(void);

@@ -149,10 +149,11 @@ static void begin(Unplug *unplug, Operation operation, Plan *plan, OperationDone
         unplug->working = true;
         r = operations_start(unplug->unplugs->operations, unplug_function(unplug), operation, plan,
                              OPERATION_NO_DEADLINE, done, unplug);
-        if (r < 0) {
+        if (r < 0)
                 unplug->working = false;
+        /* Something related is under way: when that has ended, it is tried again. */
+        if (r < 0 && r != -EBUSY)
                 fail(unplug, "it cannot be started", r, operation_to_string(operation));
-        }
 }
 
 /* Unless one is at it already, left by an earlier run: when that ends, it is looked at again. */
@@ -185,6 +186,20 @@ static void begin_removal(Unplug *unplug) {
                 (void) slot_find_power(function, &slot_power);
         begin(unplug, slot_power ? OPERATION_POWER_OFF : OPERATION_REMOVE,
               plan_remove(function, slot_power), on_removed);
+}
+
+/* Whether its next step could not be taken yet. */
+static bool is_waiting(const Unplug *unplug) {
+        return (unplug->state == UNPLUG_STATE_UNBINDING ||
+                unplug->state == UNPLUG_STATE_REMOVING) &&
+               !unplug->working && !unplug_function(unplug)->operation;
+}
+
+static void go_on(Unplug *unplug) {
+        if (unplug->state == UNPLUG_STATE_UNBINDING)
+                begin_release(unplug);
+        else
+                begin_removal(unplug);
 }
 
 static void reply(Unplug *unplug, unsigned actions) {
@@ -225,7 +240,10 @@ static void act(Unplug *unplug, unsigned actions) {
         const Unplugs *unplugs = unplug->unplugs;
         Function *function = unplug_function(unplug);
 
-        /* CLOSE and OPEN are the state itself, which Check(open) looks at. */
+        if (actions & UNPLUG_ACTION_CLOSE)
+                unplugs->handler->close(unplugs->context, function, true);
+        if (actions & (UNPLUG_ACTION_OPEN | UNPLUG_ACTION_END_SESSIONS))
+                unplugs->handler->close(unplugs->context, function, false);
         if (actions & UNPLUG_ACTION_ARM)
                 arm(unplug);
         if (actions & UNPLUG_ACTION_ASK)
@@ -314,35 +332,55 @@ int unplugs_cancel(Unplugs *unplugs, Function *function) {
         return 0;
 }
 
-/* The kernel takes the `driver` link away first and waits for the holders then: a function that is held and
- * has no driver is being taken away, by somebody else if not by us. */
-static bool removal_seen(const Function *function) {
-        return function->facts.driver[0] == '\0' && function_in_use(function) &&
-               !function->operation && !(function->pf && function->pf->operation);
+void unplugs_overtaken(Unplugs *unplugs, Function *function) {
+        Unplug *unplug = g_hash_table_lookup(unplugs->entries, &function->facts.key);
+
+        if (!unplug)
+                unplug = unplug_new(unplugs, function);
+        unplug_tell(unplug, UNPLUG_EVENT_REMOVAL_SEEN);
+}
+
+/* What somebody else began has ended, and the function is still there. */
+static bool is_left(const Function *function, unsigned n_users) {
+        return !function->operation && !(function->outside && function->outside->takes) &&
+               (n_users == 0 || function->facts.driver[0] != '\0');
 }
 
 void unplugs_function_changed(Unplugs *unplugs, Function *function) {
         Unplug *unplug = g_hash_table_lookup(unplugs->entries, &function->facts.key);
         unsigned n = count_users(function), before;
 
-        if (!unplug && removal_seen(function))
-                unplug = unplug_new(unplugs, function);
         if (!unplug)
                 return;
 
         before = unplug->n_users;
         unplug->n_users = n;
-        if (unplug->state == UNPLUG_STATE_UNBINDING && !unplug->working && !function->operation)
-                begin_release(unplug);
-        else if (unplug->state == UNPLUG_STATE_OVERTAKEN && !function->operation &&
-                 (n == 0 || function->facts.driver[0] != '\0'))
+        if (is_waiting(unplug))
+                go_on(unplug);
+        else if (unplug->state == UNPLUG_STATE_OVERTAKEN && is_left(function, n))
                 unplug_tell(unplug, UNPLUG_EVENT_UNBOUND);
-        else if (removal_seen(function))
-                unplug_tell(unplug, UNPLUG_EVENT_REMOVAL_SEEN);
         else if (n == 0 && before > 0)
                 unplug_tell(unplug, UNPLUG_EVENT_USERS_GONE);
         else if (n < before)
                 unplug_tell(unplug, UNPLUG_EVENT_USER_LEFT);
+}
+
+void unplugs_retry(Unplugs *unplugs) {
+        g_autoptr(GArray) keys = g_array_new(FALSE, FALSE, sizeof(PciKey));
+        GHashTableIter iter;
+        const PciKey *key;
+
+        /* Going on may free an entry. */
+        g_hash_table_iter_init(&iter, unplugs->entries);
+        while (g_hash_table_iter_next(&iter, (gpointer *) &key, NULL))
+                g_array_append_vals(keys, key, 1);
+        for (guint i = 0; i < keys->len; i++) {
+                Unplug *unplug =
+                        g_hash_table_lookup(unplugs->entries, &g_array_index(keys, PciKey, i));
+
+                if (unplug && is_waiting(unplug))
+                        go_on(unplug);
+        }
 }
 
 void unplugs_function_gone(Unplugs *unplugs, Function *function) {

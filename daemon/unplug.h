@@ -2,7 +2,7 @@
  *
  * Owns the unplugs under way and their deadlines. What to do next is policy/unplug.h's table; here it is
  * done, and what came of it is told to the table again. Nothing here waits: the kernel is waited for by a worker.
- * A function that somebody else began to take away is followed too, from its first sign on.
+ * A function that somebody else began to take away (outsiders.h) is followed to its end.
  * Called by the manager. */
 #pragma once
 
@@ -16,6 +16,8 @@ typedef struct UnplugsHandler {
         void (*changed)(void *context, Function *function);
         /* Its holders, and those of its VFs, are to be told. `deadline_usec` is CLOCK_REALTIME, 0: none. */
         void (*ask)(void *context, Function *function, uint64_t deadline_usec);
+        /* The nodes of the function and of its VFs are to be closed to newcomers, or opened again. */
+        void (*close)(void *context, Function *function, bool closed);
         /* That there is no way back is to be written down now, or forgotten: Function.unplugging. */
         void (*remember)(void *context, Function *function, bool remember);
 } UnplugsHandler;
@@ -42,6 +44,12 @@ void unplugs_resume(Unplugs *unplugs, Function *function);
 
 /* The function was read again, its users changed, or an operation on it ended. */
 void unplugs_function_changed(Unplugs *unplugs, Function *function);
+
+/* Somebody else has begun to take the function away. May be told again. */
+void unplugs_overtaken(Unplugs *unplugs, Function *function);
+
+/* Some operation has ended: what waited for it goes on. */
+void unplugs_retry(Unplugs *unplugs);
 
 /* The function has gone, in order or not. Its object is still there. */
 void unplugs_function_gone(Unplugs *unplugs, Function *function);

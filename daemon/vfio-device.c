@@ -9,6 +9,19 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
+
+/* While an unbind waits for a holder, the driver and VFIO's own device have gone; what stays is the group, and
+ * the device enabled. */
+static bool is_being_let_go(const Function *function, int dirfd) {
+        char value[SYSFS_VALUE_MAX], path[64];
+
+        if (function->facts.driver[0] != '\0' || function->facts.iommu_group < 0)
+                return false;
+        snprintf(path, sizeof(path), "/sys/class/vfio/%d", function->facts.iommu_group);
+        return access(path, F_OK) == 0 && sysfs_read(dirfd, "enable", value, sizeof(value)) > 0 &&
+               strcmp(value, "0") != 0;
+}
 
 bool vfio_device_read_bound(const Function *function, dev_t *ret_node) {
         char value[SYSFS_VALUE_MAX], path[300];
@@ -21,7 +34,8 @@ bool vfio_device_read_bound(const Function *function, dev_t *ret_node) {
         if (fd >= 0)
                 dir = fdopendir(fd);
         if (!dir) /* before Linux 6.1 there was no such directory */
-                return dirfd >= 0 && strcmp(function->facts.driver, "vfio-pci") == 0;
+                return dirfd >= 0 && (strcmp(function->facts.driver, "vfio-pci") == 0 ||
+                                      is_being_let_go(function, dirfd));
 
         while ((entry = readdir(dir))) {
                 uint64_t major_number, minor_number;

@@ -23,7 +23,8 @@ typedef struct VfioDevice {
         uint64_t count, left_behind; /* of `enable`, as last read; of that, what is nobody's */
 } VfioDevice;
 
-/* Whether VFIO has the function. Its node, if it has one, is written to `ret_node`. */
+/* Whether VFIO has the function, or had it and waits for who has it open. Its node, if it has one, is written
+ * to `ret_node`. */
 bool vfio_device_read_bound(const Function *function, dev_t *ret_node);
 
 VfioDevice *vfio_device_new(PciKey key);

@@ -23,9 +23,7 @@ struct VfioWatch {
         void *context;
 };
 
-/* The unit's PrivateDevices= gives the daemon a /dev in which nobody opens anything. The system's own is that of
- * process 1, which CAP_SYS_PTRACE opens the way to. */
-static const char *dev_directory(void) {
+const char *vfio_watch_dev_directory(void) {
         static const char system_dev[] = "/proc/1/root/dev";
 
         return access(system_dev, F_OK) == 0 ? system_dev : "/dev";
@@ -36,7 +34,8 @@ static void mark_directories(VfioWatch *watch) {
         static const char *const directories[] = { "vfio", "vfio/devices" };
 
         for (size_t i = 0; i < G_N_ELEMENTS(directories); i++) {
-                g_autofree char *path = g_strconcat(dev_directory(), "/", directories[i], NULL);
+                g_autofree char *path =
+                        g_strconcat(vfio_watch_dev_directory(), "/", directories[i], NULL);
 
                 if (fanotify_mark(watch->fd, FAN_MARK_ADD | FAN_MARK_ONLYDIR, DIRECTORY_EVENTS,
                                   AT_FDCWD, path) < 0 &&
@@ -135,8 +134,9 @@ int vfio_watch_new(sd_event *event, const VfioWatchHandler *handler, void *conte
         watch->context = context;
         watch->fd = fanotify_init(
                 FAN_CLASS_NOTIF | FAN_REPORT_DFID_NAME | FAN_CLOEXEC | FAN_NONBLOCK, 0);
-        if (watch->fd < 0 || fanotify_mark(watch->fd, FAN_MARK_ADD | FAN_MARK_ONLYDIR,
-                                           FAN_CREATE | FAN_ONDIR, AT_FDCWD, dev_directory()) < 0)
+        if (watch->fd < 0 ||
+            fanotify_mark(watch->fd, FAN_MARK_ADD | FAN_MARK_ONLYDIR, FAN_CREATE | FAN_ONDIR,
+                          AT_FDCWD, vfio_watch_dev_directory()) < 0)
                 r = -errno;
         if (r >= 0)
                 r = sd_event_add_io(event, &watch->source, watch->fd, EPOLLIN, on_readable, watch);
@@ -164,7 +164,7 @@ void vfio_watch_add_node(VfioWatch *watch, int procfd, int number) {
 
         snprintf(path, sizeof(path), "fd/%d", number);
         if (fstatat(procfd, path, &node, 0) < 0 || !S_ISCHR(node.st_mode) ||
-            stat(dev_directory(), &dev) < 0 || node.st_dev == dev.st_dev)
+            stat(vfio_watch_dev_directory(), &dev) < 0 || node.st_dev == dev.st_dev)
                 return;
         if (fanotify_mark(watch->fd, FAN_MARK_ADD, NODE_EVENTS, procfd, path) < 0)
                 log_debug("a node in another /dev cannot be watched: %m");

@@ -115,6 +115,18 @@ static void block_group(const Question *question, const Function *function) {
         }
 }
 
+static void block_outside(const Question *question, const RunningOperation *running,
+                          const char *address) {
+        if (running->pid != 0)
+                verdict_block(question->verdict, BLOCKER_OPERATION, address, running->pid,
+                              "%s by process %u is under way, and waits for the holders",
+                              running->name, running->pid);
+        else
+                verdict_block(question->verdict, BLOCKER_OPERATION, address, 0,
+                              "the kernel is taking it away (%s), and waits for the holders",
+                              running->name);
+}
+
 static void block_operation(const Question *question, const Function *function) {
         char address[PCI_ADDRESS_STRING_MAX];
 
@@ -123,6 +135,8 @@ static void block_operation(const Question *question, const Function *function) 
                 verdict_block(question->verdict, BLOCKER_OPERATION, address,
                               function->operation->pid, "%s is under way",
                               function->operation->name);
+        if (function->outside && function->outside->subject == function->facts.key)
+                block_outside(question, &function->outside->running, address);
 }
 
 /* All that stands against the operation where it touches `function`. */
@@ -154,6 +168,16 @@ static bool is_vfio(const Function *function) {
         return g_str_has_suffix(function->facts.driver, "vfio-pci");
 }
 
+static void block_leaving(const Question *question, const Function *function) {
+        char address[PCI_ADDRESS_STRING_MAX];
+
+        if (function->state != FUNCTION_STATE_PRESENT)
+                verdict_block(question->verdict, BLOCKER_OPERATION,
+                              pci_address_format(function_address(function), address), 0,
+                              "it is being taken away (%s)",
+                              function_state_to_string(function->state));
+}
+
 /* Whether a VMM may open the function now. An IOMMU group is the smallest thing that can be given away: no
  * member may belong to somebody else, or to a driver of the host. */
 static void check_open(const Question *question) {
@@ -162,10 +186,9 @@ static void check_open(const Question *question) {
         char address[PCI_ADDRESS_STRING_MAX];
 
         pci_address_format(function_address(function), address);
-        if (function->state != FUNCTION_STATE_PRESENT)
-                verdict_block(question->verdict, BLOCKER_OPERATION, address, 0,
-                              "it is being taken away (%s)",
-                              function_state_to_string(function->state));
+        block_leaving(question, function);
+        if (function->pf)
+                block_leaving(question, function->pf);
         if (!is_vfio(function))
                 verdict_block(question->verdict, BLOCKER_GROUP, address, 0,
                               function->facts.driver[0] != '\0'

@@ -113,8 +113,16 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(FunctionFacts, function_facts_clear)
 typedef struct RunningOperation {
         const char *name;    /* of the operation, as in the contract */
         uint64_t since_usec; /* CLOCK_REALTIME */
-        uint32_t pid;        /* of the process that is in the kernel with it, 0 if not ours */
+        uint32_t
+                pid; /* of the process that is in the kernel with it, 0 if it is the kernel's own */
 } RunningOperation;
+
+/* The same of what somebody else began; see outside.h. */
+typedef struct OutsideOperation {
+        RunningOperation running;
+        PciKey subject; /* whom it is done to: the function itself, or its PF, ... */
+        bool takes;     /* the function goes in the end, and not only its driver */
+} OutsideOperation;
 
 typedef struct Function Function;
 struct Function {
@@ -128,7 +136,9 @@ struct Function {
 
         GPtrArray *users;                  /* of User*, owned; NULL when nobody has it open */
         GPtrArray *inhibitors;             /* of Inhibitor*, borrowed; NULL when there is none */
-        const RunningOperation *operation; /* what is being done to it; NULL: nothing */
+        const RunningOperation *operation; /* what we are doing to it; NULL: nothing */
+        const OutsideOperation
+                *outside; /* what somebody else does that takes it away; NULL: nothing */
 
         unsigned lock_reasons; /* LockReason bits that hold */
         unsigned closed_files; /* LockFile bits that are closed in fact */

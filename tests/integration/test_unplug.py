@@ -7,7 +7,7 @@ import signal
 import time
 
 import fixtures
-from fixtures import DEADLINE, DEADLINE_SCALE
+from fixtures import DEADLINE, DEADLINE_SCALE, wait_until
 import vfwarden_bus as vb
 
 PF = "0000:01:00.0"
@@ -450,13 +450,13 @@ class Asked(UnplugTest):
         reset = self.client.start_function_call("0000:09:00.0", "Reset")
         write = self.kernel.wait_for("0000:09:00.0/reset")
         self.kernel.let_go(function)
-        error = self.assert_fails(vb.FAILED, call)
-        self.assertIn("cannot be started", error.message)
-        self.wait_property(PLAIN, "State", "present")
+        self.wait_property(PLAIN, "State", "removing")
+        self.fence()
         self.assertEqual(self.writes, [("0000:09:00.0/reset", "1")])
         self.kernel.release(write)
         reset.result()
-        self.unplug(PLAIN)
+        call.result()
+        self.assertEqual(self.writes[1:], [("vfio-pci/unbind", PLAIN), (f"{PLAIN}/remove", "1")])
 
 
 class Insisting(UnplugTest):
@@ -684,6 +684,85 @@ class ByOthers(UnplugTest):
         self.sysfs.remove(function)
         self.wait_function(PLAIN, there=False)
         self.assertEqual(self.writes, [])
+
+    def blockers(self, address, operation="unbind"):
+        return self.client.manager("Check", "(ss)", address, operation)[1]
+
+    def test_the_kernel_takes_the_slot(self):
+        """Nobody writes: the button was pressed. All who have anything in the slot are told at once."""
+        pf = self.sysfs.add_pf(PF, vfs=3, vf_driver="vfio-pci")
+        mate = self.sysfs.add("0000:01:00.1", driver="vfio-pci")
+        other = self.sysfs.add(PLAIN, driver="vfio-pci")
+        self.start()
+        self.use(pf.vfs[0], pf.vfs[1], mate, other)
+        mark = self.mark()
+        self.begin(pf.vfs[1])
+        self.wait_property(PF, "State", "removing")
+        self.wait_property(VFS[0], "State", "removing")
+        self.assertEqual(self.requests(mark),
+                         {PF: [0], VFS[0]: [0], VFS[1]: [0], "0000:01:00.1": [0]})
+        self.assertIn(("operation", PF, "the kernel is taking it away (power-off), and waits for the holders", 0),
+                      self.blockers(PF))
+        self.assertIn("operation", [kind for kind, *_ in self.blockers(VFS[2], "open")])
+        self.assertNotIn("operation", [kind for kind, *_ in self.blockers(PLAIN)])
+        self.assertEqual(self.picture.function(PLAIN)["State"], "present")
+        for vf in (pf.vfs[1], pf.vfs[0]):
+            self.kernel.let_go(vf)
+        self.kernel.let_go(mate)
+        self.sysfs.remove(pf)
+        self.sysfs.remove(mate)
+        self.wait_function(PF, there=False)
+        self.assertEqual(self.states(PF, mark), ["removing"])
+        self.assertEqual(len(self.client.recorder.since(mark, "UnplugRequested")), 4, "each was told once")
+        self.assertEqual(self.writes, [])
+
+    def test_the_driver_of_the_pf_goes(self):
+        pf = self.sysfs.add_pf(PF, vfs=2, vf_driver="vfio-pci")
+        self.start()
+        self.use(*pf.vfs)
+        mark = self.mark()
+        self.sysfs.detach_driver(pf)
+        self.sysfs.tell("unbind", pf)
+        self.begin(pf.vfs[1])
+        self.wait_property(VFS[0], "State", "removing")
+        self.assertEqual(self.requests(mark), {VFS[0]: [0], VFS[1]: [0]})
+        self.assertIn("operation", [kind for kind, *_ in self.blockers(PF)])
+        self.assertEqual(self.states(PF, mark), [])
+        for vf in pf.vfs:
+            self.kernel.let_go(vf)
+        self.sysfs.disable_vfs(pf)
+        self.wait_function(VFS[0], there=False)
+        wait_until(lambda: not self.blockers(PF), None, "nothing to be in the way of the PF")
+
+    def test_the_kernel_gave_it_up(self):
+        """All let go, and it stays for all that: it is anybody's again."""
+        pf = self.sysfs.add_pf(PF, vfs=2, vf_driver="vfio-pci")
+        self.start()
+        self.use(*pf.vfs)
+        self.begin(pf.vfs[1])
+        self.wait_property(PF, "State", "removing")
+        for vf in pf.vfs:
+            self.kernel.let_go(vf)
+        self.wait_property(PF, "State", "present")
+        self.wait_property(VFS[0], "State", "present")
+        self.wait_property(VFS[1], "State", "present")
+        self.assertEqual(self.blockers(PF), [])
+
+    def test_let_go_a_moment_ago(self):
+        """The daemon's last word on the users is old when the driver goes: nobody is told anything."""
+        pf = self.sysfs.add_pf(PF, vfs=2, vf_driver="vfio-pci")
+        self.start()
+        self.use(*pf.vfs)
+        mark = self.mark()
+        self.daemon.kill(signal.SIGSTOP)
+        pf.vfs[1].write("enable", "0")
+        self.kernel.held.discard(VFS[1])
+        self.begin(pf.vfs[1])
+        self.daemon.kill(signal.SIGCONT)
+        self.wait_property(VFS[1], "InUse", False)
+        self.fence()
+        self.assertEqual(self.requests(mark), {})
+        self.assertEqual(self.states(PF, mark), [])
 
     def test_a_free_function_is_nobodys_business(self):
         function = self.sysfs.add(PLAIN, driver="vfio-pci")

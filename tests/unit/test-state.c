@@ -26,6 +26,9 @@ Test(state, comes_back_as_it_was) {
         StateFunction locked = { 0x1234567890abULL, 1, g_strdup("a \"why\"\n with é"), false };
         StateFunction tainted = { 0x100, 0x100000001ULL, NULL, true };
 
+        StateNode node = { g_strdup("vfio/12"), 0xea01, 0660 };
+
+        g_array_append_val(saved->nodes, node);
         g_array_append_val(saved->files, file);
         g_array_append_val(saved->functions, locked);
         g_array_append_val(saved->functions, tainted);
@@ -34,6 +37,11 @@ Test(state, comes_back_as_it_was) {
         cr_assert_eq(state_load(directory, &loaded, &reason), 0, "%s", reason);
         cr_assert_eq(loaded->files->len, 1);
         cr_assert_eq(loaded->functions->len, 2);
+        cr_assert_eq(loaded->nodes->len, 1);
+        StateNode *n = &g_array_index(loaded->nodes, StateNode, 0);
+        cr_assert_str_eq(n->name, "vfio/12");
+        cr_assert_eq(n->device, 0xea01);
+        cr_assert_eq(n->mode, 0660);
         StateFile *f = &g_array_index(loaded->files, StateFile, 0);
         cr_assert_str_eq(f->path, file.path);
         cr_assert_eq(f->inode, file.inode);
@@ -62,6 +70,8 @@ Test(state, damaged_is_set_aside) {
                 "[]",
                 "null",
                 "{\"files\":[]}",
+                "{\"files\":[],\"functions\":[],\"nodes\":[{\"name\":\"vfio/../sda\",\"device\":\"1\","
+                "\"mode\":\"1b6\"}]}",
                 "{\"files\":{},\"functions\":[]}",
                 "{\"files\":[1],\"functions\":[]}",
                 "{\"files\":[{\"path\":\"/etc/shadow\",\"inode\":\"1\",\"mode\":\"1b6\"}],"

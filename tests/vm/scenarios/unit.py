@@ -27,8 +27,8 @@ def hardened(machine):
             status[name] = value.strip()
     equal(int(status["NoNewPrivs"]), 1, "NoNewPrivs of the process")
     equal(int(status["Seccomp"]), 2, "the seccomp mode of the process")
-    equal(int(status["CapBnd"], 16), 1 << 2 | 1 << 12 | 1 << 19 | 1 << 21,
-          "the process's bounding set: CAP_DAC_READ_SEARCH, NET_ADMIN, SYS_PTRACE, SYS_ADMIN")
+    equal(int(status["CapBnd"], 16), 1 << 2 | 1 << 3 | 1 << 12 | 1 << 19 | 1 << 21,
+          "the process's bounding set: CAP_DAC_READ_SEARCH, FOWNER, NET_ADMIN, SYS_PTRACE, SYS_ADMIN")
 
     IGB.set_num_vfs(1)                                                # uevents
     machine.wait_property(IGB, "NumVFs", 1)

@@ -1,0 +1,273 @@
+#include "daemon/outsiders.h"
+
+#include "daemon/log.h"
+#include "daemon/slot.h"
+#include "daemon/sysfs.h"
+#include "daemon/writers.h"
+
+#include <limits.h>
+#include <stdlib.h>
+
+/* Between two looks when no writer was found. */
+#define SECOND_LOOK_USEC (100 * 1000ULL)
+#define LOOKS            2
+/* How long a removal whose functions are all let go of may still be shown: the rest takes the kernel milliseconds. */
+#define END_USEC (2 * 1000 * 1000ULL)
+
+typedef struct Outside {
+        OutsideOperation shown;
+        OutsideOperation shown_staying; /* to those of it that stay */
+        GArray *affected;               /* of PciKey */
+        uint64_t free_usec; /* CLOCK_MONOTONIC since when none of them is stuck, 0: one is */
+} Outside;
+
+struct Outsiders {
+        const Inventory *inventory;
+        const OutsidersHandler *handler;
+        void *context;
+        sd_event *event;
+        sd_event_source *work;
+        GHashTable *suspects; /* PciKey* -> number of looks so far */
+        GPtrArray *known;     /* of Outside*, owned */
+};
+
+static void outside_free(gpointer data) {
+        Outside *outside = data;
+
+        g_array_unref(outside->affected);
+        g_free(outside);
+}
+
+static uint64_t now_usec(void) {
+        return (uint64_t) g_get_monotonic_time();
+}
+
+/* Not later than it is due already. */
+static void look_in(Outsiders *outsiders, uint64_t usec) {
+        uint64_t due = now_usec() + usec, before;
+        int enabled = SD_EVENT_OFF;
+
+        (void) sd_event_source_get_enabled(outsiders->work, &enabled);
+        if (enabled != SD_EVENT_OFF && sd_event_source_get_time(outsiders->work, &before) >= 0 &&
+            before <= due)
+                return;
+        (void) sd_event_source_set_time(outsiders->work, due);
+        (void) sd_event_source_set_enabled(outsiders->work, SD_EVENT_ONESHOT);
+}
+
+static char *place_of(const Function *function) {
+        g_autofree char *path = sysfs_function_path(function_address(function), NULL);
+        char *real = realpath(path, NULL);
+        const char *cut = real ? outside_path(real) : NULL;
+        char *copy = g_strdup(cut);
+
+        free(real);
+        return copy;
+}
+
+static OutsideFinding judge(Function *function, const GPtrArray *writers) {
+        g_autofree char *itself = place_of(function), *pf = NULL, *power = NULL;
+
+        if (function->pf)
+                pf = place_of(function->pf);
+        (void) slot_find_power(function, &power);
+        return outside_judge(function,
+                             &(OutsidePlace){ itself, pf, power ? outside_path(power) : NULL },
+                             writers);
+}
+
+static void set_outside(Outsiders *outsiders, Function *function, const OutsideOperation *outside) {
+        if (function->outside == outside)
+                return;
+        function->outside = outside;
+        outsiders->handler->changed(outsiders->context, function);
+}
+
+static void log_begin(const Function *function, const OutsideFinding *finding) {
+        PciAddress address = function_address(finding->subject);
+        char stuck[PCI_ADDRESS_STRING_MAX];
+
+        pci_address_format(function_address(function), stuck);
+        if (finding->pid != 0)
+                log_full(LOG_WARNING, &address, NULL,
+                         "%s by process %u is under way, and waits for who has %s open",
+                         operation_to_string(finding->operation), finding->pid, stuck);
+        else
+                log_full(LOG_WARNING, &address, NULL,
+                         "the kernel is taking it away, and waits for who has %s open", stuck);
+}
+
+/* Everybody who will be waited for is told at once: the kernel asks one after the other. */
+static void begin(Outsiders *outsiders, Function *function, const OutsideFinding *finding) {
+        g_autoptr(GPtrArray) affected = outside_affected(outsiders->inventory, function, finding);
+        Outside *outside = g_new0(Outside, 1);
+
+        log_begin(function, finding);
+        outside->affected = g_array_new(FALSE, FALSE, sizeof(PciKey));
+        outside->shown = (OutsideOperation){
+                .running = { .name = operation_to_string(finding->operation),
+                             .since_usec = (uint64_t) g_get_real_time(),
+                             .pid = finding->pid },
+                .subject = finding->subject->facts.key,
+                .takes = true,
+        };
+        outside->shown_staying = outside->shown;
+        outside->shown_staying.takes = false;
+        g_ptr_array_add(outsiders->known, outside);
+        for (guint i = 0; i < affected->len; i++) {
+                Function *one = affected->pdata[i];
+                bool takes =
+                        finding->takes_vfs && (one != finding->subject || finding->takes_subject);
+
+                g_array_append_val(outside->affected, one->facts.key);
+                set_outside(outsiders, one, takes ? &outside->shown : &outside->shown_staying);
+                if (function_in_use(one) || (one == finding->subject && finding->takes_subject))
+                        outsiders->handler->begun(outsiders->context, one);
+        }
+        /* Shown where it is done, too. */
+        if (!finding->subject->outside) {
+                g_array_append_val(outside->affected, finding->subject->facts.key);
+                set_outside(outsiders, finding->subject, &outside->shown_staying);
+        }
+}
+
+static void end(Outsiders *outsiders, guint index) {
+        Outside *outside = g_ptr_array_steal_index(outsiders->known, index);
+
+        for (guint i = 0; i < outside->affected->len; i++) {
+                Function *function = inventory_get(outsiders->inventory,
+                                                   g_array_index(outside->affected, PciKey, i));
+
+                if (function && (function->outside == &outside->shown ||
+                                 function->outside == &outside->shown_staying))
+                        set_outside(outsiders, function, NULL);
+        }
+        outside_free(outside);
+}
+
+/* Ends those whose functions are all let go of: an unbind at once, what takes more than a driver a moment later, for
+ * the next of its functions may be waited for soon. */
+static void look_at_known(Outsiders *outsiders) {
+        for (guint i = outsiders->known->len; i > 0; i--) {
+                Outside *outside = outsiders->known->pdata[i - 1];
+                bool stuck = false, there = false, takes = false;
+
+                for (guint j = 0; j < outside->affected->len; j++) {
+                        const Function *function = inventory_get(
+                                outsiders->inventory, g_array_index(outside->affected, PciKey, j));
+
+                        if (!function || !function->outside)
+                                continue;
+                        there = true;
+                        stuck |= outside_is_stuck(function);
+                        takes |= function->outside->takes;
+                }
+                if (stuck)
+                        outside->free_usec = 0;
+                else if (outside->free_usec == 0)
+                        outside->free_usec = now_usec();
+                if (stuck)
+                        continue;
+                if (!there || !takes || now_usec() >= outside->free_usec + END_USEC)
+                        end(outsiders, i - 1);
+                else
+                        look_in(outsiders, outside->free_usec + END_USEC - now_usec());
+        }
+}
+
+/* Returns whether it has to be looked at again. */
+static bool look_at_suspect(Outsiders *outsiders, Function *function, guint n_looks,
+                            const GPtrArray *writers) {
+        OutsideFinding finding = judge(function, writers);
+
+        if (finding.pid == 0 && finding.operation == OPERATION_POWER_OFF && n_looks < LOOKS) {
+                outsiders->handler->begun(outsiders->context, function);
+                return true;
+        }
+        begin(outsiders, function, &finding);
+        return false;
+}
+
+static void look_at_suspects(Outsiders *outsiders) {
+        g_autoptr(GHashTable) suspects = g_steal_pointer(&outsiders->suspects);
+        g_autoptr(GPtrArray) writers = NULL;
+        GHashTableIter iter;
+        gpointer key, n_looks;
+
+        outsiders->suspects = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+        if (g_hash_table_size(suspects) == 0)
+                return;
+        /* Most of them were let go of a moment ago, and the driver followed. */
+        outsiders->handler->refresh(outsiders->context);
+        g_hash_table_iter_init(&iter, suspects);
+        while (g_hash_table_iter_next(&iter, &key, &n_looks)) {
+                Function *function = inventory_get(outsiders->inventory, *(PciKey *) key);
+                guint n = GPOINTER_TO_UINT(n_looks) + 1;
+
+                if (!function || !outside_suspects(function))
+                        continue;
+                if (!writers)
+                        writers = writers_find();
+                if (look_at_suspect(outsiders, function, n, writers)) {
+                        g_hash_table_insert(outsiders->suspects, g_memdup2(key, sizeof(PciKey)),
+                                            GUINT_TO_POINTER(n));
+                        look_in(outsiders, SECOND_LOOK_USEC);
+                }
+        }
+}
+
+static int on_work(sd_event_source *source, uint64_t usec, void *userdata) {
+        look_at_suspects(userdata);
+        look_at_known(userdata);
+        return 0;
+}
+
+int outsiders_new(sd_event *event, const Inventory *inventory, const OutsidersHandler *handler,
+                  void *context, Outsiders **ret) {
+        Outsiders *outsiders = g_new0(Outsiders, 1);
+        int r;
+
+        outsiders->event = sd_event_ref(event);
+        outsiders->inventory = inventory;
+        outsiders->handler = handler;
+        outsiders->context = context;
+        outsiders->suspects = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+        outsiders->known = g_ptr_array_new_with_free_func(outside_free);
+        r = sd_event_add_time(event, &outsiders->work, CLOCK_MONOTONIC, 0, 1, on_work, outsiders);
+        if (r < 0) {
+                outsiders_free(outsiders);
+                return r;
+        }
+        (void) sd_event_source_set_enabled(outsiders->work, SD_EVENT_OFF);
+        *ret = outsiders;
+        return 0;
+}
+
+Outsiders *outsiders_free(Outsiders *outsiders) {
+        if (!outsiders)
+                return NULL;
+        sd_event_source_disable_unref(outsiders->work);
+        g_hash_table_unref(outsiders->suspects);
+        g_ptr_array_unref(outsiders->known);
+        sd_event_unref(outsiders->event);
+        g_free(outsiders);
+        return NULL;
+}
+
+void outsiders_function_changed(Outsiders *outsiders, const Function *function) {
+        if (outside_suspects(function)) {
+                PciKey key = function->facts.key;
+
+                if (g_hash_table_contains(outsiders->suspects, &key))
+                        return;
+                g_hash_table_insert(outsiders->suspects, g_memdup2(&key, sizeof(key)),
+                                    GUINT_TO_POINTER(0));
+                look_in(outsiders, 0);
+        } else
+                outsiders_function_gone(outsiders);
+}
+
+void outsiders_function_gone(Outsiders *outsiders) {
+        if (outsiders->known->len > 0)
+                look_in(outsiders, 0);
+}
