@@ -12,8 +12,7 @@ struct LostOverrides {
 LostOverrides *lost_overrides_new(void) {
         LostOverrides *lost = g_new0(LostOverrides, 1);
 
-        lost->gone = g_hash_table_new_full(NULL, NULL, NULL,
-                                           (GDestroyNotify) g_ref_string_release);
+        lost->gone = g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify) g_ref_string_release);
         return lost;
 }
 

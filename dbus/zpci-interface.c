@@ -17,9 +17,8 @@ static int get_mio_enabled(sd_bus *connection, const char *path, const char *int
         return sd_bus_message_append(reply, "b", (int) function->facts.zpci.mio_enabled);
 }
 
-#define CONST(name, type, member)                                     \
-        SD_BUS_PROPERTY(name, type, NULL, offsetof(Function, member), \
-                        SD_BUS_VTABLE_PROPERTY_CONST)
+#define CONST(name, type, member) \
+        SD_BUS_PROPERTY(name, type, NULL, offsetof(Function, member), SD_BUS_VTABLE_PROPERTY_CONST)
 
 const sd_bus_vtable zpci_vtable[] = {
         SD_BUS_VTABLE_START(0),
