@@ -16,6 +16,6 @@
 int function_read(PciKey key, const FunctionFacts *known, PciNames *names, FunctionFacts *ret);
 
 /* The handle by which s390's firmware knows the function at this moment; 0, which is none, when the
- * function has gone or is no function of s390. Takes no lock (function_handle_show() in
+ * function has gone or is no function of s390. Takes no lock (zpci_attr() in
  * arch/s390/pci/pci_sysfs.c prints a number). */
 uint32_t function_read_handle(const Function *function);

@@ -36,8 +36,9 @@ def zpci(machine):
         equal((told["FunctionId"], f"{told['Uid']:04x}:00:00.0"), (int(function.slot(), 16), function.address),
               "slot and address by it")
         equal(told["FunctionHandle"] >> 31, 1, "the handle's bit that says it is enabled")
-    # A function that nobody uses is disabled, and that changes its handle. No event tells of it.
+    # A reset disables the function and enables it again, each by a new handle.
     ZNVME.unbind()
     machine.wait_property(ZNVME, "Driver", "")
+    ZNVME.write("reset", "1")
     equal(machine.client.get(vb.function_path(ZNVME.address), vb.ZPCI, "FunctionHandle"),
-          int(ZNVME.read("function_handle"), 16), "the handle without a driver")
+          int(ZNVME.read("function_handle"), 16), "the handle after a reset")

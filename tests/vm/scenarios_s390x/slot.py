@@ -26,6 +26,15 @@ def bind_vfio(machine, function):
     machine.wait_property(function, "DriverOverride", "vfio-pci")
 
 
+def write_in_child(descriptor):
+    """Switches off. It blocks in the kernel until the holder has let go: not for the scenario to do."""
+    writer = os.fork()
+    if writer == 0:
+        os.write(descriptor, b"0\n")
+        os._exit(0)
+    return writer
+
+
 @scenario("a lock closes the power of the function's own slot, for root too, and of no other")
 def lock(machine):
     machine.client.lock(ZNVME.address, "firmware update")
@@ -78,11 +87,7 @@ def behind_our_back(machine):
     holder = Holder(machine, "--unplug=200", ZNVME)
     machine.wait_property(ZNVME, "InUse", True)
     machine.check_locked(ZNVME, ["in-use"], CLOSABLE)
-    # It blocks in the kernel until the holder has let go: not for this process to do.
-    writer = os.fork()
-    if writer == 0:
-        os.write(descriptor, b"0\n")
-        os._exit(0)
+    writer = write_in_child(descriptor)
     holder.wait_line(rf"unplug {ZNVME.address} \d+")
     equal(os.waitpid(writer, 0)[1], 0, "how the writer ended")
     machine.wait_function(ZNVME, there=False)
@@ -92,6 +97,32 @@ def behind_our_back(machine):
     pci.write(power, "1")
     machine.wait_property(ZNVME, "Driver", "nvme")
     machine.check_locked(ZNVME, [], [])
+
+
+@scenario("the same with a stubborn holder: who writes is named, all else goes on; off when the holder ends",
+          deadline=150)
+def behind_our_back_stubborn(machine):
+    bind_vfio(machine, ZNVME)
+    power = power_path(ZNVME)
+    descriptor = os.open(power, os.O_WRONLY)
+    holder = Holder(machine, "--request=ignore", ZNVME)
+    machine.wait_property(ZNVME, "InUse", True)
+    machine.check_locked(ZNVME, ["in-use"], CLOSABLE)
+    writer = write_in_child(descriptor)
+    holder.wait_line(f"request {ZNVME.address}")
+    machine.poll(lambda: writer in [blocker[3] for blocker in machine.client.check(ZNVME.address, "unbind")[1]],
+                 lambda: f"the writer {writer} to be named, is {machine.client.check(ZNVME.address, 'unbind')}")
+    machine.client.lock(ZRNG.address)
+    machine.check_locked(ZRNG, ["administrator"], CLOSABLE)
+    machine.client.unlock(ZRNG.address)
+    machine.check_locked(ZRNG, [], [])
+    equal((os.waitpid(writer, os.WNOHANG)[0], ZNVME.exists(), pci.read(power)), (0, True, "1"),
+          "the writer, the function and its slot's power, until the holder lets go")
+    holder.kill()
+    equal(os.waitpid(writer, 0)[1], 0, "how the writer ended")
+    machine.wait_function(ZNVME, there=False)
+    os.close(descriptor)
+    equal((pci.read(power), pci.mode(power)), ("0", 0o644), "the slot's power, and the mode of the file")
 
 
 @scenario("QEMU takes the function and its slot, and brings both back")
