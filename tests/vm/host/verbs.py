@@ -14,7 +14,7 @@ PROGRAMS = {
 }
 CROSS_PROGRAMS = {
     "s390x-linux-gnu-gcc": "gcc-s390x-linux-gnu", "pkg-config": "pkg-config",
-    "systemctl": "systemd", "systemd-sysusers": "systemd",
+    "systemd-sysusers": "systemd",
 }
 # Beyond a scenario's own deadline, which the guest keeps: only a guest that hangs gets so far.
 GRACE = 60

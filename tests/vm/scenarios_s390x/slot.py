@@ -32,6 +32,7 @@ def write_in_child(descriptor):
     if writer == 0:
         os.write(descriptor, b"0\n")
         os._exit(0)
+    os.close(descriptor)  # whoever has it open might be the writer
     return writer
 
 
@@ -91,7 +92,6 @@ def behind_our_back(machine):
     holder.wait_line(rf"unplug {ZNVME.address} \d+")
     equal(os.waitpid(writer, 0)[1], 0, "how the writer ended")
     machine.wait_function(ZNVME, there=False)
-    os.close(descriptor)
     # Only their write opens are refused: the slot is there, and can be switched on again when nobody minds.
     equal((pci.read(power), pci.mode(power)), ("0", 0o644), "the slot's power, and the mode of the file")
     pci.write(power, "1")
@@ -121,7 +121,6 @@ def behind_our_back_stubborn(machine):
     holder.kill()
     equal(os.waitpid(writer, 0)[1], 0, "how the writer ended")
     machine.wait_function(ZNVME, there=False)
-    os.close(descriptor)
     equal((pci.read(power), pci.mode(power)), ("0", 0o644), "the slot's power, and the mode of the file")
 
 
