@@ -33,6 +33,7 @@ MASKED = """
     systemd-machine-id-commit.service systemd-boot-update.service systemd-remount-fs.service
     systemd-network-generator.service systemd-update-done.service modprobe@drm.service
     modprobe@efi_pstore.service modprobe@fuse.service modprobe@configfs.service
+    modprobe@dm_mod.service modprobe@loop.service
     dev-hugepages.mount dev-mqueue.mount sys-kernel-debug.mount sys-kernel-tracing.mount
     sys-fs-fuse-connections.mount sys-kernel-config.mount
     proc-sys-fs-binfmt_misc.automount systemd-ask-password-console.path
