@@ -35,23 +35,29 @@ class Builder:
         self.target = target
         self.root = base / "root"
         # Outside of the source tree: this runs as root, and should leave nothing there.
-        parts = (SOURCE_DIR, base) if target.foreign else (SOURCE_DIR,)
+        parts = (SOURCE_DIR, target.name) if target.foreign else (SOURCE_DIR,)
         self.directory = cache_dir() / f"build-{hash_of(*parts)}"
+        self.cross_file = self.directory.with_suffix(".cross")
 
     def setup(self, *more):
         options = [*OPTIONS, *more]
         if self.target.foreign:
-            cross_file = self.directory.with_suffix(".cross")
-            cross_file.write_text(CROSS_FILE.format(triplet=self.target.triplet, name=self.target.name,
-                                                    root=self.root))
-            options += ["--cross-file", cross_file]
+            options += ["--cross-file", self.cross_file]
         run(["meson", "setup", *options, self.directory, SOURCE_DIR])
+
+    def compiler_changed(self):
+        """Whether the build directory, if there is one, is of another root than this one."""
+        text = CROSS_FILE.format(triplet=self.target.triplet, name=self.target.name, root=self.root)
+        if not self.target.foreign or self.cross_file.exists() and self.cross_file.read_text() == text:
+            return False
+        self.cross_file.write_text(text)
+        return True
 
     def install(self, directory):
         """Builds, and installs below `directory`. Only what changed is compiled again."""
         build = self.directory
         with locked(build.name):
-            if not (build / "build.ninja").exists():
+            if self.compiler_changed() or not (build / "build.ninja").exists():
                 shutil.rmtree(build, ignore_errors=True)
                 self.setup()
             log, ninja = build / "ninja.log", ["ninja", "-C", build]
