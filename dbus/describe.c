@@ -135,55 +135,56 @@ static void add_operation(JsonBuilder *builder, const RunningOperation *operatio
         add_number(builder, "Pid", operation->pid);
         add_number(builder, "Since", (int64_t) operation->since_usec);
         json_builder_end_object(builder);
-        static void add_zpci(JsonBuilder * builder, const Function *function) {
-                const ZpciFacts *zpci = &function->facts.zpci;
+}
 
-                add_number(builder, "FunctionId", zpci->function_id);
-                add_number(builder, "FunctionHandle", manager_function_handle(function));
-                add_number(builder, "Uid", zpci->uid);
-                add_number(builder, "Pchid", zpci->pchid);
-                add_number(builder, "FunctionGroup", zpci->function_group);
-                add_number(builder, "VirtualFunctionNumber", function->facts.s390_vfn);
-                add_number(builder, "FunctionType", zpci->function_type);
-                add_boolean(builder, "MioEnabled", zpci->mio_enabled);
-        }
+static void add_zpci(JsonBuilder *builder, const Function *function) {
+        const ZpciFacts *zpci = &function->facts.zpci;
 
-        char *describe(const Manager *manager) {
-                g_autoptr(GPtrArray) functions = inventory_sorted(manager_inventory(manager));
-                g_autoptr(JsonBuilder) builder = json_builder_new();
-                g_autoptr(JsonGenerator) generator = json_generator_new();
-                g_autoptr(JsonNode) root = NULL;
+        add_number(builder, "FunctionId", zpci->function_id);
+        add_number(builder, "FunctionHandle", manager_function_handle(function));
+        add_number(builder, "Uid", zpci->uid);
+        add_number(builder, "Pchid", zpci->pchid);
+        add_number(builder, "FunctionGroup", zpci->function_group);
+        add_number(builder, "VirtualFunctionNumber", function->facts.s390_vfn);
+        add_number(builder, "FunctionType", zpci->function_type);
+        add_boolean(builder, "MioEnabled", zpci->mio_enabled);
+}
+
+char *describe(const Manager *manager) {
+        g_autoptr(GPtrArray) functions = inventory_sorted(manager_inventory(manager));
+        g_autoptr(JsonBuilder) builder = json_builder_new();
+        g_autoptr(JsonGenerator) generator = json_generator_new();
+        g_autoptr(JsonNode) root = NULL;
+
+        json_builder_begin_object(builder);
+        add_string(builder, "Version", VFWARDEN_VERSION);
+        add_string(builder, "Enforcement", manager_enforces(manager) ? "enforce" : "advise");
+        begin_array(builder, "Functions");
+        for (guint i = 0; i < functions->len; i++) {
+                const Function *function = functions->pdata[i];
 
                 json_builder_begin_object(builder);
-                add_string(builder, "Version", VFWARDEN_VERSION);
-                add_string(builder, "Enforcement",
-                           manager_enforces(manager) ? "enforce" : "advise");
-                begin_array(builder, "Functions");
-                for (guint i = 0; i < functions->len; i++) {
-                        const Function *function = functions->pdata[i];
-
-                        json_builder_begin_object(builder);
-                        add_identity(builder, function);
-                        add_lock(builder, function);
-                        if (interface_on_function("org.vfwarden1.PhysicalFunction", function))
-                                add_pf(builder, function);
-                        if (interface_on_function("org.vfwarden1.VirtualFunction", function))
-                                add_vf(builder, function);
-                        if (interface_on_function("org.vfwarden1.Pasid", function))
-                                add_pasid(builder, function);
-                        add_users(builder, function);
-                        if (function->operation)
-                                add_operation(builder, function->operation);
-                        else if (function->outside)
-                                add_operation(builder, &function->outside->running);
-                        if (interface_on_function("org.vfwarden1.Zpci", function))
-                                add_zpci(builder, function);
-                        json_builder_end_object(builder);
-                }
-                json_builder_end_array(builder);
+                add_identity(builder, function);
+                add_lock(builder, function);
+                if (interface_on_function("org.vfwarden1.PhysicalFunction", function))
+                        add_pf(builder, function);
+                if (interface_on_function("org.vfwarden1.VirtualFunction", function))
+                        add_vf(builder, function);
+                if (interface_on_function("org.vfwarden1.Pasid", function))
+                        add_pasid(builder, function);
+                add_users(builder, function);
+                if (function->operation)
+                        add_operation(builder, function->operation);
+                else if (function->outside)
+                        add_operation(builder, &function->outside->running);
+                if (interface_on_function("org.vfwarden1.Zpci", function))
+                        add_zpci(builder, function);
                 json_builder_end_object(builder);
-
-                root = json_builder_get_root(builder);
-                json_generator_set_root(generator, root);
-                return json_generator_to_data(generator, NULL);
         }
+        json_builder_end_array(builder);
+        json_builder_end_object(builder);
+
+        root = json_builder_get_root(builder);
+        json_generator_set_root(generator, root);
+        return json_generator_to_data(generator, NULL);
+}
