@@ -54,6 +54,7 @@ static int add_objects(Bus *bus) {
                 { BUS_INTERFACE("VirtualFunction"), virtual_function_vtable },
                 { BUS_INTERFACE("Pasid"), pasid_vtable },
                 { BUS_INTERFACE("ZpciIo"), zpci_io_vtable },
+                { BUS_INTERFACE("Zpci"), zpci_vtable },
         };
         int r;
 

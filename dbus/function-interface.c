@@ -213,8 +213,13 @@ const sd_bus_vtable virtual_function_vtable[] = {
 
 /* In the order of their signals: when Kind is said to change, the interface of the new kind is there. */
 const char *const function_interfaces[] = {
-        BUS_INTERFACE("PhysicalFunction"), BUS_INTERFACE("VirtualFunction"), BUS_INTERFACE("Pasid"),
-        BUS_INTERFACE("ZpciIo"),           BUS_INTERFACE("Function"),        NULL,
+        BUS_INTERFACE("PhysicalFunction"),
+        BUS_INTERFACE("VirtualFunction"),
+        BUS_INTERFACE("Pasid"),
+        BUS_INTERFACE("Zpci"),
+        BUS_INTERFACE("ZpciIo"),
+        BUS_INTERFACE("Function"),
+        NULL,
 };
 
 bool interface_on_function(const char *interface, const Function *function) {
@@ -225,6 +230,8 @@ bool interface_on_function(const char *interface, const Function *function) {
                        function->kind == FUNCTION_KIND_DETACHED_VF;
         if (g_str_equal(interface, BUS_INTERFACE("Pasid")))
                 return function_pasid(function, NULL) != NULL;
+        if (g_str_equal(interface, BUS_INTERFACE("Zpci")))
+                return function->facts.s390;
         /* A bridge is nobody's to load from. On all others, also where a session would be refused: to say why. */
         if (g_str_equal(interface, BUS_INTERFACE("ZpciIo")))
                 return function->facts.class_code >> 16 != 0x06;

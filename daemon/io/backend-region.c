@@ -95,7 +95,7 @@ int io_backend_region_probe(IoBackend *backend, const IoBackendOptions *options)
         r = io_backend_pread(backend->device, backend->region_place, &header, sizeof(header));
         if (r < 0)
                 return r;
-        backend->name = "region";
+        backend->name = "zpci-region";
         backend->target.max_store_block = header.max;
         backend->target.relaxed = ism || options->relaxed;
         /* Loads are the region's; short stores of a strict device go by its BARs. */

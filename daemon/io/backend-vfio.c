@@ -118,7 +118,7 @@ int io_backend_read_vfio(IoBackend *backend, bool *ret_ism, uint16_t *ret_max_st
         if (info->flags & VFIO_DEVICE_FLAGS_CAPS && info->argsz <= sizeof(bytes))
                 read_capabilities(bytes, sizeof(bytes), info->cap_offset, ret_ism,
                                   ret_max_store_block);
-        backend->name = "vfio";
+        backend->name = "vfio-pci";
         backend->read_config = read_config;
         r = read_regions(backend);
         if (r >= 0)
@@ -152,7 +152,7 @@ int io_backend_ism_probe(IoBackend *backend, const IoBackendOptions *options) {
                 return r;
         if (max == 0)
                 return -EOPNOTSUPP;
-        backend->name = "ism";
+        backend->name = "ism-vfio-pci";
         backend->target.max_store_block = max;
         backend->target.relaxed = true;
         return 0;

@@ -57,7 +57,7 @@ class Plain(BackendTest):
     def test_ready(self):
         first = self.device("")
         self.assertEqual((first.kind, first.backend, first.max_store_block, first.relaxed,
-                          first.pieces), (ioprocess.READY, "vfio", 8, 0, 0))
+                          first.pieces), (ioprocess.READY, "vfio-pci", 8, 0, 0))
         self.assertEqual(first.bars, (0x2000, 0, 0x1000, 0, 0, 0))
 
     def test_one_call_each(self):
@@ -125,11 +125,11 @@ class Plain(BackendTest):
 class Ism(BackendTest):
     def test_ready(self):
         first = self.device("pft=5 imaxstbl=2048", "--driver=ism-vfio-pci")
-        self.assertEqual((first.backend, first.max_store_block, first.relaxed), ("ism", 2048, 1))
+        self.assertEqual((first.backend, first.max_store_block, first.relaxed), ("ism-vfio-pci", 2048, 1))
         first = self.device("pft=5 imaxstbl=2048", "--driver=vfio-pci")
-        self.assertEqual((first.backend, first.max_store_block, first.relaxed), ("vfio", 8, 0))
+        self.assertEqual((first.backend, first.max_store_block, first.relaxed), ("vfio-pci", 8, 0))
         first = self.device("pft=5 imaxstbl=2048 version=1", "--driver=ism-vfio-pci")
-        self.assertEqual((first.backend, first.max_store_block), ("ism", 64))
+        self.assertEqual((first.backend, first.max_store_block), ("ism-vfio-pci", 64))
         first = self.device("pft=5 imaxstbl=2048", "--driver=ism-vfio-pci", "--max-store-block=256")
         self.assertEqual(first.max_store_block, 256)
 
@@ -151,9 +151,9 @@ class Ism(BackendTest):
 class Region(BackendTest):
     def test_is_best(self):
         first = self.device("region=512 pft=5 imaxstbl=2048", "--driver=ism-vfio-pci")
-        self.assertEqual((first.backend, first.max_store_block, first.relaxed), ("region", 512, 1))
+        self.assertEqual((first.backend, first.max_store_block, first.relaxed), ("zpci-region", 512, 1))
         first = self.device("region=512")
-        self.assertEqual((first.backend, first.max_store_block, first.relaxed), ("region", 512, 0))
+        self.assertEqual((first.backend, first.max_store_block, first.relaxed), ("zpci-region", 512, 0))
 
     def test_a_request_is_one_write(self):
         self.device("region=512")

@@ -3,6 +3,7 @@
 Run as a program, by IoClient: reads requests as lines of JSON, answers each with a line of JSON. Bytes are hexadecimal.
 """
 
+import errno
 import json
 import os
 import socket
@@ -142,7 +143,9 @@ def main():
         except vfio_user.ErrorReply as error:
             answer = {"errno": error.errno}
         except vfio_user.Closed:
-            answer = {"errno": 104}
+            answer = {"errno": errno.ECONNRESET}
+        except BrokenPipeError:
+            answer = {"errno": errno.ECONNRESET}    # the same, seen when sending
         print(json.dumps(answer), flush=True)
 
 

@@ -68,16 +68,16 @@ def killed(machine):
 @scenario("an inhibitor is in force over a restart and over kill -9 of the daemon, until its holder ends", deadline=120)
 def over_restarts(machine):
     descriptor = machine.client.inhibit(IGB.address, "set-num-vfs", "backup", "saves the configuration")
-    command = Command(machine, PLAIN, "--what=reset:remove", "--who=person", "--why=busy")
+    command = Command(machine, PLAIN, "--what=reset:power-off", "--who=person", "--why=busy")
     expected = [(IGB.address, "set-num-vfs", "backup", "saves the configuration", 0, os.getpid()),
-                (PLAIN.address, "reset:remove", "person", "busy", 0, command.pid)]
+                (PLAIN.address, "reset:power-off", "person", "busy", 0, command.pid)]
     wait_inhibitors(machine, expected)
-    files = tuple(name for name in ("remove", "reset", "reset_method") if name in PLAIN.lockable())
+    files = tuple(name for name in ("reset", "reset_method", "power") if name in PLAIN.lockable())
     for happening in (lambda machine: None, Machine.restart_daemon, killed):
         happening(machine)
         equal(inhibitors(machine), expected, "the inhibitors")
         check_inhibited(machine, IGB, "set-num-vfs", "backup", ("sriov_numvfs",))
-        check_inhibited(machine, PLAIN, "reset:remove", "person", files)
+        check_inhibited(machine, PLAIN, "reset:power-off", "person", files)
         call_is_refused(machine, "backup")
     os.close(descriptor)
     machine.check_locked(IGB, [], [])
