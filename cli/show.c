@@ -37,6 +37,15 @@ static const char *const labelled[] = {
         "VirtualFunctions",
         "PhysicalFunction",
         "Index",
+        "Vectors",
+        "TableBar",
+        "TableOffset",
+        "PbaBar",
+        "PbaOffset",
+        "Isolation",
+        "Evidence",
+        "TableMappable",
+        "Reason",
         NULL,
 };
 
@@ -133,6 +142,32 @@ static void add_sriov(Table *table, JsonObject *function) {
                 add_member(table, "VF index", function, "Index");
 }
 
+/* Nothing where there is no MSI-X, or it is not known. */
+static void add_msix(Table *table, JsonObject *function) {
+        bool mappable = function_flag(function, "TableMappable");
+
+        if (!json_object_has_member(function, "Vectors"))
+                return;
+
+        g_autofree char *place = g_strdup_printf(
+                "%" G_GINT64_FORMAT " vectors, table in BAR %" G_GINT64_FORMAT
+                " at 0x%" G_GINT64_MODIFIER "x, pending bits in BAR %" G_GINT64_FORMAT
+                " at 0x%" G_GINT64_MODIFIER "x",
+                function_integer(function, "Vectors", 0), function_integer(function, "TableBar", 0),
+                function_integer(function, "TableOffset", 0),
+                function_integer(function, "PbaBar", 0),
+                function_integer(function, "PbaOffset", 0));
+        const char *isolation = function_string(function, "Isolation");
+
+        add(table, "MSI-X", STYLE_PLAIN, place);
+        add(table, "MSI isolation", mappable ? STYLE_GREEN : STYLE_YELLOW,
+            words_for_isolation(isolation));
+        add_member(table, "", function, "Reason");
+        add(table, "MSI-X table", STYLE_PLAIN,
+            mappable ? "may be mapped into a guest" : "must not be mapped into a guest");
+        add_lines(table, "MSI evidence", function, "Evidence");
+}
+
 /* Each holder on a line of its own; nothing if there is none. */
 static void add_holders(Table *table, const char *label, JsonArray *holders,
                         char *(*describe)(JsonObject *holder)) {
@@ -197,6 +232,7 @@ static void print_function(Context *context, JsonObject *function, JsonArray *us
         add_identity(table, function);
         add_sriov(table, function);
         add_place(table, function);
+        add_msix(table, function);
         add_state(table, function, users, inhibitors);
         add_rest(table, function);
 

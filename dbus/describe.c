@@ -87,6 +87,26 @@ static void add_vf(JsonBuilder *builder, const Function *vf) {
         add_number(builder, "Index", vf->index);
 }
 
+static void add_msix(JsonBuilder *builder, const Function *function) {
+        const Msix *msix = &function->facts.msix;
+        MsiGround ground = msi_ground(function->msi);
+        MsiIsolation isolation = msi_ground_isolation(ground);
+        g_auto(GStrv) sentences = msi_evidence_sentences(function->facts.key, function->msi);
+
+        add_number(builder, "Vectors", msix->vectors);
+        add_number(builder, "TableBar", msix->table_bar);
+        add_number(builder, "TableOffset", msix->table_offset);
+        add_number(builder, "PbaBar", msix->pba_bar);
+        add_number(builder, "PbaOffset", msix->pba_offset);
+        add_string(builder, "Isolation", msi_isolation_to_string(isolation));
+        begin_array(builder, "Evidence");
+        for (unsigned i = 0; sentences[i]; i++)
+                json_builder_add_string_value(builder, sentences[i]);
+        json_builder_end_array(builder);
+        add_boolean(builder, "TableMappable", msi_table_mappable(isolation));
+        add_string(builder, "Reason", msi_ground_to_reason(ground));
+}
+
 char *describe(const Manager *manager) {
         g_autoptr(GPtrArray) functions = inventory_sorted(manager_inventory(manager));
         g_autoptr(JsonBuilder) builder = json_builder_new();
@@ -107,6 +127,8 @@ char *describe(const Manager *manager) {
                         add_pf(builder, function);
                 if (interface_on_function("org.vfwarden1.VirtualFunction", function))
                         add_vf(builder, function);
+                if (interface_on_function("org.vfwarden1.Msix", function))
+                        add_msix(builder, function);
                 json_builder_end_object(builder);
         }
         json_builder_end_array(builder);

@@ -216,6 +216,7 @@ const char *const function_interfaces[] = {
         BUS_INTERFACE("PhysicalFunction"),
         BUS_INTERFACE("VirtualFunction"),
         BUS_INTERFACE("Pasid"),
+        BUS_INTERFACE("Msix"),
         BUS_INTERFACE("Function"),
         NULL,
 };
@@ -228,6 +229,8 @@ bool interface_on_function(const char *interface, const Function *function) {
                        function->kind == FUNCTION_KIND_DETACHED_VF;
         if (g_str_equal(interface, BUS_INTERFACE("Pasid")))
                 return function_pasid(function, NULL) != NULL;
+        if (g_str_equal(interface, BUS_INTERFACE("Msix")))
+                return function->msi != NULL;
         return true;
 }
 
@@ -265,8 +268,13 @@ static const struct {
         { BUS_INTERFACE("Function"), "InUse" },
         { BUS_INTERFACE("Pasid"), "Enabled" },
         { BUS_INTERFACE("Pasid"), "Dependents" },
+        { BUS_INTERFACE("Msix"), "Vectors" },
+        { BUS_INTERFACE("Msix"), "Isolation" },
+        { BUS_INTERFACE("Msix"), "Evidence" },
+        { BUS_INTERFACE("Msix"), "TableMappable" },
+        { BUS_INTERFACE("Msix"), "Reason" },
 };
-G_STATIC_ASSERT(1U << (G_N_ELEMENTS(property_names) - 1) == FUNCTION_PROPERTY_PASID_DEPENDENTS);
+G_STATIC_ASSERT(1U << (G_N_ELEMENTS(property_names) - 1) == FUNCTION_PROPERTY_MSIX_REASON);
 
 char **interface_properties(const char *interface, unsigned properties) {
         char **names = g_new0(char *, G_N_ELEMENTS(property_names) + 1);

@@ -9,6 +9,8 @@
 
 #include "policy/address.h"
 #include "policy/inhibitor.h"
+#include "policy/msi.h"
+#include "policy/msix.h"
 #include "policy/pasid.h"
 #include "policy/user.h"
 
@@ -61,6 +63,11 @@ typedef enum FunctionProperty {
         FUNCTION_PROPERTY_IN_USE = 1 << 18,
         FUNCTION_PROPERTY_PASID_ENABLED = 1 << 19,
         FUNCTION_PROPERTY_PASID_DEPENDENTS = 1 << 20,
+        FUNCTION_PROPERTY_MSIX_VECTORS = 1 << 21,
+        FUNCTION_PROPERTY_MSIX_ISOLATION = 1 << 22,
+        FUNCTION_PROPERTY_MSIX_EVIDENCE = 1 << 23,
+        FUNCTION_PROPERTY_MSIX_TABLE_MAPPABLE = 1 << 24,
+        FUNCTION_PROPERTY_MSIX_REASON = 1 << 25,
 } FunctionProperty;
 
 /* What identity properties say where the kernel gave nothing readable: all ones, as PCI itself
@@ -95,6 +102,7 @@ typedef struct FunctionFacts {
         uint16_t s390_vfn; /* ... and says this; 0: no virtual function */
         PciKey physfn;     /* ... and points here */
         Pasid pasid;       /* the function's own capability */
+        Msix msix;
         GRefString *driver;
         GRefString *driver_override;
         GRefString *vendor_name;
@@ -133,6 +141,8 @@ struct Function {
         Function *pf;   /* of a VF; NULL while the inventory does not have it */
         uint32_t index; /* of a VF; VF_INDEX_UNKNOWN while no PF lists it */
         GPtrArray *vfs; /* of a PF: borrowed Function*, by index; NULL when there is none */
+
+        MsiEvidence *msi; /* owned; NULL while its MSI-X capability is not known, or not there */
 
         GPtrArray *users;                  /* of User*, owned; NULL when nobody has it open */
         GPtrArray *inhibitors;             /* of Inhibitor*, borrowed; NULL when there is none */
