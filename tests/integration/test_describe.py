@@ -5,6 +5,7 @@ import json
 
 import fixtures
 import vfwarden_bus as vb
+from fakepci import recorded_config
 
 PF = "0000:01:00.0"
 
@@ -44,8 +45,9 @@ class Describe(fixtures.DaemonTest):
         self.sysfs.add_pf("0000:04:00.0", driver="vfio-pci")
         self.sysfs.add("0000:02:00.0", group=None, attributes={"vendor": None})
         self.sysfs.add("0013:00:00.0", attributes={"vfn": "0x0001"})
-        self.sysfs.add("10000:00:00.0")
+        self.sysfs.add("10000:00:00.0", config=recorded_config("qemu-igb"))
         self.start()
+        self.wait_property("10000:00:00.0", "Vectors", 10)
         self.client.lock(PF, "a \"quote\", a\nline and an ü")
         self.fence()
         document = self.check()

@@ -74,9 +74,10 @@ class Introspection(fixtures.DaemonTest):
 
     def live(self):
         pf = self.sysfs.add_pf(PF, vfs=1, config=recorded_config("intel-dsa"))
-        self.sysfs.add("0000:02:00.0")
+        self.sysfs.add("0000:02:00.0", config=recorded_config("qemu-igb"))
         self.start()
         self.wait_property(PF, "Width", 20)     # comes a moment after the function
+        self.wait_property("0000:02:00.0", "Vectors", 10)
         interfaces = {}
         for path in (vb.ROOT, vb.function_path(PF), vb.function_path(pf.vfs[0].address),
                      vb.function_path("0000:02:00.0")):
@@ -118,6 +119,8 @@ class Introspection(fixtures.DaemonTest):
                           "LockReasons:as LockWhy:s ClosedFiles:as Tainted:b State:s"},
             vb.PHYSICAL: {"property": "TotalVFs:q NumVFs:q VirtualFunctions:ao DriversAutoprobe:b"},
             vb.VIRTUAL: {"property": "PhysicalFunction:o Index:u"},
+            "org.vfwarden1.Msix": {"property": "Vectors:q TableBar:y TableOffset:u PbaBar:y PbaOffset:u "
+                                   "Isolation:s Evidence:as TableMappable:b Reason:s"},
         }.items():
             for kind, words in wanted.items():
                 for word in words.split():
