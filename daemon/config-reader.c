@@ -20,14 +20,25 @@ static bool is_word(int dirfd, const char *name, const char *word, bool otherwis
         return strcmp(value, word) == 0;
 }
 
+/* A function without power management, as many VFs, is suspended in D0. */
+static bool in_light_sleep(int dirfd) {
+        static const char *const states[] = { "D0", "D1", "D2", "D3hot" };
+
+        if (!is_word(dirfd, "power/runtime_status", "suspended", false))
+                return false;
+        for (size_t i = 0; i < G_N_ELEMENTS(states); i++)
+                if (is_word(dirfd, "power_state", states[i], false))
+                        return true;
+        return false;
+}
+
 /* Whether a read would wake something. Files that do not exist (power management is not configured, a host
  * bridge above) belong to what never sleeps. */
 static bool sleeps(int dirfd) {
         if (is_word(dirfd, "power/runtime_status", "active", true) ||
             is_word(dirfd, "power/runtime_status", "unsupported", true))
                 return false;
-        return !(is_word(dirfd, "power/runtime_status", "suspended", false) &&
-                 is_word(dirfd, "power_state", "D3hot", false) &&
+        return !(in_light_sleep(dirfd) &&
                  (is_word(dirfd, "../power/runtime_status", "active", true) ||
                   is_word(dirfd, "../power/runtime_status", "unsupported", true)));
 }

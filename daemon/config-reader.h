@@ -3,7 +3,8 @@
  * Owns nothing. A read may wait, see config-space.h, whose children are the callers.
  *
  * Nothing is woken: a read resumes the bridge above and, from D3cold, the function (pci_config_pm_runtime_get()). A
- * function that sleeps is read in D3hot with its bridge awake, where the kernel resumes nothing, and not otherwise.
+ * function that sleeps is read in D3hot or above with its bridge awake, where the kernel resumes nothing, and not
+ * otherwise.
  * The first 64 bytes are everybody's, the rest is given to who had CAP_SYS_ADMIN at open; a short read is "not known". */
 #pragma once
 

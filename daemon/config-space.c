@@ -30,11 +30,11 @@ typedef struct Entry {
         bool in_use;
         bool is_vf;
         int pasid_result, msix_result; /* of the last read; -EINPROGRESS before the first */
-        bool wanted;  /* in `wanted` */
-        bool reading; /* by a child */
-        bool again;   /* asked for while being read */
-        bool dirty;   /* what was read last of PASID may not be so any more */
-        bool confirm; /* to be read once more a little later */
+        bool wanted;                   /* in `wanted` */
+        bool reading;                  /* by a child */
+        bool again;                    /* asked for while being read */
+        bool dirty;                    /* what was read last of PASID may not be so any more */
+        bool confirm;                  /* to be read once more a little later */
 } Entry;
 
 /* What a child says of one function. */
@@ -145,9 +145,10 @@ static void log_result(ConfigSpace *space, const Entry *entry, int before, int r
                 return;
         if (result == -EPERM) {
                 if (!space->told_unprivileged)
-                        log_full(LOG_WARNING, &address, NULL,
-                                 "only a part of configuration space is given to us (is CAP_SYS_ADMIN "
-                                 "missing?): nothing is known of MSI-X and PASID, here and elsewhere");
+                        log_full(
+                                LOG_WARNING, &address, NULL,
+                                "only a part of configuration space is given to us (is CAP_SYS_ADMIN "
+                                "missing?): nothing is known of MSI-X and PASID, here and elsewhere");
                 space->told_unprivileged = true;
         } else if (result == -EBADMSG)
                 log_full(LOG_NOTICE, &address, NULL, "%s", broken);

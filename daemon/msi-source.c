@@ -1,13 +1,11 @@
 #include "daemon/msi-source.h"
 
+#include "daemon/msi-reader.h"
 #include "daemon/sysfs.h"
 #include "daemon/util.h"
-#include "policy/number.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
@@ -19,9 +17,6 @@
 /* So many functions are read before others have their turn. */
 #define BATCH_MAX 256
 
-/* All MSIs of a function belong to one domain of interrupts; some are read, so that a surprise is seen. */
-#define INTERRUPTS_MAX 4
-
 typedef struct Group Group;
 
 typedef struct Entry {
@@ -32,8 +27,8 @@ typedef struct Entry {
         Group *group; /* NULL: no IOMMU, or not looked at yet */
         MsiChips own;
         GList *wanted; /* in the source's `wanted`; NULL: it is not */
-        bool read;    /* at least once */
-        bool confirm; /* to be read once more a little later */
+        bool read;     /* at least once */
+        bool confirm;  /* to be read once more a little later */
 } Entry;
 
 /* The functions behind one IOMMU in one domain of PCI: more than one domain behind an IOMMU may send their MSIs to
@@ -44,8 +39,9 @@ struct Group {
         MsiIommu kind;
         uint64_t ecap;
         bool has_ecap;
-        GHashTable *entries;              /* set of borrowed Entry* */
-        const Entry *isolating_of, *other_of; /* who stands for the others; NULL: nobody has such MSIs */
+        GHashTable *entries; /* set of borrowed Entry* */
+        const Entry *isolating_of,
+                *other_of; /* who stands for the others; NULL: nobody has such MSIs */
 };
 
 struct MsiSource {
@@ -59,8 +55,9 @@ struct MsiSource {
         int unsafe_watch[_MSI_UNSAFE_MAX];
         GHashTable *entries; /* PciKey in the entry -> Entry*, owned */
         GHashTable *groups;  /* id in the group -> Group*, owned */
-        GHashTable *dirty;   /* set of borrowed Group* where others stand for the rest, or say something else */
-        GQueue wanted;       /* borrowed Entry* */
+        GHashTable *
+                dirty; /* set of borrowed Group* where others stand for the rest, or say something else */
+        GQueue wanted; /* borrowed Entry* */
         sd_event_source *start, *confirm;
 };
 
@@ -73,23 +70,6 @@ static void group_free(gpointer data) {
         g_free(group);
 }
 
-static void read_iommu_kind(Group *group) {
-        g_autofree char *path = g_strconcat("/sys/class/iommu/", group->iommu, NULL);
-        char value[SYSFS_VALUE_MAX];
-        _cleanup_(closep) int dirfd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-
-        group->kind = MSI_IOMMU_OTHER;
-        if (dirfd < 0)
-                return;
-        if (faccessat(dirfd, "intel-iommu", F_OK, 0) == 0)
-                group->kind = MSI_IOMMU_INTEL;
-        else if (faccessat(dirfd, "amd-iommu", F_OK, 0) == 0)
-                group->kind = MSI_IOMMU_AMD;
-        /* "%llx" without 0x (ecap_show() in drivers/iommu/intel/iommu.c). */
-        group->has_ecap = sysfs_read(dirfd, "intel-iommu/ecap", value, sizeof(value)) >= 0 &&
-                          number_parse(value, 16, UINT64_MAX, &group->ecap) == 0;
-}
-
 static Group *group_get(MsiSource *source, const char *iommu, uint32_t domain) {
         g_autofree char *id = g_strdup_printf("%s %04x", iommu, domain);
         Group *group = g_hash_table_lookup(source->groups, id);
@@ -100,7 +80,7 @@ static Group *group_get(MsiSource *source, const char *iommu, uint32_t domain) {
         group->id = g_steal_pointer(&id);
         group->iommu = g_ref_string_new_intern(iommu);
         group->entries = g_hash_table_new(NULL, NULL);
-        read_iommu_kind(group);
+        group->kind = msi_reader_iommu(iommu, &group->has_ecap, &group->ecap);
         g_hash_table_insert(source->groups, group->id, group);
         return group;
 }
@@ -175,50 +155,6 @@ static void entry_free(gpointer data) {
         g_free(entry);
 }
 
-/* The name of an interrupt's controller, or NULL. */
-static GRefString *read_chip(uint32_t irq) {
-        char path[64], value[SYSFS_VALUE_MAX];
-
-        snprintf(path, sizeof(path), "/sys/kernel/irq/%u/chip_name", irq);
-        /* Empty while the interrupt has no controller. */
-        return sysfs_read(AT_FDCWD, path, value, sizeof(value)) > 0 ? g_ref_string_new_intern(value)
-                                                                    : NULL;
-}
-
-static void read_own(const MsiSource *source, PciKey key, int dirfd, MsiChips *chips) {
-        _cleanup_(closep) int fd = openat(dirfd, "msi_irqs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        _cleanup_(closedirp) DIR *dir = NULL;
-        unsigned n = 0;
-        int files = fd;
-
-        if (fd < 0)
-                return;
-        dir = fdopendir(fd);
-        if (!dir)
-                return;
-        take_fd(&fd);
-
-        for (struct dirent *file; n < INTERRUPTS_MAX && (file = readdir(dir));) {
-                MsiInterrupt interrupt = { .function = key }, *place;
-                uint64_t irq;
-
-                if (number_parse(file->d_name, 10, UINT32_MAX, &irq) < 0)
-                        continue;
-                n++;
-                interrupt.irq = (uint32_t) irq;
-                interrupt.chip = read_chip(interrupt.irq);
-                if (!interrupt.chip)
-                        continue;
-                place = msi_chip_isolates(source->architecture, interrupt.chip) ? &chips->isolating
-                                                                                : &chips->other;
-                /* Freed meanwhile, its number may be another function's already. */
-                if (place->chip || faccessat(files, file->d_name, F_OK, 0) < 0)
-                        g_ref_string_release(interrupt.chip);
-                else
-                        *place = interrupt;
-        }
-}
-
 /* Returns whether something was found that was not known. */
 static bool read_entry(MsiSource *source, Entry *entry) {
         PciAddress address = pci_address_from_key(entry->key);
@@ -235,7 +171,7 @@ static bool read_entry(MsiSource *source, Entry *entry) {
         if (dirfd < 0 || fstat(dirfd, &st) < 0 || st.st_ino != entry->inode)
                 return false; /* its going is told of otherwise */
 
-        read_own(source, entry->key, dirfd, &own);
+        msi_reader_chips(source->architecture, entry->key, dirfd, &own);
         if (sysfs_read_link(dirfd, "iommu", iommu, sizeof(iommu)) > 0)
                 group = group_get(source, iommu, address.domain);
         if (group != entry->group) {
@@ -325,12 +261,10 @@ static bool read_unsafe(MsiSource *source) {
         bool changed = false;
 
         for (MsiUnsafeModule i = 0; i < _MSI_UNSAFE_MAX; i++) {
-                MsiUnsafe unsafe = MSI_UNSAFE_UNKNOWN;
-                char value[SYSFS_VALUE_MAX];
+                /* Watched first, so that nothing falls between. */
+                MsiUnsafe unsafe =
+                        watch_unsafe(source, i) ? msi_reader_unsafe(i) : MSI_UNSAFE_UNKNOWN;
 
-                if (watch_unsafe(source, i) &&
-                    sysfs_read(AT_FDCWD, msi_unsafe_path(i), value, sizeof(value)) >= 0)
-                        unsafe = strcmp(value, "N") == 0 ? MSI_UNSAFE_NO : MSI_UNSAFE_YES;
                 changed = changed || unsafe != source->unsafe[i];
                 source->unsafe[i] = unsafe;
         }
@@ -370,9 +304,8 @@ static int on_start(sd_event_source *event_source, void *userdata) {
         }
         if (g_queue_is_empty(&source->wanted))
                 tell_dirty(source);
-        return sd_event_source_set_enabled(event_source, g_queue_is_empty(&source->wanted)
-                                                                 ? SD_EVENT_OFF
-                                                                 : SD_EVENT_ONESHOT);
+        return sd_event_source_set_enabled(
+                event_source, g_queue_is_empty(&source->wanted) ? SD_EVENT_OFF : SD_EVENT_ONESHOT);
 }
 
 int msi_source_new(sd_event *event, Watch *watch, MsiSourceChanged *changed, void *context,

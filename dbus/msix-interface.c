@@ -35,7 +35,7 @@ GETTER(get_reason) {
         return sd_bus_message_append(reply, "s", msi_ground_to_reason(ground_of(userdata)));
 }
 
-#define PLACE(name, type, member)                                            \
+#define PLACE(name, type, member)                                                \
         SD_BUS_PROPERTY(name, type, NULL, offsetof(Function, facts.msix.member), \
                         SD_BUS_VTABLE_PROPERTY_CONST)
 #define CHANGING_BY(name, type, getter) \

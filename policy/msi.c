@@ -48,16 +48,18 @@ static const struct {
         [MSI_GROUND_IOMMU_CONTRADICTORY] = { MSI_UNKNOWN,
                                              "The evidence is contradictory: MSIs are called "
                                              "remapped, and the IOMMU says that it cannot remap." },
-        [MSI_GROUND_ONLY_ADVERTISED] = { MSI_UNKNOWN, "Its IOMMU could remap interrupts, and nothing "
-                                                      "shows whether it does." },
+        [MSI_GROUND_ONLY_ADVERTISED] = { MSI_UNKNOWN,
+                                         "Its IOMMU could remap interrupts, and nothing "
+                                         "shows whether it does." },
         [MSI_GROUND_OWN_SILENT] = { MSI_UNKNOWN, "The controller of its MSIs does not tell whether "
                                                  "they are isolated." },
         [MSI_GROUND_SIBLING_SILENT] = { MSI_UNKNOWN, NONE_OF_ITS_OWN
                                         "the controller of another function's behind the same IOMMU "
                                         "does not tell whether they are isolated." },
         [MSI_GROUND_NOTHING] = { MSI_UNKNOWN, "Nothing shows whether its MSIs are isolated." },
-        [MSI_GROUND_ARCHITECTURE_SILENT] = { MSI_UNKNOWN, "On this architecture nothing shows whether "
-                                                          "MSIs are isolated." },
+        [MSI_GROUND_ARCHITECTURE_SILENT] = { MSI_UNKNOWN,
+                                             "On this architecture nothing shows whether "
+                                             "MSIs are isolated." },
 };
 
 MsiArchitecture msi_architecture_from_machine(const char *machine) {
@@ -85,7 +87,8 @@ bool msi_chips_empty(const MsiChips *chips) {
 }
 
 bool msi_chips_equal(const MsiChips *a, const MsiChips *b) {
-        return interrupt_equal(&a->isolating, &b->isolating) && interrupt_equal(&a->other, &b->other);
+        return interrupt_equal(&a->isolating, &b->isolating) &&
+               interrupt_equal(&a->other, &b->other);
 }
 
 void msi_chips_copy(MsiChips *ret, const MsiChips *chips) {
@@ -181,8 +184,8 @@ const char *msi_unsafe_path(MsiUnsafeModule module) {
         return unsafe_paths[module];
 }
 
-static void __attribute__((format(printf, 2, 3))) say(GPtrArray *sentences, const char *format,
-                                                      ...) {
+static void __attribute__((format(printf, 2, 3)))
+say(GPtrArray *sentences, const char *format, ...) {
         va_list arguments;
 
         va_start(arguments, format);
@@ -204,8 +207,9 @@ static void say_interrupt(GPtrArray *sentences, PciKey key, const MsiInterrupt *
                         "of %s, which is behind the same IOMMU %s,",
                         pci_address_format(pci_address_from_key(interrupt->function), address),
                         evidence->iommu ? evidence->iommu : "");
-        say(sentences, "Interrupt %" PRIu32 " %s has the controller %s%s (/sys/kernel/irq/%" PRIu32
-                       "/chip_name).",
+        say(sentences,
+            "Interrupt %" PRIu32 " %s has the controller %s%s (/sys/kernel/irq/%" PRIu32
+            "/chip_name).",
             interrupt->irq, whose, interrupt->chip, says, interrupt->irq);
 }
 

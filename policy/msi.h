@@ -71,7 +71,8 @@ typedef struct MsiEvidence {
         uint64_t ecap;       /* Intel's extended capability register ... */
         bool has_ecap;       /* ... if it could be read */
         MsiChips own;
-        MsiChips siblings; /* of other functions behind the IOMMU; looked for when there is nothing in `own` */
+        MsiChips
+                siblings; /* of other functions behind the IOMMU; looked for when there is nothing in `own` */
         MsiUnsafe unsafe[_MSI_UNSAFE_MAX];
 } MsiEvidence;
 

@@ -3,26 +3,26 @@
 #include <errno.h>
 #include <linux/pci_regs.h>
 
-#define LIST_BEGIN 0x40U
-#define LIST_LAST  0xfcU /* of the last 4 bytes */
-#define LIST_WORDS (LIST_LAST / 4 + 1)
+#define LIST_BEGIN            0x40U
+#define LIST_LAST             0xfcU /* of the last 4 bytes */
+#define LIST_WORDS            (LIST_LAST / 4 + 1)
 
 #define STATUS_HAS_LIST(word) ((word) & ((uint32_t) PCI_STATUS_CAP_LIST << 16))
 #define HEADER_TYPE(word)     (((word) >> 16) & 0x7fU) /* without the bit of multi-function devices */
 
 /* The lowest two bits of each pointer are reserved and "software must mask them". */
-#define POINTER(word)         ((word) & 0xfcU)
+#define POINTER(word) ((word) &0xfcU)
 
 /* The first 4 bytes: id, pointer, and message control of MSI-X. */
-#define HEADER_ID(word)       ((word) & 0xffU)
-#define HEADER_NEXT(word)     POINTER((word) >> 8)
-#define VECTORS(word)         ((((word) >> 16) & PCI_MSIX_FLAGS_QSIZE) + 1)
+#define HEADER_ID(word)   ((word) &0xffU)
+#define HEADER_NEXT(word) POINTER((word) >> 8)
+#define VECTORS(word)     ((((word) >> 16) & PCI_MSIX_FLAGS_QSIZE) + 1)
 
-#define BAR_MAX               5
+#define BAR_MAX           5
 
 /* What a read of a device that does not answer gives (2.3.2, and the kernel's PCI_ERROR_RESPONSE). Nothing that is
  * read here can look like this: there is no capability 0xff, status has bits that are 0, there is no BAR 7. */
-#define NO_ANSWER             UINT32_MAX
+#define NO_ANSWER UINT32_MAX
 
 typedef struct Walk {
         MsixReader *read;

@@ -9,8 +9,8 @@
 
 typedef struct Msix {
         bool present;
-        uint8_t table_bar, pba_bar; /* 0..5 */
-        uint16_t vectors;           /* 1..2048 */
+        uint8_t table_bar, pba_bar;        /* 0..5 */
+        uint16_t vectors;                  /* 1..2048 */
         uint32_t table_offset, pba_offset; /* in those BARs, multiples of 8 */
 } Msix;
 

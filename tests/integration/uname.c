@@ -3,8 +3,8 @@
  * Preloaded. uname() says $VFWARDEN_MACHINE, if that is set, where it would say "x86_64". */
 
 #include <dlfcn.h>
-#include <stdlib.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/utsname.h>
 
 __attribute__((visibility("default"))) int uname(struct utsname *name) {

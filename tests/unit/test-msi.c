@@ -44,7 +44,8 @@ static const struct {
 };
 
 /* For each IOMMU, own MSIs: none, isolated, others, both; and in each word siblings: the same. */
-#define ALL(row) { row, row, row, row, row, row }
+#define ALL(row) \
+        { row, row, row, row, row, row }
 static const char *const cells[_MSI_ARCHITECTURE_MAX][G_N_ELEMENTS(iommus)] = {
         [MSI_ARCHITECTURE_X86] = {
                 "-isx IIII SSSS XXXX",
@@ -61,7 +62,8 @@ static const char *const cells[_MSI_ARCHITECTURE_MAX][G_N_ELEMENTS(iommus)] = {
 
 static void set_chips(MsiChips *chips, unsigned which, PciKey key) {
         if (which & 1)
-                chips->isolating = (MsiInterrupt){ g_ref_string_new_intern("IR-PCI-MSIX"), key, 24 };
+                chips->isolating =
+                        (MsiInterrupt){ g_ref_string_new_intern("IR-PCI-MSIX"), key, 24 };
         if (which & 2)
                 chips->other = (MsiInterrupt){ g_ref_string_new_intern("PCI-MSIX"), key, 25 };
 }
@@ -142,13 +144,13 @@ Test(msi, architectures) {
                 const char *machine;
                 MsiArchitecture architecture;
         } machines[] = {
-                { "x86_64", MSI_ARCHITECTURE_X86 },    { "i386", MSI_ARCHITECTURE_X86 },
-                { "i686", MSI_ARCHITECTURE_X86 },      { "aarch64", MSI_ARCHITECTURE_ARM },
+                { "x86_64", MSI_ARCHITECTURE_X86 },     { "i386", MSI_ARCHITECTURE_X86 },
+                { "i686", MSI_ARCHITECTURE_X86 },       { "aarch64", MSI_ARCHITECTURE_ARM },
                 { "aarch64_be", MSI_ARCHITECTURE_ARM }, { "armv7l", MSI_ARCHITECTURE_ARM },
-                { "s390x", MSI_ARCHITECTURE_S390 },    { "s390", MSI_ARCHITECTURE_S390 },
-                { "ppc64le", MSI_ARCHITECTURE_OTHER }, { "ppc64", MSI_ARCHITECTURE_OTHER },
-                { "riscv64", MSI_ARCHITECTURE_OTHER }, { "loongarch64", MSI_ARCHITECTURE_OTHER },
-                { "ia64", MSI_ARCHITECTURE_OTHER },    { "i86", MSI_ARCHITECTURE_OTHER },
+                { "s390x", MSI_ARCHITECTURE_S390 },     { "s390", MSI_ARCHITECTURE_S390 },
+                { "ppc64le", MSI_ARCHITECTURE_OTHER },  { "ppc64", MSI_ARCHITECTURE_OTHER },
+                { "riscv64", MSI_ARCHITECTURE_OTHER },  { "loongarch64", MSI_ARCHITECTURE_OTHER },
+                { "ia64", MSI_ARCHITECTURE_OTHER },     { "i86", MSI_ARCHITECTURE_OTHER },
                 { "", MSI_ARCHITECTURE_OTHER },
         };
 
@@ -179,8 +181,10 @@ Test(msi, chips) {
         for (size_t i = 0; i < G_N_ELEMENTS(chips); i++) {
                 const char *name = chips[i].name;
 
-                cr_assert_eq(msi_chip_isolates(MSI_ARCHITECTURE_X86, name), chips[i].x86, "%s", name);
-                cr_assert_eq(msi_chip_isolates(MSI_ARCHITECTURE_ARM, name), chips[i].arm, "%s", name);
+                cr_assert_eq(msi_chip_isolates(MSI_ARCHITECTURE_X86, name), chips[i].x86, "%s",
+                             name);
+                cr_assert_eq(msi_chip_isolates(MSI_ARCHITECTURE_ARM, name), chips[i].arm, "%s",
+                             name);
                 cr_assert_not(msi_chip_isolates(MSI_ARCHITECTURE_S390, name), "%s", name);
                 cr_assert_not(msi_chip_isolates(MSI_ARCHITECTURE_OTHER, name), "%s", name);
         }
@@ -239,11 +243,12 @@ Test(msi, sentences) {
                         NULL });
 
         evidence.architecture = MSI_ARCHITECTURE_S390;
-        check_sentences(&evidence,
-                        (const char *const[]){
-                                "This is a function of s390, where all MSIs are isolated, though less "
-                                "strictly than elsewhere (/sys/bus/pci/devices/0000:01:00.0/vfn).",
-                                NULL });
+        check_sentences(
+                &evidence,
+                (const char *const[]){
+                        "This is a function of s390, where all MSIs are isolated, though less "
+                        "strictly than elsewhere (/sys/bus/pci/devices/0000:01:00.0/vfn).",
+                        NULL });
 }
 
 /* Each member counts. */

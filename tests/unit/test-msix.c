@@ -22,9 +22,11 @@ static int image_read(void *context, unsigned offset, uint32_t *ret) {
         return 0;
 }
 
-#define MSIX(n, table_in, table_at, pba_in, pba_at)                        \
-        { .present = true, .vectors = n, .table_bar = table_in,            \
-          .table_offset = table_at, .pba_bar = pba_in, .pba_offset = pba_at }
+#define MSIX(n, table_in, table_at, pba_in, pba_at)                                             \
+        {                                                                                       \
+                .present = true, .vectors = n, .table_bar = table_in, .table_offset = table_at, \
+                .pba_bar = pba_in, .pba_offset = pba_at                                         \
+        }
 
 static void check(const char *name, Image *image, int result, const Msix *expected) {
         Msix msix = { .present = true, .vectors = 99 };
@@ -60,11 +62,14 @@ Test(msix, recorded) {
         }
 }
 
-#define LIST     { 0x04, 0x00100000 } /* status: there is a list */
-#define AT(to)   { 0x34, to }
-#define MSIX_ID  0x11U
-#define CAP(at, id, next) { at, (id) | (next) << 8 }
-#define ONES     0xffffffffU
+#define LIST \
+        { 0x04, 0x00100000 } /* status: there is a list */
+#define AT(to) \
+        { 0x34, to }
+#define MSIX_ID 0x11U
+#define CAP(at, id, next) \
+        { at, (id) | (next) << 8 }
+#define ONES 0xffffffffU
 
 static const struct {
         const char *name;
@@ -79,56 +84,118 @@ static const struct {
         { "nothing", { { 0 } }, 0, 0, { 0 } },
         { "no list, though there is a pointer", { AT(0x40), CAP(0x40, MSIX_ID, 0) }, 0, 0, { 0 } },
         { "an empty list", { LIST, CAP(0x40, MSIX_ID, 0) }, 0, 0, { 0 } },
-        { "alone", { LIST, AT(0x40), CAP(0x40, MSIX_ID, 0), { 0x44, 1 }, { 0x48, 0x802 } }, 0, 0,
+        { "alone",
+          { LIST, AT(0x40), CAP(0x40, MSIX_ID, 0), { 0x44, 1 }, { 0x48, 0x802 } },
+          0,
+          0,
           MSIX(1, 1, 0, 2, 0x800) },
         { "the most that can be",
-          { LIST, AT(0x40), { 0x40, 0xffff0011 }, { 0x44, 0xfffffffd }, { 0x48, 0xfffffffd } }, 0, 0,
+          { LIST, AT(0x40), { 0x40, 0xffff0011 }, { 0x44, 0xfffffffd }, { 0x48, 0xfffffffd } },
+          0,
+          0,
           MSIX(2048, 5, 0xfffffff8, 5, 0xfffffff8) },
-        { "only its own bits count as the size", { LIST, AT(0x40), { 0x40, 0xf8000011 } }, 0, 0,
+        { "only its own bits count as the size",
+          { LIST, AT(0x40), { 0x40, 0xf8000011 } },
+          0,
+          0,
           MSIX(1, 0, 0, 0, 0) },
         { "behind others",
-          { LIST, AT(0xf0), CAP(0xf0, 0x10, 0x50U), CAP(0x50, 0x05, 0x80U), CAP(0x80, MSIX_ID, 0),
+          { LIST,
+            AT(0xf0),
+            CAP(0xf0, 0x10, 0x50U),
+            CAP(0x50, 0x05, 0x80U),
+            CAP(0x80, MSIX_ID, 0),
             { 0x84, 4 } },
-          0, 0, MSIX(1, 4, 0, 0, 0) },
+          0,
+          0,
+          MSIX(1, 4, 0, 0, 0) },
         { "reserved bits of pointers",
-          { LIST, { 0x34, 0xffffff43 }, CAP(0x40, 0x01, 0x53U), { 0x50, 0x00040011 } }, 0, 0,
+          { LIST, { 0x34, 0xffffff43 }, CAP(0x40, 0x01, 0x53U), { 0x50, 0x00040011 } },
+          0,
+          0,
           MSIX(5, 0, 0, 0, 0) },
-        { "at the end of the space", { LIST, AT(0xf4), { 0xf4, 0x00000011 }, { 0xfc, 3 } }, 0, 0,
+        { "at the end of the space",
+          { LIST, AT(0xf4), { 0xf4, 0x00000011 }, { 0xfc, 3 } },
+          0,
+          0,
           MSIX(1, 0, 0, 3, 0) },
-        { "a bridge", { LIST, { 0x0c, 0x00010000 }, AT(0x40), CAP(0x40, MSIX_ID, 0) }, 0, 0,
+        { "a bridge",
+          { LIST, { 0x0c, 0x00010000 }, AT(0x40), CAP(0x40, MSIX_ID, 0) },
+          0,
+          0,
           MSIX(1, 0, 0, 0, 0) },
         { "a CardBus bridge",
-          { LIST, { 0x0c, 0x00820000 }, { 0x14, 0x40 }, AT(0x80), CAP(0x40, MSIX_ID, 0) }, 0, 0,
+          { LIST, { 0x0c, 0x00820000 }, { 0x14, 0x40 }, AT(0x80), CAP(0x40, MSIX_ID, 0) },
+          0,
+          0,
           MSIX(1, 0, 0, 0, 0) },
         { "the first of two",
-          { LIST, AT(0x40), { 0x40, 0x00035011 }, { 0x50, 0x00070011 } }, 0, 0,
+          { LIST, AT(0x40), { 0x40, 0x00035011 }, { 0x50, 0x00070011 } },
+          0,
+          0,
           MSIX(4, 0, 0, 0, 0) },
-        { "the list loops behind it", { LIST, AT(0x40), { 0x40, 0x00004011 } }, 0, 0,
+        { "the list loops behind it",
+          { LIST, AT(0x40), { 0x40, 0x00004011 } },
+          0,
+          0,
           MSIX(1, 0, 0, 0, 0) },
-        { "a header of zeros ends the list", { LIST, AT(0x40), CAP(0x40, 0x01, 0x60U) }, 0, 0, { 0 } },
+        { "a header of zeros ends the list",
+          { LIST, AT(0x40), CAP(0x40, 0x01, 0x60U) },
+          0,
+          0,
+          { 0 } },
 
         { "a loop of one", { LIST, AT(0x40), CAP(0x40, 0x01, 0x40U) }, 0, -EBADMSG, { 0 } },
-        { "a loop of two", { LIST, AT(0x40), CAP(0x40, 0x01, 0x50U), CAP(0x50, 0x05, 0x40U) }, 0,
-          -EBADMSG, { 0 } },
-        { "a pointer into the header, first", { LIST, AT(0x3c), { 0x3c, 0x11 } }, 0, -EBADMSG, { 0 } },
-        { "a pointer into the header, later", { LIST, AT(0x40), CAP(0x40, 0x01, 0x08U) }, 0, -EBADMSG,
+        { "a loop of two",
+          { LIST, AT(0x40), CAP(0x40, 0x01, 0x50U), CAP(0x50, 0x05, 0x40U) },
+          0,
+          -EBADMSG,
+          { 0 } },
+        { "a pointer into the header, first",
+          { LIST, AT(0x3c), { 0x3c, 0x11 } },
+          0,
+          -EBADMSG,
+          { 0 } },
+        { "a pointer into the header, later",
+          { LIST, AT(0x40), CAP(0x40, 0x01, 0x08U) },
+          0,
+          -EBADMSG,
           { 0 } },
         { "no room for the table", { LIST, AT(0xfc), { 0xfc, 0x11 } }, 0, -EBADMSG, { 0 } },
         { "no room for the pending bits", { LIST, AT(0xf8), { 0xf8, 0x11 } }, 0, -EBADMSG, { 0 } },
-        { "over another capability", { LIST, AT(0x48), CAP(0x48, 0x01, 0x44U), { 0x44, 0x11 } }, 0,
-          -EBADMSG, { 0 } },
-        { "the table in BAR 6", { LIST, AT(0x40), { 0x40, 0x11 }, { 0x44, 6 } }, 0, -EBADMSG, { 0 } },
-        { "the pending bits in BAR 7", { LIST, AT(0x40), { 0x40, 0x11 }, { 0x48, 7 } }, 0, -EBADMSG,
+        { "over another capability",
+          { LIST, AT(0x48), CAP(0x48, 0x01, 0x44U), { 0x44, 0x11 } },
+          0,
+          -EBADMSG,
+          { 0 } },
+        { "the table in BAR 6",
+          { LIST, AT(0x40), { 0x40, 0x11 }, { 0x44, 6 } },
+          0,
+          -EBADMSG,
+          { 0 } },
+        { "the pending bits in BAR 7",
+          { LIST, AT(0x40), { 0x40, 0x11 }, { 0x48, 7 } },
+          0,
+          -EBADMSG,
           { 0 } },
 
         { "it vanishes at the header", { LIST, { 0x0c, ONES } }, 0, -ENODEV, { 0 } },
         { "it vanishes at the pointer", { LIST, { 0x34, ONES } }, 0, -ENODEV, { 0 } },
-        { "it vanishes in the list", { LIST, AT(0x40), CAP(0x40, 0x01, 0x50U), { 0x50, ONES } }, 0,
-          -ENODEV, { 0 } },
-        { "it vanishes at the table", { LIST, AT(0x40), { 0x40, 0x11 }, { 0x44, ONES } }, 0, -ENODEV,
+        { "it vanishes in the list",
+          { LIST, AT(0x40), CAP(0x40, 0x01, 0x50U), { 0x50, ONES } },
+          0,
+          -ENODEV,
           { 0 } },
-        { "it vanishes at the pending bits", { LIST, AT(0x40), { 0x40, 0x11 }, { 0x48, ONES } }, 0,
-          -ENODEV, { 0 } },
+        { "it vanishes at the table",
+          { LIST, AT(0x40), { 0x40, 0x11 }, { 0x44, ONES } },
+          0,
+          -ENODEV,
+          { 0 } },
+        { "it vanishes at the pending bits",
+          { LIST, AT(0x40), { 0x40, 0x11 }, { 0x48, ONES } },
+          0,
+          -ENODEV,
+          { 0 } },
 
         { "64 bytes", { LIST, AT(0x40) }, 64, -EPERM, { 0 } },
         { "cut in the list", { LIST, AT(0x40), CAP(0x40, 0x01, 0x50U) }, 0x50, -EPERM, { 0 } },

@@ -77,11 +77,6 @@ def capability(machine):
     for function in (IGB, NVME, PLAIN, vf):
         check_verdict(machine, function)
         text = machine.run("lspci", "-vvv", "-s", function.address).stdout
-        # XXX
-        print(function, [ (b, function.read(b)) for b in ("power/runtime_status", "power_state", "../power/runtime_status")], flush=True)
-        print(machine.run("lspci", "-xxx", "-s", function.address).stdout, flush=True)
-        print(machine.property(function, "Evidence"), flush=True)
-        print(machine.property(function, "Reason"))
         contains(text, f"MSI-X: Enable{'+' if function.driver() else '-'} "
                  f"Count={machine.property(function, 'Vectors')} ", f"lspci of {function}")
         for label, name in (("Vector table", "Table"), ("PBA", "Pba")):
@@ -112,8 +107,6 @@ def virtual_function(machine):
     wait_own(machine, vf)
     vf.bind("vfio-pci")
     wait_sibling(machine, vf)
-    # XXX
-    print(vf, [ (b, vf.read(b)) for b in ("power/runtime_status", "power_state", "../power/runtime_status")], flush=True)
     machine.restart_daemon()
     wait_sibling(machine, vf)
 
