@@ -61,7 +61,7 @@ void msi_reader_chips(MsiArchitecture architecture, PciKey key, int dirfd, MsiCh
                 if (!interrupt.chip)
                         continue;
                 place = msi_chip_isolates(architecture, interrupt.chip) ? &ret->isolating
-                                                                                : &ret->other;
+                                                                        : &ret->other;
                 snprintf(name, sizeof(name), "%u", irqs[i]);
                 /* Freed meanwhile, its number may be another function's already. */
                 if (place->chip || faccessat(fd, name, F_OK, 0) < 0)
