@@ -387,7 +387,8 @@ static bool worth_a_try(int result) {
 
 void config_space_function_changed(ConfigSpace *space, const Function *function) {
         Entry *entry = g_hash_table_lookup(space->entries, &function->facts.key);
-        bool is_vf = function_kind_memory_hardwired_zero(function->kind);
+        bool is_vf =
+                function->kind == FUNCTION_KIND_VF || function->kind == FUNCTION_KIND_DETACHED_VF;
         bool in_use = function_in_use(function), changed, driver_changed;
 
         if (entry && entry->inode != function->facts.inode) {

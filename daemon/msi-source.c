@@ -383,7 +383,8 @@ void msi_source_function_changed(MsiSource *source, const Function *function) {
                 entry->driver = g_ref_string_acquire(function->facts.driver);
         }
         entry->in_use = in_use;
-        entry->is_vf = function_kind_memory_hardwired_zero(function->kind);
+        entry->is_vf =
+                function->kind == FUNCTION_KIND_VF || function->kind == FUNCTION_KIND_DETACHED_VF;
         want(source, entry);
         if (changed)
                 want_again_later(source, entry);

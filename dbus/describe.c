@@ -90,7 +90,6 @@ static void add_vf(JsonBuilder *builder, const Function *vf) {
 static void add_msix(JsonBuilder *builder, const Function *function) {
         const Msix *msix = &function->facts.msix;
         MsiGround ground = msi_ground(function->msi);
-        MsiIsolation isolation = msi_ground_isolation(ground);
         g_auto(GStrv) sentences = msi_evidence_sentences(function->facts.key, function->msi);
 
         add_number(builder, "Vectors", msix->vectors);
@@ -98,12 +97,12 @@ static void add_msix(JsonBuilder *builder, const Function *function) {
         add_number(builder, "TableOffset", msix->table_offset);
         add_number(builder, "PbaBar", msix->pba_bar);
         add_number(builder, "PbaOffset", msix->pba_offset);
-        add_string(builder, "Isolation", msi_isolation_to_string(isolation));
+        add_string(builder, "Isolation", msi_isolation_to_string(msi_ground_isolation(ground)));
         begin_array(builder, "Evidence");
         for (unsigned i = 0; sentences[i]; i++)
                 json_builder_add_string_value(builder, sentences[i]);
         json_builder_end_array(builder);
-        add_boolean(builder, "TableMappable", msi_table_mappable(isolation));
+        add_boolean(builder, "TableMappable", function_msix_table_mappable(function));
         add_string(builder, "Reason", msi_ground_to_reason(ground));
 }
 

@@ -27,8 +27,7 @@ GETTER(get_evidence) {
 }
 
 GETTER(get_table_mappable) {
-        return sd_bus_message_append(
-                reply, "b", (int) msi_table_mappable(msi_ground_isolation(ground_of(userdata))));
+        return sd_bus_message_append(reply, "b", (int) function_msix_table_mappable(userdata));
 }
 
 GETTER(get_reason) {

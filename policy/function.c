@@ -80,3 +80,7 @@ const Pasid *function_pasid(const Function *function, const Function **ret_provi
                 *ret_provider = provider;
         return &provider->facts.pasid;
 }
+
+bool function_msix_table_mappable(const Function *function) {
+        return function->msi && msi_table_mappable(msi_ground_isolation(msi_ground(function->msi)));
+}

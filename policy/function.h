@@ -187,5 +187,8 @@ bool function_depends_on_pasid(const Function *vf);
  * share the PF's). `*ret_provider` is whose it is. Returns NULL when there is none. */
 const Pasid *function_pasid(const Function *function, const Function **ret_provider);
 
+/* Whether a VMM may map the function's MSI-X table; false also while nothing is known of it. */
+bool function_msix_table_mappable(const Function *function);
+
 /* The number of virtual functions that a PF's links show, 0 for any other function. */
 uint16_t function_num_vfs(const Function *function);
