@@ -37,15 +37,10 @@ static const char *const labelled[] = {
         "VirtualFunctions",
         "PhysicalFunction",
         "Index",
-        "Vectors",
-        "TableBar",
-        "TableOffset",
-        "PbaBar",
-        "PbaOffset",
-        "Isolation",
-        "Evidence",
-        "TableMappable",
-        "Reason",
+        "Msix",
+        "Pasid",
+        "Users",
+        "Operation",
         NULL,
 };
 
@@ -144,28 +139,28 @@ static void add_sriov(Table *table, JsonObject *function) {
 
 /* Nothing where there is no MSI-X, or it is not known. */
 static void add_msix(Table *table, JsonObject *function) {
-        bool mappable = function_flag(function, "TableMappable");
+        JsonObject *msix = function_object(function, "Msix");
 
-        if (!json_object_has_member(function, "Vectors"))
+        if (!msix)
                 return;
 
+        bool mappable = function_flag(msix, "TableMappable");
         g_autofree char *place = g_strdup_printf(
                 "%" G_GINT64_FORMAT " vectors, table in BAR %" G_GINT64_FORMAT
                 " at 0x%" G_GINT64_MODIFIER "x, pending bits in BAR %" G_GINT64_FORMAT
                 " at 0x%" G_GINT64_MODIFIER "x",
-                function_integer(function, "Vectors", 0), function_integer(function, "TableBar", 0),
-                function_integer(function, "TableOffset", 0),
-                function_integer(function, "PbaBar", 0),
-                function_integer(function, "PbaOffset", 0));
-        const char *isolation = function_string(function, "Isolation");
+                function_integer(msix, "Vectors", 0), function_integer(msix, "TableBar", 0),
+                function_integer(msix, "TableOffset", 0), function_integer(msix, "PbaBar", 0),
+                function_integer(msix, "PbaOffset", 0));
+        const char *isolation = function_string(msix, "Isolation");
 
         add(table, "MSI-X", STYLE_PLAIN, place);
         add(table, "MSI isolation", mappable ? STYLE_GREEN : STYLE_YELLOW,
             words_for_isolation(isolation));
-        add_member(table, "", function, "Reason");
+        add_member(table, "", msix, "Reason");
         add(table, "MSI-X table", STYLE_PLAIN,
             mappable ? "may be mapped into a guest" : "must not be mapped into a guest");
-        add_lines(table, "MSI evidence", function, "Evidence");
+        add_lines(table, "MSI evidence", msix, "Evidence");
 }
 
 /* Each holder on a line of its own; nothing if there is none. */
@@ -176,6 +171,42 @@ static void add_holders(Table *table, const char *label, JsonArray *holders,
 
                 add(table, i == 0 ? label : "", STYLE_PLAIN, text);
         }
+}
+
+/* "unbind since 2026-11-21 00:51 (process 815)" */
+static void add_operation(Table *table, JsonObject *function) {
+        JsonObject *operation = function_object(function, "Operation");
+        gint64 pid = operation ? function_integer(operation, "Pid", 0) : 0;
+        g_autoptr(GString) text = NULL;
+        g_autofree char *since = NULL;
+
+        if (!operation)
+                return;
+        since = value_format_time(function_integer(operation, "Since", 0));
+        text = g_string_new(function_string(operation, "Name"));
+        if (since)
+                g_string_append_printf(text, " since %s", since);
+        if (pid != 0)
+                g_string_append_printf(text, " (process %" G_GINT64_FORMAT ")", pid);
+        add(table, "Under way", STYLE_YELLOW, text->str);
+}
+
+/* "enabled, 20 bits, execute, privileged", and who relies on it. */
+static void add_pasid(Table *table, JsonObject *function) {
+        JsonObject *pasid = function_object(function, "Pasid");
+        JsonArray *dependents = pasid ? function_array(pasid, "Dependents") : NULL;
+        g_autofree char *text = NULL;
+
+        if (!pasid)
+                return;
+        text = g_strdup_printf("%s, %" G_GINT64_FORMAT " bits%s%s",
+                               function_flag(pasid, "Enabled") ? "enabled" : "disabled",
+                               function_integer(pasid, "Width", 0),
+                               function_flag(pasid, "Execute") ? ", execute" : "",
+                               function_flag(pasid, "Privileged") ? ", privileged" : "");
+        add(table, "PASID", STYLE_PLAIN, text);
+        if (dependents && json_array_get_length(dependents) > 0)
+                add_lines(table, "Relied on by", pasid, "Dependents");
 }
 
 static void add_lock(Table *table, JsonObject *function) {
@@ -203,6 +234,7 @@ static void add_state(Table *table, JsonObject *function, JsonArray *users, Json
         add(table, "State", STYLE_PLAIN, *state ? words_for_state(state) : "unknown");
         add(table, "In use", in_use ? STYLE_GREEN : STYLE_PLAIN, in_use ? "yes" : "no");
         add_holders(table, "Used by", users, holder_describe);
+        add_operation(table, function);
         add_holders(table, "Inhibitors", inhibitors, inhibitor_describe);
         add_lock(table, function);
         add(table, "Tainted", tainted ? STYLE_RED : STYLE_PLAIN,
@@ -233,6 +265,7 @@ static void print_function(Context *context, JsonObject *function, JsonArray *us
         add_sriov(table, function);
         add_place(table, function);
         add_msix(table, function);
+        add_pasid(table, function);
         add_state(table, function, users, inhibitors);
         add_rest(table, function);
 
