@@ -37,6 +37,7 @@ static const char *const labelled[] = {
         "VirtualFunctions",
         "PhysicalFunction",
         "Index",
+        "Msix",
         "Pasid",
         "Users",
         "Operation",
@@ -160,6 +161,32 @@ static void add_zpci(Table *table, JsonObject *function) {
         add_member(table, "zPCI MIO enabled", function, "MioEnabled");
 }
 
+/* Nothing where there is no MSI-X, or it is not known. */
+static void add_msix(Table *table, JsonObject *function) {
+        JsonObject *msix = function_object(function, "Msix");
+
+        if (!msix)
+                return;
+
+        bool mappable = function_flag(msix, "TableMappable");
+        g_autofree char *place = g_strdup_printf(
+                "%" G_GINT64_FORMAT " vectors, table in BAR %" G_GINT64_FORMAT
+                " at 0x%" G_GINT64_MODIFIER "x, pending bits in BAR %" G_GINT64_FORMAT
+                " at 0x%" G_GINT64_MODIFIER "x",
+                function_integer(msix, "Vectors", 0), function_integer(msix, "TableBar", 0),
+                function_integer(msix, "TableOffset", 0), function_integer(msix, "PbaBar", 0),
+                function_integer(msix, "PbaOffset", 0));
+        const char *isolation = function_string(msix, "Isolation");
+
+        add(table, "MSI-X", STYLE_PLAIN, place);
+        add(table, "MSI isolation", mappable ? STYLE_GREEN : STYLE_YELLOW,
+            words_for_isolation(isolation));
+        add_member(table, "", msix, "Reason");
+        add(table, "MSI-X table", STYLE_PLAIN,
+            mappable ? "may be mapped into a guest" : "must not be mapped into a guest");
+        add_lines(table, "MSI evidence", msix, "Evidence");
+}
+
 /* Each holder on a line of its own; nothing if there is none. */
 static void add_holders(Table *table, const char *label, JsonArray *holders,
                         char *(*describe)(JsonObject *holder)) {
@@ -261,6 +288,7 @@ static void print_function(Context *context, JsonObject *function, JsonArray *us
         add_identity(table, function);
         add_sriov(table, function);
         add_place(table, function);
+        add_msix(table, function);
         add_pasid(table, function);
         add_zpci(table, function);
         add_state(table, function, users, inhibitors);

@@ -42,6 +42,12 @@ static const Words enforcements[] = {
         { NULL, NULL },
 };
 
+static const Words isolations[] = {
+        { "not-isolated", "not isolated" },
+        { "unknown", "unknown, which counts as no" },
+        { NULL, NULL },
+};
+
 static const char *look_up(const Words *table, const char *name) {
         for (; table->name; table++)
                 if (g_str_equal(table->name, name))
@@ -63,6 +69,10 @@ const char *words_for_command_memory(const char *command_memory) {
 
 const char *words_for_enforcement(const char *enforcement) {
         return look_up(enforcements, enforcement);
+}
+
+const char *words_for_isolation(const char *isolation) {
+        return look_up(isolations, isolation);
 }
 
 char *words_for_reason(const char *reason) {

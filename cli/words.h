@@ -8,6 +8,7 @@ const char *words_for_kind(const char *kind);
 const char *words_for_state(const char *state);
 const char *words_for_command_memory(const char *command_memory);
 const char *words_for_enforcement(const char *enforcement);
+const char *words_for_isolation(const char *isolation);
 
 /* "REASON: WORDS" for a lock's reason, or only the reason. The caller's. */
 char *words_for_reason(const char *reason);

@@ -1,11 +1,11 @@
 #include "daemon/config-space.h"
 
 #include "daemon/child.h"
+#include "daemon/config-reader.h"
 #include "daemon/log.h"
 #include "daemon/sysfs.h"
 #include "daemon/util.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -23,28 +23,28 @@
 /* A host on which so many functions hang at a time is beyond help; the others wait. */
 #define CHILDREN_MAX 8
 
-/* Conventional PCI functions have this much; `config` is 4096 bytes where there is more. */
-#define CONVENTIONAL_SIZE 256
-
 typedef struct Entry {
         PciKey key;
         uint64_t inode;
         GRefString *driver;
         bool in_use;
-        int result;   /* of the last read; -EINPROGRESS before the first */
-        bool wanted;  /* in `wanted` */
-        bool reading; /* by a child */
-        bool again;   /* asked for while being read */
-        bool dirty;   /* what was read last may not be so any more */
-        bool confirm; /* to be read once more a little later */
+        bool is_vf;
+        int pasid_result, msix_result; /* of the last read; -EINPROGRESS before the first */
+        bool wanted;                   /* in `wanted` */
+        bool reading;                  /* by a child */
+        bool again;                    /* asked for while being read */
+        bool dirty;                    /* what was read last of PASID may not be so any more */
+        bool confirm;                  /* to be read once more a little later */
 } Entry;
 
 /* What a child says of one function. */
 typedef struct Report {
         PciKey key;
         uint64_t inode;
-        int32_t result;
+        bool is_vf; /* it has no PASID of its own */
+        int32_t pasid_result, msix_result;
         Pasid pasid;
+        Msix msix;
 } Report;
 
 typedef struct Child {
@@ -57,7 +57,7 @@ typedef struct Child {
 
 struct ConfigSpace {
         sd_event *event;
-        ConfigSpaceFound *found;
+        const ConfigSpaceHandler *handler;
         void *context;
         GHashTable *entries; /* PciKey in the entry -> Entry*, owned */
         GPtrArray *wanted;   /* borrowed Entry* */
@@ -66,69 +66,23 @@ struct ConfigSpace {
         bool told_unprivileged;
 };
 
-static bool is_word(int dirfd, const char *name, const char *word, bool otherwise) {
-        char value[SYSFS_VALUE_MAX];
-
-        if (sysfs_read(dirfd, name, value, sizeof(value)) < 0)
-                return otherwise;
-        return strcmp(value, word) == 0;
-}
-
-/* Whether a read would wake something. Files that do not exist (power management is not configured, a host
- * bridge above) belong to what never sleeps. */
-static bool sleeps(int dirfd) {
-        if (is_word(dirfd, "power/runtime_status", "active", true) ||
-            is_word(dirfd, "power/runtime_status", "unsupported", true))
-                return false;
-        return !(is_word(dirfd, "power/runtime_status", "suspended", false) &&
-                 is_word(dirfd, "power_state", "D3hot", false) &&
-                 (is_word(dirfd, "../power/runtime_status", "active", true) ||
-                  is_word(dirfd, "../power/runtime_status", "unsupported", true)));
-}
-
-static int read_word(void *context, unsigned offset, uint32_t *ret) {
-        uint32_t word;
-        ssize_t n = pread(*(const int *) context, &word, sizeof(word), offset);
-
-        if (n < 0)
-                return -errno;
-        if (n != sizeof(word))
-                return -EPERM;
-        *ret = le32toh(word);
-        return 0;
-}
-
-int config_space_read_pasid(int dirfd, Pasid *ret) {
-        _cleanup_(closep) int fd = -1;
-        struct stat st;
-
-        *ret = (Pasid){ 0 };
-        if (fstatat(dirfd, "config", &st, AT_SYMLINK_NOFOLLOW) < 0)
-                return errno == ENOENT ? 0 : -errno;
-        if (st.st_size <= CONVENTIONAL_SIZE)
-                return 0; /* the kernel found no extended space (pci_cfg_space_size()) */
-        if (sleeps(dirfd))
-                return -EAGAIN;
-        fd = openat(dirfd, "config", O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW);
-        if (fd < 0)
-                return -errno;
-        return pasid_find(read_word, &fd, ret);
-}
-
-static void read_function(PciKey key, uint64_t inode, Report *ret) {
+/* Answers `request`. */
+static void read_function(const Report *request, Report *ret) {
         _cleanup_(closep) int dirfd = -1;
+        int error = 0, pasid_result = 0, msix_result = 0;
         struct stat st;
 
-        memset(ret, 0, sizeof(*ret));
-        ret->key = key;
-        ret->inode = inode;
-        dirfd = sysfs_open_function(pci_address_from_key(key));
+        *ret = *request;
+        dirfd = sysfs_open_function(pci_address_from_key(request->key));
         if (dirfd < 0)
-                ret->result = dirfd;
-        else if (fstat(dirfd, &st) < 0 || st.st_ino != inode)
-                ret->result = -ENOENT;
+                error = dirfd;
+        else if (fstat(dirfd, &st) < 0 || st.st_ino != request->inode)
+                error = -ENOENT;
         else
-                ret->result = config_space_read_pasid(dirfd, &ret->pasid);
+                config_reader_read(dirfd, request->is_vf ? NULL : &pasid_result, &ret->pasid,
+                                   &msix_result, &ret->msix);
+        ret->pasid_result = error < 0 ? error : pasid_result;
+        ret->msix_result = error < 0 ? error : msix_result;
 }
 
 /* The child. */
@@ -138,7 +92,7 @@ static void __attribute__((noreturn)) run_child(const Report *requests, guint n,
         for (guint i = 0; i < n; i++) {
                 Report report;
 
-                read_function(requests[i].key, requests[i].inode, &report);
+                read_function(&requests[i], &report);
                 if (write(fd, &report, sizeof(report)) != sizeof(report))
                         _exit(EXIT_FAILURE);
         }
@@ -183,21 +137,21 @@ static int on_confirm(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
-static void log_result(ConfigSpace *space, const Entry *entry, int result) {
+static void log_result(ConfigSpace *space, const Entry *entry, int before, int result,
+                       const char *broken) {
         PciAddress address = pci_address_from_key(entry->key);
 
-        if (result == 0 || result == entry->result || result == -ENOENT)
+        if (result == 0 || result == before || result == -ENOENT)
                 return;
         if (result == -EPERM) {
                 if (!space->told_unprivileged)
                         log_full(
                                 LOG_WARNING, &address, NULL,
                                 "only a part of configuration space is given to us (is CAP_SYS_ADMIN "
-                                "missing?): nothing is known of PASID, here and elsewhere");
+                                "missing?): nothing is known of MSI-X and PASID, here and elsewhere");
                 space->told_unprivileged = true;
         } else if (result == -EBADMSG)
-                log_full(LOG_NOTICE, &address, NULL,
-                         "the list of its extended capabilities is broken");
+                log_full(LOG_NOTICE, &address, NULL, "%s", broken);
         else if (result == -EAGAIN)
                 log_full(LOG_DEBUG, &address, NULL, "sleeps, its configuration is not read");
         else
@@ -205,26 +159,48 @@ static void log_result(ConfigSpace *space, const Entry *entry, int result) {
                          g_strerror(-result));
 }
 
+/* The capability cannot move, so what was read before stays true when it cannot be read. */
+static void take_msix(ConfigSpace *space, Entry *entry, const Report *report) {
+        if (report->msix_result < 0 && entry->msix_result == 0)
+                return;
+        log_result(space, entry, entry->msix_result, report->msix_result,
+                   "the list of its capabilities, or its MSI-X capability, is broken");
+        entry->msix_result = report->msix_result;
+        if (report->msix_result == 0)
+                space->handler->msix(space->context, report->key, &report->msix);
+}
+
+static void take_pasid(ConfigSpace *space, Entry *entry, const Report *report) {
+        static const Pasid unknown;
+        int before = entry->pasid_result;
+
+        /* It sleeps, but what was read before is true still. */
+        if (report->is_vf || (report->pasid_result < 0 && !entry->dirty))
+                return;
+        /* What holds for all of configuration space was said of MSI-X. */
+        log_result(space, entry,
+                   report->pasid_result == report->msix_result ? report->pasid_result : before,
+                   report->pasid_result, "the list of its extended capabilities is broken");
+        entry->pasid_result = report->pasid_result;
+        space->handler->pasid(space->context, report->key,
+                              report->pasid_result == 0 ? &report->pasid : &unknown);
+}
+
 static void take_report(ConfigSpace *space, const Report *report) {
         Entry *entry = g_hash_table_lookup(space->entries, &report->key);
-        static const Pasid unknown;
 
         /* Of a device that has gone, or was told of by another child since. */
         if (!entry || entry->inode != report->inode || !entry->reading)
                 return;
         entry->reading = false;
-        if (report->result == 0 && !entry->again)
+        if (report->pasid_result == 0 && !entry->again)
                 entry->dirty = false;
         if (entry->again) {
                 entry->again = false;
                 want(space, entry);
         }
-        /* It sleeps, but what was read before is true still. */
-        if (report->result < 0 && !entry->dirty)
-                return;
-        log_result(space, entry, report->result);
-        entry->result = report->result;
-        space->found(space->context, report->key, report->result == 0 ? &report->pasid : &unknown);
+        take_msix(space, entry, report);
+        take_pasid(space, entry, report);
 }
 
 static void child_forget_key(Child *child, PciKey key) {
@@ -342,7 +318,9 @@ static int on_start(sd_event_source *source, void *userdata) {
         requests = g_array_sized_new(FALSE, TRUE, sizeof(Report), space->wanted->len);
         for (guint i = 0; i < space->wanted->len; i++) {
                 Entry *entry = space->wanted->pdata[i];
-                Report request = { .key = entry->key, .inode = entry->inode };
+                Report request = { .key = entry->key,
+                                   .inode = entry->inode,
+                                   .is_vf = entry->is_vf };
 
                 g_array_append_val(requests, request);
                 entry->wanted = false;
@@ -362,12 +340,13 @@ static void entry_free(gpointer data) {
         g_free(entry);
 }
 
-int config_space_new(sd_event *event, ConfigSpaceFound *found, void *context, ConfigSpace **ret) {
+int config_space_new(sd_event *event, const ConfigSpaceHandler *handler, void *context,
+                     ConfigSpace **ret) {
         g_autoptr(ConfigSpace) space = g_new0(ConfigSpace, 1);
         int r;
 
         space->event = sd_event_ref(event);
-        space->found = found;
+        space->handler = handler;
         space->context = context;
         space->entries = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, entry_free);
         space->wanted = g_ptr_array_new();
@@ -402,12 +381,16 @@ ConfigSpace *config_space_free(ConfigSpace *space) {
         return NULL;
 }
 
+static bool worth_a_try(int result) {
+        return result < 0 && result != -EBADMSG;
+}
+
 void config_space_function_changed(ConfigSpace *space, const Function *function) {
         Entry *entry = g_hash_table_lookup(space->entries, &function->facts.key);
-        bool in_use = function_in_use(function), changed;
+        bool is_vf =
+                function->kind == FUNCTION_KIND_VF || function->kind == FUNCTION_KIND_DETACHED_VF;
+        bool in_use = function_in_use(function), changed, driver_changed;
 
-        if (function->kind == FUNCTION_KIND_VF || function->kind == FUNCTION_KIND_DETACHED_VF)
-                return;
         if (entry && entry->inode != function->facts.inode) {
                 config_space_function_gone(space, function->facts.key);
                 entry = NULL;
@@ -418,24 +401,32 @@ void config_space_function_changed(ConfigSpace *space, const Function *function)
                 entry->inode = function->facts.inode;
                 entry->driver = g_ref_string_acquire(function->facts.driver);
                 entry->in_use = in_use;
-                entry->result = -EINPROGRESS;
+                entry->is_vf = is_vf;
+                entry->pasid_result = entry->msix_result = -EINPROGRESS;
                 entry->dirty = true;
                 g_hash_table_insert(space->entries, &entry->key, entry);
                 want(space, entry);
                 return;
         }
 
-        changed = entry->driver != function->facts.driver || entry->in_use != in_use;
-        if (entry->driver != function->facts.driver) {
+        driver_changed = entry->driver != function->facts.driver;
+        changed = driver_changed || entry->in_use != in_use;
+        if (driver_changed) {
                 g_ref_string_release(entry->driver);
                 entry->driver = g_ref_string_acquire(function->facts.driver);
         }
         entry->in_use = in_use;
+        entry->is_vf = is_vf;
+        /* A PF can give a VF another number of vectors while the VF has no driver
+         * (sriov_vf_msix_count_store()). */
+        if (worth_a_try(entry->msix_result) ||
+            (is_vf && driver_changed && function->facts.msix.present))
+                want(space, entry);
         /* Most functions have no capability, and none will grow. */
-        if (entry->result == 0 && !function->facts.pasid.present)
+        if (is_vf || (entry->pasid_result == 0 && !function->facts.pasid.present))
                 return;
         entry->dirty = entry->dirty || changed;
-        if (changed || (entry->result < 0 && entry->result != -EBADMSG))
+        if (changed || worth_a_try(entry->pasid_result))
                 want(space, entry);
         if (changed)
                 want_again_later(space, entry);

@@ -11,6 +11,7 @@
 #include "daemon/inhibitors.h"
 #include "daemon/lost-overrides.h"
 #include "daemon/manager.h"
+#include "daemon/msi-source.h"
 #include "daemon/nodes.h"
 #include "daemon/operations.h"
 #include "daemon/outsiders.h"
@@ -44,6 +45,7 @@ struct Manager {
         Outsiders *outsiders;
         Users *users;
         ConfigSpace *config_space;
+        MsiSource *msi_source;
 
         Inventory *inventory;
         OverrideReader *override_reader;
@@ -77,7 +79,8 @@ void manager_read_stale(Manager *manager);
 
 /* manager-sources.c */
 void manager_on_users_changed(void *context, PciKey key);
-void manager_on_pasid_found(void *context, PciKey key, const Pasid *pasid);
+extern const ConfigSpaceHandler manager_config_space_handler;
+void manager_on_msi_changed(void *context, PciKey key);
 void manager_refresh_users(Manager *manager, const Function *function);
 void manager_on_inhibitor_ended(void *context, PciKey key);
 extern const UnplugsHandler manager_unplugs_handler;

@@ -18,6 +18,11 @@ static char *refusal(Manager *manager, Function *function) {
                         address,
                         function->facts.driver[0] != '\0' ? function->facts.driver : "no driver",
                         address);
+        /* vfwarden-io stores to no MSI-X table it knows of, and a function may have other ways to its vectors. */
+        if (function->facts.msix.present && !function->emulated && !manager->config->allow_msix)
+                return g_strdup_printf(
+                        "%s has MSI-X, and I/O sessions with such functions are not allowed (AllowMsix= in vfwarden.conf)",
+                        address);
         verdict = check(manager->inventory, function, OPERATION_OPEN,
                         function->emulated ? CHECK_EMULATED : 0);
         return verdict_allowed(verdict) ? NULL : verdict_text(verdict);

@@ -102,6 +102,7 @@ static void forget(Manager *manager, Function *function) {
         closed_files_forget(manager->closed, key);
         users_function_gone(manager->users, key);
         config_space_function_gone(manager->config_space, key);
+        msi_source_function_gone(manager->msi_source, key);
         operations_forget(manager->operations, function);
         outsiders_function_gone(manager->outsiders);
         sessions_function_gone(manager->sessions, key);
@@ -296,6 +297,7 @@ static void read_one(Manager *manager, PciKey key) {
                 manager_mark_stale(manager, function->facts.physfn);
         users_function_changed(manager->users, function);
         config_space_function_changed(manager->config_space, function);
+        msi_source_function_changed(manager->msi_source, function);
         manager_tell_unplugs(manager, function);
         manager_queue_related(manager, function);
 }

@@ -1,5 +1,5 @@
-/* What other parts of the daemon tell the manager: of users, configuration space, inhibitors, operations and
- * unplugs. Each marks what it concerns to be read or settled. */
+/* What other parts of the daemon tell the manager: of users, configuration space, MSIs, inhibitors, operations
+ * and unplugs. Each marks what it concerns to be read or settled. */
 #include "daemon/manager-internal.h"
 
 void manager_on_users_changed(void *context, PciKey key) {
@@ -12,6 +12,7 @@ void manager_on_users_changed(void *context, PciKey key) {
         users = sessions_users(manager->sessions, function, users_of(manager->users, key));
         inventory_set_users(manager->inventory, function, users);
         config_space_function_changed(manager->config_space, function);
+        msi_source_function_changed(manager->msi_source, function);
         manager_queue(manager, function);
         manager_tell_unplugs(manager, function);
         if (function->pf) {
@@ -25,7 +26,7 @@ void manager_tell_unplugs(Manager *manager, Function *function) {
         outsiders_function_changed(manager->outsiders, function);
 }
 
-void manager_on_pasid_found(void *context, PciKey key, const Pasid *pasid) {
+static void on_pasid_found(void *context, PciKey key, const Pasid *pasid) {
         Manager *manager = context;
         Function *function = inventory_get(manager->inventory, key);
 
@@ -35,6 +36,36 @@ void manager_on_pasid_found(void *context, PciKey key, const Pasid *pasid) {
         if (function->changes != 0)
                 manager_queue_related(manager, function);
 }
+
+void manager_on_msi_changed(void *context, PciKey key) {
+        Manager *manager = context;
+        Function *function = inventory_get(manager->inventory, key);
+        g_auto(MsiEvidence) evidence = { 0 };
+
+        if (!function || !function->facts.msix.present)
+                return;
+        msi_source_evidence(manager->msi_source, key, &evidence);
+        inventory_set_msi(function, &evidence);
+        if (function->changes != 0)
+                manager_queue(manager, function);
+}
+
+static void on_msix_found(void *context, PciKey key, const Msix *msix) {
+        Manager *manager = context;
+        Function *function = inventory_get(manager->inventory, key);
+
+        if (!function)
+                return;
+        inventory_set_msix(function, msix);
+        if (function->changes != 0)
+                manager_queue(manager, function);
+        manager_on_msi_changed(manager, key);
+}
+
+const ConfigSpaceHandler manager_config_space_handler = {
+        .pasid = on_pasid_found,
+        .msix = on_msix_found,
+};
 
 void manager_refresh_users(Manager *manager, const Function *function) {
         users_refresh(manager->users);

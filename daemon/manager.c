@@ -46,8 +46,12 @@ static int add_sources(Manager *manager, int receive_buffer) {
                       &manager->users);
         if (r < 0)
                 return r;
-        r = config_space_new(manager->event, manager_on_pasid_found, manager,
+        r = config_space_new(manager->event, &manager_config_space_handler, manager,
                              &manager->config_space);
+        if (r < 0)
+                return r;
+        r = msi_source_new(manager->event, manager->watch, manager_on_msi_changed, manager,
+                           &manager->msi_source);
         if (r < 0)
                 return r;
         return uevents_new(manager->event, &manager_uevents_handler, manager, receive_buffer,
@@ -169,6 +173,7 @@ Manager *manager_free(Manager *manager) {
         users_free(manager->users);
         config_space_free(manager->config_space);
         sessions_free(manager->sessions);
+        msi_source_free(manager->msi_source);
         outsiders_free(manager->outsiders);
         unplugs_free(manager->unplugs);
         operations_free(manager->operations);

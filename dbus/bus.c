@@ -55,6 +55,7 @@ static int add_objects(Bus *bus) {
                 { BUS_INTERFACE("Pasid"), pasid_vtable },
                 { BUS_INTERFACE("ZpciIo"), zpci_io_vtable },
                 { BUS_INTERFACE("Zpci"), zpci_vtable },
+                { BUS_INTERFACE("Msix"), msix_vtable },
         };
         int r;
 

@@ -87,6 +87,28 @@ static void add_vf(JsonBuilder *builder, const Function *vf) {
         add_number(builder, "Index", vf->index);
 }
 
+static void add_msix(JsonBuilder *builder, const Function *function) {
+        const Msix *msix = &function->facts.msix;
+        MsiGround ground = msi_ground(function->msi);
+        g_auto(GStrv) sentences = msi_evidence_sentences(function->facts.key, function->msi);
+
+        json_builder_set_member_name(builder, "Msix");
+        json_builder_begin_object(builder);
+        add_number(builder, "Vectors", msix->vectors);
+        add_number(builder, "TableBar", msix->table_bar);
+        add_number(builder, "TableOffset", msix->table_offset);
+        add_number(builder, "PbaBar", msix->pba_bar);
+        add_number(builder, "PbaOffset", msix->pba_offset);
+        add_string(builder, "Isolation", msi_isolation_to_string(msi_ground_isolation(ground)));
+        begin_array(builder, "Evidence");
+        for (unsigned i = 0; sentences[i]; i++)
+                json_builder_add_string_value(builder, sentences[i]);
+        json_builder_end_array(builder);
+        add_boolean(builder, "TableMappable", function_msix_table_mappable(function));
+        add_string(builder, "Reason", msi_ground_to_reason(ground));
+        json_builder_end_object(builder);
+}
+
 static void add_pasid(JsonBuilder *builder, const Function *function) {
         char address[PCI_ADDRESS_STRING_MAX];
         const Function *provider;
@@ -170,6 +192,8 @@ char *describe(const Manager *manager) {
                         add_pf(builder, function);
                 if (interface_on_function("org.vfwarden1.VirtualFunction", function))
                         add_vf(builder, function);
+                if (interface_on_function("org.vfwarden1.Msix", function))
+                        add_msix(builder, function);
                 if (interface_on_function("org.vfwarden1.Pasid", function))
                         add_pasid(builder, function);
                 add_users(builder, function);

@@ -216,6 +216,7 @@ const char *const function_interfaces[] = {
         BUS_INTERFACE("PhysicalFunction"),
         BUS_INTERFACE("VirtualFunction"),
         BUS_INTERFACE("Pasid"),
+        BUS_INTERFACE("Msix"),
         BUS_INTERFACE("Zpci"),
         BUS_INTERFACE("ZpciIo"),
         BUS_INTERFACE("Function"),
@@ -230,6 +231,8 @@ bool interface_on_function(const char *interface, const Function *function) {
                        function->kind == FUNCTION_KIND_DETACHED_VF;
         if (g_str_equal(interface, BUS_INTERFACE("Pasid")))
                 return function_pasid(function, NULL) != NULL;
+        if (g_str_equal(interface, BUS_INTERFACE("Msix")))
+                return function->msi != NULL;
         if (g_str_equal(interface, BUS_INTERFACE("Zpci")))
                 return function->facts.s390;
         /* A bridge is nobody's to load from. On all others, also where a session would be refused: to say why. */
@@ -275,8 +278,13 @@ static const struct {
         { BUS_INTERFACE("ZpciIo"), "Backend" },
         { BUS_INTERFACE("ZpciIo"), "MaxStoreBlock" },
         { BUS_INTERFACE("ZpciIo"), "Relaxed" },
+        { BUS_INTERFACE("Msix"), "Vectors" },
+        { BUS_INTERFACE("Msix"), "Isolation" },
+        { BUS_INTERFACE("Msix"), "Evidence" },
+        { BUS_INTERFACE("Msix"), "TableMappable" },
+        { BUS_INTERFACE("Msix"), "Reason" },
 };
-G_STATIC_ASSERT(1U << (G_N_ELEMENTS(property_names) - 1) == FUNCTION_PROPERTY_IO_RELAXED);
+G_STATIC_ASSERT(1U << (G_N_ELEMENTS(property_names) - 1) == FUNCTION_PROPERTY_MSIX_REASON);
 
 char **interface_properties(const char *interface, unsigned properties) {
         char **names = g_new0(char *, G_N_ELEMENTS(property_names) + 1);

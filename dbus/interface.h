@@ -18,6 +18,7 @@ extern const sd_bus_vtable pasid_vtable[];
 extern const sd_bus_vtable zpci_io_vtable[];
 MethodHandler zpci_io_method_load, zpci_io_method_store_block, zpci_io_method_open_session;
 extern const sd_bus_vtable zpci_vtable[];
+extern const sd_bus_vtable msix_vtable[];
 MethodHandler function_method_lock, function_method_unlock, function_method_bind,
         function_method_unbind, function_method_reset, function_method_unplug,
         function_method_cancel_unplug, physical_function_method_set_num_vfs,

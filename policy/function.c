@@ -83,6 +83,10 @@ const Pasid *function_pasid(const Function *function, const Function **ret_provi
         return &provider->facts.pasid;
 }
 
+bool function_msix_table_mappable(const Function *function) {
+        return function->msi && msi_table_mappable(msi_ground_isolation(msi_ground(function->msi)));
+}
+
 bool function_has_vfio_driver(const Function *function) {
         return g_str_has_suffix(function->facts.driver, "vfio-pci") ||
                g_str_has_suffix(function->facts.driver, "vfio_pci");

@@ -10,6 +10,8 @@
 #include "policy/address.h"
 #include "policy/inhibitor.h"
 #include "policy/io-session.h"
+#include "policy/msi.h"
+#include "policy/msix.h"
 #include "policy/pasid.h"
 #include "policy/user.h"
 
@@ -65,6 +67,11 @@ typedef enum FunctionProperty {
         FUNCTION_PROPERTY_IO_BACKEND = 1 << 21,
         FUNCTION_PROPERTY_IO_MAX_STORE_BLOCK = 1 << 22,
         FUNCTION_PROPERTY_IO_RELAXED = 1 << 23,
+        FUNCTION_PROPERTY_MSIX_VECTORS = 1 << 24,
+        FUNCTION_PROPERTY_MSIX_ISOLATION = 1 << 25,
+        FUNCTION_PROPERTY_MSIX_EVIDENCE = 1 << 26,
+        FUNCTION_PROPERTY_MSIX_TABLE_MAPPABLE = 1 << 27,
+        FUNCTION_PROPERTY_MSIX_REASON = 1 << 28,
 } FunctionProperty;
 
 /* What identity properties say where the kernel gave nothing readable: all ones, as PCI itself
@@ -111,6 +118,7 @@ typedef struct FunctionFacts {
         ZpciFacts zpci;    /* of s390 */
         PciKey physfn;     /* ... and points here */
         Pasid pasid;       /* the function's own capability */
+        Msix msix;
         GRefString *driver;
         GRefString *driver_override;
         GRefString *vendor_name;
@@ -149,6 +157,8 @@ struct Function {
         Function *pf;   /* of a VF; NULL while the inventory does not have it */
         uint32_t index; /* of a VF; VF_INDEX_UNKNOWN while no PF lists it */
         GPtrArray *vfs; /* of a PF: borrowed Function*, by index; NULL when there is none */
+
+        MsiEvidence *msi; /* owned; NULL while its MSI-X capability is not known, or not there */
 
         GPtrArray *users;                  /* of User*, owned; NULL when nobody has it open */
         const IoSession *session;          /* NULL: none. Its client is among the users. */
@@ -198,6 +208,9 @@ bool function_depends_on_pasid(const Function *vf);
 /* The PASID capability that serves the function: its own, or for a VF its PF's (PCIe 6.0, 9.3.7.14: VFs
  * share the PF's). `*ret_provider` is whose it is. Returns NULL when there is none. */
 const Pasid *function_pasid(const Function *function, const Function **ret_provider);
+
+/* Whether a VMM may map the function's MSI-X table; false also while nothing is known of it. */
+bool function_msix_table_mappable(const Function *function);
 
 /* Whether a VFIO driver has it. Each of PCI devices is named so: vfio-pci, and the variants as their modules, which
  * the kernel writes with underscores (KBUILD_MODNAME): mlx5_vfio_pci, hisi_acc_vfio_pci, ... */

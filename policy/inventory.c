@@ -7,6 +7,12 @@ struct Inventory {
         GHashTable *groups;    /* IOMMU group -> GPtrArray of borrowed Function* */
 };
 
+static void msi_free(Function *function) {
+        if (function->msi)
+                msi_evidence_clear(function->msi);
+        g_clear_pointer(&function->msi, g_free);
+}
+
 static void function_free(gpointer data) {
         Function *function = data;
 
@@ -14,6 +20,7 @@ static void function_free(gpointer data) {
         g_clear_pointer(&function->vfs, g_ptr_array_unref);
         g_clear_pointer(&function->users, g_ptr_array_unref);
         g_clear_pointer(&function->inhibitors, g_ptr_array_unref);
+        msi_free(function);
         g_free(function->lock_why);
         g_free(function);
 }
@@ -199,6 +206,37 @@ void inventory_set_pasid(Inventory *inventory, Function *function, const Pasid *
         }
 }
 
+void inventory_set_msix(Function *function, const Msix *msix) {
+        if (msix_equal(&function->facts.msix, msix))
+                return;
+        function->facts.msix = *msix;
+        function->changes |= FUNCTION_PROPERTY_MSIX_VECTORS;
+        if (!msix->present)
+                msi_free(function);
+}
+
+void inventory_set_msi(Function *function, MsiEvidence *evidence) {
+        MsiGround before, now = msi_ground(evidence);
+
+        if (!function->msi) {
+                function->msi = g_new0(MsiEvidence, 1);
+                function->changes |= FUNCTION_PROPERTY_MSIX_ISOLATION;
+        } else if (msi_evidence_equal(function->msi, evidence)) {
+                msi_evidence_clear(evidence);
+                return;
+        }
+        before = msi_ground(function->msi);
+        function->changes |= FUNCTION_PROPERTY_MSIX_EVIDENCE;
+        if (before != now)
+                function->changes |= FUNCTION_PROPERTY_MSIX_REASON;
+        if (msi_ground_isolation(before) != msi_ground_isolation(now))
+                function->changes |=
+                        FUNCTION_PROPERTY_MSIX_ISOLATION | FUNCTION_PROPERTY_MSIX_TABLE_MAPPABLE;
+        msi_evidence_clear(function->msi);
+        *function->msi = *evidence;
+        *evidence = (MsiEvidence){ 0 };
+}
+
 Function *inventory_apply(Inventory *inventory, FunctionFacts *facts) {
         Function *function = inventory_get(inventory, facts->key);
         bool relink = true;
@@ -227,7 +265,8 @@ Function *inventory_apply(Inventory *inventory, FunctionFacts *facts) {
                 } else
                         relink = function->kind != FUNCTION_KIND_PF || kind != function->kind;
                 facts->pasid = function->facts.pasid; /* see inventory_set_pasid() */
-                if (!facts->has_physfn)               /* of a dying VF: see function_kind() */
+                facts->msix = function->facts.msix;
+                if (!facts->has_physfn) /* of a dying VF: see function_kind() */
                         facts->physfn = function->facts.physfn;
 
                 group_leave(inventory, function);

@@ -36,6 +36,12 @@ void inventory_set_users(Inventory *inventory, Function *function, GPtrArray *us
 /* Takes over what was read of the function's PASID capability: its own facts hold it, and say nothing of it. */
 void inventory_set_pasid(Inventory *inventory, Function *function, const Pasid *pasid);
 
+/* Takes over what was read of the function's MSI-X capability, as above. */
+void inventory_set_msix(Function *function, const Msix *msix);
+
+/* Takes over `evidence` (what it holds, and clears it) of a function that has MSI-X. */
+void inventory_set_msi(Function *function, MsiEvidence *evidence);
+
 /* The functions of an IOMMU group: borrowed Function*, NULL when the group is -1 or unknown. */
 const GPtrArray *inventory_group(const Inventory *inventory, int32_t group);
 

@@ -236,6 +236,39 @@ class Show(CommandTest):
             with self.subTest(address):
                 self.check(["show", address], text)
 
+    def test_msix(self):
+        members = {"Vectors": 10, "TableBar": 3, "TableOffset": 0, "PbaBar": 3, "PbaOffset": 0x2000}
+        self.start_daemon([
+            function("0000:01:00.0", "plain", Msix=dict(
+                members, Isolation="isolated", TableMappable=True, Reason="Its own MSIs are isolated.",
+                Evidence=["One (/sys/a).", "Another (/sys/b)."])),
+            function("0000:02:00.0", "plain", Msix=dict(
+                members, Isolation="not-isolated", TableMappable=False, Reason="Its IOMMU cannot.",
+                Evidence=["One (/sys/a)."])),
+            function("0000:03:00.0", "plain", Msix=dict(
+                members, Isolation="unknown", TableMappable=False, Reason="Nothing shows it.", Evidence=[])),
+            function("0000:04:00.0", "plain")])
+        for address, text in (
+                ("0000:01:00.0", "    MSI isolation:  isolated\n"
+                                 "                    Its own MSIs are isolated.\n"
+                                 "      MSI-X table:  may be mapped into a guest\n"
+                                 "     MSI evidence:  One (/sys/a).\n"
+                                 "                    Another (/sys/b).\n"),
+                ("0000:02:00.0", "    MSI isolation:  not isolated\n"
+                                 "                    Its IOMMU cannot.\n"
+                                 "      MSI-X table:  must not be mapped into a guest\n"
+                                 "     MSI evidence:  One (/sys/a).\n"),
+                ("0000:03:00.0", "    MSI isolation:  unknown, which counts as no\n"
+                                 "                    Nothing shows it.\n"
+                                 "      MSI-X table:  must not be mapped into a guest\n"
+                                 "     MSI evidence:  none\n")):
+            with self.subTest(address):
+                _, output, _ = self.run_command("show", address)
+                self.assertIn("MSI-X:  10 vectors, table in BAR 3 at 0x0, pending bits in BAR 3 at 0x2000\n" + text,
+                              output)
+        _, output, _ = self.run_command("show", "0000:04:00.0")
+        self.assertNotIn("MSI", output)
+
     def test_several_vfs(self):
         self.start_daemon(pictures.host())
         _, output, _ = self.run_command("show", pictures.IGB)
@@ -245,11 +278,11 @@ class Show(CommandTest):
                       "                       0000:01:10.2\n", output)
 
     def test_what_a_later_daemon_tells(self):
-        self.start_daemon([function("0000:01:00.0", "plain", Vectors=16, Evidence=["a", "b"],
+        self.start_daemon([function("0000:01:00.0", "plain", Flavour=16, Textures=["a", "b"],
                                     Deep={"x": [1]}, Ratio=0.5, Nothing=None)])
         _, output, _ = self.run_command("show", "01:00.0")
-        self.assertTrue(output.endswith("          Vectors:  16\n"
-                                        "         Evidence:  a, b\n"
+        self.assertTrue(output.endswith("          Flavour:  16\n"
+                                        "         Textures:  a, b\n"
                                         '             Deep:  {"x":[1]}\n'
                                         "            Ratio:  0.5\n"
                                         "          Nothing:  null\n"), output)

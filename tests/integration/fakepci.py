@@ -161,6 +161,7 @@ class Sysfs:
         self.watch = FileWatch()
         self._seqnum = 1000
         self._groups = 0
+        self._irqs = 24
         for directory in ("bus/pci/devices", "bus/pci/drivers", "bus/pci/slots", "class",
                           "devices", "kernel/iommu_groups"):
             os.makedirs(os.path.join(self.sys, directory))
@@ -326,6 +327,39 @@ class Sysfs:
                    os.path.join(devices, function.address))
         function.link("iommu_group", self.path("kernel/iommu_groups", str(number)))
         function.group = number
+
+    # --- IOMMUs and MSIs
+
+    def add_iommu(self, name, *, ecap=None, kind=None):
+        """An IOMMU; with `ecap` it is Intel's. `kind` is the name of its group of attributes."""
+        directory = self.path("class/iommu", name)
+        os.makedirs(os.path.join(directory, "intel-iommu" if ecap else kind or "."), exist_ok=True)
+        if ecap:
+            with open(os.path.join(directory, "intel-iommu/ecap"), "w", encoding="ascii") as file:
+                file.write(ecap + "\n")
+
+    def serve(self, function, iommu):
+        """The link that iommu_device_link() makes."""
+        os.makedirs(self.path("class/iommu", iommu), exist_ok=True)
+        function.link("iommu", self.path("class/iommu", iommu))
+
+    def allocate_msis(self, function, chip, count=2):
+        """What a driver's pci_alloc_irq_vectors() leaves; `{}` in `chip` is the function's address. No event tells
+        of it. Returns the numbers."""
+        irqs = range(self._irqs, self._irqs + count)
+        self._irqs += count
+        os.makedirs(function.path("msi_irqs"), exist_ok=True)
+        for irq in irqs:
+            os.makedirs(self.path("kernel/irq", str(irq)))
+            with open(self.path("kernel/irq", str(irq), "chip_name"), "w", encoding="ascii") as file:
+                file.write(chip.format(function.address) + "\n")
+            function.write(f"msi_irqs/{irq}", "msix")
+        return list(irqs)
+
+    def free_msis(self, function):
+        for irq in os.listdir(function.path("msi_irqs")):
+            shutil.rmtree(self.path("kernel/irq", irq))
+        shutil.rmtree(function.path("msi_irqs"))
 
     # --- slots
 

@@ -218,6 +218,8 @@ class DaemonTest(unittest.TestCase):
     maxDiff = None
     # The address of a function that fence() plays with; tests leave it out of what they compare.
     SENTINEL = "ffff:ff:1f.7"
+    # What uname says to the daemon, None for what is true.
+    machine = None
     # The bus policy, None for the project's own.
     BUS_POLICY = None
 
@@ -284,6 +286,9 @@ class DaemonTest(unittest.TestCase):
         if self.kernel:
             environment["VFWARDEN_KERNEL"] = self.kernel.path
             preload.append(os.environ["VFWARDEN_KERNEL_LIBRARY"])
+        if self.machine:
+            environment["VFWARDEN_MACHINE"] = self.machine
+            preload.append(os.environ["VFWARDEN_UNAME_LIBRARY"])
         preload.append(PRELOAD)
         asan = sanitizer_library(os.environ["VFWARDEND"])
         if asan:

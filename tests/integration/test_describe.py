@@ -10,6 +10,7 @@ from fakepci import recorded_config
 
 PF = "0000:01:00.0"
 PASID = "org.vfwarden1.Pasid"
+MSIX = "org.vfwarden1.Msix"
 
 
 class Describe(fixtures.DaemonTest):
@@ -27,6 +28,8 @@ class Describe(fixtures.DaemonTest):
                 if name == PASID:
                     flat["Pasid"] = {**properties, "Provider": addresses[properties["Provider"]],
                                      "Dependents": [addresses[p] for p in properties["Dependents"]]}
+                elif name == MSIX:
+                    flat["Msix"] = properties
                 else:
                     flat.update(properties)
             if "VirtualFunctions" in flat:
@@ -54,8 +57,9 @@ class Describe(fixtures.DaemonTest):
         self.sysfs.add_pf("0000:04:00.0", driver="vfio-pci")
         self.sysfs.add("0000:02:00.0", group=None, attributes={"vendor": None})
         self.sysfs.add("0013:00:00.0", attributes={"vfn": "0x0001"})
-        self.sysfs.add("10000:00:00.0")
+        self.sysfs.add("10000:00:00.0", config=recorded_config("qemu-igb"))
         self.start()
+        self.wait_property("10000:00:00.0", "Vectors", 10)
         self.client.lock(PF, "a \"quote\", a\nline and an ü")
         self.fence()
         document = self.check()

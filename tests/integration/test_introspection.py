@@ -74,10 +74,11 @@ class Introspection(fixtures.DaemonTest):
 
     def live(self):
         pf = self.sysfs.add_pf(PF, vfs=1, config=recorded_config("intel-dsa"))
-        self.sysfs.add("0000:02:00.0")
+        self.sysfs.add("0000:02:00.0", config=recorded_config("qemu-igb"))
         self.sysfs.add("0013:00:00.0", attributes={"vfn": "0x0000"})
         self.start()
         self.wait_property(PF, "Width", 20)     # comes a moment after the function
+        self.wait_property("0000:02:00.0", "Vectors", 10)
         interfaces = {}
         for path in (vb.ROOT, vb.function_path(PF), vb.function_path(pf.vfs[0].address),
                      vb.function_path("0000:02:00.0"), vb.function_path("0013:00:00.0")):
@@ -121,6 +122,8 @@ class Introspection(fixtures.DaemonTest):
             vb.VIRTUAL: {"property": "PhysicalFunction:o Index:u"},
             vb.ZPCI: {"property": "FunctionId:u FunctionHandle:u Uid:u Pchid:q FunctionGroup:y "
                       "VirtualFunctionNumber:q FunctionType:y MioEnabled:b"},
+            "org.vfwarden1.Msix": {"property": "Vectors:q TableBar:y TableOffset:u PbaBar:y PbaOffset:u "
+                                   "Isolation:s Evidence:as TableMappable:b Reason:s"},
         }.items():
             for kind, words in wanted.items():
                 for word in words.split():

@@ -128,9 +128,13 @@ class Pasid(PasidTest):
                 self.wait_function(PF, False)
 
     def test_what_sleeps_lightly_is_read(self):
-        self.power(self.sysfs.add(PF, config=recorded_config("intel-dsa")), "suspended")
+        # VFs that have no power management are suspended in D0, as igb's (seen on 6.12).
+        for number, state in enumerate(("D3hot", "D0")):
+            self.power(self.sysfs.add(f"0000:{number + 1:02x}:00.0", config=recorded_config("intel-dsa")),
+                       "suspended", state)
         self.start()
         self.wait_pasid(DSA)
+        self.wait_property("0000:02:00.0", "Width", 20)
 
     def test_not_where_the_bridge_would_wake(self):
         function = self.sysfs.add(PF, config=recorded_config("intel-dsa"))
