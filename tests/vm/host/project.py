@@ -47,4 +47,5 @@ def guest_files(directory):
         shutil.copytree(VM_DIR / name, home / name, dirs_exist_ok=True,
                         ignore=shutil.ignore_patterns("files", "__pycache__"))
     shutil.copy(VM_DIR / "demo", home / "demo")
-    shutil.copy(SOURCE_DIR / "tests/lib/vfwarden_bus.py", home)
+    for name in ("vfwarden_bus.py", "vfio_user.py"):
+        shutil.copy(SOURCE_DIR / "tests/lib" / name, home)
