@@ -145,6 +145,7 @@ static void add_users(JsonBuilder *builder, const Function *function) {
                 add_string(builder, "Unit", user->unit);
                 add_string(builder, "Machine", user->machine);
                 add_number(builder, "Since", (int64_t) user->since_usec);
+                add_boolean(builder, "Session", user->session);
                 json_builder_end_object(builder);
         }
         json_builder_end_array(builder);
@@ -170,6 +171,15 @@ static void add_zpci(JsonBuilder *builder, const Function *function) {
         add_number(builder, "VirtualFunctionNumber", function->facts.s390_vfn);
         add_number(builder, "FunctionType", zpci->function_type);
         add_boolean(builder, "MioEnabled", zpci->mio_enabled);
+}
+
+static void add_zpci_io(JsonBuilder *builder, const Function *function) {
+        json_builder_set_member_name(builder, "ZpciIo");
+        json_builder_begin_object(builder);
+        add_string(builder, "Backend", function_io_backend(function));
+        add_number(builder, "MaxStoreBlock", function_io_max_store_block(function));
+        add_boolean(builder, "Relaxed", function_io_relaxed(function));
+        json_builder_end_object(builder);
 }
 
 char *describe(const Manager *manager) {
@@ -203,6 +213,8 @@ char *describe(const Manager *manager) {
                         add_operation(builder, &function->outside->running);
                 if (interface_on_function("org.vfwarden1.Zpci", function))
                         add_zpci(builder, function);
+                if (interface_on_function("org.vfwarden1.ZpciIo", function))
+                        add_zpci_io(builder, function);
                 json_builder_end_object(builder);
         }
         json_builder_end_array(builder);

@@ -106,7 +106,7 @@ static int append_facts(sd_bus_message *reply, const IoSession *session) {
         return sd_bus_message_append(
                 reply, "a{sv}", 6, "backend", "s", session->backend, "max-store-block", "q",
                 session->max_store_block, "relaxed", "b", (int) session->relaxed, "pieces", "b",
-                (int) session->pieces, "config-region", "u", 7U, "zpci-io-region", "u", 9U);
+                (int) session->pieces, "config-region", "u", 7U, "zpci-region", "u", 9U);
 }
 
 static void on_session(void *context, int result, const char *message, int client,

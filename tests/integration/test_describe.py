@@ -11,6 +11,7 @@ from fakepci import recorded_config
 PF = "0000:01:00.0"
 PASID = "org.vfwarden1.Pasid"
 MSIX = "org.vfwarden1.Msix"
+ZPCI_IO = "org.vfwarden1.ZpciIo"
 
 
 class Describe(fixtures.DaemonTest):
@@ -28,8 +29,8 @@ class Describe(fixtures.DaemonTest):
                 if name == PASID:
                     flat["Pasid"] = {**properties, "Provider": addresses[properties["Provider"]],
                                      "Dependents": [addresses[p] for p in properties["Dependents"]]}
-                elif name == MSIX:
-                    flat["Msix"] = properties
+                elif name in (MSIX, ZPCI_IO):
+                    flat[name.rpartition(".")[2]] = properties
                 else:
                     flat.update(properties)
             if "VirtualFunctions" in flat:
@@ -76,7 +77,7 @@ class Describe(fixtures.DaemonTest):
         self.assertEqual(list(told), [pf.vfs[1].address])
         user, = told[pf.vfs[1].address]
         self.assertTrue(before <= user.pop("Since") <= time.time_ns() // 1000)
-        self.assertEqual(user, {"Pid": 0, "Uid": 0, "Command": "", "Unit": "", "Machine": ""})
+        self.assertEqual(user, {"Pid": 0, "Uid": 0, "Command": "", "Unit": "", "Machine": "", "Session": False})
         pf.vfs[1].write("enable", "0")
         self.wait_property(pf.vfs[1].address, "InUse", False)
         self.check()

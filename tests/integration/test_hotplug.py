@@ -65,7 +65,7 @@ class Hotplug(fixtures.DaemonTest):
         with self.assertRaises(vb.BusError):
             self.client.function(PF, "Driver")
 
-    def test_bind_and_unbind_change_the_driver_alone(self):
+    def test_bind_and_unbind_change_the_driver_and_what_follows_from_it(self):
         function = self.sysfs.add(PLAIN, driver="e1000e")
         self.sysfs.add("0000:03:00.0", driver="nvme")
         self.start()
@@ -77,7 +77,9 @@ class Hotplug(fixtures.DaemonTest):
         self.sysfs.bind(function, "vfio-pci")
         self.wait_property(PLAIN, "Driver", "vfio-pci")
         self.assertEqual(changes(self.signals_since(mark)),
-                         {(vb.function_path(PLAIN), "Driver"): "vfio-pci"})
+                         {(vb.function_path(PLAIN), "Driver"): "vfio-pci",
+                          (vb.function_path(PLAIN), "Backend"): "vfio-pci",
+                          (vb.function_path(PLAIN), "MaxStoreBlock"): 8})
 
     def test_change_that_changes_nothing_is_silent(self):
         function = self.sysfs.add(PLAIN, driver="e1000e")

@@ -18,7 +18,7 @@ class Inventory(fixtures.DaemonTest):
                        class_code=0x020000, revision=3, numa_node=1, group=7, driver="igb")
         self.start()
         path = vb.function_path(PLAIN)
-        self.assertEqual(set(self.picture.objects[path]), {vb.FUNCTION})
+        self.assertEqual(set(self.picture.objects[path]), {vb.FUNCTION, "org.vfwarden1.ZpciIo"})
         properties = self.client.get_all(path, vb.FUNCTION)
         names = (properties.pop("VendorName"), properties.pop("DeviceName"))
         self.assertEqual(properties, {

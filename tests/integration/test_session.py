@@ -131,7 +131,7 @@ class Sessions(SessionTest):
         mark = self.mark()
         session, facts = self.open()
         self.assertEqual(facts, {"backend": "emulated", "max-store-block": 4096, "relaxed": False, "pieces": False,
-                                 "config-region": 7, "zpci-io-region": 9})
+                                 "config-region": 7, "zpci-region": 9})
         session.write(0, 0, bytes(range(16)))
         self.assertEqual(session.read(0, 8, 8), bytes(range(8, 16)))
         self.wait_property(PLAIN, "InUse", True)
