@@ -6,6 +6,7 @@ being tested.
 
 import os
 import pathlib
+import time
 
 from guest import pci, service
 from guest.channel import outside
@@ -19,6 +20,7 @@ def clean(uevents_wait):
     """`uevents_wait(predicate, what)` waits for something that uevents tell of."""
     daemon = service.Service()
     daemon.stop()
+    end_holders()
     if service.reset_files():
         service.systemctl("daemon-reload")
     if POLKIT_RULES.exists():
@@ -31,6 +33,15 @@ def clean(uevents_wait):
         clean_function(function, driver)
     pci.set_enable_sriov(False)
     daemon.start()
+
+
+def end_holders():
+    """A scenario ends its own; of one that failed, some may live in units or as orphans."""
+    deadline = time.monotonic() + PLUG_SECONDS
+    while service.run("pkill", "--signal", "KILL", "--full", "^/usr/local/bin/vfio-holder", check=False).returncode == 0:
+        if time.monotonic() > deadline:
+            raise Failed("a holder of before does not end")
+        os.sched_yield()
 
 
 def clean_slots(uevents_wait):

@@ -119,16 +119,18 @@ def who_and_what_to_do(machine):
     contains(text, f"{IGB}: unbind is refused, because of this:\n", "why")
     contains(text, f"{vf}: is a VF of it and in use by {holder.PROGRAM}", "why")
     for pattern in (r"Kind:  user\n", rf"Process:  pid {pid}, uid 0, unit guest-web\.service\n",
-                    r"Running since:  \d{4}-\d\d-\d\d \d\d:\d\d\n",
+                    r"Holds it since:  \d{4}-\d\d-\d\d \d\d:\d\d\n",
                     r'What to do:  "systemctl stop guest-web\.service", if it can be missed\n',
                     rf'or:  "vfwarden unplug {vf}" asks for it\n', r"Warning: 2 virtual functions are enabled"):
         true(re.search(pattern, text), f"{pattern!r} is not in what why prints: {text!r}")
     contains(run_shown(machine, "why", IGB.address), "user", "why of all operations")
     equal(run_shown(machine, "why", free.address, "unbind").splitlines()[0],
           f"{free}: unbind is possible, nothing stands against it", "why of a free function")
-    equal([line.split() for line in run_shown(machine, "users").splitlines()],
-          [["ADDRESS", "PID", "UID", "MACHINE", "UNIT", "COMMAND"],
-           [vf.address, str(pid), "0", "-", "guest-web.service", holder.PROGRAM, "--unplug=100", vf.address]], "users")
+    heading, row = [line.split() for line in run_shown(machine, "users").splitlines()]
+    equal(heading, ["ADDRESS", "PID", "UID", "SINCE", "MACHINE", "UNIT", "COMMAND"], "the head of users")
+    equal(row[:3], [vf.address, str(pid), "0"], "users: who")
+    true(re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d", " ".join(row[3:5])), f"users: since when: {row}")
+    equal(row[5:], ["-", "guest-web.service", holder.PROGRAM, "--unplug=100", vf.address], "users: what")
     equal(run_shown(machine, "users", free.address).strip().splitlines()[1:], [], "users of a free function")
 
     text = run_shown(machine, "unbind", IGB.address, status=REFUSED)
