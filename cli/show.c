@@ -38,6 +38,7 @@ static const char *const labelled[] = {
         "PhysicalFunction",
         "Index",
         "Msix",
+        "ZpciIo",
         "Pasid",
         "Users",
         "Operation",
@@ -159,6 +160,21 @@ static void add_zpci(Table *table, JsonObject *function) {
         add(table, "zPCI function", STYLE_PLAIN, text);
         add_member(table, "zPCI handle", function, "FunctionHandle");
         add_member(table, "zPCI MIO enabled", function, "MioEnabled");
+}
+
+/* Nothing where no back end can serve it. */
+static void add_zpci_io(Table *table, JsonObject *function) {
+        JsonObject *io = function_object(function, "ZpciIo");
+        const char *backend = io ? function_string(io, "Backend") : "";
+        gint64 max = io ? function_integer(io, "MaxStoreBlock", 0) : 0;
+        g_autofree char *text = NULL;
+
+        if (!*backend)
+                return;
+        if (max > 0)
+                text = g_strdup_printf("%s, stores of at most %" G_GINT64_FORMAT " bytes", backend,
+                                       max);
+        add(table, "I/O sessions", STYLE_PLAIN, text ? text : backend);
 }
 
 /* Nothing where there is no MSI-X, or it is not known. */
@@ -291,6 +307,7 @@ static void print_function(Context *context, JsonObject *function, JsonArray *us
         add_msix(table, function);
         add_pasid(table, function);
         add_zpci(table, function);
+        add_zpci_io(table, function);
         add_state(table, function, users, inhibitors);
         add_rest(table, function);
 
