@@ -14,7 +14,7 @@ PACKAGES = [
     # what a host of virtual machines has, as far as the daemon meets it
     "systemd", "systemd-sysv", "udev", "dbus", "polkitd", "kmod", "pciutils", "pci.ids",
     # what the project is linked with
-    "libglib2.0-0", "libjson-glib-1.0-0", "libpci3", "libudev1", "libsystemd0",
+    "libglib2.0-0", "libjson-glib-1.0-0", "libpci3", "libudev1", "libsystemd0", "libxml2",
     # the scenarios
     "python3-gi", "gir1.2-glib-2.0", "procps", "iproute2",
     # a manager of virtual machines; systemd-container has machined, by which it names their scopes
