@@ -42,7 +42,7 @@ def unit_state(unit):
 
 
 @scenario("a domain with a managed VF: guarded in its name while it runs, refused to a second one by name, free when it "
-          "is destroyed", deadline=240)
+          "is destroyed", deadline=360)
 def managed(machine):
     vf, other = vfs(machine, 2)
     libvirt = Libvirt(machine)
@@ -87,7 +87,7 @@ def managed(machine):
     equal(other.driver(), "igbvf", "the driver of the VF that nobody was given")
 
 
-@scenario("a VF whose holder libvirt does not know is refused by vfwarden, by name; nothing is left behind", deadline=180)
+@scenario("a VF whose holder libvirt does not know is refused by vfwarden, by name; nothing is left behind", deadline=300)
 def unknown_holder(machine):
     vf, = vfs(machine, 1)
     libvirt = Libvirt(machine)
@@ -120,7 +120,7 @@ def unknown_holder(machine):
     libvirt.start("web1")
 
 
-@scenario("a function that libvirt takes from a network's pool is guarded from the domain's `start` on", deadline=180)
+@scenario("a function that libvirt takes from a network's pool is guarded from the domain's `start` on", deadline=300)
 def network(machine):
     first, second = vfs(machine, 2)
     interface, = os.listdir(IGB.path("net"))
@@ -142,7 +142,7 @@ def network(machine):
 
 
 @scenario("virsh nodedev-detach of a PF whose VF a domain has: seen, with who does it and whom it waits for",
-          deadline=240)
+          deadline=360)
 def nodedev_detach(machine):
     vf, = vfs(machine, 1)
     libvirt = Libvirt(machine)
@@ -170,7 +170,7 @@ def nodedev_detach(machine):
     wait_inhibitors(machine, [])
 
 
-@scenario("without the daemon a domain starts or not, as configured, within 2 s", deadline=240)
+@scenario("without the daemon a domain starts or not, as configured, within 2 s", deadline=360)
 def away(machine):
     vf, = vfs(machine, 1)
     libvirt = Libvirt(machine)
