@@ -1,8 +1,8 @@
 /* holders.h: who uses functions, and who inhibits what is done to them.
  *
- * Owns nothing. The answers of ListUsers() and ListInhibitors() become arrays of JSON objects, whose
+ * Owns nothing. The answers of DescribeUsers() and ListInhibitors() become arrays of JSON objects, whose
  * members are read with the accessors of picture.h and printed as they are by --json:
- *   a user: Address, Pid, Uid, Command, Unit, Machine (the virtual machine's name, from the unit);
+ *   a user: Address, Pid, Uid, Command, Unit, Machine (the virtual machine's name), Since (in microseconds);
  *   an inhibitor: Address, What, Who, Why, Uid, Pid.
  * Called by the verbs. */
 #pragma once
@@ -12,8 +12,9 @@
 #include <json-glib/json-glib.h>
 
 /* Asks the daemon. Return 0 and an array of the caller's, or a negative errno and the error. `flags`
- * are CallFlags. */
-int holders_list_users(Context *context, unsigned flags, sd_bus_error *ret_error, JsonArray **ret);
+ * are CallFlags. `address` is whose users are asked for, "" for all. */
+int holders_list_users(Context *context, const char *address, unsigned flags,
+                       sd_bus_error *ret_error, JsonArray **ret);
 int holders_list_inhibitors(Context *context, unsigned flags, sd_bus_error *ret_error,
                             JsonArray **ret);
 
@@ -35,7 +36,3 @@ char *holder_describe(JsonObject *user);
 
 /* "WHO (pid 4711) inhibits reset:remove: WHY". The caller's; not escaped. */
 char *inhibitor_describe(JsonObject *inhibitor);
-
-/* When the user's process was started, in local time; NULL if that cannot be known: it is another
- * host's, or the process of that pid is another one here. The caller's. */
-char *holder_running_since(const Context *context, JsonObject *user);

@@ -120,6 +120,12 @@ JsonArray *function_array(JsonObject *function, const char *member) {
         return node && JSON_NODE_HOLDS_ARRAY(node) ? json_node_get_array(node) : NULL;
 }
 
+JsonObject *function_object(JsonObject *function, const char *member) {
+        JsonNode *node = json_object_get_member(function, member);
+
+        return node && JSON_NODE_HOLDS_OBJECT(node) ? json_node_get_object(node) : NULL;
+}
+
 char *function_joined(JsonObject *function, const char *member, const char *separator) {
         JsonArray *array = function_array(function, member);
         g_autoptr(GString) joined = g_string_new(NULL);

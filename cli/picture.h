@@ -37,6 +37,7 @@ const char *function_string(JsonObject *function, const char *member);
 gint64 function_integer(JsonObject *function, const char *member, gint64 missing);
 bool function_flag(JsonObject *function, const char *member);
 JsonArray *function_array(JsonObject *function, const char *member);
+JsonObject *function_object(JsonObject *function, const char *member);
 
 /* The strings of an array member, joined; the caller's. */
 char *function_joined(JsonObject *function, const char *member, const char *separator);

@@ -37,6 +37,9 @@ static const char *const labelled[] = {
         "VirtualFunctions",
         "PhysicalFunction",
         "Index",
+        "Pasid",
+        "Users",
+        "Operation",
         NULL,
 };
 
@@ -143,6 +146,42 @@ static void add_holders(Table *table, const char *label, JsonArray *holders,
         }
 }
 
+/* "unbind since 2026-11-21 00:51 (process 815)" */
+static void add_operation(Table *table, JsonObject *function) {
+        JsonObject *operation = function_object(function, "Operation");
+        gint64 pid = operation ? function_integer(operation, "Pid", 0) : 0;
+        g_autoptr(GString) text = NULL;
+        g_autofree char *since = NULL;
+
+        if (!operation)
+                return;
+        since = value_format_time(function_integer(operation, "Since", 0));
+        text = g_string_new(function_string(operation, "Name"));
+        if (since)
+                g_string_append_printf(text, " since %s", since);
+        if (pid != 0)
+                g_string_append_printf(text, " (process %" G_GINT64_FORMAT ")", pid);
+        add(table, "Under way", STYLE_YELLOW, text->str);
+}
+
+/* "enabled, 20 bits, execute, privileged", and who relies on it. */
+static void add_pasid(Table *table, JsonObject *function) {
+        JsonObject *pasid = function_object(function, "Pasid");
+        JsonArray *dependents = pasid ? function_array(pasid, "Dependents") : NULL;
+        g_autofree char *text = NULL;
+
+        if (!pasid)
+                return;
+        text = g_strdup_printf("%s, %" G_GINT64_FORMAT " bits%s%s",
+                               function_flag(pasid, "Enabled") ? "enabled" : "disabled",
+                               function_integer(pasid, "Width", 0),
+                               function_flag(pasid, "Execute") ? ", execute" : "",
+                               function_flag(pasid, "Privileged") ? ", privileged" : "");
+        add(table, "PASID", STYLE_PLAIN, text);
+        if (dependents && json_array_get_length(dependents) > 0)
+                add_lines(table, "Relied on by", pasid, "Dependents");
+}
+
 static void add_lock(Table *table, JsonObject *function) {
         JsonArray *reasons = function_array(function, "LockReasons");
         const char *why = function_string(function, "LockWhy");
@@ -168,6 +207,7 @@ static void add_state(Table *table, JsonObject *function, JsonArray *users, Json
         add(table, "State", STYLE_PLAIN, *state ? words_for_state(state) : "unknown");
         add(table, "In use", in_use ? STYLE_GREEN : STYLE_PLAIN, in_use ? "yes" : "no");
         add_holders(table, "Used by", users, holder_describe);
+        add_operation(table, function);
         add_holders(table, "Inhibitors", inhibitors, inhibitor_describe);
         add_lock(table, function);
         add(table, "Tainted", tainted ? STYLE_RED : STYLE_PLAIN,
@@ -197,6 +237,7 @@ static void print_function(Context *context, JsonObject *function, JsonArray *us
         add_identity(table, function);
         add_sriov(table, function);
         add_place(table, function);
+        add_pasid(table, function);
         add_state(table, function, users, inhibitors);
         add_rest(table, function);
 

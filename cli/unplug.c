@@ -140,7 +140,7 @@ static int list_holders(Context *context, const char *address, sd_bus_error *ret
 
         r = client_describe(context, 0, ret_error, &picture);
         if (r >= 0)
-                r = holders_list_users(context, 0, ret_error, &users);
+                r = holders_list_users(context, "", 0, ret_error, &users);
         if (r < 0)
                 return r;
 

@@ -14,8 +14,9 @@ typedef struct Column {
 } Column;
 
 static const Column user_columns[] = {
-        { "ADDRESS", "Address", false }, { "PID", "Pid", true },    { "UID", "Uid", true },
-        { "MACHINE", "Machine", false }, { "UNIT", "Unit", false }, { "COMMAND", "Command", false },
+        { "ADDRESS", "Address", false }, { "PID", "Pid", true },          { "UID", "Uid", true },
+        { "SINCE", "Since", false },     { "MACHINE", "Machine", false }, { "UNIT", "Unit", false },
+        { "COMMAND", "Command", false },
 };
 
 static const Column inhibitor_columns[] = {
@@ -26,12 +27,19 @@ static const Column inhibitor_columns[] = {
 /* As in list: "-" where there is nothing, so that words stay in place. A pid of 0 says that nobody was
  * found. */
 static char *cell(JsonObject *holder, const char *member) {
-        g_autofree char *text = value_format("", json_object_get_member(holder, member));
         JsonNode *value = json_object_get_member(holder, member);
-        bool nothing = json_node_get_value_type(value) == G_TYPE_STRING
-                               ? !*json_node_get_string(value)
-                               : g_str_equal(member, "Pid") && json_node_get_int(value) == 0;
+        g_autofree char *text = NULL;
+        bool nothing;
 
+        if (g_str_equal(member, "Since")) {
+                text = value_format_time(json_node_get_int(value));
+                nothing = !text;
+        } else {
+                text = value_format("", value);
+                nothing = json_node_get_value_type(value) == G_TYPE_STRING
+                                  ? !*json_node_get_string(value)
+                                  : g_str_equal(member, "Pid") && json_node_get_int(value) == 0;
+        }
         return nothing ? g_strdup("-") : g_steal_pointer(&text);
 }
 
@@ -62,38 +70,22 @@ static void print_json(Context *context, JsonArray *holders) {
         output_json(&context->output, node, true);
 }
 
-/* NULL for `argument` is NULL for `*ret_address`; and a function that is not there has no users, but is
- * told of. */
-static ExitCode find(Context *context, const char *argument, char **ret_address) {
-        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-        g_autofree char *address = NULL, *path = NULL;
-        int r;
-
-        if (!argument)
-                return EXIT_CODE_DONE;
-        address = address_from_argument(argument);
-        if (!address)
-                return EXIT_CODE_USAGE;
-        r = client_get_function(context, address, &error, &path);
-        if (r < 0)
-                return client_fail(context, r, &error, "Cannot tell who uses %s", address);
-        *ret_address = g_steal_pointer(&address);
-        return EXIT_CODE_DONE;
-}
-
 ExitCode verb_users(Context *context, char **arguments) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-        g_autoptr(JsonArray) all = NULL, users = NULL;
         g_autofree char *address = NULL;
-        ExitCode code = find(context, arguments[0], &address);
+        g_autoptr(JsonArray) users = NULL;
         int r;
 
-        if (code != EXIT_CODE_DONE)
-                return code;
-        r = holders_list_users(context, 0, &error, &all);
+        if (arguments[0]) {
+                address = address_from_argument(arguments[0]);
+                if (!address)
+                        return EXIT_CODE_USAGE;
+        }
+        r = holders_list_users(context, address ? address : "", 0, &error, &users);
+        if (r < 0 && address)
+                return client_fail(context, r, &error, "Cannot tell who uses %s", address);
         if (r < 0)
                 return client_fail(context, r, &error, "Cannot list the users");
-        users = address ? holders_at(all, address) : json_array_ref(all);
 
         if (context->json)
                 print_json(context, users);

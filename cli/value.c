@@ -252,3 +252,10 @@ char *value_format(const char *name, JsonNode *value) {
 
         return *text ? g_steal_pointer(&text) : g_strdup("none");
 }
+
+char *value_format_time(gint64 usec) {
+        g_autoptr(GDateTime) time =
+                usec > 0 ? g_date_time_new_from_unix_local(usec / G_USEC_PER_SEC) : NULL;
+
+        return time ? g_date_time_format(time, "%Y-%m-%d %H:%M") : NULL;
+}

@@ -82,7 +82,7 @@ static void print_row(Output *output, const char *label, Style style, const char
 
 /* What the reason does not tell of the process. */
 static void print_process(Context *context, JsonObject *user) {
-        g_autofree char *since = holder_running_since(context, user);
+        g_autofree char *since = value_format_time(function_integer(user, "Since", 0));
         const char *unit = function_string(user, "Unit");
         g_autofree char *process =
                 g_strdup_printf("pid %" G_GINT64_FORMAT ", uid %" G_GINT64_FORMAT "%s%s",
@@ -91,7 +91,7 @@ static void print_process(Context *context, JsonObject *user) {
 
         print_row(&context->output, "Process:", STYLE_PLAIN, process);
         if (since)
-                print_row(&context->output, "Running since:", STYLE_PLAIN, since);
+                print_row(&context->output, "Holds it since:", STYLE_PLAIN, since);
 }
 
 static void print_blocker(Context *context, const Question *question, JsonObject *blocker) {

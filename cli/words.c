@@ -19,7 +19,7 @@ static const Words reasons[] = {
         { "userspace-driver", "a userspace driver has this function" },
         { "vf-in-use", "one of its virtual functions is in use" },
         { "in-use", "the function is in use" },
-        { "inhibitor", "somebody inhibits an operation on it" },
+        { "inhibitor", "somebody inhibits an operation on it or on a VF of it" },
         { "administrator", "an administrator locked it" },
         { NULL, NULL },
 };

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define DEFAULT_USERSPACE_DRIVERS "vfio-pci *-vfio-pci uio_pci_generic igb_uio pci-stub"
+#define DEFAULT_USERSPACE_DRIVERS "*vfio-pci *vfio_pci uio_pci_generic igb_uio pci-stub"
 
 /* A configuration file is a few lines; what is larger was put there by mistake. */
 #define CONFIG_FILE_SIZE_MAX (1024 * 1024)

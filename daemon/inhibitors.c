@@ -2,19 +2,17 @@
 
 #include "daemon/log.h"
 #include "daemon/util.h"
-#include "policy/number.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/epoll.h>
-#include <systemd/sd-daemon.h>
 
-/* The names of the descriptors in systemd's store: this and the number. */
-#define FD_NAME_PREFIX "inhibitor-"
+/* What its descriptor is called in the store. */
+static char *fd_name(uint64_t number) {
+        return g_strdup_printf("inhibitor-%" PRIu64, number);
+}
 
 typedef struct Entry {
         Inhibitors *inhibitors;
@@ -79,11 +77,12 @@ static int on_hang_up(sd_event_source *source, int fd, uint32_t revents, void *u
         PciKey key = entry->key;
         PciAddress address = pci_address_from_key(key);
         Function *function = inventory_get(inhibitors->inventory, key);
+        g_autofree char *name = fd_name(entry->number);
 
         log_full(LOG_INFO, &address, NULL, "%s no longer inhibits anything", entry->inhibitor.who);
         if (function && function->inhibitors)
                 g_ptr_array_remove(function->inhibitors, &entry->inhibitor);
-        sd_notifyf(false, "FDSTOREREMOVE=1\nFDNAME=" FD_NAME_PREFIX "%" PRIu64, entry->number);
+        fd_store_drop(name);
         g_ptr_array_remove(inhibitors->entries, entry);
         inhibitors->ended(inhibitors->context, key);
         return 0;
@@ -126,7 +125,7 @@ static unsigned count_of(const Inhibitors *inhibitors, uint32_t uid) {
 int inhibitors_add(Inhibitors *inhibitors, PciKey key, const Inhibitor *inhibitor, int *ret_fd) {
         _cleanup_(closep) int reading = -1, writing = -1;
         uint64_t number = inhibitors->next_number;
-        char name[64];
+        g_autofree char *name = fd_name(number);
         int fds[2], r;
 
         if (inhibitors->entries->len >= INHIBITORS_MAX ||
@@ -137,9 +136,7 @@ int inhibitors_add(Inhibitors *inhibitors, PciKey key, const Inhibitor *inhibito
         reading = fds[0];
         writing = fds[1];
 
-        /* Not an error without systemd: the inhibitor then ends with the daemon. */
-        snprintf(name, sizeof(name), "FDSTORE=1\nFDNAME=" FD_NAME_PREFIX "%" PRIu64, number);
-        (void) sd_pid_notify_with_fds(0, false, name, &reading, 1);
+        fd_store_keep(name, reading);
         r = add_entry(inhibitors, key, inhibitor, number, &reading);
         if (r < 0)
                 return r;
@@ -178,42 +175,19 @@ static bool has_hung_up(int fd) {
         return poll(&poll_fd, 1, 0) > 0;
 }
 
-/* Finds the record of the descriptor that systemd gave back under `name`. */
-static const StateInhibitor *find_record(const State *state, const char *name) {
-        uint64_t number;
-
-        if (!g_str_has_prefix(name, FD_NAME_PREFIX) ||
-            number_parse(name + strlen(FD_NAME_PREFIX), 10, UINT64_MAX - 1, &number) < 0)
-                return NULL;
+void inhibitors_adopt(Inhibitors *inhibitors, const State *state, FdStore *store) {
         for (guint i = 0; i < state->inhibitors->len; i++) {
                 const StateInhibitor *record = &g_array_index(state->inhibitors, StateInhibitor, i);
+                g_autofree char *name = fd_name(record->number);
+                _cleanup_(closep) int fd = fd_store_take(store, name);
 
-                if (record->number == number)
-                        return record;
-        }
-        return NULL;
-}
-
-void inhibitors_adopt(Inhibitors *inhibitors, const State *state) {
-        g_auto(GStrv) names = NULL;
-        int n = sd_listen_fds_with_names(true, &names);
-
-        for (int i = 0; i < n; i++) {
-                _cleanup_(closep) int fd = SD_LISTEN_FDS_START + i;
-                const StateInhibitor *record = find_record(state, names[i]);
-
-                if (!record || has_hung_up(fd)) {
-                        sd_notifyf(false, "FDSTOREREMOVE=1\nFDNAME=%s", names[i]);
-                        continue;
-                }
-                if (add_entry(inhibitors, record->key, &record->inhibitor, record->number, &fd) < 0)
+                /* Numbers are not used again, also of those that ended meanwhile. */
+                inhibitors->next_number = MAX(inhibitors->next_number, record->number + 1);
+                if (fd < 0 || has_hung_up(fd))
+                        fd_store_drop(name);
+                else if (add_entry(inhibitors, record->key, &record->inhibitor, record->number,
+                                   &fd) < 0)
                         log_warning("the inhibitor of %s is lost", record->inhibitor.who);
-        }
-        /* Numbers are not used again, also of those that ended meanwhile. */
-        for (guint i = 0; i < state->inhibitors->len; i++) {
-                uint64_t number = g_array_index(state->inhibitors, StateInhibitor, i).number;
-
-                inhibitors->next_number = MAX(inhibitors->next_number, number + 1);
         }
 }
 

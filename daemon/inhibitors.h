@@ -1,12 +1,13 @@
 /* inhibitors.h: who inhibits which operations, as long as they hold the descriptor they were given.
  *
  * Owns the inhibitors and the reading ends of their pipes. The writing end is the client's; when its last
- * copy is closed, by whomever, the inhibitor ends. The reading ends are kept by systemd as well
- * (FDSTORE=1, sd_notify(3)), so inhibitors outlive the daemon; what they are is in the run-time state.
+ * copy is closed, by whomever, the inhibitor ends. The reading ends are kept by systemd as well (fd-store.h), so
+ * inhibitors outlive the daemon; what they are is in the run-time state.
  * An inhibitor names an address: it stays while the device is away, and is there when one comes.
  * Called by the manager. */
 #pragma once
 
+#include "daemon/fd-store.h"
 #include "daemon/state.h"
 #include "policy/inventory.h"
 #include "policy/operation.h"
@@ -38,7 +39,7 @@ void inhibitors_record(const Inhibitors *inhibitors, State *state);
 
 /* Takes over those of `state` of which systemd gave the descriptors back; the others have ended
  * meanwhile. Called once, before any function is known. */
-void inhibitors_adopt(Inhibitors *inhibitors, const State *state);
+void inhibitors_adopt(Inhibitors *inhibitors, const State *state, FdStore *store);
 
 /* Calls `visit` for each, in the order in which they were made. */
 void inhibitors_foreach(const Inhibitors *inhibitors,

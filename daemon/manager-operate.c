@@ -234,36 +234,6 @@ void manager_reset(Manager *manager, Function *function, ManagerDone *done, void
         operate(request, function, plan_reset(function), 0);
 }
 
-/* The ways in which it is taken away are operations as well. */
-static void block_inhibited_ways(Verdict *verdict, const Function *function) {
-        for (guint i = 0; function->inhibitors && i < function->inhibitors->len; i++) {
-                const Inhibitor *inhibitor = function->inhibitors->pdata[i];
-                Operation way = OPERATION_UNBIND;
-
-                if (!(inhibitor->operations & (1U << way)) && function->kind != FUNCTION_KIND_VF)
-                        way = OPERATION_POWER_OFF;
-                if (inhibitor->operations & (1U << way))
-                        verdict_block(verdict, BLOCKER_INHIBITOR, inhibitor->who, inhibitor->pid,
-                                      "inhibits %s: %s", operation_to_string(way), inhibitor->why);
-        }
-}
-
-/* What stands against taking the function away, but for those who are asked to let go: its users and those
- * of its VFs, unless `users_too`. */
-static char *unplug_blockers(const Manager *manager, const Function *function, bool users_too) {
-        g_autoptr(Verdict) verdict = check(manager->inventory, function, OPERATION_REMOVE, 0);
-
-        block_inhibited_ways(verdict, function);
-
-        for (guint i = verdict->blockers->len; i > 0 && !users_too; i--) {
-                const Blocker *blocker = verdict->blockers->pdata[i - 1];
-
-                if (blocker->kind == BLOCKER_USER || blocker->kind == BLOCKER_PASID)
-                        g_ptr_array_remove_index(verdict->blockers, i - 1);
-        }
-        return verdict_allowed(verdict) ? NULL : verdict_text(verdict);
-}
-
 /* Somebody who waits for an unplug. They are told when the picture shows how it ended. */
 typedef struct UnplugCall {
         Manager *manager;
@@ -304,6 +274,7 @@ void manager_unplug(Manager *manager, Function *function, uint64_t timeout_usec,
                     ManagerDone *done, void *context) {
         UnplugCall *call;
         g_autofree char *text = busy_text(manager, function);
+        g_autoptr(Verdict) verdict = NULL;
         int r;
 
         if (function->state != FUNCTION_STATE_PRESENT && !text)
@@ -313,8 +284,9 @@ void manager_unplug(Manager *manager, Function *function, uint64_t timeout_usec,
                 return;
         }
         manager_refresh_users(manager, function);
-        text = unplug_blockers(manager, function, timeout_usec == 0);
-        if (text) {
+        verdict = check_unplug(manager->inventory, function, timeout_usec == 0);
+        if (!verdict_allowed(verdict)) {
+                text = verdict_text(verdict);
                 done(context, -ECONNREFUSED, text);
                 return;
         }

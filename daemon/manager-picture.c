@@ -134,8 +134,7 @@ static void check_num_vfs(Manager *manager, Function *pf, uint16_t before) {
         };
 
         /* What we do ourselves is not done behind our back. */
-        if (pf->operation || violation.num_vfs == before ||
-            !lock_num_vfs_change_violates(pf, pf->lock_reasons))
+        if (pf->operation || violation.num_vfs == before || !lock_num_vfs_change_violates(pf))
                 return;
         if (!pf->tainted) {
                 pf->tainted = true;

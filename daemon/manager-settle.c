@@ -79,8 +79,9 @@ static void judge(Manager *manager, Function *function) {
                 function->lock_reasons = reasons;
                 log_reasons(function);
         }
+        function->lock_files = lock_reasons_files(function, reasons);
         closed_files_plan(manager->closed, function,
-                          manager_enforces(manager) ? lock_reasons_files(function, reasons) : 0);
+                          manager_enforces(manager) ? function->lock_files : 0);
 }
 
 void manager_save_state(Manager *manager) {
@@ -171,6 +172,15 @@ int manager_on_check_timer(sd_event_source *source, uint64_t usec, void *userdat
 void manager_settle(Manager *manager) {
         g_autoptr(GPtrArray) queue = manager->queue;
 
+        /* What is true of a VF can be a reason of its PF: that it is used, or that something is inhibited. */
+        for (guint i = 0, n = queue->len; i < n; i++) {
+                Function *pf = ((const Function *) queue->pdata[i])->pf;
+
+                if (pf && !pf->queued) {
+                        pf->queued = true;
+                        g_ptr_array_add(queue, pf);
+                }
+        }
         manager->queue = g_ptr_array_new();
         g_ptr_array_sort(queue, function_compare);
 

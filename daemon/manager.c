@@ -69,6 +69,7 @@ static bool load_state(Manager *manager, State **ret) {
 static void start(Manager *manager) {
         g_autoptr(State) state = NULL;
         bool lost = load_state(manager, &state);
+        FdStore *store = fd_store_new();
         Function *function;
 
         manager->remembered = g_hash_table_new(g_int64_hash, g_int64_equal);
@@ -78,7 +79,8 @@ static void start(Manager *manager) {
                 g_hash_table_replace(manager->remembered, &record->key, record);
         }
         closed_files_adopt(manager->closed, state);
-        inhibitors_adopt(manager->inhibitors, state);
+        inhibitors_adopt(manager->inhibitors, state, store);
+        fd_store_free(store);
         operations_adopt(manager->operations, state);
         nodes_undo(state);
 

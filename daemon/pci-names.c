@@ -2,12 +2,17 @@
 
 #include "daemon/log.h"
 #include "policy/function.h"
+#include "policy/pci-ids.h"
 
 #include <pci/pci.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
-#define NAME_SIZE_MAX 256
+#define NAME_SIZE_MAX     256
+#define COMPRESSED_SUFFIX ".gz"
 
 typedef struct NamePair {
         GRefString *vendor, *device;
@@ -15,6 +20,8 @@ typedef struct NamePair {
 
 struct PciNames {
         struct pci_access *access;
+        PciIds *ids; /* NULL while nobody asked, and where libpci has to read the file */
+        bool asked;
         GHashTable *pairs; /* vendor << 16 | device -> NamePair* */
 };
 
@@ -64,21 +71,47 @@ PciNames *pci_names_free(PciNames *names) {
         if (!names)
                 return NULL;
         g_hash_table_unref(names->pairs);
+        pci_ids_free(names->ids);
         pci_cleanup(names->access);
         g_free(names);
         return NULL;
 }
 
-static GRefString *lookup(struct pci_access *access, int what, int vendor, int device) {
-        char buffer[NAME_SIZE_MAX];
-        char *name;
+/* Reads the file that libpci would read, if it is a plain one: libpci takes milliseconds and some megabytes to
+ * sort all that is in it, for the few names that a host has. */
+static PciIds *read_ids(const struct pci_access *libpci) {
+        g_autofree char *path = g_strdup(libpci->id_file_name);
+        char *text = NULL;
 
-        /* Without a number in its place where there is no name: NULL then. pci.ids has one for all ones,
-         * "Illegal Vendor ID", which is no name of anybody. */
-        name = vendor == PCI_ID_UNREADABLE
-                       ? NULL
-                       : pci_lookup_name(access, buffer, sizeof(buffer),
-                                         what | PCI_LOOKUP_NO_NUMBERS, vendor, device);
+        /* It takes the compressed one first, and then the plain one beside it (pci_open() in names-parse.c). */
+        if (g_str_has_suffix(path, COMPRESSED_SUFFIX)) {
+                if (access(path, F_OK) == 0)
+                        return NULL;
+                path[strlen(path) - strlen(COMPRESSED_SUFFIX)] = '\0';
+        }
+        return g_file_get_contents(path, &text, NULL, NULL) ? pci_ids_new(text) : NULL;
+}
+
+/* NULL where there is no name. */
+static char *find(PciNames *names, int what, uint16_t vendor, uint16_t device) {
+        char buffer[NAME_SIZE_MAX];
+
+        if (!names->asked)
+                names->ids = read_ids(names->access);
+        names->asked = true;
+        if (names->ids)
+                return what == PCI_LOOKUP_VENDOR ? pci_ids_vendor(names->ids, vendor)
+                                                 : pci_ids_device(names->ids, vendor, device);
+        /* Without a number in its place where there is no name. */
+        return g_strdup(pci_lookup_name(names->access, buffer, sizeof(buffer),
+                                        what | PCI_LOOKUP_NO_NUMBERS, vendor, device));
+}
+
+static GRefString *lookup(PciNames *names, int what, uint16_t vendor, uint16_t device) {
+        /* pci.ids has a name for all ones, "Illegal Vendor ID", which is no name of anybody. */
+        g_autofree char *name =
+                vendor == PCI_ID_UNREADABLE ? NULL : find(names, what, vendor, device);
+
         if (!name)
                 return g_ref_string_new_intern("");
         g_autofree char *valid = g_utf8_make_valid(name, -1);
@@ -92,8 +125,8 @@ void pci_names_lookup(PciNames *names, uint16_t vendor, uint16_t device, GRefStr
 
         if (!pair) {
                 pair = g_new(NamePair, 1);
-                pair->vendor = lookup(names->access, PCI_LOOKUP_VENDOR, vendor, device);
-                pair->device = lookup(names->access, PCI_LOOKUP_DEVICE, vendor, device);
+                pair->vendor = lookup(names, PCI_LOOKUP_VENDOR, vendor, device);
+                pair->device = lookup(names, PCI_LOOKUP_DEVICE, vendor, device);
                 g_hash_table_insert(names->pairs, key, pair);
         }
         *ret_vendor = g_ref_string_acquire(pair->vendor);

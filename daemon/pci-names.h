@@ -1,6 +1,6 @@
-/* pci-names.h: names of vendors and devices from pci.ids, by libpci.
+/* pci-names.h: names of vendors and devices from pci.ids, wherever libpci has it.
  *
- * Owns libpci's handle and a table of the names asked for so far. Called by the function reader. */
+ * Owns libpci's handle, the file once a name was asked for, and a table of the names asked for so far. Called by the function reader. */
 #pragma once
 
 #include <glib.h>

@@ -21,6 +21,7 @@ struct Users {
         sd_login_monitor *machines;
         sd_event_source *work, *timer, *machines_source;
         uint64_t last_look_usec, alert_until_usec; /* CLOCK_MONOTONIC */
+        uint64_t tick_cost_usec;                   /* CPU time of the timer's last tick */
         unsigned n_lost_ticks;                     /* for how many an open device had no process */
         bool check;     /* holders that let go of something are to be looked at ... */
         bool check_all; /* ... or all holders ... */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <systemd/sd-login.h>
+#include <time.h>
 
 /* All that happens in this time is answered by one look. */
 #define LOOK_INTERVAL_USEC 3000
@@ -17,6 +18,9 @@
 #define WALK_STEP_PROCESSES 32
 #define ALERT_PERIOD_USEC   (40 * 1000ULL)
 #define CALM_PERIOD_USEC    (1000 * 1000ULL)
+/* Of what a tick costs, which grows with the functions and holders there are, so much passes before the next:
+ * a host with thousands of VFs is looked at less often, and has its answers as soon as any other. */
+#define TICK_COST_FACTOR 50
 /* How long one waits for the opening after a sign that it is near. */
 #define ALERT_USEC (30 * 1000 * 1000ULL)
 
@@ -62,14 +66,17 @@ static bool group_is_shared(const Users *users, const VfioDevice *device) {
 
 static void set_timer(Users *users) {
         bool alert = users_now_usec() < users->alert_until_usec;
+        uint64_t period = CALM_PERIOD_USEC;
         GHashTableIter iter;
         VfioDevice *device;
 
         g_hash_table_iter_init(&iter, users->functions);
         while (!alert && g_hash_table_iter_next(&iter, NULL, (gpointer *) &device))
                 alert = device->lost_usec != 0 || (device->users && group_is_shared(users, device));
-        (void) sd_event_source_set_time_relative(users->timer,
-                                                 alert ? ALERT_PERIOD_USEC : CALM_PERIOD_USEC);
+        if (alert)
+                period = CLAMP(users->tick_cost_usec * TICK_COST_FACTOR, ALERT_PERIOD_USEC,
+                               CALM_PERIOD_USEC);
+        (void) sd_event_source_set_time_relative(users->timer, period);
         (void) sd_event_source_set_enabled(users->timer, g_hash_table_size(users->functions) > 0
                                                                  ? SD_EVENT_ONESHOT
                                                                  : SD_EVENT_OFF);
@@ -144,8 +151,17 @@ static bool should_search(Users *users) {
         return false;
 }
 
+/* Not of the clock: what others do to the machine is no reason to look less often. */
+static uint64_t cpu_usec(void) {
+        struct timespec t;
+
+        (void) clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+        return (uint64_t) t.tv_sec * 1000000 + (uint64_t) t.tv_nsec / 1000;
+}
+
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         Users *users = userdata;
+        uint64_t start = cpu_usec();
         GHashTableIter iter;
         VfioDevice *device;
         bool look = false;
@@ -160,6 +176,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
                 users->check = true;
                 schedule(users);
         }
+        users->tick_cost_usec = cpu_usec() - start;
         set_timer(users);
         return 0;
 }
@@ -228,7 +245,8 @@ void users_refresh(Users *users) {
         look_at_openers(users);
         holders_check(users->holders, true);
         users_conclude(users, false);
-        if (users->everybody)
+        /* A walk under way was begun for something that is told only at its end. */
+        if (users->everybody || users->walking)
                 users_look_now(users);
 }
 

@@ -13,8 +13,9 @@
  * somebody else has it, by fork() or SCM_RIGHTS, and all processes are looked at, some at a time, so that
  * nothing waits; a storm of events is answered by one look. What was held is not told to be free before that.
  *
- * A timer runs in these states alone, reads `enable` and whether known descriptors are still there, and costs
- * microseconds:
+ * A timer runs in these states alone, and reads `enable` and whether known descriptors are still there. That costs
+ * a microsecond for each function bound to VFIO; where these are so many that it would be more than a fiftieth of the time,
+ * the 40 ms become longer, up to a second:
  *  - every 40 ms while an open device has no process, or a group of several functions is held: their devices are opened
  *    and closed by ioctl, of which nobody tells;
  *  - every 40 ms for half a minute after a function was bound to VFIO or a machine was registered: the

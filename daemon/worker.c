@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -26,6 +27,7 @@ struct Worker {
         uint64_t start_time;
         int pidfd;   /* of one that was adopted, else -1 */
         int channel; /* to the child, -1 when adopted */
+        bool waits;  /* the child, for our word: it has done nothing yet */
         sd_event_source *source;
         WorkerDone *done;
         void *context;
@@ -96,6 +98,8 @@ static void end(Worker *worker) {
         WorkerResult result = { 0 };
         Report report;
 
+        worker->waits = false;
+
         (void) sd_event_source_set_enabled(worker->source, SD_EVENT_OFF);
         if (worker->plan) {
                 /* Killed, or out of memory, when it has not said anything. */
@@ -161,12 +165,13 @@ int worker_start(sd_event *event, Plan *plan, WorkerOpen *open_file, WorkerDone 
 
         worker = worker_new(plan, pid, done, context);
         worker->channel = take_fd(&ours);
+        worker->waits = true;
         r = read_start_time(pid, &worker->start_time);
         if (r >= 0)
                 r = sd_event_add_child(event, &worker->source, pid, WEXITED, on_child_end, worker);
         if (r < 0) {
                 worker->plan = NULL;
-                worker_free(worker); /* and with the channel goes the child */
+                worker_free(worker);
                 return r;
         }
         *ret = worker;
@@ -176,6 +181,7 @@ int worker_start(sd_event *event, Plan *plan, WorkerOpen *open_file, WorkerDone 
 int worker_go(Worker *worker) {
         char go = 0;
 
+        worker->waits = false;
         return send(worker->channel, &go, sizeof(go), MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
@@ -210,10 +216,20 @@ uint64_t worker_start_time(const Worker *worker) {
         return worker->start_time;
 }
 
+/* One that never began. It has touched no device, so nothing in the kernel keeps it: this waits for no longer than a
+ * process takes to die, and leaves no zombie. */
+static void end_child(pid_t pid) {
+        (void) kill(pid, SIGKILL);
+        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+                ;
+}
+
 Worker *worker_free(Worker *worker) {
         if (!worker)
                 return NULL;
         sd_event_source_disable_unref(worker->source);
+        if (worker->waits)
+                end_child(worker->pid);
         closep(&worker->pidfd);
         closep(&worker->channel);
         plan_free(worker->plan);

@@ -45,5 +45,5 @@ pid_t worker_pid(const Worker *worker);
 /* In clock ticks after boot, as /proc/PID/stat has it. */
 uint64_t worker_start_time(const Worker *worker);
 
-/* Forgets it; the process goes on. */
+/* Forgets it; the process goes on if it was told to begin, and ends if it was not. */
 Worker *worker_free(Worker *worker);

@@ -2,7 +2,7 @@
 
 #include "daemon/log.h"
 #include "dbus/error.h"
-#include "dbus/path.h"
+#include "dbus/quota.h"
 
 #include <errno.h>
 #include <string.h>
@@ -21,29 +21,26 @@ typedef struct Question {
         AuthorityCallback *callback;
         void *userdata;
         sd_bus_slot *slot;
-        bool counted; /* in the authority's `pending` */
+        sd_bus_slot *departure; /* of the caller from the bus; NULL if nobody is to be asked */
+        char id[32];            /* for polkit, which knows it by this while `asked` */
+        bool asked;
+        bool counted; /* in the authority's quota */
 } Question;
 
 struct Authority {
         Bus *bus;
         GHashTable *questions; /* set of Question*, owned */
-        GHashTable *pending;   /* uid -> number of questions asked of polkit */
+        Quota *quota;          /* of questions asked of polkit */
+        uint64_t next_id;
 };
 
 static void question_free(gpointer data) {
         Question *question = data;
-        GHashTable *pending = question->authority->pending;
-        gpointer uid = GUINT_TO_POINTER(question->call.uid);
 
-        if (question->counted) {
-                guint n = GPOINTER_TO_UINT(g_hash_table_lookup(pending, uid)) - 1;
-
-                if (n > 0)
-                        g_hash_table_insert(pending, uid, GUINT_TO_POINTER(n));
-                else
-                        g_hash_table_remove(pending, uid);
-        }
+        if (question->counted)
+                quota_give(question->authority->quota, question->call.uid);
         sd_bus_slot_unref(question->slot);
+        sd_bus_slot_unref(question->departure);
         sd_bus_message_unref(question->call.message);
         g_free(question);
 }
@@ -53,7 +50,7 @@ Authority *authority_new(Bus *bus) {
 
         authority->bus = bus;
         authority->questions = g_hash_table_new_full(NULL, NULL, question_free, NULL);
-        authority->pending = g_hash_table_new(NULL, NULL);
+        authority->quota = quota_new();
         return authority;
 }
 
@@ -61,7 +58,7 @@ Authority *authority_free(Authority *authority) {
         if (!authority)
                 return NULL;
         g_hash_table_unref(authority->questions);
-        g_hash_table_unref(authority->pending);
+        quota_unref(authority->quota);
         g_free(authority);
         return NULL;
 }
@@ -113,6 +110,8 @@ static int on_polkit_answer(sd_bus_message *reply, void *userdata, sd_bus_error 
         Question *question = userdata;
         int authorized, challenge;
 
+        question->asked = false;
+
         if (polkit_is_absent(reply)) {
                 question_decide_alone(question);
                 return 0;
@@ -138,10 +137,9 @@ static int append_details(sd_bus_message *message, const Question *question) {
         const Inventory *inventory = manager_inventory(question->authority->bus->manager);
         char address[PCI_ADDRESS_STRING_MAX], pf[PCI_ADDRESS_STRING_MAX] = "";
         const Function *function = NULL;
-        PciKey key;
 
-        if (function_path_parse(sd_bus_message_get_path(question->call.message), &key) == 0)
-                function = inventory_get(inventory, key);
+        if (question->call.inode != 0)
+                function = inventory_get(inventory, question->call.key);
         if (!function)
                 return sd_bus_message_append(message, "a{ss}", 0);
         if (function->pf)
@@ -171,14 +169,53 @@ static int ask_polkit(Question *question) {
                 r = append_details(message, question);
         if (r >= 0)
                 r = sd_bus_message_append(message, "us",
-                                          interactive ? POLKIT_ALLOW_USER_INTERACTION : 0U, "");
+                                          interactive ? POLKIT_ALLOW_USER_INTERACTION : 0U,
+                                          question->id);
         question->slot = sd_bus_slot_unref(question->slot);
         if (r >= 0)
                 r = sd_bus_call_async(connection, &question->slot, message, on_polkit_answer,
                                       question,
                                       interactive ? INTERACTIVE_TIMEOUT_USEC : TIMEOUT_USEC);
         sd_bus_message_unref(message);
+        question->asked = r >= 0;
         return r;
+}
+
+/* Who was to be asked for a password need not answer any more. */
+static int on_departure(sd_bus_message *signal, void *userdata, sd_bus_error *error) {
+        Question *question = userdata;
+        const char *name, *before, *owner;
+
+        if (sd_bus_message_read(signal, "sss", &name, &before, &owner) < 0 || owner[0] != '\0')
+                return 0;
+        if (question->asked)
+                (void) sd_bus_call_method_async(
+                        question->authority->bus->connection, NULL, "org.freedesktop.PolicyKit1",
+                        "/org/freedesktop/PolicyKit1/Authority",
+                        "org.freedesktop.PolicyKit1.Authority", "CancelCheckAuthorization", NULL,
+                        NULL, "s", question->id);
+        question_end(question);
+        return 0;
+}
+
+/* sd-bus would take an error for the end of the connection; without the match the person is asked in vain. */
+static int on_match_installed(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        return 0;
+}
+
+/* Not by sd_bus_track, which waits for the bus. Where no person is asked, polkit answers at once by itself. */
+static void watch_departure(Question *question) {
+        sd_bus_message *call = question->call.message;
+        g_autofree char *match = NULL;
+
+        if (sd_bus_message_get_allow_interactive_authorization(call) <= 0)
+                return;
+        match = g_strdup_printf("type='signal',sender='org.freedesktop.DBus',"
+                                "path='/org/freedesktop/DBus',interface='org.freedesktop.DBus',"
+                                "member='NameOwnerChanged',arg0='%s'",
+                                sd_bus_message_get_sender(call));
+        (void) sd_bus_add_match_async(question->authority->bus->connection, &question->departure,
+                                      match, on_departure, on_match_installed, question);
 }
 
 /* Takes UnixUserID and ProcessID from the credentials. Returns 0, or a negative errno when the uid is not
@@ -206,8 +243,6 @@ static int read_credentials(sd_bus_message *reply, MethodCall *call) {
 
 static int on_credentials(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
         Question *question = userdata;
-        GHashTable *pending = question->authority->pending;
-        guint n;
 
         /* The bus does not know the caller any more: there is nobody to answer. */
         if (sd_bus_message_is_method_error(reply, NULL) ||
@@ -216,12 +251,10 @@ static int on_credentials(sd_bus_message *reply, void *userdata, sd_bus_error *e
                 return 0;
         }
 
-        n = GPOINTER_TO_UINT(g_hash_table_lookup(pending, GUINT_TO_POINTER(question->call.uid)));
-        if (n >= AUTHORITY_PENDING_MAX) {
+        if (quota_take(question->authority->quota, question->call.uid) < 0) {
                 question_refuse(question, -EDQUOT, "too many requests of this user are waiting");
                 return 0;
         }
-        g_hash_table_insert(pending, GUINT_TO_POINTER(question->call.uid), GUINT_TO_POINTER(n + 1));
         question->counted = true;
         if (ask_polkit(question) < 0)
                 question_refuse(question, -EACCES, "polkit cannot be asked");
@@ -239,7 +272,11 @@ int authority_ask(Authority *authority, const MethodCall *call, const char *acti
         question->callback = callback;
         question->userdata = userdata;
         sd_bus_message_ref(call->message);
+        g_snprintf(question->id, sizeof(question->id), "vfwarden-%" G_GUINT64_FORMAT,
+                   authority->next_id++);
         g_hash_table_add(authority->questions, question);
+        watch_departure(
+                question); /* first: one who has left before is not known to the bus below */
 
         r = sd_bus_call_method_async(
                 authority->bus->connection, &question->slot, "org.freedesktop.DBus",

@@ -4,6 +4,7 @@
 #include "dbus/authority.h"
 #include "dbus/interface.h"
 #include "dbus/path.h"
+#include "dbus/quota.h"
 
 #include <errno.h>
 
@@ -228,6 +229,7 @@ int bus_new(Bus **ret) {
                 return r;
         }
         bus->authority = authority_new(bus);
+        bus->waiting = quota_new();
         *ret = g_steal_pointer(&bus);
         return 0;
 }
@@ -260,6 +262,7 @@ Bus *bus_free(Bus *bus) {
         if (bus->manager)
                 manager_set_observer(bus->manager, NULL, NULL);
         authority_free(bus->authority);
+        quota_unref(bus->waiting);
         sd_bus_flush_close_unref(bus->connection);
         g_free(bus);
         return NULL;

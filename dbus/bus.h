@@ -10,11 +10,13 @@
 #include <systemd/sd-bus.h>
 
 typedef struct Authority Authority;
+typedef struct Quota Quota;
 
 typedef struct Bus {
         sd_bus *connection;
         Manager *manager;
         Authority *authority;
+        Quota *waiting; /* of calls that wait for the kernel or a holder, see method_reply_later() */
 } Bus;
 
 /* Connects to the system bus and takes the name: before anything is touched, for two daemons with two

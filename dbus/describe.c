@@ -87,6 +87,56 @@ static void add_vf(JsonBuilder *builder, const Function *vf) {
         add_number(builder, "Index", vf->index);
 }
 
+static void add_pasid(JsonBuilder *builder, const Function *function) {
+        char address[PCI_ADDRESS_STRING_MAX];
+        const Function *provider;
+        const Pasid *pasid = function_pasid(function, &provider);
+
+        json_builder_set_member_name(builder, "Pasid");
+        json_builder_begin_object(builder);
+        add_boolean(builder, "Enabled", pasid->enabled);
+        add_number(builder, "Width", pasid->width);
+        add_boolean(builder, "Execute", pasid->execute);
+        add_boolean(builder, "Privileged", pasid->privileged);
+        add_string(builder, "Provider", pci_address_format(function_address(provider), address));
+        begin_array(builder, "Dependents");
+        for (guint i = 0; function->vfs && i < function->vfs->len; i++) {
+                const Function *vf = function->vfs->pdata[i];
+
+                if (function_depends_on_pasid(vf))
+                        json_builder_add_string_value(
+                                builder, pci_address_format(function_address(vf), address));
+        }
+        json_builder_end_array(builder);
+        json_builder_end_object(builder);
+}
+
+static void add_users(JsonBuilder *builder, const Function *function) {
+        begin_array(builder, "Users");
+        for (guint i = 0; function->users && i < function->users->len; i++) {
+                const User *user = function->users->pdata[i];
+
+                json_builder_begin_object(builder);
+                add_number(builder, "Pid", user->pid);
+                add_number(builder, "Uid", user->uid);
+                add_string(builder, "Command", user->command);
+                add_string(builder, "Unit", user->unit);
+                add_string(builder, "Machine", user->machine);
+                add_number(builder, "Since", (int64_t) user->since_usec);
+                json_builder_end_object(builder);
+        }
+        json_builder_end_array(builder);
+}
+
+static void add_operation(JsonBuilder *builder, const RunningOperation *operation) {
+        json_builder_set_member_name(builder, "Operation");
+        json_builder_begin_object(builder);
+        add_string(builder, "Name", operation->name);
+        add_number(builder, "Pid", operation->pid);
+        add_number(builder, "Since", (int64_t) operation->since_usec);
+        json_builder_end_object(builder);
+}
+
 char *describe(const Manager *manager) {
         g_autoptr(GPtrArray) functions = inventory_sorted(manager_inventory(manager));
         g_autoptr(JsonBuilder) builder = json_builder_new();
@@ -107,6 +157,11 @@ char *describe(const Manager *manager) {
                         add_pf(builder, function);
                 if (interface_on_function("org.vfwarden1.VirtualFunction", function))
                         add_vf(builder, function);
+                if (interface_on_function("org.vfwarden1.Pasid", function))
+                        add_pasid(builder, function);
+                add_users(builder, function);
+                if (function->operation)
+                        add_operation(builder, function->operation);
                 json_builder_end_object(builder);
         }
         json_builder_end_array(builder);

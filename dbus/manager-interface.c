@@ -130,38 +130,6 @@ int manager_check(const MethodCall *call, sd_bus_error *error) {
         return r;
 }
 
-static int append_users(sd_bus_message *reply, const Function *function) {
-        char address[PCI_ADDRESS_STRING_MAX];
-        int r = 0;
-
-        pci_address_format(function_address(function), address);
-        for (guint i = 0; r >= 0 && function->users && i < function->users->len; i++) {
-                const User *user = function->users->pdata[i];
-
-                r = sd_bus_message_append(reply, "(suuss)", address, user->pid, user->uid,
-                                          user->command, user->unit);
-        }
-        return r;
-}
-
-int manager_list_users(const MethodCall *call, sd_bus_error *error) {
-        g_autoptr(GPtrArray) functions = inventory_sorted(manager_inventory(call->bus->manager));
-        sd_bus_message *reply = NULL;
-        int r;
-
-        r = sd_bus_message_new_method_return(call->message, &reply);
-        if (r >= 0)
-                r = sd_bus_message_open_container(reply, 'a', "(suuss)");
-        for (guint i = 0; r >= 0 && i < functions->len; i++)
-                r = append_users(reply, functions->pdata[i]);
-        if (r >= 0)
-                r = sd_bus_message_close_container(reply);
-        if (r >= 0)
-                r = sd_bus_message_send(reply);
-        sd_bus_message_unref(reply);
-        return r;
-}
-
 static int get_version(sd_bus *connection, const char *path, const char *interface,
                        const char *property, sd_bus_message *reply, void *userdata,
                        sd_bus_error *error) {
@@ -198,6 +166,9 @@ const sd_bus_vtable manager_vtable[] = {
                                 method_dispatch, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ListUsers", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(suuss)", users),
                                 method_dispatch, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("DescribeUsers", SD_BUS_ARGS("s", address),
+                                SD_BUS_RESULT("aa{sv}", users), method_dispatch,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Inhibit", SD_BUS_ARGS("s", address, "s", what, "s", who, "s", why),
                                 SD_BUS_RESULT("h", descriptor), method_dispatch,
                                 SD_BUS_VTABLE_UNPRIVILEGED),

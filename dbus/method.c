@@ -4,6 +4,7 @@
 #include "dbus/error.h"
 #include "dbus/interface.h"
 #include "dbus/path.h"
+#include "dbus/quota.h"
 
 #include <errno.h>
 #include <string.h>
@@ -13,22 +14,28 @@ static const Method methods[] = {
         { BUS_INTERFACE("Manager"), "ListFunctions", NULL, manager_list_functions },
         { BUS_INTERFACE("Manager"), "Check", NULL, manager_check },
         { BUS_INTERFACE("Manager"), "ListUsers", NULL, manager_list_users },
-        { BUS_INTERFACE("Manager"), "Inhibit", ACTION_INHIBIT, manager_method_inhibit },
+        { BUS_INTERFACE("Manager"), "DescribeUsers", NULL, manager_describe_users },
+        { BUS_INTERFACE("Manager"), "Inhibit", ACTION_INHIBIT, manager_method_inhibit,
+          .names = true },
         { BUS_INTERFACE("Manager"), "ListInhibitors", NULL, manager_list_inhibitors },
         { BUS_INTERFACE("Manager"), "Describe", NULL, manager_describe },
         { BUS_INTERFACE("Manager"), "Reload", ACTION_CONFIGURE, manager_method_reload },
         { BUS_INTERFACE("Manager"), "ReleaseAll", ACTION_CONFIGURE, manager_method_release_all },
         { BUS_INTERFACE("Function"), "Lock", ACTION_CONFIGURE, function_method_lock },
         { BUS_INTERFACE("Function"), "Unlock", ACTION_CONFIGURE, function_method_unlock },
-        { BUS_INTERFACE("Function"), "Bind", ACTION_CONFIGURE, function_method_bind },
-        { BUS_INTERFACE("Function"), "Unbind", ACTION_CONFIGURE, function_method_unbind },
-        { BUS_INTERFACE("Function"), "Reset", ACTION_CONFIGURE, function_method_reset },
-        { BUS_INTERFACE("Function"), "Unplug", ACTION_UNPLUG, function_method_unplug },
+        { BUS_INTERFACE("Function"), "Bind", ACTION_CONFIGURE, function_method_bind,
+          .waits = true },
+        { BUS_INTERFACE("Function"), "Unbind", ACTION_CONFIGURE, function_method_unbind,
+          .waits = true },
+        { BUS_INTERFACE("Function"), "Reset", ACTION_CONFIGURE, function_method_reset,
+          .waits = true },
+        { BUS_INTERFACE("Function"), "Unplug", ACTION_UNPLUG, function_method_unplug,
+          .waits = true },
         { BUS_INTERFACE("Function"), "CancelUnplug", ACTION_UNPLUG, function_method_cancel_unplug },
         { BUS_INTERFACE("PhysicalFunction"), "SetNumVFs", ACTION_CONFIGURE,
-          physical_function_method_set_num_vfs },
+          physical_function_method_set_num_vfs, .waits = true },
         { BUS_INTERFACE("PhysicalFunction"), "SetDriversAutoprobe", ACTION_CONFIGURE,
-          physical_function_method_set_drivers_autoprobe },
+          physical_function_method_set_drivers_autoprobe, .waits = true },
 };
 
 const Method *method_find(const char *interface, const char *member) {
@@ -45,6 +52,19 @@ static Function *called_function(const MethodCall *call) {
         if (function_path_parse(sd_bus_message_get_path(call->message), &key) < 0)
                 return NULL;
         return inventory_get(manager_inventory(call->bus->manager), key);
+}
+
+/* The function that a call without an object of one names; what is wrong with the name the method says later. */
+static Function *named_function(const MethodCall *call) {
+        const char *text;
+        PciAddress address;
+
+        if (sd_bus_message_read(call->message, "s", &text) < 0)
+                text = "";
+        (void) sd_bus_message_rewind(call->message, true);
+        if (pci_address_parse(text, &address) < 0)
+                return NULL;
+        return inventory_get(manager_inventory(call->bus->manager), pci_address_key(address));
 }
 
 /* Runs a method whose caller has been authorised, some time after the call came. */
@@ -72,10 +92,13 @@ int method_dispatch(sd_bus_message *message, void *userdata, sd_bus_error *error
         const char *interface = sd_bus_message_get_interface(message);
         const char *member = sd_bus_message_get_member(message);
         const Method *method = method_find(interface, member);
-        const Function *function = called_function(&call);
+        const Function *function =
+                method && method->names ? named_function(&call) : called_function(&call);
 
-        if (function)
+        if (function) {
+                call.key = function->facts.key;
                 call.inode = function->facts.inode;
+        }
         if (!method)
                 return bus_error_set(error, -EACCES, "%s.%s has no rule that allows it", interface,
                                      member);
@@ -83,6 +106,50 @@ int method_dispatch(sd_bus_message *message, void *userdata, sd_bus_error *error
                 return method->run(&call, error);
         return authority_ask(call.bus->authority, &call, method->action, run_authorized,
                              (void *) method, error);
+}
+
+struct MethodReply {
+        sd_bus_message *call;
+        Quota *quota; /* a reference: the manager may end calls when the Bus has gone */
+        uint32_t uid;
+};
+
+MethodReply *method_reply_later(const MethodCall *call, sd_bus_error *error) {
+        const Method *method = method_find(sd_bus_message_get_interface(call->message),
+                                           sd_bus_message_get_member(call->message));
+        MethodReply *reply;
+
+        if (!method || !method->waits || call->uid == METHOD_UID_UNKNOWN) {
+                (void) bus_error_set(error, -EACCES, "%s has no rule that lets it wait",
+                                     sd_bus_message_get_member(call->message));
+                return NULL;
+        }
+        if (quota_take(call->bus->waiting, call->uid) < 0) {
+                (void) bus_error_set(error, -EDQUOT,
+                                     "%s: too many requests of this user are under way",
+                                     method->member);
+                return NULL;
+        }
+        reply = g_new(MethodReply, 1);
+        *reply = (MethodReply){ sd_bus_message_ref(call->message), quota_ref(call->bus->waiting),
+                                call->uid };
+        return reply;
+}
+
+void method_reply(void *userdata, int result, const char *message) {
+        MethodReply *reply = userdata;
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+
+        if (result < 0) {
+                (void) bus_error_set(&error, result, "%s", message);
+                (void) sd_bus_reply_method_error(reply->call, &error);
+                sd_bus_error_free(&error);
+        } else
+                (void) sd_bus_reply_method_return(reply->call, NULL);
+        quota_give(reply->quota, reply->uid);
+        quota_unref(reply->quota);
+        sd_bus_message_unref(reply->call);
+        g_free(reply);
 }
 
 Function *method_function(const MethodCall *call, sd_bus_error *error) {

@@ -17,10 +17,13 @@
 typedef struct MethodCall {
         Bus *bus;
         sd_bus_message *message;
-        uint64_t inode; /* of the function that was called, 0 for other objects */
+        PciKey key; /* of the function that is concerned, by path or by the first argument ... */
+        uint64_t inode; /* ... and this is the device; 0: none is */
         uint32_t uid;   /* the caller's, when the method needs an action; else METHOD_UID_UNKNOWN */
         uint32_t pid;   /* likewise, else 0; for people only: it may belong to another by now */
 } MethodCall;
+
+typedef struct MethodReply MethodReply;
 
 typedef int MethodHandler(const MethodCall *call, sd_bus_error *error);
 
@@ -28,6 +31,8 @@ typedef struct Method {
         const char *interface, *member;
         const char *action; /* polkit's, or NULL: free to all */
         MethodHandler *run;
+        bool names; /* a function, in its first argument, a string: polkit is told of that */
+        bool waits; /* for the kernel or a holder, and so is counted; with an action only */
 } Method;
 
 /* The row, or NULL. */
@@ -36,6 +41,13 @@ const Method *method_find(const char *interface, const char *member);
 /* The handler that every method in a vtable names: finds the row, asks for authorisation if need
  * be, and runs it, now or when the answer is there. */
 int method_dispatch(sd_bus_message *message, void *userdata, sd_bus_error *error);
+
+/* For a method that `waits`: what replies to the call when it is known how it went, by method_reply(). Returns NULL, with
+ * `error` set, when the caller's user has too many calls waiting, and for any other method. */
+MethodReply *method_reply_later(const MethodCall *call, sd_bus_error *error);
+
+/* Replies, and frees `reply`, a MethodReply; a ManagerDone. */
+void method_reply(void *reply, int result, const char *message);
 
 /* The function whose object was called, looked up now: it may have gone while the caller was being
  * authorised, and another may have its address. Returns NULL with `error` set then. Borrowed. */

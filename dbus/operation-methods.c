@@ -10,22 +10,9 @@
 /* Nobody means longer; and sums of times stay far from overflow. */
 #define UNPLUG_TIMEOUT_MAX_USEC (24 * 60 * 60 * 1000000ULL)
 
-/* Replies to the call, whose reference it takes over. */
-static void reply_done(void *context, int result, const char *message) {
-        sd_bus_message *call = context;
-        sd_bus_error error = SD_BUS_ERROR_NULL;
-
-        if (result < 0) {
-                (void) bus_error_set(&error, result, "%s", message);
-                (void) sd_bus_reply_method_error(call, &error);
-                sd_bus_error_free(&error);
-        } else
-                (void) sd_bus_reply_method_return(call, NULL);
-        sd_bus_message_unref(call);
-}
-
 int function_method_bind(const MethodCall *call, sd_bus_error *error) {
         Function *function = method_function(call, error);
+        MethodReply *reply;
         const char *driver;
         int r;
 
@@ -36,26 +23,36 @@ int function_method_bind(const MethodCall *call, sd_bus_error *error) {
                 return r;
         if (driver[0] != '\0' && !plan_driver_name_valid(driver))
                 return bus_error_set(error, -EINVAL, "'%s' cannot be the name of a driver", driver);
-        manager_bind(call->bus->manager, function, driver, reply_done,
-                     sd_bus_message_ref(call->message));
+        reply = method_reply_later(call, error);
+        if (!reply)
+                return -EDQUOT;
+        manager_bind(call->bus->manager, function, driver, method_reply, reply);
         return 1;
 }
 
 int function_method_unbind(const MethodCall *call, sd_bus_error *error) {
         Function *function = method_function(call, error);
+        MethodReply *reply;
 
         if (!function)
                 return -ENODEV;
-        manager_unbind(call->bus->manager, function, reply_done, sd_bus_message_ref(call->message));
+        reply = method_reply_later(call, error);
+        if (!reply)
+                return -EDQUOT;
+        manager_unbind(call->bus->manager, function, method_reply, reply);
         return 1;
 }
 
 int function_method_reset(const MethodCall *call, sd_bus_error *error) {
         Function *function = method_function(call, error);
+        MethodReply *reply;
 
         if (!function)
                 return -ENODEV;
-        manager_reset(call->bus->manager, function, reply_done, sd_bus_message_ref(call->message));
+        reply = method_reply_later(call, error);
+        if (!reply)
+                return -EDQUOT;
+        manager_reset(call->bus->manager, function, method_reply, reply);
         return 1;
 }
 
@@ -82,6 +79,7 @@ static int read_option(sd_bus_message *message, const char *known, int *ret, sd_
 
 int function_method_unplug(const MethodCall *call, sd_bus_error *error) {
         Function *function = method_function(call, error);
+        MethodReply *reply;
         uint64_t timeout_usec;
         int insist, r;
 
@@ -94,8 +92,10 @@ int function_method_unplug(const MethodCall *call, sd_bus_error *error) {
                 return r;
         if (timeout_usec > UNPLUG_TIMEOUT_MAX_USEC)
                 return bus_error_set(error, -EINVAL, "the timeout is above a day");
-        manager_unplug(call->bus->manager, function, timeout_usec, insist, reply_done,
-                       sd_bus_message_ref(call->message));
+        reply = method_reply_later(call, error);
+        if (!reply)
+                return -EDQUOT;
+        manager_unplug(call->bus->manager, function, timeout_usec, insist, method_reply, reply);
         return 1;
 }
 
@@ -116,6 +116,7 @@ int function_method_cancel_unplug(const MethodCall *call, sd_bus_error *error) {
 
 static int set_num_vfs(const MethodCall *call, bool override, sd_bus_error *error) {
         Function *pf = method_function(call, error);
+        MethodReply *reply;
         uint16_t count;
         int r;
 
@@ -131,8 +132,10 @@ static int set_num_vfs(const MethodCall *call, bool override, sd_bus_error *erro
                                      "%u is more than the %u virtual functions that "
                                      "there can be",
                                      count, pf->facts.total_vfs);
-        manager_set_num_vfs(call->bus->manager, pf, count, override, reply_done,
-                            sd_bus_message_ref(call->message));
+        reply = method_reply_later(call, error);
+        if (!reply)
+                return -EDQUOT;
+        manager_set_num_vfs(call->bus->manager, pf, count, override, method_reply, reply);
         return 1;
 }
 
@@ -163,6 +166,7 @@ int physical_function_method_set_num_vfs(const MethodCall *call, sd_bus_error *e
 
 int physical_function_method_set_drivers_autoprobe(const MethodCall *call, sd_bus_error *error) {
         Function *pf = method_function(call, error);
+        MethodReply *reply;
         int enable, r;
 
         if (!pf)
@@ -170,7 +174,9 @@ int physical_function_method_set_drivers_autoprobe(const MethodCall *call, sd_bu
         r = sd_bus_message_read(call->message, "b", &enable);
         if (r < 0)
                 return r;
-        manager_set_autoprobe(call->bus->manager, pf, enable, reply_done,
-                              sd_bus_message_ref(call->message));
+        reply = method_reply_later(call, error);
+        if (!reply)
+                return -EDQUOT;
+        manager_set_autoprobe(call->bus->manager, pf, enable, method_reply, reply);
         return 1;
 }

@@ -1,43 +1,13 @@
 #include "policy/check.h"
 
+#include "policy/effect.h"
 #include "policy/lock.h"
-
-/* What an operation on a function does, beside the function's own users. */
-static const struct {
-        bool self;    /* disturbs who has the function itself open */
-        bool vfs;     /* disturbs who has one of its VFs open */
-        bool removes; /* takes its VFs away, or may (some drivers do when they let go) */
-        bool group;   /* changes what the IOMMU group's members rely on */
-        bool pasid;   /* switches the PASID capability off on the way */
-        bool slot;    /* does all this to every function of the slot */
-} effects[_OPERATION_MAX] = {
-        [OPERATION_SET_NUM_VFS] = { .vfs = true, .removes = true },
-        [OPERATION_SET_AUTOPROBE] = { .vfs = true },
-        [OPERATION_BIND] = { .self = true,
-                             .vfs = true,
-                             .removes = true,
-                             .group = true,
-                             .pasid = true },
-        [OPERATION_UNBIND] = { .self = true,
-                               .vfs = true,
-                               .removes = true,
-                               .group = true,
-                               .pasid = true },
-        [OPERATION_RESET] = { .self = true, .vfs = true, .pasid = true },
-        [OPERATION_REMOVE] = { .self = true, .vfs = true, .removes = true, .pasid = true },
-        [OPERATION_POWER_OFF] = { .self = true,
-                                  .vfs = true,
-                                  .removes = true,
-                                  .pasid = true,
-                                  .slot = true },
-        [OPERATION_DISABLE_PASID] = { .pasid = true },
-        [OPERATION_OPEN] = { 0 }, /* check_open() */
-};
 
 typedef struct Question {
         const Inventory *inventory;
         const Function *asked;
         Operation operation;
+        Operation or_else; /* the same by another way, which must be free of inhibitors as well */
         unsigned flags;
         Verdict *verdict;
 } Question;
@@ -56,15 +26,32 @@ static void block_users(const Question *question, BlockerKind kind, const Functi
 }
 
 static void block_inhibitors(const Question *question, const Function *function,
-                             Operation operation) {
+                             unsigned operations) {
+        char address[PCI_ADDRESS_STRING_MAX];
+        bool other = function != question->asked;
+
+        pci_address_format(function_address(function), address);
         for (guint i = 0; function->inhibitors && i < function->inhibitors->len; i++) {
                 const Inhibitor *inhibitor = function->inhibitors->pdata[i];
+                g_autofree char *what = operations_format(inhibitor->operations & operations);
 
-                if (inhibitor->operations & (1U << operation))
+                if (what[0] != '\0')
                         verdict_block(question->verdict, BLOCKER_INHIBITOR, inhibitor->who,
-                                      inhibitor->pid, "inhibits %s: %s",
-                                      operation_to_string(operation), inhibitor->why);
+                                      inhibitor->pid, "inhibits %s%s%s: %s", what,
+                                      other ? " of " : "", other ? address : "", inhibitor->why);
         }
+}
+
+/* Those on the function for what is done to it on the way, and those on its VFs likewise. */
+static void block_all_inhibitors(const Question *question, const Function *function) {
+        unsigned vfs = effect_on_vfs(function, question->operation) |
+                       effect_on_vfs(function, question->or_else);
+
+        block_inhibitors(question, function,
+                         effect_on_function(function, question->operation) |
+                                 effect_on_function(function, question->or_else));
+        for (guint i = 0; function->vfs && i < function->vfs->len; i++)
+                block_inhibitors(question, function->vfs->pdata[i], vfs);
 }
 
 /* What is said by the reasons that no override passes is said by the users themselves. */
@@ -141,31 +128,19 @@ static void block_operation(const Question *question, const Function *function) 
 
 /* All that stands against the operation where it touches `function`. */
 static void check_effects(const Question *question, const Function *function) {
-        Operation operation = question->operation;
+        const Effect *effect = effect_of(question->operation);
 
         block_lock(question, function);
-        if (effects[operation].self)
+        if (effect->self)
                 block_users(question, BLOCKER_USER, function, "in use");
-        block_inhibitors(question, function, operation);
-        for (guint i = 0; function->vfs && i < function->vfs->len; i++) {
-                const Function *vf = function->vfs->pdata[i];
-
-                if (effects[operation].vfs)
-                        block_users(question, BLOCKER_USER, vf, "is a VF of it and in use");
-                if (effects[operation].removes)
-                        block_inhibitors(question, vf, OPERATION_REMOVE);
-                else if (operation == OPERATION_RESET)
-                        block_inhibitors(question, vf, OPERATION_RESET);
-        }
-        if (effects[operation].pasid)
+        for (guint i = 0; effect->vfs && function->vfs && i < function->vfs->len; i++)
+                block_users(question, BLOCKER_USER, function->vfs->pdata[i],
+                            "is a VF of it and in use");
+        block_all_inhibitors(question, function);
+        if (effect->pasid)
                 block_pasid(question, function);
-        if (effects[operation].group)
+        if (effect->group)
                 block_group(question, function);
-}
-
-static bool is_vfio(const Function *function) {
-        /* Every VFIO driver of a PCI device is named so: vfio-pci, mlx5-vfio-pci, ... */
-        return g_str_has_suffix(function->facts.driver, "vfio-pci");
 }
 
 static void block_leaving(const Question *question, const Function *function) {
@@ -189,14 +164,14 @@ static void check_open(const Question *question) {
         block_leaving(question, function);
         if (function->pf)
                 block_leaving(question, function->pf);
-        if (!is_vfio(function))
+        if (!function_has_vfio_driver(function))
                 verdict_block(question->verdict, BLOCKER_GROUP, address, 0,
                               function->facts.driver[0] != '\0'
                                       ? "bound to %s, not to a VFIO driver"
                                       : "bound to no driver%s",
                               function->facts.driver);
         block_users(question, BLOCKER_USER, function, "in use");
-        block_inhibitors(question, function, OPERATION_OPEN);
+        block_all_inhibitors(question, function);
         for (guint i = 0; group && i < group->len; i++) {
                 const Function *peer = group->pdata[i];
 
@@ -204,7 +179,7 @@ static void check_open(const Question *question) {
                         continue;
                 pci_address_format(function_address(peer), address);
                 block_users(question, BLOCKER_GROUP, peer, "shares the IOMMU group and is in use");
-                if (peer->facts.driver[0] != '\0' && !is_vfio(peer) &&
+                if (peer->facts.driver[0] != '\0' && !function_has_vfio_driver(peer) &&
                     peer->facts.class_code >> 8 != 0x0604) /* the kernel tolerates bridges */
                         verdict_block(question->verdict, BLOCKER_GROUP, address, 0,
                                       "shares the IOMMU group and is bound to %s",
@@ -271,24 +246,57 @@ static void check_slot_mate(void *context, Function *mate) {
                 check_effects(question, mate);
 }
 
+static Verdict *answer(Question *question) {
+        const Effect *effect = effect_of(question->operation);
+        g_autoptr(GPtrArray) related = NULL;
+
+        /* The slot of a VF is its PF's, with all that is in it. */
+        if (effect->slot && question->asked->pf && !question->asked->facts.s390)
+                question->asked = question->asked->pf;
+        question->verdict = verdict_new();
+        related = check_related(question->inventory, question->asked);
+        for (guint i = 0; i < related->len; i++)
+                block_operation(question, related->pdata[i]);
+        if (question->operation == OPERATION_OPEN)
+                check_open(question);
+        else
+                check_effects(question, question->asked);
+        if (effect->slot)
+                foreach_slot_mate(question->inventory, question->asked, check_slot_mate, question);
+        warn(question);
+        return question->verdict;
+}
+
 Verdict *check(const Inventory *inventory, const Function *function, Operation operation,
                unsigned flags) {
-        /* The slot of a VF is its PF's, with all that is in it. */
-        if (effects[operation].slot && function->pf && !function->facts.s390)
-                function = function->pf;
-        Question question = { inventory, function, operation, flags, verdict_new() };
-        g_autoptr(GPtrArray) related = check_related(inventory, function);
+        Question question = {
+                .inventory = inventory,
+                .asked = function,
+                .operation = operation,
+                .or_else = operation,
+                .flags = flags,
+        };
 
-        for (guint i = 0; i < related->len; i++)
-                block_operation(&question, related->pdata[i]);
-        if (operation == OPERATION_OPEN)
-                check_open(&question);
-        else
-                check_effects(&question, function);
-        if (effects[operation].slot)
-                foreach_slot_mate(inventory, function, check_slot_mate, &question);
-        warn(&question);
-        return question.verdict;
+        return answer(&question);
+}
+
+Verdict *check_unplug(const Inventory *inventory, const Function *function, bool users_too) {
+        Question question = {
+                .inventory = inventory,
+                .asked = function,
+                .operation = OPERATION_REMOVE,
+                .or_else =
+                        function->kind == FUNCTION_KIND_VF ? OPERATION_REMOVE : OPERATION_POWER_OFF,
+        };
+        Verdict *verdict = answer(&question);
+
+        for (guint i = verdict->blockers->len; i > 0 && !users_too; i--) {
+                const Blocker *blocker = verdict->blockers->pdata[i - 1];
+
+                if (blocker->kind == BLOCKER_USER || blocker->kind == BLOCKER_PASID)
+                        g_ptr_array_remove_index(verdict->blockers, i - 1);
+        }
+        return verdict;
 }
 
 static void add_once(void *context, Function *function) {

@@ -1,8 +1,8 @@
 /* check.h: "may I?", answered from the picture alone.
  *
- * Owns the table of what an operation does to whom. Pure: no device is touched, and the cost does not grow
- * with functions that have nothing to do with the one asked about. Called by Manager.Check, and by every
- * guarded operation just before it acts. */
+ * Owns the rule of who stands against what; what an operation does to whom is effect.h's. Pure: no device is touched, and
+ * the cost does not grow with functions that have nothing to do with the one asked about. Called by Manager.Check, and
+ * by every guarded operation just before it acts. */
 #pragma once
 
 #include "policy/inventory.h"
@@ -18,6 +18,10 @@ typedef enum CheckFlags {
  * of this kind do not have is the caller's to refuse (operation_on_kind()). */
 Verdict *check(const Inventory *inventory, const Function *function, Operation operation,
                unsigned flags);
+
+/* What stands against taking `function` away in order, by `remove` or by its slot's power, and a VF by an unbind. Its
+ * users and those of its VFs are asked to let go, so they count only with `users_too`. Never NULL. */
+Verdict *check_unplug(const Inventory *inventory, const Function *function, bool users_too);
 
 /* The functions that stand still together: no two operations may run at a time on functions of which one
  * is in the other's list. The function itself, its PF or VFs, the functions of its device and of its

@@ -80,3 +80,8 @@ const Pasid *function_pasid(const Function *function, const Function **ret_provi
                 *ret_provider = provider;
         return &provider->facts.pasid;
 }
+
+bool function_has_vfio_driver(const Function *function) {
+        return g_str_has_suffix(function->facts.driver, "vfio-pci") ||
+               g_str_has_suffix(function->facts.driver, "vfio_pci");
+}

@@ -141,6 +141,7 @@ struct Function {
                 *outside; /* what somebody else does that takes it away; NULL: nothing */
 
         unsigned lock_reasons; /* LockReason bits that hold */
+        unsigned lock_files;   /* LockFile bits that they close, be the files there or not */
         unsigned closed_files; /* LockFile bits that are closed in fact */
         char *lock_why;        /* what the administrator said; NULL without their lock */
         bool tainted;
@@ -176,6 +177,10 @@ bool function_depends_on_pasid(const Function *vf);
 /* The PASID capability that serves the function: its own, or for a VF its PF's (PCIe 6.0, 9.3.7.14: VFs
  * share the PF's). `*ret_provider` is whose it is. Returns NULL when there is none. */
 const Pasid *function_pasid(const Function *function, const Function **ret_provider);
+
+/* Whether a VFIO driver has it. Each of PCI devices is named so: vfio-pci, and the variants as their modules, which
+ * the kernel writes with underscores (KBUILD_MODNAME): mlx5_vfio_pci, hisi_acc_vfio_pci, ... */
+bool function_has_vfio_driver(const Function *function);
 
 /* The number of virtual functions that a PF's links show, 0 for any other function. */
 uint16_t function_num_vfs(const Function *function);

@@ -1,5 +1,6 @@
 #include "policy/lock.h"
 
+#include "policy/effect.h"
 #include "policy/names.h"
 
 static const char *const lock_reason_names[LOCK_REASONS_MAX] = {
@@ -60,19 +61,11 @@ unsigned lock_file_kernel_mode(LockFile file) {
         return lock_files[file].kernel_mode;
 }
 
-static unsigned inhibited_operations(const Function *function) {
-        unsigned operations = 0;
-
-        for (guint i = 0; function->inhibitors && i < function->inhibitors->len; i++)
-                operations |= ((const Inhibitor *) function->inhibitors->pdata[i])->operations;
-        return operations;
-}
-
 static unsigned inhibited_files(const Function *function) {
-        unsigned operations = inhibited_operations(function), files = 0;
+        unsigned files = 0;
 
         for (LockFile file = 0; file < _LOCK_FILE_MAX; file++)
-                if (operations & (1U << lock_files[file].operation))
+                if (effect_is_inhibited(function, lock_files[file].operation))
                         files |= FILE_BIT(file);
         return files;
 }
@@ -125,7 +118,6 @@ bool lock_taints(unsigned reasons) {
         return reasons & LOCK_REASON_USERSPACE_DRIVER;
 }
 
-bool lock_num_vfs_change_violates(const Function *pf, unsigned reasons) {
-        return (lock_reasons_files(pf, reasons) & FILE_BIT(LOCK_FILE_SRIOV_NUMVFS)) &&
-               pf->facts.driver[0] != '\0';
+bool lock_num_vfs_change_violates(const Function *pf) {
+        return (pf->lock_files & FILE_BIT(LOCK_FILE_SRIOV_NUMVFS)) && pf->facts.driver[0] != '\0';
 }

@@ -14,7 +14,7 @@ typedef enum LockReason {
         LOCK_REASON_USERSPACE_DRIVER = 1 << 0, /* the PF itself is in a VMM's hands */
         LOCK_REASON_VF_IN_USE = 1 << 1,        /* one of the PF's VFs is in use */
         LOCK_REASON_IN_USE = 1 << 2,           /* the function itself is in use */
-        LOCK_REASON_INHIBITOR = 1 << 3,        /* somebody inhibits an operation */
+        LOCK_REASON_INHIBITOR = 1 << 3,        /* somebody inhibits an operation, see effect.h */
         LOCK_REASON_ADMINISTRATOR = 1 << 4,    /* somebody asked for it */
 } LockReason;
 #define LOCK_REASONS_MAX 5
@@ -60,7 +60,7 @@ bool lock_reason_closes(LockReason reason, Operation operation);
 bool lock_taints(unsigned reasons);
 
 /* Whether a change in the number of VFs came behind the daemon's back: from a descriptor opened
- * before the lock, say. `reasons` held before the change. A PF without a driver has just lost it,
- * and its VFs with it: the kernel takes the `driver` link away before it lets the driver clean up
- * (__device_release_driver()), so that is an unbind and no write. */
-bool lock_num_vfs_change_violates(const Function *pf, unsigned reasons);
+ * before the lock, say. What counts is `pf->lock_files`, from before the change: with a VF its inhibitors and users go
+ * out of the picture. A PF without a driver has just lost it, and its VFs with it: the kernel takes the `driver` link
+ * away before it lets the driver clean up (__device_release_driver()), so that is an unbind and no write. */
+bool lock_num_vfs_change_violates(const Function *pf);

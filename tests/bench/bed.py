@@ -106,8 +106,8 @@ class Bed:
                             f"--config-dir={self.directory}/etc", f"--state-dir={state}",
                             "--log-target=null"], tree)
 
-    def start_bare(self, name, tree):
-        return self._start([self.program(name)], tree)
+    def start_bare(self, name, tree, *arguments):
+        return self._start([self.program(name), *arguments], tree)
 
     def measure(self, name, *arguments):
         """Runs one of the measuring programs and returns its lines as lists of numbers."""

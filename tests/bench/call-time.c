@@ -1,11 +1,12 @@
 /* call-time.c: how long calls of a service take over the bus, each kind in turn, so that what else
  * the machine does falls on all of them alike.
  *
- * call-time NAME PID ROUNDS CALLS PATH [INTERFACE.PROPERTY]...
+ * call-time NAME PID ROUNDS CALLS PATH [INTERFACE.PROPERTY | "ADDRESS OPERATION"]...
  *
  * NAME is on the system bus and belongs to process PID. For each round it prints a line with two
  * numbers, nanoseconds of waiting per call and of PID's own CPU time per call, for
- * org.freedesktop.DBus.Peer.Ping, then a line for a read of each property, all on the object PATH. */
+ * org.freedesktop.DBus.Peer.Ping and a line for a read of each property, all on the object PATH, or for
+ * the manager's Check of OPERATION on ADDRESS. */
 #include "daemon/util.h"
 #include "policy/number.h"
 
@@ -27,11 +28,17 @@ static int64_t now(clockid_t clock) {
         return (int64_t) t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* `property` NULL means Ping. */
-static int call(sd_bus *bus, const char *name, const char *path, const char *property) {
-        g_autofree char *interface = g_strdup(property);
-        char *dot = property ? strrchr(interface, '.') : NULL;
+/* `what` NULL means Ping. */
+static int call(sd_bus *bus, const char *name, const char *path, const char *what) {
+        g_autofree char *interface = g_strdup(what);
+        char *space = what ? strchr(interface, ' ') : NULL;
+        char *dot = what ? strrchr(interface, '.') : NULL;
 
+        if (space) {
+                *space = '\0';
+                return sd_bus_call_method(bus, name, "/org/vfwarden1", "org.vfwarden1.Manager",
+                                          "Check", NULL, NULL, "ss", interface, space + 1);
+        }
         if (!dot)
                 return sd_bus_call_method(bus, name, path, "org.freedesktop.DBus.Peer", "Ping",
                                           NULL, NULL, NULL);
@@ -56,11 +63,11 @@ int main(int argc, char **argv) {
         r = sd_bus_open_system(&bus);
         /* argv[argc] is NULL, and stands first, for Ping. */
         for (int i = 0; r >= 0 && i < (int) rounds * (argc - 5); i++) {
-                const char *property = i % (argc - 5) == 0 ? NULL : argv[5 + i % (argc - 5)];
+                const char *what = i % (argc - 5) == 0 ? NULL : argv[5 + i % (argc - 5)];
                 int64_t wall = now(CLOCK_MONOTONIC), cpu = now(clock);
 
                 for (int n = 0; r >= 0 && n < (int) calls; n++)
-                        r = call(bus, argv[1], argv[5], property);
+                        r = call(bus, argv[1], argv[5], what);
                 printf("%" PRIi64 " %" PRIi64 "\n", (now(CLOCK_MONOTONIC) - wall) / (int64_t) calls,
                        (now(clock) - cpu) / (int64_t) calls);
         }

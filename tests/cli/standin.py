@@ -50,7 +50,9 @@ XML = """
    <arg name="blockers" type="a(sssu)" direction="out"/>
    <arg name="warnings" type="as" direction="out"/>
   </method>
-  <method name="ListUsers"><arg name="users" type="a(suuss)" direction="out"/></method>
+  <method name="DescribeUsers">
+   <arg name="address" type="s" direction="in"/><arg name="users" type="aa{sv}" direction="out"/>
+  </method>
   <method name="ListInhibitors">
    <arg name="inhibitors" type="a(ssssuu)" direction="out"/>
   </method>
@@ -193,8 +195,15 @@ class Daemon:
                             f"There is no PCI function {address}")
         return GLib.Variant("(o)", (encode(address),))
 
-    def _ListUsers(self):
-        return GLib.Variant("(a(suuss))", (self.users,))
+    def _DescribeUsers(self, address):
+        """`users` has tuples of address, pid, uid, command, unit, and perhaps machine and since."""
+        if address:
+            self._GetFunction(address)
+        names = ("address", "pid", "uid", "command", "unit", "machine", "since")
+        dictionaries = [
+            {name: GLib.Variant(kind, value) for name, kind, value in zip(names, "suusss" + "t", user)}
+            for user in self.users if address in ("", user[0])]
+        return GLib.Variant("(aa{sv})", (dictionaries,))
 
     def _ListInhibitors(self):
         return GLib.Variant("(a(ssssuu))", (self.inhibitors,))

@@ -251,6 +251,25 @@ class Show(CommandTest):
                                         "            Ratio:  0.5\n"
                                         "          Nothing:  null\n"), output)
 
+    def test_pasid_and_what_is_under_way(self):
+        pasid = {"Enabled": True, "Width": 20, "Execute": False, "Privileged": True,
+                 "Provider": "0000:01:00.0", "Dependents": ["0000:01:10.0", "0000:01:10.2"]}
+        self.start_daemon([
+            function("0000:01:00.0", "plain", Users=[], Pasid=pasid,
+                     Operation={"Name": "unbind", "Pid": 815, "Since": 1795222312_654321}),
+            function("0000:02:00.0", "plain", Operation={"Name": "reset"},
+                     Pasid={**pasid, "Enabled": False, "Execute": True, "Dependents": []})])
+        _, output, _ = self.run_command("show", "01:00.0")
+        self.assertIn("            PASID:  enabled, 20 bits, privileged\n"
+                      "     Relied on by:  0000:01:10.0\n"
+                      "                    0000:01:10.2\n", output)
+        self.assertIn("        Under way:  unbind since 2026-11-21 00:51 (process 815)\n", output)
+        _, output, _ = self.run_command("show", "02:00.0")
+        self.assertIn("            PASID:  disabled, 20 bits, execute, privileged\n", output)
+        self.assertIn("        Under way:  reset\n", output)
+        for text in ("Relied on by", "Users:", "Operation:", "Pasid:"):
+            self.assertNotIn(text, output)
+
     def test_what_an_earlier_daemon_does_not_tell(self):
         self.start_daemon([{"Address": "0000:01:00.0", "Kind": "pf"}])
         _, output, _ = self.run_command("show", "01:00.0")
@@ -266,7 +285,7 @@ class Show(CommandTest):
         for line in ("             Kind:  novel", "     Lock reasons:  whim",
                      "                    in-use: the function is in use",
                      "                    vf-in-use: one of its virtual functions is in use",
-                     "                    inhibitor: somebody inhibits an operation on it",
+                     "                    inhibitor: somebody inhibits an operation on it or on a VF of it",
                      "            State:  asleep", "Memory enable bit:  odd"):
             self.assertIn(line, output.splitlines())
 
@@ -282,7 +301,7 @@ class Show(CommandTest):
         daemon.users = [
             (pictures.IGB_VF0, 7, 0, "other", ""),
             (pictures.IGB_VF1, 4711, 107, "qemu-kvm -name web1",
-             r"machine-qemu\x2d1\x2dweb1.scope"),
+             r"machine-qemu\x2d1\x2dweb1.scope", "web1", 1795222312_654321),
             (pictures.IGB_VF1, 4712, 1000, "", "user@1000.service"),
             (pictures.IGB_VF1, 4713, 1000, "bar", ""), (pictures.IGB_VF1, 0, 0, "", "")]
         daemon.inhibitors = [(pictures.NVME, "reset", "x", "y", 0, 1),
@@ -306,7 +325,8 @@ In use:  yes
         _, output, _ = self.run_command("show", "--json", pictures.IGB_VF1)
         self.assertEqual(json.loads(output)["Users"][0], {
             "Address": pictures.IGB_VF1, "Pid": 4711, "Uid": 107, "Command": "qemu-kvm -name web1",
-            "Unit": r"machine-qemu\x2d1\x2dweb1.scope", "Machine": "web1"})
+            "Unit": r"machine-qemu\x2d1\x2dweb1.scope", "Machine": "web1",
+            "Since": 1795222312_654321})
         self.assertEqual(json.loads(output)["Inhibitors"][0], {
             "Address": pictures.IGB_VF1, "What": "reset:remove", "Who": "backup", "Why": "nightly",
             "Uid": 0, "Pid": 815})
@@ -351,13 +371,13 @@ class Status(CommandTest):
             "TaintedCount": 1, "UserCount": 4, "InhibitorCount": 1})
 
     def test_daemon_that_knows_no_users(self):
-        self.start_busy().answers.update(ListUsers=self.unknown, ListInhibitors=self.unknown)
+        self.start_busy().answers.update(DescribeUsers=self.unknown, ListInhibitors=self.unknown)
         _, output, _ = self.run_command("status")
         self.assertEqual(output.splitlines()[-2:], ["             Users:  0",
                                                     "        Inhibitors:  0"])
 
     @staticmethod
-    def unknown():
+    def unknown(*_):
         raise DBusError("org.freedesktop.DBus.Error.UnknownMethod", "no")
 
     def test_not_installed(self):

@@ -19,7 +19,7 @@ class Unplug(CommandTest):
     def setUp(self):
         super().setUp()
         self.stand_in = self.start_daemon(pictures.host())
-        self.stand_in.users = [(IGB_VF1, 4200001, 107, QEMU, r"machine-qemu\x2d1\x2dweb1.scope")]
+        self.stand_in.users = [(IGB_VF1, 4200001, 107, QEMU, r"machine-qemu\x2d1\x2dweb1.scope", "web1", 1795222312_000000)]
         self.asked = threading.Event()
 
     def end_with(self, error):
@@ -80,7 +80,7 @@ class Unplug(CommandTest):
         self.assertEqual((code, error), (0, ""))
         self.assertEqual(json.loads(output), {"Address": IGB_VF1, "Present": True, "Asked": [
             {"Address": IGB_VF1, "Pid": 4200001, "Uid": 107, "Command": QEMU, "Machine": "web1",
-             "Unit": r"machine-qemu\x2d1\x2dweb1.scope"}]})
+             "Unit": r"machine-qemu\x2d1\x2dweb1.scope", "Since": 1795222312_000000}]})
         self.end_with(TIMEOUT)
         self.check(["--json", "unplug", IGB_VF1], code=8,
                    error=f"vfwarden: Cannot unplug {IGB_VF1}: it was not let go in time\n")

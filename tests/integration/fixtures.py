@@ -60,7 +60,7 @@ def sanitizer_library(binary):
 
 class NotifySocket:
     """Where sd_notify() of the daemon goes; `messages` are dicts in order. Keeps descriptors as systemd does
-    (FDSTORE=1), in `store`: pairs of name and descriptor."""
+    (FDSTORE=1), in `store`: pairs of name and descriptor, the newest first."""
 
     def __init__(self, path):
         self.path = path
@@ -80,7 +80,7 @@ class NotifySocket:
         self.messages.append(message)
         for fd in ancillary:
             if "FDSTORE" in message:
-                self.store.append((message.get("FDNAME", "stored"), fd))
+                self.store.insert(0, (message.get("FDNAME", "stored"), fd))
             else:
                 os.close(fd)
         if "FDSTOREREMOVE" in message:

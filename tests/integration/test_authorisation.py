@@ -80,6 +80,21 @@ class Authorisation(LockTest):
         self.assertEqual(question.details.get("driver"), "igbvf")
         self.assertIn(PF, question.details.values())
 
+    def test_what_polkit_is_told_of_an_inhibitor(self):
+        polkit = self.start_polkit(inhibit=False)
+        pf = self.sysfs.add_pf(PF, vfs=1, vf_driver="igbvf")
+        self.start()
+        for address, details in (
+                (pf.vfs[0].address, {"address": pf.vfs[0].address, "kind": "vf", "driver": "igbvf", "pf": PF}),
+                (PF, {"address": PF, "kind": "pf", "driver": "igb", "pf": ""}),
+                ("0000:09:00.0", {}), ("web1", {})):
+            with self.subTest(address):
+                self.assert_bus_error(vb.ACCESS_DENIED, self.as_other_user, vb.ROOT, vb.MANAGER, "Inhibit", "(ssss)",
+                                      (address, "reset", "me", ""))
+                self.assertEqual(polkit.questions[-1].details, details)
+        polkit.verdicts["org.vfwarden1.inhibit"] = True
+        self.assert_bus_error(vb.INVALID_ARGS, self.client.manager, "Inhibit", "(ssss)", "web1", "reset", "me", "")
+
     def test_interactive_if_the_caller_says_so(self):
         polkit = self.start_polkit(configure=True)
         self.sysfs.add_pf(PF)
@@ -87,6 +102,31 @@ class Authorisation(LockTest):
         self.client.lock(PF, interactive=True)
         if polkit.questions:        # root may be let in without asking
             self.assertEqual(polkit.questions[-1].flags & 1, 1)
+
+    def test_a_caller_who_leaves_takes_the_question_back(self):
+        polkit = self.start_polkit(configure="later")
+        pf = self.sysfs.add_pf(PF)
+        self.start()
+        callers = [vb.Client(self.bus.address) for _ in range(2)]
+        for caller in callers:
+            before = len(polkit.questions)
+            caller.start_function_call(PF, "Lock", "(s)", caller.bus.connection.get_unique_name(), interactive=True)
+            vb.wait_until(lambda n=before: len(polkit.questions) > n, None, "polkit to be asked")
+        leaves, stays = polkit.questions
+        self.assertTrue(leaves.cancellation and stays.cancellation)
+        self.assertNotEqual(leaves.cancellation, stays.cancellation)
+        callers[0].close()
+        vb.wait_until(lambda: polkit.cancelled, None, "the question to be taken back")
+        # What is said to it all the same has no effect.
+        leaves.answer(True)
+        self.fence()
+        self.assert_closed(pf)
+        stays.answer(True)
+        self.wait_property(PF, "Locked", True)
+        self.assertEqual(self.picture.function(PF)["LockWhy"], callers[1].bus.connection.get_unique_name())
+        callers[1].close()
+        self.fence()
+        self.assertEqual(polkit.cancelled, [leaves.cancellation])
 
     def test_without_polkit_root_alone(self):
         pf = self.sysfs.add_pf(PF)

@@ -138,32 +138,46 @@ class Locks(CheckTest):
 
 
 class Inhibitors(CheckTest):
-    def test_each_operation_blocks_itself(self):
+    def stood_against(self, inhibited, of, asked_of):
+        """The operations on `asked_of` that an inhibitor of `inhibited` on `of` stands against."""
+        before = self.all_blockers(asked_of)
+        fd = self.client.inhibit(of, inhibited, "backup", "it runs until six")
+        found = {asked for asked in OPERATIONS
+                 for kind, who, reason, pid in self.blockers(asked_of, asked) if kind == "inhibitor"
+                 and (who, pid) == ("backup", os.getpid()) and inhibited in reason and "until six" in reason}
+        os.close(fd)
+        vb.wait_until(lambda: not self.client.manager("ListInhibitors"), None, "the end")
+        self.assertEqual(self.all_blockers(asked_of), before)
+        return found
+
+    def test_each_operation_and_what_does_it_on_the_way(self):
         self.start_polkit(inhibit=True)
         self.sysfs.add_pf(PF, driver="vfio-pci")
         self.start()
-        before = self.all_blockers(PF)
         for operation in OPERATIONS:
             with self.subTest(operation):
-                fd = self.client.inhibit(PF, operation, "backup", "it runs until six")
-                mine = ("inhibitor", "backup", f"inhibits {operation}: it runs until six", os.getpid())
-                for asked in OPERATIONS:
-                    self.assertEqual([b for b in self.blockers(PF, asked) if b[0] == "inhibitor"],
-                                     [mine] if asked == operation else [], asked)
-                os.close(fd)
-                vb.wait_until(lambda: not self.client.manager("ListInhibitors"), None, "the end")
-                self.assertEqual(self.all_blockers(PF), before)
+                self.assertEqual(self.stood_against(operation, PF, PF), {operation} | {
+                    "unbind": {"bind", "remove", "power-off"}, "remove": {"power-off"}}.get(operation, set()))
 
-    def test_remove_of_a_vf_is_what_ends_it(self):
+    def test_of_a_vf_against_what_takes_it_away(self):
         self.start_polkit(inhibit=True)
         pf = self.sysfs.add_pf(PF, vfs=1)
         self.start()
-        os.close(self.client.inhibit(pf.vfs[0].address, "reset", "a"))
-        fd = self.client.inhibit(pf.vfs[0].address, "remove:reset", "vm", "busy")
-        self.assertEqual(
-            {operation for operation in OPERATIONS
-             if any(b[:2] == ("inhibitor", "vm") for b in self.blockers(PF, operation))},
-            {"set-num-vfs", "bind", "unbind", "reset", "remove", "power-off"})
+        for operation, expected in {"unbind": {"set-num-vfs", "bind", "unbind", "remove", "power-off"},
+                                    "remove": {"set-num-vfs", "bind", "unbind", "remove", "power-off"},
+                                    "reset": {"reset"}, "power-off": {"power-off"},
+                                    "bind": set(), "open": set(), "disable-pasid": set()}.items():
+            with self.subTest(operation):
+                self.assertEqual(self.stood_against(operation, pf.vfs[0].address, PF), expected)
+
+    def test_the_reason_names_the_vf(self):
+        self.start_polkit(inhibit=True)
+        pf = self.sysfs.add_pf(PF, vfs=1)
+        self.start()
+        vf = pf.vfs[0].address
+        fd = self.client.inhibit(vf, "unbind:remove:reset", "vm", "busy")
+        self.assertEqual(self.blockers(PF, "set-num-vfs"),
+                         [("inhibitor", "vm", f"inhibits unbind:remove of {vf}: busy", os.getpid())])
         os.close(fd)
 
 

@@ -2,11 +2,14 @@
 """Describe() is the same picture as the objects, as one document."""
 
 import json
+import time
 
 import fixtures
 import vfwarden_bus as vb
+from fakepci import recorded_config
 
 PF = "0000:01:00.0"
+PASID = "org.vfwarden1.Pasid"
 
 
 class Describe(fixtures.DaemonTest):
@@ -19,14 +22,21 @@ class Describe(fixtures.DaemonTest):
                      for path, properties in self.client.managed_objects().items()}
         truth = {}
         for interfaces in self.client.managed_objects().values():
-            flat = {}
-            for properties in interfaces.values():
-                flat.update(properties)
+            flat = {"Users": []}
+            for name, properties in interfaces.items():
+                if name == PASID:
+                    flat["Pasid"] = {**properties, "Provider": addresses[properties["Provider"]],
+                                     "Dependents": [addresses[p] for p in properties["Dependents"]]}
+                else:
+                    flat.update(properties)
             if "VirtualFunctions" in flat:
                 flat["VirtualFunctions"] = [addresses[p] for p in flat["VirtualFunctions"]]
             if "PhysicalFunction" in flat:
                 flat["PhysicalFunction"] = addresses.get(flat["PhysicalFunction"])
             truth[flat["Address"]] = flat
+        for user in self.client.manager("DescribeUsers", "(s)", ""):
+            function = truth[user.pop("address")]
+            function["Users"].append({name.capitalize(): value for name, value in user.items()})
         told = {f["Address"]: f for f in document["Functions"]}
         for flat in told.values():
             # "/" of a detached VF has no address: absent, null or empty are all honest.
@@ -50,6 +60,35 @@ class Describe(fixtures.DaemonTest):
         self.fence()
         document = self.check()
         self.assertEqual(len(document["Functions"]), 9)
+
+    def test_users(self):
+        pf = self.sysfs.add_pf(PF, vfs=2, vf_driver="vfio-pci")
+        self.start()
+        before = time.time_ns() // 1000
+        pf.vfs[1].write("enable", "1")
+        self.wait_property(pf.vfs[1].address, "InUse", True)
+        document = self.check()
+        told = {f["Address"]: f["Users"] for f in document["Functions"] if f["Users"]}
+        self.assertEqual(list(told), [pf.vfs[1].address])
+        user, = told[pf.vfs[1].address]
+        self.assertTrue(before <= user.pop("Since") <= time.time_ns() // 1000)
+        self.assertEqual(user, {"Pid": 0, "Uid": 0, "Command": "", "Unit": "", "Machine": ""})
+        pf.vfs[1].write("enable", "0")
+        self.wait_property(pf.vfs[1].address, "InUse", False)
+        self.check()
+
+    def test_pasid(self):
+        pf = self.sysfs.add_pf(PF, vfs=2, vf_driver="vfio-pci", config=recorded_config("amd-gpu-enabled"))
+        self.start()
+        self.wait_property(PF, "Enabled", True)
+        pf.vfs[1].write("enable", "1")
+        self.wait_property(PF, "Dependents", [vb.function_path(pf.vfs[1].address)])
+        document = self.check()
+        told = {f["Address"]: f.get("Pasid") for f in document["Functions"]}
+        self.assertEqual(told[PF], {"Enabled": True, "Width": 16, "Execute": True, "Privileged": True,
+                                    "Provider": PF, "Dependents": [pf.vfs[1].address]})
+        self.assertEqual(told[pf.vfs[0].address], {**told[PF], "Dependents": []})
+        self.assertIsNone(told[self.SENTINEL])
 
     def test_nothing(self):
         self.start()

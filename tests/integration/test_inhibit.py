@@ -104,8 +104,8 @@ class Life(InhibitTest):
         pf = self.sysfs.add_pf(PF, slot="3")
         self.start()
         for what, files in (("set-num-vfs", ["sriov_numvfs"]), ("set-autoprobe", ["sriov_drivers_autoprobe"]),
-                            ("reset", ["reset", "reset_method"]), ("remove", ["remove"]),
-                            ("power-off", ["power"]), ("bind", []), ("unbind", []), ("open", []),
+                            ("reset", ["reset", "reset_method"]), ("remove", ["remove", "power"]),
+                            ("power-off", ["power"]), ("bind", []), ("unbind", ["remove", "power"]), ("open", []),
                             ("disable-pasid", []), ("reset:bind:set-num-vfs",
                                                     ["sriov_numvfs", "reset", "reset_method"])):
             with self.subTest(what):
@@ -119,6 +119,39 @@ class Life(InhibitTest):
                 self.release(fd)
                 self.wait_listed()
                 self.assert_closed(pf)
+
+    def test_on_a_vf_it_closes_what_takes_the_vf_away(self):
+        pf = self.sysfs.add_pf(PF, vfs=2, slot="3")
+        vf = pf.vfs[1].address
+        self.start()
+        for what, files in (("unbind", ["sriov_numvfs", "remove", "power"]),
+                            ("remove", ["sriov_numvfs", "remove", "power"]),
+                            ("reset", ["reset", "reset_method"]), ("power-off", ["power"]),
+                            ("bind", []), ("open", []), ("disable-pasid", [])):
+            with self.subTest(what):
+                fd = self.inhibit(vf, what)
+                # When the call returns the PF's files are closed.
+                self.assert_closed(pf, *[name for name in files if name != "power"])
+                self.assertEqual(self.sysfs.slot_mode("3"), 0o444 if "power" in files else 0o644)
+                self.wait_property(PF, "ClosedFiles", files)
+                self.assertEqual(self.picture.function(PF)["LockReasons"], ["inhibitor"] if files else [])
+                self.assertEqual(self.picture.function(pf.vfs[0].address)["LockReasons"], [])
+                self.release(fd)
+                self.wait_listed()
+                self.wait_property(PF, "LockReasons", [])
+                self.assert_closed(pf)
+                self.assertEqual(self.sysfs.slot_mode("3"), 0o644)
+
+    def test_vfs_taken_away_against_an_inhibitor_of_one(self):
+        pf = self.sysfs.add_pf(PF, driver="igb", vfs=1)
+        self.start()
+        self.inhibit(pf.vfs[0].address, "unbind")
+        self.wait_property(PF, "Locked", True)
+        mark = self.mark()
+        self.sysfs.disable_vfs(pf)   # as by a descriptor that was open before
+        self.wait_property(PF, "Tainted", True)
+        self.assertEqual([s.args for s in self.signals_since(mark) if s.member == "Violation"],
+                         [(PF, "set-num-vfs", {"num-vfs-before": 1, "num-vfs": 0, "reasons": ["inhibitor"]})])
 
     def test_two_on_one_function(self):
         pf = self.sysfs.add_pf(PF)

@@ -63,7 +63,7 @@ class UserspaceDriver(LockTest):
         self.assert_closed(pf)
 
     def test_default_list_of_drivers(self):
-        drivers = {"vfio-pci": True, "mlx5-vfio-pci": True, "uio_pci_generic": True,
+        drivers = {"vfio-pci": True, "mlx5_vfio_pci": True, "uio_pci_generic": True,
                    "igb_uio": True, "pci-stub": True, "igb": False, "vfio": False,
                    "vfio-pci-core": False, "nvme": False}
         pfs = {driver: self.sysfs.add_pf(f"0000:{index + 1:02x}:00.0", driver=driver)

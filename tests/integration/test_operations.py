@@ -3,9 +3,11 @@
 
 import ctypes
 import errno
+import json
 import os
 import signal
 import struct
+import time
 
 import fixtures
 from fixtures import DEADLINE
@@ -365,6 +367,20 @@ class Refused(OperationTest):
         self.wait_property(PF, "Locked", False)
         self.set_num_vfs(PF, 1)
 
+    def test_an_inhibitor_of_a_vf(self):
+        pf = self.sysfs.add_pf(PF, vfs=2, vf_driver="igbvf")
+        self.start()
+        fd = self.client.inhibit(pf.vfs[1].address, "unbind", "vm", "it saves its memory")
+        for call in ((self.set_num_vfs, PF, 0), (self.unbind, PF), (self.bind, PF, "vfio-pci"),
+                     (self.unbind, pf.vfs[1].address), (self.bind, pf.vfs[1].address, "vfio-pci")):
+            error = self.assert_bus_error(vb.REFUSED, *call)
+            self.assertIn("vm: inhibits unbind", error.message)
+        self.assertEqual(self.writes, [])
+        self.unbind(pf.vfs[0].address)
+        os.close(fd)
+        self.wait_property(PF, "Locked", False)
+        self.set_num_vfs(PF, 0)
+
     def test_locks_and_the_override(self):
         self.sysfs.add_pf(PF, driver="vfio-pci")
         self.start()
@@ -521,6 +537,27 @@ class Busy(OperationTest):
         self.kernel.release(write)
         call.result()
         self.assertIsNone(self.operation(PF))
+
+    def described(self):
+        """The operation of each function, as Describe() has them."""
+        functions = json.loads(self.client.manager("Describe"))["Functions"]
+        return {f["Address"]: f["Operation"] for f in functions if "Operation" in f}
+
+    def test_described(self):
+        self.sysfs.add_pf(PF, vfs=1, vf_driver="igbvf")
+        self.kernel.hang.add("igbvf/unbind")
+        self.start()
+        self.assertEqual(self.described(), {})
+        before = time.time_ns() // 1000
+        call = self.client.start_set_num_vfs(PF, 0)
+        write = self.kernel.wait_for("igbvf/unbind")
+        told = self.described()
+        since = told[PF].pop("Since")
+        self.assertEqual(told, {PF: {"Name": "set-num-vfs", "Pid": write.pid}})
+        self.assertTrue(before <= since <= time.time_ns() // 1000)
+        self.kernel.release(write)
+        call.result()
+        self.assertEqual(self.described(), {})
 
     def test_the_worker_holds_nothing_but_its_files(self):
         self.sysfs.add_pf(PF)

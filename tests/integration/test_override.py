@@ -83,8 +83,8 @@ class Hanging(fixtures.DaemonTest):
         stuck = self.sysfs.add_pf("0000:04:00.0", driver="vfio-pci")
         self.start()
         self.hang(stuck)
-        self.sysfs.rebind(stuck, "mlx5-vfio-pci")
-        self.wait_property("0000:04:00.0", "Driver", "mlx5-vfio-pci")
+        self.sysfs.rebind(stuck, "mlx5_vfio_pci")
+        self.wait_property("0000:04:00.0", "Driver", "mlx5_vfio_pci")
         self.kill()
         self.start()
         self.assertEqual(self.client.function("0000:04:00.0", "ClosedFiles"),

@@ -14,7 +14,7 @@ DSA = {"Enabled": True, "Width": 20, "Execute": False, "Privileged": True,
 AMD = {**DSA, "Width": 16, "Execute": True}
 
 
-class Pasid(fixtures.DaemonTest):
+class PasidTest(fixtures.DaemonTest):
     def pasid(self, address=PF):
         """What clients heard of the interface, None when it is not there."""
         return self.picture.objects.get(vb.function_path(address), {}).get(PASID)
@@ -32,6 +32,13 @@ class Pasid(fixtures.DaemonTest):
         """As AMD's IOMMU driver does when a domain is attached to the device, or detached."""
         function.write("config", recorded_config("amd-gpu-enabled" if enabled else "amd-gpu"))
 
+    def power(self, function, runtime_status, state="D3hot"):
+        os.makedirs(function.path("power"), exist_ok=True)
+        function.write("power/runtime_status", runtime_status)
+        function.write("power_state", state)
+
+
+class Pasid(PasidTest):
     def test_a_function_of_its_own(self):
         self.sysfs.add(PF, config=recorded_config("intel-dsa"), driver="idxd")
         self.start()
@@ -91,11 +98,6 @@ class Pasid(fixtures.DaemonTest):
         self.toggle(pf, True)
         self.wait_property(PF, "Enabled", True)
 
-    def power(self, function, runtime_status, state="D3hot"):
-        os.makedirs(function.path("power"), exist_ok=True)
-        function.write("power/runtime_status", runtime_status)
-        function.write("power_state", state)
-
     def test_what_sleeps_is_not_woken(self):
         for status, state in (("suspended", "D3cold"), ("suspending", "D0"), ("resuming", "D3hot"),
                               ("error", "unknown")):
@@ -149,6 +151,124 @@ class Pasid(fixtures.DaemonTest):
         self.wait_read()
         self.assertIsNone(self.pasid())
         self.assertEqual(len(self.daemon.lines("CAP_SYS_ADMIN")), 1, "said once")
+
+
+class Dependents(PasidTest):
+    """Which VFs are in use while the capability is enabled: that is told as it changes."""
+
+    def setUp(self):
+        super().setUp()
+        self.pf = self.sysfs.add_pf(PF, vfs=3, vf_driver="vfio-pci", config=recorded_config("amd-gpu-enabled"))
+        self.vfs = self.pf.vfs
+
+    def start_known(self):
+        self.start()
+        self.wait_pasid(AMD)
+        self.fence()
+
+    def use(self, vf, used=True):
+        vf.write("enable", "1" if used else "0")
+        self.wait_property(vf.address, "InUse", used)
+
+    def expect(self, *vfs):
+        """They are told, and are what Check() goes by."""
+        self.wait_property(PF, "Dependents", [vb.function_path(vf.address) for vf in vfs])
+        for operation in ("disable-pasid", "unbind", "reset", "remove", "power-off"):
+            self.assertEqual([subject for kind, subject, *_ in self.client.check(PF, operation)[1] if kind == "pasid"],
+                             [vf.address for vf in vfs], operation)
+
+    def told(self, mark, name="Dependents"):
+        """(path, value) of each signal since that names the property, in their order."""
+        return [(s.path, s.args[1][name]) for s in self.signals_since(mark)
+                if s.member == "PropertiesChanged" and s.args[0] == PASID and name in s.args[1]]
+
+    def test_follow_the_users(self):
+        self.start_known()
+        mark = self.mark()
+        self.expect()
+        for vf, used, expected in ((2, True, [2]), (0, True, [0, 2]), (2, False, [0]), (1, True, [0, 1]),
+                                   (1, False, [0]), (0, False, [])):
+            self.use(self.vfs[vf], used)
+            self.expect(*(self.vfs[i] for i in expected))
+        # Once for each change, on the PF alone.
+        paths = [vb.function_path(vf.address) for vf in self.vfs]
+        self.assertEqual(self.told(mark), [
+            (vb.function_path(PF), [paths[i] for i in expected])
+            for expected in ([2], [0, 2], [0], [0, 1], [0], [])])
+        self.assertEqual(self.told(mark, "Enabled"), [])
+
+    def test_found_at_the_start(self):
+        self.vfs[1].write("enable", "1")
+        self.start()
+        self.expect(self.vfs[1])
+        self.assertEqual(self.pasid(self.vfs[1].address), {**AMD, "Dependents": []})
+
+    def test_follow_the_bit(self):
+        # As AMD's IOMMU driver has it: on while a driver is attached, whatever VFs do.
+        self.start_known()
+        self.use(self.vfs[0])
+        self.use(self.vfs[2])
+        mark = self.mark()
+        both = [self.vfs[0], self.vfs[2]]
+        self.expect(*both)
+        for _ in range(2):
+            self.toggle(self.pf, False)
+            self.sysfs.unbind(self.pf)
+            self.expect()
+            self.assertEqual(self.pasid()["Enabled"], False)
+            self.toggle(self.pf, True)
+            self.sysfs.bind(self.pf, "amdgpu")
+            self.expect(*both)
+            self.assertEqual(self.pasid(self.vfs[1].address)["Enabled"], True)
+        paths = [vb.function_path(vf.address) for vf in both]
+        self.assertEqual([value for _, value in self.told(mark)], [[], paths] * 2)
+
+    def test_users_come_and_go_while_it_is_off(self):
+        self.toggle(self.pf, False)
+        self.start()
+        self.wait_pasid({**AMD, "Enabled": False})
+        mark = self.mark()
+        self.use(self.vfs[0])
+        self.use(self.vfs[1])
+        self.expect()
+        self.use(self.vfs[0], False)
+        self.assertEqual(self.told(mark), [])
+        self.toggle(self.pf, True)
+        self.sysfs.rebind(self.pf, "amdgpu")
+        self.expect(self.vfs[1])
+
+    def test_a_vf_goes_while_it_is_used(self):
+        self.start_known()
+        self.use(self.vfs[0])
+        self.expect(self.vfs[0])
+        self.sysfs.disable_vfs(self.pf)
+        self.wait_property(PF, "NumVFs", 0)
+        self.expect()
+        self.sysfs.enable_vfs(self.pf, 1, driver="vfio-pci")
+        self.wait_property(PF, "NumVFs", 1)
+        self.expect()
+        self.use(self.pf.vfs[0])
+        self.expect(self.pf.vfs[0])
+
+    def test_the_capability_goes_out_of_sight(self):
+        # The PF sleeps and is bound to another driver: nobody knows whether it is on.
+        self.start_known()
+        self.use(self.vfs[0])
+        self.expect(self.vfs[0])
+        self.power(self.pf, "suspended", "D3cold")
+        self.sysfs.rebind(self.pf, "other")
+        self.wait_pasid(None)
+        self.wait_pasid(None, self.vfs[0].address)
+        self.power(self.pf, "active", "D0")
+        self.sysfs.change(self.pf)
+        self.wait_pasid({**AMD, "Dependents": [vb.function_path(self.vfs[0].address)]})
+
+    def test_the_pfs_own_user_is_none(self):
+        self.sysfs.disable_vfs(self.pf)
+        self.sysfs.rebind(self.pf, "vfio-pci")
+        self.start_known()
+        self.use(self.pf)
+        self.expect()
 
 
 if __name__ == "__main__":

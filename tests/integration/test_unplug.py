@@ -231,10 +231,13 @@ class Refused(UnplugTest):
     def test_inhibitor_on_a_vf(self):
         self.sysfs.add_pf(PF, vfs=1)
         self.start()
-        fd = self.client.inhibit(VFS[0], "remove", "backup")
-        error = self.assert_fails(vb.REFUSED, self.client.start_unplug(PF, LONG))
-        self.assertIn("backup", error.message)
-        os.close(fd)
+        for what in ("remove", "unbind", "power-off"):
+            with self.subTest(what):
+                fd = self.client.inhibit(VFS[0], what, "backup")
+                error = self.assert_fails(vb.REFUSED, self.client.start_unplug(PF, LONG))
+                self.assertIn("backup", error.message)
+                os.close(fd)
+                vb.wait_until(lambda: not self.client.manager("ListInhibitors"), None, "the end")
 
     def test_an_administrators_lock(self):
         self.sysfs.add(PLAIN, driver="igb")

@@ -3,6 +3,7 @@
 that has it is found. What follows from it for the function, its PF and their files."""
 
 import os
+import time
 
 import fixtures
 import vfwarden_bus as vb
@@ -57,6 +58,39 @@ class InUse(UsersTest):
             self.assertEqual(dict(self.told(PLAIN, mark)), {
                 "InUse": False, "Locked": False, "LockReasons": [], "ClosedFiles": []})
 
+    def test_described(self):
+        functions = [self.sysfs.add(address, driver="vfio-pci") for address in (PLAIN, "0000:03:00.0")]
+        self.start()
+        started = time.time_ns() // 1000
+        told = {}
+        for function in functions:
+            self.open(function)
+            self.wait_property(function.address, "InUse", True)
+            (told[function.address],) = self.client.manager("DescribeUsers", "(s)", function.address)
+        for address, user in told.items():
+            self.assertEqual(user, {"address": address, "pid": 0, "uid": 0, "command": "", "unit": "",
+                                    "machine": "", "since": user["since"]})
+        self.assertTrue(started <= told[PLAIN]["since"] < told["0000:03:00.0"]["since"]
+                        <= time.time_ns() // 1000)
+        # Each keeps its time for as long as it holds the function.
+        self.fence()
+        self.assertEqual(self.client.manager("DescribeUsers", "(s)", ""), list(told.values()))
+        self.close(functions[0])
+        self.wait_property(PLAIN, "InUse", False)
+        self.assertEqual(self.client.manager("DescribeUsers", "(s)", PLAIN), [])
+        self.assertEqual(self.client.manager("DescribeUsers", "(s)", ""), [told["0000:03:00.0"]])
+        self.open(functions[0])
+        self.wait_property(PLAIN, "InUse", True)
+        self.assertGreater(self.client.manager("DescribeUsers", "(s)", PLAIN)[0]["since"],
+                           told["0000:03:00.0"]["since"])
+
+    def test_described_of_what_is_not_there(self):
+        self.start()
+        self.assert_bus_error(vb.INVALID_ARGS, self.client.manager, "DescribeUsers", "(s)", "web1")
+        self.assert_bus_error(vb.NO_SUCH_FUNCTION, self.client.manager, "DescribeUsers", "(s)", PLAIN)
+        self.assertEqual(self.client.manager("DescribeUsers", "(s)", ""), [])
+        self.as_other_user(vb.ROOT, vb.MANAGER, "DescribeUsers", "(s)", ("",))
+
     def test_found_at_the_start(self):
         function = self.sysfs.add(PLAIN, driver="vfio-pci")
         self.open(function)
@@ -97,7 +131,7 @@ class InUse(UsersTest):
         self.assertIs(self.picture.function(PLAIN)["InUse"], False)
 
     def test_another_vfio_driver(self):
-        function = self.sysfs.add(PLAIN, driver="mlx5-vfio-pci")
+        function = self.sysfs.add(PLAIN, driver="mlx5_vfio_pci")
         os.mkdir(function.path("vfio-dev"))
         self.start()
         self.open(function)

@@ -37,8 +37,8 @@ static Config *load(void) {
 
 Test(config, defaults) {
         g_autoptr(Config) config = load();
-        static const char *const userspace[] = { "vfio-pci", "mlx5-vfio-pci", "uio_pci_generic",
-                                                 "igb_uio", "pci-stub" };
+        static const char *const userspace[] = { "vfio-pci",        "mlx5_vfio_pci", "ism-vfio-pci",
+                                                 "uio_pci_generic", "igb_uio",       "pci-stub" };
 
         cr_assert(config->enforce);
         for (size_t i = 0; i < sizeof(userspace) / sizeof(*userspace); i++)

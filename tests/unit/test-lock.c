@@ -57,7 +57,7 @@ Test(lock, reasons) {
         g_autoptr(GPtrArray) someone = g_ptr_array_new(), inhibitors = g_ptr_array_new(),
                              others = g_ptr_array_new(), vfs = g_ptr_array_new();
         Inhibitor inhibitor = { .operations = BIT(RESET) };
-        Inhibitor other = { .operations = BIT(BIND) | BIT(UNBIND) | BIT(OPEN) };
+        Inhibitor other = { .operations = BIT(BIND) | BIT(OPEN) };
         User user = { .pid = 1 };
         Function vf = { .kind = FUNCTION_KIND_VF, .users = someone };
 
@@ -134,28 +134,74 @@ Test(lock, files) {
         cr_assert_lt(lock_file_from_string("config"), 0);
 }
 
-Test(lock, an_inhibitor_closes_the_files_of_its_operations) {
+/* The files that an inhibitor of `inhibited` on `holder` closes on `function`, as their names. */
+static char *closed_by(Function *function, Function *holder, Operation inhibited) {
+        g_autoptr(GPtrArray) inhibitors = g_ptr_array_new();
+        g_autoptr(PatternList) list = drivers();
+        g_autoptr(GString) names = g_string_new(NULL);
+        Inhibitor inhibitor = { .operations = 1U << inhibited };
+        unsigned files, reasons;
+
+        g_ptr_array_add(inhibitors, &inhibitor);
+        holder->inhibitors = inhibitors;
+        files = lock_reasons_files(function, LOCK_REASON_INHIBITOR);
+        reasons = lock_reasons(function, list);
+        holder->inhibitors = NULL;
+        for (LockFile file = 0; file < _LOCK_FILE_MAX; file++)
+                if (files & (1U << file))
+                        g_string_append_printf(names, "%s%s", names->len > 0 ? " " : "",
+                                               lock_file_to_string(file));
+        cr_assert_eq(reasons, files != 0 ? LOCK_REASON_INHIBITOR : 0U);
+        return g_string_free(g_steal_pointer(&names), FALSE);
+}
+
+/* Every operation, inhibited on the function and on a VF of it, with and without PASID enabled: a file is closed
+ * when writing it does what is inhibited on the way. */
+Test(lock, an_inhibitor_closes_what_does_its_operations) {
         static const struct {
-                unsigned operations, files;
-        } rows[] = {
-                { BIT(SET_NUM_VFS), 1U << LOCK_FILE_SRIOV_NUMVFS },
-                { BIT(SET_AUTOPROBE), 1U << LOCK_FILE_SRIOV_DRIVERS_AUTOPROBE },
-                { BIT(REMOVE), 1U << LOCK_FILE_REMOVE },
-                { BIT(RESET), 1U << LOCK_FILE_RESET | 1U << LOCK_FILE_RESET_METHOD },
-                { BIT(POWER_OFF), 1U << LOCK_FILE_SLOT_POWER },
-                { BIT(BIND) | BIT(UNBIND) | BIT(DISABLE_PASID) | BIT(OPEN), 0 },
-                { BIT(REMOVE) | BIT(POWER_OFF),
-                  1U << LOCK_FILE_REMOVE | 1U << LOCK_FILE_SLOT_POWER },
+                const char *plain, *pf, *pf_pasid, *vf, *vf_pasid; /* where it is, what is closed */
+        } rows[_OPERATION_MAX] = {
+                [OPERATION_SET_NUM_VFS] = { "sriov_numvfs", "sriov_numvfs remove power",
+                                            "sriov_numvfs remove power", "", "" },
+                [OPERATION_SET_AUTOPROBE] = { "sriov_drivers_autoprobe", "sriov_drivers_autoprobe",
+                                              "sriov_drivers_autoprobe", "", "" },
+                [OPERATION_BIND] = { "", "", "", "", "" },
+                [OPERATION_UNBIND] = { "remove power", "remove power", "remove power",
+                                       "sriov_numvfs remove power", "sriov_numvfs remove power" },
+                [OPERATION_RESET] = { "reset reset_method", "reset reset_method",
+                                      "reset reset_method", "reset reset_method",
+                                      "reset reset_method" },
+                [OPERATION_REMOVE] = { "remove power", "remove power", "remove power",
+                                       "sriov_numvfs remove power", "sriov_numvfs remove power" },
+                [OPERATION_POWER_OFF] = { "power", "power", "power", "power", "power" },
+                [OPERATION_DISABLE_PASID] = { "", "", "remove reset reset_method power", "",
+                                              "remove reset reset_method power" },
+                [OPERATION_OPEN] = { "", "", "", "", "" },
         };
 
-        for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
-                g_autoptr(GPtrArray) inhibitors = g_ptr_array_new();
-                Inhibitor inhibitor = { .operations = rows[i].operations };
-                Function function = { .kind = FUNCTION_KIND_PF, .inhibitors = inhibitors };
+        for (Operation inhibited = 0; inhibited < _OPERATION_MAX; inhibited++) {
+                g_autoptr(Inventory) inventory = inventory_new();
+                Function *plain = apply(inventory, facts_plain("0000:02:00.0"));
+                Function *pf = apply(inventory, facts_pf("0000:01:00.0", VFS("0000:01:10.0")));
+                Function *vf = apply(inventory, facts_vf("0000:01:10.0", "0000:01:00.0"));
+                g_autofree char *of_plain = closed_by(plain, plain, inhibited);
+                g_autofree char *of_pf = closed_by(pf, pf, inhibited);
+                g_autofree char *of_vf = closed_by(pf, vf, inhibited);
+                g_autofree char *vf_itself = closed_by(vf, vf, inhibited);
+                const char *word = operation_to_string(inhibited);
 
-                g_ptr_array_add(inhibitors, &inhibitor);
-                cr_assert_eq(lock_reasons_files(&function, LOCK_REASON_INHIBITOR), rows[i].files,
-                             "row %zu", i);
+                cr_assert_str_eq(of_plain, rows[inhibited].plain, "%s: %s", word, of_plain);
+                cr_assert_str_eq(of_pf, rows[inhibited].pf, "%s: %s", word, of_pf);
+                cr_assert_str_eq(of_vf, rows[inhibited].vf, "%s: %s", word, of_vf);
+                cr_assert_str_eq(vf_itself, rows[inhibited].plain, "%s: %s", word, vf_itself);
+
+                pf->facts.pasid = (Pasid){ .present = true, .enabled = true };
+                g_autofree char *of_pasid_pf = closed_by(pf, pf, inhibited);
+                g_autofree char *of_pasid_vf = closed_by(pf, vf, inhibited);
+                cr_assert_str_eq(of_pasid_pf, rows[inhibited].pf_pasid, "%s: %s", word,
+                                 of_pasid_pf);
+                cr_assert_str_eq(of_pasid_vf, rows[inhibited].vf_pasid, "%s: %s", word,
+                                 of_pasid_vf);
         }
 }
 
@@ -178,25 +224,23 @@ Test(lock, taint) {
 Test(lock, a_change_of_the_count_violates) {
         static const struct {
                 const char *driver;
-                unsigned reasons;
+                unsigned files; /* that were closed before */
                 bool violates;
         } cells[] = {
                 { "igb", 0, false },
-                { "igb", LOCK_REASON_ADMINISTRATOR, true },
-                { "igb", LOCK_REASON_VF_IN_USE, true },
-                { "igb", LOCK_REASON_IN_USE, false },
-                { "vfio-pci", LOCK_REASON_USERSPACE_DRIVER, true },
+                { "igb", 1U << LOCK_FILE_SRIOV_NUMVFS, true },
+                { "vfio-pci", 1U << LOCK_FILE_SRIOV_NUMVFS | 1U << LOCK_FILE_REMOVE, true },
+                { "igb", (1U << _LOCK_FILE_MAX) - 1 - (1U << LOCK_FILE_SRIOV_NUMVFS), false },
                 /* an unbind takes the VFs along */
-                { "", LOCK_REASON_USERSPACE_DRIVER, false },
-                { "", LOCK_REASON_ADMINISTRATOR, false },
+                { "", 1U << LOCK_FILE_SRIOV_NUMVFS, false },
                 { "", 0, false },
         };
 
         for (size_t i = 0; i < sizeof(cells) / sizeof(*cells); i++) {
                 Function pf = { .kind = FUNCTION_KIND_PF,
-                                .facts.driver = (char *) cells[i].driver };
+                                .facts.driver = (char *) cells[i].driver,
+                                .lock_files = cells[i].files };
 
-                cr_assert_eq(lock_num_vfs_change_violates(&pf, cells[i].reasons), cells[i].violates,
-                             "cell %zu", i);
+                cr_assert_eq(lock_num_vfs_change_violates(&pf), cells[i].violates, "cell %zu", i);
         }
 }

@@ -12,6 +12,7 @@ static const struct {
         { BUS_INTERFACE("Function"), function_vtable },
         { BUS_INTERFACE("PhysicalFunction"), physical_function_vtable },
         { BUS_INTERFACE("VirtualFunction"), virtual_function_vtable },
+        { BUS_INTERFACE("Pasid"), pasid_vtable },
 };
 
 /* Walks as sd-bus does: the start entry tells how large an entry is. */
@@ -48,6 +49,7 @@ Test(method, actions) {
                 { BUS_INTERFACE("Manager"), "Describe", NULL },
                 { BUS_INTERFACE("Manager"), "Check", NULL },
                 { BUS_INTERFACE("Manager"), "ListUsers", NULL },
+                { BUS_INTERFACE("Manager"), "DescribeUsers", NULL },
                 { BUS_INTERFACE("Manager"), "Inhibit", "org.vfwarden1.inhibit" },
                 { BUS_INTERFACE("Manager"), "ListInhibitors", NULL },
                 { BUS_INTERFACE("Manager"), "Reload", "org.vfwarden1.configure" },
@@ -81,6 +83,30 @@ Test(method, actions) {
         cr_assert_eq(methods, sizeof(expected) / sizeof(*expected));
 }
 
+/* Whose reply waits for the kernel or a holder: these are counted for each user. */
+Test(method, which_wait) {
+        static const char *const waiting[] = { "Bind",   "Unbind",    "Reset",
+                                               "Unplug", "SetNumVFs", "SetDriversAutoprobe" };
+        unsigned n = 0;
+
+        for (size_t i = 0; i < sizeof(vtables) / sizeof(*vtables); i++)
+                for (const sd_bus_vtable *entry = vtables[i].vtable;
+                     entry->type != _SD_BUS_VTABLE_END; entry = next(vtables[i].vtable, entry)) {
+                        const Method *method;
+                        bool expected = false;
+
+                        if (entry->type != _SD_BUS_VTABLE_METHOD)
+                                continue;
+                        method = method_find(vtables[i].interface, entry->x.method.member);
+                        for (size_t j = 0; j < sizeof(waiting) / sizeof(*waiting); j++)
+                                expected |= g_str_equal(waiting[j], method->member);
+                        cr_assert_eq(method->waits, expected, "%s", method->member);
+                        cr_assert(!method->waits || method->action, "%s", method->member);
+                        n += method->waits;
+                }
+        cr_assert_eq(n, sizeof(waiting) / sizeof(*waiting));
+}
+
 Test(method, unknown_has_no_row) {
         cr_assert_null(method_find(BUS_INTERFACE("Manager"), "Lock"));
         cr_assert_null(method_find(BUS_INTERFACE("Function"), "GetFunction"));
@@ -89,7 +115,7 @@ Test(method, unknown_has_no_row) {
 
 /* Each FunctionProperty bit names one property, which is there and sends the signal. */
 Test(method, properties_have_names) {
-        for (unsigned bit = 0; (1U << bit) <= FUNCTION_PROPERTY_IN_USE; bit++) {
+        for (unsigned bit = 0; (1U << bit) <= FUNCTION_PROPERTY_PASID_DEPENDENTS; bit++) {
                 unsigned found = 0;
 
                 for (size_t i = 0; i < sizeof(vtables) / sizeof(*vtables); i++) {

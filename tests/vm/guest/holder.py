@@ -15,6 +15,8 @@ PROGRAM = "/usr/local/bin/vfio-holder"
 class Holder:
     """`words` are the program's options and addresses, `wrapper` what is put before it."""
 
+    command = PROGRAM
+
     def __init__(self, machine, *words, wrapper=(), ready=True):
         self.lines = []
         self.buffer = b""
@@ -63,6 +65,10 @@ class Holder:
 
     def close_device(self):
         self.order("close-device", "closed .*")
+
+    def reads(self):
+        """How many reads of the device there were so far, with --io."""
+        return int(self.order("io", r"io (\d+) .*")[1])
 
     def fork(self):
         """The child's pid; it has all that this one has, and outlives it."""

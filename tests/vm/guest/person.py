@@ -52,6 +52,9 @@ class Person:
     def unlock(self, address):
         return self.call(vb.function_path(address), vb.FUNCTION, "Unlock")
 
+    def set_num_vfs(self, address, count, **options):
+        return self.ask("set_num_vfs", address, count, options)
+
     def function(self, address):
         """All properties over all interfaces, as this person reads them."""
         return self.ask("function", address)
@@ -67,6 +70,9 @@ def serve(client, verb, *arguments):
         return client.bus.call(path, interface, method, signature, values)
     if verb == "function":
         return client.function(*arguments)
+    if verb == "set_num_vfs":
+        address, count, options = arguments
+        return client.start_set_num_vfs(address, count, **options).result()
     if verb == "signal":
         return client.recorder.wait_for(*arguments).args
     if verb == "set_log_level":

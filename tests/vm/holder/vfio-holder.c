@@ -9,7 +9,7 @@
  *                         says so. Without it no eventfd is armed.
  *   --unplug=MSEC         listens on the system bus for UnplugRequested of its functions and ends then
  *   --obey-after=MSEC     how long `obey` takes (default 0)
- *   --io                  reads the first BAR that has memory, again and again
+ *   --io                  reads the first BAR that has memory, a hundred times a second
  *
  * Orders are lines on standard input, each answered by one line on standard output when it is done:
  *   open ADDRESS    "opened ADDRESS FD": another function
@@ -49,7 +49,8 @@
 #include <systemd/sd-event.h>
 #include <unistd.h>
 
-#define MAX_DEVICES 16
+#define MAX_DEVICES      16
+#define IO_INTERVAL_USEC (10 * 1000)
 
 typedef struct Device {
         char address[32];
@@ -64,7 +65,7 @@ typedef struct Group {
 
 typedef struct Holder {
         sd_event *event;
-        sd_event_source *input, *io_source;
+        sd_event_source *input;
         sd_bus *bus;
         int container, listener, parked[2];
         Group groups[MAX_DEVICES];
@@ -215,7 +216,7 @@ static void arm_request(Holder *holder, Device *device) {
               "request eventfd");
 }
 
-static int on_io(sd_event_source *source, void *userdata) {
+static int on_io(sd_event_source *source, uint64_t usec, void *userdata) {
         Holder *holder = userdata;
 
         for (unsigned i = 0; i < holder->n_devices; i++) {
@@ -226,7 +227,8 @@ static int on_io(sd_event_source *source, void *userdata) {
                 if (pread(device->fd, &holder->last_read, 4, (off_t) device->bar) == 4)
                         holder->n_reads++;
         }
-        return sd_event_source_set_enabled(source, SD_EVENT_ON);
+        (void) sd_event_source_set_time_relative(source, IO_INTERVAL_USEC);
+        return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
 static void prepare_io(Device *device) {
@@ -548,7 +550,9 @@ int main(int argc, char **argv) {
         for (int i = optind; i < argc; i++)
                 open_device(&holder, argv[i]);
         if (holder.io)
-                check(sd_event_add_defer(holder.event, NULL, on_io, &holder), "reads");
+                check(sd_event_add_time_relative(holder.event, NULL, CLOCK_MONOTONIC, 0, 1, on_io,
+                                                 &holder),
+                      "reads");
         r = sd_event_add_io(holder.event, &holder.input, STDIN_FILENO, EPOLLIN, on_input, &holder);
         if (r < 0 && r != -EPERM) /* a file, or /dev/null: no orders */
                 check(r, "standard input");

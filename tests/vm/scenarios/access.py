@@ -3,7 +3,7 @@
 import vfwarden_bus as vb
 
 from guest.check import contains, equal, raises, true
-from guest.pci import IGB, KERNEL_MODES, NVME
+from guest.pci import IGB, KERNEL_MODES, NVME, PLAIN, Function
 from guest.registry import scenario
 
 ALL = tuple(KERNEL_MODES)
@@ -16,10 +16,13 @@ polkit.addRule(function(action, subject) {
 """
 
 
-def check_denied(function, what):
+LIBVIRT_RULES = "/usr/share/doc/vfwarden/examples/60-vfwarden-libvirt.rules"
+
+
+def check_denied(function, what, action=ACTION):
     error = raises(vb.BusError, function, what)
     equal(error.name, vb.ACCESS_DENIED, f"the error of {what}")
-    contains(error.message, ACTION, f"the error of {what} names the action")
+    contains(error.message, action, f"the error of {what} names the action")
 
 
 @scenario("an unprivileged user reads everything that root reads")
@@ -99,3 +102,69 @@ def without_polkit(machine):
     machine.check_locked(IGB, ["administrator"], ALL)
     check_denied(lambda: visitor.unlock(IGB.address), "Unlock, with polkit started by the question")
     true(machine.client.bus.name_owner("org.freedesktop.PolicyKit1"), "polkitd is on the bus")
+
+
+def requests(person, address):
+    """What a manager of machines asks for: name -> the call, and its action."""
+    path = vb.function_path(address)
+    return {
+        "Inhibit": (lambda: person.call(vb.ROOT, vb.MANAGER, "Inhibit", "(ssss)", address, "unbind", "libvirt", ""),
+                    "org.vfwarden1.inhibit"),
+        "Lock": (lambda: person.lock(address), ACTION),
+        "Unlock": (lambda: person.unlock(address), ACTION),
+        "Bind": (lambda: person.call(path, vb.FUNCTION, "Bind", "(s)", "vfio-pci"), ACTION),
+        "Unplug": (lambda: person.call(path, vb.FUNCTION, "Unplug", "(ta{sv})", 0, {}), "org.vfwarden1.unplug"),
+    }
+
+
+def check_all_denied(person, address, what):
+    for name, (call, action) in requests(person, address).items():
+        check_denied(call, f"{name} of {address} by {what}", action)
+
+
+@scenario("the sample rules let the group libvirt inhibit, configure and unplug VFs, and nothing else", deadline=180)
+def rules_for_libvirt(machine):
+    with open(LIBVIRT_RULES, encoding="utf-8") as file:
+        rules = file.read()
+    IGB.set_num_vfs(2)
+    machine.wait_property(IGB, "NumVFs", 2)
+    vf, other = (Function(address) for address in IGB.vfs())
+    machine.wait_function(other)
+    visitor, stranger = machine.person("visitor"), machine.person("stranger")
+    machine.run("groupadd", "--force", "libvirt")
+    machine.run("usermod", "--append", "--groups", "libvirt", "visitor")
+    try:
+        check_all_denied(visitor, vf.address, "a member, without the rules")
+        machine.add_polkit_rule(rules)
+        check_all_denied(stranger, vf.address, "no member")
+        for name, (call, _action) in requests(visitor, vf.address).items():
+            try:
+                call()
+            except vb.BusError as error:
+                raise AssertionError(f"{name} of a VF by a member: {error}") from error
+        machine.wait_property(vf, "Driver", "")     # what Unplug leaves of a VF
+        machine.check_locked(vf, [], [])
+        for function in (IGB, NVME, PLAIN):
+            check_all_denied(visitor, function.address, "a member")
+        for options in ({}, {"override": True}):
+            check_denied(lambda chosen=options: visitor.set_num_vfs(IGB.address, 0, **chosen),
+                         f"SetNumVFs with {options} by a member")
+        check_denied(lambda: visitor.call(vb.ROOT, vb.MANAGER, "ReleaseAll"), "ReleaseAll by a member")
+        check_denied(lambda: visitor.call(vb.ROOT, vb.MANAGER, "Reload"), "Reload by a member")
+        equal(len(IGB.vfs()), 2, "the number of VFs")
+
+        # Narrowed as the comments in it say.
+        other.bind("vfio-pci")
+        machine.wait_property(other, "Driver", "vfio-pci")
+        for narrowed, allowed in (('pfs = ["%s"]' % NVME.address, False), ('pfs = ["%s"]' % IGB.address, True),
+                                  ('kept = ["vfio-pci"]', False), ('kept = ["igbvf"]', True)):
+            name = narrowed.split(" ")[0]
+            true(f"var {name} = [];" in rules, f"there is {name} in the rules")
+            machine.add_polkit_rule(rules.replace(f"var {name} = [];", f"var {narrowed};"))
+            if allowed:
+                visitor.lock(other.address)
+                visitor.unlock(other.address)
+            else:
+                check_all_denied(visitor, other.address, f"a member, with {narrowed}")
+    finally:
+        machine.run("gpasswd", "--delete", "visitor", "libvirt")

@@ -2,17 +2,23 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 
 from gi.repository import GLib
 
-from guest import pci
+from guest import holder, pci
 from guest.check import contains, equal, true
+from guest.holder import Holder
 from guest.pci import IGB, KERNEL_MODES, NVME, SRIOV
 from guest.registry import scenario
+from guest.vfio import igb_vfs, wait_users
 
-ACCESS_DENIED = 4
 NO_SUCH_FUNCTION = 3
+ACCESS_DENIED = 4
+REFUSED = 6
+TIMED_OUT = 8
 
 
 class Monitor:
@@ -90,3 +96,56 @@ def monitor(machine):
                  "the violation to be shown")
     IGB.set_num_vfs(0)
     machine.wait(lambda: watcher.of("function-removed", Address=vf), "the VF to be shown as gone")
+
+
+def run_shown(machine, *words, status=0):
+    """What `vfwarden WORDS` prints, as root; in the journal as well, for manuals to quote."""
+    result = machine.run("vfwarden", *words, check=False)
+    for line in [f"$ {shlex.join(['vfwarden', *words])}", *result.stdout.splitlines()]:
+        print(f"| {line}", flush=True)  # the journal drops empty lines
+    equal(result.returncode, status, f"the exit code of vfwarden {' '.join(words)}, which printed {result.stdout!r}")
+    return result.stdout
+
+
+@scenario("why, users, inhibit and unplug say who has a function, since when, and what to do; and what came of it")
+def who_and_what_to_do(machine):
+    vf, free = igb_vfs(machine, 2)
+    one = Holder(machine, "--unplug=100", vf, wrapper=["systemd-run", "--quiet", "--pipe", "--unit=guest-web.service",
+                                                       "--property=KillSignal=SIGKILL"])
+    pid = machine.poll(lambda: int(machine.daemon.property("MainPID", "guest-web.service")), "the unit's process")
+    wait_users(machine, vf, [pid])
+
+    text = run_shown(machine, "why", IGB.address, "unbind", status=REFUSED)
+    contains(text, f"{IGB}: unbind is refused, because of this:\n", "why")
+    contains(text, f"{vf}: is a VF of it and in use by {holder.PROGRAM}", "why")
+    for pattern in (r"Kind:  user\n", rf"Process:  pid {pid}, uid 0, unit guest-web\.service\n",
+                    r"Running since:  \d{4}-\d\d-\d\d \d\d:\d\d\n",
+                    r'What to do:  "systemctl stop guest-web\.service", if it can be missed\n',
+                    rf'or:  "vfwarden unplug {vf}" asks for it\n', r"Warning: 2 virtual functions are enabled"):
+        true(re.search(pattern, text), f"{pattern!r} is not in what why prints: {text!r}")
+    contains(run_shown(machine, "why", IGB.address), "user", "why of all operations")
+    equal(run_shown(machine, "why", free.address, "unbind").splitlines()[0],
+          f"{free}: unbind is possible, nothing stands against it", "why of a free function")
+    equal([line.split() for line in run_shown(machine, "users").splitlines()],
+          [["ADDRESS", "PID", "UID", "MACHINE", "UNIT", "COMMAND"],
+           [vf.address, str(pid), "0", "-", "guest-web.service", holder.PROGRAM, "--unplug=100", vf.address]], "users")
+    equal(run_shown(machine, "users", free.address).strip().splitlines()[1:], [], "users of a free function")
+
+    text = run_shown(machine, "unbind", IGB.address, status=REFUSED)
+    contains(text, f"pid {pid}", "what unbind says when it is refused")
+    text = run_shown(machine, "inhibit", "--what=reset", "--who=backup", "--why=saves the configuration", free.address,
+                     "--", "sh", "-c", f"vfwarden inhibitors; vfwarden why {free} reset; exit 7", status=7)
+    for word in ("reset", "backup", "saves the configuration", "wait for backup"):
+        contains(text, word, "what is said of an inhibitor")
+    equal(machine.client.manager("ListInhibitors"), [], "inhibitors after the command")
+
+    text = run_shown(machine, "unplug", "--timeout=20s", vf.address)
+    equal(text.splitlines()[0], f"Asking for {vf}, for 20 s at most. It is held by", "unplug")
+    contains(text.splitlines()[1], f"pid {pid}", "unplug says who has it")
+    equal(text.splitlines()[-1], f"{vf} is free and bound to no driver", "unplug says how it ended")
+    one.process.wait()
+    two = Holder(machine, free)
+    wait_users(machine, free, [two.pid])
+    text = run_shown(machine, "unplug", "--timeout=500ms", free.address, status=TIMED_OUT)
+    contains(text, "it was not let go in time\nNothing has changed. It is held by\n", "unplug in vain")
+    contains(text.splitlines()[-1], f"pid {two.pid}", "unplug says who has it still")

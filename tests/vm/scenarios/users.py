@@ -3,49 +3,12 @@
 import os
 import pathlib
 
-from gi.repository import GLib
-
-import vfwarden_bus as vb
-
 from guest import holder, pci, service
 from guest.check import equal
 from guest.holder import Holder
 from guest.pci import IGB, NVME, PLAIN, Function
 from guest.registry import scenario
-
-
-def igb_vfs(machine, count=1):
-    """VFs of igb, bound to vfio-pci and free."""
-    IGB.set_num_vfs(count)
-    vfs = [Function(address) for address in IGB.vfs()]
-    for vf in vfs:
-        vf.bind("vfio-pci")
-    for vf in vfs:
-        machine.wait_property(vf, "Driver", "vfio-pci")
-        equal(machine.property(vf, "InUse"), False, f"InUse of {vf} at first")
-    return vfs
-
-
-def users(machine, function=None):
-    """Rows of ListUsers, of one function or all, as (pid, uid, command, unit)."""
-    rows = machine.client.manager("ListUsers")
-    return [tuple(row[1:]) for row in rows if function is None or row[0] == function.address]
-
-
-def pids(machine, function):
-    return [row[0] for row in users(machine, function)]
-
-
-def wait_users(machine, function, expected):
-    """`expected` pids, in the order of numbers; InUse says the same."""
-    machine.wait_property(function, "InUse", bool(expected))
-    # Who it is may change without a change of InUse, of which alone signals tell: so ask again and again.
-    ticks = GLib.timeout_add(20, lambda: GLib.SOURCE_CONTINUE)
-    try:
-        vb.wait_until(lambda: pids(machine, function) == sorted(expected), None,
-                      lambda: f"the users of {function} to be {sorted(expected)}, are {pids(machine, function)}")
-    finally:
-        GLib.source_remove(ticks)
+from guest.vfio import igb_vfs, pids, users, wait_users
 
 
 @scenario("a holder of the group, of the device, of both: in use until the last is closed")

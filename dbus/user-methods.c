@@ -1,0 +1,79 @@
+/* ListUsers() and DescribeUsers(). */
+#include "dbus/error.h"
+#include "dbus/interface.h"
+
+#include <errno.h>
+
+typedef int AppendUser(sd_bus_message *reply, const char *address, const User *user);
+
+static int append_record(sd_bus_message *reply, const char *address, const User *user) {
+        return sd_bus_message_append(reply, "(suuss)", address, user->pid, user->uid, user->command,
+                                     user->unit);
+}
+
+static int append_dictionary(sd_bus_message *reply, const char *address, const User *user) {
+        return sd_bus_message_append(reply, "a{sv}", 7, "address", "s", address, "pid", "u",
+                                     user->pid, "uid", "u", user->uid, "command", "s",
+                                     user->command, "unit", "s", user->unit, "machine", "s",
+                                     user->machine, "since", "t", user->since_usec);
+}
+
+static int append_users(sd_bus_message *reply, const Function *function, AppendUser *append) {
+        char address[PCI_ADDRESS_STRING_MAX];
+        int r = 0;
+
+        pci_address_format(function_address(function), address);
+        for (guint i = 0; r >= 0 && function->users && i < function->users->len; i++)
+                r = append(reply, address, function->users->pdata[i]);
+        return r;
+}
+
+/* Replies with the users of `functions`, each appended as an element of the type `element`. */
+static int reply_users(const MethodCall *call, const GPtrArray *functions, const char *element,
+                       AppendUser *append) {
+        sd_bus_message *reply = NULL;
+        int r;
+
+        r = sd_bus_message_new_method_return(call->message, &reply);
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'a', element);
+        for (guint i = 0; r >= 0 && i < functions->len; i++)
+                r = append_users(reply, functions->pdata[i], append);
+        if (r >= 0)
+                r = sd_bus_message_close_container(reply);
+        if (r >= 0)
+                r = sd_bus_message_send(reply);
+        sd_bus_message_unref(reply);
+        return r;
+}
+
+/* Neither these nor Check() look at processes anew. Events keep the picture true to some milliseconds, guarded
+ * operations look again by themselves, and reading is free to everybody: nobody should be able to make the daemon walk
+ * through /proc as often as they like. */
+
+int manager_list_users(const MethodCall *call, sd_bus_error *error) {
+        g_autoptr(GPtrArray) functions = inventory_sorted(manager_inventory(call->bus->manager));
+
+        return reply_users(call, functions, "(suuss)", append_record);
+}
+
+int manager_describe_users(const MethodCall *call, sd_bus_error *error) {
+        g_autoptr(GPtrArray) functions = NULL;
+        Function *function;
+        const char *text;
+        int r;
+
+        r = sd_bus_message_read(call->message, "s", &text);
+        if (r < 0)
+                return r;
+        if (text[0] == '\0')
+                functions = inventory_sorted(manager_inventory(call->bus->manager));
+        else {
+                r = method_find_function(call, text, &function, error);
+                if (r < 0)
+                        return r;
+                functions = g_ptr_array_new();
+                g_ptr_array_add(functions, function);
+        }
+        return reply_users(call, functions, "a{sv}", append_dictionary);
+}

@@ -1,0 +1,30 @@
+/* effect.h: what an operation on a function does, to it and to others.
+ *
+ * Owns the one table of that. An operation does others on the way: whoever inhibits one of those stands against it, on
+ * the bus and by the files that perform it. Called by the rules in check.h and lock.h. */
+#pragma once
+
+#include "policy/operation.h"
+
+typedef struct Effect {
+        bool self;  /* disturbs who has the function itself open */
+        bool vfs;   /* disturbs who has one of its VFs open */
+        bool group; /* changes what the IOMMU group's members rely on */
+        bool pasid; /* switches the PASID capability off on the way */
+        bool slot;  /* does all this to every function of the slot */
+} Effect;
+
+const Effect *effect_of(Operation operation);
+
+/* The operations (1 << Operation) that `operation` on `function` does to the function itself, as things stand;
+ * `operation` is always among them. */
+unsigned effect_on_function(const Function *function, Operation operation);
+
+/* The same for each VF of `pf`. */
+unsigned effect_on_vfs(const Function *pf, Operation operation);
+
+/* The operations that `function`'s own inhibitors forbid. */
+unsigned effect_inhibited(const Function *function);
+
+/* Whether an inhibitor, of `function` or of one of its VFs, stands against `operation` on `function`. */
+bool effect_is_inhibited(const Function *function, Operation operation);

@@ -1,0 +1,87 @@
+"""Functions that vfio-pci has, who has them open, and having one open in the scenario's own process."""
+
+import fcntl
+import os
+import struct
+
+from gi.repository import GLib
+
+import vfwarden_bus as vb
+
+from guest import pci
+from guest.check import contains, equal, raises
+from guest.pci import IGB, Function
+
+# <linux/vfio.h>: _IO(';', 100 + N)
+GROUP_GET_DEVICE_FD = 0x3b6a
+GROUP_SET_CONTAINER = 0x3b68
+SET_IOMMU = 0x3b66
+TYPE1V2_IOMMU = 3
+
+
+def igb_vfs(machine, count=1):
+    """VFs of igb, bound to vfio-pci and free."""
+    IGB.set_num_vfs(count)
+    vfs = [Function(address) for address in IGB.vfs()]
+    for vf in vfs:
+        vf.bind("vfio-pci")
+    for vf in vfs:
+        machine.wait_property(vf, "Driver", "vfio-pci")
+        equal(machine.property(vf, "InUse"), False, f"InUse of {vf} at first")
+    return vfs
+
+
+def users(machine, function=None):
+    """Rows of ListUsers, of one function or all, as (pid, uid, command, unit)."""
+    rows = machine.client.manager("ListUsers")
+    return [tuple(row[1:]) for row in rows if function is None or row[0] == function.address]
+
+
+def pids(machine, function):
+    return [row[0] for row in users(machine, function)]
+
+
+def wait_users(machine, function, expected):
+    """`expected` pids, in the order of numbers; InUse says the same."""
+    machine.wait_property(function, "InUse", bool(expected))
+    # Who it is may change without a change of InUse, of which alone signals tell: so ask again and again.
+    ticks = GLib.timeout_add(20, lambda: GLib.SOURCE_CONTINUE)
+    try:
+        vb.wait_until(lambda: pids(machine, function) == sorted(expected), None,
+                      lambda: f"the users of {function} to be {sorted(expected)}, are {pids(machine, function)}")
+    finally:
+        GLib.source_remove(ticks)
+
+
+def check_refused(call, who, words=()):
+    """A guarded operation is refused, and whoever reads why knows the process to go to."""
+    error = raises(vb.BusError, call.result, call.what)
+    equal(error.name, vb.REFUSED, f"the error of {call.what} ({error.message})")
+    for word in (f"pid {who.pid}", who.command, *words):
+        contains(error.message, word, f"the text of the error of {call.what}")
+
+
+def group_node(function):
+    return f"/dev/vfio/{pci.link(function.path('iommu_group'))}"
+
+
+class Opening:
+    """A function open through VFIO in this process, from here until close(); `node` is its group's."""
+
+    command = "python3"
+
+    def __init__(self, function, device=True, node=None):
+        self.pid = os.getpid()
+        self.container = self.device = -1
+        self.group = os.open(node or group_node(function), os.O_RDWR | os.O_CLOEXEC)
+        if device:
+            self.container = os.open("/dev/vfio/vfio", os.O_RDWR | os.O_CLOEXEC)
+            fcntl.ioctl(self.group, GROUP_SET_CONTAINER, struct.pack("i", self.container))
+            fcntl.ioctl(self.container, SET_IOMMU, TYPE1V2_IOMMU)
+            # Of an array that can be changed, for only then its result is told.
+            self.device = fcntl.ioctl(self.group, GROUP_GET_DEVICE_FD, bytearray(function.address.encode() + b"\0"))
+
+    def close(self):
+        """As the kernel does it at a process's end: the lowest descriptor first."""
+        for descriptor in sorted({self.group, self.container, self.device} - {-1}):
+            os.close(descriptor)
