@@ -59,7 +59,7 @@ def managed(machine):
     why = machine.run("vfwarden", "why", IGB.address, "unbind", check=False)
     equal(why.returncode, REFUSED, "the exit code of why")
     contains(why.stdout, "virtual machine web1", "who has the VF, by `why PF unbind`")
-    contains(why.stdout, "domain web1: inhibits remove", "who inhibits, by `why PF unbind`")
+    contains(why.stdout, f"domain web1: inhibits unbind:remove of {vf.address}: ", "who inhibits, by `why PF unbind`")
     for words in (["unbind", vf.address], ["reset", vf.address], ["set-vfs", IGB.address, "0"]):
         result = machine.run("vfwarden", *words, check=False)
         equal(result.returncode, REFUSED, f"the exit code of {words}: {result.stdout}")
