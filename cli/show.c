@@ -40,6 +40,14 @@ static const char *const labelled[] = {
         "Pasid",
         "Users",
         "Operation",
+        "FunctionId",
+        "FunctionHandle",
+        "Uid",
+        "Pchid",
+        "FunctionGroup",
+        "VirtualFunctionNumber",
+        "FunctionType",
+        "MioEnabled",
         NULL,
 };
 
@@ -133,7 +141,23 @@ static void add_sriov(Table *table, JsonObject *function) {
                 add_member(table, "Physical function", function, "PhysicalFunction");
                 add_member(table, "VF index", function, "Index");
         } else if (function_is(function, "detached-vf"))
-                add_member(table, "VF index", function, "Index");
+                add_member(table, "VF number", function, "VirtualFunctionNumber");
+}
+
+/* What s390 tells. */
+static void add_zpci(Table *table, JsonObject *function) {
+        g_autofree char *id = format(function, "FunctionId"), *uid = format(function, "Uid"),
+                        *channel = format(function, "Pchid"),
+                        *group = format(function, "FunctionGroup"),
+                        *type = format(function, "FunctionType"), *text = NULL;
+
+        if (!json_object_has_member(function, "FunctionId"))
+                return;
+        text = g_strdup_printf("id %s, UID %s, channel %s, group %s, type %s", id, uid, channel,
+                               group, type);
+        add(table, "zPCI function", STYLE_PLAIN, text);
+        add_member(table, "zPCI handle", function, "FunctionHandle");
+        add_member(table, "zPCI MIO enabled", function, "MioEnabled");
 }
 
 /* Each holder on a line of its own; nothing if there is none. */
@@ -238,6 +262,7 @@ static void print_function(Context *context, JsonObject *function, JsonArray *us
         add_sriov(table, function);
         add_place(table, function);
         add_pasid(table, function);
+        add_zpci(table, function);
         add_state(table, function, users, inhibitors);
         add_rest(table, function);
 

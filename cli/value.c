@@ -7,6 +7,7 @@
 
 typedef enum Form {
         FORM_ID,     /* hexadecimal; all ones could not be read */
+        FORM_HEX,    /* as s390's own tools have it */
         FORM_OPTION, /* -1 is none */
 } Form;
 
@@ -23,6 +24,12 @@ static const struct {
         { "Revision", FORM_ID, 2 },
         { "IommuGroup", FORM_OPTION, 0 },
         { "NumaNode", FORM_OPTION, 0 },
+        { "FunctionId", FORM_HEX, 8 },
+        { "FunctionHandle", FORM_HEX, 8 },
+        { "Uid", FORM_HEX, 4 },
+        { "Pchid", FORM_HEX, 4 },
+        { "FunctionGroup", FORM_HEX, 2 },
+        { "FunctionType", FORM_HEX, 2 },
 };
 
 char *value_address_from_path(const char *path) {
@@ -214,7 +221,8 @@ static char *format_integer(const char *name, gint64 number) {
                 if (forms[i].form == FORM_OPTION)
                         return number < 0 ? g_strdup("none")
                                           : g_strdup_printf("%" G_GINT64_FORMAT, number);
-                if (number == ((gint64) 1 << (4 * forms[i].digits)) - 1 || number == G_MAXUINT32)
+                if (forms[i].form == FORM_ID &&
+                    (number == ((gint64) 1 << (4 * forms[i].digits)) - 1 || number == G_MAXUINT32))
                         return g_strdup("unreadable");
                 return g_strdup_printf("%0*" G_GINT64_MODIFIER "x", forms[i].digits, number);
         }

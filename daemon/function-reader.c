@@ -128,6 +128,14 @@ static void read_s390(int dirfd, FunctionFacts *facts) {
                 return;
         facts->s390 = true;
         facts->s390_vfn = number_parse(value, 16, UINT16_MAX, &vfn) < 0 ? 0 : (uint16_t) vfn;
+        facts->zpci = (ZpciFacts){
+                .function_id = (uint32_t) read_number(dirfd, "function_id", 16, UINT32_MAX, 0),
+                .uid = (uint32_t) read_number(dirfd, "uid", 16, UINT32_MAX, 0),
+                .pchid = (uint16_t) read_number(dirfd, "pchid", 16, UINT16_MAX, 0),
+                .function_group = (uint8_t) read_number(dirfd, "pfgid", 16, UINT8_MAX, 0),
+                .function_type = (uint8_t) read_number(dirfd, "pft", 16, UINT8_MAX, 0),
+                .mio_enabled = read_number(dirfd, "mio_enabled", 10, 1, 0),
+        };
 }
 
 /* Reads what never changes while a device is the same device (or is made anew: another inode). */
@@ -165,6 +173,7 @@ static void copy_identity(const FunctionFacts *known, FunctionFacts *facts) {
         facts->revision = known->revision;
         facts->s390 = known->s390;
         facts->s390_vfn = known->s390_vfn;
+        facts->zpci = known->zpci;
         facts->vendor_name = g_ref_string_acquire(known->vendor_name);
         facts->device_name = g_ref_string_acquire(known->device_name);
 }
@@ -206,4 +215,14 @@ int function_read(PciKey key, const FunctionFacts *known, PciNames *names, Funct
         *ret = facts;
         facts = (FunctionFacts){ 0 };
         return 0;
+}
+
+uint32_t function_read_handle(const Function *function) {
+        _cleanup_(closep) int dirfd = -1;
+        struct stat st;
+
+        dirfd = sysfs_open_function(function_address(function));
+        if (dirfd < 0 || fstat(dirfd, &st) < 0 || st.st_ino != function->facts.inode)
+                return 0;
+        return (uint32_t) read_number(dirfd, "function_handle", 16, UINT32_MAX, 0);
 }

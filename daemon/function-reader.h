@@ -14,3 +14,8 @@
  * Returns 0; -ENOENT when there is no such function (any more), also when it goes away while being
  * read; another negative errno. `*ret` is untouched on failure; on success the caller clears it. */
 int function_read(PciKey key, const FunctionFacts *known, PciNames *names, FunctionFacts *ret);
+
+/* The handle by which s390's firmware knows the function at this moment; 0, which is none, when the
+ * function has gone or is no function of s390. Takes no lock (zpci_attr() in
+ * arch/s390/pci/pci_sysfs.c prints a number). */
+uint32_t function_read_handle(const Function *function);

@@ -25,6 +25,8 @@ typedef enum LogTarget {
 #define LOG_ID_LOCK "8c1e677f77264f4f84c18770cd8263ab"
 /* Events were lost and all functions were read again. */
 #define LOG_ID_OVERRUN "e7c92cb5479c4c9c9e75effeea6b3b8a"
+/* A function came back without the driver_override that it had. */
+#define LOG_ID_OVERRIDE_LOST "f652eac4d3da45bd9cd370fb4deb7e37"
 /* The configuration was refused. */
 #define LOG_ID_CONFIG "70d3ad9d727a45c5a8afcd4aec1bf177"
 

@@ -9,6 +9,7 @@
 #include "daemon/config-space.h"
 #include "daemon/config.h"
 #include "daemon/inhibitors.h"
+#include "daemon/lost-overrides.h"
 #include "daemon/manager.h"
 #include "daemon/nodes.h"
 #include "daemon/operations.h"
@@ -44,6 +45,7 @@ struct Manager {
 
         Inventory *inventory;
         OverrideReader *override_reader;
+        LostOverrides *lost_overrides;
         GHashTable *arrivals;   /* PciKey* -> Arrival*: answered, and not yet read */
         GHashTable *stale;      /* set of PciKey* to be read again */
         sd_event_source *work;  /* runs when there is something stale or queued */

@@ -102,12 +102,16 @@ static void forget(Manager *manager, Function *function) {
         config_space_function_gone(manager->config_space, key);
         operations_forget(manager->operations, function);
         outsiders_function_gone(manager->outsiders);
+        lost_overrides_function_gone(manager->lost_overrides, function);
         if (function->tainted || function->lock_why)
                 manager->state_dirty = true;
         if (function->lock_reasons != 0)
                 manager->locked_count--;
         if (function->queued)
                 g_ptr_array_remove_fast(manager->queue, function);
+        /* On s390 its VFs may stay, and are then somebody else's. */
+        for (guint i = 0; function->vfs && i < function->vfs->len; i++)
+                manager_mark_stale(manager, ((Function *) function->vfs->pdata[i])->facts.key);
 
         inventory_remove(manager->inventory, function);
 
@@ -231,6 +235,7 @@ static void settle_in(Manager *manager, Function *function, bool is_new, uint16_
                       const GRefString *driver) {
         if (is_new) {
                 attach_function(manager, function);
+                lost_overrides_function_came(manager->lost_overrides, function);
                 return;
         }
         check_num_vfs(manager, function, num_vfs);

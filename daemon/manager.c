@@ -1,3 +1,4 @@
+#include "daemon/function-reader.h"
 #include "daemon/log.h"
 #include "daemon/manager-internal.h"
 
@@ -111,6 +112,7 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
         manager->config_directory = g_strdup(options->config_directory);
         manager->state_directory = g_strdup(options->state_directory);
         manager->inventory = inventory_new();
+        manager->lost_overrides = lost_overrides_new();
         manager->names = pci_names_new();
         manager->stale = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
         manager->watches = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
@@ -172,6 +174,7 @@ Manager *manager_free(Manager *manager) {
         sd_event_source_disable_unref(manager->status_timer);
         sd_event_source_disable_unref(manager->work);
         inventory_free(manager->inventory);
+        lost_overrides_free(manager->lost_overrides);
         override_reader_free(manager->override_reader);
         g_hash_table_unref(manager->arrivals);
         g_hash_table_unref(manager->stale);
@@ -192,6 +195,10 @@ Manager *manager_free(Manager *manager) {
 void manager_set_observer(Manager *manager, const ManagerObserver *observer, void *context) {
         manager->observer = observer;
         manager->observer_context = context;
+}
+
+uint32_t manager_function_handle(const Function *function) {
+        return function_read_handle(function);
 }
 
 const Inventory *manager_inventory(const Manager *manager) {

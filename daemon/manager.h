@@ -58,6 +58,9 @@ void manager_set_observer(Manager *manager, const ManagerObserver *observer, voi
 const Inventory *manager_inventory(const Manager *manager);
 bool manager_enforces(const Manager *manager);
 
+/* As function_read_handle(): what the kernel says at this moment. */
+uint32_t manager_function_handle(const Function *function);
+
 /* Adds, or takes away, the lock reason `administrator`. `why` is UTF-8 text for other people, at most
  * MANAGER_LOCK_WHY_MAX bytes; a second lock replaces the text of the first. Unlocking what is not
  * locked does nothing. Which files are closed in fact, `function->closed_files` tells afterwards.

@@ -53,6 +53,7 @@ static int add_objects(Bus *bus) {
                 { BUS_INTERFACE("PhysicalFunction"), physical_function_vtable },
                 { BUS_INTERFACE("VirtualFunction"), virtual_function_vtable },
                 { BUS_INTERFACE("Pasid"), pasid_vtable },
+                { BUS_INTERFACE("Zpci"), zpci_vtable },
         };
         int r;
 

@@ -137,6 +137,19 @@ static void add_operation(JsonBuilder *builder, const RunningOperation *operatio
         json_builder_end_object(builder);
 }
 
+static void add_zpci(JsonBuilder *builder, const Function *function) {
+        const ZpciFacts *zpci = &function->facts.zpci;
+
+        add_number(builder, "FunctionId", zpci->function_id);
+        add_number(builder, "FunctionHandle", manager_function_handle(function));
+        add_number(builder, "Uid", zpci->uid);
+        add_number(builder, "Pchid", zpci->pchid);
+        add_number(builder, "FunctionGroup", zpci->function_group);
+        add_number(builder, "VirtualFunctionNumber", function->facts.s390_vfn);
+        add_number(builder, "FunctionType", zpci->function_type);
+        add_boolean(builder, "MioEnabled", zpci->mio_enabled);
+}
+
 char *describe(const Manager *manager) {
         g_autoptr(GPtrArray) functions = inventory_sorted(manager_inventory(manager));
         g_autoptr(JsonBuilder) builder = json_builder_new();
@@ -162,6 +175,10 @@ char *describe(const Manager *manager) {
                 add_users(builder, function);
                 if (function->operation)
                         add_operation(builder, function->operation);
+                else if (function->outside)
+                        add_operation(builder, &function->outside->running);
+                if (interface_on_function("org.vfwarden1.Zpci", function))
+                        add_zpci(builder, function);
                 json_builder_end_object(builder);
         }
         json_builder_end_array(builder);

@@ -216,6 +216,7 @@ const char *const function_interfaces[] = {
         BUS_INTERFACE("PhysicalFunction"),
         BUS_INTERFACE("VirtualFunction"),
         BUS_INTERFACE("Pasid"),
+        BUS_INTERFACE("Zpci"),
         BUS_INTERFACE("Function"),
         NULL,
 };
@@ -228,6 +229,8 @@ bool interface_on_function(const char *interface, const Function *function) {
                        function->kind == FUNCTION_KIND_DETACHED_VF;
         if (g_str_equal(interface, BUS_INTERFACE("Pasid")))
                 return function_pasid(function, NULL) != NULL;
+        if (g_str_equal(interface, BUS_INTERFACE("Zpci")))
+                return function->facts.s390;
         return true;
 }
 

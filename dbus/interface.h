@@ -15,6 +15,7 @@ extern const sd_bus_vtable function_vtable[];
 extern const sd_bus_vtable physical_function_vtable[];
 extern const sd_bus_vtable virtual_function_vtable[];
 extern const sd_bus_vtable pasid_vtable[];
+extern const sd_bus_vtable zpci_vtable[];
 MethodHandler function_method_lock, function_method_unlock, function_method_bind,
         function_method_unbind, function_method_reset, function_method_unplug,
         function_method_cancel_unplug, physical_function_method_set_num_vfs,

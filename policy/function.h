@@ -78,6 +78,17 @@ typedef struct VirtfnLink {
         uint32_t index; /* N */
 } VirtfnLink;
 
+/* What s390 tells of a function beside PCI's own; 0 where the kernel does not say. The function's handle is not here: it
+ * changes whenever the function is enabled, disabled or reset, and no event tells of that. */
+typedef struct ZpciFacts {
+        uint32_t function_id;
+        uint32_t uid; /* 0 also while the machine gives none; else often the domain */
+        uint16_t pchid;
+        uint8_t function_group;
+        uint8_t function_type;
+        bool mio_enabled;
+} ZpciFacts;
+
 typedef struct FunctionFacts {
         PciKey key;
         uint64_t
@@ -93,6 +104,7 @@ typedef struct FunctionFacts {
         uint16_t total_vfs;
         bool s390;         /* `vfn` exists, as on every function of s390 ... */
         uint16_t s390_vfn; /* ... and says this; 0: no virtual function */
+        ZpciFacts zpci;    /* of s390 */
         PciKey physfn;     /* ... and points here */
         Pasid pasid;       /* the function's own capability */
         GRefString *driver;

@@ -70,44 +70,58 @@ def valgrind():
                  "integration")
 
 
-def vm():
-    """The scenarios on a real kernel, in the emulated machine."""
+def machine(architecture):
+    """Runs the scenarios of one of the emulated machines."""
     passed = failed = 0
-    with subprocess.Popen([ROOT / "tests/vm/machine", "run"], stdout=subprocess.PIPE,
-                          text=True) as machine:
-        for line in machine.stdout:
+    with subprocess.Popen([ROOT / "tests/vm/machine", "run", f"--arch={architecture}"],
+                          stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
             print(line, end="", flush=True)
             counts = COUNTS.match(line)
             if counts:
                 passed, failed = (int(n) for n in counts.groups())
     # A machine that did not come to its last line, or found nothing to run, has failed.
-    if machine.returncode != 0 and failed == 0 or passed + failed == 0:
+    if process.returncode != 0 and failed == 0 or passed + failed == 0:
         failed += 1
     return passed, failed
 
 
-PARTS = [plain, sanitize, vm, model, analysis]
+def vm():
+    """The scenarios on a real kernel, in the emulated machine."""
+    return machine("x86_64")
+
+
+def vm_s390x():
+    """Those of zPCI, in the emulated s390x machine."""
+    return machine("s390x")
+
+
+PARTS = [plain, sanitize, vm, vm_s390x, model, analysis]
 # Only when named: what the sanitizers find, it finds again in ten times the time.
 EXTRA = [valgrind]
 
 
+def name_of(part):
+    return part.__name__.replace("_", "-")
+
+
 def main():
     os.chdir(ROOT)
-    names = {part.__name__: part for part in PARTS + EXTRA}
+    names = {name_of(part): part for part in PARTS + EXTRA}
     unknown = [name for name in sys.argv[1:] if name not in names]
     if unknown:
         sys.exit(f"unknown part {unknown[0]}; there are: {', '.join(names)}")
 
     passed = failed = 0
     for part in [names[name] for name in sys.argv[1:]] or PARTS:
-        print(f"== {part.__name__}: {part.__doc__}", flush=True)
+        print(f"== {name_of(part)}: {part.__doc__}", flush=True)
         start = time.monotonic()
         try:
             ok, bad = part()
         except subprocess.CalledProcessError as error:
             print(error)
             ok, bad = 0, 1
-        print(f"== {part.__name__}: {ok} ok, {bad} not, {time.monotonic() - start:.0f} s",
+        print(f"== {name_of(part)}: {ok} ok, {bad} not, {time.monotonic() - start:.0f} s",
               flush=True)
         passed += ok
         failed += bad

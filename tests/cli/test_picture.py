@@ -80,12 +80,15 @@ SHOW_DETACHED = """\
            Device:  Internal Shared Memory (ISM) virtual PCI device [04ed]
         Subsystem:  8086:a03c
             Class:  000000, revision 00
-         VF index:  4
+        VF number:  4
            Driver:  ism
   Driver override:  none
       IOMMU group:  3
         NUMA node:  none
 Memory enable bit:  hardwired to 0
+    zPCI function:  id 000000ff, UID 0040, channel 01c4, group ff, type 05
+      zPCI handle:  ffffffff
+ zPCI MIO enabled:  no
             State:  present
            In use:  no
            Locked:  no

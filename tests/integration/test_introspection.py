@@ -75,11 +75,12 @@ class Introspection(fixtures.DaemonTest):
     def live(self):
         pf = self.sysfs.add_pf(PF, vfs=1, config=recorded_config("intel-dsa"))
         self.sysfs.add("0000:02:00.0")
+        self.sysfs.add("0013:00:00.0", attributes={"vfn": "0x0000"})
         self.start()
         self.wait_property(PF, "Width", 20)     # comes a moment after the function
         interfaces = {}
         for path in (vb.ROOT, vb.function_path(PF), vb.function_path(pf.vfs[0].address),
-                     vb.function_path("0000:02:00.0")):
+                     vb.function_path("0000:02:00.0"), vb.function_path("0013:00:00.0")):
             for interface in ElementTree.fromstring(self.client.introspect(path)).findall("interface"):
                 name = interface.get("name")
                 if not name.startswith("org.vfwarden1."):
@@ -118,6 +119,8 @@ class Introspection(fixtures.DaemonTest):
                           "LockReasons:as LockWhy:s ClosedFiles:as Tainted:b State:s"},
             vb.PHYSICAL: {"property": "TotalVFs:q NumVFs:q VirtualFunctions:ao DriversAutoprobe:b"},
             vb.VIRTUAL: {"property": "PhysicalFunction:o Index:u"},
+            vb.ZPCI: {"property": "FunctionId:u FunctionHandle:u Uid:u Pchid:q FunctionGroup:y "
+                      "VirtualFunctionNumber:q FunctionType:y MioEnabled:b"},
         }.items():
             for kind, words in wanted.items():
                 for word in words.split():

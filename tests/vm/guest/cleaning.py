@@ -34,12 +34,17 @@ def clean(uevents_wait):
 
 
 def clean_slots(uevents_wait):
-    if pci.FOURTH.exists():
-        open_files(pci.FOURTH)
-        unplug(pci.FOURTH)
+    for function in pci.EMPTY_AT_BOOT:
+        if function.exists():
+            open_files(function)
+            unplug(function)
     for function, driver in pci.NATIVE_DRIVERS.items():
         if not function.exists():
-            outside("plug", id=pci.ENDPOINTS[function])
+            if pci.ON_S390 and function.slot():
+                open_files(function)
+                pci.write(function.path("power"), "1")
+            else:
+                outside("plug", id=pci.ENDPOINTS[function])
             uevents_wait(lambda function=function, driver=driver: function.driver() == driver,
                          f"{function} to come back")
 

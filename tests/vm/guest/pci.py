@@ -199,9 +199,21 @@ def octals(modes):
     return "{" + ", ".join(f"{name}: {bits:04o}" for name, bits in sorted(modes.items())) + "}"
 
 
+# What the machines have, as the host's half built them (host/hardware*.py). Of x86_64:
 IGB = Function("0000:01:00.0")
 NVME = Function("0000:02:00.0")
 PLAIN = Function("0000:03:00.0")
 FOURTH = Function("0000:04:00.0")
-NATIVE_DRIVERS = {IGB: "igb", NVME: "nvme", PLAIN: "e1000e"}
-ENDPOINTS = {IGB: "igb0", NVME: "nvme0", PLAIN: "plain0", FOURTH: "igb1"}
+# ... and of s390x, where each function has a slot of its own:
+ZNVME = Function("0013:00:00.0")
+ZRNG = Function("abcd:00:00.0")
+
+ON_S390 = os.uname().machine == "s390x"
+if ON_S390:
+    NATIVE_DRIVERS = {ZNVME: "nvme", ZRNG: "virtio-pci"}
+    ENDPOINTS = {ZNVME: "nvme0", ZRNG: "rng0"}
+    EMPTY_AT_BOOT = ()
+else:
+    NATIVE_DRIVERS = {IGB: "igb", NVME: "nvme", PLAIN: "e1000e"}
+    ENDPOINTS = {IGB: "igb0", NVME: "nvme0", PLAIN: "plain0", FOURTH: "igb1"}
+    EMPTY_AT_BOOT = (FOURTH,)

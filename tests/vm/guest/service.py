@@ -25,6 +25,7 @@ PF_WITH_VFS = "d7cbfc7ae73948fb9a9d474987a107d0"
 LOCK = "8c1e677f77264f4f84c18770cd8263ab"
 OVERRUN = "e7c92cb5479c4c9c9e75effeea6b3b8a"
 CONFIG_REFUSED = "70d3ad9d727a45c5a8afcd4aec1bf177"
+OVERRIDE_LOST = "f652eac4d3da45bd9cd370fb4deb7e37"
 
 
 def run(*words, check=True, **kwargs):

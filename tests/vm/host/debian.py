@@ -77,12 +77,13 @@ def bootstrap(root, suites, packages, variant, extra=()):
 
 
 class PrivateApt:
-    """An apt of our own: own lists, own sources, no installed packages. Good for downloading.
-    The last of the suites is preferred."""
+    """An apt of our own: own architecture, lists and sources, no installed packages. Good for
+    downloading. The last of the suites is preferred."""
 
-    def __init__(self, *suites):
-        self.dir = cache_dir() / "apt"
+    def __init__(self, *suites, architecture):
+        self.dir = cache_dir() / f"apt-{architecture}"
         self.suites = suites
+        self.architecture = architecture
         self.config = self.dir / "apt.conf"
 
     def prepare(self):
@@ -95,6 +96,8 @@ class PrivateApt:
             f'Dir::State::lists "{self.dir}/lists";\nDir::State::status "{self.dir}/status";\n'
             f'Dir::Cache "{self.dir}";\nDir::Cache::archives "{self.dir}/archives";\n'
             f'APT::Default-Release "{self.suites[-1]}";\nAPT::Sandbox::User "root";\n'
+            f'APT::Architecture "{self.architecture}";\n'
+            f'#clear APT::Architectures;\nAPT::Architectures {{ "{self.architecture}"; }};\n'
             # Hooks of this machine are about this machine's packages.
             "#clear APT::Update::Pre-Invoke;\n#clear APT::Update::Post-Invoke;\n"
             "#clear APT::Update::Post-Invoke-Success;\n")
@@ -122,9 +125,9 @@ class PrivateApt:
         return new.pop()
 
 
-def with_private_apt(suites, work):
+def with_private_apt(suites, work, architecture):
     """Calls `work(apt)` with a fresh private apt; one user at a time."""
     with locked("apt"):
-        apt = PrivateApt(*suites)
+        apt = PrivateApt(*suites, architecture=architecture)
         apt.prepare()
         return work(apt)

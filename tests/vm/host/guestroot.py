@@ -4,10 +4,11 @@ Everything that changes from run to run (kernel, modules, project, scenarios) is
 initial RAM disk; see initrd.py.
 """
 
+import functools
 import inspect
 import sys
 
-from host import debian
+from host import debian, foreignroot
 from host.common import cached, hash_of, run
 
 PACKAGES = [
@@ -17,15 +18,15 @@ PACKAGES = [
     "libglib2.0-0", "libjson-glib-1.0-0", "libpci3", "libudev1", "libsystemd0", "libxml2",
     # the scenarios
     "python3-gi", "gir1.2-glib-2.0", "procps", "iproute2",
-    # a manager of virtual machines; systemd-container has machined, by which it names their scopes
-    "libvirt-daemon-system", "libvirt-clients", "qemu-system-x86", "systemd-container",
     # a person who plays
     "bash-completion", "less", "nano", "strace",
     # the initial RAM disk
     "busybox-static",
 ]
 
-# Who wants libvirt starts it: nothing else is to wait for it.
+# A manager of virtual machines, where its programs can run; systemd-container has machined, by which it names their
+# scopes. Who wants libvirt starts it: nothing else is to wait for it.
+LIBVIRT = ["libvirt-daemon-system", "libvirt-clients", "qemu-system-x86", "systemd-container"]
 DISABLED = """
     libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirt-guests.service
     virtlogd.service virtlogd.socket virtlogd-admin.socket virtlockd.service virtlockd.socket
@@ -41,6 +42,7 @@ MASKED = """
     systemd-machine-id-commit.service systemd-boot-update.service systemd-remount-fs.service
     systemd-network-generator.service systemd-update-done.service modprobe@drm.service
     modprobe@efi_pstore.service modprobe@fuse.service modprobe@configfs.service
+    modprobe@dm_mod.service modprobe@loop.service
     dev-hugepages.mount dev-mqueue.mount sys-kernel-debug.mount sys-kernel-tracing.mount
     sys-fs-fuse-connections.mount sys-kernel-config.mount
     proc-sys-fs-binfmt_misc.automount systemd-ask-password-console.path
@@ -69,20 +71,28 @@ FILES = {
 SIZE = "1400M"
 
 
-def build(directory):
+def build(target, directory):
     root = directory / "root"
-    debian.bootstrap(root, [debian.SUITE], PACKAGES, "essential")
+    if target.foreign:
+        foreignroot.unpack(target, root, PACKAGES)
+        foreignroot.set_up(root)
+    else:
+        debian.bootstrap(root, [debian.SUITE], PACKAGES + LIBVIRT, "essential")
     for path, text in FILES.items():
-        target = root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)
-        target.write_text(text)
+        file = root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.unlink(missing_ok=True)
+        file.write_text(text)
     for unit in MASKED:
         link = root / "etc/systemd/system" / unit
         link.unlink(missing_ok=True)
         link.symlink_to("/dev/null")
-    run(["systemctl", f"--root={root}", "--quiet", "disable", *DISABLED])
-    run(["chroot", root, "systemd-sysusers"])
+    if target.foreign:
+        foreignroot.add_users(root)
+        foreignroot.compile_python(root)
+    else:
+        run(["systemctl", f"--root={root}", "--quiet", "disable", *DISABLED])
+        run(["chroot", root, "systemd-sysusers"])
     # Nothing has changed since the last update: no unit with ConditionNeedsUpdate= need run.
     for path in ("etc", "var"):
         (root / path / ".updated").touch()
@@ -92,10 +102,14 @@ def build(directory):
     run(["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal,^metadata_csum", "-m", "0", "-L", "guest",
          "-E", "root_owner=0:0,lazy_itable_init=1", "-d", root, directory / "base.img", SIZE])
     (directory / "busybox").write_bytes((root / "bin/busybox").read_bytes())
-    run(["rm", "-rf", "--one-file-system", root])
+    if not target.foreign:
+        run(["rm", "-rf", "--one-file-system", root])
 
 
-def base():
-    """The directory with `base.img`, and `busybox` from the same packages."""
+def base(target):
+    """The directory with `base.img`, and `busybox` from the same packages; of a foreign machine `root`, too,
+    to compile with."""
     recipe = inspect.getsource(sys.modules[__name__]) + inspect.getsource(debian.bootstrap)
-    return cached("guest", hash_of(recipe), build)
+    if target.foreign:
+        recipe += inspect.getsource(foreignroot) + target.debian
+    return cached("guest", hash_of(recipe), functools.partial(build, target))

@@ -1,4 +1,4 @@
-"""The hardware of the emulated machine.
+"""The hardware of the x86 machine.
 
 One table says what can be plugged: the command line and a later `device_add` use the same words, so
 what a scenario pulls out and puts back is the same thing.
@@ -31,6 +31,14 @@ IOMMUS = {
     "virtio": ["virtio-iommu-pci,bus=pcie.0,addr=0x1e"],
     "none": [],
 }
+CONSOLE = "ttyS0"
+DISK = "virtio-blk-pci,bus=pcie.0,addr=0x10"
+CHANNELS = "virtio-serial-pci,bus=pcie.0,addr=0x11"
+
+
+def devices(name):
+    """What must be added, in this order, for the endpoint `name` to be there."""
+    return [ENDPOINTS[name]]
 
 
 def arguments(iommu):

@@ -15,17 +15,6 @@ import sys
 from host import debian
 from host.common import Failure, cached, hash_of, run
 
-DEFAULT = f"linux-image-amd64/{debian.BACKPORTS}"
-
-# Loaded by the initial RAM disk, in this order after their dependencies. With a virtio-iommu, the disk
-# waits for its driver.
-EARLY = ["virtio_pci", "virtio_iommu", "virtio_blk", "ext4", "crc32c_generic"]
-# Present in the guest, with their dependencies.
-WANTED = EARLY + """
-    virtio_console igb e1000e nvme vfio_pci vfio vfio_iommu_type1 iommufd
-    uio_pci_generic pci_stub igbvf autofs4 dummy loop tun
-""".split()
-
 
 @dataclasses.dataclass
 class Kernel:
@@ -72,7 +61,7 @@ def unpacked_module(path):
     raise Failure(f"{path.name}: no way to decompress it")
 
 
-def unpack(package_file, directory):
+def unpack(target, package_file, directory):
     """Takes from a kernel package the image and the wanted modules."""
     tree = directory / "package"
     run(["dpkg-deb", "-x", package_file, tree])
@@ -85,52 +74,52 @@ def unpack(package_file, directory):
     source, version = versions[0], versions[0].name
     run(["depmod", "-b", source.parent.parent.parent, version])
     table = read_dependencies(source / "modules.dep")
-    target = directory / "root/usr/lib/modules" / version
-    for path in closure(table, WANTED):
-        (target / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(source / path, target / path)
+    kept = directory / "root/usr/lib/modules" / version
+    for path in closure(table, target.early + target.modules):
+        (kept / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(source / path, kept / path)
     for name in ("modules.builtin", "modules.builtin.modinfo", "modules.order"):
         if (source / name).exists():
-            shutil.move(source / name, target / name)
+            shutil.move(source / name, kept / name)
     run(["depmod", "-b", directory / "root/usr", version])
     shutil.rmtree(tree)
 
 
-def build_from_mirror(package):
+def build_from_mirror(target, package):
     def work(apt, directory):
         real = apt.would_install(package, r"linux-image-\d\S*")
         file = apt.download(real, directory)
-        unpack(file, directory)
+        unpack(target, file, directory)
         (directory / "name").write_text(real.replace("=", " "))
         file.unlink()
 
     def build(directory):
         suites = [debian.SUITE, debian.BACKPORTS]
-        debian.with_private_apt(suites, lambda apt: work(apt, directory))
+        debian.with_private_apt(suites, lambda apt: work(apt, directory), target.debian)
     return build
 
 
-def build_from_file(package_file):
+def build_from_file(target, package_file):
     def build(directory):
-        unpack(package_file, directory)
+        unpack(target, package_file, directory)
         (directory / "name").write_text(package_file.name)
     return build
 
 
-def get(which=None):
+def get(target, which=None):
     """The kernel that `which` names: None, a package's name (with /SUITE if one likes), a package's
     file, or an image's file."""
-    which = which or DEFAULT
-    recipe = inspect.getsource(sys.modules[__name__])
+    which = which or target.kernel
+    recipe = inspect.getsource(sys.modules[__name__]) + repr((target.debian, target.early, target.modules))
     path = pathlib.Path(which)
     if path.is_file() and path.suffix == ".deb":
-        entry = cached("kernel", hash_of(recipe, path.read_bytes()), build_from_file(path.absolute()))
+        entry = cached("kernel", hash_of(recipe, path.read_bytes()), build_from_file(target, path.absolute()))
     elif path.is_file():
         return Kernel(path.absolute(), None, [], path.name)
     else:
-        entry = cached("kernel", hash_of(recipe, which), build_from_mirror(which))
+        entry = cached("kernel", hash_of(recipe, which), build_from_mirror(target, which))
 
     modules = next((entry / "root/usr/lib/modules").iterdir())
-    early = closure(read_dependencies(modules / "modules.dep"), EARLY)
+    early = closure(read_dependencies(modules / "modules.dep"), target.early)
     return Kernel(entry / "vmlinuz", entry / "root", [modules / path for path in early],
                   (entry / "name").read_text())

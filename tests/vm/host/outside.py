@@ -2,7 +2,7 @@
 
 A request is a line of JSON {"verb": NAME, ...}; the answer is {"ok": true, "value": ...} or
 {"ok": false, "error": TEXT}. Verbs:
-  plug id                    puts an endpoint of hardware.py's table into its port
+  plug id                    puts an endpoint of the hardware's table back where it was
   unplug id                  asks the guest's kernel to give it up, as an operator's button does;
                              answers at once, or once the slot has settled after a `plug`
   wait_unplugged id seconds  answers when the guest gave it up after the last `plug` or `unplug`
@@ -12,7 +12,6 @@ A request is a line of JSON {"verb": NAME, ...}; the answer is {"ok": true, "val
 import json
 import time
 
-from host import hardware
 from host.common import Failure
 from host.qmp import QmpError
 
@@ -20,8 +19,9 @@ SETTLE_SECONDS = 30
 
 
 class Outside:
-    def __init__(self, qmp, channel):
+    def __init__(self, qmp, channel, hardware):
         self.qmp = qmp
+        self.hardware = hardware
         self.file = channel.makefile("rw", encoding="utf-8", newline="\n")
         self.marks = {}
         self.verbs = {"plug": self.plug, "unplug": self.unplug, "qmp": self.command,
@@ -47,7 +47,8 @@ class Outside:
 
     def plug(self, id):
         self.marks[id] = self.qmp.mark()
-        return self.qmp.command("device_add", hardware.ENDPOINTS[id])
+        for device in self.hardware.devices(id):
+            self.qmp.command("device_add", device)
 
     def unplug(self, id):
         self.marks[id] = self.qmp.mark()

@@ -9,42 +9,84 @@ OPTIONS = ["--prefix=/usr", "--sysconfdir=/etc", "--localstatedir=/var", "--libd
            "--buildtype=debugoptimized", "-Dtests=false", "-Dwerror=true"]
 
 
-def install(directory):
-    """Builds, and installs below `directory`. Only what changed is compiled again."""
-    # Outside of the source tree: this runs as root, and should leave nothing there.
-    build = cache_dir() / f"build-{hash_of(SOURCE_DIR)}"
-    with locked(build.name):
-        if not (build / "build.ninja").exists():
-            shutil.rmtree(build, ignore_errors=True)
-            run(["meson", "setup", *OPTIONS, build, SOURCE_DIR])
-        log, ninja = build / "ninja.log", ["ninja", "-C", build]
-        try:
-            run(ninja, log=log)
-        except Failure:
-            # A build directory of an older revision may be beyond what a reconfiguration can do.
-            if "FAILED: build.ninja" not in log.read_text():
-                raise
-            run(["meson", "setup", "--wipe", *OPTIONS, build, SOURCE_DIR])
-            run(ninja, log=log)
-        run(["meson", "install", "-C", build, "--no-rebuild", "--destdir", directory])
-    os.utime(build)
+# For meson: a compiler of another architecture, which takes headers and libraries from the guest's own root.
+CROSS_FILE = """[binaries]
+c = ['{triplet}-gcc', '--sysroot={root}']
+ar = '{triplet}-ar'
+strip = '{triplet}-strip'
+pkgconfig = 'pkg-config'
+
+[properties]
+sys_root = '{root}'
+pkg_config_libdir = '{root}/usr/lib/{triplet}/pkgconfig:{root}/usr/share/pkgconfig'
+
+[host_machine]
+system = 'linux'
+cpu_family = '{name}'
+cpu = '{name}'
+endian = 'big'
+"""
 
 
-def holder(directory):
-    """The program that has functions open through VFIO, for the scenarios."""
-    directory.mkdir(parents=True, exist_ok=True)
-    run(["cc", "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror",
-         "-o", directory / "vfio-holder", VM_DIR / "holder/vfio-holder.c", "-lsystemd"])
+class Builder:
+    """Builds for `target`, whose base system is in the directory `base`."""
 
+    def __init__(self, target, base):
+        self.target = target
+        self.root = base / "root"
+        # Outside of the source tree: this runs as root, and should leave nothing there.
+        parts = (SOURCE_DIR, target.name) if target.foreign else (SOURCE_DIR,)
+        self.directory = cache_dir() / f"build-{hash_of(*parts)}"
+        self.cross_file = self.directory.with_suffix(".cross")
 
-def guest_files(directory):
-    """The scenarios and what runs them."""
-    holder(directory / "usr/local/bin")
-    shutil.copytree(VM_DIR / "guest/files", directory, dirs_exist_ok=True)
-    home = directory / "usr/lib/vfwarden-vm"
-    home.mkdir(parents=True, exist_ok=True)
-    for name in ("guest", "scenarios"):
-        shutil.copytree(VM_DIR / name, home / name, dirs_exist_ok=True,
-                        ignore=shutil.ignore_patterns("files", "__pycache__"))
-    shutil.copy(VM_DIR / "demo", home / "demo")
-    shutil.copy(SOURCE_DIR / "tests/lib/vfwarden_bus.py", home)
+    def setup(self, *more):
+        options = [*OPTIONS, *more]
+        if self.target.foreign:
+            options += ["--cross-file", self.cross_file]
+        run(["meson", "setup", *options, self.directory, SOURCE_DIR])
+
+    def compiler_changed(self):
+        """Whether the build directory, if there is one, is of another root than this one."""
+        text = CROSS_FILE.format(triplet=self.target.triplet, name=self.target.name, root=self.root)
+        if not self.target.foreign or self.cross_file.exists() and self.cross_file.read_text() == text:
+            return False
+        self.cross_file.write_text(text)
+        return True
+
+    def install(self, directory):
+        """Builds, and installs below `directory`. Only what changed is compiled again."""
+        build = self.directory
+        with locked(build.name):
+            if self.compiler_changed() or not (build / "build.ninja").exists():
+                shutil.rmtree(build, ignore_errors=True)
+                self.setup()
+            log, ninja = build / "ninja.log", ["ninja", "-C", build]
+            try:
+                run(ninja, log=log)
+            except Failure:
+                # A build directory of an older revision may be beyond what a reconfiguration can do.
+                if "FAILED: build.ninja" not in log.read_text():
+                    raise
+                self.setup("--wipe")
+                run(ninja, log=log)
+            run(["meson", "install", "-C", build, "--no-rebuild", "--destdir", directory])
+        os.utime(build)
+
+    def holder(self, directory):
+        """The program that has functions open through VFIO, for the scenarios."""
+        directory.mkdir(parents=True, exist_ok=True)
+        compiler = [f"{self.target.triplet}-gcc", f"--sysroot={self.root}"] if self.target.foreign else ["cc"]
+        run([*compiler, "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Wno-unused-parameter",
+             "-Werror", "-o", directory / "vfio-holder", VM_DIR / "holder/vfio-holder.c", "-lsystemd"])
+
+    def guest_files(self, directory):
+        """The scenarios and what runs them."""
+        self.holder(directory / "usr/local/bin")
+        shutil.copytree(VM_DIR / "guest/files", directory, dirs_exist_ok=True)
+        home = directory / "usr/lib/vfwarden-vm"
+        home.mkdir(parents=True, exist_ok=True)
+        for source, name in (("guest", "guest"), (self.target.scenarios, "scenarios")):
+            shutil.copytree(VM_DIR / source, home / name, dirs_exist_ok=True,
+                            ignore=shutil.ignore_patterns("files", "__pycache__"))
+        shutil.copy(VM_DIR / "demo", home / "demo")
+        shutil.copy(SOURCE_DIR / "tests/lib/vfwarden_bus.py", home)

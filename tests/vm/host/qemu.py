@@ -3,6 +3,7 @@ a root of its own, which is run by that root's dynamic linker and touches nothin
 """
 
 import dataclasses
+import functools
 import inspect
 import os
 import re
@@ -14,7 +15,6 @@ from host import debian
 from host.common import Failure, cached, hash_of
 
 NEEDED_VERSION = (8, 0)  # the first with igb
-NEEDED_DEVICES = ("igb", "nvme", "nvme-subsys", "e1000e", "intel-iommu", "virtio-serial-pci")
 LIBRARIES = "x86_64-linux-gnu"
 
 
@@ -32,44 +32,44 @@ def version_of(command, environment):
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
-def has_devices(command, environment):
+def has_devices(target, command, environment):
     output = subprocess.run([*command, "-M", "none", "-device", "help"], env=environment, text=True,
                             stdin=subprocess.DEVNULL, capture_output=True).stdout
-    return all(f'name "{device}"' in output for device in NEEDED_DEVICES)
+    return all(f'name "{device}"' in output for device in target.devices)
 
 
-def build(directory):
+def build(target, directory):
     root = directory / "root"
-    debian.bootstrap(root, [debian.SUITE, debian.BACKPORTS], ["qemu-system-x86"], "extract",
+    debian.bootstrap(root, [debian.SUITE, debian.BACKPORTS], [target.qemu_package], "extract",
                      [f'--aptopt=APT::Default-Release "{debian.BACKPORTS}"', "--skip=output/dev"])
     for path in ("usr/share/doc", "usr/share/man", "usr/share/locale"):
         shutil.rmtree(root / path, ignore_errors=True)
 
 
-def own():
+def own(target):
     recipe = inspect.getsource(sys.modules[__name__]) + inspect.getsource(debian.bootstrap)
-    root = cached("qemu", hash_of(recipe), build) / "root"
+    root = cached("qemu", hash_of(recipe, target.qemu_package), functools.partial(build, target)) / "root"
     libraries = f"{root}/lib/{LIBRARIES}:{root}/usr/lib/{LIBRARIES}"
     loaders = [path for path in (root / "lib64/ld-linux-x86-64.so.2",
                                  root / "usr/lib64/ld-linux-x86-64.so.2") if path.exists()]
     if not loaders:
         raise Failure(f"no dynamic linker in {root}")
-    command = [loaders[0], "--library-path", libraries, root / "usr/bin/qemu-system-x86_64",
+    command = [loaders[0], "--library-path", libraries, root / "usr/bin" / target.qemu,
                "-L", root / "usr/share/qemu", "-L", root / "usr/share/seabios",
                "-L", root / "usr/lib/ipxe/qemu"]
     environment = dict(os.environ, QEMU_MODULE_DIR=str(root / f"usr/lib/{LIBRARIES}/qemu"))
     return [str(word) for word in command], environment
 
 
-def get():
-    system = shutil.which("qemu-system-x86_64")
+def get(target):
+    system = shutil.which(target.qemu)
     if system is not None:
         environment = dict(os.environ)
         version = version_of([system], environment)
-        if version >= NEEDED_VERSION and has_devices([system], environment):
+        if version >= NEEDED_VERSION and has_devices(target, [system], environment):
             return Qemu([system], environment, version)
-    command, environment = own()
+    command, environment = own(target)
     version = version_of(command, environment)
-    if version < NEEDED_VERSION or not has_devices(command, environment):
+    if version < NEEDED_VERSION or not has_devices(target, command, environment):
         raise Failure("the QEMU from backports does not run here or lacks a device")
     return Qemu(command, environment, version)

@@ -22,7 +22,7 @@ import termios
 import threading
 import time
 
-from host import guestroot, hardware, initrd, kernel as kernels, project, qemu as qemus
+from host import guestroot, initrd, kernel as kernels, project, qemu as qemus
 from host.common import Failure, cache_dir, locked, remove_tree, say
 from host.outside import Outside
 from host.qmp import Qmp, connect
@@ -70,7 +70,8 @@ def new_log_directory():
 class Parts:
     """What must exist before a machine can start. The three downloads run side by side."""
 
-    def __init__(self, kernel_name):
+    def __init__(self, target, kernel_name):
+        self.target = target
         results, failures = {}, []
 
         def work(name, function):
@@ -80,7 +81,8 @@ class Parts:
                 failures.append(error)
 
         threads = [threading.Thread(target=work, args=job) for job in (
-            ("base", guestroot.base), ("kernel", lambda: kernels.get(kernel_name)), ("qemu", qemus.get))]
+            ("base", lambda: guestroot.base(target)), ("kernel", lambda: kernels.get(target, kernel_name)),
+            ("qemu", lambda: qemus.get(target)))]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -93,8 +95,9 @@ class Parts:
 class Session:
     """A started machine. Use as a context manager: leaving it ends the machine."""
 
-    def __init__(self, parts, iommu="intel", console=False, with_project=True, arguments=()):
+    def __init__(self, parts, iommu, console=False, with_project=True, arguments=()):
         self.parts = parts
+        self.hardware = parts.target.hardware
         self.iommu = iommu
         self.console = console
         self.logs, self.logs_lock = new_log_directory()
@@ -105,23 +108,24 @@ class Session:
         self.terminal = None
         self.work = pathlib.Path(tempfile.mkdtemp(prefix="vfwarden-vm-"))
         trees = [self.work / "guest"]
-        project.guest_files(trees[0])
+        builder = project.Builder(parts.target, parts.base)
+        builder.guest_files(trees[0])
         if with_project:
             trees.insert(0, self.work / "project")
-            project.install(trees[0])
+            builder.install(trees[0])
         (self.work / "initrd").write_bytes(initrd.make(
             (parts.base / "busybox").read_bytes(), parts.kernel, kernels.unpacked_module, trees))
         for tree in trees:
             remove_tree(tree)
-        self.kernel_arguments = [*hardware.kernel_command_line(iommu), *arguments]
+        self.kernel_arguments = [*self.hardware.kernel_command_line(iommu), *arguments]
 
     def command(self):
-        words = [*self.parts.qemu.command, *hardware.arguments(self.iommu)]
+        words = [*self.parts.qemu.command, *self.hardware.arguments(self.iommu)]
         words += ["-kernel", self.parts.kernel.image, "-initrd", self.work / "initrd",
                   "-append", " ".join(self.kernel_arguments),
                   "-drive", f"if=none,id=base,format=raw,snapshot=on,file={self.parts.base / 'base.img'}",
-                  "-device", "virtio-blk-pci,drive=base,bus=pcie.0,addr=0x10",
-                  "-device", "virtio-serial-pci,id=channels,bus=pcie.0,addr=0x11",
+                  "-device", f"{self.hardware.DISK},drive=base",
+                  "-device", f"{self.hardware.CHANNELS},id=channels",
                   "-chardev", f"file,id=journal,path={self.logs / 'journal'}",
                   "-device", "virtserialport,bus=channels.0,chardev=journal,name=vfwarden.journal",
                   "-qmp", f"unix:{self.work / 'qmp'},server=on,wait=off"]
@@ -144,7 +148,7 @@ class Session:
                 stdout=None if self.console else errors, preexec_fn=die_with_parent)
         try:
             self.qmp = Qmp(self.work / "qmp")
-            outside = Outside(self.qmp, connect(self.work / "outside", 20))
+            outside = Outside(self.qmp, connect(self.work / "outside", 20), self.hardware)
             threading.Thread(target=outside.serve, daemon=True).start()
             self.results = connect(self.work / "results", 20).makefile("rw", encoding="utf-8", newline="\n")
             threading.Thread(target=self._read_results, daemon=True).start()

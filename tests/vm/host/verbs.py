@@ -6,18 +6,24 @@ import time
 
 from host.common import Failure, need_programs, say
 from host.session import Lost, Parts, Session
+from host.target import TARGETS
 
 PROGRAMS = {
     "mmdebstrap": "mmdebstrap", "mke2fs": "e2fsprogs", "depmod": "kmod", "dpkg-deb": "dpkg",
     "apt-get": "apt", "meson": "meson", "ninja": "ninja-build", "cc": "gcc",
+}
+CROSS_PROGRAMS = {
+    "s390x-linux-gnu-gcc": "gcc-s390x-linux-gnu", "pkg-config": "pkg-config",
+    "systemd-sysusers": "systemd",
 }
 # Beyond a scenario's own deadline, which the guest keeps: only a guest that hangs gets so far.
 GRACE = 60
 
 
 def parts(options):
-    need_programs(PROGRAMS)
-    return Parts(options.kernel)
+    target = TARGETS[options.arch]
+    need_programs({**PROGRAMS, **(CROSS_PROGRAMS if target.foreign else {})})
+    return Parts(target, options.kernel)
 
 
 def build(options):
@@ -35,13 +41,25 @@ def boot(session, options):
 
 def new_session(options, **kwargs):
     made = parts(options)
-    return Session(made, options.iommu, with_project=not options.without_project, **kwargs)
+    return Session(made, iommu_of(options), with_project=not options.without_project, **kwargs)
+
+
+def iommu_of(options):
+    """The one asked for, or the machine's usual one."""
+    known = list(TARGETS[options.arch].hardware.IOMMUS)
+    if options.iommu and options.iommu not in known:
+        raise Failure(f"the {options.arch} machine knows --iommu {', '.join(known)}")
+    return options.iommu or known[0]
+
+
+def runner_arguments(options):
+    """The kernel's, for a machine that works by itself."""
+    return ["systemd.wants=vfwarden-vm-journal.service", "systemd.wants=vfwarden-vm-runner.service",
+            f"systemd.mask=serial-getty@{TARGETS[options.arch].hardware.CONSOLE}.service"]
 
 
 def run(options):
-    session = new_session(options, arguments=["systemd.wants=vfwarden-vm-journal.service",
-                                              "systemd.wants=vfwarden-vm-runner.service",
-                                              "systemd.mask=serial-getty@ttyS0.service"])
+    session = new_session(options, arguments=runner_arguments(options))
     with session:
         report = Report(session)
         try:
@@ -141,9 +159,7 @@ def shell(options):
 def demo(options):
     if sys.stdin.isatty() and sys.stdout.isatty():
         return on_console(options, ["vfwarden.demo"])
-    session = new_session(options, arguments=["systemd.wants=vfwarden-vm-journal.service",
-                                              "systemd.wants=vfwarden-vm-runner.service",
-                                              "systemd.mask=serial-getty@ttyS0.service"])
+    session = new_session(options, arguments=runner_arguments(options))
     status = 1
     with session:
         try:
