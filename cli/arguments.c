@@ -65,6 +65,15 @@ bool argument_read_yes_no(const char *text, bool *ret) {
         return true;
 }
 
+bool argument_read_unguarded(const char *text, bool *ret_allow) {
+        if (!g_str_equal(text, "allow") && !g_str_equal(text, "refuse")) {
+                print_error("--unguarded takes allow or refuse, not '%s'", text);
+                return false;
+        }
+        *ret_allow = g_str_equal(text, "allow");
+        return true;
+}
+
 bool argument_is_text(const char *name, const char *text) {
         if (g_utf8_validate(text, -1, NULL))
                 return true;

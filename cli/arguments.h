@@ -21,5 +21,8 @@ bool argument_read_count(const char *text, uint16_t *ret);
 /* yes or no. */
 bool argument_read_yes_no(const char *text, bool *ret);
 
+/* allow or refuse. */
+bool argument_read_unguarded(const char *text, bool *ret_allow);
+
 /* Whether `text` can be sent over D-Bus: it is UTF-8. `name` is what it is, for the message. */
 bool argument_is_text(const char *name, const char *text);

@@ -20,6 +20,7 @@ typedef struct Context {
         const char *what; /* inhibit: operations joined by ':', NULL for what it guards against */
         const char *who, *why; /* inhibit, NULL if not given */
         uint64_t timeout_usec; /* unplug */
+        bool allow_unguarded;  /* libvirt-hook */
         bool separated;        /* a "--" stood before the arguments */
         bool sigpipe_ignored;  /* by who started the command, so it is to be by what it starts */
         Output output;

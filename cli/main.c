@@ -48,6 +48,8 @@ static const Verb verbs[] = {
         { "release-all", "", 0, 0, verb_release_all,
           "Open all closed files, before vfwarden is removed" },
         { "reload", "", 0, 0, verb_reload, "Have the daemon read its configuration again" },
+        { "libvirt-hook", "DOMAIN OPERATION SUB-OPERATION EXTRA", 0, 4, verb_libvirt_hook,
+          "What libvirt runs: guard a domain's functions" },
 };
 
 enum {
@@ -64,6 +66,7 @@ enum {
         OPTION_OVERRIDE,
         OPTION_TIMEOUT,
         OPTION_INSIST,
+        OPTION_UNGUARDED,
 };
 
 static const struct option options[] = {
@@ -81,6 +84,7 @@ static const struct option options[] = {
         { "override", no_argument, NULL, OPTION_OVERRIDE },
         { "timeout", required_argument, NULL, OPTION_TIMEOUT },
         { "insist", no_argument, NULL, OPTION_INSIST },
+        { "unguarded", required_argument, NULL, OPTION_UNGUARDED },
         { NULL, 0, NULL, 0 },
 };
 
@@ -89,9 +93,15 @@ static const struct {
         int option;
         const char *verb;
 } verb_options[] = {
-        { OPTION_SRIOV, "list" },     { OPTION_WHAT, "inhibit" },  { OPTION_WHO, "inhibit" },
-        { OPTION_WHY, "inhibit" },    { OPTION_LIST, "inhibit" },  { OPTION_OVERRIDE, "set-vfs" },
-        { OPTION_TIMEOUT, "unplug" }, { OPTION_INSIST, "unplug" },
+        { OPTION_SRIOV, "list" },
+        { OPTION_WHAT, "inhibit" },
+        { OPTION_WHO, "inhibit" },
+        { OPTION_WHY, "inhibit" },
+        { OPTION_LIST, "inhibit" },
+        { OPTION_OVERRIDE, "set-vfs" },
+        { OPTION_TIMEOUT, "unplug" },
+        { OPTION_INSIST, "unplug" },
+        { OPTION_UNGUARDED, "libvirt-hook" },
 };
 
 #define TIMEOUT_DEFAULT_USEC (60 * G_USEC_PER_SEC)
@@ -132,6 +142,9 @@ static void print_help(Output *output) {
                 "                      of an administrator\n"
                 "      --timeout=TIME  unplug: how long to wait: 500ms, 30s, 5min, 1h (1min)\n"
                 "      --insist        unplug: have the kernel ask, too, with no way back\n"
+                "      --unguarded=allow|refuse\n"
+                "                      libvirt-hook: whether a domain starts that cannot be\n"
+                "                      guarded, as without a daemon (refuse)\n"
                 "\nADDRESS is [DOMAIN:]BUS:DEVICE.FUNCTION as lspci has it: 0000:01:00.0, "
                 "01:00.0\n"
                 "OPERATION is set-num-vfs, set-autoprobe, bind, unbind, reset, remove, "
@@ -227,6 +240,12 @@ static bool parse_options(Context *context, int argc, char **argv, unsigned *ret
                         break;
                 case OPTION_INSIST:
                         context->insist = true;
+                        break;
+                case OPTION_UNGUARDED:
+                        if (!argument_read_unguarded(optarg, &context->allow_unguarded)) {
+                                *ret_code = usage_error();
+                                return false;
+                        }
                         break;
                 default:
                         *ret_code = option_error(c, argv);

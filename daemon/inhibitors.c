@@ -129,7 +129,7 @@ int inhibitors_add(Inhibitors *inhibitors, PciKey key, const Inhibitor *inhibito
         int fds[2], r;
 
         if (inhibitors->entries->len >= INHIBITORS_MAX ||
-            count_of(inhibitors, inhibitor->uid) >= INHIBITORS_PER_UID_MAX)
+            (inhibitor->uid != 0 && count_of(inhibitors, inhibitor->uid) >= INHIBITORS_PER_UID_MAX))
                 return -EDQUOT;
         if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
                 return -errno;

@@ -37,8 +37,8 @@ class Completion(CommandTest):
         self.assertEqual(self.complete("vfwarden "), [
             "list", "show", "status", "monitor", "why", "users", "inhibitors", "inhibit", "bind",
             "unbind", "reset", "set-vfs", "set-autoprobe", "unplug", "cancel-unplug", "lock",
-            "unlock", "release-all", "reload"])
-        self.assertEqual(self.complete("vfwarden --json l"), ["list", "lock"])
+            "unlock", "release-all", "reload", "libvirt-hook"])
+        self.assertEqual(self.complete("vfwarden --json l"), ["list", "lock", "libvirt-hook"])
         self.assertEqual(self.complete("vfwarden -H far s"), ["show", "status", "set-vfs",
                                                                    "set-autoprobe"])
         self.assertEqual(self.complete("vfwarden list "), [])
@@ -53,6 +53,8 @@ class Completion(CommandTest):
             "--help", "--version", "--host=", "--json", "--no-legend", "--color=", "--timeout=",
             "--insist"])
         self.assertEqual(self.complete("vfwarden reset --i"), [])
+        self.assertEqual(self.complete("vfwarden libvirt-hook --u"), ["--unguarded="])
+        self.assertEqual(self.complete("vfwarden libvirt-hook --unguarded=a"), ["allow"])
         self.assertEqual(self.complete("vfwarden unplug --timeout=5"), [])
         self.assertEqual(self.complete("vfwarden inhibit --who "), [])
         self.assertEqual(self.complete("vfwarden --color=a"), ["auto", "always"])
@@ -88,6 +90,11 @@ class Completion(CommandTest):
         drivers = "/sys/bus/pci/drivers"
         self.assertEqual(sorted(self.complete("vfwarden bind 1:0.0 ")),
                          sorted(os.listdir(drivers)) if os.path.isdir(drivers) else [])
+
+    def test_a_hooks_operation(self):
+        self.assertEqual(self.complete("vfwarden libvirt-hook "), [])
+        self.assertEqual(self.complete("vfwarden libvirt-hook --unguarded allow web1 re"), ["reconnect", "release"])
+        self.assertEqual(self.complete("vfwarden libvirt-hook web1 prepare "), [])
 
     def test_what_inhibit_runs(self):
         self.assertEqual(self.complete("vfwarden inhibit 1:0.0 -- l"), [])

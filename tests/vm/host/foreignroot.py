@@ -15,7 +15,7 @@ from host.common import run
 # By an expression of apt's: what each package counts on.
 ESSENTIAL = "?essential"
 DEVELOPMENT = ["libc6-dev", "libglib2.0-dev", "libsystemd-dev", "libudev-dev", "libpci-dev", "libjson-glib-dev",
-               "libseccomp-dev"]
+               "libseccomp-dev", "libxml2-dev"]
 
 # What stands in a package's files as an example, for its script to copy.
 COPIES = {

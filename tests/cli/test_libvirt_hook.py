@@ -1,0 +1,371 @@
+"""libvirt-hook: what libvirt runs when a domain starts and ends. systemd has a stand-in of its own."""
+
+import os
+import select
+import signal
+import subprocess
+import threading
+import time
+
+from gi.repository import Gio, GLib
+
+from standin import CommandTest, DBusError, DEADLINE, SCALE
+import pictures
+from pictures import IGB, IGB_VF0, IGB_VF1, NVME
+
+UUID = "6ba7b810-9dad-41d1-80b4-00c04fd430c8"
+SCOPE = f"vfwarden-domain-{UUID}.scope"
+WHAT = "set-num-vfs:set-autoprobe:bind:unbind:reset:remove:power-off:disable-pasid:open"
+WHY = "the function is given to it"
+ALLOWED = ([], [])
+
+SYSTEMD = "org.freedesktop.systemd1"
+SYSTEMD_XML = """
+<node>
+ <interface name="org.freedesktop.systemd1.Manager">
+  <method name="StartTransientUnit">
+   <arg type="s" direction="in"/><arg type="s" direction="in"/><arg type="a(sv)" direction="in"/>
+   <arg type="a(sa(sv))" direction="in"/><arg type="o" direction="out"/>
+  </method>
+  <method name="StopUnit">
+   <arg type="s" direction="in"/><arg type="s" direction="in"/><arg type="o" direction="out"/>
+  </method>
+ </interface>
+</node>
+"""
+
+
+class Systemd:
+    """Has scopes, by name, and ends their processes as they are stopped."""
+
+    def __init__(self, bus):
+        self.scopes = {}
+        self.result = "done"
+        self.jobs = 0
+        self.connection = bus.connect()
+        self._context = GLib.MainContext()
+        self._loop = GLib.MainLoop(self._context)
+        ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(ready,))
+        self._thread.start()
+        ready.wait()
+
+    def _run(self, ready):
+        self._context.push_thread_default()
+        interface = Gio.DBusNodeInfo.new_for_xml(SYSTEMD_XML).interfaces[0]
+        self.connection.register_object("/org/freedesktop/systemd1", interface, self._on_call, None, None)
+        self.connection.call_sync("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus",
+                                  "RequestName", GLib.Variant("(su)", (SYSTEMD, 4)), None,
+                                  Gio.DBusCallFlags.NONE, -1, None)
+        ready.set()
+        self._loop.run()
+        self._context.pop_thread_default()
+
+    def _on_call(self, _connection, _sender, path, interface, method, parameters, invocation):
+        name, _, *rest = parameters.unpack()
+        if method == "StartTransientUnit" and name in self.scopes:
+            invocation.return_dbus_error(f"{SYSTEMD}.UnitExists", f"Unit {name} already exists.")
+            return
+        if method == "StopUnit" and name not in self.scopes:
+            invocation.return_dbus_error(f"{SYSTEMD}.NoSuchUnit", f"Unit {name} not loaded.")
+            return
+        self.jobs += 1
+        job = f"/org/freedesktop/systemd1/job/{self.jobs}"
+        if method == "StopUnit":
+            self.end(name)
+        elif self.result == "done":
+            self.scopes[name] = dict(rest[0])
+        # One that was there before the answer, of another job, and this one's after it.
+        for of, result in ((job + "0", "failed"), (job, self.result)):
+            if of == job:
+                invocation.return_value(GLib.Variant("(o)", (job,)))
+            self.connection.emit_signal(None, path, interface, "JobRemoved",
+                                        GLib.Variant("(uoss)", (1, of, name, result)))
+
+    def pid(self, name=SCOPE):
+        pid, = self.scopes[name]["PIDs"]
+        return pid
+
+    def end(self, name):
+        pid = self.pid(name)
+        del self.scopes[name]
+        try:
+            os.kill(pid, signal.SIGTERM)
+        except ProcessLookupError:
+            pass
+
+    def close(self):
+        for name in list(self.scopes):
+            self.end(name)
+        if not self.connection.is_closed():
+            self.connection.close_sync(None)
+        self._loop.quit()
+        self._thread.join()
+
+
+def source(address):
+    domain, bus, rest = address.split(":")
+    slot, function = rest.split(".")
+    return (f"<source><address domain='0x{domain}' bus='0x{bus}' slot='0x{slot}' function='0x{function}'/>"
+            "</source>")
+
+
+def hostdev(address, managed="yes"):
+    return f"<hostdev mode='subsystem' type='pci' managed='{managed}'>{source(address)}</hostdev>"
+
+
+def domain(*devices, uuid=UUID):
+    return f"<domain type='qemu'><name>web1</name><uuid>{uuid}</uuid><devices>{''.join(devices)}</devices></domain>"
+
+
+class HookTest(CommandTest):
+    def setUp(self):
+        super().setUp()
+        self.stand_in = self.start_daemon(pictures.host())
+        self.stand_in.verdicts["open"] = ALLOWED
+        self.systemd = Systemd(self.bus)
+        self.addCleanup(self.systemd.close)
+
+    def hook(self, operation, xml, *options, name="web1", suboperation="begin"):
+        """Exit code and what it said; like libvirt, waits until nobody has its output open."""
+        done = subprocess.run(self.argv(["libvirt-hook", *options, "--", name, operation, suboperation, "-"]),
+                              env=self.environment, input=xml.encode(), timeout=DEADLINE,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+        self.assertEqual(done.stdout, b"")  # libvirt would take it for another XML
+        return done.returncode, done.stderr.decode()
+
+    def inhibited(self):
+        return [c[2] for c in self.stand_in.calls if c[0] == "Inhibit"]
+
+    def has_ended(self, number=-1, wait=0.0):
+        """Whether the inhibitor that was the `number`th to be made has ended."""
+        poll = select.poll()
+        poll.register(self.stand_in.inhibited[number], 0)
+        return bool(poll.poll(wait * 1000))
+
+
+class Start(HookTest):
+    def test_a_domain_is_guarded_until_its_release(self):
+        xml = domain(hostdev(IGB_VF0), hostdev(IGB_VF1))
+        self.assertEqual(self.hook("prepare", xml), (0, ""))
+        self.assertEqual(self.inhibited(), [(IGB_VF0, WHAT, "domain web1", WHY),
+                                            (IGB_VF1, WHAT, "domain web1", WHY)])
+        self.assertEqual(list(self.systemd.scopes), [SCOPE])
+        self.assertIn("web1", self.systemd.scopes[SCOPE]["Description"])
+        self.assertFalse(self.has_ended(0) or self.has_ended(1))
+        for operation, suboperation in (("started", "begin"), ("stopped", "end")):
+            self.assertEqual(self.hook(operation, xml, suboperation=suboperation), (0, ""))
+        self.assertFalse(self.has_ended(0))
+        # What was detached meanwhile is not in the XML any more.
+        self.assertEqual(self.hook("release", domain(), suboperation="end"), (0, ""))
+        self.assertTrue(self.has_ended(0, DEADLINE) and self.has_ended(1, DEADLINE))
+        self.assertEqual(self.hook("release", xml, suboperation="end"), (0, ""))
+
+    def test_nothing_to_guard(self):
+        self.stand_in.close()
+        for devices in ((), ("<hostdev mode='subsystem' type='usb'><source><vendor id='0x1'/></source></hostdev>",
+                             "<interface type='network'><source network='pool'/></interface>",
+                             "<disk type='file'><source file='/x'/></disk>")):
+            self.assertEqual(self.hook("prepare", domain(*devices)), (0, ""))
+        self.assertEqual(self.hook("migrate", "nothing that is XML"), (0, ""))
+
+    def test_ways_to_give_a_function(self):
+        xml = domain(
+            f"<interface type='hostdev' managed='yes'>{source(IGB_VF0).replace('<address', '<address type=%s' % repr('pci'))}</interface>",
+            f"<disk type='nvme'>{source(NVME).replace('<source', '<source type=%s managed=%s namespace=%s' % (repr('pci'), repr('yes'), repr('1')))}</disk>",
+            f"<disk type='nvme'>{source(NVME).replace('<source', '<source namespace=%s' % repr('2'))}</disk>",
+            "<hostdev type='pci'><source><address bus='1' slot='0x10' function='2'/></source></hostdev>")
+        self.assertEqual(self.hook("prepare", xml), (0, ""))
+        self.assertEqual([c[0] for c in self.inhibited()], [IGB_VF0, NVME, IGB_VF1])
+
+    def test_what_a_network_gives_is_guarded_at_start(self):
+        self.hook("prepare", domain(hostdev(IGB_VF0)))
+        first = self.systemd.pid()
+        self.stand_in.inhibitors = [(IGB_VF0, WHAT, "domain web1", WHY, 0, first)]
+        self.assertEqual(self.hook("start", domain(hostdev(IGB_VF0))), (0, ""))
+        self.assertEqual(len(self.inhibited()), 1)  # all are guarded already
+        xml = domain(hostdev(IGB_VF0), f"<interface type='hostdev' managed='yes'>{source(IGB_VF1)}</interface>")
+        self.assertEqual(self.hook("start", xml), (0, ""))
+        self.assertEqual([c[0] for c in self.inhibited()], [IGB_VF0, IGB_VF0, IGB_VF1])
+        self.assertTrue(self.has_ended(0, DEADLINE))
+        self.assertFalse(self.has_ended(1) or self.has_ended(2))
+        self.assertNotEqual(self.systemd.pid(), first)
+
+    def test_what_was_left_of_a_former_run_is_replaced(self):
+        xml = domain(hostdev(IGB_VF0))
+        self.hook("prepare", xml)
+        self.assertEqual(self.hook("prepare", xml), (0, ""))
+        self.assertTrue(self.has_ended(0, DEADLINE))
+        self.assertFalse(self.has_ended(1))
+
+    def test_names(self):
+        for name, who in (("--help", "domain --help"), ("\u00e4" * 200, "domain " + "\u00e4" * 124)):
+            self.assertEqual(self.hook("prepare", domain(hostdev(IGB_VF0)), name=name), (0, ""))
+            self.assertEqual(self.inhibited()[-1][2], who)
+
+
+class Refusal(HookTest):
+    def refused(self, blockers, xml=None):
+        """What is said of these blockers."""
+        self.stand_in.verdicts["open"] = (blockers, [])
+        code, error = self.hook("prepare", xml or domain(hostdev(IGB_VF0)))
+        self.assertEqual(code, 6)
+        self.assertTrue(self.has_ended(-1, DEADLINE))
+        self.assertEqual(self.systemd.scopes, {})
+        return error
+
+    def allowed(self, blockers, xml=None):
+        self.stand_in.verdicts["open"] = (blockers, [])
+        self.assertEqual(self.hook("prepare", xml or domain(hostdev(IGB_VF0))), (0, ""))
+        self.assertEqual(self.hook("release", domain(), suboperation="end"), (0, ""))
+
+    def test_by_name(self):
+        cannot = f"vfwarden: Domain web1 cannot have {IGB_VF0}: "
+        self.assertEqual(
+            self.refused([("user", IGB_VF0, "in use by qemu (pid 7, virtual machine db9)", 7)]),
+            cannot + "in use by qemu (pid 7, virtual machine db9)\n")
+        self.assertEqual(
+            self.refused([("inhibitor", "domain db9", "inhibits open: it has it", 7),
+                          ("operation", IGB, "it is being taken away (draining)", 0)]),
+            cannot + "domain db9 inhibits open: it has it\n" +
+            cannot + f"{IGB}: it is being taken away (draining)\n")
+
+    def test_the_driver_of_a_managed_function_does_not_count(self):
+        bound = ("group", IGB_VF0, "bound to igbvf, not to a VFIO driver", 0)
+        peer = ("group", IGB_VF1, "shares the IOMMU group and is bound to igbvf", 0)
+        self.allowed([bound])
+        self.assertIn("bound to igbvf, not", self.refused([bound], domain(hostdev(IGB_VF0, "no"))))
+        self.assertIn("shares the IOMMU group", self.refused([bound, peer]))
+        self.allowed([bound, peer], domain(hostdev(IGB_VF0), hostdev(IGB_VF1)))
+        self.refused([bound, peer], domain(hostdev(IGB_VF0), hostdev(IGB_VF1, "no")))
+        self.refused([("group", IGB_VF1, "shares the IOMMU group and is in use by qemu", 7)],
+                     domain(hostdev(IGB_VF0), hostdev(IGB_VF1)))
+
+    def test_the_domains_own_inhibitor_does_not_count(self):
+        self.allowed([("inhibitor", "domain web1", "inhibits open: it has it", 7)])
+        self.refused([("inhibitor", "domain web", "inhibits open: it has it", 7)])
+
+    def test_inhibited_before_it_is_asked(self):
+        """Of two domains that start at a time at least one sees the other."""
+        self.allowed([])
+        order = [c[0] for c in self.stand_in.calls if c[0] in ("Inhibit", "Check")]
+        self.assertEqual(order, ["Inhibit", "Check"])
+
+
+class Unguarded(HookTest):
+    XML = domain(hostdev(IGB_VF0))
+
+    def both_ways(self, code, *said):
+        """It fails with `code`, or does not, as configured; and tells `said`. All within 2 s."""
+        for words, expected in (((), code), (("--unguarded=allow",), 0)):
+            begin = time.monotonic()
+            got, error = self.hook("prepare", self.XML, *words)
+            self.assertLess(time.monotonic() - begin, 2 + 0.5 * SCALE)
+            self.assertEqual(got, expected, error)
+            for text in said:
+                self.assertIn(text, error)
+            self.assertIn("starts and is not guarded" if expected == 0 else "is not started", error)
+            self.assertEqual(self.systemd.scopes, {})
+
+    def test_no_daemon(self):
+        self.stand_in.close()
+        self.both_ways(5, "vfwarden is not installed")
+
+    def test_no_bus(self):
+        self.environment["DBUS_SYSTEM_BUS_ADDRESS"] = "unix:path=/nonexistent"
+        self.both_ways(5, "Cannot reach the system bus")
+
+    def test_a_daemon_that_hangs(self):
+        self.stand_in.answers["ListInhibitors"] = lambda: self.stand_in.NO_REPLY
+        self.both_ways(8, "Cannot ask who inhibits what")
+
+    def test_a_daemon_that_hangs_later(self):
+        """It has answered once, so it is not away: polkit may take its time."""
+        self.stand_in.answers["Inhibit"] = lambda *_: self.stand_in.NO_REPLY
+        code, error = self.hook("prepare", self.XML, "--unguarded=refuse")
+        self.assertEqual(code, 8)
+        self.assertIn("Cannot inhibit anything", error)
+
+    def test_an_inhibitor_that_is_refused(self):
+        def fail(*_):
+            raise DBusError("org.freedesktop.DBus.Error.LimitsExceeded", "too many inhibitors")
+        self.stand_in.answers["Inhibit"] = fail
+        self.both_ways(7, "vfwarden: Cannot inhibit anything: too many inhibitors\n")
+
+    def test_a_function_that_is_not_there(self):
+        self.XML = domain(hostdev("0000:09:00.0"))
+        self.both_ways(3, "There is no PCI function 0000:09:00.0")
+
+    def test_no_scope(self):
+        self.systemd.result = "failed"
+        self.both_ways(1, f"Cannot start {SCOPE}: systemd's job: failed")
+        self.assertTrue(self.has_ended(-1, DEADLINE))
+
+    def test_xml_that_is_not_understood(self):
+        for xml, why in (("", "it is no XML of a domain"), ("<domain/>", "it has no UUID"), ("<a>", "no XML"),
+                         (domain(uuid="x"), "it has no UUID"),
+                         (domain("<hostdev type='pci'><source/></hostdev>"), "the <hostdev> has no address"),
+                         (domain(hostdev("0000:01:1f.8")), "is not a PCI address"),
+                         (domain(hostdev("0000:01:1g.0")), "the address has what is no number")):
+            self.XML = xml
+            self.both_ways(1, why)
+
+    def test_a_hook_that_is_killed_leaves_nothing(self):
+        self.stand_in.answers["Check"] = lambda *_: self.stand_in.NO_REPLY
+        with subprocess.Popen(self.argv(["libvirt-hook", "web1", "prepare", "begin", "-"]),
+                              env=self.environment, stdin=subprocess.PIPE) as process:
+            process.stdin.write(self.XML.encode())
+            process.stdin.close()
+            end = time.monotonic() + DEADLINE
+            while not any(c[0] == "Check" for c in self.stand_in.calls) and time.monotonic() < end:
+                time.sleep(0.01)
+            process.kill()
+        self.assertTrue(self.has_ended(-1, DEADLINE))
+
+    def test_usage(self):
+        self.check(["libvirt-hook", "web1"], code=2, error=(
+            "vfwarden: libvirt-hook needs what libvirt tells its hooks: vfwarden libvirt-hook DOMAIN OPERATION "
+            "SUB-OPERATION EXTRA, and XML on standard input\n"))
+        self.check(["libvirt-hook", "--unguarded=no", "web1"], code=2, error=(
+            "vfwarden: --unguarded takes allow or refuse, not 'no'\nTry \"vfwarden --help\".\n"))
+        self.check(["-H", "far", "libvirt-hook", "web1", "prepare"], code=2, error=(
+            "vfwarden: The guard of a domain is a process of the domain's host, so there is no libvirt-hook for "
+            "another one\n"))
+
+
+class Life(HookTest):
+    """What the guard sees while the domain runs."""
+
+    def use(self, in_use, address=IGB_VF0):
+        self.stand_in.changed(address, "org.vfwarden1.Function", InUse=GLib.Variant("b", in_use))
+
+    def test_reconnect_never_fails(self):
+        xml = domain(hostdev(IGB_VF0))
+        self.stand_in.verdicts["open"] = ([("user", IGB_VF0, "in use by itself", 7)], [])
+        self.assertEqual(self.hook("reconnect", xml), (0, ""))
+        self.assertEqual(list(self.systemd.scopes), [SCOPE])
+        self.assertEqual(self.hook("reconnect", "no XML")[0], 0)
+        self.stand_in.close()
+        self.assertEqual(self.hook("reconnect", xml)[0], 0)
+
+    def test_what_the_domain_lets_go_of_is_let_go_of(self):
+        self.hook("prepare", domain(hostdev(IGB_VF0), hostdev(IGB_VF1)))
+        self.use(False)
+        self.use(True)
+        self.use(True, IGB_VF1)
+        self.assertFalse(self.has_ended(0, 0.2))
+        self.use(False)
+        self.assertTrue(self.has_ended(0, DEADLINE))
+        self.assertFalse(self.has_ended(1))
+        self.use(False, IGB_VF1)
+        self.assertTrue(self.has_ended(1, DEADLINE))
+
+    def test_the_daemon_may_go_meanwhile(self):
+        self.hook("prepare", domain(hostdev(IGB_VF0)))
+        self.use(True)
+        self.stand_in.connection.close_sync(None)
+        self.assertFalse(self.has_ended(0, 0.2))
+        self.bus.close()
+        self.assertFalse(self.has_ended(0, 0.2))
+        os.kill(self.systemd.pid(), signal.SIGTERM)
+        self.assertTrue(self.has_ended(0, DEADLINE))

@@ -1,0 +1,82 @@
+"""A real libvirtd with vfwarden's hook, and domains that QEMU runs without KVM and without a system in them."""
+
+import pathlib
+import shutil
+import time
+
+from guest import service
+
+SAMPLE = pathlib.Path("/usr/share/vfwarden/libvirt-hook")
+HOOK = pathlib.Path("/etc/libvirt/hooks/qemu.d/vfwarden")
+SOCKETS = ("libvirtd.socket", "libvirtd-ro.socket", "libvirtd-admin.socket")
+
+DOMAIN = """
+<domain type='qemu'>
+  <name>{name}</name>
+  <uuid>{uuid}</uuid>
+  <memory unit='MiB'>64</memory>
+  <os><type arch='x86_64' machine='q35'>hvm</type></os>
+  <devices>
+    <emulator>/usr/bin/qemu-system-x86_64</emulator>
+    <controller type='usb' model='none'/>
+    <memballoon model='none'/>
+    {devices}
+  </devices>
+</domain>
+"""
+
+
+def address(function):
+    domain, bus, slot = function.address.split(":")
+    slot, number = slot.split(".")
+    return f"<address type='pci' domain='0x{domain}' bus='0x{bus}' slot='0x{slot}' function='0x{number}'/>"
+
+
+def hostdev(function):
+    return f"<hostdev mode='subsystem' type='pci' managed='yes'><source>{address(function)}</source></hostdev>".replace(
+        "address type='pci'", "address")
+
+
+class Libvirt:
+    """libvirtd from here to the scenario's end, with the hook if `options` is not None: the hook's own ones."""
+
+    def __init__(self, machine, options=""):
+        self.machine = machine
+        self.domains = []
+        machine.closers.append(self.close)
+        HOOK.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(SAMPLE, HOOK)
+        if options:
+            HOOK.write_text(SAMPLE.read_text().replace("--unguarded=refuse", options))
+        # It looks for hooks when it starts, and not later.
+        service.systemctl("restart", "libvirtd.service")
+
+    def virsh(self, *words, **kwargs):
+        return service.run("virsh", "-q", *words, **kwargs)
+
+    def define(self, name, devices):
+        number = len(self.domains) + 1
+        uuid = f"00000000-0000-4000-8000-{number:012}"
+        path = pathlib.Path(f"/run/{name}.xml")
+        path.write_text(DOMAIN.format(name=name, uuid=uuid, devices=devices))
+        self.domains.append(name)
+        self.virsh("define", str(path))
+        return f"vfwarden-domain-{uuid}.scope"
+
+    def start(self, name, **kwargs):
+        """The result, with the seconds that it took."""
+        begin = time.monotonic()
+        result = self.virsh("start", name, **kwargs)
+        result.seconds = time.monotonic() - begin
+        return result
+
+    def destroy(self, name):
+        self.virsh("destroy", name)
+
+    def close(self):
+        for name in self.domains:
+            self.virsh("destroy", name, check=False)
+            self.virsh("undefine", name, check=False)
+        service.systemctl("stop", *SOCKETS, "libvirtd.service", "virtlogd.socket", "virtlogd.service",
+                          check=False)
+        HOOK.unlink()
