@@ -26,3 +26,4 @@ ExitCode verb_set_vfs(Context *context, char **arguments);
 ExitCode verb_set_autoprobe(Context *context, char **arguments);
 ExitCode verb_unplug(Context *context, char **arguments);
 ExitCode verb_cancel_unplug(Context *context, char **arguments);
+ExitCode verb_io(Context *context, char **arguments);
