@@ -86,8 +86,11 @@ static ExitCode open_exit_code(int r) {
                 return EXIT_CODE_GONE;
         case -EBUSY:
                 return EXIT_CODE_REFUSED;
+        case -EAGAIN:
         case -EDQUOT:
                 return EXIT_CODE_BUSY;
+        case -ETIMEDOUT:
+                return EXIT_CODE_TIMED_OUT;
         case -EOPNOTSUPP:
                 return EXIT_CODE_NOT_SUPPORTED;
         case -EACCES:
@@ -98,14 +101,9 @@ static ExitCode open_exit_code(int r) {
 }
 
 static ExitCode fail_to_open(const Access *access, int r, const char *why) {
-        ExitCode code = open_exit_code(r);
-
         print_error("Cannot open an I/O session with %s: %s", access->address,
                     why && *why ? why : g_strerror(-r));
-        if (code == EXIT_CODE_REFUSED)
-                print_error("\"vfwarden why %s open\" tells what can be done about it",
-                            access->address);
-        return code;
+        return open_exit_code(r);
 }
 
 /* Why the rules, which are the session's, refuse the access. The caller's. */
