@@ -71,9 +71,9 @@ class Refusals(CommandTest):
                 def refuse(*_, name=name):
                     raise DBusError(name, "because\x1b")
                 daemon.answers["OpenSession"] = refuse
+                daemon.calls.clear()
                 self.check(self.LOAD, error=CANNOT + "because\\x1b\n", code=code)
                 self.assertEqual([c[2:] for c in daemon.calls if c[0] == "OpenSession"], [(({},), True)])
-                daemon.calls.clear()
 
     def test_a_daemon_without_sessions(self):
         """An older one: the interface is not there."""
