@@ -74,6 +74,53 @@ bool argument_read_unguarded(const char *text, bool *ret_allow) {
         return true;
 }
 
+/* Digits of `base`, all of the text. */
+static bool read_all_digits(const char *text, unsigned base, uint64_t *ret) {
+        uint64_t value = 0;
+
+        if (!*text)
+                return false;
+        for (const char *p = text; *p; p++) {
+                int digit = base == 16 ? g_ascii_xdigit_value(*p) : g_ascii_digit_value(*p);
+
+                if (digit < 0 || __builtin_mul_overflow(value, base, &value) ||
+                    __builtin_add_overflow(value, (uint64_t) digit, &value))
+                        return false;
+        }
+        *ret = value;
+        return true;
+}
+
+bool argument_read_number(const char *name, const char *text, uint64_t *ret) {
+        if (g_str_has_prefix(text, "0x") ? read_all_digits(text + 2, 16, ret)
+                                         : read_all_digits(text, 10, ret))
+                return true;
+        print_error("%s '%s' is neither a decimal number nor one in hexadecimal, as 0x10", name,
+                    text);
+        return false;
+}
+
+bool argument_read_bytes(const char *text, size_t max, GByteArray **ret) {
+        g_autoptr(GByteArray) bytes = g_byte_array_new();
+
+        for (const char *p = text; *p; p += 2) {
+                uint8_t byte;
+
+                if (!g_ascii_isxdigit(p[0]) || !g_ascii_isxdigit(p[1])) {
+                        print_error("'%s' is not bytes, two hexadecimal digits each", text);
+                        return false;
+                }
+                byte = (uint8_t) (g_ascii_xdigit_value(p[0]) << 4 | g_ascii_xdigit_value(p[1]));
+                g_byte_array_append(bytes, &byte, 1);
+        }
+        if (bytes->len == 0 || bytes->len > max) {
+                print_error("A store has 1 to %zu bytes, not %u", max, bytes->len);
+                return false;
+        }
+        *ret = g_steal_pointer(&bytes);
+        return true;
+}
+
 bool argument_is_text(const char *name, const char *text) {
         if (g_utf8_validate(text, -1, NULL))
                 return true;

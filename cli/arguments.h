@@ -5,6 +5,7 @@
  * and by the verbs that take such values. */
 #pragma once
 
+#include <glib.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -23,6 +24,12 @@ bool argument_read_yes_no(const char *text, bool *ret);
 
 /* allow or refuse. */
 bool argument_read_unguarded(const char *text, bool *ret_allow);
+
+/* A number, decimal or 0x and hexadecimal digits, of any size. `name` is what it is, for the message. */
+bool argument_read_number(const char *name, const char *text, uint64_t *ret);
+
+/* Bytes, two hexadecimal digits each and nothing between them; from one byte to `max`. */
+bool argument_read_bytes(const char *text, size_t max, GByteArray **ret);
 
 /* Whether `text` can be sent over D-Bus: it is UTF-8. `name` is what it is, for the message. */
 bool argument_is_text(const char *name, const char *text);

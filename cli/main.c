@@ -41,6 +41,8 @@ static const Verb verbs[] = {
         { "unplug", "ADDRESS", 1, 1, verb_unplug,
           "Ask who holds it to let it go, and take it away" },
         { "cancel-unplug", "ADDRESS", 1, 1, verb_cancel_unplug, "Take such a request back" },
+        { "io", "load|store ADDRESS SPACE OFFSET LENGTH|HEXBYTES", 5, 5, verb_io,
+          "Load bytes from it, or store bytes to it" },
         { "lock", "ADDRESS [WHY]", 1, 2, verb_lock,
           "Close the files that remove, reset or reconfigure it" },
         { "unlock", "ADDRESS", 1, 1, verb_unlock,
@@ -149,6 +151,7 @@ static void print_help(Output *output) {
                 "01:00.0\n"
                 "OPERATION is set-num-vfs, set-autoprobe, bind, unbind, reset, remove, "
                 "power-off,\ndisable-pasid or open\n"
+                "SPACE is 0 to 5, a BAR, or config; OFFSET and LENGTH are decimal or 0x...\n"
                 "\nExit codes:\n");
         for (ExitCode code = 0; code < _EXIT_CODE_MAX; code++)
                 output_format(output, "  %2d  %s\n", code, exit_code_description(code));
@@ -271,6 +274,13 @@ static const char *option_name(int option) {
         g_assert_not_reached();
 }
 
+/* What has to follow the `n` arguments that there are, fewer than the verb needs. */
+static const char *missing(const Verb *verb, int n) {
+        if (n == 0 && g_str_has_prefix(verb->arguments, "ADDRESS"))
+                return "an address";
+        return verb->min - n == 1 ? "one argument more" : "more arguments";
+}
+
 /* Whether the options in `given` are the verb's, and there are as many arguments as it takes. */
 static bool check_verb(const Verb *verb, unsigned given, int n, char **arguments) {
         for (size_t i = 0; i < G_N_ELEMENTS(verb_options); i++)
@@ -282,8 +292,7 @@ static bool check_verb(const Verb *verb, unsigned given, int n, char **arguments
                         return false;
                 }
         if (n < verb->min) {
-                print_error("%s needs %s: vfwarden %s %s", verb->name,
-                            n == 0 ? "an address" : "one argument more", verb->name,
+                print_error("%s needs %s: vfwarden %s %s", verb->name, missing(verb, n), verb->name,
                             verb->arguments);
                 return false;
         }

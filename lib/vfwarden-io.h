@@ -52,9 +52,13 @@ typedef struct VfwardenIo VfwardenIo;
 /* Asks vfwardend, on the system bus, for a session with the function at `address`, such as "0000:01:00.0".
  *
  * What the daemon answers when it refuses becomes -EACCES (polkit said no), -ENODEV (there is no such function), -EBUSY (it
- * is refused now), -EOPNOTSUPP (no back end can serve it; it may have to be bound to vfio-pci first), -EDQUOT (too
- * many sessions) or -ECOMM (anything else, also no daemon). `*ret_why`, unless it is NULL, is what the daemon says to
- * people about it; free() it. It is NULL on success. */
+ * is refused now: somebody has the function, it has to be bound to vfio-pci first, or its MSI-X is not allowed), -EAGAIN
+ * (another session with it is just being opened), -EOPNOTSUPP (this daemon or function has no sessions), -EDQUOT (too
+ * many sessions, or too much memory), -ETIMEDOUT or -ECOMM (anything else, also no daemon). `*ret_why`, unless it is
+ * NULL, is what the daemon says to people about it; free() it. It is NULL on success.
+ *
+ * The session may map 1 GiB of memory. Who needs more calls OpenSession() with its option "max-mapped-memory" (t, in
+ * bytes), and vfwarden_io_open_socket() with the socket. */
 int vfwarden_io_open(const char *address, char **ret_why, VfwardenIo **ret);
 
 /* Begins a session over a socket that somebody else got from OpenSession(). Takes `fd` over, on failure too. */
@@ -65,8 +69,8 @@ VfwardenIo *vfwarden_io_close(VfwardenIo *io);
 
 /* What there is */
 
-/* What does the accesses: "region", "ism", "mmio", "vfio" or "emulated"; "" over a socket of one's own. Valid until the
- * session is closed. */
+/* What does the accesses: "zpci-region", "ism-vfio-pci", "mmio", "vfio-pci" or "emulated"; "" over a socket of one's own.
+ * Valid until the session is closed. */
 const char *vfwarden_io_backend(const VfwardenIo *io);
 
 /* The longest block, in bytes; 8 where there is no store block. */

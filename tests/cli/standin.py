@@ -29,6 +29,7 @@ MANAGER = "org.vfwarden1.Manager"
 FUNCTION = "org.vfwarden1.Function"
 PHYSICAL = "org.vfwarden1.PhysicalFunction"
 VIRTUAL = "org.vfwarden1.VirtualFunction"
+ZPCI_IO = "org.vfwarden1.ZpciIo"
 
 # A sanitizer or valgrind makes everything slower by a known factor; deadlines follow.
 SCALE = float(os.environ.get("VFWARDEN_DEADLINE_SCALE", "1"))
@@ -82,6 +83,12 @@ XML = """
   </method>
   <method name="SetDriversAutoprobe"><arg name="enable" type="b" direction="in"/></method>
  </interface>
+ <interface name="org.vfwarden1.ZpciIo">
+  <method name="OpenSession">
+   <arg name="options" type="a{sv}" direction="in"/><arg name="socket" type="h" direction="out"/>
+   <arg name="facts" type="a{sv}" direction="out"/>
+  </method>
+ </interface>
 </node>
 """
 
@@ -107,7 +114,7 @@ class Daemon:
     """The stand-in. `answers` maps a method to a function of its arguments that returns the reply's
     arguments or raises DBusError; `calls` has what was called, with the flags that went along."""
 
-    def __init__(self, bus, document, own_name=True):
+    def __init__(self, bus, document, own_name=True, sessions=True):
         self.document = document
         self.answers = {}
         self.calls = []
@@ -118,6 +125,7 @@ class Daemon:
         self.inhibited = []
         self.connection = bus.connect()
         self._own_name = own_name
+        self._sessions = sessions
         self._context = GLib.MainContext()
         self._loop = GLib.MainLoop(self._context)
         self._ready = threading.Event()
@@ -132,6 +140,8 @@ class Daemon:
                                      for f in self.document.get("Functions", [])]
         paths += [(encode(f["Address"]), PHYSICAL) for f in self.document.get("Functions", [])
                   if f.get("Kind") == "pf"]
+        paths += [(encode(f["Address"]), ZPCI_IO) for f in self.document.get("Functions", [])
+                  if self._sessions]
         for path, interface in paths:
             self.connection.register_object(path, node.lookup_interface(interface), self._on_call,
                                             None, None)
@@ -331,9 +341,9 @@ class CommandTest(unittest.TestCase):
         self.environment.update(DBUS_SYSTEM_BUS_ADDRESS=self.bus.address, LC_ALL="C.UTF-8",
                                 TERM="xterm", TZ="UTC", G_DEBUG="fatal-criticals")
 
-    def start_daemon(self, functions=(), version="0.1.0", enforcement="enforce"):
+    def start_daemon(self, functions=(), version="0.1.0", enforcement="enforce", **options):
         daemon = Daemon(self.bus, {"Version": version, "Enforcement": enforcement,
-                                   "Functions": list(functions)})
+                                   "Functions": list(functions)}, **options)
         self.addCleanup(daemon.close)
         return daemon
 

@@ -36,7 +36,7 @@ class Completion(CommandTest):
     def test_verbs(self):
         self.assertEqual(self.complete("vfwarden "), [
             "list", "show", "status", "monitor", "why", "users", "inhibitors", "inhibit", "bind",
-            "unbind", "reset", "set-vfs", "set-autoprobe", "unplug", "cancel-unplug", "lock",
+            "unbind", "reset", "set-vfs", "set-autoprobe", "unplug", "cancel-unplug", "io", "lock",
             "unlock", "release-all", "reload", "libvirt-hook"])
         self.assertEqual(self.complete("vfwarden --json l"), ["list", "lock", "libvirt-hook"])
         self.assertEqual(self.complete("vfwarden -H far s"), ["show", "status", "set-vfs",
@@ -64,7 +64,8 @@ class Completion(CommandTest):
         self.start_daemon(pictures.host())
         everything = [f["Address"] for f in pictures.host()]
         for verb in ("show", "lock", "unlock", "why", "users", "inhibit", "bind", "unbind", "reset",
-                     "set-vfs", "set-autoprobe", "unplug", "cancel-unplug", "inhibit --why x"):
+                     "set-vfs", "set-autoprobe", "unplug", "cancel-unplug", "inhibit --why x",
+                     "io load", "io store"):
             self.assertEqual(self.complete(f"vfwarden {verb} "), everything)
         self.assertEqual(self.complete("vfwarden show 00", ""), everything[:-1])
         self.assertEqual(self.complete("vfwarden show 0000:01:1", ""),
@@ -95,6 +96,13 @@ class Completion(CommandTest):
         self.assertEqual(self.complete("vfwarden libvirt-hook "), [])
         self.assertEqual(self.complete("vfwarden libvirt-hook --unguarded allow web1 re"), ["reconnect", "release"])
         self.assertEqual(self.complete("vfwarden libvirt-hook web1 prepare "), [])
+
+    def test_io(self):
+        self.assertEqual(self.complete("vfwarden io "), ["load", "store"])
+        self.assertEqual(self.complete("vfwarden io s"), ["store"])
+        self.assertEqual(self.complete("vfwarden io load 1:0.0 "), ["0", "1", "2", "3", "4", "5", "config"])
+        self.assertEqual(self.complete("vfwarden io load 1:0.0 c"), ["config"])
+        self.assertEqual(self.complete("vfwarden io load 1:0.0 0 "), [])
 
     def test_what_inhibit_runs(self):
         self.assertEqual(self.complete("vfwarden inhibit 1:0.0 -- l"), [])

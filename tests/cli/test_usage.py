@@ -61,6 +61,11 @@ class Usage(CommandTest):
             self.check_usage([verb], f"{verb} needs an address: vfwarden {verb} ADDRESS")
             self.check_usage([verb, "01:00.0", "b"],
                              f"{verb} does not take 'b': vfwarden {verb} ADDRESS")
+        io = "vfwarden io load|store ADDRESS SPACE OFFSET LENGTH|HEXBYTES"
+        for given in ([], ["load"], ["load", "1:0.0", "0"]):
+            self.check_usage(["io", *given], f"io needs more arguments: {io}")
+        self.check_usage(["io", "load", "1:0.0", "0", "0"], f"io needs one argument more: {io}")
+        self.check_usage(["io", "load", "1:0.0", "0", "0", "8", "9"], f"io does not take '9': {io}")
         self.check_usage(["why"], "why needs an address: vfwarden why ADDRESS [OPERATION]")
         self.check_usage(["bind", "1:0.0", "igb", "b"],
                          "bind does not take 'b': vfwarden bind ADDRESS [DRIVER]")
@@ -200,7 +205,7 @@ class ManualPage(CommandTest):
         page = self.rendered()
         self.assertEqual(len(verbs), 20)
         for verb in verbs:
-            self.assertRegex(page, rf"(?m)^ {{7}}{verb}( \[?ADDRESS.*| \[--.*| +[A-Z].*)?$")
+            self.assertRegex(page, rf"(?m)^ {{7}}{verb}( load)?( \[?ADDRESS.*| \[--.*| +[A-Z].*)?$")
         for option in options:
             self.assertRegex(page, rf"(?m)^ +(-\w, )?{option}\b")
         self.assertEqual([int(number) for number, _ in codes], list(range(11)))

@@ -223,7 +223,8 @@ class Bus(LibraryTest):
     def test_refused(self):
         for name, expected in (("org.freedesktop.DBus.Error.AccessDenied", "EACCES"),
                                ("org.freedesktop.DBus.Error.LimitsExceeded", "EDQUOT"),
-                               ("org.vfwarden1.Error.Refused", "EBUSY"),
+                               ("org.vfwarden1.Error.Refused", "EBUSY"), ("org.vfwarden1.Error.Busy", "EAGAIN"),
+                               ("org.vfwarden1.Error.Timeout", "ETIMEDOUT"),
                                ("org.vfwarden1.Error.NotSupported", "EOPNOTSUPP"),
                                ("org.vfwarden1.Error.Gone", "ENODEV"),
                                ("org.vfwarden1.Error.Failed", "ECOMM")):

@@ -19,6 +19,7 @@ RULE = """polkit.addRule(function(action, subject) {
         return polkit.Result.YES;
 });
 """
+SAMPLE_RULES = "/usr/share/doc/vfwarden/examples/60-vfwarden-io.rules"
 CONFIG = 7
 # The first register of igb's and igbvf's BAR 0 (CTRL), and where the reset of the device leaves it.
 LENGTH = 4
@@ -69,6 +70,29 @@ def visitor_loads(machine):
     client.end_session()
     machine.wait_property(vf, "InUse", False)
     equal(machine.changes_of(vf, "InUse", mark), [True, False], "what was told of InUse")
+
+
+@scenario("the sample rules let the group vfwarden-io have sessions with VFs, and nobody else; `vfwarden io` has one")
+def rules_for_io(machine):
+    vf, = igb_vfs(machine)
+    expected = root_reads(machine, vf).hex()
+    allow(machine)      # for the configuration
+    machine.add_polkit_rule(pathlib.Path(SAMPLE_RULES).read_text(encoding="utf-8"))
+    machine.run("groupadd", "--force", "--system", "vfwarden-io")
+
+    def load(name, function):
+        done = machine.run_as(name, "vfwarden", "io", "load", function.address, "0", "0", str(LENGTH), check=False)
+        return done.stdout if done.returncode == 0 else done.returncode
+
+    try:
+        equal(load("visitor", vf), 4, "a load by no member")
+        machine.run("usermod", "--append", "--groups", "vfwarden-io", "visitor")
+        service.systemctl("restart", "polkit.service")
+        equal(load("visitor", vf), expected + "\n", "a load by a member")
+        equal(load("stranger", vf), 4, "a load by somebody else")
+        equal(load("visitor", IGB), 4, "a load by a member from a physical function")
+    finally:
+        machine.run("gpasswd", "--delete", "visitor", "vfwarden-io")
 
 
 @scenario("the session's process has no privilege: user, capabilities, seccomp, descriptors; killed alone, its client "

@@ -1,0 +1,94 @@
+#!/usr/bin/python3
+"""vfwarden io, by the library, the daemon and vfwarden-io, to the emulated back end."""
+
+import json
+import os
+
+import fixtures
+from test_cli import Command
+from test_session import OTHER, PLAIN, SessionTest
+
+
+class IoCommand(SessionTest):
+    def run_command(self, *arguments, user=None):
+        return Command(self, ["io", *arguments], user).result()
+
+    def wait_unused(self):
+        self.wait_property(PLAIN, "InUse", False)
+
+    def check(self, arguments, output="", error="", code=0):
+        self.assertEqual(self.run_command(*arguments), (code, output, error))
+        self.wait_unused()
+
+    def test_what_is_stored_is_loaded(self):
+        self.start()
+        self.check(["store", "2:0.0", "0", "0x10", "0011AAbb44556677"], f"{PLAIN}: stored 8 bytes at 0x10 of BAR 0\n")
+        self.check(["load", "2:0.0", "0", "16", "8"], "0011aabb44556677\n")
+        self.check(["load", PLAIN, "0", "0x12", "0x1"], "aa\n")
+        self.check(["store", PLAIN, "0", "17", "ff"], f"{PLAIN}: stored 1 byte at 0x11 of BAR 0\n")
+        self.check(["load", PLAIN, "0", "0x10", "4"], "00ffaabb\n")
+        self.assertEqual(bytes(self.call(PLAIN, "Load", "(ytq)", 0, 16, 8)[0]).hex(), "00ffaabb44556677")
+        self.check(["load", OTHER, "0", "0x10", "8"], "00" * 8 + "\n")
+
+    def test_store_block(self):
+        self.start()
+        self.check(["store", PLAIN, "0", "8", bytes(range(64)).hex()], f"{PLAIN}: stored 64 bytes at 0x8 of BAR 0\n")
+        self.check(["load", PLAIN, "0", "64", "8"], "38393a3b3c3d3e3f\n")
+
+    def test_configuration_space(self):
+        self.start()
+        code, output, error = self.run_command("load", PLAIN, "config", "0", "4")
+        self.assertEqual((code, error), (0, ""))
+        self.assertRegex(output, r"\A[0-9a-f]{8}\n\Z")
+
+    def test_json(self):
+        self.start()
+        for arguments in (["store", PLAIN, "0", "0x10", "0102"], ["load", PLAIN, "0", "0x10", "2"]):
+            code, output, error = self.run_command("--json", *arguments)
+            self.assertEqual((code, error), (0, ""))
+            self.assertEqual(json.loads(output), {"Address": PLAIN, "Space": "0", "Offset": 16, "Data": "0102",
+                                                  "Backend": "emulated"})
+            self.wait_unused()
+
+    def test_what_the_rules_refuse(self):
+        self.start()
+        for arguments, error in (
+                (["load", PLAIN, "0", "4", "8"], "Cannot load 8 bytes at 0x4 of BAR 0 of "
+                 f"{PLAIN}: a load takes 1 to 8 bytes inside one doubleword of a BAR, or what the back end can do"),
+                (["load", PLAIN, "0", "0x7fffffffffffffff", "1"], None),
+                (["load", PLAIN, "5", "0", "1"], None),
+                (["store", PLAIN, "0", "4", "00" * 16], "Cannot store 16 bytes at 0x4 of BAR 0 of "
+                 f"{PLAIN}: a store takes what the back end emulated can do at once, 4096 bytes at most; see "
+                 "vfwarden-io(7)")):
+            code, output, said = self.run_command(*arguments)
+            self.assertEqual((code, output), (2, ""), said)
+            self.assertEqual(said, f"vfwarden: {error}\n" if error else said)
+            self.wait_unused()
+        self.assertIn("bytes", self.run_command("load", PLAIN, "0", "0x7fffffffffffffff", "1")[2])
+
+    def test_somebody_has_it(self):
+        self.start()
+        self.open()
+        code, output, error = self.run_command("load", PLAIN, "0", "0", "8")
+        self.assertEqual((code, output), (6, ""))
+        self.assertIn(f"pid {os.getpid()}", error)
+
+    def test_not_bound_to_vfio(self):
+        self.sysfs.add("0000:04:00.0", driver="igb")
+        self.start()
+        code, output, error = self.run_command("load", "4:0.0", "0", "0", "8")
+        self.assertEqual((code, output), (6, ""))
+        self.assertIn("vfwarden bind 0000:04:00.0 vfio-pci", error)
+
+    def test_who_may(self):
+        self.start()
+        code, output, error = self.run_command("load", PLAIN, "0", "0", "8", user=65534)
+        self.assertEqual((code, output, error), (0, "00" * 8 + "\n", ""))
+        self.wait_unused()
+        self.polkit.verdicts["org.vfwarden1.zpci-io"] = False
+        code, output, error = self.run_command("load", PLAIN, "0", "0", "8", user=65534)
+        self.assertEqual((code, output), (4, ""), error)
+
+
+if __name__ == "__main__":
+    fixtures.main()
