@@ -41,8 +41,8 @@ typedef struct Entry {
         void *context;
         IoOrder order;    /* of a single request */
         IoReport *answer; /* to it, until the process has ended */
-        int error;     /* with which it ends */
-        bool gone;     /* the function; the client has not noticed yet, or not ended */
+        int error;        /* with which it ends */
+        bool gone;        /* the function; the client has not noticed yet, or not ended */
 } Entry;
 
 struct Sessions {
