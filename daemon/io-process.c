@@ -118,6 +118,11 @@ run(const char *path, Identity identity, int control, const IoProcessOptions *op
         _exit(EXIT_FAILURE);
 }
 
+/* What it said before it ended is heard before its end. */
+static int end_after_reports(IoProcess *process) {
+        return sd_event_source_set_priority(process->exit, SD_EVENT_PRIORITY_NORMAL + 1);
+}
+
 static IoProcess *process_make(sd_event *event, const IoProcessHandler *handler, void *context) {
         IoProcess *process = g_new0(IoProcess, 1);
 
@@ -161,6 +166,8 @@ int io_process_start(sd_event *event, const IoProgram *program, const IoProcessO
         process->serves_client = options->client >= 0;
         r = sd_event_add_child(event, &process->exit, pid, WEXITED, on_child_end, process);
         if (r >= 0)
+                r = end_after_reports(process);
+        if (r >= 0)
                 r = process_read_start_time(pid, &process->start_time);
         if (r >= 0)
                 r = listen_to(process, event);
@@ -189,6 +196,8 @@ int io_process_adopt(sd_event *event, pid_t pid, uint64_t start_time, int *contr
         if (r >= 0)
                 r = sd_event_add_io(event, &process->exit, process->pidfd, EPOLLIN, on_adopted_end,
                                     process);
+        if (r >= 0)
+                r = end_after_reports(process);
         if (r >= 0) {
                 process->control = *control;
                 r = listen_to(process, event);

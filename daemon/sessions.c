@@ -39,9 +39,10 @@ typedef struct Entry {
         SessionOpened *opened;  /* NULL once told */
         SessionAnswered *answered;
         void *context;
-        IoOrder order; /* of a single request */
-        int error;     /* with which it ends */
-        bool gone;     /* the function; the client has not noticed yet, or not ended */
+        IoOrder order;    /* of a single request */
+        IoReport *answer; /* to it, until the process has ended */
+        int error;        /* with which it ends */
+        bool gone;        /* the function; the client has not noticed yet, or not ended */
 } Entry;
 
 struct Sessions {
@@ -69,6 +70,7 @@ static void entry_free(gpointer data) {
         g_free(entry->session.command);
         g_free(entry->session.unit);
         g_ref_string_release(entry->driver);
+        g_free(entry->answer);
         g_free(entry);
 }
 
@@ -156,20 +158,26 @@ static void entry_end(Entry *entry, int result, const char *message) {
         sessions->handler->changed(sessions->context, key);
 }
 
-/* A single request is over; what it holds is given back before the caller hears of it. */
-static void entry_answer(Entry *entry, int result, const char *message, const IoReport *report) {
+/* A single request is over. Its process has ended, and so has closed the device: whoever hears of the answer can make
+ * the next request. */
+static void entry_answer(Entry *entry) {
         SessionAnswered *answered = g_steal_pointer(&entry->answered);
+        g_autofree IoReport *report = g_steal_pointer(&entry->answer);
         void *context = entry->context;
 
         entry_end(entry, 0, NULL);
         if (answered)
-                answered(context, result, message, report);
+                answered(context, report->error, g_strerror(-report->error), report);
 }
 
 static void on_ended(void *context) {
         Entry *entry = context;
         PciAddress address = pci_address_from_key(entry->key);
 
+        if (entry->answer) {
+                entry_answer(entry);
+                return;
+        }
         if (entry->session.ready && !entry->session.single)
                 log_full(entry->error < 0 ? LOG_NOTICE : LOG_INFO, &address, NULL,
                          "the I/O session of %s (pid %u) has ended%s%s", entry->session.command,
@@ -222,8 +230,8 @@ static void on_report(void *context, const IoReport *report) {
                 break;
         case IO_LOAD:
         case IO_STORE:
-                if (entry->session.single)
-                        entry_answer(entry, report->error, g_strerror(-report->error), report);
+                if (entry->session.single && !entry->answer)
+                        entry->answer = g_memdup2(report, sizeof(*report));
                 break;
         case IO_STATUS:
                 take_facts(entry, report);

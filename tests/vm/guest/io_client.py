@@ -21,7 +21,8 @@ ZPCI_IO = "org.vfwarden1.ZpciIo"
 class IoClient:
     """The other end, for a scenario. Errors of D-Bus arrive as vfwarden_bus.BusError, of the session as OSError."""
 
-    def __init__(self, machine, name="visitor"):
+    def __init__(self, machine, name="visitor", ready=True):
+        """Without `ready`, whoever starts several calls wait_ready() of each."""
         self.process = subprocess.Popen(
             ["setpriv", f"--reuid={name}", f"--regid={name}", "--clear-groups", "--no-new-privs",
              sys.executable, "-B", "-m", "guest.io_client"],
@@ -29,7 +30,12 @@ class IoClient:
         machine.closers.append(self.close)
         self.pid = self.process.pid
         self.command = "python3"
-        self._answer()  # it is at the bus from here on
+        if ready:
+            self.wait_ready()
+
+    def wait_ready(self):
+        """It is at the bus from here on."""
+        self._answer()
 
     def close(self):
         self.process.stdin.close()
@@ -60,6 +66,10 @@ class IoClient:
         """One load over D-Bus."""
         return bytes.fromhex(self.ask("load", function.address, pcias, offset, length))
 
+    def store(self, function, pcias, offset, data):
+        """One store over D-Bus."""
+        self.ask("store", function.address, pcias, offset, data.hex())
+
     def open(self, function):
         """What OpenSession told."""
         return self.ask("open", function.address)
@@ -73,6 +83,12 @@ class IoClient:
     def read_for_ever(self, region, offset, length):
         """Reads again and again until stop() or an error, which ends it."""
         self.start("read-for-ever", region, offset, length)
+
+    def progress(self):
+        """How many reads of those that go on have succeeded so far."""
+        self.process.stdin.write("?")
+        self.process.stdin.flush()
+        return self._answer()
 
     def stop(self):
         """(how many reads succeeded, the errno that ended it or 0)"""
@@ -97,6 +113,10 @@ class Server:
         data, = self.client.bus.call(vb.function_path(address), ZPCI_IO, "Load", "(ytq)", (pcias, offset, length))
         return bytes(data).hex()
 
+    def store(self, address, pcias, offset, data):
+        self.client.bus.call(vb.function_path(address), ZPCI_IO, "StoreBlock", "(ytay)",
+                             (pcias, offset, bytes.fromhex(data)))
+
     def open(self, address):
         call = self.client.bus.start_call(vb.function_path(address), ZPCI_IO, "OpenSession", "(a{sv})", ({},),
                                           with_fds=True)
@@ -116,7 +136,9 @@ class Server:
         os.set_blocking(0, False)
         count = error = 0
         try:
-            while not error and sys.stdin.read(1) != "\n":
+            while (order := sys.stdin.read(1)) != "\n":
+                if order == "?":
+                    print(json.dumps({"value": count}), flush=True)
                 self.session.read(region, offset, length)
                 count += 1
         except vfio_user.ErrorReply as reply:

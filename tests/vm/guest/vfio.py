@@ -16,6 +16,8 @@ from guest.pci import IGB, Function
 GROUP_GET_DEVICE_FD = 0x3b6a
 GROUP_SET_CONTAINER = 0x3b68
 SET_IOMMU = 0x3b66
+GET_REGION_INFO = 0x3b6c
+REGION_INFO = struct.Struct("=IIIIQQ")
 TYPE1V2_IOMMU = 3
 
 
@@ -59,6 +61,13 @@ def check_refused(call, who, words=()):
     equal(error.name, vb.REFUSED, f"the error of {call.what} ({error.message})")
     for word in (f"pid {who.pid}", who.command, *words):
         contains(error.message, word, f"the text of the error of {call.what}")
+
+
+def region_place(device, index):
+    """Where a region is in a device's descriptor."""
+    info = bytearray(REGION_INFO.pack(REGION_INFO.size, 0, index, 0, 0, 0))
+    fcntl.ioctl(device, GET_REGION_INFO, info)
+    return REGION_INFO.unpack(info)[5]
 
 
 def group_node(function):

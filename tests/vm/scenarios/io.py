@@ -10,7 +10,7 @@ from guest import pci, service
 from guest.check import contains, equal, raises, true
 from guest.holder import Holder
 from guest.io_client import IoClient
-from guest.pci import IGB, PLAIN
+from guest.pci import IGB, NVME, PLAIN, Function
 from guest.registry import scenario
 from guest.vfio import check_refused, igb_vfs, wait_users
 
@@ -201,3 +201,43 @@ def refused(machine):
     error = raises(vb.BusError, lambda: client.open(IGB), "a session with a function of igb")
     equal(error.name, vb.REFUSED, "its error")
     contains(error.message, f"vfwarden bind {IGB.address} vfio-pci", "what to do")
+
+
+def ten_functions(machine):
+    """VFs, bound to vfio-pci by nobody but us."""
+    functions = []
+    for physical, count in ((IGB, 7), (NVME, 3)):
+        physical.write("sriov_drivers_autoprobe", "0")
+        physical.set_num_vfs(count)
+        functions += [Function(address) for address in physical.vfs()]
+    for function in functions:
+        function.bind("vfio-pci")
+    for function in functions:
+        machine.wait_property(function, "Driver", "vfio-pci")
+    return functions
+
+
+@scenario("ten sessions on ten functions, each read all the time; one is unplugged: nine do not miss a reply", deadline=180)
+def ten(machine):
+    allow(machine)
+    functions = ten_functions(machine)
+    clients = [IoClient(machine, ready=False) for _ in functions]
+    for client in clients:
+        client.wait_ready()
+    for client, function in zip(clients, functions):
+        client.open(function)
+    for client in clients:
+        client.read_for_ever(0, 0, LENGTH)
+    counts = [client.progress() for client in clients]
+
+    gone, *others = clients
+    machine.client.start_unplug(functions[0].address, 60, insist=True).result(60)
+    count, error = gone.done()
+    equal((error, count > counts[0]), (errno.ENODEV, True), "what ended the reads of the one, after some more")
+    equal(functions[0].driver(), None, "its driver")
+    # Each goes on before, during and after: the second number is of when it was over.
+    for at_first, client in zip(counts[1:], others):
+        after = client.progress()
+        count, error = client.stop()
+        equal((at_first < after < count, error), (True, 0), f"reads at first {at_first}, then {after}, {count} at last")
+    equal(sum(machine.property(function, "InUse") for function in functions[1:]), 9, "functions in use")
