@@ -30,6 +30,7 @@ static char *refusal(Manager *manager, Function *function) {
 
 /* Whoever waits for a session, or for one access. */
 typedef struct IoCall {
+        Manager *manager;
         ManagerSessionOpened *opened;
         ManagerAccessed *accessed;
         void *context;
@@ -39,6 +40,9 @@ static void on_opened(void *context, int result, const char *message, int client
                       const IoSession *session) {
         g_autofree IoCall *call = context;
 
+        /* Who hears of the session finds that it is told. */
+        if (result >= 0)
+                manager_settle(call->manager);
         call->opened(call->context, result, message, client, session);
 }
 
@@ -76,6 +80,7 @@ void manager_open_session(Manager *manager, Function *function, const ManagerIo 
                 return;
         }
         call = g_new0(IoCall, 1);
+        call->manager = manager;
         call->opened = done;
         call->context = context;
         r = sessions_open(manager->sessions, function, manager->config, &request, on_opened, call);

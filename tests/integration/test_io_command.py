@@ -14,7 +14,8 @@ class IoCommand(SessionTest):
         return Command(self, ["io", *arguments], user).result()
 
     def wait_unused(self):
-        self.wait_property(PLAIN, "InUse", False)
+        for address in (PLAIN, OTHER):
+            self.wait_property(address, "InUse", False)
 
     def check(self, arguments, output="", error="", code=0):
         self.assertEqual(self.run_command(*arguments), (code, output, error))

@@ -236,6 +236,17 @@ class Sessions(SessionTest):
 
 
 class Unplugged(SessionTest):
+    @staticmethod
+    def wait_refused(session):
+        """The order to end reaches vfwarden-io on another way than requests do."""
+        def is_refused():
+            try:
+                session.read(0, 0, 8)
+            except vfio_user.ErrorReply as error:
+                return error.errno == errno.ENODEV
+            return False
+        wait_until(is_refused, None, "ENODEV")
+
     def start_unplug(self, timeout=LONG, **options):
         return self.client.start_unplug(PLAIN, timeout, **options)
 
@@ -266,10 +277,8 @@ class Unplugged(SessionTest):
         call = self.start_unplug(insist=True)
         self.client.recorder.wait_for("UnplugRequested", mark=mark)
         call.result()
-        with self.assertRaises(vfio_user.ErrorReply) as caught:
-            session.read(0, 0, 8)
-        self.assertEqual(caught.exception.errno, errno.ENODEV)
         self.wait_function(PLAIN, there=False)
+        self.wait_refused(session)
 
     def test_surprise(self):
         self.start()
@@ -277,14 +286,7 @@ class Unplugged(SessionTest):
         function = self.sysfs[PLAIN]
         self.sysfs.remove(function)
         self.wait_function(PLAIN, there=False)
-
-        def is_refused():
-            try:
-                session.read(0, 0, 8)
-            except vfio_user.ErrorReply as error:
-                return error.errno == errno.ENODEV
-            return False
-        wait_until(is_refused, None, "ENODEV")
+        self.wait_refused(session)
         self.sysfs.add(PLAIN, driver="vfio-pci", announce=True)
         self.wait_function(PLAIN)
         self.fence()
