@@ -11,6 +11,7 @@ import sys
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
+from reachable import reachable  # noqa: E402
 from vfio_user import Client, ErrorReply  # noqa: E402
 
 SCALE = float(os.environ.get("VFWARDEN_DEADLINE_SCALE", "1"))
@@ -69,9 +70,9 @@ class Io:
         fds = [self.device, control.fileno()] + ([] if one_shot else [theirs.fileno()])
         environment = dict(os.environ)
         if preload:
-            environment["LD_PRELOAD"] = preload
+            environment["LD_PRELOAD"] = reachable(preload)
             environment["ASAN_OPTIONS"] = "verify_asan_link_order=0"
-        argv = [os.environ["VFWARDEN_IO"], f"--device={self.device}",
+        argv = [reachable(os.environ["VFWARDEN_IO"]), f"--device={self.device}",
                 f"--control={control.fileno()}"]
         if not one_shot:
             argv.append(f"--client={theirs.fileno()}")

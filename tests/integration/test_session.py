@@ -10,6 +10,7 @@ from gi.repository import GLib
 
 import fixtures
 from fixtures import wait_until
+from reachable import reachable
 import vfio_user
 import vfwarden_bus as vb
 
@@ -29,7 +30,7 @@ class SessionTest(fixtures.DaemonTest):
         self.sessions = []
 
     def io_options(self):
-        return [f"--io-program={os.environ['VFWARDEN_IO']}", "--io-user=nobody"]
+        return [f"--io-program={reachable(os.environ['VFWARDEN_IO'])}", "--io-user=nobody"]
 
     def start(self, *options, io="", **kwargs):
         self.configure(f"[Io]\nEmulatedFunctions={PLAIN} {OTHER}\nDrainSeconds=1\n{io}")
