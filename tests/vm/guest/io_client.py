@@ -88,7 +88,10 @@ class IoClient:
         """How many reads of those that go on have succeeded so far."""
         self.process.stdin.write("?")
         self.process.stdin.flush()
-        return self._answer()
+        answer = self._answer()
+        if isinstance(answer, list):
+            raise OSError(answer[1], f"{os.strerror(answer[1])}, after {answer[0]} reads")
+        return answer
 
     def stop(self):
         """(how many reads succeeded, the errno that ended it or 0)"""
