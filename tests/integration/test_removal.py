@@ -1,0 +1,410 @@
+#!/usr/bin/python3
+"""Removals that cannot be taken back: insisted upon, begun by others, or a surprise."""
+
+import errno
+import os
+import signal
+
+import fixtures
+from fixtures import wait_until
+from test_unplug import LONG, PF, PLAIN, SHORT, UnplugTest, VFS
+import vfwarden_bus as vb
+
+
+class Insisting(UnplugTest):
+    """The kernel asks too: the function is unbound at once, and waits for its holder."""
+
+    def begin(self, timeout=LONG, address=PLAIN):
+        function = self.sysfs.add(address, driver="vfio-pci")
+        self.start()
+        self.use(function)
+        call = self.client.start_unplug(address, timeout, insist=True)
+        write = self.kernel.wait_for("vfio-pci/unbind")
+        return function, call, write
+
+    def test_done_when_the_holder_lets_go(self):
+        mark = self.mark() if self.client else 0
+        function, call, write = self.begin()
+        self.wait_property(PLAIN, "State", "removing")
+        self.assertEqual(len(self.requests(mark)[PLAIN]), 1)
+        error = self.assert_bus_error(vb.REFUSED, self.client.cancel_unplug, PLAIN)
+        self.assertIn("no way back", error.message)
+        self.assert_fails(vb.BUSY, self.client.start_unplug(PLAIN, LONG))
+        self.assertIn(("operation", PLAIN, "unbind is under way", write.pid),
+                      self.client.check(PLAIN, "remove")[1])
+        self.assertFalse(call.done)
+        self.kernel.let_go(function)
+        call.result()
+        self.assertIsNone(self.picture.function(PLAIN))
+        self.assertEqual(self.writes, [("vfio-pci/unbind", PLAIN), (f"{PLAIN}/remove", "1")])
+        self.assertEqual(self.states(PLAIN, mark), ["removing"])
+
+    def test_timeout_and_done_later(self):
+        function, call, write = self.begin(SHORT)
+        self.assert_fails(vb.TIMEOUT, call)
+        self.fence()
+        self.assertEqual(self.picture.function(PLAIN)["State"], "removing")
+        self.assertIn(write, self.kernel.waiting)
+        self.assert_bus_error(vb.REFUSED, self.client.cancel_unplug, PLAIN)
+        self.kernel.let_go(function)
+        self.wait_function(PLAIN, there=False)
+        self.assertEqual(self.writes[-1], (f"{PLAIN}/remove", "1"))
+
+    def test_vfs_are_unbound_one_by_one(self):
+        pf = self.sysfs.add_pf(PF, vfs=3, vf_driver="vfio-pci")
+        self.start()
+        self.use(pf.vfs[0], pf.vfs[1])
+        mark = self.mark()
+        call = self.client.start_unplug(PF, LONG, insist=True)
+        self.kernel.wait_for("vfio-pci/unbind")
+        # Both holders were told before anything was done.
+        self.assertEqual(set(self.requests(mark)), {PF, VFS[0], VFS[1]})
+        self.assertEqual(self.writes, [("vfio-pci/unbind", VFS[0])])
+        self.assertEqual(self.picture.function(VFS[0])["State"], "present")
+        self.kernel.let_go(pf.vfs[0])
+        vb.wait_until(lambda: len(self.writes) == 2, None, "the second VF")
+        self.assertEqual(self.writes[1:], [("vfio-pci/unbind", VFS[1])])
+        self.kernel.let_go(pf.vfs[1])
+        call.result()
+        self.assertEqual(self.writes[2:], [("vfio-pci/unbind", VFS[2]), (f"{PF}/sriov_numvfs", "0"),
+                                           ("igb/unbind", PF), (f"{PF}/remove", "1")])
+        self.assertEqual(self.states(PF, mark), ["removing"])
+
+    def test_killed_meanwhile(self):
+        function, _, write = self.begin()
+        self.wait_property(PLAIN, "State", "removing")
+        for _ in range(2):
+            self.kill()
+            self.start()
+            self.assertEqual(self.picture.function(PLAIN)["State"], "removing")
+            self.assertIn(("operation", PLAIN, "unbind is under way", write.pid),
+                          self.client.check(PLAIN, "remove")[1])
+            self.assert_bus_error(vb.REFUSED, self.client.cancel_unplug, PLAIN)
+        self.kernel.let_go(function)
+        self.wait_function(PLAIN, there=False)
+        self.assertEqual(self.writes, [("vfio-pci/unbind", PLAIN), (f"{PLAIN}/remove", "1")])
+
+    def test_the_unbind_ends_while_the_daemon_is_away(self):
+        # Several, for what is done at once when the next one starts.
+        function, _, write = self.begin()
+        self.wait_property(PLAIN, "State", "removing")
+        pidfd = os.pidfd_open(write.pid)
+        self.addCleanup(os.close, pidfd)
+        ended = []
+        source = vb.GLib.unix_fd_add_full(vb.GLib.PRIORITY_DEFAULT, pidfd, vb.GLib.IOCondition.IN,
+                                          lambda *_: ended.append(True))
+        self.kill()
+        self.kernel.let_go(function)
+        vb.wait_until(lambda: ended, None, "the worker's end")
+        vb.GLib.source_remove(source)
+        self.start()
+        self.wait_function(PLAIN, there=False)
+        self.assertEqual(self.writes[-1], (f"{PLAIN}/remove", "1"))
+
+    def test_the_daemon_and_the_worker_are_killed(self):
+        function, _, write = self.begin()
+        self.wait_property(PLAIN, "State", "removing")
+        self.kill()
+        # Nobody can: it hangs in the kernel. But should it, the unbind is begun again.
+        os.kill(write.pid, signal.SIGKILL)
+        self.sysfs.attach_driver(function, "vfio-pci")
+        function.write("enable", "1")
+        self.kernel.waiting.clear()
+        write.connection.close()
+        self.start()
+        self.kernel.wait_for("vfio-pci/unbind")
+        self.kernel.let_go(function)
+        self.wait_function(PLAIN, there=False)
+
+    def test_replaced_while_the_daemon_is_away(self):
+        function, _, write = self.begin()
+        self.wait_property(PLAIN, "State", "removing")
+        self.kill()
+        self.kernel.waiting.clear()
+        self.sysfs.remove(function)
+        write.answer()
+        self.sysfs.add(PLAIN, driver="igb")
+        self.start()
+        self.assertEqual(self.picture.function(PLAIN)["State"], "present")
+        self.fence()
+        self.assertEqual(self.writes, [("vfio-pci/unbind", PLAIN)])
+
+    def test_killed_while_it_is_removed(self):
+        self.sysfs.add(PLAIN, driver="igb", slot="7")
+        self.kernel.hang.add("7/power")
+        self.start()
+        self.client.start_unplug(PLAIN, LONG)
+        write = self.kernel.wait_for("7/power")
+        self.kill()
+        self.start()
+        self.assertEqual(self.picture.function(PLAIN)["State"], "removing")
+        self.assertIn(("operation", PLAIN, "power-off is under way", write.pid),
+                      self.client.check(PLAIN, "remove")[1])
+        self.kernel.release(write)
+        self.wait_function(PLAIN, there=False)
+
+    def test_remembered_is_forgotten_at_the_end(self):
+        pf = self.sysfs.add_pf(PF, vfs=1, vf_driver="vfio-pci")
+        self.start()
+        self.use(pf.vfs[0])
+        call = self.client.start_unplug(VFS[0], LONG, insist=True)
+        self.kernel.wait_for("vfio-pci/unbind")
+        self.kernel.let_go(pf.vfs[0])
+        call.result()
+        self.sysfs.bind(pf.vfs[0], "igbvf")
+        self.wait_property(VFS[0], "Driver", "igbvf")
+        self.kill()
+        self.start()
+        self.assertEqual(self.picture.function(VFS[0])["State"], "present")
+        self.fence()
+        self.assertEqual(self.writes, [("vfio-pci/unbind", VFS[0])])
+
+    def test_stopped_while_replies_are_due(self):
+        function, call, _ = self.begin()
+        self.stop()
+        self.assertRaises(vb.BusError, call.result)
+        self.client.recorder.listeners.clear()
+        self.start()
+        self.kernel.let_go(function)
+        self.wait_function(PLAIN, there=False)
+
+
+class ByOthers(UnplugTest):
+    """A removal that the daemon did not begin is recognised by its first sign."""
+
+    def begin(self, function):
+        """Root unbinds it, and waits for the holder."""
+        self.sysfs.detach_driver(function, keep_enable=True)
+        self.sysfs.change(function)
+
+    def test_holders_are_told(self):
+        function = self.sysfs.add(PLAIN, driver="vfio-pci")
+        self.start()
+        self.use(function)
+        mark = self.mark()
+        self.begin(function)
+        self.wait_property(PLAIN, "State", "removing")
+        self.assertEqual(self.requests(mark), {PLAIN: [0]})
+        self.assert_bus_error(vb.REFUSED, self.client.cancel_unplug, PLAIN)
+        self.assert_fails(vb.BUSY, self.client.start_unplug(PLAIN, LONG))
+        self.kernel.let_go(function)
+        self.sysfs.tell("unbind", function)
+        self.sysfs.remove(function)
+        self.wait_function(PLAIN, there=False)
+        self.assertEqual(self.states(PLAIN, mark)[0], "removing")
+        self.assertEqual(self.writes, [])
+
+    def test_only_an_unbind(self):
+        function = self.sysfs.add(PLAIN, driver="vfio-pci")
+        self.start()
+        self.use(function)
+        mark = self.mark()
+        self.begin(function)
+        self.wait_property(PLAIN, "State", "removing")
+        self.kernel.let_go(function)
+        self.sysfs.tell("unbind", function)
+        self.wait_property(PLAIN, "State", "present")
+        self.assertEqual(self.states(PLAIN, mark), ["removing", "present"])
+        # Whose turn it is now is not ours to say.
+        self.sysfs.bind(function, "vfio-pci")
+        self.use(function)
+        self.assertEqual(self.picture.function(PLAIN)["State"], "present")
+
+    def test_bound_and_opened_again_before_the_daemon_looks(self):
+        function = self.sysfs.add(PLAIN, driver="vfio-pci")
+        self.start()
+        self.use(function)
+        self.begin(function)
+        self.wait_property(PLAIN, "State", "removing")
+        self.sysfs.attach_driver(function, "vfio-pci")
+        function.write("enable", "1")
+        self.sysfs.tell("bind", function)
+        self.wait_property(PLAIN, "State", "present")
+
+    def test_overtakes_a_request(self):
+        function = self.sysfs.add(PLAIN, driver="vfio-pci")
+        self.start()
+        self.use(function)
+        mark = self.mark()
+        call = self.client.start_unplug(PLAIN, LONG)
+        self.wait_property(PLAIN, "State", "unplug-requested")
+        self.begin(function)
+        error = self.assert_fails(vb.FAILED, call)
+        self.assertIn("somebody else", error.message)
+        self.assertEqual(self.states(PLAIN, mark), ["unplug-requested", "removing"])
+        self.kernel.let_go(function)
+        self.sysfs.remove(function)
+        self.wait_function(PLAIN, there=False)
+        self.assertEqual(self.writes, [])
+
+    def blockers(self, address, operation="unbind"):
+        return self.client.manager("Check", "(ss)", address, operation)[1]
+
+    def test_the_kernel_takes_the_slot(self):
+        """Nobody writes: the button was pressed. All who have anything in the slot are told at once."""
+        pf = self.sysfs.add_pf(PF, vfs=3, vf_driver="vfio-pci")
+        mate = self.sysfs.add("0000:01:00.1", driver="vfio-pci")
+        other = self.sysfs.add(PLAIN, driver="vfio-pci")
+        self.start()
+        self.use(pf.vfs[0], pf.vfs[1], mate, other)
+        mark = self.mark()
+        self.begin(pf.vfs[1])
+        self.wait_property(PF, "State", "removing")
+        self.wait_property(VFS[0], "State", "removing")
+        self.assertEqual(self.requests(mark),
+                         {PF: [0], VFS[0]: [0], VFS[1]: [0], "0000:01:00.1": [0]})
+        self.assertIn(("operation", PF, "the kernel is taking it away (power-off), and waits for the holders", 0),
+                      self.blockers(PF))
+        self.assertIn("operation", [kind for kind, *_ in self.blockers(VFS[2], "open")])
+        self.assertNotIn("operation", [kind for kind, *_ in self.blockers(PLAIN)])
+        self.assertEqual(self.picture.function(PLAIN)["State"], "present")
+        for vf in (pf.vfs[1], pf.vfs[0]):
+            self.kernel.let_go(vf)
+        self.kernel.let_go(mate)
+        self.sysfs.remove(pf)
+        self.sysfs.remove(mate)
+        self.wait_function(PF, there=False)
+        self.assertEqual(self.states(PF, mark), ["removing"])
+        self.assertEqual(len(self.client.recorder.since(mark, "UnplugRequested")), 4, "each was told once")
+        self.assertEqual(self.writes, [])
+
+    def test_the_driver_of_the_pf_goes(self):
+        pf = self.sysfs.add_pf(PF, vfs=2, vf_driver="vfio-pci")
+        self.start()
+        self.use(*pf.vfs)
+        mark = self.mark()
+        self.sysfs.detach_driver(pf)
+        self.sysfs.tell("unbind", pf)
+        self.begin(pf.vfs[1])
+        self.wait_property(VFS[0], "State", "removing")
+        self.assertEqual(self.requests(mark), {VFS[0]: [0], VFS[1]: [0]})
+        self.assertIn("operation", [kind for kind, *_ in self.blockers(PF)])
+        self.assertEqual(self.states(PF, mark), [])
+        for vf in pf.vfs:
+            self.kernel.let_go(vf)
+        self.sysfs.disable_vfs(pf)
+        self.wait_function(VFS[0], there=False)
+        wait_until(lambda: not self.blockers(PF), None, "nothing to be in the way of the PF")
+
+    def test_the_kernel_gave_it_up(self):
+        """All let go, and it stays for all that: it is anybody's again."""
+        pf = self.sysfs.add_pf(PF, vfs=2, vf_driver="vfio-pci")
+        self.start()
+        self.use(*pf.vfs)
+        self.begin(pf.vfs[1])
+        self.wait_property(PF, "State", "removing")
+        for vf in pf.vfs:
+            self.kernel.let_go(vf)
+        self.wait_property(PF, "State", "present")
+        self.wait_property(VFS[0], "State", "present")
+        self.wait_property(VFS[1], "State", "present")
+        self.assertEqual(self.blockers(PF), [])
+
+    def test_let_go_a_moment_ago(self):
+        """The daemon's last word on the users is old when the driver goes: nobody is told anything."""
+        pf = self.sysfs.add_pf(PF, vfs=2, vf_driver="vfio-pci")
+        self.start()
+        self.use(*pf.vfs)
+        mark = self.mark()
+        self.daemon.kill(signal.SIGSTOP)
+        pf.vfs[1].write("enable", "0")
+        self.kernel.held.discard(VFS[1])
+        self.begin(pf.vfs[1])
+        self.daemon.kill(signal.SIGCONT)
+        self.wait_property(VFS[1], "InUse", False)
+        self.fence()
+        self.assertEqual(self.requests(mark), {})
+        self.assertEqual(self.states(PF, mark), [])
+
+    def test_a_free_function_is_nobodys_business(self):
+        function = self.sysfs.add(PLAIN, driver="vfio-pci")
+        self.start()
+        mark = self.mark()
+        self.sysfs.unbind(function)
+        self.wait_property(PLAIN, "Driver", "")
+        self.assertEqual(self.states(PLAIN, mark), [])
+        self.assertEqual(self.requests(mark), {})
+
+
+class Surprise(UnplugTest):
+    """It is pulled out."""
+
+    def test_while_its_holder_is_asked(self):
+        function = self.sysfs.add(PLAIN, driver="vfio-pci")
+        self.start()
+        self.use(function)
+        call = self.client.start_unplug(PLAIN, LONG)
+        self.wait_property(PLAIN, "State", "unplug-requested")
+        self.pull(function)
+        self.assert_fails(vb.GONE, call)
+        self.fence()
+        # The next one there has nothing to do with it.
+        self.sysfs.add(PLAIN, driver="vfio-pci", announce=True)
+        self.wait_function(PLAIN)
+        self.fence()
+        self.assertEqual(self.picture.function(PLAIN)["State"], "present")
+        self.unplug(PLAIN)
+
+    def test_while_draining(self):
+        pf = self.sysfs.add_pf(PF, vfs=2, vf_driver="vfio-pci")
+        self.start()
+        self.use(*pf.vfs)
+        call = self.client.start_unplug(PF, LONG)
+        self.wait_property(PF, "State", "unplug-requested")
+        self.kernel.let_go(pf.vfs[0])
+        self.wait_property(PF, "State", "draining")
+        self.pull(pf)
+        self.assert_fails(vb.GONE, call)
+        self.wait_function(PF, there=False)
+        self.fence()
+        self.assertEqual(self.writes, [])
+
+    def test_while_the_kernel_waits(self):
+        function = self.sysfs.add(PLAIN, driver="vfio-pci")
+        self.start()
+        self.use(function)
+        call = self.client.start_unplug(PLAIN, LONG, insist=True)
+        write = self.kernel.wait_for("vfio-pci/unbind")
+        self.wait_property(PLAIN, "State", "removing")
+        self.pull(function)
+        self.assert_fails(vb.GONE, call)
+        self.wait_function(PLAIN, there=False)
+        self.fence()
+        self.sysfs.add(PLAIN, driver="vfio-pci", announce=True)
+        self.wait_function(PLAIN)
+        self.kernel.waiting.clear()
+        write.answer(errno.ENODEV)      # the worker of the first one
+        self.fence()
+        self.assertEqual(self.picture.function(PLAIN)["State"], "present")
+        self.unplug(PLAIN)
+
+    def test_a_vf_goes_with_its_count(self):
+        pf = self.sysfs.add_pf(PF, vfs=2, vf_driver="vfio-pci")
+        self.start()
+        self.use(pf.vfs[1])
+        call = self.client.start_unplug(VFS[1], LONG)
+        self.wait_property(VFS[1], "State", "unplug-requested")
+        self.daemon.kill(signal.SIGSTOP)
+        self.sysfs.disable_vfs(pf)
+        self.daemon.kill(signal.SIGCONT)
+        self.assert_fails(vb.GONE, call)
+
+    def test_when_it_goes_as_its_last_holder_ends(self):
+        # The daemon learns both at once, and begins with either.
+        self.start()
+        for number in range(20):
+            address = f"0000:{number + 0x20:02x}:00.0"
+            function = self.sysfs.add(address, announce=True)
+            self.wait_function(address)
+            self.sysfs.bind(function, "vfio-pci")
+            self.use(function)
+            call = self.client.start_unplug(address, LONG)
+            self.wait_property(address, "State", "unplug-requested")
+            function.write("enable", "0")
+            self.sysfs.remove(function)
+            vb.wait_until(lambda call=call: call.done, None, "the reply")
+            self.wait_function(address, there=False)
+
+
+if __name__ == "__main__":
+    fixtures.main()
