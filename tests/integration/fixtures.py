@@ -58,6 +58,37 @@ def sanitizer_library(binary):
     return match.group(1) if match else None
 
 
+def process(pid):
+    """Name and parent of a process, in one read, or None: others come and go meanwhile."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            before, after = file.read().rsplit(")", 1)
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return before.split("(", 1)[1], int(after.split()[1])
+
+
+def children(parent, name):
+    """Process ids of a process's children of that name."""
+    return [int(pid) for pid in os.listdir("/proc")
+            if pid.isdigit() and process(pid) == (name, parent)]
+
+
+def wait_for_end(pidfd, deadline=DEADLINE, what="the process's end"):
+    """Waits for the end of the process behind a pidfd; the main loop runs meanwhile."""
+    ended = []
+
+    def on_end(*_):
+        ended.append(True)
+        return GLib.SOURCE_CONTINUE
+
+    source = GLib.unix_fd_add_full(GLib.PRIORITY_DEFAULT, pidfd, GLib.IOCondition.IN, on_end)
+    try:
+        wait_until(lambda: ended, deadline, what)
+    finally:
+        GLib.source_remove(source)
+
+
 class NotifySocket:
     """Where sd_notify() of the daemon goes; `messages` are dicts in order. Keeps descriptors as systemd does
     (FDSTORE=1), in `store`: pairs of name and descriptor, the newest first."""
@@ -444,15 +475,12 @@ class DaemonTest(unittest.TestCase):
     def finish_other_user(self, process):
         # The main loop must run meanwhile: polkit answers from it.
         pidfd = os.pidfd_open(process.pid)
-        ended = []
-        source = GLib.unix_fd_add_full(GLib.PRIORITY_DEFAULT, pidfd, GLib.IOCondition.IN,
-                                       lambda *_: ended.append(True))
         try:
-            wait_until(lambda: ended, 2 * DEADLINE, "the other user's reply")
+            wait_for_end(pidfd, 2 * DEADLINE, "the other user's reply")
+        except BaseException:
+            process.kill()
+            raise
         finally:
-            if not ended:
-                process.kill()
-            GLib.source_remove(source)
             os.close(pidfd)
         output, _ = process.communicate()
         reply = json.loads(output)

@@ -90,13 +90,9 @@ class Insisting(UnplugTest):
         self.wait_property(PLAIN, "State", "removing")
         pidfd = os.pidfd_open(write.pid)
         self.addCleanup(os.close, pidfd)
-        ended = []
-        source = vb.GLib.unix_fd_add_full(vb.GLib.PRIORITY_DEFAULT, pidfd, vb.GLib.IOCondition.IN,
-                                          lambda *_: ended.append(True))
         self.kill()
         self.kernel.let_go(function)
-        vb.wait_until(lambda: ended, None, "the worker's end")
-        vb.GLib.source_remove(source)
+        fixtures.wait_for_end(pidfd)
         self.start()
         self.wait_function(PLAIN, there=False)
         self.assertEqual(self.writes[-1], (f"{PLAIN}/remove", "1"))

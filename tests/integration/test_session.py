@@ -70,15 +70,7 @@ class SessionTest(fixtures.DaemonTest):
 
     def io_pid(self):
         """Of the one process vfwarden-io."""
-        pids = []
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-                    comm, _, rest = file.read().partition("(")[2].rpartition(")")
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if comm == "vfwarden-io" and int(rest.split()[1]) == self.daemon.pid:
-                pids.append(int(pid))
+        pids = fixtures.children(self.daemon.pid, "vfwarden-io")
         self.assertEqual(len(pids), 1, pids)
         return pids[0]
 
