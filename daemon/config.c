@@ -9,10 +9,12 @@
 #define DEFAULT_USERSPACE_DRIVERS "*vfio-pci *vfio_pci uio_pci_generic igb_uio pci-stub"
 
 #define DEFAULT_MAX_SESSIONS      16
+#define DEFAULT_MAX_LEASES        64
 #define DEFAULT_MAX_MAPPED        (16ULL << 30)
 #define DEFAULT_DRAIN_USEC        (10 * G_USEC_PER_SEC)
 
 #define CONFIG_SESSIONS_MAX       1024
+#define CONFIG_LEASES_MAX         1024
 #define CONFIG_MAPPED_MAX_MIB     (1ULL << 30)
 #define CONFIG_DRAIN_MAX_SECONDS  (24 * 60 * 60)
 
@@ -86,6 +88,14 @@ static char *set_max_sessions(Config *config, const char *value) {
         return reason;
 }
 
+static char *set_max_leases(Config *config, const char *value) {
+        uint64_t number = config->max_leases;
+        char *reason = read_number(value, 0, CONFIG_LEASES_MAX, &number);
+
+        config->max_leases = (unsigned) number;
+        return reason;
+}
+
 static char *set_max_mapped(Config *config, const char *value) {
         uint64_t mebibytes = config->max_mapped >> 20;
         char *reason = read_number(value, 1, CONFIG_MAPPED_MAX_MIB, &mebibytes);
@@ -113,6 +123,7 @@ static const struct {
         { "Io", "MaxSessionsPerUser", set_max_sessions },
         { "Io", "MaxMappedMemoryPerUser", set_max_mapped },
         { "Io", "DrainSeconds", set_drain_seconds },
+        { "Open", "MaxLeasesPerUser", set_max_leases },
 };
 
 Config *config_free(Config *config) {
@@ -237,6 +248,7 @@ int config_load(const char *directory, Config **ret, char **ret_error) {
         config->emulated = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
         config->max_sessions = DEFAULT_MAX_SESSIONS;
         config->max_mapped = DEFAULT_MAX_MAPPED;
+        config->max_leases = DEFAULT_MAX_LEASES;
         config->drain_usec = DEFAULT_DRAIN_USEC;
         r = pattern_list_parse(DEFAULT_USERSPACE_DRIVERS, &config->userspace_drivers, NULL);
         g_assert(r == 0);

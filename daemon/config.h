@@ -21,6 +21,7 @@ typedef struct Config {
         unsigned max_sessions;          /* [Io] MaxSessionsPerUser= */
         uint64_t max_mapped;            /* [Io] MaxMappedMemoryPerUser=, in bytes */
         uint64_t drain_usec;            /* [Io] DrainSeconds=, in microseconds */
+        unsigned max_leases;            /* [Open] MaxLeasesPerUser= */
 } Config;
 
 /* Whether sessions with the function go to emulated memory and never to the device. */

@@ -1,6 +1,7 @@
 /* manager-internal.h: what the files of the manager share.
  *
- * manager.c: life and requests; manager-operate.c: guarded operations; manager-picture.c: from events to the
+ * manager.c: life and requests; manager-operate.c: guarded operations; manager-open.c: opening for others;
+ * manager-picture.c: from events to the
  * inventory; manager-sources.c: what other parts tell; manager-settle.c: from the
  * inventory through the rules to files and observer. */
 #pragma once
@@ -9,6 +10,7 @@
 #include "daemon/config-space.h"
 #include "daemon/config.h"
 #include "daemon/inhibitors.h"
+#include "daemon/leases.h"
 #include "daemon/lost-overrides.h"
 #include "daemon/manager.h"
 #include "daemon/msi-source.h"
@@ -22,6 +24,7 @@
 #include "daemon/uevents.h"
 #include "daemon/unplug.h"
 #include "daemon/users.h"
+#include "daemon/vf-tokens.h"
 #include "daemon/watch.h"
 
 struct Manager {
@@ -42,6 +45,8 @@ struct Manager {
         Nodes *nodes;
         Unplugs *unplugs;
         Sessions *sessions;
+        Leases *leases;
+        VfTokens *vf_tokens;
         Outsiders *outsiders;
         Users *users;
         ConfigSpace *config_space;
@@ -78,7 +83,9 @@ void manager_queue_related(Manager *manager, Function *function);
 void manager_read_stale(Manager *manager);
 
 /* manager-sources.c */
-void manager_on_users_changed(void *context, PciKey key);
+extern const UsersHandler manager_users_handler;
+extern const LeasesHandler manager_leases_handler;
+extern const VfTokensHandler manager_vf_tokens_handler;
 extern const ConfigSpaceHandler manager_config_space_handler;
 void manager_on_msi_changed(void *context, PciKey key);
 void manager_refresh_users(Manager *manager, const Function *function);

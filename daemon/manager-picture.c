@@ -65,6 +65,7 @@ static void attach_function(Manager *manager, Function *function) {
         inhibitors_attach(manager->inhibitors, function);
         operations_attach(manager->operations, function);
         sessions_attach(manager->sessions, function);
+        leases_attach(manager->leases, function);
         function->emulated = config_emulates(manager->config, function->facts.key);
         if (function->unplugging)
                 unplugs_resume(manager->unplugs, function);
@@ -106,6 +107,8 @@ static void forget(Manager *manager, Function *function) {
         operations_forget(manager->operations, function);
         outsiders_function_gone(manager->outsiders);
         sessions_function_gone(manager->sessions, key);
+        leases_function_gone(manager->leases, key);
+        vf_tokens_function_gone(manager->vf_tokens, key);
         lost_overrides_function_gone(manager->lost_overrides, function);
         if (function->tainted || function->lock_why)
                 manager->state_dirty = true;
@@ -296,6 +299,7 @@ static void read_one(Manager *manager, PciKey key) {
             (!function->pf || function->index == VF_INDEX_UNKNOWN))
                 manager_mark_stale(manager, function->facts.physfn);
         users_function_changed(manager->users, function);
+        leases_function_changed(manager->leases, function);
         config_space_function_changed(manager->config_space, function);
         msi_source_function_changed(manager->msi_source, function);
         manager_tell_unplugs(manager, function);

@@ -98,6 +98,8 @@ void manager_save_state(Manager *manager) {
         operations_record(manager->operations, state);
         nodes_record(manager->nodes, state);
         sessions_record(manager->sessions, state);
+        leases_record(manager->leases, state);
+        vf_tokens_record(manager->vf_tokens, state);
         inventory_foreach (manager->inventory, function) {
                 if (!function->tainted && !function->lock_why && !function->unplugging)
                         continue;

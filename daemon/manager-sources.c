@@ -2,15 +2,25 @@
  * and unplugs. Each marks what it concerns to be read or settled. */
 #include "daemon/manager-internal.h"
 
-void manager_on_users_changed(void *context, PciKey key) {
+/* Who has a function is what was seen, as those put it who open functions for others. */
+static GPtrArray *users_told(const Manager *manager, const Function *function) {
+        GPtrArray *users = users_of(manager->users, function->facts.key);
+
+        if (vf_tokens_imposing(manager->vf_tokens, function->facts.key))
+                g_clear_pointer(&users, g_ptr_array_unref);
+        users = sessions_users(manager->sessions, function, users);
+        return leases_users(manager->leases, function, users);
+}
+
+static void on_users_changed(void *context, PciKey key) {
         Manager *manager = context;
         Function *function = inventory_get(manager->inventory, key);
-        GPtrArray *users;
 
         if (!function)
                 return;
-        users = sessions_users(manager->sessions, function, users_of(manager->users, key));
-        inventory_set_users(manager->inventory, function, users);
+        inventory_set_users(manager->inventory, function, users_told(manager, function));
+        if (function_in_use(function))
+                vf_tokens_pf_used(manager->vf_tokens, function);
         config_space_function_changed(manager->config_space, function);
         msi_source_function_changed(manager->msi_source, function);
         manager_queue(manager, function);
@@ -20,6 +30,31 @@ void manager_on_users_changed(void *context, PciKey key) {
                 manager_tell_unplugs(manager, function->pf);
         }
 }
+
+static void on_node_closed(void *context, const char *name) {
+        const Manager *manager = context;
+
+        leases_node_closed(manager->leases, name);
+        vf_tokens_node_closed(manager->vf_tokens, name);
+}
+
+static void on_closes_missed(void *context) {
+        const Manager *manager = context;
+
+        leases_closes_missed(manager->leases);
+        vf_tokens_closes_missed(manager->vf_tokens);
+}
+
+static void on_users_looked(void *context, bool everybody) {
+        leases_looked(((const Manager *) context)->leases, everybody);
+}
+
+const UsersHandler manager_users_handler = {
+        .changed = on_users_changed,
+        .closed = on_node_closed,
+        .missed = on_closes_missed,
+        .looked = on_users_looked,
+};
 
 void manager_tell_unplugs(Manager *manager, Function *function) {
         unplugs_function_changed(manager->unplugs, function);
@@ -214,13 +249,23 @@ const OutsidersHandler manager_outsiders_handler = {
         .changed = on_outside_changed,
 };
 
-/* A session that has come or gone is to be found by the next daemon. */
-static void on_session_changed(void *context, PciKey key) {
+/* A session, lease or token that has come or gone is to be found by the next daemon. */
+static void on_kept_changed(void *context, PciKey key) {
         Manager *manager = context;
 
         manager->state_dirty = true;
         (void) sd_event_source_set_enabled(manager->work, SD_EVENT_ONESHOT);
-        manager_on_users_changed(manager, key);
+        on_users_changed(manager, key);
 }
 
-const SessionsHandler manager_sessions_handler = { .changed = on_session_changed };
+const SessionsHandler manager_sessions_handler = { .changed = on_kept_changed };
+const LeasesHandler manager_leases_handler = { .changed = on_kept_changed };
+
+static void on_drain(void *context) {
+        users_drain(((const Manager *) context)->users);
+}
+
+const VfTokensHandler manager_vf_tokens_handler = {
+        .changed = on_kept_changed,
+        .drain = on_drain,
+};

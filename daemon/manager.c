@@ -42,7 +42,7 @@ static int add_sources(Manager *manager, int receive_buffer) {
         r = watch_new(manager->event, on_watch_overflow, manager, &manager->watch);
         if (r < 0)
                 return r;
-        r = users_new(manager->event, manager->inventory, manager_on_users_changed, manager,
+        r = users_new(manager->event, manager->inventory, &manager_users_handler, manager,
                       &manager->users);
         if (r < 0)
                 return r;
@@ -86,6 +86,8 @@ static void start(Manager *manager) {
         closed_files_adopt(manager->closed, state);
         inhibitors_adopt(manager->inhibitors, state, store);
         sessions_adopt(manager->sessions, state, store);
+        leases_adopt(manager->leases, state, store);
+        vf_tokens_adopt(manager->vf_tokens, state, store);
         fd_store_free(store);
         operations_adopt(manager->operations, state);
         nodes_undo(state);
@@ -152,6 +154,10 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
                 sessions_new(event, manager->inventory,
                              &(IoProgram){ .path = options->io_program, .user = options->io_user },
                              &manager_sessions_handler, manager);
+        manager->leases = leases_new(event, manager->inventory, manager->users,
+                                     &manager_leases_handler, manager);
+        manager->vf_tokens =
+                vf_tokens_new(event, manager->inventory, &manager_vf_tokens_handler, manager);
         r = outsiders_new(event, manager->inventory, &manager_outsiders_handler, manager,
                           &manager->outsiders);
         if (r < 0) {
@@ -170,6 +176,8 @@ Manager *manager_free(Manager *manager) {
         manager_end_calls(manager);
         /* The closed files stay closed: a restart must not open them for a moment. */
         uevents_free(manager->uevents);
+        vf_tokens_free(manager->vf_tokens);
+        leases_free(manager->leases);
         users_free(manager->users);
         config_space_free(manager->config_space);
         sessions_free(manager->sessions);

@@ -139,6 +139,29 @@ typedef void ManagerAccessed(void *context, int result, const char *message, con
 void manager_access(Manager *manager, Function *function, const ManagerIo *io,
                     const ManagerAccess *access, ManagerAccessed *done, void *context);
 
+/* A VFIO descriptor of the function for a client. Refused while check() has something against `open`, or the VF token that it
+ * takes is somebody else's. */
+typedef struct ManagerOpener {
+        uint32_t uid, pid;
+        LeaseKind kind; /* wanted; _LEASE_KIND_INVALID: the best there is */
+} ManagerOpener;
+
+typedef struct ManagerOpen {
+        int fd, iommufd, receipt; /* stay the manager's; `iommufd` -1 without */
+        const Lease *lease;
+        const char *token; /* NULL when none is needed; gone when the callee returns */
+} ManagerOpen;
+
+/* `open` is what the client gets, with 0; see ManagerDone for the results, and: -EDQUOT for too many leases; -EOPNOTSUPP
+ * when VFIO has no node of the kind. */
+typedef void ManagerOpened(void *context, int result, const char *message, const ManagerOpen *open);
+void manager_open(Manager *manager, Function *function, const ManagerOpener *opener,
+                  ManagerOpened *done, void *context);
+
+/* The VF token of a physical function, for who opens it or its VFs without us. `token` as above. */
+typedef void ManagerVfToken(void *context, int result, const char *message, const char *token);
+void manager_get_vf_token(Manager *manager, Function *pf, ManagerVfToken *done, void *context);
+
 /* Reads the configuration again. Returns 0, or a negative errno with `*ret_error` as of
  * config_load() and the old configuration in force. */
 int manager_reload(Manager *manager, char **ret_error);

@@ -36,6 +36,14 @@ static void state_session_clear(gpointer data) {
         g_free(session->unit);
 }
 
+static void state_lease_clear(gpointer data) {
+        StateLease *record = data;
+
+        g_free(record->node);
+        g_free(record->lease.command);
+        g_free(record->lease.unit);
+}
+
 State *state_new(void) {
         State *state = g_new(State, 1);
 
@@ -50,6 +58,9 @@ State *state_new(void) {
         g_array_set_clear_func(state->nodes, state_node_clear);
         state->sessions = g_array_new(FALSE, TRUE, sizeof(StateSession));
         g_array_set_clear_func(state->sessions, state_session_clear);
+        state->leases = g_array_new(FALSE, TRUE, sizeof(StateLease));
+        g_array_set_clear_func(state->leases, state_lease_clear);
+        state->vf_tokens = g_array_new(FALSE, TRUE, sizeof(StateVfToken));
         return state;
 }
 
@@ -62,6 +73,8 @@ State *state_free(State *state) {
         g_array_unref(state->operations);
         g_array_unref(state->nodes);
         g_array_unref(state->sessions);
+        g_array_unref(state->leases);
+        g_array_unref(state->vf_tokens);
         g_free(state);
         return NULL;
 }
@@ -195,6 +208,51 @@ static int read_session(State *state, JsonObject *object) {
         return 0;
 }
 
+static int read_lease(State *state, JsonObject *object) {
+        const char *command = json_object_get_string_member_with_default(object, "command", NULL);
+        const char *unit = json_object_get_string_member_with_default(object, "unit", NULL);
+        const char *node = json_object_get_string_member_with_default(object, "node", NULL);
+        const char *kind = json_object_get_string_member_with_default(object, "kind", NULL);
+        StateLease record = { 0 };
+        Lease *lease = &record.lease;
+        uint64_t group, uid, pid;
+
+        if (!command || !unit || !node || !kind || member_address(object, &record.key) < 0 ||
+            member_number(object, "generation", UINT64_MAX - 1, &lease->generation) < 0 ||
+            member_number(object, "inode", UINT64_MAX - 1, &record.inode) < 0 ||
+            member_number(object, "binding", UINT64_MAX - 1, &record.binding) < 0 ||
+            member_number(object, "group", INT32_MAX, &group) < 0 ||
+            member_number(object, "uid", UINT32_MAX, &uid) < 0 ||
+            member_number(object, "pid", UINT32_MAX, &pid) < 0 ||
+            member_number(object, "since", UINT64_MAX - 1, &lease->since_usec) < 0)
+                return -EBADMSG;
+        lease->kind = lease_kind_from_string(kind);
+        if ((int) lease->kind < 0)
+                return -EBADMSG;
+
+        record.group = (int32_t) group;
+        record.node = g_strdup(node);
+        lease->uid = (uint32_t) uid;
+        lease->pid = (uint32_t) pid;
+        lease->command = g_strdup(command);
+        lease->unit = g_strdup(unit);
+        g_array_append_val(state->leases, record);
+        return 0;
+}
+
+static int read_vf_token(State *state, JsonObject *object) {
+        StateVfToken record = { 0 };
+
+        if (member_address(object, &record.key) < 0 ||
+            member_number(object, "number", UINT64_MAX - 1, &record.number) < 0 ||
+            member_number(object, "inode", UINT64_MAX - 1, &record.inode) < 0 ||
+            member_number(object, "binding", UINT64_MAX - 1, &record.binding) < 0)
+                return -EBADMSG;
+        record.imposed = json_object_get_boolean_member_with_default(object, "imposed", FALSE);
+        g_array_append_val(state->vf_tokens, record);
+        return 0;
+}
+
 /* Reads the array `name`; an older version wrote none of the optional ones. */
 static int read_list(State *state, JsonObject *root, const char *name, bool optional,
                      int (*read)(State *, JsonObject *)) {
@@ -230,6 +288,10 @@ static int read_lists(State *state, JsonObject *root) {
                 r = read_list(state, root, "nodes", true, read_node);
         if (r >= 0)
                 r = read_list(state, root, "sessions", true, read_session);
+        if (r >= 0)
+                r = read_list(state, root, "leases", true, read_lease);
+        if (r >= 0)
+                r = read_list(state, root, "vf-tokens", true, read_vf_token);
         return r;
 }
 
@@ -409,6 +471,48 @@ static void build_sessions(JsonBuilder *builder, const State *state) {
         json_builder_end_array(builder);
 }
 
+static void build_leases(JsonBuilder *builder, const State *state) {
+        json_builder_set_member_name(builder, "leases");
+        json_builder_begin_array(builder);
+        for (guint i = 0; i < state->leases->len; i++) {
+                const StateLease *record = &g_array_index(state->leases, StateLease, i);
+
+                json_builder_begin_object(builder);
+                add_number(builder, "generation", record->lease.generation);
+                add_address(builder, record->key);
+                add_number(builder, "inode", record->inode);
+                add_number(builder, "binding", record->binding);
+                add_number(builder, "group", (uint64_t) MAX(record->group, 0));
+                add_string(builder, "node", record->node);
+                add_string(builder, "kind", lease_kind_to_string(record->lease.kind));
+                add_number(builder, "uid", record->lease.uid);
+                add_number(builder, "pid", record->lease.pid);
+                add_string(builder, "command", record->lease.command);
+                add_string(builder, "unit", record->lease.unit);
+                add_number(builder, "since", record->lease.since_usec);
+                json_builder_end_object(builder);
+        }
+        json_builder_end_array(builder);
+}
+
+static void build_vf_tokens(JsonBuilder *builder, const State *state) {
+        json_builder_set_member_name(builder, "vf-tokens");
+        json_builder_begin_array(builder);
+        for (guint i = 0; i < state->vf_tokens->len; i++) {
+                const StateVfToken *record = &g_array_index(state->vf_tokens, StateVfToken, i);
+
+                json_builder_begin_object(builder);
+                add_number(builder, "number", record->number);
+                add_address(builder, record->key);
+                add_number(builder, "inode", record->inode);
+                add_number(builder, "binding", record->binding);
+                json_builder_set_member_name(builder, "imposed");
+                json_builder_add_boolean_value(builder, record->imposed);
+                json_builder_end_object(builder);
+        }
+        json_builder_end_array(builder);
+}
+
 int state_save(const char *directory, const State *state) {
         g_autofree char *path = g_build_filename(directory, STATE_NAME, NULL);
         g_autoptr(JsonBuilder) builder = json_builder_new();
@@ -423,6 +527,8 @@ int state_save(const char *directory, const State *state) {
         build_operations(builder, state);
         build_nodes(builder, state);
         build_sessions(builder, state);
+        build_leases(builder, state);
+        build_vf_tokens(builder, state);
         json_builder_end_object(builder);
         root = json_builder_get_root(builder);
         json_generator_set_root(generator, root);

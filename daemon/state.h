@@ -9,6 +9,7 @@
 
 #include "policy/address.h"
 #include "policy/inhibitor.h"
+#include "policy/lease.h"
 #include "policy/operation.h"
 
 #include <glib.h>
@@ -65,6 +66,23 @@ typedef struct StateSession {
         uint64_t since_usec;
 } StateSession;
 
+/* A descriptor that was opened for a client. */
+typedef struct StateLease {
+        PciKey key;
+        uint64_t inode, binding;
+        int32_t group;
+        char *node;  /* below /dev/vfio */
+        Lease lease; /* strings owned; systemd keeps its receipt under its generation */
+} StateLease;
+
+/* A physical function that was given a token, which is not here. */
+typedef struct StateVfToken {
+        uint64_t number; /* under which systemd keeps it */
+        PciKey key;
+        uint64_t inode, binding;
+        bool imposed;
+} StateVfToken;
+
 typedef struct State {
         GArray *files;      /* of StateFile */
         GArray *functions;  /* of StateFunction */
@@ -72,6 +90,8 @@ typedef struct State {
         GArray *operations; /* of StateOperation */
         GArray *nodes;      /* of StateNode */
         GArray *sessions;   /* of StateSession */
+        GArray *leases;     /* of StateLease */
+        GArray *vf_tokens;  /* of StateVfToken */
 } State;
 
 State *state_new(void);

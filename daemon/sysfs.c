@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 char *sysfs_function_path(PciAddress address, const char *name) {
         char text[PCI_ADDRESS_STRING_MAX];
@@ -60,4 +61,11 @@ ssize_t sysfs_read_link(int dirfd, const char *name, char *value, size_t size) {
         if (strlen(last) >= size)
                 return -EFBIG;
         return g_stpcpy(value, last) - value;
+}
+
+uint64_t sysfs_binding(PciAddress address) {
+        g_autofree char *path = sysfs_function_path(address, "driver");
+        struct stat st;
+
+        return lstat(path, &st) < 0 ? 0 : st.st_ino;
 }

@@ -138,5 +138,6 @@ void users_conclude(Users *users, bool all_seen) {
         g_hash_table_remove_all(users->closed);
         users->last_look_usec = users_now_usec();
         for (guint i = 0; i < news->len; i++)
-                users->changed(users->context, g_array_index(news, PciKey, i));
+                users->handler->changed(users->context, g_array_index(news, PciKey, i));
+        users->handler->looked(users->context, all_seen && !users->everybody);
 }

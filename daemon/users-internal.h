@@ -11,7 +11,7 @@
 struct Users {
         sd_event *event;
         const Inventory *inventory;
-        UsersChanged *changed;
+        const UsersHandler *handler;
         void *context;
         VfioWatch *watch;
         Holders *holders;

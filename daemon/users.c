@@ -196,15 +196,19 @@ static void on_opened(void *context, pid_t pid) {
 static void on_closed(void *context, const char *name) {
         Users *users = context;
 
-        g_hash_table_add(
-                users->closed,
-                g_strdup(g_str_has_prefix(name, "noiommu-") ? name + strlen("noiommu-") : name));
+        if (g_str_has_prefix(name, "noiommu-"))
+                name += strlen("noiommu-");
+        g_hash_table_add(users->closed, g_strdup(name));
+        users->handler->closed(users->context, name);
         users->check = true;
         schedule(users);
 }
 
 static void on_overrun(void *context) {
-        users_look(context);
+        Users *users = context;
+
+        users->handler->missed(users->context);
+        users_look(users);
 }
 
 static void on_ended(void *context) {
@@ -238,6 +242,10 @@ void users_look_now(Users *users) {
                 ;
         users->walking = false;
         finish_look(users, true);
+}
+
+void users_drain(Users *users) {
+        vfio_watch_drain(users->watch);
 }
 
 void users_refresh(Users *users) {
@@ -281,14 +289,14 @@ void users_function_gone(Users *users, PciKey key) {
 static const VfioWatchHandler watch_handler = { on_opened, on_closed, on_overrun };
 static const HoldersHandler holders_handler = { on_ended, known_node };
 
-int users_new(sd_event *event, const Inventory *inventory, UsersChanged *changed, void *context,
-              Users **ret) {
+int users_new(sd_event *event, const Inventory *inventory, const UsersHandler *handler,
+              void *context, Users **ret) {
         g_autoptr(Users) users = g_new0(Users, 1);
         int r;
 
         users->event = sd_event_ref(event);
         users->inventory = inventory;
-        users->changed = changed;
+        users->handler = handler;
         users->context = context;
         users->functions = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, free_device);
         users->openers = g_hash_table_new(NULL, NULL);

@@ -31,13 +31,22 @@
 
 typedef struct Users Users;
 
-/* Those who have the function `key` open are others than was told before. The callee may call any function of this
- * header but users_free(). */
-typedef void UsersChanged(void *context, PciKey key);
+/* The callee may call any function of this header but users_free(). */
+typedef struct UsersHandler {
+        /* Those who have the function `key` open are others than was told before. */
+        void (*changed)(void *context, PciKey key);
+        /* A node of VFIO, "12" of a group or "vfio3" of a device, was closed by who had it open last through that
+         * descriptor. What follows for its functions is told later. */
+        void (*closed)(void *context, const char *name);
+        /* Such may have gone unseen. */
+        void (*missed)(void *context);
+        /* All that was seen up to now has been told. `everybody`: of all processes, and no other look was asked for. */
+        void (*looked)(void *context, bool everybody);
+} UsersHandler;
 
 /* Returns 0, or a negative errno. `inventory` must outlive it. */
-int users_new(sd_event *event, const Inventory *inventory, UsersChanged *changed, void *context,
-              Users **ret);
+int users_new(sd_event *event, const Inventory *inventory, const UsersHandler *handler,
+              void *context, Users **ret);
 Users *users_free(Users *users);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Users, users_free)
 
@@ -56,6 +65,9 @@ GPtrArray *users_of(const Users *users, PciKey key);
 /* Looks at all processes soon: for a question where a process that got a descriptor by fork() or SCM_RIGHTS from one
  * that still has it should not be missing. Whether a function is in use is right without. */
 void users_look(Users *users);
+
+/* Tells of the nodes that were closed up to now. */
+void users_drain(Users *users);
 
 /* Brings the picture up to date with what has happened up to now, and returns when it has told what is new: before something is
  * done to a device. Looks at the known holders, at who opened anything, and at `enable`; at all processes only if that leaves

@@ -146,6 +146,7 @@ static void add_users(JsonBuilder *builder, const Function *function) {
                 add_string(builder, "Machine", user->machine);
                 add_number(builder, "Since", (int64_t) user->since_usec);
                 add_boolean(builder, "Session", user->session);
+                add_boolean(builder, "Brokered", user->brokered);
                 json_builder_end_object(builder);
         }
         json_builder_end_array(builder);

@@ -22,7 +22,8 @@ extern const sd_bus_vtable msix_vtable[];
 MethodHandler function_method_lock, function_method_unlock, function_method_bind,
         function_method_unbind, function_method_reset, function_method_unplug,
         function_method_cancel_unplug, physical_function_method_set_num_vfs,
-        physical_function_method_set_drivers_autoprobe;
+        physical_function_method_set_drivers_autoprobe, function_method_open,
+        physical_function_method_get_vf_token;
 
 /* On /org/freedesktop/LogControl1; userdata is the Bus. */
 extern const sd_bus_vtable log_control_vtable[];

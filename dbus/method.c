@@ -32,6 +32,8 @@ static const Method methods[] = {
         { BUS_INTERFACE("Function"), "Unplug", ACTION_UNPLUG, function_method_unplug,
           .waits = true },
         { BUS_INTERFACE("Function"), "CancelUnplug", ACTION_UNPLUG, function_method_cancel_unplug },
+        { BUS_INTERFACE("Function"), "Open", ACTION_OPEN_DEVICE, function_method_open,
+          .waits = true },
         { BUS_INTERFACE("ZpciIo"), "Load", ACTION_ZPCI_IO, zpci_io_method_load, .waits = true },
         { BUS_INTERFACE("ZpciIo"), "StoreBlock", ACTION_ZPCI_IO, zpci_io_method_store_block,
           .waits = true },
@@ -41,6 +43,8 @@ static const Method methods[] = {
           physical_function_method_set_num_vfs, .waits = true },
         { BUS_INTERFACE("PhysicalFunction"), "SetDriversAutoprobe", ACTION_CONFIGURE,
           physical_function_method_set_drivers_autoprobe, .waits = true },
+        { BUS_INTERFACE("PhysicalFunction"), "GetVfToken", ACTION_OPEN_DEVICE,
+          physical_function_method_get_vf_token, .waits = true },
 };
 
 const Method *method_find(const char *interface, const char *member) {

@@ -9,6 +9,7 @@
 /* polkit's actions. */
 #define ACTION_CONFIGURE   "org.vfwarden1.configure"
 #define ACTION_INHIBIT     "org.vfwarden1.inhibit"
+#define ACTION_OPEN_DEVICE "org.vfwarden1.open-device"
 #define ACTION_OVERRIDE    "org.vfwarden1.override"
 #define ACTION_UNPLUG      "org.vfwarden1.unplug"
 #define ACTION_ZPCI_IO     "org.vfwarden1.zpci-io"

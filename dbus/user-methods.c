@@ -12,10 +12,11 @@ static int append_record(sd_bus_message *reply, const char *address, const User 
 }
 
 static int append_dictionary(sd_bus_message *reply, const char *address, const User *user) {
-        return sd_bus_message_append(
-                reply, "a{sv}", 8, "address", "s", address, "pid", "u", user->pid, "uid", "u",
-                user->uid, "command", "s", user->command, "unit", "s", user->unit, "machine", "s",
-                user->machine, "since", "t", user->since_usec, "session", "b", (int) user->session);
+        return sd_bus_message_append(reply, "a{sv}", 9, "address", "s", address, "pid", "u",
+                                     user->pid, "uid", "u", user->uid, "command", "s",
+                                     user->command, "unit", "s", user->unit, "machine", "s",
+                                     user->machine, "since", "t", user->since_usec, "session", "b",
+                                     (int) user->session, "brokered", "b", (int) user->brokered);
 }
 
 static int append_users(sd_bus_message *reply, const Function *function, AppendUser *append) {

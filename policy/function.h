@@ -10,6 +10,7 @@
 #include "policy/address.h"
 #include "policy/inhibitor.h"
 #include "policy/io-session.h"
+#include "policy/lease.h"
 #include "policy/msi.h"
 #include "policy/msix.h"
 #include "policy/pasid.h"
@@ -162,6 +163,7 @@ struct Function {
 
         GPtrArray *users;                  /* of User*, owned; NULL when nobody has it open */
         const IoSession *session;          /* NULL: none. Its client is among the users. */
+        const Lease *lease;                /* NULL: nobody had it opened by us */
         GPtrArray *inhibitors;             /* of Inhibitor*, borrowed; NULL when there is none */
         const RunningOperation *operation; /* what we are doing to it; NULL: nothing */
         const OutsideOperation

@@ -31,14 +31,16 @@ User *user_copy(const User *user) {
                 .machine = g_strdup(user->machine),
                 .since_usec = user->since_usec,
                 .session = user->session,
+                .brokered = user->brokered,
         };
         return copy;
 }
 
 static bool user_equal(const User *a, const User *b) {
         return a->pid == b->pid && a->uid == b->uid && a->since_usec == b->since_usec &&
-               a->session == b->session && strcmp(a->command, b->command) == 0 &&
-               strcmp(a->unit, b->unit) == 0 && strcmp(a->machine, b->machine) == 0;
+               a->session == b->session && a->brokered == b->brokered &&
+               strcmp(a->command, b->command) == 0 && strcmp(a->unit, b->unit) == 0 &&
+               strcmp(a->machine, b->machine) == 0;
 }
 
 bool users_equal(const GPtrArray *a, const GPtrArray *b) {
@@ -53,18 +55,23 @@ bool users_equal(const GPtrArray *a, const GPtrArray *b) {
 }
 
 char *user_describe(const User *user) {
+        const char *command = user->command[0] != '\0' ? user->command : "a process";
+        const char *brokered = user->brokered ? ", opened by vfwarden" : "";
+
+        if (user->pid == 0 && user->brokered)
+                return g_strdup_printf("a process that could not be found; opened for %s (uid %u)",
+                                       command, user->uid);
         if (user->pid == 0)
                 return g_strdup("a process that could not be found");
-
-        const char *command = user->command[0] != '\0' ? user->command : "a process";
 
         if (user->session)
                 return g_strdup_printf("the I/O session of %s (pid %u, uid %u)", command, user->pid,
                                        user->uid);
         if (user->machine[0] != '\0')
-                return g_strdup_printf("%s (pid %u, virtual machine %s)", command, user->pid,
-                                       user->machine);
+                return g_strdup_printf("%s (pid %u, virtual machine %s%s)", command, user->pid,
+                                       user->machine, brokered);
         if (user->unit[0] != '\0')
-                return g_strdup_printf("%s (pid %u, %s)", command, user->pid, user->unit);
-        return g_strdup_printf("%s (pid %u, uid %u)", command, user->pid, user->uid);
+                return g_strdup_printf("%s (pid %u, %s%s)", command, user->pid, user->unit,
+                                       brokered);
+        return g_strdup_printf("%s (pid %u, uid %u%s)", command, user->pid, user->uid, brokered);
 }

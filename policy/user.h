@@ -10,13 +10,15 @@
 
 typedef struct User {
         uint32_t pid; /* 0: the function is open, but no process was found that holds it (a
-                       * descriptor under way between two processes, say) */
+                       * descriptor under way between two processes, say); the others are then 0, or with
+                       * `brokered` of whom it was opened for */
         uint32_t uid;
         char *command;       /* its first words, valid UTF-8, "" unknown */
         char *unit;          /* systemd unit, "" none */
         char *machine;       /* name of the virtual machine as systemd-machined has it, "" none */
         uint64_t since_usec; /* CLOCK_REALTIME at which it was first seen to hold the function */
         bool session;        /* holds no descriptor of it, but has an I/O session */
+        bool brokered; /* has a descriptor that was opened for it, or for somebody who passed it on */
 } User;
 
 User *user_free(User *user);

@@ -36,6 +36,7 @@ from vfwarden_bus import DEADLINE, DEADLINE_SCALE, BusError, wait_until  # noqa:
 from fakebus import OtherUser, Polkit, PrivateBus  # noqa: E402
 from fakekernel import Kernel  # noqa: E402
 from fakepci import Sysfs  # noqa: E402
+from fakevfio import VfioNodes  # noqa: E402
 
 if not os.environ.get("VFWARDEND") or not os.environ.get("VFWARDEN_OVERRUN"):
     sys.exit("VFWARDEND and VFWARDEN_OVERRUN name no daemon to test: run `meson test`")
@@ -275,6 +276,7 @@ class DaemonTest(unittest.TestCase):
         self.addCleanup(self.bus.close)
         self.polkit = None
         self.kernel = None
+        self.vfio_nodes = None
         self.client = None
         self.picture = None
         self.daemon = None
@@ -304,6 +306,11 @@ class DaemonTest(unittest.TestCase):
         self.addCleanup(self.kernel.close)
         return self.kernel
 
+    def start_vfio(self):
+        """/dev/vfio is the test's from now on; before the daemon is started."""
+        self.vfio_nodes = VfioNodes(self.sysfs)
+        return self.vfio_nodes
+
     def command_environment(self):
         environment = dict(os.environ)
         environment.update(
@@ -317,6 +324,8 @@ class DaemonTest(unittest.TestCase):
         if self.kernel:
             environment["VFWARDEN_KERNEL"] = self.kernel.path
             preload.append(os.environ["VFWARDEN_KERNEL_LIBRARY"])
+        if self.vfio_nodes:
+            preload.append(os.environ["VFWARDEN_VFIO_NODES"])
         if self.machine:
             environment["VFWARDEN_MACHINE"] = self.machine
             preload.append(os.environ["VFWARDEN_UNAME_LIBRARY"])

@@ -77,7 +77,8 @@ class Describe(fixtures.DaemonTest):
         self.assertEqual(list(told), [pf.vfs[1].address])
         user, = told[pf.vfs[1].address]
         self.assertTrue(before <= user.pop("Since") <= time.time_ns() // 1000)
-        self.assertEqual(user, {"Pid": 0, "Uid": 0, "Command": "", "Unit": "", "Machine": "", "Session": False})
+        self.assertEqual(user, {"Pid": 0, "Uid": 0, "Command": "", "Unit": "", "Machine": "", "Session": False,
+                                "Brokered": False})
         pf.vfs[1].write("enable", "0")
         self.wait_property(pf.vfs[1].address, "InUse", False)
         self.check()

@@ -69,7 +69,8 @@ class InUse(UsersTest):
             (told[function.address],) = self.client.manager("DescribeUsers", "(s)", function.address)
         for address, user in told.items():
             self.assertEqual(user, {"address": address, "pid": 0, "uid": 0, "command": "", "unit": "",
-                                    "machine": "", "since": user["since"], "session": False})
+                                    "machine": "", "since": user["since"], "session": False,
+                                    "brokered": False})
         self.assertTrue(started <= told[PLAIN]["since"] < told["0000:03:00.0"]["since"]
                         <= time.time_ns() // 1000)
         # Each keeps its time for as long as it holds the function.

@@ -51,6 +51,7 @@ Test(config, defaults) {
         cr_assert_eq(config->max_sessions, 16);
         cr_assert_eq(config->max_mapped, 16ULL << 30);
         cr_assert_eq(config->drain_usec, 10000000);
+        cr_assert_eq(config->max_leases, 64);
 }
 
 Test(config, sessions) {
@@ -66,6 +67,18 @@ Test(config, sessions) {
         cr_assert_eq(config->max_sessions, 0);
         cr_assert_eq(config->max_mapped, 1ULL << 50);
         cr_assert_eq(config->drain_usec, 86400000000);
+}
+
+Test(config, leases) {
+        g_autoptr(Config) config = NULL;
+        g_autofree char *error = NULL;
+        Config *wrong = NULL;
+
+        write_file("vfwarden.conf", "[Open]\nMaxLeasesPerUser=0\n");
+        config = load();
+        cr_assert_eq(config->max_leases, 0);
+        write_file("vfwarden.conf", "[Open]\nMaxLeasesPerUser=1025\n");
+        cr_assert_eq(config_load(directory, &wrong, &error), -EINVAL);
 }
 
 Test(config, sessions_refused) {

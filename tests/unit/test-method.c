@@ -61,6 +61,8 @@ Test(method, actions) {
                 { BUS_INTERFACE("Function"), "Reset", "org.vfwarden1.configure" },
                 { BUS_INTERFACE("Function"), "Unplug", "org.vfwarden1.unplug" },
                 { BUS_INTERFACE("Function"), "CancelUnplug", "org.vfwarden1.unplug" },
+                { BUS_INTERFACE("Function"), "Open", "org.vfwarden1.open-device" },
+                { BUS_INTERFACE("PhysicalFunction"), "GetVfToken", "org.vfwarden1.open-device" },
                 { BUS_INTERFACE("PhysicalFunction"), "SetNumVFs", "org.vfwarden1.configure" },
                 { BUS_INTERFACE("PhysicalFunction"), "SetDriversAutoprobe",
                   "org.vfwarden1.configure" },
@@ -86,7 +88,8 @@ Test(method, actions) {
 /* Whose reply waits for the kernel or a holder: these are counted for each user. */
 Test(method, which_wait) {
         static const char *const waiting[] = { "Bind",   "Unbind",    "Reset",
-                                               "Unplug", "SetNumVFs", "SetDriversAutoprobe" };
+                                               "Unplug", "SetNumVFs", "SetDriversAutoprobe",
+                                               "Open",   "GetVfToken" };
         unsigned n = 0;
 
         for (size_t i = 0; i < sizeof(vtables) / sizeof(*vtables); i++)

@@ -55,6 +55,50 @@ Test(state, comes_back_as_it_was) {
         cr_assert(functions[1].tainted);
 }
 
+Test(state, leases_and_tokens) {
+        g_autoptr(State) saved = state_new(), loaded = NULL;
+        g_autofree char *reason = NULL;
+        StateLease lease = { .key = 0x100,
+                             .inode = 5,
+                             .binding = UINT64_MAX - 1,
+                             .group = 12,
+                             .node = g_strdup("devices/vfio3"),
+                             .lease = { .generation = 1ULL << 40,
+                                        .kind = LEASE_KIND_DEVICE,
+                                        .pid = 4711,
+                                        .uid = 1000,
+                                        .command = g_strdup("qemu é"),
+                                        .unit = g_strdup("a.scope"),
+                                        .since_usec = 77 } };
+        StateVfToken token = { 3, 0x200, 6, 7, true };
+
+        g_array_append_val(saved->leases, lease);
+        g_array_append_val(saved->vf_tokens, token);
+        cr_assert_eq(state_save(directory, saved), 0);
+        cr_assert_eq(state_load(directory, &loaded, &reason), 0, "%s", reason);
+        cr_assert_eq(loaded->leases->len, 1);
+        cr_assert_eq(loaded->vf_tokens->len, 1);
+        StateLease *l = &g_array_index(loaded->leases, StateLease, 0);
+        cr_assert_eq(l->key, lease.key);
+        cr_assert_eq(l->inode, lease.inode);
+        cr_assert_eq(l->binding, lease.binding);
+        cr_assert_eq(l->group, lease.group);
+        cr_assert_str_eq(l->node, lease.node);
+        cr_assert_eq(l->lease.generation, lease.lease.generation);
+        cr_assert_eq(l->lease.kind, lease.lease.kind);
+        cr_assert_eq(l->lease.pid, lease.lease.pid);
+        cr_assert_eq(l->lease.uid, lease.lease.uid);
+        cr_assert_str_eq(l->lease.command, lease.lease.command);
+        cr_assert_str_eq(l->lease.unit, lease.lease.unit);
+        cr_assert_eq(l->lease.since_usec, lease.lease.since_usec);
+        StateVfToken *t = &g_array_index(loaded->vf_tokens, StateVfToken, 0);
+        cr_assert_eq(t->number, 3);
+        cr_assert_eq(t->key, 0x200);
+        cr_assert_eq(t->inode, 6);
+        cr_assert_eq(t->binding, 7);
+        cr_assert(t->imposed);
+}
+
 Test(state, none_is_empty) {
         g_autoptr(State) state = NULL;
         g_autofree char *reason = NULL;

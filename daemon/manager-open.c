@@ -1,0 +1,243 @@
+/* Devices that are opened for others, and the tokens that go with them: who may have one, and the way to leases.h and
+ * vf-tokens.h. */
+#include "daemon/manager-internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Whoever waits for a descriptor. */
+typedef struct OpenCall {
+        Manager *manager;
+        PciKey key, pf; /* of the function, and of the PF whose token goes with it */
+        bool has_token;
+        ManagerOpened *done;
+        void *context;
+} OpenCall;
+
+/* Whoever waits for a token: a lease that has begun, by its generation, or somebody who asked for it. */
+typedef struct TokenCall {
+        Manager *manager;
+        PciKey pf;
+        uint64_t generation;
+        ManagerVfToken *done; /* NULL: the lease */
+        void *context;
+} TokenCall;
+
+static char *blockers(Manager *manager, const Function *function) {
+        g_autoptr(Verdict) verdict = check(manager->inventory, function, OPERATION_OPEN, 0);
+
+        return verdict_allowed(verdict) ? NULL : verdict_text(verdict);
+}
+
+static char *describe_users(const Function *function) {
+        g_autoptr(GString) text = g_string_new(NULL);
+
+        for (guint i = 0; function->users && i < function->users->len; i++) {
+                g_autofree char *who = user_describe(function->users->pdata[i]);
+
+                g_string_append_printf(text, "%s%s", i > 0 ? ", " : "", who);
+        }
+        if (text->len == 0)
+                g_string_append(text, "somebody");
+        return g_string_free(g_steal_pointer(&text), FALSE);
+}
+
+/* The first VF of `pf` that is in use, or that a driver of the host has. */
+static const Function *find_vf(const Function *pf, bool in_use) {
+        for (guint i = 0; pf->vfs && i < pf->vfs->len; i++) {
+                const Function *vf = pf->vfs->pdata[i];
+
+                if (in_use ? function_in_use(vf)
+                           : vf->facts.driver[0] != '\0' && !function_has_vfio_driver(vf))
+                        return vf;
+        }
+        return pf;
+}
+
+/* Why there can be no token now, for people; NULL when there can. */
+static char *token_refusal(const Function *pf, VfTokenStep step) {
+        char address[PCI_ADDRESS_STRING_MAX], other[PCI_ADDRESS_STRING_MAX];
+        const Function *vf = find_vf(pf, step == VF_TOKEN_VFS_HELD);
+        g_autofree char *who = describe_users(step == VF_TOKEN_PF_HELD ? pf : vf);
+
+        pci_address_format(function_address(pf), address);
+        pci_address_format(function_address(vf), other);
+        switch (step) {
+        case VF_TOKEN_PF_HELD:
+                return g_strdup_printf(
+                        "%s: in use by %s, who may have given it a VF token of their own, which is not known to vfwarden",
+                        address, who);
+        case VF_TOKEN_VFS_HELD:
+                return g_strdup_printf(
+                        "%s: in use by %s, with a VF token of %s that is not known to vfwarden, and "
+                        "cannot be changed meanwhile",
+                        other, who, address);
+        case VF_TOKEN_VFS_DRIVEN:
+                return g_strdup_printf("%s: bound to %s; giving its PF %s a VF token resets both",
+                                       other, vf->facts.driver, address);
+        default:
+                return NULL;
+        }
+}
+
+static void on_opened(void *context, int result, const char *message, const LeaseFds *fds,
+                      const Lease *lease) {
+        g_autofree OpenCall *call = context;
+        Manager *manager = call->manager;
+        Function *function = inventory_get(manager->inventory, call->key);
+        g_autofree char *text = NULL;
+        VfToken token = { 0 };
+        ManagerOpen open = { 0 };
+
+        /* The kernel gives a group out once at a time: somebody was faster. */
+        if (result == -EBUSY) {
+                if (function) {
+                        manager_refresh_users(manager, function);
+                        text = blockers(manager, function);
+                }
+                call->done(call->context, -ECONNREFUSED, text ? text : message, NULL);
+                return;
+        }
+        if (result < 0) {
+                call->done(call->context, result, message, NULL);
+                return;
+        }
+        /* Who hears of it finds that it is told. */
+        manager_settle(manager);
+        open = (ManagerOpen){
+                .fd = fds->node, .iommufd = fds->iommufd, .receipt = fds->receipt, .lease = lease
+        };
+        if (call->has_token && vf_tokens_get(manager->vf_tokens, call->pf, &token) >= 0)
+                open.token = token.text;
+        call->done(call->context, 0, NULL, &open);
+        explicit_bzero(&token, sizeof(token));
+}
+
+static void token_call_end(TokenCall *call, int result, const char *message) {
+        Manager *manager = call->manager;
+        VfToken token = { 0 };
+
+        if (!call->done && result < 0)
+                leases_fail(manager->leases, call->generation, result, message);
+        else if (!call->done)
+                leases_go(manager->leases, call->generation);
+        else {
+                if (result >= 0)
+                        result = vf_tokens_get(manager->vf_tokens, call->pf, &token);
+                call->done(call->context, result, message ? message : "it cannot be read",
+                           token.text);
+        }
+        explicit_bzero(&token, sizeof(token));
+        g_free(call);
+}
+
+static void on_imposed(void *context, int result, const char *message) {
+        TokenCall *call = context;
+        Manager *manager = call->manager;
+        const Function *pf = inventory_get(manager->inventory, call->pf);
+        g_autofree char *text = NULL;
+
+        if (result == -EBUSY && pf) {
+                manager_refresh_users(manager, pf);
+                text = token_refusal(pf, VF_TOKEN_PF_HELD);
+                token_call_end(call, -ECONNREFUSED, text);
+                return;
+        }
+        token_call_end(call, result, message);
+}
+
+/* Ends the call when the PF has the token, be it now. Takes `call` over. */
+static void get_token(TokenCall *call, const Function *pf, VfTokenStep step) {
+        int r;
+
+        if (step == VF_TOKEN_HOLDS) {
+                token_call_end(call, 0, NULL);
+                return;
+        }
+        r = vf_tokens_impose(call->manager->vf_tokens, pf, on_imposed, call);
+        if (r < 0)
+                token_call_end(call, -EIO, "the physical function cannot be given a VF token");
+}
+
+static const char *result_text(int result) {
+        switch (result) {
+        case -EDQUOT:
+                return "this user, or all users, have too many functions opened for them (MaxLeasesPerUser= in vfwarden.conf)";
+        case -EOPNOTSUPP:
+                return "VFIO has no node of that kind for it";
+        default:
+                return g_strerror(-result);
+        }
+}
+
+void manager_open(Manager *manager, Function *function, const ManagerOpener *opener,
+                  ManagerOpened *done, void *context) {
+        const LeaseRequest request = { .uid = opener->uid,
+                                       .pid = opener->pid,
+                                       .kind = opener->kind };
+        Function *pf = vf_token_pf(function);
+        VfTokenStep step = VF_TOKEN_HOLDS;
+        g_autofree char *text = NULL;
+        TokenCall *token_call;
+        OpenCall *call;
+        int r;
+
+        /* Looked at again, here and now: somebody may have opened it since the last event. */
+        manager_refresh_users(manager, function);
+        text = blockers(manager, function);
+        if (!text && pf) {
+                step = vf_tokens_step(manager->vf_tokens, pf, pf == function);
+                text = token_refusal(pf, step);
+        }
+        if (text) {
+                done(context, -ECONNREFUSED, text, NULL);
+                return;
+        }
+
+        call = g_new(OpenCall, 1);
+        *call = (OpenCall){ .manager = manager,
+                            .key = function->facts.key,
+                            .pf = pf ? pf->facts.key : 0,
+                            .has_token = pf != NULL,
+                            .done = done,
+                            .context = context };
+        token_call = g_new0(TokenCall, 1);
+        token_call->manager = manager;
+        token_call->pf = call->pf;
+        r = leases_begin(manager->leases, function, manager->config, &request, on_opened, call,
+                         &token_call->generation);
+        if (r < 0) {
+                g_free(token_call);
+                on_opened(call, r, result_text(r), NULL, NULL);
+                return;
+        }
+        get_token(token_call, pf, step);
+}
+
+void manager_get_vf_token(Manager *manager, Function *pf, ManagerVfToken *done, void *context) {
+        g_autofree char *text = NULL;
+        char address[PCI_ADDRESS_STRING_MAX];
+        VfTokenStep step = VF_TOKEN_HOLDS;
+        TokenCall *call;
+
+        pci_address_format(function_address(pf), address);
+        manager_refresh_users(manager, pf);
+        if (vf_token_pf(pf) != pf)
+                text = g_strdup_printf(
+                        "%s is bound to %s, not to a VFIO driver: its virtual functions need no token",
+                        address, pf->facts.driver[0] != '\0' ? pf->facts.driver : "no driver");
+        else {
+                step = vf_tokens_step(manager->vf_tokens, pf, false);
+                text = token_refusal(pf, step);
+        }
+        if (text) {
+                done(context, -ECONNREFUSED, text, NULL);
+                return;
+        }
+        call = g_new0(TokenCall, 1);
+        call->manager = manager;
+        call->pf = pf->facts.key;
+        call->done = done;
+        call->context = context;
+        get_token(call, pf, step);
+}

@@ -1,0 +1,49 @@
+#include "policy/vf-token.h"
+
+#include <stdio.h>
+
+void vf_token_format(const uint8_t random[16], VfToken *ret) {
+        uint8_t bytes[16];
+        char *at = ret->text;
+
+        for (unsigned i = 0; i < 16; i++)
+                bytes[i] = random[i];
+        bytes[6] = (uint8_t) ((bytes[6] & 0x0f) | 0x40);
+        bytes[8] = (uint8_t) ((bytes[8] & 0x3f) | 0x80);
+        for (unsigned i = 0; i < 16; i++)
+                at += sprintf(at, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
+                              bytes[i]);
+}
+
+Function *vf_token_pf(const Function *function) {
+        Function *pf = function->kind == FUNCTION_KIND_PF ? (Function *) function : function->pf;
+
+        return pf && pf->facts.total_vfs > 0 && function_has_vfio_driver(pf) ? pf : NULL;
+}
+
+static bool any_brokered(const Function *function) {
+        for (guint i = 0; function->users && i < function->users->len; i++)
+                if (((const User *) function->users->pdata[i])->brokered)
+                        return true;
+        return false;
+}
+
+VfTokenStep vf_token_step(const Function *pf, bool imposed, bool doubtful, bool for_pf) {
+        bool held = false, brokered = any_brokered(pf), driven = false;
+
+        for (guint i = 0; pf->vfs && i < pf->vfs->len; i++) {
+                const Function *vf = pf->vfs->pdata[i];
+
+                held |= function_in_use(vf);
+                brokered |= any_brokered(vf);
+                driven |= vf->facts.driver[0] != '\0' && !function_has_vfio_driver(vf);
+        }
+        /* Who got theirs from us has our token. */
+        if (imposed && (!doubtful || brokered))
+                return VF_TOKEN_HOLDS;
+        if (function_in_use(pf) && !for_pf)
+                return VF_TOKEN_PF_HELD;
+        if (held)
+                return VF_TOKEN_VFS_HELD;
+        return driven && !for_pf ? VF_TOKEN_VFS_DRIVEN : VF_TOKEN_IMPOSE;
+}

@@ -1,0 +1,83 @@
+"""Nodes of VFIO for the fake sysfs, and programs that have them open. vfio-nodes.c makes the daemon take them."""
+
+import fcntl
+import os
+import stat
+
+
+class VfioNodes:
+    """Each is a character device that a test may open: a descriptor of it looks to the daemon, in /proc, as one of VFIO's
+    does. There are as many as memory has harmless devices."""
+
+    MINORS = (3, 5, 7, 8)       # null, zero, full, random
+    OTHER = 9                   # urandom, for what belongs to no function
+
+    def __init__(self, sysfs):
+        self.sysfs = sysfs
+        self._free = list(self.MINORS)
+        os.makedirs(self.path("vfio/devices"))
+        os.makedirs(sysfs.path("dev/char"), exist_ok=True)
+        self._make("vfio/vfio", self.OTHER)
+
+    def path(self, name):
+        return os.path.join(self.sysfs.root, "dev", name)
+
+    def _make(self, name, minor):
+        os.mknod(self.path(name), 0o600 | stat.S_IFCHR, os.makedev(1, minor))
+
+    def _add(self, name, target):
+        minor = self._free.pop(0)
+        self._make(name, minor)
+        os.symlink(target, self.sysfs.path("dev/char", f"1:{minor}"))
+        return minor
+
+    def add_group(self, function):
+        self._add(f"vfio/{function.group}", f"../../devices/virtual/vfio/{function.group}")
+
+    def add_device(self, function, name):
+        """The function's own node, and its entry in sysfs."""
+        minor = self._add(f"vfio/devices/{name}", f"../..{function.devpath}/vfio-dev/{name}")
+        os.makedirs(function.path(f"vfio-dev/{name}"))
+        function.write(f"vfio-dev/{name}/dev", f"1:{minor}")
+
+    def add_iommufd(self):
+        self._make("iommu", self.OTHER)
+
+    # --- what the process that opens for the daemon does
+
+    @property
+    def opened(self):
+        """The names by which devices were opened."""
+        try:
+            with open(os.path.join(self.sysfs.root, "vfio-opened"), encoding="ascii") as file:
+                return file.read().splitlines()
+        except FileNotFoundError:
+            return []
+
+    def fail(self, number):
+        """Opening a device fails with this errno from now on; 0: no longer."""
+        path = os.path.join(self.sysfs.root, "vfio-fails")
+        if number:
+            with open(path, "w", encoding="ascii") as file:
+                file.write(str(number))
+        else:
+            os.unlink(path)
+
+    def hang(self):
+        with open(os.path.join(self.sysfs.root, "vfio-hangs"), "w", encoding="ascii"):
+            pass
+
+    def go_on(self):
+        os.unlink(os.path.join(self.sysfs.root, "vfio-hangs"))
+
+    # --- somebody who opens without the daemon
+
+    def open_group(self, function):
+        """Returns a descriptor that keeps others out, as the kernel does; raises BlockingIOError where somebody has it."""
+        fd = os.open(self.path(f"vfio/{function.group}"), os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(fd)
+            raise
+        return fd

@@ -1,0 +1,558 @@
+#!/usr/bin/python3
+"""Functions opened for others: who gets a descriptor, who is told to have it, and until when."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+from gi.repository import Gio, GLib
+
+import fixtures
+from fixtures import wait_until
+import vfwarden_bus as vb
+
+ONE = "0000:02:00.0"
+TWO = "0000:03:00.0"
+
+# Takes a descriptor over, says so, and ends when its input does.
+HOLDER = "import sys; print('has', flush=True); sys.stdin.read()"
+
+
+class RawClient:
+    """A client that reads what the bus sends it only when it is told to: until then all is in its socket."""
+
+    def __init__(self, address):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(fixtures.DEADLINE)
+        self.socket.connect(address.removeprefix("unix:path="))
+        identity = str(os.getuid()).encode().hex()
+        self.socket.sendall(b"\0AUTH EXTERNAL " + identity.encode() + b"\r\nNEGOTIATE_UNIX_FD\r\n")
+        answer = b""
+        while answer.count(b"\r\n") < 2:
+            answer += self.socket.recv(4096)
+        assert b"AGREE_UNIX_FD" in answer, answer
+        self.socket.sendall(b"BEGIN\r\n")
+        self._serial = 0
+        self.send("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "Hello")
+
+    def send(self, destination, path, interface, member, arguments=None):
+        message = Gio.DBusMessage.new_method_call(destination, path, interface, member)
+        if arguments is not None:
+            message.set_body(arguments)
+        self._serial += 1
+        message.set_serial(self._serial)
+        self.socket.sendall(message.to_blob(Gio.DBusCapabilityFlags.UNIX_FD_PASSING))
+
+    def open(self, address, kind=None):
+        options = {"kind": GLib.Variant("s", kind)} if kind else {}
+        self.send(vb.NAME, vb.function_path(address), vb.FUNCTION, "Open", GLib.Variant("(a{sv})", (options,)))
+
+    def read_fds(self):
+        """Reads until descriptors come."""
+        while True:
+            data, fds, _, _ = socket.recv_fds(self.socket, 65536, 8)
+            assert data
+            if fds:
+                return fds
+
+    def close(self):
+        self.socket.close()
+
+
+class OpenTest(fixtures.DaemonTest):
+    def setUp(self):
+        super().setUp()
+        self.start_polkit(open_device=True, configure=True, inhibit=True, unplug=True)
+        self.start_kernel()
+        self.vfio = self.start_vfio()
+        self.functions = {a: self.sysfs.add(a, driver="vfio-pci") for a in (ONE, TWO)}
+        for function in self.functions.values():
+            self.vfio.add_group(function)
+
+    def start_open(self, address=ONE, client=None, **options):
+        values = {name: GLib.Variant("s", value) for name, value in options.items()}
+        return (client or self.client).bus.start_call(
+            vb.function_path(address), vb.FUNCTION, "Open", "(a{sv})", (values,), with_fds=True)
+
+    def open(self, address=ONE, keep_receipt=False, **options):
+        """(descriptor, facts); the receipt is closed, as it is when a binding frees the message."""
+        call = self.start_open(address, **options)
+        handle, facts = call.result()
+        fds = call.fds
+        fd, receipt = fds[handle], fds[facts["receipt"]]
+        if not keep_receipt:
+            os.close(receipt)
+        facts["fds"] = fds
+        return fd, facts
+
+    def refused(self, address=ONE, name=vb.REFUSED, **options):
+        with self.assertRaises(vb.BusError) as caught:
+            self.open(address, **options)
+        self.assertEqual(caught.exception.name, name, caught.exception)
+        return caught.exception.message
+
+    def users(self, address=ONE):
+        """Pairs (pid, whether by the daemon)."""
+        return [(u["pid"], u["brokered"]) for u in self.client.manager("DescribeUsers", "(s)", address)]
+
+    def wait_users(self, expected, address=ONE):
+        def look():
+            seen[:] = [self.users(address)]
+            return seen[0] == expected
+        seen = []
+        source = GLib.timeout_add(10, lambda: GLib.SOURCE_CONTINUE)     # what is told of a pid is no property
+        try:
+            wait_until(look, None, lambda: f"the users {expected}, are {seen}")
+        finally:
+            GLib.source_remove(source)
+
+    def wait_free(self, address=ONE):
+        self.wait_property(address, "InUse", False)
+        self.assertEqual(self.users(address), [])
+
+    def holder(self, fd):
+        process = subprocess.Popen([sys.executable, "-c", HOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   pass_fds=[fd])
+        self.addCleanup(self.end, process)
+        self.assertEqual(process.stdout.readline(), b"has\n")
+        return process
+
+    @staticmethod
+    def end(process):
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
+
+
+class Opening(OpenTest):
+    def test_a_group(self):
+        self.start()
+        fd, facts = self.open()
+        self.assertEqual(os.stat(fd).st_rdev, os.makedev(1, 3))
+        self.assertEqual(facts | {"fds": 0, "generation": 0, "receipt": 0},
+                         {"kind": "group", "group": self.functions[ONE].group, "group-peers": [], "fds": 0,
+                          "generation": 0, "receipt": 0})
+        self.wait_property(ONE, "InUse", True)
+        self.wait_users([(os.getpid(), True)])
+        self.assertEqual(self.client.manager("ListUsers")[0][:3], (ONE, os.getpid(), os.getuid()))
+        self.assertEqual(self.users(TWO), [])
+        allowed, blockers, _ = self.client.manager("Check", "(ss)", ONE, "unbind")
+        self.assertFalse(allowed)
+        self.assertEqual([(b[0], b[1], b[3]) for b in blockers], [("user", ONE, os.getpid())])
+        self.assertIn("opened by vfwarden", blockers[0][2])
+        os.close(fd)
+        self.wait_free()
+
+    def test_again_and_again(self):
+        self.start()
+        generations = []
+        for _ in range(3):
+            fd, facts = self.open()
+            generations.append(facts["generation"])
+            os.close(fd)
+            self.wait_free()
+        self.assertEqual(generations, sorted(set(generations)))
+
+    def test_in_use_when_the_answer_comes(self):
+        self.start()
+        mark = self.mark()
+        fd, _ = self.open()
+        self.assertIn((vb.FUNCTION, {"InUse": True}),
+                      [(s.args[0], {k: v for k, v in s.args[1].items() if k == "InUse"})
+                       for s in self.client.recorder.since(mark, "PropertiesChanged")])
+        os.close(fd)
+        self.wait_free()
+
+    def test_who_may(self):
+        self.start()
+        self.polkit.verdicts["org.vfwarden1.open-device"] = False
+        self.refused(name=vb.ACCESS_DENIED)
+        self.assertEqual(self.users(), [])
+        details = self.polkit.questions[-1].details
+        self.assertEqual((details["address"], details["driver"]), (ONE, "vfio-pci"))
+
+    def test_options(self):
+        self.start()
+        self.assertIn("'kind' is", self.refused(name=vb.INVALID_ARGS, kind="file"))
+        self.assertIn("'colour'", self.refused(name=vb.INVALID_ARGS, colour="red"))
+        self.refused(name=vb.NOT_SUPPORTED, kind="device")
+        self.assertEqual(self.users(), [])
+
+    def test_its_own_node(self):
+        self.vfio.add_device(self.functions[ONE], "vfio7")
+        self.start()
+        fd, facts = self.open()
+        self.assertEqual(facts["kind"], "group", "without iommufd nobody can use the device's node")
+        os.close(fd)
+        self.wait_free()
+        self.vfio.add_iommufd()
+        fd, facts = self.open()
+        self.assertEqual(facts["kind"], "device")
+        self.assertIn("vfio/devices/vfio7", os.readlink(f"/proc/self/fd/{fd}"))
+        self.assertTrue(os.readlink(f"/proc/self/fd/{facts['fds'][facts['iommufd']]}").endswith("/dev/iommu"))
+        os.close(facts["fds"][facts["iommufd"]])
+        self.wait_users([(os.getpid(), True)])
+        # The node can be opened by others; their closing it ends nothing.
+        os.close(os.open(self.vfio.path("vfio/devices/vfio7"), os.O_RDWR))
+        self.fence()
+        self.wait_users([(os.getpid(), True)])
+        os.close(fd)
+        self.wait_free()
+        fd, facts = self.open(kind="group")
+        self.assertEqual(facts["kind"], "group")
+        os.close(fd)
+        self.wait_free()
+
+    def test_group_peers(self):
+        peer = self.sysfs.add("0000:02:00.1", driver="vfio-pci", group=self.functions[ONE].group)
+        self.start()
+        fd, facts = self.open()
+        self.assertEqual(facts["group-peers"], [peer.address])
+        message = self.refused(peer.address)
+        self.assertIn("shares the IOMMU group", message)
+        self.assertIn(f"pid {os.getpid()}", message)
+        # They use the peer alone now, as who has a group may.
+        peer.write("enable", "1")
+        self.wait_users([(os.getpid(), True)], peer.address)
+        self.wait_users([])
+        self.assertIn(f"pid {os.getpid()}", self.refused())
+        peer.write("enable", "0")
+        self.wait_users([(os.getpid(), True)])
+        os.close(fd)
+        self.wait_free()
+        self.wait_free(peer.address)
+
+
+class Refusing(OpenTest):
+    def test_no_vfio_driver(self):
+        self.sysfs.add("0000:04:00.0", driver="igb")
+        self.sysfs.add("0000:05:00.0")
+        self.start()
+        self.assertIn("bound to igb, not to a VFIO driver", self.refused("0000:04:00.0"))
+        self.assertIn("bound to no driver", self.refused("0000:05:00.0"))
+
+    def test_no_node(self):
+        self.sysfs.add("0000:04:00.0", driver="vfio-pci")
+        self.start()
+        self.refused("0000:04:00.0", name=vb.NOT_SUPPORTED)
+
+    def test_second_client(self):
+        self.start()
+        fd, _ = self.open()
+        message = self.refused()
+        self.assertIn(f"(pid {os.getpid()}, ", message)
+        self.assertIn("opened by vfwarden", message)
+        os.close(fd)
+        self.wait_free()
+        os.close(self.open()[0])
+        self.wait_free()
+
+    def test_two_at_a_time(self):
+        """Both are authorised before either is opened."""
+        self.start()
+        self.polkit.verdicts["org.vfwarden1.open-device"] = "later"
+        calls = [self.start_open() for _ in range(2)]
+        wait_until(lambda: len(self.polkit.questions) == 2, None, "two questions")
+        for question in self.polkit.questions:
+            question.answer(True)
+        wait_until(lambda: all(c.done for c in calls), None, "two answers")
+        self.assertEqual(sorted(c.error.name if c.error else "" for c in calls), ["", vb.REFUSED])
+        (won,) = [c for c in calls if not c.error]
+        (lost,) = [c for c in calls if c.error]
+        self.assertIn(f"pid {os.getpid()}", lost.error.message)
+        for fd in won.fds:
+            os.close(fd)
+        self.wait_free()
+
+    def test_somebody_has_it(self):
+        self.start()
+        fd = self.vfio.open_group(self.functions[ONE])
+        self.wait_users([(os.getpid(), False)])
+        message = self.refused()
+        self.assertIn(f"pid {os.getpid()}", message)
+        self.assertNotIn("opened by vfwarden", message)
+        os.close(fd)
+        self.wait_free()
+
+    def test_somebody_is_faster(self):
+        """Between the look and the open."""
+        self.start()
+        self.vfio.hang()
+        call = self.start_open()
+        wait_until(lambda: fixtures.children(self.daemon.pid, "vfwarden-open"), None, "the process that opens")
+        fd = self.vfio.open_group(self.functions[ONE])
+        self.vfio.go_on()
+        with self.assertRaises(vb.BusError) as caught:
+            call.result()
+        self.assertEqual(caught.exception.name, vb.REFUSED)
+        self.assertIn(f"pid {os.getpid()}", caught.exception.message)
+        self.assertNotIn("opened by", caught.exception.message)
+        self.assertEqual(self.users(), [(os.getpid(), False)])
+        os.close(fd)
+        self.wait_free()
+
+    def test_unplugged_meanwhile(self):
+        self.start()
+        self.vfio.hang()
+        call = self.start_open()
+        wait_until(lambda: fixtures.children(self.daemon.pid, "vfwarden-open"), None, "the process that opens")
+        unplug = self.client.bus.start_call(vb.function_path(ONE), vb.FUNCTION, "Unplug", "(ta{sv})", (10**8, {}))
+        self.wait_property(ONE, "State", "unplug-requested")
+        self.vfio.go_on()
+        with self.assertRaises(vb.BusError) as caught:
+            call.result()
+        self.assertEqual(caught.exception.name, vb.REFUSED)
+        self.assertIn("taken away", caught.exception.message)
+        unplug.result()
+        self.wait_function(ONE, False)
+
+    def test_gone_meanwhile(self):
+        self.start()
+        self.vfio.hang()
+        call = self.start_open()
+        wait_until(lambda: fixtures.children(self.daemon.pid, "vfwarden-open"), None, "the process that opens")
+        self.sysfs.remove(self.functions[ONE])
+        with self.assertRaises(vb.BusError) as caught:
+            call.result()
+        self.assertEqual(caught.exception.name, vb.GONE)
+        self.vfio.go_on()
+
+    def test_too_many(self):
+        self.configure("[Open]\nMaxLeasesPerUser=1\n")
+        self.start()
+        fd, _ = self.open()
+        self.assertIn("MaxLeasesPerUser", self.refused(TWO, vb.LIMITS_EXCEEDED))
+        self.assertEqual(self.users(TWO), [])
+        os.close(fd)
+        self.wait_free()
+        os.close(self.open(TWO)[0])
+        self.wait_free(TWO)
+
+    def test_what_is_open_stays(self):
+        """A lease is a use as any other."""
+        self.start()
+        fd, _ = self.open()
+        for method in ("Unbind", "Reset"):
+            with self.assertRaises(vb.BusError) as caught:
+                self.client.bus.call(vb.function_path(ONE), vb.FUNCTION, method)
+            self.assertEqual(caught.exception.name, vb.REFUSED)
+            self.assertIn(f"pid {os.getpid()}", caught.exception.message)
+        os.close(fd)
+        self.wait_free()
+
+
+class Lasting(OpenTest):
+    def test_answer_not_read(self):
+        """The descriptor is in the client's socket, where no process has it."""
+        self.start()
+        client = RawClient(self.bus.address)
+        client.open(ONE)
+        self.wait_property(ONE, "InUse", True)
+        self.fence()
+        self.assertEqual(self.users(), [(os.getpid(), True)])
+        self.assertIn(f"pid {os.getpid()}", self.refused())
+        # A look at all processes finds nobody, and that is no reason to think it free.
+        os.close(self.open(TWO)[0])
+        self.wait_free(TWO)
+        self.assertEqual(self.users(), [(os.getpid(), True)])
+        client.close()
+        self.wait_free()
+        os.close(self.open()[0])
+        self.wait_free()
+
+    def test_read_late(self):
+        self.start()
+        client = RawClient(self.bus.address)
+        client.open(ONE)
+        self.wait_property(ONE, "InUse", True)
+        fds = client.read_fds()
+        self.fence()
+        for fd in fds[1:]:
+            os.close(fd)
+        client.close()
+        self.wait_users([(os.getpid(), True)])
+        os.close(fds[0])
+        self.wait_free()
+
+    def test_receipt_kept(self):
+        """It is of no use to keep it."""
+        self.start()
+        fd, facts = self.open(keep_receipt=True)
+        self.wait_users([(os.getpid(), True)])
+        os.close(fd)
+        self.wait_free()
+        os.close(facts["fds"][facts["receipt"]])
+        self.fence()
+
+    def test_client_leaves_while_it_is_opened(self):
+        self.start()
+        self.vfio.hang()
+        client = RawClient(self.bus.address)
+        client.open(ONE)
+        wait_until(lambda: fixtures.children(self.daemon.pid, "vfwarden-open"), None, "the process that opens")
+        self.wait_property(ONE, "InUse", True)
+        client.close()
+        self.vfio.go_on()
+        self.wait_free()
+
+    def test_passed_on(self):
+        self.start()
+        fd, _ = self.open()
+        process = self.holder(fd)
+        os.close(fd)
+        self.wait_users([(process.pid, True)])
+        self.assertIn(f"pid {process.pid}", self.refused())
+        process.stdin.close()
+        process.wait()
+        self.wait_free()
+
+    def test_under_way_between_two(self):
+        """Sent to somebody who has not read it, and closed by who sent it: open, and nobody has it."""
+        self.start()
+        fd, _ = self.open()
+        self.wait_users([(os.getpid(), True)])
+        sender, receiver = socket.socketpair()
+        socket.send_fds(sender, [b"x"], [fd])
+        os.close(fd)
+        self.wait_users([(0, True)])
+        message = self.refused()
+        self.assertIn("a process that could not be found", message)
+        _, fds, _, _ = socket.recv_fds(receiver, 1, 1)
+        self.assertIn("in use by", self.refused())
+        os.close(fds[0])
+        sender.close()
+        receiver.close()
+        self.wait_free()
+
+    def test_unbound_behind_its_back(self):
+        self.start()
+        fd, _ = self.open()
+        self.wait_users([(os.getpid(), True)])
+        self.sysfs.rebind(self.functions[ONE], "igb")
+        self.wait_property(ONE, "Driver", "igb")
+        self.wait_free()
+        self.sysfs.rebind(self.functions[ONE], "vfio-pci")
+        self.wait_property(ONE, "Driver", "vfio-pci")
+        # What they still have is the old one's, and none of ours any more.
+        self.wait_users([(os.getpid(), False)])
+        os.close(fd)
+        self.wait_free()
+
+    def test_gone(self):
+        self.start()
+        fd, first = self.open()
+        self.sysfs.remove(self.functions[ONE])
+        self.wait_function(ONE, False)
+        os.close(fd)
+        self.sysfs.add(ONE, driver="vfio-pci", group=self.functions[ONE].group, announce=True)
+        self.wait_function(ONE)
+        self.assertEqual(self.users(), [])
+        fd, second = self.open()
+        self.assertGreater(second["generation"], first["generation"])
+        os.close(fd)
+        self.wait_free()
+
+    def test_daemon_has_no_copy(self):
+        self.start()
+        fd, _ = self.open()
+        self.fence()
+        links = [os.readlink(f"/proc/{self.daemon.pid}/fd/{n}") for n in os.listdir(f"/proc/{self.daemon.pid}/fd")]
+        self.assertFalse([link for link in links if "vfio/" in link])
+        os.close(fd)
+        self.wait_free()
+
+
+class Restarting(OpenTest):
+    def test_held(self):
+        self.start()
+        fd, facts = self.open()
+        self.wait_users([(os.getpid(), True)])
+        for end in (self.kill, self.stop):
+            end()
+            self.client.recorder.listeners.clear()
+            self.start()
+            self.assertEqual(self.users(), [(os.getpid(), True)])
+            self.assertIn("opened by vfwarden", self.refused())
+        os.close(fd)
+        self.wait_free()
+        fd, second = self.open()
+        self.assertGreater(second["generation"], facts["generation"])
+        os.close(fd)
+        self.wait_free()
+
+    def test_closed_meanwhile(self):
+        self.start()
+        fd, _ = self.open()
+        self.wait_users([(os.getpid(), True)])
+        self.kill()
+        os.close(fd)
+        self.start()
+        self.assertEqual(self.users(), [])
+        os.close(self.open()[0])
+        self.wait_free()
+        self.assertEqual([name for name, _ in self.notify.store if name.startswith("lease")], [])
+
+    def test_passed_on_meanwhile(self):
+        self.start()
+        fd, _ = self.open()
+        self.wait_users([(os.getpid(), True)])
+        self.kill()
+        process = self.holder(fd)
+        os.close(fd)
+        self.start()
+        self.assertEqual(self.users(), [(process.pid, True)])
+        process.kill()
+        self.wait_free()
+
+    def test_answer_not_read(self):
+        self.start()
+        client = RawClient(self.bus.address)
+        client.open(ONE)
+        self.wait_property(ONE, "InUse", True)
+        wait_until(lambda: [n for n, _ in self.notify.store if n.startswith("lease")], None, "the receipt to be kept")
+        self.fence()
+        self.kill()
+        self.start()
+        self.assertEqual(self.users(), [(os.getpid(), True)])
+        fds = client.read_fds()
+        for fd in fds[1:]:
+            os.close(fd)
+        self.fence()
+        self.wait_users([(os.getpid(), True)])
+        self.kill()
+        self.start()
+        os.close(fds[0])
+        self.wait_free()
+        client.close()
+
+    def test_answer_never_read(self):
+        self.start()
+        client = RawClient(self.bus.address)
+        client.open(ONE)
+        self.wait_property(ONE, "InUse", True)
+        self.fence()
+        self.kill()
+        client.close()
+        self.start()
+        self.assertEqual(self.users(), [])
+
+    def test_ends_while_it_is_opened(self):
+        self.start()
+        self.vfio.hang()
+        call = self.start_open()
+        wait_until(lambda: fixtures.children(self.daemon.pid, "vfwarden-open"), None, "the process that opens")
+        self.daemon.kill(signal.SIGTERM)
+        self.assertEqual(self.daemon.wait_exit(), 0)
+        with self.assertRaises(vb.BusError):
+            call.result()
+        self.client.recorder.listeners.clear()
+        self.vfio.go_on()
+        self.start()
+        self.assertEqual(self.users(), [])
+
+
+if __name__ == "__main__":
+    fixtures.main()

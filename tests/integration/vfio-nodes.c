@@ -1,0 +1,153 @@
+/* vfio-nodes.c: preloaded into vfwardend, it makes nodes in $UMOCKDEV_DIR/dev/vfio look like VFIO's.
+ *
+ * They are character devices that anybody may open as often as they like, such as /dev/null; what is missing is made up:
+ *   - the system's /dev is the tests' (/proc/1/root/dev is hidden, and fanotify's marks go there);
+ *   - a group is open once at a time: whoever opens it through here locks it (flock());
+ *   - ioctls of the process that opens for the daemon succeed; the name that a device was asked for by is written to the file
+ *     $UMOCKDEV_DIR/vfio-opened, and where there is a file $UMOCKDEV_DIR/vfio-fails, it fails with the number in that;
+ *   - while there is a file $UMOCKDEV_DIR/vfio-hangs, that process waits (for the file to go). */
+#undef _FILE_OFFSET_BITS /* open() and open64() are two names here */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/vfio.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/fanotify.h>
+#include <sys/file.h>
+#include <sys/inotify.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#define HIDDEN "/proc/1/root/dev"
+
+static void bed(char *path, size_t size, const char *name) {
+        snprintf(path, size, "%s/%s", getenv("UMOCKDEV_DIR"), name);
+}
+
+static bool is_opener(void) {
+        char name[17] = "";
+
+        return prctl(PR_GET_NAME, name) == 0 && strcmp(name, "vfwarden-open") == 0;
+}
+
+__attribute__((visibility("default"))) int access(const char *path, int mode) {
+        static int (*next)(const char *, int);
+
+        if (!next)
+                *(void **) &next = dlsym(RTLD_NEXT, "access");
+        if (strcmp(path, HIDDEN) == 0) {
+                errno = ENOENT;
+                return -1;
+        }
+        return next(path, mode);
+}
+
+__attribute__((visibility("default"))) int fanotify_mark(int fd, unsigned flags, uint64_t mask,
+                                                         int dirfd, const char *path) {
+        static int (*next)(int, unsigned, uint64_t, int, const char *);
+        char other[4096];
+
+        if (!next)
+                *(void **) &next = dlsym(RTLD_NEXT, "fanotify_mark");
+        if (path && strncmp(path, "/dev", 4) == 0) {
+                bed(other, sizeof(other), path + 1);
+                path = other;
+        }
+        return next(fd, flags, mask, dirfd, path);
+}
+
+static void hang(void) {
+        char path[4096], event[1024];
+        int watch = inotify_init1(IN_CLOEXEC);
+
+        bed(path, sizeof(path), "vfio-hangs");
+        if (inotify_add_watch(watch, path, IN_DELETE_SELF | IN_ATTRIB) >= 0)
+                while (access(path, F_OK) == 0 && read(watch, event, sizeof(event)) > 0)
+                        ;
+        close(watch);
+}
+
+static int open_as(int (*next)(const char *, int, ...), const char *path, int flags, int mode) {
+        const char *name = strncmp(path, "/dev/vfio/", 10) == 0 ? path + 10 : NULL;
+        char other[4096];
+        int fd;
+
+        if (!name && strcmp(path, "/dev/iommu") != 0)
+                return next(path, flags, mode);
+        hang();
+        bed(other, sizeof(other), path + 1);
+        fd = next(other, flags, mode);
+        if (fd >= 0 && name && name[strspn(name, "0123456789")] == '\0' &&
+            flock(fd, LOCK_EX | LOCK_NB) < 0) {
+                close(fd);
+                errno = EBUSY;
+                return -1;
+        }
+        return fd;
+}
+
+#define OPEN(symbol)                                                                          \
+        __attribute__((visibility("default"))) int symbol(const char *path, int flags, ...) { \
+                static int (*next)(const char *, int, ...);                                   \
+                va_list arguments;                                                            \
+                int mode = 0;                                                                 \
+                                                                                              \
+                if (!next)                                                                    \
+                        *(void **) &next = dlsym(RTLD_NEXT, #symbol);                         \
+                va_start(arguments, flags);                                                   \
+                if (flags & (O_CREAT | O_TMPFILE))                                            \
+                        mode = va_arg(arguments, int);                                        \
+                va_end(arguments);                                                            \
+                return open_as(next, path, flags, mode);                                      \
+        }
+OPEN(open)
+OPEN(open64)
+
+static int get_device(const char *name) {
+        char path[4096], text[16] = "";
+        int fd;
+
+        bed(path, sizeof(path), "vfio-fails");
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd >= 0) {
+                (void) !read(fd, text, sizeof(text) - 1);
+                close(fd);
+                errno = atoi(text);
+                return -1;
+        }
+        bed(path, sizeof(path), "vfio-opened");
+        fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+        dprintf(fd, "%s\n", name);
+        close(fd);
+        return open("/dev/null", O_RDWR | O_CLOEXEC);
+}
+
+__attribute__((visibility("default"))) int ioctl(int fd, unsigned long request, ...) {
+        static int (*next)(int, unsigned long, ...);
+        va_list arguments;
+        void *argument;
+
+        if (!next)
+                *(void **) &next = dlsym(RTLD_NEXT, "ioctl");
+        va_start(arguments, request);
+        argument = va_arg(arguments, void *);
+        va_end(arguments);
+        if (!is_opener())
+                return next(fd, request, argument);
+        switch (request) {
+        case VFIO_GROUP_GET_STATUS:
+                ((struct vfio_group_status *) argument)->flags = VFIO_GROUP_FLAGS_VIABLE;
+                return 0;
+        case VFIO_GROUP_GET_DEVICE_FD:
+                return get_device(argument);
+        default:
+                return 0;
+        }
+}
