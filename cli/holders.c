@@ -30,6 +30,9 @@ static JsonObject *user_new(JsonObject *told) {
                 else
                         json_object_set_string_member(user, user_members[i].member,
                                                       function_string(told, user_members[i].key));
+        json_object_set_boolean_member(
+                user, "Brokered",
+                json_object_get_boolean_member_with_default(told, "brokered", FALSE));
         return user;
 }
 
@@ -159,18 +162,26 @@ char *holder_describe(JsonObject *user) {
         const char *machine = function_string(user, "Machine");
         const char *unit = function_string(user, "Unit");
         gint64 pid = function_integer(user, "Pid", 0);
+        gint64 uid = function_integer(user, "Uid", 0);
+        bool is_brokered = json_object_get_boolean_member_with_default(user, "Brokered", FALSE);
+        const char *brokered = is_brokered ? ", opened by vfwarden" : "";
 
-        if (pid == 0)
-                return g_strdup("a process that could not be found");
         if (!*command)
                 command = "a process";
+        if (pid == 0 && is_brokered)
+                return g_strdup_printf("a process that could not be found; opened for %s (uid "
+                                       "%" G_GINT64_FORMAT ")",
+                                       command, uid);
+        if (pid == 0)
+                return g_strdup("a process that could not be found");
         if (*machine)
-                return g_strdup_printf("%s (pid %" G_GINT64_FORMAT ", virtual machine %s)", command,
-                                       pid, machine);
+                return g_strdup_printf("%s (pid %" G_GINT64_FORMAT ", virtual machine %s%s)",
+                                       command, pid, machine, brokered);
         if (*unit)
-                return g_strdup_printf("%s (pid %" G_GINT64_FORMAT ", %s)", command, pid, unit);
-        return g_strdup_printf("%s (pid %" G_GINT64_FORMAT ", uid %" G_GINT64_FORMAT ")", command,
-                               pid, function_integer(user, "Uid", 0));
+                return g_strdup_printf("%s (pid %" G_GINT64_FORMAT ", %s%s)", command, pid, unit,
+                                       brokered);
+        return g_strdup_printf("%s (pid %" G_GINT64_FORMAT ", uid %" G_GINT64_FORMAT "%s)", command,
+                               pid, uid, brokered);
 }
 
 char *inhibitor_describe(JsonObject *inhibitor) {

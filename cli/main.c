@@ -31,6 +31,8 @@ static const Verb verbs[] = {
         { "inhibitors", "", 0, 0, verb_inhibitors, "Who keeps operations from being done" },
         { "inhibit", "ADDRESS -- COMMAND...", 0, INT_MAX, verb_inhibit,
           "Keep operations from being done while COMMAND runs" },
+        { "open", "ADDRESS -- COMMAND...", 0, INT_MAX, verb_open,
+          "Run COMMAND with it opened through VFIO" },
         { "bind", "ADDRESS [DRIVER]", 1, 2, verb_bind,
           "Bind it to DRIVER, or to the kernel's choice" },
         { "unbind", "ADDRESS", 1, 1, verb_unbind, "Unbind it from its driver" },

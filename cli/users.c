@@ -14,8 +14,13 @@ typedef struct Column {
 } Column;
 
 static const Column user_columns[] = {
-        { "ADDRESS", "Address", false }, { "PID", "Pid", true },          { "UID", "Uid", true },
-        { "SINCE", "Since", false },     { "MACHINE", "Machine", false }, { "UNIT", "Unit", false },
+        { "ADDRESS", "Address", false },
+        { "PID", "Pid", true },
+        { "UID", "Uid", true },
+        { "SINCE", "Since", false },
+        { "MACHINE", "Machine", false },
+        { "UNIT", "Unit", false },
+        { "BROKERED", "Brokered", false },
         { "COMMAND", "Command", false },
 };
 
@@ -34,6 +39,9 @@ static char *cell(JsonObject *holder, const char *member) {
         if (g_str_equal(member, "Since")) {
                 text = value_format_time(json_node_get_int(value));
                 nothing = !text;
+        } else if (g_str_equal(member, "Brokered")) {
+                text = g_strdup("yes");
+                nothing = !json_node_get_boolean(value);
         } else {
                 text = value_format("", value);
                 nothing = json_node_get_value_type(value) == G_TYPE_STRING

@@ -27,4 +27,5 @@ ExitCode verb_set_autoprobe(Context *context, char **arguments);
 ExitCode verb_unplug(Context *context, char **arguments);
 ExitCode verb_cancel_unplug(Context *context, char **arguments);
 ExitCode verb_libvirt_hook(Context *context, char **arguments);
+ExitCode verb_open(Context *context, char **arguments);
 ExitCode verb_io(Context *context, char **arguments);

@@ -7,10 +7,11 @@ import socket
 import subprocess
 import sys
 
-from gi.repository import Gio, GLib
+from gi.repository import GLib
 
 import fixtures
 from fixtures import wait_until
+from raw_client import RawClient
 import vfwarden_bus as vb
 
 ONE = "0000:02:00.0"
@@ -18,47 +19,6 @@ TWO = "0000:03:00.0"
 
 # Takes a descriptor over, says so, and ends when its input does.
 HOLDER = "import sys; print('has', flush=True); sys.stdin.read()"
-
-
-class RawClient:
-    """A client that reads what the bus sends it only when it is told to: until then all is in its socket."""
-
-    def __init__(self, address):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(fixtures.DEADLINE)
-        self.socket.connect(address.removeprefix("unix:path="))
-        identity = str(os.getuid()).encode().hex()
-        self.socket.sendall(b"\0AUTH EXTERNAL " + identity.encode() + b"\r\nNEGOTIATE_UNIX_FD\r\n")
-        answer = b""
-        while answer.count(b"\r\n") < 2:
-            answer += self.socket.recv(4096)
-        assert b"AGREE_UNIX_FD" in answer, answer
-        self.socket.sendall(b"BEGIN\r\n")
-        self._serial = 0
-        self.send("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "Hello")
-
-    def send(self, destination, path, interface, member, arguments=None):
-        message = Gio.DBusMessage.new_method_call(destination, path, interface, member)
-        if arguments is not None:
-            message.set_body(arguments)
-        self._serial += 1
-        message.set_serial(self._serial)
-        self.socket.sendall(message.to_blob(Gio.DBusCapabilityFlags.UNIX_FD_PASSING))
-
-    def open(self, address, kind=None):
-        options = {"kind": GLib.Variant("s", kind)} if kind else {}
-        self.send(vb.NAME, vb.function_path(address), vb.FUNCTION, "Open", GLib.Variant("(a{sv})", (options,)))
-
-    def read_fds(self):
-        """Reads until descriptors come."""
-        while True:
-            data, fds, _, _ = socket.recv_fds(self.socket, 65536, 8)
-            assert data
-            if fds:
-                return fds
-
-    def close(self):
-        self.socket.close()
 
 
 class OpenTest(fixtures.DaemonTest):

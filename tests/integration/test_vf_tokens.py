@@ -7,7 +7,8 @@ import re
 
 import fixtures
 from fixtures import wait_until
-from test_open import OpenTest, RawClient
+from raw_client import RawClient
+from test_open import OpenTest
 import vfwarden_bus as vb
 
 PF = "0000:01:00.0"

@@ -1,66 +1,26 @@
 """A client of I/O sessions without privilege, in a process of its own: it speaks vfio-user as the protocol's text has it.
 
-Run as a program, by IoClient: reads requests as lines of JSON, answers each with a line of JSON. Bytes are hexadecimal.
+Run as a program, by IoClient; see json_client.py. Bytes are hexadecimal.
 """
 
 import errno
 import json
 import os
 import socket
-import subprocess
 import sys
-
-from gi.repository import GLib
 
 import vfio_user
 import vfwarden_bus as vb
 
+from guest.json_client import JsonClient, serve
+
 ZPCI_IO = "org.vfwarden1.ZpciIo"
 
 
-class IoClient:
-    """The other end, for a scenario. Errors of D-Bus arrive as vfwarden_bus.BusError, of the session as OSError."""
+class IoClient(JsonClient):
+    """The other end, for a scenario. Errors of the session arrive as OSError."""
 
-    def __init__(self, machine, name="visitor", ready=True):
-        """Without `ready`, whoever starts several calls wait_ready() of each."""
-        self.process = subprocess.Popen(
-            ["setpriv", f"--reuid={name}", f"--regid={name}", "--clear-groups", "--no-new-privs",
-             sys.executable, "-B", "-m", "guest.io_client"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        machine.closers.append(self.close)
-        self.pid = self.process.pid
-        self.command = "python3"
-        if ready:
-            self.wait_ready()
-
-    def wait_ready(self):
-        """It is at the bus from here on."""
-        self._answer()
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
-        self.process.stdout.close()
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-    def _answer(self):
-        answer = json.loads(self.process.stdout.readline())
-        if "bus" in answer:
-            raise vb.BusError(*answer["bus"])
-        if "errno" in answer:
-            raise OSError(answer["errno"], os.strerror(answer["errno"]))
-        return answer["value"]
-
-    def ask(self, verb, *arguments):
-        self.start(verb, *arguments)
-        return self._answer()
-
-    def start(self, verb, *arguments):
-        self.process.stdin.write(json.dumps([verb, *arguments]) + "\n")
-        self.process.stdin.flush()
+    module = "guest.io_client"
 
     def load(self, function, pcias, offset, length):
         """One load over D-Bus."""
@@ -88,7 +48,7 @@ class IoClient:
         """How many reads of those that go on have succeeded so far."""
         self.process.stdin.write("?")
         self.process.stdin.flush()
-        answer = self._answer()
+        answer = self.answer()
         if isinstance(answer, list):
             raise OSError(answer[1], f"{os.strerror(answer[1])}, after {answer[0]} reads")
         return answer
@@ -97,11 +57,11 @@ class IoClient:
         """(how many reads succeeded, the errno that ended it or 0)"""
         self.process.stdin.write("\n")
         self.process.stdin.flush()
-        return tuple(self._answer())
+        return tuple(self.answer())
 
     def done(self):
         """The same, of one that an error ends."""
-        return tuple(self._answer())
+        return tuple(self.answer())
 
     def end_session(self):
         self.ask("end-session")
@@ -154,25 +114,11 @@ class Server:
         self.session.close()
 
 
-def main():
-    server = Server()
-    print(json.dumps({"value": None}), flush=True)
-    for line in iter(sys.stdin.readline, ""):
-        if not line.strip():
-            continue
-        verb, *arguments = json.loads(line)
-        try:
-            answer = {"value": getattr(server, verb.replace("-", "_"))(*arguments)}
-        except vb.BusError as error:
-            answer = {"bus": [error.name, error.message]}
-        except vfio_user.ErrorReply as error:
-            answer = {"errno": error.errno}
-        except vfio_user.Closed:
-            answer = {"errno": errno.ECONNRESET}
-        except BrokenPipeError:
-            answer = {"errno": errno.ECONNRESET}    # the same, seen when sending
-        print(json.dumps(answer), flush=True)
+def error_number(error):
+    if isinstance(error, vfio_user.ErrorReply):
+        return error.errno
+    return errno.ECONNRESET     # vfio_user.Closed, and BrokenPipeError, the same seen when sending
 
 
 if __name__ == "__main__":
-    main()
+    serve(Server(), error_number, (vfio_user.ErrorReply, vfio_user.Closed, BrokenPipeError))

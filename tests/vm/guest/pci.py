@@ -35,7 +35,7 @@ def write(path, text):
     """One write of all of `text`, as `echo` does it."""
     descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC)
     try:
-        os.write(descriptor, text.encode() + b"\n")
+        os.write(descriptor, f"{text}\n".encode())
     finally:
         os.close(descriptor)
 

@@ -74,21 +74,36 @@ def group_node(function):
     return f"/dev/vfio/{pci.link(function.path('iommu_group'))}"
 
 
+def open_device(group, address, token=None):
+    """Attaches a group to a container of its own and opens a device of it. Returns both descriptors."""
+    name = f"{address} vf_token={token}" if token else address
+    container = os.open("/dev/vfio/vfio", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(group, GROUP_SET_CONTAINER, struct.pack("i", container))
+        fcntl.ioctl(container, SET_IOMMU, TYPE1V2_IOMMU)
+        # Of an array that can be changed, for only then its result is told.
+        return container, fcntl.ioctl(group, GROUP_GET_DEVICE_FD, bytearray(name.encode() + b"\0"))
+    except OSError:
+        os.close(container)
+        raise
+
+
 class Opening:
-    """A function open through VFIO in this process, from here until close(); `node` is its group's."""
+    """A function open through VFIO in this process, from here until close(); `node` is its group's, `token` its VF token."""
 
     command = "python3"
 
-    def __init__(self, function, device=True, node=None):
+    def __init__(self, function, device=True, node=None, token=None):
         self.pid = os.getpid()
         self.container = self.device = -1
         self.group = os.open(node or group_node(function), os.O_RDWR | os.O_CLOEXEC)
-        if device:
-            self.container = os.open("/dev/vfio/vfio", os.O_RDWR | os.O_CLOEXEC)
-            fcntl.ioctl(self.group, GROUP_SET_CONTAINER, struct.pack("i", self.container))
-            fcntl.ioctl(self.container, SET_IOMMU, TYPE1V2_IOMMU)
-            # Of an array that can be changed, for only then its result is told.
-            self.device = fcntl.ioctl(self.group, GROUP_GET_DEVICE_FD, bytearray(function.address.encode() + b"\0"))
+        if not device:
+            return
+        try:
+            self.container, self.device = open_device(self.group, function.address, token)
+        except OSError:
+            os.close(self.group)
+            raise
 
     def close(self):
         """As the kernel does it at a process's end: the lowest descriptor first."""
