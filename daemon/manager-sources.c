@@ -265,7 +265,12 @@ static void on_drain(void *context) {
         users_drain(((const Manager *) context)->users);
 }
 
+static bool is_open(void *context, PciKey key) {
+        return users_device_is_open(((const Manager *) context)->users, key);
+}
+
 const VfTokensHandler manager_vf_tokens_handler = {
         .changed = on_kept_changed,
         .drain = on_drain,
+        .is_open = is_open,
 };

@@ -231,6 +231,12 @@ static int on_machines(sd_event_source *source, int fd, uint32_t revents, void *
         return 0;
 }
 
+bool users_device_is_open(const Users *users, PciKey key) {
+        const VfioDevice *device = g_hash_table_lookup(users->functions, &key);
+
+        return device && vfio_device_is_open(device);
+}
+
 void users_look(Users *users) {
         users->everybody = true;
         schedule(users);

@@ -62,6 +62,9 @@ void users_look_now(Users *users);
 /* Who has the function open, as last told (of User*, by pid), owned by the caller; NULL when nobody has. */
 GPtrArray *users_of(const Users *users, PciKey key);
 
+/* Whether the function's device is open at this moment: not only its group. */
+bool users_device_is_open(const Users *users, PciKey key);
+
 /* Looks at all processes soon: for a question where a process that got a descriptor by fork() or SCM_RIGHTS from one
  * that still has it should not be missing. Whether a function is in use is right without. */
 void users_look(Users *users);

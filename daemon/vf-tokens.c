@@ -112,25 +112,47 @@ static bool is_same(const Entry *entry, const Function *pf) {
                entry->binding == sysfs_binding(function_address(pf));
 }
 
-static bool any_vf_in_use(const Function *pf) {
-        for (guint i = 0; pf->vfs && i < pf->vfs->len; i++)
-                if (function_in_use(pf->vfs->pdata[i]))
-                        return true;
-        return false;
+/* What the VFs that are open tell of the token. While one is, the kernel keeps it. */
+typedef struct OpenVfs {
+        bool any, ours,
+                others; /* one of them is in the hands of somebody who has it from us, and was told our token; ... */
+} OpenVfs;
+
+static OpenVfs look_at_vfs(const VfTokens *tokens, const Function *pf) {
+        OpenVfs open = { 0 };
+
+        for (guint i = 0; pf->vfs && i < pf->vfs->len; i++) {
+                const Function *vf = pf->vfs->pdata[i];
+
+                if (!tokens->handler->is_open(tokens->context, vf->facts.key))
+                        continue;
+                open.any = true;
+                if (function_is_brokered(vf))
+                        open.ours = true;
+                else
+                        open.others = true;
+        }
+        return open;
 }
 
 VfTokenStep vf_tokens_step(VfTokens *tokens, const Function *pf, bool for_pf) {
         Entry *entry = find(tokens, pf->facts.key);
+        OpenVfs open;
 
         if (entry && entry->open)
                 return VF_TOKEN_IMPOSE;
+        open = look_at_vfs(tokens, pf);
         /* A VF that was open when the last daemon ended, and is still, kept the token as it was. */
-        if (entry && entry->adopted && any_vf_in_use(pf))
+        if (entry && entry->adopted && open.any)
                 entry->doubtful = false;
         if (entry)
                 entry->adopted = false;
-        return vf_token_step(pf, entry && entry->imposed && is_same(entry, pf),
-                             entry && entry->doubtful, for_pf);
+        return vf_token_step(pf, &(VfTokenFacts){
+                                         .imposed = entry && entry->imposed && is_same(entry, pf),
+                                         .doubtful = entry && entry->doubtful,
+                                         .proven = open.ours,
+                                         .for_pf = for_pf,
+                                 });
 }
 
 /* Memory that nobody changes any more, with a token in it. */
@@ -286,26 +308,14 @@ int vf_tokens_impose(VfTokens *tokens, const Function *pf, VfTokenImposed *done,
         return 0;
 }
 
-/* While a VF is open the token cannot be changed; whoever has one that was opened by us has ours. */
-static bool could_be_changed(const Function *pf) {
-        bool brokered = false;
-
-        for (guint i = 0; pf->vfs && i < pf->vfs->len; i++) {
-                const Function *vf = pf->vfs->pdata[i];
-
-                for (guint j = 0; vf->users && j < vf->users->len; j++) {
-                        if (!((const User *) vf->users->pdata[j])->brokered)
-                                return true;
-                        brokered = true;
-                }
-        }
-        return !brokered;
-}
-
 void vf_tokens_pf_used(VfTokens *tokens, const Function *pf) {
         Entry *entry = find(tokens, pf->facts.key);
+        OpenVfs open;
 
-        if (entry && !entry->open && could_be_changed(pf))
+        if (!entry || entry->open)
+                return;
+        open = look_at_vfs(tokens, pf);
+        if (!open.ours || open.others)
                 entry->doubtful = true;
 }
 

@@ -21,6 +21,9 @@ typedef struct VfTokensHandler {
         void (*changed)(void *context, PciKey key);
         /* Tells of all nodes that were closed up to now (users_drain()). */
         void (*drain)(void *context);
+        /* Whether the function's device is open now (users_device_is_open()): it is that, and not its group, for whose sake
+         * the kernel keeps a token. */
+        bool (*is_open)(void *context, PciKey key);
 } VfTokensHandler;
 
 /* 0, or a negative errno with `message`: -ENODEV when the PF has gone meanwhile; -EBUSY when somebody has opened it

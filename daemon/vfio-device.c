@@ -115,6 +115,10 @@ void vfio_device_look(VfioDevice *device) {
         device->vfio.open = device->count > device->left_behind;
 }
 
+bool vfio_device_is_open(const VfioDevice *device) {
+        return read_count(device) > device->left_behind;
+}
+
 bool vfio_device_has_changed(const VfioDevice *device) {
         return read_count(device) != device->count;
 }

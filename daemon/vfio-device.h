@@ -36,7 +36,10 @@ void vfio_device_let_go(VfioDevice *device);
 /* Reads whether it is open. */
 void vfio_device_look(VfioDevice *device);
 
-/* Whether that would find something new. Cheap. */
+/* Whether it is open at this moment, as far as `enable` tells. Cheap. */
+bool vfio_device_is_open(const VfioDevice *device);
+
+/* Whether looking would find something new. Cheap. */
 bool vfio_device_has_changed(const VfioDevice *device);
 
 /* Orders elements of a GPtrArray of VfioDevice* by address. */

@@ -68,6 +68,13 @@ bool function_in_use(const Function *function) {
         return function->users && function->users->len > 0;
 }
 
+bool function_is_brokered(const Function *function) {
+        for (guint i = 0; function->users && i < function->users->len; i++)
+                if (((const User *) function->users->pdata[i])->brokered)
+                        return true;
+        return false;
+}
+
 bool function_depends_on_pasid(const Function *vf) {
         return vf->pf && vf->pf->facts.pasid.present && vf->pf->facts.pasid.enabled &&
                function_in_use(vf);

@@ -203,6 +203,9 @@ bool function_kind_memory_hardwired_zero(FunctionKind kind);
 
 bool function_in_use(const Function *function);
 
+/* Whether one of those who have it got it opened by us. */
+bool function_is_brokered(const Function *function);
+
 /* Whether something depends on `vf`'s PF having its PASID capability enabled: the VF is in use, and it is. Nothing
  * switches it off for anybody else's sake (pci_disable_pasid() does not look at VFs). */
 bool function_depends_on_pasid(const Function *vf);

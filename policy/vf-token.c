@@ -21,29 +21,27 @@ Function *vf_token_pf(const Function *function) {
         return pf && pf->facts.total_vfs > 0 && function_has_vfio_driver(pf) ? pf : NULL;
 }
 
-static bool any_brokered(const Function *function) {
-        for (guint i = 0; function->users && i < function->users->len; i++)
-                if (((const User *) function->users->pdata[i])->brokered)
-                        return true;
-        return false;
+/* Who has the group of a VF from us, and has not opened it, will use the token that was imposed: as far as the kernel is
+ * concerned the VF is free. */
+static bool is_held(const Function *vf, const VfTokenFacts *facts) {
+        return function_in_use(vf) &&
+               (!facts->imposed || facts->proven || !function_is_brokered(vf));
 }
 
-VfTokenStep vf_token_step(const Function *pf, bool imposed, bool doubtful, bool for_pf) {
-        bool held = false, brokered = any_brokered(pf), driven = false;
+VfTokenStep vf_token_step(const Function *pf, const VfTokenFacts *facts) {
+        bool held = false, driven = false;
 
         for (guint i = 0; pf->vfs && i < pf->vfs->len; i++) {
                 const Function *vf = pf->vfs->pdata[i];
 
-                held |= function_in_use(vf);
-                brokered |= any_brokered(vf);
+                held |= is_held(vf, facts);
                 driven |= vf->facts.driver[0] != '\0' && !function_has_vfio_driver(vf);
         }
-        /* Who got theirs from us has our token. */
-        if (imposed && (!doubtful || brokered))
+        if (facts->imposed && (!facts->doubtful || facts->proven || function_is_brokered(pf)))
                 return VF_TOKEN_HOLDS;
-        if (function_in_use(pf) && !for_pf)
+        if (function_in_use(pf) && !facts->for_pf)
                 return VF_TOKEN_PF_HELD;
         if (held)
                 return VF_TOKEN_VFS_HELD;
-        return driven && !for_pf ? VF_TOKEN_VFS_DRIVEN : VF_TOKEN_IMPOSE;
+        return driven && !facts->for_pf ? VF_TOKEN_VFS_DRIVEN : VF_TOKEN_IMPOSE;
 }

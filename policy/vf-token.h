@@ -28,7 +28,12 @@ typedef enum VfTokenStep {
         VF_TOKEN_VFS_DRIVEN, /* a VF is in the hands of a driver of the host: opening the PF would reset it, too */
 } VfTokenStep;
 
-/* What is to be done before a function of `pf` is opened. `imposed`: this very PF, bound as it is, was given our token;
- * `doubtful`: somebody may have given it another since. For the PF itself (`for_pf`) drivers of the host are no hindrance:
- * its user resets it anyway. */
-VfTokenStep vf_token_step(const Function *pf, bool imposed, bool doubtful, bool for_pf);
+typedef struct VfTokenFacts {
+        bool imposed;  /* this very PF, bound as it is, was given our token */
+        bool doubtful; /* somebody may have given it another since */
+        bool proven;   /* a VF was opened by somebody who was told our token, and is open still */
+        bool for_pf; /* it is the PF that is to be opened: its user resets it anyway, whoever drives its VFs */
+} VfTokenFacts;
+
+/* What is to be done before a function of `pf` is opened. Who has the PF from us was told our token, too. */
+VfTokenStep vf_token_step(const Function *pf, const VfTokenFacts *facts);

@@ -237,10 +237,12 @@ class Users(CommandTest):
                         (IGB_VF1, WEB1, 107, QEMU, UNIT, "web-1", SINCE),
                         (NVME, 0, 0, "", "", "", SINCE)]
         lines = [
-            ("ADDRESS     ", "    PID", "UID", "SINCE           ", "MACHINE", "UNIT".ljust(len(UNIT)), "COMMAND"),
-            (IGB_VF0, "    815", "  0", "-               ", "-      ", "irqbalance.service".ljust(len(UNIT)), "-"),
-            (IGB_VF1, "4200001", "107", "2026-11-21 00:51", "web-1  ", UNIT, QEMU),
-            (NVME, "      -", "  0", "2026-11-21 00:51", "-      ", "-".ljust(len(UNIT)), "-")]
+            ("ADDRESS     ", "    PID", "UID", "SINCE           ", "MACHINE", "UNIT".ljust(len(UNIT)),
+             "BROKERED", "COMMAND"),
+            (IGB_VF0, "    815", "  0", "-               ", "-      ", "irqbalance.service".ljust(len(UNIT)),
+             "-       ", "-"),
+            (IGB_VF1, "4200001", "107", "2026-11-21 00:51", "web-1  ", UNIT, "-       ", QEMU),
+            (NVME, "      -", "  0", "2026-11-21 00:51", "-      ", "-".ljust(len(UNIT)), "-       ", "-")]
         rows = ["  ".join(line) + "\n" for line in lines]
         self.check(["users"], "".join(rows))
         _, output, _ = self.run_command("users", "--no-legend")
@@ -254,7 +256,8 @@ class Users(CommandTest):
         daemon.users = [(NVME, 7, 0, "x", "u.service"), (IGB, 8, 1, "y", "", "web", SINCE)]
         _, output, _ = self.run_command("users", "--json", IGB)
         self.assertEqual(json.loads(output), [{"Address": IGB, "Pid": 8, "Uid": 1, "Command": "y",
-                                               "Unit": "", "Machine": "web", "Since": SINCE}])
+                                               "Unit": "", "Machine": "web", "Since": SINCE,
+                                               "Brokered": False}])
         _, output, _ = self.run_command("users", "--json")
         self.assertEqual([user["Address"] for user in json.loads(output)], [NVME, IGB])
 

@@ -425,6 +425,46 @@ class Lasting(OpenTest):
         self.wait_free()
 
 
+class Command(OpenTest):
+    """vfwarden open: what is opened goes to a program as socket activation passes it."""
+
+    def run_command(self, *words):
+        environment = {k: v for k, v in self.command_environment().items() if k not in ("LD_PRELOAD", "UMOCKDEV_DIR")}
+        process = subprocess.Popen([os.environ["VFWARDEN"], *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                   text=True, env=environment)
+        pidfd = os.pidfd_open(process.pid)
+        try:
+            fixtures.wait_for_end(pidfd)
+        finally:
+            os.close(pidfd)
+        return process.wait(), process.communicate()[0]
+
+    def test_the_descriptor_is_passed_on(self):
+        self.start()
+        script = ('echo "$LISTEN_FDS $LISTEN_FDNAMES $VFWARDEN_KIND $VFWARDEN_ADDRESS ${VFWARDEN_VF_TOKEN-none}";'
+                  'test $LISTEN_PID = $$ && ls /proc/$$/fd | tr "\\n" " "; readlink /proc/$$/fd/3; exit 7')
+        code, output = self.run_command("open", "2:0.0", "--", "sh", "-c", script)
+        self.assertEqual(len(output.splitlines()), 2, output)
+        first, second = output.splitlines()
+        self.assertEqual(first, f"1 vfio group {ONE} none")
+        self.assertRegex(second, rf"^0 1 2 3 .*dev/vfio/{self.functions[ONE].group}$")
+        self.assertEqual(code, 7)
+        self.wait_free()
+
+    def test_refused_and_wrong(self):
+        self.start()
+        fd, _ = self.open()
+        code, output = self.run_command("open", ONE, "--", "true")
+        self.assertEqual(code, 6, output)
+        self.assertIn("opened by vfwarden", output)
+        self.assertIn("yes", self.run_command("users", ONE)[1])
+        os.close(fd)
+        self.wait_free()
+        self.assertEqual(self.run_command("open", ONE, "--", "/nonexistent")[0], 127)
+        self.wait_free()
+        self.assertEqual(self.run_command("open", ONE, "true")[0], 2)
+
+
 class Restarting(OpenTest):
     def test_held(self):
         self.start()

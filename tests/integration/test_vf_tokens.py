@@ -175,12 +175,30 @@ class Others(TokenTest):
         """The kernel has let them in with our token only."""
         self.start()
         vf, facts = self.open()
+        self.functions[VFS[0]].write("enable", "1")
+        self.wait_users([(os.getpid(), True)], VFS[0])
         pf = self.vfio.open_group(self.functions[PF])
         self.wait_users([(os.getpid(), False)], PF)
         self.assertEqual(self.token(), facts["vf-token"])
+        self.functions[VFS[0]].write("enable", "0")
         for fd in (pf, vf):
             os.close(fd)
         self.wait_free(PF)
+        self.wait_free(VFS[0])
+
+    def test_somebody_has_the_pf_while_a_vf_is_not_yet_open(self):
+        """Its group alone keeps nobody from giving the PF another token."""
+        self.start()
+        vf, _ = self.open()
+        self.wait_users([(os.getpid(), True)], VFS[0])
+        pf = self.vfio.open_group(self.functions[PF])
+        self.wait_users([(os.getpid(), False)], PF)
+        self.assertIn("not known to vfwarden", self.token_refused())
+        os.close(pf)
+        self.wait_free(PF)
+        self.token()
+        self.assertEqual(len(self.vfio.opened), 2)
+        os.close(vf)
         self.wait_free(VFS[0])
 
     def test_somebody_is_faster(self):
@@ -230,12 +248,14 @@ class Restarting(TokenTest):
     def test_in_use(self):
         self.start()
         fd, facts = self.open()
+        self.functions[VFS[0]].write("enable", "1")
         for end in (self.kill, self.stop):
             end()
             self.client.recorder.listeners.clear()
             self.start()
             self.assertEqual(self.token(), facts["vf-token"])
         self.assertEqual(len(self.vfio.opened), 1)
+        self.functions[VFS[0]].write("enable", "0")
         os.close(fd)
         self.wait_free(VFS[0])
 

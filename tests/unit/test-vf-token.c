@@ -68,7 +68,11 @@ Test(vf_token, whose) {
         cr_assert_null(vf_token_pf(get("0000:02:00.0")));
 }
 
-#define STEP(imposed, doubtful, for_pf) vf_token_step(get(PF), imposed, doubtful, for_pf)
+static VfTokenStep step(bool imposed, bool doubtful, bool proven, bool for_pf) {
+        return vf_token_step(get(PF), &(VfTokenFacts){ imposed, doubtful, proven, for_pf });
+}
+
+#define STEP(imposed, doubtful, for_pf) step(imposed, doubtful, false, for_pf)
 
 Test(vf_token, imposed_while_all_is_free) {
         cr_assert_eq(STEP(false, false, false), VF_TOKEN_IMPOSE);
@@ -96,9 +100,14 @@ Test(vf_token, somebody_has_a_vf) {
         cr_assert_eq(STEP(false, false, true), VF_TOKEN_VFS_HELD);
         cr_assert_eq(STEP(true, true, false), VF_TOKEN_VFS_HELD);
         cr_assert_eq(STEP(true, false, false), VF_TOKEN_HOLDS);
+        /* With its device open our token is proven; with its group alone the PF can have it anew. */
         use(VF1, true);
-        cr_assert_eq(STEP(true, true, false), VF_TOKEN_HOLDS);
-        cr_assert_eq(STEP(false, true, false), VF_TOKEN_VFS_HELD);
+        cr_assert_eq(step(true, true, true, false), VF_TOKEN_HOLDS);
+        cr_assert_eq(step(false, false, true, false), VF_TOKEN_VFS_HELD);
+        cr_assert_eq(STEP(true, true, false), VF_TOKEN_IMPOSE);
+        cr_assert_eq(STEP(false, false, false), VF_TOKEN_VFS_HELD, "they were told another");
+        use(VF0, false);
+        cr_assert_eq(STEP(true, true, false), VF_TOKEN_VFS_HELD);
 }
 
 Test(vf_token, the_host_drives_a_vf) {

@@ -127,10 +127,11 @@ def who_and_what_to_do(machine):
     equal(run_shown(machine, "why", free.address, "unbind").splitlines()[0],
           f"{free}: unbind is possible, nothing stands against it", "why of a free function")
     heading, row = [line.split() for line in run_shown(machine, "users").splitlines()]
-    equal(heading, ["ADDRESS", "PID", "UID", "SINCE", "MACHINE", "UNIT", "COMMAND"], "the head of users")
+    equal(heading, ["ADDRESS", "PID", "UID", "SINCE", "MACHINE", "UNIT", "BROKERED", "COMMAND"],
+          "the head of users")
     equal(row[:3], [vf.address, str(pid), "0"], "users: who")
     true(re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d", " ".join(row[3:5])), f"users: since when: {row}")
-    equal(row[5:], ["-", "guest-web.service", holder.PROGRAM, "--unplug=100", vf.address], "users: what")
+    equal(row[5:], ["-", "guest-web.service", "-", holder.PROGRAM, "--unplug=100", vf.address], "users: what")
     equal(run_shown(machine, "users", free.address).strip().splitlines()[1:], [], "users of a free function")
 
     text = run_shown(machine, "unbind", IGB.address, status=REFUSED)

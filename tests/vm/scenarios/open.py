@@ -80,14 +80,14 @@ def visitor_opens(machine):
     check_refused(machine.client.start_function_call(vf.address, "Unbind"), client, ["opened by vfwarden"])
     check_refused(machine.client.start_set_num_vfs(IGB.address, 0), client)
     client.close_all()
-    machine.wait_property(vf, "InUse", False)
+    wait_users(machine, vf, [])
     equal(machine.changes_of(vf, "InUse", mark), [True, False], "what was told of InUse")
     generation = second.open(vf)["generation"]
     true(generation > facts["generation"], "a later generation")
     second.device(vf)
     equal(second.read(LENGTH), expected, "the register, for the second")
     second.kill()
-    machine.wait_property(vf, "InUse", False)
+    wait_users(machine, vf, [])
 
 
 @scenario("what was opened is passed to a child, with and without the device: in use until the child dies")
@@ -104,7 +104,7 @@ def passed_on(machine):
         check_brokered(machine, vf, child)
         check_not_opened(OpenClient(machine), vf, vb.REFUSED, f"pid {child}", "opened by vfwarden")
         os.kill(child, signal.SIGKILL)
-        machine.wait_property(vf, "InUse", False)
+        wait_users(machine, vf, [])
 
 
 @scenario("a lease is known after the daemon was started again, stopped in order and killed; what ended meanwhile is over")
@@ -127,7 +127,7 @@ def over_a_restart(machine):
     other = OpenClient(machine)
     other.open(vf)
     other.kill()
-    machine.wait_property(vf, "InUse", False)
+    wait_users(machine, vf, [])
 
 
 @scenario("an answer that is not read keeps the function, over a restart too; when its client leaves it is free")
@@ -141,11 +141,11 @@ def not_read(machine):
     machine.restart_daemon()
     equal(brokered(machine, vf), [(client.pid, True)], "who has it after a restart")
     client.kill()
-    machine.wait_property(vf, "InUse", False)
+    wait_users(machine, vf, [])
     other = OpenClient(machine)
     other.open(vf)
     other.kill()
-    machine.wait_property(vf, "InUse", False)
+    wait_users(machine, vf, [])
 
 
 @scenario("somebody with a lease is asked to let go as any holder is, and lets go")
@@ -166,7 +166,7 @@ def unplugged(machine):
     machine.wait_property(vf, "Driver", "vfio-pci")
     client.open(vf)
     client.kill()
-    machine.wait_property(vf, "InUse", False)
+    wait_users(machine, vf, [])
 
 
 QUEUE = "/proc/sys/fs/fanotify/max_queued_events"
@@ -198,5 +198,5 @@ def lost_events(machine):
             machine.fence()
             check_brokered(machine, vf, client.pid)
             client.kill()
-        machine.wait_property(vf, "InUse", False, seconds=30)
+        wait_users(machine, vf, [])
         equal(brokered(machine, vf), [], "who has it")

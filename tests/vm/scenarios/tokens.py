@@ -67,7 +67,7 @@ def visitor_opens(machine):
     check_kernel_refuses(other, None, errno.EACCES)
     check_kernel_refuses(other, str(uuid.uuid4()), errno.EACCES)
     Opening(other, token=token).close()
-    machine.wait_property(other, "InUse", False)
+    wait_users(machine, other, [])
     second = OpenClient(machine)
     equal(second.open(other)["vf-token"], token, "the token of another VF")
     second.device(other, token)
@@ -75,8 +75,8 @@ def visitor_opens(machine):
     check_told_nowhere(machine, token)
     for each in (client, second):
         each.kill()
-    machine.wait_property(vf, "InUse", False)
-    machine.wait_property(other, "InUse", False)
+    wait_users(machine, vf, [])
+    wait_users(machine, other, [])
 
 
 @scenario("the daemon is started again with a VF in use, and with none: the same token opens", deadline=150)
@@ -93,15 +93,15 @@ def over_a_restart(machine):
     second.device(other, token)
     for each in (client, second):
         each.kill()
-    machine.wait_property(vf, "InUse", False)
-    machine.wait_property(other, "InUse", False)
+    wait_users(machine, vf, [])
+    wait_users(machine, other, [])
     machine.restart_daemon()
     client = OpenClient(machine)
     equal(client.open(vf)["vf-token"], token, "the token after another")
     client.device(vf, token)
     check_told_nowhere(machine, token)
     client.kill()
-    machine.wait_property(vf, "InUse", False)
+    wait_users(machine, vf, [])
 
 
 @scenario("GetVfToken: for who opens by themselves, as the rule for the PF says; a PF that is bound anew has another token",
@@ -136,7 +136,7 @@ def somebody_elses(machine):
     client = OpenClient(machine)
     token = client.open(vf)["vf-token"]
     client.close_all()
-    machine.wait_property(vf, "InUse", False)
+    wait_users(machine, vf, [])
 
     theirs = str(uuid.uuid4())
     holder = Opening(NVME, token=theirs)
@@ -148,15 +148,15 @@ def somebody_elses(machine):
     # A VF that is open with it keeps it in force when the PF is closed.
     with_theirs = Opening(vf, token=theirs)
     holder.close()
-    machine.wait_property(NVME, "InUse", False)
+    wait_users(machine, NVME, [])
     check_not_opened(client, other, vb.REFUSED, vf.address, f"pid {with_theirs.pid}", "not known to vfwarden")
     with_theirs.close()
-    machine.wait_property(vf, "InUse", False)
+    wait_users(machine, vf, [])
 
     equal(client.open(vf)["vf-token"], token, "the token when it is free")
     client.device(vf, token)
     client.close_all()
-    machine.wait_property(vf, "InUse", False)
+    wait_users(machine, vf, [])
 
 
 @scenario("a visitor has the PF itself opened, and another one a VF of it, with the same token", deadline=150)
@@ -171,15 +171,15 @@ def the_pf_too(machine):
     check_brokered(machine, NVME, one.pid)
     # Opened once more while a VF is open, it takes the token.
     one.close_all()
-    machine.wait_property(NVME, "InUse", False)
+    wait_users(machine, NVME, [])
     equal(one.open(NVME)["vf-token"], token, "the PF's, again")
     error = raises(OSError, lambda: one.device(NVME), "opening the PF without it")
     equal(error.errno, errno.EACCES, "its error")
     one.close_all()
-    machine.wait_property(NVME, "InUse", False)
+    wait_users(machine, NVME, [])
     one.open(NVME)
     one.device(NVME, token)
     for each in (one, two):
         each.kill()
-    machine.wait_property(NVME, "InUse", False)
-    machine.wait_property(vf, "InUse", False)
+    wait_users(machine, NVME, [])
+    wait_users(machine, vf, [])
