@@ -35,7 +35,7 @@ class Completion(CommandTest):
 
     def test_verbs(self):
         self.assertEqual(self.complete("vfwarden "), [
-            "list", "show", "status", "monitor", "why", "users", "inhibitors", "inhibit", "bind",
+            "list", "show", "status", "monitor", "why", "users", "inhibitors", "inhibit", "open", "bind",
             "unbind", "reset", "set-vfs", "set-autoprobe", "unplug", "cancel-unplug", "io", "lock",
             "unlock", "release-all", "reload", "libvirt-hook"])
         self.assertEqual(self.complete("vfwarden --json l"), ["list", "lock", "libvirt-hook"])

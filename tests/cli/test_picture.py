@@ -361,7 +361,7 @@ In use:  yes
         _, output, _ = self.run_command("show", "--json", pictures.IGB_VF1)
         self.assertEqual(json.loads(output)["Users"][0], {
             "Address": pictures.IGB_VF1, "Pid": 4711, "Uid": 107, "Command": "qemu-kvm -name web1",
-            "Unit": r"machine-qemu\x2d1\x2dweb1.scope", "Machine": "web1",
+            "Unit": r"machine-qemu\x2d1\x2dweb1.scope", "Machine": "web1", "Brokered": False,
             "Since": 1795222312_654321})
         self.assertEqual(json.loads(output)["Inhibitors"][0], {
             "Address": pictures.IGB_VF1, "What": "reset:remove", "Who": "backup", "Why": "nightly",

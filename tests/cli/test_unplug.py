@@ -80,6 +80,7 @@ class Unplug(CommandTest):
         self.assertEqual((code, error), (0, ""))
         self.assertEqual(json.loads(output), {"Address": IGB_VF1, "Present": True, "Asked": [
             {"Address": IGB_VF1, "Pid": 4200001, "Uid": 107, "Command": QEMU, "Machine": "web1",
+             "Brokered": False,
              "Unit": r"machine-qemu\x2d1\x2dweb1.scope", "Since": 1795222312_000000}]})
         self.end_with(TIMEOUT)
         self.check(["--json", "unplug", IGB_VF1], code=8,

@@ -203,7 +203,7 @@ class ManualPage(CommandTest):
     def test_the_manual_page_has_it_all(self):
         verbs, options, codes = self.help()
         page = self.rendered()
-        self.assertEqual(len(verbs), 21)
+        self.assertEqual(len(verbs), 22)
         for verb in verbs:
             self.assertRegex(page, rf"(?m)^ {{7}}{verb}( load)?( \[?ADDRESS.*| \[--.*| +[A-Z].*)?$")
         for option in options:

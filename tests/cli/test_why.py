@@ -269,7 +269,7 @@ class Users(CommandTest):
             return GLib.Variant("(aa{sv})", ([{"address": GLib.Variant("s", IGB), "pid": GLib.Variant("s", "x"),
                                                "since": GLib.Variant("d", 1.5), "novel": GLib.Variant("as", [])}],))
         daemon.answers["DescribeUsers"] = odd
-        self.check(["users", "--no-legend"], f"{IGB}  -  0  -  -  -  -\n")
+        self.check(["users", "--no-legend"], f"{IGB}  -  0  -  -  -  -  -\n")
 
     def test_answer_of_another_kind(self):
         daemon = self.start()
@@ -296,7 +296,7 @@ class Users(CommandTest):
     def test_hostile_texts(self):
         daemon = self.start()
         daemon.users = [(IGB, 7, 0, "a\x1b[2J", "b\n")]
-        self.check(["users", "--no-legend"], f"{IGB}  7  0  -  -  b\\n  a\\x1b[2J\n")
+        self.check(["users", "--no-legend"], f"{IGB}  7  0  -  -  b\\n  -  a\\x1b[2J\n")
         daemon.verdicts["reset"] = ([("user", IGB, "in use\x1b", 7)], ["w\x1b"])
         _, output, _ = self.run_command("why", IGB, "reset")
         self.assertNotIn("\x1b", output)

@@ -2,6 +2,7 @@
  *
  * They are character devices that anybody may open as often as they like, such as /dev/null; what is missing is made up:
  *   - the system's /dev is the tests' (/proc/1/root/dev is hidden, and fanotify's marks go there);
+ *   - what other tests have open is not there;
  *   - a group is open once at a time: whoever opens it through here locks it (flock());
  *   - ioctls of the process that opens for the daemon succeed; the name that a device was asked for by is written to the file
  *     $UMOCKDEV_DIR/vfio-opened, and where there is a file $UMOCKDEV_DIR/vfio-fails, it fails with the number in that;
@@ -25,7 +26,8 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#define HIDDEN "/proc/1/root/dev"
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+#define HIDDEN    "/proc/1/root/dev"
 
 static void bed(char *path, size_t size, const char *name) {
         snprintf(path, size, "%s/%s", getenv("UMOCKDEV_DIR"), name);
@@ -61,6 +63,24 @@ __attribute__((visibility("default"))) int fanotify_mark(int fd, unsigned flags,
                 path = other;
         }
         return next(fd, flags, mask, dirfd, path);
+}
+
+/* What another test's process has open is none of VFIO's here, be it the same device of memory. */
+__attribute__((visibility("default"))) ssize_t readlinkat(int dirfd, const char *path, char *target,
+                                                          size_t size) {
+        static ssize_t (*next)(int, const char *, char *, size_t);
+        static const char other[] = "another test's";
+        const char *root = getenv("UMOCKDEV_DIR");
+        ssize_t n;
+
+        if (!next)
+                *(void **) &next = dlsym(RTLD_NEXT, "readlinkat");
+        n = next(dirfd, path, target, size);
+        if (n <= 0 || !root || !memmem(target, (size_t) n, "/dev/vfio/", 10) ||
+            ((size_t) n >= strlen(root) && memcmp(target, root, strlen(root)) == 0))
+                return n;
+        memcpy(target, other, MIN(size, sizeof(other)));
+        return (ssize_t) MIN(size, sizeof(other) - 1);
 }
 
 static void hang(void) {
