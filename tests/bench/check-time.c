@@ -86,7 +86,7 @@ static void set_users(Inventory *inventory, const Function *pf, bool in_use) {
         }
 }
 
-/* Asks about `pfs` in turn. Returns nanoseconds for each question. */
+/* Asks about `pfs` in turn, `calls` times. Returns nanoseconds for each question. */
 static int64_t ask(const Inventory *inventory, const GPtrArray *pfs, Operation operation,
                    unsigned calls) {
         int64_t start = now();
@@ -98,7 +98,7 @@ static int64_t ask(const Inventory *inventory, const GPtrArray *pfs, Operation o
 
                 n_blockers += verdict->blockers->len;
         }
-        return (now() - start) / calls;
+        return (now() - start) / MAX(calls, 1U);
 }
 
 static void run_round(Inventory *small, Inventory *large, const GPtrArray *one,
