@@ -312,6 +312,21 @@ class Arm(MsiTest):
         self.start()
         self.wait_verdict("isolated", "another function")
 
+    def test_it_follows_the_driver(self):
+        self.sysfs.add_iommu("smmu3.0x0000000009050000", kind="arm-smmu-v3")
+        one, two = (self.add(address, "smmu3.0x0000000009050000") for address in (ONE, TWO))
+        self.start()
+        self.wait_verdict("unknown", "Nothing shows")
+        self.sysfs.bind(one, "nvme")
+        self.wait_property(ONE, "Driver", "nvme")
+        self.sysfs.allocate_msis(one, "ITS-PCI-MSIX-{}")    # the first that are
+        self.wait_verdict("isolated", "Its own")
+        self.wait_verdict("isolated", "another function", TWO)
+        self.sysfs.free_msis(one)
+        self.sysfs.unbind(one)
+        for address in (ONE, TWO):
+            self.wait_verdict("unknown", "Nothing shows", address)
+
 
 class Elsewhere(MsiTest):
     def test_s390(self):
