@@ -114,6 +114,7 @@ static void advise_operation(const Question *question, JsonObject *blocker, GPtr
 static void advise_session(const Question *question, JsonObject *blocker, GPtrArray *advice) {
         say(advice, "end the process %" G_GINT64_FORMAT " that has the session",
             function_integer(blocker, "Pid", 0));
+        advise_unplug(question, function_string(blocker, "Subject"), advice);
 }
 
 GPtrArray *advice_for(const Question *question, JsonObject *blocker) {

@@ -171,6 +171,8 @@ class Why(CommandTest):
     def test_what_to_do_about_sessions(self):
         self.assertEqual(self.to_do(("session", IGB, "an I/O session serves it", 7)),
                          ["end the process 7 that has the session"])
+        self.assertEqual(self.to_do(("session", IGB_VF1, "is a VF of it and in use", 7)),
+                         ["end the process 7 that has the session", f'"vfwarden unplug {IGB_VF1}" asks for it'])
 
     def test_json(self):
         daemon = self.start(reset=([("user", IGB, "in use", 7)], ["careful"]))
