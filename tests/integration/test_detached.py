@@ -5,6 +5,7 @@ outlive it, or be a slot that is switched off. What moves is told, and nothing e
 import os
 
 import fixtures
+from test_cli import Command
 from test_hotplug import changes
 from test_zpci import VF_SAYS
 import vfwarden_bus as vb
@@ -94,6 +95,18 @@ class AtTheStart(Slots):
         self.assertEqual(self.told(PF, NO_VF), NO_VF)
         self.assertEqual(self.interfaces(ALONE) & {vb.PHYSICAL, vb.VIRTUAL, vb.ZPCI}, {vb.VIRTUAL, vb.ZPCI})
         self.assertEqual(self.picture.function(ALONE)["VirtualFunctionNumber"], 3)
+
+    def test_what_the_command_says_of_a_detached_one(self):
+        self.add_vf(ALONE, ALONE_SAYS, ALONE_SLOT)
+        self.start()
+        code, output, error = Command(self, ["show", ALONE]).result()
+        self.assertEqual((code, error), (0, ""))
+        text = " ".join(output.split())
+        self.assertIn("Kind: virtual function, detached: its physical function is not on this system There is no PF here "
+                      "to be locked; what removes or resets it is guarded on itself. Vendor:", text)
+        self.assertIn("VF number: 3 ", text)
+        self.assertIn("Memory enable bit: hardwired to 0, as in every VF: a virtual machine monitor must not make access "
+                      "to the BARs depend on it", text)
 
     def test_standby(self):
         # The machine has the function, and this system has not configured it.
