@@ -27,6 +27,7 @@ DATA_EVENTFD_ACTION_TRIGGER, MSIX_INDEX = 0x24, 2
 
 def igb_vfs(machine, count=1):
     """VFs of igb, bound to vfio-pci and free."""
+    pci.load_driver("igbvf")    # else udev does so, and it probes the VFs while they are taken from it
     IGB.set_num_vfs(count)
     vfs = [Function(address) for address in IGB.vfs()]
     for vf in vfs:
