@@ -17,13 +17,18 @@ GROUP_GET_DEVICE_FD = 0x3b6a
 GROUP_SET_CONTAINER = 0x3b68
 SET_IOMMU = 0x3b66
 GET_REGION_INFO = 0x3b6c
+SET_IRQS = 0x3b6e
 REGION_INFO = struct.Struct("=IIIIQQ")
 REGION_CAN_BE_MAPPED = 4
 TYPE1V2_IOMMU = 3
+# struct vfio_irq_set: argsz, flags, index, start, count, and an eventfd
+IRQ_SET = struct.Struct("=IIIIIi")
+DATA_EVENTFD_ACTION_TRIGGER, MSIX_INDEX = 0x24, 2
 
 
 def igb_vfs(machine, count=1):
     """VFs of igb, bound to vfio-pci and free."""
+    pci.load_driver("igbvf")    # else udev does so, and it probes the VFs while they are taken from it
     IGB.set_num_vfs(count)
     vfs = [Function(address) for address in IGB.vfs()]
     for vf in vfs:
@@ -95,6 +100,12 @@ class Opening:
             fcntl.ioctl(self.container, SET_IOMMU, TYPE1V2_IOMMU)
             # Of an array that can be changed, for only then its result is told.
             self.device = fcntl.ioctl(self.group, GROUP_GET_DEVICE_FD, bytearray(function.address.encode() + b"\0"))
+
+    def allocate_msi(self):
+        """What a VMM does when its guest's driver enables MSI-X."""
+        event = os.eventfd(0)
+        fcntl.ioctl(self.device, SET_IRQS, IRQ_SET.pack(IRQ_SET.size, DATA_EVENTFD_ACTION_TRIGGER, MSIX_INDEX, 0, 1, event))
+        os.close(event)     # the kernel has it
 
     def close(self):
         """As the kernel does it at a process's end: the lowest descriptor first."""
