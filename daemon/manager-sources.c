@@ -22,6 +22,7 @@ void manager_on_users_changed(void *context, PciKey key) {
 }
 
 void manager_tell_unplugs(Manager *manager, Function *function) {
+        sessions_function_changed(manager->sessions, function);
         unplugs_function_changed(manager->unplugs, function);
         outsiders_function_changed(manager->outsiders, function);
 }
