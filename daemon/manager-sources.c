@@ -224,4 +224,14 @@ static void on_session_changed(void *context, PciKey key) {
         manager_on_users_changed(manager, key);
 }
 
-const SessionsHandler manager_sessions_handler = { .changed = on_session_changed };
+/* Else vfwarden-io would be seen for a moment as a user of its own. */
+static void on_session_process_ended(void *context) {
+        Manager *manager = context;
+
+        users_refresh(manager->users);
+}
+
+const SessionsHandler manager_sessions_handler = {
+        .changed = on_session_changed,
+        .process_ended = on_session_process_ended,
+};

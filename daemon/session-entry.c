@@ -77,7 +77,7 @@ void session_entry_end(SessionEntry *entry, int result, const char *message) {
                 fd_store_drop(name);
         g_ptr_array_remove(sessions->entries, entry);
         sessions->handler->changed(sessions->context, key);
-        single_request_tell_waiters(waiters, 0);
+        single_requests_tell_waiters(waiters);
 }
 
 /* Why it ended, for people: what killed it, or with which error it said good-bye. */
@@ -99,6 +99,7 @@ static void on_ended(void *context, int killer) {
                 log_full(why ? LOG_NOTICE : LOG_INFO, &address, NULL,
                          "the I/O session of %s (pid %u) has ended%s%s", entry->session.command,
                          entry->session.pid, why ? ": " : "", why ? why : "");
+        entry->sessions->handler->process_ended(entry->sessions->context);
         session_entry_end(entry, -EIO,
                           why                    ? why
                           : entry->session.ready ? "vfwarden-io ended before it had answered"

@@ -9,6 +9,9 @@
 #include "daemon/sessions.h"
 #include "daemon/vfio-open.h"
 
+/* Somebody who waits for what lingers to end. */
+typedef struct SessionWaiter SessionWaiter;
+
 typedef struct SessionEntry {
         Sessions *sessions;
         IoSession session; /* strings owned; what the function points to */
@@ -27,7 +30,7 @@ typedef struct SessionEntry {
         SessionAnswered *answered;
         void *context;
         IoOrder order;      /* of a single request */
-        GPtrArray *waiters; /* of Waiter*, borrowed: who waits for the end; NULL: nobody */
+        GPtrArray *waiters; /* of SessionWaiter*, borrowed: who waits for the end; NULL: nobody */
         int error;          /* with which it ends */
         bool gone;          /* the function; the client has not noticed yet, or not ended */
         bool ending;        /* a single one that is being ended for somebody else */
@@ -40,6 +43,7 @@ struct Sessions {
         const SessionsHandler *handler;
         void *context;
         GPtrArray *entries; /* of SessionEntry*, owned */
+        GPtrArray *waiters; /* of SessionWaiter* */
         EmulatedDevices *emulated;
         uint64_t next_number;
 };
@@ -82,5 +86,8 @@ void single_request_reported(SessionEntry *entry, const IoReport *report);
 /* Ends one that lingers. */
 void single_request_let_go(SessionEntry *entry);
 
-/* The entry has ended, or with -ECANCELED the daemon does. Takes `waiters` over, which may be NULL. */
-void single_request_tell_waiters(GPtrArray *waiters, int result);
+/* The entry has ended: those who wait are told soon, by the event loop. Takes `waiters` over, which may be NULL. */
+void single_requests_tell_waiters(GPtrArray *waiters);
+
+/* Tells all that they wait in vain. */
+void single_requests_cancel_waiters(Sessions *sessions);

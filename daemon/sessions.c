@@ -18,6 +18,7 @@ Sessions *sessions_new(sd_event *event, Inventory *inventory, const IoProgram *p
         sessions->handler = handler;
         sessions->context = context;
         sessions->entries = g_ptr_array_new_with_free_func(session_entry_free);
+        sessions->waiters = g_ptr_array_new();
         sessions->emulated = emulated_devices_new();
         sessions->next_number = 1;
         return sessions;
@@ -26,12 +27,9 @@ Sessions *sessions_new(sd_event *event, Inventory *inventory, const IoProgram *p
 Sessions *sessions_free(Sessions *sessions) {
         if (!sessions)
                 return NULL;
-        for (guint i = 0; i < sessions->entries->len; i++) {
-                SessionEntry *entry = sessions->entries->pdata[i];
-
-                single_request_tell_waiters(g_steal_pointer(&entry->waiters), -ECANCELED);
-        }
+        single_requests_cancel_waiters(sessions);
         g_ptr_array_unref(sessions->entries);
+        g_ptr_array_unref(sessions->waiters);
         emulated_devices_free(sessions->emulated);
         sd_event_unref(sessions->event);
         g_free(sessions);

@@ -21,6 +21,9 @@ typedef struct Sessions Sessions;
 typedef struct SessionsHandler {
         /* Function.session, or what it says, is another; so are the function's users. */
         void (*changed)(void *context, PciKey key);
+        /* A process that had a function open has ended: who uses what can be told anew, before `changed` is called for
+         * it. From the event loop. */
+        void (*process_ended)(void *context);
 } SessionsHandler;
 
 typedef struct SessionRequest {

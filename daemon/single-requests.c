@@ -18,28 +18,48 @@
  * wanted of the function goes on after this time, and meets what is there. */
 #define LET_GO_TIMEOUT_USEC (2 * 1000 * 1000ULL)
 
-typedef struct Waiter {
+struct SessionWaiter {
+        Sessions *sessions;
         unsigned n_entries; /* that have not ended */
+        sd_event_source *due;
         SessionsLetGo *done;
         void *context;
-} Waiter;
+};
 
-void single_request_tell_waiters(GPtrArray *waiters, int result) {
+static void waiter_tell(SessionWaiter *waiter, int result) {
+        g_ptr_array_remove_fast(waiter->sessions->waiters, waiter);
+        waiter->done(waiter->context, result);
+        sd_event_source_disable_unref(waiter->due);
+        g_free(waiter);
+}
+
+static int on_due(sd_event_source *source, void *userdata) {
+        waiter_tell(userdata, 0);
+        return 0;
+}
+
+void single_requests_tell_waiters(GPtrArray *waiters) {
         for (guint i = 0; waiters && i < waiters->len; i++) {
-                Waiter *waiter = waiters->pdata[i];
+                SessionWaiter *waiter = waiters->pdata[i];
 
                 if (--waiter->n_entries > 0)
                         continue;
-                waiter->done(waiter->context, result);
-                g_free(waiter);
+                /* Whoever ended the last one may be in the middle of reading the function. */
+                if (sd_event_add_defer(waiter->sessions->event, &waiter->due, on_due, waiter) < 0)
+                        waiter_tell(waiter, -ECANCELED);
         }
         g_clear_pointer(&waiters, g_ptr_array_unref);
+}
+
+void single_requests_cancel_waiters(Sessions *sessions) {
+        while (sessions->waiters->len > 0)
+                waiter_tell(sessions->waiters->pdata[0], -ECANCELED);
 }
 
 static int on_let_go_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
         SessionEntry *entry = userdata;
 
-        single_request_tell_waiters(g_steal_pointer(&entry->waiters), 0);
+        single_requests_tell_waiters(g_steal_pointer(&entry->waiters));
         return 0;
 }
 
@@ -136,7 +156,7 @@ int sessions_request(Sessions *sessions, Function *function, const Config *confi
 
 void sessions_let_go(Sessions *sessions, const Function *function, const GPtrArray *related,
                      uint32_t uid, SessionsLetGo *done, void *context) {
-        Waiter *waiter = NULL;
+        SessionWaiter *waiter = NULL;
 
         for (guint i = 0; i < related->len; i++) {
                 const Function *other = related->pdata[i];
@@ -147,9 +167,11 @@ void sessions_let_go(Sessions *sessions, const Function *function, const GPtrArr
                         continue;
                 single_request_let_go(entry);
                 if (!waiter) {
-                        waiter = g_new0(Waiter, 1);
+                        waiter = g_new0(SessionWaiter, 1);
+                        waiter->sessions = sessions;
                         waiter->done = done;
                         waiter->context = context;
+                        g_ptr_array_add(sessions->waiters, waiter);
                 }
                 if (!entry->waiters)
                         entry->waiters = g_ptr_array_new();
