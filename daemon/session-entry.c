@@ -260,7 +260,7 @@ static int open_device(SessionEntry *entry, const Function *function) {
         }
         r = vfio_open_start(sessions->event, function, on_opened, entry, &entry->open);
         if (r >= 0)
-                entry->session.io_pid = (uint32_t) vfio_open_pid(entry->open);
+                entry->session.opener_pid = (uint32_t) vfio_open_pid(entry->open);
         return r;
 }
 

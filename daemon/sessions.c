@@ -170,7 +170,7 @@ GPtrArray *sessions_users(const Sessions *sessions, const Function *function, GP
         for (guint i = users ? users->len : 0; i > 0; i--) {
                 uint32_t pid = ((const User *) users->pdata[i - 1])->pid;
 
-                if (pid == session->io_pid || pid == 0)
+                if (pid == session->io_pid || pid == session->opener_pid || pid == 0)
                         g_ptr_array_remove_index(users, i - 1);
         }
         if (!users)

@@ -76,7 +76,20 @@ class SessionTest(fixtures.DaemonTest):
         return pids[0]
 
 
-class Accesses(SessionTest):
+class SingleTest(SessionTest):
+    """At the end nothing lingers: what would change in the midst of a last look at the picture."""
+
+    def tearDown(self):
+        if self.daemon.running:
+            wait_until(lambda: not any(self.users(address) for address in (PLAIN, OTHER))
+                       and all(row["State"] == "present" for row in self.rows()), None, "what lingers to end")
+        super().tearDown()
+
+    def rows(self):
+        return [row for row in map(self.picture.function, (PLAIN, OTHER)) if row]
+
+
+class Accesses(SingleTest):
     """Load and StoreBlock over D-Bus."""
 
     def test_what_is_stored_is_loaded(self):
@@ -119,7 +132,7 @@ class Accesses(SessionTest):
         self.wait_property("0000:04:00.0", "InUse", False)
 
 
-class Lingering(SessionTest):
+class Lingering(SingleTest):
     """The process of a Load stays for the next one, and is in nobody's way."""
 
     def load(self, address=PLAIN, client=None):
@@ -194,7 +207,8 @@ class Lingering(SessionTest):
         session.close()
         self.wait_property(PLAIN, "InUse", False)
         self.linger()
-        self.open(OTHER)    # counted by what is served only
+        session, _ = self.open(OTHER)    # counted by what is served only
+        session.close()
 
     def test_another_user(self):
         self.start()

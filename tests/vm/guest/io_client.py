@@ -80,6 +80,10 @@ class IoClient:
     def write(self, region, offset, data):
         self.ask("write", region, offset, data.hex())
 
+    def map(self, size):
+        """Memory of the client's, all of it touched."""
+        self.ask("map", size)
+
     def read_for_ever(self, region, offset, length):
         """Reads again and again until stop() or an error, which ends it."""
         self.start("read-for-ever", region, offset, length)
@@ -134,6 +138,12 @@ class Server:
 
     def write(self, region, offset, data):
         self.session.write(region, offset, bytes.fromhex(data))
+
+    def map(self, size):
+        memory = os.memfd_create("guest")
+        os.posix_fallocate(memory, 0, size)
+        self.session.map(0, size, memory)
+        os.close(memory)
 
     def read_for_ever(self, region, offset, length):
         os.set_blocking(0, False)
