@@ -86,23 +86,26 @@ void single_request_ready(SessionEntry *entry) {
                 session_entry_end(entry, -EIO, "vfwarden-io does not take the request");
 }
 
+/* Whether a request of the user's can be the next one of what lingers. */
+static bool fits(const SessionEntry *entry, const Function *function, uint32_t uid) {
+        return entry->key == function->facts.key && entry->inode == function->facts.inode &&
+               entry->session.lingers && !entry->ending && entry->session.uid == uid &&
+               entry->emulated == function->emulated && entry->driver == function->facts.driver &&
+               function->state == FUNCTION_STATE_PRESENT;
+}
+
 void single_request_reported(SessionEntry *entry, const IoReport *report) {
+        const Function *function = inventory_get(entry->sessions->inventory, entry->key);
         SessionAnswered *answered = g_steal_pointer(&entry->answered);
 
         if (!answered)
                 return;
         /* First: who hears of the answer may make the next request, or want the function for something else. */
         entry->session.lingers = true;
-        if (session_entry_set_timer(entry, LINGER_USEC, on_linger_end) < 0)
+        if (!function || !fits(entry, function, entry->session.uid) ||
+            session_entry_set_timer(entry, LINGER_USEC, on_linger_end) < 0)
                 single_request_let_go(entry);
         answered(entry->context, report->error, g_strerror(-report->error), report);
-}
-
-/* Whether a request of the user's can be the next one of what lingers. */
-static bool fits(const SessionEntry *entry, const Function *function, uint32_t uid) {
-        return entry->key == function->facts.key && entry->inode == function->facts.inode &&
-               entry->session.lingers && !entry->ending && entry->session.uid == uid &&
-               entry->emulated == function->emulated && entry->driver == function->facts.driver;
 }
 
 bool sessions_linger(const Sessions *sessions, const Function *function, uint32_t uid) {
