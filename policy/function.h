@@ -111,6 +111,7 @@ typedef struct FunctionFacts {
         uint8_t revision;
         bool has_sriov;         /* sriov_totalvfs exists */
         bool has_physfn;        /* `physfn` exists ... */
+        bool vfio_device;       /* `vfio-dev` exists: VFIO has the function (since Linux 6.1) */
         bool drivers_autoprobe; /* true also where there is no such file: the kernel's default */
         uint16_t total_vfs;
         bool s390;         /* `vfn` exists, as on every function of s390 ... */

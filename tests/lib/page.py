@@ -14,22 +14,26 @@ class Command:
 
 
 class Page:
+    """`sections` maps a heading, "" for what is before the first, to the section's blocks."""
+
     def __init__(self, path):
-        text = pathlib.Path(path).read_text(encoding="utf-8")
-        lines, blocks = [], []
-        for line in [*text.splitlines(), "end"]:
+        self.sections = {}
+        heading, lines = "", []
+        for line in [*pathlib.Path(path).read_text(encoding="utf-8").splitlines(), "end"]:
             if line.startswith("    ") or not line.strip() and lines:
                 lines.append(line[4:])
-            elif lines:
-                blocks.append("\n".join(lines).rstrip("\n") + "\n")
+                continue
+            if lines:
+                self.sections.setdefault(heading, []).append("\n".join(lines).rstrip("\n") + "\n")
                 lines = []
-        self.blocks = blocks
-        self.commands = [command for block in blocks for command in self._commands(block)]
+            if line.startswith("## "):
+                heading = line[3:]
 
-    @staticmethod
-    def _commands(block):
-        if block.startswith("#include") or not re.match(r"[#$] ", block):
-            return []
-        parts = re.split(r"^([#$]) ((?:.*\\\n)*.*)\n", block, flags=re.MULTILINE)[1:]
-        return [Command(prompt == "#", line.replace("\\\n", ""), output)
-                for prompt, line, output in zip(parts[::3], parts[1::3], parts[2::3])]
+
+def commands(block):
+    """The commands of a block, [] when it has none."""
+    if block.startswith("#include") or not re.match(r"[#$] ", block):
+        return []
+    parts = re.split(r"^([#$]) ((?:.*\\\n)*.*)\n", block, flags=re.MULTILINE)[1:]
+    return [Command(prompt == "#", line.replace("\\\n", ""), output)
+            for prompt, line, output in zip(parts[::3], parts[1::3], parts[2::3])]

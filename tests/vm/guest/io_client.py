@@ -16,6 +16,7 @@ import vfio_user
 import vfwarden_bus as vb
 
 ZPCI_IO = "org.vfwarden1.ZpciIo"
+MEMORY_ADDRESS, MEMORY_SIZE = 0x100000000, 4096
 
 
 class IoClient:
@@ -84,6 +85,10 @@ class IoClient:
         """Memory of the client's, all of it touched."""
         self.ask("map", size)
 
+    def store_block(self, pcias, offset, data):
+        """By a request of the zPCI I/O region: the session's process takes the data from memory of the client's."""
+        self.ask("store-block", pcias, offset, data.hex())
+
     def read_for_ever(self, region, offset, length):
         """Reads again and again until stop() or an error, which ends it."""
         self.start("read-for-ever", region, offset, length)
@@ -114,7 +119,7 @@ class IoClient:
 class Server:
     def __init__(self):
         self.client = vb.Client()
-        self.session = None
+        self.session = self.memory = None
 
     def load(self, address, pcias, offset, length):
         data, = self.client.bus.call(vb.function_path(address), ZPCI_IO, "Load", "(ytq)", (pcias, offset, length))
@@ -144,6 +149,15 @@ class Server:
         os.posix_fallocate(memory, 0, size)
         self.session.map(0, size, memory)
         os.close(memory)
+
+    def store_block(self, pcias, offset, data):
+        if self.memory is None:
+            self.memory = os.memfd_create("guest")
+            os.ftruncate(self.memory, MEMORY_SIZE)
+            self.session.map(MEMORY_ADDRESS, MEMORY_SIZE, self.memory)
+        data = bytes.fromhex(data)
+        os.pwrite(self.memory, data, 0)
+        self.session.zpci(vfio_user.STORE_BLOCK, MEMORY_ADDRESS, offset, len(data), pcias)
 
     def read_for_ever(self, region, offset, length):
         os.set_blocking(0, False)

@@ -18,6 +18,7 @@ GROUP_SET_CONTAINER = 0x3b68
 SET_IOMMU = 0x3b66
 GET_REGION_INFO = 0x3b6c
 REGION_INFO = struct.Struct("=IIIIQQ")
+REGION_CAN_BE_MAPPED = 4
 TYPE1V2_IOMMU = 3
 
 
@@ -69,11 +70,16 @@ def check_refused(call, who, words=()):
         contains(error.message, word, f"the text of the error of {call.what}")
 
 
-def region_place(device, index):
-    """Where a region is in a device's descriptor."""
+def region_info(device, index):
+    """(flags, place in the device's descriptor) of a region."""
     info = bytearray(REGION_INFO.pack(REGION_INFO.size, 0, index, 0, 0, 0))
     fcntl.ioctl(device, GET_REGION_INFO, info)
-    return REGION_INFO.unpack(info)[5]
+    _, flags, _, _, _, place = REGION_INFO.unpack(info)
+    return flags, place
+
+
+def region_place(device, index):
+    return region_info(device, index)[1]
 
 
 def group_node(function):

@@ -7,7 +7,7 @@ import sys
 from host.common import SOURCE_DIR, VM_DIR, Failure, cache_dir, hash_of, locked, run
 
 sys.path.insert(0, str(SOURCE_DIR / "tests/lib"))
-from page import Page  # noqa: E402
+from page import Page, commands  # noqa: E402
 
 OPTIONS = ["--prefix=/usr", "--sysconfdir=/etc", "--localstatedir=/var", "--libdir=lib",
            "--buildtype=debugoptimized", "-Dtests=false", "-Dwerror=true"]
@@ -87,9 +87,10 @@ class Builder:
     def example(self, installed):
         """The program in docs/zpci-io.md, made by the command that the page gives, from what is installed below
         `installed`, where it goes, too."""
-        page = Page(SOURCE_DIR / "docs/zpci-io.md")
-        (program,) = [block for block in page.blocks if block.startswith("#include")]
-        (compile_line,) = [line for command in page.commands if (line := command.line).startswith("cc ")]
+        blocks = [block for blocks in Page(SOURCE_DIR / "docs/zpci-io.md").sections.values() for block in blocks]
+        program, = [block for block in blocks if block.startswith("#include")]
+        compile_line, = [command.line for block in blocks for command in commands(block)
+                         if command.line.startswith("cc ")]
         directory = installed / PAGE_DIRECTORY
         directory.mkdir(parents=True)
         (directory / "load.c").write_text(program)
