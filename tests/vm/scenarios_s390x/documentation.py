@@ -9,7 +9,6 @@ from guest.check import equal
 from guest.pci import ZNVME
 from guest.registry import scenario
 from scenarios.io import allow
-from scenarios.slot import bind_vfio
 
 
 def version(release):
@@ -24,5 +23,4 @@ def zpci_io(machine):
     # Each block is of a kernel, which its first command tells.
     here = [(first, rest) for first, *rest in map(commands, section) if version(first.output) == version(os.uname().release)]
     equal([first.line for first, _ in here], ["uname -r"], f"the page's block for Linux {os.uname().release}")
-    bind_vfio(machine, ZNVME)
     documentation.check_commands(machine, here[0][1], ZNVME)
