@@ -22,6 +22,7 @@ void manager_on_users_changed(void *context, PciKey key) {
 }
 
 void manager_tell_unplugs(Manager *manager, Function *function) {
+        sessions_function_changed(manager->sessions, function);
         unplugs_function_changed(manager->unplugs, function);
         outsiders_function_changed(manager->outsiders, function);
 }
@@ -223,4 +224,14 @@ static void on_session_changed(void *context, PciKey key) {
         manager_on_users_changed(manager, key);
 }
 
-const SessionsHandler manager_sessions_handler = { .changed = on_session_changed };
+/* Else vfwarden-io would be seen for a moment as a user of its own. */
+static void on_session_process_ended(void *context) {
+        Manager *manager = context;
+
+        users_refresh(manager->users);
+}
+
+const SessionsHandler manager_sessions_handler = {
+        .changed = on_session_changed,
+        .process_ended = on_session_process_ended,
+};

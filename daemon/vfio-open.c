@@ -170,6 +170,10 @@ int vfio_open_start(sd_event *event, const Function *function, VfioOpenDone *don
         return 0;
 }
 
+pid_t vfio_open_pid(const VfioOpen *open) {
+        return open->pid;
+}
+
 VfioOpen *vfio_open_free(VfioOpen *open) {
         if (!open)
                 return NULL;

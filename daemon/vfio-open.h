@@ -20,5 +20,8 @@ typedef void VfioOpenDone(void *context, int fd, const char *step);
 int vfio_open_start(sd_event *event, const Function *function, VfioOpenDone *done, void *context,
                     VfioOpen **ret);
 
+/* Of the process that opens. */
+pid_t vfio_open_pid(const VfioOpen *open);
+
 /* Also of one that has not answered: what it opens then is closed at once. */
 VfioOpen *vfio_open_free(VfioOpen *open);

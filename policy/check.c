@@ -20,7 +20,11 @@ static void block_users(const Question *question, BlockerKind kind, const Functi
         pci_address_format(function_address(function), address);
         for (guint i = 0; function->users && i < function->users->len; i++) {
                 const User *user = function->users->pdata[i];
-                g_autofree char *who = user_describe(user);
+                g_autofree char *who = NULL;
+
+                if (user->session && function->session && function->session->lingers)
+                        continue;
+                who = user_describe(user);
 
                 verdict_block(question->verdict, user->session ? BLOCKER_SESSION : kind, address,
                               user->pid, "%s by %s", what, who);

@@ -202,6 +202,10 @@ bool function_kind_memory_hardwired_zero(FunctionKind kind);
 
 bool function_in_use(const Function *function);
 
+/* Whether a user has it from whom it must not be taken: any but a single load or store over D-Bus, for which whoever
+ * wants the function waits some moments at most. */
+bool function_is_held(const Function *function);
+
 /* Whether something depends on `vf`'s PF having its PASID capability enabled: the VF is in use, and it is. Nothing
  * switches it off for anybody else's sake (pci_disable_pasid() does not look at VFs). */
 bool function_depends_on_pasid(const Function *vf);

@@ -81,6 +81,10 @@ class IoClient:
     def write(self, region, offset, data):
         self.ask("write", region, offset, data.hex())
 
+    def map(self, size):
+        """Memory of the client's, all of it touched."""
+        self.ask("map", size)
+
     def store_block(self, pcias, offset, data):
         """By a request of the zPCI I/O region: the session's process takes the data from memory of the client's."""
         self.ask("store-block", pcias, offset, data.hex())
@@ -139,6 +143,12 @@ class Server:
 
     def write(self, region, offset, data):
         self.session.write(region, offset, bytes.fromhex(data))
+
+    def map(self, size):
+        memory = os.memfd_create("guest")
+        os.posix_fallocate(memory, 0, size)
+        self.session.map(0, size, memory)
+        os.close(memory)
 
     def store_block(self, pcias, offset, data):
         if self.memory is None:

@@ -61,6 +61,12 @@ def wait_users(machine, function, expected):
         GLib.source_remove(ticks)
 
 
+def wait_free(machine, function):
+    """Until nobody has it who may have had it up to now."""
+    machine.fence()     # whoever has it is heard of
+    machine.wait_property(function, "InUse", False)
+
+
 def check_refused(call, who, words=()):
     """A guarded operation is refused, and whoever reads why knows the process to go to."""
     error = raises(vb.BusError, call.result, call.what)
