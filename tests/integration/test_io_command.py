@@ -28,8 +28,8 @@ class IoCommand(SessionTest):
         self.check(["load", PLAIN, "0", "0x12", "0x1"], "aa\n")
         self.check(["store", PLAIN, "0", "17", "ff"], f"{PLAIN}: stored 1 byte at 0x11 of BAR 0\n")
         self.check(["load", PLAIN, "0", "0x10", "4"], "00ffaabb\n")
-        self.assertEqual(bytes(self.call(PLAIN, "Load", "(ytq)", 0, 16, 8)[0]).hex(), "00ffaabb44556677")
         self.check(["load", OTHER, "0", "0x10", "8"], "00" * 8 + "\n")
+        self.assertEqual(bytes(self.call(PLAIN, "Load", "(ytq)", 0, 16, 8)[0]).hex(), "00ffaabb44556677")
 
     def test_store_block(self):
         self.start()
