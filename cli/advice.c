@@ -54,11 +54,14 @@ static void advise_user(const Question *question, JsonObject *blocker, GPtrArray
 static void advise_group(const Question *question, JsonObject *blocker, GPtrArray *advice) {
         const char *subject = function_string(blocker, "Subject");
         gint64 pid = function_integer(blocker, "Pid", 0);
+        JsonObject *function = picture_find(question->picture, subject);
 
         if (pid != 0 || holders_find(question->users, subject, 0))
                 advise_user(question, blocker, advice);
         else
-                say(advice, "\"vfwarden bind %s vfio-pci\" takes it from the host", subject);
+                say(advice, "\"vfwarden bind %s vfio-pci\" %s", subject,
+                    function && *function_string(function, "Driver") ? "takes it from the host"
+                                                                     : "gives it to VFIO");
 }
 
 static void advise_inhibitor(const Question *question, JsonObject *blocker, GPtrArray *advice) {
@@ -114,6 +117,7 @@ static void advise_operation(const Question *question, JsonObject *blocker, GPtr
 static void advise_session(const Question *question, JsonObject *blocker, GPtrArray *advice) {
         say(advice, "end the process %" G_GINT64_FORMAT " that has the session",
             function_integer(blocker, "Pid", 0));
+        advise_unplug(question, function_string(blocker, "Subject"), advice);
 }
 
 GPtrArray *advice_for(const Question *question, JsonObject *blocker) {

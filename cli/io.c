@@ -3,14 +3,17 @@
 #include "cli/arguments.h"
 #include "cli/cleanup.h"
 #include "cli/client.h"
+#include "cli/holders.h"
 #include "cli/verbs.h"
 #include "lib/vfwarden-io.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define ACCESS_MAX 4096 /* bytes, of a session's request */
+#define END_USEC   (2 * G_USEC_PER_SEC)
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VfwardenIo, vfwarden_io_close)
 
@@ -196,6 +199,33 @@ static void print_access(Context *context, const VfwardenIo *io, const Access *a
         }
 }
 
+static int on_changed(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        return 0; /* it is for waking up */
+}
+
+/* Ends the session, and returns when the daemon knows, or it takes too long. Closing the device resets it,
+ * which takes a while: who does one access after the other is not to be refused by himself. */
+static void end_session(Context *context, const char *address, const char *path, VfwardenIo *io) {
+        gint64 end = g_get_monotonic_time() + END_USEC, left;
+        int r = sd_bus_match_signal(context->bus, NULL, NULL, path,
+                                    "org.freedesktop.DBus.Properties", "PropertiesChanged",
+                                    on_changed, NULL);
+
+        vfwarden_io_close(io);
+        while (r >= 0 && (left = end - g_get_monotonic_time()) > 0) {
+                _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+                g_autoptr(JsonArray) users = NULL;
+
+                r = holders_list_users(context, address, 0, &error, &users);
+                if (r < 0 || !holders_find(users, address, getpid()))
+                        return;
+                /* Who has been told something asks again. */
+                r = sd_bus_process(context->bus, NULL);
+                if (r == 0)
+                        r = sd_bus_wait(context->bus, (uint64_t) left);
+        }
+}
+
 ExitCode verb_io(Context *context, char **arguments) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         _cleanup_(access_clear) Access access = { 0 };
@@ -231,8 +261,9 @@ ExitCode verb_io(Context *context, char **arguments) {
         else
                 r = vfwarden_io_load(io, access.pcias, access.offset, access.bytes->data,
                                      access.bytes->len);
-        if (r < 0)
-                return fail_to_access(io, &access, r);
-        print_access(context, io, &access);
-        return EXIT_CODE_DONE;
+        code = r < 0 ? fail_to_access(io, &access, r) : EXIT_CODE_DONE;
+        if (r >= 0)
+                print_access(context, io, &access);
+        end_session(context, access.address, path, g_steal_pointer(&io));
+        return code;
 }

@@ -90,6 +90,8 @@ static char *join(const char *a, const char *between, const char *b) {
 }
 
 static void add_identity(Table *table, JsonObject *function) {
+        const char *kind = function_string(function, "Kind"),
+                   *consequence = words_for_consequence(kind);
         g_autofree char *vendor = format(function, "SubsystemVendorId");
         g_autofree char *device = format(function, "SubsystemDeviceId");
         g_autofree char *subsystem = join(vendor, ":", device);
@@ -97,7 +99,9 @@ static void add_identity(Table *table, JsonObject *function) {
         g_autofree char *revision = format(function, "Revision");
         g_autofree char *class_and_revision = join(class, ", revision ", revision);
 
-        add(table, "Kind", STYLE_PLAIN, words_for_kind(function_string(function, "Kind")));
+        add(table, "Kind", STYLE_PLAIN, words_for_kind(kind));
+        if (consequence)
+                add(table, "", STYLE_PLAIN, consequence);
         add_id(table, "Vendor", function, "VendorName", "VendorId");
         add_id(table, "Device", function, "DeviceName", "DeviceId");
         add(table, "Subsystem", STYLE_PLAIN, subsystem);

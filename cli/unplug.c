@@ -177,7 +177,7 @@ static void print_request(Context *context, const char *address, JsonArray *hold
         Output *output = &context->output;
 
         if (json_array_get_length(holders) == 0)
-                output_format(output, "Nobody holds %s, it is taken away.\n", address);
+                output_format(output, "Nobody holds %s. Taking it away.\n", address);
         else if (timeout == 0)
                 output_format(output, "%s is held, and nobody is asked:\n", address);
         else {

@@ -235,7 +235,10 @@ static char *format_array(const char *name, JsonArray *array) {
         for (guint i = 0; i < json_array_get_length(array); i++) {
                 g_autofree char *element = value_format(name, json_array_get_element(array, i));
 
-                g_string_append_printf(text, "%s%s", i > 0 ? ", " : "", element);
+                /* Sentences have an end of their own. */
+                if (i > 0)
+                        g_string_append(text, g_str_has_suffix(text->str, ".") ? " " : ", ");
+                g_string_append(text, element);
         }
         return g_string_free(g_steal_pointer(&text), FALSE);
 }

@@ -10,8 +10,16 @@ typedef struct Words {
 static const Words kinds[] = {
         { "pf", "physical function" },
         { "vf", "virtual function" },
-        { "detached-vf", "virtual function, detached: its physical function is not on this host" },
+        { "detached-vf",
+          "virtual function, detached: its physical function is not on this system" },
         { "plain", "function without SR-IOV" },
+        { NULL, NULL },
+};
+
+/* What follows from the kind and is not to be seen from it. */
+static const Words consequences[] = {
+        { "detached-vf",
+          "There is no PF here to be locked; what removes or resets it is guarded on itself." },
         { NULL, NULL },
 };
 
@@ -32,7 +40,9 @@ static const Words states[] = {
 };
 
 static const Words command_memories[] = {
-        { "hardwired-zero", "hardwired to 0" },
+        { "hardwired-zero",
+          "hardwired to 0, as in every VF: a virtual machine monitor must not make "
+          "access to the BARs depend on it" },
         { NULL, NULL },
 };
 
@@ -57,6 +67,12 @@ static const char *look_up(const Words *table, const char *name) {
 
 const char *words_for_kind(const char *kind) {
         return look_up(kinds, kind);
+}
+
+const char *words_for_consequence(const char *kind) {
+        const char *words = look_up(consequences, kind);
+
+        return words == kind ? NULL : words;
 }
 
 const char *words_for_state(const char *state) {

@@ -5,6 +5,10 @@
 #pragma once
 
 const char *words_for_kind(const char *kind);
+
+/* A sentence about what the kind means for the function, or NULL. */
+const char *words_for_consequence(const char *kind);
+
 const char *words_for_state(const char *state);
 const char *words_for_command_memory(const char *command_memory);
 const char *words_for_enforcement(const char *enforcement);

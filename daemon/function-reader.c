@@ -200,6 +200,7 @@ int function_read(PciKey key, const FunctionFacts *known, PciNames *names, Funct
         facts.iommu_group = read_iommu_group(dirfd);
         facts.numa_node = read_numa_node(dirfd);
         facts.driver = read_driver(dirfd);
+        facts.vfio_device = faccessat(dirfd, "vfio-dev", F_OK, 0) == 0;
         facts.driver_override = g_ref_string_new_intern("");
         read_sriov(dirfd, known, &facts);
 

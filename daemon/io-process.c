@@ -32,11 +32,11 @@ struct IoProcess {
         void *context;
 };
 
-static void process_over(IoProcess *process) {
+static void process_over(IoProcess *process, int killer) {
         process->over = true;
         (void) sd_event_source_set_enabled(process->report, SD_EVENT_OFF);
         (void) sd_event_source_set_enabled(process->exit, SD_EVENT_OFF);
-        process->handler->ended(process->context);
+        process->handler->ended(process->context, killer);
 }
 
 static int on_report(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
@@ -59,12 +59,12 @@ static int on_report(sd_event_source *source, int fd, uint32_t revents, void *us
 }
 
 static int on_child_end(sd_event_source *source, const siginfo_t *info, void *userdata) {
-        process_over(userdata);
+        process_over(userdata, info->si_code == CLD_EXITED ? 0 : info->si_status);
         return 0;
 }
 
 static int on_adopted_end(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
-        process_over(userdata);
+        process_over(userdata, 0); /* it is no child of ours: nobody tells */
         return 0;
 }
 

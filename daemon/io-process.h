@@ -29,7 +29,8 @@ typedef struct IoProcessOptions {
 
 typedef struct IoProcessHandler {
         void (*report)(void *context, const IoReport *report);
-        void (*ended)(void *context); /* the process has ended; it is to be freed */
+        /* The process has ended, by the signal `killer`, or 0: by itself, or that cannot be told. It is to be freed. */
+        void (*ended)(void *context, int killer);
 } IoProcessHandler;
 
 /* Starts it; the descriptors in `options` stay the caller's. The first report is IO_READY or IO_FAILED. Returns 0, or a

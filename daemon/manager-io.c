@@ -5,13 +5,15 @@
 #include <errno.h>
 #include <string.h>
 
-/* Why the function can have no session now; NULL when it can. Free with g_free(). */
-static char *refusal(Manager *manager, Function *function) {
+/* Why the function can have no session now; NULL when it can. Free with g_free(). Users need not be looked for where a
+ * process of ours lingers: nobody else can have it open. */
+static char *refusal(Manager *manager, Function *function, uint32_t uid) {
         char address[PCI_ADDRESS_STRING_MAX];
         g_autoptr(Verdict) verdict = NULL;
 
         pci_address_format(function_address(function), address);
-        manager_refresh_users(manager, function);
+        if (!sessions_linger(manager->sessions, function, uid))
+                manager_refresh_users(manager, function);
         if (!function_has_vfio_driver(function) && !function->emulated)
                 return g_strdup_printf(
                         "%s is bound to %s, not to a VFIO driver: `vfwarden bind %s vfio-pci` gives it to one",
@@ -70,7 +72,7 @@ static SessionRequest make_request(const Function *function, const ManagerIo *io
 
 void manager_open_session(Manager *manager, Function *function, const ManagerIo *io,
                           ManagerSessionOpened *done, void *context) {
-        g_autofree char *text = refusal(manager, function);
+        g_autofree char *text = refusal(manager, function, io->uid);
         SessionRequest request = make_request(function, io);
         IoCall *call;
         int r;
@@ -88,6 +90,13 @@ void manager_open_session(Manager *manager, Function *function, const ManagerIo 
                 on_opened(call, r, result_text(r), -1, NULL);
 }
 
+void manager_let_go(Manager *manager, const Function *function, uint32_t uid, ManagerLetGo *done,
+                    void *context) {
+        g_autoptr(GPtrArray) related = check_related(manager->inventory, function);
+
+        sessions_let_go(manager->sessions, function, related, uid, done, context);
+}
+
 static void on_accessed(void *context, int result, const char *message, const IoReport *report) {
         g_autofree IoCall *call = context;
         size_t length = report ? MIN(report->length, sizeof(report->data)) : 0;
@@ -99,7 +108,7 @@ static void on_accessed(void *context, int result, const char *message, const Io
 
 void manager_access(Manager *manager, Function *function, const ManagerIo *io,
                     const ManagerAccess *access, ManagerAccessed *done, void *context) {
-        g_autofree char *text = refusal(manager, function);
+        g_autofree char *text = refusal(manager, function, io->uid);
         SessionRequest request = make_request(function, io);
         g_autofree IoOrder *order = NULL;
         IoCall *call;

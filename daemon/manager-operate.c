@@ -59,7 +59,9 @@ static bool verify(const Request *request, const Function *function, char **ret_
                 return function->facts.drivers_autoprobe == request->autoprobe;
         case OPERATION_BIND:
         case OPERATION_UNBIND:
-                *ret_found = g_strdup_printf("the driver '%s'", function->facts.driver);
+                *ret_found = function->facts.driver[0] != '\0'
+                                     ? g_strdup_printf("the driver '%s'", function->facts.driver)
+                                     : g_strdup("no driver");
                 if (request->operation == OPERATION_BIND && request->driver[0] == '\0')
                         return function->facts.driver[0] != '\0';
                 return request->driver == function->facts.driver;
@@ -126,6 +128,23 @@ static void wait_for_picture(Request *request) {
         g_ptr_array_add(manager->unverified, request);
 }
 
+/* What the kernel's error means, where its number does not tell a person. */
+static char *failure_text(const Request *request, int result, const char *path) {
+        const Function *function = inventory_get(request->manager->inventory, request->key);
+        const char *name = operation_to_string(request->operation);
+
+        if (result == -ENOENT && path && g_str_has_suffix(path, "/bind"))
+                return g_strdup_printf("%s failed: there is no driver '%s'; is its module loaded?",
+                                       name, request->driver);
+        /* ENOENT, or EIO of older kernels (sriov_numvfs_store() in drivers/pci/iov.c). */
+        if (request->operation == OPERATION_SET_NUM_VFS &&
+            (result == -ENOENT || function->facts.driver[0] == '\0'))
+                return g_strdup_printf("%s failed: it has no driver that makes virtual functions",
+                                       name);
+        return g_strdup_printf("%s failed: %s: %s", name, path ? path : "the process",
+                               g_strerror(-result));
+}
+
 static void on_done(void *context, int result, const char *path) {
         Request *request = context;
         const char *name = operation_to_string(request->operation);
@@ -139,8 +158,7 @@ static void on_done(void *context, int result, const char *path) {
                 message = g_strdup_printf(
                         "%s is not done in time; it goes on, and is shown as such", name);
         else if (result < 0)
-                message = g_strdup_printf("%s failed: %s: %s", name, path ? path : "the process",
-                                          g_strerror(-result));
+                message = failure_text(request, result, path);
         if (message) {
                 request_end(request, result == -ETIMEDOUT ? result : -EIO, message);
                 return;

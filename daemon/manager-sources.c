@@ -57,6 +57,7 @@ const UsersHandler manager_users_handler = {
 };
 
 void manager_tell_unplugs(Manager *manager, Function *function) {
+        sessions_function_changed(manager->sessions, function);
         unplugs_function_changed(manager->unplugs, function);
         outsiders_function_changed(manager->outsiders, function);
 }
@@ -258,7 +259,18 @@ static void on_kept_changed(void *context, PciKey key) {
         on_users_changed(manager, key);
 }
 
-const SessionsHandler manager_sessions_handler = { .changed = on_kept_changed };
+/* Else vfwarden-io would be seen for a moment as a user of its own. */
+static void on_session_process_ended(void *context) {
+        Manager *manager = context;
+
+        users_refresh(manager->users);
+}
+
+const SessionsHandler manager_sessions_handler = {
+        .changed = on_kept_changed,
+        .process_ended = on_session_process_ended,
+};
+
 const LeasesHandler manager_leases_handler = { .changed = on_kept_changed };
 
 static void on_drain(void *context) {

@@ -162,6 +162,15 @@ void manager_open(Manager *manager, Function *function, const ManagerOpener *ope
 typedef void ManagerVfToken(void *context, int result, const char *message, const char *token);
 void manager_get_vf_token(Manager *manager, Function *pf, ManagerVfToken *done, void *context);
 
+/* To be called before anything is done with, or said of, a function on somebody's behalf: a process that served a single
+ * load or store lingers, with the device open, for the next one of its user, and is ended by this where it is on the
+ * function or on a related one. It stays for `uid`, who is about to load or store; MANAGER_NOBODY where nobody is. `done` is
+ * called once, perhaps before this returns: 0, or -ECANCELED when the daemon ends. The function may have gone then. */
+#define MANAGER_NOBODY UINT32_MAX
+typedef void ManagerLetGo(void *context, int result);
+void manager_let_go(Manager *manager, const Function *function, uint32_t uid, ManagerLetGo *done,
+                    void *context);
+
 /* Reads the configuration again. Returns 0, or a negative errno with `*ret_error` as of
  * config_load() and the old configuration in force. */
 int manager_reload(Manager *manager, char **ret_error);

@@ -14,6 +14,9 @@
 /* A driver that allocates MSIs after it was bound, a user who has VFIO do so after the open. */
 #define CONFIRM_USEC (1 * G_USEC_PER_SEC)
 
+/* A guest's driver, which has VFIO allocate them long after the machine was started. */
+#define GUEST_USEC (5 * G_USEC_PER_SEC)
+
 /* So many functions are read before others have their turn. */
 #define BATCH_MAX 256
 
@@ -198,15 +201,26 @@ static void want(MsiSource *source, Entry *entry) {
         (void) sd_event_source_set_enabled(source->start, SD_EVENT_ONESHOT);
 }
 
-static void want_again_later(MsiSource *source, Entry *entry) {
+/* In `usec` at the latest. */
+static void want_again_later(MsiSource *source, Entry *entry, uint64_t usec) {
+        uint64_t now = 0, due = UINT64_MAX;
         int enabled = SD_EVENT_OFF;
 
         entry->confirm = true;
         (void) sd_event_source_get_enabled(source->confirm, &enabled);
         if (enabled != SD_EVENT_OFF)
+                (void) sd_event_source_get_time(source->confirm, &due);
+        (void) sd_event_now(sd_event_source_get_event(source->confirm), CLOCK_MONOTONIC, &now);
+        if (due <= now + usec)
                 return;
-        (void) sd_event_source_set_time_relative(source->confirm, CONFIRM_USEC);
+        (void) sd_event_source_set_time(source->confirm, now + usec);
         (void) sd_event_source_set_enabled(source->confirm, SD_EVENT_ONESHOT);
+}
+
+/* Whether a guest may have MSIs allocated for it at any time. */
+static bool may_get_msis(const MsiSource *source, const Entry *entry) {
+        return entry->in_use && msi_chips_empty(&entry->own) &&
+               names_count(architecture_of(source, entry));
 }
 
 static int on_confirm(sd_event_source *event_source, uint64_t usec, void *userdata) {
@@ -301,6 +315,8 @@ static int on_start(sd_event_source *event_source, void *userdata) {
                 entry->wanted = NULL;
                 if (read_entry(source, entry))
                         source->changed(source->context, entry->key);
+                if (may_get_msis(source, entry))
+                        want_again_later(source, entry, GUEST_USEC);
         }
         if (g_queue_is_empty(&source->wanted))
                 tell_dirty(source);
@@ -387,7 +403,7 @@ void msi_source_function_changed(MsiSource *source, const Function *function) {
                 function->kind == FUNCTION_KIND_VF || function->kind == FUNCTION_KIND_DETACHED_VF;
         want(source, entry);
         if (changed)
-                want_again_later(source, entry);
+                want_again_later(source, entry, CONFIRM_USEC);
 }
 
 void msi_source_function_gone(MsiSource *source, PciKey key) {

@@ -4,11 +4,12 @@
  * IOMMU together the two that stand for the others. Read are the function's `msi_irqs` and `iommu`, `chip_name` of its
  * interrupts and `ecap` of its IOMMU: none of that waits for a device or touches it.
  *
- * Read when a function is new, with each of its events, and a second after its driver, or whether it is open, has
- * changed; nothing tells of MSIs as such, but they come with the driver, and with VFIO's users. All that happened at a
- * time is looked at together, and what is found of one function is told of the others behind its IOMMU once. So ten
- * thousand functions cost what they cost one by one: only when the one that stands for the others has gone is
- * another looked for, and one that stays (no VF) is preferred.
+ * Read when a function is new, with each of its events, a second after its driver, or whether it is open, has
+ * changed, and every five seconds while it is open and has none; nothing tells of MSIs as such, but they come with the
+ * driver, and with VFIO's users, where it is the guest's driver that asks for them. All that happened at a time is
+ * looked at together, and what is found of one function is told of the others behind its IOMMU once. So ten thousand
+ * functions cost what they cost one by one: only when the one that stands for the others has gone is another looked
+ * for, and one that stays (no VF) is preferred.
  * Called by the manager. */
 #pragma once
 

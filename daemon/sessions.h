@@ -4,7 +4,10 @@
  * waits for: a process opens the device, vfwarden-io is started with it, and says that it is ready. A function
  * has one session at a time; it is a user of the function as any other, named by its client. A session outlives the
  * daemon: systemd keeps the control socket, the run-time state says whose it is.
- * Whether somebody may have one is for the caller to see to. Called by the manager. */
+ * Whether somebody may have one is for the caller to see to. Called by the manager.
+ *
+ * A single load or store is served likewise, and its process lingers for the user's next one. It shows as a user of the
+ * function, which it is, but takes nothing from anybody: sessions_let_go() ends it for whoever wants the function. */
 #pragma once
 
 #include "daemon/config.h"
@@ -18,6 +21,9 @@ typedef struct Sessions Sessions;
 typedef struct SessionsHandler {
         /* Function.session, or what it says, is another; so are the function's users. */
         void (*changed)(void *context, PciKey key);
+        /* A process that had a function open has ended: who uses what can be told anew, before `changed` is called for
+         * it. From the event loop. */
+        void (*process_ended)(void *context);
 } SessionsHandler;
 
 typedef struct SessionRequest {
@@ -45,10 +51,23 @@ Sessions *sessions_free(Sessions *sessions);
 int sessions_open(Sessions *sessions, Function *function, const Config *config,
                   const SessionRequest *request, SessionOpened *done, void *context);
 
-/* Has one load or store done. Returns as sessions_open(). */
+/* Has one load or store done, by what lingers if that fits. Returns as sessions_open(). */
 int sessions_request(Sessions *sessions, Function *function, const Config *config,
                      const SessionRequest *request, const IoOrder *order, SessionAnswered *done,
                      void *context);
+
+/* Whether what lingers on the function could serve the user's next request; it has the device open then. */
+bool sessions_linger(const Sessions *sessions, const Function *function, uint32_t uid);
+
+/* The function is wanted: what lingers on it, or on one of those `related` to it (of Function*, with itself), is ended,
+ * but for what serves the next request of user `uid` on the function itself. `done` is called once with 0 when none
+ * is left, perhaps at once; or with -ECANCELED when the sessions are freed before. */
+typedef void SessionsLetGo(void *context, int result);
+void sessions_let_go(Sessions *sessions, const Function *function, const GPtrArray *related,
+                     uint32_t uid, SessionsLetGo *done, void *context);
+
+/* The function was read again. */
+void sessions_function_changed(Sessions *sessions, const Function *function);
 
 /* The function is asked for: its client is told, and served further. With `end_usec` (from now) other than
  * SESSIONS_NO_END the session then ends for good: every request is answered with ENODEV. */

@@ -23,17 +23,27 @@ static bool is_being_let_go(const Function *function, int dirfd) {
                strcmp(value, "0") != 0;
 }
 
+/* Before Linux 6.1 VFIO made no directory. */
+static bool may_be_bound(const FunctionFacts *facts) {
+        return facts->vfio_device || facts->driver[0] == '\0' ||
+               strcmp(facts->driver, "vfio-pci") == 0;
+}
+
 bool vfio_device_read_bound(const Function *function, dev_t *ret_node) {
         char value[SYSFS_VALUE_MAX], path[300];
-        _cleanup_(closep) int dirfd = sysfs_open_function(function_address(function));
+        _cleanup_(closep) int dirfd = -1;
         _cleanup_(closedirp) DIR *dir = NULL;
         const struct dirent *entry;
         int fd;
 
+        /* Each event of each function comes by here, and most have drivers of their own. */
+        if (!may_be_bound(&function->facts))
+                return false;
+        dirfd = sysfs_open_function(function_address(function));
         fd = dirfd < 0 ? -1 : openat(dirfd, "vfio-dev", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fd >= 0)
                 dir = fdopendir(fd);
-        if (!dir) /* before Linux 6.1 there was no such directory */
+        if (!dir)
                 return dirfd >= 0 && (strcmp(function->facts.driver, "vfio-pci") == 0 ||
                                       is_being_let_go(function, dirfd));
 

@@ -272,6 +272,10 @@ int vfio_open_impose(sd_event *event, const Function *pf, const VfToken *token, 
         return r;
 }
 
+pid_t vfio_open_pid(const VfioOpen *open) {
+        return open->pid;
+}
+
 VfioOpen *vfio_open_free(VfioOpen *open) {
         if (!open)
                 return NULL;

@@ -35,5 +35,8 @@ typedef void VfioImposed(void *context, int result, const char *step);
 int vfio_open_impose(sd_event *event, const Function *pf, const VfToken *token, VfioImposed *done,
                      void *context, VfioOpen **ret);
 
+/* Of the process that opens. */
+pid_t vfio_open_pid(const VfioOpen *open);
+
 /* Also of one that has not answered: what it opens then is closed at once. */
 VfioOpen *vfio_open_free(VfioOpen *open);

@@ -39,8 +39,9 @@ VfioWatch *vfio_watch_free(VfioWatch *watch);
  * none of the directories that are watched anyway. Does not open it. */
 void vfio_watch_add_node(VfioWatch *watch, int procfd, int number);
 
-/* The system's /dev. The unit's PrivateDevices= gives the daemon one of its own, in which nobody opens anything; the
- * system's is that of process 1, which CAP_SYS_PTRACE opens the way to. */
+/* The system's /dev. The unit's PrivateDevices= gives the daemon one of its own, in which nobody opens anything (on s390
+ * ReadOnlyPaths= makes it one that cannot be written); the system's is that of process 1, which CAP_SYS_PTRACE opens
+ * the way to. */
 const char *vfio_watch_dev_directory(void);
 
 /* Hands over what was told so far, without waiting for the event loop. */

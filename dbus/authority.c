@@ -2,6 +2,7 @@
 
 #include "daemon/log.h"
 #include "dbus/error.h"
+#include "dbus/grants.h"
 #include "dbus/quota.h"
 
 #include <errno.h>
@@ -25,12 +26,14 @@ typedef struct Question {
         char id[32];            /* for polkit, which knows it by this while `asked` */
         bool asked;
         bool counted; /* in the authority's quota */
+        bool repeats; /* a yes is remembered */
 } Question;
 
 struct Authority {
         Bus *bus;
         GHashTable *questions; /* set of Question*, owned */
         Quota *quota;          /* of questions asked of polkit */
+        Grants *grants;
         uint64_t next_id;
 };
 
@@ -51,6 +54,7 @@ Authority *authority_new(Bus *bus) {
         authority->bus = bus;
         authority->questions = g_hash_table_new_full(NULL, NULL, question_free, NULL);
         authority->quota = quota_new();
+        authority->grants = grants_new();
         return authority;
 }
 
@@ -59,6 +63,7 @@ Authority *authority_free(Authority *authority) {
                 return NULL;
         g_hash_table_unref(authority->questions);
         quota_unref(authority->quota);
+        grants_free(authority->grants);
         g_free(authority);
         return NULL;
 }
@@ -67,7 +72,48 @@ static void question_end(Question *question) {
         g_hash_table_remove(question->authority->questions, question);
 }
 
+/* What polkit is told of the function concerned. */
+typedef struct Details {
+        char address[PCI_ADDRESS_STRING_MAX], pf[PCI_ADDRESS_STRING_MAX];
+        const char *kind, *driver;
+} Details;
+
+/* Whether there is one. */
+static bool find_details(const Authority *authority, const MethodCall *call, Details *ret) {
+        const Inventory *inventory = manager_inventory(authority->bus->manager);
+        const Function *function = NULL;
+
+        if (call->inode != 0)
+                function = inventory_get(inventory, call->key);
+        if (!function)
+                return false;
+        *ret = (Details){ .kind = function_kind_to_string(function->kind),
+                          .driver = function->facts.driver };
+        pci_address_format(function_address(function), ret->address);
+        if (function->pf)
+                pci_address_format(function_address(function->pf), ret->pf);
+        return true;
+}
+
+/* All that the answer rests on; see grants.h. */
+static char *question_text(const Authority *authority, const MethodCall *call, const char *action) {
+        Details details = { .kind = "", .driver = "" };
+
+        (void) find_details(authority, call, &details);
+        return g_strjoin("\n", sd_bus_message_get_sender(call->message), action, details.address,
+                         details.kind, details.driver, details.pf, NULL);
+}
+
 static void question_allow(Question *question) {
+        Authority *authority = question->authority;
+
+        if (question->repeats) {
+                g_autofree char *text = question_text(authority, &question->call, question->action);
+
+                grants_add(authority->grants, text,
+                           &(Grant){ question->call.uid, question->call.pid },
+                           (uint64_t) g_get_monotonic_time());
+        }
         question->callback(question->userdata, &question->call);
         question_end(question);
 }
@@ -134,20 +180,12 @@ static int on_polkit_answer(sd_bus_message *reply, void *userdata, sd_bus_error 
 }
 
 static int append_details(sd_bus_message *message, const Question *question) {
-        const Inventory *inventory = manager_inventory(question->authority->bus->manager);
-        char address[PCI_ADDRESS_STRING_MAX], pf[PCI_ADDRESS_STRING_MAX] = "";
-        const Function *function = NULL;
+        Details details;
 
-        if (question->call.inode != 0)
-                function = inventory_get(inventory, question->call.key);
-        if (!function)
+        if (!find_details(question->authority, &question->call, &details))
                 return sd_bus_message_append(message, "a{ss}", 0);
-        if (function->pf)
-                pci_address_format(function_address(function->pf), pf);
-        return sd_bus_message_append(message, "a{ss}", 4, "address",
-                                     pci_address_format(function_address(function), address),
-                                     "kind", function_kind_to_string(function->kind), "driver",
-                                     function->facts.driver, "pf", pf);
+        return sd_bus_message_append(message, "a{ss}", 4, "address", details.address, "kind",
+                                     details.kind, "driver", details.driver, "pf", details.pf);
 }
 
 static int ask_polkit(Question *question) {
@@ -261,11 +299,32 @@ static int on_credentials(sd_bus_message *reply, void *userdata, sd_bus_error *e
         return 0;
 }
 
-int authority_ask(Authority *authority, const MethodCall *call, const char *action,
+/* Whether the caller was allowed the same a moment ago; then the call is theirs to run. */
+static bool is_granted(const Authority *authority, MethodCall *call, const char *action) {
+        g_autofree char *text = question_text(authority, call, action);
+        Grant grant;
+
+        if (!grants_find(authority->grants, text, (uint64_t) g_get_monotonic_time(), &grant))
+                return false;
+        call->uid = grant.uid;
+        call->pid = grant.pid;
+        return true;
+}
+
+int authority_ask(Authority *authority, const MethodCall *call, const char *action, bool repeats,
                   AuthorityCallback *callback, void *userdata, sd_bus_error *error) {
-        Question *question = g_new0(Question, 1);
+        MethodCall granted = *call;
+        Question *question;
         int r;
 
+        /* Where a person may be asked, the yes may be theirs, and is for once. */
+        repeats = repeats && sd_bus_message_get_allow_interactive_authorization(call->message) <= 0;
+        if (repeats && is_granted(authority, &granted, action)) {
+                callback(userdata, &granted);
+                return 1;
+        }
+        question = g_new0(Question, 1);
+        question->repeats = repeats;
         question->authority = authority;
         question->call = *call;
         question->action = action;

@@ -19,9 +19,13 @@ int manager_method_inhibit(const MethodCall *call, sd_bus_error *error) {
                 r = method_find_function(call, address, &function, error);
         if (r < 0)
                 return r;
-        if (operations_parse(what, &inhibitor.operations) < 0)
+        if (operations_parse(what, &inhibitor.operations) < 0) {
+                g_autofree char *words = operations_format((1U << _OPERATION_MAX) - 1);
+
                 return bus_error_set(error, -EINVAL,
-                                     "'%s' is no list of different operations joined by ':'", what);
+                                     "'%s' is no list of different operations joined as in %s",
+                                     what, words);
+        }
         if (who[0] == '\0' || strlen(who) > INHIBITOR_TEXT_MAX || strlen(why) > INHIBITOR_TEXT_MAX)
                 return bus_error_set(
                         error, -EINVAL,

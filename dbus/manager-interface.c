@@ -111,8 +111,12 @@ int manager_check(const MethodCall *call, sd_bus_error *error) {
         if (r < 0)
                 return r;
         operation = operation_from_string(word);
-        if (operation < 0)
-                return bus_error_set(error, -EINVAL, "'%s' is no operation", word);
+        if (operation < 0) {
+                g_autofree char *words = operations_format((1U << _OPERATION_MAX) - 1);
+
+                return bus_error_set(error, -EINVAL, "'%s' is no operation, as these are: %s", word,
+                                     words);
+        }
         r = method_find_function(call, address, &function, error);
         if (r < 0)
                 return r;

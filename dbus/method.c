@@ -12,39 +12,41 @@
 static const Method methods[] = {
         { BUS_INTERFACE("Manager"), "GetFunction", NULL, manager_get_function },
         { BUS_INTERFACE("Manager"), "ListFunctions", NULL, manager_list_functions },
-        { BUS_INTERFACE("Manager"), "Check", NULL, manager_check },
+        { BUS_INTERFACE("Manager"), "Check", NULL, manager_check, .names = true, .wants = true },
         { BUS_INTERFACE("Manager"), "ListUsers", NULL, manager_list_users },
         { BUS_INTERFACE("Manager"), "DescribeUsers", NULL, manager_describe_users },
         { BUS_INTERFACE("Manager"), "Inhibit", ACTION_INHIBIT, manager_method_inhibit,
-          .names = true },
+          .names = true, .wants = true },
         { BUS_INTERFACE("Manager"), "ListInhibitors", NULL, manager_list_inhibitors },
         { BUS_INTERFACE("Manager"), "Describe", NULL, manager_describe },
         { BUS_INTERFACE("Manager"), "Reload", ACTION_CONFIGURE, manager_method_reload },
         { BUS_INTERFACE("Manager"), "ReleaseAll", ACTION_CONFIGURE, manager_method_release_all },
-        { BUS_INTERFACE("Function"), "Lock", ACTION_CONFIGURE, function_method_lock },
+        { BUS_INTERFACE("Function"), "Lock", ACTION_CONFIGURE, function_method_lock,
+          .wants = true },
         { BUS_INTERFACE("Function"), "Unlock", ACTION_CONFIGURE, function_method_unlock },
-        { BUS_INTERFACE("Function"), "Bind", ACTION_CONFIGURE, function_method_bind,
-          .waits = true },
+        { BUS_INTERFACE("Function"), "Bind", ACTION_CONFIGURE, function_method_bind, .waits = true,
+          .wants = true },
         { BUS_INTERFACE("Function"), "Unbind", ACTION_CONFIGURE, function_method_unbind,
-          .waits = true },
+          .waits = true, .wants = true },
         { BUS_INTERFACE("Function"), "Reset", ACTION_CONFIGURE, function_method_reset,
-          .waits = true },
-        { BUS_INTERFACE("Function"), "Unplug", ACTION_UNPLUG, function_method_unplug,
-          .waits = true },
+          .waits = true, .wants = true },
+        { BUS_INTERFACE("Function"), "Unplug", ACTION_UNPLUG, function_method_unplug, .waits = true,
+          .wants = true },
         { BUS_INTERFACE("Function"), "CancelUnplug", ACTION_UNPLUG, function_method_cancel_unplug },
         { BUS_INTERFACE("Function"), "Open", ACTION_OPEN_DEVICE, function_method_open,
-          .waits = true },
-        { BUS_INTERFACE("ZpciIo"), "Load", ACTION_ZPCI_IO, zpci_io_method_load, .waits = true },
+          .waits = true, .wants = true },
+        { BUS_INTERFACE("ZpciIo"), "Load", ACTION_ZPCI_IO, zpci_io_method_load, .waits = true,
+          .wants = true, .repeats = true },
         { BUS_INTERFACE("ZpciIo"), "StoreBlock", ACTION_ZPCI_IO, zpci_io_method_store_block,
-          .waits = true },
+          .waits = true, .wants = true, .repeats = true },
         { BUS_INTERFACE("ZpciIo"), "OpenSession", ACTION_ZPCI_IO, zpci_io_method_open_session,
-          .waits = true },
+          .waits = true, .wants = true },
         { BUS_INTERFACE("PhysicalFunction"), "SetNumVFs", ACTION_CONFIGURE,
-          physical_function_method_set_num_vfs, .waits = true },
+          physical_function_method_set_num_vfs, .waits = true, .wants = true },
         { BUS_INTERFACE("PhysicalFunction"), "SetDriversAutoprobe", ACTION_CONFIGURE,
-          physical_function_method_set_drivers_autoprobe, .waits = true },
+          physical_function_method_set_drivers_autoprobe, .waits = true, .wants = true },
         { BUS_INTERFACE("PhysicalFunction"), "GetVfToken", ACTION_OPEN_DEVICE,
-          physical_function_method_get_vf_token, .waits = true },
+          physical_function_method_get_vf_token, .waits = true, .wants = true },
 };
 
 const Method *method_find(const char *interface, const char *member) {
@@ -76,18 +78,54 @@ static Function *named_function(const MethodCall *call) {
         return inventory_get(manager_inventory(call->bus->manager), pci_address_key(address));
 }
 
-/* Runs a method whose caller has been authorised, some time after the call came. */
-static void run_authorized(void *userdata, const MethodCall *call) {
-        const Method *method = userdata;
+/* Runs a method some time after the call came. */
+static void run_later(const Method *method, const MethodCall *call, int r) {
         sd_bus_error error = SD_BUS_ERROR_NULL;
-        int r;
 
-        r = method->run(call, &error);
+        if (r < 0)
+                (void) bus_error_set(&error, r, "the daemon ends");
+        else
+                r = method->run(call, &error);
         if (sd_bus_error_is_set(&error))
                 (void) sd_bus_reply_method_error(call->message, &error);
         else if (r < 0)
                 (void) sd_bus_reply_method_errno(call->message, r, NULL);
         sd_bus_error_free(&error);
+}
+
+typedef struct Wish {
+        const Method *method;
+        MethodCall call; /* holds a reference to the message */
+} Wish;
+
+static void on_let_go(void *context, int result) {
+        g_autofree Wish *wish = context;
+
+        run_later(wish->method, &wish->call, result);
+        sd_bus_message_unref(wish->call.message);
+}
+
+/* When what lingers on the function is no obstacle any more. */
+static void run_when_let_go(const Method *method, const MethodCall *call) {
+        const Function *function = NULL;
+        Wish *wish;
+
+        if (call->inode != 0)
+                function = inventory_get(manager_inventory(call->bus->manager), call->key);
+        if (!method->wants || !function) {
+                run_later(method, call, 0);
+                return;
+        }
+        wish = g_new(Wish, 1);
+        *wish = (Wish){ method, *call };
+        sd_bus_message_ref(call->message);
+        manager_let_go(call->bus->manager, function, method->repeats ? call->uid : MANAGER_NOBODY,
+                       on_let_go, wish);
+}
+
+/* The caller may do it. */
+static void on_authorized(void *userdata, const MethodCall *call) {
+        run_when_let_go(userdata, call);
 }
 
 int method_dispatch(sd_bus_message *message, void *userdata, sd_bus_error *error) {
@@ -111,10 +149,13 @@ int method_dispatch(sd_bus_message *message, void *userdata, sd_bus_error *error
         if (!method)
                 return bus_error_set(error, -EACCES, "%s.%s has no rule that allows it", interface,
                                      member);
-        if (!method->action)
+        if (method->action)
+                return authority_ask(call.bus->authority, &call, method->action, method->repeats,
+                                     on_authorized, (void *) method, error);
+        if (!method->wants)
                 return method->run(&call, error);
-        return authority_ask(call.bus->authority, &call, method->action, run_authorized,
-                             (void *) method, error);
+        run_when_let_go(method, &call);
+        return 1;
 }
 
 struct MethodReply {

@@ -35,6 +35,8 @@ typedef struct Method {
         MethodHandler *run;
         bool names; /* a function, in its first argument, a string: polkit is told of that */
         bool waits; /* for the kernel or a holder, and so is counted; with an action only */
+        bool wants; /* the function: what only lingers on it has to end first, see manager_let_go() ... */
+        bool repeats; /* ... but for what serves the same user's calls of this kind; they come in runs */
 } Method;
 
 /* The row, or NULL. */

@@ -159,7 +159,7 @@ int physical_function_method_set_num_vfs(const MethodCall *call, sd_bus_error *e
         if (r < 0)
                 return r;
         if (override)
-                return authority_ask(call->bus->authority, call, ACTION_OVERRIDE,
+                return authority_ask(call->bus->authority, call, ACTION_OVERRIDE, false,
                                      set_num_vfs_override, NULL, error);
         return set_num_vfs(call, false, error);
 }

@@ -5,7 +5,8 @@
 
 typedef struct Question {
         const Inventory *inventory;
-        const Function *asked;
+        const Function *named; /* by the caller */
+        const Function *asked; /* that one, or the PF in whose slot it is */
         Operation operation;
         Operation or_else; /* the same by another way, which must be free of inhibitors as well */
         unsigned flags;
@@ -19,7 +20,11 @@ static void block_users(const Question *question, BlockerKind kind, const Functi
         pci_address_format(function_address(function), address);
         for (guint i = 0; function->users && i < function->users->len; i++) {
                 const User *user = function->users->pdata[i];
-                g_autofree char *who = user_describe(user);
+                g_autofree char *who = NULL;
+
+                if (user->session && function->session && function->session->lingers)
+                        continue;
+                who = user_describe(user);
 
                 verdict_block(question->verdict, user->session ? BLOCKER_SESSION : kind, address,
                               user->pid, "%s by %s", what, who);
@@ -127,16 +132,27 @@ static void block_operation(const Question *question, const Function *function) 
                 block_outside(question, &function->outside->running, address);
 }
 
+/* What somebody who has `user` open, `function` or one of its VFs, means for the one who asked. */
+static const char *words_for_use(const Question *question, const Function *function,
+                                 const Function *user) {
+        if (user == question->named)
+                return "in use";
+        if (function != question->named)
+                return "sits in its slot and is in use";
+        return "is a VF of it and in use";
+}
+
 /* All that stands against the operation where it touches `function`. */
 static void check_effects(const Question *question, const Function *function) {
         const Effect *effect = effect_of(question->operation);
 
         block_lock(question, function);
         if (effect->self)
-                block_users(question, BLOCKER_USER, function, "in use");
+                block_users(question, BLOCKER_USER, function,
+                            words_for_use(question, function, function));
         for (guint i = 0; effect->vfs && function->vfs && i < function->vfs->len; i++)
                 block_users(question, BLOCKER_USER, function->vfs->pdata[i],
-                            "is a VF of it and in use");
+                            words_for_use(question, function, function->vfs->pdata[i]));
         block_all_inhibitors(question, function);
         if (effect->pasid)
                 block_pasid(question, function);
@@ -272,6 +288,7 @@ Verdict *check(const Inventory *inventory, const Function *function, Operation o
                unsigned flags) {
         Question question = {
                 .inventory = inventory,
+                .named = function,
                 .asked = function,
                 .operation = operation,
                 .or_else = operation,
@@ -284,6 +301,7 @@ Verdict *check(const Inventory *inventory, const Function *function, Operation o
 Verdict *check_unplug(const Inventory *inventory, const Function *function, bool users_too) {
         Question question = {
                 .inventory = inventory,
+                .named = function,
                 .asked = function,
                 .operation = OPERATION_REMOVE,
                 .or_else =

@@ -75,6 +75,15 @@ bool function_is_brokered(const Function *function) {
         return false;
 }
 
+bool function_is_held(const Function *function) {
+        bool single = function->session && function->session->single;
+
+        for (guint i = 0; function->users && i < function->users->len; i++)
+                if (!single || !((const User *) function->users->pdata[i])->session)
+                        return true;
+        return false;
+}
+
 bool function_depends_on_pasid(const Function *vf) {
         return vf->pf && vf->pf->facts.pasid.present && vf->pf->facts.pasid.enabled &&
                function_in_use(vf);

@@ -112,6 +112,7 @@ typedef struct FunctionFacts {
         uint8_t revision;
         bool has_sriov;         /* sriov_totalvfs exists */
         bool has_physfn;        /* `physfn` exists ... */
+        bool vfio_device;       /* `vfio-dev` exists: VFIO has the function (since Linux 6.1) */
         bool drivers_autoprobe; /* true also where there is no such file: the kernel's default */
         uint16_t total_vfs;
         bool s390;         /* `vfn` exists, as on every function of s390 ... */
@@ -205,6 +206,10 @@ bool function_in_use(const Function *function);
 
 /* Whether one of those who have it got it opened by us. */
 bool function_is_brokered(const Function *function);
+
+/* Whether a user has it from whom it must not be taken: any but a single load or store over D-Bus, for which whoever
+ * wants the function waits some moments at most. */
+bool function_is_held(const Function *function);
 
 /* Whether something depends on `vf`'s PF having its PASID capability enabled: the VF is in use, and it is. Nothing
  * switches it off for anybody else's sake (pci_disable_pasid() does not look at VFs). */

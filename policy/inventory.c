@@ -95,9 +95,18 @@ static void vf_set_pf(Function *vf, Function *pf, uint32_t index) {
                 vf->pf = pf;
                 vf->changes |= FUNCTION_PROPERTY_PHYSICAL_FUNCTION;
         }
-        /* A dying VF's link goes first; it keeps the number it had. */
+        /* A dying VF's link goes first; it keeps the number it had. A detached one has none. */
         if (index != VF_INDEX_UNKNOWN && vf->index != index) {
                 vf->index = index;
+                vf->changes |= FUNCTION_PROPERTY_INDEX;
+        }
+}
+
+/* Unties a VF that goes on without its PF. */
+static void vf_detach(Function *vf) {
+        vf_set_pf(vf, NULL, VF_INDEX_UNKNOWN);
+        if (vf->index != VF_INDEX_UNKNOWN) {
+                vf->index = VF_INDEX_UNKNOWN;
                 vf->changes |= FUNCTION_PROPERTY_INDEX;
         }
 }
@@ -281,6 +290,8 @@ Function *inventory_apply(Inventory *inventory, FunctionFacts *facts) {
                 relink_pf(inventory, function);
         if (function->kind == FUNCTION_KIND_VF)
                 relink_vf(inventory, function);
+        if (function->kind == FUNCTION_KIND_DETACHED_VF)
+                vf_detach(function);
         return function;
 }
 

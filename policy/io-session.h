@@ -15,7 +15,9 @@ typedef struct IoSession {
         char *unit;          /* "" none */
         uint64_t since_usec; /* CLOCK_REALTIME */
         uint32_t io_pid;     /* of vfwarden-io, 0 as long as there is none */
-        bool single;         /* for one request of the daemon's, and not for a client */
+        uint32_t opener_pid; /* of the process that opened the device for it, 0: none did */
+        bool single;         /* for single requests over D-Bus, and not for a client */
+        bool lingers;        /* and none is under way: it ends when anybody wants the function */
         bool ready;          /* what follows is known */
         bool relaxed, pieces;
         uint16_t max_store_block;

@@ -72,7 +72,7 @@ static unsigned inhibited_files(const Function *function) {
 
 static bool vf_in_use(const Function *pf) {
         for (guint i = 0; pf->vfs && i < pf->vfs->len; i++)
-                if (function_in_use(pf->vfs->pdata[i]))
+                if (function_is_held(pf->vfs->pdata[i]))
                         return true;
         return false;
 }
@@ -85,7 +85,7 @@ unsigned lock_reasons(const Function *function, const PatternList *userspace_dri
                 reasons |= LOCK_REASON_USERSPACE_DRIVER;
         if (vf_in_use(function))
                 reasons |= LOCK_REASON_VF_IN_USE;
-        if (function_in_use(function))
+        if (function_is_held(function))
                 reasons |= LOCK_REASON_IN_USE;
         if (inhibited_files(function) != 0)
                 reasons |= LOCK_REASON_INHIBITOR;

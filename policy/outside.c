@@ -32,7 +32,7 @@ Operation outside_file_operation(const char *path) {
 }
 
 bool outside_is_stuck(const Function *function) {
-        return function->facts.driver[0] == '\0' && function_in_use(function);
+        return function->facts.driver[0] == '\0' && function_is_held(function);
 }
 
 bool outside_suspects(const Function *function) {

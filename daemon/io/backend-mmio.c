@@ -18,26 +18,34 @@
 /* ZPCI_MAX_WRITE_SIZE: how long the kernel's own blocks get. */
 #define BLOCK_MAX 128U
 
-/* The system calls are not asked for lengths that vfio-pci does as well. */
+/* 0 is success; where the machine has MIO instructions, a condition code that is not 0 is returned as it is. */
+static int result(long returned) {
+        if (returned == 0)
+                return 0;
+        return returned < 0 && errno == ENODEV ? -ENODEV : -EIO;
+}
+
 static int mmio_load(IoBackend *backend, unsigned pcias, uint64_t offset, void *data,
                      size_t length) {
         if (pcias == ZPCI_SPACE_CONFIG || !backend->map[pcias])
                 return io_backend_vfio_load(backend, pcias, offset, data, length);
-        if (syscall(__NR_s390_pci_mmio_read, (unsigned long) (backend->map[pcias] + offset), data,
-                    length) < 0)
-                return errno == ENODEV ? -ENODEV : -EIO;
-        return 0;
+        return result(syscall(__NR_s390_pci_mmio_read,
+                              (unsigned long) (backend->map[pcias] + offset), data, length));
 }
 
 static int mmio_store(IoBackend *backend, unsigned pcias, uint64_t offset, const void *data,
                       size_t length) {
+        _Alignas(8) uint8_t block[BLOCK_MAX];
+
         if (!backend->map[pcias])
                 return length <= 8 ? io_backend_vfio_store(backend, pcias, offset, data, length)
                                    : -EIO;
-        if (syscall(__NR_s390_pci_mmio_write, (unsigned long) (backend->map[pcias] + offset), data,
-                    length) < 0)
-                return errno == ENODEV ? -ENODEV : -EIO;
-        return 0;
+        if (length > sizeof(block))
+                return -EIO;
+        /* Of data that is not aligned the kernel makes pieces of 8 bytes: zpci_get_max_io_size(). */
+        memcpy(block, data, length);
+        return result(syscall(__NR_s390_pci_mmio_write,
+                              (unsigned long) (backend->map[pcias] + offset), block, length));
 }
 
 static void mmio_unmap(IoBackend *backend) {

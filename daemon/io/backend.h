@@ -5,7 +5,7 @@
  * are little-endian, and who asks has them in that order. Regions' places and sizes are those that
  * VFIO_DEVICE_GET_REGION_INFO tells; VFIO's drivers lay them out differently.
  *
- * Called by session.h and one-shot.h. */
+ * Called by session.h and single-requests.h. */
 #pragma once
 
 #include "policy/zpci-request.h"

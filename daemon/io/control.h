@@ -7,7 +7,7 @@
  *
  * The daemon may end and leave its end of the socket to its successor (systemd's fd store): vfwarden-io notices
  * nothing. Where nobody keeps it, the session goes on until its client ends; it is then a process that uses the function
- * as any other. A one-shot vfwarden-io, which has no client, ends with its daemon.
+ * as any other. A vfwarden-io without a client, which serves single requests, ends with its daemon.
  *
  * An order waits for the request that is under way, and a device may keep that for as long as it likes: who gives orders
  * has a deadline, and kills.
@@ -21,15 +21,15 @@
 #define IO_DATA_MAX         4096
 
 typedef enum IoKind {
-        IO_READY = 1, /* report: the session is served, or the one-shot request awaited */
+        IO_READY = 1, /* report: the session is served, or single requests awaited */
         IO_FAILED,    /* report: it could not start; `error` says why */
         IO_CLOSED,    /* report: the client has gone, `error` is 0, or broke the protocol */
         IO_STATUS,    /* order: tell the counts */
         IO_DRAIN, /* order: the function is to be unplugged; the client is told, and still served */
         IO_END,   /* order: answer everything from now on with ENODEV, and close the device */
         IO_GONE,  /* order: the same; the device has gone already */
-        IO_LOAD,  /* order, one-shot only: `pcias`, `offset`, `length`; the report has the data */
-        IO_STORE, /* order, one-shot only: `data` has `length` bytes */
+        IO_LOAD,  /* order, single requests: `pcias`, `offset`, `length`; the report has the data */
+        IO_STORE, /* order, single requests: `data` has `length` bytes */
 } IoKind;
 
 typedef struct IoOrder {
@@ -55,7 +55,7 @@ typedef struct IoCounts {
 typedef struct IoReport {
         uint32_t kind;
         int32_t error; /* 0 or a negative errno */
-        /* A ZpciViolation, why a one-shot request was refused; then `error` is -EINVAL. */
+        /* A ZpciViolation, why a single request was refused; then `error` is -EINVAL. */
         uint32_t violation;
         uint32_t length; /* of `data` */
         uint8_t data[8]; /* what was loaded */

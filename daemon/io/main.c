@@ -1,7 +1,7 @@
 /* vfwarden-io: PCI loads and stores for one client on one function. Started by vfwardend; see vfwarden-io(7). */
 #include "daemon/io/control-thread.h"
-#include "daemon/io/one-shot.h"
 #include "daemon/io/sandbox.h"
+#include "daemon/io/single-requests.h"
 #include "daemon/io/stream.h"
 #include "daemon/io/util.h"
 #include "policy/number.h"
@@ -29,7 +29,7 @@ static const char help[] =
         "\n"
         "Serves one PCI function to one client; started by vfwardend, see vfwarden-io(7).\n"
         "\n"
-        "  --client=FD           the client's socket; without it one request is taken from --control\n"
+        "  --client=FD           the client's socket; without it requests are taken from --control\n"
         "  --device=FD           the VFIO device, or the memfd of an emulated one\n"
         "  --control=FD          the daemon's socket\n"
         "  --driver=NAME         that the function is bound to\n"
@@ -170,7 +170,7 @@ static int run(const Options *options) {
         r = sandbox_close(FDS_BESIDES);
         if (r < 0)
                 return r;
-        one_shot_run(options->control, &backend);
+        single_requests_serve(options->control, &backend);
         _exit(EXIT_SUCCESS);
 }
 

@@ -99,12 +99,15 @@ class Bed:
     def _start(self, argv, tree):
         return Process(argv, {**self.environment(), **tree.environment()}, self._notify, tree)
 
-    def start_daemon(self, tree):
+    def start_daemon(self, tree, *options, configuration=None):
         """vfwardend as a fresh host has it: no configuration, no state, log level `info`."""
         state = tempfile.mkdtemp(prefix="run", dir=self.directory)
+        if configuration:
+            with open(os.path.join(self.directory, "etc/vfwarden.conf"), "w", encoding="utf-8") as file:
+                file.write(configuration)
         return self._start([os.path.join(self.build, "dbus", "vfwardend"),
                             f"--config-dir={self.directory}/etc", f"--state-dir={state}",
-                            "--log-target=null"], tree)
+                            "--log-target=null", *options], tree)
 
     def start_bare(self, name, tree, *arguments):
         return self._start([self.program(name), *arguments], tree)

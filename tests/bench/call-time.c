@@ -1,12 +1,12 @@
 /* call-time.c: how long calls of a service take over the bus, each kind in turn, so that what else
  * the machine does falls on all of them alike.
  *
- * call-time NAME PID ROUNDS CALLS PATH [INTERFACE.PROPERTY | "ADDRESS OPERATION"]...
+ * call-time NAME PID ROUNDS CALLS PATH [INTERFACE.PROPERTY | "ADDRESS OPERATION" | "Load"]...
  *
  * NAME is on the system bus and belongs to process PID. For each round it prints a line with two
  * numbers, nanoseconds of waiting per call and of PID's own CPU time per call, for
- * org.freedesktop.DBus.Peer.Ping and a line for a read of each property, all on the object PATH, or for
- * the manager's Check of OPERATION on ADDRESS. */
+ * org.freedesktop.DBus.Peer.Ping and a line for a read of each property, all on the object PATH, for
+ * the manager's Check of OPERATION on ADDRESS, or for a load of 8 bytes. */
 #include "daemon/util.h"
 #include "policy/number.h"
 
@@ -39,7 +39,10 @@ static int call(sd_bus *bus, const char *name, const char *path, const char *wha
                 return sd_bus_call_method(bus, name, "/org/vfwarden1", "org.vfwarden1.Manager",
                                           "Check", NULL, NULL, "ss", interface, space + 1);
         }
-        if (!dot)
+        if (what && !dot)
+                return sd_bus_call_method(bus, name, path, "org.vfwarden1.ZpciIo", what, NULL, NULL,
+                                          "ytq", 0, (uint64_t) 0, 8);
+        if (!what)
                 return sd_bus_call_method(bus, name, path, "org.freedesktop.DBus.Peer", "Ping",
                                           NULL, NULL, NULL);
         *dot = '\0';

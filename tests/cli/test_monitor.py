@@ -87,6 +87,11 @@ class Monitor(CommandTest):
             f"{IGB}  VirtualFunctions: 0000:01:10.0, 0000:01:10.2 -> 0000:01:10.0",
             f"{IGB_VF0}  PhysicalFunction: 0000:01:00.0 -> none"])
 
+    def test_sentences(self):
+        run = self.watch()
+        self.stand_in.changed(IGB, "org.vfwarden1.Msix", Evidence=GLib.Variant("as", ["One (/a).", "Two (/b)."]))
+        self.assertEqual(run.event(), f"{IGB}  Evidence: One (/a). Two (/b).")
+
     def test_value_that_was_invalidated(self):
         run = self.watch()
         self.stand_in.changed(IGB, FUNCTION, invalidated=["Driver"])

@@ -65,7 +65,7 @@ Physical function:  0000:01:00.0
   Driver override:  vfio-pci
       IOMMU group:  21
         NUMA node:  none
-Memory enable bit:  hardwired to 0
+Memory enable bit:  hardwired to 0, as in every VF: a virtual machine monitor must not make access to the BARs depend on it
             State:  draining, its holder winds down
            In use:  yes
            Locked:  no
@@ -75,7 +75,8 @@ Memory enable bit:  hardwired to 0
 
 SHOW_DETACHED = """\
 0040:00:10.0  IBM Internal Shared Memory (ISM) virtual PCI device
-             Kind:  virtual function, detached: its physical function is not on this host
+             Kind:  virtual function, detached: its physical function is not on this system
+                    There is no PF here to be locked; what removes or resets it is guarded on itself.
            Vendor:  IBM [1014]
            Device:  Internal Shared Memory (ISM) virtual PCI device [04ed]
         Subsystem:  8086:a03c
@@ -85,7 +86,7 @@ SHOW_DETACHED = """\
   Driver override:  none
       IOMMU group:  3
         NUMA node:  none
-Memory enable bit:  hardwired to 0
+Memory enable bit:  hardwired to 0, as in every VF: a virtual machine monitor must not make access to the BARs depend on it
     zPCI function:  id 000000ff, UID 0040, channel 01c4, group ff, type 05
       zPCI handle:  ffffffff
  zPCI MIO enabled:  no

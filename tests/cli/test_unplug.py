@@ -54,7 +54,7 @@ class Unplug(CommandTest):
 
     def test_gone(self):
         self.stand_in.answers["Unplug"] = lambda *_: self.stand_in.document["Functions"].clear()
-        self.check(["unplug", NVME], f"Nobody holds {NVME}, it is taken away.\n"
+        self.check(["unplug", NVME], f"Nobody holds {NVME}. Taking it away.\n"
                                      f"{NVME} was taken away\n")
 
     def test_holders_of_vfs_are_asked(self):

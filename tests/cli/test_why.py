@@ -135,6 +135,9 @@ class Why(CommandTest):
     def test_what_to_do_about_the_group(self):
         self.assertEqual(self.to_do(("group", IGB_VF0, "is bound to igbvf", 0), "open"),
                          [f'"vfwarden bind {IGB_VF0} vfio-pci" takes it from the host'])
+        self.assertEqual(self.to_do(("group", IGB_VF0, "bound to no driver", 0), "open",
+                                    functions=[function(IGB, "pf"), function(IGB_VF0, "vf")]),
+                         [f'"vfwarden bind {IGB_VF0} vfio-pci" gives it to VFIO'])
         self.assertEqual(self.to_do(("group", IGB_VF0, "in use", 0), "open",
                                     users=[(IGB_VF0, 0, 0, "", "")]),
                          ["ask again: it may be passing from one process to another"])
@@ -171,6 +174,8 @@ class Why(CommandTest):
     def test_what_to_do_about_sessions(self):
         self.assertEqual(self.to_do(("session", IGB, "an I/O session serves it", 7)),
                          ["end the process 7 that has the session"])
+        self.assertEqual(self.to_do(("session", IGB_VF1, "is a VF of it and in use", 7)),
+                         ["end the process 7 that has the session", f'"vfwarden unplug {IGB_VF1}" asks for it'])
 
     def test_json(self):
         daemon = self.start(reset=([("user", IGB, "in use", 7)], ["careful"]))

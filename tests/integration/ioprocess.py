@@ -58,7 +58,7 @@ def memfd(size, name="memory", seal=False, content=None):
 class Io:
     """A process; `client` speaks to it as its client, `order()` as the daemon."""
 
-    def __init__(self, *options, one_shot=False, device=None, preload=None, bars=BARS):
+    def __init__(self, *options, single=False, device=None, preload=None, bars=BARS):
         ours, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control = ours
         self.control.settimeout(DEADLINE)
@@ -67,14 +67,14 @@ class Io:
         client, theirs = socket.socketpair()
         theirs.setblocking(False)   # no matter
         client.settimeout(DEADLINE)
-        fds = [self.device, control.fileno()] + ([] if one_shot else [theirs.fileno()])
+        fds = [self.device, control.fileno()] + ([] if single else [theirs.fileno()])
         environment = dict(os.environ)
         if preload:
             environment["LD_PRELOAD"] = reachable(preload)
             environment["ASAN_OPTIONS"] = "verify_asan_link_order=0"
         argv = [reachable(os.environ["VFWARDEN_IO"]), f"--device={self.device}",
                 f"--control={control.fileno()}"]
-        if not one_shot:
+        if not single:
             argv.append(f"--client={theirs.fileno()}")
         if bars is not None:
             argv.append("--emulated=" + ",".join(map(str, bars)))
@@ -135,7 +135,7 @@ class IoTest(unittest.TestCase):
     def start(self, *options, version=True, **more):
         io = Io(*options, **more)
         self.addCleanup(io.close)
-        if version and not more.get("one_shot") and io.first and io.first.kind == READY:
+        if version and not more.get("single") and io.first and io.first.kind == READY:
             io.client.version()
         return io
 

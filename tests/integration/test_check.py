@@ -81,7 +81,8 @@ class Users(CheckTest):
         self.assertEqual(found, {operation: expected for operation in VFS})
         # A VF that is not in use has nothing against it but what sits in its slot, which is the PF's.
         idle = self.all_blockers(pf.vfs[0].address, OPERATIONS[2:])
-        self.assertEqual(idle, {"power-off": expected})
+        in_slot = [("user", vf.address, f"sits in its slot and is in use {UNKNOWN}", 0) for vf in pf.vfs[1:]]
+        self.assertEqual(idle, {"power-off": in_slot})
 
     def test_members_of_a_group(self):
         self.sysfs.add(PLAIN, driver="vfio-pci", group=7)
@@ -91,7 +92,7 @@ class Users(CheckTest):
         expected = {operation: [("group", PEER, f"shares the IOMMU group and is in use {UNKNOWN}", 0)]
                     for operation in GROUP}
         # They are functions of one slot, too.
-        expected["power-off"] = [("user", PEER, f"in use {UNKNOWN}", 0)]
+        expected["power-off"] = [("user", PEER, f"sits in its slot and is in use {UNKNOWN}", 0)]
         self.assertEqual(self.all_blockers(PLAIN, OPERATIONS[2:]), expected)
 
     def test_a_group_with_a_driver_of_the_host(self):

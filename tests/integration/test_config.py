@@ -4,7 +4,8 @@
 import os
 import signal
 
-import fixtures
+import fixtures  # it puts tests/lib on the path
+import examples
 from test_lock import LockTest, SRIOV
 import vfwarden_bus as vb
 
@@ -19,6 +20,13 @@ BAD = {
     "no equals": ("[Lock]\n\n\nadvise\n", 4),
     "unclosed section": ("[Lock\nEnforcement=advise\n", 1),
 }
+
+PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/vfwarden.conf.5")
+
+
+def example(name):
+    """The text of an example of the manual."""
+    return "\n".join(next(one for one in examples.read(PAGE) if one.name == name).lines)
 
 
 class Configuration(LockTest):
@@ -60,6 +68,16 @@ class Configuration(LockTest):
         self.configure("[Lock]\nEnforcement=advise\n", "vfwarden.conf.d/95-later.conf")
         self.start()
         self.assertEqual(self.client.manager_property("Enforcement"), "advise")
+
+    def test_the_manuals_example(self):
+        self.configure(example("site"), "vfwarden.conf.d/site.conf")
+        ours = self.sysfs.add_pf(PF, driver="acme_uio")
+        self.sysfs.add_pf("0000:02:00.0", driver="uio_pci_generic")     # of the defaults, which it replaces
+        self.start()
+        self.assertEqual(self.client.manager_property("Enforcement"), "advise")
+        self.wait_property(PF, "LockReasons", ["userspace-driver"])
+        self.assertEqual(self.picture.function("0000:02:00.0")["LockReasons"], [])
+        self.assertEqual(ours.mode("sriov_numvfs"), 0o644)
 
     def test_other_files_are_not_read(self):
         self.configure("nonsense\n", "vfwarden.conf.d/10-a.conf.dpkg-old")

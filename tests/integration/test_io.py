@@ -352,11 +352,13 @@ class Lifetime(IoTest):
         self.assert_serves(io)
 
 
-class OneShot(IoTest):
+class SingleRequests(IoTest):
     def order(self, kind, pcias, offset, length, data=b"", device=None, options=()):
-        io = self.start(*options, one_shot=True, device=device)
+        io = self.start(*options, single=True, device=device)
         self.assertEqual(io.first.kind, ioprocess.READY)
         report = io.order(kind, struct.pack("=IQI", pcias, offset, length) + data)
+        self.assertEqual(io.order(ioprocess.LOAD, struct.pack("=IQI", 0, 0, 8)).error, 0)    # it serves the next one
+        io.control.close()
         self.assertEqual(io.wait(), 0)
         return report
 
@@ -382,8 +384,15 @@ class OneShot(IoTest):
     def test_less_data_than_said(self):
         self.assertEqual(self.order(ioprocess.STORE, 0, 0, 64, bytes(63)).error, -errno.EINVAL)
 
+    def test_orders_that_are_none(self):
+        io = self.start(single=True)
+        for kind in (0, ioprocess.READY, ioprocess.DRAIN, ioprocess.END, 99):
+            self.assertEqual(io.order(kind, bytes(16)).error, -errno.EINVAL)
+        self.assertEqual(io.order(ioprocess.LOAD).error, -errno.EINVAL)
+        self.assertEqual(io.order(ioprocess.LOAD, struct.pack("=IQI", 0, 0, 8)).error, 0)
+
     def test_daemon_goes(self):
-        io = self.start(one_shot=True)
+        io = self.start(single=True)
         io.control.close()
         self.assertEqual(io.wait(), 0)
 

@@ -13,13 +13,13 @@ class IoCommand(SessionTest):
     def run_command(self, *arguments, user=None):
         return Command(self, ["io", *arguments], user).result()
 
-    def wait_unused(self):
-        for address in (PLAIN, OTHER):
-            self.wait_property(address, "InUse", False)
+    def check_unused(self):
+        """The command has ended when its session has: the next one is not refused because of it."""
+        self.assertEqual([self.client.function(address, "InUse") for address in (PLAIN, OTHER)], [False, False])
 
     def check(self, arguments, output="", error="", code=0):
         self.assertEqual(self.run_command(*arguments), (code, output, error))
-        self.wait_unused()
+        self.check_unused()
 
     def test_what_is_stored_is_loaded(self):
         self.start()
@@ -28,8 +28,8 @@ class IoCommand(SessionTest):
         self.check(["load", PLAIN, "0", "0x12", "0x1"], "aa\n")
         self.check(["store", PLAIN, "0", "17", "ff"], f"{PLAIN}: stored 1 byte at 0x11 of BAR 0\n")
         self.check(["load", PLAIN, "0", "0x10", "4"], "00ffaabb\n")
-        self.assertEqual(bytes(self.call(PLAIN, "Load", "(ytq)", 0, 16, 8)[0]).hex(), "00ffaabb44556677")
         self.check(["load", OTHER, "0", "0x10", "8"], "00" * 8 + "\n")
+        self.assertEqual(bytes(self.call(PLAIN, "Load", "(ytq)", 0, 16, 8)[0]).hex(), "00ffaabb44556677")
 
     def test_store_block(self):
         self.start()
@@ -49,7 +49,7 @@ class IoCommand(SessionTest):
             self.assertEqual((code, error), (0, ""))
             self.assertEqual(json.loads(output), {"Address": PLAIN, "Space": "0", "Offset": 16, "Data": "0102",
                                                   "Backend": "emulated"})
-            self.wait_unused()
+            self.check_unused()
 
     def test_what_the_rules_refuse(self):
         self.start()
@@ -64,7 +64,7 @@ class IoCommand(SessionTest):
             code, output, said = self.run_command(*arguments)
             self.assertEqual((code, output), (2, ""), said)
             self.assertEqual(said, f"vfwarden: {error}\n" if error else said)
-            self.wait_unused()
+            self.check_unused()
         self.assertIn("bytes", self.run_command("load", PLAIN, "0", "0x7fffffffffffffff", "1")[2])
 
     def test_somebody_has_it(self):
@@ -85,7 +85,7 @@ class IoCommand(SessionTest):
         self.start()
         code, output, error = self.run_command("load", PLAIN, "0", "0", "8", user=65534)
         self.assertEqual((code, output, error), (0, "00" * 8 + "\n", ""))
-        self.wait_unused()
+        self.check_unused()
         self.polkit.verdicts["org.vfwarden1.zpci-io"] = False
         code, output, error = self.run_command("load", PLAIN, "0", "0", "8", user=65534)
         self.assertEqual((code, output), (4, ""), error)

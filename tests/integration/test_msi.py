@@ -32,11 +32,11 @@ class MsiTest(fixtures.DaemonTest):
         """What clients heard of the interface, None when it is not there."""
         return self.picture.objects.get(vb.function_path(address), {}).get(MSIX)
 
-    def wait_verdict(self, isolation, reason, address=ONE):
+    def wait_verdict(self, isolation, reason, address=ONE, deadline=None):
         def look():
             told = self.msix(address) or {}
             return told.get("Isolation") == isolation and reason in told.get("Reason", "") and told
-        told = vb.wait_until(look, None, lambda: f"{isolation}, {reason!r} of {address}, is "
+        told = vb.wait_until(look, deadline, lambda: f"{isolation}, {reason!r} of {address}, is "
                              f"{self.msix(address)}")
         self.assertEqual(told["TableMappable"], isolation == "isolated")
         return told["Evidence"]
@@ -224,6 +224,25 @@ class Changes(MsiTest):
         self.sysfs.allocate_msis(function, REMAPPED)
         self.wait_verdict("isolated", "Its own")
 
+    def test_msis_that_a_guest_asks_for_long_after_the_open(self):
+        self.sysfs.add_iommu("dmar0", ecap=CAN)
+        self.sysfs.add_iommu("dmar1", ecap=CAN)
+        held, sibling = self.add(ONE, "dmar0", driver="vfio-pci"), self.add(THREE, "dmar0")
+        other = self.add(TWO, "dmar1")
+        self.start()
+        held.write("enable", "1")
+        self.wait_property(ONE, "InUse", True)
+        # What is looked at again because it was opened has been, when this one has.
+        self.sysfs.bind(other, "igb")
+        self.wait_property(TWO, "Driver", "igb")
+        self.fence()
+        self.sysfs.allocate_msis(other, REMAPPED)
+        self.wait_verdict("isolated", "Its own", TWO)
+        self.wait_verdict("unknown", "could remap")
+        self.sysfs.allocate_msis(held, REMAPPED)
+        self.wait_verdict("isolated", "Its own", deadline=2 * fixtures.DEADLINE)    # it is looked at every five seconds
+        self.wait_verdict("isolated", "another function", sibling.address)
+
     def test_who_stands_for_the_others_goes(self):
         self.sysfs.add_iommu("dmar0", ecap=CAN)
         self.add(ONE, "dmar0")
@@ -311,6 +330,21 @@ class Arm(MsiTest):
         self.add(TWO, "smmu3.0x0000000009050000", "ITS-PCI-MSI-{}")
         self.start()
         self.wait_verdict("isolated", "another function")
+
+    def test_it_follows_the_driver(self):
+        self.sysfs.add_iommu("smmu3.0x0000000009050000", kind="arm-smmu-v3")
+        one, two = (self.add(address, "smmu3.0x0000000009050000") for address in (ONE, TWO))
+        self.start()
+        self.wait_verdict("unknown", "Nothing shows")
+        self.sysfs.bind(one, "nvme")
+        self.wait_property(ONE, "Driver", "nvme")
+        self.sysfs.allocate_msis(one, "ITS-PCI-MSIX-{}")    # the first that are
+        self.wait_verdict("isolated", "Its own")
+        self.wait_verdict("isolated", "another function", TWO)
+        self.sysfs.free_msis(one)
+        self.sysfs.unbind(one)
+        for address in (ONE, TWO):
+            self.wait_verdict("unknown", "Nothing shows", address)
 
 
 class Elsewhere(MsiTest):

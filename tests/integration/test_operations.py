@@ -136,7 +136,7 @@ class Bind(OperationTest):
         function = self.sysfs.add(PLAIN, driver="igb")
         self.start()
         error = self.assert_bus_error(vb.FAILED, self.bind, PLAIN, "vfio-pci")
-        self.assertIn("/sys/bus/pci/drivers/vfio-pci/bind", error.message)
+        self.assertIn("there is no driver 'vfio-pci'", error.message)
         self.assertEqual(function.driver, "igb")
 
     def test_taken_and_nothing_came_of_it(self):
@@ -288,7 +288,7 @@ class SetNumVFs(OperationTest):
         self.sysfs.add_pf(PF, driver=None)
         self.start()
         error = self.assert_bus_error(vb.FAILED, self.set_num_vfs, PF, 2)
-        self.assertIn(os.strerror(errno.ENOENT), error.message)
+        self.assertIn("it has no driver that makes virtual functions", error.message)
 
     def test_all_that_there_can_be(self):
         self.sysfs.add_pf(PF, total=63)

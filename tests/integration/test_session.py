@@ -3,8 +3,12 @@
 
 import errno
 import os
+import select
 import signal
 import socket
+import statistics
+import subprocess
+import time
 
 from gi.repository import GLib
 
@@ -75,7 +79,20 @@ class SessionTest(fixtures.DaemonTest):
         return pids[0]
 
 
-class Accesses(SessionTest):
+class SingleTest(SessionTest):
+    """At the end nothing lingers: what would change in the midst of a last look at the picture."""
+
+    def tearDown(self):
+        if self.daemon.running:
+            wait_until(lambda: not any(self.users(address) for address in (PLAIN, OTHER))
+                       and all(row["State"] == "present" for row in self.rows()), None, "what lingers to end")
+        super().tearDown()
+
+    def rows(self):
+        return [row for row in map(self.picture.function, (PLAIN, OTHER)) if row]
+
+
+class Accesses(SingleTest):
     """Load and StoreBlock over D-Bus."""
 
     def test_what_is_stored_is_loaded(self):
@@ -84,8 +101,9 @@ class Accesses(SessionTest):
         self.assertEqual(bytes(self.call(PLAIN, "Load", "(ytq)", 0, 16, 8)[0]), bytes(range(8, 16)))
         self.assertEqual(bytes(self.call(PLAIN, "Load", "(ytq)", 0, 11, 1)[0]), b"\x03")
         self.assertEqual(bytes(self.call(OTHER, "Load", "(ytq)", 0, 16, 8)[0]), bytes(8), "another device")
-        self.assertEqual(self.users(PLAIN), [])
-        self.wait_property(PLAIN, "InUse", False)
+        for address in (PLAIN, OTHER):
+            self.wait_property(address, "InUse", False)
+            self.assertEqual(self.users(address), [])
 
     def test_what_the_rules_refuse(self):
         self.start()
@@ -115,6 +133,155 @@ class Accesses(SessionTest):
         message = self.assert_fails(vb.FAILED, self.call, "0000:04:00.0", "Load", "(ytq)", 0, 0, 8)
         self.assertIn("cannot be opened", message)
         self.wait_property("0000:04:00.0", "InUse", False)
+
+
+class Lingering(SingleTest):
+    """The process of a Load stays for the next one, and is in nobody's way."""
+
+    def load(self, address=PLAIN, client=None):
+        return bytes(self.call(address, "Load", "(ytq)", 0, 0, 8, client=client)[0])
+
+    def linger(self):
+        """A descriptor of the process that lingers."""
+        self.load()
+        pidfd = os.pidfd_open(self.io_pid())
+        self.addCleanup(os.close, pidfd)
+        self.assertFalse(self.has_ended(pidfd))
+        return pidfd
+
+    @staticmethod
+    def has_ended(pidfd):
+        return bool(select.select([pidfd], [], [], 0)[0])
+
+    def check(self, operation="open"):
+        return self.client.manager("Check", "(ss)", PLAIN, operation)[:2]
+
+    def test_one_process_and_one_question(self):
+        self.start()
+        mark = self.mark()
+        pidfd = self.linger()
+        for i in range(20):
+            self.call(PLAIN, "StoreBlock", "(ytay)", 0, 0, bytes([i] * 8))
+            self.assertEqual(self.load(), bytes([i] * 8))
+        self.assertFalse(self.has_ended(pidfd))
+        self.assertLess(len(self.polkit.questions), 10, "not one for each")
+        fixtures.wait_for_end(pidfd)
+        self.wait_property(PLAIN, "InUse", False)
+        changes = [s.args[1]["InUse"] for s in self.client.recorder.since(
+            mark, "PropertiesChanged", vb.function_path(PLAIN)) if "InUse" in s.args[1]]
+        self.assertEqual(changes, [True, False])
+
+    def test_errors_end_no_run(self):
+        self.start()
+        pidfd = self.linger()
+        self.assert_fails(vb.INVALID_ARGS, self.call, PLAIN, "Load", "(ytq)", 0, 4, 8)
+        self.load()
+        self.assertFalse(self.has_ended(pidfd))
+
+    def test_it_is_a_user_and_closes_nothing(self):
+        self.start()
+        self.linger()
+        self.assertEqual(self.users(PLAIN), [(os.getpid(), os.getuid())])
+        self.wait_property(PLAIN, "InUse", True)
+        self.assertEqual(self.client.function(PLAIN, "LockReasons"), [])
+        self.wait_property(PLAIN, "InUse", False)
+
+    def test_check(self):
+        self.start()
+        for operation in ("open", "unbind", "reset"):
+            pidfd = self.linger()
+            self.assertEqual(self.check(operation), (True, []))
+            self.assertTrue(self.has_ended(pidfd), "before the answer")
+
+    def test_whatever_else_is_wanted(self):
+        self.start()
+        for method, signature, arguments in (("Lock", "(s)", ("tests",)), ("Unlock", "()", ()),
+                                             ("Reset", "()", ()), ("Bind", "(s)", ("vfio-pci",)),
+                                             ("Unbind", "()", ())):
+            pidfd = self.linger()
+            self.client.start_function_call(PLAIN, method, signature, *arguments).result()
+            self.assertTrue(method == "Unlock" or self.has_ended(pidfd), method)
+
+    def test_session(self):
+        self.start(io="MaxSessionsPerUser=1\n")
+        pidfd = self.linger()
+        session, _ = self.open()
+        self.assertTrue(self.has_ended(pidfd))
+        session.close()
+        self.wait_property(PLAIN, "InUse", False)
+        self.linger()
+        session, _ = self.open(OTHER)    # counted by what is served only
+        session.close()
+
+    def test_another_user(self):
+        self.start()
+        pidfd = self.linger()
+        data, = self.as_other_user(vb.function_path(PLAIN), ZPCI_IO, "Load", "(ytq)", [0, 0, 8])
+        self.assertEqual(bytes(data), bytes(8))
+        self.assertTrue(self.has_ended(pidfd))
+
+    def test_unplug(self):
+        self.start()
+        self.linger()
+        self.client.start_unplug(PLAIN, 0).result()
+        self.assertIsNone(self.picture.function(PLAIN))
+
+    def test_inhibited(self):
+        self.start()
+        self.linger()
+        fd = self.client.inhibit(PLAIN, "open")
+        self.assert_fails(vb.REFUSED, self.load)
+        os.close(fd)
+
+    def test_unbound_by_somebody_else(self):
+        self.start()
+        pidfd = self.linger()
+        self.sysfs.unbind(self.sysfs[PLAIN])
+        fixtures.wait_for_end(pidfd)
+
+    def test_the_function_goes(self):
+        self.start()
+        pidfd = self.linger()
+        self.sysfs.remove(self.sysfs[PLAIN])
+        fixtures.wait_for_end(pidfd)
+        self.wait_function(PLAIN, there=False)
+
+    def test_killed(self):
+        self.start()
+        pidfd = self.linger()
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        fixtures.wait_for_end(pidfd)
+        self.wait_property(PLAIN, "InUse", False)
+        self.load()
+
+    def test_the_daemon_ends(self):
+        self.start()
+        pidfd = self.linger()
+        self.stop()
+        fixtures.wait_for_end(pidfd)
+
+    def test_a_rule_that_is_taken_back(self):
+        self.start()
+        self.load()
+        self.polkit.verdicts["org.vfwarden1.zpci-io"] = False
+
+        def is_refused():
+            try:
+                self.load()
+            except vb.BusError as error:
+                return error.name == vb.ACCESS_DENIED
+            return False
+        wait_until(is_refused, None, "the new rule to be asked for")
+        self.assert_fails(vb.ACCESS_DENIED, self.start_open().result)
+
+    def test_what_one_may_another_may_not(self):
+        self.start()
+        self.load()
+        self.polkit.verdicts["org.vfwarden1.zpci-io"] = False
+        client = vb.Client(self.bus.address)
+        self.addCleanup(client.close)
+        self.assert_fails(vb.ACCESS_DENIED, self.load, client=client)
+        self.assert_fails(vb.ACCESS_DENIED, self.load, OTHER)
 
 
 class Sessions(SessionTest):
@@ -177,8 +344,30 @@ class Sessions(SessionTest):
         os.kill(self.io_pid(), signal.SIGKILL)
         session.expect_close()
         self.wait_property(PLAIN, "InUse", False)
-        self.daemon.wait_log("the I/O session of .* has ended")
+        self.daemon.wait_log(r"the I/O session of .* has ended: vfwarden-io was killed by SIGKILL")
         self.open()
+
+    def test_a_client_that_is_gone_takes_all_along(self):
+        """Process, memory and device within 100 ms; the middle of some, for what else the machine does."""
+        self.start()
+        laps = []
+        for _ in range(5):
+            session, _ = self.open(max_mapped_memory=1 << 20)
+            memory = os.memfd_create("guest")
+            os.ftruncate(memory, 1 << 20)
+            session.map(0, 1 << 20, memory)
+            pidfd = os.pidfd_open(self.io_pid())
+            client = subprocess.Popen(["sleep", "infinity"], pass_fds=[session.socket.fileno(), memory])
+            os.close(memory)
+            session.close()
+            start = time.monotonic()
+            client.kill()
+            self.assertTrue(select.select([pidfd], [], [], fixtures.DEADLINE)[0])
+            laps.append(time.monotonic() - start)
+            os.close(pidfd)
+            client.wait()
+            self.wait_property(PLAIN, "InUse", False)
+        self.assertLess(statistics.median(laps), 0.1 * fixtures.DEADLINE_SCALE, laps)
 
     def test_without_the_program(self):
         self.configure(f"[Io]\nEmulatedFunctions={PLAIN}\n")

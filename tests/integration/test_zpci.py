@@ -1,7 +1,5 @@
 #!/usr/bin/python3
-"""Functions of s390: the Zpci interface, detached VFs, and what a slot loses that is switched off and on."""
-
-import os
+"""Functions of s390: the Zpci interface, and what a slot loses that is switched off and on."""
 
 import fixtures
 from test_hotplug import changes
@@ -79,82 +77,6 @@ class Zpci(fixtures.DaemonTest):
         self.assertEqual(self.zpci(NVME)["FunctionHandle"], 0)
         self.sysfs.uevent("remove", function.devpath, PCI_SLOT_NAME=NVME)
         self.wait_function(NVME, there=False)
-
-
-class Detached(fixtures.DaemonTest):
-    """VFs are partitioned by the machine: any may be here without its PF."""
-
-    def linked(self, vf, pf):
-        vf.link("physfn", pf.directory)
-        pf.link("virtfn1", vf.directory)
-
-    def add_vf(self, **kwargs):
-        return self.sysfs.add(VF, numa_node=None, attributes=VF_SAYS, removable=False, **kwargs)
-
-    def add_pf(self, **kwargs):
-        says = {**VF_SAYS, "vfn": "0x0000", "function_id": "0xfffff0a0"}
-        return self.sysfs.add_pf(PF, numa_node=None, attributes=says, driver="mlx5_core", **kwargs)
-
-    def kind(self):
-        told = self.picture.function(VF)
-        return told["Kind"], told["PhysicalFunction"], told["CommandMemory"]
-
-    DETACHED = ("detached-vf", "/", "hardwired-zero")
-    LINKED = ("vf", vb.function_path(PF), "hardwired-zero")
-
-    def test_linked(self):
-        self.linked(self.add_vf(), self.add_pf())
-        self.start()
-        self.assertEqual(self.kind(), self.LINKED)
-        self.assertEqual(self.picture.function(PF)["VirtualFunctions"], [vb.function_path(VF)])
-
-    def test_vf_first_pf_later(self):
-        vf = self.add_vf()
-        self.start()
-        self.assertEqual(self.kind(), self.DETACHED)
-        mark = self.mark()
-        self.linked(vf, self.add_pf(announce=True))
-        self.sysfs.change(vf)
-        vb.wait_until(lambda: self.kind() == self.LINKED, None, lambda: f"a linked VF, is {self.kind()}")
-        self.fence()
-        self.assertEqual({name: value for (path, name), value in changes(self.signals_since(mark)).items()
-                          if path == vb.function_path(VF)},
-                         {"Kind": "vf", "PhysicalFunction": vb.function_path(PF), "Index": 1})
-
-    def test_pf_first_vf_later_and_off_and_on_again(self):
-        pf = self.add_pf()
-        self.start()
-        for _ in range(2):
-            vf = self.add_vf(listed=False)
-            self.linked(vf, pf)
-            self.sysfs.list_function(vf)
-            self.sysfs.tell("add", vf)
-            self.wait_function(VF)
-            vb.wait_until(lambda: self.kind() == self.LINKED, None, lambda: f"a linked VF, is {self.kind()}")
-            os.unlink(pf.path("virtfn1"))
-            self.sysfs.remove(vf)
-            self.wait_function(VF, there=False)
-            self.wait_property(PF, "VirtualFunctions", [])
-
-    def test_pf_leaves(self):
-        vf, pf = self.add_vf(), self.add_pf()
-        self.linked(vf, pf)
-        self.start()
-        # Nothing is said of the VF.
-        os.unlink(vf.path("physfn"))
-        self.sysfs.remove(pf)
-        self.wait_function(PF, there=False)
-        vb.wait_until(lambda: self.kind() == self.DETACHED, None, lambda: f"a detached VF, is {self.kind()}")
-
-    def test_it_is_guarded_on_itself(self):
-        self.start_polkit(configure=True)
-        vf = self.add_vf(slot="fffff0a1")
-        self.sysfs.slots_of("fffff0a1", "0040:00:01")
-        self.start()
-        self.client.lock(VF)
-        self.wait_property(VF, "ClosedFiles", ["reset", "reset_method", "power"])
-        self.wait_mode(vf, "reset", 0)
-        self.wait_slot_mode("fffff0a1", 0o444)
 
 
 class LostOverride(fixtures.DaemonTest):

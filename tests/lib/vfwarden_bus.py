@@ -270,6 +270,7 @@ class Picture:
         self.faults = []
         self._early = []
         self._ready = False
+        self._heard = 0     # signals
         client.recorder.listeners.append(self._on_signal)
         self.manager = client.get_all(ROOT, MANAGER)
         self.objects = client.managed_objects()
@@ -285,6 +286,7 @@ class Picture:
             self._early.append(signal)
 
     def _apply(self, signal):
+        self._heard += 1
         if signal.interface == OBJECT_MANAGER and signal.member == "InterfacesAdded":
             path, interfaces = signal.args
             known = self.objects.setdefault(path, {})
@@ -325,9 +327,14 @@ class Picture:
 
     def compare(self):
         """What differs from the daemon's own word now, as lines; empty is good."""
-        # The reply comes after every signal that was sent before it.
-        truth = self.client.managed_objects()
-        manager = self.client.get_all(ROOT, MANAGER)
+        # The reply comes after every signal that was sent before it. One that comes between it and the
+        # comparison makes it old: something is ending still, and what is compared must be of one moment.
+        end = time.monotonic() + DEADLINE
+        heard = None
+        while heard != self._heard and time.monotonic() < end:
+            heard = self._heard
+            truth = self.client.managed_objects()
+            manager = self.client.get_all(ROOT, MANAGER)
         lines = list(self.faults)
         if manager != self.manager:
             lines.append(f"manager: heard {self.manager}, is {manager}")

@@ -513,3 +513,33 @@ Test(check, related) {
                 cr_assert_eq(related->len, n, "%s: %u", rows[i].asked, related->len);
         }
 }
+
+/* Of sessions one with a client and one for a single request stand in the way; what lingers after that does not. */
+Test(check, sessions) {
+        static const struct {
+                IoSession session;
+                bool blocks;
+        } rows[] = {
+                { { .ready = true }, true },
+                { { .ready = true, .single = true }, true },
+                { { .ready = true, .single = true, .lingers = true }, false },
+        };
+        static const Operation operations[] = { OPERATION_OPEN, OPERATION_UNBIND, OPERATION_RESET };
+
+        for (unsigned i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+                use_by_session(world, get(OTHER), &rows[i].session);
+                for (unsigned j = 0; j < sizeof(operations) / sizeof(*operations); j++) {
+                        g_autoptr(Verdict) verdict = ask(OTHER, operations[j], 0);
+
+                        cr_assert_eq(verdict_allowed(verdict), !rows[i].blocks, "row %u, %s", i,
+                                     operation_to_string(operations[j]));
+                        if (rows[i].blocks)
+                                cr_assert_eq(((const Blocker *) verdict->blockers->pdata[0])->kind,
+                                             BLOCKER_SESSION);
+                }
+                use_by_session(world, get(VF0), &rows[i].session);
+                g_autoptr(Verdict) verdict = ask(PF, OPERATION_SET_NUM_VFS, 0);
+
+                cr_assert_eq(verdict_allowed(verdict), !rows[i].blocks, "row %u, of the VF", i);
+        }
+}

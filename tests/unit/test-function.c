@@ -50,3 +50,25 @@ Test(function, command_memory_of_every_vf_is_hardwired) {
         cr_assert_not(function_kind_memory_hardwired_zero(FUNCTION_KIND_PF));
         cr_assert_not(function_kind_memory_hardwired_zero(FUNCTION_KIND_PLAIN));
 }
+
+/* In use is what somebody has open; held, what must not be taken from them. */
+Test(function, in_use_and_held) {
+        Inventory *inventory = inventory_new();
+        Function *function = apply(inventory, facts_plain("0000:01:00.0"));
+        const IoSession session = { .ready = true }, single = { .single = true },
+                        lingers = { .single = true, .lingers = true };
+        User other = {
+                .pid = 2, .command = (char *) "", .unit = (char *) "", .machine = (char *) ""
+        };
+
+        cr_assert(!function_in_use(function) && !function_is_held(function));
+        use_by_session(inventory, function, &session);
+        cr_assert(function_in_use(function) && function_is_held(function));
+        use_by_session(inventory, function, &single);
+        cr_assert(function_in_use(function) && !function_is_held(function));
+        use_by_session(inventory, function, &lingers);
+        cr_assert(function_in_use(function) && !function_is_held(function));
+        g_ptr_array_add(function->users, user_copy(&other));
+        cr_assert(function_is_held(function), "somebody else has it, too");
+        inventory_free(inventory);
+}

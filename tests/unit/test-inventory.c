@@ -59,6 +59,24 @@ Test(inventory, enabling) {
         cr_assert_eq(pf->changes, FUNCTION_PROPERTY_NUM_VFS | FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS);
 }
 
+/* One of s390 goes on without its PF, and is nobody's VF then. */
+Test(inventory, detaching) {
+        g_autoptr(Inventory) inventory = inventory_new();
+        Function *pf = apply(inventory, facts_pf(PF, VFS(VF0)));
+        Function *vf = apply(inventory, facts_vf(VF0, PF));
+        FunctionFacts alone = facts_plain(VF0);
+
+        assert_linked(pf, vf, 0);
+        vf->changes = 0;
+        alone.s390_vfn = 1;
+        apply(inventory, alone);
+        cr_assert_eq(vf->kind, FUNCTION_KIND_DETACHED_VF);
+        cr_assert_null(vf->pf);
+        cr_assert_eq(vf->index, VF_INDEX_UNKNOWN);
+        cr_assert_eq(vf->changes, FUNCTION_PROPERTY_KIND | FUNCTION_PROPERTY_PHYSICAL_FUNCTION |
+                                          FUNCTION_PROPERTY_INDEX);
+}
+
 /* The links go first, then the VF; it stays a VF of that PF with its number until it goes. */
 Test(inventory, disabling) {
         g_autoptr(Inventory) inventory = inventory_new();

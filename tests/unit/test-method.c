@@ -13,6 +13,7 @@ static const struct {
         { BUS_INTERFACE("PhysicalFunction"), physical_function_vtable },
         { BUS_INTERFACE("VirtualFunction"), virtual_function_vtable },
         { BUS_INTERFACE("Pasid"), pasid_vtable },
+        { BUS_INTERFACE("ZpciIo"), zpci_io_vtable },
 };
 
 /* Walks as sd-bus does: the start entry tells how large an entry is. */
@@ -66,6 +67,9 @@ Test(method, actions) {
                 { BUS_INTERFACE("PhysicalFunction"), "SetNumVFs", "org.vfwarden1.configure" },
                 { BUS_INTERFACE("PhysicalFunction"), "SetDriversAutoprobe",
                   "org.vfwarden1.configure" },
+                { BUS_INTERFACE("ZpciIo"), "Load", "org.vfwarden1.zpci-io" },
+                { BUS_INTERFACE("ZpciIo"), "StoreBlock", "org.vfwarden1.zpci-io" },
+                { BUS_INTERFACE("ZpciIo"), "OpenSession", "org.vfwarden1.zpci-io" },
         };
         unsigned methods = 0;
 
@@ -85,26 +89,35 @@ Test(method, actions) {
         cr_assert_eq(methods, sizeof(expected) / sizeof(*expected));
 }
 
-/* Whose reply waits for the kernel or a holder: these are counted for each user. */
-Test(method, which_wait) {
-        static const char *const waiting[] = { "Bind",   "Unbind",    "Reset",
-                                               "Unplug", "SetNumVFs", "SetDriversAutoprobe",
+/* Whose reply waits for the kernel or a holder: these are counted for each user. What lingers on the function ends
+ * for all of them, and for those who ask whether it is free, or see to it that it stays so. */
+Test(method, which_wait_and_want) {
+        static const char *const waiting[] = { "Bind",   "Unbind",     "Reset",
+                                               "Unplug", "SetNumVFs",  "SetDriversAutoprobe",
+                                               "Load",   "StoreBlock", "OpenSession",
                                                "Open",   "GetVfToken" };
+        static const char *const wanting[] = { "Check", "Inhibit", "Lock" };
         unsigned n = 0;
 
         for (size_t i = 0; i < sizeof(vtables) / sizeof(*vtables); i++)
                 for (const sd_bus_vtable *entry = vtables[i].vtable;
                      entry->type != _SD_BUS_VTABLE_END; entry = next(vtables[i].vtable, entry)) {
                         const Method *method;
-                        bool expected = false;
+                        bool waits = false, wants = false;
 
                         if (entry->type != _SD_BUS_VTABLE_METHOD)
                                 continue;
                         method = method_find(vtables[i].interface, entry->x.method.member);
                         for (size_t j = 0; j < sizeof(waiting) / sizeof(*waiting); j++)
-                                expected |= g_str_equal(waiting[j], method->member);
-                        cr_assert_eq(method->waits, expected, "%s", method->member);
+                                waits |= g_str_equal(waiting[j], method->member);
+                        for (size_t j = 0; j < sizeof(wanting) / sizeof(*wanting); j++)
+                                wants |= g_str_equal(wanting[j], method->member);
+                        cr_assert_eq(method->waits, waits, "%s", method->member);
                         cr_assert(!method->waits || method->action, "%s", method->member);
+                        cr_assert_eq(method->wants, waits || wants, "%s", method->member);
+                        cr_assert_eq(method->repeats,
+                                     g_str_equal(method->member, "Load") ||
+                                             g_str_equal(method->member, "StoreBlock"));
                         n += method->waits;
                 }
         cr_assert_eq(n, sizeof(waiting) / sizeof(*waiting));

@@ -15,6 +15,7 @@ import vfwarden_bus as vb
 from guest.json_client import JsonClient, serve
 
 ZPCI_IO = "org.vfwarden1.ZpciIo"
+MEMORY_ADDRESS, MEMORY_SIZE = 0x100000000, 4096
 
 
 class IoClient(JsonClient):
@@ -39,6 +40,14 @@ class IoClient(JsonClient):
 
     def write(self, region, offset, data):
         self.ask("write", region, offset, data.hex())
+
+    def map(self, size):
+        """Memory of the client's, all of it touched."""
+        self.ask("map", size)
+
+    def store_block(self, pcias, offset, data):
+        """By a request of the zPCI I/O region: the session's process takes the data from memory of the client's."""
+        self.ask("store-block", pcias, offset, data.hex())
 
     def read_for_ever(self, region, offset, length):
         """Reads again and again until stop() or an error, which ends it."""
@@ -70,7 +79,7 @@ class IoClient(JsonClient):
 class Server:
     def __init__(self):
         self.client = vb.Client()
-        self.session = None
+        self.session = self.memory = None
 
     def load(self, address, pcias, offset, length):
         data, = self.client.bus.call(vb.function_path(address), ZPCI_IO, "Load", "(ytq)", (pcias, offset, length))
@@ -94,6 +103,21 @@ class Server:
 
     def write(self, region, offset, data):
         self.session.write(region, offset, bytes.fromhex(data))
+
+    def map(self, size):
+        memory = os.memfd_create("guest")
+        os.posix_fallocate(memory, 0, size)
+        self.session.map(0, size, memory)
+        os.close(memory)
+
+    def store_block(self, pcias, offset, data):
+        if self.memory is None:
+            self.memory = os.memfd_create("guest")
+            os.ftruncate(self.memory, MEMORY_SIZE)
+            self.session.map(MEMORY_ADDRESS, MEMORY_SIZE, self.memory)
+        data = bytes.fromhex(data)
+        os.pwrite(self.memory, data, 0)
+        self.session.zpci(vfio_user.STORE_BLOCK, MEMORY_ADDRESS, offset, len(data), pcias)
 
     def read_for_ever(self, region, offset, length):
         os.set_blocking(0, False)

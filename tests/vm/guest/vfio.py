@@ -17,12 +17,18 @@ GROUP_GET_DEVICE_FD = 0x3b6a
 GROUP_SET_CONTAINER = 0x3b68
 SET_IOMMU = 0x3b66
 GET_REGION_INFO = 0x3b6c
+SET_IRQS = 0x3b6e
 REGION_INFO = struct.Struct("=IIIIQQ")
+REGION_CAN_BE_MAPPED = 4
 TYPE1V2_IOMMU = 3
+# struct vfio_irq_set: argsz, flags, index, start, count, and an eventfd
+IRQ_SET = struct.Struct("=IIIIIi")
+DATA_EVENTFD_ACTION_TRIGGER, MSIX_INDEX = 0x24, 2
 
 
 def igb_vfs(machine, count=1):
     """VFs of igb, bound to vfio-pci and free."""
+    pci.load_driver("igbvf")    # else udev does so, and it probes the VFs while they are taken from it
     IGB.set_num_vfs(count)
     vfs = [Function(address) for address in IGB.vfs()]
     for vf in vfs:
@@ -55,6 +61,12 @@ def wait_users(machine, function, expected):
         GLib.source_remove(ticks)
 
 
+def wait_free(machine, function):
+    """Until nobody has it who may have had it up to now."""
+    machine.fence()     # whoever has it is heard of
+    machine.wait_property(function, "InUse", False)
+
+
 def check_refused(call, who, words=()):
     """A guarded operation is refused, and whoever reads why knows the process to go to."""
     error = raises(vb.BusError, call.result, call.what)
@@ -63,11 +75,16 @@ def check_refused(call, who, words=()):
         contains(error.message, word, f"the text of the error of {call.what}")
 
 
-def region_place(device, index):
-    """Where a region is in a device's descriptor."""
+def region_info(device, index):
+    """(flags, place in the device's descriptor) of a region."""
     info = bytearray(REGION_INFO.pack(REGION_INFO.size, 0, index, 0, 0, 0))
     fcntl.ioctl(device, GET_REGION_INFO, info)
-    return REGION_INFO.unpack(info)[5]
+    _, flags, _, _, _, place = REGION_INFO.unpack(info)
+    return flags, place
+
+
+def region_place(device, index):
+    return region_info(device, index)[1]
 
 
 def group_node(function):
@@ -104,6 +121,12 @@ class Opening:
         except OSError:
             os.close(self.group)
             raise
+
+    def allocate_msi(self):
+        """What a VMM does when its guest's driver enables MSI-X."""
+        event = os.eventfd(0)
+        fcntl.ioctl(self.device, SET_IRQS, IRQ_SET.pack(IRQ_SET.size, DATA_EVENTFD_ACTION_TRIGGER, MSIX_INDEX, 0, 1, event))
+        os.close(event)     # the kernel has it
 
     def close(self):
         """As the kernel does it at a process's end: the lowest descriptor first."""

@@ -107,13 +107,13 @@ class PrivateApt:
         return run([program, "-c", self.config, *words], cwd=self.dir)
 
     def would_install(self, package, pattern):
-        """The first package with a name like `pattern` that installing `package` brings, as apt
-        names it for a download: NAME=VERSION. `package` may be PACKAGE/SUITE."""
+        """The packages with names like `pattern` that installing `package` brings, as apt names them
+        for a download: NAME=VERSION. `package` may be PACKAGE/SUITE."""
         output = self.apt("apt-get", "-s", "--no-install-recommends", "install", package)
-        match = re.search(rf"^Inst ({pattern}) \((\S+) ", output, re.MULTILINE)
-        if match is None:
+        found = re.findall(rf"^Inst ({pattern}) \((\S+) ", output, re.MULTILINE)
+        if not found:
             raise Failure(f"{package} brings no package like {pattern}")
-        return f"{match[1]}={match[2]}"
+        return [f"{name}={version}" for name, version in found]
 
     def download(self, package, directory):
         """Downloads one package and returns its path."""

@@ -8,7 +8,8 @@ import json
 
 ENDPOINTS = {
     "nvme0": [{"driver": "zpci", "id": "znvme0", "target": "nvme0", "uid": 0x13, "fid": 0x103},
-              {"driver": "nvme", "id": "nvme0", "serial": "vfwarden"}],
+              # Its controller memory buffer is BAR 2: memory that keeps whatever is stored in it.
+              {"driver": "nvme", "id": "nvme0", "serial": "vfwarden", "cmb_size_mb": 1}],
     "rng0": [{"driver": "zpci", "id": "zrng0", "target": "rng0", "uid": 0xabcd, "fid": 0x20000007},
              {"driver": "virtio-rng-pci", "id": "rng0", "disable-legacy": "on"}],
 }

@@ -1,7 +1,7 @@
 """The guest's kernel: its image, and those of its modules that the machine has a use for.
 
-A kernel is a Debian package (downloaded by name or given as a file) or a bare image. A bare image
-brings no modules, so it must have everything built in.
+A kernel is a Debian package (downloaded by name, with those that it is divided into, or given as a file) or a
+bare image. A bare image brings no modules, so it must have everything built in.
 """
 
 import dataclasses
@@ -61,14 +61,19 @@ def unpacked_module(path):
     raise Failure(f"{path.name}: no way to decompress it")
 
 
-def unpack(target, package_file, directory):
-    """Takes from a kernel package the image and the wanted modules."""
+# Debian's newer kernels are divided: the image is in linux-binary-*, and the modules are in linux-modules-*.
+PACKAGES = r"linux-(?:image|binary|modules)-\d\S*"
+
+
+def unpack(target, package_files, directory):
+    """Takes from a kernel's packages the image and the wanted modules."""
     tree = directory / "package"
-    run(["dpkg-deb", "-x", package_file, tree])
-    images = list(tree.glob("boot/vmlinuz-*"))
+    for file in package_files:
+        run(["dpkg-deb", "-x", file, tree])
+    images = [*tree.glob("boot/vmlinuz-*"), *tree.glob("usr/lib/modules/*/vmlinuz")]
     versions = [path for base in ("lib", "usr/lib") for path in tree.glob(f"{base}/modules/*")]
     if len(images) != 1 or len(versions) != 1:
-        raise Failure(f"{package_file} is not a package with one kernel")
+        raise Failure(f"{', '.join(file.name for file in package_files)}: that is not one kernel with its modules")
     shutil.move(images[0], directory / "vmlinuz")
 
     source, version = versions[0], versions[0].name
@@ -87,21 +92,26 @@ def unpack(target, package_file, directory):
 
 def build_from_mirror(target, package):
     def work(apt, directory):
-        real = apt.would_install(package, r"linux-image-\d\S*")
-        file = apt.download(real, directory)
-        unpack(target, file, directory)
-        (directory / "name").write_text(real.replace("=", " "))
-        file.unlink()
+        names = apt.would_install(package, PACKAGES)
+        files = [apt.download(name, directory) for name in names]
+        unpack(target, files, directory)
+        name = next(name for name in names if name.startswith("linux-image-"))
+        (directory / "name").write_text(name.replace("=", " "))
+        for file in files:
+            file.unlink()
 
     def build(directory):
         suites = [debian.SUITE, debian.BACKPORTS]
+        suite = package.partition("/")[2]
+        if suite and suite not in suites:
+            suites.append(suite)
         debian.with_private_apt(suites, lambda apt: work(apt, directory), target.debian)
     return build
 
 
 def build_from_file(target, package_file):
     def build(directory):
-        unpack(target, package_file, directory)
+        unpack(target, [package_file], directory)
         (directory / "name").write_text(package_file.name)
     return build
 

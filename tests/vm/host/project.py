@@ -2,12 +2,17 @@
 
 import os
 import shutil
+import sys
 
 from host.common import SOURCE_DIR, VM_DIR, Failure, cache_dir, hash_of, locked, run
 
+sys.path.insert(0, str(SOURCE_DIR / "tests/lib"))
+from page import Page, commands  # noqa: E402
+
 OPTIONS = ["--prefix=/usr", "--sysconfdir=/etc", "--localstatedir=/var", "--libdir=lib",
            "--buildtype=debugoptimized", "-Dtests=false", "-Dwerror=true"]
-
+# Where the program of a page is, for its scenario.
+PAGE_DIRECTORY = "usr/lib/vfwarden-vm-page"
 
 # For meson: a compiler of another architecture, which takes headers and libraries from the guest's own root.
 CROSS_FILE = """[binaries]
@@ -79,6 +84,21 @@ class Builder:
         run([*compiler, "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Wno-unused-parameter",
              "-Werror", "-o", directory / "vfio-holder", VM_DIR / "holder/vfio-holder.c", "-lsystemd"])
 
+    def example(self, installed):
+        """The program in docs/zpci-io.md, made by the command that the page gives, from what is installed below
+        `installed`, where it goes, too."""
+        blocks = [block for blocks in Page(SOURCE_DIR / "docs/zpci-io.md").sections.values() for block in blocks]
+        program, = [block for block in blocks if block.startswith("#include")]
+        compile_line, = [command.line for block in blocks for command in commands(block)
+                         if command.line.startswith("cc ")]
+        directory = installed / PAGE_DIRECTORY
+        directory.mkdir(parents=True)
+        (directory / "load.c").write_text(program)
+        # What is not installed has another root, whose directories are not the compiler's own.
+        run(["env", f"PKG_CONFIG_PATH={installed}/usr/lib/pkgconfig", f"PKG_CONFIG_SYSROOT_DIR={installed}",
+             "PKG_CONFIG_ALLOW_SYSTEM_CFLAGS=1", "PKG_CONFIG_ALLOW_SYSTEM_LIBS=1", "sh", "-ec", compile_line],
+            cwd=directory)
+
     def guest_files(self, directory):
         """The scenarios and what runs them."""
         self.holder(directory / "usr/local/bin")
@@ -91,3 +111,4 @@ class Builder:
         shutil.copy(VM_DIR / "demo", home / "demo")
         for module in (SOURCE_DIR / "tests/lib").glob("*.py"):
             shutil.copy(module, home)
+        shutil.copy(SOURCE_DIR / "docs/zpci-io.md", home)

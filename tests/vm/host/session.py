@@ -113,6 +113,8 @@ class Session:
         if with_project:
             trees.insert(0, self.work / "project")
             builder.install(trees[0])
+            if not parts.target.foreign:
+                builder.example(trees[0])
         (self.work / "initrd").write_bytes(initrd.make(
             (parts.base / "busybox").read_bytes(), parts.kernel, kernels.unpacked_module, trees))
         for tree in trees:

@@ -7,6 +7,7 @@ from guest import pci
 from guest.check import contains, equal, true
 from guest.pci import IGB, NVME, PLAIN, Function
 from guest.registry import scenario
+from guest.vfio import Opening, igb_vfs
 
 ISOLATION = {"intel": "isolated", "intel-no-intremap": "not-isolated", "virtio": "unknown"}
 UNSAFE = "/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts"
@@ -56,16 +57,21 @@ def of_sibling(machine, function):
     return bool(found) and all(address not in (None, function.address) for address, _, _ in found)
 
 
-def wait_own(machine, function):
-    machine.wait(lambda: own(machine, function), f"{function} to be judged by its own MSIs")
-    true(os.path.isdir(function.path("msi_irqs")), f"{function} has MSIs")
+def msis(function):
+    """The numbers of its interrupts. The directory comes with the first, and stays until the driver is unbound."""
+    return os.listdir(function.path("msi_irqs")) if os.path.exists(function.path("msi_irqs")) else []
+
+
+def wait_own(machine, function, seconds=None):
+    machine.wait(lambda: own(machine, function), f"{function} to be judged by its own MSIs", seconds)
+    true(msis(function), f"{function} has MSIs")
     check_chips(machine, function)
     check_verdict(machine, function)
 
 
 def wait_sibling(machine, function):
     machine.wait(lambda: of_sibling(machine, function), f"{function} to be judged by another's MSIs")
-    true(not os.path.exists(function.path("msi_irqs")), f"{function} has no MSIs")
+    equal(msis(function), [], f"the MSIs of {function}")
     check_chips(machine, function)
     check_verdict(machine, function)
 
@@ -108,6 +114,31 @@ def virtual_function(machine):
     vf.bind("vfio-pci")
     wait_sibling(machine, vf)
     machine.restart_daemon()
+    wait_sibling(machine, vf)
+
+
+def allow_unsafe(machine):
+    """Until the scenario ends: where MSIs are not isolated VFIO gives nobody a device."""
+    pci.load_driver("vfio_iommu_type1")
+    pci.write(UNSAFE, "Y")
+    machine.closers.append(lambda: pci.write(UNSAFE, "N"))
+
+
+@scenario("a VF that a VMM has is judged by its own MSIs once the guest's driver has them, and until it is closed")
+def of_a_guest(machine):
+    vf, = igb_vfs(machine)
+    wait_sibling(machine, vf)
+    if iommu() != "intel":
+        allow_unsafe(machine)
+    opening = Opening(vf)
+    machine.closers.append(opening.close)
+    machine.wait_property(vf, "InUse", True)
+    equal(msis(vf), [], f"the MSIs of {vf}, which is open")
+    opening.allocate_msi()
+    wait_own(machine, vf, seconds=30)
+    machine.closers.remove(opening.close)
+    opening.close()
+    machine.wait_property(vf, "InUse", False)
     wait_sibling(machine, vf)
 
 

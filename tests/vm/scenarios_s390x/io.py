@@ -10,7 +10,7 @@ from guest.check import contains, equal, raises, true
 from guest.io_client import IoClient
 from guest.pci import ZNVME
 from guest.registry import scenario
-from guest.vfio import Opening, region_place
+from guest.vfio import Opening, region_place, wait_free
 from scenarios.slot import CLOSABLE, bind_vfio, power_path, write_in_child
 
 RULE = """polkit.addRule(function(action, subject) {
@@ -20,7 +20,7 @@ RULE = """polkit.addRule(function(action, subject) {
 """
 # Registers of NVMe in BAR 0. ASQ can be written while the controller is disabled, as it is when no driver has it, and
 # QEMU's keeps it over a reset, which each opening of the device is. The version is 1.4.0: a number, not a string.
-CAP, VS, ASQ, ACQ = 0x00, 0x08, 0x28, 0x30
+CAP, VS, ASQ = 0x00, 0x08, 0x28
 VERSION = bytes.fromhex("00040100")
 # Bits 11:0 of ASQ are reserved, but QEMU keeps them, too: every byte is another.
 PATTERN = bytes.fromhex("0123456789abcdef")
@@ -71,34 +71,26 @@ def over_dbus(machine):
     client = IoClient(machine)
     check_loads(lambda *words: client.load(ZNVME, 0, *words), capabilities)
     check_stores(lambda *words: client.load(ZNVME, 0, *words), lambda *words: client.store(ZNVME, 0, *words))
-    equal(root_reads(ASQ, 8), client.load(ZNVME, 0, ASQ, 8), "ASQ as root reads it")
+    stored = client.load(ZNVME, 0, ASQ, 8)
+    wait_free(machine, ZNVME)   # the process of the loads has let go of the group
+    equal(root_reads(ASQ, 8), stored, "ASQ as root reads it")
+    wait_free(machine, ZNVME)
     equal(client.load(ZNVME, 15, 0, 2), int(ZNVME.read("vendor"), 16).to_bytes(2, "little"), "the vendor")
     for length in (0, 3, 9):
         error = raises(vb.BusError, lambda length=length: client.load(ZNVME, 0, 0, length), f"a load of {length} bytes")
         equal(error.name, vb.INVALID_ARGS, "its error")
+    wait_free(machine, ZNVME)
 
 
-@scenario("the same through a session; a block that would be split is refused", deadline=60)
+@scenario("the same through a session; what would be split is refused", deadline=60)
 def session(machine):
     allow(machine)
     capabilities = root_reads(CAP, 8)
     machine.wait_property(ZNVME, "InUse", False)
     client = IoClient(machine)
-    facts = client.open(ZNVME)
+    client.open(ZNVME)
     check_loads(lambda *words: client.read(0, *words), capabilities)
     check_stores(lambda *words: client.read(0, *words), lambda *words: client.write(0, *words))
-    if facts["backend"] == "mmio":
-        # A kernel that maps BARs.
-        equal((facts["max-store-block"], facts["pieces"]), (128, True), "what it told")
-        client.write(0, ASQ, PATTERN + PATTERN[::-1])
-        equal(client.read(0, ASQ, 8) + client.read(0, ACQ, 8), PATTERN + PATTERN[::-1], "ASQ and ACQ after a block")
-        for length in (32, 64, 128):
-            client.write(0, ASQ, PATTERN.ljust(length, b"\0"))
-            equal(client.read(0, ASQ, 8) + client.read(0, ACQ, 8), PATTERN.ljust(16, b"\0"), f"after {length} bytes")
-    else:
-        equal((facts["backend"], facts["max-store-block"], facts["pieces"]), ("vfio-pci", 8, False), "what it told")
-        error = raises(OSError, lambda: client.write(0, ASQ, bytes(16)), "a block of 16 bytes")
-        equal(error.errno, errno.EINVAL, "its error")
     for offset, length in ((1, 2), (4, 8), (0, 3)):
         error = raises(OSError, lambda words=(offset, length): client.read(0, *words), f"{length} bytes at {offset}")
         equal(error.errno, errno.EINVAL, "its error")

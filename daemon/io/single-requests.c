@@ -1,8 +1,9 @@
-#include "daemon/io/one-shot.h"
+#include "daemon/io/single-requests.h"
 
 #include "daemon/io/control.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -44,19 +45,18 @@ static void store(IoBackend *backend, const IoOrder *order, size_t size, IoRepor
                                               order->length);
 }
 
-void one_shot_run(int control, IoBackend *backend) {
-        IoReport ready = { .kind = IO_READY }, done = { 0 };
-        IoOrder order = { 0 };
+/* Returns whether there may be another one. */
+static bool serve(int control, IoBackend *backend) {
+        IoReport done = { .error = -EINVAL };
+        IoOrder order;
         ssize_t n;
 
-        report(control, backend, &ready);
-        do
-                n = recv(control, &order, sizeof(order), 0);
-        while (n < 0 && errno == EINTR);
-        if (n < (ssize_t) sizeof(order.kind))
-                return;
+        n = recv(control, &order, sizeof(order), 0);
+        if (n < 0 && errno == EINTR)
+                return true;
+        if (n < (ssize_t) IO_ORDER_MIN)
+                return false;
         done.kind = order.kind;
-        done.error = -EINVAL;
         if (n >= (ssize_t) offsetof(IoOrder, data)) {
                 if (order.kind == IO_LOAD)
                         load(backend, &order, &done);
@@ -64,4 +64,13 @@ void one_shot_run(int control, IoBackend *backend) {
                         store(backend, &order, (size_t) n, &done);
         }
         report(control, backend, &done);
+        return true;
+}
+
+void single_requests_serve(int control, IoBackend *backend) {
+        IoReport ready = { .kind = IO_READY };
+
+        report(control, backend, &ready);
+        while (serve(control, backend))
+                ;
 }

@@ -1,0 +1,31 @@
+"""Running the commands of docs/zpci-io.md as they are printed there."""
+
+import pathlib
+
+from page import Page
+
+from guest import service
+from guest.check import equal
+from guest.vfio import wait_free
+
+# Where the program on the page is, compiled as the page says (host/project.py); where there is none, any directory does.
+PROGRAM = pathlib.Path("/usr/lib/vfwarden-vm-page")
+USER = "visitor"
+
+
+def zpci_io():
+    return Page("/usr/lib/vfwarden-vm/zpci-io.md")
+
+
+def run_command(command):
+    """What it prints."""
+    words = ("sh", "-c", command.line.replace("USER", USER))
+    user = () if command.root else ("setpriv", f"--reuid={USER}", f"--regid={USER}", "--init-groups")
+    return service.run(*user, *words, check=False, cwd=PROGRAM if PROGRAM.exists() else "/").stdout
+
+
+def check_commands(machine, commands, function):
+    """Each prints what the page says. They use `function`, and come slower than one after the other when typed."""
+    for command in commands:
+        equal(run_command(command), command.output, f"`{command.line}`")
+        wait_free(machine, function)
