@@ -158,6 +158,9 @@ static void entry_end(Entry *entry, int result, const char *message) {
                          "what was opened for %s (uid %u) is no longer in use",
                          entry->lease.command, entry->lease.uid);
         entry->receipt = receipt_drop(entry->receipt);
+        /* Who has it all the same, of a driver that let go behind their back, was not looked for yet. */
+        if (entry->signs.opened && !entry->lease.arrived && !entry->signs.closed)
+                users_look(leases->users);
         if (function)
                 function->lease = NULL;
         (void) g_ptr_array_find(leases->entries, entry, &place);

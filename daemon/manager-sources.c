@@ -273,8 +273,8 @@ const SessionsHandler manager_sessions_handler = {
 
 const LeasesHandler manager_leases_handler = { .changed = on_kept_changed };
 
-static void on_drain(void *context) {
-        users_drain(((const Manager *) context)->users);
+static void on_refresh(void *context) {
+        users_refresh(((const Manager *) context)->users);
 }
 
 static bool is_open(void *context, PciKey key) {
@@ -283,6 +283,6 @@ static bool is_open(void *context, PciKey key) {
 
 const VfTokensHandler manager_vf_tokens_handler = {
         .changed = on_kept_changed,
-        .drain = on_drain,
+        .refresh = on_refresh,
         .is_open = is_open,
 };

@@ -251,6 +251,8 @@ static void on_imposed(void *context, int result, const char *step) {
         PciAddress address = pci_address_from_key(entry->key);
         g_autofree char *message = NULL;
 
+        /* As long as it counts as being done: our own process is no user, nor its close a reason to doubt. */
+        tokens->handler->refresh(tokens->context);
         if (result >= 0 && (!pf || !is_same(entry, pf))) {
                 tell(entry, -ENODEV,
                      "the physical function has gone, or was bound anew, meanwhile");
@@ -263,8 +265,6 @@ static void on_imposed(void *context, int result, const char *step) {
                 tell(entry, result == -EBUSY ? -EBUSY : -EIO, message);
                 return;
         }
-        /* Our own close is no reason to doubt. */
-        tokens->handler->drain(tokens->context);
         entry->imposed = true;
         entry->doubtful = false;
         log_full(LOG_INFO, &address, NULL, "has a VF token of ours");

@@ -62,8 +62,12 @@ class TokenTest(OpenTest):
 class Handing(TokenTest):
     def test_a_vf(self):
         self.start()
+        mark = self.mark()
         fd, facts = self.open()
         self.assertEqual(self.vfio.opened, [f"{PF} vf_token={facts['vf-token']}"])
+        self.fence()
+        self.assertFalse([s for s in self.client.recorder.since(mark, "PropertiesChanged", vb.function_path(PF))
+                          if "InUse" in s.args[1]])
         self.assertEqual(self.users(PF), [], "our own opening is no use of the PF")
         self.wait_users([(os.getpid(), True)], VFS[0])
         self.assertEqual(self.token(), facts["vf-token"])
