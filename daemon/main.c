@@ -128,6 +128,26 @@ static int on_reload_signal(sd_event_source *source, const struct signalfd_sigin
         return 0;
 }
 
+/* Before sd-bus closes the connection, which it does when the loop ends, too. */
+static int on_exit_loop(sd_event_source *source, void *userdata) {
+        manager_end_calls(userdata);
+        return 0;
+}
+
+static int add_exit(sd_event *event, Manager *manager) {
+        sd_event_source *source;
+        int r;
+
+        r = sd_event_add_exit(event, &source, on_exit_loop, manager);
+        if (r < 0)
+                return r;
+        r = sd_event_source_set_priority(source, SD_EVENT_PRIORITY_IMPORTANT);
+        if (r >= 0)
+                r = sd_event_source_set_floating(source, true);
+        sd_event_source_unref(source);
+        return r;
+}
+
 static int add_signals(sd_event *event, Manager *manager) {
         int r;
 
@@ -156,7 +176,9 @@ static int run(const ManagerOptions *options) {
         r = manager_new(event, options, &manager);
         if (r < 0)
                 return r;
-        r = add_signals(event, manager);
+        r = add_exit(event, manager);
+        if (r >= 0)
+                r = add_signals(event, manager);
         if (r < 0) {
                 log_error("signals cannot be handled: %s", g_strerror(-r));
                 return r;

@@ -99,7 +99,6 @@ extern const OperationsHandler manager_operations_handler;
 /* manager-operate.c */
 void manager_verify_requests(Manager *manager);
 void manager_tell_unplug_calls(Manager *manager);
-void manager_end_calls(Manager *manager);
 
 /* manager-settle.c */
 void manager_queue(Manager *manager, Function *function);

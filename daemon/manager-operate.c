@@ -330,6 +330,7 @@ void manager_end_calls(Manager *manager) {
         for (guint i = 0; i < manager->unplug_calls->len; i++)
                 on_unplug_done(manager->unplug_calls->pdata[i], -ECANCELED, why);
         manager_tell_unplug_calls(manager);
+        sessions_end_calls(manager->sessions, why);
 }
 
 int manager_cancel_unplug(Manager *manager, Function *function) {

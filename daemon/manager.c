@@ -173,7 +173,6 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
 Manager *manager_free(Manager *manager) {
         if (!manager)
                 return NULL;
-        manager_end_calls(manager);
         /* The closed files stay closed: a restart must not open them for a moment. */
         uevents_free(manager->uevents);
         vf_tokens_free(manager->vf_tokens);

@@ -51,6 +51,10 @@ typedef struct ManagerOptions {
  * errno; what was wrong has been logged. */
 int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret);
 Manager *manager_free(Manager *manager);
+
+/* The daemon ends: whoever waits for something is told so, while the bus can still carry it; what was begun goes on. No turn of
+ * the event loop comes after it. */
+void manager_end_calls(Manager *manager);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Manager, manager_free)
 
 /* The observer is told from now on; there can be one. NULL for none. */

@@ -50,8 +50,7 @@ int session_entry_set_timer(SessionEntry *entry, uint64_t usec, sd_event_time_ha
                                           usec, TIMER_ACCURACY, callback, entry);
 }
 
-/* Tells whoever waits, once. */
-static void tell(SessionEntry *entry, int result, const char *message) {
+void session_entry_tell(SessionEntry *entry, int result, const char *message) {
         SessionOpened *opened = g_steal_pointer(&entry->opened);
         SessionAnswered *answered = g_steal_pointer(&entry->answered);
 
@@ -70,7 +69,7 @@ void session_entry_end(SessionEntry *entry, int result, const char *message) {
         GPtrArray *waiters = g_steal_pointer(&entry->waiters);
         PciKey key = entry->key;
 
-        tell(entry, result, message);
+        session_entry_tell(entry, result, message);
         if (function)
                 function->session = NULL;
         if (!entry->session.single)
@@ -131,7 +130,7 @@ static void on_ready(SessionEntry *entry, const IoReport *report) {
                  entry->session.command, entry->session.pid, entry->session.uid,
                  entry->session.backend);
         session_entry_tell_change(entry);
-        tell(entry, 0, NULL);
+        session_entry_tell(entry, 0, NULL);
 }
 
 static void on_report(void *context, const IoReport *report) {

@@ -58,7 +58,10 @@ void session_entry_free(gpointer entry);
 /* Opens the device and goes on from there; takes the entry over, also when it fails. Returns 0 or a negative errno. */
 int session_entry_start(SessionEntry *entry, Function *function);
 
-/* Tells who waits, once; frees the entry. */
+/* Tells who waits, once. */
+void session_entry_tell(SessionEntry *entry, int result, const char *message);
+
+/* The same; frees the entry. */
 void session_entry_end(SessionEntry *entry, int result, const char *message);
 
 /* Who the client is now. */

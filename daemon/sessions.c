@@ -27,13 +27,18 @@ Sessions *sessions_new(sd_event *event, Inventory *inventory, const IoProgram *p
 Sessions *sessions_free(Sessions *sessions) {
         if (!sessions)
                 return NULL;
-        single_requests_cancel_waiters(sessions);
         g_ptr_array_unref(sessions->entries);
         g_ptr_array_unref(sessions->waiters);
         emulated_devices_free(sessions->emulated);
         sd_event_unref(sessions->event);
         g_free(sessions);
         return NULL;
+}
+
+void sessions_end_calls(Sessions *sessions, const char *why) {
+        single_requests_cancel_waiters(sessions);
+        for (guint i = 0; i < sessions->entries->len; i++)
+                session_entry_tell(sessions->entries->pdata[i], -ECANCELED, why);
 }
 
 SessionEntry *sessions_find(const Sessions *sessions, PciKey key) {

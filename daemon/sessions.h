@@ -61,10 +61,14 @@ bool sessions_linger(const Sessions *sessions, const Function *function, uint32_
 
 /* The function is wanted: what lingers on it, or on one of those `related` to it (of Function*, with itself), is ended,
  * but for what serves the next request of user `uid` on the function itself. `done` is called once with 0 when none
- * is left, perhaps at once; or with -ECANCELED when the sessions are freed before. */
+ * is left, perhaps at once; or with -ECANCELED by sessions_end_calls(). */
 typedef void SessionsLetGo(void *context, int result);
 void sessions_let_go(Sessions *sessions, const Function *function, const GPtrArray *related,
                      uint32_t uid, SessionsLetGo *done, void *context);
+
+/* Tells all that wait for something -ECANCELED, with `why`. Comes before sessions_free(), with no turn of the event loop
+ * between the two. */
+void sessions_end_calls(Sessions *sessions, const char *why);
 
 /* The function was read again. */
 void sessions_function_changed(Sessions *sessions, const Function *function);

@@ -224,11 +224,23 @@ class Daemon:
                    "the daemon's end")
         return self.status
 
+    def _kill_children(self):
+        """Those that hang in what the test made hang, and would for ever; the kernel has made them init's."""
+        mark = next(word for word in self._process.args if word.startswith("--state-dir="))
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/cmdline", "rb") as file:
+                    if mark.encode() in file.read().split(b"\0"):
+                        os.kill(int(pid), signal.SIGKILL)
+            except (FileNotFoundError, ProcessLookupError):
+                pass
+
     def close(self):
         if self.running:
             self._process.kill()
             self._process.wait()
             self.status = self._process.returncode
+        self._kill_children()
         for source in (self._reader, self._watch):
             if source:
                 GLib.source_remove(source)

@@ -294,7 +294,10 @@ class Vanishing(OperationTest):
         self.daemon.wait_log("bind ended")      # and the picture does not show it
         self.stop()
         for call in calls:
-            self.assertRaises(vb.BusError, call.result)
+            with self.assertRaises(vb.BusError) as caught:
+                call.result()
+            self.assertEqual(caught.exception.name, vb.PREFIX + "Error.Failed", caught.exception)
+            self.assertIn("the daemon ends", caught.exception.message)
 
 
 if __name__ == "__main__":
