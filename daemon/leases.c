@@ -81,12 +81,6 @@ Leases *leases_new(sd_event *event, Inventory *inventory, Users *users,
 Leases *leases_free(Leases *leases) {
         if (!leases)
                 return NULL;
-        for (guint i = 0; i < leases->entries->len; i++) {
-                Entry *entry = leases->entries->pdata[i];
-
-                if (entry->opened)
-                        entry->opened(entry->context, -ECANCELED, "the daemon ends", NULL, NULL);
-        }
         g_ptr_array_unref(leases->entries);
         sd_event_unref(leases->event);
         g_free(leases);
@@ -253,6 +247,16 @@ int leases_begin(Leases *leases, Function *function, const Config *config,
         *ret_generation = entry->lease.generation;
         tell_change(entry);
         return 0;
+}
+
+void leases_end_calls(Leases *leases, const char *why) {
+        for (guint i = 0; i < leases->entries->len; i++) {
+                Entry *entry = leases->entries->pdata[i];
+                LeaseOpened *opened = g_steal_pointer(&entry->opened);
+
+                if (opened)
+                        opened(entry->context, -ECANCELED, why, NULL, NULL);
+        }
 }
 
 void leases_fail(Leases *leases, uint64_t generation, int result, const char *message) {

@@ -57,6 +57,9 @@ int leases_begin(Leases *leases, Function *function, const Config *config,
 void leases_go(Leases *leases, uint64_t generation);
 void leases_fail(Leases *leases, uint64_t generation, int result, const char *message);
 
+/* The daemon ends: tells all who wait. */
+void leases_end_calls(Leases *leases, const char *why);
+
 /* What `users` tells (UsersHandler). */
 void leases_node_closed(Leases *leases, const char *name);
 void leases_closes_missed(Leases *leases);

@@ -331,6 +331,8 @@ void manager_end_calls(Manager *manager) {
                 on_unplug_done(manager->unplug_calls->pdata[i], -ECANCELED, why);
         manager_tell_unplug_calls(manager);
         sessions_end_calls(manager->sessions, why);
+        vf_tokens_end_calls(manager->vf_tokens, why);
+        leases_end_calls(manager->leases, why);
 }
 
 int manager_cancel_unplug(Manager *manager, Function *function) {

@@ -144,6 +144,10 @@ static void publish(Manager *manager, Function *function) {
         if (function->state == function->published_state)
                 changes &= ~(unsigned) FUNCTION_PROPERTY_STATE;
         function->published_state = function->state;
+        /* So can a use: one who was to get it did not, for another has it. */
+        if (function_in_use(function) == function->published_in_use)
+                changes &= ~(unsigned) FUNCTION_PROPERTY_IN_USE;
+        function->published_in_use = function_in_use(function);
         function->changes = 0;
         if (!function->published) {
                 function->published = true;

@@ -88,18 +88,21 @@ static void tell(Entry *entry, int result, const char *message) {
 }
 
 VfTokens *vf_tokens_free(VfTokens *tokens) {
-        GHashTableIter iter;
-        Entry *entry;
-
         if (!tokens)
                 return NULL;
-        g_hash_table_iter_init(&iter, tokens->entries);
-        while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &entry))
-                tell(entry, -ECANCELED, "the daemon ends");
         g_hash_table_unref(tokens->entries);
         sd_event_unref(tokens->event);
         g_free(tokens);
         return NULL;
+}
+
+void vf_tokens_end_calls(VfTokens *tokens, const char *why) {
+        GHashTableIter iter;
+        Entry *entry;
+
+        g_hash_table_iter_init(&iter, tokens->entries);
+        while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &entry))
+                tell(entry, -ECANCELED, why);
 }
 
 static Entry *find(const VfTokens *tokens, PciKey key) {

@@ -44,6 +44,9 @@ int vf_tokens_impose(VfTokens *tokens, const Function *pf, VfTokenImposed *done,
 /* The token that holds. Returns 0 or a negative errno. Whoever asks wipes it (explicit_bzero()) when it was used. */
 int vf_tokens_get(const VfTokens *tokens, PciKey pf, VfToken *ret);
 
+/* The daemon ends: tells all who wait. */
+void vf_tokens_end_calls(VfTokens *tokens, const char *why);
+
 /* What `users` tells: somebody closed a node, perhaps unseen; somebody has the PF open. */
 void vf_tokens_node_closed(VfTokens *tokens, const char *name);
 void vf_tokens_closes_missed(VfTokens *tokens);
