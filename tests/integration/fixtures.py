@@ -69,6 +69,17 @@ def process(pid):
     return before.split("(", 1)[1], int(after.split()[1])
 
 
+def descriptors(pid):
+    """What a process has open, by number; what it closes meanwhile is left out."""
+    directory, found = f"/proc/{pid}/fd", {}
+    for name in os.listdir(directory):
+        try:
+            found[int(name)] = os.readlink(f"{directory}/{name}")
+        except FileNotFoundError:
+            pass
+    return found
+
+
 def children(parent, name):
     """Process ids of a process's children of that name."""
     return [int(pid) for pid in os.listdir("/proc")

@@ -305,10 +305,9 @@ class Floods(LockTest):
         self.assertEqual(len(watches), 1, "the sentinel's")
 
     def inotify_descriptor(self):
-        directory = f"/proc/{self.daemon.pid}/fd"
-        for name in os.listdir(directory):
-            if os.readlink(os.path.join(directory, name)) == "anon_inode:inotify":
-                return name
+        for number, link in fixtures.descriptors(self.daemon.pid).items():
+            if link == "anon_inode:inotify":
+                return number
         self.fail("no inotify descriptor")
         return None
 

@@ -419,7 +419,7 @@ class Lasting(OpenTest):
         self.start()
         fd, _ = self.open()
         self.fence()
-        links = [os.readlink(f"/proc/{self.daemon.pid}/fd/{n}") for n in os.listdir(f"/proc/{self.daemon.pid}/fd")]
+        links = fixtures.descriptors(self.daemon.pid).values()
         self.assertFalse([link for link in links if "vfio/" in link])
         os.close(fd)
         self.wait_free()

@@ -104,7 +104,7 @@ class Busy(OperationTest):
         self.start()
         call = self.client.start_set_num_vfs(PF, 2)
         write = self.kernel.wait_for(f"{PF}/sriov_numvfs")
-        links = [os.readlink(f"/proc/{write.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{write.pid}/fd")]
+        links = fixtures.descriptors(write.pid).values()
         # Standard streams, the channel to the daemon, the file, and the connection to the kernel of the tests.
         self.assertEqual(sorted(os.path.basename(link).split(":")[0] for link in links),
                          ["null"] * 3 + ["socket", "socket", "sriov_numvfs"], links)
