@@ -220,6 +220,27 @@ void method_reply_with(MethodReply *reply, sd_bus_message *message, int r) {
                 reply_free(reply);
 }
 
+int method_read_option(sd_bus_message *message, const char *known, const char *type, void *ret,
+                       sd_bus_error *error) {
+        const char *name;
+        int r;
+
+        r = sd_bus_message_enter_container(message, 'a', "{sv}");
+        while (r >= 0 && (r = sd_bus_message_enter_container(message, 'e', "sv")) > 0) {
+                r = sd_bus_message_read(message, "s", &name);
+                if (r < 0)
+                        return r;
+                if (strcmp(name, known) != 0)
+                        return bus_error_set(error, -EINVAL, "there is no option '%s'", name);
+                r = sd_bus_message_read(message, "v", type, ret);
+                if (r < 0)
+                        return bus_error_set(error, -EINVAL, "the option '%s' is of type '%s'",
+                                             known, type);
+                r = sd_bus_message_exit_container(message);
+        }
+        return r < 0 ? r : sd_bus_message_exit_container(message);
+}
+
 Function *method_function(const MethodCall *call, sd_bus_error *error) {
         Function *function = called_function(call);
         char address[PCI_ADDRESS_STRING_MAX] = "";

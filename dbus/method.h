@@ -60,6 +60,11 @@ int method_reply_prepare(MethodReply *reply, sd_bus_message **ret);
 /* Replies with `message`, whose reference it takes over, unless `r` is negative: then with a failure. Frees `reply`. */
 void method_reply_with(MethodReply *reply, sd_bus_message *message, int r);
 
+/* Reads {`known`: value}, or {}, and nothing else. `ret` is as sd_bus_message_read() has it for the basic `type`, and is left
+ * alone when there is no such option. Returns 0, or a negative errno with `error` set where it is the option's. */
+int method_read_option(sd_bus_message *message, const char *known, const char *type, void *ret,
+                       sd_bus_error *error);
+
 /* The function whose object was called, looked up now: it may have gone while the caller was being
  * authorised, and another may have its address. Returns NULL with `error` set then. Borrowed. */
 Function *method_function(const MethodCall *call, sd_bus_error *error);

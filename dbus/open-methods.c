@@ -3,7 +3,6 @@
 #include "dbus/interface.h"
 
 #include <errno.h>
-#include <string.h>
 
 static int append_peers(sd_bus_message *reply, const MethodCall *call, const Function *function) {
         const GPtrArray *group =
@@ -80,40 +79,24 @@ static void on_opened(void *context, int result, const char *message, const Mana
         method_reply_with(waiting->reply, values, r);
 }
 
-/* Reads {"kind": s}, and nothing else. */
-static int read_options(sd_bus_message *message, ManagerOpener *opener, sd_bus_error *error) {
-        const char *name, *kind;
-        int r;
-
-        r = sd_bus_message_enter_container(message, 'a', "{sv}");
-        while (r >= 0 && (r = sd_bus_message_enter_container(message, 'e', "sv")) > 0) {
-                r = sd_bus_message_read(message, "s", &name);
-                if (r < 0)
-                        return r;
-                if (strcmp(name, "kind") != 0)
-                        return bus_error_set(error, -EINVAL, "there is no option '%s'", name);
-                r = sd_bus_message_read(message, "v", "s", &kind);
-                opener->kind = r < 0 ? _LEASE_KIND_INVALID : lease_kind_from_string(kind);
-                if ((int) opener->kind < 0)
-                        return bus_error_set(error, -EINVAL,
-                                             "the option 'kind' is \"group\" or \"device\"");
-                r = sd_bus_message_exit_container(message);
-        }
-        return r < 0 ? r : sd_bus_message_exit_container(message);
-}
-
 int function_method_open(const MethodCall *call, sd_bus_error *error) {
         Function *function = method_function(call, error);
         ManagerOpener opener = { call->uid, call->pid, _LEASE_KIND_INVALID };
+        const char *kind = NULL;
         OpenReply *waiting;
         MethodReply *reply;
         int r;
 
         if (!function)
                 return -ENODEV;
-        r = read_options(call->message, &opener, error);
+        r = method_read_option(call->message, "kind", "s", &kind, error);
         if (r < 0)
                 return r;
+        if (kind)
+                opener.kind = lease_kind_from_string(kind);
+        if (kind && (int) opener.kind < 0)
+                return bus_error_set(error, -EINVAL,
+                                     "the option 'kind' is \"group\" or \"device\"");
         reply = method_reply_later(call, error);
         if (!reply)
                 return -EDQUOT;

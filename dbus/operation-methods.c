@@ -56,38 +56,17 @@ int function_method_reset(const MethodCall *call, sd_bus_error *error) {
         return 1;
 }
 
-/* Reads {`name`: b}, and nothing else. */
-static int read_option(sd_bus_message *message, const char *known, int *ret, sd_bus_error *error) {
-        const char *name;
-        int r;
-
-        *ret = false;
-        r = sd_bus_message_enter_container(message, 'a', "{sv}");
-        while (r >= 0 && (r = sd_bus_message_enter_container(message, 'e', "sv")) > 0) {
-                r = sd_bus_message_read(message, "s", &name);
-                if (r < 0)
-                        return r;
-                if (!g_str_equal(name, known))
-                        return bus_error_set(error, -EINVAL, "there is no option '%s'", name);
-                r = sd_bus_message_read(message, "v", "b", ret);
-                if (r < 0)
-                        return bus_error_set(error, -EINVAL, "the option '%s' is a boolean", known);
-                r = sd_bus_message_exit_container(message);
-        }
-        return r < 0 ? r : sd_bus_message_exit_container(message);
-}
-
 int function_method_unplug(const MethodCall *call, sd_bus_error *error) {
         Function *function = method_function(call, error);
         MethodReply *reply;
         uint64_t timeout_usec;
-        int insist, r;
+        int insist = false, r;
 
         if (!function)
                 return -ENODEV;
         r = sd_bus_message_read(call->message, "t", &timeout_usec);
         if (r >= 0)
-                r = read_option(call->message, "insist", &insist, error);
+                r = method_read_option(call->message, "insist", "b", &insist, error);
         if (r < 0)
                 return r;
         if (timeout_usec > UNPLUG_TIMEOUT_MAX_USEC)
@@ -151,11 +130,11 @@ static void set_num_vfs_override(void *userdata, const MethodCall *call) {
 
 int physical_function_method_set_num_vfs(const MethodCall *call, sd_bus_error *error) {
         uint16_t count;
-        int override, r;
+        int override = false, r;
 
         r = sd_bus_message_read(call->message, "q", &count);
         if (r >= 0)
-                r = read_option(call->message, "override", &override, error);
+                r = method_read_option(call->message, "override", "b", &override, error);
         if (r < 0)
                 return r;
         if (override)

@@ -2,7 +2,6 @@
 #include "dbus/interface.h"
 
 #include <errno.h>
-#include <string.h>
 
 /* What a client may map if it does not say how much it wants. */
 #define MAX_MAPPED_DEFAULT (1ULL << 30)
@@ -127,29 +126,6 @@ static void on_session(void *context, int result, const char *message, int clien
         method_reply_with(reply, values, r);
 }
 
-/* Reads {"max-mapped-memory": t}, and nothing else. */
-static int read_options(sd_bus_message *message, ManagerIo *io, sd_bus_error *error) {
-        const char *name;
-        int r;
-
-        r = sd_bus_message_enter_container(message, 'a', "{sv}");
-        while (r >= 0 && (r = sd_bus_message_enter_container(message, 'e', "sv")) > 0) {
-                r = sd_bus_message_read(message, "s", &name);
-                if (r < 0)
-                        return r;
-                if (strcmp(name, "max-mapped-memory") != 0)
-                        return bus_error_set(error, -EINVAL, "there is no option '%s'", name);
-                r = sd_bus_message_read(message, "v", "t", &io->max_mapped);
-                if (r < 0 || io->max_mapped > MAX_MAPPED_MAX)
-                        return bus_error_set(
-                                error, -EINVAL,
-                                "the option 'max-mapped-memory' is a number (t) of bytes, at most %llu",
-                                MAX_MAPPED_MAX);
-                r = sd_bus_message_exit_container(message);
-        }
-        return r < 0 ? r : sd_bus_message_exit_container(message);
-}
-
 int zpci_io_method_open_session(const MethodCall *call, sd_bus_error *error) {
         Function *function = method_function(call, error);
         ManagerIo io = client_of(call);
@@ -158,9 +134,13 @@ int zpci_io_method_open_session(const MethodCall *call, sd_bus_error *error) {
 
         if (!function)
                 return -ENODEV;
-        r = read_options(call->message, &io, error);
+        r = method_read_option(call->message, "max-mapped-memory", "t", &io.max_mapped, error);
         if (r < 0)
                 return r;
+        if (io.max_mapped > MAX_MAPPED_MAX)
+                return bus_error_set(error, -EINVAL,
+                                     "the option 'max-mapped-memory' is in bytes, at most %llu",
+                                     MAX_MAPPED_MAX);
         reply = method_reply_later(call, error);
         if (!reply)
                 return -EDQUOT;
