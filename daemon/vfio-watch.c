@@ -44,11 +44,9 @@ static void mark_directories(VfioWatch *watch) {
         }
 }
 
-/* The entry's name, or NULL. */
-static const char *event_name(const struct fanotify_event_metadata *event) {
-        const char *end = (const char *) event + event->event_len;
-
-        for (const char *p = (const char *) event + event->metadata_len; p < end;) {
+/* The entry's name in the event, whose bytes are from `start` to `end`, or NULL. */
+static const char *event_name(const char *start, const char *end) {
+        for (const char *p = start; p < end;) {
                 const struct fanotify_event_info_fid *info = (const void *) p;
 
                 if (info->hdr.len < sizeof(*info) || (size_t) (end - p) < info->hdr.len)
@@ -67,9 +65,8 @@ static const char *event_name(const struct fanotify_event_metadata *event) {
         return NULL;
 }
 
-static void hand_over(VfioWatch *watch, const struct fanotify_event_metadata *event) {
-        const char *name = event_name(event);
-
+static void hand_over(VfioWatch *watch, const struct fanotify_event_metadata *event,
+                      const char *name) {
         if (event->mask & FAN_Q_OVERFLOW) {
                 watch->handler->overrun(watch->context);
                 return;
@@ -96,21 +93,24 @@ static void hand_over(VfioWatch *watch, const struct fanotify_event_metadata *ev
 
 /* Returns whether there may be more. */
 static bool read_events(VfioWatch *watch) {
-        union {
-                struct fanotify_event_metadata event;
-                char bytes[16 * 1024];
-        } buffer;
+        _Alignas(struct fanotify_event_metadata) char buffer[16 * 1024];
         ssize_t n;
 
-        n = read(watch->fd, &buffer, sizeof(buffer));
+        n = read(watch->fd, buffer, sizeof(buffer));
         if (n < 0) {
                 if (errno != EAGAIN && errno != EINTR)
                         log_error("fanotify cannot be read: %m");
                 return false;
         }
-        for (const struct fanotify_event_metadata *event = &buffer.event; FAN_EVENT_OK(event, n);
-             event = FAN_EVENT_NEXT(event, n))
-                hand_over(watch, event);
+        for (const char *p = buffer; p < buffer + n;) {
+                struct fanotify_event_metadata event;
+
+                /* After one with a name of some length the next is aligned to 4 bytes and no more, which is too little
+                 * for the structure (FANOTIFY_EVENT_ALIGN in the kernel). */
+                memcpy(&event, p, sizeof(event));
+                hand_over(watch, &event, event_name(p + event.metadata_len, p + event.event_len));
+                p += event.event_len;
+        }
         return true;
 }
 
