@@ -5,7 +5,7 @@ import signal
 
 import vfwarden_bus as vb
 
-from guest import service
+from guest import pci, service
 from guest.check import contains, equal, true
 from guest.pci import IGB, KERNEL_MODES, NVME, SRIOV
 from guest.registry import scenario
@@ -30,6 +30,9 @@ def hardened(machine):
     equal(int(status["Seccomp"]), 2, "the seccomp mode of the process")
     equal(int(status["CapBnd"], 16), 1 << 2 | 1 << 3 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 12 | 1 << 19 | 1 << 21,
           "the process's bounding set: CAP_DAC_READ_SEARCH, FOWNER, KILL, SETGID, SETUID, NET_ADMIN, SYS_PTRACE, SYS_ADMIN")
+
+    limits = pci.read(f"/proc/{machine.daemon.pid()}/limits")
+    equal(re.search(r"Max open files +(\d+)", limits)[1], "65536", "how many files it may have open")
 
     IGB.set_num_vfs(1)                                                # uevents
     machine.wait_property(IGB, "NumVFs", 1)
