@@ -2,7 +2,7 @@
 
 A request is a line of JSON {"verb": NAME, ...}; the answer is {"ok": true, "value": ...} or
 {"ok": false, "error": TEXT}. Verbs:
-  plug id                    puts an endpoint of the hardware's table back where it was
+  plug id                    puts an endpoint of the hardware's table back where it was, once QEMU has given it up
   unplug id                  asks the guest's kernel to give it up, as an operator's button does;
                              answers at once, or once the slot has settled after a `plug`
   wait_unplugged id seconds  answers when the guest gave it up after the last `plug` or `unplug`
@@ -48,17 +48,22 @@ class Outside:
     def plug(self, id):
         self.marks[id] = self.qmp.mark()
         for device in self.hardware.devices(id):
-            self.qmp.command("device_add", device)
+            # The guest's kernel has let go of it, and QEMU is about to.
+            self.settled("device_add", device, "Duplicate device ID")
 
     def unplug(self, id):
         self.marks[id] = self.qmp.mark()
+        # The slot's indicator still blinks from the plug; nothing tells when it stops.
+        return self.settled("device_del", {"id": id}, "guest is busy")
+
+    def settled(self, command, arguments, busy):
+        """The command's value, once it fails no more with an error that says `busy`."""
         deadline = time.monotonic() + SETTLE_SECONDS
         while True:
             try:
-                return self.qmp.command("device_del", {"id": id})
+                return self.qmp.command(command, arguments)
             except QmpError as error:
-                # The slot's indicator still blinks from the plug; nothing tells when it stops.
-                if "guest is busy" not in str(error) or time.monotonic() > deadline:
+                if busy not in str(error) or time.monotonic() > deadline:
                     raise
             time.sleep(0.1)
 
