@@ -11,8 +11,9 @@
 /* Between two looks when no writer was found. */
 #define SECOND_LOOK_USEC (100 * 1000ULL)
 #define LOOKS            2
-/* How long a removal whose functions are all let go of may still be shown: the rest takes the kernel milliseconds. */
-#define END_USEC (2 * 1000 * 1000ULL)
+/* How long a removal whose functions are all let go of may still be shown: the rest takes the kernel milliseconds, and
+ * an emulated one with the processor taken by others seconds. */
+#define END_USEC (5 * 1000 * 1000ULL)
 
 typedef struct Outside {
         OutsideOperation shown;

@@ -6,7 +6,7 @@ import os
 import signal
 
 import fixtures
-from fixtures import wait_until
+from fixtures import DEADLINE, wait_until
 from test_unplug import LONG, PF, PLAIN, SHORT, UnplugTest, VFS
 import vfwarden_bus as vb
 
@@ -199,7 +199,7 @@ class ByOthers(UnplugTest):
         self.wait_property(PLAIN, "State", "removing")
         self.kernel.let_go(function)
         self.sysfs.tell("unbind", function)
-        self.wait_property(PLAIN, "State", "present")
+        self.wait_property(PLAIN, "State", "present", 3 * DEADLINE)
         self.assertEqual(self.states(PLAIN, mark), ["removing", "present"])
         # Whose turn it is now is not ours to say.
         self.sysfs.bind(function, "vfio-pci")
@@ -215,7 +215,7 @@ class ByOthers(UnplugTest):
         self.sysfs.attach_driver(function, "vfio-pci")
         function.write("enable", "1")
         self.sysfs.tell("bind", function)
-        self.wait_property(PLAIN, "State", "present")
+        self.wait_property(PLAIN, "State", "present", 3 * DEADLINE)
 
     def test_overtakes_a_request(self):
         function = self.sysfs.add(PLAIN, driver="vfio-pci")
@@ -291,8 +291,8 @@ class ByOthers(UnplugTest):
         self.wait_property(PF, "State", "removing")
         for vf in pf.vfs:
             self.kernel.let_go(vf)
-        self.wait_property(PF, "State", "present")
-        self.wait_property(VFS[0], "State", "present")
+        self.wait_property(PF, "State", "present", 3 * DEADLINE)
+        self.wait_property(VFS[0], "State", "present", 3 * DEADLINE)
         self.wait_property(VFS[1], "State", "present")
         self.assertEqual(self.blockers(PF), [])
 
