@@ -8,14 +8,21 @@
 #include <poll.h>
 #include <sys/epoll.h>
 
+/* Passes of a walk, each over those that were forked during the one before. Somebody may fork faster than that. */
+#define WALK_PASSES_MAX 8
+
 struct Holders {
         sd_event *event;
         VfioWatch *watch;
         const HoldersHandler *handler;
         void *context;
         GHashTable *table; /* pid -> Holder* */
-        DIR *proc;         /* of a walk that has not ended */
         unsigned round;
+        /* Of a walk that has not ended: */
+        DIR *proc;
+        GHashTable *walked; /* pids that it has looked at */
+        unsigned passes;
+        bool found_new; /* in this pass */
 };
 
 static void holder_free(gpointer data) {
@@ -45,6 +52,7 @@ Holders *holders_new(sd_event *event, VfioWatch *watch, const HoldersHandler *ha
         holders->handler = handler;
         holders->context = context;
         holders->table = g_hash_table_new_full(NULL, NULL, NULL, holder_free);
+        holders->walked = g_hash_table_new(NULL, NULL);
         return holders;
 }
 
@@ -52,6 +60,7 @@ Holders *holders_free(Holders *holders) {
         if (!holders)
                 return NULL;
         closedirp(&holders->proc);
+        g_hash_table_unref(holders->walked);
         g_hash_table_unref(holders->table);
         sd_event_unref(holders->event);
         g_free(holders);
@@ -108,13 +117,13 @@ static void set_fds(Holders *holders, Holder *holder, VfioFds *fds) {
                                     g_array_index(holder->fds.numbers, int, i));
 }
 
-static void add(Holders *holders, pid_t pid, int procfd, VfioFds *fds) {
+static bool add(Holders *holders, pid_t pid, int procfd, VfioFds *fds) {
         Holder *holder = NULL;
         Process *process = NULL;
         int r;
 
         if (process_new(pid, procfd, &process) < 0)
-                return;
+                return false;
         holder = g_new0(Holder, 1);
         holder->process = process;
         holder->since_usec = (uint64_t) g_get_real_time();
@@ -126,9 +135,10 @@ static void add(Holders *holders, pid_t pid, int procfd, VfioFds *fds) {
                 log_warning("the end of process %d will be seen late: %s", pid, g_strerror(-r));
         set_fds(holders, holder, fds);
         log_debug("process %d (%s) has something of VFIO open", pid, process->command);
+        return true;
 }
 
-void holders_look_at(Holders *holders, pid_t pid) {
+bool holders_look_at(Holders *holders, pid_t pid) {
         Holder *holder = g_hash_table_lookup(holders->table, GINT_TO_POINTER(pid));
         g_auto(VfioFds) fds = { 0 };
         _cleanup_(closep) int procfd = -1;
@@ -142,7 +152,7 @@ void holders_look_at(Holders *holders, pid_t pid) {
         if (!holder) {
                 procfd = process_open_directory(pid);
                 if (procfd < 0)
-                        return;
+                        return false;
         }
         vfio_fds_init(&fds);
         r = vfio_fds_read(holder ? holder->process->procfd : procfd, holders->handler->known_node,
@@ -153,12 +163,14 @@ void holders_look_at(Holders *holders, pid_t pid) {
         if (!vfio_holder_holds(&fds.has)) {
                 if (holder)
                         g_hash_table_remove(holders->table, GINT_TO_POINTER(pid));
-        } else if (holder) {
-                holder->round = holders->round;
-                (void) process_refresh(holder->process);
-                set_fds(holders, holder, &fds);
-        } else
-                add(holders, pid, take_fd(&procfd), &fds);
+                return false;
+        }
+        if (!holder)
+                return add(holders, pid, take_fd(&procfd), &fds);
+        holder->round = holders->round;
+        (void) process_refresh(holder->process);
+        set_fds(holders, holder, &fds);
+        return true;
 }
 
 static bool needs_check(const Holder *holder) {
@@ -183,13 +195,16 @@ void holders_check(Holders *holders, bool all) {
                 const Holder *holder = sorted->pdata[i];
 
                 if (all || needs_check(holder))
-                        holders_look_at(holders, holder->process->pid);
+                        (void) holders_look_at(holders, holder->process->pid);
         }
 }
 
 void holders_start_walk(Holders *holders) {
         closedirp(&holders->proc);
         holders->round++;
+        holders->passes = 0;
+        holders->found_new = false;
+        g_hash_table_remove_all(holders->walked);
         holders->proc = opendir("/proc");
         if (!holders->proc)
                 log_error("/proc cannot be read: %m");
@@ -201,6 +216,15 @@ static gboolean was_not_seen(gpointer key, gpointer value, gpointer userdata) {
         return ((const Holder *) value)->round != holders->round;
 }
 
+static void end_walk(Holders *holders) {
+        closedirp(&holders->proc);
+        holders->proc = NULL;
+        g_hash_table_remove_all(holders->walked);
+        /* A process that was opened from after the walk passed it has this round, too. */
+        g_hash_table_foreach_remove(holders->table, was_not_seen, holders);
+        find_origins(holders);
+}
+
 bool holders_step_walk(Holders *holders, unsigned max_processes) {
         const struct dirent *entry;
 
@@ -208,17 +232,20 @@ bool holders_step_walk(Holders *holders, unsigned max_processes) {
                 uint64_t pid;
 
                 entry = readdir(holders->proc);
+                if (!entry && holders->found_new && ++holders->passes < WALK_PASSES_MAX) {
+                        holders->found_new = false;
+                        rewinddir(holders->proc);
+                        continue;
+                }
                 if (!entry) {
-                        closedirp(&holders->proc);
-                        holders->proc = NULL;
-                        /* A process that was opened from after the walk passed it has this round, too. */
-                        g_hash_table_foreach_remove(holders->table, was_not_seen, holders);
-                        find_origins(holders);
+                        end_walk(holders);
                         break;
                 }
-                if (number_parse(entry->d_name, 10, INT_MAX, &pid) < 0)
+                if (number_parse(entry->d_name, 10, INT_MAX, &pid) < 0 ||
+                    !g_hash_table_add(holders->walked, GINT_TO_POINTER((int) pid)))
                         continue;
-                holders_look_at(holders, (pid_t) pid);
+                holders->found_new = true;
+                (void) holders_look_at(holders, (pid_t) pid);
                 max_processes--;
         }
         return !holders->proc;

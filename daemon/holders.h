@@ -8,6 +8,7 @@
 #include "daemon/vfio-fds.h"
 #include "daemon/vfio-watch.h"
 
+#include <stdbool.h>
 #include <systemd/sd-event.h>
 
 typedef struct Holder {
@@ -29,8 +30,8 @@ Holders *holders_new(sd_event *event, VfioWatch *watch, const HoldersHandler *ha
                      void *context);
 Holders *holders_free(Holders *holders);
 
-/* Looks at one process: it becomes a holder, stays one, or is none any more. */
-void holders_look_at(Holders *holders, pid_t pid);
+/* Looks at one process: it becomes a holder, stays one, or is none any more. Returns whether it is one. */
+bool holders_look_at(Holders *holders, pid_t pid);
 
 /* Looks again at those holders that ended or have let go of anything, or at all of them. */
 void holders_check(Holders *holders, bool all);
@@ -38,7 +39,9 @@ void holders_check(Holders *holders, bool all);
 /* Whether one of them needs that. Cheap. */
 bool holders_need_check(const Holders *holders);
 
-/* Looks at all processes: start once, then step until it returns true. Whatever a step did not find is forgotten at the end. */
+/* Looks at all processes: start once, then step until it returns true. Whatever a step did not find is forgotten at the end.
+ * Who is forked meanwhile is looked at as well: a process may have passed on what it has, and ended, before its turn came.
+ * Who gets it by SCM_RIGHTS after its turn, from one that closes it before its own, is not seen. */
 void holders_start_walk(Holders *holders);
 bool holders_step_walk(Holders *holders, unsigned max_processes);
 

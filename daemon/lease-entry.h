@@ -20,6 +20,8 @@ typedef struct LeaseEntry {
         VfioOpen *open;
         sd_event_source *timer; /* until it is opened */
         LeaseOpened *opened;    /* NULL once told */
+        sd_event_source *search; /* while nobody is found who has it ... */
+        unsigned n_searches;     /* ... for so many times */
         void *context;
         Receipt *receipt; /* NULL: the answer was read */
 } LeaseEntry;

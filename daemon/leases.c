@@ -8,10 +8,15 @@
 #include <string.h>
 #include <time.h>
 
+/* How soon all processes are looked at again when nobody was found who has what was opened, at first and at most. */
+#define SEARCH_MIN_USEC (40 * 1000ULL)
+#define SEARCH_MAX_USEC (10 * 1000 * 1000ULL)
+
 void lease_entry_free(gpointer data) {
         LeaseEntry *entry = data;
 
         sd_event_source_disable_unref(entry->timer);
+        sd_event_source_disable_unref(entry->search);
         vfio_open_free(entry->open);
         receipt_free(entry->receipt);
         g_free(entry->node);
@@ -173,6 +178,26 @@ static bool is_held(const LeaseEntry *entry) {
         return held;
 }
 
+static int on_search(sd_event_source *source, uint64_t usec, void *userdata) {
+        LeaseEntry *entry = userdata;
+
+        users_look(entry->leases->users);
+        return 0;
+}
+
+/* It was not closed, so somebody has it: it was passed on while all were being looked at, or is in a socket. All are looked
+ * at again, at ever longer intervals. */
+static void search_again(LeaseEntry *entry) {
+        uint64_t usec = MIN(SEARCH_MIN_USEC << MIN(entry->n_searches, 16U), SEARCH_MAX_USEC);
+
+        entry->n_searches++;
+        entry->search = sd_event_source_disable_unref(entry->search);
+        if (sd_event_add_time_relative(entry->leases->event, &entry->search, CLOCK_MONOTONIC, usec,
+                                       0, on_search, entry) < 0)
+                log_warning("who has what was opened for %s may not be found",
+                            entry->lease.command);
+}
+
 static void conclude(LeaseEntry *entry, bool everybody) {
         LeaseSigns *signs = &entry->signs;
 
@@ -187,8 +212,12 @@ static void conclude(LeaseEntry *entry, bool everybody) {
         }
         if (!everybody)
                 return;
-        if (signs->held)
+        entry->search = sd_event_source_disable_unref(entry->search);
+        if (signs->held) {
                 signs->closed = signs->missed = false;
+                entry->n_searches = 0;
+        } else if (!signs->in_flight)
+                search_again(entry);
         /* Of one that an earlier daemon opened nothing has been told: who has it may be nobody that could be found. */
         if (entry->adopted || (!signs->in_flight && !entry->lease.arrived)) {
                 entry->adopted = false;

@@ -4,7 +4,8 @@
  * the descriptor is opened in a process of its own; the daemon passes it on and keeps no copy, or the function would
  * never be free. With it goes a receipt: the writing end of a pipe, of which nobody needs to know. As long as it is open
  * the answer was not read, and the descriptor is in a socket, where no process has it; when it is closed, the client has
- * the descriptor, or it went with the answer. From then on its holders are found as any others are (users.h), and marked.
+ * the descriptor, or it went with the answer. From then on its holders are found as any others are (users.h), and marked;
+ * while none is found, all processes are looked at now and then: it was not closed, so somebody has it.
  * When a lease is over, policy/lease.h says.
  * Leases outlive the daemon: systemd keeps the reading ends of receipts, the run-time state says whose they are. What was
  * closed meanwhile is found out by looking. Whether somebody may have one is for the caller to see to. Called by the manager. */

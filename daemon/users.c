@@ -93,18 +93,28 @@ static void finish_look(Users *users, bool all_seen) {
         set_timer(users);
 }
 
+static gboolean is_pid(gpointer name, gpointer value, gpointer pid) {
+        return value == pid;
+}
+
 static void look_at_openers(Users *users) {
         GHashTableIter iter;
         gpointer pid, left;
 
         g_hash_table_iter_init(&iter, users->openers);
         while (g_hash_table_iter_next(&iter, &pid, &left)) {
-                holders_look_at(users->holders, GPOINTER_TO_INT(pid));
-                if (GPOINTER_TO_UINT(left) > 1)
+                bool has = holders_look_at(users->holders, GPOINTER_TO_INT(pid));
+                bool last = GPOINTER_TO_UINT(left) <= 1;
+
+                /* Neither has it nor closed it: somebody else has it from them. */
+                if ((has || last) &&
+                    g_hash_table_foreach_remove(users->opened, is_pid, pid) > 0 && !has)
+                        users->everybody = true;
+                if (last)
+                        g_hash_table_iter_remove(&iter);
+                else
                         g_hash_table_iter_replace(&iter,
                                                   GUINT_TO_POINTER(GPOINTER_TO_UINT(left) - 1));
-                else
-                        g_hash_table_iter_remove(&iter);
         }
 }
 
@@ -181,21 +191,24 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
-static void on_opened(void *context, pid_t pid) {
+static void on_opened(void *context, pid_t pid, const char *name) {
         Users *users = context;
 
         /* Without CAP_SYS_ADMIN the kernel keeps it for itself. */
         if (pid <= 0)
                 users->everybody = true;
-        else
+        else {
                 g_hash_table_replace(users->openers, GINT_TO_POINTER(pid),
                                      GUINT_TO_POINTER(OPENER_LOOKS));
+                g_hash_table_replace(users->opened, g_strdup(name), GINT_TO_POINTER(pid));
+        }
         schedule(users);
 }
 
 static void on_closed(void *context, const char *name) {
         Users *users = context;
 
+        (void) g_hash_table_remove(users->opened, name);
         if (g_str_has_prefix(name, "noiommu-"))
                 name += strlen("noiommu-");
         g_hash_table_add(users->closed, g_strdup(name));
@@ -306,6 +319,7 @@ int users_new(sd_event *event, const Inventory *inventory, const UsersHandler *h
         users->context = context;
         users->functions = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, free_device);
         users->openers = g_hash_table_new(NULL, NULL);
+        users->opened = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         users->closed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 
         r = vfio_watch_new(event, &watch_handler, users, &users->watch);
@@ -341,6 +355,7 @@ Users *users_free(Users *users) {
         vfio_watch_free(users->watch);
         g_hash_table_unref(users->functions);
         g_hash_table_unref(users->openers);
+        g_hash_table_unref(users->opened);
         g_hash_table_unref(users->closed);
         sd_event_unref(users->event);
         g_free(users);

@@ -9,9 +9,10 @@
  *    behind before the driver was bound stays; then the device is runtime-suspended while nobody has it open, and does
  *    not count as open;
  *  - opens and closes as fanotify tells them (vfio-watch.h), as the reason to look.
- * An open is looked at in the process that opened. When a holder lets go or ends and what it held was not closed,
- * somebody else has it, by fork() or SCM_RIGHTS, and all processes are looked at, some at a time, so that
- * nothing waits; a storm of events is answered by one look. What was held is not told to be free before that.
+ * An open is looked at in the process that opened. When that one neither has it nor closed it, or a holder lets go or
+ * ends and what it held was not closed, somebody else has it, by fork() or SCM_RIGHTS, and all processes are looked
+ * at, some at a time, so that nothing waits; a storm of events is answered by one look. What was held is not told to
+ * be free before that.
  *
  * A timer runs in these states alone, and reads `enable` and whether known descriptors are still there. That costs
  * a microsecond for each function bound to VFIO; where these are so many that it would be more than a fiftieth of the time,

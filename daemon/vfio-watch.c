@@ -85,10 +85,11 @@ static void hand_over(VfioWatch *watch, const struct fanotify_event_metadata *ev
         /* The container is no device. */
         if (strcmp(name, "vfio") == 0)
                 return;
+        /* Of a merged event the order is not known; most open it to look, and close it. */
+        if (event->mask & FAN_OPEN)
+                watch->handler->opened(watch->context, event->pid, name);
         if (event->mask & FAN_CLOSE)
                 watch->handler->closed(watch->context, name);
-        if (event->mask & FAN_OPEN)
-                watch->handler->opened(watch->context, event->pid);
 }
 
 /* Returns whether there may be more. */

@@ -22,8 +22,8 @@
 typedef struct VfioWatch VfioWatch;
 
 typedef struct VfioWatchHandler {
-        /* `pid` (0: it is not told) opened a node; it may not have it yet, or not any more. */
-        void (*opened)(void *context, pid_t pid);
+        /* `pid` (0: it is not told) opened the node `name`; it may not have it yet, or not any more. */
+        void (*opened)(void *context, pid_t pid, const char *name);
         /* `name` ("12", "vfio3") was closed by its last holder. */
         void (*closed)(void *context, const char *name);
         /* Events were lost. */

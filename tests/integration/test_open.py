@@ -20,6 +20,16 @@ TWO = "0000:03:00.0"
 # Takes a descriptor over, says so, and ends when its input does.
 HOLDER = "import sys; print('has', flush=True); sys.stdin.read()"
 
+# Passes what it has to a child, and ends, many times over; the last one tells its pid, and stays.
+RELAY = """
+import os, signal
+for _ in range(200):
+    if os.fork():
+        os._exit(0)
+print(os.getpid(), flush=True)
+signal.pause()
+"""
+
 
 class OpenTest(fixtures.DaemonTest):
     def setUp(self):
@@ -369,6 +379,22 @@ class Lasting(OpenTest):
         process.wait()
         self.wait_free()
 
+    def test_passed_on_by_one_after_the_other(self):
+        """Whoever is looked at may have passed it on to a child, and ended, since the child could be listed."""
+        self.start()
+        for _ in range(5):
+            fd, _ = self.open()
+            relay = subprocess.Popen([sys.executable, "-c", RELAY], stdout=subprocess.PIPE, pass_fds=[fd])
+            os.close(fd)
+            with relay.stdout:
+                pid = int(relay.stdout.readline())
+            relay.wait()
+            try:
+                self.wait_users([(pid, True)])
+            finally:
+                os.kill(pid, signal.SIGKILL)
+            self.wait_free()
+
     def test_under_way_between_two(self):
         """Sent to somebody who has not read it, and closed by who sent it: open, and nobody has it."""
         self.start()
@@ -381,7 +407,8 @@ class Lasting(OpenTest):
         message = self.refused()
         self.assertIn("a process that could not be found", message)
         _, fds, _, _ = socket.recv_fds(receiver, 1, 1)
-        self.assertIn("in use by", self.refused())
+        self.wait_users([(os.getpid(), True)])      # nobody told of it: it is looked for
+        self.assertIn(f"pid {os.getpid()}", self.refused())
         os.close(fds[0])
         sender.close()
         receiver.close()

@@ -2,6 +2,8 @@
 
 import os
 import pathlib
+import subprocess
+import sys
 
 from guest import holder, pci, service
 from guest.check import equal
@@ -9,6 +11,18 @@ from guest.holder import Holder
 from guest.pci import IGB, NVME, PLAIN, Function
 from guest.registry import scenario
 from guest.vfio import igb_vfs, pids, users, wait_users
+
+# Opens, and passes it from one to the next; the last tells its pid.
+RELAY = """
+import os, signal, sys
+os.open(sys.argv[1], os.O_RDWR)
+for _ in range(10):
+    if os.fork():
+        os._exit(0)
+os.write(1, b"%d" % os.getpid())
+os.close(1)
+signal.pause()
+"""
 
 
 @scenario("a holder of the group, of the device, of both: in use until the last is closed")
@@ -83,6 +97,17 @@ def forked(machine):
     equal(machine.changes_of(vf, "InUse", mark), [], "what was told of InUse meanwhile")
     holder.kill(child)
     wait_users(machine, vf, [])
+
+
+@scenario("who opens a group and ends at once, while a child of a child has it, as a daemon does")
+def daemonized(machine):
+    vf, = igb_vfs(machine)
+    for _ in range(5):
+        relay = subprocess.run([sys.executable, "-c", RELAY, f"/dev/vfio/{pci.link(vf.path('iommu_group'))}"],
+                               stdout=subprocess.PIPE, check=True)
+        wait_users(machine, vf, [int(relay.stdout)])
+        holder.kill(int(relay.stdout))
+        wait_users(machine, vf, [])
 
 
 @scenario("a device passed on over a socket: the receiver is the user once the giver ends; so with a group")
