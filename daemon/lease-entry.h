@@ -18,8 +18,8 @@ typedef struct LeaseEntry {
         LeaseSigns signs;
         bool adopted; /* and not told of yet */
         VfioOpen *open;
-        sd_event_source *timer; /* until it is opened */
-        LeaseOpened *opened;    /* NULL once told */
+        sd_event_source *timer;  /* until it is opened */
+        LeaseOpened *opened;     /* NULL once told */
         sd_event_source *search; /* while nobody is found who has it ... */
         unsigned n_searches;     /* ... for so many times */
         void *context;

@@ -17,8 +17,9 @@ struct Users {
         Holders *holders;
         GHashTable *functions; /* key in VfioDevice -> VfioDevice */
         GHashTable *openers;   /* pid of who opened a node -> how often it is to be looked at */
-        GHashTable *opened;    /* name of a node -> pid of who opened it, which was not seen to have it */
-        GHashTable *closed;    /* names of nodes that were closed since */
+        GHashTable
+                *opened; /* name of a node -> pid of who opened it, which was not seen to have it */
+        GHashTable *closed; /* names of nodes that were closed since */
         sd_login_monitor *machines;
         sd_event_source *work, *timer, *machines_source;
         uint64_t last_look_usec, alert_until_usec; /* CLOCK_MONOTONIC */

@@ -107,8 +107,8 @@ static void look_at_openers(Users *users) {
                 bool last = GPOINTER_TO_UINT(left) <= 1;
 
                 /* Neither has it nor closed it: somebody else has it from them. */
-                if ((has || last) &&
-                    g_hash_table_foreach_remove(users->opened, is_pid, pid) > 0 && !has)
+                if ((has || last) && g_hash_table_foreach_remove(users->opened, is_pid, pid) > 0 &&
+                    !has)
                         users->everybody = true;
                 if (last)
                         g_hash_table_iter_remove(&iter);
