@@ -3,6 +3,7 @@
 
 import errno
 import os
+import statistics
 import struct
 import time
 
@@ -223,16 +224,20 @@ class Zpci(IoTest):
 
 class Lifetime(IoTest):
     def test_client_goes(self):
-        io = self.start()
-        io.client.map(BASE, PAGE, self.memory(PAGE))
-        self.assert_serves(io)
-        start = time.monotonic()
-        io.client.close()
-        report = io.report()
-        self.assertEqual(io.wait(), 0)
-        self.assertLess(time.monotonic() - start, 0.1 * ioprocess.SCALE)
-        self.assertEqual((report.kind, report.error), (ioprocess.CLOSED, 0))
-        self.assertEqual((report.counts["loads"], report.counts["stores"]), (1, 1))
+        """Within 100 ms; the middle of some, for what else the machine does."""
+        laps = []
+        for _ in range(5):
+            io = self.start()
+            io.client.map(BASE, PAGE, self.memory(PAGE))
+            self.assert_serves(io)
+            start = time.monotonic()
+            io.client.close()
+            report = io.report()
+            self.assertEqual(io.wait(), 0)
+            laps.append(time.monotonic() - start)
+            self.assertEqual((report.kind, report.error), (ioprocess.CLOSED, 0))
+            self.assertEqual((report.counts["loads"], report.counts["stores"]), (1, 1))
+        self.assertLess(statistics.median(laps), 0.1 * ioprocess.SCALE, laps)
 
     def test_client_goes_with_requests_in_flight(self):
         io = self.start()
