@@ -7,6 +7,7 @@ VFWARDEN_CLI_WRAPPER has words to put before the command, such as "valgrind -q -
 VFWARDEN_DEADLINE_SCALE multiplies every deadline."""
 
 import os
+import signal
 import sys
 import unittest
 
@@ -24,6 +25,10 @@ def main(argv):
         at = argv.index("--vfwarden")
         standin.CommandTest.vfwarden = os.path.abspath(argv[at + 1])
         del argv[at:at + 2]
+    # Whoever runs this in the background, or by nohup, has some ignored; what is started here would inherit that.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     named = [argument for argument in argv[1:] if not argument.startswith("-")]
     unittest.main(module=None, argv=[*argv, *([] if named else MODULES)])
 

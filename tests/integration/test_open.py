@@ -79,8 +79,8 @@ class OpenTest(fixtures.DaemonTest):
             GLib.source_remove(source)
 
     def wait_free(self, address=ONE):
+        self.wait_users([], address)    # asked for: that it is in use may not have been heard yet
         self.wait_property(address, "InUse", False)
-        self.assertEqual(self.users(address), [])
 
     def holder(self, fd):
         process = subprocess.Popen([sys.executable, "-c", HOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
