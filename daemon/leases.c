@@ -322,21 +322,20 @@ GPtrArray *leases_users(const Leases *leases, const Function *function, GPtrArra
 void leases_record(const Leases *leases, State *state) {
         for (guint i = 0; i < leases->entries->len; i++) {
                 const LeaseEntry *entry = leases->entries->pdata[i];
-                const Lease *lease = &entry->lease;
+                Lease lease = entry->lease;
 
                 if (!entry->signs.opened)
                         continue;
+                lease.command = g_strdup(lease.command);
+                lease.unit = g_strdup(lease.unit);
                 StateLease record = {
                         .key = entry->key,
                         .inode = entry->inode,
                         .binding = entry->binding,
                         .group = entry->group,
                         .node = g_strdup(entry->node),
-                        .lease = *lease,
+                        .lease = lease,
                 };
-
-                record.lease.command = g_strdup(lease->command);
-                record.lease.unit = g_strdup(lease->unit);
                 g_array_append_val(state->leases, record);
         }
 }

@@ -108,20 +108,20 @@ static void answer(int channel, const int *fds, unsigned n_fds, int error, const
         (void) sendmsg(channel, &message, MSG_NOSIGNAL);
 }
 
-static void run_device(const Task *task, int channel) {
+static void run_device(const Function *function, const VfToken *token, int channel) {
         char address[PCI_ADDRESS_STRING_MAX],
                 name[PCI_ADDRESS_STRING_MAX + sizeof(" vf_token=") + VF_TOKEN_STRING_MAX];
         const char *step;
         int device, error;
 
-        pci_address_format(function_address(task->function), address);
-        if (task->token)
-                snprintf(name, sizeof(name), "%s vf_token=%s", address, task->token->text);
+        pci_address_format(function_address(function), address);
+        if (token)
+                snprintf(name, sizeof(name), "%s vf_token=%s", address, token->text);
         else
                 g_strlcpy(name, address, sizeof(name));
-        device = open_device(name, task->function->facts.iommu_group, &step);
+        device = open_device(name, function->facts.iommu_group, &step);
         error = device < 0 ? errno : 0;
-        if (device >= 0 && task->token) {
+        if (device >= 0 && token) {
                 /* Whoever is told finds the PF free. */
                 close(device);
                 device = -1;
@@ -212,10 +212,10 @@ static int start(sd_event *event, const Task *task, void *context, VfioOpen **re
         theirs = pair[1];
         pid = child_fork("vfwarden-open", &theirs, 1);
         if (pid == 0) {
-                if (task->node)
-                        run_node(task, theirs);
+                if (task->function)
+                        run_device(task->function, task->token, theirs);
                 else
-                        run_device(task, theirs);
+                        run_node(task, theirs);
                 _exit(EXIT_SUCCESS);
         }
         if (pid < 0)

@@ -139,7 +139,7 @@ static int get_device(const char *name) {
         if (fd >= 0) {
                 (void) !read(fd, text, sizeof(text) - 1);
                 close(fd);
-                errno = atoi(text);
+                errno = (int) strtol(text, NULL, 10);
                 return -1;
         }
         bed(path, sizeof(path), "vfio-opened");
