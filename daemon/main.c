@@ -215,7 +215,7 @@ int main(int argc, char **argv) {
         sigaddset(&signals, SIGTERM);
         sigaddset(&signals, SIGINT);
         sigaddset(&signals, SIGHUP);
-        sigaddset(&signals, SIGCHLD); /* for kernels, and valgrinds, without pidfd_open() */
+        sigaddset(&signals, SIGCHLD); /* as sd_event_add_child() wants it */
         sigprocmask(SIG_BLOCK, &signals, NULL);
 
         /* Positive when the bus was lost: systemd is to start the daemon again then. */

@@ -73,12 +73,6 @@ def fuzz():
     return meson(directory, "--no-rebuild", "--suite", "fuzz")
 
 
-def valgrind():
-    """Unit and integration tests under valgrind."""
-    return meson(build("plain"), "--setup", "valgrind", "--suite", "unit", "--suite",
-                 "integration")
-
-
 def machine_run(*arguments):
     """Runs scenarios in one of the emulated machines; returns (passed, failed)."""
     passed = failed = 0
@@ -110,8 +104,6 @@ def vm_s390x():
 
 
 PARTS = [plain, sanitize, fuzz, vm, vm_s390x, model, analysis]
-# Only when named: what the sanitizers find, it finds again in ten times the time.
-EXTRA = [valgrind]
 
 
 def name_of(part):
@@ -120,7 +112,7 @@ def name_of(part):
 
 def main():
     os.chdir(ROOT)
-    names = {name_of(part): part for part in PARTS + EXTRA}
+    names = {name_of(part): part for part in PARTS}
     unknown = [name for name in sys.argv[1:] if name not in names]
     if unknown:
         sys.exit(f"unknown part {unknown[0]}; there are: {', '.join(names)}")

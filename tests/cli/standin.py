@@ -31,7 +31,7 @@ PHYSICAL = "org.vfwarden1.PhysicalFunction"
 VIRTUAL = "org.vfwarden1.VirtualFunction"
 ZPCI_IO = "org.vfwarden1.ZpciIo"
 
-# A sanitizer or valgrind makes everything slower by a known factor; deadlines follow.
+# A sanitizer makes everything slower by a known factor; deadlines follow.
 SCALE = float(os.environ.get("VFWARDEN_DEADLINE_SCALE", "1"))
 DEADLINE = 20.0 * SCALE
 # How long the command waits for an answer where a test lets it wait in vain; an answer that is given

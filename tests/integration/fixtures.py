@@ -3,7 +3,7 @@
 Environment, set by meson:
   VFWARDEND                the daemon's binary
   VFWARDEN                 the command (for tests that need it)
-  VFWARDEN_WRAPPER         words to put before the daemon, e.g. "valgrind --error-exitcode=99 -q"
+  VFWARDEN_WRAPPER         words to put before the daemon, e.g. "strace -f -o /tmp/trace"
   VFWARDEN_DEADLINE_SCALE  what every deadline is multiplied by
   VFWARDEN_OVERRUN         the library that makes a monitor's buffer overrun (overrun.c)
   VFWARDEN_KERNEL_LIBRARY  the library that hands a worker's writes to the kernel of the tests (kernel.c)
