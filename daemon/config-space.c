@@ -5,6 +5,7 @@
 #include "daemon/log.h"
 #include "daemon/sysfs.h"
 #include "daemon/util.h"
+#include "daemon/wakeup.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -351,17 +352,11 @@ int config_space_new(sd_event *event, const ConfigSpaceHandler *handler, void *c
         space->entries = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, entry_free);
         space->wanted = g_ptr_array_new();
         space->children = g_ptr_array_new_with_free_func(child_free);
-        r = sd_event_add_defer(event, &space->start, on_start, space);
+        /* One child for all that the waiting events ask for. */
+        r = wakeup_new_idle(event, on_start, space, &space->start);
         if (r >= 0)
-                r = sd_event_source_set_enabled(space->start, SD_EVENT_OFF);
-        /* After the events that are waiting: one child for all that they ask for. */
-        if (r >= 0)
-                r = sd_event_source_set_priority(space->start, SD_EVENT_PRIORITY_IDLE);
-        if (r >= 0)
-                r = sd_event_add_time_relative(event, &space->confirm, CLOCK_MONOTONIC, 0,
-                                               G_USEC_PER_SEC / 10, on_confirm, space);
-        if (r >= 0)
-                r = sd_event_source_set_enabled(space->confirm, SD_EVENT_OFF);
+                r = wakeup_new_timer(event, G_USEC_PER_SEC / 10, on_confirm, space,
+                                     &space->confirm);
         if (r < 0)
                 return r;
         *ret = g_steal_pointer(&space);

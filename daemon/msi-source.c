@@ -3,6 +3,7 @@
 #include "daemon/msi-reader.h"
 #include "daemon/sysfs.h"
 #include "daemon/util.h"
+#include "daemon/wakeup.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -343,17 +344,10 @@ int msi_source_new(sd_event *event, Watch *watch, MsiSourceChanged *changed, voi
         source->dirty = g_hash_table_new(NULL, NULL);
         g_queue_init(&source->wanted);
         (void) read_unsafe(source);
-        r = sd_event_add_defer(event, &source->start, on_start, source);
+        r = wakeup_new_idle(event, on_start, source, &source->start);
         if (r >= 0)
-                r = sd_event_source_set_enabled(source->start, SD_EVENT_OFF);
-        /* After the events that are waiting: once for all that they bring. */
-        if (r >= 0)
-                r = sd_event_source_set_priority(source->start, SD_EVENT_PRIORITY_IDLE);
-        if (r >= 0)
-                r = sd_event_add_time_relative(event, &source->confirm, CLOCK_MONOTONIC, 0,
-                                               G_USEC_PER_SEC / 10, on_confirm, source);
-        if (r >= 0)
-                r = sd_event_source_set_enabled(source->confirm, SD_EVENT_OFF);
+                r = wakeup_new_timer(event, G_USEC_PER_SEC / 10, on_confirm, source,
+                                     &source->confirm);
         if (r < 0)
                 return r;
         *ret = g_steal_pointer(&source);

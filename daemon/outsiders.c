@@ -3,6 +3,7 @@
 #include "daemon/log.h"
 #include "daemon/slot.h"
 #include "daemon/sysfs.h"
+#include "daemon/wakeup.h"
 #include "daemon/writers.h"
 
 #include <limits.h>
@@ -234,12 +235,11 @@ int outsiders_new(sd_event *event, const Inventory *inventory, const OutsidersHa
         outsiders->context = context;
         outsiders->suspects = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
         outsiders->known = g_ptr_array_new_with_free_func(outside_free);
-        r = sd_event_add_time(event, &outsiders->work, CLOCK_MONOTONIC, 0, 1, on_work, outsiders);
+        r = wakeup_new_timer(event, 1, on_work, outsiders, &outsiders->work);
         if (r < 0) {
                 outsiders_free(outsiders);
                 return r;
         }
-        (void) sd_event_source_set_enabled(outsiders->work, SD_EVENT_OFF);
         *ret = outsiders;
         return 0;
 }

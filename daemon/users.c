@@ -1,6 +1,7 @@
 #include "daemon/users-internal.h"
 
 #include "daemon/log.h"
+#include "daemon/wakeup.h"
 
 #include <errno.h>
 #include <string.h>
@@ -326,13 +327,11 @@ int users_new(sd_event *event, const Inventory *inventory, const UsersHandler *h
         if (r < 0)
                 return r;
         users->holders = holders_new(event, users->watch, &holders_handler, users);
-        r = sd_event_add_time(event, &users->work, CLOCK_MONOTONIC, 0, 1, on_work, users);
+        r = wakeup_new_timer(event, 1, on_work, users, &users->work);
         if (r >= 0)
-                r = sd_event_add_time(event, &users->timer, CLOCK_MONOTONIC, 0, 1, on_timer, users);
+                r = wakeup_new_timer(event, 1, on_timer, users, &users->timer);
         if (r < 0)
                 return r;
-        (void) sd_event_source_set_enabled(users->work, SD_EVENT_OFF);
-        (void) sd_event_source_set_enabled(users->timer, SD_EVENT_OFF);
 
         if (sd_login_monitor_new("machine", &users->machines) >= 0)
                 r = sd_event_add_io(event, &users->machines_source,
