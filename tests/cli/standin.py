@@ -266,10 +266,17 @@ class Daemon:
             return
         if not self.connection.is_closed():
             self.connection.close_sync(None)
-        self._loop.quit()
+        quit_loop(self._loop)
         self._thread.join()
         for descriptor in self.inhibited:
             os.close(descriptor)
+
+
+def quit_loop(loop):
+    """From within its thread: what is asked of a loop that does not run yet is forgotten."""
+    source = GLib.idle_source_new()
+    source.set_callback(lambda *_: loop.quit())
+    source.attach(loop.get_context())
 
 
 class Run:

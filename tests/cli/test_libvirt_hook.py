@@ -9,7 +9,7 @@ import time
 
 from gi.repository import Gio, GLib
 
-from standin import CommandTest, DBusError, DEADLINE, SCALE
+from standin import CommandTest, DBusError, DEADLINE, quit_loop, SCALE
 import pictures
 from pictures import IGB, IGB_VF0, IGB_VF1, NVME
 
@@ -99,7 +99,7 @@ class Systemd:
             self.end(name)
         if not self.connection.is_closed():
             self.connection.close_sync(None)
-        self._loop.quit()
+        quit_loop(self._loop)
         self._thread.join()
 
 
