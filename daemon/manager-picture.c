@@ -293,9 +293,9 @@ static void read_one(Manager *manager, PciKey key) {
         function = inventory_apply(manager->inventory, &facts);
         settle_in(manager, function, kind == _FUNCTION_KIND_INVALID, num_vfs, driver);
 
-        /* A VF that is new, or has just got its link: the PF's links are new as well, and the event
-         * for the PF may have come before them or not come at all. */
-        if (function->kind == FUNCTION_KIND_VF && kind != FUNCTION_KIND_VF &&
+        /* A VF has its link, and the PF's link to it was not seen: it is new as well, and the event for
+         * the PF may have come before it or not come at all. */
+        if (function->kind == FUNCTION_KIND_VF &&
             (!function->pf || function->index == VF_INDEX_UNKNOWN))
                 manager_mark_stale(manager, function->facts.physfn);
         users_function_changed(manager->users, function);

@@ -47,8 +47,8 @@ class Slots(fixtures.DaemonTest):
 
     def link(self, vf, pf):
         """What zpci_iov_link_virtfn() does; pci_iov_sysfs_link() sends an event for the VF and none for the PF."""
-        vf.link("physfn", pf.directory)
         pf.link("virtfn1", vf.directory)
+        vf.link("physfn", pf.directory)
         self.sysfs.change(vf)
 
     def told(self, address, like):
@@ -133,6 +133,18 @@ class Linking(Slots):
         self.assertEqual(self.changed(mark, PF_PATH) | {"Driver": None},
                          {"NumVFs": 1, "VirtualFunctions": [VF_PATH], "Driver": None})
         self.assertEqual(self.interfaces_moved(mark, VF_PATH), [])
+
+    def test_the_pfs_link_is_late(self):
+        pf = self.add_pf()
+        vf = self.add_vf()
+        self.start()
+        vf.link("physfn", pf.directory)
+        self.sysfs.change(vf)
+        self.wait_told(VF, {"Kind": "vf", "PhysicalFunction": PF_PATH, "Index": NO_INDEX})
+        pf.link("virtfn1", vf.directory)
+        self.sysfs.change(vf)
+        self.wait_told(VF, LINKED)
+        self.wait_told(PF, ONE_VF)
 
     def test_the_vfs_slot_off_and_on_again(self):
         pf = self.add_pf()
