@@ -251,7 +251,8 @@ static void settle_in(Manager *manager, Function *function, bool is_new, uint16_
                 override_reader_ask(manager->override_reader, function->facts.key);
 }
 
-static void read_one(Manager *manager, PciKey key) {
+/* `asked`: by an event, and not because another function called for it. */
+static void read_one(Manager *manager, PciKey key, bool asked) {
         g_auto(FunctionFacts) facts = { 0 };
         FunctionKind kind = _FUNCTION_KIND_INVALID;
         PciAddress address = pci_address_from_key(key);
@@ -295,7 +296,7 @@ static void read_one(Manager *manager, PciKey key) {
 
         /* A VF has its link, and the PF's link to it was not seen: it is new as well, and the event for
          * the PF may have come before it or not come at all. */
-        if (function->kind == FUNCTION_KIND_VF &&
+        if (function->kind == FUNCTION_KIND_VF && (asked || kind != FUNCTION_KIND_VF) &&
             (!function->pf || function->index == VF_INDEX_UNKNOWN))
                 manager_mark_stale(manager, function->facts.physfn);
         users_function_changed(manager->users, function);
@@ -314,8 +315,8 @@ static int compare_keys_descending(gconstpointer a, gconstpointer b) {
 
 void manager_read_stale(Manager *manager) {
         /* Reading a VF may call for its PF, and that for VFs not known yet: a few rounds at the most,
-         * for a VF that is known calls for nothing. */
-        while (g_hash_table_size(manager->stale) > 0) {
+         * for a VF that is known and was called for calls for nothing. */
+        for (unsigned round = 0; g_hash_table_size(manager->stale) > 0; round++) {
                 guint n;
                 g_autofree gpointer *keys = g_hash_table_get_keys_as_array(manager->stale, &n);
 
@@ -328,7 +329,7 @@ void manager_read_stale(Manager *manager) {
                         const PciKey *key = &g_array_index(order, PciKey, i);
 
                         if (g_hash_table_contains(manager->stale, key))
-                                read_one(manager, *key);
+                                read_one(manager, *key, round == 0);
                 }
         }
 }

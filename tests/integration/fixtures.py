@@ -190,16 +190,20 @@ class Daemon:
         self._watch = GLib.unix_fd_add_full(GLib.PRIORITY_DEFAULT, self._pidfd,
                                             GLib.IOCondition.IN, self._on_exit)
 
-    def _on_output(self, *_):
+    def _take_output(self):
+        """What is in the pipe: all that it said before whatever else is known of it. Returns whether more may come."""
         try:
-            data = os.read(self._read, 65536)
+            while data := os.read(self._read, 65536):
+                self._buffer += data
         except BlockingIOError:
+            return True
+        return False
+
+    def _on_output(self, *_):
+        if self._take_output():
             return GLib.SOURCE_CONTINUE
-        if not data:
-            self._reader = 0
-            return GLib.SOURCE_REMOVE
-        self._buffer += data
-        return GLib.SOURCE_CONTINUE
+        self._reader = 0
+        return GLib.SOURCE_REMOVE
 
     def _on_exit(self, *_):
         self.status = self._process.wait()
@@ -213,14 +217,20 @@ class Daemon:
     @property
     def log(self):
         """All it said so far, as text."""
+        if self._reader:
+            self._take_output()
         return self._buffer.decode(errors="replace")
 
     def lines(self, pattern, since=0):
         """Log lines from byte offset `since` on that match."""
+        if self._reader:
+            self._take_output()
         text = self._buffer[since:].decode(errors="replace")
         return [line for line in text.splitlines() if re.search(pattern, line)]
 
     def log_mark(self):
+        if self._reader:
+            self._take_output()
         return len(self._buffer)
 
     def wait_log(self, pattern, since=0, deadline=None):
@@ -257,12 +267,7 @@ class Daemon:
                 GLib.source_remove(source)
         self._reader = self._watch = 0
         os.close(self._pidfd)
-        # What was still in the pipe belongs to the log.
-        try:
-            while data := os.read(self._read, 65536):
-                self._buffer += data
-        except BlockingIOError:
-            pass
+        self._take_output()
         os.close(self._read)
 
 
