@@ -84,6 +84,23 @@ void manager_queue_related(Manager *manager, Function *function) {
         }
 }
 
+static bool links_have(const GArray *links, PciKey vf) {
+        for (guint i = 0; links && i < links->len; i++)
+                if (g_array_index(links, VirtfnLink, i).vf == vf)
+                        return true;
+        return false;
+}
+
+/* A VF went before it was ever read, or was first read when its links had gone: its PF, which counted it, is not told of
+ * otherwise. */
+static void mark_lister(Manager *manager, PciKey vf) {
+        const Function *function;
+
+        inventory_foreach (manager->inventory, function)
+                if (links_have(function->facts.virtfns, vf))
+                        manager_mark_stale(manager, function->facts.key);
+}
+
 static void forget(Manager *manager, Function *function) {
         PciKey key = function->facts.key;
         gpointer number;
@@ -127,7 +144,8 @@ static void forget(Manager *manager, Function *function) {
                 manager_queue(manager, pf);
                 manager_mark_stale(manager,
                                    pf->facts.key); /* its links went without an event for it */
-        }
+        } else
+                mark_lister(manager, key);
         if (was_pf)
                 inventory_foreach (manager->inventory, other)
                         if (other->changes != 0)
@@ -155,13 +173,6 @@ static void check_num_vfs(Manager *manager, Function *pf, uint16_t before) {
         manager_report(manager, &violation);
 }
 
-static bool links_have(const GArray *links, PciKey vf) {
-        for (guint i = 0; links && i < links->len; i++)
-                if (g_array_index(links, VirtfnLink, i).vf == vf)
-                        return true;
-        return false;
-}
-
 /* A PF lists VFs that it did not list before and that are not known yet: their own events will come, but
  * whoever looks now should find them. */
 static void mark_new_vfs(Manager *manager, const GArray *before, const GArray *links) {
@@ -171,15 +182,6 @@ static void mark_new_vfs(Manager *manager, const GArray *before, const GArray *l
                 if (!inventory_get(manager->inventory, vf) && !links_have(before, vf))
                         manager_mark_stale(manager, vf);
         }
-}
-
-/* A VF went before it was ever read: its PF, which counted it, is not told of otherwise. */
-static void mark_lister(Manager *manager, PciKey vf) {
-        const Function *function;
-
-        inventory_foreach (manager->inventory, function)
-                if (links_have(function->facts.virtfns, vf))
-                        manager_mark_stale(manager, function->facts.key);
 }
 
 /* An answer that waits for its function to be read for the first time. */

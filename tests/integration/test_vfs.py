@@ -112,6 +112,26 @@ class Vfs(fixtures.DaemonTest):
         self.sysfs.disable_vfs(pf)
         self.wait_property(PF, "NumVFs", 0)
 
+    def test_a_vf_is_first_read_when_its_links_have_gone(self):
+        pf = self.sysfs.add_pf(PF)
+        self.start()
+        vf = self.sysfs._make_vf(pf, 0)     # pylint: disable=protected-access
+        vf.unset("driver_override")
+        os.mkfifo(vf.path("driver_override"))
+        self.sysfs._link_vf(vf)             # pylint: disable=protected-access
+        self.sysfs.change(vf)
+        self.sysfs.change(pf)
+        self.wait_property(PF, "NumVFs", 1)
+        os.unlink(pf.path("virtfn0"))
+        os.unlink(vf.path("physfn"))
+        with open(vf.path("driver_override"), "w", encoding="ascii") as file:
+            file.write("(null)\n")
+        self.wait_function(vf.address)
+        pf.vfs.clear()
+        self.sysfs._delete(vf)              # pylint: disable=protected-access
+        self.wait_function(vf.address, there=False)
+        self.wait_property(PF, "NumVFs", 0)
+
     def test_two_pfs_keep_their_own(self):
         one, two = self.sysfs.add_pf(PF), self.sysfs.add_pf("0000:05:00.0")
         self.start()
