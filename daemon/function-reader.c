@@ -60,16 +60,10 @@ static int compare_links(gconstpointer a, gconstpointer b) {
 /* The virtfnN links of a PF by N, NULL when there is none. `*ret_n` counts those that dangle, too. */
 static GArray *read_virtfns(int dirfd, uint16_t *ret_n) {
         g_autoptr(GArray) links = NULL;
-        _cleanup_(closep) int fd = -1;
-        _cleanup_(closedirp) DIR *dir = NULL;
+        _cleanup_(closedirp) DIR *dir = opendir_at(dirfd, ".");
 
-        fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0)
-                return NULL;
-        dir = fdopendir(fd);
         if (!dir)
                 return NULL;
-        take_fd(&fd);
 
         for (struct dirent *entry; (entry = readdir(dir));) {
                 char target[NAME_MAX + 1];

@@ -41,18 +41,6 @@ static int choose_node(LeaseEntry *entry, const Function *function, LeaseKind wa
         return 0;
 }
 
-static void identify_client(Lease *lease, const LeaseRequest *request) {
-        g_autoptr(Process) process = NULL;
-        int procfd = process_open_directory((pid_t) request->pid);
-
-        if (procfd >= 0)
-                (void) process_new((pid_t) request->pid, procfd, &process);
-        lease->pid = request->pid;
-        lease->uid = request->uid;
-        lease->command = g_strdup(process ? process->command : "");
-        lease->unit = g_strdup(process ? process->unit : "");
-}
-
 static int on_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
         lease_entry_end(userdata, -ETIMEDOUT, "it was not opened in time");
         return 0;
@@ -86,7 +74,9 @@ int leases_begin(Leases *leases, Function *function, const Config *config,
                 lease_entry_free(entry);
                 return r;
         }
-        identify_client(&entry->lease, request);
+        entry->lease.pid = request->pid;
+        entry->lease.uid = request->uid;
+        process_describe((pid_t) request->pid, &entry->lease.command, &entry->lease.unit);
         entry->opened = done;
         entry->context = context;
         g_ptr_array_add(leases->entries, entry);

@@ -42,17 +42,14 @@ static unsigned list_interrupts(DIR *dir, uint32_t irqs[static INTERRUPTS_MAX]) 
         return n;
 }
 
-void msi_reader_chips(MsiArchitecture architecture, PciKey key, int dirfd, MsiChips *ret) {
-        int fd = openat(dirfd, "msi_irqs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        _cleanup_(closedirp) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+void msi_reader_chips(MsiArchitecture architecture, PciKey key, int function_fd, MsiChips *ret) {
+        _cleanup_(closedirp) DIR *dir = opendir_at(function_fd, "msi_irqs");
         uint32_t irqs[INTERRUPTS_MAX];
         unsigned n;
 
         *ret = (MsiChips){ 0 };
-        if (!dir) {
-                closep(&fd);
+        if (!dir)
                 return;
-        }
         n = list_interrupts(dir, irqs);
         for (unsigned i = 0; i < n; i++) {
                 MsiInterrupt interrupt = { read_chip(irqs[i]), key, irqs[i] }, *place;
@@ -64,7 +61,7 @@ void msi_reader_chips(MsiArchitecture architecture, PciKey key, int dirfd, MsiCh
                                                                         : &ret->other;
                 snprintf(name, sizeof(name), "%u", irqs[i]);
                 /* Freed meanwhile, its number may be another function's already. */
-                if (place->chip || faccessat(fd, name, F_OK, 0) < 0)
+                if (place->chip || faccessat(dirfd(dir), name, F_OK, 0) < 0)
                         g_ref_string_release(interrupt.chip);
                 else
                         *place = interrupt;

@@ -5,8 +5,8 @@
 
 #include "policy/msi.h"
 
-/* What the MSIs that the function at `key` has now say; its directory is at `dirfd`. The caller clears `*ret`. */
-void msi_reader_chips(MsiArchitecture architecture, PciKey key, int dirfd, MsiChips *ret);
+/* What the MSIs that the function at `key` has now say; its directory is at `function_fd`. The caller clears `*ret`. */
+void msi_reader_chips(MsiArchitecture architecture, PciKey key, int function_fd, MsiChips *ret);
 
 /* What kind of IOMMU bears the name; Intel's extended capabilities if they can be read. */
 MsiIommu msi_reader_iommu(const char *name, bool *ret_has_ecap, uint64_t *ret_ecap);

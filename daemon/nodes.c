@@ -81,15 +81,11 @@ static bool has_group_alone(const Inventory *inventory, const Function *function
 static void plan_function(Nodes *nodes, PciKey key, const Inventory *inventory,
                           const Function *function) {
         _cleanup_(closep) int dirfd = sysfs_open_function(function_address(function));
-        _cleanup_(closedirp) DIR *dir = NULL;
+        _cleanup_(closedirp) DIR *dir = opendir_at(dirfd, "vfio-dev");
         const struct dirent *entry;
-        int fd;
 
         if (has_group_alone(inventory, function))
                 plan_node(nodes, key, g_strdup_printf("vfio/%d", function->facts.iommu_group));
-        fd = dirfd < 0 ? -1 : openat(dirfd, "vfio-dev", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd >= 0)
-                dir = fdopendir(fd);
         while (dir && (entry = readdir(dir)))
                 if (entry->d_name[0] != '.')
                         plan_node(nodes, key, g_strconcat("vfio/devices/", entry->d_name, NULL));

@@ -179,6 +179,16 @@ int process_new(pid_t pid, int procfd, Process **ret) {
         return 0;
 }
 
+void process_describe(pid_t pid, char **ret_command, char **ret_unit) {
+        g_autoptr(Process) process = NULL;
+        int procfd = process_open_directory(pid);
+
+        if (procfd >= 0)
+                (void) process_new(pid, procfd, &process);
+        *ret_command = g_strdup(process ? process->command : "");
+        *ret_unit = g_strdup(process ? process->unit : "");
+}
+
 /* The 22nd field of /proc/PID/stat, counted from behind the command's name, which may contain anything. */
 int process_read_start_time(pid_t pid, uint64_t *ret) {
         g_autofree char *path = g_strdup_printf("/proc/%d/stat", pid);

@@ -27,6 +27,9 @@ typedef struct Process {
 /* Opens /proc/PID. Returns a descriptor, or a negative errno: -ENOENT or -ESRCH when there is no such process. */
 int process_open_directory(pid_t pid);
 
+/* The command and systemd unit of process `pid`, as a Process has them; "" when it has ended. Both are the caller's. */
+void process_describe(pid_t pid, char **ret_command, char **ret_unit);
+
 /* Makes a Process of the one whose directory `procfd` is; takes over `procfd` in any case. Returns 0, or a
  * negative errno: -ESRCH when it has ended. */
 int process_new(pid_t pid, int procfd, Process **ret);

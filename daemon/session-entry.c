@@ -218,16 +218,10 @@ static int on_start_timeout(sd_event_source *source, uint64_t usec, void *userda
 }
 
 void session_entry_identify(SessionEntry *entry, uint32_t pid) {
-        g_autoptr(Process) process = NULL;
-        int procfd = process_open_directory((pid_t) pid);
-
-        if (procfd >= 0)
-                (void) process_new((pid_t) pid, procfd, &process);
         entry->session.pid = pid;
         g_free(entry->session.command);
         g_free(entry->session.unit);
-        entry->session.command = g_strdup(process ? process->command : "");
-        entry->session.unit = g_strdup(process ? process->unit : "");
+        process_describe((pid_t) pid, &entry->session.command, &entry->session.unit);
 }
 
 SessionEntry *session_entry_new(Sessions *sessions, const Function *function,

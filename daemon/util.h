@@ -1,7 +1,9 @@
-/* util.h: clean-up attributes for what GLib does not own. */
+/* util.h: clean-up attributes for what GLib does not own, and a directory below another. */
 #pragma once
 
 #include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <glib.h>
 #include <libudev.h>
 #include <unistd.h>
@@ -21,6 +23,22 @@ DEFINE_CLEANUP(struct udev_enumerate *, udev_enumerate_unref)
 static inline void closep(int *fd) {
         if (*fd >= 0)
                 close(*fd);
+}
+
+/* The directory `name` below `parent`, a descriptor, or a negative errno of getting one. NULL with errno set. */
+static inline DIR *opendir_at(int parent, const char *name) {
+        _cleanup_(closep) int fd = -1;
+        DIR *dir;
+
+        if (parent < 0) {
+                errno = -parent;
+                return NULL;
+        }
+        fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        dir = fd < 0 ? NULL : fdopendir(fd);
+        if (dir)
+                fd = -1;
+        return dir;
 }
 
 static inline int take_fd(int *fd) {

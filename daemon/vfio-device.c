@@ -34,15 +34,12 @@ bool vfio_device_read_bound(const Function *function, dev_t *ret_node) {
         _cleanup_(closep) int dirfd = -1;
         _cleanup_(closedirp) DIR *dir = NULL;
         const struct dirent *entry;
-        int fd;
 
         /* Each event of each function comes by here, and most have drivers of their own. */
         if (!may_be_bound(&function->facts))
                 return false;
         dirfd = sysfs_open_function(function_address(function));
-        fd = dirfd < 0 ? -1 : openat(dirfd, "vfio-dev", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd >= 0)
-                dir = fdopendir(fd);
+        dir = opendir_at(dirfd, "vfio-dev");
         if (!dir)
                 return dirfd >= 0 && (strcmp(function->facts.driver, "vfio-pci") == 0 ||
                                       is_being_let_go(function, dirfd));

@@ -103,22 +103,13 @@ static void take(const Reading *reading, const char *name) {
 }
 
 int vfio_fds_read(int procfd, VfioFdsKnownNode *known, void *context, VfioFds *fds) {
-        _cleanup_(closedirp) DIR *dir = NULL;
+        _cleanup_(closedirp) DIR *dir = opendir_at(procfd, "fd");
         Reading reading = { .procfd = procfd, .known = known, .context = context, .fds = fds };
         const struct dirent *entry;
-        int fd;
 
-        fd = openat(procfd, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0)
+        if (!dir)
                 return -errno;
-        dir = fdopendir(fd);
-        if (!dir) {
-                int r = -errno;
-
-                close(fd);
-                return r;
-        }
-        reading.dirfd = fd;
+        reading.dirfd = dirfd(dir);
         while ((entry = readdir(dir)))
                 if (entry->d_name[0] != '.')
                         take(&reading, entry->d_name);

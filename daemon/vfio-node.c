@@ -22,13 +22,9 @@ static bool vfio_node_exists(const char *name) {
 
 char *vfio_node_of_device(const Function *function) {
         _cleanup_(closep) int dirfd = sysfs_open_function(function_address(function));
-        _cleanup_(closedirp) DIR *dir = NULL;
+        _cleanup_(closedirp) DIR *dir = opendir_at(dirfd, "vfio-dev");
         const struct dirent *entry;
-        int fd;
 
-        fd = dirfd < 0 ? -1 : openat(dirfd, "vfio-dev", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd >= 0)
-                dir = fdopendir(fd);
         while (dir && (entry = readdir(dir))) {
                 g_autofree char *name = g_build_filename("devices", entry->d_name, NULL);
 

@@ -49,16 +49,12 @@ static void look_at_fd(GPtrArray *writers, uint32_t pid, int dirfd, const char *
 
 static void look_at_process(GPtrArray *writers, uint32_t pid) {
         _cleanup_(closep) int procfd = process_open_directory((pid_t) pid);
-        _cleanup_(closedirp) DIR *dir = NULL;
+        _cleanup_(closedirp) DIR *dir = opendir_at(procfd, "fd");
         const struct dirent *entry;
-        int fd;
 
-        fd = procfd < 0 ? -1 : openat(procfd, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd >= 0)
-                dir = fdopendir(fd);
         while (dir && (entry = readdir(dir)))
                 if (entry->d_name[0] != '.')
-                        look_at_fd(writers, pid, fd, entry->d_name);
+                        look_at_fd(writers, pid, dirfd(dir), entry->d_name);
 }
 
 static int compare_pids(gconstpointer a, gconstpointer b) {

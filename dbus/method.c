@@ -206,8 +206,17 @@ void method_reply(void *userdata, int result, const char *message) {
         reply_free(reply);
 }
 
-int method_reply_prepare(MethodReply *reply, sd_bus_message **ret) {
-        return sd_bus_message_new_method_return(reply->call, ret);
+#define REPLY_FAILED "the reply cannot be made"
+
+bool method_reply_begin(MethodReply *reply, int result, const char *message, sd_bus_message **ret) {
+        if (result >= 0) {
+                if (sd_bus_message_new_method_return(reply->call, ret) >= 0)
+                        return true;
+                result = -EIO;
+                message = REPLY_FAILED;
+        }
+        method_reply(reply, result, message);
+        return false;
 }
 
 void method_reply_with(MethodReply *reply, sd_bus_message *message, int r) {
@@ -215,7 +224,7 @@ void method_reply_with(MethodReply *reply, sd_bus_message *message, int r) {
                 r = sd_bus_message_send(message);
         sd_bus_message_unref(message);
         if (r < 0)
-                method_reply(reply, -EIO, "the reply cannot be made");
+                method_reply(reply, -EIO, REPLY_FAILED);
         else
                 reply_free(reply);
 }

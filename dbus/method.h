@@ -53,9 +53,9 @@ MethodReply *method_reply_later(const MethodCall *call, sd_bus_error *error);
 /* Replies, and frees `reply`, a MethodReply; a ManagerDone. */
 void method_reply(void *reply, int result, const char *message);
 
-/* An empty message that replies with success, to be filled and handed to method_reply_with(). Returns 0 or a negative
- * errno. */
-int method_reply_prepare(MethodReply *reply, sd_bus_message **ret);
+/* Begins a reply with values: an empty message, to be filled and handed to method_reply_with(). Returns false when there is
+ * none to be: `result` is negative, or it cannot be made; then it was replied so, and `reply` freed. */
+bool method_reply_begin(MethodReply *reply, int result, const char *message, sd_bus_message **ret);
 
 /* Replies with `message`, whose reference it takes over, unless `r` is negative: then with a failure. Frees `reply`. */
 void method_reply_with(MethodReply *reply, sd_bus_message *message, int r);

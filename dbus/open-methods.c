@@ -62,16 +62,12 @@ static int append_facts(sd_bus_message *reply, const MethodCall *call, const Man
 
 static void on_opened(void *context, int result, const char *message, const ManagerOpen *open) {
         g_autofree OpenReply *waiting = context;
-        sd_bus_message *values = NULL;
+        sd_bus_message *values;
         int r;
 
-        if (result < 0) {
-                method_reply(waiting->reply, result, message);
+        if (!method_reply_begin(waiting->reply, result, message, &values))
                 return;
-        }
-        r = method_reply_prepare(waiting->reply, &values);
-        if (r >= 0)
-                r = sd_bus_message_sensitive(values);
+        r = sd_bus_message_sensitive(values);
         if (r >= 0)
                 r = sd_bus_message_append(values, "h", open->fd);
         if (r >= 0)
@@ -109,16 +105,12 @@ int function_method_open(const MethodCall *call, sd_bus_error *error) {
 
 static void on_token(void *context, int result, const char *message, const char *token) {
         MethodReply *reply = context;
-        sd_bus_message *values = NULL;
+        sd_bus_message *values;
         int r;
 
-        if (result < 0) {
-                method_reply(reply, result, message);
+        if (!method_reply_begin(reply, result, message, &values))
                 return;
-        }
-        r = method_reply_prepare(reply, &values);
-        if (r >= 0)
-                r = sd_bus_message_sensitive(values);
+        r = sd_bus_message_sensitive(values);
         if (r >= 0)
                 r = sd_bus_message_append(values, "s", token);
         method_reply_with(reply, values, r);

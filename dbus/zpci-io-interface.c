@@ -33,16 +33,12 @@ static ManagerIo client_of(const MethodCall *call) {
 static void on_loaded(void *context, int result, const char *message, const uint8_t *loaded,
                       size_t length) {
         MethodReply *reply = context;
-        sd_bus_message *values = NULL;
+        sd_bus_message *values;
         int r;
 
-        if (result < 0) {
-                method_reply(reply, result, message);
+        if (!method_reply_begin(reply, result, message, &values))
                 return;
-        }
-        r = method_reply_prepare(reply, &values);
-        if (r >= 0)
-                r = sd_bus_message_append_array(values, 'y', loaded, length);
+        r = sd_bus_message_append_array(values, 'y', loaded, length);
         method_reply_with(reply, values, r);
 }
 
@@ -111,16 +107,12 @@ static int append_facts(sd_bus_message *reply, const IoSession *session) {
 static void on_session(void *context, int result, const char *message, int client,
                        const IoSession *session) {
         MethodReply *reply = context;
-        sd_bus_message *values = NULL;
+        sd_bus_message *values;
         int r;
 
-        if (result < 0) {
-                method_reply(reply, result, message);
+        if (!method_reply_begin(reply, result, message, &values))
                 return;
-        }
-        r = method_reply_prepare(reply, &values);
-        if (r >= 0)
-                r = sd_bus_message_append(values, "h", client);
+        r = sd_bus_message_append(values, "h", client);
         if (r >= 0)
                 r = append_facts(values, session);
         method_reply_with(reply, values, r);
