@@ -22,6 +22,7 @@ import gi
 gi.require_version("Gio", "2.0")
 from gi.repository import Gio, GLib  # noqa: E402
 
+from main_loop import quit_loop  # noqa: E402
 from private_bus import Bus, NAME  # noqa: E402
 
 ROOT = "/org/vfwarden1"
@@ -270,13 +271,6 @@ class Daemon:
         self._thread.join()
         for descriptor in self.inhibited:
             os.close(descriptor)
-
-
-def quit_loop(loop):
-    """From within its thread: what is asked of a loop that does not run yet is forgotten."""
-    source = GLib.idle_source_new()
-    source.set_callback(lambda *_: loop.quit())
-    source.attach(loop.get_context())
 
 
 class Run:

@@ -9,7 +9,8 @@ import time
 
 from gi.repository import Gio, GLib
 
-from standin import CommandTest, DBusError, DEADLINE, quit_loop, SCALE
+from main_loop import quit_loop
+from standin import CommandTest, DBusError, DEADLINE, SCALE
 import pictures
 from pictures import IGB, IGB_VF0, IGB_VF1, NVME
 

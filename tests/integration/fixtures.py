@@ -199,6 +199,11 @@ class Daemon:
             return True
         return False
 
+    def _output(self):
+        if self._reader:
+            self._take_output()
+        return self._buffer
+
     def _on_output(self, *_):
         if self._take_output():
             return GLib.SOURCE_CONTINUE
@@ -217,21 +222,15 @@ class Daemon:
     @property
     def log(self):
         """All it said so far, as text."""
-        if self._reader:
-            self._take_output()
-        return self._buffer.decode(errors="replace")
+        return self._output().decode(errors="replace")
 
     def lines(self, pattern, since=0):
         """Log lines from byte offset `since` on that match."""
-        if self._reader:
-            self._take_output()
-        text = self._buffer[since:].decode(errors="replace")
+        text = self._output()[since:].decode(errors="replace")
         return [line for line in text.splitlines() if re.search(pattern, line)]
 
     def log_mark(self):
-        if self._reader:
-            self._take_output()
-        return len(self._buffer)
+        return len(self._output())
 
     def wait_log(self, pattern, since=0, deadline=None):
         return wait_until(lambda: self.lines(pattern, since), deadline, f"the log line {pattern!r}")[0]

@@ -10,6 +10,7 @@ import threading
 
 import ioprocess
 from ioprocess import BARS, DEADLINE, IoTest
+from main_loop import quit_loop
 import vfio_user as vu
 from vfwarden_bus import function_path, NAME
 from fakebus import OPEN_POLICY, PrivateBus
@@ -176,14 +177,8 @@ class Bus(LibraryTest):
         thread = threading.Thread(target=self.serve, args=(ready,))
         thread.start()
         self.addCleanup(thread.join)
-        self.addCleanup(self.quit)
+        self.addCleanup(lambda: quit_loop(self.loop))
         self.assertTrue(ready.wait(DEADLINE))
-
-    def quit(self):
-        """From within: what is asked of a loop that does not run yet is forgotten."""
-        source = GLib.idle_source_new()
-        source.set_callback(lambda *_: self.loop.quit())
-        source.attach(self.loop.get_context())
 
     def serve(self, ready):
         context = GLib.MainContext.new()

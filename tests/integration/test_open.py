@@ -406,6 +406,8 @@ class Lasting(OpenTest):
         self.wait_users([(0, True)])
         message = self.refused()
         self.assertIn("a process that could not be found", message)
+        for _ in range(200):    # no look that was begun for another reason is to find it
+            self.fence()
         _, fds, _, _ = socket.recv_fds(receiver, 1, 1)
         self.wait_users([(os.getpid(), True)])      # nobody told of it: it is looked for
         self.assertIn(f"pid {os.getpid()}", self.refused())

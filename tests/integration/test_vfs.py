@@ -98,10 +98,8 @@ class Vfs(fixtures.DaemonTest):
             self.wait_property(PF, "NumVFs", 0)
         self.assertEqual(self.client.manager_property("FunctionCount"), 2)
 
-    def test_a_vf_goes_before_it_could_be_read(self):
-        # Its PF has counted it, and nothing is said of the PF when it goes.
-        pf = self.sysfs.add_pf(PF)
-        self.start()
+    def add_unread_vf(self, pf):
+        """One that its PF has counted; it is not read before somebody writes its driver_override, a FIFO."""
         vf = self.sysfs._make_vf(pf, 0)     # pylint: disable=protected-access
         vf.unset("driver_override")
         os.mkfifo(vf.path("driver_override"))
@@ -109,19 +107,20 @@ class Vfs(fixtures.DaemonTest):
         self.sysfs.change(vf)
         self.sysfs.change(pf)
         self.wait_property(PF, "NumVFs", 1)
+        return vf
+
+    def test_a_vf_goes_before_it_could_be_read(self):
+        # Nothing is said of the PF when it goes.
+        pf = self.sysfs.add_pf(PF)
+        self.start()
+        self.add_unread_vf(pf)
         self.sysfs.disable_vfs(pf)
         self.wait_property(PF, "NumVFs", 0)
 
     def test_a_vf_is_first_read_when_its_links_have_gone(self):
         pf = self.sysfs.add_pf(PF)
         self.start()
-        vf = self.sysfs._make_vf(pf, 0)     # pylint: disable=protected-access
-        vf.unset("driver_override")
-        os.mkfifo(vf.path("driver_override"))
-        self.sysfs._link_vf(vf)             # pylint: disable=protected-access
-        self.sysfs.change(vf)
-        self.sysfs.change(pf)
-        self.wait_property(PF, "NumVFs", 1)
+        vf = self.add_unread_vf(pf)
         os.unlink(pf.path("virtfn0"))
         os.unlink(vf.path("physfn"))
         with open(vf.path("driver_override"), "w", encoding="ascii") as file:

@@ -10,6 +10,7 @@ import vfwarden_bus as vb
 
 from guest import pci
 from guest.check import contains, equal, raises
+from guest.holder import Holder
 from guest.pci import IGB, Function
 
 # <linux/vfio.h>: _IO(';', 100 + N)
@@ -65,6 +66,16 @@ def wait_free(machine, function):
     """Until nobody has it who may have had it up to now."""
     machine.fence()     # whoever has it is heard of
     machine.wait_property(function, "InUse", False)
+
+
+def root_reads(machine, function):
+    """What root's own VFIO program reads at the beginning of BAR 0."""
+    one = Holder(machine, "--io", function)
+    wait_users(machine, function, [one.pid])
+    value = machine.wait(lambda: one.order("io", r"io (\d+) ([0-9a-f]{8})"), "a read of the holder")[2]
+    one.end()
+    wait_users(machine, function, [])
+    return int(value, 16).to_bytes(4, "little")
 
 
 def check_refused(call, who, words=()):

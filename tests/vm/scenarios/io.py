@@ -8,11 +8,10 @@ import vfwarden_bus as vb
 
 from guest import pci, service
 from guest.check import contains, equal, raises, true
-from guest.holder import Holder
 from guest.io_client import IoClient
 from guest.pci import IGB, NVME, PLAIN, Function
 from guest.registry import scenario
-from guest.vfio import check_refused, igb_vfs, wait_free, wait_users
+from guest.vfio import check_refused, group_node, igb_vfs, root_reads, wait_free, wait_users
 
 RULE = """polkit.addRule(function(action, subject) {
     if (action.id == "org.vfwarden1.zpci-io" && subject.user == "visitor" && action.lookup("driver") == "vfio-pci")
@@ -32,21 +31,11 @@ def allow(machine):
     service.systemctl("reload", service.UNIT)
 
 
-def root_reads(machine, function):
-    """What root's own VFIO program reads at the beginning of BAR 0."""
-    one = Holder(machine, "--io", function)
-    wait_users(machine, function, [one.pid])
-    value = machine.wait(lambda: one.order("io", r"io (\d+) ([0-9a-f]{8})"), "a read of the holder")[2]
-    one.end()
-    wait_users(machine, function, [])
-    return int(value, 16).to_bytes(4, "little")
-
-
 @scenario("a visitor loads a VF's registers over D-Bus and through a session, as a rule allows; /dev/vfio stays root's")
 def visitor_loads(machine):
     vf, = igb_vfs(machine)
     expected = root_reads(machine, vf)
-    node = f"/dev/vfio/{pci.link(vf.path('iommu_group'))}"
+    node = group_node(vf)
     client = IoClient(machine)
     error = raises(vb.BusError, lambda: client.load(vf, 0, 0, LENGTH), "Load without a rule")
     equal(error.name, vb.ACCESS_DENIED, "its error")

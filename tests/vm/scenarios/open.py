@@ -7,11 +7,10 @@ import vfwarden_bus as vb
 
 from guest import pci, service
 from guest.check import contains, equal, raises, true
-from guest.holder import Holder
 from guest.open_client import OpenClient
 from guest.pci import IGB
 from guest.registry import scenario
-from guest.vfio import check_refused, group_node, igb_vfs, wait_users
+from guest.vfio import check_refused, group_node, igb_vfs, root_reads, wait_users
 
 RULE = """polkit.addRule(function(action, subject) {
     if (action.id == "org.vfwarden1.open-device" && subject.user == "visitor" && action.lookup("driver") == "vfio-pci")
@@ -36,14 +35,11 @@ def check_brokered(machine, function, pid):
     equal(brokered(machine, function), [(pid, True)], f"who has {function}")
 
 
-def root_reads(machine, function):
-    """What root's own VFIO program reads at the beginning of BAR 0."""
-    one = Holder(machine, "--io", function)
-    wait_users(machine, function, [one.pid])
-    value = machine.wait(lambda: one.order("io", r"io (\d+) ([0-9a-f]{8})"), "a read of the holder")[2]
-    one.end()
+def check_can_be_opened(machine, function):
+    other = OpenClient(machine)
+    other.open(function)
+    other.kill()
     wait_users(machine, function, [])
-    return int(value, 16).to_bytes(4, "little")
 
 
 def check_not_opened(client, function, name, *words):
@@ -124,10 +120,7 @@ def over_a_restart(machine):
     client.kill()
     machine.start_daemon()
     equal((machine.property(vf, "InUse"), brokered(machine, vf)), (False, []), "after it ended meanwhile")
-    other = OpenClient(machine)
-    other.open(vf)
-    other.kill()
-    wait_users(machine, vf, [])
+    check_can_be_opened(machine, vf)
 
 
 @scenario("an answer that is not read keeps the function, over a restart too; when its client leaves it is free")
@@ -142,10 +135,7 @@ def not_read(machine):
     equal(brokered(machine, vf), [(client.pid, True)], "who has it after a restart")
     client.kill()
     wait_users(machine, vf, [])
-    other = OpenClient(machine)
-    other.open(vf)
-    other.kill()
-    wait_users(machine, vf, [])
+    check_can_be_opened(machine, vf)
 
 
 @scenario("somebody with a lease is asked to let go as any holder is, and lets go")

@@ -10,7 +10,7 @@ from guest.check import equal
 from guest.holder import Holder
 from guest.pci import IGB, NVME, PLAIN, Function
 from guest.registry import scenario
-from guest.vfio import igb_vfs, pids, users, wait_users
+from guest.vfio import group_node, igb_vfs, pids, users, wait_users
 
 # Opens, and passes it from one to the next; the last tells its pid.
 RELAY = """
@@ -103,7 +103,7 @@ def forked(machine):
 def daemonized(machine):
     vf, = igb_vfs(machine)
     for _ in range(5):
-        relay = subprocess.run([sys.executable, "-c", RELAY, f"/dev/vfio/{pci.link(vf.path('iommu_group'))}"],
+        relay = subprocess.run([sys.executable, "-c", RELAY, group_node(vf)],
                                stdout=subprocess.PIPE, check=True)
         wait_users(machine, vf, [int(relay.stdout)])
         holder.kill(int(relay.stdout))
@@ -238,7 +238,7 @@ def left_behind(machine):
 @scenario("opened and closed two thousand times: the last word is right, and the daemon is not busy for long")
 def storm(machine):
     vf, = igb_vfs(machine)
-    path = f"/dev/vfio/{pci.link(vf.path('iommu_group'))}"
+    path = group_node(vf)
     for _ in range(2000):
         os.close(os.open(path, os.O_RDWR))
     last = os.open(path, os.O_RDWR)
