@@ -2,6 +2,7 @@
 
 #include "daemon/log.h"
 #include "dbus/authority.h"
+#include "dbus/interface-table.h"
 #include "dbus/interface.h"
 #include "dbus/path.h"
 #include "dbus/quota.h"
@@ -14,13 +15,14 @@
 static int find_function(sd_bus *connection, const char *path, const char *interface,
                          void *userdata, void **ret_found, sd_bus_error *error) {
         const Bus *bus = userdata;
+        const Interface *row = interface_find(interface);
         Function *function;
         PciKey key;
 
-        if (function_path_parse(path, &key) < 0)
+        if (!row || function_path_parse(path, &key) < 0)
                 return 0;
         function = inventory_get(manager_inventory(bus->manager), key);
-        if (!function || !interface_on_function(interface, function))
+        if (!function || !interface_on_function(row, function))
                 return 0;
         *ret_found = function;
         return 1;
@@ -44,36 +46,26 @@ static int enumerate_functions(sd_bus *connection, const char *prefix, void *use
         return 0;
 }
 
+static int add_interface(Bus *bus, const Interface *interface) {
+        if (interface->path)
+                return sd_bus_add_object_vtable(bus->connection, NULL, interface->path,
+                                                interface->name, interface->vtable, bus);
+        return sd_bus_add_fallback_vtable(bus->connection, NULL, BUS_FUNCTION_PREFIX,
+                                          interface->name, interface->vtable, find_function, bus);
+}
+
 static int add_objects(Bus *bus) {
-        static const struct {
-                const char *interface;
-                const sd_bus_vtable *vtable;
-        } on_functions[] = {
-                { BUS_INTERFACE("Function"), function_vtable },
-                { BUS_INTERFACE("PhysicalFunction"), physical_function_vtable },
-                { BUS_INTERFACE("VirtualFunction"), virtual_function_vtable },
-                { BUS_INTERFACE("Pasid"), pasid_vtable },
-                { BUS_INTERFACE("ZpciIo"), zpci_io_vtable },
-                { BUS_INTERFACE("Zpci"), zpci_vtable },
-                { BUS_INTERFACE("Msix"), msix_vtable },
-        };
         int r;
 
-        r = sd_bus_add_object_vtable(bus->connection, NULL, BUS_ROOT, BUS_INTERFACE("Manager"),
-                                     manager_vtable, bus);
-        for (unsigned i = 0; r >= 0 && i < G_N_ELEMENTS(on_functions); i++)
-                r = sd_bus_add_fallback_vtable(bus->connection, NULL, BUS_FUNCTION_PREFIX,
-                                               on_functions[i].interface, on_functions[i].vtable,
-                                               find_function, bus);
-        if (r >= 0)
-                r = sd_bus_add_node_enumerator(bus->connection, NULL, BUS_FUNCTION_PREFIX,
-                                               enumerate_functions, bus);
+        interface_foreach (interface) {
+                r = add_interface(bus, interface);
+                if (r < 0)
+                        return r;
+        }
+        r = sd_bus_add_node_enumerator(bus->connection, NULL, BUS_FUNCTION_PREFIX,
+                                       enumerate_functions, bus);
         if (r >= 0)
                 r = sd_bus_add_object_manager(bus->connection, NULL, BUS_ROOT);
-        if (r >= 0)
-                r = sd_bus_add_object_vtable(bus->connection, NULL, "/org/freedesktop/LogControl1",
-                                             "org.freedesktop.LogControl1", log_control_vtable,
-                                             bus);
         return r;
 }
 
@@ -108,19 +100,19 @@ static void on_changed(void *context, Function *function, unsigned properties) {
 
         function->published_as = now;
         function_path_format(function->facts.key, path);
-        for (unsigned i = 0; function_interfaces[i]; i++) {
-                const char *interface = function_interfaces[i];
+        interface_foreach (interface) {
+                unsigned bit = interface_bit(interface);
                 g_autofree char **names = interface_properties(interface, properties);
 
-                if ((before & now & (1U << i)) && names)
+                if ((before & now & bit) && names)
                         check_sent(sd_bus_emit_properties_changed_strv(bus->connection, path,
-                                                                       interface, names));
-                else if (now & ~before & (1U << i))
-                        check_sent(sd_bus_emit_interfaces_added(bus->connection, path, interface,
-                                                                NULL));
-                else if (before & ~now & (1U << i))
-                        check_sent(sd_bus_emit_interfaces_removed(bus->connection, path, interface,
-                                                                  NULL));
+                                                                       interface->name, names));
+                else if (now & ~before & bit)
+                        check_sent(sd_bus_emit_interfaces_added(bus->connection, path,
+                                                                interface->name, NULL));
+                else if (before & ~now & bit)
+                        check_sent(sd_bus_emit_interfaces_removed(bus->connection, path,
+                                                                  interface->name, NULL));
         }
 }
 

@@ -1,6 +1,8 @@
 /* The picture as JSON: each function a flat object whose members bear the names of the D-Bus
  * properties; other functions are named by address. */
+#include "dbus/interface-table.h"
 #include "dbus/interface.h"
+#include "dbus/path.h"
 
 #include <json-glib/json-glib.h>
 
@@ -183,6 +185,10 @@ static void add_zpci_io(JsonBuilder *builder, const Function *function) {
         json_builder_end_object(builder);
 }
 
+static bool has_interface(const Function *function, const char *name) {
+        return interface_on_function(interface_find(name), function);
+}
+
 char *describe(const Manager *manager) {
         g_autoptr(GPtrArray) functions = inventory_sorted(manager_inventory(manager));
         g_autoptr(JsonBuilder) builder = json_builder_new();
@@ -199,22 +205,22 @@ char *describe(const Manager *manager) {
                 json_builder_begin_object(builder);
                 add_identity(builder, function);
                 add_lock(builder, function);
-                if (interface_on_function("org.vfwarden1.PhysicalFunction", function))
+                if (has_interface(function, BUS_INTERFACE("PhysicalFunction")))
                         add_pf(builder, function);
-                if (interface_on_function("org.vfwarden1.VirtualFunction", function))
+                if (has_interface(function, BUS_INTERFACE("VirtualFunction")))
                         add_vf(builder, function);
-                if (interface_on_function("org.vfwarden1.Msix", function))
+                if (has_interface(function, BUS_INTERFACE("Msix")))
                         add_msix(builder, function);
-                if (interface_on_function("org.vfwarden1.Pasid", function))
+                if (has_interface(function, BUS_INTERFACE("Pasid")))
                         add_pasid(builder, function);
                 add_users(builder, function);
                 if (function->operation)
                         add_operation(builder, function->operation);
                 else if (function->outside)
                         add_operation(builder, &function->outside->running);
-                if (interface_on_function("org.vfwarden1.Zpci", function))
+                if (has_interface(function, BUS_INTERFACE("Zpci")))
                         add_zpci(builder, function);
-                if (interface_on_function("org.vfwarden1.ZpciIo", function))
+                if (has_interface(function, BUS_INTERFACE("ZpciIo")))
                         add_zpci_io(builder, function);
                 json_builder_end_object(builder);
         }

@@ -28,20 +28,6 @@ MethodHandler function_method_lock, function_method_unlock, function_method_bind
 /* On /org/freedesktop/LogControl1; userdata is the Bus. */
 extern const sd_bus_vtable log_control_vtable[];
 
-/* Whether the function has the interface now. */
-bool interface_on_function(const char *interface, const Function *function);
-
-/* The same of all: bit I is that of function_interfaces[I]. */
-unsigned interfaces_on_function(const Function *function);
-
-/* The names of the properties of `interface` that `properties` (FunctionProperty bits) concern, for
- * sd_bus_emit_properties_changed_strv(): an array that ends in NULL, to be freed with g_free(), with
- * borrowed strings; NULL when there is none. */
-char **interface_properties(const char *interface, unsigned properties);
-
-/* The names of the interfaces on functions, ends in NULL. */
-extern const char *const function_interfaces[];
-
 /* The whole picture as one JSON document. Free with g_free(). */
 char *describe(const Manager *manager);
 

@@ -73,6 +73,7 @@ typedef enum FunctionProperty {
         FUNCTION_PROPERTY_MSIX_EVIDENCE = 1 << 26,
         FUNCTION_PROPERTY_MSIX_TABLE_MAPPABLE = 1 << 27,
         FUNCTION_PROPERTY_MSIX_REASON = 1 << 28,
+        _FUNCTION_PROPERTY_END, /* above the last bit */
 } FunctionProperty;
 
 /* What identity properties say where the kernel gave nothing readable: all ones, as PCI itself

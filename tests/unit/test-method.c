@@ -1,40 +1,34 @@
-#include "dbus/interface.h"
+#include "dbus/interface-table.h"
+#include "dbus/method.h"
 #include "dbus/path.h"
 
 #include <criterion/criterion.h>
+#include <glib.h>
+#include <string.h>
 #include <systemd/sd-bus-vtable.h>
-
-static const struct {
-        const char *interface;
-        const sd_bus_vtable *vtable;
-} vtables[] = {
-        { BUS_INTERFACE("Manager"), manager_vtable },
-        { BUS_INTERFACE("Function"), function_vtable },
-        { BUS_INTERFACE("PhysicalFunction"), physical_function_vtable },
-        { BUS_INTERFACE("VirtualFunction"), virtual_function_vtable },
-        { BUS_INTERFACE("Pasid"), pasid_vtable },
-        { BUS_INTERFACE("ZpciIo"), zpci_io_vtable },
-};
 
 /* Walks as sd-bus does: the start entry tells how large an entry is. */
 static const sd_bus_vtable *next(const sd_bus_vtable *first, const sd_bus_vtable *entry) {
         return (const sd_bus_vtable *) ((const char *) entry + first->x.start.element_size);
 }
 
+#define vtable_foreach(interface, entry)                                                          \
+        for (const sd_bus_vtable *entry = (interface)->vtable; entry->type != _SD_BUS_VTABLE_END; \
+             entry = next((interface)->vtable, entry))
+
 Test(method, every_method_has_a_row_and_goes_through_it) {
         unsigned n = 0;
 
-        for (size_t i = 0; i < sizeof(vtables) / sizeof(*vtables); i++)
-                for (const sd_bus_vtable *entry = vtables[i].vtable;
-                     entry->type != _SD_BUS_VTABLE_END; entry = next(vtables[i].vtable, entry)) {
+        interface_foreach (interface)
+                vtable_foreach (interface, entry) {
                         if (entry->type != _SD_BUS_VTABLE_METHOD)
                                 continue;
                         n++;
-                        cr_assert_not_null(
-                                method_find(vtables[i].interface, entry->x.method.member),
-                                "%s.%s has no row", vtables[i].interface, entry->x.method.member);
+                        cr_assert_not_null(method_find(interface->name, entry->x.method.member),
+                                           "%s.%s has no row", interface->name,
+                                           entry->x.method.member);
                         cr_assert_eq(entry->x.method.handler, method_dispatch,
-                                     "%s.%s is not dispatched", vtables[i].interface,
+                                     "%s.%s is not dispatched", interface->name,
                                      entry->x.method.member);
                 }
         cr_assert_geq(n, 7);
@@ -82,9 +76,8 @@ Test(method, actions) {
                 else
                         cr_assert_null(method->action, "%s", expected[i].member);
         }
-        for (size_t i = 0; i < sizeof(vtables) / sizeof(*vtables); i++)
-                for (const sd_bus_vtable *entry = vtables[i].vtable;
-                     entry->type != _SD_BUS_VTABLE_END; entry = next(vtables[i].vtable, entry))
+        interface_foreach (interface)
+                vtable_foreach (interface, entry)
                         methods += entry->type == _SD_BUS_VTABLE_METHOD;
         cr_assert_eq(methods, sizeof(expected) / sizeof(*expected));
 }
@@ -99,15 +92,14 @@ Test(method, which_wait_and_want) {
         static const char *const wanting[] = { "Check", "Inhibit", "Lock" };
         unsigned n = 0;
 
-        for (size_t i = 0; i < sizeof(vtables) / sizeof(*vtables); i++)
-                for (const sd_bus_vtable *entry = vtables[i].vtable;
-                     entry->type != _SD_BUS_VTABLE_END; entry = next(vtables[i].vtable, entry)) {
+        interface_foreach (interface)
+                vtable_foreach (interface, entry) {
                         const Method *method;
                         bool waits = false, wants = false;
 
                         if (entry->type != _SD_BUS_VTABLE_METHOD)
                                 continue;
-                        method = method_find(vtables[i].interface, entry->x.method.member);
+                        method = method_find(interface->name, entry->x.method.member);
                         for (size_t j = 0; j < sizeof(waiting) / sizeof(*waiting); j++)
                                 waits |= g_str_equal(waiting[j], method->member);
                         for (size_t j = 0; j < sizeof(wanting) / sizeof(*wanting); j++)
@@ -129,25 +121,66 @@ Test(method, unknown_has_no_row) {
         cr_assert_null(method_find("org.vfwarden1", "Describe"));
 }
 
-/* Each FunctionProperty bit names one property, which is there and sends the signal. */
+/* Each FunctionProperty bit names one property of one interface. */
 Test(method, properties_have_names) {
-        for (unsigned bit = 0; (1U << bit) <= FUNCTION_PROPERTY_PASID_DEPENDENTS; bit++) {
+        for (unsigned bit = 1; bit < _FUNCTION_PROPERTY_END; bit <<= 1) {
                 unsigned found = 0;
 
-                for (size_t i = 0; i < sizeof(vtables) / sizeof(*vtables); i++) {
-                        g_autofree char **names =
-                                interface_properties(vtables[i].interface, 1U << bit);
+                interface_foreach (interface) {
+                        g_autofree char **names = interface_properties(interface, bit);
 
-                        if (!names)
-                                continue;
-                        for (const sd_bus_vtable *entry = vtables[i].vtable;
-                             entry->type != _SD_BUS_VTABLE_END;
-                             entry = next(vtables[i].vtable, entry))
-                                if (entry->type == _SD_BUS_VTABLE_PROPERTY &&
-                                    g_str_equal(entry->x.property.member, names[0]) &&
-                                    (entry->flags & SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE))
-                                        found++;
+                        found += names ? g_strv_length(names) : 0;
                 }
-                cr_assert_eq(found, 1, "bit %u", bit);
+                cr_assert_eq(found, 1, "bit %x", bit);
         }
+}
+
+static bool is_named(const Interface *interface, const char *property) {
+        for (const InterfaceProperty *p = interface->properties; p && p->name; p++)
+                if (strcmp(p->name, property) == 0)
+                        return true;
+        return false;
+}
+
+/* A property of a function emits PropertiesChanged if, and only if, a bit names it. */
+Test(method, properties_that_change_have_bits) {
+        unsigned changing = 0, named = 0;
+
+        interface_foreach (interface) {
+                if (interface->path)
+                        continue;
+                for (const InterfaceProperty *p = interface->properties; p && p->name; p++)
+                        named++;
+                vtable_foreach (interface, entry) {
+                        bool changes;
+
+                        if (entry->type != _SD_BUS_VTABLE_PROPERTY)
+                                continue;
+                        changes = entry->flags & SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE;
+                        cr_assert_eq(is_named(interface, entry->x.property.member), changes,
+                                     "%s.%s", interface->name, entry->x.property.member);
+                        changing += changes;
+                }
+        }
+        cr_assert_eq(named, changing, "%u names, %u properties", named, changing);
+}
+
+/* Every interface whose XML is installed is in the table, and the other way round. */
+Test(method, every_interface_has_its_xml) {
+        g_autoptr(GDir) folder = g_dir_open(g_getenv("VFWARDEN_DBUS_XML"), 0, NULL);
+        unsigned files = 0, rows = 0;
+        const char *file;
+
+        cr_assert_not_null(folder);
+        while ((file = g_dir_read_name(folder))) {
+                g_autofree char *name = g_strndup(file, strlen(file) - strlen(".xml"));
+
+                if (!g_str_has_suffix(file, ".xml"))
+                        continue;
+                files++;
+                cr_assert_not_null(interface_find(name), "%s is not in the table", name);
+        }
+        interface_foreach (interface)
+                rows += g_str_has_prefix(interface->name, BUS_INTERFACE(""));
+        cr_assert_eq(files, rows, "%u files, %u interfaces", files, rows);
 }

@@ -1,0 +1,49 @@
+/* interface-table.h: the one table of the D-Bus interfaces that the daemon exports.
+ *
+ * Owns the table. The export, the signals, the introspection and the tests all go through it, so an
+ * interface that is missing here exists nowhere. The contract of a row is in dbus/NAME.xml, but for
+ * that of org.freedesktop.LogControl1, which is systemd's. */
+#pragma once
+
+#include "policy/function.h"
+
+#include <systemd/sd-bus.h>
+
+/* A FunctionProperty bit and its name on D-Bus. Each bit is in one row of one interface. */
+typedef struct InterfaceProperty {
+        unsigned bit;
+        const char *name;
+} InterfaceProperty;
+
+typedef struct Interface {
+        const char *name;
+        /* The object that has it, userdata is the Bus; NULL: functions have it, userdata is the
+         * Function. */
+        const char *path;
+        const sd_bus_vtable *vtable;
+        /* With `path` NULL: whether the function has it now; NULL: each function has it. */
+        bool (*on_function)(const Function *function);
+        /* The properties that emit PropertiesChanged; the last has no name. NULL: none does. */
+        const InterfaceProperty *properties;
+} Interface;
+
+/* The last has no name. On functions the order is that of the signals. */
+extern const Interface bus_interfaces[];
+
+#define interface_foreach(interface) \
+        for (const Interface *interface = bus_interfaces; interface->name; interface++)
+
+/* The row of that name, or NULL. */
+const Interface *interface_find(const char *name);
+
+/* Whether `function` has the interface now; false for an interface that is not on functions. */
+bool interface_on_function(const Interface *interface, const Function *function);
+
+/* The same of all as bits. */
+unsigned interface_bit(const Interface *interface);
+unsigned interfaces_on_function(const Function *function);
+
+/* The names of the interface's properties that `properties` (FunctionProperty bits) concern, for
+ * sd_bus_emit_properties_changed_strv(): an array that ends in NULL, to be freed with g_free(), with
+ * borrowed strings; NULL when there is none. */
+char **interface_properties(const Interface *interface, unsigned properties);
