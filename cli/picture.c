@@ -19,6 +19,7 @@ Picture *picture_free(Picture *picture) {
         g_ptr_array_unref(picture->functions);
         g_free(picture->version);
         g_free(picture->enforcement);
+        g_clear_pointer(&picture->problems, json_array_unref);
         g_free(picture);
         return NULL;
 }
@@ -62,9 +63,12 @@ int picture_parse(const char *document, Picture **ret, GError **ret_error) {
         *picture = (Picture){
                 .version = g_strdup(string_or_empty(top, "Version")),
                 .enforcement = g_strdup(string_or_empty(top, "Enforcement")),
+                .problems = function_array(top, "Problems"),
                 .functions = g_ptr_array_new_with_free_func((GDestroyNotify) json_object_unref),
                 .by_address = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
         };
+        if (picture->problems)
+                json_array_ref(picture->problems);
         for (guint i = 0; i < json_array_get_length(functions); i++) {
                 JsonObject *function = json_array_get_object_element(functions, i);
 

@@ -12,6 +12,7 @@
 typedef struct Picture {
         char *version;
         char *enforcement;
+        JsonArray *problems;    /* of strings; NULL when the daemon does not tell them */
         GPtrArray *functions;   /* of JsonObject */
         GHashTable *by_address; /* address -> the JsonObject, which the array holds */
 } Picture;

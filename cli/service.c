@@ -61,6 +61,8 @@ static void print_status_json(Context *context, DaemonState state, const Answers
                 json_object_set_string_member(object, "Version", picture->version);
                 json_object_set_string_member(object, "Enforcement", picture->enforcement);
         }
+        if (picture && picture->problems)
+                json_object_set_array_member(object, "Problems", json_array_ref(picture->problems));
         for (size_t i = 0; picture && i < G_N_ELEMENTS(counts); i++)
                 json_object_set_int_member(object, counts[i].member,
                                            count(picture, counts[i].kind, counts[i].flag));
@@ -86,6 +88,16 @@ static void add_count(Table *table, const char *label, Style style, unsigned n) 
         add(table, label, n > 0 ? style : STYLE_PLAIN, number);
 }
 
+/* What the daemon cannot do at present, a line each. */
+static void add_problems(Table *table, JsonArray *problems) {
+        for (guint i = 0; problems && i < json_array_get_length(problems); i++) {
+                g_autofree char *text =
+                        value_format("Problems", json_array_get_element(problems, i));
+
+                add(table, "Problem", STYLE_RED, text);
+        }
+}
+
 static void print_status(Context *context, DaemonState state, const Answers *answers) {
         const Picture *picture = answers->picture;
         g_autoptr(Table) table = table_new(&context->output, 2);
@@ -98,6 +110,7 @@ static void print_status(Context *context, DaemonState state, const Answers *ans
                 add(table, "Daemon", STYLE_GREEN, running);
                 add(table, "Enforcement", enforces ? STYLE_PLAIN : STYLE_YELLOW,
                     words_for_enforcement(picture->enforcement));
+                add_problems(table, picture->problems);
         } else {
                 g_autofree char *place = client_where(context);
                 g_autofree char *absent =

@@ -195,11 +195,18 @@ static void manager_changed(Watch *watch, JsonObject *properties) {
         json_object_remove_member(properties, "FunctionCount");
         if (watch->picture)
                 json_object_set_string_member(known, "Enforcement", watch->picture->enforcement);
+        if (watch->picture && watch->picture->problems)
+                json_object_set_array_member(known, "Problems",
+                                             json_array_ref(watch->picture->problems));
         properties_changed(watch, NULL, known, properties);
 
         if (watch->picture && json_object_has_member(known, "Enforcement")) {
                 g_free(watch->picture->enforcement);
                 watch->picture->enforcement = g_strdup(function_string(known, "Enforcement"));
+        }
+        if (watch->picture && function_array(known, "Problems")) {
+                g_clear_pointer(&watch->picture->problems, json_array_unref);
+                watch->picture->problems = json_array_ref(function_array(known, "Problems"));
         }
 }
 

@@ -19,6 +19,7 @@
 #include "daemon/outsiders.h"
 #include "daemon/override-reader.h"
 #include "daemon/pci-names.h"
+#include "daemon/problems.h"
 #include "daemon/sessions.h"
 #include "daemon/state.h"
 #include "daemon/uevents.h"
@@ -34,6 +35,7 @@ struct Manager {
         Config *config;
         bool released; /* by manager_release_all(): the configuration's Enforcement= is overruled */
 
+        Problems *problems;
         PciNames *names;
         Watch *watch;
         Uevents *uevents;

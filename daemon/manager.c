@@ -22,6 +22,13 @@ static void on_watch_overflow(void *context) {
         manager_mark_all_stale(manager);
 }
 
+static void on_problems_changed(void *context) {
+        const Manager *manager = context;
+
+        if (manager->observer)
+                manager->observer->problems_changed(manager->observer_context);
+}
+
 static int add_sources(Manager *manager, int receive_buffer) {
         int r;
 
@@ -131,6 +138,11 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
         manager->unverified = g_ptr_array_new();
         manager->unplug_calls = g_ptr_array_new();
 
+        r = problems_new(event, on_problems_changed, manager, &manager->problems);
+        if (r < 0) {
+                log_error("the sources of events cannot be set up: %s", g_strerror(-r));
+                return r;
+        }
         r = config_load(options->config_directory, &manager->config, &error);
         if (r < 0) {
                 log_full(LOG_ERR, NULL, LOG_ID_CONFIG, "%s", error);
@@ -202,6 +214,7 @@ Manager *manager_free(Manager *manager) {
         g_ptr_array_unref(manager->unverified);
         g_ptr_array_unref(manager->unplug_calls);
         pci_names_free(manager->names);
+        problems_free(manager->problems);
         config_free(manager->config);
         g_free(manager->config_directory);
         g_free(manager->state_directory);
@@ -221,6 +234,10 @@ uint32_t manager_function_handle(const Function *function) {
 
 const Inventory *manager_inventory(const Manager *manager) {
         return manager->inventory;
+}
+
+char **manager_problems(const Manager *manager) {
+        return problems_list(manager->problems);
 }
 
 bool manager_enforces(const Manager *manager) {

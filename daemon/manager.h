@@ -38,6 +38,7 @@ typedef struct ManagerObserver {
         void (*unplug_requested)(void *context, Function *function, uint64_t deadline_usec);
         void (*count_changed)(void *context);
         void (*enforcement_changed)(void *context);
+        void (*problems_changed)(void *context);
 } ManagerObserver;
 
 typedef struct ManagerOptions {
@@ -62,6 +63,9 @@ void manager_set_observer(Manager *manager, const ManagerObserver *observer, voi
 
 const Inventory *manager_inventory(const Manager *manager);
 bool manager_enforces(const Manager *manager);
+
+/* What the daemon cannot do at present, a line of text each, see problems.h. Free with g_strfreev(). */
+char **manager_problems(const Manager *manager);
 
 /* As function_read_handle(): what the kernel says at this moment. */
 uint32_t manager_function_handle(const Function *function);

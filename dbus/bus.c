@@ -182,6 +182,10 @@ static void on_enforcement_changed(void *context) {
         manager_property_changed(context, "Enforcement");
 }
 
+static void on_problems_changed(void *context) {
+        manager_property_changed(context, "Problems");
+}
+
 static const ManagerObserver bus_observer = {
         .added = on_added,
         .removed = on_removed,
@@ -190,6 +194,7 @@ static const ManagerObserver bus_observer = {
         .unplug_requested = on_unplug_requested,
         .count_changed = on_count_changed,
         .enforcement_changed = on_enforcement_changed,
+        .problems_changed = on_problems_changed,
 };
 
 /* Takes the name, for which it waits a moment: the bus may not have noticed yet that a daemon before this

@@ -26,6 +26,15 @@ static void begin_array(JsonBuilder *builder, const char *name) {
         json_builder_begin_array(builder);
 }
 
+static void add_problems(JsonBuilder *builder, const Manager *manager) {
+        g_auto(GStrv) problems = manager_problems(manager);
+
+        begin_array(builder, "Problems");
+        for (unsigned i = 0; problems[i]; i++)
+                json_builder_add_string_value(builder, problems[i]);
+        json_builder_end_array(builder);
+}
+
 static void add_identity(JsonBuilder *builder, const Function *function) {
         const FunctionFacts *facts = &function->facts;
         char address[PCI_ADDRESS_STRING_MAX];
@@ -198,6 +207,7 @@ char *describe(const Manager *manager) {
         json_builder_begin_object(builder);
         add_string(builder, "Version", VFWARDEN_VERSION);
         add_string(builder, "Enforcement", manager_enforces(manager) ? "enforce" : "advise");
+        add_problems(builder, manager);
         begin_array(builder, "Functions");
         for (guint i = 0; i < functions->len; i++) {
                 const Function *function = functions->pdata[i];

@@ -157,6 +157,15 @@ static int get_function_count(sd_bus *connection, const char *path, const char *
         return sd_bus_message_append(reply, "u", inventory_count(manager_inventory(bus->manager)));
 }
 
+static int get_problems(sd_bus *connection, const char *path, const char *interface,
+                        const char *property, sd_bus_message *reply, void *userdata,
+                        sd_bus_error *error) {
+        const Bus *bus = userdata;
+        g_auto(GStrv) problems = manager_problems(bus->manager);
+
+        return sd_bus_message_append_strv(reply, problems);
+}
+
 const sd_bus_vtable manager_vtable[] = {
         SD_BUS_VTABLE_START(0),
         SD_BUS_METHOD_WITH_ARGS("GetFunction", SD_BUS_ARGS("s", address),
@@ -192,5 +201,6 @@ const sd_bus_vtable manager_vtable[] = {
                         SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("FunctionCount", "u", get_function_count, 0,
                         SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Problems", "as", get_problems, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_VTABLE_END,
 };

@@ -342,9 +342,11 @@ class CommandTest(unittest.TestCase):
         self.environment.update(DBUS_SYSTEM_BUS_ADDRESS=self.bus.address, LC_ALL="C.UTF-8",
                                 TERM="xterm", TZ="UTC", G_DEBUG="fatal-criticals")
 
-    def start_daemon(self, functions=(), version="0.1.0", enforcement="enforce", **options):
-        daemon = Daemon(self.bus, {"Version": version, "Enforcement": enforcement,
-                                   "Functions": list(functions)}, **options)
+    def start_daemon(self, functions=(), version="0.1.0", enforcement="enforce", problems=None, **options):
+        document = {"Version": version, "Enforcement": enforcement, "Functions": list(functions)}
+        if problems is not None:        # an older daemon has none
+            document["Problems"] = problems
+        daemon = Daemon(self.bus, document, **options)
         self.addCleanup(daemon.close)
         return daemon
 

@@ -29,9 +29,9 @@ def new_vf():
 
 
 class Monitor(CommandTest):
-    def watch(self, *arguments):
+    def watch(self, *arguments, problems=None):
         """A daemon, and a monitor that has its picture."""
-        self.stand_in = self.start_daemon(pictures.host())
+        self.stand_in = self.start_daemon(pictures.host(), problems=problems)
         run = self.monitor(*arguments)
         if "--json" in arguments:
             self.assertEqual(json.loads(run.line())["Event"], "watching")
@@ -161,6 +161,14 @@ class Monitor(CommandTest):
         self.assertEqual([run.event(), run.event()], [
             "vfwardend     Enforcement: enforce -> advise",
             "vfwardend     Enforcement: advise -> enforce"])
+
+    def test_problems(self):
+        run = self.watch(problems=[])
+        for problems in (["Failed to save the state: full", "Failed to look: no"], []):
+            self.stand_in.changed(None, MANAGER, Problems=GLib.Variant("as", problems))
+        self.assertEqual([run.event(), run.event()], [
+            "vfwardend     Problems: none -> Failed to save the state: full, Failed to look: no",
+            "vfwardend     Problems: Failed to save the state: full, Failed to look: no -> none"])
 
     def test_what_is_not_the_contracts_is_passed_over(self):
         run = self.watch()

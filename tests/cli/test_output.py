@@ -113,10 +113,11 @@ class Escaping(CommandTest):
         self.assertEqual(len(output.splitlines()), 21)
 
     def test_status(self):
-        self.start_daemon(version=HOSTILE, enforcement=HOSTILE)
+        self.start_daemon(version=HOSTILE, enforcement=HOSTILE, problems=[HOSTILE])
         _, output, _ = self.run_command("status")
-        self.assertEqual(output.splitlines()[:2], [
-            f"            Daemon:  running, version {HARMLESS}", f"       Enforcement:  {HARMLESS}"])
+        self.assertEqual(output.splitlines()[:3], [
+            f"            Daemon:  running, version {HARMLESS}", f"       Enforcement:  {HARMLESS}",
+            f"           Problem:  {HARMLESS}"])
 
     def test_lock_and_release_all(self):
         daemon = self.start_daemon([self.hostile()])

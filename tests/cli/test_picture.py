@@ -407,6 +407,27 @@ class Status(CommandTest):
             "DetachedVirtualFunctionCount": 1, "InUseCount": 2, "LockedCount": 1,
             "TaintedCount": 1, "UserCount": 4, "InhibitorCount": 1})
 
+    PROBLEMS = ["0000:01:00.0: Failed to read its driver: Input/output error",
+                "Failed to save the state in /run/vfwarden: No space left on device"]
+
+    def test_problems_are_a_line_each(self):
+        self.start_daemon(pictures.host(), problems=self.PROBLEMS)
+        _, output, _ = self.run_command("status")
+        self.assertEqual(output.splitlines()[1:5], [
+            "       Enforcement:  enforce, locks close files",
+            f"           Problem:  {self.PROBLEMS[0]}",
+            f"           Problem:  {self.PROBLEMS[1]}",
+            "         Functions:  8"])
+        code, output, error = self.run_command("status", "--json")
+        self.assertEqual((code, json.loads(output)["Problems"], error), (0, self.PROBLEMS, ""))
+
+    def test_no_problems(self):
+        self.start_daemon(pictures.host(), problems=[])
+        _, output, _ = self.run_command("status")
+        self.assertNotIn("Problem", output)
+        _, output, _ = self.run_command("status", "--json")
+        self.assertEqual(json.loads(output)["Problems"], [])
+
     def test_daemon_that_knows_no_users(self):
         self.start_busy().answers.update(DescribeUsers=self.unknown, ListInhibitors=self.unknown)
         _, output, _ = self.run_command("status")

@@ -126,7 +126,7 @@ class Cli(LockTest):
         status = self.json("status")
         self.assertEqual(status.pop("Version"), self.client.manager_property("Version"))
         self.assertEqual(status, {
-            "Installed": True, "Running": True, "Enforcement": "enforce", "FunctionCount": 4,
+            "Installed": True, "Running": True, "Enforcement": "enforce", "Problems": [], "FunctionCount": 4,
             "PhysicalFunctionCount": 1, "VirtualFunctionCount": 2,
             "DetachedVirtualFunctionCount": 0, "InUseCount": 0, "LockedCount": 1,
             "TaintedCount": 0, "UserCount": 0, "InhibitorCount": 0})

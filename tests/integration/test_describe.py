@@ -17,9 +17,10 @@ ZPCI_IO = "org.vfwarden1.ZpciIo"
 class Describe(fixtures.DaemonTest):
     def check(self):
         document = json.loads(self.client.manager("Describe"))
-        self.assertEqual(set(document), {"Version", "Enforcement", "Functions"})
+        self.assertEqual(set(document), {"Version", "Enforcement", "Problems", "Functions"})
         self.assertEqual(document["Version"], self.client.manager_property("Version"))
         self.assertEqual(document["Enforcement"], self.client.manager_property("Enforcement"))
+        self.assertEqual(document["Problems"], self.client.manager_property("Problems"))
         addresses = {path: properties[vb.FUNCTION]["Address"]
                      for path, properties in self.client.managed_objects().items()}
         truth = {}
