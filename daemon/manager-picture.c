@@ -123,7 +123,6 @@ static void forget(Manager *manager, Function *function) {
         msi_source_function_gone(manager->msi_source, key);
         operations_forget(manager->operations, function);
         outsiders_function_gone(manager->outsiders);
-        sessions_function_gone(manager->sessions, key);
         leases_function_gone(manager->leases, key);
         vf_tokens_function_gone(manager->vf_tokens, key);
         lost_overrides_function_gone(manager->lost_overrides, function);

@@ -205,10 +205,16 @@ static void on_unplug_close(void *context, Function *function, bool closed) {
         nodes_commit(manager->nodes);
 }
 
+static void on_unplug_end_sessions(void *context, Function *function) {
+        sessions_function_gone(((const Manager *) context)->sessions, function->facts.key);
+}
+
 /* Written down before anything is done: see policy/unplug.h. */
 static void on_unplug_remember(void *context, Function *function, bool remember) {
         Manager *manager = context;
 
+        if (function->unplugging == remember)
+                return;
         function->unplugging = remember;
         manager->state_dirty = true;
         manager_save_state(manager);
@@ -217,6 +223,7 @@ static void on_unplug_remember(void *context, Function *function, bool remember)
 const UnplugsHandler manager_unplugs_handler = {
         .changed = on_unplug_changed,
         .close = on_unplug_close,
+        .end_sessions = on_unplug_end_sessions,
         .remember = on_unplug_remember,
         .ask = on_unplug_ask,
 };

@@ -242,8 +242,10 @@ static void act(Unplug *unplug, unsigned actions) {
 
         if (actions & UNPLUG_ACTION_CLOSE)
                 unplugs->handler->close(unplugs->context, function, true);
-        if (actions & (UNPLUG_ACTION_OPEN | UNPLUG_ACTION_END_SESSIONS))
+        if (actions & UNPLUG_ACTION_OPEN)
                 unplugs->handler->close(unplugs->context, function, false);
+        if (actions & UNPLUG_ACTION_END_SESSIONS)
+                unplugs->handler->end_sessions(unplugs->context, function);
         if (actions & UNPLUG_ACTION_ARM)
                 arm(unplug);
         if (actions & UNPLUG_ACTION_ASK)
@@ -386,6 +388,8 @@ void unplugs_retry(Unplugs *unplugs) {
 void unplugs_function_gone(Unplugs *unplugs, Function *function) {
         Unplug *unplug = g_hash_table_lookup(unplugs->entries, &function->facts.key);
 
-        if (unplug)
-                unplug_tell(unplug, UNPLUG_EVENT_REMOVED);
+        /* A surprise removal takes the same table: sessions end whether or not an unplug was requested. */
+        if (!unplug)
+                unplug = unplug_new(unplugs, function);
+        unplug_tell(unplug, UNPLUG_EVENT_REMOVED);
 }

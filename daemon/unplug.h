@@ -18,6 +18,8 @@ typedef struct UnplugsHandler {
         void (*ask)(void *context, Function *function, uint64_t deadline_usec);
         /* The nodes of the function and of its VFs are to be closed to newcomers, or opened again. */
         void (*close)(void *context, Function *function, bool closed);
+        /* The function is gone: every request of its I/O session fails from now on. */
+        void (*end_sessions)(void *context, Function *function);
         /* That there is no way back is to be written down now, or forgotten: Function.unplugging. */
         void (*remember)(void *context, Function *function, bool remember);
 } UnplugsHandler;

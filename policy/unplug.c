@@ -41,8 +41,8 @@ static const char *const unplug_action_names[UNPLUG_ACTIONS_MAX] = {
 /* The ways out: the request is over and the function is whoever's it was. */
 #define RELEASE (DO(DISARM) | DO(OPEN))
 #define UNDO    (RELEASE | DO(FORGET))
-/* It is gone: nothing is left to open, and no session may touch it. */
-#define END     (DO(DISARM) | DO(FORGET) | DO(END_SESSIONS))
+/* It is gone: no session may touch it, and the group's node may be another function's as well. */
+#define END     (DO(DISARM) | DO(FORGET) | DO(OPEN) | DO(END_SESSIONS))
 
 /* A cell that is not listed means nothing: the state stays, with no action. Cells are listed by state, then in the
  * order of the events. */

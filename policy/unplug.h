@@ -56,8 +56,8 @@ typedef enum UnplugAction {
         UNPLUG_ACTION_REMOVE = 1 << 6, /* in a child: slot power, else `remove` */
         UNPLUG_ACTION_DISARM = 1 << 7,
         UNPLUG_ACTION_FORGET = 1 << 8,        /* what was remembered */
-        UNPLUG_ACTION_OPEN = 1 << 9,          /* it may be opened again */
-        UNPLUG_ACTION_END_SESSIONS = 1 << 10, /* answer their requests with errors from now on */
+        UNPLUG_ACTION_OPEN = 1 << 9,          /* the device nodes may be opened again */
+        UNPLUG_ACTION_END_SESSIONS = 1 << 10, /* their requests fail from now on */
         UNPLUG_ACTION_REPLY_DONE = 1 << 11,
         UNPLUG_ACTION_REPLY_TIMEOUT = 1 << 12,
         UNPLUG_ACTION_REPLY_CANCELLED = 1 << 13,

@@ -153,7 +153,8 @@ end:
             alive = false;
             state = PRESENT; armed = false; signalled = false; ended = false;
             waiting = false }             /* the bus itself answers for who has left it */
-    :: atomic { !alive && !there -> alive = true; state = GONE; remembered = false; ended = true }
+    :: atomic { !alive && !there ->
+            alive = true; state = GONE; remembered = false; node_closed = false; ended = true }
     :: atomic { !alive && there ->
             alive = true;
             known_users = users;
@@ -294,7 +295,7 @@ end:
         assert(unbinder_busy == (state == UNBINDING) || outside);
         /* At rest nothing is left of a request. */
         assert(state != PRESENT || (!node_closed && !remembered));
-        assert(state != GONE || (!remembered && ended));
+        assert(state != GONE || (!remembered && ended && !node_closed));
         /* Nobody's device went who was not asked to give it. */
         assert(insisted || outside || users == 0 || driver == bound);
     }

@@ -36,10 +36,12 @@ static const struct {
           { "", "", "", "present disarm forget open reply-failed",
             "present disarm forget open reply-failed", "", "" } },
         { "removed",
-          { "gone disarm forget end-sessions", "gone disarm forget end-sessions reply-gone",
-            "gone disarm forget end-sessions reply-gone",
-            "gone disarm forget end-sessions reply-gone",
-            "gone disarm forget end-sessions reply-done", "gone disarm forget end-sessions", "" } },
+          { "gone disarm forget open end-sessions",
+            "gone disarm forget open end-sessions reply-gone",
+            "gone disarm forget open end-sessions reply-gone",
+            "gone disarm forget open end-sessions reply-gone",
+            "gone disarm forget open end-sessions reply-done",
+            "gone disarm forget open end-sessions", "" } },
 };
 
 static const char *const states[] = { "present",  "requested", "draining", "unbinding",
