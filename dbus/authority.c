@@ -4,16 +4,28 @@
 #include "dbus/error.h"
 #include "dbus/grants.h"
 #include "dbus/quota.h"
+#include "dbus/senders.h"
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 /* Time for a person to type a password, and for polkit to answer by itself. */
 #define INTERACTIVE_TIMEOUT_USEC (5 * 60 * 1000 * 1000ULL)
 #define TIMEOUT_USEC             (25 * 1000 * 1000ULL)
 
+/* dbus-daemon lets one connection wait for 128 replies (max_replies_per_connection), and both this
+ * daemon and polkitd, which asks the users' agents, wait for one for each question. Hence half of that
+ * at the most, and some of it only until polkit has confirmed that a question was taken back. */
+#define ASKED_MAX 64U
+#define OPEN_MAX  48U
+
 /* CheckAuthorizationFlags of polkit's D-Bus interface. */
 #define POLKIT_ALLOW_USER_INTERACTION 1U
+
+#define POLKIT_NAME                   "org.freedesktop.PolicyKit1"
+#define POLKIT_PATH                   "/org/freedesktop/PolicyKit1/Authority"
+#define POLKIT_INTERFACE              "org.freedesktop.PolicyKit1.Authority"
 
 typedef struct Question {
         Authority *authority;
@@ -21,40 +33,52 @@ typedef struct Question {
         const char *action;
         AuthorityCallback *callback;
         void *userdata;
-        sd_bus_slot *slot;
-        sd_bus_slot *departure; /* of the caller from the bus; NULL if nobody is to be asked */
-        char id[32];            /* for polkit, which knows it by this while `asked` */
-        bool asked;
-        bool counted; /* in the authority's quota */
-        bool repeats; /* a yes is remembered */
+        sd_bus_slot *slot; /* of polkit's reply */
+        sd_event_source *deadline;
+        uint64_t number; /* they count up; polkit knows the question by it */
+        bool open;       /* the caller waits; else only polkit's reply is to come */
+        bool repeats;    /* a yes is remembered */
 } Question;
 
 struct Authority {
         Bus *bus;
         GHashTable *questions; /* set of Question*, owned */
-        Quota *quota;          /* of questions asked of polkit */
+        Quota *asked;          /* of questions without polkit's reply, as the bus counts them */
+        Quota *open;           /* of those whose caller waits */
         Grants *grants;
-        uint64_t next_id;
+        uint64_t next_number;
 };
+
+/* The caller has its reply, or has left. */
+static void question_close(Question *question) {
+        if (!question->open)
+                return;
+        question->open = false;
+        quota_give(question->authority->open, question->call.uid);
+        question->deadline = sd_event_source_unref(question->deadline);
+}
 
 static void question_free(gpointer data) {
         Question *question = data;
 
-        if (question->counted)
-                quota_give(question->authority->quota, question->call.uid);
+        question_close(question);
+        quota_give(question->authority->asked, question->call.uid);
         sd_bus_slot_unref(question->slot);
-        sd_bus_slot_unref(question->departure);
         sd_bus_message_unref(question->call.message);
         g_free(question);
 }
+
+static void on_client_left(void *userdata, const char *name);
 
 Authority *authority_new(Bus *bus) {
         Authority *authority = g_new0(Authority, 1);
 
         authority->bus = bus;
         authority->questions = g_hash_table_new_full(NULL, NULL, question_free, NULL);
-        authority->quota = quota_new();
+        authority->asked = quota_new(ASKED_MAX);
+        authority->open = quota_new(OPEN_MAX);
         authority->grants = grants_new();
+        senders_watch(bus->senders, on_client_left, authority);
         return authority;
 }
 
@@ -62,14 +86,11 @@ Authority *authority_free(Authority *authority) {
         if (!authority)
                 return NULL;
         g_hash_table_unref(authority->questions);
-        quota_unref(authority->quota);
+        quota_unref(authority->asked);
+        quota_unref(authority->open);
         grants_free(authority->grants);
         g_free(authority);
         return NULL;
-}
-
-static void question_end(Question *question) {
-        g_hash_table_remove(question->authority->questions, question);
 }
 
 /* What polkit is told of the function concerned. */
@@ -110,12 +131,10 @@ static void question_allow(Question *question) {
         if (question->repeats) {
                 g_autofree char *text = question_text(authority, &question->call, question->action);
 
-                grants_add(authority->grants, text,
-                           &(Grant){ question->call.uid, question->call.pid },
-                           (uint64_t) g_get_monotonic_time());
+                grants_add(authority->grants, text, (uint64_t) g_get_monotonic_time());
         }
+        question_close(question);
         question->callback(question->userdata, &question->call);
-        question_end(question);
 }
 
 static void question_refuse(Question *question, int r, const char *why) {
@@ -126,15 +145,7 @@ static void question_refuse(Question *question, int r, const char *why) {
                              why);
         (void) sd_bus_reply_method_error(question->call.message, &error);
         sd_bus_error_free(&error);
-        question_end(question);
-}
-
-/* No polkit on this bus: nobody can say yes to anybody but root. */
-static void question_decide_alone(Question *question) {
-        if (question->call.uid == 0)
-                question_allow(question);
-        else
-                question_refuse(question, -EACCES, "polkit is not there to allow it");
+        question_close(question);
 }
 
 /* Not installed, not to be started, or masked by the administrator. */
@@ -152,30 +163,34 @@ static bool polkit_is_absent(sd_bus_message *reply) {
         return false;
 }
 
-static int on_polkit_answer(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
-        Question *question = userdata;
+static void question_judge(Question *question, sd_bus_message *reply) {
         int authorized, challenge;
 
-        question->asked = false;
-
-        if (polkit_is_absent(reply)) {
-                question_decide_alone(question);
-                return 0;
-        }
-        if (sd_bus_message_is_method_error(reply, NULL)) {
+        /* No polkit on this bus: nobody can say yes to anybody but root, who is not asked about. */
+        if (polkit_is_absent(reply))
+                question_refuse(question, -EACCES, "polkit is not there to allow it");
+        else if (sd_bus_message_is_method_error(reply, SD_BUS_ERROR_LIMITS_EXCEEDED))
+                question_refuse(question, -EDQUOT, "the bus has no room for a question to polkit");
+        else if (sd_bus_message_is_method_error(reply, NULL)) {
                 log_warning("polkit did not answer for %s: %s", question->action,
                             sd_bus_message_get_error(reply)->message);
                 question_refuse(question, -EACCES, "polkit did not answer");
-                return 0;
-        }
-        if (sd_bus_message_enter_container(reply, 'r', "bba{ss}") < 0 ||
-            sd_bus_message_read(reply, "bb", &authorized, &challenge) < 0)
+        } else if (sd_bus_message_enter_container(reply, 'r', "bba{ss}") < 0 ||
+                   sd_bus_message_read(reply, "bb", &authorized, &challenge) < 0)
                 question_refuse(question, -EACCES, "polkit's answer was not understood");
         else if (authorized)
                 question_allow(question);
         else
                 question_refuse(question, -EACCES,
                                 challenge ? "authentication is required" : "polkit refused");
+}
+
+static int on_polkit_answer(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        Question *question = userdata;
+
+        if (question->open)
+                question_judge(question, reply);
+        g_hash_table_remove(question->authority->questions, question);
         return 0;
 }
 
@@ -188,17 +203,19 @@ static int append_details(sd_bus_message *message, const Question *question) {
                                      details.kind, "driver", details.driver, "pf", details.pf);
 }
 
-static int ask_polkit(Question *question) {
+static void format_id(const Question *question, char id[static 32]) {
+        g_snprintf(id, 32, "vfwarden-%" G_GUINT64_FORMAT, question->number);
+}
+
+static int question_ask(Question *question, bool interactive) {
         sd_bus *connection = question->authority->bus->connection;
-        bool interactive =
-                sd_bus_message_get_allow_interactive_authorization(question->call.message) > 0;
         sd_bus_message *message = NULL;
+        char id[32];
         int r;
 
-        r = sd_bus_message_new_method_call(connection, &message, "org.freedesktop.PolicyKit1",
-                                           "/org/freedesktop/PolicyKit1/Authority",
-                                           "org.freedesktop.PolicyKit1.Authority",
-                                           "CheckAuthorization");
+        format_id(question, id);
+        r = sd_bus_message_new_method_call(connection, &message, POLKIT_NAME, POLKIT_PATH,
+                                           POLKIT_INTERFACE, "CheckAuthorization");
         if (r >= 0)
                 r = sd_bus_message_append(message, "(sa{sv})s", "system-bus-name", 1, "name", "s",
                                           sd_bus_message_get_sender(question->call.message),
@@ -207,143 +224,145 @@ static int ask_polkit(Question *question) {
                 r = append_details(message, question);
         if (r >= 0)
                 r = sd_bus_message_append(message, "us",
-                                          interactive ? POLKIT_ALLOW_USER_INTERACTION : 0U,
-                                          question->id);
-        question->slot = sd_bus_slot_unref(question->slot);
+                                          interactive ? POLKIT_ALLOW_USER_INTERACTION : 0U, id);
+        /* Without a timeout of sd-bus, after which the bus would go on counting the question. */
         if (r >= 0)
                 r = sd_bus_call_async(connection, &question->slot, message, on_polkit_answer,
-                                      question,
-                                      interactive ? INTERACTIVE_TIMEOUT_USEC : TIMEOUT_USEC);
+                                      question, UINT64_MAX);
         sd_bus_message_unref(message);
-        question->asked = r >= 0;
         return r;
 }
 
+/* The question counts until polkit replies: until then the bus counts it, too. */
+static void question_take_back(Question *question) {
+        char id[32];
+
+        question_close(question);
+        format_id(question, id);
+        (void) sd_bus_call_method_async(question->authority->bus->connection, NULL, POLKIT_NAME,
+                                        POLKIT_PATH, POLKIT_INTERFACE, "CancelCheckAuthorization",
+                                        NULL, NULL, "s", id);
+}
+
 /* Who was to be asked for a password need not answer any more. */
-static int on_departure(sd_bus_message *signal, void *userdata, sd_bus_error *error) {
+static void on_client_left(void *userdata, const char *name) {
+        Authority *authority = userdata;
+        GHashTableIter iter;
+        Question *question;
+
+        g_hash_table_iter_init(&iter, authority->questions);
+        while (g_hash_table_iter_next(&iter, (gpointer *) &question, NULL))
+                if (question->open &&
+                    g_str_equal(sd_bus_message_get_sender(question->call.message), name))
+                        question_take_back(question);
+}
+
+static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
         Question *question = userdata;
-        const char *name, *before, *owner;
 
-        if (sd_bus_message_read(signal, "sss", &name, &before, &owner) < 0 || owner[0] != '\0')
-                return 0;
-        if (question->asked)
-                (void) sd_bus_call_method_async(
-                        question->authority->bus->connection, NULL, "org.freedesktop.PolicyKit1",
-                        "/org/freedesktop/PolicyKit1/Authority",
-                        "org.freedesktop.PolicyKit1.Authority", "CancelCheckAuthorization", NULL,
-                        NULL, "s", question->id);
-        question_end(question);
+        question_refuse(question, -EACCES, "nobody answered in time");
+        question_take_back(question);
         return 0;
 }
 
-/* sd-bus would take an error for the end of the connection; without the match the person is asked in vain. */
-static int on_match_installed(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
-        return 0;
+static Question *youngest_question(const Authority *authority, uint32_t uid) {
+        Question *question, *youngest = NULL;
+        GHashTableIter iter;
+
+        g_hash_table_iter_init(&iter, authority->questions);
+        while (g_hash_table_iter_next(&iter, (gpointer *) &question, NULL))
+                if (question->open && question->call.uid == uid &&
+                    (!youngest || question->number > youngest->number))
+                        youngest = question;
+        return youngest;
 }
 
-/* Not by sd_bus_track, which waits for the bus. Where no person is asked, polkit answers at once by itself. */
-static void watch_departure(Question *question) {
-        sd_bus_message *call = question->call.message;
-        g_autofree char *match = NULL;
+/* Makes room for a question of `uid`: the user with the most loses one. */
+static bool make_room(Authority *authority, uint32_t uid) {
+        Question *question = NULL;
+        uint32_t greedy;
 
-        if (sd_bus_message_get_allow_interactive_authorization(call) <= 0)
-                return;
-        match = g_strdup_printf("type='signal',sender='org.freedesktop.DBus',"
-                                "path='/org/freedesktop/DBus',interface='org.freedesktop.DBus',"
-                                "member='NameOwnerChanged',arg0='%s'",
-                                sd_bus_message_get_sender(call));
-        (void) sd_bus_add_match_async(question->authority->bus->connection, &question->departure,
-                                      match, on_departure, on_match_installed, question);
+        if (quota_find_greedy(authority->open, uid, &greedy))
+                question = youngest_question(authority, greedy);
+        if (!question)
+                return false;
+        question_refuse(question, -EDQUOT,
+                        "too many requests wait for polkit, and this user has the most");
+        question_take_back(question);
+        return true;
 }
 
-/* Takes UnixUserID and ProcessID from the credentials. Returns 0, or a negative errno when the uid is not
- * among them. */
-static int read_credentials(sd_bus_message *reply, MethodCall *call) {
-        const char *name;
-        int r;
+/* Both quotas, or none. */
+static int take_place(Authority *authority, uint32_t uid) {
+        int r = quota_take(authority->asked, uid);
 
-        r = sd_bus_message_enter_container(reply, 'a', "{sv}");
-        while (r >= 0 && (r = sd_bus_message_enter_container(reply, 'e', "sv")) > 0) {
-                r = sd_bus_message_read(reply, "s", &name);
-                if (r >= 0 && g_str_equal(name, "UnixUserID"))
-                        r = sd_bus_message_read(reply, "v", "u", &call->uid);
-                else if (r >= 0 && g_str_equal(name, "ProcessID"))
-                        r = sd_bus_message_read(reply, "v", "u", &call->pid);
-                else if (r >= 0)
-                        r = sd_bus_message_skip(reply, "v");
-                if (r >= 0)
-                        r = sd_bus_message_exit_container(reply);
-        }
         if (r < 0)
                 return r;
-        return call->uid == METHOD_UID_UNKNOWN ? -ENODATA : 0;
+        r = quota_take(authority->open, uid);
+        if (r == -ENOSPC && make_room(authority, uid))
+                r = quota_take(authority->open, uid);
+        if (r < 0)
+                quota_give(authority->asked, uid);
+        return r;
 }
 
-static int on_credentials(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
-        Question *question = userdata;
+static Question *question_new(Authority *authority, const MethodCall *call, const char *action,
+                              AuthorityCallback *callback, void *userdata) {
+        Question *question = g_new0(Question, 1);
 
-        /* The bus does not know the caller any more: there is nobody to answer. */
-        if (sd_bus_message_is_method_error(reply, NULL) ||
-            read_credentials(reply, &question->call) < 0) {
-                question_end(question);
-                return 0;
-        }
-
-        if (quota_take(question->authority->quota, question->call.uid) < 0) {
-                question_refuse(question, -EDQUOT, "too many requests of this user are waiting");
-                return 0;
-        }
-        question->counted = true;
-        if (ask_polkit(question) < 0)
-                question_refuse(question, -EACCES, "polkit cannot be asked");
-        return 0;
+        *question = (Question){
+                .authority = authority,
+                .call = *call,
+                .action = action,
+                .callback = callback,
+                .userdata = userdata,
+                .number = authority->next_number++,
+                .open = true,
+        };
+        sd_bus_message_ref(call->message);
+        g_hash_table_add(authority->questions, question);
+        return question;
 }
 
-/* Whether the caller was allowed the same a moment ago; then the call is theirs to run. */
-static bool is_granted(const Authority *authority, MethodCall *call, const char *action) {
+/* Whether the caller was allowed the same a moment ago. */
+static bool is_granted(const Authority *authority, const MethodCall *call, const char *action) {
         g_autofree char *text = question_text(authority, call, action);
-        Grant grant;
 
-        if (!grants_find(authority->grants, text, (uint64_t) g_get_monotonic_time(), &grant))
-                return false;
-        call->uid = grant.uid;
-        call->pid = grant.pid;
-        return true;
+        return grants_find(authority->grants, text, (uint64_t) g_get_monotonic_time());
 }
 
 int authority_ask(Authority *authority, const MethodCall *call, const char *action, bool repeats,
                   AuthorityCallback *callback, void *userdata, sd_bus_error *error) {
-        MethodCall granted = *call;
+        bool interactive = sd_bus_message_get_allow_interactive_authorization(call->message) > 0;
         Question *question;
         int r;
 
         /* Where a person may be asked, the yes may be theirs, and is for once. */
-        repeats = repeats && sd_bus_message_get_allow_interactive_authorization(call->message) <= 0;
-        if (repeats && is_granted(authority, &granted, action)) {
-                callback(userdata, &granted);
+        repeats = repeats && !interactive;
+        /* polkit says yes to root before it looks at any rule (check_authorization_sync() in
+         * polkitbackendinteractiveauthority.c), unless it is called with ALWAYS_CHECK. */
+        if (call->uid == 0 || (repeats && is_granted(authority, call, action))) {
+                callback(userdata, call);
                 return 1;
         }
-        question = g_new0(Question, 1);
+        r = take_place(authority, call->uid);
+        if (r < 0)
+                return bus_error_set(error, -EDQUOT, "%s needs %s: %s",
+                                     sd_bus_message_get_member(call->message), action,
+                                     r == -ENOSPC ? "too many requests wait for polkit"
+                                                  : "too many requests of this user wait for it");
+        question = question_new(authority, call, action, callback, userdata);
         question->repeats = repeats;
-        question->authority = authority;
-        question->call = *call;
-        question->action = action;
-        question->callback = callback;
-        question->userdata = userdata;
-        sd_bus_message_ref(call->message);
-        g_snprintf(question->id, sizeof(question->id), "vfwarden-%" G_GUINT64_FORMAT,
-                   authority->next_id++);
-        g_hash_table_add(authority->questions, question);
-        watch_departure(
-                question); /* first: one who has left before is not known to the bus below */
-
-        r = sd_bus_call_method_async(
-                authority->bus->connection, &question->slot, "org.freedesktop.DBus",
-                "/org/freedesktop/DBus", "org.freedesktop.DBus", "GetConnectionCredentials",
-                on_credentials, question, "s", sd_bus_message_get_sender(call->message));
+        r = question_ask(question, interactive);
+        if (r >= 0)
+                r = sd_event_add_time_relative(
+                        sd_bus_get_event(authority->bus->connection), &question->deadline,
+                        CLOCK_MONOTONIC, interactive ? INTERACTIVE_TIMEOUT_USEC : TIMEOUT_USEC, 0,
+                        on_deadline, question);
         if (r < 0) {
-                question_end(question);
-                return bus_error_set(error, r, "the caller's user cannot be asked for");
+                g_hash_table_remove(authority->questions, question);
+                return bus_error_set(error, -EACCES, "%s needs %s: polkit cannot be asked",
+                                     sd_bus_message_get_member(call->message), action);
         }
         return 1;
 }

@@ -6,8 +6,10 @@
 #include "dbus/interface.h"
 #include "dbus/path.h"
 #include "dbus/quota.h"
+#include "dbus/senders.h"
 
 #include <errno.h>
+#include <limits.h>
 
 #define NAME_TIMEOUT_USEC  (2 * 1000 * 1000ULL)
 #define NAME_INTERVAL_USEC (20 * 1000ULL)
@@ -228,8 +230,13 @@ int bus_new(Bus **ret) {
                 log_error("the bus name %s cannot be had: %s", BUS_NAME, g_strerror(-r));
                 return r;
         }
+        r = senders_new(bus->connection, &bus->senders);
+        if (r < 0) {
+                log_error("Failed to subscribe to departures from the bus: %s", g_strerror(-r));
+                return r;
+        }
         bus->authority = authority_new(bus);
-        bus->waiting = quota_new();
+        bus->waiting = quota_new(UINT_MAX);
         *ret = g_steal_pointer(&bus);
         return 0;
 }
@@ -262,6 +269,7 @@ Bus *bus_free(Bus *bus) {
         if (bus->manager)
                 manager_set_observer(bus->manager, NULL, NULL);
         authority_free(bus->authority);
+        senders_free(bus->senders);
         quota_unref(bus->waiting);
         sd_bus_flush_close_unref(bus->connection);
         g_free(bus);

@@ -11,10 +11,12 @@
 
 typedef struct Authority Authority;
 typedef struct Quota Quota;
+typedef struct Senders Senders;
 
 typedef struct Bus {
         sd_bus *connection;
         Manager *manager;
+        Senders *senders;
         Authority *authority;
         Quota *waiting; /* of calls that wait for the kernel or a holder, see method_reply_later() */
 } Bus;

@@ -2,13 +2,8 @@
 
 #include <glib.h>
 
-typedef struct Entry {
-        Grant grant;
-        uint64_t end_usec;
-} Entry;
-
 struct Grants {
-        GHashTable *entries; /* question -> Entry*, both owned */
+        GHashTable *entries; /* question -> the end as uint64_t*, both owned */
 };
 
 Grants *grants_new(void) {
@@ -26,24 +21,21 @@ Grants *grants_free(Grants *grants) {
         return NULL;
 }
 
-static gboolean is_over(gpointer question, gpointer entry, gpointer now_usec) {
-        return ((const Entry *) entry)->end_usec <= *(const uint64_t *) now_usec;
+static gboolean is_over(gpointer question, gpointer end_usec, gpointer now_usec) {
+        return *(const uint64_t *) end_usec <= *(const uint64_t *) now_usec;
 }
 
-void grants_add(Grants *grants, const char *question, const Grant *grant, uint64_t now_usec) {
-        Entry entry = { *grant, now_usec + GRANTS_USEC };
+void grants_add(Grants *grants, const char *question, uint64_t now_usec) {
+        uint64_t end_usec = now_usec + GRANTS_USEC;
 
         g_hash_table_foreach_remove(grants->entries, is_over, &now_usec);
         if (g_hash_table_size(grants->entries) < GRANTS_MAX)
                 g_hash_table_replace(grants->entries, g_strdup(question),
-                                     g_memdup2(&entry, sizeof(entry)));
+                                     g_memdup2(&end_usec, sizeof(end_usec)));
 }
 
-bool grants_find(const Grants *grants, const char *question, uint64_t now_usec, Grant *ret) {
-        const Entry *entry = g_hash_table_lookup(grants->entries, question);
+bool grants_find(const Grants *grants, const char *question, uint64_t now_usec) {
+        const uint64_t *end_usec = g_hash_table_lookup(grants->entries, question);
 
-        if (!entry || entry->end_usec <= now_usec)
-                return false;
-        *ret = entry->grant;
-        return true;
+        return end_usec && *end_usec > now_usec;
 }

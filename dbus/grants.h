@@ -15,16 +15,11 @@
 
 typedef struct Grants Grants;
 
-/* The caller, as the bus knows it. */
-typedef struct Grant {
-        uint32_t uid, pid;
-} Grant;
-
 Grants *grants_new(void);
 Grants *grants_free(Grants *grants);
 
 /* `now_usec`: of any clock that only goes forward, the same for all calls. */
-void grants_add(Grants *grants, const char *question, const Grant *grant, uint64_t now_usec);
+void grants_add(Grants *grants, const char *question, uint64_t now_usec);
 
 /* Whether the answer was yes less than GRANTS_USEC ago. */
-bool grants_find(const Grants *grants, const char *question, uint64_t now_usec, Grant *ret);
+bool grants_find(const Grants *grants, const char *question, uint64_t now_usec);

@@ -5,6 +5,7 @@
 #include "dbus/interface.h"
 #include "dbus/path.h"
 #include "dbus/quota.h"
+#include "dbus/senders.h"
 
 #include <errno.h>
 #include <string.h>
@@ -78,54 +79,100 @@ static Function *named_function(const MethodCall *call) {
         return inventory_get(manager_inventory(call->bus->manager), pci_address_key(address));
 }
 
-/* Runs a method some time after the call came. */
-static void run_later(const Method *method, const MethodCall *call, int r) {
-        sd_bus_error error = SD_BUS_ERROR_NULL;
-
-        if (r < 0)
-                (void) bus_error_set(&error, r, "the daemon ends");
+static void reply_error(const MethodCall *call, int r, sd_bus_error *error) {
+        if (sd_bus_error_is_set(error))
+                (void) sd_bus_reply_method_error(call->message, error);
         else
-                r = method->run(call, &error);
-        if (sd_bus_error_is_set(&error))
-                (void) sd_bus_reply_method_error(call->message, &error);
-        else if (r < 0)
                 (void) sd_bus_reply_method_errno(call->message, r, NULL);
-        sd_bus_error_free(&error);
+        sd_bus_error_free(error);
 }
 
-typedef struct Wish {
+static void run_now(const Method *method, const MethodCall *call) {
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+        int r = method->run(call, &error);
+
+        if (r < 0)
+                reply_error(call, r, &error);
+}
+
+/* A call on its way to its method. */
+typedef struct Pending {
         const Method *method;
         MethodCall call; /* holds a reference to the message */
-} Wish;
+} Pending;
+
+static Pending *pending_new(const Method *method, const MethodCall *call) {
+        Pending *pending = g_new(Pending, 1);
+
+        *pending = (Pending){ method, *call };
+        sd_bus_message_ref(call->message);
+        return pending;
+}
+
+static Pending *pending_free(Pending *pending) {
+        sd_bus_message_unref(pending->call.message);
+        g_free(pending);
+        return NULL;
+}
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Pending, pending_free)
 
 static void on_let_go(void *context, int result) {
-        g_autofree Wish *wish = context;
+        g_autoptr(Pending) pending = context;
+        sd_bus_error error = SD_BUS_ERROR_NULL;
 
-        run_later(wish->method, &wish->call, result);
-        sd_bus_message_unref(wish->call.message);
+        if (result < 0)
+                reply_error(&pending->call, bus_error_set(&error, result, "the daemon ends"),
+                            &error);
+        else
+                run_now(pending->method, &pending->call);
 }
 
 /* When what lingers on the function is no obstacle any more. */
 static void run_when_let_go(const Method *method, const MethodCall *call) {
         const Function *function = NULL;
-        Wish *wish;
 
         if (call->inode != 0)
                 function = inventory_get(manager_inventory(call->bus->manager), call->key);
-        if (!method->wants || !function) {
-                run_later(method, call, 0);
-                return;
-        }
-        wish = g_new(Wish, 1);
-        *wish = (Wish){ method, *call };
-        sd_bus_message_ref(call->message);
-        manager_let_go(call->bus->manager, function, method->repeats ? call->uid : MANAGER_NOBODY,
-                       on_let_go, wish);
+        if (method->wants && function)
+                manager_let_go(call->bus->manager, function,
+                               method->repeats ? call->uid : MANAGER_NOBODY, on_let_go,
+                               pending_new(method, call));
+        else
+                run_now(method, call);
 }
 
 /* The caller may do it. */
 static void on_authorized(void *userdata, const MethodCall *call) {
         run_when_let_go(userdata, call);
+}
+
+/* The caller is known. */
+static void on_sender(void *userdata, int result, const Sender *sender) {
+        g_autoptr(Pending) pending = userdata;
+        const Method *method = pending->method;
+        MethodCall *call = &pending->call;
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+        int r;
+
+        if (result == -ENXIO) /* and has left: there is nobody to answer */
+                return;
+        if (result < 0) {
+                r = bus_error_set(&error, result == -EDQUOT ? -EDQUOT : -EIO,
+                                  result == -EDQUOT ? "too many calls of this client are pending"
+                                                    : "the bus does not name the caller's user");
+                reply_error(call, r, &error);
+                return;
+        }
+        call->uid = sender->uid;
+        call->pid = sender->pid;
+        if (!method->action) {
+                run_when_let_go(method, call);
+                return;
+        }
+        r = authority_ask(call->bus->authority, call, method->action, method->repeats,
+                          on_authorized, (void *) method, &error);
+        if (r < 0)
+                reply_error(call, r, &error);
 }
 
 int method_dispatch(sd_bus_message *message, void *userdata, sd_bus_error *error) {
@@ -134,7 +181,6 @@ int method_dispatch(sd_bus_message *message, void *userdata, sd_bus_error *error
         MethodCall call = {
                 .bus = sd_bus_slot_get_userdata(slot),
                 .message = message,
-                .uid = METHOD_UID_UNKNOWN,
         };
         const char *interface = sd_bus_message_get_interface(message);
         const char *member = sd_bus_message_get_member(message);
@@ -142,19 +188,15 @@ int method_dispatch(sd_bus_message *message, void *userdata, sd_bus_error *error
         const Function *function =
                 method && method->names ? named_function(&call) : called_function(&call);
 
+        if (!method)
+                return bus_error_set(error, -EACCES, "%s.%s has no rule that allows it", interface,
+                                     member);
         if (function) {
                 call.key = function->facts.key;
                 call.inode = function->facts.inode;
         }
-        if (!method)
-                return bus_error_set(error, -EACCES, "%s.%s has no rule that allows it", interface,
-                                     member);
-        if (method->action)
-                return authority_ask(call.bus->authority, &call, method->action, method->repeats,
-                                     on_authorized, (void *) method, error);
-        if (!method->wants)
-                return method->run(&call, error);
-        run_when_let_go(method, &call);
+        senders_find(call.bus->senders, sd_bus_message_get_sender(message), on_sender,
+                     pending_new(method, &call));
         return 1;
 }
 
@@ -169,7 +211,7 @@ MethodReply *method_reply_later(const MethodCall *call, sd_bus_error *error) {
                                            sd_bus_message_get_member(call->message));
         MethodReply *reply;
 
-        if (!method || !method->waits || call->uid == METHOD_UID_UNKNOWN) {
+        if (!method || !method->waits) {
                 (void) bus_error_set(error, -EACCES, "%s has no rule that lets it wait",
                                      sd_bus_message_get_member(call->message));
                 return NULL;

@@ -14,15 +14,13 @@
 #define ACTION_UNPLUG      "org.vfwarden1.unplug"
 #define ACTION_ZPCI_IO     "org.vfwarden1.zpci-io"
 
-#define METHOD_UID_UNKNOWN UINT32_MAX
-
 typedef struct MethodCall {
         Bus *bus;
         sd_bus_message *message;
         PciKey key; /* of the function that is concerned, by path or by the first argument ... */
         uint64_t inode; /* ... and this is the device; 0: none is */
-        uint32_t uid;   /* the caller's, when the method needs an action; else METHOD_UID_UNKNOWN */
-        uint32_t pid;   /* likewise, else 0; for people only: it may belong to another by now */
+        uint32_t uid;   /* the caller's */
+        uint32_t pid;   /* likewise, 0 when unknown; for people only: another may have it by now */
 } MethodCall;
 
 typedef struct MethodReply MethodReply;
@@ -42,8 +40,8 @@ typedef struct Method {
 /* The row, or NULL. */
 const Method *method_find(const char *interface, const char *member);
 
-/* The handler that every method in a vtable names: finds the row, asks for authorisation if need
- * be, and runs it, now or when the answer is there. */
+/* The handler that every method in a vtable names: finds the row and the caller's user, asks for
+ * authorisation if need be, and runs the method, now or when the answers are there. */
 int method_dispatch(sd_bus_message *message, void *userdata, sd_bus_error *error);
 
 /* For a method that `waits`: what replies to the call when it is known how it went, by method_reply(). Returns NULL, with

@@ -1,10 +1,11 @@
 /* quota.h: how much of something each user may have at a time.
  *
- * Owns the counts, by uid. What is bounded: calls that wait for polkit, and calls that wait for the kernel or for a
- * holder. Root's bound is there against programs gone wild and is far above what an honest one needs, a libvirt that starts
- * all machines of a host at once, say. Called by the authority and by the table of methods. */
+ * Owns the counts, by uid. No user has more than their bound, and all users but root together no more
+ * than a total. Root's bound is there against programs gone wild and is far above what an honest one
+ * needs: a libvirt that starts all machines of a host at once, say. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define QUOTA_PER_UID_MAX 32
@@ -12,12 +13,16 @@
 
 typedef struct Quota Quota;
 
-Quota *quota_new(void);
+/* `total`: for all users but root together; UINT_MAX for none. */
+Quota *quota_new(unsigned total);
 Quota *quota_ref(Quota *quota);
 Quota *quota_unref(Quota *quota);
 
-/* Takes one for the user. Returns 0; -EDQUOT when they have too many. */
+/* Takes one for the user. Returns 0; -EDQUOT when they have too many; -ENOSPC when all have. */
 int quota_take(Quota *quota, uint32_t uid);
 
 /* Gives back one that was taken. */
 void quota_give(Quota *quota, uint32_t uid);
+
+/* Finds the user, not root, who has the most, if that is more than `uid` would have with one more. */
+bool quota_find_greedy(const Quota *quota, uint32_t uid, uint32_t *ret);

@@ -116,7 +116,8 @@ class Question:
 
 
 class Polkit:
-    """The stand-in. `verdicts` maps an action to True, False or "later"; others are denied.
+    """The stand-in. `verdicts` maps an action to True, False or "later"; others are denied. A question that is taken
+    back is answered with an error at once, or never if `answers_cancelled` is False.
 
     python3-dbusmock's template records neither details nor subjects and sleeps in its only thread
     when it is to be slow; this one keeps every question in `questions`."""
@@ -127,6 +128,7 @@ class Polkit:
         self.verdicts = {}
         self.questions = []
         self.cancelled = []
+        self.answers_cancelled = True
         self.bus = Bus(address)
         info = Gio.DBusNodeInfo.new_for_xml(POLKIT_XML).interfaces[0]
         self.bus.connection.register_object("/org/freedesktop/PolicyKit1/Authority", info,
@@ -140,8 +142,13 @@ class Polkit:
 
     def _on_call(self, _connection, _sender, _path, _interface, method, parameters, invocation):
         if method == "CancelCheckAuthorization":
-            self.cancelled.append(parameters.unpack()[0])
+            cancellation = parameters.unpack()[0]
+            self.cancelled.append(cancellation)
             invocation.return_value(None)
+            if self.answers_cancelled:
+                for question in self.open_questions:
+                    if question.cancellation == cancellation:
+                        question.fail("org.freedesktop.PolicyKit1.Error.Cancelled", "taken back")
             return
         question = Question(parameters, invocation)
         self.questions.append(question)

@@ -9,6 +9,7 @@ Environment, set by meson:
   VFWARDEN_KERNEL_LIBRARY  the library that hands a worker's writes to the kernel of the tests (kernel.c)
 """
 
+import contextlib
 import functools
 import json
 import os
@@ -501,6 +502,26 @@ class DaemonTest(unittest.TestCase):
             function(*args, **kwargs)
         self.assertEqual(caught.exception.name, name, caught.exception)
         return caught.exception
+
+    def client_of(self, uid=OtherUser.UID):
+        """A client in this process that the bus takes for one of the user `uid`: the bus asks the kernel whose
+        the socket was when it was connected."""
+        os.seteuid(uid)
+        try:
+            client = vb.Client(self.bus.address)
+        finally:
+            os.seteuid(0)
+        self.addCleanup(client.close)
+        return client
+
+    @contextlib.contextmanager
+    def acting_as(self, uid=OtherUser.UID):
+        """Within it `self.client` is one of the user `uid`, whom polkit is asked about."""
+        client, self.client = self.client, self.client_of(uid)
+        try:
+            yield
+        finally:
+            self.client = client
 
     def as_other_user(self, path, interface, method, signature="()", arguments=()):
         """A call by uid 65534; returns the arguments or raises BusError."""

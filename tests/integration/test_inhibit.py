@@ -288,7 +288,8 @@ class Arguments(InhibitTest):
         self.sysfs.add_pf(PF)
         self.start()
         self.polkit.verdicts = {"org.vfwarden1.configure": True}
-        error = self.assert_bus_error(vb.ACCESS_DENIED, self.inhibit, PF, "reset")
+        with self.acting_as():
+            error = self.assert_bus_error(vb.ACCESS_DENIED, self.inhibit, PF, "reset")
         self.assertIn("org.vfwarden1.inhibit", error.message)
         self.assertEqual([q.action for q in self.polkit.questions], ["org.vfwarden1.inhibit"])
         self.assertEqual(self.listed(), [])

@@ -139,7 +139,8 @@ class Opening(OpenTest):
     def test_who_may(self):
         self.start()
         self.polkit.verdicts["org.vfwarden1.open-device"] = False
-        self.refused(name=vb.ACCESS_DENIED)
+        with self.acting_as():
+            self.refused(name=vb.ACCESS_DENIED)
         self.assertEqual(self.users(), [])
         details = self.polkit.questions[-1].details
         self.assertEqual((details["address"], details["driver"]), (ONE, "vfio-pci"))
@@ -224,7 +225,8 @@ class Refusing(OpenTest):
         """Both are authorised before either is opened."""
         self.start()
         self.polkit.verdicts["org.vfwarden1.open-device"] = "later"
-        calls = [self.start_open() for _ in range(2)]
+        with self.acting_as():
+            calls = [self.start_open() for _ in range(2)]
         wait_until(lambda: len(self.polkit.questions) == 2, None, "two questions")
         for question in self.polkit.questions:
             question.answer(True)

@@ -403,14 +403,16 @@ class Refused(OperationTest):
         self.sysfs.add_pf(PF, driver="vfio-pci")
         self.start()
         self.polkit.verdicts["org.vfwarden1.override"] = False
-        error = self.assert_bus_error(vb.ACCESS_DENIED, self.set_num_vfs, PF, 2, override=True)
+        with self.acting_as():
+            error = self.assert_bus_error(vb.ACCESS_DENIED, self.set_num_vfs, PF, 2, override=True)
         self.assertIn("org.vfwarden1.override", error.message)
         self.assertEqual([q.action for q in self.polkit.questions],
                          ["org.vfwarden1.configure", "org.vfwarden1.override"])
         self.assertEqual(self.polkit.questions[1].details["address"], PF)
         self.assertEqual(self.writes, [])
         self.polkit.verdicts.update({"org.vfwarden1.override": True, "org.vfwarden1.configure": False})
-        self.assert_bus_error(vb.ACCESS_DENIED, self.set_num_vfs, PF, 2, override=True)
+        with self.acting_as():
+            self.assert_bus_error(vb.ACCESS_DENIED, self.set_num_vfs, PF, 2, override=True)
         self.assertEqual(len(self.polkit.questions), 3, "who may not configure is not asked more")
 
     def test_all_need_configure(self):
@@ -419,7 +421,8 @@ class Refused(OperationTest):
         self.polkit.verdicts["org.vfwarden1.configure"] = False
         for call in ((self.set_num_vfs, PF, 1), (self.set_autoprobe, PF, False), (self.unbind, PF),
                      (self.bind, PF, "vfio-pci"), (self.reset, PF)):
-            self.assert_bus_error(vb.ACCESS_DENIED, *call)
+            with self.acting_as():
+                self.assert_bus_error(vb.ACCESS_DENIED, *call)
         self.assertEqual({q.action for q in self.polkit.questions}, {"org.vfwarden1.configure"})
         self.assertEqual(self.writes, [])
 

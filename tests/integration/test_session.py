@@ -118,8 +118,9 @@ class Accesses(SingleTest):
     def test_who_may(self):
         self.start()
         self.polkit.verdicts["org.vfwarden1.zpci-io"] = False
-        self.assert_fails(vb.ACCESS_DENIED, self.call, PLAIN, "Load", "(ytq)", 0, 0, 8)
-        self.assert_fails(vb.ACCESS_DENIED, self.start_open().result)
+        with self.acting_as():
+            self.assert_fails(vb.ACCESS_DENIED, self.call, PLAIN, "Load", "(ytq)", 0, 0, 8)
+            self.assert_fails(vb.ACCESS_DENIED, self.start_open().result)
 
     def test_not_bound_to_vfio(self):
         self.sysfs.add("0000:04:00.0", driver="igb")
@@ -159,12 +160,13 @@ class Lingering(SingleTest):
     def test_one_process_and_one_question(self):
         self.start()
         mark = self.mark()
-        pidfd = self.linger()
-        for i in range(20):
-            self.call(PLAIN, "StoreBlock", "(ytay)", 0, 0, bytes([i] * 8))
-            self.assertEqual(self.load(), bytes([i] * 8))
+        with self.acting_as():
+            pidfd = self.linger()
+            for i in range(20):
+                self.call(PLAIN, "StoreBlock", "(ytay)", 0, 0, bytes([i] * 8))
+                self.assertEqual(self.load(), bytes([i] * 8))
         self.assertFalse(self.has_ended(pidfd))
-        self.assertLess(len(self.polkit.questions), 10, "not one for each")
+        self.assertIn(len(self.polkit.questions), range(1, 10), "some, not one for each")
         fixtures.wait_for_end(pidfd)
         self.wait_property(PLAIN, "InUse", False)
         changes = [s.args[1]["InUse"] for s in self.client.recorder.since(
@@ -262,26 +264,26 @@ class Lingering(SingleTest):
 
     def test_a_rule_that_is_taken_back(self):
         self.start()
-        self.load()
+        visitor = self.client_of()
+        self.load(client=visitor)
         self.polkit.verdicts["org.vfwarden1.zpci-io"] = False
 
         def is_refused():
             try:
-                self.load()
+                self.load(client=visitor)
             except vb.BusError as error:
                 return error.name == vb.ACCESS_DENIED
             return False
         wait_until(is_refused, None, "the new rule to be asked for")
-        self.assert_fails(vb.ACCESS_DENIED, self.start_open().result)
+        self.assert_fails(vb.ACCESS_DENIED, self.start_open(client=visitor).result)
 
     def test_what_one_may_another_may_not(self):
         self.start()
-        self.load()
+        visitor = self.client_of()
+        self.load(client=visitor)
         self.polkit.verdicts["org.vfwarden1.zpci-io"] = False
-        client = vb.Client(self.bus.address)
-        self.addCleanup(client.close)
-        self.assert_fails(vb.ACCESS_DENIED, self.load, client=client)
-        self.assert_fails(vb.ACCESS_DENIED, self.load, OTHER)
+        self.assert_fails(vb.ACCESS_DENIED, self.load, client=self.client_of())
+        self.assert_fails(vb.ACCESS_DENIED, self.load, OTHER, client=visitor)
 
 
 class Sessions(SessionTest):

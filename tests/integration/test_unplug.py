@@ -252,8 +252,9 @@ class Refused(UnplugTest):
         self.sysfs.add(PLAIN, driver="igb")
         self.start()
         self.polkit.verdicts["org.vfwarden1.unplug"] = False
-        self.assert_fails(vb.ACCESS_DENIED, self.client.start_unplug(PLAIN, LONG))
-        self.assert_bus_error(vb.ACCESS_DENIED, self.client.cancel_unplug, PLAIN)
+        with self.acting_as():
+            self.assert_fails(vb.ACCESS_DENIED, self.client.start_unplug(PLAIN, LONG))
+            self.assert_bus_error(vb.ACCESS_DENIED, self.client.cancel_unplug, PLAIN)
         self.assertEqual({q.action for q in self.polkit.questions}, {"org.vfwarden1.unplug"})
 
     def test_arguments(self):

@@ -106,7 +106,7 @@ class Handing(TokenTest):
     def test_who_may(self):
         self.start()
         self.polkit.verdicts["org.vfwarden1.open-device"] = False
-        with self.assertRaises(vb.BusError) as caught:
+        with self.acting_as(), self.assertRaises(vb.BusError) as caught:
             self.token()
         self.assertEqual(caught.exception.name, vb.ACCESS_DENIED)
         details = self.polkit.questions[-1].details

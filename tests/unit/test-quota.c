@@ -2,13 +2,14 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <limits.h>
 
 Test(quota, each_user_has_their_own) {
         static const struct {
                 uint32_t uid;
                 unsigned max;
         } rows[] = { { 0, 1024 }, { 1, 32 }, { 65534, 32 }, { UINT32_MAX, 32 } };
-        Quota *quota = quota_new();
+        Quota *quota = quota_new(UINT_MAX);
 
         for (unsigned round = 0; round < 2; round++) {
                 for (unsigned i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
@@ -30,7 +31,7 @@ Test(quota, each_user_has_their_own) {
 
 /* Who has taken something may outlive who made it. */
 Test(quota, a_reference_keeps_it) {
-        Quota *quota = quota_new(), *kept = quota_ref(quota);
+        Quota *quota = quota_new(UINT_MAX), *kept = quota_ref(quota);
 
         cr_assert_eq(quota_take(quota, 7), 0);
         quota_unref(quota);
@@ -40,4 +41,49 @@ Test(quota, a_reference_keeps_it) {
         cr_assert_eq(quota_take(kept, 7), -EDQUOT);
         cr_assert_null(quota_unref(kept));
         cr_assert_null(quota_unref(NULL));
+}
+
+/* Root has a bound of its own, and does not count in the total. */
+Test(quota, all_users_have_a_total) {
+        Quota *quota = quota_new(3);
+
+        for (unsigned n = 0; n < 10; n++)
+                cr_assert_eq(quota_take(quota, 0), 0);
+        cr_assert_eq(quota_take(quota, 7), 0);
+        cr_assert_eq(quota_take(quota, 7), 0);
+        cr_assert_eq(quota_take(quota, 8), 0);
+        cr_assert_eq(quota_take(quota, 7), -ENOSPC);
+        cr_assert_eq(quota_take(quota, 9), -ENOSPC);
+        cr_assert_eq(quota_take(quota, 0), 0);
+        quota_give(quota, 0);
+        cr_assert_eq(quota_take(quota, 9), -ENOSPC);
+        quota_give(quota, 7);
+        cr_assert_eq(quota_take(quota, 9), 0);
+        cr_assert_eq(quota_take(quota, 9), -ENOSPC);
+        quota_unref(quota);
+}
+
+/* Taking one of the greedy for the other must leave the greedy with no fewer than the other then has. */
+Test(quota, the_greedy_has_the_most) {
+        Quota *quota = quota_new(UINT_MAX);
+        uint32_t greedy = 1234;
+
+        cr_assert(!quota_find_greedy(quota, 7, &greedy));
+        for (unsigned n = 0; n < 5; n++)
+                quota_take(quota, 0);
+        quota_take(quota, 7);
+        cr_assert(!quota_find_greedy(quota, 9, &greedy), "one each is fair");
+        quota_take(quota, 7);
+        quota_take(quota, 8);
+        cr_assert(quota_find_greedy(quota, 9, &greedy));
+        cr_assert_eq(greedy, 7);
+        cr_assert(!quota_find_greedy(quota, 8, &greedy));
+        cr_assert(!quota_find_greedy(quota, 7, &greedy));
+        for (unsigned n = 0; n < 3; n++)
+                quota_take(quota, 8);
+        cr_assert(quota_find_greedy(quota, 9, &greedy));
+        cr_assert_eq(greedy, 8);
+        cr_assert(quota_find_greedy(quota, 7, &greedy));
+        cr_assert_eq(greedy, 8);
+        quota_unref(quota);
 }
