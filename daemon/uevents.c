@@ -98,7 +98,8 @@ int uevents_new(sd_event *event, const UeventsHandler *handler, void *context, i
         if (r >= 0)
                 r = udev_monitor_filter_add_match_subsystem_devtype(uevents->monitor, "vfio-dev",
                                                                     NULL);
-        /* Needs CAP_NET_ADMIN; without it the system's own size stays, and overruns are survived. */
+        /* Without CAP_NET_ADMIN, which the unit does not have, the kernel's maximum is
+         * net.core.rmem_max. After an overrun all functions are read again. */
         if (r >= 0 && receive_buffer > 0 &&
             udev_monitor_set_receive_buffer_size(uevents->monitor, receive_buffer) < 0)
                 log_debug("the receive buffer for events stays at the system's size");

@@ -2,7 +2,8 @@
  *
  * Owns the monitor. It listens to the kernel's own broadcast, not to what udevd sends on after its
  * rules: the lock must not wait for a rule, and only sysfs is read, which is ready when the kernel
- * speaks. The kernel broadcasts to every network namespace.
+ * speaks. The kernel broadcasts to every network namespace of the initial user namespace
+ * (uevent_net_broadcast_untagged()), so also to the unit's own.
  * Calls the manager, which made it. */
 #pragma once
 

@@ -9,7 +9,7 @@ from guest.check import contains, equal, true
 from guest.registry import scenario
 
 # Of that, 0.4 are for what PrivateDevices= would forbid: the MMIO system calls, by which blocks are stored.
-EXPOSURE_MAX = 3.2
+EXPOSURE_MAX = 2.6
 
 
 def open_as_the_daemon(path):
