@@ -23,6 +23,7 @@ gi.require_version("Gio", "2.0")
 from gi.repository import Gio, GLib  # noqa: E402
 
 from main_loop import quit_loop  # noqa: E402
+from pace import DEADLINE, SCALE  # noqa: E402
 from private_bus import Bus, NAME  # noqa: E402
 
 ROOT = "/org/vfwarden1"
@@ -32,12 +33,10 @@ PHYSICAL = "org.vfwarden1.PhysicalFunction"
 VIRTUAL = "org.vfwarden1.VirtualFunction"
 ZPCI_IO = "org.vfwarden1.ZpciIo"
 
-# A sanitizer makes everything slower by a known factor; deadlines follow.
-SCALE = float(os.environ.get("VFWARDEN_DEADLINE_SCALE", "1"))
-DEADLINE = 20.0 * SCALE
 # How long the command waits for an answer where a test lets it wait in vain; an answer that is given
 # has to come within it.
-SHORT_TIMEOUT = f"{int(500 * SCALE)}ms"
+SHORT_SECONDS = 1.0 * SCALE
+SHORT_TIMEOUT = f"{int(1000 * SHORT_SECONDS)}ms"
 
 XML = """
 <node>

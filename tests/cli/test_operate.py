@@ -3,7 +3,7 @@
 import json
 import threading
 
-from standin import CommandTest, DBusError, encode
+from standin import CommandTest, DBusError, SHORT_SECONDS, SHORT_TIMEOUT, encode
 import pictures
 from pictures import IGB, IGB_VF0, IGB_VF1, NETWORK
 
@@ -117,8 +117,8 @@ class Operate(CommandTest):
 
     def test_waits_longer_than_for_other_calls(self):
         def slow():
-            threading.Timer(0.5, self.stand_in.later()).start()
+            threading.Timer(1.5 * SHORT_SECONDS, self.stand_in.later()).start()
             return self.stand_in.NO_REPLY
         self.stand_in.answers["Reset"] = slow
-        self.environment["SYSTEMD_BUS_TIMEOUT"] = "300ms"
+        self.environment["SYSTEMD_BUS_TIMEOUT"] = SHORT_TIMEOUT
         self.check(["reset", IGB], f"{IGB} was reset\n")

@@ -4,7 +4,7 @@ import json
 import signal
 import threading
 
-from standin import CommandTest, DBusError, FUNCTION, encode
+from standin import CommandTest, DBusError, FUNCTION, SHORT_SECONDS, SHORT_TIMEOUT, encode
 import pictures
 from pictures import IGB, IGB_VF0, IGB_VF1, NVME
 
@@ -185,9 +185,9 @@ class Unplug(CommandTest):
         self.assertEqual(run.end(), (0, ""))
 
     def test_waits_longer_than_for_other_calls(self):
-        self.environment["SYSTEMD_BUS_TIMEOUT"] = "300ms"
+        self.environment["SYSTEMD_BUS_TIMEOUT"] = SHORT_TIMEOUT
         run = self.start_waiting()
-        threading.Timer(0.6, self.answer).start()
+        threading.Timer(1.5 * SHORT_SECONDS, self.answer).start()
         self.assertEqual(run.line(), f"{IGB_VF1} is free and bound to no driver")
         self.assertEqual(run.end(), (0, ""))
 

@@ -11,11 +11,10 @@ import sys
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
+from pace import DEADLINE, SCALE  # noqa: E402,F401
 from reachable import reachable  # noqa: E402
 from vfio_user import Client, ErrorReply  # noqa: E402
 
-SCALE = float(os.environ.get("VFWARDEN_DEADLINE_SCALE", "1"))
-DEADLINE = 10 * SCALE
 SANITIZED = os.environ.get("VFWARDEN_SANITIZED") == "1"
 NOBODY = 65534
 

@@ -9,6 +9,7 @@ import time
 
 import ioprocess
 from ioprocess import BARS, DEADLINE, IoTest, NOTE
+import pace
 import vfio_user as vu
 
 PAGE = 4096
@@ -237,7 +238,7 @@ class Lifetime(IoTest):
             laps.append(time.monotonic() - start)
             self.assertEqual((report.kind, report.error), (ioprocess.CLOSED, 0))
             self.assertEqual((report.counts["loads"], report.counts["stores"]), (1, 1))
-        self.assertLess(statistics.median(laps), 0.1 * ioprocess.SCALE, laps)
+        self.assertLess(statistics.median(laps), pace.at_most(0.1), laps)
 
     def test_client_goes_with_requests_in_flight(self):
         io = self.start()

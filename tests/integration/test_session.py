@@ -14,6 +14,7 @@ from gi.repository import GLib
 
 import fixtures
 from fixtures import wait_until
+import pace
 from reachable import reachable
 import vfio_user
 import vfwarden_bus as vb
@@ -369,7 +370,7 @@ class Sessions(SessionTest):
             os.close(pidfd)
             client.wait()
             self.wait_property(PLAIN, "InUse", False)
-        self.assertLess(statistics.median(laps), 0.1 * fixtures.DEADLINE_SCALE, laps)
+        self.assertLess(statistics.median(laps), pace.at_most(0.1), laps)
 
     def test_without_the_program(self):
         self.configure(f"[Io]\nEmulatedFunctions={PLAIN}\n")

@@ -8,10 +8,11 @@ context is iterated until the reply is there, so that stand-ins which live in th
 (polkit) can answer meanwhile, and signals are recorded in the order in which the bus sent them.
 """
 
-import os
 import time
 
 from gi.repository import Gio, GLib
+
+from pace import DEADLINE, SCALE as DEADLINE_SCALE
 
 NAME = "org.vfwarden1"
 ROOT = "/org/vfwarden1"
@@ -40,9 +41,6 @@ INVALID_ARGS = "org.freedesktop.DBus.Error.InvalidArgs"
 ACCESS_DENIED = "org.freedesktop.DBus.Error.AccessDenied"
 LIMITS_EXCEEDED = "org.freedesktop.DBus.Error.LimitsExceeded"
 
-# A sanitizer or valgrind makes everything slower by a known factor; deadlines follow.
-DEADLINE_SCALE = float(os.environ.get("VFWARDEN_DEADLINE_SCALE", "1"))
-DEADLINE = 5.0 * DEADLINE_SCALE
 
 
 class BusError(Exception):
