@@ -1,6 +1,7 @@
 #include "daemon/log.h"
 #include "daemon/manager-internal.h"
 
+#include <errno.h>
 #include <systemd/sd-daemon.h>
 
 #define STATUS_DELAY_USEC (500 * 1000ULL)
@@ -109,6 +110,8 @@ void manager_save_state(Manager *manager) {
                 g_array_append_val(state->functions, record);
         }
         r = state_save(manager->state_directory, state);
+        if (r == -ENOENT && state_make_directory(manager->state_directory) >= 0)
+                r = state_save(manager->state_directory, state);
         if (r < 0 && !manager->state_failed)
                 log_error(
                         "the state cannot be saved in %s, it is tried again with every change: %s",

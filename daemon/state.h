@@ -84,6 +84,7 @@ typedef struct StateVfToken {
 } StateVfToken;
 
 typedef struct State {
+        bool released;      /* nothing is enforced; see manager_release_all() */
         GArray *files;      /* of StateFile */
         GArray *functions;  /* of StateFunction */
         GArray *inhibitors; /* of StateInhibitor */
@@ -98,10 +99,16 @@ State *state_new(void);
 State *state_free(State *state);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(State, state_free)
 
-/* Reads the state from `directory`. Returns 0; -ENOENT when there is none (`*ret` is then empty);
- * -EBADMSG when it is damaged: it is then set aside as state.json.damaged, `*ret` is empty and
- * `*ret_reason` says what was wrong; or another negative errno, with the same. */
+/* Reads the state from `directory`, and removes what a killed daemon left unfinished there. Never waits, whatever stands
+ * in the file's place, and reads no more than a bound. Returns 0; -ENOENT when there is none (`*ret` is then
+ * empty); -EBADMSG when it is damaged: `*ret` has what could be used, perhaps nothing; or another negative errno
+ * when there is something that cannot be read, with an empty `*ret`. Then it is set aside as state.json.damaged, if that can be
+ * done, and `*ret_reason` says what was wrong; free with g_free(). */
 int state_load(const char *directory, State **ret, char **ret_reason);
 
-/* Replaces the state in `directory`. Returns 0 or a negative errno. */
+/* Makes the directory, if it is not there. Returns 0 or a negative errno. */
+int state_make_directory(const char *directory);
+
+/* Replaces the state in `directory`. Returns 0, or a negative errno with the old state in place: -ENOSPC, -EDQUOT,
+ * -EROFS, ... */
 int state_save(const char *directory, const State *state);

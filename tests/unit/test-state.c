@@ -2,6 +2,8 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <signal.h>
+#include <sys/resource.h>
 
 static char *directory;
 
@@ -143,6 +145,145 @@ Test(state, damaged_is_set_aside) {
                 cr_assert(g_file_get_contents(aside, &kept, NULL, NULL));
                 cr_assert_str_eq(kept, damaged[i]);
         }
+}
+
+static const char *entry_of(const char *list, const char *name, const char *entry) {
+        return g_str_equal(list, name) ? entry : "";
+}
+
+/* What is wrong takes nothing along that is right, and the first of two counts. */
+Test(state, wrong_entries_are_left_out) {
+        static const struct {
+                const char *list, *entry;
+                unsigned kept;
+        } cases[] = {
+                { "files",
+                  "{\"path\":\"/sys/bus/pci/devices/0000:01:00.0/reset\",\"inode\":\"2\",\"mode\":\"1b6\"}",
+                  1 },
+                { "files",
+                  "{\"path\":\"/sys/bus/pci/devices/0000:01:00.0/./reset\",\"inode\":\"1\",\"mode\":\"1b6\"}",
+                  1 },
+                { "files",
+                  "{\"path\":\"/sys/bus/pci/devices/0000:01:00.0//reset\",\"inode\":\"1\",\"mode\":\"1b6\"}",
+                  1 },
+                { "files",
+                  "{\"path\":\"/sys/bus/pci/devices//0000:01:00.0/reset\",\"inode\":\"1\",\"mode\":\"1b6\"}",
+                  1 },
+                { "files",
+                  "{\"path\":\"/sys/bus/pci/devices/0000:0A:00.0/reset\",\"inode\":\"1\",\"mode\":\"1b6\"}",
+                  1 },
+                { "files",
+                  "{\"path\":\"/sys/bus/pci/devices/0000:02:00.0/power\",\"inode\":\"1\",\"mode\":\"1b6\"}",
+                  1 },
+                { "files",
+                  "{\"path\":\"/sys/bus/pci/devices/0000:02:00.0/config\",\"inode\":\"1\",\"mode\":\"1b6\"}",
+                  1 },
+                { "files",
+                  "{\"path\":\"/sys/bus/pci/devices/0000:02:00.0/driver/unbind\",\"inode\":\"1\",\"mode\":\"1b6\"}",
+                  1 },
+                { "files",
+                  "{\"path\":\"/sys/bus/pci/slots/../devices/0000:01:00.0/power\",\"inode\":\"1\",\"mode\":\"1b6\"}",
+                  1 },
+                { "files",
+                  "{\"path\":\"/sys/bus/pci/slots/../power\",\"inode\":\"1\",\"mode\":\"1b6\"}",
+                  1 },
+                { "files",
+                  "{\"path\":\"/sys/bus/pci/slots/3/address\",\"inode\":\"1\",\"mode\":\"1b6\"}",
+                  1 },
+                { "files",
+                  "{\"path\":\"/sys/bus/pci/slots/3/power\",\"inode\":\"1\",\"mode\":\"fff\"}", 1 },
+                { "files",
+                  "{\"path\":\"/sys/bus/pci/slots/3/power\",\"inode\":\"1\",\"mode\":\"124\"}", 1 },
+                { "files",
+                  "{\"path\":\"/sys/bus/pci/slots/3/power\",\"inode\":\"ffffffffffffffff\",\"mode\":\"1b6\"}",
+                  1 },
+                { "files",
+                  "{\"path\":\"/sys/bus/pci/slots/3/power\",\"inode\":\"1\",\"mode\":\"1a4\"}", 2 },
+                { "functions", "{\"address\":\"0000:02:00.0\",\"inode\":\"1\",\"lock-why\":7}", 0 },
+                { "functions", "{\"address\":\"0000:02:00.0\",\"inode\":\"1\",\"tainted\":7}", 1 },
+                { "inhibitors",
+                  "{\"number\":\"ffffffffffffffff\",\"address\":\"0000:02:00.0\",\"what\":\"reset\",\"who\":\"x\",\"why\":\"\",\"uid\":\"0\",\"pid\":\"1\"}",
+                  0 },
+                { "inhibitors",
+                  "{\"number\":\"1\",\"address\":\"0000:02:00.0\",\"what\":\"reset\",\"who\":{},\"why\":\"\",\"uid\":\"0\",\"pid\":\"1\"}",
+                  0 },
+                { "inhibitors",
+                  "{\"number\":\"1\",\"address\":\"0000:02:00.0\",\"what\":\"reset\",\"who\":\"x\",\"why\":\"\",\"uid\":\"0\",\"pid\":\"1\"}",
+                  1 },
+                { "operations",
+                  "{\"address\":\"0000:02:00.0\",\"inode\":\"1\",\"pid\":\"1\",\"start-time\":\"0\",\"since\":\"0\",\"what\":\"reset\"}",
+                  0 },
+                { "nodes", "{\"name\":\"vfio/../sda\",\"device\":\"1\",\"mode\":\"1b6\"}", 0 },
+                { "nodes", "{\"name\":\"vfio/vfio\",\"device\":\"1\",\"mode\":\"1b6\"}", 0 },
+                { "nodes", "{\"name\":\"vfio/12\",\"device\":\"1\",\"mode\":\"fff\"}", 0 },
+                { "nodes", "{\"name\":\"vfio/devices/vfio3\",\"device\":\"1\",\"mode\":\"180\"}",
+                  1 },
+                { "nodes", "7", 0 },
+                { "nodes", "[[[]]]", 0 },
+        };
+        g_autofree char *path = g_build_filename(directory, "state.json", NULL);
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                const char *list = cases[i].list, *entry = cases[i].entry;
+                g_autofree char *text = g_strdup_printf(
+                        "{\"files\":[{\"path\":\"/sys/bus/pci/devices/0000:01:00.0/reset\","
+                        "\"inode\":\"1\",\"mode\":\"80\"}%s%s],\"functions\":[%s],"
+                        "\"inhibitors\":[%s],\"operations\":[%s],\"nodes\":[%s]}",
+                        entry_of(list, "files", ","), entry_of(list, "files", entry),
+                        entry_of(list, "functions", entry), entry_of(list, "inhibitors", entry),
+                        entry_of(list, "operations", entry), entry_of(list, "nodes", entry));
+                g_autofree char *reason = NULL;
+                g_autoptr(State) state = NULL;
+                GArray *array;
+
+                cr_assert(g_file_set_contents(path, text, -1, NULL));
+                (void) state_load(directory, &state, &reason);
+                array = g_str_equal(list, "files")        ? state->files
+                        : g_str_equal(list, "functions")  ? state->functions
+                        : g_str_equal(list, "inhibitors") ? state->inhibitors
+                        : g_str_equal(list, "operations") ? state->operations
+                                                          : state->nodes;
+                cr_assert_eq(array->len, cases[i].kept, "%s: %u: %s", text, array->len, reason);
+                cr_assert_gt(state->files->len, 0, "%s: %s", text, reason);
+                cr_assert_eq(g_array_index(state->files, StateFile, 0).mode, 0200, "%s", text);
+        }
+}
+
+/* A killed daemon's unfinished file goes; what is not ours stays. */
+Test(state, left_over_files) {
+        static const char *const names[] = { "state.json.AbC123", "state.json.damaged",
+                                             "state.json.1234567", "other.AbC123" };
+        g_autofree char *reason = NULL;
+        g_autoptr(State) state = NULL;
+
+        for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+                g_autofree char *path = g_build_filename(directory, names[i], NULL);
+
+                cr_assert(g_file_set_contents(path, "{", -1, NULL));
+        }
+        cr_assert_eq(state_load(directory, &state, &reason), -ENOENT);
+        for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+                g_autofree char *path = g_build_filename(directory, names[i], NULL);
+
+                cr_assert_eq(g_file_test(path, G_FILE_TEST_EXISTS), i > 0, "%s", names[i]);
+        }
+}
+
+Test(state, a_save_that_fails_leaves_the_old) {
+        g_autofree char *path = g_build_filename(directory, "state.json", NULL), *text = NULL;
+        g_autoptr(State) state = state_new();
+        struct rlimit limit = { 20, RLIM_INFINITY };
+        g_autoptr(GDir) dir = NULL;
+
+        cr_assert(g_file_set_contents(path, "old", -1, NULL));
+        cr_assert_neq(signal(SIGXFSZ, SIG_IGN), SIG_ERR);
+        cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+        cr_assert_eq(state_save(directory, state), -EFBIG);
+        cr_assert(g_file_get_contents(path, &text, NULL, NULL));
+        cr_assert_str_eq(text, "old");
+        dir = g_dir_open(directory, 0, NULL);
+        cr_assert_str_eq(g_dir_read_name(dir), "state.json");
+        cr_assert_null(g_dir_read_name(dir));
 }
 
 Test(state, a_directory_that_is_not_there) {
