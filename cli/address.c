@@ -1,7 +1,5 @@
 #include "cli/address.h"
 
-#include "cli/output.h"
-
 #include <errno.h>
 #include <glib.h>
 #include <string.h>
@@ -99,11 +97,50 @@ int address_normalise(const char *text, char **ret_address, char **ret_why) {
         return 0;
 }
 
-char *address_from_argument(const char *argument) {
+char *address_guess(const char *text) {
+        g_autoptr(GPtrArray) parts = g_ptr_array_new_with_free_func(g_free);
+        g_autofree char *why = NULL, *address = NULL, *joined = NULL;
+        const char *p = g_str_has_prefix(text, "pci") ? text + strlen("pci") : text;
+
+        while (*p) {
+                const char *start = p;
+
+                while (g_ascii_isxdigit(*p))
+                        p++;
+                if (p > start)
+                        g_ptr_array_add(parts, g_strndup(start, (gsize) (p - start)));
+                else
+                        p++;
+        }
+        if (parts->len < 3 || parts->len > 4)
+                return NULL;
+        joined = parts->len == 4
+                         ? g_strdup_printf("%s:%s:%s.%s", (char *) parts->pdata[0],
+                                           (char *) parts->pdata[1], (char *) parts->pdata[2],
+                                           (char *) parts->pdata[3])
+                         : g_strdup_printf("%s:%s.%s", (char *) parts->pdata[0],
+                                           (char *) parts->pdata[1], (char *) parts->pdata[2]);
+        return address_normalise(joined, &address, &why) < 0 ? NULL : g_steal_pointer(&address);
+}
+
+void address_note(Context *context, const char *argument) {
         g_autofree char *why = NULL;
         char *address = NULL;
 
-        if (address_normalise(argument, &address, &why) < 0)
-                print_error("'%s' is not a PCI address: %s", argument, why);
-        return address;
+        g_free(context->address);
+        context->address =
+                address_normalise(argument, &address, &why) >= 0 ? address : g_strdup(argument);
+}
+
+char *address_from_argument(Context *context, const char *argument) {
+        g_autofree char *why = NULL, *guess = NULL;
+        char *address = NULL;
+
+        address_note(context, argument);
+        if (address_normalise(argument, &address, &why) >= 0)
+                return address;
+        guess = address_guess(argument);
+        print_error("'%s' is not a PCI address: %s%s%s%s", argument, why,
+                    guess ? "; did you mean " : "", guess ? guess : "", guess ? "?" : "");
+        return NULL;
 }

@@ -1,6 +1,8 @@
 #include "cli/arguments.h"
 
-#include "cli/output.h"
+#include "cli/report.h"
+
+#include <string.h>
 
 /* Reads digits, no signs or blanks. Returns what follows them; NULL if there are none, or more than
  * any value here has. */
@@ -44,25 +46,42 @@ bool argument_read_timeout(const char *text, uint64_t *ret_usec) {
         return false;
 }
 
+static bool is_negative(const char *text) {
+        return text[0] == '-' && text[1] && strspn(text + 1, "0123456789") == strlen(text + 1);
+}
+
 bool argument_read_count(const char *text, uint16_t *ret) {
         uint64_t number;
         const char *rest = read_digits(text, &number);
 
         if (!rest || *rest || number > UINT16_MAX) {
-                print_error("'%s' is not a number of virtual functions", text);
+                if (is_negative(text))
+                        print_error("%s is out of range: a number of virtual functions is 0 to %d",
+                                    text, UINT16_MAX);
+                else
+                        print_error("'%s' is not a number of virtual functions", text);
                 return false;
         }
         *ret = (uint16_t) number;
         return true;
 }
 
-bool argument_read_yes_no(const char *text, bool *ret) {
-        if (!g_str_equal(text, "yes") && !g_str_equal(text, "no")) {
-                print_error("'%s' is neither yes nor no", text);
-                return false;
-        }
-        *ret = g_str_equal(text, "yes");
-        return true;
+bool argument_read_switch(const char *text, bool *ret) {
+        static const struct {
+                const char *word;
+                bool on;
+        } words[] = {
+                { "on", true },   { "off", false },   { "yes", true }, { "no", false },
+                { "true", true }, { "false", false }, { "1", true },   { "0", false },
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(words); i++)
+                if (g_str_equal(text, words[i].word)) {
+                        *ret = words[i].on;
+                        return true;
+                }
+        print_error("'%s' is neither yes nor no", text);
+        return false;
 }
 
 bool argument_read_unguarded(const char *text, bool *ret_allow) {
@@ -95,6 +114,10 @@ bool argument_read_number(const char *name, const char *text, uint64_t *ret) {
         if (g_str_has_prefix(text, "0x") ? read_all_digits(text + 2, 16, ret)
                                          : read_all_digits(text, 10, ret))
                 return true;
+        if (is_negative(text)) {
+                print_error("%s %s is out of range: it cannot be negative", name, text);
+                return false;
+        }
         print_error("%s '%s' is neither a decimal number nor one in hexadecimal, as 0x10", name,
                     text);
         return false;

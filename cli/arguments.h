@@ -19,8 +19,8 @@ bool argument_read_timeout(const char *text, uint64_t *ret_usec);
 /* A number of virtual functions, decimal. */
 bool argument_read_count(const char *text, uint16_t *ret);
 
-/* yes or no. */
-bool argument_read_yes_no(const char *text, bool *ret);
+/* on or off, also as yes and no, true and false, 1 and 0. */
+bool argument_read_switch(const char *text, bool *ret);
 
 /* allow or refuse. */
 bool argument_read_unguarded(const char *text, bool *ret_allow);

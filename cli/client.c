@@ -1,6 +1,8 @@
 #include "cli/client.h"
 
+#include "cli/agent.h"
 #include "cli/cleanup.h"
+#include "cli/suggest.h"
 
 #include <errno.h>
 
@@ -41,8 +43,10 @@ int client_new_call(Context *context, const char *path, const char *interface, c
         r = sd_bus_message_set_auto_start(message, !(flags & CALL_NO_AUTO_START));
         if (r < 0)
                 return r;
-        r = sd_bus_message_set_allow_interactive_authorization(message,
-                                                               !!(flags & CALL_INTERACTIVE));
+        if (flags & CALL_INTERACTIVE)
+                agent_begin(context);
+        r = sd_bus_message_set_allow_interactive_authorization(
+                message, (flags & CALL_INTERACTIVE) && context->ask_password);
         if (r < 0)
                 return r;
 
@@ -168,27 +172,48 @@ int client_daemon_state(Context *context, sd_bus_error *ret_error, DaemonState *
 static ExitCode fail_unreachable(Context *context, int r, const sd_bus_error *error) {
         g_autofree char *place = client_where(context);
         DaemonState state;
+        const char *name = error ? error->name : NULL;
         const char *why = error && error->message ? error->message : g_strerror(-r);
 
         if (!context->bus || client_daemon_state(context, NULL, &state) < 0)
-                print_error("Cannot reach the system bus%s: %s", place, why);
+                print_named_error(name, "Cannot reach the system bus%s: %s", place, why);
         else if (state == DAEMON_NOT_INSTALLED)
-                print_error("vfwarden is not installed%s: nothing on the system bus answers to "
-                            "%s",
-                            place, CLIENT_BUS_NAME);
+                print_named_error(
+                        name,
+                        "vfwarden is not installed%s: nothing on the system bus answers to "
+                        "%s",
+                        place, CLIENT_BUS_NAME);
         else if (sd_bus_error_has_name(error, SD_BUS_ERROR_NO_REPLY))
-                print_error("vfwardend%s went away before it answered: %s", place, why);
+                print_named_error(name, "vfwardend%s went away before it answered: %s", place, why);
         else if (sd_bus_error_has_name(error, SD_BUS_ERROR_NAME_HAS_NO_OWNER) ||
                  sd_bus_error_has_name(error, SD_BUS_ERROR_SERVICE_UNKNOWN))
-                print_error("vfwardend is not running%s; " CLIENT_HOW_TO_START, place);
+                print_named_error(name, "vfwardend is not running%s; " CLIENT_HOW_TO_START, place);
         else
-                print_error("vfwardend cannot be started%s: %s", place, why);
+                print_named_error(name, "vfwardend cannot be started%s: %s", place, why);
         return exit_code_from_failure(error, r) == EXIT_CODE_ACCESS_DENIED ? EXIT_CODE_ACCESS_DENIED
                                                                            : EXIT_CODE_UNREACHABLE;
 }
 
+/* The address of a function that there is, nearest to the one of the run, which there is not. The
+ * caller's, or NULL. */
+static char *nearest_address(Context *context) {
+        g_autoptr(GPtrArray) addresses = g_ptr_array_new();
+        g_autoptr(Picture) picture = NULL;
+
+        if (!context->address || client_describe(context, CALL_NO_AUTO_START, NULL, &picture) < 0)
+                return NULL;
+        for (guint i = 0; i < picture->functions->len; i++)
+                g_ptr_array_add(addresses, (gpointer) function_string(picture->functions->pdata[i],
+                                                                      "Address"));
+        g_ptr_array_add(addresses, NULL);
+        if (picture_find(picture, context->address))
+                return NULL; /* it has come meanwhile */
+        return g_strdup(suggest_nearest(context->address, (const char *const *) addresses->pdata));
+}
+
 ExitCode client_fail(Context *context, int r, const sd_bus_error *error, const char *format, ...) {
         ExitCode code = exit_code_from_failure(error, r);
+        g_autofree char *meant = NULL;
         va_list arguments;
 
         if (!context->bus && context->host && r == -EINVAL) {
@@ -202,7 +227,10 @@ ExitCode client_fail(Context *context, int r, const sd_bus_error *error, const c
         g_autofree char *attempt = g_strdup_vprintf(format, arguments);
         va_end(arguments);
 
-        print_error("%s: %s", attempt,
-                    error && error->message && *error->message ? error->message : g_strerror(-r));
+        meant = code == EXIT_CODE_NO_SUCH_FUNCTION ? nearest_address(context) : NULL;
+        print_named_error(error ? error->name : NULL, "%s: %s%s%s%s", attempt,
+                          error && error->message && *error->message ? error->message
+                                                                     : g_strerror(-r),
+                          meant ? "; did you mean " : "", meant ? meant : "", meant ? "?" : "");
         return code;
 }

@@ -5,19 +5,24 @@
 #pragma once
 
 #include "cli/output.h"
+#include "cli/report.h"
 
 #include <stdbool.h>
+#include <sys/types.h>
 #include <systemd/sd-bus.h>
 
 typedef struct Context {
         const char *host; /* NULL for this one */
         bool json;
+        char *address; /* the function that the run is about, for its errors; NULL until it is known */
         bool legend;
-        bool sriov;       /* list: nothing but PFs and VFs */
-        bool list;        /* inhibit: those that there are */
-        bool insist;      /* unplug */
-        bool override;    /* set-vfs */
-        const char *what; /* inhibit: operations joined by ':', NULL for what it guards against */
+        bool ask_password; /* polkit may ask for one */
+        pid_t agent;       /* the process that asks on the terminal, 0: none was needed yet */
+        bool sriov;        /* list: nothing but PFs and VFs */
+        bool list;         /* inhibit: those that there are */
+        bool insist;       /* unplug */
+        bool override;     /* set-vfs */
+        const char *what;  /* inhibit: operations joined by ':', NULL for what it guards against */
         const char *who, *why; /* inhibit, NULL if not given */
         uint64_t timeout_usec; /* unplug */
         bool allow_unguarded;  /* libvirt-hook */

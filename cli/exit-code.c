@@ -68,6 +68,13 @@ const char *exit_code_description(ExitCode code) {
         return descriptions[code];
 }
 
+const char *exit_code_error_name(ExitCode code) {
+        for (size_t i = 0; i < G_N_ELEMENTS(by_name); i++)
+                if (by_name[i].code == code)
+                        return by_name[i].name;
+        return "org.vfwarden1.Error.Failed"; /* the code of a command that was run */
+}
+
 ExitCode exit_code_from_failure(const sd_bus_error *error, int r) {
         if (error && error->name)
                 for (size_t i = 0; i < G_N_ELEMENTS(by_name); i++) {

@@ -25,6 +25,9 @@ typedef enum ExitCode {
 /* What `code` means, for a person; a static string. */
 const char *exit_code_description(ExitCode code);
 
+/* The D-Bus error that says the same; a static string. Not for EXIT_CODE_DONE. */
+const char *exit_code_error_name(ExitCode code);
+
 /* The exit code of a call that failed with `error`, or with the negative errno `r` where the bus
  * gave no error name. Never EXIT_CODE_DONE. */
 ExitCode exit_code_from_failure(const sd_bus_error *error, int r);

@@ -1,8 +1,10 @@
 #include "cli/address.h"
+#include "cli/agent.h"
 #include "cli/arguments.h"
 #include "cli/cleanup.h"
 #include "cli/client.h"
 #include "cli/verbs.h"
+#include "cli/vocabulary.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -35,8 +37,8 @@ static char *describe_command(char **command) {
 }
 
 /* Takes the inhibitor. `*ret_fd` is the caller's, and not inherited by what it executes. */
-static int take(Context *context, const char *address, char **command, sd_bus_error *ret_error,
-                int *ret_fd) {
+static int take(Context *context, const char *address, const char *what, char **command,
+                sd_bus_error *ret_error, int *ret_fd) {
         g_autoptr(sd_bus_message) reply = NULL;
         g_autofree char *name = g_path_get_basename(command[0]);
         char *words[] = { name, NULL };
@@ -45,9 +47,8 @@ static int take(Context *context, const char *address, char **command, sd_bus_er
         int fd, r;
 
         r = client_call(context, CLIENT_ROOT, CLIENT_MANAGER, "Inhibit", CALL_INTERACTIVE,
-                        ret_error, &reply, "ssss", address,
-                        context->what ? context->what : WHAT_DEFAULT,
-                        context->who ? context->who : who, context->why ? context->why : why);
+                        ret_error, &reply, "ssss", address, what, context->who ? context->who : who,
+                        context->why ? context->why : why);
         if (r < 0)
                 return r;
         r = sd_bus_message_read(reply, "h", &fd); /* stays the message's */
@@ -124,9 +125,38 @@ static ExitCode run(const Context *context, char **command) {
                                                : WEXITSTATUS(status));
 }
 
+/* What --what says in the daemon's words; the caller's, or NULL after printing what is wrong. */
+static char *read_what(const Context *context) {
+        g_autofree char *word = NULL;
+        char *what;
+
+        if (!context->what)
+                return g_strdup(WHAT_DEFAULT);
+        if (!argument_is_text("--what", context->what))
+                return NULL;
+        what = vocabulary_translate(context->what, &word);
+        if (!what)
+                print_error("%s takes nothing from anybody, so nobody can inhibit it", word);
+        return what;
+}
+
+/* The nearest to the first word in `what` that nobody knows. */
+static void hint_what(const char *what) {
+        g_auto(GStrv) words = g_strsplit(what, ":", -1);
+
+        for (char **word = words; *word; word++)
+                if (!vocabulary_operations(*word)) {
+                        const char *meant = vocabulary_nearest(*word);
+
+                        if (meant)
+                                print_hint("'%s': did you mean '%s'?", *word, meant);
+                        return;
+                }
+}
+
 ExitCode verb_inhibit(Context *context, char **arguments) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-        g_autofree char *address = NULL;
+        g_autofree char *address = NULL, *what = NULL;
         ExitCode code;
         int fd = -1, r;
 
@@ -142,17 +172,22 @@ ExitCode verb_inhibit(Context *context, char **arguments) {
                             "host");
                 return EXIT_CODE_USAGE;
         }
-        address = address_from_argument(arguments[0]);
-        if (!address || (context->what && !argument_is_text("--what", context->what)) ||
+        address = address_from_argument(context, arguments[0]);
+        if (!address || !(what = read_what(context)) ||
             (context->who && !argument_is_text("--who", context->who)) ||
             (context->why && !argument_is_text("--why", context->why)))
                 return EXIT_CODE_USAGE;
 
-        r = take(context, address, arguments + 1, &error, &fd);
-        if (r < 0)
-                return client_fail(context, r, &error, "Cannot inhibit anything on %s", address);
+        r = take(context, address, what, arguments + 1, &error, &fd);
+        if (r < 0) {
+                code = client_fail(context, r, &error, "Cannot inhibit anything on %s", address);
+                if (code == EXIT_CODE_USAGE)
+                        hint_what(what);
+                return code;
+        }
 
         /* The command may run for weeks; it is the descriptor that counts. */
+        agent_end(&context->agent);
         context->bus = sd_bus_flush_close_unref(context->bus);
         code = run(context, arguments + 1);
         (void) close(fd);

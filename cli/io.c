@@ -1,5 +1,6 @@
 /* Loads and stores, by a session of the client library: what its users get, an administrator sees. */
 #include "cli/address.h"
+#include "cli/agent.h"
 #include "cli/arguments.h"
 #include "cli/cleanup.h"
 #include "cli/client.h"
@@ -58,13 +59,13 @@ static bool read_length(const char *text, GByteArray **ret) {
         return true;
 }
 
-static bool read_access(char **arguments, Access *access) {
+static bool read_access(Context *context, char **arguments, Access *access) {
         access->store = g_str_equal(arguments[0], "store");
         if (!access->store && !g_str_equal(arguments[0], "load")) {
                 print_error("io does load or store, not '%s'", arguments[0]);
                 return false;
         }
-        access->address = address_from_argument(arguments[1]);
+        access->address = address_from_argument(context, arguments[1]);
         if (!access->address || !read_space(arguments[2], &access->pcias) ||
             !argument_read_number("The offset", arguments[3], &access->offset))
                 return false;
@@ -240,7 +241,7 @@ ExitCode verb_io(Context *context, char **arguments) {
                             "to another host");
                 return EXIT_CODE_USAGE;
         }
-        if (!read_access(arguments, &access))
+        if (!read_access(context, arguments, &access))
                 return EXIT_CODE_USAGE;
 
         /* The library tells these failures apart less well than the daemon does. */
@@ -248,6 +249,7 @@ ExitCode verb_io(Context *context, char **arguments) {
         if (r < 0)
                 return client_fail(context, r, &error, "Cannot open an I/O session with %s",
                                    access.address);
+        agent_begin(context); /* for the library's call, which polkit may ask about */
         r = vfwarden_io_open(access.address, &why, &io);
         if (r < 0) {
                 code = fail_to_open(&access, r, why);

@@ -62,7 +62,7 @@ static void print_unlocked(Context *context, JsonObject *function) {
 /* Calls Lock(why), or Unlock() if `why` is NULL, and tells what the lock is like afterwards. */
 static ExitCode change_lock(Context *context, const char *argument, const char *why) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-        g_autofree char *address = address_from_argument(argument);
+        g_autofree char *address = address_from_argument(context, argument);
         g_autofree char *path = NULL;
         g_autoptr(Picture) picture = NULL;
         const char *attempt = why ? "Cannot lock" : "Cannot unlock";

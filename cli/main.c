@@ -1,6 +1,9 @@
+#include "cli/address.h"
+#include "cli/agent.h"
 #include "cli/arguments.h"
 #include "cli/cleanup.h"
 #include "cli/context.h"
+#include "cli/suggest.h"
 #include "cli/verbs.h"
 
 #include <errno.h>
@@ -12,55 +15,12 @@
 #include <string.h>
 #include <unistd.h>
 
-typedef struct Verb {
-        const char *name;
-        const char *arguments; /* as --help shows them */
-        int min, max;
-        ExitCode (*run)(Context *context, char **arguments);
-        const char *help;
-} Verb;
-
-static const Verb verbs[] = {
-        { "list", "", 0, 0, verb_list, "All PCI functions, VFs below their physical one" },
-        { "show", "ADDRESS", 1, 1, verb_show, "Everything known about one function" },
-        { "status", "", 0, 0, verb_status, "The daemon, and how much is in use and locked" },
-        { "monitor", "", 0, 0, verb_monitor, "A line for each change, until interrupted" },
-        { "why", "ADDRESS [OPERATION]", 1, 2, verb_why,
-          "What stands against it, and what to do about that" },
-        { "users", "[ADDRESS]", 0, 1, verb_users, "The processes that have functions open" },
-        { "inhibitors", "", 0, 0, verb_inhibitors, "Who keeps operations from being done" },
-        { "inhibit", "ADDRESS -- COMMAND...", 0, INT_MAX, verb_inhibit,
-          "Keep operations from being done while COMMAND runs" },
-        { "open", "ADDRESS -- COMMAND...", 0, INT_MAX, verb_open,
-          "Run COMMAND with it opened through VFIO" },
-        { "bind", "ADDRESS [DRIVER]", 1, 2, verb_bind,
-          "Bind it to DRIVER, or to the kernel's choice" },
-        { "unbind", "ADDRESS", 1, 1, verb_unbind, "Unbind it from its driver" },
-        { "reset", "ADDRESS", 1, 1, verb_reset, "Reset it" },
-        { "set-vfs", "ADDRESS COUNT", 2, 2, verb_set_vfs, "Enable so many virtual functions" },
-        { "set-autoprobe", "ADDRESS yes|no", 2, 2, verb_set_autoprobe,
-          "Whether new virtual functions get a driver" },
-        { "unplug", "ADDRESS", 1, 1, verb_unplug,
-          "Ask who holds it to let it go, and take it away" },
-        { "cancel-unplug", "ADDRESS", 1, 1, verb_cancel_unplug, "Take such a request back" },
-        { "io", "load|store ADDRESS SPACE OFFSET LENGTH|HEXBYTES", 5, 5, verb_io,
-          "Load bytes from it, or store bytes to it" },
-        { "lock", "ADDRESS [WHY]", 1, 2, verb_lock,
-          "Close the files that remove, reset or reconfigure it" },
-        { "unlock", "ADDRESS", 1, 1, verb_unlock,
-          "Take such a lock back, and tell what still locks" },
-        { "release-all", "", 0, 0, verb_release_all,
-          "Open all closed files, before vfwarden is removed" },
-        { "reload", "", 0, 0, verb_reload, "Have the daemon read its configuration again" },
-        { "libvirt-hook", "DOMAIN OPERATION SUB-OPERATION EXTRA", 0, 4, verb_libvirt_hook,
-          "What libvirt runs: guard a domain's functions" },
-};
-
 enum {
         OPTION_VERSION = 0x100,
         OPTION_JSON,
         OPTION_NO_LEGEND,
         OPTION_COLOR,
+        OPTION_NO_ASK_PASSWORD,
         /* Those of one verb, see below. */
         OPTION_SRIOV,
         OPTION_WHAT,
@@ -80,6 +40,7 @@ static const struct option options[] = {
         { "json", no_argument, NULL, OPTION_JSON },
         { "no-legend", no_argument, NULL, OPTION_NO_LEGEND },
         { "color", required_argument, NULL, OPTION_COLOR },
+        { "no-ask-password", no_argument, NULL, OPTION_NO_ASK_PASSWORD },
         { "sriov", no_argument, NULL, OPTION_SRIOV },
         { "what", required_argument, NULL, OPTION_WHAT },
         { "who", required_argument, NULL, OPTION_WHO },
@@ -109,7 +70,6 @@ static const struct {
 };
 
 #define TIMEOUT_DEFAULT_USEC (60 * G_USEC_PER_SEC)
-#define USAGE_COLUMNS        23
 
 static void print_help(Output *output) {
         output_format(output,
@@ -117,16 +77,7 @@ static void print_help(Output *output) {
                       "Shows the PCI functions of a host that virtual machines may hold, "
                       "keeps them\nfrom being pulled out from under their users, and takes them "
                       "away in order.\n\nVerbs:\n");
-        for (size_t i = 0; i < G_N_ELEMENTS(verbs); i++) {
-                g_autofree char *usage =
-                        g_strdup_printf("%s %s", verbs[i].name, verbs[i].arguments);
-
-                if (strlen(usage) > USAGE_COLUMNS)
-                        output_format(output, "  %s\n  %*s  %s\n", usage, USAGE_COLUMNS, "",
-                                      verbs[i].help);
-                else
-                        output_format(output, "  %-*s  %s\n", USAGE_COLUMNS, usage, verbs[i].help);
-        }
+        verbs_print_help(output);
         output_format(
                 output,
                 "\nOptions:\n"
@@ -136,6 +87,8 @@ static void print_help(Output *output) {
                 "      --json          Print JSON; monitor prints one object per line\n"
                 "      --no-legend     No headings, and no line that says there is nothing\n"
                 "      --color=WHEN    auto (only on a terminal), always or never\n"
+                "      --no-ask-password\n"
+                "                      Let polkit ask for no password\n"
                 "      --sriov         list: only physical and virtual functions\n"
                 "      --what=OPERATIONS\n"
                 "                      inhibit: which, joined by \":\" (all but open)\n"
@@ -161,8 +114,24 @@ static void print_help(Output *output) {
 }
 
 static ExitCode usage_error(void) {
-        fprintf(stderr, "Try \"vfwarden --help\".\n");
+        print_usage_hint();
         return EXIT_CODE_USAGE;
+}
+
+/* `argument` is not the name of an option, or begins several. */
+static void unknown_option(const char *argument) {
+        const char *names[G_N_ELEMENTS(options)], *meant;
+        g_autofree char *given = g_strndup(argument + strlen("--"), strcspn(argument, "=") - 2);
+        size_t n = 0;
+
+        for (const struct option *o = options; o->name; o++)
+                names[n++] = o->name;
+        names[n] = NULL;
+        meant = suggest_nearest(given, names);
+        if (meant)
+                print_error("There is no option %s; did you mean --%s?", argument, meant);
+        else
+                print_error("There is no option %s, or it can mean several", argument);
 }
 
 /* What getopt_long() stumbled over: it is silent, for its own message begins with the path that the
@@ -175,12 +144,38 @@ static ExitCode option_error(int c, char **argv) {
         else if (c == ':')
                 print_error("Option -%c needs a value", optopt);
         else if (optopt == 0)
-                print_error("There is no option %s, or it can mean several", argument);
+                unknown_option(argument);
         else if (optopt == 'h' || optopt >= OPTION_VERSION) /* a known one, so it is its value */
                 print_error("Option %s takes no value", argument);
         else
                 print_error("There is no option -%c", optopt);
         return usage_error();
+}
+
+/* Marks a value that getopt_long() would take for options: a negative number. */
+#define VALUE_MARK '\001'
+
+/* Replaces each such argument by a marked copy, which `copies` owns. What follows "--" getopt_long()
+ * leaves alone. */
+static void mark_values(int argc, char **argv, GPtrArray *copies) {
+        for (int i = 1; i < argc && !g_str_equal(argv[i], "--"); i++) {
+                if (argv[i][0] != VALUE_MARK && !(argv[i][0] == '-' && g_ascii_isdigit(argv[i][1])))
+                        continue;
+                argv[i] = g_strdup_printf("%c%s", VALUE_MARK, argv[i]);
+                g_ptr_array_add(copies, argv[i]);
+        }
+}
+
+static char *unmarked(char *value) {
+        return value[0] == VALUE_MARK ? value + 1 : value;
+}
+
+/* Known before the options are parsed, for what is wrong with them is an error as well. */
+static bool wants_json(int argc, char **argv) {
+        for (int i = 1; i < argc && !g_str_equal(argv[i], "--"); i++)
+                if (g_str_equal(argv[i], "--json"))
+                        return true;
+        return false;
 }
 
 /* Returns whether a verb is to be run; if not, `ret_code` is how the command ends. */
@@ -192,6 +187,8 @@ static bool parse_options(Context *context, int argc, char **argv, unsigned *ret
 
         opterr = 0;
         while ((c = getopt_long(argc, argv, ":hH:", options, NULL)) >= 0) {
+                if (optarg)
+                        optarg = unmarked(optarg);
                 if (c >= OPTION_SRIOV)
                         *ret_given |= 1U << (c - OPTION_SRIOV);
                 switch (c) {
@@ -218,6 +215,9 @@ static bool parse_options(Context *context, int argc, char **argv, unsigned *ret
                                 *ret_code = usage_error();
                                 return false;
                         }
+                        break;
+                case OPTION_NO_ASK_PASSWORD:
+                        context->ask_password = false;
                         break;
                 case OPTION_SRIOV:
                         context->sriov = true;
@@ -257,6 +257,8 @@ static bool parse_options(Context *context, int argc, char **argv, unsigned *ret
                         return false;
                 }
         }
+        for (int i = optind; i < argc; i++)
+                argv[i] = unmarked(argv[i]);
         /* getopt_long() leaves it there, before what is no option. */
         context->separated = optind > 1 && g_str_equal(argv[optind - 1], "--");
 
@@ -276,15 +278,8 @@ static const char *option_name(int option) {
         g_assert_not_reached();
 }
 
-/* What has to follow the `n` arguments that there are, fewer than the verb needs. */
-static const char *missing(const Verb *verb, int n) {
-        if (n == 0 && g_str_has_prefix(verb->arguments, "ADDRESS"))
-                return "an address";
-        return verb->min - n == 1 ? "one argument more" : "more arguments";
-}
-
-/* Whether the options in `given` are the verb's, and there are as many arguments as it takes. */
-static bool check_verb(const Verb *verb, unsigned given, int n, char **arguments) {
+/* Whether the options in `given` are the verb's. */
+static bool check_options(const Verb *verb, unsigned given) {
         for (size_t i = 0; i < G_N_ELEMENTS(verb_options); i++)
                 if ((given & 1U << (verb_options[i].option - OPTION_SRIOV)) &&
                     !g_str_equal(verb_options[i].verb, verb->name)) {
@@ -293,39 +288,36 @@ static bool check_verb(const Verb *verb, unsigned given, int n, char **arguments
                                     verb->name);
                         return false;
                 }
-        if (n < verb->min) {
-                print_error("%s needs %s: vfwarden %s %s", verb->name, missing(verb, n), verb->name,
-                            verb->arguments);
-                return false;
-        }
-        if (n > verb->max) {
-                print_error("%s does not take '%s': vfwarden %s%s%s", verb->name,
-                            arguments[verb->max], verb->name, verb->max > 0 ? " " : "",
-                            verb->arguments);
-                return false;
-        }
         return true;
 }
 
 static ExitCode run_verb(Context *context, unsigned given, int n, char **arguments) {
+        const Verb *verb;
+        const char *meant;
+
         if (n == 0) {
-                print_error("What is to be done? A verb is missing");
+                print_error("No command given; see \"vfwarden --help\"");
+                return EXIT_CODE_USAGE;
+        }
+        verb = verb_find(arguments[0]);
+        if (!verb) {
+                meant = verb_nearest(arguments[0]);
+                print_error("There is no verb '%s'%s%s%s", arguments[0],
+                            meant ? "; did you mean '" : "", meant ? meant : "", meant ? "'?" : "");
                 return usage_error();
         }
-
-        for (size_t i = 0; i < G_N_ELEMENTS(verbs); i++)
-                if (g_str_equal(verbs[i].name, arguments[0])) {
-                        if (!check_verb(&verbs[i], given, n - 1, arguments + 1))
-                                return usage_error();
-                        return verbs[i].run(context, arguments + 1);
-                }
-
-        print_error("There is no verb '%s'", arguments[0]);
-        return usage_error();
+        if (n > 1 && g_str_has_prefix(verb->arguments, "ADDRESS"))
+                address_note(context, arguments[1]);
+        if (!check_options(verb, given) || !verb_check_count(verb, n - 1, arguments + 1))
+                return usage_error();
+        return verb->run(context, arguments + 1);
 }
 
 int main(int argc, char **argv) {
-        Context context = { .legend = true, .timeout_usec = TIMEOUT_DEFAULT_USEC };
+        Context context = { .legend = true,
+                            .ask_password = true,
+                            .timeout_usec = TIMEOUT_DEFAULT_USEC };
+        g_autoptr(GPtrArray) copies = g_ptr_array_new_with_free_func(g_free);
         unsigned given = 0; /* of verb_options, 1 << (option - OPTION_SRIOV) */
         ExitCode code;
         int r;
@@ -334,18 +326,21 @@ int main(int argc, char **argv) {
         /* A reader that has had enough, as head, is seen by what write() returns. */
         context.sigpipe_ignored = signal(SIGPIPE, SIG_IGN) == SIG_IGN;
 
+        report_begin(wants_json(argc, argv));
+        mark_values(argc, argv, copies);
+
         if (parse_options(&context, argc, argv, &given, &code))
                 code = run_verb(&context, given, argc - optind, argv + optind);
-        if (!context.output.buffer)
-                return code;
-
-        r = output_flush(&context.output);
+        r = context.output.buffer ? output_flush(&context.output) : 0;
         if (r < 0 && r != -EPIPE) {
                 print_error("Cannot write the output: %s", g_strerror(-r));
                 code = EXIT_CODE_FAILED;
         }
 
+        agent_end(&context.agent);
+        report_end(code, context.address);
         output_done(&context.output);
         sd_bus_flush_close_unref(context.bus);
+        g_free(context.address);
         return code;
 }

@@ -106,8 +106,8 @@ static int on_signal(sd_bus_message *message, void *userdata, sd_bus_error *ret_
         else if (sd_bus_message_is_signal(message, CLIENT_FUNCTION, "UnplugRequested"))
                 r = watch_unplug_requested(watch, message);
         if (r < 0)
-                print_error("A signal %s of the daemon is not understood: %s",
-                            sd_bus_message_get_member(message), g_strerror(-r));
+                print_warning("A signal %s of the daemon is not understood: %s",
+                              sd_bus_message_get_member(message), g_strerror(-r));
 
         monitor_flush(monitor);
         return 0;

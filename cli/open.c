@@ -1,5 +1,6 @@
 /* Runs a command that gets a function opened through VFIO, without being allowed to open it. */
 #include "cli/address.h"
+#include "cli/agent.h"
 #include "cli/cleanup.h"
 #include "cli/client.h"
 #include "cli/exit-code.h"
@@ -137,12 +138,13 @@ ExitCode verb_open(Context *context, char **arguments) {
                 print_error("A descriptor cannot be had of another host");
                 return EXIT_CODE_USAGE;
         }
-        address = address_from_argument(arguments[0]);
+        address = address_from_argument(context, arguments[0]);
         if (!address)
                 return EXIT_CODE_USAGE;
         r = take(context, address, &error, &opened);
         if (r < 0)
                 return client_fail(context, r, &error, "Cannot open %s", address);
+        agent_end(&context->agent);
         context->bus = sd_bus_flush_close_unref(context->bus);
         return execute(context, &opened, address, arguments + 1);
 }

@@ -97,8 +97,8 @@ static ExitCode fail(Context *context, const Operation *operation, const char *a
         }
         code = client_fail(context, r, error, "%s %s", operation->attempt, address);
         if (code == EXIT_CODE_REFUSED)
-                print_error("\"vfwarden why %s %s\" tells what can be done about it", address,
-                            operation->name);
+                print_hint("\"vfwarden why %s %s\" tells what can be done about it", address,
+                           operation->name);
         return code;
 }
 
@@ -106,7 +106,7 @@ static ExitCode fail(Context *context, const Operation *operation, const char *a
 static ExitCode operate(Context *context, const Operation *operation, const char *argument,
                         const char *types, ...) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-        g_autofree char *address = address_from_argument(argument), *path = NULL;
+        g_autofree char *address = address_from_argument(context, argument), *path = NULL;
         g_autoptr(sd_bus_message) message = NULL;
         g_autoptr(Picture) picture = NULL;
         const unsigned flags = CALL_INTERACTIVE | CALL_OPERATION;
@@ -182,7 +182,7 @@ ExitCode verb_set_vfs(Context *context, char **arguments) {
 ExitCode verb_set_autoprobe(Context *context, char **arguments) {
         bool enable;
 
-        if (!argument_read_yes_no(arguments[1], &enable))
+        if (!argument_read_switch(arguments[1], &enable))
                 return EXIT_CODE_USAGE;
         return operate(context, &operation_set_autoprobe, arguments[0], "b", (int) enable);
 }

@@ -1,6 +1,5 @@
 #include "cli/output.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -79,7 +78,7 @@ static void escape_character(GString *to, gunichar c) {
                 g_string_append_printf(to, "\\U%08x", c);
 }
 
-static char *escape(bool utf8, const char *text) {
+char *output_escape_for(bool utf8, const char *text) {
         g_autoptr(GString) to = g_string_new(NULL);
 
         for (const char *p = text; *p;) {
@@ -101,7 +100,7 @@ static char *escape(bool utf8, const char *text) {
 }
 
 char *output_escape(const Output *output, const char *text) {
-        return escape(output->utf8, text);
+        return output_escape_for(output->utf8, text);
 }
 
 size_t output_width(const char *text) {
@@ -181,21 +180,4 @@ int output_flush(Output *output) {
 
         g_string_truncate(output->buffer, 0);
         return output->error;
-}
-
-/* A message of several lines stays one: a configuration may have several faults. */
-void print_error(const char *format, ...) {
-        va_list arguments;
-
-        va_start(arguments, format);
-        g_autofree char *message = g_strdup_vprintf(format, arguments);
-        va_end(arguments);
-
-        g_auto(GStrv) lines = g_strsplit(g_strchomp(message), "\n", -1);
-
-        for (char **line = lines; *line; line++) {
-                g_autofree char *safe = escape(g_get_charset(NULL), *line);
-
-                fprintf(stderr, "%s%s\n", line == lines ? "vfwarden: " : "          ", safe);
-        }
 }

@@ -48,6 +48,9 @@ void output_done(Output *output);
  * Bytes that are not UTF-8 become \xNN. The string is the caller's. */
 char *output_escape(const Output *output, const char *text);
 
+/* The same for text that goes elsewhere; `utf8`: whether more than ASCII is printed. */
+char *output_escape_for(bool utf8, const char *text);
+
 /* How many columns `text`, escaped already, takes on a terminal. */
 size_t output_width(const char *text);
 
@@ -66,9 +69,6 @@ void output_json(Output *output, JsonNode *node, bool pretty);
 /* Writes what was added. Returns 0; -EPIPE if the reader has gone, which is no cause for noise; or
  * the negative errno of the write that failed. */
 int output_flush(Output *output);
-
-/* Prints "vfwarden: MESSAGE" on standard error, escaped. */
-void print_error(const char *format, ...) G_GNUC_PRINTF(1, 2);
 
 /* The mode called `name`, or _COLOR_MODE_INVALID. */
 ColorMode color_mode_from_string(const char *name);

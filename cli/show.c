@@ -326,7 +326,7 @@ static void print_function(Context *context, JsonObject *function, JsonArray *us
 
 ExitCode verb_show(Context *context, char **arguments) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-        g_autofree char *address = address_from_argument(arguments[0]);
+        g_autofree char *address = address_from_argument(context, arguments[0]);
         g_autoptr(JsonArray) all_users = NULL, all_inhibitors = NULL;
         g_autoptr(JsonArray) users = NULL, inhibitors = NULL;
         g_autoptr(Picture) picture = NULL;
@@ -344,8 +344,9 @@ ExitCode verb_show(Context *context, char **arguments) {
 
         function = picture_find(picture, address);
         if (!function) {
-                print_error("Cannot show %s: there is no such PCI function", address);
-                return EXIT_CODE_NO_SUCH_FUNCTION;
+                error = SD_BUS_ERROR_MAKE_CONST("org.vfwarden1.Error.NoSuchFunction",
+                                                "there is no such PCI function");
+                return client_fail(context, -ENXIO, &error, "Cannot show %s", address);
         }
 
         users = holders_at(all_users, address);

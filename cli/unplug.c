@@ -13,8 +13,12 @@ typedef struct Wait {
         const char *address;
         char *path;
         sd_event *event;
-        bool replied; /* the unplug has ended, */
-        int result;   /* so */
+        sd_bus_slot *requested; /* the match of UnplugRequested */
+        JsonArray *asked; /* the holders, when last looked at before it was said who is asked */
+        bool accepted;    /* the daemon asks: authorised, and nothing stands against it */
+        bool told;        /* ... which was printed */
+        bool replied;     /* the unplug has ended, */
+        int result;       /* so */
         sd_bus_error error;
         int interrupted; /* the signal that came first, 0 none */
         bool cancelling; /* CancelUnplug() is under way */
@@ -24,10 +28,17 @@ typedef struct Wait {
 } Wait;
 
 static void wait_done(Wait *wait) {
+        sd_bus_slot_unref(wait->requested);
         (void) sd_bus_detach_event(wait->context->bus);
         sd_event_unref(wait->event);
+        g_clear_pointer(&wait->asked, json_array_unref);
         sd_bus_error_free(&wait->error);
         g_free(wait->path);
+}
+
+static int on_requested(sd_bus_message *signal, void *userdata, sd_bus_error *ret_error) {
+        ((Wait *) userdata)->accepted = true;
+        return 0;
 }
 
 /* The daemon answers the unplug first and the cancellation then. */
@@ -54,9 +65,9 @@ static int on_cancelled(sd_bus_message *reply, void *userdata, sd_bus_error *ret
         wait->cancelling = false;
         wait->cancelled = !sd_bus_message_is_method_error(reply, NULL);
         if (!wait->cancelled && !wait->replied)
-                print_error("Cannot take it back: %s. Still waiting; interrupt again to leave it "
-                            "to itself",
-                            sd_bus_message_get_error(reply)->message);
+                print_warning("Cannot take it back: %s. Still waiting; interrupt again to leave it "
+                              "to itself",
+                              sd_bus_message_get_error(reply)->message);
         end_if_all_is_told(wait);
         return 0;
 }
@@ -106,6 +117,8 @@ static int call_unplug(Wait *wait) {
                                          client_timeout(CALL_INTERACTIVE | CALL_OPERATION));
 }
 
+static void tell_request(Wait *wait);
+
 /* Calls Unplug() and waits for its end, or for a person who has waited enough. */
 static int wait_for_unplug(Wait *wait) {
         static const int signals[] = { SIGINT, SIGTERM };
@@ -126,8 +139,11 @@ static int wait_for_unplug(Wait *wait) {
         if (r >= 0)
                 r = call_unplug(wait);
         /* Not sd_event_loop(), at whose end the bus is closed: there is more to ask. */
-        while (r >= 0 && !wait->ended)
+        while (r >= 0 && !wait->ended) {
                 r = sd_event_run(wait->event, UINT64_MAX);
+                if (wait->accepted && !wait->told)
+                        tell_request(wait);
+        }
         return r < 0 ? r : 0;
 }
 
@@ -195,6 +211,23 @@ static void print_request(Context *context, const char *address, JsonArray *hold
         (void) output_flush(output); /* main() tells of a write that failed */
 }
 
+/* Says who is asked, when it is known that the daemon does ask: before, a password may be needed, or
+ * something may stand against it. Who has released the function since then was asked, too. */
+static void tell_request(Wait *wait) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        JsonArray *now = NULL;
+
+        wait->told = true;
+        if (list_holders(wait->context, wait->address, &error, &now) >= 0 &&
+            json_array_get_length(now) > 0) {
+                json_array_unref(wait->asked);
+                wait->asked = g_steal_pointer(&now);
+        }
+        g_clear_pointer(&now, json_array_unref);
+        if (!wait->context->json)
+                print_request(wait->context, wait->address, wait->asked);
+}
+
 static ExitCode print_end(Context *context, const char *address, JsonArray *asked) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         g_autoptr(Picture) picture = NULL;
@@ -224,23 +257,46 @@ static ExitCode print_end(Context *context, const char *address, JsonArray *aske
         return EXIT_CODE_DONE;
 }
 
-/* What a request that was not granted in time leaves behind. */
-static void print_timeout(Context *context, const char *address) {
-        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-        g_autoptr(JsonArray) holders = NULL;
-        Output *output = &context->output;
+static void print_timeout_json(const Wait *wait, const Picture *picture, JsonArray *holders) {
+        JsonObject *object = json_object_new();
+        g_autoptr(JsonNode) node = json_node_init_object(json_node_alloc(), object);
 
-        if (context->json || list_holders(context, address, &error, &holders) < 0)
+        json_object_unref(object);
+        json_object_set_string_member(object, "Address", wait->address);
+        json_object_set_boolean_member(object, "Present",
+                                       picture_find(picture, wait->address) != NULL);
+        json_object_set_string_member(object, "Error",
+                                      wait->error.name ? wait->error.name
+                                                       : exit_code_error_name(EXIT_CODE_TIMED_OUT));
+        json_object_set_array_member(object, "Asked", json_array_ref(wait->asked));
+        json_object_set_array_member(object, "Holders", json_array_ref(holders));
+        output_json(&wait->context->output, node, true);
+}
+
+/* What a request that was not granted in time leaves behind. */
+static void print_timeout(const Wait *wait) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        Output *output = &wait->context->output;
+        g_autoptr(JsonArray) holders = NULL;
+        g_autoptr(Picture) picture = NULL;
+
+        if (client_describe(wait->context, 0, &error, &picture) < 0 ||
+            list_holders(wait->context, wait->address, &error, &holders) < 0)
                 return;
-        output_format(output, context->insist
-                                      ? "It goes when it is let go, which nothing takes back. "
+        if (wait->context->json) {
+                print_timeout_json(wait, picture, holders);
+                return;
+        }
+        output_format(output, wait->context->insist
+                                      ? "The function will be removed once it is released; this "
+                                        "cannot be cancelled. "
                                       : "Nothing has changed. ");
         output_format(output, json_array_get_length(holders) > 0 ? "It is held by\n"
                                                                  : "Nobody holds it any more.\n");
         print_holders(output, holders);
 }
 
-static ExitCode tell(Context *context, Wait *wait, JsonArray *asked) {
+static ExitCode tell(Context *context, Wait *wait) {
         const char *address = wait->address;
         ExitCode code;
 
@@ -254,43 +310,49 @@ static ExitCode tell(Context *context, Wait *wait, JsonArray *asked) {
                 print_error("The unplug of %s was taken back, nothing has changed", address);
                 return (ExitCode) (128 + wait->interrupted);
         }
-        if (wait->result >= 0)
-                return print_end(context, address, asked);
+        if (wait->result >= 0) {
+                if (!wait->told)
+                        tell_request(wait);
+                return print_end(context, address, wait->asked);
+        }
 
+        code = exit_code_from_failure(&wait->error, wait->result);
+        if (code == EXIT_CODE_TIMED_OUT && !wait->told)
+                tell_request(wait);
         code = client_fail(context, wait->result, &wait->error, "Cannot unplug %s", address);
         if (code == EXIT_CODE_TIMED_OUT)
-                print_timeout(context, address);
+                print_timeout(wait);
         if (code == EXIT_CODE_REFUSED)
-                print_error("\"vfwarden why %s remove\" tells what can be done about it", address);
+                print_hint("\"vfwarden why %s remove\" tells what can be done about it", address);
         return code;
 }
 
 ExitCode verb_unplug(Context *context, char **arguments) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-        g_autofree char *address = address_from_argument(arguments[0]);
+        g_autofree char *address = address_from_argument(context, arguments[0]);
         _cleanup_(wait_done) Wait wait = { .context = context, .address = address };
-        g_autoptr(JsonArray) holders = NULL;
         int r;
 
         if (!address)
                 return EXIT_CODE_USAGE;
         r = client_get_function(context, address, &error, &wait.path);
         if (r >= 0)
-                r = list_holders(context, address, &error, &holders);
+                r = sd_bus_match_signal(context->bus, &wait.requested, CLIENT_BUS_NAME, wait.path,
+                                        CLIENT_FUNCTION, "UnplugRequested", on_requested, &wait);
+        if (r >= 0)
+                r = list_holders(context, address, &error, &wait.asked);
         if (r < 0)
                 return client_fail(context, r, &error, "Cannot unplug %s", address);
 
-        if (!context->json)
-                print_request(context, address, holders);
         r = wait_for_unplug(&wait);
         if (r < 0)
                 return client_fail(context, r, NULL, "Cannot unplug %s", address);
-        return tell(context, &wait, holders);
+        return tell(context, &wait);
 }
 
 ExitCode verb_cancel_unplug(Context *context, char **arguments) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-        g_autofree char *address = address_from_argument(arguments[0]), *path = NULL;
+        g_autofree char *address = address_from_argument(context, arguments[0]), *path = NULL;
         int r;
 
         if (!address)

@@ -85,7 +85,7 @@ ExitCode verb_users(Context *context, char **arguments) {
         int r;
 
         if (arguments[0]) {
-                address = address_from_argument(arguments[0]);
+                address = address_from_argument(context, arguments[0]);
                 if (!address)
                         return EXIT_CODE_USAGE;
         }

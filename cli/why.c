@@ -7,13 +7,9 @@
 #include "cli/table.h"
 #include "cli/value.h"
 #include "cli/verbs.h"
+#include "cli/vocabulary.h"
 
 #include <errno.h>
-
-/* Those of Check(). What a later daemon adds can be asked for by name. */
-static const char *const operations[] = { "set-num-vfs", "set-autoprobe", "bind",
-                                          "unbind",      "reset",         "remove",
-                                          "power-off",   "disable-pasid", "open" };
 
 /* The structures (sssu) of the answer, each as an object. */
 static JsonArray *name_members(JsonArray *blockers) {
@@ -219,22 +215,59 @@ static void print_answers(Context *context, JsonArray *answers) {
         table_print(table);
 }
 
-static ExitCode why_all(Context *context, const char *address) {
-        g_autoptr(JsonArray) answers = json_array_new();
+/* Whether the function has what the operation is about. */
+static bool exists_for(JsonObject *function, const char *operation) {
+        if (g_str_equal(operation, "set-num-vfs") || g_str_equal(operation, "set-autoprobe"))
+                return function_is(function, "pf");
+        if (g_str_equal(operation, "disable-pasid"))
+                return function_object(function, "Pasid");
+        return true;
+}
 
-        for (size_t i = 0; i < G_N_ELEMENTS(operations); i++) {
-                _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+/* Asks for each of `operations` that there is for the function. */
+static int ask_each(Context *context, const char *address, const char *const *operations,
+                    sd_bus_error *ret_error, JsonArray *answers) {
+        g_autoptr(Picture) picture = NULL;
+        JsonObject *function;
+        int r = client_describe(context, 0, ret_error, &picture);
+
+        if (r < 0)
+                return r;
+        function = picture_find(picture, address);
+        for (; *operations; operations++) {
                 g_autoptr(JsonObject) answer = NULL;
-                int r;
 
-                r = ask(context, address, operations[i], &error, &answer);
-                if (sd_bus_error_has_name(&error, "org.vfwarden1.Error.NotSupported"))
-                        continue; /* not for functions of this kind */
+                if (function && !exists_for(function, *operations))
+                        continue;
+                r = ask(context, address, *operations, ret_error, &answer);
+                if (sd_bus_error_has_name(ret_error, "org.vfwarden1.Error.NotSupported")) {
+                        sd_bus_error_free(ret_error); /* not for functions of this kind */
+                        continue;
+                }
                 if (r < 0)
-                        return client_fail(context, r, &error, "Cannot ask about %s", address);
+                        return r;
                 json_array_add_object_element(answers, g_steal_pointer(&answer));
         }
+        return 0;
+}
 
+static bool all_allowed(JsonArray *answers) {
+        for (guint i = 0; i < json_array_get_length(answers); i++)
+                if (!function_flag(json_array_get_object_element(answers, i), "Allowed"))
+                        return false;
+        return true;
+}
+
+/* A row for each operation that there is. `ret_allowed`: whether all of them are possible. */
+static ExitCode why_each(Context *context, const char *address, const char *const *operations,
+                         bool *ret_allowed) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        g_autoptr(JsonArray) answers = json_array_new();
+        int r = ask_each(context, address, operations, &error, answers);
+
+        if (r < 0)
+                return client_fail(context, r, &error, "Cannot ask about %s", address);
+        *ret_allowed = all_allowed(answers);
         if (context->json) {
                 g_autoptr(JsonNode) node = json_node_init_array(json_node_alloc(), answers);
 
@@ -244,10 +277,66 @@ static ExitCode why_all(Context *context, const char *address) {
         return EXIT_CODE_DONE;
 }
 
+/* A verb that takes nothing from anybody; but there has to be the function. */
+static ExitCode why_harmless(Context *context, const char *address, const char *verb) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        g_autoptr(JsonObject) answer = json_object_new();
+        g_autoptr(JsonNode) node = NULL;
+        g_autofree char *path = NULL;
+        int r = client_get_function(context, address, &error, &path);
+
+        if (r < 0)
+                return client_fail(context, r, &error, "Cannot ask about %s of %s", verb, address);
+        if (!context->json) {
+                output_text(&context->output, STYLE_BOLD, address);
+                output_format(&context->output, ": %s", verb);
+                output_styled(&context->output, STYLE_GREEN, " is possible");
+                output_format(&context->output, ", it takes nothing from anybody\n");
+                return EXIT_CODE_DONE;
+        }
+        json_object_set_string_member(answer, "Address", address);
+        json_object_set_string_member(answer, "Operation", verb);
+        json_object_set_boolean_member(answer, "Allowed", true);
+        json_object_set_array_member(answer, "Blockers", json_array_new());
+        json_object_set_array_member(answer, "Warnings", json_array_new());
+        node = json_node_init_object(json_node_alloc(), answer);
+        output_json(&context->output, node, true);
+        return EXIT_CODE_DONE;
+}
+
+/* An operation that is not known here may be a later daemon's. */
+static ExitCode why_unknown(Context *context, const char *address, const char *word) {
+        const char *meant = vocabulary_nearest(word);
+        ExitCode code = why_one(context, address, word);
+
+        if (code == EXIT_CODE_USAGE && meant)
+                print_hint("'%s': did you mean '%s'?", word, meant);
+        return code;
+}
+
+static ExitCode why_word(Context *context, const char *address, const char *word) {
+        const char *operations = vocabulary_operations(word);
+        g_auto(GStrv) each = NULL;
+        bool allowed;
+        ExitCode code;
+
+        if (!operations)
+                return why_unknown(context, address, word);
+        if (!*operations)
+                return why_harmless(context, address, word);
+        each = g_strsplit(operations, ":", -1);
+        if (!each[1])
+                return why_one(context, address, operations);
+        code = why_each(context, address, (const char *const *) each, &allowed);
+        return code == EXIT_CODE_DONE && !allowed ? EXIT_CODE_REFUSED : code;
+}
+
 ExitCode verb_why(Context *context, char **arguments) {
-        g_autofree char *address = address_from_argument(arguments[0]);
+        g_autofree char *address = address_from_argument(context, arguments[0]);
+        bool allowed;
 
         if (!address || (arguments[1] && !argument_is_text("The operation", arguments[1])))
                 return EXIT_CODE_USAGE;
-        return arguments[1] ? why_one(context, address, arguments[1]) : why_all(context, address);
+        return arguments[1] ? why_word(context, address, arguments[1])
+                            : why_each(context, address, vocabulary_all, &allowed);
 }

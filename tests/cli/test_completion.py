@@ -46,11 +46,11 @@ class Completion(CommandTest):
     def test_options(self):
         self.assertEqual(self.complete("vfwarden list --s"), ["--sriov"])
         self.assertEqual(self.complete("vfwarden --"), [
-            "--help", "--version", "--host=", "--json", "--no-legend", "--color="])
+            "--help", "--version", "--host=", "--json", "--no-legend", "--color=", "--no-ask-password"])
         self.assertEqual(self.complete("vfwarden inhibit --w"), ["--what=", "--who=", "--why="])
         self.assertEqual(self.complete("vfwarden set-vfs --o"), ["--override"])
         self.assertEqual(self.complete("vfwarden unplug 1:0.0 --"), [
-            "--help", "--version", "--host=", "--json", "--no-legend", "--color=", "--timeout=",
+            "--help", "--version", "--host=", "--json", "--no-legend", "--color=", "--no-ask-password", "--timeout=",
             "--insist"])
         self.assertEqual(self.complete("vfwarden reset --i"), [])
         self.assertEqual(self.complete("vfwarden libvirt-hook --u"), ["--unguarded="])

@@ -48,6 +48,31 @@ class Inhibit(CommandTest):
                     "/bin/true", "--json"])
         self.assertEqual(self.inhibited(), (IGB, "reset:open", "backup", "it runs"))
 
+    def test_verbs_are_understood(self):
+        for what, operations in (
+                ("set-vfs:unplug", "set-num-vfs:remove"), ("unplug:remove", "remove"), ("io", "open"),
+                ("lock", "set-num-vfs:set-autoprobe:reset:remove:power-off"),
+                ("bind:unbind:reset:set-autoprobe:open", "bind:unbind:reset:set-autoprobe:open"),
+                ("novel", "novel")):
+            with self.subTest(what):
+                self.stand_in.calls.clear()
+                self.check(["inhibit", f"--what={what}", IGB, "--", "true"])
+                self.assertEqual(self.inhibited()[1], operations)
+
+    def test_verbs_that_take_nothing(self):
+        for what in ("list", "reset:show", "unlock", "cancel-unplug"):
+            self.check(["inhibit", f"--what={what}", IGB, "--", "echo", "ran"], code=2, error=(
+                f"vfwarden: {what.split(':')[-1]} takes nothing from anybody, so nobody can inhibit it\n"))
+        self.assertEqual([c for c in self.stand_in.calls if c[0] == "Inhibit"], [])
+
+    def test_word_that_is_nearly_one(self):
+        def refuse(*_):
+            raise DBusError("org.freedesktop.DBus.Error.InvalidArgs", "no operations")
+        self.stand_in.answers["Inhibit"] = refuse
+        self.check(["inhibit", "--what=bind:rest", IGB, "--", "echo", "ran"], code=2, error=(
+            f"vfwarden: Cannot inhibit anything on {IGB}: no operations\n"
+            "vfwarden: 'rest': did you mean 'reset'?\n"))
+
     def test_texts_are_cut_and_made_valid(self):
         self.run_command("inhibit", IGB, "--", "/bin/true", b"\xff", "\u00e9" * 200)
         _, _, who, why = self.inhibited()
@@ -164,7 +189,7 @@ class Inhibit(CommandTest):
         del self.stand_in.answers["Inhibit"]
         self.check(["inhibit", "9:0.0", "--", "echo", "ran"], code=3,
                    error="vfwarden: Cannot inhibit anything on 0000:09:00.0: There is no PCI function "
-                         "0000:09:00.0\n")
+                         "0000:09:00.0; did you mean 0000:01:00.0?\n")
 
     def test_usage(self):
         for arguments in ([], [IGB], [IGB, "echo", "ran"], [IGB, "--"],

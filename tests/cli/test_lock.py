@@ -90,7 +90,7 @@ class Lock(CommandTest):
         self.start_locking()
         for verb in ("lock", "unlock"):
             self.check([verb, "9:0.0"], code=3, error=f"vfwarden: Cannot {verb} 0000:09:00.0: "
-                                                      "There is no PCI function 0000:09:00.0\n")
+                                                      "There is no PCI function 0000:09:00.0; did you mean 0000:01:00.0?\n")
 
     def test_function_that_goes_meanwhile(self):
         daemon = self.start_locking()

@@ -95,6 +95,14 @@ class Operate(CommandTest):
                                  f"vfwarden: \"vfwarden why {IGB} {operation}\" tells what can be done "
                                  "about it\n")
 
+    def test_autoprobe_in_other_words(self):
+        for word, enable in (("on", True), ("yes", True), ("true", True), ("1", True), ("off", False),
+                             ("no", False), ("false", False), ("0", False)):
+            self.stand_in.calls.clear()
+            self.run_command("set-autoprobe", IGB, word)
+            self.assertEqual([c[2] for c in self.stand_in.calls if c[0] == "SetDriversAutoprobe"],
+                             [(enable,)])
+
     def test_failures(self):
         for name, code in (("Busy", 7), ("Timeout", 8), ("Failed", 1), ("Gone", 9)):
             self.fail("Reset", f"org.vfwarden1.Error.{name}", "because")
@@ -103,7 +111,7 @@ class Operate(CommandTest):
 
     def test_no_such_function(self):
         self.check(["reset", "9:0.0"], code=3, error="vfwarden: Cannot reset 0000:09:00.0: There is no "
-                                                     "PCI function 0000:09:00.0\n")
+                                                     "PCI function 0000:09:00.0; did you mean 0000:01:00.0?\n")
 
     def test_function_that_goes_meanwhile(self):
         self.stand_in.answers["Unbind"] = self.stand_in.document["Functions"].clear

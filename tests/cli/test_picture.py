@@ -370,9 +370,11 @@ In use:  yes
 
     def test_no_such_function(self):
         self.start_daemon(pictures.host())
-        for options in ([], ["--json"]):
-            self.check([*options, "show", "9:0.0"], code=3,
-                       error="vfwarden: Cannot show 0000:09:00.0: there is no such PCI function\n")
+        self.check(["show", "9:0.0"], code=3,
+                   error="vfwarden: Cannot show 0000:09:00.0: there is no such PCI function; "
+                         "did you mean 0000:01:00.0?\n")
+        self.check(["show", "ffff:ff:1f.7"], code=3,
+                   error="vfwarden: Cannot show ffff:ff:1f.7: there is no such PCI function\n")
 
 
 class Status(CommandTest):

@@ -21,6 +21,7 @@ class Unplug(CommandTest):
         self.stand_in = self.start_daemon(pictures.host())
         self.stand_in.users = [(IGB_VF1, 4200001, 107, QEMU, r"machine-qemu\x2d1\x2dweb1.scope", "web1", 1795222312_000000)]
         self.asked = threading.Event()
+        self.accept = True      # a call that hangs is one of which it is known that nothing is in its way
 
     def end_with(self, error):
         def answer(*_):
@@ -31,6 +32,8 @@ class Unplug(CommandTest):
         """The unplug is answered by self.answer()."""
         def unplug(*_):
             self.answer = self.stand_in.later()
+            if self.accept:
+                self.stand_in.emit(encode(IGB_VF1), FUNCTION, "UnplugRequested", "(t)", (1,))
             self.asked.set()
             return self.stand_in.NO_REPLY
         self.stand_in.answers["Unplug"] = unplug
@@ -82,9 +85,42 @@ class Unplug(CommandTest):
             {"Address": IGB_VF1, "Pid": 4200001, "Uid": 107, "Command": QEMU, "Machine": "web1",
              "Brokered": False,
              "Unit": r"machine-qemu\x2d1\x2dweb1.scope", "Since": 1795222312_000000}]})
+
+    def test_timeout_as_json(self):
         self.end_with(TIMEOUT)
-        self.check(["--json", "unplug", IGB_VF1], code=8,
-                   error=f"vfwarden: Cannot unplug {IGB_VF1}: it was not let go in time\n")
+        code, output, error = self.run_command("--json", "unplug", IGB_VF1)
+        self.assertEqual(code, 8)
+        name = "org.vfwarden1.Error.Timeout"
+        answer = json.loads(output)
+        self.assertEqual([user["Pid"] for user in answer.pop("Asked")], [4200001])
+        self.assertEqual([user["Pid"] for user in answer.pop("Holders")], [4200001])
+        self.assertEqual(answer, {"Address": IGB_VF1, "Present": True, "Error": name})
+        self.assertEqual(json.loads(error), {
+            "Error": name, "Message": f"Cannot unplug {IGB_VF1}: it was not let go in time",
+            "Hints": [], "Address": IGB_VF1, "ExitCode": 8})
+
+    def test_nothing_is_said_before_the_daemon_asks(self):
+        self.accept = False
+        self.hang()
+        run = self.start("unplug", IGB_VF1)
+        self.assertTrue(self.asked.wait(20))
+        # While a password is typed, say: the holder of before has left, another has come.
+        self.stand_in.users = [(IGB_VF1, 4200009, 0, "late", "")]
+        self.stand_in.emit(encode(IGB_VF1), FUNCTION, "UnplugRequested", "(t)", (1,))
+        self.assertEqual(run.line(), f"Asking for {IGB_VF1}, for 60 s at most. It is held by")
+        self.assertEqual(run.line(), f"  {IGB_VF1}  late (pid 4200009, uid 0)")
+        self.answer()
+        self.assertEqual(run.line(), f"{IGB_VF1} is free and bound to no driver")
+        self.assertEqual(run.end(), (0, ""))
+
+    def test_nothing_is_said_of_what_is_denied(self):
+        self.accept = False
+        self.hang()
+        run = self.start("unplug", IGB_VF1)
+        self.assertTrue(self.asked.wait(20))
+        self.answer(DBusError("org.freedesktop.DBus.Error.AccessDenied", "polkit refused"))
+        self.assertEqual(run.process.stdout.read(), b"")
+        self.assertEqual(run.end(), (4, f"vfwarden: Cannot unplug {IGB_VF1}: polkit refused\n"))
 
     def test_timeout(self):
         self.end_with(TIMEOUT)
@@ -94,7 +130,8 @@ class Unplug(CommandTest):
         self.check(["unplug", "--timeout=1", IGB_VF1],
                    f"{start}Nothing has changed. It is held by\n{HELD}", error, 8)
         self.check(["unplug", "--timeout=1", "--insist", IGB_VF1], start + insist
-                   + f"It goes when it is let go, which nothing takes back. It is held by\n{HELD}",
+                   + "The function will be removed once it is released; this cannot be cancelled. "
+                   f"It is held by\n{HELD}",
                    error, 8)
 
         def leave(*_):
@@ -106,8 +143,7 @@ class Unplug(CommandTest):
 
     def test_refused(self):
         self.end_with(DBusError("org.vfwarden1.Error.Refused", "backup: inhibits remove"))
-        self.check(["unplug", "--timeout=0", IGB_VF1], f"{IGB_VF1} is held, and nobody is asked:\n{HELD}",
-                   f"vfwarden: Cannot unplug {IGB_VF1}: backup: inhibits remove\n"
+        self.check(["unplug", "--timeout=0", IGB_VF1], "", f"vfwarden: Cannot unplug {IGB_VF1}: backup: inhibits remove\n"
                    f"vfwarden: \"vfwarden why {IGB_VF1} remove\" tells what can be done about it\n", 6)
 
     def test_failures(self):
@@ -119,7 +155,7 @@ class Unplug(CommandTest):
 
     def test_no_such_function(self):
         self.check(["unplug", "9:0.0"], code=3, error="vfwarden: Cannot unplug 0000:09:00.0: There is no "
-                                                      "PCI function 0000:09:00.0\n")
+                                                      "PCI function 0000:09:00.0; did you mean 0000:01:00.0?\n")
 
     def test_daemon_that_dies_meanwhile(self):
         run = self.start_waiting()

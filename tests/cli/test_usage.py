@@ -38,12 +38,14 @@ class Usage(CommandTest):
         self.assertRegex(output, r"\Avfwarden \d+\.\d+\.\d+\n\Z")
 
     def test_no_verb(self):
-        self.check_usage([], "What is to be done? A verb is missing")
-        self.check_usage(["--json"], "What is to be done? A verb is missing")
+        self.check([], error='vfwarden: No command given; see "vfwarden --help"\n', code=2)
 
     def test_unknown_verb(self):
-        self.check_usage(["lst"], "There is no verb 'lst'")
-        self.check_usage(["lis\x1bt"], "There is no verb 'lis\\x1bt'")
+        self.check_usage(["frobnicate"], "There is no verb 'frobnicate'")
+        for typed, meant in (("lst", "list"), ("lsit", "list"), ("Unplug", "unplug"),
+                             ("mon", "monitor"), ("set-num-vfs", "set-vfs"), ("remove", "unplug")):
+            self.check_usage([typed], f"There is no verb '{typed}'; did you mean '{meant}'?")
+        self.check_usage(["lis\x1bt"], "There is no verb 'lis\\x1bt'; did you mean 'list'?")
 
     def test_number_of_arguments(self):
         self.check_usage(["list", "a"], "list does not take 'a': vfwarden list")
@@ -78,6 +80,8 @@ class Usage(CommandTest):
 
     def test_options(self):
         self.check_usage(["--frob", "list"], "There is no option --frob, or it can mean several")
+        for typed, meant in (("--jsno", "json"), ("--tiemout=3", "timeout"), ("--no-legnd", "no-legend")):
+            self.check_usage([typed, "list"], f"There is no option {typed}; did you mean --{meant}?")
         for arguments in (["-x", "list"], ["list", "-hx"], ["list", "--host=a", "-xh"]):
             self.check_usage(arguments, "There is no option -x")
         self.check_usage(["-\u00e9"], "There is no option -\\xc3")
@@ -111,7 +115,10 @@ class Usage(CommandTest):
                 ("0:0000:01:00.0", "there are more than two ':'"),
                 ("01:00", "there is no '.' between device and function"),
                 (":00.0", "the bus is missing"),
-                (":01:00.0", "the domain is missing"),
+                (":01:00.0", "the domain is missing; did you mean 0000:01:00.0?"),
+                ("0000:01:00:0", "there are more than two ':'; did you mean 0000:01:00.0?"),
+                ("pci_10000_e1_00_0", "there is no ':' between bus and device; "
+                                      "did you mean 10000:e1:00.0?"),
                 ("01:.0", "the device is missing"),
                 ("01:00.", "the function is missing"),
                 ("01:00.8", "function 8 is above 7"),
@@ -121,8 +128,9 @@ class Usage(CommandTest):
                 ("100:00.0", "the bus has more than 2 digits"),
                 ("000000000:01:00.0", "the domain has more than 8 digits"),
                 ("0x1:01:00.0", "'x' in the domain is not a hexadecimal digit"),
-                ("+1:00.0", "'+' in the bus is not a hexadecimal digit"),
-                ("1:00.0 ", "' ' in the function is not a hexadecimal digit"),
+                ("+1:00.0", "'+' in the bus is not a hexadecimal digit; did you mean 0000:01:00.0?"),
+                ("1:00.0 ", "' ' in the function is not a hexadecimal digit; "
+                            "did you mean 0000:01:00.0?"),
                 ("1:\u00e9.0", "'\u00e9' in the device is not a hexadecimal digit")):
             with self.subTest(address):
                 for verb in ("show", "lock", "unlock", "why", "users", "bind", "unbind", "reset",
@@ -146,7 +154,14 @@ class Usage(CommandTest):
         for count in ("", "+1", "0x1", "1 ", "65536", "1234567890", "four"):
             self.check(["set-vfs", "1:0.0", count], code=2,
                        error=f"vfwarden: '{count}' is not a number of virtual functions\n")
-        for word in ("", "y", "on", "1", "Yes"):
+        for count in ("-1", "-70000"):
+            self.check(["set-vfs", "1:0.0", count], code=2, error=f"vfwarden: {count} is out of range: a "
+                       "number of virtual functions is 0 to 65535\n")
+        self.check(["io", "load", "1:0.0", "0", "-4", "4"], code=2,
+                   error="vfwarden: The offset -4 is out of range: it cannot be negative\n")
+        self.check(["show", "-1"], code=2, error="vfwarden: '-1' is not a PCI address: there is no ':' "
+                                                 "between bus and device\n")
+        for word in ("", "y", "2", "-1", "Yes"):
             self.check(["set-autoprobe", "1:0.0", word], code=2,
                        error=f"vfwarden: '{word}' is neither yes nor no\n")
 
@@ -173,6 +188,14 @@ class Usage(CommandTest):
                 code, output, error = self.run_command("show", typed)
                 self.assertEqual((code, error), (0, ""))
                 self.assertEqual(output.split()[0], address)
+
+    def test_negative_numbers_are_values(self):
+        daemon = self.start_daemon(pictures.host())
+        self.run_command("lock", "-H", "-1", "01:00.0")
+        self.assertEqual(daemon.calls, [])          # it was for the host -1
+        self.run_command("lock", "01:00.0", "-7 and a half")
+        self.run_command("lock", "01:00.0", "\x01")
+        self.assertEqual([c[2] for c in daemon.calls if c[0] == "Lock"], [("-7 and a half",), ("\x01",)])
 
     def test_options_end_at_two_dashes(self):
         daemon = self.start_daemon(pictures.host())

@@ -4,7 +4,7 @@ import json
 import re
 import textwrap
 
-from standin import CommandTest
+from standin import CommandTest, DBusError
 import pictures
 from pictures import IGB, IGB_VF0, IGB_VF1, NVME, NVME_VF, function
 
@@ -191,9 +191,11 @@ class Why(CommandTest):
             "Blockers": []}))
 
     def test_all_operations(self):
-        self.start(set_num_vfs=([("user", IGB_VF1, f"is a VF of it and in use by qemu (pid {WEB1}, "
+        daemon = self.start(
+            set_num_vfs=([("user", IGB_VF1, f"is a VF of it and in use by qemu (pid {WEB1}, "
                                                    "uid 0)", WEB1),
                                  ("inhibitor", "backup", "inhibits remove: no", 8)], ["careful"]))
+        next(f for f in daemon.document["Functions"] if f["Address"] == IGB)["Pasid"] = {"Enabled": True}
         self.check(["why", "01:00.0"], TABLE)
         _, output, _ = self.run_command("why", "01:00.0", "--no-legend")
         self.assertEqual([line.split() for line in output.splitlines()],
@@ -205,18 +207,71 @@ class Why(CommandTest):
         self.assertEqual((code, error), (0, ""))
         answers = json.loads(output)
         self.assertEqual([a["Operation"] for a in answers], [
-            "bind", "unbind", "reset", "remove", "power-off", "disable-pasid", "open"])
-        self.assertEqual([a["Allowed"] for a in answers], [True] * 6 + [False])
+            "bind", "unbind", "reset", "remove", "power-off", "open"])
+        self.assertEqual([a["Allowed"] for a in answers], [True] * 5 + [False])
         self.check(["why", NVME_VF, "set-num-vfs"], code=10,
                    error=f"vfwarden: Cannot ask about set-num-vfs of {NVME_VF}: not for this kind\n")
+
+    def test_what_does_not_exist_is_not_asked_for(self):
+        daemon = self.start()
+        for address, expected in (
+                (pictures.NETWORK, ["bind", "unbind", "reset", "remove", "power-off", "open"]),
+                (IGB, ["set-num-vfs", "set-autoprobe", "bind", "unbind", "reset", "remove", "power-off",
+                       "open"])):
+            daemon.calls.clear()
+            code, _, error = self.run_command("why", address)
+            self.assertEqual((code, error), (0, ""))
+            self.assertEqual([c[2][1] for c in daemon.calls if c[0] == "Check"], expected)
+
+    def test_every_verb_is_understood(self):
+        daemon = self.start()
+        _, output, _ = self.run_command("--help")
+        verbs = re.findall(r"^  ([a-z-]+)", output.split("Verbs:\n")[1].split("\nOptions:\n")[0], re.M)
+        self.assertIn("set-vfs", verbs)
+        for verb in verbs:
+            with self.subTest(verb):
+                daemon.calls.clear()
+                code, output, error = self.run_command("why", IGB, verb)
+                self.assertEqual((code, error), (0, ""))
+                asked = [c[2][1] for c in daemon.calls if c[0] == "Check"]
+                expected = {
+                    "set-vfs": ["set-num-vfs"], "unplug": ["remove"], "io": ["open"],
+                    "lock": ["set-num-vfs", "set-autoprobe", "reset", "remove", "power-off"]}.get(
+                        verb, [verb] if verb in ("set-autoprobe", "bind", "unbind", "reset", "open")
+                        else [])
+                self.assertEqual(asked, expected)
+                if not expected:
+                    self.assertEqual(output, f"{IGB}: {verb} is possible, it takes nothing from anybody\n")
+                    _, output, _ = self.run_command("why", "--json", IGB, verb)
+                    self.assertEqual(json.loads(output), {"Address": IGB, "Operation": verb,
+                                                          "Allowed": True, "Blockers": [], "Warnings": []})
+        self.assertEqual(self.run_command("why", "9:0.0", "unlock")[0], 3)
+
+    def test_verb_of_several_operations_that_is_refused(self):
+        self.start(remove=([("user", IGB, "in use", WORKER)], []))
+        code, output, _ = self.run_command("why", IGB, "lock")
+        self.assertEqual(code, 6)
+        self.assertRegex(output, rf"(?m)^remove +no +user +{IGB} +in use$")
+
+    def test_word_that_is_nearly_one(self):
+        daemon = self.start()
+
+        def refuse(_, word):
+            raise DBusError("org.freedesktop.DBus.Error.InvalidArgs", f"'{word}' is no operation")
+        daemon.answers["Check"] = refuse
+        self.check(["why", IGB, "unplgu"], code=2, error=(
+            f"vfwarden: Cannot ask about unplgu of {IGB}: 'unplgu' is no operation\n"
+            "vfwarden: 'unplgu': did you mean 'unplug'?\n"))
+        self.check(["why", IGB, "frobnicate"], code=2, error=(
+            f"vfwarden: Cannot ask about frobnicate of {IGB}: 'frobnicate' is no operation\n"))
 
     def test_no_such_function(self):
         self.start()
         self.check(["why", "9:0.0"], code=3, error="vfwarden: Cannot ask about 0000:09:00.0: There "
-                                                   "is no PCI function 0000:09:00.0\n")
+                                                   "is no PCI function 0000:09:00.0; did you mean 0000:01:00.0?\n")
         self.check(["why", "9:0.0", "reset"], code=3,
                    error="vfwarden: Cannot ask about reset of 0000:09:00.0: There is no PCI function "
-                         "0000:09:00.0\n")
+                         "0000:09:00.0; did you mean 0000:01:00.0?\n")
 
     def test_answer_of_another_kind(self):
         daemon = self.start()
@@ -296,7 +351,7 @@ class Users(CommandTest):
     def test_no_such_function(self):
         self.start()
         self.check(["users", "9:0.0"], code=3, error="vfwarden: Cannot tell who uses 0000:09:00.0: "
-                                                     "There is no PCI function 0000:09:00.0\n")
+                                                     "There is no PCI function 0000:09:00.0; did you mean 0000:01:00.0?\n")
 
     def test_hostile_texts(self):
         daemon = self.start()
