@@ -51,17 +51,24 @@ static void advise_user(const Question *question, JsonObject *blocker, GPtrArray
         advise_unplug(question, subject, advice);
 }
 
+static void advise_driver(const Question *question, JsonObject *blocker, GPtrArray *advice) {
+        const char *subject = function_string(blocker, "Subject");
+        JsonObject *function = picture_find(question->picture, subject);
+
+        say(advice, "\"vfwarden bind %s vfio-pci\" %s", subject,
+            function && *function_string(function, "Driver") ? "takes it from the host"
+                                                             : "gives it to VFIO");
+}
+
+/* An older daemon says "group" for a driver, too. */
 static void advise_group(const Question *question, JsonObject *blocker, GPtrArray *advice) {
         const char *subject = function_string(blocker, "Subject");
         gint64 pid = function_integer(blocker, "Pid", 0);
-        JsonObject *function = picture_find(question->picture, subject);
 
         if (pid != 0 || holders_find(question->users, subject, 0))
                 advise_user(question, blocker, advice);
         else
-                say(advice, "\"vfwarden bind %s vfio-pci\" %s", subject,
-                    function && *function_string(function, "Driver") ? "takes it from the host"
-                                                                     : "gives it to VFIO");
+                advise_driver(question, blocker, advice);
 }
 
 static void advise_inhibitor(const Question *question, JsonObject *blocker, GPtrArray *advice) {
@@ -128,7 +135,7 @@ GPtrArray *advice_for(const Question *question, JsonObject *blocker) {
                 { "user", advise_user },       { "pasid", advise_user },
                 { "group", advise_group },     { "inhibitor", advise_inhibitor },
                 { "lock", advise_lock },       { "operation", advise_operation },
-                { "session", advise_session },
+                { "session", advise_session }, { "driver", advise_driver },
         };
         GPtrArray *advice = g_ptr_array_new_with_free_func(g_free);
 

@@ -29,6 +29,7 @@ static const char *const labelled[] = {
         "LockReasons",
         "LockWhy",
         "ClosedFiles",
+        "UserspaceDriver",
         "Tainted",
         "State",
         "TotalVFs",
@@ -281,6 +282,8 @@ static void add_state(Table *table, JsonObject *function, JsonArray *users, Json
         add_operation(table, function);
         add_holders(table, "Inhibitors", inhibitors, inhibitor_describe);
         add_lock(table, function);
+        if (function_flag(function, "UserspaceDriver"))
+                add(table, "Userspace driver", STYLE_PLAIN, "yes, now or since it was plugged in");
         add(table, "Tainted", tainted ? STYLE_RED : STYLE_PLAIN,
             tainted ? "yes, until it is plugged in anew" : "no");
 }

@@ -53,6 +53,7 @@ static void restore_function(Manager *manager, Function *function) {
         remembered = g_hash_table_lookup(manager->remembered, &function->facts.key);
         if (!remembered || remembered->inode != function->facts.inode)
                 return;
+        function->userspace_driver = remembered->userspace_driver;
         function->tainted = remembered->tainted;
         function->lock_why = g_strdup(remembered->lock_why);
         function->unplugging = remembered->unplugging;
@@ -126,7 +127,7 @@ static void forget(Manager *manager, Function *function) {
         leases_function_gone(manager->leases, key);
         vf_tokens_function_gone(manager->vf_tokens, key);
         lost_overrides_function_gone(manager->lost_overrides, function);
-        if (function->tainted || function->lock_why)
+        if (function->tainted || function->userspace_driver || function->lock_why)
                 manager->state_dirty = true;
         if (function->lock_reasons != 0)
                 manager->locked_count--;

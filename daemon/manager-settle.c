@@ -66,9 +66,9 @@ static void judge(Manager *manager, Function *function) {
             ((appeared & LOCK_REASON_USERSPACE_DRIVER) ||
              (function->changes & FUNCTION_PROPERTY_NUM_VFS)))
                 warn_pf_with_vfs(function);
-        if (lock_taints(reasons) && !function->tainted) {
-                function->tainted = true;
-                function->changes |= FUNCTION_PROPERTY_TAINTED;
+        if ((reasons & LOCK_REASON_USERSPACE_DRIVER) && !function->userspace_driver) {
+                function->userspace_driver = true;
+                function->changes |= FUNCTION_PROPERTY_USERSPACE_DRIVER;
                 manager->state_dirty = true;
         }
         if (reasons != function->lock_reasons) {
@@ -102,11 +102,17 @@ void manager_save_state(Manager *manager) {
         leases_record(manager->leases, state);
         vf_tokens_record(manager->vf_tokens, state);
         inventory_foreach (manager->inventory, function) {
-                if (!function->tainted && !function->lock_why && !function->unplugging)
+                if (!function->userspace_driver && !function->tainted && !function->lock_why &&
+                    !function->unplugging)
                         continue;
-                StateFunction record = { function->facts.key, function->facts.inode,
-                                         g_strdup(function->lock_why), function->tainted,
-                                         function->unplugging };
+                StateFunction record = {
+                        .key = function->facts.key,
+                        .inode = function->facts.inode,
+                        .lock_why = g_strdup(function->lock_why),
+                        .userspace_driver = function->userspace_driver,
+                        .tainted = function->tainted,
+                        .unplugging = function->unplugging,
+                };
                 g_array_append_val(state->functions, record);
         }
         r = state_save(manager->state_directory, state);

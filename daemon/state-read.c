@@ -137,6 +137,7 @@ static int read_function(Reader *reader, JsonObject *object) {
             !is_new_number(reader, "function", function.key))
                 return -EBADMSG;
 
+        function.userspace_driver = member_flag(object, "userspace-driver");
         function.tainted = member_flag(object, "tainted");
         function.unplugging = member_flag(object, "unplugging");
         function.lock_why = g_strdup(member_text(object, "lock-why"));

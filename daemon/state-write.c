@@ -46,6 +46,8 @@ static void build_functions(JsonBuilder *builder, const State *state) {
                 json_builder_begin_object(builder);
                 add_address(builder, function->key);
                 add_number(builder, "inode", function->inode);
+                json_builder_set_member_name(builder, "userspace-driver");
+                json_builder_add_boolean_value(builder, function->userspace_driver);
                 json_builder_set_member_name(builder, "tainted");
                 json_builder_add_boolean_value(builder, function->tainted);
                 json_builder_set_member_name(builder, "unplugging");

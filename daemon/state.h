@@ -25,7 +25,8 @@ typedef struct StateFunction {
         PciKey key;
         uint64_t inode;
         char *lock_why; /* NULL: no administrator's lock */
-        bool tainted;
+        bool userspace_driver;
+        bool tainted; /* an older daemon set it for a userspace driver, too, and did not say which */
         bool unplugging;
 } StateFunction;
 

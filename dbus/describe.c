@@ -72,6 +72,7 @@ static void add_lock(JsonBuilder *builder, const Function *function) {
                 if (function->closed_files & (1U << file))
                         json_builder_add_string_value(builder, lock_file_to_string(file));
         json_builder_end_array(builder);
+        add_boolean(builder, "UserspaceDriver", function->userspace_driver);
         add_boolean(builder, "Tainted", function->tainted);
         add_string(builder, "State", function_state_to_string(function->state));
 }

@@ -101,6 +101,10 @@ GETTER(get_closed_files) {
         return append_lock_files(reply, ((Function *) userdata)->closed_files);
 }
 
+GETTER(get_userspace_driver) {
+        return sd_bus_message_append(reply, "b", (int) ((Function *) userdata)->userspace_driver);
+}
+
 GETTER(get_tainted) {
         return sd_bus_message_append(reply, "b", (int) ((Function *) userdata)->tainted);
 }
@@ -189,6 +193,7 @@ const sd_bus_vtable function_vtable[] = {
         CHANGING_BY("LockReasons", "as", get_lock_reasons),
         CHANGING("LockWhy", "s", NULL, lock_why),
         CHANGING_BY("ClosedFiles", "as", get_closed_files),
+        CHANGING_BY("UserspaceDriver", "b", get_userspace_driver),
         CHANGING_BY("Tainted", "b", get_tainted),
         CHANGING_BY("State", "s", get_state),
         SD_BUS_VTABLE_END,

@@ -42,6 +42,7 @@ static const InterfaceProperty function_properties[] = {
         { FUNCTION_PROPERTY_LOCK_WHY, "LockWhy" },
         { FUNCTION_PROPERTY_CLOSED_FILES, "ClosedFiles" },
         { FUNCTION_PROPERTY_TAINTED, "Tainted" },
+        { FUNCTION_PROPERTY_USERSPACE_DRIVER, "UserspaceDriver" },
         { FUNCTION_PROPERTY_STATE, "State" },
         { FUNCTION_PROPERTY_COMMAND_MEMORY, "CommandMemory" },
         { FUNCTION_PROPERTY_IN_USE, "InUse" },

@@ -182,7 +182,7 @@ static void check_open(const Question *question) {
         if (function->pf)
                 block_leaving(question, function->pf);
         if (!function_has_vfio_driver(function) && !(question->flags & CHECK_EMULATED))
-                verdict_block(question->verdict, BLOCKER_GROUP, address, 0,
+                verdict_block(question->verdict, BLOCKER_DRIVER, address, 0,
                               function->facts.driver[0] != '\0'
                                       ? "bound to %s, not to a VFIO driver"
                                       : "bound to no driver%s",
@@ -198,7 +198,7 @@ static void check_open(const Question *question) {
                 block_users(question, BLOCKER_GROUP, peer, "shares the IOMMU group and is in use");
                 if (peer->facts.driver[0] != '\0' && !function_has_vfio_driver(peer) &&
                     peer->facts.class_code >> 8 != 0x0604) /* the kernel tolerates bridges */
-                        verdict_block(question->verdict, BLOCKER_GROUP, address, 0,
+                        verdict_block(question->verdict, BLOCKER_DRIVER, address, 0,
                                       "shares the IOMMU group and is bound to %s",
                                       peer->facts.driver);
         }

@@ -73,6 +73,7 @@ typedef enum FunctionProperty {
         FUNCTION_PROPERTY_MSIX_EVIDENCE = 1 << 26,
         FUNCTION_PROPERTY_MSIX_TABLE_MAPPABLE = 1 << 27,
         FUNCTION_PROPERTY_MSIX_REASON = 1 << 28,
+        FUNCTION_PROPERTY_USERSPACE_DRIVER = 1 << 29,
         _FUNCTION_PROPERTY_END, /* above the last bit */
 } FunctionProperty;
 
@@ -176,7 +177,8 @@ struct Function {
         unsigned closed_files; /* LockFile bits that are closed in fact */
         char *lock_why;        /* what the administrator said; NULL without their lock */
         bool emulated;         /* I/O sessions go to memory, as configured */
-        bool tainted;
+        bool userspace_driver; /* a PF that a userspace driver, and so a VMM, has or has had */
+        bool tainted;          /* a PF whose VFs were changed in spite of a lock */
         bool unplugging; /* is being taken away with no way back; a daemon that comes back goes on */
 
         unsigned changes;      /* FunctionProperty bits that clients were not told of yet */

@@ -114,10 +114,6 @@ bool lock_reason_closes(LockReason reason, Operation operation) {
         return false;
 }
 
-bool lock_taints(unsigned reasons) {
-        return reasons & LOCK_REASON_USERSPACE_DRIVER;
-}
-
 bool lock_num_vfs_change_violates(const Function *pf) {
         return (pf->lock_files & FILE_BIT(LOCK_FILE_SRIOV_NUMVFS)) && pf->facts.driver[0] != '\0';
 }

@@ -56,9 +56,6 @@ unsigned lock_reasons_files(const Function *function, unsigned reasons);
 /* Whether `reason`, which is not LOCK_REASON_INHIBITOR, closes a file that performs `operation`. */
 bool lock_reason_closes(LockReason reason, Operation operation);
 
-/* Whether the PF, as it stands, becomes tainted: a userspace driver, and so a VMM, has had it. */
-bool lock_taints(unsigned reasons);
-
 /* Whether a change in the number of VFs came behind the daemon's back: from a descriptor opened
  * before the lock, say. What counts is `pf->lock_files`, from before the change: with a VF its inhibitors and users go
  * out of the picture. A PF without a driver has just lost it, and its VFs with it: the kernel takes the `driver` link

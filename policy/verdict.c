@@ -6,7 +6,7 @@ static const char *const blocker_kind_names[_BLOCKER_KIND_MAX] = {
         [BLOCKER_USER] = "user",       [BLOCKER_INHIBITOR] = "inhibitor",
         [BLOCKER_LOCK] = "lock",       [BLOCKER_PASID] = "pasid",
         [BLOCKER_GROUP] = "group",     [BLOCKER_OPERATION] = "operation",
-        [BLOCKER_SESSION] = "session",
+        [BLOCKER_SESSION] = "session", [BLOCKER_DRIVER] = "driver",
 };
 
 const char *blocker_kind_to_string(BlockerKind kind) {

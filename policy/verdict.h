@@ -14,9 +14,10 @@ typedef enum BlockerKind {
         BLOCKER_INHIBITOR, /* somebody asked that it be not done */
         BLOCKER_LOCK,      /* a lock reason of the function */
         BLOCKER_PASID,     /* a VF in use relies on the PF's PASID enable */
-        BLOCKER_GROUP,     /* another function of the IOMMU group stands against it */
+        BLOCKER_GROUP,     /* another function of the IOMMU group is in use */
         BLOCKER_OPERATION, /* something else is being done to it */
         BLOCKER_SESSION,   /* an I/O session serves it */
+        BLOCKER_DRIVER,    /* it, or another of its IOMMU group, has a driver that does not fit */
         _BLOCKER_KIND_MAX,
         _BLOCKER_KIND_INVALID = -EINVAL,
 } BlockerKind;

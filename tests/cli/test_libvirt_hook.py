@@ -233,8 +233,14 @@ class Refusal(HookTest):
             cannot + f"{IGB}: it is being taken away (draining)\n")
 
     def test_the_driver_of_a_managed_function_does_not_count(self):
-        bound = ("group", IGB_VF0, "bound to igbvf, not to a VFIO driver", 0)
-        peer = ("group", IGB_VF1, "shares the IOMMU group and is bound to igbvf", 0)
+        self.check_driver("driver")
+
+    def test_nor_does_it_as_an_older_daemon_says_it(self):
+        self.check_driver("group")
+
+    def check_driver(self, kind):
+        bound = (kind, IGB_VF0, "bound to igbvf, not to a VFIO driver", 0)
+        peer = (kind, IGB_VF1, "shares the IOMMU group and is bound to igbvf", 0)
         self.allowed([bound])
         self.assertIn("bound to igbvf, not", self.refused([bound], domain(hostdev(IGB_VF0, "no"))))
         self.assertIn("shares the IOMMU group", self.refused([bound, peer]))

@@ -368,6 +368,14 @@ In use:  yes
             "Address": pictures.IGB_VF1, "What": "reset:remove", "Who": "backup", "Why": "nightly",
             "Uid": 0, "Pid": 815})
 
+    def test_a_userspace_driver_is_no_taint(self):
+        self.start_daemon([pictures.function(pictures.IGB, "pf", UserspaceDriver=True)])
+        _, output, _ = self.run_command("show", pictures.IGB)
+        self.assertIn("\n    Userspace driver:  yes, now or since it was plugged in\n", output)
+        self.assertIn("\n             Tainted:  no\n", output)
+        _, output, _ = self.run_command("list", "--no-legend")
+        self.assertNotIn("taint", output)
+
     def test_no_such_function(self):
         self.start_daemon(pictures.host())
         self.check(["show", "9:0.0"], code=3,

@@ -133,9 +133,9 @@ class Why(CommandTest):
                          ["ask again: it may be passing from one process to another"])
 
     def test_what_to_do_about_the_group(self):
-        self.assertEqual(self.to_do(("group", IGB_VF0, "is bound to igbvf", 0), "open"),
+        self.assertEqual(self.to_do(("driver", IGB_VF0, "is bound to igbvf", 0), "open"),
                          [f'"vfwarden bind {IGB_VF0} vfio-pci" takes it from the host'])
-        self.assertEqual(self.to_do(("group", IGB_VF0, "bound to no driver", 0), "open",
+        self.assertEqual(self.to_do(("driver", IGB_VF0, "bound to no driver", 0), "open",
                                     functions=[function(IGB, "pf"), function(IGB_VF0, "vf")]),
                          [f'"vfwarden bind {IGB_VF0} vfio-pci" gives it to VFIO'])
         self.assertEqual(self.to_do(("group", IGB_VF0, "in use", 0), "open",

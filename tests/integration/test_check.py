@@ -50,10 +50,10 @@ class Users(CheckTest):
             if operation != "open":
                 self.assertEqual(self.client.check(PF, operation), (True, [], []), operation)
         self.assertEqual(self.client.check(PF, "open"), (
-            False, [("group", PF, "bound to igb, not to a VFIO driver", 0)], []))
+            False, [("driver", PF, "bound to igb, not to a VFIO driver", 0)], []))
         self.sysfs.unbind(pf)
         self.wait_property(PF, "Driver", "")
-        self.assertEqual(self.blockers(PF, "open"), [("group", PF, "bound to no driver", 0)])
+        self.assertEqual(self.blockers(PF, "open"), [("driver", PF, "bound to no driver", 0)])
 
     def test_upper_case_is_the_same_function(self):
         self.sysfs.add("0000:0a:00.0", driver="vfio-pci")
@@ -101,7 +101,7 @@ class Users(CheckTest):
         self.sysfs.add("0000:0a:00.0", driver="pcieport", group=7, class_code=0x060400)
         self.start()
         self.assertEqual(self.blockers(PLAIN, "open"), [
-            ("group", "0000:09:00.0", "shares the IOMMU group and is bound to e1000e", 0)])
+            ("driver", "0000:09:00.0", "shares the IOMMU group and is bound to e1000e", 0)])
 
     def test_pasid(self):
         pf = self.sysfs.add_pf(PF, vfs=1, vf_driver="vfio-pci", config=recorded_config("amd-gpu-enabled"))

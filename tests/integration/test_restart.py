@@ -2,6 +2,7 @@
 """What outlives the daemon: the lock itself, each file's own mode, the administrator's word."""
 
 import ctypes
+import json
 import os
 import struct
 
@@ -276,33 +277,82 @@ class Taint(LockTest):
         super().setUp()
         self.start_polkit(configure=True)
 
-    def test_by_a_userspace_driver_until_replugged(self):
-        pf = self.sysfs.add_pf(PF)
-        self.start()
-        self.assertIs(self.picture.function(PF)["Tainted"], False)
-        self.sysfs.rebind(pf, "vfio-pci")
+    def facts(self):
+        """Whether a userspace driver has or had the PF, and whether it was tampered with."""
+        function = self.picture.function(PF)
+        return function["UserspaceDriver"], function["Tainted"]
+
+    def tamper(self, pf):
+        """The number of VFs changes although the PF is locked: by a descriptor from before the lock."""
+        self.sysfs.enable_vfs(pf, 2)
         self.wait_property(PF, "Tainted", True)
-        self.sysfs.rebind(pf, "igb")
-        self.wait_property(PF, "Locked", False)
-        self.fence()
-        self.assertIs(self.picture.function(PF)["Tainted"], True)
+        self.sysfs.disable_vfs(pf)
+        self.wait_property(PF, "NumVFs", 0)
+
+    def replug(self, pf):
         self.sysfs.remove(pf)
         self.wait_function(PF, there=False)
         self.sysfs.add_pf(PF, announce=True)
         self.wait_property(PF, "Driver", "igb")
         self.fence()
-        self.assertIs(self.picture.function(PF)["Tainted"], False)
 
-    def test_outlives_the_daemon(self):
+    def test_a_userspace_driver_is_told_until_replugged_and_taints_nothing(self):
+        pf = self.sysfs.add_pf(PF)
+        self.start()
+        self.assertEqual(self.facts(), (False, False))
+        self.sysfs.rebind(pf, "vfio-pci")
+        self.wait_property(PF, "UserspaceDriver", True)
+        self.sysfs.rebind(pf, "igb")
+        self.wait_property(PF, "Locked", False)
+        self.fence()
+        self.assertEqual(self.facts(), (True, False))
+        self.replug(pf)
+        self.assertEqual(self.facts(), (False, False))
+
+    def test_tampering_taints_until_replugged(self):
+        pf = self.sysfs.add_pf(PF)
+        self.start()
+        self.client.lock(PF)
+        self.tamper(pf)
+        self.assertEqual(self.facts(), (False, True))
+        self.client.unlock(PF)
+        self.fence()
+        self.assertEqual(self.facts(), (False, True))
+        self.replug(pf)
+        self.assertEqual(self.facts(), (False, False))
+
+    def test_both_outlive_the_daemon(self):
         pf = self.sysfs.add_pf(PF, driver="vfio-pci")
         self.start()
         self.sysfs.rebind(pf, "igb")
         self.wait_property(PF, "Locked", False)
         self.kill()
         self.start()
-        self.assertIs(self.picture.function(PF)["Tainted"], True)
+        self.assertEqual(self.facts(), (True, False))
+        self.client.lock(PF)
+        self.tamper(pf)
+        self.kill()
+        self.start()
+        self.assertEqual(self.facts(), (True, True))
         self.restart()
-        self.assertIs(self.picture.function(PF)["Tainted"], True)
+        self.assertEqual(self.facts(), (True, True))
+
+    def test_what_an_older_daemon_wrote_as_tainted_stays(self):
+        """It may have meant either; a warning that is lost is worse than one too many."""
+        self.sysfs.add_pf(PF)
+        self.start()
+        self.client.lock(PF)
+        self.kill()
+        path = os.path.join(self.state_dir, "state.json")
+        with open(path, encoding="utf-8") as file:
+            state = json.load(file)
+        for function in state["functions"]:
+            del function["userspace-driver"]
+            function["tainted"] = True
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(state, file)
+        self.start()
+        self.assertEqual(self.facts(), (False, True))
 
     def test_administrators_lock_taints_nothing(self):
         self.sysfs.add_pf(PF)

@@ -141,27 +141,27 @@ static void assert_row(const char *row, const char *asked, const char *const exp
 #define ROW(asked, ...) assert_row(__func__, asked, (const char *const[OPERATIONS]){ __VA_ARGS__ })
 
 Test(check, nothing_in_the_way) {
-        ROW(PF, "", "", "", "", "", "", "", "", "group " PF);
+        ROW(PF, "", "", "", "", "", "", "", "", "driver " PF);
         ROW(VF0, "", "", "", "", "", "", "", "", "");
         ROW(OTHER, "", "", "", "", "", "", "", "", "");
-        ROW(PEER, "", "", "", "", "", "", "", "", "group " PF); /* its group has a host's driver */
+        ROW(PEER, "", "", "", "", "", "", "", "", "driver " PF); /* its group has a host's driver */
 }
 
 Test(check, the_function_is_used) {
         use(OTHER);
         ROW(OTHER, "", "", "user " OTHER, "user " OTHER, "user " OTHER, "user " OTHER,
             "user " OTHER, "", "user " OTHER);
-        ROW(PF, "", "", "", "", "", "", "", "", "group " PF);
+        ROW(PF, "", "", "", "", "", "", "", "", "driver " PF);
 }
 
 Test(check, a_vf_is_used) {
         use(VF0);
         ROW(PF, "user " VF0, "user " VF0, "user " VF0, "user " VF0, "user " VF0, "user " VF0,
-            "user " VF0, "", "group " PF);
+            "user " VF0, "", "driver " PF);
         ROW(VF0, "", "", "user " VF0, "user " VF0, "user " VF0, "user " VF0, "user " VF0, "",
             "user " VF0);
         ROW(VF1, "", "", "", "", "", "", "user " VF0, "", ""); /* it has no slot but the PF's */
-        ROW(MATE, "", "", "", "", "", "", "user " VF0, "", "group " MATE);
+        ROW(MATE, "", "", "", "", "", "", "user " VF0, "", "driver " MATE);
         ROW(VPEER, "", "", "group " VF0, "group " VF0, "", "", "", "", "group " VF0);
 }
 
@@ -171,7 +171,7 @@ Test(check, the_pf_is_used) {
         ROW(PF, "lock " PF, "lock " PF, "user " PF, "user " PF, "user " PF, "user " PF, "user " PF,
             "", "user " PF);
         ROW(PEER, "", "", "group " PF, "group " PF, "", "", "", "", "group " PF);
-        ROW(MATE, "", "", "", "", "", "", "user " PF, "", "group " MATE);
+        ROW(MATE, "", "", "", "", "", "", "user " PF, "", "driver " MATE);
         ROW(VF0, "", "", "", "", "", "", "user " PF, "", "");
 }
 
@@ -179,15 +179,15 @@ Test(check, a_userspace_driver_has_the_pf) {
         rebind(PF, "vfio-pci");
         ROW(PF, "lock " PF, "lock " PF, "", "", "", "", "", "", "");
         ROW(VF0, "", "", "", "", "", "", "", "", "");
-        ROW(MATE, "", "", "", "", "", "", "", "", "group " MATE);
+        ROW(MATE, "", "", "", "", "", "", "", "", "driver " MATE);
 }
 
 Test(check, an_administrator_locked) {
         lock(PF);
         ROW(PF, "lock " PF, "lock " PF, "", "", "lock " PF, "lock " PF, "lock " PF, "",
-            "group " PF);
+            "driver " PF);
         ROW(VF0, "", "", "", "", "", "", "lock " PF, "", "");
-        ROW(MATE, "", "", "", "", "", "", "lock " PF, "", "group " MATE);
+        ROW(MATE, "", "", "", "", "", "", "lock " PF, "", "driver " MATE);
 }
 
 /* --- inhibitors: every operation against every inhibited one, from wherever the inhibitor may be */
@@ -356,14 +356,14 @@ Test(check, users_and_locks_of_an_unplug) {
 
 Test(check, pasid) {
         enable_pasid(PF);
-        ROW(PF, "", "", "", "", "", "", "", "", "group " PF);
+        ROW(PF, "", "", "", "", "", "", "", "", "driver " PF);
         use(VF0);
         ROW(PF, "user " VF0, "user " VF0, "user " VF0 ", pasid " VF0, "user " VF0 ", pasid " VF0,
             "user " VF0 ", pasid " VF0, "user " VF0 ", pasid " VF0, "user " VF0 ", pasid " VF0,
-            "pasid " VF0, "group " PF);
+            "pasid " VF0, "driver " PF);
         get(PF)->facts.pasid.enabled = false;
         ROW(PF, "user " VF0, "user " VF0, "user " VF0, "user " VF0, "user " VF0, "user " VF0,
-            "user " VF0, "", "group " PF);
+            "user " VF0, "", "driver " PF);
 }
 
 Test(check, something_is_under_way) {
@@ -381,7 +381,7 @@ Test(check, something_is_under_way) {
                 get(related[i])->operation = NULL;
         }
         run(OTHER);
-        ROW(PF, "", "", "", "", "", "", "", "", "group " PF);
+        ROW(PF, "", "", "", "", "", "", "", "", "driver " PF);
         get(OTHER)->operation = NULL;
         run(VF1);
         ROW(VF0, "", "", "", "", "", "", "operation " VF1, "", "");
@@ -440,7 +440,7 @@ Test(check, open) {
 
         rebind(OTHER, "");
         g_autofree char *unbound = blockers(OTHER, OPERATION_OPEN, 0);
-        cr_assert_str_eq(unbound, "group " OTHER);
+        cr_assert_str_eq(unbound, "driver " OTHER);
 
         /* A bridge in the group does not matter, nor does a peer without a driver. */
         rebind(PF, "pcieport");

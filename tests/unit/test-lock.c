@@ -213,14 +213,6 @@ Test(lock, words) {
                 cr_assert_str_eq(lock_reason_to_string(1U << i), words[i]);
 }
 
-Test(lock, taint) {
-        cr_assert(lock_taints(LOCK_REASON_USERSPACE_DRIVER));
-        cr_assert(lock_taints(LOCK_REASON_USERSPACE_DRIVER | LOCK_REASON_ADMINISTRATOR));
-        cr_assert_not(lock_taints(LOCK_REASON_ADMINISTRATOR | LOCK_REASON_IN_USE |
-                                  LOCK_REASON_VF_IN_USE | LOCK_REASON_INHIBITOR));
-        cr_assert_not(lock_taints(0));
-}
-
 Test(lock, a_change_of_the_count_violates) {
         static const struct {
                 const char *driver;

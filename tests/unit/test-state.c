@@ -25,8 +25,11 @@ Test(state, comes_back_as_it_was) {
         g_autofree char *reason = NULL;
         StateFile file = { g_strdup("/sys/bus/pci/devices/0000:01:00.0/remove"), UINT64_MAX - 1,
                            0220 };
-        StateFunction locked = { 0x1234567890abULL, 1, g_strdup("a \"why\"\n with é"), false };
-        StateFunction tainted = { 0x100, 0x100000001ULL, NULL, true };
+        StateFunction locked = { .key = 0x1234567890abULL,
+                                 .inode = 1,
+                                 .lock_why = g_strdup("a \"why\"\n with é"),
+                                 .userspace_driver = true };
+        StateFunction tainted = { .key = 0x100, .inode = 0x100000001ULL, .tainted = true };
 
         StateNode node = { g_strdup("vfio/12"), 0xea01, 0660 };
 
@@ -51,10 +54,12 @@ Test(state, comes_back_as_it_was) {
         StateFunction *functions = (StateFunction *) (void *) loaded->functions->data;
         cr_assert_eq(functions[0].key, locked.key);
         cr_assert_str_eq(functions[0].lock_why, locked.lock_why);
+        cr_assert(functions[0].userspace_driver);
         cr_assert_not(functions[0].tainted);
         cr_assert_eq(functions[1].inode, tainted.inode);
         cr_assert_null(functions[1].lock_why);
         cr_assert(functions[1].tainted);
+        cr_assert_not(functions[1].userspace_driver);
 }
 
 Test(state, leases_and_tokens) {

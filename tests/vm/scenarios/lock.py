@@ -43,7 +43,8 @@ def found_at_start(machine):
     before = NVME.all_modes()
     machine.start_daemon()
     machine.check_locked(NVME, USERSPACE, SRIOV)
-    equal(machine.property(NVME, "Tainted"), True, "whether it is tainted")
+    equal(machine.property(NVME, "UserspaceDriver"), True, "whether a userspace driver has it")
+    equal(machine.property(NVME, "Tainted"), False, "whether it is tainted")
     equal(machine.property(NVME, "NumVFs"), 2, "NumVFs")
     check_refused(NVME, "sriov_numvfs", "0")
     check_refused(NVME, "sriov_drivers_autoprobe", "0")
@@ -151,7 +152,9 @@ def modes_come_back(machine):
     for function in (IGB, NVME):
         machine.check_locked(function, [], [])
         machine.wait_property(function, "Driver", pci.NATIVE_DRIVERS[function])
-        equal(machine.property(function, "Tainted"), True, "whether it stays tainted until it is re-plugged")
+        equal(machine.property(function, "UserspaceDriver"), True,
+              "whether it is told until it is re-plugged that a userspace driver had it")
+        equal(machine.property(function, "Tainted"), False, "whether it is tainted")
         pci.check_same_modes(before[function], function.all_modes())
     IGB.set_num_vfs(1)
     machine.wait_property(IGB, "NumVFs", 1)

@@ -97,6 +97,7 @@ def descriptor_from_before(machine):
         counts.append(details["num-vfs"])
     equal(counts[-1], 2, "the last number of VFs that was told")
     equal(len(machine.journal.messages(service.VIOLATION)), len(violations), "the number of journal entries")
+    equal(machine.property(IGB, "Tainted"), True, "whether it is tainted")
     os.pwrite(descriptor, b"0\n", 0)
     machine.wait_property(IGB, "NumVFs", 0)
     equal(machine.violations(mark)[-1][2]["num-vfs"], 0, "the last number of VFs that was told")

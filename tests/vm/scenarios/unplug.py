@@ -42,6 +42,7 @@ def locked_pf(machine):
     machine.fence()
     true(os.stat(IGB.directory).st_ino != inode, "it is a device made anew")
     machine.check_locked(IGB, [], [])
+    equal(machine.property(IGB, "UserspaceDriver"), False, "whether a userspace driver had it")
     equal(machine.property(IGB, "Tainted"), False, "whether it is tainted")
     equal(machine.property(IGB, "LockWhy"), "", "LockWhy")
     IGB.set_num_vfs(1)
