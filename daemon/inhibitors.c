@@ -25,6 +25,7 @@ typedef struct Entry {
 
 struct Inhibitors {
         sd_event *event;
+        FdStore *store;
         Inventory *inventory;
         InhibitorsEnded *ended;
         void *context;
@@ -42,12 +43,13 @@ static void entry_free(gpointer data) {
         g_free(entry);
 }
 
-Inhibitors *inhibitors_new(sd_event *event, Inventory *inventory, InhibitorsEnded *ended,
-                           void *context) {
+Inhibitors *inhibitors_new(sd_event *event, Inventory *inventory, FdStore *store,
+                           InhibitorsEnded *ended, void *context) {
         Inhibitors *inhibitors = g_new0(Inhibitors, 1);
 
         inhibitors->event = sd_event_ref(event);
         inhibitors->inventory = inventory;
+        inhibitors->store = store;
         inhibitors->ended = ended;
         inhibitors->context = context;
         inhibitors->entries = g_ptr_array_new_with_free_func(entry_free);
@@ -70,20 +72,26 @@ static void attach(Function *function, Entry *entry) {
         g_ptr_array_add(function->inhibitors, &entry->inhibitor);
 }
 
+static void end(Entry *entry) {
+        Inhibitors *inhibitors = entry->inhibitors;
+        Function *function = inventory_get(inhibitors->inventory, entry->key);
+        g_autofree char *name = fd_name(entry->number);
+
+        if (function && function->inhibitors)
+                g_ptr_array_remove(function->inhibitors, &entry->inhibitor);
+        fd_store_drop(inhibitors->store, name);
+        g_ptr_array_remove(inhibitors->entries, entry);
+}
+
 /* The client let go. */
 static int on_hang_up(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
         Entry *entry = userdata;
         Inhibitors *inhibitors = entry->inhibitors;
         PciKey key = entry->key;
         PciAddress address = pci_address_from_key(key);
-        Function *function = inventory_get(inhibitors->inventory, key);
-        g_autofree char *name = fd_name(entry->number);
 
         log_full(LOG_INFO, &address, NULL, "%s no longer inhibits anything", entry->inhibitor.who);
-        if (function && function->inhibitors)
-                g_ptr_array_remove(function->inhibitors, &entry->inhibitor);
-        fd_store_drop(name);
-        g_ptr_array_remove(inhibitors->entries, entry);
+        end(entry);
         inhibitors->ended(inhibitors->context, key);
         return 0;
 }
@@ -122,7 +130,8 @@ static unsigned count_of(const Inhibitors *inhibitors, uint32_t uid) {
         return n;
 }
 
-int inhibitors_add(Inhibitors *inhibitors, PciKey key, const Inhibitor *inhibitor, int *ret_fd) {
+int inhibitors_add(Inhibitors *inhibitors, PciKey key, const Inhibitor *inhibitor,
+                   uint64_t *ret_number, int *ret_fd) {
         _cleanup_(closep) int reading = -1, writing = -1;
         uint64_t number = inhibitors->next_number;
         g_autofree char *name = fd_name(number);
@@ -136,13 +145,29 @@ int inhibitors_add(Inhibitors *inhibitors, PciKey key, const Inhibitor *inhibito
         reading = fds[0];
         writing = fds[1];
 
-        fd_store_keep(name, reading);
-        r = add_entry(inhibitors, key, inhibitor, number, &reading);
+        r = fd_store_keep(inhibitors->store, name, reading);
         if (r < 0)
                 return r;
         inhibitors->next_number++;
+        r = add_entry(inhibitors, key, inhibitor, number, &reading);
+        if (r < 0) {
+                fd_store_drop(inhibitors->store, name);
+                return r;
+        }
+        *ret_number = number;
         *ret_fd = take_fd(&writing);
         return 0;
+}
+
+void inhibitors_remove(Inhibitors *inhibitors, uint64_t number) {
+        for (guint i = inhibitors->entries->len; i > 0; i--) {
+                Entry *entry = inhibitors->entries->pdata[i - 1];
+
+                if (entry->number == number) {
+                        end(entry);
+                        return;
+                }
+        }
 }
 
 void inhibitors_attach(Inhibitors *inhibitors, Function *function) {
@@ -175,16 +200,16 @@ static bool has_hung_up(int fd) {
         return poll(&poll_fd, 1, 0) > 0;
 }
 
-void inhibitors_adopt(Inhibitors *inhibitors, const State *state, FdStore *store) {
+void inhibitors_adopt(Inhibitors *inhibitors, const State *state) {
         for (guint i = 0; i < state->inhibitors->len; i++) {
                 const StateInhibitor *record = &g_array_index(state->inhibitors, StateInhibitor, i);
                 g_autofree char *name = fd_name(record->number);
-                _cleanup_(closep) int fd = fd_store_take(store, name);
+                _cleanup_(closep) int fd = fd_store_take(inhibitors->store, name);
 
                 /* Numbers are not used again, also of those that ended meanwhile. */
                 inhibitors->next_number = MAX(inhibitors->next_number, record->number + 1);
                 if (fd < 0 || has_hung_up(fd))
-                        fd_store_drop(name);
+                        fd_store_drop(inhibitors->store, name);
                 else if (add_entry(inhibitors, record->key, &record->inhibitor, record->number,
                                    &fd) < 0)
                         log_warning("the inhibitor of %s is lost", record->inhibitor.who);

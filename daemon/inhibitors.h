@@ -23,13 +23,19 @@ typedef struct Inhibitors Inhibitors;
 /* `ended` is called when an inhibitor on `key` has gone, after it was taken from the function. */
 typedef void InhibitorsEnded(void *context, PciKey key);
 
-Inhibitors *inhibitors_new(sd_event *event, Inventory *inventory, InhibitorsEnded *ended,
-                           void *context);
+/* `store` must outlive it. */
+Inhibitors *inhibitors_new(sd_event *event, Inventory *inventory, FdStore *store,
+                           InhibitorsEnded *ended, void *context);
 Inhibitors *inhibitors_free(Inhibitors *inhibitors);
 
-/* Adds one on the function at `key`. Returns 0 with the descriptor to hand out in `*ret_fd`, which the
- * caller closes; -EDQUOT when the user, or all, have too many; or another negative errno. */
-int inhibitors_add(Inhibitors *inhibitors, PciKey key, const Inhibitor *inhibitor, int *ret_fd);
+/* Adds one on the function at `key`. Returns 0 with its number, and with the descriptor to hand out in `*ret_fd`, which
+ * the caller closes; -EDQUOT when the user, or all, have too many; -EXFULL when systemd keeps no more descriptors; or
+ * another negative errno. */
+int inhibitors_add(Inhibitors *inhibitors, PciKey key, const Inhibitor *inhibitor,
+                   uint64_t *ret_number, int *ret_fd);
+
+/* Takes back what inhibitors_add() did; nobody is told. */
+void inhibitors_remove(Inhibitors *inhibitors, uint64_t number);
 
 /* The function is new: it gets what was asked for its address. */
 void inhibitors_attach(Inhibitors *inhibitors, Function *function);
@@ -39,7 +45,7 @@ void inhibitors_record(const Inhibitors *inhibitors, State *state);
 
 /* Takes over those of `state` of which systemd gave the descriptors back; the others have ended
  * meanwhile. Called once, before any function is known. */
-void inhibitors_adopt(Inhibitors *inhibitors, const State *state, FdStore *store);
+void inhibitors_adopt(Inhibitors *inhibitors, const State *state);
 
 /* Calls `visit` for each, in the order in which they were made. */
 void inhibitors_foreach(const Inhibitors *inhibitors,

@@ -30,6 +30,7 @@ struct Leases {
         sd_event *event;
         Inventory *inventory;
         Users *users;
+        FdStore *store;
         const LeasesHandler *handler;
         void *context;
         GPtrArray *entries; /* of LeaseEntry*, owned */

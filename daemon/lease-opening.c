@@ -152,10 +152,10 @@ static void on_opened(void *context, int fd, int iommufd, const char *step) {
                 lease_entry_end(entry, r, why);
                 return;
         }
-        r = receipt_new(entry->leases->event, entry->lease.generation, lease_entry_receipt_closed,
-                        entry, &writing, &entry->receipt);
+        r = receipt_new(entry->leases->event, entry->leases->store, entry->lease.generation,
+                        lease_entry_receipt_closed, entry, &writing, &entry->receipt);
         if (r < 0) {
-                lease_entry_end(entry, -EIO, "a pipe cannot be made");
+                lease_entry_end(entry, -EIO, fd_store_error(r));
                 return;
         }
         hand_out(entry, &(LeaseFds){ .node = node, .iommufd = second, .receipt = writing });

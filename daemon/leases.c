@@ -33,13 +33,14 @@ static uint64_t first_generation(void) {
         return (uint64_t) t.tv_sec * 1000000 + (uint64_t) t.tv_nsec / 1000;
 }
 
-Leases *leases_new(sd_event *event, Inventory *inventory, Users *users,
+Leases *leases_new(sd_event *event, Inventory *inventory, Users *users, FdStore *store,
                    const LeasesHandler *handler, void *context) {
         Leases *leases = g_new0(Leases, 1);
 
         leases->event = sd_event_ref(event);
         leases->inventory = inventory;
         leases->users = users;
+        leases->store = store;
         leases->handler = handler;
         leases->context = context;
         leases->entries = g_ptr_array_new_with_free_func(lease_entry_free);
@@ -340,7 +341,7 @@ void leases_record(const Leases *leases, State *state) {
         }
 }
 
-static void adopt(Leases *leases, const StateLease *record, FdStore *store) {
+static void adopt(Leases *leases, const StateLease *record) {
         LeaseEntry *entry = g_new0(LeaseEntry, 1);
 
         entry->leases = leases;
@@ -354,7 +355,7 @@ static void adopt(Leases *leases, const StateLease *record, FdStore *store) {
         entry->lease.unit = g_strdup(record->lease.unit);
         entry->lease.arrived = false;
         entry->adopted = true;
-        entry->receipt = receipt_adopt(leases->event, entry->lease.generation, store,
+        entry->receipt = receipt_adopt(leases->event, leases->store, entry->lease.generation,
                                        lease_entry_receipt_closed, entry);
         /* It may have been closed while nobody was there to see it. */
         entry->signs =
@@ -362,12 +363,12 @@ static void adopt(Leases *leases, const StateLease *record, FdStore *store) {
         g_ptr_array_add(leases->entries, entry);
 }
 
-void leases_adopt(Leases *leases, const State *state, FdStore *store) {
+void leases_adopt(Leases *leases, const State *state) {
         for (guint i = 0; i < state->leases->len; i++) {
                 const StateLease *record = &g_array_index(state->leases, StateLease, i);
 
                 leases->next_generation =
                         MAX(leases->next_generation, record->lease.generation + 1);
-                adopt(leases, record, store);
+                adopt(leases, record);
         }
 }

@@ -42,8 +42,8 @@ typedef struct LeaseFds {
 typedef void LeaseOpened(void *context, int result, const char *message, const LeaseFds *fds,
                          const Lease *lease);
 
-/* `users` must outlive it. */
-Leases *leases_new(sd_event *event, Inventory *inventory, Users *users,
+/* `users` and `store` must outlive it. */
+Leases *leases_new(sd_event *event, Inventory *inventory, Users *users, FdStore *store,
                    const LeasesHandler *handler, void *context);
 Leases *leases_free(Leases *leases);
 
@@ -78,4 +78,4 @@ GPtrArray *leases_users(const Leases *leases, const Function *function, GPtrArra
 void leases_record(const Leases *leases, State *state);
 
 /* Takes over those that an earlier run recorded. Before any function is known. */
-void leases_adopt(Leases *leases, const State *state, FdStore *store);
+void leases_adopt(Leases *leases, const State *state);

@@ -1,3 +1,4 @@
+#include "daemon/fd-store.h"
 #include "daemon/log.h"
 #include "daemon/manager.h"
 #include "daemon/util.h"
@@ -201,6 +202,7 @@ int main(int argc, char **argv) {
                 .receive_buffer = RECEIVE_BUFFER_DEFAULT,
                 .io_program = VFWARDEN_IO_PROGRAM,
                 .io_user = "vfwarden",
+                .fd_store_max = FD_STORE_UNLIMITED,
         };
         sigset_t signals;
         int r;

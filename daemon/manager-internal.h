@@ -42,6 +42,7 @@ struct Manager {
         sd_event_source *check_timer;
         sd_event_source *status_timer;
         ClosedFiles *closed;
+        FdStore *store;
         Inhibitors *inhibitors;
         Operations *operations;
         Nodes *nodes;
@@ -106,7 +107,12 @@ void manager_tell_unplug_calls(Manager *manager);
 void manager_queue(Manager *manager, Function *function);
 void manager_queue_all(Manager *manager);
 void manager_settle(Manager *manager);
-void manager_save_state(Manager *manager);
+/* The same for a request that is to outlive the daemon. When the state cannot be saved, `undo` (NULL: nothing) takes
+ * back what the request changed, before a file was touched or anybody was told. Returns 0 or a negative errno. */
+typedef void ManagerUndo(void *context);
+int manager_settle_request(Manager *manager, ManagerUndo *undo, void *context);
+/* Returns 0, also when there is nothing to save, or a negative errno; it is tried again every few seconds. */
+int manager_save_state(Manager *manager);
 #define MANAGER_CHECK_ACCURACY_USEC (1000 * 1000ULL)
 int manager_on_check_timer(sd_event_source *source, uint64_t usec, void *userdata);
 int manager_on_status_timer(sd_event_source *source, uint64_t usec, void *userdata);

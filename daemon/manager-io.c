@@ -41,10 +41,18 @@ typedef struct IoCall {
 static void on_opened(void *context, int result, const char *message, int client,
                       const IoSession *session) {
         g_autofree IoCall *call = context;
+        g_autofree char *text = NULL;
+        int r = 0;
 
-        /* Who hears of the session finds that it is told. */
+        /* Who hears of the session finds that it is told, and that a later daemon knows it. */
         if (result >= 0)
-                manager_settle(call->manager);
+                r = manager_settle_request(call->manager, NULL, NULL);
+        if (r < 0) {
+                /* It ends when the client's end of its socket is closed, which nobody gets. */
+                text = manager_describe_failure(call->manager, r);
+                call->opened(call->context, -EIO, text, -1, NULL);
+                return;
+        }
         call->opened(call->context, result, message, client, session);
 }
 

@@ -88,6 +88,7 @@ static void on_opened(void *context, int result, const char *message, const Leas
         g_autofree char *text = NULL;
         VfToken token = { 0 };
         ManagerOpen open = { 0 };
+        int r;
 
         /* The kernel gives a group out once at a time: somebody was faster. */
         if (result == -EBUSY) {
@@ -102,8 +103,14 @@ static void on_opened(void *context, int result, const char *message, const Leas
                 call->done(call->context, result, message, NULL);
                 return;
         }
-        /* Who hears of it finds that it is told. */
-        manager_settle(manager);
+        /* Who hears of it finds that it is told, and that a later daemon knows it. */
+        r = manager_settle_request(manager, NULL, NULL);
+        if (r < 0) {
+                text = manager_describe_failure(manager, r);
+                leases_fail(manager->leases, lease->generation, r, text);
+                call->done(call->context, -EIO, text, NULL);
+                return;
+        }
         open = (ManagerOpen){
                 .fd = fds->node, .iommufd = fds->iommufd, .receipt = fds->receipt, .lease = lease
         };
@@ -115,7 +122,9 @@ static void on_opened(void *context, int result, const char *message, const Leas
 
 static void token_call_end(TokenCall *call, int result, const char *message) {
         Manager *manager = call->manager;
+        g_autofree char *text = NULL;
         VfToken token = { 0 };
+        int r;
 
         if (!call->done && result < 0)
                 leases_fail(manager->leases, call->generation, result, message);
@@ -124,6 +133,12 @@ static void token_call_end(TokenCall *call, int result, const char *message) {
         else {
                 if (result >= 0)
                         result = vf_tokens_get(manager->vf_tokens, call->pf, &token);
+                r = result >= 0 ? manager_settle_request(manager, NULL, NULL) : 0;
+                if (r < 0) {
+                        text = manager_describe_failure(manager, r);
+                        result = -EIO;
+                        message = text;
+                }
                 call->done(call->context, result, message ? message : "it cannot be read",
                            token.text);
         }

@@ -301,6 +301,14 @@ void manager_unplug(Manager *manager, Function *function, uint64_t timeout_usec,
                 done(context, -EBUSY, text);
                 return;
         }
+        /* A later daemon has to know of it, and of the device nodes' own modes. */
+        manager->state_dirty = true;
+        r = manager_save_state(manager);
+        if (r < 0) {
+                text = manager_describe_failure(manager, r);
+                done(context, -EIO, text);
+                return;
+        }
         manager_refresh_users(manager, function);
         verdict = check_unplug(manager->inventory, function, timeout_usec == 0);
         if (!verdict_allowed(verdict)) {

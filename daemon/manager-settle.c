@@ -36,10 +36,14 @@ static char *reasons_text(unsigned reasons) {
         return g_string_free(g_steal_pointer(&text), FALSE);
 }
 
+/* When they differ from what was said last. */
 static void log_reasons(const Function *function) {
-        g_autofree char *text = reasons_text(function->lock_reasons);
+        g_autofree char *text = NULL;
         PciAddress address = function_address(function);
 
+        if (function->lock_reasons == function->published_lock_reasons)
+                return;
+        text = reasons_text(function->lock_reasons);
         if (function->lock_reasons != 0)
                 log_full(LOG_INFO, &address, LOG_ID_LOCK, "locked: %s", text);
         else
@@ -78,22 +82,17 @@ static void judge(Manager *manager, Function *function) {
                         manager->locked_count += reasons != 0 ? 1U : -1U;
                 }
                 function->lock_reasons = reasons;
-                log_reasons(function);
         }
         function->lock_files = lock_reasons_files(function, reasons);
         closed_files_plan(manager->closed, function,
                           manager_enforces(manager) ? function->lock_files : 0);
 }
 
-void manager_save_state(Manager *manager) {
-        g_autoptr(State) state = NULL;
+static State *record_state(Manager *manager) {
+        State *state = state_new();
         Function *function;
-        int r;
 
-        if (!manager->state_dirty && !closed_files_dirty(manager->closed))
-                return;
-
-        state = state_new();
+        state->released = manager->released;
         closed_files_record(manager->closed, state);
         inhibitors_record(manager->inhibitors, state);
         operations_record(manager->operations, state);
@@ -115,6 +114,17 @@ void manager_save_state(Manager *manager) {
                 };
                 g_array_append_val(state->functions, record);
         }
+        return state;
+}
+
+int manager_save_state(Manager *manager) {
+        g_autoptr(State) state = NULL;
+        int r;
+
+        if (!manager->state_dirty && !closed_files_dirty(manager->closed))
+                return 0;
+
+        state = record_state(manager);
         r = state_save(manager->state_directory, state);
         if (r == -ENOENT && state_make_directory(manager->state_directory) >= 0)
                 r = state_save(manager->state_directory, state);
@@ -122,8 +132,16 @@ void manager_save_state(Manager *manager) {
                 log_error(
                         "the state cannot be saved in %s, it is tried again with every change: %s",
                         manager->state_directory, g_strerror(-r));
+        if (r < 0)
+                problems_report(manager->problems, "state",
+                                "Failed to save the state in %s: %s; locks, inhibitors and own "
+                                "modes of files since then end with the daemon",
+                                manager->state_directory, g_strerror(-r));
+        else
+                problems_resolve(manager->problems, "state");
         manager->state_failed = r < 0;
         manager->state_dirty = r < 0;
+        return r;
 }
 
 /* What sessions say comes from the driver, the configuration and the session there is: it is compared here, with what
@@ -149,6 +167,10 @@ static void publish(Manager *manager, Function *function) {
 
         note_io_changes(function);
         changes = function->changes;
+        /* A request can be taken back, and a reason can come and go between two settlings. */
+        if (function->lock_reasons == function->published_lock_reasons)
+                changes &= ~(unsigned) (FUNCTION_PROPERTY_LOCK_REASONS | FUNCTION_PROPERTY_LOCKED);
+        function->published_lock_reasons = function->lock_reasons;
         /* An unplug can begin and end between two settlings. */
         if (function->state == function->published_state)
                 changes &= ~(unsigned) FUNCTION_PROPERTY_STATE;
@@ -191,9 +213,9 @@ static void start_timer(sd_event_source *timer, uint64_t usec) {
         (void) sd_event_source_set_enabled(timer, SD_EVENT_ONESHOT);
 }
 
-/* While something is closed. */
+/* While something is closed, or could not be saved. */
 static void check_later(Manager *manager) {
-        if (closed_files_any(manager->closed))
+        if (closed_files_any(manager->closed) || manager->state_failed)
                 start_timer(manager->check_timer, CHECK_INTERVAL_USEC);
 }
 
@@ -201,14 +223,20 @@ int manager_on_check_timer(sd_event_source *source, uint64_t usec, void *userdat
         Manager *manager = userdata;
 
         closed_files_check(manager->closed);
+        (void) manager_save_state(manager);
         check_later(manager);
         return 0;
 }
 
-void manager_settle(Manager *manager) {
-        g_autoptr(GPtrArray) queue = manager->queue;
+static void judge_all(Manager *manager, const GPtrArray *queue) {
+        for (guint i = 0; i < queue->len; i++)
+                judge(manager, queue->pdata[i]);
+}
 
-        /* What is true of a VF can be a reason of its PF: that it is used, or that something is inhibited. */
+/* Takes the queue; what is true of a VF can be a reason of its PF: that it is used, or that something is inhibited. */
+static GPtrArray *take_queue(Manager *manager) {
+        GPtrArray *queue = manager->queue;
+
         for (guint i = 0, n = queue->len; i < n; i++) {
                 Function *pf = ((const Function *) queue->pdata[i])->pf;
 
@@ -219,10 +247,27 @@ void manager_settle(Manager *manager) {
         }
         manager->queue = g_ptr_array_new();
         g_ptr_array_sort(queue, function_compare);
+        return queue;
+}
 
+void manager_settle(Manager *manager) {
+        (void) manager_settle_request(manager, NULL, NULL);
+}
+
+int manager_settle_request(Manager *manager, ManagerUndo *undo, void *context) {
+        g_autoptr(GPtrArray) queue = take_queue(manager);
+        int r;
+
+        judge_all(manager, queue);
+        /* Before anything is closed: see closed-files.h. What events ask for is closed all the same. A device that is
+         * taken from under its user is worse than a file that a later daemon opens with the kernel's mode. */
+        r = manager_save_state(manager);
+        if (r < 0 && undo) {
+                undo(context);
+                judge_all(manager, queue);
+        }
         for (guint i = 0; i < queue->len; i++)
-                judge(manager, queue->pdata[i]);
-        manager_save_state(manager); /* before anything is closed: see closed-files.h */
+                log_reasons(queue->pdata[i]);
         closed_files_commit(manager->closed);
         for (guint i = 0; i < queue->len; i++) {
                 Function *function = queue->pdata[i];
@@ -233,7 +278,7 @@ void manager_settle(Manager *manager) {
                 function->closed_files = files;
                 function->queued = false;
         }
-        manager_save_state(manager);
+        (void) manager_save_state(manager);
 
         /* New ones first: a PF's change names VFs that must exist by then. */
         for (guint i = 0; i < queue->len; i++)
@@ -248,6 +293,7 @@ void manager_settle(Manager *manager) {
         check_later(manager);
         manager_verify_requests(manager);
         manager_tell_unplug_calls(manager);
+        return r;
 }
 
 void manager_report(Manager *manager, const Violation *violation) {

@@ -123,7 +123,7 @@ static void on_operation_began(void *context, PciKey key) {
         Manager *manager = context;
 
         manager->state_dirty = true;
-        manager_save_state(manager); /* before it does anything: a later run must find it */
+        (void) manager_save_state(manager); /* before it does anything: a later run must find it */
         manager_mark_stale(manager, key);
 }
 
@@ -201,8 +201,11 @@ static void on_unplug_close(void *context, Function *function, bool closed) {
         }
         nodes_plan(manager->nodes, manager->inventory, function);
         manager->state_dirty = true;
-        manager_save_state(manager); /* what they were must be known to whoever opens them again */
-        nodes_commit(manager->nodes);
+        /* What they were must be known to whoever opens them again, or nobody ever can. */
+        if (manager_save_state(manager) < 0)
+                nodes_open(manager->nodes, function->facts.key);
+        else
+                nodes_commit(manager->nodes);
 }
 
 static void on_unplug_end_sessions(void *context, Function *function) {
@@ -217,7 +220,7 @@ static void on_unplug_remember(void *context, Function *function, bool remember)
                 return;
         function->unplugging = remember;
         manager->state_dirty = true;
-        manager_save_state(manager);
+        (void) manager_save_state(manager); /* manager_unplug() saw to it that it can be */
 }
 
 const UnplugsHandler manager_unplugs_handler = {

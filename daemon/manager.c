@@ -1,6 +1,7 @@
 #include "daemon/function-reader.h"
 #include "daemon/log.h"
 #include "daemon/manager-internal.h"
+#include "daemon/util.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -81,7 +82,6 @@ static bool load_state(Manager *manager, State **ret) {
 static void start(Manager *manager) {
         g_autoptr(State) state = NULL;
         bool lost = load_state(manager, &state);
-        FdStore *store = fd_store_new();
         Function *function;
 
         manager->remembered = g_hash_table_new(g_int64_hash, g_int64_equal);
@@ -91,11 +91,11 @@ static void start(Manager *manager) {
                 g_hash_table_replace(manager->remembered, &record->key, record);
         }
         closed_files_adopt(manager->closed, state);
-        inhibitors_adopt(manager->inhibitors, state, store);
-        sessions_adopt(manager->sessions, state, store);
-        leases_adopt(manager->leases, state, store);
-        vf_tokens_adopt(manager->vf_tokens, state, store);
-        fd_store_free(store);
+        inhibitors_adopt(manager->inhibitors, state);
+        sessions_adopt(manager->sessions, state);
+        leases_adopt(manager->leases, state);
+        vf_tokens_adopt(manager->vf_tokens, state);
+        fd_store_drop_untaken(manager->store);
         operations_adopt(manager->operations, state);
         nodes_undo(state);
 
@@ -156,20 +156,21 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
         }
         manager->closed = closed_files_new(manager->watch, manager_on_violation, manager);
         manager->nodes = nodes_new();
-        manager->inhibitors =
-                inhibitors_new(event, manager->inventory, manager_on_inhibitor_ended, manager);
+        manager->store = fd_store_new(options->fd_store_max);
+        manager->inhibitors = inhibitors_new(event, manager->inventory, manager->store,
+                                             manager_on_inhibitor_ended, manager);
         manager->operations = operations_new(event, manager->inventory, manager->closed,
                                              &manager_operations_handler, manager);
         manager->unplugs = unplugs_new(event, manager->inventory, manager->operations,
                                        &manager_unplugs_handler, manager);
         manager->sessions =
-                sessions_new(event, manager->inventory,
+                sessions_new(event, manager->inventory, manager->store,
                              &(IoProgram){ .path = options->io_program, .user = options->io_user },
                              &manager_sessions_handler, manager);
-        manager->leases = leases_new(event, manager->inventory, manager->users,
+        manager->leases = leases_new(event, manager->inventory, manager->users, manager->store,
                                      &manager_leases_handler, manager);
-        manager->vf_tokens =
-                vf_tokens_new(event, manager->inventory, &manager_vf_tokens_handler, manager);
+        manager->vf_tokens = vf_tokens_new(event, manager->inventory, manager->store,
+                                           &manager_vf_tokens_handler, manager);
         r = outsiders_new(event, manager->inventory, &manager_outsiders_handler, manager,
                           &manager->outsiders);
         if (r < 0) {
@@ -198,6 +199,7 @@ Manager *manager_free(Manager *manager) {
         operations_free(manager->operations);
         nodes_free(manager->nodes);
         inhibitors_free(manager->inhibitors);
+        fd_store_free(manager->store);
         closed_files_free(manager->closed);
         watch_free(manager->watch);
         sd_event_source_disable_unref(manager->check_timer);
@@ -255,31 +257,78 @@ static void set_lock_why(Manager *manager, Function *function, char *why) {
         manager_queue(manager, function);
 }
 
-int manager_lock(Manager *manager, Function *function, const char *why) {
-        if (strlen(why) > MANAGER_LOCK_WHY_MAX)
-                return -EINVAL;
-        set_lock_why(manager, function, g_strdup(why));
-        manager_settle(manager);
-        return 0;
+/* What stood there before a lock or an unlock. */
+typedef struct LockChange {
+        Manager *manager;
+        Function *function;
+        char *why; /* NULL: no lock */
+} LockChange;
+
+static void undo_lock_change(void *context) {
+        LockChange *change = context;
+
+        set_lock_why(change->manager, change->function, g_steal_pointer(&change->why));
+        change->function->changes &= ~(unsigned) FUNCTION_PROPERTY_LOCK_WHY;
 }
 
-void manager_unlock(Manager *manager, Function *function) {
-        set_lock_why(manager, function, NULL);
-        manager_settle(manager);
+static int change_lock(Manager *manager, Function *function, const char *why) {
+        g_autofree char *before = NULL;
+        LockChange change;
+        int r;
+
+        manager_settle(manager); /* what else there is to do is not this request's */
+        change = (LockChange){ manager, function, g_strdup(function->lock_why) };
+        set_lock_why(manager, function, g_strdup(why));
+        r = manager_settle_request(manager, undo_lock_change, &change);
+        before = change.why;
+        return r;
+}
+
+int manager_lock(Manager *manager, Function *function, const char *why) {
+        return strlen(why) > MANAGER_LOCK_WHY_MAX ? -EINVAL : change_lock(manager, function, why);
+}
+
+int manager_unlock(Manager *manager, Function *function) {
+        return change_lock(manager, function, NULL);
+}
+
+typedef struct NewInhibitor {
+        Manager *manager;
+        uint64_t number;
+} NewInhibitor;
+
+static void undo_inhibitor(void *context) {
+        const NewInhibitor *added = context;
+
+        inhibitors_remove(added->manager->inhibitors, added->number);
 }
 
 int manager_inhibit(Manager *manager, PciKey key, const Inhibitor *inhibitor, int *ret_fd) {
-        Function *function = inventory_get(manager->inventory, key);
+        NewInhibitor added = { .manager = manager };
+        _cleanup_(closep) int fd = -1;
+        Function *function;
         int r;
 
-        r = inhibitors_add(manager->inhibitors, key, inhibitor, ret_fd);
+        manager_settle(manager); /* what else there is to do is not this request's */
+        r = inhibitors_add(manager->inhibitors, key, inhibitor, &added.number, &fd);
         if (r < 0)
                 return r;
         manager->state_dirty = true;
+        function = inventory_get(manager->inventory, key);
         if (function)
                 manager_queue(manager, function);
-        manager_settle(manager);
+        r = manager_settle_request(manager, undo_inhibitor, &added);
+        if (r < 0)
+                return r == -EDQUOT ? -ENOSPC : r; /* the disk's quota, not the user's */
+        *ret_fd = take_fd(&fd);
         return 0;
+}
+
+char *manager_describe_failure(const Manager *manager, int error) {
+        if (error == -EXFULL)
+                return g_strdup(fd_store_error(error));
+        return g_strdup_printf("Failed to save the state in %s: %s; nothing was changed",
+                               manager->state_directory, g_strerror(-error));
 }
 
 void manager_foreach_inhibitor(const Manager *manager,
@@ -308,6 +357,7 @@ int manager_reload(Manager *manager, char **ret_error) {
 
         config_free(manager->config);
         manager->config = g_steal_pointer(&config);
+        manager->state_dirty |= manager->released;
         manager->released = false;
         inventory_foreach (manager->inventory, function)
                 function->emulated = config_emulates(manager->config, function->facts.key);
@@ -318,21 +368,65 @@ int manager_reload(Manager *manager, char **ret_error) {
         return 0;
 }
 
-GPtrArray *manager_release_all(Manager *manager) {
-        GPtrArray *paths = closed_files_list(manager->closed);
-        bool enforced = manager_enforces(manager);
+/* The locks that were forgotten, in case that they have to be remembered again. */
+typedef struct Release {
+        Manager *manager;
+        GPtrArray *changes; /* of LockChange*, owned */
+        bool before;
+} Release;
+
+static void lock_change_free(gpointer data) {
+        LockChange *change = data;
+
+        g_free(change->why);
+        g_free(change);
+}
+
+static void undo_release(void *context) {
+        Release *release = context;
+
+        release->manager->released = release->before;
+        for (guint i = 0; i < release->changes->len; i++)
+                undo_lock_change(release->changes->pdata[i]);
+}
+
+static void forget_locks(Manager *manager, GPtrArray *changes) {
         Function *function;
 
+        inventory_foreach (manager->inventory, function) {
+                LockChange *change;
+
+                if (!function->lock_why)
+                        continue;
+                change = g_new(LockChange, 1);
+                *change = (LockChange){ manager, function, g_strdup(function->lock_why) };
+                g_ptr_array_add(changes, change);
+                set_lock_why(manager, function, NULL);
+        }
+}
+
+int manager_release_all(Manager *manager, GPtrArray **ret) {
+        g_autoptr(GPtrArray) changes = g_ptr_array_new_with_free_func(lock_change_free);
+        g_autoptr(GPtrArray) paths = NULL;
+        Release release = { manager, changes, manager->released };
+        bool enforced = manager_enforces(manager);
+        Function *function;
+        int r;
+
+        manager_settle(manager); /* what else there is to do is not this request's */
+        paths = closed_files_list(manager->closed);
         manager->released = true;
-        inventory_foreach (manager->inventory, function)
-                if (function->lock_why)
-                        set_lock_why(manager, function, NULL);
+        manager->state_dirty = true;
+        forget_locks(manager, changes);
         manager_queue_all(manager);
-        manager_settle(manager);
+        r = manager_settle_request(manager, undo_release, &release);
+        if (r < 0)
+                return r;
         inventory_foreach (manager->inventory, function)
                 closed_files_open_strays(manager->closed, function, paths);
         tell_enforcement(manager, enforced);
         log_notice("%u files were opened again; nothing is enforced until a reload or restart",
                    paths->len);
-        return paths;
+        *ret = g_steal_pointer(&paths);
+        return 0;
 }

@@ -46,6 +46,7 @@ typedef struct ManagerOptions {
         const char *state_directory;
         int receive_buffer; /* bytes for uevents, 0: the system's */
         const char *io_program, *io_user;
+        uint32_t fd_store_max; /* descriptors that systemd keeps, UINT32_MAX: not known */
 } ManagerOptions;
 
 /* Loads configuration and state, reads all functions and sets the locks. Returns 0 or a negative
@@ -73,9 +74,14 @@ uint32_t manager_function_handle(const Function *function);
 /* Adds, or takes away, the lock reason `administrator`. `why` is UTF-8 text for other people, at most
  * MANAGER_LOCK_WHY_MAX bytes; a second lock replaces the text of the first. Unlocking what is not
  * locked does nothing. Which files are closed in fact, `function->closed_files` tells afterwards.
- * Locking returns 0, or -EINVAL when `why` is too long. */
+ * Returns 0; -EINVAL when `why` is too long; or another negative errno when the state cannot be saved, with nothing
+ * changed: see manager_describe_failure(). */
 int manager_lock(Manager *manager, Function *function, const char *why);
-void manager_unlock(Manager *manager, Function *function);
+int manager_unlock(Manager *manager, Function *function);
+
+/* Why a request was taken back that is to outlive the daemon and would not have, for people. `error` is what the request
+ * returned. Free with g_free(). */
+char *manager_describe_failure(const Manager *manager, int error);
 
 /* How long an operation may take until its caller is told that it goes on without them. Below the 25
  * seconds after which D-Bus clients stop waiting by themselves. */
@@ -111,8 +117,8 @@ void manager_unplug(Manager *manager, Function *function, uint64_t timeout_usec,
 int manager_cancel_unplug(Manager *manager, Function *function);
 
 /* Lets nobody do `inhibitor->operations` to the function at `key` until the descriptor in `*ret_fd`, which
- * the caller closes, has no copy left. Returns 0, -EDQUOT when the user has too many, or another negative
- * errno. */
+ * the caller closes, has no copy left. Returns 0; -EDQUOT when the user has too many; or another negative
+ * errno when it would not outlive the daemon, see manager_describe_failure(). */
 int manager_inhibit(Manager *manager, PciKey key, const Inhibitor *inhibitor, int *ret_fd);
 
 void manager_foreach_inhibitor(const Manager *manager,
@@ -183,6 +189,7 @@ void manager_let_go(Manager *manager, const Function *function, uint32_t uid, Ma
  * config_load() and the old configuration in force. */
 int manager_reload(Manager *manager, char **ret_error);
 
-/* Opens every file again, forgets the administrators' locks and enforces nothing from now on, until a
- * reload or restart. Returns the paths of the files opened; free with g_ptr_array_unref(). */
-GPtrArray *manager_release_all(Manager *manager);
+/* Opens every file again, forgets the administrators' locks and enforces nothing from now on, until an administrator
+ * reloads or starts the daemon: not after a crash either. Returns 0 with the paths of the files opened in `*ret`, to be
+ * freed with g_ptr_array_unref(); or a negative errno when the state cannot be saved, with nothing changed. */
+int manager_release_all(Manager *manager, GPtrArray **ret);

@@ -8,6 +8,7 @@
 #include <poll.h>
 
 struct Receipt {
+        FdStore *store;
         int fd;
         char *name; /* in systemd's store */
         sd_event_source *source;
@@ -24,11 +25,12 @@ static int on_hang_up(sd_event_source *source, int fd, uint32_t revents, void *u
 }
 
 /* Takes `*fd` over on success. */
-static int make(sd_event *event, uint64_t number, int *fd, ReceiptClosed *closed, void *context,
-                Receipt **ret) {
+static int make(sd_event *event, FdStore *store, uint64_t number, int *fd, ReceiptClosed *closed,
+                void *context, Receipt **ret) {
         Receipt *receipt = g_new0(Receipt, 1);
         int r;
 
+        receipt->store = store;
         receipt->fd = -1;
         receipt->name = g_strdup_printf("lease-%" PRIu64, number);
         receipt->closed = closed;
@@ -44,24 +46,30 @@ static int make(sd_event *event, uint64_t number, int *fd, ReceiptClosed *closed
         return 0;
 }
 
-int receipt_new(sd_event *event, uint64_t number, ReceiptClosed *closed, void *context,
-                int *ret_writing, Receipt **ret) {
+int receipt_new(sd_event *event, FdStore *store, uint64_t number, ReceiptClosed *closed,
+                void *context, int *ret_writing, Receipt **ret) {
         _cleanup_(closep) int reading = -1, writing = -1;
+        Receipt *receipt;
         int fds[2], r;
 
         if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
                 return -errno;
         reading = fds[0];
         writing = fds[1];
-        r = make(event, number, &reading, closed, context, ret);
+        r = make(event, store, number, &reading, closed, context, &receipt);
         if (r < 0)
                 return r;
-        fd_store_keep((*ret)->name, (*ret)->fd);
+        r = fd_store_keep(store, receipt->name, receipt->fd);
+        if (r < 0) {
+                receipt_free(receipt);
+                return r;
+        }
+        *ret = receipt;
         *ret_writing = take_fd(&writing);
         return 0;
 }
 
-Receipt *receipt_adopt(sd_event *event, uint64_t number, FdStore *store, ReceiptClosed *closed,
+Receipt *receipt_adopt(sd_event *event, FdStore *store, uint64_t number, ReceiptClosed *closed,
                        void *context) {
         g_autofree char *name = g_strdup_printf("lease-%" PRIu64, number);
         _cleanup_(closep) int fd = fd_store_take(store, name);
@@ -69,8 +77,8 @@ Receipt *receipt_adopt(sd_event *event, uint64_t number, FdStore *store, Receipt
         Receipt *receipt = NULL;
 
         if (fd < 0 || poll(&poll_fd, 1, 0) > 0 ||
-            make(event, number, &fd, closed, context, &receipt) < 0)
-                fd_store_drop(name);
+            make(event, store, number, &fd, closed, context, &receipt) < 0)
+                fd_store_drop(store, name);
         return receipt;
 }
 
@@ -86,6 +94,6 @@ Receipt *receipt_free(Receipt *receipt) {
 
 Receipt *receipt_drop(Receipt *receipt) {
         if (receipt)
-                fd_store_drop(receipt->name);
+                fd_store_drop(receipt->store, receipt->name);
         return receipt_free(receipt);
 }

@@ -16,12 +16,12 @@ typedef struct Receipt Receipt;
 typedef void ReceiptClosed(void *context);
 
 /* `number` is used once in the life of the machine. Returns 0 with the end to hand out in `*ret_writing`, which the
- * caller closes; or a negative errno. */
-int receipt_new(sd_event *event, uint64_t number, ReceiptClosed *closed, void *context,
-                int *ret_writing, Receipt **ret);
+ * caller closes; or a negative errno, -EXFULL when systemd keeps no more. `store` must outlive it. */
+int receipt_new(sd_event *event, FdStore *store, uint64_t number, ReceiptClosed *closed,
+                void *context, int *ret_writing, Receipt **ret);
 
 /* The one of an earlier run. Returns NULL when it is not there, or was closed meanwhile. */
-Receipt *receipt_adopt(sd_event *event, uint64_t number, FdStore *store, ReceiptClosed *closed,
+Receipt *receipt_adopt(sd_event *event, FdStore *store, uint64_t number, ReceiptClosed *closed,
                        void *context);
 
 /* The daemon ends, and systemd keeps it; or it is of no use any more. */

@@ -73,7 +73,7 @@ void session_entry_end(SessionEntry *entry, int result, const char *message) {
         if (function)
                 function->session = NULL;
         if (!entry->session.single)
-                fd_store_drop(name);
+                fd_store_drop(sessions->store, name);
         g_ptr_array_remove(sessions->entries, entry);
         sessions->handler->changed(sessions->context, key);
         single_requests_tell_waiters(waiters);
@@ -118,6 +118,7 @@ static void take_facts(SessionEntry *entry, const IoReport *report) {
 static void on_ready(SessionEntry *entry, const IoReport *report) {
         g_autofree char *name = session_entry_fd_name(entry);
         PciAddress address = pci_address_from_key(entry->key);
+        int r;
 
         take_facts(entry, report);
         if (entry->session.single) {
@@ -125,7 +126,13 @@ static void on_ready(SessionEntry *entry, const IoReport *report) {
                 return;
         }
         entry->timer = sd_event_source_disable_unref(entry->timer);
-        fd_store_keep(name, io_process_control(entry->process));
+        r = fd_store_keep(entry->sessions->store, name, io_process_control(entry->process));
+        if (r < 0) {
+                entry->session.ready = false; /* nobody has had it */
+                io_process_kill(entry->process);
+                session_entry_end(entry, -EIO, fd_store_error(r));
+                return;
+        }
         log_full(LOG_INFO, &address, NULL, "I/O session of %s (pid %u, uid %u) by %s",
                  entry->session.command, entry->session.pid, entry->session.uid,
                  entry->session.backend);

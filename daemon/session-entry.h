@@ -39,6 +39,7 @@ typedef struct SessionEntry {
 struct Sessions {
         sd_event *event;
         Inventory *inventory;
+        FdStore *store;
         IoProgram program;
         const SessionsHandler *handler;
         void *context;

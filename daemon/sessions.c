@@ -8,12 +8,13 @@
 /* All users together. */
 #define SESSIONS_MAX 1024
 
-Sessions *sessions_new(sd_event *event, Inventory *inventory, const IoProgram *program,
-                       const SessionsHandler *handler, void *context) {
+Sessions *sessions_new(sd_event *event, Inventory *inventory, FdStore *store,
+                       const IoProgram *program, const SessionsHandler *handler, void *context) {
         Sessions *sessions = g_new0(Sessions, 1);
 
         sessions->event = sd_event_ref(event);
         sessions->inventory = inventory;
+        sessions->store = store;
         sessions->program = *program;
         sessions->handler = handler;
         sessions->context = context;
@@ -208,7 +209,7 @@ void sessions_record(const Sessions *sessions, State *state) {
         }
 }
 
-static void adopt(Sessions *sessions, const StateSession *record, FdStore *store) {
+static void adopt(Sessions *sessions, const StateSession *record) {
         SessionEntry *entry = g_new0(SessionEntry, 1);
         g_autofree char *name = NULL;
         _cleanup_(closep) int control = -1;
@@ -230,12 +231,12 @@ static void adopt(Sessions *sessions, const StateSession *record, FdStore *store
                 .ready = true,
         };
         name = session_entry_fd_name(entry);
-        control = fd_store_take(store, name);
+        control = fd_store_take(sessions->store, name);
         if (control < 0 ||
             io_process_adopt(sessions->event, (pid_t) record->io_pid, record->io_start_time,
                              &control, &session_entry_process_handler, entry,
                              &entry->process) < 0) {
-                fd_store_drop(name);
+                fd_store_drop(sessions->store, name);
                 session_entry_free(entry);
                 return;
         }
@@ -243,11 +244,11 @@ static void adopt(Sessions *sessions, const StateSession *record, FdStore *store
         io_process_order(entry->process, IO_STATUS);
 }
 
-void sessions_adopt(Sessions *sessions, const State *state, FdStore *store) {
+void sessions_adopt(Sessions *sessions, const State *state) {
         for (guint i = 0; i < state->sessions->len; i++) {
                 const StateSession *record = &g_array_index(state->sessions, StateSession, i);
 
                 sessions->next_number = MAX(sessions->next_number, record->number + 1);
-                adopt(sessions, record, store);
+                adopt(sessions, record);
         }
 }

@@ -42,8 +42,9 @@ typedef void SessionOpened(void *context, int result, const char *message, int c
 typedef void SessionAnswered(void *context, int result, const char *message,
                              const IoReport *report);
 
-Sessions *sessions_new(sd_event *event, Inventory *inventory, const IoProgram *program,
-                       const SessionsHandler *handler, void *context);
+/* `store` must outlive it. */
+Sessions *sessions_new(sd_event *event, Inventory *inventory, FdStore *store,
+                       const IoProgram *program, const SessionsHandler *handler, void *context);
 Sessions *sessions_free(Sessions *sessions);
 
 /* Opens one. Returns 0 when `done` will be called, once; -EBUSY when the function has one; -EDQUOT when the user
@@ -91,4 +92,4 @@ GPtrArray *sessions_users(const Sessions *sessions, const Function *function, GP
 void sessions_record(const Sessions *sessions, State *state);
 
 /* Takes over those that an earlier run recorded and that are still served. Before any function is known. */
-void sessions_adopt(Sessions *sessions, const State *state, FdStore *store);
+void sessions_adopt(Sessions *sessions, const State *state);

@@ -37,6 +37,7 @@ typedef struct Entry {
 struct VfTokens {
         sd_event *event;
         Inventory *inventory;
+        FdStore *store;
         const VfTokensHandler *handler;
         void *context;
         GHashTable *entries; /* key in Entry -> Entry, owned */
@@ -58,12 +59,13 @@ static void entry_free(gpointer data) {
         g_free(entry);
 }
 
-VfTokens *vf_tokens_new(sd_event *event, Inventory *inventory, const VfTokensHandler *handler,
-                        void *context) {
+VfTokens *vf_tokens_new(sd_event *event, Inventory *inventory, FdStore *store,
+                        const VfTokensHandler *handler, void *context) {
         VfTokens *tokens = g_new0(VfTokens, 1);
 
         tokens->event = sd_event_ref(event);
         tokens->inventory = inventory;
+        tokens->store = store;
         tokens->handler = handler;
         tokens->context = context;
         tokens->entries = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, entry_free);
@@ -217,7 +219,7 @@ static void forget(Entry *entry) {
         g_autofree char *name = fd_name(entry->number);
         PciKey key = entry->key;
 
-        fd_store_drop(name);
+        fd_store_drop(tokens->store, name);
         g_hash_table_remove(tokens->entries, &key);
         tokens->handler->changed(tokens->context, key);
 }
@@ -227,6 +229,7 @@ static int find_or_make(VfTokens *tokens, const Function *pf, Entry **ret) {
         Entry *entry = find(tokens, pf->facts.key);
         g_autofree char *name = NULL;
         _cleanup_(closep) int memory = -1;
+        int r;
 
         if (entry && !is_same(entry, pf)) {
                 forget(entry);
@@ -237,7 +240,9 @@ static int find_or_make(VfTokens *tokens, const Function *pf, Entry **ret) {
                 if (memory < 0)
                         return memory;
                 name = fd_name(tokens->next_number);
-                fd_store_keep(name, memory);
+                r = fd_store_keep(tokens->store, name, memory);
+                if (r < 0)
+                        return r;
                 entry = add_entry(tokens, pf->facts.key, tokens->next_number++, &memory);
                 entry->inode = pf->facts.inode;
                 entry->binding = sysfs_binding(function_address(pf));
@@ -379,11 +384,11 @@ void vf_tokens_record(const VfTokens *tokens, State *state) {
         }
 }
 
-void vf_tokens_adopt(VfTokens *tokens, const State *state, FdStore *store) {
+void vf_tokens_adopt(VfTokens *tokens, const State *state) {
         for (guint i = 0; i < state->vf_tokens->len; i++) {
                 const StateVfToken *record = &g_array_index(state->vf_tokens, StateVfToken, i);
                 g_autofree char *name = fd_name(record->number);
-                _cleanup_(closep) int memory = fd_store_take(store, name);
+                _cleanup_(closep) int memory = fd_store_take(tokens->store, name);
                 Entry *entry;
 
                 tokens->next_number = MAX(tokens->next_number, record->number + 1);

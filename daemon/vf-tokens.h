@@ -30,8 +30,9 @@ typedef struct VfTokensHandler {
  * meanwhile; -ETIMEDOUT; -EIO. */
 typedef void VfTokenImposed(void *context, int result, const char *message);
 
-VfTokens *vf_tokens_new(sd_event *event, Inventory *inventory, const VfTokensHandler *handler,
-                        void *context);
+/* `store` must outlive it. */
+VfTokens *vf_tokens_new(sd_event *event, Inventory *inventory, FdStore *store,
+                        const VfTokensHandler *handler, void *context);
 VfTokens *vf_tokens_free(VfTokens *tokens);
 
 /* What is to be done before a function of `pf` is opened; see vf_token_step(). VF_TOKEN_IMPOSE also while that is being
@@ -60,4 +61,4 @@ void vf_tokens_function_gone(VfTokens *tokens, PciKey key);
 void vf_tokens_record(const VfTokens *tokens, State *state);
 
 /* Takes over those that an earlier run made. */
-void vf_tokens_adopt(VfTokens *tokens, const State *state, FdStore *store);
+void vf_tokens_adopt(VfTokens *tokens, const State *state);

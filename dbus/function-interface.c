@@ -36,9 +36,12 @@ int function_method_lock(const MethodCall *call, sd_bus_error *error) {
         r = sd_bus_message_read(call->message, "s", &why);
         if (r < 0)
                 return r;
-        if (manager_lock(call->bus->manager, function, why) < 0)
-                return bus_error_set(error, -EINVAL, "'why' has more than %d bytes",
+        r = manager_lock(call->bus->manager, function, why);
+        if (r == -EINVAL)
+                return bus_error_set(error, r, "'why' has more than %d bytes",
                                      MANAGER_LOCK_WHY_MAX);
+        if (r < 0)
+                return method_fail(call, r, error);
 
         address = function_address(function);
         log_full(LOG_NOTICE, &address, LOG_ID_LOCK, "locked by user %u: %s", call->uid, why);
@@ -48,10 +51,13 @@ int function_method_lock(const MethodCall *call, sd_bus_error *error) {
 int function_method_unlock(const MethodCall *call, sd_bus_error *error) {
         Function *function = method_function(call, error);
         PciAddress address;
+        int r;
 
         if (!function)
                 return -ENODEV;
-        manager_unlock(call->bus->manager, function);
+        r = manager_unlock(call->bus->manager, function);
+        if (r < 0)
+                return method_fail(call, r, error);
 
         address = function_address(function);
         log_full(LOG_NOTICE, &address, LOG_ID_LOCK, "unlocked by user %u", call->uid);

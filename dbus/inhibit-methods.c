@@ -35,11 +35,10 @@ int manager_method_inhibit(const MethodCall *call, sd_bus_error *error) {
         inhibitor.who = (char *) who;
         inhibitor.why = (char *) why;
         r = manager_inhibit(call->bus->manager, function->facts.key, &inhibitor, &fd);
+        if (r == -EDQUOT)
+                return bus_error_set(error, r, "this user, or all users, have too many inhibitors");
         if (r < 0)
-                return bus_error_set(error, r,
-                                     r == -EDQUOT ? "this user, or all users, have too many "
-                                                    "inhibitors"
-                                                  : "the inhibitor cannot be made");
+                return method_fail(call, r, error);
         r = sd_bus_reply_method_return(call->message, "h", fd);
         close(fd); /* the message has a copy, and the caller will have the only one */
         return r;

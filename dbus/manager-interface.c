@@ -64,10 +64,13 @@ int manager_method_reload(const MethodCall *call, sd_bus_error *error) {
 }
 
 int manager_method_release_all(const MethodCall *call, sd_bus_error *error) {
-        g_autoptr(GPtrArray) paths = manager_release_all(call->bus->manager);
+        g_autoptr(GPtrArray) paths = NULL;
         sd_bus_message *reply = NULL;
         int r;
 
+        r = manager_release_all(call->bus->manager, &paths);
+        if (r < 0)
+                return method_fail(call, r, error);
         g_ptr_array_add(paths, NULL);
         r = sd_bus_message_new_method_return(call->message, &reply);
         if (r >= 0)

@@ -271,6 +271,12 @@ void method_reply_with(MethodReply *reply, sd_bus_message *message, int r) {
                 reply_free(reply);
 }
 
+int method_fail(const MethodCall *call, int r, sd_bus_error *error) {
+        g_autofree char *text = manager_describe_failure(call->bus->manager, r);
+
+        return bus_error_set(error, -EIO, "%s", text);
+}
+
 int method_read_option(sd_bus_message *message, const char *known, const char *type, void *ret,
                        sd_bus_error *error) {
         const char *name;

@@ -58,6 +58,10 @@ bool method_reply_begin(MethodReply *reply, int result, const char *message, sd_
 /* Replies with `message`, whose reference it takes over, unless `r` is negative: then with a failure. Frees `reply`. */
 void method_reply_with(MethodReply *reply, sd_bus_message *message, int r);
 
+/* Sets `error` for a request that was taken back since it would not have outlived the daemon: `r` is what the manager
+ * returned. Returns a negative errno. */
+int method_fail(const MethodCall *call, int r, sd_bus_error *error);
+
 /* Reads {`known`: value}, or {}, and nothing else. `ret` is as sd_bus_message_read() has it for the basic `type`, and is left
  * alone when there is no such option. Returns 0, or a negative errno with `error` set where it is the option's. */
 int method_read_option(sd_bus_message *message, const char *known, const char *type, void *ret,

@@ -186,6 +186,7 @@ struct Function {
         bool published;        /* clients were told that it exists ... */
         unsigned published_as; /* ... and as what: the observer's to say and to keep */
         FunctionState published_state;
+        unsigned published_lock_reasons;
         bool published_in_use;
         char published_backend[IO_SESSION_BACKEND_MAX];
         uint16_t published_max_store_block;

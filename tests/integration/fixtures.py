@@ -104,12 +104,13 @@ def wait_for_end(pidfd, deadline=DEADLINE, what="the process's end"):
 
 class NotifySocket:
     """Where sd_notify() of the daemon goes; `messages` are dicts in order. Keeps descriptors as systemd does
-    (FDSTORE=1), in `store`: pairs of name and descriptor, the newest first."""
+    (FDSTORE=1), in `store`: pairs of name and descriptor, the newest first. Closes what exceeds `max`, and tells nobody."""
 
     def __init__(self, path):
         self.path = path
         self.messages = []
         self.store = []
+        self.max = None
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._socket.bind(path)
         self._source = GLib.unix_fd_add_full(GLib.PRIORITY_DEFAULT, self._socket.fileno(),
@@ -123,7 +124,7 @@ class NotifySocket:
         message = dict(line.split("=", 1) for line in data.decode().splitlines() if "=" in line)
         self.messages.append(message)
         for fd in ancillary:
-            if "FDSTORE" in message:
+            if "FDSTORE" in message and (self.max is None or len(self.store) < self.max):
                 self.store.insert(0, (message.get("FDNAME", "stored"), fd))
             else:
                 os.close(fd)
