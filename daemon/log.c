@@ -3,6 +3,7 @@
 #include "daemon/log.h"
 
 #include "policy/names.h"
+#include "policy/private-text.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -83,15 +84,16 @@ static void log_to_journal(int level, const char *address, const char *message_i
 void log_full(int level, const PciAddress *address, const char *message_id, const char *format,
               ...) {
         char text[PCI_ADDRESS_STRING_MAX];
-        g_autofree char *message = NULL;
+        g_autofree char *formatted = NULL, *message = NULL;
         va_list arguments;
 
         if (level > log_state.level || log_state.target == LOG_TARGET_NULL)
                 return;
 
         va_start(arguments, format);
-        message = g_strdup_vprintf(format, arguments);
+        formatted = g_strdup_vprintf(format, arguments);
         va_end(arguments);
+        message = private_text_for(formatted, true); /* the log is for administrators */
 
         if (log_state.target == LOG_TARGET_JOURNAL)
                 log_to_journal(level, address ? pci_address_format(*address, text) : NULL,

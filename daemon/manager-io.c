@@ -27,7 +27,7 @@ static char *refusal(Manager *manager, Function *function, uint32_t uid) {
                         address);
         verdict = check(manager->inventory, function, OPERATION_OPEN,
                         function->emulated ? CHECK_EMULATED : 0);
-        return verdict_allowed(verdict) ? NULL : verdict_text(verdict);
+        return verdict_allowed(verdict) ? NULL : verdict_message(verdict);
 }
 
 /* Whoever waits for a session, or for one access. */

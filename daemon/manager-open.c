@@ -26,7 +26,7 @@ typedef struct TokenCall {
 static char *blockers(Manager *manager, const Function *function) {
         g_autoptr(Verdict) verdict = check(manager->inventory, function, OPERATION_OPEN, 0);
 
-        return verdict_allowed(verdict) ? NULL : verdict_text(verdict);
+        return verdict_allowed(verdict) ? NULL : verdict_message(verdict);
 }
 
 static char *describe_users(const Function *function) {

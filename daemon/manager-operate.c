@@ -203,7 +203,7 @@ static void operate(Request *request, Function *function, Plan *plan, unsigned f
         manager_refresh_users(manager, function);
         verdict = check(manager->inventory, function, request->operation, flags);
         if (!verdict_allowed(verdict)) {
-                text = verdict_text(verdict);
+                text = verdict_message(verdict);
                 request_end(request, -ECONNREFUSED, text);
                 return;
         }
@@ -312,7 +312,7 @@ void manager_unplug(Manager *manager, Function *function, uint64_t timeout_usec,
         manager_refresh_users(manager, function);
         verdict = check_unplug(manager->inventory, function, timeout_usec == 0);
         if (!verdict_allowed(verdict)) {
-                text = verdict_text(verdict);
+                text = verdict_message(verdict);
                 done(context, -ECONNREFUSED, text);
                 return;
         }

@@ -145,7 +145,7 @@ static void add_pasid(JsonBuilder *builder, const Function *function) {
         json_builder_end_object(builder);
 }
 
-static void add_users(JsonBuilder *builder, const Function *function) {
+static void add_users(JsonBuilder *builder, const Function *function, bool commands) {
         begin_array(builder, "Users");
         for (guint i = 0; function->users && i < function->users->len; i++) {
                 const User *user = function->users->pdata[i];
@@ -153,7 +153,7 @@ static void add_users(JsonBuilder *builder, const Function *function) {
                 json_builder_begin_object(builder);
                 add_number(builder, "Pid", user->pid);
                 add_number(builder, "Uid", user->uid);
-                add_string(builder, "Command", user->command);
+                add_string(builder, "Command", commands ? user->command : "");
                 add_string(builder, "Unit", user->unit);
                 add_string(builder, "Machine", user->machine);
                 add_number(builder, "Since", (int64_t) user->since_usec);
@@ -199,7 +199,7 @@ static bool has_interface(const Function *function, const char *name) {
         return interface_on_function(interface_find(name), function);
 }
 
-char *describe(const Manager *manager) {
+char *describe(const Manager *manager, bool commands) {
         g_autoptr(GPtrArray) functions = inventory_sorted(manager_inventory(manager));
         g_autoptr(JsonBuilder) builder = json_builder_new();
         g_autoptr(JsonGenerator) generator = json_generator_new();
@@ -224,7 +224,7 @@ char *describe(const Manager *manager) {
                         add_msix(builder, function);
                 if (has_interface(function, BUS_INTERFACE("Pasid")))
                         add_pasid(builder, function);
-                add_users(builder, function);
+                add_users(builder, function, commands);
                 if (function->operation)
                         add_operation(builder, function->operation);
                 else if (function->outside)

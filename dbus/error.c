@@ -1,6 +1,7 @@
 #include "dbus/error.h"
 
 #include "dbus/path.h"
+#include "policy/private-text.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -34,5 +35,7 @@ int bus_error_set(sd_bus_error *error, int r, const char *format, ...) {
         va_start(arguments, format);
         g_autofree char *message = g_strdup_vprintf(format, arguments);
         va_end(arguments);
-        return sd_bus_error_set(error, name, message);
+        /* Who may see private parts got them before. */
+        g_autofree char *text = private_text_for(message, false);
+        return sd_bus_error_set(error, name, text);
 }

@@ -28,8 +28,9 @@ MethodHandler function_method_lock, function_method_unlock, function_method_bind
 /* On /org/freedesktop/LogControl1; userdata is the Bus. */
 extern const sd_bus_vtable log_control_vtable[];
 
-/* The whole picture as one JSON document. Free with g_free(). */
-char *describe(const Manager *manager);
+/* The whole inventory as one JSON document, in two forms: with the commands of processes, for root, and
+ * without, for all others. Free with g_free(). */
+char *describe(const Manager *manager, bool commands);
 
 /* Appends an array of strings: the words of `bits`, by `to_string(bit or index)`. */
 int append_lock_reasons(sd_bus_message *reply, unsigned reasons);

@@ -2,6 +2,7 @@
 #include "dbus/interface.h"
 #include "dbus/path.h"
 #include "policy/check.h"
+#include "policy/private-text.h"
 
 #include <errno.h>
 
@@ -48,7 +49,7 @@ int manager_list_functions(const MethodCall *call, sd_bus_error *error) {
 }
 
 int manager_describe(const MethodCall *call, sd_bus_error *error) {
-        g_autofree char *text = describe(call->bus->manager);
+        g_autofree char *text = describe(call->bus->manager, call->uid == 0);
 
         return sd_bus_reply_method_return(call->message, "s", text);
 }
@@ -81,17 +82,20 @@ int manager_method_release_all(const MethodCall *call, sd_bus_error *error) {
         return r;
 }
 
-static int append_verdict(sd_bus_message *reply, const Verdict *verdict) {
+static int append_blocker(sd_bus_message *reply, const Blocker *blocker, bool may_see) {
+        g_autofree char *reason = private_text_for(blocker->reason, may_see);
+
+        return sd_bus_message_append(reply, "(sssu)", blocker_kind_to_string(blocker->kind),
+                                     blocker->subject, reason, blocker->pid);
+}
+
+static int append_verdict(sd_bus_message *reply, const Verdict *verdict, bool may_see) {
         int r = sd_bus_message_append(reply, "b", (int) verdict_allowed(verdict));
 
         if (r >= 0)
                 r = sd_bus_message_open_container(reply, 'a', "(sssu)");
-        for (guint i = 0; r >= 0 && i < verdict->blockers->len; i++) {
-                const Blocker *blocker = verdict->blockers->pdata[i];
-
-                r = sd_bus_message_append(reply, "(sssu)", blocker_kind_to_string(blocker->kind),
-                                          blocker->subject, blocker->reason, blocker->pid);
-        }
+        for (guint i = 0; r >= 0 && i < verdict->blockers->len; i++)
+                r = append_blocker(reply, verdict->blockers->pdata[i], may_see);
         if (r >= 0)
                 r = sd_bus_message_close_container(reply);
         if (r >= 0)
@@ -130,7 +134,7 @@ int manager_check(const MethodCall *call, sd_bus_error *error) {
         verdict = check(inventory, function, operation, 0);
         r = sd_bus_message_new_method_return(call->message, &reply);
         if (r >= 0)
-                r = append_verdict(reply, verdict);
+                r = append_verdict(reply, verdict, call->uid == 0);
         if (r >= 0)
                 r = sd_bus_message_send(reply);
         sd_bus_message_unref(reply);

@@ -6,6 +6,7 @@
 #include "dbus/path.h"
 #include "dbus/quota.h"
 #include "dbus/senders.h"
+#include "policy/private-text.h"
 
 #include <errno.h>
 #include <string.h>
@@ -13,7 +14,7 @@
 static const Method methods[] = {
         { BUS_INTERFACE("Manager"), "GetFunction", NULL, manager_get_function },
         { BUS_INTERFACE("Manager"), "ListFunctions", NULL, manager_list_functions },
-        { BUS_INTERFACE("Manager"), "Check", NULL, manager_check, .names = true, .wants = true },
+        { BUS_INTERFACE("Manager"), "Check", NULL, manager_check, .names = true },
         { BUS_INTERFACE("Manager"), "ListUsers", NULL, manager_list_users },
         { BUS_INTERFACE("Manager"), "DescribeUsers", NULL, manager_describe_users },
         { BUS_INTERFACE("Manager"), "Inhibit", ACTION_INHIBIT, manager_method_inhibit,
@@ -240,7 +241,9 @@ void method_reply(void *userdata, int result, const char *message) {
         sd_bus_error error = SD_BUS_ERROR_NULL;
 
         if (result < 0) {
-                (void) bus_error_set(&error, result, "%s", message);
+                g_autofree char *text = private_text_for(message, reply->uid == 0);
+
+                (void) bus_error_set(&error, result, "%s", text);
                 (void) sd_bus_reply_method_error(reply->call, &error);
                 sd_bus_error_free(&error);
         } else

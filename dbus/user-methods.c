@@ -4,28 +4,40 @@
 
 #include <errno.h>
 
-typedef int AppendUser(sd_bus_message *reply, const char *address, const User *user);
+typedef int AppendUser(sd_bus_message *reply, const char *address, const User *user,
+                       const char *command);
 
-static int append_record(sd_bus_message *reply, const char *address, const User *user) {
-        return sd_bus_message_append(reply, "(suuss)", address, user->pid, user->uid, user->command,
+/* The command of a user as far as the caller may see it: root sees all, others their own. */
+static const char *visible_command(const MethodCall *call, const User *user) {
+        return call->uid == 0 || call->uid == user->uid ? user->command : "";
+}
+
+static int append_record(sd_bus_message *reply, const char *address, const User *user,
+                         const char *command) {
+        return sd_bus_message_append(reply, "(suuss)", address, user->pid, user->uid, command,
                                      user->unit);
 }
 
-static int append_dictionary(sd_bus_message *reply, const char *address, const User *user) {
+static int append_dictionary(sd_bus_message *reply, const char *address, const User *user,
+                             const char *command) {
         return sd_bus_message_append(reply, "a{sv}", 9, "address", "s", address, "pid", "u",
-                                     user->pid, "uid", "u", user->uid, "command", "s",
-                                     user->command, "unit", "s", user->unit, "machine", "s",
-                                     user->machine, "since", "t", user->since_usec, "session", "b",
+                                     user->pid, "uid", "u", user->uid, "command", "s", command,
+                                     "unit", "s", user->unit, "machine", "s", user->machine,
+                                     "since", "t", user->since_usec, "session", "b",
                                      (int) user->session, "brokered", "b", (int) user->brokered);
 }
 
-static int append_users(sd_bus_message *reply, const Function *function, AppendUser *append) {
+static int append_users(const MethodCall *call, sd_bus_message *reply, const Function *function,
+                        AppendUser *append) {
         char address[PCI_ADDRESS_STRING_MAX];
         int r = 0;
 
         pci_address_format(function_address(function), address);
-        for (guint i = 0; r >= 0 && function->users && i < function->users->len; i++)
-                r = append(reply, address, function->users->pdata[i]);
+        for (guint i = 0; r >= 0 && function->users && i < function->users->len; i++) {
+                const User *user = function->users->pdata[i];
+
+                r = append(reply, address, user, visible_command(call, user));
+        }
         return r;
 }
 
@@ -39,7 +51,7 @@ static int reply_users(const MethodCall *call, const GPtrArray *functions, const
         if (r >= 0)
                 r = sd_bus_message_open_container(reply, 'a', element);
         for (guint i = 0; r >= 0 && i < functions->len; i++)
-                r = append_users(reply, functions->pdata[i], append);
+                r = append_users(call, reply, functions->pdata[i], append);
         if (r >= 0)
                 r = sd_bus_message_close_container(reply);
         if (r >= 0)

@@ -1,5 +1,7 @@
 #include "policy/user.h"
 
+#include "policy/private-text.h"
+
 #include <string.h>
 
 User *user_free(User *user) {
@@ -55,7 +57,9 @@ bool users_equal(const GPtrArray *a, const GPtrArray *b) {
 }
 
 char *user_describe(const User *user) {
-        const char *command = user->command[0] != '\0' ? user->command : "a process";
+        g_autofree char *command = user->command[0] != '\0'
+                                           ? g_strdup_printf(PRIVATE_TEXT("%s"), user->command)
+                                           : g_strdup("a process");
         const char *brokered = user->brokered ? ", opened by vfwarden" : "";
 
         if (user->pid == 0 && user->brokered)

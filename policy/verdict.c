@@ -1,5 +1,7 @@
 #include "policy/verdict.h"
 
+#include "policy/private-text.h"
+
 #include <stdarg.h>
 
 static const char *const blocker_kind_names[_BLOCKER_KIND_MAX] = {
@@ -61,7 +63,7 @@ bool verdict_allowed(const Verdict *verdict) {
         return verdict->blockers->len == 0;
 }
 
-char *verdict_text(const Verdict *verdict) {
+char *verdict_message(const Verdict *verdict) {
         g_autoptr(GString) text = g_string_new(NULL);
 
         for (guint i = 0; i < verdict->blockers->len; i++) {
@@ -71,4 +73,10 @@ char *verdict_text(const Verdict *verdict) {
                                        blocker->reason);
         }
         return g_string_free(g_steal_pointer(&text), FALSE);
+}
+
+char *verdict_text(const Verdict *verdict) {
+        g_autofree char *message = verdict_message(verdict);
+
+        return private_text_for(message, true);
 }

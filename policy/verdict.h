@@ -25,7 +25,7 @@ typedef enum BlockerKind {
 typedef struct Blocker {
         BlockerKind kind;
         char *subject; /* what is in the way: the address of a function, or who inhibits */
-        char *reason;  /* a clause for people, without a full stop */
+        char *reason;  /* a clause for people, without a full stop; has private texts */
         uint32_t pid;  /* of the process behind it, 0 if there is none */
 } Blocker;
 
@@ -46,6 +46,8 @@ void verdict_warn(Verdict *verdict, const char *format, ...) __attribute__((form
 
 bool verdict_allowed(const Verdict *verdict);
 
-/* The blockers as one sentence for an error's message: "0000:01:10.0: in use by ...; ...". Free with
- * g_free(). */
+/* The blockers as one sentence: "0000:01:10.0: in use by ...; ...". The first has private texts
+ * (private-text.h) and is for an error's message, whose reader is not known yet; the second is for
+ * those who may see all. Free with g_free(). */
+char *verdict_message(const Verdict *verdict);
 char *verdict_text(const Verdict *verdict);

@@ -189,12 +189,23 @@ class Lingering(SingleTest):
         self.assertEqual(self.client.function(PLAIN, "LockReasons"), [])
         self.wait_property(PLAIN, "InUse", False)
 
-    def test_check(self):
+    def test_asking_ends_nothing(self):
+        """Whoever may ask without permission gets the right answer, and the idle process stays."""
         self.start()
-        for operation in ("open", "unbind", "reset"):
+        self.linger()
+        for client in (self.client, self.client_of()):
+            for operation in ("open", "unbind", "reset"):
+                pidfd = self.linger()
+                self.assertEqual(client.manager("Check", "(ss)", PLAIN, operation)[:2], (True, []))
+                self.assertFalse(self.has_ended(pidfd), operation)
+            for method, *arguments in (("GetFunction", "(s)", PLAIN), ("ListFunctions",), ("ListUsers",), ("Describe",),
+                                       ("DescribeUsers", "(s)", PLAIN), ("ListInhibitors",)):
+                pidfd = self.linger()
+                client.manager(method, *arguments)
+                self.assertFalse(self.has_ended(pidfd), method)
             pidfd = self.linger()
-            self.assertEqual(self.check(operation), (True, []))
-            self.assertTrue(self.has_ended(pidfd), "before the answer")
+            client.function(PLAIN)
+            self.assertFalse(self.has_ended(pidfd), "properties")
 
     def test_whatever_else_is_wanted(self):
         self.start()

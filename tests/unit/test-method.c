@@ -82,14 +82,15 @@ Test(method, actions) {
         cr_assert_eq(methods, sizeof(expected) / sizeof(*expected));
 }
 
-/* Whose reply waits for the kernel or a holder: these are counted for each user. What lingers on the function ends
- * for all of them, and for those who ask whether it is free, or see to it that it stays so. */
+/* Whose reply waits for the kernel or a holder: these are counted for each user. An idle process on the
+ * function ends for all of them, and for those who see to it that the function stays free. A method
+ * that is free to all ends nothing. */
 Test(method, which_wait_and_want) {
         static const char *const waiting[] = { "Bind",   "Unbind",     "Reset",
                                                "Unplug", "SetNumVFs",  "SetDriversAutoprobe",
                                                "Load",   "StoreBlock", "OpenSession",
                                                "Open",   "GetVfToken" };
-        static const char *const wanting[] = { "Check", "Inhibit", "Lock" };
+        static const char *const wanting[] = { "Inhibit", "Lock" };
         unsigned n = 0;
 
         interface_foreach (interface)
@@ -107,6 +108,7 @@ Test(method, which_wait_and_want) {
                         cr_assert_eq(method->waits, waits, "%s", method->member);
                         cr_assert(!method->waits || method->action, "%s", method->member);
                         cr_assert_eq(method->wants, waits || wants, "%s", method->member);
+                        cr_assert(!method->wants || method->action, "%s", method->member);
                         cr_assert_eq(method->repeats,
                                      g_str_equal(method->member, "Load") ||
                                              g_str_equal(method->member, "StoreBlock"));

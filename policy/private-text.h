@@ -1,0 +1,15 @@
+/* private-text.h: messages of which not every reader may see every part.
+ *
+ * A command line can have secrets in it. Where a message names a process, its command line stands
+ * between two marks, until it is known for whom the message is. The marks are control characters,
+ * which neither a command line here nor a text from a client has. */
+#pragma once
+
+#include <stdbool.h>
+
+/* The private part of a format, e.g. PRIVATE_TEXT("%s") " (pid %u)". */
+#define PRIVATE_TEXT(text) "\x02" text "\x03"
+
+/* A copy of `text` without marks; the private parts are there, or "a process" stands for each. Free
+ * with g_free(). */
+char *private_text_for(const char *text, bool may_see);

@@ -1,0 +1,95 @@
+#!/usr/bin/python3
+"""Asking takes nothing away, and shows nothing that the caller may not see: command lines of others' processes."""
+
+import json
+import os
+import subprocess
+
+import fixtures
+from fixtures import wait_until
+from test_open import ONE, OpenTest
+import vfwarden_bus as vb
+
+NAME = "secret-word"        # what the holder calls itself; its program is sleep(1)
+OWNER = 2                   # whose the holder is
+VISITOR = fixtures.OtherUser.UID
+
+
+class Private(OpenTest):
+    def setUp(self):
+        super().setUp()
+        self.polkit.verdicts["org.vfwarden1.configure"] = True
+        self.start()
+        fd, _ = self.open()
+        self.process = subprocess.Popen([NAME, "infinity"], executable="/usr/bin/sleep", pass_fds=[fd], user=OWNER,
+                                        group=OWNER, extra_groups=[], cwd="/", env={})
+        self.addCleanup(lambda: (self.process.kill(), self.process.wait()))
+        os.close(fd)
+        self.wait_users([(self.process.pid, True)])
+        source = vb.GLib.timeout_add(10, lambda: vb.GLib.SOURCE_CONTINUE)
+        try:
+            self.command = wait_until(lambda: self.described(self.client)["command"], None, "the command")
+        finally:
+            vb.GLib.source_remove(source)
+
+    def described(self, client):
+        user, = client.manager("DescribeUsers", "(s)", ONE)
+        return user
+
+    def texts(self, client):
+        """What anybody can read of the holder: name -> text."""
+        with self.assertRaises(vb.BusError) as caught:
+            client.bus.call(vb.function_path(ONE), vb.FUNCTION, "Unbind")
+        return {
+            "ListUsers": json.dumps(client.manager("ListUsers")),
+            "DescribeUsers": json.dumps([self.described(client), client.manager("DescribeUsers", "(s)", "")]),
+            "Describe": client.manager("Describe"),
+            "Check": json.dumps(client.check(ONE, "unbind")),
+            "Refused": caught.exception.message,
+            "objects": json.dumps(client.managed_objects()),
+        }
+
+    def test_root_sees_commands(self):
+        for name, text in self.texts(self.client).items():
+            with self.subTest(name):
+                if name != "objects":
+                    self.assertIn(self.command, text)
+                self.assertNotRegex(text, r"[\x02\x03]|\\u000[23]")
+
+    def test_others_see_who_without_the_command(self):
+        visitor = self.client_of(VISITOR)
+        user = self.described(visitor)
+        self.assertEqual((user["pid"], user["uid"], user["command"]), (self.process.pid, OWNER, ""))
+        for name, text in self.texts(visitor).items():
+            with self.subTest(name):
+                if name != "objects":
+                    self.assertIn(str(self.process.pid), text)
+                for word in (NAME, "sleep", "infinity"):
+                    self.assertNotIn(word, text)
+                self.assertNotRegex(text, r"[\x02\x03]|\\u000[23]")
+
+    def test_the_owner_sees_their_own(self):
+        owner = self.client_of(OWNER)
+        self.assertEqual(self.described(owner)["command"], self.command)
+        self.assertIn(self.command, json.dumps(owner.manager("ListUsers")))
+
+    def test_no_signal_has_a_command(self):
+        visitor = self.client_of(VISITOR)
+        self.client.lock(ONE, "a reason")
+        self.client.unlock(ONE)
+        call = self.client.start_unplug(ONE, 600)
+        wait_until(lambda: self.picture.function(ONE)["State"] != "present", None, "the request")
+        self.client.cancel_unplug(ONE)
+        with self.assertRaises(vb.BusError):
+            call.result()
+        self.process.kill()
+        self.wait_free()
+        visitor.ping()
+        self.assertTrue(visitor.recorder.signals)
+        for signal in visitor.recorder.signals:
+            self.assertNotIn(NAME, repr(signal))
+            self.assertNotIn(self.command, repr(signal))
+
+
+if __name__ == "__main__":
+    fixtures.main()
