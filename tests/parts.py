@@ -1,14 +1,15 @@
 """Runs all tests and ends with the line "N passed, N failed".
 
-Called by tests/run, as root and with everything installed. Builds with warnings as errors, then runs,
-one after the other, what PARTS lists, or the parts that are named. A part that cannot be run has failed;
-nothing is skipped.
+Called by tests/run, as root and with everything installed. Runs the parts that are named, or those of CI (LANES), or with
+--all the long ones, too. They build with warnings as errors. A part that cannot be run has failed; nothing is skipped.
 """
 
+import concurrent.futures
 import json
 import os
 import pathlib
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ def build(name, *options, targets=(), **environment):
     """Configures and builds in build-NAME; returns the directory."""
     directory = ROOT / f"build-{name}"
     verb = ["--reconfigure"] if (directory / "build.ninja").exists() else []
-    subprocess.run(["meson", "setup", *verb, "-Dwerror=true", *options, directory],
+    subprocess.run(["meson", "setup", *verb, "-Dtests=true", "-Dwerror=true", *options, directory],
                    cwd=ROOT, check=True, stdout=subprocess.DEVNULL,
                    env={**os.environ, **environment})
     subprocess.run(["ninja", "-C", directory, "--quiet", *targets], check=True)
@@ -73,20 +74,25 @@ def fuzz():
     return meson(directory, "--no-rebuild", "--suite", "fuzz")
 
 
-def machine_run(*arguments):
-    """Runs scenarios in one of the emulated machines; returns (passed, failed)."""
+def counted(command, prefix=""):
+    """Runs a program that ends with the line "N passed, N failed"; returns (passed, failed)."""
     passed = failed = 0
-    with subprocess.Popen([ROOT / "tests/vm/machine", "run", *arguments], stdout=subprocess.PIPE,
-                          text=True) as machine:
-        for line in machine.stdout:
-            print(line, end="", flush=True)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT if prefix else None,
+                          text=True, errors="replace") as process:
+        for line in process.stdout:
+            print(f"{prefix}{line}", end="", flush=True)
             counts = COUNTS.match(line)
             if counts:
                 passed, failed = (int(n) for n in counts.groups())
-    # A machine that did not come to its last line, or found nothing to run, has failed.
-    if machine.returncode != 0 and failed == 0 or passed + failed == 0:
+    # A program that did not come to its last line, or found nothing to run, has failed.
+    if process.returncode != 0 and failed == 0 or passed + failed == 0:
         failed += 1
     return passed, failed
+
+
+def machine_run(*arguments):
+    """Runs scenarios in one of the emulated machines; returns (passed, failed)."""
+    return counted([ROOT / "tests/vm/machine", "run", *arguments])
 
 
 def vm():
@@ -103,33 +109,67 @@ def vm_s390x():
     return machine_run("--arch", "s390x")
 
 
-PARTS = [plain, sanitize, fuzz, vm, vm_s390x, model, analysis]
+def install():
+    """README's installation and removal, in bare roots of Debian 12 and 13."""
+    return counted([ROOT / "tests/install/run.py"])
 
 
-def name_of(part):
-    return part.__name__.replace("_", "-")
+# Those of a lane run one after the other, the lanes side by side: the machines wait for hardware most of the time.
+LANES = [
+    [plain, sanitize, fuzz, model, analysis],
+    [install, vm, vm_s390x],
+]
+# What takes too long for each change: --all.
+LONG = []
+PARTS = {part.__name__.replace("_", "-"): part for part in [*(part for lane in LANES for part in lane), *LONG]}
+
+
+def processor_seconds():
+    return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
+
+
+def run_here(name):
+    """Returns (passed, failed)."""
+    print(f"== {name}: {PARTS[name].__doc__}", flush=True)
+    start = time.monotonic()
+    try:
+        passed, failed = PARTS[name]()
+    except subprocess.CalledProcessError as error:
+        print(error)
+        passed, failed = 0, 1
+    print(f"== {name}: {passed} ok, {failed} not, {time.monotonic() - start:.0f} s, "
+          f"{processor_seconds():.0f} s of processor time", flush=True)
+    return passed, failed
+
+
+def run_apart(name):
+    """Runs a part in a process of its own, with its name before each line. Returns (passed, failed)."""
+    return counted([sys.executable, __file__, name], prefix=f"{name:9} | ")
+
+
+def run_lane(lane, wanted):
+    counts = [run_apart(name) for name, part in PARTS.items() if part in lane and name in wanted]
+    return [sum(column) for column in zip(*counts)] or [0, 0]
 
 
 def main():
     os.chdir(ROOT)
-    names = {name_of(part): part for part in PARTS}
-    unknown = [name for name in sys.argv[1:] if name not in names]
+    if "--all" in sys.argv:
+        wanted = list(PARTS)
+    else:
+        wanted = sys.argv[1:] or [name for name, part in PARTS.items() if part not in LONG]
+    unknown = [name for name in wanted if name not in PARTS]
     if unknown:
-        sys.exit(f"unknown part {unknown[0]}; there are: {', '.join(names)}")
+        sys.exit(f"unknown part {unknown[0]}; there are: {', '.join(PARTS)}")
 
-    passed = failed = 0
-    for part in [names[name] for name in sys.argv[1:]] or PARTS:
-        print(f"== {name_of(part)}: {part.__doc__}", flush=True)
+    if len(wanted) == 1:
+        passed, failed = run_here(wanted[0])
+    else:
         start = time.monotonic()
-        try:
-            ok, bad = part()
-        except subprocess.CalledProcessError as error:
-            print(error)
-            ok, bad = 0, 1
-        print(f"== {name_of(part)}: {ok} ok, {bad} not, {time.monotonic() - start:.0f} s",
-              flush=True)
-        passed += ok
-        failed += bad
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            counts = list(pool.map(lambda lane: run_lane(lane, wanted), [*LANES, LONG]))
+        passed, failed = (sum(column) for column in zip(*counts))
+        print(f"== {time.monotonic() - start:.0f} s")
     print(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
 

@@ -1,12 +1,12 @@
 """The examples of manuals and README, as they are printed there, and how a run of one is compared with it.
 
-Before each example stands, as a comment, who runs it: `Run by FILE: NAME`. FILE is relative to tests/ and has
-`example("NAME")`; see tests/lint/examples, which lets no example escape, and tests/vm/scenarios/manuals.py."""
+Before each example stands, as a comment, who runs it: `Run by FILE: NAME`, or `Run by FILE, FILE: NAME`. FILE is relative
+to tests/ and has `example("NAME")`; see tests/lint/examples, which lets no example escape, and tests/vm/scenarios/manuals.py."""
 
 import dataclasses
 import re
 
-MARK = re.compile(r'^(?:\.\\" |<!-- )Run by (?P<file>\S+): (?P<name>[\w-]+)(?: -->)?$')
+MARK = re.compile(r'^(?:\.\\" |<!-- )Run by (?P<files>\S+(?:, \S+)*): (?P<name>[\w-]+)(?: -->)?$')
 ROFF = {r"\-": "-", r"\(aq": "'", r"\(ga": "`", r"\(ha": "^", r"\(ti": "~", r"\(dq": '"', r"\e": "\\", r"\&": ""}
 ROFF_ESCAPE = re.compile(r"\\\[u([0-9A-F]{4})\]|\\\(..|\\.")
 # What is another one in each run: times, and numbers that stand alone. An address is the same in each.
@@ -18,7 +18,7 @@ class Example:
     page: str
     line: int
     lines: list
-    file: str = None    # of the mark, None without one
+    files: list = ()    # of the mark, empty without one
     name: str = None
 
     @property
@@ -73,7 +73,7 @@ def of_roff(page, text):
             else:
                 current.lines.append(line if line.endswith("\\c") else plain(line))
         found = MARK.match(line)
-        mark = (found["file"], found["name"]) if found else None
+        mark = (found["files"].split(", "), found["name"]) if found else None
     return examples
 
 
@@ -88,7 +88,7 @@ def of_markdown(page, text):
             current.lines.append(line[4:])
         elif line:
             found = MARK.match(line)
-            mark, current = (found["file"], found["name"]) if found else None, None
+            mark, current = (found["files"].split(", "), found["name"]) if found else None, None
         elif current:
             current.lines.append("")
         before = line

@@ -61,12 +61,15 @@ def options_to_reach_mirror():
     return [line for line in run(["apt-config", "dump"]).splitlines() if TAKEN_OVER.match(line)]
 
 
-def bootstrap(root, suites, packages, variant, extra=()):
-    """Makes `root` with mmdebstrap. Documentation and translations stay out."""
+DOCUMENTATION = ("doc", "man", "info", "locale", "lintian", "bug")
+
+
+def bootstrap(root, suites, packages, variant, extra=(), excluded=DOCUMENTATION):
+    """Makes `root` with mmdebstrap, without the directories `excluded` of /usr/share."""
     command = ["mmdebstrap", f"--variant={variant}", "--mode=root", "--format=directory",
                "--aptopt=APT::Install-Recommends \"false\"", "--include=" + ",".join(packages)]
     command += [f"--aptopt={line}" for line in options_to_reach_mirror()]
-    for path in ("doc", "man", "info", "locale", "lintian", "bug"):
+    for path in excluded:
         command.append(f"--dpkgopt=path-exclude=/usr/share/{path}/*")
     command += [*extra, "", root, "-"]
     result = subprocess.run([str(word) for word in command], input=source_lines(*suites), text=True,

@@ -14,6 +14,9 @@ OPTIONS = ["--prefix=/usr", "--sysconfdir=/etc", "--localstatedir=/var", "--libd
 # Where the program of a page is, for its scenario.
 PAGE_DIRECTORY = "usr/lib/vfwarden-vm-page"
 
+# A link to the build directory, of which the guest has what uninstalling takes; see guest/project.py.
+BUILD_LINK = "usr/lib/vfwarden-vm-build/build"
+
 # For meson: a compiler of another architecture, which takes headers and libraries from the guest's own root.
 CROSS_FILE = """[binaries]
 c = ['{triplet}-gcc', '--sysroot={root}']
@@ -75,7 +78,19 @@ class Builder:
                 self.setup("--wipe")
                 run(ninja, log=log)
             run(["meson", "install", "-C", build, "--no-rebuild", "--destdir", directory])
+            self.uninstaller(directory)
         os.utime(build)
+
+    def uninstaller(self, directory):
+        """The script that uninstalls, and meson's log of what is below `directory`, where the script looks for it."""
+        copy = directory / str(self.directory).lstrip("/")
+        for name in ("units/uninstall", "meson-logs/install-log.txt"):
+            (copy / name).parent.mkdir(parents=True)
+            (copy / name).write_text((self.directory / name).read_text().replace(str(directory), ""))
+            shutil.copymode(self.directory / name, copy / name)
+        link = directory / BUILD_LINK
+        link.parent.mkdir(parents=True)
+        link.symlink_to(self.directory)
 
     def holder(self, directory):
         """The program that has functions open through VFIO, for the scenarios."""

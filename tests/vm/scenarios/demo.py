@@ -12,7 +12,7 @@ PLAYED = "/usr/lib/vfwarden-vm/demo"
 @scenario("the demo plays to its end", deadline=240)
 def plays(machine):
     with example(machine, "demo", file="vm/scenarios/demo.py") as session:
-        session.skip("tests/demo", f"which boots such a machine and runs {PLAYED}")
+        session.skip(f"it boots such a machine and runs {PLAYED}")
     result = machine.run(sys.executable, PLAYED, check=False)
     print(result.stdout, flush=True)
     equal(result.returncode, 0, f"the exit code of the demo, which ended with {result.stdout[-300:]!r}")
