@@ -5,6 +5,13 @@
 #include "dbus/path.h"
 
 #include <json-glib/json-glib.h>
+#include <limits.h>
+#include <systemd/sd-id128.h>
+#include <unistd.h>
+
+/* Grows when a member goes or gets another meaning. The documentation of Describe() in
+ * org.vfwarden1.Manager.xml lists all members; a test compares the two. */
+#define SCHEMA_VERSION 1
 
 static void add_string(JsonBuilder *builder, const char *name, const char *value) {
         json_builder_set_member_name(builder, name);
@@ -199,6 +206,21 @@ static bool has_interface(const Function *function, const char *name) {
         return interface_on_function(interface_find(name), function);
 }
 
+static void add_host(JsonBuilder *builder) {
+        char hostname[HOST_NAME_MAX + 1] = "", machine[SD_ID128_STRING_MAX] = "";
+        g_autofree char *valid = NULL;
+        sd_id128_t id;
+
+        if (gethostname(hostname, sizeof(hostname) - 1) < 0)
+                hostname[0] = '\0';
+        valid = g_utf8_make_valid(hostname, -1);
+        if (sd_id128_get_machine(&id) >= 0)
+                sd_id128_to_string(id, machine);
+        add_string(builder, "Hostname", valid);
+        add_string(builder, "MachineId", machine);
+        add_number(builder, "Time", g_get_real_time());
+}
+
 char *describe(const Manager *manager, bool commands) {
         g_autoptr(GPtrArray) functions = inventory_sorted(manager_inventory(manager));
         g_autoptr(JsonBuilder) builder = json_builder_new();
@@ -206,6 +228,8 @@ char *describe(const Manager *manager, bool commands) {
         g_autoptr(JsonNode) root = NULL;
 
         json_builder_begin_object(builder);
+        add_number(builder, "SchemaVersion", SCHEMA_VERSION);
+        add_host(builder);
         add_string(builder, "Version", VFWARDEN_VERSION);
         add_string(builder, "Enforcement", manager_enforces(manager) ? "enforce" : "advise");
         add_problems(builder, manager);

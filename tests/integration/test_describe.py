@@ -2,12 +2,18 @@
 """Describe() is the same picture as the objects, as one document."""
 
 import json
+import os
+import re
+import socket
 import time
+import xml.etree.ElementTree as ElementTree
 
 import fixtures
 import vfwarden_bus as vb
 from fakepci import recorded_config
+from test_operations import OperationTest
 
+DBUS = os.path.join(fixtures.SOURCE, "dbus")
 PF = "0000:01:00.0"
 PASID = "org.vfwarden1.Pasid"
 MSIX = "org.vfwarden1.Msix"
@@ -17,7 +23,8 @@ ZPCI_IO = "org.vfwarden1.ZpciIo"
 class Describe(fixtures.DaemonTest):
     def check(self):
         document = json.loads(self.client.manager("Describe"))
-        self.assertEqual(set(document), {"Version", "Enforcement", "Problems", "Functions"})
+        self.assertEqual(set(document), {"SchemaVersion", "Hostname", "MachineId", "Time", "Version", "Enforcement",
+                                         "Problems", "Functions"})
         self.assertEqual(document["Version"], self.client.manager_property("Version"))
         self.assertEqual(document["Enforcement"], self.client.manager_property("Enforcement"))
         self.assertEqual(document["Problems"], self.client.manager_property("Problems"))
@@ -97,9 +104,93 @@ class Describe(fixtures.DaemonTest):
         self.assertEqual(told[pf.vfs[0].address], {**told[PF], "Dependents": []})
         self.assertIsNone(told[self.SENTINEL])
 
+    def test_which_host_and_when(self):
+        self.start()
+        before = time.time_ns() // 1000
+        document = json.loads(self.client.manager("Describe"))
+        self.assertEqual(document["SchemaVersion"], 1)
+        self.assertEqual(document["Hostname"], socket.gethostname())
+        try:
+            with open("/etc/machine-id", encoding="ascii") as file:
+                machine = file.read().strip()
+        except FileNotFoundError:
+            machine = ""
+        self.assertEqual(document["MachineId"], machine)
+        self.assertTrue(before <= document["Time"] <= time.time_ns() // 1000)
+
     def test_nothing(self):
         self.start()
         self.check()
+
+
+JSON_TYPES = {bool: "boolean", int: "number", str: "string", list: "array", dict: "object"}
+DBUS_TYPES = {"b": "boolean", "s": "string", "o": "string", "as": "array", "ao": "array",
+              **dict.fromkeys("yqui", "number")}
+
+
+class Documented(OperationTest):
+    """The documentation of Describe(), in org.vfwarden1.Manager.xml, and what it returns, to the last member."""
+
+    def setUp(self):
+        super().setUp()
+        self.seen = {}
+
+    def documented(self):
+        """What "Members of X:" lists: X -> {name: type}."""
+        with open(os.path.join(DBUS, "org.vfwarden1.Manager.xml"), encoding="utf-8") as file:
+            comment, = (text for text in re.findall("<!--(.*?)-->", file.read(), re.S)
+                        if text.split() and text.split()[0] == "Describe:")
+        members = {}
+        for paragraph in re.split(r"\n\s*\n", comment):
+            words = " ".join(paragraph.split())
+            if match := re.match(r"Members of (?:the|an?) (\w+):", words):
+                members[match[1]] = dict(re.findall(r'"(\w+)" \((\w+)\)', words))
+        return members
+
+    @staticmethod
+    def properties(name):
+        root = ElementTree.parse(os.path.join(DBUS, f"org.vfwarden1.{name}.xml")).getroot()
+        return {p.get("name"): DBUS_TYPES[p.get("type")] for p in root.iter("property")}
+
+    def note(self, kind, members):
+        for name, value in members.items():
+            self.seen.setdefault(kind, {}).setdefault(name, JSON_TYPES[type(value)])
+            self.assertEqual(self.seen[kind][name], JSON_TYPES[type(value)], f"{kind} {name}")
+
+    def collect(self):
+        document = json.loads(self.client.manager("Describe"))
+        self.note("document", document)
+        for function in document["Functions"]:
+            self.note("function", function)
+            for user in function["Users"]:
+                self.note("user", user)
+            for kind in ("Pasid", "Msix", "ZpciIo", "Operation"):
+                if kind in function:
+                    self.note(kind.lower(), function[kind])
+
+    def test_every_member_is_documented_and_there(self):
+        pf = self.sysfs.add_pf(PF, vfs=2, vf_driver="vfio-pci", config=recorded_config("amd-gpu-enabled"))
+        self.sysfs.add("0000:02:00.0")
+        self.sysfs.add("0013:00:00.0", attributes={"vfn": "0x0001"})
+        self.sysfs.add("10000:00:00.0", config=recorded_config("qemu-igb"))
+        self.kernel.hang.add("0000:02:00.0/reset")
+        self.start()
+        self.wait_property(PF, "Enabled", True)
+        self.wait_property("10000:00:00.0", "Vectors", 10)
+        pf.vfs[1].write("enable", "1")
+        self.wait_property(pf.vfs[1].address, "InUse", True)
+        call = self.client.start_function_call("0000:02:00.0", "Reset")
+        write = self.kernel.wait_for("0000:02:00.0/reset")
+        self.collect()
+        self.kernel.release(write)
+        call.result()
+
+        documented = self.documented()
+        for name in ("Function", "PhysicalFunction", "VirtualFunction", "Zpci"):
+            documented["function"].update(self.properties(name))
+        for name in ("Pasid", "Msix", "ZpciIo"):
+            documented[name.lower()] = self.properties(name)
+        self.assertEqual(self.seen, documented)
 
 
 if __name__ == "__main__":
