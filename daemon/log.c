@@ -2,6 +2,7 @@
 #define SD_JOURNAL_SUPPRESS_LOCATION
 #include "daemon/log.h"
 
+#include "policy/client-text.h"
 #include "policy/names.h"
 #include "policy/private-text.h"
 
@@ -84,7 +85,7 @@ static void log_to_journal(int level, const char *address, const char *message_i
 void log_full(int level, const PciAddress *address, const char *message_id, const char *format,
               ...) {
         char text[PCI_ADDRESS_STRING_MAX];
-        g_autofree char *formatted = NULL, *message = NULL;
+        g_autofree char *formatted = NULL, *shown = NULL, *message = NULL;
         va_list arguments;
 
         if (level > log_state.level || log_state.target == LOG_TARGET_NULL)
@@ -93,7 +94,10 @@ void log_full(int level, const PciAddress *address, const char *message_id, cons
         va_start(arguments, format);
         formatted = g_strdup_vprintf(format, arguments);
         va_end(arguments);
-        message = private_text_for(formatted, true); /* the log is for administrators */
+        shown = private_text_for(formatted, true); /* the log is for administrators */
+        /* A text from elsewhere must not begin a line of its own. */
+        message = g_utf8_make_valid(shown, -1);
+        client_text_flatten(message);
 
         if (log_state.target == LOG_TARGET_JOURNAL)
                 log_to_journal(level, address ? pci_address_format(*address, text) : NULL,

@@ -1,11 +1,13 @@
 #include "dbus/error.h"
 
 #include "dbus/path.h"
+#include "policy/client-text.h"
 #include "policy/private-text.h"
 
 #include <errno.h>
 #include <glib.h>
 #include <stdarg.h>
+#include <stdio.h>
 
 #define ERROR(name) BUS_NAME ".Error." name
 
@@ -25,6 +27,8 @@ static const struct {
 };
 
 int bus_error_set(sd_bus_error *error, int r, const char *format, ...) {
+        char message[BUS_ERROR_MAX + 8]; /* what is too long for the buffer is so for the error */
+        g_autofree char *shown = NULL, *text = NULL;
         const char *name = ERROR("Failed");
         va_list arguments;
 
@@ -33,9 +37,11 @@ int bus_error_set(sd_bus_error *error, int r, const char *format, ...) {
                         name = bus_errors[i].name;
 
         va_start(arguments, format);
-        g_autofree char *message = g_strdup_vprintf(format, arguments);
+        (void) vsnprintf(message, sizeof(message), format, arguments);
         va_end(arguments);
         /* Who may see private parts got them before. */
-        g_autofree char *text = private_text_for(message, false);
+        shown = private_text_for(message, false);
+        text = g_utf8_make_valid(shown, -1); /* the buffer may end within a character */
+        client_text_cut(text, BUS_ERROR_MAX);
         return sd_bus_error_set(error, name, text);
 }

@@ -3,6 +3,7 @@
 #include "dbus/path.h"
 
 #include "daemon/log.h"
+#include "policy/client-text.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -36,10 +37,11 @@ int function_method_lock(const MethodCall *call, sd_bus_error *error) {
         r = sd_bus_message_read(call->message, "s", &why);
         if (r < 0)
                 return r;
-        r = manager_lock(call->bus->manager, function, why);
-        if (r == -EINVAL)
-                return bus_error_set(error, r, "'why' has more than %d bytes",
+        if (!client_text_valid(why, MANAGER_LOCK_WHY_MAX, true))
+                return bus_error_set(error, -EINVAL,
+                                     "'why' has at most %d bytes, none of a control character",
                                      MANAGER_LOCK_WHY_MAX);
+        r = manager_lock(call->bus->manager, function, why);
         if (r < 0)
                 return method_fail(call, r, error);
 

@@ -1,6 +1,7 @@
 /* Inhibit() and ListInhibitors(). */
 #include "dbus/error.h"
 #include "dbus/interface.h"
+#include "policy/client-text.h"
 #include "policy/operation.h"
 
 #include <errno.h>
@@ -26,11 +27,12 @@ int manager_method_inhibit(const MethodCall *call, sd_bus_error *error) {
                                      "'%s' is no list of different operations joined as in %s",
                                      what, words);
         }
-        if (who[0] == '\0' || strlen(who) > INHIBITOR_TEXT_MAX || strlen(why) > INHIBITOR_TEXT_MAX)
-                return bus_error_set(
-                        error, -EINVAL,
-                        "'who' must be given, and 'who' and 'why' have at most %d bytes",
-                        INHIBITOR_TEXT_MAX);
+        if (who[0] == '\0' || !client_text_valid(who, INHIBITOR_TEXT_MAX, false) ||
+            !client_text_valid(why, INHIBITOR_TEXT_MAX, true))
+                return bus_error_set(error, -EINVAL,
+                                     "'who' must be given, and 'who' and 'why' have at most %d "
+                                     "bytes, none of a control character",
+                                     INHIBITOR_TEXT_MAX);
 
         inhibitor.who = (char *) who;
         inhibitor.why = (char *) why;

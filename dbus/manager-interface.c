@@ -82,6 +82,9 @@ int manager_method_release_all(const MethodCall *call, sd_bus_error *error) {
         return r;
 }
 
+/* No client needs more, and no reply can be larger than a message (32 MiB on the system bus). */
+#define BLOCKERS_MAX 1024U
+
 static int append_blocker(sd_bus_message *reply, const Blocker *blocker, bool may_see) {
         g_autofree char *reason = private_text_for(blocker->reason, may_see);
 
@@ -94,7 +97,7 @@ static int append_verdict(sd_bus_message *reply, const Verdict *verdict, bool ma
 
         if (r >= 0)
                 r = sd_bus_message_open_container(reply, 'a', "(sssu)");
-        for (guint i = 0; r >= 0 && i < verdict->blockers->len; i++)
+        for (guint i = 0; r >= 0 && i < MIN(verdict->blockers->len, BLOCKERS_MAX); i++)
                 r = append_blocker(reply, verdict->blockers->pdata[i], may_see);
         if (r >= 0)
                 r = sd_bus_message_close_container(reply);
@@ -102,6 +105,12 @@ static int append_verdict(sd_bus_message *reply, const Verdict *verdict, bool ma
                 r = sd_bus_message_open_container(reply, 'a', "s");
         for (guint i = 0; r >= 0 && i < verdict->warnings->len; i++)
                 r = sd_bus_message_append(reply, "s", verdict->warnings->pdata[i]);
+        if (r >= 0 && verdict->blockers->len > BLOCKERS_MAX) {
+                g_autofree char *more = g_strdup_printf("%u more things stand against it",
+                                                        verdict->blockers->len - BLOCKERS_MAX);
+
+                r = sd_bus_message_append(reply, "s", more);
+        }
         return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 

@@ -112,6 +112,40 @@ class Calls(LockTest):
         self.client.lock(PF, "ü" * 256)
         self.wait_property(PF, "LockWhy", "ü" * 256)
 
+    def test_control_characters(self):
+        pf = self.sysfs.add_pf(PF)
+        self.start_polkit(configure=True, inhibit=True)
+        self.start()
+        for char in "\x01\x02\x03\r\x1b\x7f\x9b\u2028\u202e\u2066":
+            with self.subTest(f"U+{ord(char):04X}"):
+                self.refused((vb.INVALID_ARGS,), self.client.lock, PF, f"a{char}b")
+                self.refused((vb.INVALID_ARGS,), self.client.inhibit, PF, "reset", f"a{char}b")
+                self.refused((vb.INVALID_ARGS,), self.client.inhibit, PF, "reset", "a", f"a{char}b")
+        self.refused((vb.INVALID_ARGS,), self.client.inhibit, PF, "reset", "two\nlines")
+        self.assert_closed(pf)
+        self.assertEqual(self.client.manager("ListInhibitors"), [])
+        os.close(self.client.inhibit(PF, "reset", "one line", "two\nlines"))
+
+    def test_no_text_makes_a_line_of_the_log(self):
+        self.sysfs.add_pf(PF)
+        self.start()
+        mark = self.daemon.log_mark()
+        self.client.lock(PF, "one\nvfwardend: error: forged")
+        self.wait_property(PF, "LockWhy", "one\nvfwardend: error: forged")
+        self.daemon.wait_log("one vfwardend: error: forged", mark)
+        self.assertEqual(self.daemon.lines("^vfwardend: error", mark), [])
+
+    def test_errors_are_short(self):
+        """Whatever a client said, and however much of it."""
+        self.sysfs.add_pf(PF)
+        self.start()
+        much = "ä" * (1 << 20)
+        for call in ((self.client.check, much, "reset"), (self.client.check, PF, much),
+                     (self.client.manager, "GetFunction", "(s)", much), (self.client.lock, PF, much),
+                     (self.client.inhibit, PF, much), (self.client.start_bind(PF, much).result,)):
+            error = self.assert_bus_error(vb.INVALID_ARGS, *call)
+            self.assertLess(len(error.message.encode()), 10000)
+
     def test_empty_text(self):
         pf = self.sysfs.add_pf(PF)
         self.start()
