@@ -96,7 +96,7 @@ int io_backend_region_probe(IoBackend *backend, const IoBackendOptions *options)
         if (r < 0)
                 return r;
         backend->name = "zpci-region";
-        backend->target.max_store_block = header.max;
+        backend->target.max_store_block = header.max != 0 ? header.max : ZPCI_LOAD_MAX;
         backend->target.relaxed = ism || options->relaxed;
         /* Loads are the region's; short stores of a strict device go by its BARs. */
         backend->target.natural_loads = false;

@@ -2,7 +2,7 @@
  *
  * A thread of its own waits for orders, so that the other has nothing to do but the client's requests, and an order is
  * obeyed while a client does not take its replies. When the daemon's end is closed the thread waits for ever and the
- * session goes on. Called by main.c. */
+ * session goes on. It waits for nothing of the client's, and for the device only when it is to be closed. */
 #pragma once
 
 #include "daemon/io/session.h"
@@ -12,8 +12,7 @@ typedef struct ControlThread {
         Session *session;
 } ControlThread;
 
-/* Starts the thread; when this returns it makes no more system calls than its work needs. `control` must outlive
- * the process. Returns 0 or a negative errno. */
+/* Starts the thread. `control` must outlive the process. Returns 0 or a negative errno. */
 int control_thread_start(ControlThread *control);
 
 /* Sends a report without waiting. `session` NULL: there is none. */

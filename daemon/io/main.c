@@ -15,7 +15,7 @@
 #include <string.h>
 
 /* Besides those of the client's memory: 0 to 2, socket, device, control, the client's eventfd, and the one that has
- * just come. */
+ * just come. An eventfd that hangs takes the place of that last one. */
 #define FDS_BESIDES 8U
 
 typedef struct Options {
@@ -143,6 +143,8 @@ static int serve(const Options *options, const IoBackend *backend) {
         stream_init(&stream, options->client);
         control = (ControlThread){ .socket = options->control, .session = &session };
         r = control_thread_start(&control);
+        if (r >= 0)
+                r = notifier_start(&session.notifier);
         if (r >= 0)
                 r = sandbox_close((unsigned) options->max_maps + FDS_BESIDES);
         if (r < 0)

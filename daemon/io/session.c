@@ -26,8 +26,9 @@ void session_init(Session *session, const IoBackend *backend, unsigned max_maps,
         session->backend = *backend;
         session->memory.max_maps = max_maps < IO_MAPS_MAX ? max_maps : IO_MAPS_MAX;
         session->memory.max_bytes = max_bytes;
-        session->request_fd = -1;
+        notifier_init(&session->notifier);
         pthread_mutex_init(&session->lock, NULL);
+        pthread_cond_init(&session->idle, NULL);
 }
 
 static int handle_version(Session *session, const VfioUserRequest *request, Reply *reply) {
@@ -56,8 +57,10 @@ static int handle_dma_map(Session *session, const VfioUserRequest *request, int 
 
         if (map->flags & ~(VFIO_USER_DMA_READ | VFIO_USER_DMA_WRITE))
                 return -EINVAL;
+        pthread_mutex_lock(&session->lock);
         r = io_memory_map(&session->memory, map->address, map->size, map->offset,
                           map->flags & VFIO_USER_DMA_READ, map->flags & VFIO_USER_DMA_WRITE, *fd);
+        pthread_mutex_unlock(&session->lock);
         if (r >= 0)
                 *fd = -1;
         return r;
@@ -68,7 +71,9 @@ static int handle_dma_unmap(Session *session, const VfioUserRequest *request, Re
 
         if (request->unmap.flags != 0)
                 return -EINVAL;
+        pthread_mutex_lock(&session->lock);
         r = io_memory_unmap(&session->memory, request->unmap.address, request->unmap.size);
+        pthread_mutex_unlock(&session->lock);
         if (r >= 0)
                 reply_add(reply, &request->unmap, sizeof(request->unmap));
         return r;
@@ -121,24 +126,23 @@ static int handle_irq_info(const VfioUserRequest *request, Reply *reply) {
         return 0;
 }
 
-/* A write must not wait, whatever the client does with its end; what is no anonymous inode is no eventfd, and the other
- * kinds of these take no such write. */
-static int take_eventfd(int fd) {
+/* What is no anonymous inode is no eventfd, and the other kinds of these take no such write. */
+static int check_eventfd(int fd) {
         struct stat st;
 
         if (syscall(SYS_fstat, fd, &st) < 0 || (st.st_mode & S_IFMT) != 0)
                 return -EINVAL;
-        if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
-                return -EINVAL;
-        return 0;
+        /* So that one that is full needs no waiting; the client may undo it, see notifier.h. */
+        return fcntl(fd, F_SETFL, O_NONBLOCK) < 0 ? -EINVAL : 0;
 }
 
-static void signal_request(const Session *session) {
-        uint64_t one = 1;
+static bool is_asked(Session *session) {
+        bool asked;
 
-        /* A counter that is full has been signalled. */
-        if (session->request_fd >= 0 && write(session->request_fd, &one, sizeof(one)) < 0)
-                return;
+        pthread_mutex_lock(&session->lock);
+        asked = session->asked;
+        pthread_mutex_unlock(&session->lock);
+        return asked;
 }
 
 static int handle_set_irqs(Session *session, const VfioUserRequest *request, int *fd) {
@@ -151,43 +155,79 @@ static int handle_set_irqs(Session *session, const VfioUserRequest *request, int
         if (set->flags == (VFIO_USER_IRQ_SET_NONE | VFIO_USER_IRQ_SET_TRIGGER) && set->start == 0 &&
             set->count == 0) {
                 if (set->index == VFIO_USER_IRQ_REQUEST)
-                        closep(&session->request_fd);
+                        notifier_set(&session->notifier, -1);
                 return 0;
         }
         if (set->index != VFIO_USER_IRQ_REQUEST || set->start != 0 || set->count != 1 ||
             set->flags != (VFIO_USER_IRQ_SET_EVENTFD | VFIO_USER_IRQ_SET_TRIGGER))
                 return -EINVAL;
         if (*fd >= 0) {
-                r = take_eventfd(*fd);
+                r = check_eventfd(*fd);
                 if (r < 0)
                         return r;
         }
-        closep(&session->request_fd);
-        session->request_fd = take_fd(fd);
-        if (session->asked)
-                signal_request(session);
+        notifier_set(&session->notifier, take_fd(fd));
+        if (is_asked(session))
+                notifier_signal(&session->notifier);
         return 0;
+}
+
+/* Returns 0, or -ENODEV when the session has ended. */
+static int begin_access(Session *session) {
+        int r = 0;
+
+        pthread_mutex_lock(&session->lock);
+        if (session->ended)
+                r = -ENODEV;
+        else
+                session->in_device = true;
+        pthread_mutex_unlock(&session->lock);
+        return r;
+}
+
+/* Whoever waits for the device to be idle closes it. */
+static void end_access(Session *session, uint64_t *counter, uint64_t *bytes, size_t length) {
+        pthread_mutex_lock(&session->lock);
+        if (counter) {
+                ++*counter;
+                *bytes += length;
+        }
+        session->in_device = false;
+        pthread_cond_broadcast(&session->idle);
+        pthread_mutex_unlock(&session->lock);
 }
 
 /* One load. The device's data goes to `data`. */
 static int do_load(Session *session, unsigned pcias, uint64_t offset, void *data, size_t length) {
-        int r = session->backend.load(&session->backend, pcias, offset, data, length);
+        int r = begin_access(session);
 
-        if (r >= 0) {
-                session->counts.loads++;
-                session->counts.bytes_loaded += length;
-        }
+        if (r < 0)
+                return r;
+        r = session->backend.load(&session->backend, pcias, offset, data, length);
+        end_access(session, r < 0 ? NULL : &session->counts.loads, &session->counts.bytes_loaded,
+                   length);
         return r;
 }
 
 static int do_store(Session *session, unsigned pcias, uint64_t offset, const void *data,
                     size_t length) {
-        int r = session->backend.store(&session->backend, pcias, offset, data, length);
+        int r = begin_access(session);
 
-        if (r >= 0) {
-                session->counts.stores++;
-                session->counts.bytes_stored += length;
-        }
+        if (r < 0)
+                return r;
+        r = session->backend.store(&session->backend, pcias, offset, data, length);
+        end_access(session, r < 0 ? NULL : &session->counts.stores, &session->counts.bytes_stored,
+                   length);
+        return r;
+}
+
+static int do_read_config(Session *session, uint64_t offset, void *data, size_t length) {
+        int r = begin_access(session);
+
+        if (r < 0)
+                return r;
+        r = io_backend_read_config(&session->backend, offset, data, length);
+        end_access(session, NULL, NULL, 0);
         return r;
 }
 
@@ -206,7 +246,7 @@ static int handle_region_read(Session *session, const VfioUserRequest *request, 
                         return -EINVAL;
                 r = do_load(session, access->region, access->offset, data, access->count);
         } else if (access->region == VFIO_USER_REGION_CONFIG) {
-                r = io_backend_read_config(&session->backend, access->offset, data, access->count);
+                r = do_read_config(session, access->offset, data, access->count);
         } else if (access->region == VFIO_USER_REGION_ZPCI) {
                 r = zpci_region_check_read(access->offset, access->count);
                 if (r >= 0)
@@ -294,29 +334,45 @@ static int handle_parsed(Session *session, const VfioUserRequest *request, int *
         }
 }
 
+/* Returns 0, or -ENODEV when the session has ended. */
+static int begin_message(Session *session) {
+        int r;
+
+        pthread_mutex_lock(&session->lock);
+        r = session->ended ? -ENODEV : 0;
+        session->in_message = true;
+        pthread_mutex_unlock(&session->lock);
+        return r;
+}
+
+static void end_message(Session *session, bool refused, bool unreported) {
+        pthread_mutex_lock(&session->lock);
+        session->counts.refused += refused;
+        session->counts.unreported += unreported;
+        session->in_message = false;
+        if (session->ended)
+                io_memory_unmap_all(&session->memory);
+        pthread_mutex_unlock(&session->lock);
+}
+
 int session_handle(Session *session, const uint8_t *message, size_t size, int *fd, bool too_many,
                    uint8_t *reply_bytes, size_t *ret_size) {
         Reply reply = { .payload = reply_bytes + sizeof(VfioUserHeader) };
         VfioUserRequest request;
         VfioUserHeader header;
-        int r;
+        int r, ended;
 
-        pthread_mutex_lock(&session->lock);
+        ended = begin_message(session);
         r = vfio_user_parse(message, size, &request);
         if (r >= 0 && too_many)
                 r = -EINVAL;
         if (r >= 0 && !session->versioned && request.header.command != VFIO_USER_VERSION)
                 r = -EINVAL;
-        if (session->ended)
-                r = -ENODEV;
+        if (ended < 0)
+                r = ended;
         if (r >= 0)
                 r = handle_parsed(session, &request, fd, &reply);
-        if (r < 0) {
-                session->counts.refused++;
-                if (!vfio_user_wants_reply(&request.header))
-                        session->counts.unreported++;
-        }
-        pthread_mutex_unlock(&session->lock);
+        end_message(session, r < 0, r < 0 && !vfio_user_wants_reply(&request.header));
         closep(fd);
 
         *ret_size = 0;
@@ -331,20 +387,26 @@ int session_handle(Session *session, const uint8_t *message, size_t size, int *f
 void session_drain(Session *session) {
         pthread_mutex_lock(&session->lock);
         session->asked = true;
-        signal_request(session);
         pthread_mutex_unlock(&session->lock);
+        notifier_signal(&session->notifier);
 }
 
 void session_end(Session *session) {
+        bool first;
+
         pthread_mutex_lock(&session->lock);
-        if (!session->ended) {
-                session->asked = true;
-                session->ended = true;
-                signal_request(session);
+        first = !session->ended;
+        session->asked = session->ended = true;
+        while (session->in_device)
+                pthread_cond_wait(&session->idle, &session->lock);
+        if (first) {
                 io_backend_close(&session->backend);
-                io_memory_unmap_all(&session->memory);
+                if (!session->in_message)
+                        io_memory_unmap_all(&session->memory);
         }
         pthread_mutex_unlock(&session->lock);
+        if (first)
+                notifier_signal(&session->notifier);
 }
 
 void session_report(Session *session, IoReport *ret) {

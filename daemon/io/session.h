@@ -2,13 +2,16 @@
  *
  * Owns the back end, the client's memory and its eventfd. Takes messages that are whole and gives replies, in the
  * order in which they came; it reads and writes no socket. Two threads meet here: one has the client's messages, the
- * other the daemon's orders, and each call takes the lock, so an order finds no request half done. Allocates
- * nothing. Called by stream.h and control-thread.h. */
+ * other the daemon's orders. Always holds: the lock is not held while anything is done with a descriptor of the client's that
+ * may wait (any close, fstat() of what is not known to be memory, a read or write of memory: a client can hold the lock of
+ * the file's inode for ever, by a write from memory that is a page of its own FUSE), nor while the device does an access. So
+ * an order finds at most one access of the device half done, and only the end waits for that. Allocates nothing. */
 #pragma once
 
 #include "daemon/io/backend.h"
 #include "daemon/io/control.h"
 #include "daemon/io/memory.h"
+#include "daemon/io/notifier.h"
 #include "policy/vfio-user.h"
 
 #include <pthread.h>
@@ -18,14 +21,17 @@
 #define SESSION_REPLY_MAX VFIO_USER_MESSAGE_MAX
 
 typedef struct Session {
-        pthread_mutex_t lock;
+        pthread_mutex_t lock; /* of what both threads use; `memory` changes under it, too */
+        pthread_cond_t idle;  /* `in_device` is false again */
         IoBackend backend;
         IoMemory memory;
         IoCounts counts;
-        bool versioned; /* the client has said which protocol it speaks */
-        bool asked;     /* the client is to let go of the function */
-        bool ended;     /* the device is closed */
-        int request_fd; /* the client's eventfd, signalled when it is to let go; -1 */
+        bool versioned;    /* the client has said which protocol it speaks */
+        bool asked;        /* the client is to let go of the function */
+        bool ended;        /* the device is closed, or is as soon as it is idle */
+        bool in_message;   /* the client's thread reads `memory` */
+        bool in_device;    /* it is in an access of the device */
+        Notifier notifier; /* to let go */
         _Alignas(8) uint8_t bounce[VFIO_USER_DATA_MAX];
 } Session;
 
@@ -43,7 +49,7 @@ int session_handle(Session *session, const uint8_t *message, size_t size, int *f
 /* The client is asked to let go; what it does until then is served. */
 void session_drain(Session *session);
 
-/* Every later request is answered with ENODEV; device and memory are closed. */
+/* Every later request is answered with ENODEV; device and memory are closed. Waits for the access that the device does. */
 void session_end(Session *session);
 
 void session_report(Session *session, IoReport *ret);

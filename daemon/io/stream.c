@@ -143,11 +143,12 @@ int stream_serve(Stream *stream, Session *session) {
                 if (message.msg_controllen > 0 || message.msg_flags & MSG_CTRUNC)
                         take_descriptor(stream, &message);
                 r = stream_execute(stream, session);
-                if (r < 0) {
-                        closep(&stream->fd);
+                if (r < 0)
                         return r == -EPIPE ? 0 : r;
-                }
         }
-        closep(&stream->fd);
         return 0;
+}
+
+void stream_close(Stream *stream) {
+        closep(&stream->fd);
 }

@@ -29,6 +29,9 @@ void stream_init(Stream *stream, int socket);
  * be) or -EPROTONOSUPPORT. */
 int stream_serve(Stream *stream, Session *session);
 
+/* Closes a descriptor that is left over; that may wait for ever, for it is the client's: the device comes before. */
+void stream_close(Stream *stream);
+
 /* Executes what is whole of what has been received. Returns as stream_serve() does; -EPIPE when the client does not
  * take the replies. Of its own for the fuzzer. */
 int stream_execute(Stream *stream, Session *session);

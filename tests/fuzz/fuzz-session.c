@@ -238,6 +238,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                                &reply_size);
         stream_serve(&stream, &session);
         session_end(&session);
+        stream_close(&stream);
 
         free_after = dup(STDIN_FILENO);
         close(free_after);

@@ -1,0 +1,26 @@
+/* notifier.h: notifies the client that the function is wanted, by an eventfd of the client's.
+ *
+ * Owns the eventfd. A write to it may wait for ever, whatever was done before to prevent it: the client can fill the counter,
+ * and make the descriptor blocking again, for all copies of it share their flags (F_SETFL). So a thread does nothing but these
+ * writes, and nobody waits for it. */
+#pragma once
+
+#include <pthread.h>
+#include <semaphore.h>
+
+typedef struct Notifier {
+        pthread_mutex_t lock; /* held for assignments only */
+        sem_t wanted;
+        int fd;      /* -1: none */
+        int writing; /* the one that is being written to: its number stays taken until then; -1 */
+} Notifier;
+
+void notifier_init(Notifier *notifier);
+
+/* Starts its thread; without one nothing is ever written. Returns 0 or a negative errno. */
+int notifier_start(Notifier *notifier);
+
+/* Takes `fd` over, -1 for none, in place of what it had. */
+void notifier_set(Notifier *notifier, int fd);
+
+void notifier_signal(Notifier *notifier);
