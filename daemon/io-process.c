@@ -1,7 +1,6 @@
 #include "daemon/io-process.h"
 
 #include "daemon/child.h"
-#include "daemon/log.h"
 #include "daemon/process.h"
 #include "daemon/util.h"
 
@@ -18,42 +17,116 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+/* An order that is no access to the device is obeyed within microseconds, but for the end, which waits for one access
+ * and the device's reset (vfio_pci_core_close_device()). */
+#define ORDER_TIMEOUT_USEC (5 * 1000 * 1000ULL)
+#define TIMER_ACCURACY     (10 * 1000ULL)
+
+/* Single requests have a deadline of their own, which is the device's. */
+#define TIMED_ORDERS (1U << IO_STATUS | 1U << IO_DRAIN | 1U << IO_END | 1U << IO_GONE)
+
 struct IoProcess {
         sd_event *event;
+        Children *children;
+        PciKey key;
+        uint32_t uid;
         pid_t pid;
         uint64_t start_time;
         int control;
         int pidfd; /* of one that was adopted, else -1 */
-        bool ready;
+        IoReports reports;
         bool serves_client;
         bool over; /* and reaped */
-        sd_event_source *report, *exit;
+        bool late; /* killed, and has not ended in time */
+        const char *fault;
+        sd_event_source *report, *exit, *deadline;
         const IoProcessHandler *handler;
         void *context;
 };
 
+static void stop_listening(IoProcess *process) {
+        (void) sd_event_source_set_enabled(process->report, SD_EVENT_OFF);
+}
+
 static void process_over(IoProcess *process, int killer) {
         process->over = true;
-        (void) sd_event_source_set_enabled(process->report, SD_EVENT_OFF);
+        process->deadline = sd_event_source_disable_unref(process->deadline);
+        stop_listening(process);
         (void) sd_event_source_set_enabled(process->exit, SD_EVENT_OFF);
         process->handler->ended(process->context, killer);
 }
 
+static int set_deadline(IoProcess *process, uint64_t usec, sd_event_time_handler_t callback) {
+        process->deadline = sd_event_source_disable_unref(process->deadline);
+        return sd_event_add_time_relative(process->event, &process->deadline, CLOCK_MONOTONIC, usec,
+                                          TIMER_ACCURACY, callback, process);
+}
+
+static int on_kill_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
+        IoProcess *process = userdata;
+
+        process->late = true;
+        process->handler->hangs(process->context);
+        return 0;
+}
+
+/* Not reaped before on_child_end() or on_adopted_end(): the pid is its own still. */
+static void send_kill(const IoProcess *process) {
+        if (process->pidfd >= 0)
+                (void) syscall(SYS_pidfd_send_signal, process->pidfd, SIGKILL, NULL, 0);
+        else
+                (void) kill(process->pid, SIGKILL);
+}
+
+void io_process_kill(IoProcess *process, const char *why) {
+        if (process->over || process->fault)
+                return;
+        process->fault = why;
+        stop_listening(process);
+        send_kill(process);
+        if (set_deadline(process, CHILDREN_GRACE_USEC, on_kill_timeout) < 0)
+                process->late = true;
+}
+
+static int on_order_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
+        io_process_kill(userdata, "vfwarden-io did not obey in time");
+        return 0;
+}
+
+/* The process is given time for what it has to do still; each of its answers is progress. */
+static void restart_deadline(IoProcess *process) {
+        if (process->fault)
+                return;
+        if (!(process->reports.pending & TIMED_ORDERS) && !process->reports.ended)
+                process->deadline = sd_event_source_disable_unref(process->deadline);
+        else if (set_deadline(process, ORDER_TIMEOUT_USEC, on_order_timeout) < 0)
+                io_process_kill(process, "no timer can be had for vfwarden-io");
+}
+
+/* One report a turn, and a process that sends one too many is heard no more: nobody's turn comes later for a flood. */
 static int on_report(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
         IoProcess *process = userdata;
-        IoReport report = { 0 };
+        uint8_t packet[sizeof(IoReport) + 1]; /* one byte more: what is too long is seen to be */
+        IoReport report;
+        IoFault fault;
         ssize_t n;
 
-        n = recv(fd, &report, sizeof(report), MSG_DONTWAIT);
+        n = recv(fd, packet, sizeof(packet), MSG_DONTWAIT);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
                 return 0;
-        if (n != sizeof(report)) {
-                /* It is about to end, if it has not: that is told by itself. */
-                (void) sd_event_source_set_enabled(source, SD_EVENT_OFF);
+        if (n <= 0) {
+                /* It is about to end, and its end is told by itself; or it only closed its socket. */
+                stop_listening(process);
+                process->reports.ended = true;
+                restart_deadline(process);
                 return 0;
         }
-        process->ready |= report.kind == IO_READY;
-        report.backend[sizeof(report.backend) - 1] = '\0';
+        fault = io_report_take(&process->reports, packet, (size_t) n, &report);
+        if (fault != IO_FAULT_NONE) {
+                io_process_kill(process, io_fault_to_string(fault));
+                return 0;
+        }
+        restart_deadline(process);
         process->handler->report(process->context, &report);
         return 0;
 }
@@ -123,10 +196,14 @@ static int end_after_reports(IoProcess *process) {
         return sd_event_source_set_priority(process->exit, SD_EVENT_PRIORITY_NORMAL + 1);
 }
 
-static IoProcess *process_make(sd_event *event, const IoProcessHandler *handler, void *context) {
+static IoProcess *process_make(sd_event *event, const IoProcessFor *whom,
+                               const IoProcessHandler *handler, void *context) {
         IoProcess *process = g_new0(IoProcess, 1);
 
         process->event = sd_event_ref(event);
+        process->children = whom->children;
+        process->key = whom->key;
+        process->uid = whom->uid;
         process->control = process->pidfd = -1;
         process->handler = handler;
         process->context = context;
@@ -138,8 +215,9 @@ static int listen_to(IoProcess *process, sd_event *event) {
                                process);
 }
 
-int io_process_start(sd_event *event, const IoProgram *program, const IoProcessOptions *options,
-                     const IoProcessHandler *handler, void *context, IoProcess **ret) {
+int io_process_start(sd_event *event, const IoProgram *program, const IoProcessFor *whom,
+                     const IoProcessOptions *options, const IoProcessHandler *handler,
+                     void *context, IoProcess **ret) {
         _cleanup_(closep) int ours = -1, theirs = -1;
         IoProcess *process;
         Identity identity;
@@ -160,7 +238,8 @@ int io_process_start(sd_event *event, const IoProgram *program, const IoProcessO
         if (pid < 0)
                 return (int) pid;
 
-        process = process_make(event, handler, context);
+        process = process_make(event, whom, handler, context);
+        process->reports = io_reports_new(options->emulated);
         process->pid = pid;
         process->control = take_fd(&ours);
         process->serves_client = options->client >= 0;
@@ -179,16 +258,18 @@ int io_process_start(sd_event *event, const IoProgram *program, const IoProcessO
         return 0;
 }
 
-int io_process_adopt(sd_event *event, pid_t pid, uint64_t start_time, int *control,
-                     const IoProcessHandler *handler, void *context, IoProcess **ret) {
-        IoProcess *process = process_make(event, handler, context);
+int io_process_adopt(sd_event *event, const IoProcessFor *whom, pid_t pid, uint64_t start_time,
+                     int *control, const IoProcessHandler *handler, void *context,
+                     IoProcess **ret) {
+        IoProcess *process = process_make(event, whom, handler, context);
         uint64_t found = 0;
         int r;
 
         /* The descriptor first: then the pid cannot change hands between looking and watching. */
         process->pid = pid;
         process->start_time = start_time;
-        process->ready = process->serves_client = true;
+        process->reports = io_reports_adopted();
+        process->serves_client = true;
         process->pidfd = (int) syscall(SYS_pidfd_open, pid, 0);
         r = process->pidfd < 0 ? -errno : process_read_start_time(pid, &found);
         if (r >= 0 && found != start_time)
@@ -212,15 +293,32 @@ int io_process_adopt(sd_event *event, pid_t pid, uint64_t start_time, int *contr
         return 0;
 }
 
+/* Nobody listens to it any more; it is reaped when it ends. */
+static void leave(IoProcess *process) {
+        const KilledChild child = {
+                .pid = process->pid,
+                .pidfd = take_fd(&process->pidfd),
+                .name = "vfwarden-io",
+                .key = process->key,
+                .uid = process->uid,
+                .late = process->late,
+        };
+
+        children_kill(process->children, &child);
+}
+
 IoProcess *io_process_free(IoProcess *process) {
         if (!process)
                 return NULL;
         sd_event_source_disable_unref(process->report);
         sd_event_source_disable_unref(process->exit);
-        if (process->pidfd < 0 && !process->over) {
-                if (!process->ready || !process->serves_client)
-                        (void) kill(process->pid, SIGKILL);
-                child_forget(process->event, process->pid);
+        sd_event_source_disable_unref(process->deadline);
+        if (!process->over) {
+                if (process->fault || process->late || !process->reports.began ||
+                    !process->serves_client)
+                        leave(process);
+                else if (process->pidfd < 0)
+                        child_forget(process->event, process->pid);
         }
         sd_event_unref(process->event);
         closep(&process->control);
@@ -232,21 +330,31 @@ IoProcess *io_process_free(IoProcess *process) {
 void io_process_order(IoProcess *process, IoKind kind) {
         uint32_t order = kind;
 
-        (void) send(process->control, &order, sizeof(order), MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (process->fault || !io_reports_may_order(&process->reports, kind))
+                return;
+        /* There is room for one of each kind. Who has none does not read. */
+        if (send(process->control, &order, sizeof(order), MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
+            errno == EAGAIN) {
+                io_process_kill(process, "vfwarden-io does not take orders");
+                return;
+        }
+        io_reports_ordered(&process->reports, kind, 0);
+        restart_deadline(process);
 }
 
 int io_process_request(IoProcess *process, const IoOrder *order) {
         size_t length = offsetof(IoOrder, data) + (order->kind == IO_STORE ? order->length : 0);
 
-        return send(process->control, order, length, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+        if (process->fault || !io_reports_may_order(&process->reports, order->kind))
+                return -EBUSY;
+        if (send(process->control, order, length, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+                return -errno;
+        io_reports_ordered(&process->reports, order->kind, order->length);
+        return 0;
 }
 
-void io_process_kill(IoProcess *process) {
-        /* Not reaped before on_child_end() or on_adopted_end(): the pid is its own still. */
-        if (process->pidfd >= 0)
-                (void) syscall(SYS_pidfd_send_signal, process->pidfd, SIGKILL, NULL, 0);
-        else
-                (void) kill(process->pid, SIGKILL);
+const char *io_process_fault(const IoProcess *process) {
+        return process->fault;
 }
 
 pid_t io_process_pid(const IoProcess *process) {

@@ -28,6 +28,7 @@ typedef struct LeaseEntry {
 
 struct Leases {
         sd_event *event;
+        Children *children;
         Inventory *inventory;
         Users *users;
         FdStore *store;

@@ -15,7 +15,7 @@
 #define LEASES_MAX 1024
 
 static int check_limits(const Leases *leases, const Config *config, uint32_t uid) {
-        unsigned n = 0;
+        unsigned n = children_count(leases->children, uid);
 
         for (guint i = 0; i < leases->entries->len; i++)
                 n += ((const LeaseEntry *) leases->entries->pdata[i])->lease.uid == uid;
@@ -167,8 +167,12 @@ void leases_go(Leases *leases, uint64_t generation) {
 
         if (!entry)
                 return;
-        r = vfio_open_node(leases->event, entry->node, entry->lease.kind == LEASE_KIND_DEVICE,
-                           on_opened, entry, &entry->open);
+        r = vfio_open_node(leases->event,
+                           &(VfioOpenFor){ .children = leases->children,
+                                           .key = entry->key,
+                                           .uid = entry->lease.uid },
+                           entry->node, entry->lease.kind == LEASE_KIND_DEVICE, on_opened, entry,
+                           &entry->open);
         if (r < 0)
                 lease_entry_end(entry, r, "it cannot be opened");
 }

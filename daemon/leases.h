@@ -11,6 +11,7 @@
  * closed meanwhile is found out by looking. Whether somebody may have one is for the caller to see to. Called by the manager. */
 #pragma once
 
+#include "daemon/children.h"
 #include "daemon/config.h"
 #include "daemon/fd-store.h"
 #include "daemon/state.h"
@@ -43,8 +44,8 @@ typedef void LeaseOpened(void *context, int result, const char *message, const L
                          const Lease *lease);
 
 /* `users` and `store` must outlive it. */
-Leases *leases_new(sd_event *event, Inventory *inventory, Users *users, FdStore *store,
-                   const LeasesHandler *handler, void *context);
+Leases *leases_new(sd_event *event, Children *children, Inventory *inventory, Users *users,
+                   FdStore *store, const LeasesHandler *handler, void *context);
 Leases *leases_free(Leases *leases);
 
 /* Begins one: from now on the function is the client's. Returns 0 when `done` will be called, once, after leases_go() or

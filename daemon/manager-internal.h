@@ -6,6 +6,7 @@
  * inventory through the rules to files and observer. */
 #pragma once
 
+#include "daemon/children.h"
 #include "daemon/closed-files.h"
 #include "daemon/config-space.h"
 #include "daemon/config.h"
@@ -47,6 +48,7 @@ struct Manager {
         Operations *operations;
         Nodes *nodes;
         Unplugs *unplugs;
+        Children *children;
         Sessions *sessions;
         Leases *leases;
         VfTokens *vf_tokens;
@@ -96,6 +98,7 @@ void manager_on_inhibitor_ended(void *context, PciKey key);
 extern const UnplugsHandler manager_unplugs_handler;
 extern const OutsidersHandler manager_outsiders_handler;
 extern const SessionsHandler manager_sessions_handler;
+extern const ChildrenHandler manager_children_handler;
 void manager_tell_unplugs(Manager *manager, Function *function);
 extern const OperationsHandler manager_operations_handler;
 

@@ -27,7 +27,8 @@ static char *refusal(Manager *manager, Function *function, uint32_t uid) {
                         address);
         verdict = check(manager->inventory, function, OPERATION_OPEN,
                         function->emulated ? CHECK_EMULATED : 0);
-        return verdict_allowed(verdict) ? NULL : verdict_message(verdict);
+        return verdict_allowed(verdict) ? children_refusal(manager->children, function->facts.key)
+                                        : verdict_message(verdict);
 }
 
 /* Whoever waits for a session, or for one access. */

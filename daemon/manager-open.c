@@ -26,7 +26,8 @@ typedef struct TokenCall {
 static char *blockers(Manager *manager, const Function *function) {
         g_autoptr(Verdict) verdict = check(manager->inventory, function, OPERATION_OPEN, 0);
 
-        return verdict_allowed(verdict) ? NULL : verdict_message(verdict);
+        return verdict_allowed(verdict) ? children_refusal(manager->children, function->facts.key)
+                                        : verdict_message(verdict);
 }
 
 static char *describe_users(const Function *function) {
@@ -55,7 +56,7 @@ static const Function *find_vf(const Function *pf, bool in_use) {
 }
 
 /* Why there can be no token now, for people; NULL when there can. */
-static char *token_refusal(const Function *pf, VfTokenStep step) {
+static char *token_refusal(Manager *manager, const Function *pf, VfTokenStep step) {
         char address[PCI_ADDRESS_STRING_MAX], other[PCI_ADDRESS_STRING_MAX];
         const Function *vf = find_vf(pf, step == VF_TOKEN_VFS_HELD);
         g_autofree char *who = describe_users(step == VF_TOKEN_PF_HELD ? pf : vf);
@@ -75,6 +76,8 @@ static char *token_refusal(const Function *pf, VfTokenStep step) {
         case VF_TOKEN_VFS_DRIVEN:
                 return g_strdup_printf("%s: bound to %s; giving its PF %s a VF token resets both",
                                        other, vf->facts.driver, address);
+        case VF_TOKEN_IMPOSE:
+                return children_refusal(manager->children, pf->facts.key);
         default:
                 return NULL;
         }
@@ -154,7 +157,7 @@ static void on_imposed(void *context, int result, const char *message) {
 
         if (result == -EBUSY && pf) {
                 manager_refresh_users(manager, pf);
-                text = token_refusal(pf, VF_TOKEN_PF_HELD);
+                text = token_refusal(manager, pf, VF_TOKEN_PF_HELD);
                 token_call_end(call, -ECONNREFUSED, text);
                 return;
         }
@@ -202,7 +205,7 @@ void manager_open(Manager *manager, Function *function, const ManagerOpener *ope
         text = blockers(manager, function);
         if (!text && pf) {
                 step = vf_tokens_step(manager->vf_tokens, pf, pf == function);
-                text = token_refusal(pf, step);
+                text = token_refusal(manager, pf, step);
         }
         if (text) {
                 done(context, -ECONNREFUSED, text, NULL);
@@ -243,7 +246,7 @@ void manager_get_vf_token(Manager *manager, Function *pf, ManagerVfToken *done, 
                         address, pf->facts.driver[0] != '\0' ? pf->facts.driver : "no driver");
         else {
                 step = vf_tokens_step(manager->vf_tokens, pf, false);
-                text = token_refusal(pf, step);
+                text = token_refusal(manager, pf, step);
         }
         if (text) {
                 done(context, -ECONNREFUSED, text, NULL);

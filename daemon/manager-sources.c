@@ -281,6 +281,26 @@ const SessionsHandler manager_sessions_handler = {
         .process_ended = on_session_process_ended,
 };
 
+/* The process, as a user of the function or not, keeps it in use; whoever looks for the reason finds this. */
+static void on_child_hangs(void *context, const KilledChild *child) {
+        Manager *manager = context;
+
+        problems_report_function(manager->problems, pci_address_from_key(child->key), "process",
+                                 "Failed to end process %d (%s): it hangs in the kernel",
+                                 (int) child->pid, child->name);
+}
+
+static void on_child_released(void *context, PciKey key) {
+        Manager *manager = context;
+
+        problems_resolve_function(manager->problems, pci_address_from_key(key), "process");
+}
+
+const ChildrenHandler manager_children_handler = {
+        .hangs = on_child_hangs,
+        .released = on_child_released,
+};
+
 const LeasesHandler manager_leases_handler = { .changed = on_kept_changed };
 
 static void on_refresh(void *context) {

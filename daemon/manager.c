@@ -163,14 +163,15 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
                                              &manager_operations_handler, manager);
         manager->unplugs = unplugs_new(event, manager->inventory, manager->operations,
                                        &manager_unplugs_handler, manager);
+        manager->children = children_new(event, &manager_children_handler, manager);
         manager->sessions =
-                sessions_new(event, manager->inventory, manager->store,
+                sessions_new(event, manager->children, manager->inventory, manager->store,
                              &(IoProgram){ .path = options->io_program, .user = options->io_user },
                              &manager_sessions_handler, manager);
-        manager->leases = leases_new(event, manager->inventory, manager->users, manager->store,
-                                     &manager_leases_handler, manager);
-        manager->vf_tokens = vf_tokens_new(event, manager->inventory, manager->store,
-                                           &manager_vf_tokens_handler, manager);
+        manager->leases = leases_new(event, manager->children, manager->inventory, manager->users,
+                                     manager->store, &manager_leases_handler, manager);
+        manager->vf_tokens = vf_tokens_new(event, manager->children, manager->inventory,
+                                           manager->store, &manager_vf_tokens_handler, manager);
         r = outsiders_new(event, manager->inventory, &manager_outsiders_handler, manager,
                           &manager->outsiders);
         if (r < 0) {
@@ -193,6 +194,7 @@ Manager *manager_free(Manager *manager) {
         users_free(manager->users);
         config_space_free(manager->config_space);
         sessions_free(manager->sessions);
+        children_free(manager->children);
         msi_source_free(manager->msi_source);
         outsiders_free(manager->outsiders);
         unplugs_free(manager->unplugs);

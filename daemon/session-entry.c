@@ -14,6 +14,9 @@
 #define START_TIMEOUT_USEC (20 * 1000 * 1000ULL)
 #define TIMER_ACCURACY     (10 * 1000ULL)
 
+/* After vfwarden-io has reported that the device is closed, until that is looked at: as long as users are updated by then. */
+#define CLOSED_CHECK_USEC (5 * 1000 * 1000ULL)
+
 void session_entry_free(gpointer data) {
         SessionEntry *entry = data;
 
@@ -79,8 +82,12 @@ void session_entry_end(SessionEntry *entry, int result, const char *message) {
         single_requests_tell_waiters(waiters);
 }
 
-/* Why it ended, for people: what killed it, or with which error it said good-bye. */
+/* Why it ended, for people: why it was killed, or with which error it said good-bye. */
 static char *end_text(const SessionEntry *entry, int killer) {
+        const char *fault = io_process_fault(entry->process);
+
+        if (fault && !entry->ending)
+                return g_strdup_printf("vfwarden-io was ended: %s", fault);
         if (killer != 0 && !entry->ending)
                 return g_strdup_printf("vfwarden-io was killed by SIG%s (%s)",
                                        sigabbrev_np(killer) ? sigabbrev_np(killer) : "?",
@@ -103,6 +110,35 @@ static void on_ended(void *context, int killer) {
                           why                    ? why
                           : entry->session.ready ? "vfwarden-io ended before it had answered"
                                                  : "vfwarden-io ended before it was ready");
+}
+
+/* Nobody waits for it. The client's end of the socket is closed for it; the device is in use until the kernel lets go. */
+static void on_hangs(void *context) {
+        SessionEntry *entry = context;
+        PciAddress address = pci_address_from_key(entry->key);
+
+        log_full(
+                LOG_WARNING, &address, NULL,
+                "the I/O session of %s (pid %u) has ended, but process %u (vfwarden-io) hangs in the kernel",
+                entry->session.command, entry->session.pid, entry->session.io_pid);
+        if (entry->served >= 0)
+                (void) shutdown(entry->served, SHUT_RDWR);
+        session_entry_end(entry, -EIO, "vfwarden-io hangs in the kernel");
+}
+
+/* An honest process has closed the device by now. */
+static int on_let_go_check(sd_event_source *source, uint64_t usec, void *userdata) {
+        SessionEntry *entry = userdata;
+
+        entry->timer = sd_event_source_disable_unref(entry->timer);
+        if (entry->has_device)
+                io_process_kill(entry->process, "vfwarden-io keeps the device open");
+        return 0;
+}
+
+static void on_device_closed(SessionEntry *entry) {
+        if (session_entry_set_timer(entry, CLOSED_CHECK_USEC, on_let_go_check) < 0)
+                io_process_kill(entry->process, "no timer can be had for vfwarden-io");
 }
 
 static void take_facts(SessionEntry *entry, const IoReport *report) {
@@ -129,7 +165,7 @@ static void on_ready(SessionEntry *entry, const IoReport *report) {
         r = fd_store_keep(entry->sessions->store, name, io_process_control(entry->process));
         if (r < 0) {
                 entry->session.ready = false; /* nobody has had it */
-                io_process_kill(entry->process);
+                io_process_kill(entry->process, "its session cannot be kept");
                 session_entry_end(entry, -EIO, fd_store_error(r));
                 return;
         }
@@ -163,6 +199,10 @@ static void on_report(void *context, const IoReport *report) {
                 take_facts(entry, report);
                 session_entry_tell_change(entry);
                 break;
+        case IO_END:
+        case IO_GONE:
+                on_device_closed(entry);
+                break;
         case IO_CLOSED:
                 entry->error = report->error;
                 break;
@@ -171,7 +211,19 @@ static void on_report(void *context, const IoReport *report) {
         }
 }
 
-const IoProcessHandler session_entry_process_handler = { .report = on_report, .ended = on_ended };
+const IoProcessHandler session_entry_process_handler = {
+        .report = on_report,
+        .ended = on_ended,
+        .hangs = on_hangs,
+};
+
+IoProcessFor session_entry_whom(const SessionEntry *entry) {
+        return (IoProcessFor){
+                .children = entry->sessions->children,
+                .key = entry->key,
+                .uid = entry->session.uid,
+        };
+}
 
 static int start_process(SessionEntry *entry, int device) {
         Sessions *sessions = entry->sessions;
@@ -182,25 +234,24 @@ static int start_process(SessionEntry *entry, int device) {
                 .emulated = entry->emulated ? EMULATED_DEVICES_OPTION : NULL,
                 .max_mapped = entry->max_mapped,
         };
+        IoProcessFor whom = session_entry_whom(entry);
         int r;
 
-        r = io_process_start(sessions->event, &sessions->program, &options,
+        r = io_process_start(sessions->event, &sessions->program, &whom, &options,
                              &session_entry_process_handler, entry, &entry->process);
         if (r < 0)
                 return r;
-        closep(&entry->served);
-        entry->served = -1;
         entry->session.io_pid = (uint32_t) io_process_pid(entry->process);
         return 0;
 }
 
 static void on_opened(void *context, int fd, const char *step) {
         SessionEntry *entry = context;
-        _cleanup_(closep) int device = fd;
+        _cleanup_(vfio_open_freep) VfioOpen *open = g_steal_pointer(&entry->open);
+        _cleanup_(closep) int device = fd; /* closed before `open` is freed */
         g_autofree char *message = NULL;
         int r;
 
-        entry->open = vfio_open_free(entry->open);
         if (fd < 0) {
                 message = g_strdup_printf("it cannot be opened: %s: %s", step, g_strerror(-fd));
                 session_entry_end(entry, fd == -EBUSY ? -EBUSY : -EIO, message);
@@ -258,7 +309,11 @@ static int open_device(SessionEntry *entry, const Function *function) {
                 r = emulated_devices_get(sessions->emulated, entry->key);
                 return r < 0 ? r : start_process(entry, r);
         }
-        r = vfio_open_start(sessions->event, function, on_opened, entry, &entry->open);
+        r = vfio_open_start(sessions->event,
+                            &(VfioOpenFor){ .children = sessions->children,
+                                            .key = entry->key,
+                                            .uid = entry->session.uid },
+                            function, on_opened, entry, &entry->open);
         if (r >= 0)
                 entry->session.opener_pid = (uint32_t) vfio_open_pid(entry->open);
         return r;

@@ -22,7 +22,7 @@ typedef struct SessionEntry {
         GRefString *driver;
         bool emulated;
         int client; /* the client's end, until it is handed out; -1 */
-        int served; /* vfwarden-io's end of the same, until it has it; -1 */
+        int served; /* vfwarden-io's end of the same: a process that hangs does not close its own; -1 after a restart */
         VfioOpen *open;
         IoProcess *process;
         sd_event_source *timer; /* of what is waited for: to be ready, to answer, to end */
@@ -33,11 +33,13 @@ typedef struct SessionEntry {
         GPtrArray *waiters; /* of SessionWaiter*, borrowed: who waits for the end; NULL: nobody */
         int error;          /* with which it ends */
         bool gone;          /* the function; the client has not noticed yet, or not ended */
+        bool has_device;    /* the process, when users were updated last */
         bool ending;        /* a single one that is being ended for somebody else */
 } SessionEntry;
 
 struct Sessions {
         sd_event *event;
+        Children *children;
         Inventory *inventory;
         FdStore *store;
         IoProgram program;
@@ -67,6 +69,9 @@ void session_entry_end(SessionEntry *entry, int result, const char *message);
 
 /* Who the client is now. */
 void session_entry_identify(SessionEntry *entry, uint32_t pid);
+
+/* Whom its process is for. */
+IoProcessFor session_entry_whom(const SessionEntry *entry);
 
 /* In so much time from now, `callback`; in place of what was to be before. Returns 0 or a negative errno. */
 int session_entry_set_timer(SessionEntry *entry, uint64_t usec, sd_event_time_handler_t callback);

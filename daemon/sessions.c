@@ -8,11 +8,12 @@
 /* All users together. */
 #define SESSIONS_MAX 1024
 
-Sessions *sessions_new(sd_event *event, Inventory *inventory, FdStore *store,
+Sessions *sessions_new(sd_event *event, Children *children, Inventory *inventory, FdStore *store,
                        const IoProgram *program, const SessionsHandler *handler, void *context) {
         Sessions *sessions = g_new0(Sessions, 1);
 
         sessions->event = sd_event_ref(event);
+        sessions->children = children;
         sessions->inventory = inventory;
         sessions->store = store;
         sessions->program = *program;
@@ -56,7 +57,7 @@ SessionEntry *sessions_find(const Sessions *sessions, PciKey key) {
 static int check_limits(const Sessions *sessions, const Config *config,
                         const SessionRequest *request) {
         uint64_t mapped = request->max_mapped;
-        unsigned n = 0, n_all = 0;
+        unsigned n = children_count(sessions->children, request->uid), n_all = 0;
 
         for (guint i = 0; i < sessions->entries->len; i++) {
                 const SessionEntry *entry = sessions->entries->pdata[i];
@@ -143,6 +144,7 @@ void sessions_function_gone(Sessions *sessions, PciKey key) {
         }
         entry->error = -ENODEV;
         entry->gone = true;
+        entry->has_device = false; /* the kernel waited for that */
         io_process_order(entry->process, IO_GONE);
 }
 
@@ -169,13 +171,16 @@ static void add_client(GPtrArray *users, const IoSession *session) {
 
 GPtrArray *sessions_users(const Sessions *sessions, const Function *function, GPtrArray *users) {
         const IoSession *session = function->session;
+        SessionEntry *entry = sessions_find(sessions, function->facts.key);
 
-        if (!session)
+        if (!session || !entry)
                 return users;
+        entry->has_device = false;
         /* Who has it open, or is about to, without being found, is a process of ours. */
         for (guint i = users ? users->len : 0; i > 0; i--) {
                 uint32_t pid = ((const User *) users->pdata[i - 1])->pid;
 
+                entry->has_device |= pid == session->io_pid;
                 if (pid == session->io_pid || pid == session->opener_pid || pid == 0)
                         g_ptr_array_remove_index(users, i - 1);
         }
@@ -213,6 +218,7 @@ static void adopt(Sessions *sessions, const StateSession *record) {
         SessionEntry *entry = g_new0(SessionEntry, 1);
         g_autofree char *name = NULL;
         _cleanup_(closep) int control = -1;
+        IoProcessFor whom;
 
         entry->sessions = sessions;
         entry->client = entry->served = -1;
@@ -230,10 +236,11 @@ static void adopt(Sessions *sessions, const StateSession *record) {
                 .io_pid = record->io_pid,
                 .ready = true,
         };
+        whom = session_entry_whom(entry);
         name = session_entry_fd_name(entry);
         control = fd_store_take(sessions->store, name);
         if (control < 0 ||
-            io_process_adopt(sessions->event, (pid_t) record->io_pid, record->io_start_time,
+            io_process_adopt(sessions->event, &whom, (pid_t) record->io_pid, record->io_start_time,
                              &control, &session_entry_process_handler, entry,
                              &entry->process) < 0) {
                 fd_store_drop(sessions->store, name);

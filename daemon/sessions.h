@@ -43,7 +43,7 @@ typedef void SessionAnswered(void *context, int result, const char *message,
                              const IoReport *report);
 
 /* `store` must outlive it. */
-Sessions *sessions_new(sd_event *event, Inventory *inventory, FdStore *store,
+Sessions *sessions_new(sd_event *event, Children *children, Inventory *inventory, FdStore *store,
                        const IoProgram *program, const SessionsHandler *handler, void *context);
 Sessions *sessions_free(Sessions *sessions);
 

@@ -67,7 +67,7 @@ void single_request_let_go(SessionEntry *entry) {
         if (!entry->session.lingers || entry->ending)
                 return;
         entry->ending = true;
-        io_process_kill(entry->process);
+        io_process_kill(entry->process, "the function is wanted");
         (void) session_entry_set_timer(entry, LET_GO_TIMEOUT_USEC, on_let_go_timeout);
 }
 

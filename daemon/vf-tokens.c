@@ -36,6 +36,7 @@ typedef struct Entry {
 
 struct VfTokens {
         sd_event *event;
+        Children *children;
         Inventory *inventory;
         FdStore *store;
         const VfTokensHandler *handler;
@@ -59,11 +60,12 @@ static void entry_free(gpointer data) {
         g_free(entry);
 }
 
-VfTokens *vf_tokens_new(sd_event *event, Inventory *inventory, FdStore *store,
+VfTokens *vf_tokens_new(sd_event *event, Children *children, Inventory *inventory, FdStore *store,
                         const VfTokensHandler *handler, void *context) {
         VfTokens *tokens = g_new0(VfTokens, 1);
 
         tokens->event = sd_event_ref(event);
+        tokens->children = children;
         tokens->inventory = inventory;
         tokens->store = store;
         tokens->handler = handler;
@@ -294,7 +296,11 @@ static int start(Entry *entry, const Function *pf) {
                 r = sd_event_add_time_relative(tokens->event, &entry->timer, CLOCK_MONOTONIC,
                                                IMPOSE_TIMEOUT_USEC, 0, on_timeout, entry);
         if (r >= 0)
-                r = vfio_open_impose(tokens->event, pf, &token, on_imposed, entry, &entry->open);
+                r = vfio_open_impose(tokens->event,
+                                     &(VfioOpenFor){ .children = tokens->children,
+                                                     .key = entry->key,
+                                                     .uid = CHILDREN_NOBODY },
+                                     pf, &token, on_imposed, entry, &entry->open);
         explicit_bzero(&token, sizeof(token));
         if (r < 0)
                 entry->timer = sd_event_source_disable_unref(entry->timer);

@@ -7,6 +7,7 @@
  * since is not known, and not guessed: policy/vf-token.h. Called by the manager. */
 #pragma once
 
+#include "daemon/children.h"
 #include "daemon/fd-store.h"
 #include "daemon/state.h"
 #include "policy/inventory.h"
@@ -31,7 +32,7 @@ typedef struct VfTokensHandler {
 typedef void VfTokenImposed(void *context, int result, const char *message);
 
 /* `store` must outlive it. */
-VfTokens *vf_tokens_new(sd_event *event, Inventory *inventory, FdStore *store,
+VfTokens *vf_tokens_new(sd_event *event, Children *children, Inventory *inventory, FdStore *store,
                         const VfTokensHandler *handler, void *context);
 VfTokens *vf_tokens_free(VfTokens *tokens);
 

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/vfio.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,9 +18,10 @@
 #define FDS_MAX 2
 
 struct VfioOpen {
+        VfioOpenFor whom;
         pid_t pid;
+        uint64_t since_usec; /* CLOCK_MONOTONIC */
         int channel;
-        sd_event *event;
         sd_event_source *answer;
         /* One of them. */
         VfioOpenDone *done;
@@ -127,6 +127,9 @@ static void run_device(const Function *function, const VfToken *token, int chann
                 device = -1;
         }
         answer(channel, &device, device >= 0, error, step);
+        /* The copy here is not to be closed before the daemon's: until it is killed, or the daemon ends. */
+        while (device >= 0 && recv(channel, &error, sizeof(error), 0) > 0)
+                ;
 }
 
 static void run_node(const Task *task, int channel) {
@@ -162,8 +165,10 @@ static int receive(int channel, Answer *ret, int fds[FDS_MAX]) {
                                   .msg_controllen = sizeof(control) };
         const struct cmsghdr *header;
         size_t size;
+        ssize_t n;
 
-        if (recvmsg(channel, &message, MSG_CMSG_CLOEXEC) != sizeof(*ret)) {
+        n = recvmsg(channel, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+        if (n != sizeof(*ret)) {
                 g_strlcpy(ret->step, "the process that opens it", sizeof(ret->step));
                 return -EIO;
         }
@@ -171,7 +176,7 @@ static int receive(int channel, Answer *ret, int fds[FDS_MAX]) {
         if (ret->error != 0)
                 return ret->error > 0 ? -ret->error : -EIO;
         header = CMSG_FIRSTHDR(&message);
-        if (!header || header->cmsg_type != SCM_RIGHTS)
+        if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
                 return 0;
         size = header->cmsg_len - CMSG_LEN(0);
         memcpy(fds, CMSG_DATA(header), size);
@@ -200,7 +205,8 @@ static int on_answer(sd_event_source *source, int fd, uint32_t revents, void *us
         return 0;
 }
 
-static int start(sd_event *event, const Task *task, void *context, VfioOpen **ret) {
+static int start(sd_event *event, const VfioOpenFor *whom, const Task *task, void *context,
+                 VfioOpen **ret) {
         _cleanup_(closep) int ours = -1, theirs = -1;
         int pair[2], r;
         VfioOpen *open;
@@ -222,7 +228,8 @@ static int start(sd_event *event, const Task *task, void *context, VfioOpen **re
                 return (int) pid;
 
         open = g_new0(VfioOpen, 1);
-        open->event = sd_event_ref(event);
+        open->whom = *whom;
+        open->since_usec = (uint64_t) g_get_monotonic_time();
         open->pid = pid;
         open->channel = take_fd(&ours);
         open->context = context;
@@ -235,38 +242,38 @@ static int start(sd_event *event, const Task *task, void *context, VfioOpen **re
         return 0;
 }
 
-int vfio_open_start(sd_event *event, const Function *function, VfioOpenDone *done, void *context,
-                    VfioOpen **ret) {
+int vfio_open_start(sd_event *event, const VfioOpenFor *whom, const Function *function,
+                    VfioOpenDone *done, void *context, VfioOpen **ret) {
         const Task task = { .function = function };
         int r;
 
         if (function->facts.iommu_group < 0)
                 return -EOPNOTSUPP;
-        r = start(event, &task, context, ret);
+        r = start(event, whom, &task, context, ret);
         if (r >= 0)
                 (*ret)->done = done;
         return r;
 }
 
-int vfio_open_node(sd_event *event, const char *name, bool iommufd, VfioNodeDone *done,
-                   void *context, VfioOpen **ret) {
+int vfio_open_node(sd_event *event, const VfioOpenFor *whom, const char *name, bool iommufd,
+                   VfioNodeDone *done, void *context, VfioOpen **ret) {
         const Task task = { .node = name, .iommufd = iommufd };
         int r;
 
-        r = start(event, &task, context, ret);
+        r = start(event, whom, &task, context, ret);
         if (r >= 0)
                 (*ret)->node_done = done;
         return r;
 }
 
-int vfio_open_impose(sd_event *event, const Function *pf, const VfToken *token, VfioImposed *done,
-                     void *context, VfioOpen **ret) {
+int vfio_open_impose(sd_event *event, const VfioOpenFor *whom, const Function *pf,
+                     const VfToken *token, VfioImposed *done, void *context, VfioOpen **ret) {
         const Task task = { .function = pf, .token = token };
         int r;
 
         if (pf->facts.iommu_group < 0)
                 return -EOPNOTSUPP;
-        r = start(event, &task, context, ret);
+        r = start(event, whom, &task, context, ret);
         if (r >= 0)
                 (*ret)->imposed = done;
         return r;
@@ -277,13 +284,22 @@ pid_t vfio_open_pid(const VfioOpen *open) {
 }
 
 VfioOpen *vfio_open_free(VfioOpen *open) {
+        uint64_t now = (uint64_t) g_get_monotonic_time();
+        KilledChild child;
+
         if (!open)
                 return NULL;
         sd_event_source_disable_unref(open->answer);
-        (void) kill(open->pid, SIGKILL);
-        child_forget(open->event, open->pid);
+        child = (KilledChild){
+                .pid = open->pid,
+                .pidfd = -1,
+                .name = "vfwarden-open",
+                .key = open->whom.key,
+                .uid = open->whom.uid,
+                .late = now - open->since_usec >= CHILDREN_GRACE_USEC,
+        };
+        children_kill(open->whom.children, &child);
         closep(&open->channel);
-        sd_event_unref(open->event);
         g_free(open);
         return NULL;
 }

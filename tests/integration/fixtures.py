@@ -313,6 +313,7 @@ class DaemonTest(unittest.TestCase):
         self._fence = 0
         self._sentinel = None
         self.environment = {}
+        self.preload = []   # libraries of a test's own, into the daemon
         self.crash_expected = False
 
     # --- the daemon
@@ -358,6 +359,7 @@ class DaemonTest(unittest.TestCase):
         if self.machine:
             environment["VFWARDEN_MACHINE"] = self.machine
             preload.append(os.environ["VFWARDEN_UNAME_LIBRARY"])
+        preload += self.preload
         preload.append(PRELOAD)
         asan = sanitizer_library(os.environ["VFWARDEND"])
         if asan:
