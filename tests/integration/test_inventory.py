@@ -26,7 +26,7 @@ class Inventory(fixtures.DaemonTest):
             "SubsystemVendorId": 0x15d9, "SubsystemDeviceId": 0x1533, "Class": 0x020000,
             "Revision": 3, "Driver": "igb", "DriverOverride": "", "IommuGroup": 7, "NumaNode": 1,
             "CommandMemory": "implemented", "InUse": False, "Locked": False, "LockReasons": [],
-            "LockWhy": "", "ClosedFiles": [], "Tainted": False, "State": "present"})
+            "LockWhy": "", "ClosedFiles": [], "UserspaceDriver": False, "Tainted": False, "State": "present"})
         self.assertEqual(names, ("Intel Corporation", "I210 Gigabit Network Connection"))
 
     def test_unknown_vendor_has_no_name(self):
