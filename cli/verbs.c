@@ -40,6 +40,8 @@ static const Verb verbs[] = {
         { "release-all", "", 0, 0, verb_release_all,
           "Open all closed files, before vfwarden is removed" },
         { "reload", "", 0, 0, verb_reload, "Have the daemon read its configuration again" },
+        { "check-config", "[DIRECTORY]", 0, 1, verb_check_config,
+          "Read the configuration, and say what is wrong" },
         { "libvirt-hook", "DOMAIN OPERATION SUB-OPERATION EXTRA", 0, 4, verb_libvirt_hook,
           "What libvirt runs: guard a domain's functions" },
 };

@@ -36,6 +36,7 @@ ExitCode verb_lock(Context *context, char **arguments);
 ExitCode verb_unlock(Context *context, char **arguments);
 ExitCode verb_release_all(Context *context, char **arguments);
 ExitCode verb_reload(Context *context, char **arguments);
+ExitCode verb_check_config(Context *context, char **arguments);
 ExitCode verb_why(Context *context, char **arguments);
 ExitCode verb_users(Context *context, char **arguments);
 ExitCode verb_inhibitors(Context *context, char **arguments);

@@ -1,10 +1,14 @@
 #include "daemon/config.h"
 
+#include "daemon/bounded-file.h"
+#include "daemon/util.h"
 #include "policy/number.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define DEFAULT_USERSPACE_DRIVERS "*vfio-pci *vfio_pci uio_pci_generic igb_uio pci-stub"
 
@@ -21,6 +25,28 @@
 /* A configuration file is a few lines; what is larger was put there by mistake. */
 #define CONFIG_FILE_SIZE_MAX (1024 * 1024)
 
+#define CONFIG_DROP_INS_MAX  256
+
+/* How much of a wrong word or line is repeated in a message. */
+#define SHOWN_MAX 60
+
+/* What is wrong, as a message shows it: a line can be long, and contain what a terminal obeys. */
+static char *shown(const char *text) {
+        size_t length = strlen(text);
+        g_autofree char *part = g_utf8_make_valid(text, (gssize) MIN(length, SHOWN_MAX));
+
+        for (char *c = part; *c; c++)
+                if (g_ascii_iscntrl(*c))
+                        *c = '?';
+        return length > SHOWN_MAX ? g_strconcat(part, "...", NULL) : g_steal_pointer(&part);
+}
+
+static char *describe(const char *text, const char *reason) {
+        g_autofree char *part = shown(text);
+
+        return g_strdup_printf("'%s' %s", part, reason);
+}
+
 /* Puts `value` into `config`. Returns NULL, or what is wrong, to be freed with g_free(). */
 typedef char *ConfigSetter(Config *config, const char *value);
 
@@ -33,7 +59,7 @@ static char *set_userspace_drivers(Config *config, const char *value) {
         if (r == -E2BIG)
                 return g_strdup_printf("more than %d drivers", PATTERN_LIST_MAX);
         if (r < 0)
-                return g_strdup_printf("'%s' is no pattern for a driver's name", word);
+                return describe(word, "is no pattern for a driver's name");
 
         pattern_list_free(config->userspace_drivers);
         config->userspace_drivers = g_steal_pointer(&list);
@@ -42,7 +68,7 @@ static char *set_userspace_drivers(Config *config, const char *value) {
 
 static char *set_enforcement(Config *config, const char *value) {
         if (strcmp(value, "enforce") != 0 && strcmp(value, "advise") != 0)
-                return g_strdup_printf("'%s' is neither 'enforce' nor 'advise'", value);
+                return describe(value, "is neither 'enforce' nor 'advise'");
         config->enforce = value[0] == 'e';
         return NULL;
 }
@@ -58,7 +84,7 @@ static char *set_emulated(Config *config, const char *value) {
                 if ((*word)[0] == '\0')
                         continue;
                 if (pci_address_parse(*word, &address) < 0)
-                        return g_strdup_printf("'%s' is no address of a PCI function", *word);
+                        return describe(*word, "is no address of a PCI function");
                 key = pci_address_key(address);
                 g_hash_table_add(config->emulated, g_memdup2(&key, sizeof(key)));
         }
@@ -67,15 +93,17 @@ static char *set_emulated(Config *config, const char *value) {
 
 static char *set_allow_msix(Config *config, const char *value) {
         if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0)
-                return g_strdup_printf("'%s' is neither 'yes' nor 'no'", value);
+                return describe(value, "is neither 'yes' nor 'no'");
         config->allow_msix = value[0] == 'y';
         return NULL;
 }
 
 /* A number from `min` to `max`. */
 static char *read_number(const char *value, uint64_t min, uint64_t max, uint64_t *ret) {
+        g_autofree char *text = shown(value);
+
         if (number_parse(value, 10, max, ret) < 0 || *ret < min)
-                return g_strdup_printf("'%s' is no number from %" PRIu64 " to %" PRIu64, value, min,
+                return g_strdup_printf("'%s' is no number from %" PRIu64 " to %" PRIu64, text, min,
                                        max);
         return NULL;
 }
@@ -151,7 +179,14 @@ static char *set_key(Config *config, const char *section, const char *key, const
                 if (strcmp(config_keys[i].section, section) == 0 &&
                     strcmp(config_keys[i].key, key) == 0)
                         return config_keys[i].set(config, value);
-        return g_strdup_printf("unknown key '%s' in section [%s]", key, section);
+        g_autofree char *text = shown(key);
+        return g_strdup_printf("unknown key '%s' in section [%s]", text, section);
+}
+
+static char *unknown_section(const char *section) {
+        g_autofree char *text = shown(section);
+
+        return g_strdup_printf("unknown section [%s]", text);
 }
 
 /* Takes one line, which it changes. `*section` is the section so far, owned by the caller. */
@@ -171,77 +206,135 @@ static char *parse_line(Config *config, char *line, char **section) {
                         return g_strdup("a section needs a closing ']'");
                 g_free(*section);
                 *section = g_strndup(line + 1, length - 2);
-                return section_known(*section) ? NULL
-                                               : g_strdup_printf("unknown section [%s]", *section);
+                return section_known(*section) ? NULL : unknown_section(*section);
         }
 
         equals = strchr(line, '=');
         if (!equals)
-                return g_strdup_printf("'%s' is neither '[Section]' nor 'Key=value'", line);
+                return describe(line, "is neither '[Section]' nor 'Key=value'");
         if (!*section)
                 return g_strdup("a key before the first section");
         *equals = '\0';
         return set_key(config, *section, g_strchomp(line), g_strchug(equals + 1));
 }
 
-static int load_file(Config *config, const char *path, bool optional, char **ret_error) {
-        g_autofree char *content = NULL, *section = NULL;
+/* Editors of other systems put it at the beginning of UTF-8 text. */
+#define BYTE_ORDER_MARK "\xef\xbb\xbf"
+
+/* A path, for a message that goes over the bus: a name can hold any byte. */
+static char *shown_path(const char *path) {
+        char *text = g_utf8_make_valid(path, -1);
+
+        for (char *c = text; *c; c++)
+                if (g_ascii_iscntrl(*c))
+                        *c = '?';
+        return text;
+}
+
+static int fail(const char *path, const char *reason, int error, char **ret_error) {
+        g_autofree char *where = shown_path(path);
+
+        *ret_error = g_strdup_printf("%s: %s", where, reason);
+        return error;
+}
+
+static int fail_in_line(const char *path, unsigned line, const char *reason, char **ret_error) {
+        g_autofree char *where = shown_path(path);
+
+        *ret_error = g_strdup_printf("%s:%u: %s", where, line, reason);
+        return -EINVAL;
+}
+
+static unsigned count_lines(const char *text, size_t length) {
+        unsigned n = 1;
+
+        for (size_t i = 0; i < length; i++)
+                n += text[i] == '\n';
+        return n;
+}
+
+static int parse_text(Config *config, const char *path, const char *text, size_t length,
+                      char **ret_error) {
+        g_autofree char *section = NULL;
         g_auto(GStrv) lines = NULL;
-        g_autoptr(GError) error = NULL;
-        gsize length;
 
-        if (!g_file_get_contents(path, &content, &length, &error)) {
-                if (optional && g_error_matches(error, G_FILE_ERROR, G_FILE_ERROR_NOENT))
-                        return 0;
-                *ret_error = g_strdup_printf("%s: %s", path, error->message);
-                return -EIO;
-        }
-        if (length > CONFIG_FILE_SIZE_MAX || strlen(content) != length) {
-                *ret_error = g_strdup_printf("%s: not a text file of at most %d bytes", path,
-                                             CONFIG_FILE_SIZE_MAX);
-                return -EINVAL;
-        }
-
-        lines = g_strsplit(content, "\n", -1);
+        if (strlen(text) != length)
+                return fail_in_line(path, count_lines(text, strlen(text)),
+                                    "not text, it contains a NUL byte", ret_error);
+        if (g_str_has_prefix(text, BYTE_ORDER_MARK))
+                text += strlen(BYTE_ORDER_MARK);
+        lines = g_strsplit(text, "\n", -1);
         for (unsigned i = 0; lines[i]; i++) {
                 g_autofree char *reason = parse_line(config, lines[i], &section);
 
-                if (reason) {
-                        *ret_error = g_strdup_printf("%s:%u: %s", path, i + 1, reason);
-                        return -EINVAL;
-                }
+                if (reason)
+                        return fail_in_line(path, i + 1, reason, ret_error);
         }
         return 0;
+}
+
+/* A file that is not there is as good as an empty one; a drop-in can go after it was listed. */
+static int load_file(Config *config, const char *path, char **ret_error) {
+        g_autofree char *content = NULL;
+        size_t length;
+        int r;
+
+        r = bounded_file_read(path, CONFIG_FILE_SIZE_MAX, BOUNDED_FILE_MASKABLE, &content, &length);
+        if (r == -ENOENT)
+                return 0;
+        if (r < 0)
+                return fail(path, bounded_file_error(r), -EIO, ret_error);
+        return parse_text(config, path, content, length, ret_error);
 }
 
 static int compare_names(gconstpointer a, gconstpointer b) {
         return strcmp(*(char *const *) a, *(char *const *) b);
 }
 
+static bool is_drop_in(const char *name) {
+        return name[0] != '.' && g_str_has_suffix(name, ".conf");
+}
+
+/* A directory that is not there has no files; a link that leads nowhere is a mistake. */
+static int open_directory(const char *path, DIR **ret) {
+        struct stat st;
+        DIR *dir = opendir(path);
+        int error = errno;
+
+        if (!dir && error == ENOENT && lstat(path, &st) == 0)
+                return -ENOLINK;
+        if (!dir && error != ENOENT)
+                return -error;
+        *ret = dir;
+        return 0;
+}
+
 /* The drop-in files of `directory` in their order. */
 static int list_drop_ins(const char *directory, GPtrArray **ret, char **ret_error) {
         g_autoptr(GPtrArray) paths = g_ptr_array_new_with_free_func(g_free);
-        g_autoptr(GError) error = NULL;
-        g_autoptr(GDir) dir = NULL;
+        _cleanup_(closedirp) DIR *dir = NULL;
+        const struct dirent *entry = NULL;
+        int r;
 
-        dir = g_dir_open(directory, 0, &error);
-        if (!dir && !g_error_matches(error, G_FILE_ERROR, G_FILE_ERROR_NOENT)) {
-                *ret_error = g_strdup(error->message);
-                return -EIO;
+        r = open_directory(directory, &dir);
+        if (r < 0)
+                return fail(directory, bounded_file_error(r), -EIO, ret_error);
+        while (dir && (errno = 0, entry = readdir(dir))) {
+                if (!is_drop_in(entry->d_name))
+                        continue;
+                if (paths->len >= CONFIG_DROP_INS_MAX)
+                        return fail(directory, "too many files", -EIO, ret_error);
+                g_ptr_array_add(paths, g_build_filename(directory, entry->d_name, NULL));
         }
-        for (const char *name; dir && (name = g_dir_read_name(dir));)
-                if (name[0] != '.' && g_str_has_suffix(name, ".conf"))
-                        g_ptr_array_add(paths, g_build_filename(directory, name, NULL));
+        if (dir && errno != 0)
+                return fail(directory, g_strerror(errno), -EIO, ret_error);
         g_ptr_array_sort(paths, compare_names);
         *ret = g_steal_pointer(&paths);
         return 0;
 }
 
-int config_load(const char *directory, Config **ret, char **ret_error) {
-        g_autofree char *main_file = g_build_filename(directory, "vfwarden.conf", NULL);
-        g_autofree char *drop_in_directory = g_build_filename(directory, "vfwarden.conf.d", NULL);
-        g_autoptr(GPtrArray) drop_ins = NULL;
-        g_autoptr(Config) config = g_new0(Config, 1);
+Config *config_new_default(void) {
+        Config *config = g_new0(Config, 1);
         int r;
 
         config->enforce = true;
@@ -252,15 +345,32 @@ int config_load(const char *directory, Config **ret, char **ret_error) {
         config->drain_usec = DEFAULT_DRAIN_USEC;
         r = pattern_list_parse(DEFAULT_USERSPACE_DRIVERS, &config->userspace_drivers, NULL);
         g_assert(r == 0);
+        return config;
+}
 
-        r = load_file(config, main_file, true, ret_error);
-        if (r < 0)
-                return r;
-        r = list_drop_ins(drop_in_directory, &drop_ins, ret_error);
+static int check_directory(const char *directory, char **ret_error) {
+        _cleanup_(closedirp) DIR *dir = NULL;
+        int r = open_directory(directory, &dir);
+
+        return r < 0 ? fail(directory, bounded_file_error(r), -EIO, ret_error) : 0;
+}
+
+int config_load(const char *directory, Config **ret, char **ret_error) {
+        g_autofree char *main_file = g_build_filename(directory, "vfwarden.conf", NULL);
+        g_autofree char *drop_in_directory = g_build_filename(directory, "vfwarden.conf.d", NULL);
+        g_autoptr(Config) config = config_new_default();
+        g_autoptr(GPtrArray) drop_ins = NULL;
+        int r;
+
+        r = check_directory(directory, ret_error);
+        if (r >= 0)
+                r = load_file(config, main_file, ret_error);
+        if (r >= 0)
+                r = list_drop_ins(drop_in_directory, &drop_ins, ret_error);
         if (r < 0)
                 return r;
         for (guint i = 0; i < drop_ins->len; i++) {
-                r = load_file(config, drop_ins->pdata[i], false, ret_error);
+                r = load_file(config, drop_ins->pdata[i], ret_error);
                 if (r < 0)
                         return r;
         }

@@ -3,8 +3,7 @@
  * Owns the list of keys and their defaults. A configuration is immutable once loaded; a reload makes
  * a new one. The files are read in order: vfwarden.conf, then vfwarden.conf.d/ files ending in ".conf" by name;
  * a later line replaces what an earlier one said of the same key. Anything not understood is an
- * error, so that a typing error never quietly means the default.
- * Called by the manager at start and on reload. */
+ * error, so that a typing error never quietly means the default. */
 #pragma once
 
 #include "policy/address.h"
@@ -27,9 +26,13 @@ typedef struct Config {
 /* Whether sessions with the function go to emulated memory and never to the device. */
 bool config_emulates(const Config *config, PciKey key);
 
-/* Reads the files in `directory`; none at all give the defaults. Returns 0; -EINVAL when a line is
+/* What is in force without any file. */
+Config *config_new_default(void);
+
+/* Reads the files in `directory`; none at all give the defaults. Never waits, whatever stands in the files' places, and
+ * reads no more than a bound; a file that is masked by a link to /dev/null is empty. Returns 0; -EINVAL when a line is
  * wrong; another negative errno when a file cannot be read. On failure `*ret_error` says file,
- * line and reason ("DIR/vfwarden.conf:3: ..."); free with g_free(). */
+ * line and reason ("DIR/vfwarden.conf:3: ..."), in UTF-8; free with g_free(). */
 int config_load(const char *directory, Config **ret, char **ret_error);
 
 Config *config_free(Config *config);

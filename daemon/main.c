@@ -1,3 +1,4 @@
+#include "daemon/config.h"
 #include "daemon/fd-store.h"
 #include "daemon/log.h"
 #include "daemon/manager.h"
@@ -25,6 +26,7 @@ static void help(void) {
              "\n"
              "  -h, --help                 Show this help\n"
              "      --version              Show the version\n"
+             "      --check-config         Read the configuration, say what is wrong, and end\n"
              "      --config-dir=DIR       Configuration, instead of " VFWARDEN_CONFIG_DIR "\n"
              "      --state-dir=DIR        Run-time state, instead of /run/vfwarden\n"
              "      --io-program=FILE      Carries I/O, instead of " VFWARDEN_IO_PROGRAM "\n"
@@ -35,9 +37,10 @@ static void help(void) {
 }
 
 /* Returns 1 to go on, 0 when all is done, -EINVAL when an option is wrong and has been complained of. */
-static int parse_arguments(int argc, char **argv, ManagerOptions *options) {
+static int parse_arguments(int argc, char **argv, ManagerOptions *options, bool *ret_check) {
         enum {
-                CONFIG_DIR = 256,
+                CHECK_CONFIG = 256,
+                CONFIG_DIR,
                 STATE_DIR,
                 IO_PROGRAM,
                 IO_USER,
@@ -49,6 +52,7 @@ static int parse_arguments(int argc, char **argv, ManagerOptions *options) {
         static const struct option longs[] = {
                 { "help", no_argument, NULL, 'h' },
                 { "version", no_argument, NULL, VERSION },
+                { "check-config", no_argument, NULL, CHECK_CONFIG },
                 { "config-dir", required_argument, NULL, CONFIG_DIR },
                 { "state-dir", required_argument, NULL, STATE_DIR },
                 { "io-program", required_argument, NULL, IO_PROGRAM },
@@ -69,6 +73,9 @@ static int parse_arguments(int argc, char **argv, ManagerOptions *options) {
                 case VERSION:
                         puts("vfwardend " VFWARDEN_VERSION);
                         return 0;
+                case CHECK_CONFIG:
+                        *ret_check = true;
+                        break;
                 case CONFIG_DIR:
                         options->config_directory = optarg;
                         break;
@@ -127,6 +134,20 @@ static int on_reload_signal(sd_event_source *source, const struct signalfd_sigin
         (void) manager_reload(userdata, &error);
         sd_notify(false, "READY=1");
         return 0;
+}
+
+/* Reads what the daemon would read, the same way. */
+static int check_config(const char *directory) {
+        g_autoptr(Config) config = NULL;
+        g_autofree char *error = NULL;
+        int r;
+
+        r = config_load(directory, &config, &error);
+        if (r < 0)
+                fprintf(stderr, "%s\n", error);
+        else
+                printf("%s: the configuration is valid\n", directory);
+        return r;
 }
 
 /* Before sd-bus closes the connection, which it does when the loop ends, too. */
@@ -204,13 +225,16 @@ int main(int argc, char **argv) {
                 .io_user = "vfwarden",
                 .fd_store_max = FD_STORE_UNLIMITED,
         };
+        bool check = false;
         sigset_t signals;
         int r;
 
         log_setup();
-        r = parse_arguments(argc, argv, &options);
+        r = parse_arguments(argc, argv, &options, &check);
         if (r <= 0)
                 return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+        if (check)
+                return check_config(options.config_directory) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 
         /* Blocked for good: sd-event receives them by signalfd. Children unblock their own. */
         sigemptyset(&signals);

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <systemd/sd-daemon.h>
 
+#define PROBLEM_CONFIG "configuration"
+
 static int on_work(sd_event_source *source, void *userdata) {
         manager_read_stale(userdata);
         manager_settle(userdata);
@@ -117,9 +119,22 @@ static void start(Manager *manager) {
         malloc_trim(0);
 }
 
+/* At start. Without a daemon nothing would be guarded, and part of a configuration is none that anybody wrote. */
+static void load_config(Manager *manager) {
+        g_autofree char *error = NULL;
+
+        if (config_load(manager->config_directory, &manager->config, &error) >= 0)
+                return;
+        manager->config = config_new_default();
+        log_full(LOG_ERR, NULL, LOG_ID_CONFIG, "%s", error);
+        problems_report(manager->problems, PROBLEM_CONFIG,
+                        "Failed to read the configuration: %s; the defaults are in force until "
+                        "the next reload",
+                        error);
+}
+
 int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
         g_autoptr(Manager) manager = g_new0(Manager, 1);
-        g_autofree char *error = NULL;
         int r;
 
         manager->event = sd_event_ref(event);
@@ -143,11 +158,7 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
                 log_error("the sources of events cannot be set up: %s", g_strerror(-r));
                 return r;
         }
-        r = config_load(options->config_directory, &manager->config, &error);
-        if (r < 0) {
-                log_full(LOG_ERR, NULL, LOG_ID_CONFIG, "%s", error);
-                return r;
-        }
+        load_config(manager);
         /* Listening comes before looking, so that nothing falls between. */
         r = add_sources(manager, options->receive_buffer);
         if (r < 0) {
@@ -354,9 +365,14 @@ int manager_reload(Manager *manager, char **ret_error) {
         if (r < 0) {
                 log_full(LOG_ERR, NULL, LOG_ID_CONFIG, "%s; the old configuration stays",
                          *ret_error);
+                problems_report(manager->problems, PROBLEM_CONFIG,
+                                "Failed to read the configuration: %s; what was in force before "
+                                "stays so until the next reload",
+                                *ret_error);
                 return r;
         }
 
+        problems_resolve(manager->problems, PROBLEM_CONFIG);
         config_free(manager->config);
         manager->config = g_steal_pointer(&config);
         manager->state_dirty |= manager->released;

@@ -37,7 +37,7 @@ class Completion(CommandTest):
         self.assertEqual(self.complete("vfwarden "), [
             "list", "show", "status", "monitor", "why", "users", "inhibitors", "inhibit", "open", "bind",
             "unbind", "reset", "set-vfs", "set-autoprobe", "unplug", "cancel-unplug", "io", "lock",
-            "unlock", "release-all", "reload", "libvirt-hook"])
+            "unlock", "release-all", "reload", "check-config", "libvirt-hook"])
         self.assertEqual(self.complete("vfwarden --json l"), ["list", "lock", "libvirt-hook"])
         self.assertEqual(self.complete("vfwarden -H far s"), ["show", "status", "set-vfs",
                                                                    "set-autoprobe"])

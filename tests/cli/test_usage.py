@@ -75,6 +75,10 @@ class Usage(CommandTest):
                          "users does not take 'b': vfwarden users [ADDRESS]")
         self.check_usage(["unlock", "01:00.0", "b"],
                          "unlock does not take 'b': vfwarden unlock ADDRESS")
+        self.check_usage(["check-config", "a", "b"],
+                         "check-config does not take 'b': vfwarden check-config [DIRECTORY]")
+        self.check(["-H", "far", "check-config"], code=2,
+                   error="vfwarden: check-config reads files of this host: it takes no -H\n")
         for verb in ("status", "monitor", "release-all", "reload", "inhibitors"):
             self.check_usage([verb, "a"], f"{verb} does not take 'a': vfwarden {verb}")
 
@@ -226,9 +230,9 @@ class ManualPage(CommandTest):
     def test_the_manual_page_has_it_all(self):
         verbs, options, codes = self.help()
         page = self.rendered()
-        self.assertEqual(len(verbs), 22)
+        self.assertEqual(len(verbs), 23)
         for verb in verbs:
-            self.assertRegex(page, rf"(?m)^ {{7}}{verb}( load)?( \[?ADDRESS.*| \[--.*| +[A-Z].*)?$")
+            self.assertRegex(page, rf"(?m)^ {{7}}{verb}( load)?( \[?ADDRESS.*| \[--.*| +\[?[A-Z].*)?$")
         for option in options:
             self.assertRegex(page, rf"(?m)^ +(-\w, )?{option}\b")
         self.assertEqual([int(number) for number, _ in codes], list(range(11)))

@@ -3,6 +3,7 @@
 
 import os
 import signal
+import subprocess
 
 import fixtures  # it puts tests/lib on the path
 import examples
@@ -85,29 +86,137 @@ class Configuration(LockTest):
         self.configure("nonsense\n", "other.conf")
         self.start()
 
-    def test_bad_line_at_start_is_fatal(self):
+    def assert_defaults(self, pf, where):
+        """The daemon is up with the defaults, and says file and reason in its log and as a problem."""
+        self.start(picture=False)
+        self.daemon.wait_log(rf"err: {where}")
+        self.assertEqual(self.client.manager_property("Enforcement"), "enforce")
+        self.assert_closed(pf, *SRIOV)
+        problem, = self.client.manager_property("Problems")
+        self.assertRegex(problem, rf"\AFailed to read the configuration: {where}.*; the defaults are in force")
+
+    def assert_taken_at_reload(self):
+        """Once the file is right."""
+        self.client.manager("Reload")
+        self.assertEqual(self.client.manager_property("Problems"), [])
+
+    def test_bad_line_at_start_means_the_defaults(self):
+        self.start_polkit(configure=True)
+        pf = self.sysfs.add_pf(PF, driver="vfio-pci")
         for what, (text, number) in BAD.items():
             with self.subTest(what):
                 self.configure(text)
-                daemon = self.spawn()
-                self.assertGreater(daemon.wait_exit(), 0)
-                self.assertRegex(daemon.log,
-                                 rf"{self.config_dir}/vfwarden\.conf:{number}: \S")
-        self.crash_expected = True
+                self.assert_defaults(pf, rf"{self.config_dir}/vfwarden\.conf:{number}: \S")
+                self.configure("[Lock]\nEnforcement=advise\n")
+                self.assert_taken_at_reload()
+                self.assertEqual(self.client.manager_property("Enforcement"), "advise")
+                self.assert_closed(pf)
+                self.stop()
 
-    def test_bad_drop_in_at_start_is_fatal(self):
-        self.configure("[Lock]\nEnforcement=bad\n", "vfwarden.conf.d/50-x.conf")
-        daemon = self.spawn()
-        self.assertGreater(daemon.wait_exit(), 0)
-        self.assertRegex(daemon.log, rf"{self.config_dir}/vfwarden\.conf\.d/50-x\.conf:2: \S")
-        self.crash_expected = True
-
-    def test_bad_start_touches_no_mode(self):
+    def test_bad_drop_in_takes_the_rest_along(self):
+        """Part of a configuration is none that anybody wrote."""
+        self.start_polkit(configure=True)
         pf = self.sysfs.add_pf(PF, driver="vfio-pci")
-        self.configure("[Lock]\nEnforcement=bad\n")
-        self.spawn().wait_exit()
-        self.assert_closed(pf)
-        self.crash_expected = True
+        self.configure("[Lock]\nEnforcement=advise\nUserspaceDrivers=\n")
+        self.configure("[Lock]\nEnforcement=bad\n", "vfwarden.conf.d/50-x.conf")
+        self.assert_defaults(pf, rf"{self.config_dir}/vfwarden\.conf\.d/50-x\.conf:2: \S")
+
+    def test_what_is_no_file(self):
+        self.start_polkit(configure=True)
+        pf = self.sysfs.add_pf(PF, driver="vfio-pci")
+        for place in ("vfwarden.conf", "vfwarden.conf.d/50-x.conf"):
+            path = os.path.join(self.config_dir, place)
+
+            def text(content, path=path):
+                with open(path, "wb") as file:
+                    file.write(content)
+
+            def large(path=path):
+                with open(path, "wb") as file:
+                    file.truncate(1 << 30)
+
+            for what, make, reason in (
+                    ("a directory", lambda: os.mkdir(path), "a directory"),
+                    ("a FIFO", lambda: os.mkfifo(path), "not a regular file"),
+                    ("a dangling link", lambda: os.symlink("/nonexistent/x", path), "leads nowhere"),
+                    ("a link to itself", lambda: os.symlink(path, path), "symbolic link"),
+                    ("a link without end", lambda: os.symlink("/dev/zero", path), "not a regular file"),
+                    ("a link to a terminal", lambda: os.symlink("/dev/tty", path), "not a regular file"),
+                    ("1 GiB", large, "too large"),
+                    ("binary", lambda: text(b"[Lock]\n\x7fELF\0\0\1"), "NUL"),
+                    ("not UTF-8", lambda: text(b"[Lock]\n\xff\xfe=1\n"), "UTF-8"),
+                    ("a long line", lambda: text(b"[Lock]\n" + b"x" * 100000), "neither"),
+                    ("a terminal's orders", lambda: text(b"[Lock]\n\x1b[2Jx=1\n"), r"\?\[2Jx")):
+                with self.subTest(what, place=place):
+                    make()
+                    self.assert_defaults(pf, rf"{path}.*{reason}")
+                    os.rmdir(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
+                    self.assert_taken_at_reload()
+                self.stop()
+
+    def test_what_is_no_directory(self):
+        self.start_polkit(configure=True)
+        pf = self.sysfs.add_pf(PF, driver="vfio-pci")
+        path = os.path.join(self.config_dir, "vfwarden.conf.d")
+        for what, make in (("a FIFO", lambda: os.mkfifo(path)), ("a file", lambda: open(path, "wb").close()),
+                           ("a dangling link", lambda: os.symlink("/nonexistent/x", path))):
+            with self.subTest(what):
+                if os.path.isdir(path):
+                    os.rmdir(path)
+                make()
+                self.assert_defaults(pf, path)
+                os.unlink(path)
+                self.assert_taken_at_reload()
+                self.stop()
+
+    def test_a_name_that_is_no_text(self):
+        """It goes over the bus, in an error and as a problem."""
+        self.start_polkit(configure=True)
+        pf = self.sysfs.add_pf(PF, driver="vfio-pci")
+        with open(os.path.join(os.fsencode(self.config_dir), b"vfwarden.conf.d", b"\xff\n.conf"), "wb") as file:
+            file.write(b"nonsense\n")
+        self.assert_defaults(pf, self.config_dir)
+        error = self.assert_bus_error(vb.FAILED, self.client.manager, "Reload")
+        self.assertIn("neither", error.message)
+
+    def test_what_is_taken_all_the_same(self):
+        """A byte order mark, another system's ends of lines, a file that is masked."""
+        self.sysfs.add_pf(PF, driver="vfio-pci")
+        for text in ("\ufeff[Lock]\nEnforcement=advise\n", "[Lock]\r\nEnforcement=advise\r\n"):
+            self.configure(text)
+            self.start(picture=False)
+            self.assertEqual(self.client.manager_property("Enforcement"), "advise")
+            self.assertEqual(self.client.manager_property("Problems"), [])
+            self.stop()
+        os.symlink("/dev/null", os.path.join(self.config_dir, "vfwarden.conf.d/50-x.conf"))
+        self.start(picture=False)
+        self.assertEqual(self.client.manager_property("Problems"), [])
+
+    def test_bad_reload_is_a_problem_too(self):
+        self.start_polkit(configure=True)
+        self.start()
+        self.configure("nonsense\n")
+        self.assert_bus_error(vb.FAILED, self.client.manager, "Reload")
+        problem, = self.client.manager_property("Problems")
+        self.assertRegex(problem, rf"{self.config_dir}/vfwarden\.conf:1: .* what was in force before stays so")
+        self.configure("")
+        self.assert_taken_at_reload()
+
+    def check_config(self):
+        return subprocess.run([os.environ["VFWARDEND"], f"--config-dir={self.config_dir}", "--check-config"],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False,
+                              timeout=fixtures.DEADLINE)
+
+    def test_check_config(self):
+        run = self.check_config()
+        self.assertEqual((run.returncode, run.stdout, run.stderr),
+                         (0, f"{self.config_dir}: the configuration is valid\n", ""))
+        for what, (text, number) in BAD.items():
+            with self.subTest(what):
+                self.configure(text)
+                run = self.check_config()
+                self.assertEqual((run.returncode, run.stdout), (1, ""))
+                self.assertRegex(run.stderr, rf"\A{self.config_dir}/vfwarden\.conf:{number}: \S.*\n\Z")
 
     def test_reload_by_call(self):
         self.start_polkit(configure=True)

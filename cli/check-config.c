@@ -1,0 +1,21 @@
+/* check-config: what the daemon would say to its configuration. The daemon's own program reads it, so that there is one
+ * parser. */
+#include "cli/output.h"
+#include "cli/report.h"
+#include "cli/verbs.h"
+
+#include <glib.h>
+#include <unistd.h>
+
+ExitCode verb_check_config(Context *context, char **arguments) {
+        g_autofree char *directory =
+                arguments[0] ? g_strconcat("--config-dir=", arguments[0], NULL) : NULL;
+
+        if (context->host) {
+                print_error("check-config reads files of this host: it takes no -H");
+                return EXIT_CODE_USAGE;
+        }
+        execl(VFWARDEN_DAEMON_PROGRAM, VFWARDEN_DAEMON_PROGRAM, "--check-config", directory, NULL);
+        print_error("Cannot run %s: %m", VFWARDEN_DAEMON_PROGRAM);
+        return EXIT_CODE_FAILED;
+}
