@@ -1,13 +1,12 @@
 #include "daemon/closed-files.h"
 
+#include "daemon/file-mode.h"
 #include "daemon/log.h"
-#include "daemon/slot.h"
-#include "daemon/sysfs.h"
 #include "daemon/util.h"
+#include "policy/absence.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
@@ -25,17 +24,21 @@ typedef struct ClosedFile {
         unsigned own_mode;
         GArray *holders; /* of Holder; the file is wanted closed while there is one */
         bool closed;     /* by us, as far as we know */
+        bool failing;    /* the last attempt to look at it, or to change its mode, failed */
         int watch;       /* of a slot's file: number, or -1 */
 } ClosedFile;
 
 struct ClosedFiles {
         Watch *watch;
-        ClosedFilesViolationHandler *violation;
+        Problems *problems;
+        Reserve *reserve;
+        const ClosedFilesHandler *handler;
         void *context;
         GHashTable *by_path;   /* path -> ClosedFile*, owned */
         GHashTable *by_holder; /* Holder -> ClosedFile*, borrowed */
         GHashTable *adopted;   /* path -> StateFile*, of an earlier run; NULL after start */
         GPtrArray *pending;    /* borrowed ClosedFile*, to be committed */
+        unsigned n_failing;
         bool dirty;
 };
 
@@ -56,11 +59,14 @@ static void state_file_free(gpointer data) {
         g_free(data);
 }
 
-ClosedFiles *closed_files_new(Watch *watch, ClosedFilesViolationHandler *violation, void *context) {
+ClosedFiles *closed_files_new(Watch *watch, Problems *problems, Reserve *reserve,
+                              const ClosedFilesHandler *handler, void *context) {
         ClosedFiles *closed = g_new0(ClosedFiles, 1);
 
         closed->watch = watch;
-        closed->violation = violation;
+        closed->problems = problems;
+        closed->reserve = reserve;
+        closed->handler = handler;
         closed->context = context;
         closed->by_path = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, closed_file_free);
         closed->by_holder = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
@@ -90,11 +96,15 @@ void closed_files_adopt(ClosedFiles *closed, const State *state) {
         }
 }
 
-static int file_path(const Function *function, LockFile file, char **ret) {
-        if (file == LOCK_FILE_SLOT_POWER)
-                return slot_find_power(function, ret);
-        *ret = sysfs_function_path(function_address(function), lock_file_to_string(file));
-        return 0;
+static void forget_file(ClosedFiles *closed, ClosedFile *file) {
+        g_autofree char *key = g_strconcat("file ", file->path, NULL);
+        g_autofree char *watch_key = g_strconcat("watch ", file->path, NULL);
+
+        problems_resolve(closed->problems, key);
+        problems_resolve(closed->problems, watch_key);
+        closed->n_failing -= file->failing;
+        g_hash_table_remove(closed->by_path, file->path);
+        closed->dirty = true;
 }
 
 /* The entry for `path`, made if need be from what is seen and what is known of earlier. */
@@ -106,13 +116,20 @@ static int closed_file_get(ClosedFiles *closed, char *path, LockFile which, Clos
         int r;
 
         file = g_hash_table_lookup(closed->by_path, path);
-        if (file) {
+        if (file && file->holders->len > 0) {
                 *ret = file;
                 return 0;
         }
         r = lstat(path, &st) < 0 ? -errno : 0;
         if (r < 0)
                 return r;
+        /* One that could not be opened again is taken up, if it is the same still. */
+        if (file && file->inode == st.st_ino) {
+                *ret = file;
+                return 0;
+        }
+        if (file)
+                forget_file(closed, file);
         if (!S_ISREG(st.st_mode))
                 return -ENOENT;
 
@@ -139,22 +156,27 @@ static int closed_file_get(ClosedFiles *closed, char *path, LockFile which, Clos
         return 0;
 }
 
-static void hold(ClosedFiles *closed, const Function *function, LockFile which) {
+/* Returns 0, also where there is no such file, or a negative errno when that cannot be told. */
+static int hold(ClosedFiles *closed, const Function *function, LockFile which) {
         Holder holder = holder_make(function->facts.key, which);
         ClosedFile *file = g_hash_table_lookup(closed->by_holder, &holder);
         char *path = NULL;
+        int r;
 
         if (file) {
                 if (!file->closed)
                         g_ptr_array_add(closed->pending, file); /* it failed the last time */
-                return;
+                return 0;
         }
-        if (file_path(function, which, &path) < 0 ||
-            closed_file_get(closed, path, which, &file) < 0)
-                return;
+        r = file_mode_path(function, which, closed->reserve, &path);
+        if (r >= 0)
+                r = closed_file_get(closed, path, which, &file);
+        if (r < 0)
+                return errno_means_absent(r) ? 0 : r;
         g_array_append_val(file->holders, holder);
         g_hash_table_insert(closed->by_holder, g_memdup2(&holder, sizeof(holder)), file);
         g_ptr_array_add(closed->pending, file);
+        return 0;
 }
 
 static void let_go(ClosedFiles *closed, PciKey key, LockFile which) {
@@ -172,12 +194,17 @@ static void let_go(ClosedFiles *closed, PciKey key, LockFile which) {
         g_ptr_array_add(closed->pending, file);
 }
 
-void closed_files_plan(ClosedFiles *closed, const Function *function, unsigned files) {
+int closed_files_plan(ClosedFiles *closed, const Function *function, unsigned files) {
+        int failed = 0;
+
         for (LockFile which = 0; which < _LOCK_FILE_MAX; which++)
-                if (files & (1U << which))
-                        hold(closed, function, which);
-                else
+                if (files & (1U << which)) {
+                        int r = hold(closed, function, which);
+
+                        failed = r < 0 ? r : failed;
+                } else
                         let_go(closed, function->facts.key, which);
+        return failed;
 }
 
 bool closed_files_dirty(const ClosedFiles *closed) {
@@ -208,42 +235,54 @@ void closed_files_record(ClosedFiles *closed, State *state) {
         closed->dirty = false;
 }
 
-/* Gives the file `mode` if it is still the node that `inode` names: what is looked at and what is changed
- * are one node, held by its descriptor. Returns 0 or a negative errno, -ENOENT if it is another node. */
-static int set_mode(const char *path, uint64_t inode, unsigned mode) {
-        _cleanup_(closep) int fd = -1;
-        char by_fd[sizeof("/proc/self/fd/") + 11];
-        struct stat st;
+/* What came of an attempt at the file: `r` is 0 or a negative errno, `what` was to be done. */
+static void note(ClosedFiles *closed, ClosedFile *file, int r, const char *what) {
+        g_autofree char *key = g_strconcat("file ", file->path, NULL);
 
-        fd = open(path, O_PATH | O_CLOEXEC | O_NOFOLLOW);
-        if (fd < 0 || fstat(fd, &st) < 0)
-                return -errno;
-        if (st.st_ino != inode)
-                return -ENOENT;
-        if ((st.st_mode & 07777U) == mode)
-                return 0;
-        snprintf(by_fd, sizeof(by_fd), "/proc/self/fd/%d", fd);
-        return chmod(by_fd, mode) < 0 ? -errno : 0;
+        if (file->failing != (r < 0))
+                closed->n_failing += r < 0 ? 1U : -1U;
+        file->failing = r < 0;
+        if (r < 0)
+                problems_report(closed->problems, key, "Failed to %s %s: %s", what, file->path,
+                                g_strerror(-r));
+        else
+                problems_resolve(closed->problems, key);
 }
 
 static void report(ClosedFiles *closed, const ClosedFile *file, unsigned mode) {
         Holder holder = g_array_index(file->holders, Holder, 0);
 
-        closed->violation(closed->context, holder >> 4, file->which, file->path, mode);
+        closed->handler->violation(closed->context, holder >> 4, file->which, file->path, mode);
 }
 
 static void closed_file_check(ClosedFiles *closed, ClosedFile *file);
+
+static void set_closed(ClosedFiles *closed, ClosedFile *file, bool is_closed) {
+        if (file->closed == is_closed)
+                return;
+        file->closed = is_closed;
+        for (guint i = 0; i < file->holders->len; i++)
+                closed->handler->changed(closed->context,
+                                         g_array_index(file->holders, Holder, i) >> 4);
+}
 
 static void on_slot_attribute(void *context, void *userdata, const char *name) {
         closed_file_check(context, userdata);
 }
 
 static void watch_slot(ClosedFiles *closed, ClosedFile *file) {
+        g_autofree char *key = g_strconcat("watch ", file->path, NULL);
+
         watch_remove(closed->watch, file->watch);
         file->watch =
                 watch_add(closed->watch, file->path, IN_ATTRIB, on_slot_attribute, closed, file);
-        if (file->watch < 0)
-                log_warning("%s cannot be watched: %s", file->path, g_strerror(-file->watch));
+        /* It is looked at every few seconds besides, and then watched if that is possible. */
+        if (file->watch < 0 && !errno_means_absent(file->watch))
+                problems_report(closed->problems, key,
+                                "Failed to watch %s, changes are seen late: %s", file->path,
+                                g_strerror(-file->watch));
+        else
+                problems_resolve(closed->problems, key);
 }
 
 /* A slot's directory can be made anew while the function stays (its driver was loaded again), and nothing tells
@@ -261,23 +300,31 @@ static void closed_file_check(ClosedFiles *closed, ClosedFile *file) {
         struct stat st;
         int r;
 
-        if (file->holders->len == 0 || lstat(file->path, &st) < 0)
+        if (file->holders->len == 0)
                 return;
+        /* One that cannot be looked at is what it was. */
+        if (lstat(file->path, &st) < 0) {
+                note(closed, file, errno_means_absent(-errno) ? 0 : -errno, "look at");
+                return;
+        }
         if (st.st_ino != file->inode) {
                 if (file->which != LOCK_FILE_SLOT_POWER)
                         return; /* made anew with its function, whose events tell */
                 adopt_new_node(closed, file, &st);
         }
+        if (file->which == LOCK_FILE_SLOT_POWER && file->watch < 0)
+                watch_slot(closed, file);
         if ((st.st_mode & WRITE_BITS) == 0) {
-                file->closed = true;
+                set_closed(closed, file, true);
+                note(closed, file, 0, "close");
                 return;
         }
 
         bool violated = file->closed;
-        r = set_mode(file->path, file->inode, st.st_mode & 07777U & ~WRITE_BITS);
-        file->closed = r == 0;
-        if (r < 0)
-                log_error("%s cannot be closed: %s", file->path, g_strerror(-r));
+        r = file_mode_set(file->path, file->inode, st.st_mode & 07777U & ~WRITE_BITS,
+                          closed->reserve);
+        set_closed(closed, file, r == 0);
+        note(closed, file, errno_means_absent(r) ? 0 : r, "close");
         if (violated)
                 report(closed, file, st.st_mode & 07777U);
 }
@@ -301,15 +348,17 @@ static void commit_close(ClosedFiles *closed, ClosedFile *file) {
         closed_file_check(closed, file);
 }
 
+/* The record of a file that cannot be opened again is kept, for its own mode would be lost. */
 static void commit_open(ClosedFiles *closed, ClosedFile *file) {
         int r;
 
         watch_remove(closed->watch, file->watch);
-        r = set_mode(file->path, file->inode, file->own_mode);
-        if (r < 0 && r != -ENOENT)
-                log_error("%s cannot be opened again: %s", file->path, g_strerror(-r));
-        g_hash_table_remove(closed->by_path, file->path);
-        closed->dirty = true;
+        file->watch = -1;
+        r = file_mode_set(file->path, file->inode, file->own_mode, closed->reserve);
+        if (r < 0 && !errno_means_absent(r))
+                note(closed, file, r, "open again");
+        else
+                forget_file(closed, file);
 }
 
 void closed_files_commit(ClosedFiles *closed) {
@@ -336,33 +385,55 @@ void closed_files_forget(ClosedFiles *closed, PciKey key) {
 }
 
 int closed_files_open_for_writing(ClosedFiles *closed, const char *path) {
-        const ClosedFile *file = g_hash_table_lookup(closed->by_path, path);
+        ClosedFile *file = g_hash_table_lookup(closed->by_path, path);
         int fd, r = 0;
 
         if (file && file->closed)
-                r = set_mode(file->path, file->inode, file->own_mode);
+                r = file_mode_set(file->path, file->inode, file->own_mode, closed->reserve);
         if (r < 0)
                 return r;
         fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
-        r = fd < 0 ? -errno : fd;
-        if (file && file->closed)
-                (void) set_mode(file->path, file->inode, file->own_mode & ~WRITE_BITS);
-        return r;
+        fd = fd < 0 ? -errno : fd;
+        if (!file || !file->closed)
+                return fd;
+        r = file_mode_set(file->path, file->inode, file->own_mode & ~WRITE_BITS, closed->reserve);
+        if (r < 0 && !errno_means_absent(r)) {
+                set_closed(closed, file, false); /* closed_files_check() tries again */
+                note(closed, file, r, "close");
+        }
+        return fd;
+}
+
+/* A file that nobody wants closed, and that cannot be opened again at present: what it is for is not known. */
+static void keep_record(ClosedFiles *closed, const StateFile *record, int r) {
+        ClosedFile *file = g_new0(ClosedFile, 1);
+
+        file->path = g_strdup(record->path);
+        file->which = LOCK_FILE_REMOVE; /* which matters to those with holders only */
+        file->inode = record->inode;
+        file->own_mode = record->mode;
+        file->holders = g_array_new(FALSE, FALSE, sizeof(Holder));
+        file->closed = true;
+        file->watch = -1;
+        g_hash_table_replace(closed->by_path, file->path, file);
+        note(closed, file, r, "open again");
 }
 
 void closed_files_drop_adopted(ClosedFiles *closed) {
         GHashTableIter iter;
         gpointer value;
 
+        if (!closed->adopted)
+                return;
         g_hash_table_iter_init(&iter, closed->adopted);
         while (g_hash_table_iter_next(&iter, NULL, &value)) {
                 const StateFile *record = value;
-                int r = set_mode(record->path, record->inode, record->mode);
+                int r = file_mode_set(record->path, record->inode, record->mode, closed->reserve);
 
                 if (r == 0)
                         log_info("%s: opened, the reason to close it is gone", record->path);
-                else if (r != -ENOENT)
-                        log_error("%s cannot be opened again: %s", record->path, g_strerror(-r));
+                else if (!errno_means_absent(r))
+                        keep_record(closed, record, r);
                 closed->dirty = true;
         }
         g_clear_pointer(&closed->adopted, g_hash_table_unref);
@@ -382,12 +453,22 @@ unsigned closed_files_mask(const ClosedFiles *closed, PciKey key) {
 }
 
 void closed_files_check(ClosedFiles *closed) {
+        g_autoptr(GPtrArray) again = g_ptr_array_new();
         GHashTableIter iter;
         gpointer value;
 
         g_hash_table_iter_init(&iter, closed->by_path);
         while (g_hash_table_iter_next(&iter, NULL, &value))
-                closed_file_check(closed, value);
+                if (((const ClosedFile *) value)->holders->len > 0)
+                        closed_file_check(closed, value);
+                else
+                        g_ptr_array_add(again, value);
+        for (guint i = 0; i < again->len; i++)
+                commit_open(closed, again->pdata[i]);
+}
+
+bool closed_files_failing(const ClosedFiles *closed) {
+        return closed->n_failing > 0;
 }
 
 void closed_files_open_strays(ClosedFiles *closed, const Function *function, GPtrArray *paths) {
@@ -396,11 +477,11 @@ void closed_files_open_strays(ClosedFiles *closed, const Function *function, GPt
                 struct stat st;
                 int r;
 
-                if (file_path(function, which, &path) < 0 ||
+                if (file_mode_path(function, which, closed->reserve, &path) < 0 ||
                     g_hash_table_contains(closed->by_path, path) || lstat(path, &st) < 0 ||
                     !S_ISREG(st.st_mode) || (st.st_mode & WRITE_BITS) != 0)
                         continue;
-                r = set_mode(path, st.st_ino, lock_file_kernel_mode(which));
+                r = file_mode_set(path, st.st_ino, lock_file_kernel_mode(which), closed->reserve);
                 if (r < 0)
                         log_error("%s cannot be opened: %s", path, g_strerror(-r));
                 else if (paths)

@@ -9,6 +9,8 @@
  * Called by the manager. */
 #pragma once
 
+#include "daemon/problems.h"
+#include "daemon/reserve.h"
 #include "daemon/state.h"
 #include "daemon/watch.h"
 #include "policy/inventory.h"
@@ -16,11 +18,16 @@
 
 typedef struct ClosedFiles ClosedFiles;
 
-/* A closed file was found with a write bit, `mode`; it is closed again by now. */
-typedef void ClosedFilesViolationHandler(void *context, PciKey key, LockFile file, const char *path,
-                                         unsigned mode);
+typedef struct ClosedFilesHandler {
+        /* A closed file was found with a write bit, `mode`; it is closed again by now, if that is possible. */
+        void (*violation)(void *context, PciKey key, LockFile file, const char *path,
+                          unsigned mode);
+        /* A file that is to be closed on the function's behalf was closed, or can no longer be. */
+        void (*changed)(void *context, PciKey key);
+} ClosedFilesHandler;
 
-ClosedFiles *closed_files_new(Watch *watch, ClosedFilesViolationHandler *violation, void *context);
+ClosedFiles *closed_files_new(Watch *watch, Problems *problems, Reserve *reserve,
+                              const ClosedFilesHandler *handler, void *context);
 ClosedFiles *closed_files_free(ClosedFiles *closed);
 
 /* Takes over the records of an earlier run. Their files stay as they are until planned for, or until
@@ -29,8 +36,9 @@ void closed_files_adopt(ClosedFiles *closed, const State *state);
 void closed_files_drop_adopted(ClosedFiles *closed);
 
 /* Says which files (1 << LockFile) of `function` are to be closed, all others not to be. Files that the
- * function does not have are passed over. */
-void closed_files_plan(ClosedFiles *closed, const Function *function, unsigned files);
+ * function does not have are passed over. Returns 0, or a negative errno when it cannot be told whether it has one:
+ * the caller plans again later. What is closed stays so meanwhile. */
+int closed_files_plan(ClosedFiles *closed, const Function *function, unsigned files);
 
 /* Whether the records differ from what was last saved; closed_files_record() adds them to `state`. */
 bool closed_files_dirty(const ClosedFiles *closed);
@@ -62,6 +70,9 @@ void closed_files_check(ClosedFiles *closed);
  * that is not closed on anybody's behalf: left by a run whose records are lost. Adds the paths to
  * `paths` (strings, owned) when it is not NULL. */
 void closed_files_open_strays(ClosedFiles *closed, const Function *function, GPtrArray *paths);
+
+/* Whether a file could not be looked at, or its mode not be changed: closed_files_check() tries again. */
+bool closed_files_failing(const ClosedFiles *closed);
 
 bool closed_files_any(const ClosedFiles *closed);
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 struct FdStore {
+        Notify *notify;
         GHashTable *untaken; /* name, owned -> descriptor */
         GHashTable *kept;    /* set of names, owned: what systemd has */
         uint64_t max;
@@ -31,11 +32,12 @@ static void adopt(FdStore *store, const char *name, int fd) {
                 g_hash_table_insert(store->untaken, g_strdup(name), GINT_TO_POINTER(fd));
 }
 
-FdStore *fd_store_new(uint32_t max) {
+FdStore *fd_store_new(Notify *notify, uint32_t max) {
         FdStore *store = g_new(FdStore, 1);
         char **names = NULL;
         int n = sd_listen_fds_with_names(true, &names);
 
+        store->notify = notify;
         store->max = find_max(max);
         store->untaken = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         store->kept = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
@@ -84,12 +86,11 @@ void fd_store_drop_untaken(FdStore *store) {
 }
 
 int fd_store_keep(FdStore *store, const char *name, int fd) {
-        g_autofree char *message = g_strdup_printf("FDSTORE=1\nFDNAME=%s", name);
         int r;
 
         if (g_hash_table_size(store->kept) >= store->max)
                 return -EXFULL;
-        r = sd_pid_notify_with_fds(0, false, message, &fd, 1);
+        r = notify_send_fd(store->notify, fd, "FDSTORE=1\nFDNAME=%s", name);
         if (r < 0)
                 return r;
         g_hash_table_add(store->kept, g_strdup(name));
@@ -97,8 +98,9 @@ int fd_store_keep(FdStore *store, const char *name, int fd) {
 }
 
 void fd_store_drop(FdStore *store, const char *name) {
-        g_hash_table_remove(store->kept, name);
-        (void) sd_notifyf(false, "FDSTOREREMOVE=1\nFDNAME=%s", name);
+        /* What systemd was not told, it keeps. */
+        if (notify_send(store->notify, "FDSTOREREMOVE=1\nFDNAME=%s", name) >= 0)
+                g_hash_table_remove(store->kept, name);
 }
 
 const char *fd_store_error(int error) {

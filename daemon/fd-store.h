@@ -9,6 +9,8 @@
  * sent is taken also of a daemon that was killed, because systemd reads messages before it reaps children. */
 #pragma once
 
+#include "daemon/notify.h"
+
 #include <stdint.h>
 
 typedef struct FdStore FdStore;
@@ -17,8 +19,8 @@ typedef struct FdStore FdStore;
 #define FD_STORE_UNLIMITED UINT32_MAX
 
 /* Takes what systemd passed on. Called once. `max` is FileDescriptorStoreMax=; what systemd itself says in $FDSTORE
- * (since version 254) takes precedence. */
-FdStore *fd_store_new(uint32_t max);
+ * (since version 254) takes precedence. `notify` outlives it. */
+FdStore *fd_store_new(Notify *notify, uint32_t max);
 FdStore *fd_store_free(FdStore *store);
 
 /* The descriptor that was kept under `name`, which the caller owns now and which stays in systemd's hands too; -1

@@ -2,6 +2,7 @@
 #include "daemon/fd-store.h"
 #include "daemon/log.h"
 #include "daemon/manager.h"
+#include "daemon/notify.h"
 #include "daemon/util.h"
 #include "dbus/bus.h"
 #include "policy/number.h"
@@ -12,7 +13,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <systemd/sd-daemon.h>
 #include <time.h>
 
 /* Room for some thousand events: a kernel event takes about 1 KiB with its bookkeeping. */
@@ -123,16 +123,22 @@ static int parse_arguments(int argc, char **argv, ManagerOptions *options, bool 
         return 1;
 }
 
+typedef struct ReloadContext {
+        Manager *manager;
+        Notify *notify;
+} ReloadContext;
+
 static int on_reload_signal(sd_event_source *source, const struct signalfd_siginfo *info,
                             void *userdata) {
+        const ReloadContext *context = userdata;
         g_autofree char *error = NULL;
         struct timespec now;
 
         clock_gettime(CLOCK_MONOTONIC, &now);
-        sd_notifyf(false, "RELOADING=1\nMONOTONIC_USEC=%" PRIi64,
-                   (int64_t) now.tv_sec * 1000000 + now.tv_nsec / 1000);
-        (void) manager_reload(userdata, &error);
-        sd_notify(false, "READY=1");
+        (void) notify_send(context->notify, "RELOADING=1\nMONOTONIC_USEC=%" PRIi64,
+                           (int64_t) now.tv_sec * 1000000 + now.tv_nsec / 1000);
+        (void) manager_reload(context->manager, &error);
+        (void) notify_send(context->notify, "READY=1");
         return 0;
 }
 
@@ -170,23 +176,31 @@ static int add_exit(sd_event *event, Manager *manager) {
         return r;
 }
 
-static int add_signals(sd_event *event, Manager *manager) {
+static int add_signals(sd_event *event, ReloadContext *context) {
         int r;
 
         r = sd_event_add_signal(event, NULL, SIGTERM, NULL, NULL);
         if (r >= 0)
                 r = sd_event_add_signal(event, NULL, SIGINT, NULL, NULL);
         if (r >= 0)
-                r = sd_event_add_signal(event, NULL, SIGHUP, on_reload_signal, manager);
+                r = sd_event_add_signal(event, NULL, SIGHUP, on_reload_signal, context);
         return r;
 }
 
-static int run(const ManagerOptions *options) {
+static int run(ManagerOptions *options) {
+        g_autoptr(Notify) notify = NULL;
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
         g_autoptr(Manager) manager = NULL;
         g_autoptr(Bus) bus = NULL;
+        ReloadContext reload;
         int r;
 
+        r = notify_new(&notify);
+        if (r < 0) {
+                log_error("Failed to connect to systemd: %s", g_strerror(-r));
+                return r;
+        }
+        options->notify = notify;
         r = sd_event_default(&event);
         if (r < 0) {
                 log_error("there is no event loop: %s", g_strerror(-r));
@@ -198,9 +212,10 @@ static int run(const ManagerOptions *options) {
         r = manager_new(event, options, &manager);
         if (r < 0)
                 return r;
+        reload = (ReloadContext){ manager, notify };
         r = add_exit(event, manager);
         if (r >= 0)
-                r = add_signals(event, manager);
+                r = add_signals(event, &reload);
         if (r < 0) {
                 log_error("signals cannot be handled: %s", g_strerror(-r));
                 return r;
@@ -208,11 +223,14 @@ static int run(const ManagerOptions *options) {
         r = bus_serve(bus, event, manager);
         if (r < 0)
                 return r;
-        (void) sd_event_set_watchdog(event, true);
-
-        sd_notify(false, "READY=1");
+        r = notify_start_watchdog(notify, event);
+        if (r < 0) {
+                log_error("Failed to set up the watchdog: %s", g_strerror(-r));
+                return r;
+        }
+        (void) notify_send(notify, "READY=1");
         r = sd_event_loop(event);
-        sd_notify(false, "STOPPING=1");
+        (void) notify_send(notify, "STOPPING=1");
         return r;
 }
 

@@ -2,7 +2,7 @@
  *
  * manager.c: life and requests; manager-operate.c: guarded operations; manager-open.c: opening for others;
  * manager-picture.c: from events to the
- * inventory; manager-sources.c: what other parts tell; manager-settle.c: from the
+ * inventory; manager-unread.c: what of it cannot be read at present; manager-sources.c: what other parts tell; manager-settle.c: from the
  * inventory through the rules to files and observer. */
 #pragma once
 
@@ -10,6 +10,7 @@
 #include "daemon/closed-files.h"
 #include "daemon/config-space.h"
 #include "daemon/config.h"
+#include "daemon/function-reader.h"
 #include "daemon/inhibitors.h"
 #include "daemon/leases.h"
 #include "daemon/lost-overrides.h"
@@ -21,6 +22,8 @@
 #include "daemon/override-reader.h"
 #include "daemon/pci-names.h"
 #include "daemon/problems.h"
+#include "daemon/reserve.h"
+#include "daemon/retries.h"
 #include "daemon/sessions.h"
 #include "daemon/state.h"
 #include "daemon/uevents.h"
@@ -36,7 +39,9 @@ struct Manager {
         Config *config;
         bool released; /* by manager_release_all(): the configuration's Enforcement= is overruled */
 
+        Notify *notify; /* borrowed */
         Problems *problems;
+        Reserve *reserve;
         PciNames *names;
         Watch *watch;
         Uevents *uevents;
@@ -60,14 +65,22 @@ struct Manager {
         Inventory *inventory;
         OverrideReader *override_reader;
         LostOverrides *lost_overrides;
-        GHashTable *arrivals;   /* PciKey* -> Arrival*: answered, and not yet read */
-        GHashTable *stale;      /* set of PciKey* to be read again */
-        sd_event_source *work;  /* runs when there is something stale or queued */
-        GHashTable *watches;    /* PciKey* -> number of the watch on the function's directory */
-        GHashTable *remembered; /* PciKey* -> StateFunction*, of an earlier run; NULL after start */
-        GPtrArray *queue;       /* borrowed Function* to be settled */
-        GPtrArray *requests;    /* all that are under way; see manager-operate.c */
-        GPtrArray *unverified;  /* of those the ones that wait for the picture */
+        GHashTable *arrivals;  /* PciKey* -> Arrival*: answered, and not yet read */
+        GHashTable *stale;     /* set of PciKey* to be read again */
+        sd_event_source *work; /* runs when there is something stale or queued */
+        GHashTable *watches;   /* PciKey* -> number of the watch on the function's directory */
+        Retries *rereads;      /* of functions, all or some facts of which cannot be read */
+        Retries *overrides;    /* of functions whose driver_override cannot be read */
+        Retries *relocks;      /* of functions whose files cannot all be closed */
+        GHashTable *unknown;   /* set of PciKey* that exist, and of which nothing can be read */
+        GHashTable
+                *remembered; /* PciKey* -> StateFunction*, of an earlier run; NULL after takeover */
+        State *earlier;      /* what `remembered` points into */
+        bool earlier_lost;   /* there was an earlier run, and its records cannot be used */
+        uint64_t check_usec; /* how soon the closed files are looked at again */
+        GPtrArray *queue;    /* borrowed Function* to be settled */
+        GPtrArray *requests; /* all that are under way; see manager-operate.c */
+        GPtrArray *unverified;                /* of those the ones that wait for the picture */
         GPtrArray *unplug_calls;              /* who waits for an unplug */
         unsigned published_count, told_count; /* of functions; what the observer knows */
         unsigned locked_count;                /* functions with a lock reason */
@@ -86,6 +99,27 @@ void manager_on_override(void *context, PciKey key, const OverrideAnswer *answer
 void manager_mark_all_stale(Manager *manager);
 void manager_queue_related(Manager *manager, Function *function);
 void manager_read_stale(Manager *manager);
+
+/* manager-unread.c */
+/* `failure` keeps the function from being read, or some of its facts; it is tried again. */
+void manager_unread(Manager *manager, PciKey key, const FunctionReadFailure *failure);
+/* All of it was read. It is tried again, too, where its files cannot be watched. */
+void manager_read(Manager *manager, PciKey key, bool watched);
+/* There is no such function. */
+void manager_forget_unread(Manager *manager, PciKey key);
+/* Finds out whether a descriptor is to be had, and fills the reserve. */
+#define MANAGER_PROBLEM_DESCRIPTORS "descriptors"
+void manager_check_descriptors(Manager *manager);
+void manager_list_failed(Manager *manager, int r);
+void manager_listed(Manager *manager);
+void manager_on_reread(void *context, PciKey key);
+void manager_on_override_due(void *context, PciKey key);
+void manager_on_relock(void *context, PciKey key);
+/* Whether every function that exists has been read. */
+bool manager_knows_all(const Manager *manager);
+/* Gives up what is left of an earlier run's records, once every function has been read: until then a file may be
+ * closed on behalf of a function that is not known yet. */
+void manager_end_takeover(Manager *manager);
 
 /* manager-sources.c */
 extern const UsersHandler manager_users_handler;
@@ -120,5 +154,4 @@ int manager_save_state(Manager *manager);
 int manager_on_check_timer(sd_event_source *source, uint64_t usec, void *userdata);
 int manager_on_status_timer(sd_event_source *source, uint64_t usec, void *userdata);
 void manager_report(Manager *manager, const Violation *violation);
-void manager_on_violation(void *context, PciKey key, LockFile file, const char *path,
-                          unsigned mode);
+extern const ClosedFilesHandler manager_closed_files_handler;

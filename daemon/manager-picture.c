@@ -1,8 +1,7 @@
-#include "daemon/function-reader.h"
 #include "daemon/log.h"
 #include "daemon/manager-internal.h"
 #include "daemon/sysfs.h"
-#include "daemon/util.h"
+#include "policy/absence.h"
 
 #include <errno.h>
 #include <string.h>
@@ -30,18 +29,28 @@ static void on_touched(void *context, void *userdata, const char *name) {
                 manager_mark_stale(manager, function->facts.key);
 }
 
-static void watch_function(Manager *manager, Function *function) {
+/* Returns whether it is watched, or going anyway. */
+static bool watch_function(Manager *manager, Function *function) {
         g_autofree char *path = sysfs_function_path(function_address(function), NULL);
+        PciAddress address = function_address(function);
         int number;
 
+        if (g_hash_table_contains(manager->watches, &function->facts.key))
+                return true;
         number = watch_add(manager->watch, path, IN_MODIFY | IN_ATTRIB | IN_ONLYDIR, on_touched,
                            manager, function);
+        if (number < 0 && !errno_means_absent(number)) {
+                problems_report_function(
+                        manager->problems, address, "watch",
+                        "Failed to watch its files, changes there are seen late: %s",
+                        g_strerror(-number));
+                return false;
+        }
+        problems_resolve_function(manager->problems, address, "watch");
         if (number >= 0)
                 g_hash_table_insert(manager->watches, key_copy(function->facts.key),
                                     GINT_TO_POINTER(number));
-        else if (number != -ENOENT)
-                log_warning("%s cannot be watched, changes there are seen late: %s", path,
-                            g_strerror(-number));
+        return true;
 }
 
 /* What an earlier run of the daemon knew of this very device. */
@@ -61,7 +70,6 @@ static void restore_function(Manager *manager, Function *function) {
 
 /* What others keep for the function's address. */
 static void attach_function(Manager *manager, Function *function) {
-        watch_function(manager, function);
         restore_function(manager, function);
         inhibitors_attach(manager->inhibitors, function);
         operations_attach(manager->operations, function);
@@ -114,6 +122,7 @@ static void forget(Manager *manager, Function *function) {
                         manager->observer->removed(manager->observer_context, function);
         }
         unplugs_function_gone(manager->unplugs, function);
+        manager_forget_unread(manager, key);
         if (g_hash_table_lookup_extended(manager->watches, &key, NULL, &number)) {
                 watch_remove(manager->watch, GPOINTER_TO_INT(number));
                 g_hash_table_remove(manager->watches, &key);
@@ -197,15 +206,33 @@ void manager_arrival_free(gpointer data) {
         g_free(arrival);
 }
 
+/* Whether the value could be read. While something holds the device's lock, each attempt leaves a process behind that
+ * waits for it: it is not tried again. */
+static void note_override(Manager *manager, PciKey key, int error) {
+        PciAddress address = pci_address_from_key(key);
+
+        if (error < 0 && error != -ETIMEDOUT) {
+                problems_report_function(manager->problems, address, "override",
+                                         "Failed to read driver_override: %s", g_strerror(-error));
+                retries_add(manager->overrides, key);
+                return;
+        }
+        problems_resolve_function(manager->problems, address, "override");
+        retries_drop(manager->overrides, key);
+}
+
 void manager_on_override(void *context, PciKey key, const OverrideAnswer *answer) {
         Manager *manager = context;
         Function *function = inventory_get(manager->inventory, key);
 
-        if (answer->error == -ENOENT) {
-                if (!function)
+        if (errno_means_absent(answer->error)) {
+                if (!function) {
+                        manager_forget_unread(manager, key);
                         mark_lister(manager, key);
+                }
                 return; /* of one that is known its own events tell */
         }
+        note_override(manager, key, answer->error);
         if (function && (answer->error < 0 || answer->inode == function->facts.inode)) {
                 if (answer->error < 0)
                         return; /* what is known stays */
@@ -253,11 +280,23 @@ static void settle_in(Manager *manager, Function *function, bool is_new, uint16_
                 override_reader_ask(manager->override_reader, function->facts.key);
 }
 
+/* What is missing of a function that is known: `failure` kept something from being read, NULL for nothing. */
+static void note_reading(Manager *manager, Function *function, const FunctionReadFailure *failure) {
+        PciKey key = function->facts.key;
+        bool watched = watch_function(manager, function);
+
+        if (failure) {
+                manager_unread(manager, key, failure);
+                return;
+        }
+        manager_read(manager, key, watched);
+}
+
 /* `asked`: by an event, and not because another function called for it. */
 static void read_one(Manager *manager, PciKey key, bool asked) {
         g_auto(FunctionFacts) facts = { 0 };
+        FunctionReadFailure failure = { 0 };
         FunctionKind kind = _FUNCTION_KIND_INVALID;
-        PciAddress address = pci_address_from_key(key);
         Function *function = inventory_get(manager->inventory, key);
         const GRefString *driver = NULL;
         uint16_t num_vfs = 0;
@@ -270,14 +309,18 @@ static void read_one(Manager *manager, PciKey key, bool asked) {
                 return;
         }
 
-        r = function_read(key, function ? &function->facts : NULL, manager->names, &facts);
-        if (r < 0 && r != -ENOENT)
-                log_full(LOG_WARNING, &address, NULL, "cannot be read: %s", g_strerror(-r));
+        r = function_read(key, function ? &function->facts : NULL, manager->names, &failure,
+                          &facts);
+        if (r < 0 && !errno_means_absent(r)) {
+                manager_unread(manager, key, &failure); /* what is known stays */
+                return;
+        }
         if (function && (r < 0 || function->facts.inode != facts.inode)) {
                 forget(manager, function);
                 function = NULL;
         }
         if (r < 0) {
+                manager_forget_unread(manager, key);
                 if (g_hash_table_remove(manager->arrivals, &key))
                         mark_lister(manager, key);
                 return;
@@ -301,12 +344,18 @@ static void read_one(Manager *manager, PciKey key, bool asked) {
         if (function->kind == FUNCTION_KIND_VF && (asked || kind != FUNCTION_KIND_VF) &&
             (!function->pf || function->index == VF_INDEX_UNKNOWN))
                 manager_mark_stale(manager, function->facts.physfn);
-        users_function_changed(manager->users, function);
+        if (r == 0) {
+                failure = (FunctionReadFailure){ users_function_changed(manager->users, function),
+                                                 "vfio-dev and enable" };
+                r = failure.error < 0;
+        } else
+                (void) users_function_changed(manager->users, function);
         leases_function_changed(manager->leases, function);
         config_space_function_changed(manager->config_space, function);
         msi_source_function_changed(manager->msi_source, function);
         manager_tell_unplugs(manager, function);
         manager_queue_related(manager, function);
+        note_reading(manager, function, r > 0 ? &failure : NULL);
 }
 
 static int compare_keys_descending(gconstpointer a, gconstpointer b) {
@@ -337,33 +386,22 @@ void manager_read_stale(Manager *manager) {
 }
 
 void manager_mark_all_stale(Manager *manager) {
-        _cleanup_(udev_unrefp) struct udev *udev = udev_new();
-        _cleanup_(udev_enumerate_unrefp) struct udev_enumerate *enumerate = NULL;
-        struct udev_list_entry *entry;
+        g_autoptr(GArray) keys = NULL;
         Function *function;
-        int r = -ENOMEM;
+        int r;
 
         inventory_foreach (manager->inventory, function) {
                 manager_mark_stale(manager, function->facts.key);
                 override_reader_ask(manager->override_reader, function->facts.key);
         }
-
-        if (udev)
-                enumerate = udev_enumerate_new(udev);
-        if (enumerate)
-                r = udev_enumerate_add_match_subsystem(enumerate, "pci");
-        if (r >= 0)
-                r = udev_enumerate_scan_devices(enumerate);
-        if (r < 0)
-                log_error("the PCI functions cannot be enumerated: %s", g_strerror(-r));
-
-        udev_list_entry_foreach(entry, r < 0 ? NULL : udev_enumerate_get_list_entry(enumerate)) {
-                const char *name = strrchr(udev_list_entry_get_name(entry), '/');
-                PciAddress address;
-
-                if (name && pci_address_parse(name + 1, &address) == 0)
-                        manager_mark_stale(manager, pci_address_key(address));
+        r = sysfs_list_functions(&keys);
+        if (r < 0) {
+                manager_list_failed(manager, r);
+                return;
         }
+        manager_listed(manager);
+        for (guint i = 0; i < keys->len; i++)
+                manager_mark_stale(manager, g_array_index(keys, PciKey, i));
 }
 
 /* What the event says is not looked at: when it is a `remove`, the link that the function is read by has gone

@@ -1,14 +1,17 @@
 #include "daemon/log.h"
 #include "daemon/manager-internal.h"
+#include "daemon/notify.h"
 
 #include <errno.h>
-#include <systemd/sd-daemon.h>
 
 #define STATUS_DELAY_USEC (500 * 1000ULL)
 
 /* How often the closed files are looked at although inotify said nothing: each network namespace has a
  * sysfs of its own, whose nodes share the mode bits and not the inodes. */
 #define CHECK_INTERVAL_USEC (5 * 1000 * 1000ULL)
+
+/* The same of files that could not be looked at or changed, doubled each time. */
+#define CHECK_FAILING_USEC (100 * 1000ULL)
 
 void manager_queue(Manager *manager, Function *function) {
         if (function->queued)
@@ -62,6 +65,21 @@ static void warn_pf_with_vfs(const Function *pf) {
                  function_num_vfs(pf), pf->facts.driver);
 }
 
+/* Whether the files that are to be closed could be found. */
+static void note_plan(Manager *manager, const Function *function, int r) {
+        PciAddress address = function_address(function);
+
+        if (r < 0) {
+                problems_report_function(manager->problems, address, "lock",
+                                         "Failed to look at the files that are to be closed: %s",
+                                         g_strerror(-r));
+                retries_add(manager->relocks, function->facts.key);
+                return;
+        }
+        problems_resolve_function(manager->problems, address, "lock");
+        retries_drop(manager->relocks, function->facts.key);
+}
+
 static void judge(Manager *manager, Function *function) {
         unsigned reasons = lock_reasons(function, manager->config->userspace_drivers);
         unsigned appeared = reasons & ~function->lock_reasons;
@@ -84,8 +102,35 @@ static void judge(Manager *manager, Function *function) {
                 function->lock_reasons = reasons;
         }
         function->lock_files = lock_reasons_files(function, reasons);
-        closed_files_plan(manager->closed, function,
-                          manager_enforces(manager) ? function->lock_files : 0);
+        note_plan(manager, function,
+                  closed_files_plan(manager->closed, function,
+                                    manager_enforces(manager) ? function->lock_files : 0));
+}
+
+/* What an earlier run knew of functions that cannot be read yet. */
+static void record_unknown(const Manager *manager, State *state) {
+        for (guint i = 0; manager->remembered && i < manager->earlier->functions->len; i++) {
+                const StateFunction *record =
+                        &g_array_index(manager->earlier->functions, StateFunction, i);
+                StateFunction copy = *record;
+
+                if (inventory_get(manager->inventory, record->key))
+                        continue;
+                copy.lock_why = g_strdup(record->lock_why);
+                g_array_append_val(state->functions, copy);
+        }
+}
+
+/* Saving must work, too, when all descriptors are used up. */
+static int save_state(const Manager *manager, const State *state) {
+        int r = state_save(manager->state_directory, state);
+
+        if (!reserve_helps(r))
+                return r;
+        reserve_open(manager->reserve);
+        r = state_save(manager->state_directory, state);
+        reserve_close(manager->reserve);
+        return r;
 }
 
 static State *record_state(Manager *manager) {
@@ -100,6 +145,7 @@ static State *record_state(Manager *manager) {
         sessions_record(manager->sessions, state);
         leases_record(manager->leases, state);
         vf_tokens_record(manager->vf_tokens, state);
+        record_unknown(manager, state);
         inventory_foreach (manager->inventory, function) {
                 if (!function->userspace_driver && !function->tainted && !function->lock_why &&
                     !function->unplugging)
@@ -125,9 +171,9 @@ int manager_save_state(Manager *manager) {
                 return 0;
 
         state = record_state(manager);
-        r = state_save(manager->state_directory, state);
+        r = save_state(manager, state);
         if (r == -ENOENT && state_make_directory(manager->state_directory) >= 0)
-                r = state_save(manager->state_directory, state);
+                r = save_state(manager, state);
         if (r < 0 && !manager->state_failed)
                 log_error(
                         "the state cannot be saved in %s, it is tried again with every change: %s",
@@ -195,35 +241,54 @@ static void publish(Manager *manager, Function *function) {
  * systemd to take the message, and a storm must not wait for it a thousand times. */
 int manager_on_status_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         const Manager *manager = userdata;
+        unsigned n_problems = problems_count(manager->problems);
+        g_autofree char *problems =
+                n_problems == 0 ? g_strdup("") : g_strdup_printf(", %u problems", n_problems);
 
-        sd_notifyf(false, "STATUS=Watching %u PCI functions, %u locked%s",
-                   inventory_count(manager->inventory), manager->locked_count,
-                   manager_enforces(manager) ? "" : ", enforcing nothing");
+        (void) notify_send(manager->notify, "STATUS=Watching %u PCI functions, %u locked%s%s",
+                           inventory_count(manager->inventory), manager->locked_count,
+                           manager_enforces(manager) ? "" : ", enforcing nothing", problems);
         return 0;
 }
 
-/* Lets the timer run out `usec` from now, unless it is running. */
+/* Lets the timer run out in `usec` at the latest. */
 static void start_timer(sd_event_source *timer, uint64_t usec) {
+        uint64_t now = 0, due = 0;
         int enabled = SD_EVENT_OFF;
 
         (void) sd_event_source_get_enabled(timer, &enabled);
-        if (enabled != SD_EVENT_OFF)
+        (void) sd_event_source_get_time(timer, &due);
+        (void) sd_event_now(sd_event_source_get_event(timer), CLOCK_MONOTONIC, &now);
+        if (enabled != SD_EVENT_OFF && due <= now + usec)
                 return;
-        (void) sd_event_source_set_time_relative(timer, usec);
+        (void) sd_event_source_set_time(timer, now + usec);
         (void) sd_event_source_set_enabled(timer, SD_EVENT_ONESHOT);
 }
 
-/* While something is closed, or could not be saved. */
+static bool is_failing(const Manager *manager) {
+        return closed_files_failing(manager->closed) ||
+               problems_has(manager->problems, MANAGER_PROBLEM_DESCRIPTORS);
+}
+
+/* While something is closed, or could not be saved; soon if it is not as it should be. */
 static void check_later(Manager *manager) {
-        if (closed_files_any(manager->closed) || manager->state_failed)
+        if (is_failing(manager))
+                start_timer(manager->check_timer, MAX(manager->check_usec, CHECK_FAILING_USEC));
+        else if (closed_files_any(manager->closed) || manager->state_failed)
                 start_timer(manager->check_timer, CHECK_INTERVAL_USEC);
 }
 
 int manager_on_check_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         Manager *manager = userdata;
 
+        manager_check_descriptors(manager);
         closed_files_check(manager->closed);
         (void) manager_save_state(manager);
+        if (!is_failing(manager))
+                manager->check_usec = 0;
+        else
+                manager->check_usec =
+                        CLAMP(2 * manager->check_usec, CHECK_FAILING_USEC, CHECK_INTERVAL_USEC);
         check_later(manager);
         return 0;
 }
@@ -291,6 +356,7 @@ int manager_settle_request(Manager *manager, ManagerUndo *undo, void *context) {
         manager->told_count = manager->published_count;
         start_timer(manager->status_timer, STATUS_DELAY_USEC);
         check_later(manager);
+        manager_end_takeover(manager);
         manager_verify_requests(manager);
         manager_tell_unplug_calls(manager);
         return r;
@@ -317,8 +383,16 @@ void manager_report(Manager *manager, const Violation *violation) {
                 manager->observer->violation(manager->observer_context, violation);
 }
 
-void manager_on_violation(void *context, PciKey key, LockFile file, const char *path,
-                          unsigned mode) {
+static void on_closed_changed(void *context, PciKey key) {
+        Manager *manager = context;
+        Function *function = inventory_get(manager->inventory, key);
+
+        if (function)
+                manager_queue(manager, function);
+}
+
+static void on_violation(void *context, PciKey key, LockFile file, const char *path,
+                         unsigned mode) {
         Manager *manager = context;
         const Function *function = inventory_get(manager->inventory, key);
         Violation violation = {
@@ -332,3 +406,8 @@ void manager_on_violation(void *context, PciKey key, LockFile file, const char *
 
         manager_report(manager, &violation);
 }
+
+const ClosedFilesHandler manager_closed_files_handler = {
+        .violation = on_violation,
+        .changed = on_closed_changed,
+};

@@ -32,6 +32,20 @@ static void on_problems_changed(void *context) {
                 manager->observer->problems_changed(manager->observer_context);
 }
 
+static int add_retries(Manager *manager) {
+        int r;
+
+        r = problems_new(manager->event, on_problems_changed, manager, &manager->problems);
+        if (r >= 0)
+                r = retries_new(manager->event, manager_on_reread, manager, &manager->rereads);
+        if (r >= 0)
+                r = retries_new(manager->event, manager_on_override_due, manager,
+                                &manager->overrides);
+        if (r >= 0)
+                r = retries_new(manager->event, manager_on_relock, manager, &manager->relocks);
+        return r;
+}
+
 static int add_sources(Manager *manager, int receive_buffer) {
         int r;
 
@@ -82,10 +96,10 @@ static bool load_state(Manager *manager, State **ret) {
 
 /* Reads everything for the first time and takes over what an earlier run left. */
 static void start(Manager *manager) {
-        g_autoptr(State) state = NULL;
-        bool lost = load_state(manager, &state);
-        Function *function;
+        State *state;
 
+        manager->earlier_lost = load_state(manager, &manager->earlier);
+        state = manager->earlier;
         manager->remembered = g_hash_table_new(g_int64_hash, g_int64_equal);
         for (guint i = 0; i < state->functions->len; i++) {
                 StateFunction *record = &g_array_index(state->functions, StateFunction, i);
@@ -109,13 +123,9 @@ static void start(Manager *manager) {
         manager_settle(manager);
         (void) sd_event_source_set_enabled(manager->work, SD_EVENT_OFF);
 
-        g_clear_pointer(&manager->remembered, g_hash_table_unref);
-        closed_files_drop_adopted(manager->closed);
-        if (lost)
-                inventory_foreach (manager->inventory, function)
-                        closed_files_open_strays(manager->closed, function, NULL);
+        manager_end_takeover(manager);
         manager_save_state(manager);
-        /* Enumerating made and dropped an object of libudev for each function. */
+        /* What was read in the course of this. */
         malloc_trim(0);
 }
 
@@ -137,6 +147,9 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
         g_autoptr(Manager) manager = g_new0(Manager, 1);
         int r;
 
+        /* First of all, so that its descriptors have low numbers: a limit that is lowered is one of numbers. */
+        manager->reserve = reserve_new();
+        manager->notify = options->notify;
         manager->event = sd_event_ref(event);
         manager->config_directory = g_strdup(options->config_directory);
         manager->state_directory = g_strdup(options->state_directory);
@@ -147,13 +160,16 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
         manager->watches = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
         manager->arrivals =
                 g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, manager_arrival_free);
-        manager->override_reader = override_reader_new(event, manager_on_override, manager);
+        manager->unknown = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
         manager->queue = g_ptr_array_new();
         manager->requests = g_ptr_array_new();
         manager->unverified = g_ptr_array_new();
         manager->unplug_calls = g_ptr_array_new();
 
-        r = problems_new(event, on_problems_changed, manager, &manager->problems);
+        r = add_retries(manager);
+        if (r >= 0)
+                r = override_reader_new(event, manager_on_override, manager,
+                                        &manager->override_reader);
         if (r < 0) {
                 log_error("the sources of events cannot be set up: %s", g_strerror(-r));
                 return r;
@@ -165,9 +181,10 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
                 log_error("the sources of events cannot be set up: %s", g_strerror(-r));
                 return r;
         }
-        manager->closed = closed_files_new(manager->watch, manager_on_violation, manager);
+        manager->closed = closed_files_new(manager->watch, manager->problems, manager->reserve,
+                                           &manager_closed_files_handler, manager);
         manager->nodes = nodes_new();
-        manager->store = fd_store_new(options->fd_store_max);
+        manager->store = fd_store_new(options->notify, options->fd_store_max);
         manager->inhibitors = inhibitors_new(event, manager->inventory, manager->store,
                                              manager_on_inhibitor_ended, manager);
         manager->operations = operations_new(event, manager->inventory, manager->closed,
@@ -229,6 +246,13 @@ Manager *manager_free(Manager *manager) {
         g_ptr_array_unref(manager->unverified);
         g_ptr_array_unref(manager->unplug_calls);
         pci_names_free(manager->names);
+        retries_free(manager->rereads);
+        retries_free(manager->overrides);
+        retries_free(manager->relocks);
+        g_hash_table_unref(manager->unknown);
+        g_clear_pointer(&manager->remembered, g_hash_table_unref);
+        state_free(manager->earlier);
+        reserve_free(manager->reserve);
         problems_free(manager->problems);
         config_free(manager->config);
         g_free(manager->config_directory);

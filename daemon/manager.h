@@ -13,6 +13,7 @@
 #include <systemd/sd-event.h>
 
 typedef struct Manager Manager;
+typedef struct Notify Notify;
 
 /* The longest text that an administrator may give for a lock, in bytes. */
 #define MANAGER_LOCK_WHY_MAX 512
@@ -42,6 +43,7 @@ typedef struct ManagerObserver {
 } ManagerObserver;
 
 typedef struct ManagerOptions {
+        Notify *notify; /* outlives the manager */
         const char *config_directory;
         const char *state_directory;
         int receive_buffer; /* bytes for uevents, 0: the system's */

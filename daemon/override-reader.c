@@ -4,6 +4,8 @@
 #include "daemon/log.h"
 #include "daemon/sysfs.h"
 #include "daemon/util.h"
+#include "daemon/wakeup.h"
+#include "policy/absence.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,7 +33,9 @@ struct OverrideReader {
         sd_event *event;
         sd_event_source *source;
         sd_event_source *timer;
-        int socket; /* -1 while there is no process */
+        sd_event_source *refuse; /* when there can be no process: tells so those who wait */
+        int error;               /* ... and why */
+        int socket;              /* -1 while there is no process */
         pid_t pid;
         GQueue *waiting;   /* of PciKey*, owned: not sent yet */
         GQueue *sent;      /* likewise, in the order in which they will be answered */
@@ -50,12 +54,14 @@ static void answer(PciKey key, Reply *reply) {
         *reply = (Reply){ .key = key };
         dirfd = sysfs_open_function(pci_address_from_key(key));
         if (dirfd < 0 || fstat(dirfd, &st) < 0) {
-                reply->error = ENOENT;
+                reply->error = dirfd < 0 ? -dirfd : errno;
                 return;
         }
         reply->inode = st.st_ino;
         /* The kernel writes "(null)" for none: it prints the pointer. */
         n = sysfs_read(dirfd, "driver_override", reply->value, sizeof(reply->value));
+        if (n < 0 && !errno_means_absent((int) n) && !errno_means_malformed((int) n))
+                reply->error = (int32_t) -n;
         if (n < 0 || strcmp(reply->value, "(null)") == 0)
                 reply->value[0] = '\0';
 }
@@ -78,9 +84,12 @@ static void __attribute__((noreturn)) serve(int socket) {
 
 static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *userdata);
 static int on_timeout(sd_event_source *source, uint64_t usec, void *userdata);
+static int on_refuse(sd_event_source *source, void *userdata);
 
-OverrideReader *override_reader_new(sd_event *event, OverrideHandler *handler, void *context) {
+int override_reader_new(sd_event *event, OverrideHandler *handler, void *context,
+                        OverrideReader **ret) {
         OverrideReader *reader = g_new0(OverrideReader, 1);
+        int r;
 
         reader->event = sd_event_ref(event);
         reader->socket = -1;
@@ -89,7 +98,13 @@ OverrideReader *override_reader_new(sd_event *event, OverrideHandler *handler, v
         reader->asked = g_hash_table_new(g_int64_hash, g_int64_equal);
         reader->handler = handler;
         reader->context = context;
-        return reader;
+        r = wakeup_new_idle(event, on_refuse, reader, &reader->refuse);
+        if (r < 0) {
+                override_reader_free(reader);
+                return r;
+        }
+        *ret = reader;
+        return 0;
 }
 
 /* Lets the process go; it ends by itself, at once or when the kernel lets go of it. */
@@ -107,6 +122,7 @@ OverrideReader *override_reader_free(OverrideReader *reader) {
                 return NULL;
         dismiss(reader);
         sd_event_source_disable_unref(reader->timer);
+        sd_event_source_disable_unref(reader->refuse);
         g_hash_table_unref(reader->asked);
         g_queue_free_full(reader->waiting, g_free);
         g_queue_free_full(reader->sent, g_free);
@@ -131,8 +147,10 @@ static int employ(OverrideReader *reader) {
                 return pid;
 
         r = sd_event_add_io(reader->event, &reader->source, ours, EPOLLIN, on_readable, reader);
-        if (r < 0)
+        if (r < 0) {
+                child_forget(reader->event, pid);
                 return r;
+        }
         reader->pid = pid;
         reader->socket = take_fd(&ours);
         return 0;
@@ -171,10 +189,28 @@ static void send_waiting(OverrideReader *reader) {
                 g_hash_table_remove(reader->asked, key);
                 g_queue_push_tail(reader->sent, g_queue_pop_head(reader->waiting));
         }
-        if (r < 0)
-                log_error("nobody can read driver_override: %s", g_strerror(-r));
+        /* Later, for who asks does not expect the answer yet. */
+        if (r < 0) {
+                reader->error = r;
+                (void) sd_event_source_set_enabled(reader->refuse, SD_EVENT_ONESHOT);
+        }
         if (was_idle)
                 restart_timer(reader);
+}
+
+/* Nobody can read for them: no descriptor, no memory, no process is to be had. */
+static void refuse_waiting(OverrideReader *reader) {
+        for (guint n = reader->waiting->length; n > 0; n--) {
+                g_autofree PciKey *key = g_queue_pop_head(reader->waiting);
+
+                g_hash_table_remove(reader->asked, key);
+                tell(reader, *key, reader->error);
+        }
+}
+
+static int on_refuse(sd_event_source *source, void *userdata) {
+        refuse_waiting(userdata);
+        return 0;
 }
 
 void override_reader_ask(OverrideReader *reader, PciKey key) {
@@ -240,6 +276,10 @@ static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *
         return 0;
 }
 
+bool override_reader_is_idle(const OverrideReader *reader) {
+        return g_queue_is_empty(reader->waiting) && g_queue_is_empty(reader->sent);
+}
+
 void override_reader_finish(OverrideReader *reader) {
         while (!g_queue_is_empty(reader->sent)) {
                 struct pollfd poll_fd = { .fd = reader->socket, .events = POLLIN };
@@ -249,4 +289,6 @@ void override_reader_finish(OverrideReader *reader) {
                 else
                         give_up(reader);
         }
+        if (!g_queue_is_empty(reader->waiting))
+                refuse_waiting(reader);
 }

@@ -11,23 +11,30 @@
 
 #include "policy/address.h"
 
+#include <stdbool.h>
 #include <systemd/sd-event.h>
 
 typedef struct OverrideReader OverrideReader;
 
 typedef struct OverrideAnswer {
-        int error;         /* 0; -ENOENT: there is no such function; -ETIMEDOUT: its lock is held */
+        int error; /* 0; -ENOENT: there is no such function; -ETIMEDOUT: its lock is held; or another
+                            * negative errno: it cannot be read at present */
         uint64_t inode;    /* of the function's directory, with 0 */
         const char *value; /* with 0: valid UTF-8, "" for none; borrowed */
 } OverrideAnswer;
 
 typedef void OverrideHandler(void *context, PciKey key, const OverrideAnswer *answer);
 
-OverrideReader *override_reader_new(sd_event *event, OverrideHandler *handler, void *context);
+/* Returns 0 or a negative errno. */
+int override_reader_new(sd_event *event, OverrideHandler *handler, void *context,
+                        OverrideReader **ret);
 OverrideReader *override_reader_free(OverrideReader *reader);
 
 /* Asks for the value; `handler` is called later, once for each function that was asked for, however often. */
 void override_reader_ask(OverrideReader *reader, PciKey key);
+
+/* Whether all that was asked for is answered. */
+bool override_reader_is_idle(const OverrideReader *reader);
 
 /* Waits until all that was asked for is answered or given up. For the start, when nobody is served yet. */
 void override_reader_finish(OverrideReader *reader);

@@ -4,6 +4,7 @@
 #include "policy/function.h"
 #include "policy/pci-ids.h"
 
+#include <errno.h>
 #include <pci/pci.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -78,27 +79,34 @@ PciNames *pci_names_free(PciNames *names) {
 }
 
 /* Reads the file that libpci would read, if it is a plain one: libpci takes milliseconds and some megabytes to
- * sort all that is in it, for the few names that a host has. */
-static PciIds *read_ids(const struct pci_access *libpci) {
+ * sort all that is in it, for the few names that a host has. Returns 0, with NULL where there is no plain one that can be
+ * read, or a negative errno when it is to be tried again. */
+static int read_ids(const struct pci_access *libpci, PciIds **ret) {
         g_autofree char *path = g_strdup(libpci->id_file_name);
+        g_autoptr(GError) error = NULL;
         char *text = NULL;
 
         /* It takes the compressed one first, and then the plain one beside it (pci_open() in names-parse.c). */
         if (g_str_has_suffix(path, COMPRESSED_SUFFIX)) {
                 if (access(path, F_OK) == 0)
-                        return NULL;
+                        return 0;
                 path[strlen(path) - strlen(COMPRESSED_SUFFIX)] = '\0';
         }
-        return g_file_get_contents(path, &text, NULL, NULL) ? pci_ids_new(text) : NULL;
+        if (g_file_get_contents(path, &text, NULL, &error)) {
+                *ret = pci_ids_new(text);
+                return 0;
+        }
+        /* Without names one can live; without the file's being looked for again for want of a descriptor one cannot. */
+        return g_error_matches(error, G_FILE_ERROR, G_FILE_ERROR_MFILE)   ? -EMFILE
+               : g_error_matches(error, G_FILE_ERROR, G_FILE_ERROR_NFILE) ? -ENFILE
+               : g_error_matches(error, G_FILE_ERROR, G_FILE_ERROR_NOMEM) ? -ENOMEM
+                                                                          : 0;
 }
 
 /* NULL where there is no name. */
 static char *find(PciNames *names, int what, uint16_t vendor, uint16_t device) {
         char buffer[NAME_SIZE_MAX];
 
-        if (!names->asked)
-                names->ids = read_ids(names->access);
-        names->asked = true;
         if (names->ids)
                 return what == PCI_LOOKUP_VENDOR ? pci_ids_vendor(names->ids, vendor)
                                                  : pci_ids_device(names->ids, vendor, device);
@@ -118,11 +126,18 @@ static GRefString *lookup(PciNames *names, int what, uint16_t vendor, uint16_t d
         return g_ref_string_new_intern(valid);
 }
 
-void pci_names_lookup(PciNames *names, uint16_t vendor, uint16_t device, GRefString **ret_vendor,
-                      GRefString **ret_device) {
+int pci_names_lookup(PciNames *names, uint16_t vendor, uint16_t device, GRefString **ret_vendor,
+                     GRefString **ret_device) {
         gpointer key = GUINT_TO_POINTER((guint) vendor << 16 | device);
         NamePair *pair = g_hash_table_lookup(names->pairs, key);
+        int r = names->asked ? 0 : read_ids(names->access, &names->ids);
 
+        names->asked = r == 0;
+        if (r < 0) {
+                *ret_vendor = g_ref_string_new_intern("");
+                *ret_device = g_ref_string_new_intern("");
+                return r;
+        }
         if (!pair) {
                 pair = g_new(NamePair, 1);
                 pair->vendor = lookup(names, PCI_LOOKUP_VENDOR, vendor, device);
@@ -131,4 +146,5 @@ void pci_names_lookup(PciNames *names, uint16_t vendor, uint16_t device, GRefStr
         }
         *ret_vendor = g_ref_string_acquire(pair->vendor);
         *ret_device = g_ref_string_acquire(pair->device);
+        return 0;
 }

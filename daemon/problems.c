@@ -13,8 +13,9 @@ typedef struct Problem {
 } Problem;
 
 struct Problems {
-        GTree *all; /* key, owned -> Problem*, owned */
-        bool more;  /* one had no room; until there is room again */
+        GTree *all;  /* key, owned -> Problem*, owned */
+        bool more;   /* one had no room; until there is room again */
+        char **told; /* the list as the handler was told */
         sd_event_source *tell;
         ProblemsHandler *handler;
         void *context;
@@ -32,8 +33,14 @@ static int compare_keys(gconstpointer a, gconstpointer b, gpointer context) {
 }
 
 static int on_tell(sd_event_source *source, void *userdata) {
-        const Problems *problems = userdata;
+        Problems *problems = userdata;
+        g_auto(GStrv) now = problems_list(problems);
 
+        /* What begins and ends within a turn is no change. */
+        if (g_strv_equal((const char *const *) now, (const char *const *) problems->told))
+                return 0;
+        g_strfreev(problems->told);
+        problems->told = g_steal_pointer(&now);
         problems->handler(problems->context);
         return 0;
 }
@@ -42,11 +49,15 @@ int problems_new(sd_event *event, ProblemsHandler *handler, void *context, Probl
         g_autoptr(Problems) problems = g_new0(Problems, 1);
         int r;
 
+        problems->told = g_new0(char *, 1);
         problems->all = g_tree_new_full(compare_keys, NULL, g_free, problem_free);
         problems->handler = handler;
         problems->context = context;
         /* One signal for all that fails in a turn, for many functions can fail together. */
         r = wakeup_new_idle(event, on_tell, problems, &problems->tell);
+        /* Before the bus: nobody is answered with what is not told yet. */
+        if (r >= 0)
+                r = sd_event_source_set_priority(problems->tell, SD_EVENT_PRIORITY_IMPORTANT);
         if (r < 0)
                 return r;
         *ret = g_steal_pointer(&problems);
@@ -58,6 +69,7 @@ Problems *problems_free(Problems *problems) {
                 return NULL;
         sd_event_source_disable_unref(problems->tell);
         g_tree_unref(problems->all);
+        g_strfreev(problems->told);
         g_free(problems);
         return NULL;
 }

@@ -1,6 +1,7 @@
 #include "daemon/sysfs.h"
 
 #include "daemon/util.h"
+#include "policy/absence.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,6 +24,29 @@ int sysfs_open_function(PciAddress address) {
         snprintf(path, sizeof(path), SYSFS_PCI_DEVICES "/%s", pci_address_format(address, text));
         fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
         return fd < 0 ? -errno : fd;
+}
+
+int sysfs_list_functions(GArray **ret) {
+        g_autoptr(GArray) keys = g_array_new(FALSE, FALSE, sizeof(PciKey));
+        _cleanup_(closedirp) DIR *dir = opendir(SYSFS_PCI_DEVICES);
+        const struct dirent *entry;
+
+        /* Without PCI there is no such directory. */
+        if (!dir && !errno_means_absent(-errno))
+                return -errno;
+        while (dir && (errno = 0, entry = readdir(dir))) {
+                PciAddress address;
+                PciKey key;
+
+                if (pci_address_parse(entry->d_name, &address) < 0)
+                        continue;
+                key = pci_address_key(address);
+                g_array_append_val(keys, key);
+        }
+        if (dir && errno != 0)
+                return -errno;
+        *ret = g_steal_pointer(&keys);
+        return 0;
 }
 
 ssize_t sysfs_read(int dirfd, const char *name, char *value, size_t size) {

@@ -8,6 +8,7 @@
 
 #include "policy/address.h"
 
+#include <glib.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -23,6 +24,10 @@ char *sysfs_function_path(PciAddress address, const char *name);
 /* Opens the function's directory for the calls below. Returns a descriptor that the caller closes, or
  * -ENOENT when there is no such function, or another negative errno. */
 int sysfs_open_function(PciAddress address);
+
+/* Lists the functions that there are: a new array of PciKey with 0. Returns a negative errno when the list cannot be read
+ * to its end. */
+int sysfs_list_functions(GArray **ret);
 
 /* Reads the attribute `name` (not a directory's, not a link) into `value`, NUL-terminated and
  * without its final newline. Returns the length, or a negative errno: -ENOENT when the function has

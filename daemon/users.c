@@ -246,7 +246,7 @@ static int on_machines(sd_event_source *source, int fd, uint32_t revents, void *
 }
 
 bool users_device_is_open(const Users *users, PciKey key) {
-        const VfioDevice *device = g_hash_table_lookup(users->functions, &key);
+        VfioDevice *device = g_hash_table_lookup(users->functions, &key);
 
         return device && vfio_device_is_open(device);
 }
@@ -278,28 +278,33 @@ void users_refresh(Users *users) {
                 users_look_now(users);
 }
 
-void users_function_changed(Users *users, const Function *function) {
+int users_function_changed(Users *users, const Function *function) {
         VfioDevice *device = g_hash_table_lookup(users->functions, &function->facts.key);
         dev_t node = 0;
-        bool bound = vfio_device_read_bound(function, &node);
+        int bound = vfio_device_read_bound(function, &node), r = MIN(bound, 0);
 
         if (!device && !bound)
-                return;
+                return 0;
+        /* What cannot be looked at is bound as it was, and before the first look VFIO may well have it. */
+        if (r < 0 && device)
+                return r;
         if (!device) {
                 device = vfio_device_new(function->facts.key);
                 g_hash_table_insert(users->functions, &device->vfio.key, device);
         }
         if (bound && !device->bound)
                 be_alert(users);
-        device->bound = bound;
+        device->bound = bound != 0;
         /* What is being unbound keeps its node and group for who still has it open; another driver gets it only
          * after the last of them has let go. */
         if (bound) {
+                device->let_go = false;
                 device->node = node;
                 device->vfio.group = function->facts.iommu_group;
         } else if (function->facts.driver[0] != '\0')
                 vfio_device_let_go(device);
         schedule(users);
+        return r < 0 ? r : vfio_device_check(device);
 }
 
 void users_function_gone(Users *users, PciKey key) {

@@ -51,8 +51,10 @@ int users_new(sd_event *event, const Inventory *inventory, const UsersHandler *h
 Users *users_free(Users *users);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Users, users_free)
 
-/* The function is new, was bound or unbound, or is in another group. Nothing is told from within. */
-void users_function_changed(Users *users, const Function *function);
+/* The function is new, was bound or unbound, or is in another group. Nothing is told from within. Returns 0, or a
+ * negative errno when what VFIO does with it cannot be read at present: it is as it was, or counts as in use, and the
+ * caller calls again later. */
+int users_function_changed(Users *users, const Function *function);
 
 /* The function is gone; nothing more is told of it. */
 void users_function_gone(Users *users, PciKey key);

@@ -19,13 +19,15 @@ typedef struct VfioDevice {
         GPtrArray *users; /* of User*, as was told; NULL */
         uint64_t
                 lost_usec; /* CLOCK_MONOTONIC since when it has been open without a process, 0: is not */
-        int enable_fd;
+        bool let_go;       /* another driver has it: nobody has it open through VFIO */
+        bool unreadable;             /* `enable` could not be read the last time */
+        int enable_fd;               /* -1 while it could not be opened */
         uint64_t count, left_behind; /* of `enable`, as last read; of that, what is nobody's */
 } VfioDevice;
 
-/* Whether VFIO has the function, or had it and waits for who has it open. Its node, if it has one, is written
- * to `ret_node`. */
-bool vfio_device_read_bound(const Function *function, dev_t *ret_node);
+/* Whether VFIO has the function, or had it and waits for who has it open: 1, 0, or a negative errno when that cannot be
+ * told at present. Its node, if it has one, is written to `ret_node` with 1. */
+int vfio_device_read_bound(const Function *function, dev_t *ret_node);
 
 VfioDevice *vfio_device_new(PciKey key);
 VfioDevice *vfio_device_free(VfioDevice *device);
@@ -33,14 +35,17 @@ VfioDevice *vfio_device_free(VfioDevice *device);
 /* Another driver has the function: from now on nobody has it open through VFIO. */
 void vfio_device_let_go(VfioDevice *device);
 
-/* Reads whether it is open. */
+/* Reads whether it is open. What cannot be read stays as it was; before the first reading it counts as open. */
 void vfio_device_look(VfioDevice *device);
 
+/* Whether it can be told that it is open: 0 or a negative errno. */
+int vfio_device_check(VfioDevice *device);
+
 /* Whether it is open at this moment, as far as `enable` tells. Cheap. */
-bool vfio_device_is_open(const VfioDevice *device);
+bool vfio_device_is_open(VfioDevice *device);
 
 /* Whether looking would find something new. Cheap. */
-bool vfio_device_has_changed(const VfioDevice *device);
+bool vfio_device_has_changed(VfioDevice *device);
 
 /* Orders elements of a GPtrArray of VfioDevice* by address. */
 int vfio_device_compare(gconstpointer a, gconstpointer b);

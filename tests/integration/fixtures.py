@@ -6,6 +6,7 @@ Environment, set by meson:
   VFWARDEN_WRAPPER         words to put before the daemon, e.g. "strace -f -o /tmp/trace"
   VFWARDEN_DEADLINE_SCALE  what every deadline is multiplied by
   VFWARDEN_OVERRUN         the library that makes a monitor's buffer overrun (overrun.c)
+  VFWARDEN_FAULT_LIBRARY   the library that makes the daemon's looks at the world fail (fault.c)
   VFWARDEN_KERNEL_LIBRARY  the library that hands a worker's writes to the kernel of the tests (kernel.c)
 """
 
@@ -100,6 +101,22 @@ def wait_for_end(pidfd, deadline=DEADLINE, what="the process's end"):
         wait_until(lambda: ended, deadline, what)
     finally:
         GLib.source_remove(source)
+
+
+class Faults:
+    """What fault.c reads: which calls of the daemon fail, on which paths, with which errno."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def set(self, *faults):
+        """Each is a triple of call, errno and pattern. They take effect all at once."""
+        with open(self.path + ".new", "w", encoding="ascii") as file:
+            file.writelines(f"{call} {number} {pattern}\n" for call, number, pattern in faults)
+        os.rename(self.path + ".new", self.path)
+
+    def clear(self):
+        os.unlink(self.path)
 
 
 class NotifySocket:
@@ -305,6 +322,7 @@ class DaemonTest(unittest.TestCase):
         self.addCleanup(self.bus.close)
         self.polkit = None
         self.kernel = None
+        self.faults = None
         self.vfio_nodes = None
         self.client = None
         self.picture = None
@@ -336,6 +354,11 @@ class DaemonTest(unittest.TestCase):
         self.addCleanup(self.kernel.close)
         return self.kernel
 
+    def start_faults(self):
+        """The daemon's looks at the world can be made to fail from now on; before the daemon is started."""
+        self.faults = Faults(os.path.join(self.directory, "faults"))
+        return self.faults
+
     def start_vfio(self):
         """/dev/vfio is the test's from now on; before the daemon is started."""
         self.vfio_nodes = VfioNodes(self.sysfs)
@@ -354,6 +377,9 @@ class DaemonTest(unittest.TestCase):
         if self.kernel:
             environment["VFWARDEN_KERNEL"] = self.kernel.path
             preload.append(os.environ["VFWARDEN_KERNEL_LIBRARY"])
+        if self.faults:
+            environment["VFWARDEN_FAULTS"] = self.faults.path
+            preload.append(os.environ["VFWARDEN_FAULT_LIBRARY"])
         if self.vfio_nodes:
             preload.append(os.environ["VFWARDEN_VFIO_NODES"])
         if self.machine:

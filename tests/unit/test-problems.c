@@ -68,6 +68,10 @@ Test(problems, comes_changes_and_goes) {
         cr_assert_eq(take_told(&fixture), 1);
         expect(&fixture, "Failed to call|Failed to save: read-only");
 
+        problems_report(fixture.problems, "brief", "Failed");
+        problems_resolve(fixture.problems, "brief");
+        cr_assert_eq(take_told(&fixture), 0, "it began and ended in one turn");
+
         problems_resolve(fixture.problems, "state");
         cr_assert_eq(take_told(&fixture), 1);
         expect(&fixture, "Failed to call");

@@ -1,0 +1,11 @@
+#include "policy/absence.h"
+
+#include <errno.h>
+
+bool errno_means_absent(int r) {
+        return r == -ENOENT || r == -ENODEV || r == -ENXIO;
+}
+
+bool errno_means_malformed(int r) {
+        return r == -EFBIG || r == -EISDIR || r == -ENOTDIR || r == -ELOOP || r == -EINVAL;
+}
