@@ -2,75 +2,132 @@
 
 #include "daemon/log.h"
 #include "daemon/util.h"
-#include "policy/number.h"
 
-#include <errno.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/epoll.h>
+#include <sys/syscall.h>
 
-/* Passes of a walk, each over those that were forked during the one before. Somebody may fork faster than that. */
-#define WALK_PASSES_MAX 8
+#define WATCHED_PER_UID 64
+#define RECORDS_PER_UID 1024
+
+/* Of one user. */
+typedef struct Count {
+        unsigned n_records, n_watched;
+        Holder *crowd, *crowd_of_walk; /* owned; NULL while there is none */
+} Count;
 
 struct Holders {
         sd_event *event;
-        VfioWatch *watch;
         const HoldersHandler *handler;
         void *context;
-        GHashTable *table; /* pid -> Holder* */
+        GHashTable *table;  /* pid -> Holder*, owned */
+        GHashTable *counts; /* uid -> Count*, owned */
         unsigned round;
-        /* Of a walk that has not ended: */
-        DIR *proc;
-        GHashTable *walked; /* pids that it has looked at */
-        unsigned passes;
-        bool found_new; /* in this pass */
+        bool walking;
 };
 
 static void holder_free(gpointer data) {
         Holder *holder = data;
 
+        if (!holder)
+                return;
         sd_event_source_disable_unref(holder->exit);
-        vfio_fds_clear(&holder->fds);
-        process_free(holder->process);
+        closep(&holder->pidfd);
+        vfio_holder_clear(&holder->has);
+        g_free(holder->comm);
+        g_free(holder->command);
+        g_free(holder->unit);
+        g_free(holder->machine);
         g_free(holder);
 }
 
-static int on_pidfd(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
-        Holders *holders = userdata;
+static void count_free(gpointer data) {
+        Count *count = data;
 
-        /* The pidfd stays readable. */
-        (void) sd_event_source_set_enabled(source, SD_EVENT_OFF);
-        holders->handler->ended(holders->context);
-        return 0;
+        holder_free(count->crowd);
+        holder_free(count->crowd_of_walk);
+        g_free(count);
 }
 
-Holders *holders_new(sd_event *event, VfioWatch *watch, const HoldersHandler *handler,
-                     void *context) {
+Holders *holders_new(sd_event *event, const HoldersHandler *handler, void *context) {
         Holders *holders = g_new0(Holders, 1);
 
         holders->event = sd_event_ref(event);
-        holders->watch = watch;
         holders->handler = handler;
         holders->context = context;
         holders->table = g_hash_table_new_full(NULL, NULL, NULL, holder_free);
-        holders->walked = g_hash_table_new(NULL, NULL);
+        holders->counts = g_hash_table_new_full(NULL, NULL, NULL, count_free);
         return holders;
 }
 
 Holders *holders_free(Holders *holders) {
         if (!holders)
                 return NULL;
-        closedirp(&holders->proc);
-        g_hash_table_unref(holders->walked);
         g_hash_table_unref(holders->table);
+        g_hash_table_unref(holders->counts);
         sd_event_unref(holders->event);
         g_free(holders);
         return NULL;
 }
 
-static bool has_ended(const Holder *holder) {
-        struct pollfd pollfd = { .fd = holder->process->pidfd, .events = POLLIN };
+static Count *count_of(Holders *holders, uint32_t uid) {
+        Count *count = g_hash_table_lookup(holders->counts, GUINT_TO_POINTER(uid));
 
-        return poll(&pollfd, 1, 0) > 0;
+        if (!count) {
+                count = g_new0(Count, 1);
+                g_hash_table_insert(holders->counts, GUINT_TO_POINTER(uid), count);
+        }
+        return count;
+}
+
+static void uncount(Holders *holders, const Holder *holder) {
+        Count *count = count_of(holders, holder->uid);
+
+        count->n_records--;
+        count->n_watched -= holder->pidfd >= 0;
+        if (count->n_records == 0 && !count->crowd && !count->crowd_of_walk)
+                g_hash_table_remove(holders->counts, GUINT_TO_POINTER(holder->uid));
+}
+
+static void forget(Holders *holders, Holder *holder) {
+        uncount(holders, holder);
+        g_hash_table_remove(holders->table, GINT_TO_POINTER(holder->pid));
+}
+
+static int on_pidfd(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        Holders *holders = userdata;
+        GHashTableIter iter;
+        Holder *holder;
+
+        g_hash_table_iter_init(&iter, holders->table);
+        while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &holder))
+                if (holder->pidfd == fd) {
+                        pid_t pid = holder->pid;
+
+                        forget(holders, holder);
+                        holders->handler->ended(holders->context, pid);
+                        break;
+                }
+        return 0;
+}
+
+/* A pid that was taken over meanwhile is noticed with the next look: the start time is another. */
+static void watch(Holders *holders, Holder *holder) {
+        Count *count = count_of(holders, holder->uid);
+        int fd;
+
+        if (count->n_watched >= WATCHED_PER_UID)
+                return;
+        fd = (int) syscall(SYS_pidfd_open, holder->pid, 0);
+        if (fd < 0)
+                return;
+        if (sd_event_add_io(holders->event, &holder->exit, fd, EPOLLIN, on_pidfd, holders) < 0) {
+                close(fd);
+                return;
+        }
+        holder->pidfd = fd;
+        count->n_watched++;
 }
 
 static void merge_groups(GArray *to, const GArray *from) {
@@ -78,182 +135,234 @@ static void merge_groups(GArray *to, const GArray *from) {
                 vfio_groups_add(to, g_array_index(from, int32_t, i));
 }
 
-static bool shares_file(const Holder *a, const Holder *b) {
-        for (guint i = 0; i < a->fds.numbers->len; i++)
-                for (guint j = 0; j < b->fds.numbers->len; j++)
-                        if (vfio_fds_same_file(
-                                    a->process->pid, g_array_index(a->fds.numbers, int, i),
-                                    b->process->pid, g_array_index(b->fds.numbers, int, j)))
-                                return true;
-        return false;
+static bool same_array(const GArray *a, const GArray *b, size_t size) {
+        return a->len == b->len && memcmp(a->data, b->data, a->len * size) == 0;
 }
 
-/* Where the device descriptors come from of those that neither say it nor had a group. */
-static void find_origins(Holders *holders) {
-        g_autoptr(GPtrArray) all = holders_sorted(holders);
+static bool same_facts(const VfioHolder *a, const VfioHolder *b) {
+        return same_array(a->groups, b->groups, sizeof(int32_t)) &&
+               same_array(a->functions, b->functions, sizeof(PciKey)) &&
+               same_array(a->from, b->from, sizeof(int32_t)) && a->n_unnamed == b->n_unnamed;
+}
 
-        for (guint i = 0; i < all->len; i++) {
-                const Holder *holder = all->pdata[i];
+static void add_facts(Holders *holders, VfioHolder *has, const ScanProcess *process) {
+        for (uint32_t i = 0; i < MIN(process->n_groups, SCAN_GROUPS_MAX); i++)
+                vfio_groups_add(has->groups, process->groups[i]);
+        for (uint32_t i = 0; i < MIN(process->n_functions, SCAN_FUNCTIONS_MAX); i++)
+                vfio_functions_add(has->functions, process->functions[i]);
+        for (uint32_t i = 0; i < MIN(process->n_nodes, SCAN_NODES_MAX); i++) {
+                PciKey key;
 
-                if (holder->fds.has.n_unnamed == 0 || holder->fds.has.from->len > 0)
-                        continue;
-                for (guint j = 0; j < all->len; j++)
-                        if (j != i && shares_file(holder, all->pdata[j]))
-                                merge_groups(holder->fds.has.from,
-                                             ((const Holder *) all->pdata[j])->fds.has.from);
+                if (holders->handler->known_node(holders->context, process->nodes[i], &key))
+                        vfio_functions_add(has->functions, key);
         }
+        has->n_unnamed += process->n_unnamed;
+        merge_groups(has->from, has->groups);
 }
 
-/* Takes over `fds`. */
-static void set_fds(Holders *holders, Holder *holder, VfioFds *fds) {
-        if (holder->fds.numbers)
-                merge_groups(fds->has.from, holder->fds.has.from);
-        vfio_fds_clear(&holder->fds);
-        holder->fds = *fds;
-        *fds = (VfioFds){ 0 };
-        merge_groups(holder->fds.has.from, holder->fds.has.groups);
-        for (guint i = 0; i < holder->fds.numbers->len; i++)
-                vfio_watch_add_node(holders->watch, holder->process->procfd,
-                                    g_array_index(holder->fds.numbers, int, i));
-}
-
-static bool add(Holders *holders, pid_t pid, int procfd, VfioFds *fds) {
-        Holder *holder = NULL;
-        Process *process = NULL;
-        int r;
-
-        if (process_new(pid, procfd, &process) < 0)
+static bool replace(char **string, const char *value) {
+        if (g_strcmp0(*string, value) == 0)
                 return false;
-        holder = g_new0(Holder, 1);
-        holder->process = process;
+        g_free(*string);
+        *string = g_strdup(value);
+        return true;
+}
+
+/* Returns whether anything is new. */
+static bool set_names(Holders *holders, Holder *holder, const ScanProcess *process) {
+        bool program = replace(&holder->comm, process->comm);
+        bool other = program;
+
+        if (program)
+                other |= replace(&holder->command, process->comm);
+        other |= replace(&holder->unit, process->unit);
+        other |= replace(&holder->machine, process->machine);
+        if (program && !holder->is_crowd)
+                holders->handler->unnamed(holders->context, holder);
+        return other;
+}
+
+static Holder *holder_new(const ScanProcess *process) {
+        Holder *holder = g_new0(Holder, 1);
+
+        holder->pid = process->pid;
+        holder->start_time = process->start_time;
+        holder->uid = process->uid;
+        holder->pidfd = -1;
         holder->since_usec = (uint64_t) g_get_real_time();
-        holder->round = holders->round;
-        g_hash_table_replace(holders->table, GINT_TO_POINTER(pid), holder);
-        r = sd_event_add_io(holders->event, &holder->exit, process->pidfd, EPOLLIN, on_pidfd,
-                            holders);
-        if (r < 0)
-                log_warning("the end of process %d will be seen late: %s", pid, g_strerror(-r));
-        set_fds(holders, holder, fds);
-        log_debug("process %d (%s) has something of VFIO open", pid, process->command);
+        vfio_holder_init(&holder->has);
+        return holder;
+}
+
+/* --- crowds */
+
+/* One of many: how many there are is known after a walk. */
+static bool join_crowd(Holders *holders, Count *count, const ScanProcess *process) {
+        Holder **crowd = holders->walking ? &count->crowd_of_walk : &count->crowd;
+
+        if (*crowd)
+                (*crowd)->n_others++;
+        else {
+                *crowd = holder_new(process);
+                (*crowd)->is_crowd = true;
+        }
+        add_facts(holders, &(*crowd)->has, process);
+        (void) set_names(holders, *crowd, process);
         return true;
 }
 
-bool holders_look_at(Holders *holders, pid_t pid) {
-        Holder *holder = g_hash_table_lookup(holders->table, GINT_TO_POINTER(pid));
-        g_auto(VfioFds) fds = { 0 };
-        _cleanup_(closep) int procfd = -1;
-        int r;
-
-        /* A new process may have its pid. */
-        if (holder && has_ended(holder)) {
-                g_hash_table_remove(holders->table, GINT_TO_POINTER(pid));
-                holder = NULL;
-        }
-        if (!holder) {
-                procfd = process_open_directory(pid);
-                if (procfd < 0)
-                        return false;
-        }
-        vfio_fds_init(&fds);
-        r = vfio_fds_read(holder ? holder->process->procfd : procfd, holders->handler->known_node,
-                          holders->context, &fds);
-        if (r < 0 && r != -ENOENT && r != -ESRCH)
-                log_debug("the descriptors of process %d cannot be read: %s", pid, g_strerror(-r));
-
-        if (!vfio_holder_holds(&fds.has)) {
-                if (holder)
-                        g_hash_table_remove(holders->table, GINT_TO_POINTER(pid));
-                return false;
-        }
-        if (!holder)
-                return add(holders, pid, take_fd(&procfd), &fds);
-        holder->round = holders->round;
-        (void) process_refresh(holder->process);
-        set_fds(holders, holder, &fds);
-        return true;
-}
-
-static bool needs_check(const Holder *holder) {
-        return has_ended(holder) || !vfio_fds_are_there(holder->process->procfd, &holder->fds);
-}
-
-bool holders_need_check(const Holders *holders) {
+static void replace_crowds(Holders *holders) {
         GHashTableIter iter;
-        Holder *holder;
+        Count *count;
 
-        g_hash_table_iter_init(&iter, holders->table);
-        while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &holder))
-                if (needs_check(holder))
+        g_hash_table_iter_init(&iter, holders->counts);
+        while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &count)) {
+                if (count->crowd_of_walk && count->crowd)
+                        count->crowd_of_walk->since_usec = count->crowd->since_usec;
+                holder_free(count->crowd);
+                count->crowd = g_steal_pointer(&count->crowd_of_walk);
+                if (!count->crowd && count->n_records == 0)
+                        g_hash_table_iter_remove(&iter);
+        }
+}
+
+bool holders_have_crowd(const Holders *holders) {
+        GHashTableIter iter;
+        const Count *count;
+
+        g_hash_table_iter_init(&iter, holders->counts);
+        while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &count))
+                if (count->crowd)
                         return true;
         return false;
 }
 
-void holders_check(Holders *holders, bool all) {
-        g_autoptr(GPtrArray) sorted = holders_sorted(holders);
+/* --- what is told */
 
-        for (guint i = 0; i < sorted->len; i++) {
-                const Holder *holder = sorted->pdata[i];
+static bool update(Holders *holders, Holder *holder, const ScanProcess *process) {
+        VfioHolder before = holder->has;
+        bool other;
 
-                if (all || needs_check(holder))
-                        (void) holders_look_at(holders, holder->process->pid);
+        vfio_holder_init(&holder->has);
+        add_facts(holders, &holder->has, process);
+        merge_groups(holder->has.from, before.from);
+        other = !same_facts(&holder->has, &before);
+        vfio_holder_clear(&before);
+        holder->round = holders->round;
+        holder->n_numbers = MIN(process->n_numbers, SCAN_NUMBERS_MAX);
+        memcpy(holder->numbers, process->numbers, sizeof(holder->numbers));
+        return set_names(holders, holder, process) || other;
+}
+
+static bool is_holder(Holders *holders, const ScanProcess *process) {
+        g_auto(VfioHolder) has = { 0 };
+
+        if (process->state != SCAN_STATE_HOLDS)
+                return false;
+        vfio_holder_init(&has);
+        add_facts(holders, &has, process);
+        return vfio_holder_holds(&has);
+}
+
+bool holders_take(Holders *holders, const ScanProcess *process) {
+        Holder *holder = g_hash_table_lookup(holders->table, GINT_TO_POINTER(process->pid));
+        bool holds = is_holder(holders, process), other = false;
+        Count *count;
+
+        /* What cannot be looked at is as it was. */
+        if (process->state == SCAN_STATE_UNCHANGED || process->state == SCAN_STATE_UNKNOWN) {
+                if (holder)
+                        holder->round = holders->round;
+                return false;
         }
+        /* A new process may have its pid; and who has become another user is counted as that. */
+        if (holder &&
+            (!holds || holder->start_time != process->start_time || holder->uid != process->uid)) {
+                forget(holders, holder);
+                holder = NULL;
+                other = true;
+        }
+        if (!holds)
+                return other;
+        if (holder)
+                return update(holders, holder, process) || other;
+        count = count_of(holders, process->uid);
+        if (count->n_records >= RECORDS_PER_UID)
+                return join_crowd(holders, count, process);
+        holder = holder_new(process);
+        g_hash_table_insert(holders->table, GINT_TO_POINTER(process->pid), holder);
+        count->n_records++;
+        watch(holders, holder);
+        (void) update(holders, holder, process);
+        log_debug("process %d (%s) has something of VFIO open", holder->pid, holder->comm);
+        return true;
+}
+
+void holders_take_same(Holders *holders, const ScanSame *same) {
+        g_autoptr(GArray) from = g_array_new(FALSE, FALSE, sizeof(int32_t));
+        uint32_t n = MIN(same->n_pids, SCAN_SAME_MAX);
+
+        for (uint32_t i = 0; i < n; i++) {
+                const Holder *holder = holders_find(holders, same->pids[i]);
+
+                if (holder)
+                        merge_groups(from, holder->has.from);
+        }
+        for (uint32_t i = 0; i < n; i++) {
+                const Holder *holder = holders_find(holders, same->pids[i]);
+
+                if (holder && holder->has.n_unnamed > 0 && holder->has.from->len == 0)
+                        merge_groups(holder->has.from, from);
+        }
+}
+
+bool holders_take_command(Holders *holders, pid_t pid, const char *command) {
+        Holder *holder = g_hash_table_lookup(holders->table, GINT_TO_POINTER(pid));
+
+        return holder && command && command[0] != '\0' && replace(&holder->command, command);
 }
 
 void holders_start_walk(Holders *holders) {
-        closedirp(&holders->proc);
         holders->round++;
-        holders->passes = 0;
-        holders->found_new = false;
-        g_hash_table_remove_all(holders->walked);
-        holders->proc = opendir("/proc");
-        if (!holders->proc)
-                log_error("/proc cannot be read: %m");
+        holders->walking = true;
 }
 
 static gboolean was_not_seen(gpointer key, gpointer value, gpointer userdata) {
-        const Holders *holders = userdata;
+        Holders *holders = userdata;
 
-        return ((const Holder *) value)->round != holders->round;
+        if (((const Holder *) value)->round == holders->round)
+                return FALSE;
+        uncount(holders, value);
+        return TRUE;
 }
 
-static void end_walk(Holders *holders) {
-        closedirp(&holders->proc);
-        holders->proc = NULL;
-        g_hash_table_remove_all(holders->walked);
+void holders_end_walk(Holders *holders) {
         /* A process that was opened from after the walk passed it has this round, too. */
         g_hash_table_foreach_remove(holders->table, was_not_seen, holders);
-        find_origins(holders);
+        holders->walking = false;
+        replace_crowds(holders);
 }
 
-bool holders_step_walk(Holders *holders, unsigned max_processes) {
-        const struct dirent *entry;
+static gboolean is_ended(gpointer key, gpointer value, gpointer userdata) {
+        const Holder *holder = value;
+        struct pollfd pollfd = { .fd = holder->pidfd, .events = POLLIN };
 
-        while (holders->proc && max_processes > 0) {
-                uint64_t pid;
+        if (holder->pidfd < 0 || poll(&pollfd, 1, 0) <= 0)
+                return FALSE;
+        uncount(userdata, holder);
+        return TRUE;
+}
 
-                entry = readdir(holders->proc);
-                if (!entry && holders->found_new && ++holders->passes < WALK_PASSES_MAX) {
-                        holders->found_new = false;
-                        rewinddir(holders->proc);
-                        continue;
-                }
-                if (!entry) {
-                        end_walk(holders);
-                        break;
-                }
-                if (number_parse(entry->d_name, 10, INT_MAX, &pid) < 0 ||
-                    !g_hash_table_add(holders->walked, GINT_TO_POINTER((int) pid)))
-                        continue;
-                holders->found_new = true;
-                (void) holders_look_at(holders, (pid_t) pid);
-                max_processes--;
-        }
-        return !holders->proc;
+void holders_drop_ended(Holders *holders) {
+        g_hash_table_foreach_remove(holders->table, is_ended, holders);
+}
+
+const Holder *holders_find(const Holders *holders, pid_t pid) {
+        return g_hash_table_lookup(holders->table, GINT_TO_POINTER(pid));
 }
 
 static int compare_pids(gconstpointer a, gconstpointer b) {
-        pid_t x = (*(const Holder *const *) a)->process->pid,
-              y = (*(const Holder *const *) b)->process->pid;
+        pid_t x = (*(const Holder *const *) a)->pid, y = (*(const Holder *const *) b)->pid;
 
         return (x > y) - (x < y);
 }
@@ -262,10 +371,15 @@ GPtrArray *holders_sorted(const Holders *holders) {
         GPtrArray *all = g_ptr_array_sized_new(g_hash_table_size(holders->table));
         GHashTableIter iter;
         gpointer holder;
+        const Count *count;
 
         g_hash_table_iter_init(&iter, holders->table);
         while (g_hash_table_iter_next(&iter, NULL, &holder))
                 g_ptr_array_add(all, holder);
+        g_hash_table_iter_init(&iter, holders->counts);
+        while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &count))
+                if (count->crowd)
+                        g_ptr_array_add(all, count->crowd);
         g_ptr_array_sort(all, compare_pids);
         return all;
 }

@@ -1,20 +1,31 @@
 /* holders.h: the processes that have anything of VFIO open.
  *
- * Owns a Holder for each, and its pidfd's place in the event loop. A Holder is as it was when it was last
- * looked at; nothing here decides when to look. Called by users.h. */
+ * Owns a Holder for each, as the scanner told of it last, and for the first WATCHED_PER_UID of each user a pidfd, which
+ * tells of their end at once. What else a user has is found by looking. Of more than RECORDS_PER_UID processes of one
+ * user the rest are one Holder, the crowd, which has all that any of them has: neither descriptors nor memory grow with
+ * what a user forks. */
 #pragma once
 
-#include "daemon/process.h"
-#include "daemon/vfio-fds.h"
-#include "daemon/vfio-watch.h"
+#include "daemon/scan.h"
+#include "policy/vfio-holder.h"
 
-#include <stdbool.h>
+#include <sys/types.h>
 #include <systemd/sd-event.h>
 
 typedef struct Holder {
-        Process *process;
-        VfioFds fds;
+        pid_t pid;
+        uint64_t start_time;
+        uint32_t uid;
+        char *comm;    /* the process's name */
+        char *command; /* the beginning of its command line; its name where that is not known */
+        char *unit, *machine;
+        VfioHolder has;
+        uint32_t n_numbers;
+        int32_t numbers[SCAN_NUMBERS_MAX]; /* its descriptors in question */
+        bool is_crowd;                     /* it, and ... */
+        uint32_t n_others;   /* ... so many more processes that are not told one by one */
         uint64_t since_usec; /* CLOCK_REALTIME at which it was found */
+        int pidfd;           /* -1: its end is found by looking */
         sd_event_source *exit;
         unsigned round; /* of the walk that saw it last */
 } Holder;
@@ -22,28 +33,39 @@ typedef struct Holder {
 typedef struct Holders Holders;
 
 typedef struct HoldersHandler {
-        void (*ended)(void *context); /* one of them; it is still there until holders_check() */
-        VfioFdsKnownNode *known_node;
+        void (*ended)(void *context, pid_t pid); /* one of them has ended, and is none any more */
+        /* One that is new, or runs another program: its command line is wanted. */
+        void (*unnamed)(void *context, const Holder *holder);
+        /* The function behind a device's own node when /sys has no longer an entry for it, since its driver is being
+         * unbound while somebody holds it. Returns whether it is known. */
+        bool (*known_node)(void *context, dev_t node, PciKey *ret);
 } HoldersHandler;
 
-Holders *holders_new(sd_event *event, VfioWatch *watch, const HoldersHandler *handler,
-                     void *context);
+Holders *holders_new(sd_event *event, const HoldersHandler *handler, void *context);
 Holders *holders_free(Holders *holders);
 
-/* Looks at one process: it becomes a holder, stays one, or is none any more. Returns whether it is one. */
-bool holders_look_at(Holders *holders, pid_t pid);
+/* What the scanner told of one process: it becomes a holder, stays one, or is none any more. Returns whether anything is
+ * new. */
+bool holders_take(Holders *holders, const ScanProcess *process);
 
-/* Looks again at those holders that ended or have let go of anything, or at all of them. */
-void holders_check(Holders *holders, bool all);
+/* Processes that share a device descriptor: each may have it from a group that any of them had. */
+void holders_take_same(Holders *holders, const ScanSame *same);
 
-/* Whether one of them needs that. Cheap. */
-bool holders_need_check(const Holders *holders);
+/* Returns whether that is new. */
+bool holders_take_command(Holders *holders, pid_t pid, const char *command);
 
-/* Looks at all processes: start once, then step until it returns true. Whatever a step did not find is forgotten at the end.
- * Who is forked meanwhile is looked at as well: a process may have passed on what it has, and ended, before its turn came.
- * Who gets it by SCM_RIGHTS after its turn, from one that closes it before its own, is not seen. */
+/* All processes are looked at: what is not taken until the end is forgotten then. */
 void holders_start_walk(Holders *holders);
-bool holders_step_walk(Holders *holders, unsigned max_processes);
+void holders_end_walk(Holders *holders);
 
-/* The holders (borrowed Holder*) by pid; free with g_ptr_array_unref(). */
+/* Forgets those that have ended, as their pidfds tell at this moment. */
+void holders_drop_ended(Holders *holders);
+
+/* NULL when it is none. */
+const Holder *holders_find(const Holders *holders, pid_t pid);
+
+/* Whether some are known as a crowd only. */
+bool holders_have_crowd(const Holders *holders);
+
+/* The holders (borrowed Holder*) by pid, crowds among them; free with g_ptr_array_unref(). */
 GPtrArray *holders_sorted(const Holders *holders);

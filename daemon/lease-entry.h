@@ -16,7 +16,8 @@ typedef struct LeaseEntry {
         int32_t group;
         char *node; /* below /dev/vfio */
         LeaseSigns signs;
-        bool adopted; /* and not told of yet */
+        uint64_t needs_walk; /* that answers who has it, as of users_look(); 0: any */
+        bool adopted;        /* and not told of yet */
         VfioOpen *open;
         sd_event_source *timer;  /* until it is opened */
         LeaseOpened *opened;     /* NULL once told */

@@ -123,7 +123,7 @@ void lease_entry_end(LeaseEntry *entry, int result, const char *message) {
         entry->receipt = receipt_drop(entry->receipt);
         /* Who has it all the same, of a driver that let go behind their back, was not looked for yet. */
         if (entry->signs.opened && !entry->lease.arrived && !entry->signs.closed)
-                users_look(leases->users);
+                (void) users_look(leases->users);
         if (function)
                 function->lease = NULL;
         (void) g_ptr_array_find(leases->entries, entry, &place);
@@ -141,7 +141,7 @@ void lease_entry_receipt_closed(void *context) {
 
         entry->receipt = receipt_drop(entry->receipt);
         entry->signs.in_flight = false;
-        users_look(entry->leases->users);
+        entry->needs_walk = users_look(entry->leases->users);
 }
 
 void leases_node_closed(Leases *leases, const char *name) {
@@ -154,13 +154,17 @@ void leases_node_closed(Leases *leases, const char *name) {
                         continue;
                 entry->signs.closed = true;
                 if (entry->lease.kind == LEASE_KIND_DEVICE)
-                        users_look(leases->users);
+                        entry->needs_walk = users_look(leases->users);
         }
 }
 
 void leases_closes_missed(Leases *leases) {
-        for (guint i = 0; i < leases->entries->len; i++)
-                ((LeaseEntry *) leases->entries->pdata[i])->signs.missed = true;
+        for (guint i = 0; i < leases->entries->len; i++) {
+                LeaseEntry *entry = leases->entries->pdata[i];
+
+                entry->signs.missed = true;
+                entry->needs_walk = users_look(leases->users);
+        }
 }
 
 /* Whether somebody was found who has it; who has a group may use any member. */
@@ -183,7 +187,7 @@ static bool is_held(const LeaseEntry *entry) {
 static int on_search(sd_event_source *source, uint64_t usec, void *userdata) {
         LeaseEntry *entry = userdata;
 
-        users_look(entry->leases->users);
+        entry->needs_walk = users_look(entry->leases->users);
         return 0;
 }
 
@@ -228,9 +232,12 @@ static void conclude(LeaseEntry *entry, bool everybody) {
         }
 }
 
-void leases_looked(Leases *leases, bool everybody) {
-        for (guint i = leases->entries->len; i > 0; i--)
-                conclude(leases->entries->pdata[i - 1], everybody);
+void leases_looked(Leases *leases, uint64_t walk) {
+        for (guint i = leases->entries->len; i > 0; i--) {
+                LeaseEntry *entry = leases->entries->pdata[i - 1];
+
+                conclude(entry, walk != 0 && walk >= entry->needs_walk);
+        }
 }
 
 void leases_attach(Leases *leases, Function *function) {

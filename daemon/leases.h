@@ -65,7 +65,7 @@ void leases_end_calls(Leases *leases, const char *why);
 /* What `users` tells (UsersHandler). */
 void leases_node_closed(Leases *leases, const char *name);
 void leases_closes_missed(Leases *leases);
-void leases_looked(Leases *leases, bool everybody);
+void leases_looked(Leases *leases, uint64_t walk);
 
 /* The function is new: gets its lease, if it is still the same device; has been read again; has gone. */
 void leases_attach(Leases *leases, Function *function);

@@ -2,7 +2,8 @@
  *
  * manager.c: life and requests; manager-operate.c: guarded operations; manager-open.c: opening for others;
  * manager-picture.c: from events to the
- * inventory; manager-unread.c: what of it cannot be read at present; manager-sources.c: what other parts tell; manager-settle.c: from the
+ * inventory; manager-unread.c: what of it cannot be read at present; manager-sources.c: what other parts tell;
+ * manager-users.c: who uses what; manager-settle.c: from the
  * inventory through the rules to files and observer. */
 #pragma once
 
@@ -121,13 +122,23 @@ bool manager_knows_all(const Manager *manager);
  * closed on behalf of a function that is not known yet. */
 void manager_end_takeover(Manager *manager);
 
-/* manager-sources.c */
+/* manager-users.c */
 extern const UsersHandler manager_users_handler;
+void manager_on_users_changed(void *context, PciKey key);
+
+/* Who uses the function, and all that is related, is known now. `function` is looked up again: NULL with -ENODEV and
+ * -ECANCELED. -EBUSY when it could not be found out in time. `message` is for people, NULL with 0. */
+typedef void ManagerRefreshed(void *context, Function *function, int result, const char *message);
+
+/* `done` is called once, perhaps before this returns. */
+void manager_refresh_users(Manager *manager, const Function *function, ManagerRefreshed *done,
+                           void *context);
+
+/* manager-sources.c */
 extern const LeasesHandler manager_leases_handler;
 extern const VfTokensHandler manager_vf_tokens_handler;
 extern const ConfigSpaceHandler manager_config_space_handler;
 void manager_on_msi_changed(void *context, PciKey key);
-void manager_refresh_users(Manager *manager, const Function *function);
 void manager_on_inhibitor_ended(void *context, PciKey key);
 extern const UnplugsHandler manager_unplugs_handler;
 extern const OutsidersHandler manager_outsiders_handler;

@@ -5,15 +5,12 @@
 #include <errno.h>
 #include <string.h>
 
-/* Why the function can have no session now; NULL when it can. Free with g_free(). Users need not be looked for where a
- * process of ours lingers: nobody else can have it open. */
-static char *refusal(Manager *manager, Function *function, uint32_t uid) {
+/* Why the function can have no session now; NULL when it can. Free with g_free(). */
+static char *refusal(const Manager *manager, const Function *function) {
         char address[PCI_ADDRESS_STRING_MAX];
         g_autoptr(Verdict) verdict = NULL;
 
         pci_address_format(function_address(function), address);
-        if (!sessions_linger(manager->sessions, function, uid))
-                manager_refresh_users(manager, function);
         if (!function_has_vfio_driver(function) && !function->emulated)
                 return g_strdup_printf(
                         "%s is bound to %s, not to a VFIO driver: `vfwarden bind %s vfio-pci` gives it to one",
@@ -79,33 +76,6 @@ static SessionRequest make_request(const Function *function, const ManagerIo *io
         };
 }
 
-void manager_open_session(Manager *manager, Function *function, const ManagerIo *io,
-                          ManagerSessionOpened *done, void *context) {
-        g_autofree char *text = refusal(manager, function, io->uid);
-        SessionRequest request = make_request(function, io);
-        IoCall *call;
-        int r;
-
-        if (text) {
-                done(context, -ECONNREFUSED, text, -1, NULL);
-                return;
-        }
-        call = g_new0(IoCall, 1);
-        call->manager = manager;
-        call->opened = done;
-        call->context = context;
-        r = sessions_open(manager->sessions, function, manager->config, &request, on_opened, call);
-        if (r < 0)
-                on_opened(call, r, result_text(r), -1, NULL);
-}
-
-void manager_let_go(Manager *manager, const Function *function, uint32_t uid, ManagerLetGo *done,
-                    void *context) {
-        g_autoptr(GPtrArray) related = check_related(manager->inventory, function);
-
-        sessions_let_go(manager->sessions, function, related, uid, done, context);
-}
-
 static void on_accessed(void *context, int result, const char *message, const IoReport *report) {
         g_autofree IoCall *call = context;
         size_t length = report ? MIN(report->length, sizeof(report->data)) : 0;
@@ -115,31 +85,105 @@ static void on_accessed(void *context, int result, const char *message, const Io
         call->accessed(call->context, result, message, report ? report->data : NULL, length);
 }
 
-void manager_access(Manager *manager, Function *function, const ManagerIo *io,
-                    const ManagerAccess *access, ManagerAccessed *done, void *context) {
-        g_autofree char *text = refusal(manager, function, io->uid);
-        SessionRequest request = make_request(function, io);
-        g_autofree IoOrder *order = NULL;
-        IoCall *call;
+/* Somebody who wants a session, or one access, while the users are looked at. */
+typedef struct IoRequest {
+        Manager *manager;
+        ManagerIo io;
+        IoOrder *order; /* NULL: a session */
+        ManagerSessionOpened *opened;
+        ManagerAccessed *accessed;
+        void *context;
+} IoRequest;
+
+static void open_session(const IoRequest *request, Function *function) {
+        Manager *manager = request->manager;
+        SessionRequest session = make_request(function, &request->io);
+        IoCall *call = g_new0(IoCall, 1);
         int r;
 
-        if (text) {
-                done(context, -ECONNREFUSED, text, NULL, 0);
+        call->manager = manager;
+        call->opened = request->opened;
+        call->context = request->context;
+        r = sessions_open(manager->sessions, function, manager->config, &session, on_opened, call);
+        if (r < 0)
+                on_opened(call, r, result_text(r), -1, NULL);
+}
+
+static void access_now(const IoRequest *request, Function *function) {
+        Manager *manager = request->manager;
+        SessionRequest session = make_request(function, &request->io);
+        IoCall *call = g_new0(IoCall, 1);
+        int r;
+
+        call->accessed = request->accessed;
+        call->context = request->context;
+        r = sessions_request(manager->sessions, function, manager->config, &session, request->order,
+                             on_accessed, call);
+        if (r < 0)
+                on_accessed(call, r, result_text(r), NULL);
+}
+
+static void refuse(const IoRequest *request, int result, const char *message) {
+        if (request->order)
+                request->accessed(request->context, result, message, NULL, 0);
+        else
+                request->opened(request->context, result, message, -1, NULL);
+}
+
+static void on_users_known(void *context, Function *function, int result, const char *message) {
+        g_autofree IoRequest *request = context;
+        g_autofree IoOrder *order = request->order;
+        g_autofree char *text = NULL;
+
+        if (result < 0) {
+                refuse(request, result, message);
                 return;
         }
-        order = g_new0(IoOrder, 1);
+        text = refusal(request->manager, function);
+        if (text)
+                refuse(request, -ECONNREFUSED, text);
+        else if (order)
+                access_now(request, function);
+        else
+                open_session(request, function);
+}
+
+/* Users need not be looked for where a process of ours lingers: nobody else can have it open. */
+static void begin(IoRequest *request, Function *function) {
+        if (sessions_linger(request->manager->sessions, function, request->io.uid))
+                on_users_known(request, function, 0, NULL);
+        else
+                manager_refresh_users(request->manager, function, on_users_known, request);
+}
+
+void manager_open_session(Manager *manager, Function *function, const ManagerIo *io,
+                          ManagerSessionOpened *done, void *context) {
+        IoRequest *request = g_new0(IoRequest, 1);
+
+        *request = (IoRequest){ .manager = manager, .io = *io, .opened = done, .context = context };
+        begin(request, function);
+}
+
+void manager_let_go(Manager *manager, const Function *function, uint32_t uid, ManagerLetGo *done,
+                    void *context) {
+        g_autoptr(GPtrArray) related = check_related(manager->inventory, function);
+
+        sessions_let_go(manager->sessions, function, related, uid, done, context);
+}
+
+void manager_access(Manager *manager, Function *function, const ManagerIo *io,
+                    const ManagerAccess *access, ManagerAccessed *done, void *context) {
+        IoRequest *request = g_new0(IoRequest, 1);
+        IoOrder *order = g_new0(IoOrder, 1);
+
         order->kind = access->data ? IO_STORE : IO_LOAD;
         order->pcias = access->pcias;
         order->offset = access->offset;
         order->length = access->length;
         if (access->data)
                 memcpy(order->data, access->data, MIN(access->length, sizeof(order->data)));
-
-        call = g_new0(IoCall, 1);
-        call->accessed = done;
-        call->context = context;
-        r = sessions_request(manager->sessions, function, manager->config, &request, order,
-                             on_accessed, call);
-        if (r < 0)
-                on_accessed(call, r, result_text(r), NULL);
+        *request = (IoRequest){
+                .manager = manager, .io = *io, .order = order, .accessed = done, .context = context
+        };
+        begin(request, function);
 }

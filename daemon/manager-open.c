@@ -83,27 +83,47 @@ static char *token_refusal(Manager *manager, const Function *pf, VfTokenStep ste
         }
 }
 
+/* The kernel gives a group out once at a time: somebody was faster. Who it was, the refusal says. */
+typedef struct Late {
+        OpenCall *call;
+        char *message;
+} Late;
+
+static void on_late_users_known(void *context, Function *function, int result,
+                                const char *message) {
+        g_autofree Late *late = context;
+        g_autofree OpenCall *call = late->call;
+        g_autofree char *first = late->message;
+        g_autofree char *text = function && result >= 0 ? blockers(call->manager, function) : NULL;
+
+        call->done(call->context, -ECONNREFUSED, text ? text : first, NULL);
+}
+
+static void refuse_late(OpenCall *call, const Function *function, const char *message) {
+        Late *late = g_new(Late, 1);
+
+        *late = (Late){ call, g_strdup(message) };
+        manager_refresh_users(call->manager, function, on_late_users_known, late);
+}
+
 static void on_opened(void *context, int result, const char *message, const LeaseFds *fds,
                       const Lease *lease) {
-        g_autofree OpenCall *call = context;
-        Manager *manager = call->manager;
-        Function *function = inventory_get(manager->inventory, call->key);
+        OpenCall *unfinished = context;
+        Manager *manager = unfinished->manager;
+        const Function *function = inventory_get(manager->inventory, unfinished->key);
+        g_autofree OpenCall *call = NULL;
         g_autofree char *text = NULL;
         VfToken token = { 0 };
         ManagerOpen open = { 0 };
         int r;
 
-        /* The kernel gives a group out once at a time: somebody was faster. */
-        if (result == -EBUSY) {
-                if (function) {
-                        manager_refresh_users(manager, function);
-                        text = blockers(manager, function);
-                }
-                call->done(call->context, -ECONNREFUSED, text ? text : message, NULL);
+        if (result == -EBUSY && function) {
+                refuse_late(unfinished, function, message);
                 return;
         }
+        call = unfinished;
         if (result < 0) {
-                call->done(call->context, result, message, NULL);
+                call->done(call->context, result == -EBUSY ? -ECONNREFUSED : result, message, NULL);
                 return;
         }
         /* Who hears of it finds that it is told, and that a later daemon knows it. */
@@ -149,19 +169,23 @@ static void token_call_end(TokenCall *call, int result, const char *message) {
         g_free(call);
 }
 
+static void on_imposing_users_known(void *context, Function *pf, int result, const char *message) {
+        TokenCall *call = context;
+        g_autofree char *text =
+                pf && result >= 0 ? token_refusal(call->manager, pf, VF_TOKEN_PF_HELD) : NULL;
+
+        token_call_end(call, -ECONNREFUSED, text ? text : message);
+}
+
 static void on_imposed(void *context, int result, const char *message) {
         TokenCall *call = context;
         Manager *manager = call->manager;
         const Function *pf = inventory_get(manager->inventory, call->pf);
-        g_autofree char *text = NULL;
 
-        if (result == -EBUSY && pf) {
-                manager_refresh_users(manager, pf);
-                text = token_refusal(manager, pf, VF_TOKEN_PF_HELD);
-                token_call_end(call, -ECONNREFUSED, text);
-                return;
-        }
-        token_call_end(call, result, message);
+        if (result == -EBUSY && pf)
+                manager_refresh_users(manager, pf, on_imposing_users_known, call);
+        else
+                token_call_end(call, result, message);
 }
 
 /* Ends the call when the PF has the token, be it now. Takes `call` over. */
@@ -188,41 +212,46 @@ static const char *result_text(int result) {
         }
 }
 
-void manager_open(Manager *manager, Function *function, const ManagerOpener *opener,
-                  ManagerOpened *done, void *context) {
-        const LeaseRequest request = { .uid = opener->uid,
-                                       .pid = opener->pid,
-                                       .kind = opener->kind };
-        Function *pf = vf_token_pf(function);
-        VfTokenStep step = VF_TOKEN_HOLDS;
-        g_autofree char *text = NULL;
-        TokenCall *token_call;
-        OpenCall *call;
+/* Somebody who wants a descriptor, or a token, while the users are looked at. */
+typedef struct OpenRequest {
+        Manager *manager;
+        ManagerOpener opener;
+        ManagerOpened *opened;
+        ManagerVfToken *got_token;
+        void *context;
+} OpenRequest;
+
+/* Why the function cannot be opened now; else `*ret_step` is what its token takes. */
+static char *open_refusal(Manager *manager, Function *function, VfTokenStep *ret_step) {
+        const Function *pf = vf_token_pf(function);
+        char *text = blockers(manager, function);
+
+        *ret_step = VF_TOKEN_HOLDS;
+        if (text || !pf)
+                return text;
+        *ret_step = vf_tokens_step(manager->vf_tokens, pf, pf == function);
+        return token_refusal(manager, pf, *ret_step);
+}
+
+static void open_now(const OpenRequest *request, Function *function, VfTokenStep step) {
+        const LeaseRequest lease = { .uid = request->opener.uid,
+                                     .pid = request->opener.pid,
+                                     .kind = request->opener.kind };
+        Manager *manager = request->manager;
+        const Function *pf = vf_token_pf(function);
+        TokenCall *token_call = g_new0(TokenCall, 1);
+        OpenCall *call = g_new(OpenCall, 1);
         int r;
 
-        /* Looked at again, here and now: somebody may have opened it since the last event. */
-        manager_refresh_users(manager, function);
-        text = blockers(manager, function);
-        if (!text && pf) {
-                step = vf_tokens_step(manager->vf_tokens, pf, pf == function);
-                text = token_refusal(manager, pf, step);
-        }
-        if (text) {
-                done(context, -ECONNREFUSED, text, NULL);
-                return;
-        }
-
-        call = g_new(OpenCall, 1);
         *call = (OpenCall){ .manager = manager,
                             .key = function->facts.key,
                             .pf = pf ? pf->facts.key : 0,
                             .has_token = pf != NULL,
-                            .done = done,
-                            .context = context };
-        token_call = g_new0(TokenCall, 1);
+                            .done = request->opened,
+                            .context = request->context };
         token_call->manager = manager;
         token_call->pf = call->pf;
-        r = leases_begin(manager->leases, function, manager->config, &request, on_opened, call,
+        r = leases_begin(manager->leases, function, manager->config, &lease, on_opened, call,
                          &token_call->generation);
         if (r < 0) {
                 g_free(token_call);
@@ -232,14 +261,46 @@ void manager_open(Manager *manager, Function *function, const ManagerOpener *ope
         get_token(token_call, pf, step);
 }
 
-void manager_get_vf_token(Manager *manager, Function *pf, ManagerVfToken *done, void *context) {
+static void on_open_users_known(void *context, Function *function, int result,
+                                const char *message) {
+        g_autofree OpenRequest *request = context;
+        VfTokenStep step = VF_TOKEN_HOLDS;
+        g_autofree char *text = NULL;
+
+        if (result < 0) {
+                request->opened(request->context, result, message, NULL);
+                return;
+        }
+        text = open_refusal(request->manager, function, &step);
+        if (text)
+                request->opened(request->context, -ECONNREFUSED, text, NULL);
+        else
+                open_now(request, function, step);
+}
+
+void manager_open(Manager *manager, Function *function, const ManagerOpener *opener,
+                  ManagerOpened *done, void *context) {
+        OpenRequest *request = g_new0(OpenRequest, 1);
+
+        *request = (OpenRequest){
+                .manager = manager, .opener = *opener, .opened = done, .context = context
+        };
+        manager_refresh_users(manager, function, on_open_users_known, request);
+}
+
+static void on_token_users_known(void *context, Function *pf, int result, const char *message) {
+        g_autofree OpenRequest *request = context;
+        Manager *manager = request->manager;
         g_autofree char *text = NULL;
         char address[PCI_ADDRESS_STRING_MAX];
         VfTokenStep step = VF_TOKEN_HOLDS;
         TokenCall *call;
 
+        if (result < 0) {
+                request->got_token(request->context, result, message, NULL);
+                return;
+        }
         pci_address_format(function_address(pf), address);
-        manager_refresh_users(manager, pf);
         if (vf_token_pf(pf) != pf)
                 text = g_strdup_printf(
                         "%s is bound to %s, not to a VFIO driver: its virtual functions need no token",
@@ -249,13 +310,20 @@ void manager_get_vf_token(Manager *manager, Function *pf, ManagerVfToken *done, 
                 text = token_refusal(manager, pf, step);
         }
         if (text) {
-                done(context, -ECONNREFUSED, text, NULL);
+                request->got_token(request->context, -ECONNREFUSED, text, NULL);
                 return;
         }
         call = g_new0(TokenCall, 1);
         call->manager = manager;
         call->pf = pf->facts.key;
-        call->done = done;
-        call->context = context;
+        call->done = request->got_token;
+        call->context = request->context;
         get_token(call, pf, step);
+}
+
+void manager_get_vf_token(Manager *manager, Function *pf, ManagerVfToken *done, void *context) {
+        OpenRequest *request = g_new0(OpenRequest, 1);
+
+        *request = (OpenRequest){ .manager = manager, .got_token = done, .context = context };
+        manager_refresh_users(manager, pf, on_token_users_known, request);
 }

@@ -16,6 +16,7 @@ typedef struct Request {
         uint16_t count;     /* set-num-vfs: what is to be there afterwards */
         bool autoprobe;     /* set-autoprobe */
         GRefString *driver; /* bind: a name, or "" for any; unbind: "" */
+        unsigned flags;     /* for check() */
         ManagerDone *done;
         void *context;
         sd_event_source *patience; /* while it is in the manager's `unverified` */
@@ -187,31 +188,64 @@ static char *busy_text(const Manager *manager, const Function *function) {
         return NULL;
 }
 
-/* Refuses, or starts. Takes `plan` and `request` over. */
-static void operate(Request *request, Function *function, Plan *plan, unsigned flags) {
+static Plan *make_plan(const Request *request, Function *function) {
+        bool userspace;
+
+        switch (request->operation) {
+        case OPERATION_SET_NUM_VFS:
+                return plan_set_num_vfs(function, request->count);
+        case OPERATION_SET_AUTOPROBE:
+                return plan_set_autoprobe(function, request->autoprobe);
+        case OPERATION_BIND:
+                userspace = pattern_list_matches(request->manager->config->userspace_drivers,
+                                                 request->driver);
+                return plan_bind(function, request->driver, userspace);
+        case OPERATION_UNBIND:
+                return plan_unbind(function);
+        default:
+                return plan_reset(function);
+        }
+}
+
+/* Refuses, or starts, now that the users are known. */
+static void on_users_known(void *context, Function *function, int result, const char *message) {
+        Request *request = context;
         Manager *manager = request->manager;
-        g_autoptr(Plan) owned = plan;
-        g_autofree char *text = busy_text(manager, function);
         g_autoptr(Verdict) verdict = NULL;
+        g_autofree char *text = NULL;
         int r;
 
+        if (result < 0) {
+                request_end(request, result, message);
+                return;
+        }
+        /* Somebody may have been faster. */
+        text = busy_text(manager, function);
         if (text) {
                 request_end(request, -EBUSY, text);
                 return;
         }
-        /* Looked at again, here and now: somebody may have opened it since the last event. */
-        manager_refresh_users(manager, function);
-        verdict = check(manager->inventory, function, request->operation, flags);
+        verdict = check(manager->inventory, function, request->operation, request->flags);
         if (!verdict_allowed(verdict)) {
                 text = verdict_message(verdict);
                 request_end(request, -ECONNREFUSED, text);
                 return;
         }
         r = operations_start(manager->operations, function, request->operation,
-                             g_steal_pointer(&owned), MANAGER_OPERATION_TIMEOUT_USEC, on_done,
+                             make_plan(request, function), MANAGER_OPERATION_TIMEOUT_USEC, on_done,
                              request);
         if (r < 0)
                 request_end(request, r, "it cannot be started");
+}
+
+/* Takes `request` over. */
+static void operate(Request *request, const Function *function) {
+        g_autofree char *text = busy_text(request->manager, function);
+
+        if (text)
+                request_end(request, -EBUSY, text);
+        else /* somebody may have opened it since the last event */
+                manager_refresh_users(request->manager, function, on_users_known, request);
 }
 
 void manager_set_num_vfs(Manager *manager, Function *pf, uint16_t count, bool override,
@@ -219,7 +253,8 @@ void manager_set_num_vfs(Manager *manager, Function *pf, uint16_t count, bool ov
         Request *request = request_new(manager, pf, OPERATION_SET_NUM_VFS, done, context);
 
         request->count = count;
-        operate(request, pf, plan_set_num_vfs(pf, count), override ? CHECK_OVERRIDE : 0);
+        request->flags = override ? CHECK_OVERRIDE : 0;
+        operate(request, pf);
 }
 
 void manager_set_autoprobe(Manager *manager, Function *pf, bool enable, ManagerDone *done,
@@ -227,29 +262,24 @@ void manager_set_autoprobe(Manager *manager, Function *pf, bool enable, ManagerD
         Request *request = request_new(manager, pf, OPERATION_SET_AUTOPROBE, done, context);
 
         request->autoprobe = enable;
-        operate(request, pf, plan_set_autoprobe(pf, enable), 0);
+        operate(request, pf);
 }
 
 void manager_bind(Manager *manager, Function *function, const char *driver, ManagerDone *done,
                   void *context) {
         Request *request = request_new(manager, function, OPERATION_BIND, done, context);
-        bool userspace = pattern_list_matches(manager->config->userspace_drivers, driver);
 
         g_ref_string_release(request->driver);
         request->driver = g_ref_string_new_intern(driver);
-        operate(request, function, plan_bind(function, driver, userspace), 0);
+        operate(request, function);
 }
 
 void manager_unbind(Manager *manager, Function *function, ManagerDone *done, void *context) {
-        Request *request = request_new(manager, function, OPERATION_UNBIND, done, context);
-
-        operate(request, function, plan_unbind(function), 0);
+        operate(request_new(manager, function, OPERATION_UNBIND, done, context), function);
 }
 
 void manager_reset(Manager *manager, Function *function, ManagerDone *done, void *context) {
-        Request *request = request_new(manager, function, OPERATION_RESET, done, context);
-
-        operate(request, function, plan_reset(function), 0);
+        operate(request_new(manager, function, OPERATION_RESET, done, context), function);
 }
 
 /* Somebody who waits for an unplug. They are told when the picture shows how it ended. */
@@ -288,51 +318,93 @@ void manager_tell_unplug_calls(Manager *manager) {
         }
 }
 
-void manager_unplug(Manager *manager, Function *function, uint64_t timeout_usec, bool insist,
-                    ManagerDone *done, void *context) {
-        UnplugCall *call;
-        g_autofree char *text = busy_text(manager, function);
-        g_autoptr(Verdict) verdict = NULL;
+/* Somebody who wants an unplug, while the users are looked at. */
+typedef struct UnplugRequest {
+        Manager *manager;
+        uint64_t timeout_usec;
+        bool insist;
+        ManagerDone *done;
+        void *context;
+} UnplugRequest;
+
+static char *unplug_busy_text(const Manager *manager, const Function *function) {
+        char *text = busy_text(manager, function);
+
+        if (!text && function->state != FUNCTION_STATE_PRESENT)
+                text = g_strdup("it is being taken away already");
+        return text;
+}
+
+static void start_unplug(const UnplugRequest *request, Function *function) {
+        Manager *manager = request->manager;
+        UnplugCall *call = g_new0(UnplugCall, 1);
+        /* Where nobody has to be waited for there is the kernel still. */
+        uint64_t timeout_usec =
+                request->timeout_usec > 0 ? request->timeout_usec : MANAGER_OPERATION_TIMEOUT_USEC;
         int r;
 
-        if (function->state != FUNCTION_STATE_PRESENT && !text)
-                text = g_strdup("it is being taken away already");
-        if (text) {
-                done(context, -EBUSY, text);
-                return;
-        }
-        /* A later daemon has to know of it, and of the device nodes' own modes. */
-        manager->state_dirty = true;
-        r = manager_save_state(manager);
-        if (r < 0) {
-                text = manager_describe_failure(manager, r);
-                done(context, -EIO, text);
-                return;
-        }
-        manager_refresh_users(manager, function);
-        verdict = check_unplug(manager->inventory, function, timeout_usec == 0);
-        if (!verdict_allowed(verdict)) {
-                text = verdict_message(verdict);
-                done(context, -ECONNREFUSED, text);
-                return;
-        }
-        /* Where nobody has to be waited for there is the kernel still. */
-        if (timeout_usec == 0)
-                timeout_usec = MANAGER_OPERATION_TIMEOUT_USEC;
-        call = g_new0(UnplugCall, 1);
         call->manager = manager;
-        call->done = done;
-        call->context = context;
+        call->done = request->done;
+        call->context = request->context;
         g_ptr_array_add(manager->unplug_calls, call);
-        r = unplugs_request(manager->unplugs, function, timeout_usec, insist, on_unplug_done, call);
+        r = unplugs_request(manager->unplugs, function, timeout_usec, request->insist,
+                            on_unplug_done, call);
         if (r < 0)
                 on_unplug_done(call, r, "it is being taken away already");
         manager_settle(manager);
 }
 
+static void on_unplug_users_known(void *context, Function *function, int result,
+                                  const char *message) {
+        g_autofree UnplugRequest *request = context;
+        g_autoptr(Verdict) verdict = NULL;
+        g_autofree char *text = NULL;
+        int r;
+
+        if (result < 0) {
+                request->done(request->context, result, message);
+                return;
+        }
+        text = unplug_busy_text(request->manager, function);
+        if (text) {
+                request->done(request->context, -EBUSY, text);
+                return;
+        }
+        /* A later daemon has to know of it, and of the device nodes' own modes. */
+        request->manager->state_dirty = true;
+        r = manager_save_state(request->manager);
+        if (r < 0) {
+                text = manager_describe_failure(request->manager, r);
+                request->done(request->context, -EIO, text);
+                return;
+        }
+        verdict = check_unplug(request->manager->inventory, function, request->timeout_usec == 0);
+        if (verdict_allowed(verdict))
+                start_unplug(request, function);
+        else {
+                text = verdict_message(verdict);
+                request->done(request->context, -ECONNREFUSED, text);
+        }
+}
+
+void manager_unplug(Manager *manager, Function *function, uint64_t timeout_usec, bool insist,
+                    ManagerDone *done, void *context) {
+        g_autofree char *text = unplug_busy_text(manager, function);
+        UnplugRequest *request;
+
+        if (text) {
+                done(context, -EBUSY, text);
+                return;
+        }
+        request = g_new(UnplugRequest, 1);
+        *request = (UnplugRequest){ manager, timeout_usec, insist, done, context };
+        manager_refresh_users(manager, function, on_unplug_users_known, request);
+}
+
 void manager_end_calls(Manager *manager) {
         static const char why[] = "the daemon ends; what was begun goes on";
 
+        users_end_refreshes(manager->users);
         while (manager->requests->len > 0)
                 request_end(manager->requests->pdata[0], -ECANCELED, why);
         for (guint i = 0; i < manager->unplug_calls->len; i++)

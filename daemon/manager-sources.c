@@ -1,60 +1,8 @@
-/* What other parts of the daemon tell the manager: of users, configuration space, MSIs, inhibitors, operations
+/* What other parts of the daemon tell the manager: of configuration space, MSIs, inhibitors, operations
  * and unplugs. Each marks what it concerns to be read or settled. */
 #include "daemon/manager-internal.h"
 
-/* Who has a function is what was seen, as those put it who open functions for others. */
-static GPtrArray *users_told(const Manager *manager, const Function *function) {
-        GPtrArray *users = users_of(manager->users, function->facts.key);
-
-        if (vf_tokens_imposing(manager->vf_tokens, function->facts.key))
-                g_clear_pointer(&users, g_ptr_array_unref);
-        users = sessions_users(manager->sessions, function, users);
-        return leases_users(manager->leases, function, users);
-}
-
-static void on_users_changed(void *context, PciKey key) {
-        Manager *manager = context;
-        Function *function = inventory_get(manager->inventory, key);
-
-        if (!function)
-                return;
-        inventory_set_users(manager->inventory, function, users_told(manager, function));
-        if (function_in_use(function))
-                vf_tokens_pf_used(manager->vf_tokens, function);
-        config_space_function_changed(manager->config_space, function);
-        msi_source_function_changed(manager->msi_source, function);
-        manager_queue(manager, function);
-        manager_tell_unplugs(manager, function);
-        if (function->pf) {
-                manager_queue(manager, function->pf); /* `vf-in-use` */
-                manager_tell_unplugs(manager, function->pf);
-        }
-}
-
-static void on_node_closed(void *context, const char *name) {
-        const Manager *manager = context;
-
-        leases_node_closed(manager->leases, name);
-        vf_tokens_node_closed(manager->vf_tokens, name);
-}
-
-static void on_closes_missed(void *context) {
-        const Manager *manager = context;
-
-        leases_closes_missed(manager->leases);
-        vf_tokens_closes_missed(manager->vf_tokens);
-}
-
-static void on_users_looked(void *context, bool everybody) {
-        leases_looked(((const Manager *) context)->leases, everybody);
-}
-
-const UsersHandler manager_users_handler = {
-        .changed = on_users_changed,
-        .closed = on_node_closed,
-        .missed = on_closes_missed,
-        .looked = on_users_looked,
-};
+#include <errno.h>
 
 void manager_tell_unplugs(Manager *manager, Function *function) {
         sessions_function_changed(manager->sessions, function);
@@ -102,11 +50,6 @@ const ConfigSpaceHandler manager_config_space_handler = {
         .pasid = on_pasid_found,
         .msix = on_msix_found,
 };
-
-void manager_refresh_users(Manager *manager, const Function *function) {
-        users_refresh(manager->users);
-        manager_settle(manager);
-}
 
 void manager_on_inhibitor_ended(void *context, PciKey key) {
         Manager *manager = context;
@@ -231,12 +174,17 @@ const UnplugsHandler manager_unplugs_handler = {
         .ask = on_unplug_ask,
 };
 
-static void on_outside_refresh(void *context) {
+static void on_outside_refreshed(void *context, int result) {
         Manager *manager = context;
 
-        users_refresh(manager->users);
         manager_read_stale(manager);
         manager_settle(manager);
+        if (result != -ECANCELED)
+                outsiders_refreshed(manager->outsiders);
+}
+
+static void on_outside_refresh(void *context, const PciKey *keys, unsigned n_keys) {
+        users_refresh(((Manager *) context)->users, keys, n_keys, on_outside_refreshed, context);
 }
 
 static void on_outside_begun(void *context, Function *function) {
@@ -266,14 +214,14 @@ static void on_kept_changed(void *context, PciKey key) {
 
         manager->state_dirty = true;
         (void) sd_event_source_set_enabled(manager->work, SD_EVENT_ONESHOT);
-        on_users_changed(manager, key);
+        manager_on_users_changed(manager, key);
 }
 
 /* Else vfwarden-io would be seen for a moment as a user of its own. */
 static void on_session_process_ended(void *context) {
         Manager *manager = context;
 
-        users_refresh(manager->users);
+        users_drop_ended(manager->users);
 }
 
 const SessionsHandler manager_sessions_handler = {
@@ -303,8 +251,8 @@ const ChildrenHandler manager_children_handler = {
 
 const LeasesHandler manager_leases_handler = { .changed = on_kept_changed };
 
-static void on_refresh(void *context) {
-        users_refresh(((const Manager *) context)->users);
+static void on_refresh(void *context, PciKey pf, VfTokenRefreshed *done, void *done_context) {
+        users_refresh(((const Manager *) context)->users, &pf, 1, done, done_context);
 }
 
 static bool is_open(void *context, PciKey key) {

@@ -119,7 +119,7 @@ static void start(Manager *manager) {
         manager_read_stale(manager); /* asks for the overrides ... */
         override_reader_finish(manager->override_reader);
         manager_read_stale(manager); /* ... and reads the rest */
-        users_look_now(manager->users);
+        users_start(manager->users);
         manager_settle(manager);
         (void) sd_event_source_set_enabled(manager->work, SD_EVENT_OFF);
 

@@ -30,7 +30,10 @@ struct Outsiders {
         sd_event *event;
         sd_event_source *work;
         GHashTable *suspects; /* PciKey* -> number of looks so far */
-        GPtrArray *known;     /* of Outside*, owned */
+        GHashTable *
+                asked; /* of them those whose users, and then writers, are looked for; NULL: none */
+        Writers *writers; /* while they are searched for */
+        GPtrArray *known; /* of Outside*, owned */
 };
 
 static void outside_free(gpointer data) {
@@ -190,32 +193,74 @@ static bool look_at_suspect(Outsiders *outsiders, Function *function, guint n_lo
         return false;
 }
 
-static void look_at_suspects(Outsiders *outsiders) {
-        g_autoptr(GHashTable) suspects = g_steal_pointer(&outsiders->suspects);
-        g_autoptr(GPtrArray) writers = NULL;
+static GHashTable *new_suspects(void) {
+        return g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+}
+
+static void judge_suspects(Outsiders *outsiders, const GPtrArray *writers) {
+        g_autoptr(GHashTable) asked = g_steal_pointer(&outsiders->asked);
         GHashTableIter iter;
         gpointer key, n_looks;
 
-        outsiders->suspects = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
-        if (g_hash_table_size(suspects) == 0)
-                return;
-        /* Most of them were let go of a moment ago, and the driver followed. */
-        outsiders->handler->refresh(outsiders->context);
-        g_hash_table_iter_init(&iter, suspects);
+        g_hash_table_iter_init(&iter, asked);
         while (g_hash_table_iter_next(&iter, &key, &n_looks)) {
                 Function *function = inventory_get(outsiders->inventory, *(PciKey *) key);
                 guint n = GPOINTER_TO_UINT(n_looks) + 1;
 
-                if (!function || !outside_suspects(function))
-                        continue;
-                if (!writers)
-                        writers = writers_find();
-                if (look_at_suspect(outsiders, function, n, writers)) {
-                        g_hash_table_insert(outsiders->suspects, g_memdup2(key, sizeof(PciKey)),
-                                            GUINT_TO_POINTER(n));
+                if (function && outside_suspects(function) &&
+                    look_at_suspect(outsiders, function, n, writers)) {
+                        g_hash_table_replace(outsiders->suspects, g_memdup2(key, sizeof(PciKey)),
+                                             GUINT_TO_POINTER(n));
                         look_in(outsiders, SECOND_LOOK_USEC);
                 }
         }
+        /* Those who came meanwhile. */
+        if (g_hash_table_size(outsiders->suspects) > 0)
+                look_in(outsiders, SECOND_LOOK_USEC);
+}
+
+static void on_writers(void *context, const GPtrArray *writers) {
+        Outsiders *outsiders = context;
+
+        judge_suspects(outsiders, writers);
+        outsiders->writers = writers_free(outsiders->writers);
+}
+
+static gboolean is_none(gpointer key, gpointer n_looks, gpointer outsiders) {
+        const Function *function =
+                inventory_get(((const Outsiders *) outsiders)->inventory, *(PciKey *) key);
+
+        return !function || !outside_suspects(function);
+}
+
+void outsiders_refreshed(Outsiders *outsiders) {
+        g_autoptr(GPtrArray) nobody = g_ptr_array_new();
+
+        g_hash_table_foreach_remove(outsiders->asked, is_none, outsiders);
+        if (g_hash_table_size(outsiders->asked) > 0 &&
+            writers_find(outsiders->event, on_writers, outsiders, &outsiders->writers) >= 0)
+                return;
+        if (g_hash_table_size(outsiders->asked) > 0)
+                log_warning("who takes functions away cannot be found");
+        judge_suspects(outsiders, nobody);
+}
+
+/* Most of them were let go of a moment ago, and the driver followed: what is known of their users comes first, who takes them
+ * away second. */
+static void look_at_suspects(Outsiders *outsiders) {
+        g_autoptr(GArray) keys = g_array_new(FALSE, FALSE, sizeof(PciKey));
+        GHashTableIter iter;
+        const PciKey *key;
+
+        if (outsiders->asked || g_hash_table_size(outsiders->suspects) == 0)
+                return;
+        outsiders->asked = g_steal_pointer(&outsiders->suspects);
+        outsiders->suspects = new_suspects();
+        g_hash_table_iter_init(&iter, outsiders->asked);
+        while (g_hash_table_iter_next(&iter, (gpointer *) &key, NULL))
+                g_array_append_vals(keys, key, 1);
+        outsiders->handler->refresh(outsiders->context, (const PciKey *) (void *) keys->data,
+                                    keys->len);
 }
 
 static int on_work(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -233,7 +278,7 @@ int outsiders_new(sd_event *event, const Inventory *inventory, const OutsidersHa
         outsiders->inventory = inventory;
         outsiders->handler = handler;
         outsiders->context = context;
-        outsiders->suspects = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+        outsiders->suspects = new_suspects();
         outsiders->known = g_ptr_array_new_with_free_func(outside_free);
         r = wakeup_new_timer(event, 1, on_work, outsiders, &outsiders->work);
         if (r < 0) {
@@ -248,7 +293,9 @@ Outsiders *outsiders_free(Outsiders *outsiders) {
         if (!outsiders)
                 return NULL;
         sd_event_source_disable_unref(outsiders->work);
+        writers_free(outsiders->writers);
         g_hash_table_unref(outsiders->suspects);
+        g_clear_pointer(&outsiders->asked, g_hash_table_unref);
         g_ptr_array_unref(outsiders->known);
         sd_event_unref(outsiders->event);
         g_free(outsiders);
@@ -259,7 +306,8 @@ void outsiders_function_changed(Outsiders *outsiders, const Function *function) 
         if (outside_suspects(function)) {
                 PciKey key = function->facts.key;
 
-                if (g_hash_table_contains(outsiders->suspects, &key))
+                if (g_hash_table_contains(outsiders->suspects, &key) ||
+                    (outsiders->asked && g_hash_table_contains(outsiders->asked, &key)))
                         return;
                 g_hash_table_insert(outsiders->suspects, g_memdup2(&key, sizeof(key)),
                                     GUINT_TO_POINTER(0));

@@ -13,8 +13,9 @@
 typedef struct Outsiders Outsiders;
 
 typedef struct OutsidersHandler {
-        /* Who uses what is to be looked at now. */
-        void (*refresh)(void *context);
+        /* Who uses these functions is to be looked at now; outsiders_refreshed() is to be called then, perhaps before this
+         * returns. */
+        void (*refresh)(void *context, const PciKey *keys, unsigned n_keys);
         /* The function is being taken away by somebody else: its holders are to be told. `with_vfs`: those of its VFs
          * as well, unless they were. It may be told again. */
         void (*begun)(void *context, Function *function);
@@ -31,3 +32,6 @@ void outsiders_function_changed(Outsiders *outsiders, const Function *function);
 
 /* A function has gone. */
 void outsiders_function_gone(Outsiders *outsiders);
+
+/* What was asked for by `refresh` has been told, or could not be found out. */
+void outsiders_refreshed(Outsiders *outsiders);

@@ -6,34 +6,30 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <systemd/sd-login.h>
 
-/* Whoever reads a command line reads a little more of it than is shown, to cut at a word. */
-#define CMDLINE_READ_MAX 4096
-#define STAT_READ_MAX    4096
-
-int process_open_directory(pid_t pid) {
-        char path[32];
-        int fd;
-
-        snprintf(path, sizeof(path), "/proc/%d", pid);
-        fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-        return fd < 0 ? -errno : fd;
-}
+#define COMM_READ_MAX   64
+#define STATUS_READ_MAX 4096
+#define STAT_READ_MAX   4096
+/* Fields of /proc/PID/stat, counted from the one behind the command's name. */
+#define STAT_PARENT     1
+#define STAT_START_TIME 19
 
 /* Files in /proc/PID are read in one piece. Returns the length; `value` is NUL-terminated. */
-static ssize_t read_file(int procfd, const char *name, char *value, size_t size) {
+static ssize_t read_file(pid_t pid, const char *name, char *value, size_t size) {
         _cleanup_(closep) int fd = -1;
         size_t length = 0;
+        char path[64];
         ssize_t n;
 
-        fd = openat(procfd, name, O_RDONLY | O_CLOEXEC);
+        snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
+        fd = open(path, O_RDONLY | O_CLOEXEC);
         if (fd < 0)
-                return -errno;
+                return errno == ENOENT ? -ESRCH : -errno;
         while (length < size - 1) {
                 n = read(fd, value + length, size - 1 - length);
                 if (n < 0)
@@ -74,24 +70,24 @@ char *process_format_command(const char *cmdline, size_t size) {
         return g_strndup(valid, (gsize) (cut - valid));
 }
 
-static char *read_command(int procfd) {
-        char buffer[CMDLINE_READ_MAX];
-        ssize_t n;
+static char *read_comm(pid_t pid) {
+        char buffer[COMM_READ_MAX];
+        ssize_t n = read_file(pid, "comm", buffer, sizeof(buffer));
 
-        n = read_file(procfd, "cmdline", buffer, sizeof(buffer));
-        if (n <= 0) {
-                n = read_file(procfd, "comm", buffer, sizeof(buffer));
-                if (n > 0 && buffer[n - 1] == '\n')
-                        n--;
-        }
+        if (n > 0 && buffer[n - 1] == '\n')
+                n--;
         return process_format_command(buffer, n > 0 ? (size_t) n : 0);
 }
 
-static int read_uid(int procfd, uint32_t *ret) {
-        char buffer[CMDLINE_READ_MAX];
+ssize_t process_read_command(pid_t pid, char *words, size_t size) {
+        return read_file(pid, "cmdline", words, size);
+}
+
+static int read_uid(pid_t pid, uint32_t *ret) {
+        char buffer[STATUS_READ_MAX];
         ssize_t n;
 
-        n = read_file(procfd, "status", buffer, sizeof(buffer));
+        n = read_file(pid, "status", buffer, sizeof(buffer));
         if (n < 0)
                 return (int) n;
 
@@ -106,18 +102,6 @@ static int read_uid(int procfd, uint32_t *ret) {
         return 0;
 }
 
-static bool is_running(int pidfd) {
-        return syscall(SYS_pidfd_send_signal, pidfd, 0, NULL, 0) == 0 || errno == EPERM;
-}
-
-static bool replace(char **string, char *value) {
-        bool differs = g_strcmp0(*string, value) != 0;
-
-        g_free(*string);
-        *string = value;
-        return differs;
-}
-
 static char *utf8_or_empty(char *from_malloc) {
         char *valid = g_utf8_make_valid(from_malloc ? from_malloc : "", -1);
 
@@ -125,98 +109,94 @@ static char *utf8_or_empty(char *from_malloc) {
         return valid;
 }
 
-bool process_refresh(Process *process) {
-        g_autofree char *command = NULL, *unit = NULL, *machine = NULL;
+static char *read_unit(pid_t pid) {
         char *text = NULL;
-        uint32_t uid;
-        bool differs;
 
-        /* libsystemd takes a pid; it was ours if the process still runs afterwards. */
-        if (read_uid(process->procfd, &uid) < 0)
-                return false;
-        command = read_command(process->procfd);
-        if (sd_pid_get_unit(process->pid, &text) < 0)
+        if (sd_pid_get_unit(pid, &text) < 0)
                 text = NULL;
-        unit = utf8_or_empty(text);
-        text = NULL;
-        if (sd_pid_get_machine_name(process->pid, &text) < 0)
-                text = NULL;
-        if (text) {
-                g_autofree char *name = utf8_or_empty(text);
-
-                machine = g_strdup(machine_name_short(name));
-        } else
-                machine = machine_name_from_unit(unit);
-        if (!machine)
-                machine = g_strdup("");
-        if (!is_running(process->pidfd))
-                return false;
-
-        differs = uid != process->uid;
-        process->uid = uid;
-        differs |= replace(&process->command, g_steal_pointer(&command));
-        differs |= replace(&process->unit, g_steal_pointer(&unit));
-        differs |= replace(&process->machine, g_steal_pointer(&machine));
-        return differs;
+        return utf8_or_empty(text);
 }
 
-int process_new(pid_t pid, int procfd, Process **ret) {
-        g_autoptr(Process) process = g_new0(Process, 1);
+static char *read_machine(pid_t pid, const char *unit) {
+        g_autofree char *name = NULL;
+        char *text = NULL, *machine;
 
-        *process = (Process){ .pid = pid, .procfd = procfd };
-        process->pidfd = (int) syscall(SYS_pidfd_open, pid, 0);
-        if (process->pidfd < 0)
-                return -errno;
-        (void) fcntl(process->pidfd, F_SETFD, FD_CLOEXEC);
-        /* The pid was opened after the directory: if the directory still has its process, both are the same. */
-        if (read_uid(procfd, &process->uid) < 0)
-                return -ESRCH;
-        process->command = g_strdup("");
-        process->unit = g_strdup("");
-        process->machine = g_strdup("");
-        (void) process_refresh(process);
-        *ret = g_steal_pointer(&process);
-        return 0;
+        if (sd_pid_get_machine_name(pid, &text) >= 0) {
+                name = utf8_or_empty(text);
+                return g_strdup(machine_name_short(name));
+        }
+        machine = machine_name_from_unit(unit);
+        return machine ? machine : g_strdup("");
 }
 
-void process_describe(pid_t pid, char **ret_command, char **ret_unit) {
-        g_autoptr(Process) process = NULL;
-        int procfd = process_open_directory(pid);
-
-        if (procfd >= 0)
-                (void) process_new(pid, procfd, &process);
-        *ret_command = g_strdup(process ? process->command : "");
-        *ret_unit = g_strdup(process ? process->unit : "");
-}
-
-/* The 22nd field of /proc/PID/stat, counted from behind the command's name, which may contain anything. */
-int process_read_start_time(pid_t pid, uint64_t *ret) {
-        g_autofree char *path = g_strdup_printf("/proc/%d/stat", pid);
+/* /proc/PID/stat, from behind the command's name, which may contain anything: the state is the field 0. */
+static int read_stat(pid_t pid, char ***ret_fields) {
         g_auto(GStrv) fields = NULL;
         char text[STAT_READ_MAX];
         const char *behind;
         ssize_t n;
 
-        n = read_file(AT_FDCWD, path, text, sizeof(text));
+        n = read_file(pid, "stat", text, sizeof(text));
         if (n < 0)
-                return n == -ENOENT ? -ESRCH : (int) n;
+                return (int) n;
         behind = strrchr(text, ')');
-        if (!behind)
+        if (!behind || behind[1] != ' ')
                 return -EBADMSG;
-        fields = g_strsplit(behind, " ", -1);
-        if (g_strv_length(fields) < 21)
+        fields = g_strsplit(behind + 2, " ", -1);
+        if (g_strv_length(fields) <= STAT_START_TIME)
                 return -EBADMSG;
-        return number_parse(fields[20], 10, UINT64_MAX - 1, ret);
+        *ret_fields = g_steal_pointer(&fields);
+        return 0;
 }
 
-Process *process_free(Process *process) {
-        if (!process)
-                return NULL;
-        closep(&process->pidfd);
-        closep(&process->procfd);
-        g_free(process->command);
-        g_free(process->unit);
-        g_free(process->machine);
-        g_free(process);
-        return NULL;
+int process_read_start_time(pid_t pid, uint64_t *ret) {
+        g_auto(GStrv) fields = NULL;
+        int r = read_stat(pid, &fields);
+
+        return r < 0 ? r : number_parse(fields[STAT_START_TIME], 10, UINT64_MAX - 1, ret);
+}
+
+bool process_is_running(pid_t pid) {
+        g_auto(GStrv) fields = NULL;
+
+        return read_stat(pid, &fields) >= 0 && fields[0][0] == 'R';
+}
+
+void process_facts_clear(ProcessFacts *facts) {
+        g_clear_pointer(&facts->comm, g_free);
+        g_clear_pointer(&facts->unit, g_free);
+        g_clear_pointer(&facts->machine, g_free);
+}
+
+int process_read_facts(pid_t pid, ProcessFacts *ret) {
+        g_auto(ProcessFacts) facts = { 0 };
+        g_auto(GStrv) fields = NULL;
+        uint64_t parent, again;
+        int r;
+
+        r = read_stat(pid, &fields);
+        if (r >= 0)
+                r = number_parse(fields[STAT_START_TIME], 10, UINT64_MAX - 1, &facts.start_time);
+        if (r >= 0)
+                r = number_parse(fields[STAT_PARENT], 10, INT_MAX, &parent);
+        if (r >= 0)
+                r = read_uid(pid, &facts.uid);
+        if (r < 0)
+                return r;
+        facts.parent = (pid_t) parent;
+        facts.comm = read_comm(pid);
+        facts.unit = read_unit(pid);
+        facts.machine = read_machine(pid, facts.unit);
+        /* All was the same process's if it still is there. */
+        r = process_read_start_time(pid, &again);
+        if (r < 0 || again != facts.start_time)
+                return -ESRCH;
+        *ret = facts;
+        facts = (ProcessFacts){ 0 };
+        return 0;
+}
+
+void process_describe(pid_t pid, char **ret_name, char **ret_unit) {
+        *ret_name = read_comm(pid);
+        *ret_unit = read_unit(pid);
 }

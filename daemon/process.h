@@ -1,9 +1,9 @@
-/* process.h: what is known of one process that holds devices.
+/* process.h: what /proc tells of one process.
  *
- * Owns a pidfd, so that a process that takes over the pid is never taken for it, and a descriptor of its
- * directory in /proc, through which all of it is read: reads through that one fail once the
- * process is gone. Reading processes of other users needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.
- * Called by users.h. */
+ * Owns nothing. Which files are read where: docs/architecture.md has the table of locks that they wait for. `stat`,
+ * `status`, `comm` and `cgroup` wait for nobody. `cmdline` waits for the process's memory, for as long as the process
+ * likes: process_read_command() is for a process of its own (commands.h). Reading processes of other users needs
+ * CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH. */
 #pragma once
 
 #include <glib.h>
@@ -11,38 +11,38 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-typedef struct Process {
-        pid_t pid;
-        int pidfd; /* readable once it has ended */
-        int procfd;
-        uint32_t uid;  /* effective */
-        char *command; /* its first words, UTF-8 without control characters, "" unknown */
-        char *unit;    /* systemd unit, "" none */
-        char *machine; /* virtual machine, "" none */
-} Process;
-
 /* Longest command, in bytes. */
 #define PROCESS_COMMAND_MAX 80
 
-/* Opens /proc/PID. Returns a descriptor, or a negative errno: -ENOENT or -ESRCH when there is no such process. */
-int process_open_directory(pid_t pid);
+typedef struct ProcessFacts {
+        pid_t parent;
+        uint64_t start_time;
+        uint32_t uid;  /* effective */
+        char *comm;    /* its name, UTF-8 without control characters */
+        char *unit;    /* systemd unit, "" none */
+        char *machine; /* virtual machine, "" none */
+} ProcessFacts;
 
-/* The command and systemd unit of process `pid`, as a Process has them; "" when it has ended. Both are the caller's. */
-void process_describe(pid_t pid, char **ret_command, char **ret_unit);
+void process_facts_clear(ProcessFacts *facts);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(ProcessFacts, process_facts_clear)
 
-/* Makes a Process of the one whose directory `procfd` is; takes over `procfd` in any case. Returns 0, or a
- * negative errno: -ESRCH when it has ended. */
-int process_new(pid_t pid, int procfd, Process **ret);
-Process *process_free(Process *process);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(Process, process_free)
+/* Returns 0, or a negative errno: -ESRCH when there is no such process. */
+int process_read_facts(pid_t pid, ProcessFacts *ret);
 
-/* A program calls exec(), a manager moves it to its unit: reads command, uid and unit again. Returns whether
- * any is another; of a process that has ended nothing changes. */
-bool process_refresh(Process *process);
+/* The name and systemd unit of process `pid`; "" when it has ended. Both are the caller's. */
+void process_describe(pid_t pid, char **ret_name, char **ret_unit);
 
-/* When the process was started, in clock ticks after boot: with the pid, that tells it from any later one. Returns 0, or
- * a negative errno: -ESRCH when there is none. */
+/* When process `pid` was started, in clock ticks since boot: together with the pid it is that process and no other.
+ * Returns 0, or a negative errno: -ESRCH when there is none. */
 int process_read_start_time(pid_t pid, uint64_t *ret);
 
-/* What a bounded part of /proc/PID/cmdline (`size` bytes, arguments end with NUL) is shown as. Free with g_free(). */
+/* Whether process `pid`, a child of ours, is running or would if the processor was free: then it does not hang. */
+bool process_is_running(pid_t pid);
+
+/* The words of its command line, each with its NUL. Returns their length, 0 for a process without memory, or a negative errno.
+ * May hang. */
+ssize_t process_read_command(pid_t pid, char *words, size_t size);
+
+/* The beginning of the command line in `cmdline` as people read it: valid UTF-8, no control characters, cut at a word's end
+ * to at most PROCESS_COMMAND_MAX bytes. Owned by the caller. */
 char *process_format_command(const char *cmdline, size_t size);

@@ -1,12 +1,23 @@
-/* users-internal.h: what the files of the users share. users.c knows when to look, users-conclude.c
- * what follows from what was seen. */
+/* users-internal.h: what the files of the users share. users.c knows when to look, users-look.c asks the scanner and takes
+ * its answers, users-refresh.c serves those who wait for a look, users-conclude.c knows what follows from what was seen. */
 #pragma once
 
+#include "daemon/commands.h"
 #include "daemon/holders.h"
+#include "daemon/scanner.h"
 #include "daemon/users.h"
 #include "daemon/vfio-device.h"
+#include "daemon/vfio-watch.h"
 
 #include <systemd/sd-login.h>
+
+/* A process that opened a node. */
+typedef struct Opener {
+        unsigned left;     /* looks, without the one under way */
+        uint64_t due_usec; /* CLOCK_MONOTONIC */
+        uint64_t ticket;   /* of the look under way, 0: none is */
+        GHashTable *names; /* of the nodes; set */
+} Opener;
 
 struct Users {
         sd_event *event;
@@ -14,27 +25,73 @@ struct Users {
         const UsersHandler *handler;
         void *context;
         VfioWatch *watch;
+        Scanner *scanner;
+        Commands *commands;
         Holders *holders;
         GHashTable *functions; /* key in VfioDevice -> VfioDevice */
-        GHashTable *openers;   /* pid of who opened a node -> how often it is to be looked at */
+        GHashTable *openers;   /* pid -> Opener*, owned */
         GHashTable
                 *opened; /* name of a node -> pid of who opened it, which was not seen to have it */
-        GHashTable *closed; /* names of nodes that were closed since */
+        GHashTable
+                *closed; /* names of nodes that were closed -> the round that sees who had them */
+        GHashTable *unnamed;  /* pids whose command lines are asked for */
+        GPtrArray *refreshes; /* of Refresh*, owned */
         sd_login_monitor *machines;
-        sd_event_source *work, *timer, *machines_source;
-        uint64_t last_look_usec, alert_until_usec; /* CLOCK_MONOTONIC */
-        uint64_t tick_cost_usec;                   /* CPU time of the timer's last tick */
-        unsigned n_lost_ticks;                     /* for how many an open device had no process */
+        sd_event_source *work, *timer, *conclusion, *machines_source;
+
+        uint64_t last_conclusion_usec, alert_until_usec; /* CLOCK_MONOTONIC */
+        uint64_t naming_until_usec; /* for so long one waits for command lines */
+        uint64_t tick_cost_usec;    /* CPU time of the timer's last tick */
+        uint64_t check_cost_usec;   /* from the last look at all holders to its last answer */
+        uint64_t check_begun_usec;
+        /* Rounds of looks at the holders are counted: */
+        uint64_t n_rounds, n_rounds_ended;
+        unsigned n_checks;                /* looks of this round that are not done ... */
+        uint64_t first_check, last_check; /* ... of those with these tickets */
+        unsigned n_lost_ticks;            /* for how many an open device had no process */
         bool check;     /* holders that let go of something are to be looked at ... */
         bool check_all; /* ... or all holders ... */
         bool everybody; /* ... or all processes */
+        bool all_seen;  /* since the last conclusion a walk has ended that saw everybody */
         bool walking;
+        uint64_t walk_not_before_usec; /* CLOCK_MONOTONIC */
+        /* Walks are counted. What a question needs is the walk that begins after it: */
+        uint64_t n_walks, n_walks_ended;
+        uint64_t needs_walk; /* of all functions; of each, VfioDevice has its own */
 };
 
 static inline uint64_t users_now_usec(void) {
         return (uint64_t) g_get_monotonic_time();
 }
 
-/* Derives who uses what and tells what is new. `all_seen`: all processes have just been looked at; without, some of it
- * may have to wait for that, and `everybody` is set. */
-void users_conclude(Users *users, bool all_seen);
+/* users.c: something is to be looked at; soon. */
+void users_schedule(Users *users);
+void users_set_timer(Users *users);
+
+/* Only all processes can tell who has the function open, or any function (NULL). */
+void users_need_walk(Users *users, VfioDevice *device);
+bool users_is_sure(const Users *users, const VfioDevice *device);
+
+/* The functions behind a node of that name: "12", "noiommu-12", "vfio3". */
+bool users_node_is(const VfioDevice *device, const char *name);
+
+/* users-look.c */
+extern const ScannerHandler users_scanner_handler;
+extern const HoldersHandler users_holders_handler;
+void users_on_command(void *context, pid_t pid, const char *command);
+
+/* Asks for a look at the process; its ticket is returned. `holder`: only if it has let go of something. */
+uint64_t users_ask(Users *users, pid_t pid, const Holder *holder, bool urgent);
+void users_look_at_openers(Users *users);
+void users_look_at_holders(Users *users);
+void users_walk(Users *users);
+
+/* users-conclude.c: what was seen is concluded from, in a moment; or at once, with the command lines that are there. */
+void users_conclude_soon(Users *users, bool at_once);
+void users_conclude_now(Users *users);
+int users_on_conclusion(sd_event_source *source, uint64_t usec, void *userdata);
+
+/* users-refresh.c: a look has been done; all that was seen has been told. */
+void users_refresh_looked(Users *users, pid_t pid, uint64_t ticket);
+void users_refresh_concluded(Users *users);
+void users_refresh_free(gpointer refresh);

@@ -6,22 +6,20 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <systemd/sd-login.h>
 #include <time.h>
 
-/* All that happens in this time is answered by one look. */
-#define LOOK_INTERVAL_USEC 3000
-/* An open is told before the opener has its descriptor (do_sys_openat2()), and the device follows by ioctl: it is
- * looked at more than once. */
-#define OPENER_LOOKS         3
-#define OPENER_INTERVAL_USEC 15000
-/* A walk through /proc lets others have their turn after so many processes. */
-#define WALK_STEP_PROCESSES 32
-#define ALERT_PERIOD_USEC   (40 * 1000ULL)
-#define CALM_PERIOD_USEC    (1000 * 1000ULL)
+/* After an open its process is looked at more than once: see users-look.c. */
+#define OPENER_LOOKS 3
+/* Of one process that opens in a loop; of all that are not done, so many. */
+#define OPENER_MIN_USEC   3000
+#define OPENERS_MAX       1024
+#define ALERT_PERIOD_USEC (40 * 1000ULL)
+#define CALM_PERIOD_USEC  (1000 * 1000ULL)
 /* Of what a tick costs, which grows with the functions and holders there are, so much passes before the next:
  * a host with thousands of VFs is looked at less often, and has its answers as soon as any other. */
 #define TICK_COST_FACTOR 50
+/* The same for the scanner, which has a processor of its own. */
+#define CHECK_COST_FACTOR 10
 /* How long one waits for the opening after a sign that it is near. */
 #define ALERT_USEC (30 * 1000 * 1000ULL)
 
@@ -29,28 +27,62 @@ static void free_device(gpointer device) {
         vfio_device_free(device);
 }
 
+static void free_opener(gpointer data) {
+        Opener *opener = data;
+
+        g_hash_table_unref(opener->names);
+        g_free(opener);
+}
+
+/* Not later than it is due already. */
 static void schedule_at(Users *users, uint64_t usec) {
+        uint64_t before;
+        int enabled = SD_EVENT_OFF;
+
+        (void) sd_event_source_get_enabled(users->work, &enabled);
+        if (enabled != SD_EVENT_OFF && sd_event_source_get_time(users->work, &before) >= 0 &&
+            before <= usec)
+                return;
         (void) sd_event_source_set_time(users->work, usec);
         (void) sd_event_source_set_enabled(users->work, SD_EVENT_ONESHOT);
 }
 
-static void schedule(Users *users) {
-        if (!users->walking)
-                schedule_at(users, users->last_look_usec + LOOK_INTERVAL_USEC);
+/* The next thing that is to be asked of the scanner. */
+void users_schedule(Users *users) {
+        uint64_t due = UINT64_MAX;
+        GHashTableIter iter;
+        const Opener *opener;
+
+        if ((users->check || users->check_all) && users->n_checks == 0)
+                due = 0;
+        if (users->everybody && !users->walking)
+                due = MIN(due, users->walk_not_before_usec);
+        g_hash_table_iter_init(&iter, users->openers);
+        while (due > 0 && g_hash_table_iter_next(&iter, NULL, (gpointer *) &opener))
+                if (opener->ticket == 0)
+                        due = MIN(due, opener->due_usec);
+        if (due != UINT64_MAX)
+                schedule_at(users, due);
 }
 
-static bool known_node(void *context, dev_t node, PciKey *ret) {
-        const Users *users = context;
-        GHashTableIter iter;
-        VfioDevice *device;
+void users_need_walk(Users *users, VfioDevice *device) {
+        uint64_t *needs = device ? &device->needs_walk : &users->needs_walk;
 
-        g_hash_table_iter_init(&iter, users->functions);
-        while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &device))
-                if (device->node != 0 && device->node == node) {
-                        *ret = device->vfio.key;
-                        return true;
-                }
-        return false;
+        *needs = users->n_walks + 1;
+        users->everybody = true;
+        users_schedule(users);
+}
+
+bool users_is_sure(const Users *users, const VfioDevice *device) {
+        return MAX(users->needs_walk, device->needs_walk) <= users->n_walks_ended;
+}
+
+bool users_node_is(const VfioDevice *device, const char *name) {
+        g_autofree char *group = g_strdup_printf("%d", device->vfio.group);
+
+        if (g_str_has_prefix(name, "noiommu-"))
+                name += strlen("noiommu-");
+        return g_str_equal(name, group) || g_strcmp0(name, device->node_name) == 0;
 }
 
 /* --- when to look */
@@ -65,7 +97,7 @@ static bool group_is_shared(const Users *users, const VfioDevice *device) {
         return n > 1;
 }
 
-static void set_timer(Users *users) {
+void users_set_timer(Users *users) {
         bool alert = users_now_usec() < users->alert_until_usec;
         uint64_t period = CALM_PERIOD_USEC;
         GHashTableIter iter;
@@ -75,75 +107,23 @@ static void set_timer(Users *users) {
         while (!alert && g_hash_table_iter_next(&iter, NULL, (gpointer *) &device))
                 alert = device->lost_usec != 0 || (device->users && group_is_shared(users, device));
         if (alert)
-                period = CLAMP(users->tick_cost_usec * TICK_COST_FACTOR, ALERT_PERIOD_USEC,
-                               CALM_PERIOD_USEC);
+                period = CLAMP(MAX(users->tick_cost_usec * TICK_COST_FACTOR,
+                                   users->check_cost_usec * CHECK_COST_FACTOR),
+                               ALERT_PERIOD_USEC, CALM_PERIOD_USEC);
         (void) sd_event_source_set_time_relative(users->timer, period);
         (void) sd_event_source_set_enabled(users->timer, g_hash_table_size(users->functions) > 0
                                                                  ? SD_EVENT_ONESHOT
                                                                  : SD_EVENT_OFF);
 }
 
-static void finish_look(Users *users, bool all_seen) {
-        users_conclude(users, all_seen);
-        if (users->everybody && !all_seen)
-                schedule_at(users, 0);
-        else if (users->everybody || users->check || users->check_all)
-                schedule(users);
-        else if (g_hash_table_size(users->openers) > 0)
-                schedule_at(users, users->last_look_usec + OPENER_INTERVAL_USEC);
-        set_timer(users);
-}
-
-static gboolean is_pid(gpointer name, gpointer value, gpointer pid) {
-        return value == pid;
-}
-
-static void look_at_openers(Users *users) {
-        GHashTableIter iter;
-        gpointer pid, left;
-
-        g_hash_table_iter_init(&iter, users->openers);
-        while (g_hash_table_iter_next(&iter, &pid, &left)) {
-                bool has = holders_look_at(users->holders, GPOINTER_TO_INT(pid));
-                bool last = GPOINTER_TO_UINT(left) <= 1;
-
-                /* Neither has it nor closed it: somebody else has it from them. */
-                if ((has || last) && g_hash_table_foreach_remove(users->opened, is_pid, pid) > 0 &&
-                    !has)
-                        users->everybody = true;
-                if (last)
-                        g_hash_table_iter_remove(&iter);
-                else
-                        g_hash_table_iter_replace(&iter,
-                                                  GUINT_TO_POINTER(GPOINTER_TO_UINT(left) - 1));
-        }
-}
-
-static void start_walk(Users *users) {
-        users->everybody = users->check = users->check_all = false;
-        users->walking = true;
-        holders_start_walk(users->holders);
-}
-
 static int on_work(sd_event_source *source, uint64_t usec, void *userdata) {
         Users *users = userdata;
 
-        if (!users->walking && users->everybody)
-                start_walk(users);
-        if (users->walking) {
-                if (!holders_step_walk(users->holders, WALK_STEP_PROCESSES)) {
-                        schedule_at(users, 0);
-                        return 0;
-                }
-                users->walking = false;
-                finish_look(users, true);
-                return 0;
-        }
-        look_at_openers(users);
-        if (users->check || users->check_all)
-                holders_check(users->holders, users->check_all);
-        users->check = users->check_all = false;
-        finish_look(users, false);
+        users_look_at_openers(users);
+        users_look_at_holders(users);
+        if (users->everybody && !users->walking && users->walk_not_before_usec <= users_now_usec())
+                users_walk(users);
+        users_schedule(users);
         return 0;
 }
 
@@ -156,7 +136,11 @@ static bool should_search(Users *users) {
         while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &device))
                 if (device->lost_usec != 0) {
                         users->n_lost_ticks++;
-                        return (users->n_lost_ticks & (users->n_lost_ticks - 1)) == 0;
+                        if ((users->n_lost_ticks & (users->n_lost_ticks - 1)) != 0)
+                                return false;
+                        if (device->needs_walk == 0)
+                                users_need_walk(users, device);
+                        return true;
                 }
         users->n_lost_ticks = 0;
         return false;
@@ -181,29 +165,43 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         while (!look && g_hash_table_iter_next(&iter, NULL, (gpointer *) &device))
                 look = vfio_device_has_changed(device);
         users->check_all |= look; /* who has the group opened or closed it */
-        if (should_search(users))
-                users->everybody = look = true;
-        if (look || holders_need_check(users->holders)) {
-                users->check = true;
-                schedule(users);
-        }
+        /* Of a crowd nobody tells what it lets go of. */
+        if (should_search(users) || holders_have_crowd(users->holders))
+                users->everybody = true;
+        users->check = true;
+        users_schedule(users);
         users->tick_cost_usec = cpu_usec() - start;
-        set_timer(users);
+        users_set_timer(users);
         return 0;
+}
+
+static void note_opener(Users *users, pid_t pid, const char *name) {
+        Opener *opener = g_hash_table_lookup(users->openers, GINT_TO_POINTER(pid));
+        uint64_t now = users_now_usec();
+
+        if (!opener) {
+                opener = g_new0(Opener, 1);
+                g_hash_table_insert(users->openers, GINT_TO_POINTER(pid), opener);
+                opener->names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+                opener->due_usec = now;
+        } else
+                opener->due_usec = MIN(MAX(opener->due_usec, now), now + OPENER_MIN_USEC);
+        opener->left = OPENER_LOOKS;
+        g_hash_table_add(opener->names, g_strdup(name));
 }
 
 static void on_opened(void *context, pid_t pid, const char *name) {
         Users *users = context;
 
+        (void) g_hash_table_remove(users->closed, name);
         /* Without CAP_SYS_ADMIN the kernel keeps it for itself. */
-        if (pid <= 0)
-                users->everybody = true;
+        if (pid <= 0 || g_hash_table_size(users->openers) >= OPENERS_MAX)
+                users_need_walk(users, NULL);
         else {
-                g_hash_table_replace(users->openers, GINT_TO_POINTER(pid),
-                                     GUINT_TO_POINTER(OPENER_LOOKS));
+                note_opener(users, pid, name);
                 g_hash_table_replace(users->opened, g_strdup(name), GINT_TO_POINTER(pid));
         }
-        schedule(users);
+        users_schedule(users);
 }
 
 static void on_closed(void *context, const char *name) {
@@ -212,29 +210,22 @@ static void on_closed(void *context, const char *name) {
         (void) g_hash_table_remove(users->opened, name);
         if (g_str_has_prefix(name, "noiommu-"))
                 name += strlen("noiommu-");
-        g_hash_table_add(users->closed, g_strdup(name));
+        g_hash_table_replace(users->closed, g_strdup(name), GSIZE_TO_POINTER(users->n_rounds + 1));
         users->handler->closed(users->context, name);
         users->check = true;
-        schedule(users);
+        users_schedule(users);
 }
 
 static void on_overrun(void *context) {
         Users *users = context;
 
         users->handler->missed(users->context);
-        users_look(users);
-}
-
-static void on_ended(void *context) {
-        Users *users = context;
-
-        users->check = true;
-        schedule(users);
+        users_need_walk(users, NULL);
 }
 
 static void be_alert(Users *users) {
         users->alert_until_usec = users_now_usec() + ALERT_USEC;
-        set_timer(users);
+        users_set_timer(users);
 }
 
 static int on_machines(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
@@ -251,37 +242,32 @@ bool users_device_is_open(const Users *users, PciKey key) {
         return device && vfio_device_is_open(device);
 }
 
-void users_look(Users *users) {
+uint64_t users_look(Users *users) {
         users->everybody = true;
-        schedule(users);
+        users_schedule(users);
+        return users->n_walks + 1;
 }
 
-void users_look_now(Users *users) {
-        start_walk(users);
-        while (!holders_step_walk(users->holders, UINT_MAX))
-                ;
-        users->walking = false;
-        finish_look(users, true);
+void users_start(Users *users) {
+        users_need_walk(users, NULL);
+        users_conclude_now(users);
 }
 
 void users_drain(Users *users) {
         vfio_watch_drain(users->watch);
 }
 
-void users_refresh(Users *users) {
+void users_drop_ended(Users *users) {
         vfio_watch_drain(users->watch);
-        look_at_openers(users);
-        holders_check(users->holders, true);
-        users_conclude(users, false);
-        /* A walk under way was begun for something that is told only at its end. */
-        if (users->everybody || users->walking)
-                users_look_now(users);
+        holders_drop_ended(users->holders);
+        users_conclude_now(users);
 }
 
 int users_function_changed(Users *users, const Function *function) {
         VfioDevice *device = g_hash_table_lookup(users->functions, &function->facts.key);
+        g_autofree char *name = NULL;
         dev_t node = 0;
-        int bound = vfio_device_read_bound(function, &node), r = MIN(bound, 0);
+        int bound = vfio_device_read_bound(function, &node, &name), r = MIN(bound, 0);
 
         if (!device && !bound)
                 return 0;
@@ -300,10 +286,14 @@ int users_function_changed(Users *users, const Function *function) {
         if (bound) {
                 device->let_go = false;
                 device->node = node;
+                g_free(device->node_name);
+                device->node_name = g_steal_pointer(&name);
                 device->vfio.group = function->facts.iommu_group;
         } else if (function->facts.driver[0] != '\0')
                 vfio_device_let_go(device);
-        schedule(users);
+        users->check = true;
+        users_schedule(users);
+        users_conclude_soon(users, false);
         return r < 0 ? r : vfio_device_check(device);
 }
 
@@ -312,7 +302,6 @@ void users_function_gone(Users *users, PciKey key) {
 }
 
 static const VfioWatchHandler watch_handler = { on_opened, on_closed, on_overrun };
-static const HoldersHandler holders_handler = { on_ended, known_node };
 
 int users_new(sd_event *event, const Inventory *inventory, const UsersHandler *handler,
               void *context, Users **ret) {
@@ -324,15 +313,24 @@ int users_new(sd_event *event, const Inventory *inventory, const UsersHandler *h
         users->handler = handler;
         users->context = context;
         users->functions = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, free_device);
-        users->openers = g_hash_table_new(NULL, NULL);
+        users->openers = g_hash_table_new_full(NULL, NULL, NULL, free_opener);
+        users->unnamed = g_hash_table_new(NULL, NULL);
+        users->refreshes = g_ptr_array_new_with_free_func(users_refresh_free);
         users->opened = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         users->closed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 
         r = vfio_watch_new(event, &watch_handler, users, &users->watch);
         if (r < 0)
                 return r;
-        users->holders = holders_new(event, users->watch, &holders_handler, users);
-        r = wakeup_new_timer(event, 1, on_work, users, &users->work);
+        users->holders = holders_new(event, &users_holders_handler, users);
+        r = scanner_new(event, "vfwarden-scan", vfio_watch_fd(users->watch), &users_scanner_handler,
+                        users, &users->scanner);
+        if (r >= 0)
+                r = commands_new(event, users_on_command, users, &users->commands);
+        if (r >= 0)
+                r = wakeup_new_timer(event, 1, users_on_conclusion, users, &users->conclusion);
+        if (r >= 0)
+                r = wakeup_new_timer(event, 1, on_work, users, &users->work);
         if (r >= 0)
                 r = wakeup_new_timer(event, 1, on_timer, users, &users->timer);
         if (r < 0)
@@ -355,12 +353,17 @@ Users *users_free(Users *users) {
         sd_login_monitor_unref(users->machines);
         sd_event_source_disable_unref(users->timer);
         sd_event_source_disable_unref(users->work);
+        sd_event_source_disable_unref(users->conclusion);
+        scanner_free(users->scanner);
+        commands_free(users->commands);
         holders_free(users->holders);
         vfio_watch_free(users->watch);
         g_hash_table_unref(users->functions);
         g_hash_table_unref(users->openers);
         g_hash_table_unref(users->opened);
         g_hash_table_unref(users->closed);
+        g_hash_table_unref(users->unnamed);
+        g_ptr_array_unref(users->refreshes);
         sd_event_unref(users->event);
         g_free(users);
         return NULL;

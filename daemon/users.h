@@ -11,8 +11,11 @@
  *  - opens and closes as fanotify tells them (vfio-watch.h), as the reason to look.
  * An open is looked at in the process that opened. When that one neither has it nor closed it, or a holder lets go or
  * ends and what it held was not closed, somebody else has it, by fork() or SCM_RIGHTS, and all processes are looked
- * at, some at a time, so that nothing waits; a storm of events is answered by one look. What was held is not told to
- * be free before that.
+ * at; a storm of events is answered by one look. What was held is not told to be free before that.
+ *
+ * Nothing of this waits. A process of the daemon, the scanner, reads /proc (scanner.h), for others decide how long that takes;
+ * what it has not told yet counts as in use. Before all processes were looked at for the first time, every
+ * function that is bound to VFIO has a user of whom nothing is known (User.unknown).
  *
  * A timer runs in these states alone, and reads `enable` and whether known descriptors are still there. That costs
  * a microsecond for each function bound to VFIO; where these are so many that it would be more than a fiftieth of the time,
@@ -22,8 +25,7 @@
  *  - every 40 ms for half a minute after a function was bound to VFIO or a machine was registered: the
  *    one who opens it may have a /dev of its own, of which fanotify does not tell;
  *  - every second while any function is bound to VFIO, for the same, and for descriptors passed on.
- *
- * Called by the manager. */
+ */
 #pragma once
 
 #include "policy/inventory.h"
@@ -41,8 +43,9 @@ typedef struct UsersHandler {
         void (*closed)(void *context, const char *name);
         /* Such may have gone unseen. */
         void (*missed)(void *context);
-        /* All that was seen up to now has been told. `everybody`: of all processes, and no other look was asked for. */
-        void (*looked)(void *context, bool everybody);
+        /* All that was seen up to now has been told. `walk` is not 0 when all processes were looked at since the last time: the
+         * number of that walk, as of users_look(). */
+        void (*looked)(void *context, uint64_t walk);
 } UsersHandler;
 
 /* Returns 0, or a negative errno. `inventory` must outlive it. */
@@ -59,8 +62,8 @@ int users_function_changed(Users *users, const Function *function);
 /* The function is gone; nothing more is told of it. */
 void users_function_gone(Users *users, PciKey key);
 
-/* Looks at all processes and returns when it has told what it found: for the start, before anybody is served. */
-void users_look_now(Users *users);
+/* Looks at all processes for the first time, once all functions are known. Tells at once that nobody is known yet. */
+void users_start(Users *users);
 
 /* Who has the function open, as last told (of User*, by pid), owned by the caller; NULL when nobody has. */
 GPtrArray *users_of(const Users *users, PciKey key);
@@ -69,13 +72,25 @@ GPtrArray *users_of(const Users *users, PciKey key);
 bool users_device_is_open(const Users *users, PciKey key);
 
 /* Looks at all processes soon: for a question where a process that got a descriptor by fork() or SCM_RIGHTS from one
- * that still has it should not be missing. Whether a function is in use is right without. */
-void users_look(Users *users);
+ * that still has it should not be missing. Whether a function is in use is right without. Returns the number of the walk that
+ * answers it: UsersHandler.looked() tells when that, or a later one, is there. */
+uint64_t users_look(Users *users);
 
 /* Tells of the nodes that were closed up to now. */
 void users_drain(Users *users);
 
-/* Brings the picture up to date with what has happened up to now, and returns when it has told what is new: before something is
- * done to a device. Looks at the known holders, at who opened anything, and at `enable`; at all processes only if that leaves
- * a question. */
-void users_refresh(Users *users);
+/* Forgets the processes that have ended up to now, and tells what is new by that. Bounded, and never waits. */
+void users_drop_ended(Users *users);
+
+/* 0 when who has the functions open has been told, as it is after this call; -ETIMEDOUT when that could not be found out: they
+ * count as in use; -ECANCELED when the daemon ends. */
+typedef void UsersRefreshed(void *context, int result);
+
+/* Brings what is known of these functions' users up to date: before something is done to them. Looks at their holders, at
+ * who opened their nodes, and at `enable`; at all processes only if that leaves a question. `done` is called once, perhaps
+ * before this returns. */
+void users_refresh(Users *users, const PciKey *keys, unsigned n_keys, UsersRefreshed *done,
+                   void *context);
+
+/* The daemon ends. */
+void users_end_refreshes(Users *users);

@@ -28,8 +28,9 @@ typedef struct Entry {
         int32_t group;
         int memory; /* has the token */
         bool imposed, doubtful;
-        bool adopted;   /* nobody has asked since the daemon was started */
-        VfioOpen *open; /* while it is being imposed */
+        bool adopted;           /* nobody has asked since the daemon was started */
+        VfioOpen *open;         /* while it is being imposed ... */
+        uint64_t n_impositions; /* ... for the so-many-th time */
         sd_event_source *timer;
         GArray *waiters; /* of Waiter */
 } Entry;
@@ -254,15 +255,21 @@ static int find_or_make(VfTokens *tokens, const Function *pf, Entry **ret) {
         return 0;
 }
 
-static void on_imposed(void *context, int result, const char *step) {
-        Entry *entry = context;
-        VfTokens *tokens = entry->tokens;
+/* What came of it, while the users are looked at: the entry may go, or begin anew. */
+typedef struct Imposition {
+        VfTokens *tokens;
+        PciKey key;
+        uint64_t number, n_impositions;
+        int result;
+        char *step;
+} Imposition;
+
+static void end_imposition(Entry *entry, int result, const char *step) {
+        const VfTokens *tokens = entry->tokens;
         const Function *pf = inventory_get(tokens->inventory, entry->key);
         PciAddress address = pci_address_from_key(entry->key);
         g_autofree char *message = NULL;
 
-        /* As long as it counts as being done: our own process is no user, nor its close a reason to doubt. */
-        tokens->handler->refresh(tokens->context);
         if (result >= 0 && (!pf || !is_same(entry, pf))) {
                 tell(entry, -ENODEV,
                      "the physical function has gone, or was bound anew, meanwhile");
@@ -279,6 +286,33 @@ static void on_imposed(void *context, int result, const char *step) {
         entry->doubtful = false;
         log_full(LOG_INFO, &address, NULL, "has a VF token of ours");
         tell(entry, 0, NULL);
+}
+
+static void on_users_known(void *context, int result) {
+        g_autofree Imposition *imposition = context;
+        g_autofree char *step = imposition->step;
+        Entry *entry = find(imposition->tokens, imposition->key);
+
+        if (entry && entry->number == imposition->number && entry->open &&
+            entry->n_impositions == imposition->n_impositions)
+                end_imposition(entry, imposition->result, step);
+}
+
+static void on_imposed(void *context, int result, const char *step) {
+        const Entry *entry = context;
+        const VfTokens *tokens = entry->tokens;
+        Imposition *imposition = g_new(Imposition, 1);
+
+        *imposition = (Imposition){
+                .tokens = entry->tokens,
+                .key = entry->key,
+                .number = entry->number,
+                .n_impositions = entry->n_impositions,
+                .result = result,
+                .step = g_strdup(step),
+        };
+        /* As long as it counts as being done: our own process is no user, nor its close a reason to doubt. */
+        tokens->handler->refresh(tokens->context, entry->key, on_users_known, imposition);
 }
 
 static int on_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -302,6 +336,7 @@ static int start(Entry *entry, const Function *pf) {
                                                      .uid = CHILDREN_NOBODY },
                                      pf, &token, on_imposed, entry, &entry->open);
         explicit_bzero(&token, sizeof(token));
+        entry->n_impositions++;
         if (r < 0)
                 entry->timer = sd_event_source_disable_unref(entry->timer);
         return r;

@@ -41,7 +41,7 @@ static bool may_be_bound(const FunctionFacts *facts) {
 }
 
 /* Reads the number of the node of `name` in `vfio-dev`, if it has one. Returns 0 or a negative errno. */
-static int read_node(int dirfd, const char *name, dev_t *ret) {
+static int read_node(int dirfd, const char *name, dev_t *ret, char **ret_name) {
         char value[SYSFS_VALUE_MAX], path[300];
         uint64_t major_number, minor_number;
         char *colon;
@@ -56,12 +56,15 @@ static int read_node(int dirfd, const char *name, dev_t *ret) {
                 return 0;
         *colon = '\0';
         if (number_parse(value, 10, UINT32_MAX, &major_number) >= 0 &&
-            number_parse(colon + 1, 10, UINT32_MAX, &minor_number) >= 0)
+            number_parse(colon + 1, 10, UINT32_MAX, &minor_number) >= 0) {
                 *ret = makedev((unsigned) major_number, (unsigned) minor_number);
+                g_free(*ret_name);
+                *ret_name = g_strdup(name);
+        }
         return 0;
 }
 
-int vfio_device_read_bound(const Function *function, dev_t *ret_node) {
+int vfio_device_read_bound(const Function *function, dev_t *ret_node, char **ret_name) {
         int r;
         _cleanup_(closep) int dirfd = -1;
         _cleanup_(closedirp) DIR *dir = NULL;
@@ -82,7 +85,8 @@ int vfio_device_read_bound(const Function *function, dev_t *ret_node) {
                                : is_being_let_go(function, dirfd);
 
         while ((errno = 0, entry = readdir(dir))) {
-                r = entry->d_name[0] == '.' ? 0 : read_node(dirfd, entry->d_name, ret_node);
+                r = entry->d_name[0] == '.' ? 0
+                                            : read_node(dirfd, entry->d_name, ret_node, ret_name);
                 if (r < 0)
                         return r;
         }
@@ -102,6 +106,7 @@ VfioDevice *vfio_device_free(VfioDevice *device) {
                 return NULL;
         closep(&device->enable_fd);
         g_clear_pointer(&device->users, g_ptr_array_unref);
+        g_free(device->node_name);
         g_free(device);
         return NULL;
 }

@@ -15,19 +15,23 @@
 typedef struct VfioDevice {
         VfioFunction vfio;
         bool bound;       /* VFIO has it; else it is kept for who still has it open */
-        dev_t node;       /* its own, 0 none */
+        dev_t node;       /* its own, 0 none ... */
+        char *node_name;  /* ... and that one's name, "vfio3" */
         GPtrArray *users; /* of User*, as was told; NULL */
         uint64_t
                 lost_usec; /* CLOCK_MONOTONIC since when it has been open without a process, 0: is not */
         bool let_go;       /* another driver has it: nobody has it open through VFIO */
-        bool unreadable;             /* `enable` could not be read the last time */
-        int enable_fd;               /* -1 while it could not be opened */
+        bool told_unknown;   /* nobody was looked for yet, and that was told */
+        uint64_t needs_walk; /* the number of the walk that tells who has it, 0: no question */
+        bool unreadable;     /* `enable` could not be read the last time */
+        int enable_fd;       /* -1 while it could not be opened */
         uint64_t count, left_behind; /* of `enable`, as last read; of that, what is nobody's */
 } VfioDevice;
 
 /* Whether VFIO has the function, or had it and waits for who has it open: 1, 0, or a negative errno when that cannot be
- * told at present. Its node, if it has one, is written to `ret_node` with 1. */
-int vfio_device_read_bound(const Function *function, dev_t *ret_node);
+ * told at present. Its node, if it has one, is written to `ret_node` with 1, and the name, which is the caller's, to
+ * `ret_name`. */
+int vfio_device_read_bound(const Function *function, dev_t *ret_node, char **ret_name);
 
 VfioDevice *vfio_device_new(PciKey key);
 VfioDevice *vfio_device_free(VfioDevice *device);

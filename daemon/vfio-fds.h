@@ -1,34 +1,25 @@
-/* vfio-fds.h: which descriptors of VFIO a process has, from /proc.
+/* vfio-fds.h: which descriptors of VFIO a process has, from /proc, some at a time.
  *
- * Owns nothing. Opens no node of VFIO: names are read with readlink, device numbers with stat, and who
- * is behind a number from /sys/dev/char. Called by users.h. */
+ * Owns the directory that is being read. Runs in the scanner only. Opens no node of VFIO: names are read with readlink,
+ * device numbers with statx, and who is behind a number from /sys/dev/char. A path that looks like a node's may
+ * be in a file system of the process's own (FUSE), which answers when it likes: AT_STATX_DONT_SYNC keeps
+ * the kernel from asking it (fuse_update_get_attr() in fs/fuse/dir.c). Nodes in a /dev of their own are marked for
+ * fanotify here as well: the mark follows the path, too. */
 #pragma once
 
-#include "policy/vfio-holder.h"
+#include "daemon/scan.h"
 
-#include <stdbool.h>
 #include <sys/types.h>
 
-typedef struct VfioFds {
-        VfioHolder has;
-        GArray *numbers; /* of int: the descriptors in question */
-} VfioFds;
+typedef struct VfioFds VfioFds;
 
-void vfio_fds_init(VfioFds *fds);
-void vfio_fds_clear(VfioFds *fds);
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(VfioFds, vfio_fds_clear)
+/* Returns 0, or a negative errno: -ESRCH or -ENOENT when the process has ended. `process` is what is read; it gets
+ * the facts of its descriptors. `fanotify`: -1, or where nodes in another /dev are marked. */
+int vfio_fds_open(pid_t pid, int fanotify, ScanProcess *process, VfioFds **ret);
+VfioFds *vfio_fds_free(VfioFds *fds);
 
-/* The function behind a device's own node when /sys has no longer an entry for it, since its driver is being
- * unbound while somebody holds it. Returns whether it is known. */
-typedef bool VfioFdsKnownNode(void *context, dev_t node, PciKey *ret);
+/* Reads on, at most `max` descriptors. Returns 1 when there are more, 0 at the end, or a negative errno. */
+int vfio_fds_read(VfioFds *fds, unsigned max);
 
-/* Reads the descriptors of the process whose directory in /proc is `procfd` into `fds`, which is empty.
- * Returns 0, or a negative errno: -ESRCH or -ENOENT when it has ended, -EACCES or -EPERM when it may not be
- * looked at. */
-int vfio_fds_read(int procfd, VfioFdsKnownNode *known, void *context, VfioFds *fds);
-
-/* Whether all of the descriptors still are what they were, as far as a link tells. Cheap. */
-bool vfio_fds_are_there(int procfd, const VfioFds *fds);
-
-/* Whether the descriptor `a` of process `pid_a` and `b` of `pid_b` are one open device: passed on, or inherited. */
-bool vfio_fds_same_file(pid_t pid_a, int a, pid_t pid_b, int b);
+/* Whether all of `numbers` still are descriptors of VFIO, as far as a link tells. */
+bool vfio_fds_are_there(pid_t pid, const int32_t *numbers, uint32_t n_numbers);

@@ -159,14 +159,10 @@ VfioWatch *vfio_watch_free(VfioWatch *watch) {
         return NULL;
 }
 
-void vfio_watch_add_node(VfioWatch *watch, int procfd, int number) {
-        struct stat node, dev;
-        char path[32];
+int vfio_watch_fd(const VfioWatch *watch) {
+        return watch->fd;
+}
 
-        snprintf(path, sizeof(path), "fd/%d", number);
-        if (fstatat(procfd, path, &node, 0) < 0 || !S_ISCHR(node.st_mode) ||
-            stat(vfio_watch_dev_directory(), &dev) < 0 || node.st_dev == dev.st_dev)
-                return;
-        if (fanotify_mark(watch->fd, FAN_MARK_ADD, NODE_EVENTS, procfd, path) < 0)
-                log_debug("a node in another /dev cannot be watched: %m");
+void vfio_watch_mark_node(int fd, int dirfd, const char *name) {
+        (void) fanotify_mark(fd, FAN_MARK_ADD, NODE_EVENTS, dirfd, name);
 }

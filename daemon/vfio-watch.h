@@ -35,9 +35,12 @@ int vfio_watch_new(sd_event *event, const VfioWatchHandler *handler, void *conte
                    VfioWatch **ret);
 VfioWatch *vfio_watch_free(VfioWatch *watch);
 
-/* Watches the node behind descriptor `number` of the process whose directory in /proc is `procfd`, if it is in
- * none of the directories that are watched anyway. Does not open it. */
-void vfio_watch_add_node(VfioWatch *watch, int procfd, int number);
+/* The descriptor, for vfio_watch_mark_node(); stays the watch's. */
+int vfio_watch_fd(const VfioWatch *watch);
+
+/* Watches the node that `name` in `dirfd` leads to. Does not open it, but follows the path, which may hang in a file system
+ * that is somebody's own: not for the event loop. Marks are the group's, whichever process makes them. */
+void vfio_watch_mark_node(int fd, int dirfd, const char *name);
 
 /* The system's /dev. The unit's PrivateDevices= gives the daemon one of its own, in which nobody opens anything (on s390
  * ReadOnlyPaths= makes it one that cannot be written); the system's is that of process 1, which CAP_SYS_PTRACE opens

@@ -1,60 +1,18 @@
 #include "daemon/writers.h"
 
-#include "daemon/log.h"
-#include "daemon/process.h"
-#include "daemon/util.h"
-#include "policy/number.h"
+#include "daemon/scanner.h"
 
-#include <dirent.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <linux/magic.h>
-#include <sys/stat.h>
-#include <sys/statfs.h>
+struct Writers {
+        Scanner *scanner;
+        sd_event_source
+                *end;     /* when all is told, or at the deadline: not from within the scanner */
+        GPtrArray *found; /* of OutsideWriter*, owned */
+        WritersFound *done;
+        void *context;
+};
 
 static void free_writer(gpointer writer) {
         outside_writer_free(writer);
-}
-
-/* The target is text that anybody can make up with a file of that name; the file system is not. */
-static bool is_sysfs(uint32_t pid, const char *number) {
-        g_autofree char *path = g_strdup_printf("/proc/%u/fd/%s", pid, number);
-        struct statfs st;
-
-        return statfs(path, &st) == 0 && st.f_type == SYSFS_MAGIC;
-}
-
-static void look_at_fd(GPtrArray *writers, uint32_t pid, int dirfd, const char *number) {
-        char target[PATH_MAX];
-        const char *path;
-        Operation operation;
-        OutsideWriter *writer;
-        struct stat st;
-        ssize_t n;
-
-        n = readlinkat(dirfd, number, target, sizeof(target) - 1);
-        if (n <= 0)
-                return;
-        target[n] = '\0';
-        path = outside_path(target);
-        operation = path ? outside_file_operation(path) : _OPERATION_INVALID;
-        /* The link's own bits say how it was opened. */
-        if (operation < 0 || fstatat(dirfd, number, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-            !(st.st_mode & S_IWUSR) || !is_sysfs(pid, number))
-                return;
-        writer = g_new(OutsideWriter, 1);
-        *writer = (OutsideWriter){ pid, operation, g_strdup(path) };
-        g_ptr_array_add(writers, writer);
-}
-
-static void look_at_process(GPtrArray *writers, uint32_t pid) {
-        _cleanup_(closep) int procfd = process_open_directory((pid_t) pid);
-        _cleanup_(closedirp) DIR *dir = opendir_at(procfd, "fd");
-        const struct dirent *entry;
-
-        while (dir && (entry = readdir(dir)))
-                if (entry->d_name[0] != '.')
-                        look_at_fd(writers, pid, dirfd(dir), entry->d_name);
 }
 
 static int compare_pids(gconstpointer a, gconstpointer b) {
@@ -64,17 +22,63 @@ static int compare_pids(gconstpointer a, gconstpointer b) {
         return (x > y) - (x < y);
 }
 
-GPtrArray *writers_find(void) {
-        GPtrArray *writers = g_ptr_array_new_with_free_func(free_writer);
-        _cleanup_(closedirp) DIR *proc = opendir("/proc");
-        const struct dirent *entry;
-        uint64_t pid;
+static int on_end(sd_event_source *source, uint64_t usec, void *userdata) {
+        const Writers *writers = userdata;
 
-        if (!proc)
-                log_error("/proc cannot be read: %m");
-        while (proc && (entry = readdir(proc)))
-                if (number_parse(entry->d_name, 10, INT_MAX, &pid) >= 0)
-                        look_at_process(writers, (uint32_t) pid);
-        g_ptr_array_sort(writers, compare_pids);
-        return writers;
+        g_ptr_array_sort(writers->found, compare_pids);
+        writers->done(writers->context, writers->found);
+        return 0;
+}
+
+static void on_answer(void *context, const ScanRequest *request, const ScanAnswer *answer) {
+        const Writers *writers = context;
+        OutsideWriter *writer;
+
+        if (answer->kind == SCAN_KIND_DONE) {
+                (void) sd_event_source_set_time(writers->end, 0);
+                return;
+        }
+        if (answer->kind != SCAN_KIND_WRITER)
+                return;
+        writer = g_new0(OutsideWriter, 1);
+        writer->pid = (uint32_t) answer->writer.pid;
+        writer->path = g_strdup(answer->writer.path);
+        writer->operation = outside_file_operation(writer->path);
+        if ((int) writer->operation < 0)
+                outside_writer_free(writer);
+        else
+                g_ptr_array_add(writers->found, writer);
+}
+
+static const ScannerHandler scanner_handler = { on_answer, NULL };
+
+int writers_find(sd_event *event, WritersFound *done, void *context, Writers **ret) {
+        Writers *writers = g_new0(Writers, 1);
+        ScanRequest request = { .task = SCAN_TASK_WRITERS };
+        int r;
+
+        writers->done = done;
+        writers->context = context;
+        writers->found = g_ptr_array_new_with_free_func(free_writer);
+        r = scanner_new(event, "vfwarden-writer", -1, &scanner_handler, writers, &writers->scanner);
+        if (r >= 0)
+                r = sd_event_add_time_relative(event, &writers->end, CLOCK_MONOTONIC, WRITERS_USEC,
+                                               1, on_end, writers);
+        if (r < 0) {
+                writers_free(writers);
+                return r;
+        }
+        (void) scanner_ask(writers->scanner, &request, true);
+        *ret = writers;
+        return 0;
+}
+
+Writers *writers_free(Writers *writers) {
+        if (!writers)
+                return NULL;
+        sd_event_source_disable_unref(writers->end);
+        scanner_free(writers->scanner);
+        g_ptr_array_unref(writers->found);
+        g_free(writers);
+        return NULL;
 }

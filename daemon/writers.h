@@ -1,11 +1,20 @@
-/* writers.h: which processes are in the middle of a write to sysfs that takes a function away.
+/* writers.h: a search for the processes that are in the middle of a write to sysfs that takes a function away.
  *
- * Owns nothing. Looks through /proc/PID/fd and opens nothing there. A writer has its file open for no longer than
- * the write takes, so whoever has one open for writing is writing, or about to. Called by outsiders.h. */
+ * Owns the search, and the scanner that does it (scan-writers.h), which lives as long. */
 #pragma once
 
 #include "policy/outside.h"
 
-/* Looks at all processes once: some 20 microseconds for each. Returns OutsideWriter* by pid; free with
- * g_ptr_array_unref(). */
-GPtrArray *writers_find(void);
+#include <systemd/sd-event.h>
+
+typedef struct Writers Writers;
+
+/* Of OutsideWriter* by pid, borrowed. Called once; the callee may free the search. After WRITERS_USEC these are those that
+ * were found until then. */
+typedef void WritersFound(void *context, const GPtrArray *writers);
+
+#define WRITERS_USEC (3 * 1000 * 1000ULL)
+
+/* Returns 0, or a negative errno. */
+int writers_find(sd_event *event, WritersFound *done, void *context, Writers **ret);
+Writers *writers_free(Writers *writers);

@@ -166,6 +166,10 @@ static void add_users(JsonBuilder *builder, const Function *function, bool comma
                 add_number(builder, "Since", (int64_t) user->since_usec);
                 add_boolean(builder, "Session", user->session);
                 add_boolean(builder, "Brokered", user->brokered);
+                if (user->unknown)
+                        add_boolean(builder, "Unknown", true);
+                if (user->n_others > 0)
+                        add_number(builder, "Others", user->n_others);
                 json_builder_end_object(builder);
         }
         json_builder_end_array(builder);

@@ -18,13 +18,27 @@ static int append_record(sd_bus_message *reply, const char *address, const User 
                                      user->unit);
 }
 
+static int append_entry(sd_bus_message *reply, const char *key, const char *type, unsigned value) {
+        return sd_bus_message_append(reply, "{sv}", key, type, value);
+}
+
 static int append_dictionary(sd_bus_message *reply, const char *address, const User *user,
                              const char *command) {
-        return sd_bus_message_append(reply, "a{sv}", 9, "address", "s", address, "pid", "u",
-                                     user->pid, "uid", "u", user->uid, "command", "s", command,
-                                     "unit", "s", user->unit, "machine", "s", user->machine,
-                                     "since", "t", user->since_usec, "session", "b",
-                                     (int) user->session, "brokered", "b", (int) user->brokered);
+        int r;
+
+        r = sd_bus_message_open_container(reply, 'a', "{sv}");
+        if (r < 0)
+                return r;
+        r = sd_bus_message_append(reply, "{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}", "address", "s",
+                                  address, "pid", "u", user->pid, "uid", "u", user->uid, "command",
+                                  "s", command, "unit", "s", user->unit, "machine", "s",
+                                  user->machine, "since", "t", user->since_usec, "session", "b",
+                                  (int) user->session, "brokered", "b", (int) user->brokered);
+        if (r >= 0 && user->unknown)
+                r = append_entry(reply, "unknown", "b", user->unknown);
+        if (r >= 0 && user->n_others > 0)
+                r = append_entry(reply, "others", "u", user->n_others);
+        return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
 static int append_users(const MethodCall *call, sd_bus_message *reply, const Function *function,

@@ -34,15 +34,17 @@ User *user_copy(const User *user) {
                 .since_usec = user->since_usec,
                 .session = user->session,
                 .brokered = user->brokered,
+                .unknown = user->unknown,
+                .n_others = user->n_others,
         };
         return copy;
 }
 
 static bool user_equal(const User *a, const User *b) {
         return a->pid == b->pid && a->uid == b->uid && a->since_usec == b->since_usec &&
-               a->session == b->session && a->brokered == b->brokered &&
-               strcmp(a->command, b->command) == 0 && strcmp(a->unit, b->unit) == 0 &&
-               strcmp(a->machine, b->machine) == 0;
+               a->session == b->session && a->brokered == b->brokered && a->unknown == b->unknown &&
+               a->n_others == b->n_others && strcmp(a->command, b->command) == 0 &&
+               strcmp(a->unit, b->unit) == 0 && strcmp(a->machine, b->machine) == 0;
 }
 
 bool users_equal(const GPtrArray *a, const GPtrArray *b) {
@@ -56,17 +58,14 @@ bool users_equal(const GPtrArray *a, const GPtrArray *b) {
         return true;
 }
 
-char *user_describe(const User *user) {
-        g_autofree char *command = user->command[0] != '\0'
-                                           ? g_strdup_printf(PRIVATE_TEXT("%s"), user->command)
-                                           : g_strdup("a process");
-        const char *brokered = user->brokered ? ", opened by vfwarden" : "";
+static char *private_command(const User *user) {
+        return user->command[0] != '\0' ? g_strdup_printf(PRIVATE_TEXT("%s"), user->command)
+                                        : g_strdup("a process");
+}
 
-        if (user->pid == 0 && user->brokered)
-                return g_strdup_printf("a process that could not be found; opened for %s (uid %u)",
-                                       command, user->uid);
-        if (user->pid == 0)
-                return g_strdup("a process that could not be found");
+static char *describe_process(const User *user) {
+        g_autofree char *command = private_command(user);
+        const char *brokered = user->brokered ? ", opened by vfwarden" : "";
 
         if (user->session)
                 return g_strdup_printf("the I/O session of %s (pid %u, uid %u)", command, user->pid,
@@ -78,4 +77,23 @@ char *user_describe(const User *user) {
                 return g_strdup_printf("%s (pid %u, %s%s)", command, user->pid, user->unit,
                                        brokered);
         return g_strdup_printf("%s (pid %u, uid %u%s)", command, user->pid, user->uid, brokered);
+}
+
+char *user_describe(const User *user) {
+        g_autofree char *command = private_command(user);
+        g_autofree char *text = NULL;
+
+        if (user->unknown)
+                return g_strdup("processes that are not known yet: the search through all "
+                                "processes has not ended");
+        if (user->pid == 0 && user->brokered)
+                return g_strdup_printf("a process that could not be found; opened for %s (uid %u)",
+                                       command, user->uid);
+        if (user->pid == 0)
+                return g_strdup("a process that could not be found");
+
+        text = describe_process(user);
+        if (user->n_others > 0)
+                return g_strdup_printf("%s and %u more processes", text, user->n_others);
+        return g_steal_pointer(&text);
 }

@@ -19,6 +19,8 @@ typedef struct User {
         uint64_t since_usec; /* CLOCK_REALTIME at which it was first seen to hold the function */
         bool session;        /* holds no descriptor of it, but has an I/O session */
         bool brokered; /* has a descriptor that was opened for it, or for somebody who passed it on */
+        bool unknown; /* with pid 0: who has the function open, if anybody does, is not known yet */
+        uint32_t n_others; /* more processes, which are not told one by one, have it open as well */
 } User;
 
 User *user_free(User *user);

@@ -113,29 +113,84 @@ void vfio_groups_add(GArray *groups, int32_t group) {
                 g_array_append_val(groups, group);
 }
 
-static bool names(const VfioHolder *holder, PciKey key) {
-        for (guint i = 0; i < holder->functions->len; i++)
-                if (g_array_index(holder->functions, PciKey, i) == key)
+bool vfio_functions_contain(const GArray *functions, PciKey function) {
+        for (guint i = 0; i < functions->len; i++)
+                if (g_array_index(functions, PciKey, i) == function)
                         return true;
         return false;
 }
 
-static bool group_has_open(const VfioFunction *functions, guint n, int32_t group) {
-        for (guint i = 0; i < n; i++)
-                if (functions[i].group == group && functions[i].open)
-                        return true;
-        return false;
+void vfio_functions_add(GArray *functions, PciKey function) {
+        if (!vfio_functions_contain(functions, function))
+                g_array_append_val(functions, function);
+}
+
+/* What of it grows with the processes and descriptors that somebody makes is looked up, never searched for. */
+typedef struct Attribution {
+        const VfioFunction *functions;
+        guint n_functions;
+        GHashTable *by_key;   /* PciKey in `functions` -> index + 1 */
+        GHashTable *by_group; /* group -> GArray of indices */
+        bool *explained;      /* by function: somebody plainly has it */
+        GArray *uses;         /* of VfioUse */
+} Attribution;
+
+static void free_indices(gpointer indices) {
+        g_array_unref(indices);
+}
+
+static void index_functions(Attribution *all) {
+        all->by_key = g_hash_table_new(g_int64_hash, g_int64_equal);
+        all->by_group = g_hash_table_new_full(NULL, NULL, NULL, free_indices);
+        for (guint i = 0; i < all->n_functions; i++) {
+                const VfioFunction *function = &all->functions[i];
+                gpointer group = GINT_TO_POINTER(function->group);
+                GArray *members = g_hash_table_lookup(all->by_group, group);
+
+                g_hash_table_insert(all->by_key, (gpointer) &function->key,
+                                    GUINT_TO_POINTER(i + 1));
+                if (!members) {
+                        members = g_array_new(FALSE, FALSE, sizeof(guint));
+                        g_hash_table_insert(all->by_group, group, members);
+                }
+                g_array_append_val(members, i);
+        }
+}
+
+static void add_use(Attribution *all, guint function, guint holder) {
+        all->explained[function] = true;
+        g_array_append_val(all->uses, ((VfioUse){ .function = function, .holder = holder }));
+}
+
+/* Those of the group that are open; all of them, with `or_all`, while none is. */
+static bool add_group(Attribution *all, int32_t group, guint holder, bool or_all) {
+        const GArray *members = g_hash_table_lookup(all->by_group, GINT_TO_POINTER(group));
+        bool any = false;
+
+        for (guint i = 0; members && i < members->len; i++) {
+                guint function = g_array_index(members, guint, i);
+
+                if (!all->functions[function].open)
+                        continue;
+                add_use(all, function, holder);
+                any = true;
+        }
+        for (guint i = 0; members && or_all && !any && i < members->len; i++)
+                add_use(all, g_array_index(members, guint, i), holder);
+        return any;
 }
 
 /* By what `holder` itself shows. */
-static bool uses_plainly(const VfioHolder *holder, const VfioFunction *functions, guint n,
-                         guint i) {
-        const VfioFunction *function = &functions[i];
+static void add_plain_uses(Attribution *all, const VfioHolder *holder, guint number) {
+        for (guint i = 0; i < holder->functions->len; i++) {
+                guint place = GPOINTER_TO_UINT(g_hash_table_lookup(
+                        all->by_key, &g_array_index(holder->functions, PciKey, i)));
 
-        if (names(holder, function->key))
-                return true;
-        return vfio_groups_contain(holder->groups, function->group) &&
-               (function->open || !group_has_open(functions, n, function->group));
+                if (place > 0)
+                        add_use(all, place - 1, number);
+        }
+        for (guint i = 0; i < holder->groups->len; i++)
+                (void) add_group(all, g_array_index(holder->groups, int32_t, i), number, true);
 }
 
 /* Has a device of which nothing more than the groups in `from` can tell the function. */
@@ -143,45 +198,71 @@ static bool is_vague(const VfioHolder *holder) {
         return holder->n_unnamed > 0 && holder->groups->len == 0;
 }
 
-static bool uses_by_origin(const VfioHolder *holder, const VfioFunction *function) {
-        return is_vague(holder) && function->open &&
-               vfio_groups_contain(holder->from, function->group);
+/* Returns whether there are any. */
+static bool add_uses_by_origin(Attribution *all, const VfioHolder *holder, guint number) {
+        bool any = false;
+
+        for (guint i = 0; i < holder->from->len; i++)
+                any |= add_group(all, g_array_index(holder->from, int32_t, i), number, false);
+        return any;
+}
+
+/* The open functions that nobody else uses; if there are none, all open functions. */
+static void add_guesses(Attribution *all, const GArray *vague) {
+        g_autofree bool *wanted = g_new0(bool, all->n_functions + 1);
+        bool any_left = false;
+
+        for (guint i = 0; i < all->n_functions; i++)
+                any_left |= all->functions[i].open && !all->explained[i];
+        for (guint i = 0; i < all->n_functions; i++)
+                wanted[i] = all->functions[i].open && (!all->explained[i] || !any_left);
+        for (guint i = 0; i < all->n_functions; i++)
+                for (guint j = 0; wanted[i] && j < MIN(vague->len, VFIO_GUESSES_MAX); j++)
+                        add_use(all, i, g_array_index(vague, guint, j));
+}
+
+static int compare_uses(gconstpointer a, gconstpointer b) {
+        const VfioUse *x = a, *y = b;
+
+        if (x->function != y->function)
+                return (x->function > y->function) - (x->function < y->function);
+        return (x->holder > y->holder) - (x->holder < y->holder);
+}
+
+static void sort_uses(GArray *uses) {
+        guint n = 0;
+
+        g_array_sort(uses, compare_uses);
+        for (guint i = 0; i < uses->len; i++)
+                if (n == 0 || compare_uses(&g_array_index(uses, VfioUse, n - 1),
+                                           &g_array_index(uses, VfioUse, i)) != 0)
+                        g_array_index(uses, VfioUse, n++) = g_array_index(uses, VfioUse, i);
+        g_array_set_size(uses, n);
 }
 
 GArray *vfio_attribute(const VfioFunction *functions, guint n_functions,
                        const VfioHolder *const *holders, guint n_holders) {
-        g_autofree bool *uses = g_new0(bool, (gsize) n_functions *n_holders + 1);
         g_autofree bool *explained = g_new0(bool, n_functions + 1);
-        g_autofree bool *placed = g_new0(bool, n_holders + 1);
-        GArray *result = g_array_new(FALSE, FALSE, sizeof(VfioUse));
-        bool any_left = false;
+        g_autoptr(GArray) vague = g_array_new(FALSE, FALSE, sizeof(guint));
+        Attribution all = {
+                .functions = functions,
+                .n_functions = n_functions,
+                .explained = explained,
+                .uses = g_array_new(FALSE, FALSE, sizeof(VfioUse)),
+        };
 
-        for (guint i = 0; i < n_functions; i++) {
-                for (guint j = 0; j < n_holders; j++) {
-                        bool use = uses_plainly(holders[j], functions, n_functions, i);
-                        bool origin = uses_by_origin(holders[j], &functions[i]);
-
-                        uses[i * n_holders + j] = use || origin;
-                        explained[i] |= use || origin;
-                        placed[j] |= origin;
-                }
-                any_left |= functions[i].open && !explained[i];
+        index_functions(&all);
+        for (guint j = 0; j < n_holders; j++) {
+                add_plain_uses(&all, holders[j], j);
+                if (is_vague(holders[j]) && !add_uses_by_origin(&all, holders[j], j))
+                        g_array_append_val(vague, j);
         }
-
-        for (guint i = 0; i < n_functions; i++) {
-                bool used = false;
-
-                for (guint j = 0; j < n_holders; j++) {
-                        bool guess = is_vague(holders[j]) && !placed[j] && functions[i].open &&
-                                     (!explained[i] || !any_left);
-
-                        if (!uses[i * n_holders + j] && !guess)
-                                continue;
-                        g_array_append_val(result, ((VfioUse){ .function = i, .holder = j }));
-                        used = true;
-                }
-                if (!used && functions[i].open)
-                        g_array_append_val(result, ((VfioUse){ i, VFIO_NO_HOLDER }));
-        }
-        return result;
+        add_guesses(&all, vague);
+        for (guint i = 0; i < n_functions; i++)
+                if (functions[i].open && !explained[i])
+                        add_use(&all, i, VFIO_NO_HOLDER);
+        sort_uses(all.uses);
+        g_hash_table_unref(all.by_key);
+        g_hash_table_unref(all.by_group);
+        return all.uses;
 }

@@ -56,6 +56,8 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(VfioHolder, vfio_holder_clear)
 bool vfio_holder_holds(const VfioHolder *holder);
 
 void vfio_groups_add(GArray *groups, int32_t group);
+void vfio_functions_add(GArray *functions, PciKey function);
+bool vfio_functions_contain(const GArray *functions, PciKey function);
 bool vfio_groups_contain(const GArray *groups, int32_t group);
 
 typedef struct VfioFunction {
@@ -65,6 +67,10 @@ typedef struct VfioFunction {
 } VfioFunction;
 
 #define VFIO_NO_HOLDER UINT_MAX
+
+/* Of so many processes that hold a device which nothing tells the function of, each open function may be used: that it is
+ * used one of them tells. */
+#define VFIO_GUESSES_MAX 64
 
 typedef struct VfioUse {
         guint function; /* index */

@@ -406,8 +406,8 @@ class DaemonTest(unittest.TestCase):
         self.daemons.append(self.daemon)
         return self.daemon
 
-    def start(self, *options, picture=True):
-        """Starts the daemon, waits until it is READY and listens to it from then on."""
+    def start(self, *options, picture=True, users_known=True):
+        """Starts the daemon, waits until it is READY and the users are known, and listens to it from then on."""
         if self._sentinel is None:
             self._sentinel = self.sysfs.add(self.SENTINEL, group=None, driver="fence-0")
         mark = len(self.notify.messages)
@@ -419,6 +419,8 @@ class DaemonTest(unittest.TestCase):
         if self.client is None:
             self.client = vb.Client(self.bus.address)
             self.addCleanup(self.client.close)
+        if users_known:
+            self.client.wait_users_known(4 * DEADLINE)
         if picture:
             self.picture = vb.Picture(self.client)
         return daemon

@@ -402,6 +402,15 @@ class Client:
 
     # --- the manager
 
+    def wait_users_known(self, deadline=None):
+        """The daemon is ready before it has looked at all processes for the first time."""
+        source = GLib.timeout_add(10, lambda: GLib.SOURCE_CONTINUE)
+        try:
+            wait_until(lambda: not any(user.get("unknown") for user in self.manager("DescribeUsers", "(s)", "")),
+                       deadline, "the users to be known")
+        finally:
+            GLib.source_remove(source)
+
     def manager(self, method, signature="()", *args, **kwargs):
         reply = self.bus.call(ROOT, MANAGER, method, signature, args, **kwargs)
         return reply[0] if len(reply) == 1 else reply

@@ -1,6 +1,7 @@
 #include "daemon/process.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -49,24 +50,24 @@ Test(process, command_is_bounded) {
 }
 
 Test(process, one_that_runs_and_one_that_ended) {
-        Process *process = NULL;
-        int procfd = process_open_directory(getpid());
+        g_auto(ProcessFacts) facts = { 0 };
+        uint64_t start_time;
 
-        cr_assert_geq(procfd, 0);
-        cr_assert_eq(process_new(getpid(), procfd, &process), 0);
-        cr_assert_eq(process->uid, geteuid());
-        cr_assert_neq(process->command[0], '\0');
-        cr_assert_not(process_refresh(process));
-        process_free(process);
+        cr_assert_eq(process_read_facts(getpid(), &facts), 0);
+        cr_assert_eq(facts.uid, geteuid());
+        cr_assert_eq(facts.parent, getppid());
+        cr_assert_neq(facts.comm[0], '\0');
+        cr_assert_eq(process_read_start_time(getpid(), &start_time), 0);
+        cr_assert_eq(facts.start_time, start_time);
 
         pid_t child = fork();
         if (child == 0)
                 pause();
-        procfd = process_open_directory(child);
-        cr_assert_geq(procfd, 0);
+        process_facts_clear(&facts);
+        cr_assert_eq(process_read_facts(child, &facts), 0);
+        process_facts_clear(&facts);
         (void) kill(child, SIGKILL);
         (void) waitpid(child, NULL, 0);
-        process = NULL;
-        cr_assert_lt(process_new(child, procfd, &process), 0);
-        cr_assert_null(process);
+        cr_assert_eq(process_read_facts(child, &facts), -ESRCH);
+        cr_assert_eq(process_read_start_time(child, &start_time), -ESRCH);
 }

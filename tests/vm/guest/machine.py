@@ -61,6 +61,7 @@ class Machine:
         self.client.bus.connection.signal_subscribe(
             "org.freedesktop.DBus", "org.freedesktop.DBus", "NameOwnerChanged", "/org/freedesktop/DBus",
             vb.NAME, Gio.DBusSignalFlags.NONE, self._on_name_owner)
+        self.client.wait_users_known()
         self.picture = vb.Picture(self.client)
         self.expected_pid = self.daemon.pid()
 

@@ -1,0 +1,154 @@
+#include "daemon/scan-writers.h"
+
+#include "daemon/process.h"
+#include "daemon/util.h"
+#include "policy/number.h"
+#include "policy/outside.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#define STEP_FDS 512
+/* To open such a file takes root. Of others, who had it from root, so many descriptors are looked at. */
+#define OTHERS_FDS_MAX 1024
+#define LINE_MAX_READ  4096
+
+typedef struct Search {
+        DIR *proc, *fds;
+        pid_t pid;
+        unsigned n_fds; /* of this process, so far */
+} Search;
+
+static void search_free(gpointer data) {
+        Search *search = data;
+
+        closedirp(&search->proc);
+        closedirp(&search->fds);
+        g_free(search);
+}
+
+/* Whether "MAJOR:MINOR" is sysfs's in a list of mounts: "ID PARENT MAJOR:MINOR ... - TYPE SOURCE ...", see
+ * proc_pid_mountinfo(5). */
+static bool is_sysfs_of(const char *path, const char *device) {
+        g_autofree char *wanted = g_strdup_printf(" %s ", device);
+        FILE *file = fopen(path, "re");
+        char line[LINE_MAX_READ];
+        bool found = false;
+
+        while (file && !found && fgets(line, sizeof(line), file)) {
+                const char *number = strstr(line, wanted), *type = strstr(line, " - ");
+
+                found = number && type && number < type && g_str_has_prefix(type, " - sysfs ");
+        }
+        if (file)
+                fclose(file);
+        return found;
+}
+
+static bool is_sysfs(pid_t pid, int dirfd, const char *number) {
+        g_autofree char *mounts = g_strdup_printf("/proc/%d/mountinfo", pid);
+        g_autofree char *device = NULL;
+        struct statx st;
+
+        if (statx(dirfd, number, AT_STATX_DONT_SYNC, STATX_TYPE, &st) < 0)
+                return false;
+        device = g_strdup_printf("%u:%u", st.stx_dev_major, st.stx_dev_minor);
+        return is_sysfs_of("/proc/self/mountinfo", device) || is_sysfs_of(mounts, device);
+}
+
+static void look_at_fd(ScanChild *child, const ScanJob *job, const Search *search,
+                       const char *number) {
+        g_autofree ScanAnswer *answer = NULL;
+        int fds = dirfd(search->fds);
+        char target[PATH_MAX];
+        const char *path;
+        struct stat st;
+        ssize_t n;
+
+        n = readlinkat(fds, number, target, sizeof(target) - 1);
+        if (n <= 0)
+                return;
+        target[n] = '\0';
+        path = outside_path(target);
+        /* The link's own bits say how it was opened. */
+        if (!path || strlen(path) >= SCAN_PATH_MAX || (int) outside_file_operation(path) < 0 ||
+            fstatat(fds, number, &st, AT_SYMLINK_NOFOLLOW) < 0 || !(st.st_mode & S_IWUSR) ||
+            !is_sysfs(search->pid, fds, number))
+                return;
+        answer = g_new0(ScanAnswer, 1);
+        answer->kind = SCAN_KIND_WRITER;
+        answer->writer.pid = search->pid;
+        g_strlcpy(answer->writer.path, path, SCAN_PATH_MAX);
+        scan_child_send(child, job, answer);
+}
+
+static bool is_roots(pid_t pid) {
+        g_auto(ProcessFacts) facts = { 0 };
+
+        return process_read_facts(pid, &facts) >= 0 && facts.uid == 0;
+}
+
+static void end_process(Search *search) {
+        closedirp(&search->fds);
+        search->fds = NULL;
+}
+
+/* Returns whether the process has no more. */
+static bool read_fds(ScanChild *child, const ScanJob *job, Search *search) {
+        for (unsigned i = 0; i < STEP_FDS; i++) {
+                const struct dirent *entry = readdir(search->fds);
+
+                if (!entry)
+                        return true;
+                if (entry->d_name[0] != '.')
+                        look_at_fd(child, job, search, entry->d_name);
+        }
+        search->n_fds += STEP_FDS;
+        return search->n_fds == OTHERS_FDS_MAX && !is_roots(search->pid);
+}
+
+/* Returns whether there is one. */
+static bool next_process(ScanChild *child, ScanJob *job, Search *search) {
+        const struct dirent *entry = readdir(search->proc);
+        g_autofree char *path = NULL;
+        uint64_t pid;
+
+        if (!entry)
+                return false;
+        if (number_parse(entry->d_name, 10, INT_MAX, &pid) < 0)
+                return true;
+        search->pid = (pid_t) pid;
+        search->n_fds = 0;
+        scan_child_at(child, search->pid);
+        if (scan_child_avoids(child, search->pid) & SCAN_AVOID_LOOKING)
+                return true;
+        path = g_strdup_printf("/proc/%d/fd", search->pid);
+        search->fds = opendir(path);
+        if (!search->fds && !scan_child_is_end(-errno))
+                job->result = -errno;
+        return true;
+}
+
+bool scan_writers_step(ScanChild *child, ScanJob *job) {
+        Search *search = job->data;
+
+        if (!search) {
+                search = g_new0(Search, 1);
+                job->data = search;
+                job->data_free = search_free;
+                search->proc = opendir("/proc");
+                if (!search->proc) {
+                        job->result = -errno;
+                        return true;
+                }
+        }
+        if (!search->fds && !next_process(child, job, search))
+                return true;
+        scan_child_at(child, search->pid);
+        if (search->fds && read_fds(child, job, search))
+                end_process(search);
+        return false;
+}
