@@ -1,7 +1,9 @@
-/* The picture as JSON: each function a flat object whose members bear the names of the D-Bus
+/* The inventory as JSON: each function a flat object whose members bear the names of the D-Bus
  * properties; other functions are named by address. */
+#include "dbus/describe-user.h"
 #include "dbus/interface-table.h"
 #include "dbus/interface.h"
+#include "dbus/json-members.h"
 #include "dbus/path.h"
 
 #include <json-glib/json-glib.h>
@@ -12,21 +14,6 @@
 /* Grows when a member goes or gets another meaning. The documentation of Describe() in
  * org.vfwarden1.Manager.xml lists all members; a test compares the two. */
 #define SCHEMA_VERSION 1
-
-static void add_string(JsonBuilder *builder, const char *name, const char *value) {
-        json_builder_set_member_name(builder, name);
-        json_builder_add_string_value(builder, value);
-}
-
-static void add_number(JsonBuilder *builder, const char *name, int64_t value) {
-        json_builder_set_member_name(builder, name);
-        json_builder_add_int_value(builder, value);
-}
-
-static void add_boolean(JsonBuilder *builder, const char *name, bool value) {
-        json_builder_set_member_name(builder, name);
-        json_builder_add_boolean_value(builder, value);
-}
 
 static void begin_array(JsonBuilder *builder, const char *name) {
         json_builder_set_member_name(builder, name);
@@ -154,24 +141,8 @@ static void add_pasid(JsonBuilder *builder, const Function *function) {
 
 static void add_users(JsonBuilder *builder, const Function *function, bool commands) {
         begin_array(builder, "Users");
-        for (guint i = 0; function->users && i < function->users->len; i++) {
-                const User *user = function->users->pdata[i];
-
-                json_builder_begin_object(builder);
-                add_number(builder, "Pid", user->pid);
-                add_number(builder, "Uid", user->uid);
-                add_string(builder, "Command", commands ? user->command : "");
-                add_string(builder, "Unit", user->unit);
-                add_string(builder, "Machine", user->machine);
-                add_number(builder, "Since", (int64_t) user->since_usec);
-                add_boolean(builder, "Session", user->session);
-                add_boolean(builder, "Brokered", user->brokered);
-                if (user->unknown)
-                        add_boolean(builder, "Unknown", true);
-                if (user->n_others > 0)
-                        add_number(builder, "Others", user->n_others);
-                json_builder_end_object(builder);
-        }
+        for (guint i = 0; function->users && i < function->users->len; i++)
+                describe_user(builder, function->users->pdata[i], commands);
         json_builder_end_array(builder);
 }
 
