@@ -68,6 +68,8 @@ static int add_objects(Bus *bus) {
                                        enumerate_functions, bus);
         if (r >= 0)
                 r = sd_bus_add_object_manager(bus->connection, NULL, BUS_ROOT);
+        if (r >= 0)
+                r = log_control_take_calls(bus);
         return r;
 }
 

@@ -88,8 +88,7 @@ static const InterfaceProperty zpci_io_properties[] = {
 /* Function is the last: when Kind is said to change, the interface of the new kind is there. */
 const Interface bus_interfaces[] = {
         { BUS_INTERFACE("Manager"), .path = BUS_ROOT, .vtable = manager_vtable },
-        { "org.freedesktop.LogControl1", .path = "/org/freedesktop/LogControl1",
-          .vtable = log_control_vtable },
+        { LOG_CONTROL, .path = LOG_CONTROL_PATH, .vtable = log_control_vtable },
         { BUS_INTERFACE("PhysicalFunction"), .vtable = physical_function_vtable,
           .on_function = is_pf, .properties = pf_properties },
         { BUS_INTERFACE("VirtualFunction"), .vtable = virtual_function_vtable, .on_function = is_vf,

@@ -25,8 +25,13 @@ MethodHandler function_method_lock, function_method_unlock, function_method_bind
         physical_function_method_set_drivers_autoprobe, function_method_open,
         physical_function_method_get_vf_token;
 
-/* On /org/freedesktop/LogControl1; userdata is the Bus. */
+/* On LOG_CONTROL_PATH; userdata is the Bus. */
+#define LOG_CONTROL      "org.freedesktop.LogControl1"
+#define LOG_CONTROL_PATH "/org/freedesktop/LogControl1"
 extern const sd_bus_vtable log_control_vtable[];
+
+/* Who may set its properties is found out without sd-bus, which waits for the bus. */
+int log_control_take_calls(Bus *bus);
 
 /* The whole inventory as one JSON document, in two forms: with the commands of processes, for root, and
  * without, for all others. Free with g_free(). */
