@@ -8,12 +8,14 @@ import os
 import pathlib
 import time
 
+import pace
+
 from guest import pci, service
 from guest.channel import outside
 from guest.check import Failed, equal
 
 POLKIT_RULES = pathlib.Path("/etc/polkit-1/rules.d/00-scenario.rules")
-PLUG_SECONDS = 30
+PLUG_SECONDS = 30 * pace.SCALE
 
 
 def clean(uevents_wait):

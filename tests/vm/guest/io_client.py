@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 
+import pace
 import vfio_user
 import vfwarden_bus as vb
 
@@ -94,7 +95,7 @@ class Server:
                                           with_fds=True)
         _, facts = call.result(60)
         self.session = vfio_user.Client(socket.socket(fileno=call.fds[0]))
-        self.session.socket.settimeout(60)
+        self.session.socket.settimeout(60 * pace.SCALE)
         self.session.version()
         return facts
 

@@ -10,6 +10,7 @@ import time
 
 from gi.repository import Gio, GLib
 
+import pace
 import vfwarden_bus as vb
 
 from guest import cleaning, events, pci, service
@@ -18,6 +19,11 @@ from guest.check import Failed, equal
 from guest.person import Person
 
 LOG_ERR = "3"
+
+
+def scaled(seconds):
+    """A deadline that a scenario gives; None stands for the usual one, which is scaled already."""
+    return seconds and seconds * pace.SCALE
 
 
 class Machine:
@@ -70,7 +76,7 @@ class Machine:
 
     def wait_daemon(self, there):
         """Until the daemon has its name at the bus, or has lost it, after connect()."""
-        vb.wait_until(lambda: self.name_owners and bool(self.name_owners[-1]) == there, 60,
+        vb.wait_until(lambda: self.name_owners and bool(self.name_owners[-1]) == there, scaled(60),
                       f"the daemon to {'come' if there else 'go'}")
 
     def restart_daemon(self):
@@ -103,13 +109,13 @@ class Machine:
 
     def wait(self, predicate, what="a condition", seconds=None):
         """Until `predicate()` holds; looked at after each D-Bus message and uevent."""
-        return vb.wait_until(predicate, seconds, what)
+        return vb.wait_until(predicate, scaled(seconds), what)
 
     def poll(self, predicate, what, seconds=None):
         """For what nobody tells of: `predicate()` is asked again and again until it holds."""
         timer = GLib.timeout_add(100, lambda: GLib.SOURCE_CONTINUE)
         try:
-            return vb.wait_until(predicate, seconds, what)
+            return vb.wait_until(predicate, scaled(seconds), what)
         finally:
             GLib.source_remove(timer)
 
@@ -118,11 +124,11 @@ class Machine:
         return (self.picture.function(function.address) or {}).get(name)
 
     def wait_property(self, function, name, value, seconds=None):
-        vb.wait_until(lambda: self.property(function, name) == value, seconds,
+        vb.wait_until(lambda: self.property(function, name) == value, scaled(seconds),
                       lambda: f"{name} of {function} to be {value!r}, is {self.property(function, name)!r}")
 
     def wait_function(self, function, there=True, seconds=None):
-        vb.wait_until(lambda: (self.picture.function(function.address) is not None) == there, seconds,
+        vb.wait_until(lambda: (self.picture.function(function.address) is not None) == there, scaled(seconds),
                       f"{function} to {'appear' if there else 'go'} over D-Bus")
 
     def fence(self):

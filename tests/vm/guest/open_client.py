@@ -8,6 +8,7 @@ import os
 
 from gi.repository import GLib
 
+import pace
 from raw_client import RawClient
 import vfwarden_bus as vb
 
@@ -65,7 +66,7 @@ class Server:
         return facts
 
     def open_and_do_not_read(self, address):
-        self.raw = RawClient(timeout=60)
+        self.raw = RawClient(timeout=60 * pace.SCALE)
         self.raw.open(address)
 
     def token(self, address):

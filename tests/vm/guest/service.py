@@ -9,6 +9,8 @@ import signal
 import subprocess
 import time
 
+import pace
+
 from guest.check import Failed
 
 UNIT = "vfwardend.service"
@@ -48,7 +50,7 @@ def exec_start(*options):
 
 def wait_for_stop(pid):
     """A stopped process is told of to its parent alone; the others must look."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + pace.DEADLINE
     while time.monotonic() < deadline:
         with open(f"/proc/{pid}/stat", encoding="ascii") as file:
             if file.read().rpartition(")")[2].split()[0] == "T":
@@ -96,7 +98,7 @@ class Service:
             elif number in (signal.SIGKILL, signal.SIGTERM, signal.SIGABRT):
                 poll = select.poll()
                 poll.register(descriptor, select.POLLIN)
-                if not poll.poll(20000):
+                if not poll.poll(int(1000 * pace.DEADLINE)):
                     raise Failed(f"the daemon's process {pid} did not end")
         finally:
             os.close(descriptor)

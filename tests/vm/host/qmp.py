@@ -6,6 +6,8 @@ import socket
 import threading
 import time
 
+import pace
+
 from host.common import Failure
 
 
@@ -51,7 +53,7 @@ class Qmp:
             self.answer = None
             self.file.write(json.dumps(request) + "\n")
             self.file.flush()
-            if not self.changed.wait_for(lambda: self.answer or self.closed, timeout):
+            if not self.changed.wait_for(lambda: self.answer or self.closed, timeout * pace.SCALE):
                 raise Failure(f"QEMU did not answer {name} within {timeout} s")
             if self.answer is None:
                 raise Failure("QEMU is gone")
@@ -73,7 +75,7 @@ class Qmp:
             return None
 
         with self.changed:
-            self.changed.wait_for(lambda: find() or self.closed, timeout)
+            self.changed.wait_for(lambda: find() or self.closed, timeout * pace.SCALE)
             event = find()
         if event is None:
             raise QmpError(f"no such event within {timeout} s")
@@ -82,7 +84,7 @@ class Qmp:
 
 def connect(path, timeout):
     """Connects to a socket that QEMU is about to make."""
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + timeout * pace.SCALE
     while True:
         attempt = socket.socket(socket.AF_UNIX)
         try:

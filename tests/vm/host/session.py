@@ -22,6 +22,8 @@ import termios
 import threading
 import time
 
+import pace
+
 from host import guestroot, initrd, kernel as kernels, project, qemu as qemus
 from host.common import Failure, cache_dir, locked, remove_tree, say
 from host.outside import Outside
@@ -183,9 +185,9 @@ class Session:
     def receive(self, seconds, while_what):
         """The guest's next message. Lost if none comes in time or none can come any more."""
         try:
-            message = self.messages.get(timeout=seconds)
+            message = self.messages.get(timeout=seconds * pace.SCALE)
         except queue.Empty:
-            raise Lost(f"no word from the guest for {seconds:.0f} s while {while_what}") from None
+            raise Lost(f"no word from the guest for {seconds * pace.SCALE:.0f} s while {while_what}") from None
         if message is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(5)
@@ -194,7 +196,7 @@ class Session:
 
     def wait_for_power_off(self, seconds):
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(seconds)
+            self.process.wait(seconds * pace.SCALE)
 
     def wait_until_left(self):
         """For a session on a terminal: until QEMU ends, by power-off or by its own keys."""
@@ -205,7 +207,7 @@ class Session:
 
     def wait_for_journal(self, text, seconds=3):
         """The journal comes by a channel of its own and may lag behind the results."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * pace.SCALE
         while time.monotonic() < deadline:
             if any(text in line for line in read_lines(self.logs / "journal")):
                 return

@@ -4,6 +4,8 @@ import shutil
 import sys
 import time
 
+import pace
+
 from host.common import Failure, need_programs, say
 from host.session import Lost, Parts, Session
 from host.target import TARGETS
@@ -64,7 +66,7 @@ def run(options):
         report = Report(session)
         try:
             boot(session, options)
-            session.send({"verb": "run", "scenarios": options.scenarios})
+            session.send({"verb": "run", "scenarios": options.scenarios, "scale": pace.SCALE})
             report.follow()
         except Lost as lost:
             report.lost(str(lost))

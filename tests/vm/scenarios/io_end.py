@@ -8,6 +8,7 @@ import select
 import signal
 import time
 
+import pace
 import vfwarden_bus as vb
 
 from guest import pci
@@ -37,7 +38,8 @@ def shared_memory():
 
 
 def wait_end(pidfd, what, seconds=30):
-    true(select.select([pidfd], [], [], seconds)[0], f"{what} has ended within {seconds} s")
+    seconds *= pace.SCALE
+    true(select.select([pidfd], [], [], seconds)[0], f"{what} has ended within {seconds:.0f} s")
 
 
 @scenario("the client is killed: process, memory and device go at once, and the function is free for the next")

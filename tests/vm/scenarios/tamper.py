@@ -3,14 +3,15 @@
 import os
 import time
 
+import pace
+
 from guest import pci, service
 from guest.check import contains, equal, true
 from guest.pci import IGB, KERNEL_MODES, SRIOV
 from guest.registry import scenario
 
-# A bit that somebody restored is gone again within so many seconds on hardware; emulation is slower.
+# A bit that somebody restored is gone again within so many seconds on hardware.
 AGAIN = 0.1
-EMULATION = 4
 
 
 @scenario("root restores the bit: closed again at once, told to an unprivileged listener and the journal")
@@ -43,7 +44,8 @@ def restored_bit(machine):
     equal(entries[0]["VFWARDEN_ADDRESS"], IGB.address, "the function that the entry is about")
     contains(entries[0]["MESSAGE"], "sriov_numvfs", "the journal entry")
     print("closed again after", ", ".join(f"{1000 * seconds:.0f} ms" for seconds in times))
-    true(min(times) < AGAIN * EMULATION, f"closed again within {AGAIN * EMULATION} s, took {times}")
+    limit = pace.at_most(AGAIN)
+    true(min(times) < limit, f"closed again within {limit} s, took {times}")
 
 
 @scenario("every closed file is watched, the slot's power among them")
@@ -56,7 +58,7 @@ def every_file(machine):
         mark = machine.mark()
         # Sooner than by the daemon's looking every 5 s.
         IGB.chmod(name, 0o200)
-        told = machine.client.recorder.wait_for("Violation", mark=mark, deadline=2).args
+        told = machine.client.recorder.wait_for("Violation", mark=mark, deadline=pace.at_most(0.5)).args
         equal(told, (IGB.address, operation, {"file": name, "mode": 0o200, "reasons": ["administrator"]}),
               f"the signal for {name}")
         equal(pci.mode(IGB.path(name)) & 0o222, 0, f"the write bits of {name}")
@@ -71,7 +73,7 @@ def restored_elsewhere(machine):
     mark = machine.mark()
     machine.in_other_network_namespace(f"chmod 0664 {IGB.path('sriov_numvfs')}")
     # The daemon looks every 5 s.
-    told = machine.client.recorder.wait_for("Violation", mark=mark, deadline=20).args
+    told = machine.client.recorder.wait_for("Violation", mark=mark).args
     equal(told[:2] + (told[2]["file"], told[2]["mode"]),
           (IGB.address, "set-num-vfs", "sriov_numvfs", 0o664), "the signal")
     IGB.check_closed(*SRIOV)
