@@ -12,8 +12,18 @@ import subprocess
 
 from host.common import Failure, cache_dir, locked, run
 
-SUITE = "bookworm"
-BACKPORTS = "bookworm-backports"
+# Where each release has a QEMU and a kernel that are new enough.
+NEWER = {"bookworm": "bookworm-backports", "trixie": "trixie"}
+
+
+def own_suite():
+    """This machine's release: what is built here runs in a guest of the same."""
+    match = re.search(r"^VERSION_CODENAME=(\w+)$", pathlib.Path("/etc/os-release").read_text(), re.MULTILINE)
+    return match[1] if match and match[1] in NEWER else "bookworm"
+
+
+SUITE = own_suite()
+SUITES = list(dict.fromkeys([SUITE, NEWER[SUITE]]))
 
 # What apt needs in order to reach a mirror and to trust it, on this machine.
 TAKEN_OVER = re.compile(r"^(Acquire::(http|https|ftp|Check-|ForceIPv|Retries|AllowInsecure|By-Hash)"

@@ -68,7 +68,7 @@ FILES = {
                               "u stranger 1001 \"somebody else without privilege\" /tmp /bin/bash\n",
 }
 
-SIZE = "1400M"
+SIZE = "1800M"
 
 
 def build(target, directory):
@@ -109,7 +109,7 @@ def build(target, directory):
 def base(target):
     """The directory with `base.img`, and `busybox` from the same packages; of a foreign machine `root`, too,
     to compile with."""
-    recipe = inspect.getsource(sys.modules[__name__]) + inspect.getsource(debian.bootstrap)
+    recipe = debian.SUITE + inspect.getsource(sys.modules[__name__]) + inspect.getsource(debian.bootstrap)
     if target.foreign:
         recipe += inspect.getsource(foreignroot) + target.debian
     return cached("guest", hash_of(recipe), functools.partial(build, target))

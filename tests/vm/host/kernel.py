@@ -101,7 +101,7 @@ def build_from_mirror(target, package):
             file.unlink()
 
     def build(directory):
-        suites = [debian.SUITE, debian.BACKPORTS]
+        suites = [*debian.SUITES]
         suite = package.partition("/")[2]
         if suite and suite not in suites:
             suites.append(suite)

@@ -1,4 +1,4 @@
-"""A QEMU that emulates what the machine is made of: the system's own, or one from Debian backports in
+"""A QEMU that emulates what the machine is made of: the system's own, or one from Debian (12's backports) in
 a root of its own, which is run by that root's dynamic linker and touches nothing outside.
 """
 
@@ -40,15 +40,15 @@ def has_devices(target, command, environment):
 
 def build(target, directory):
     root = directory / "root"
-    debian.bootstrap(root, [debian.SUITE, debian.BACKPORTS], [target.qemu_package], "extract",
-                     [f'--aptopt=APT::Default-Release "{debian.BACKPORTS}"', "--skip=output/dev"])
+    debian.bootstrap(root, debian.SUITES, [target.qemu_package], "extract",
+                     [f'--aptopt=APT::Default-Release "{debian.SUITES[-1]}"', "--skip=output/dev"])
     for path in ("usr/share/doc", "usr/share/man", "usr/share/locale"):
         shutil.rmtree(root / path, ignore_errors=True)
 
 
 def own(target):
     recipe = inspect.getsource(sys.modules[__name__]) + inspect.getsource(debian.bootstrap)
-    root = cached("qemu", hash_of(recipe, target.qemu_package), functools.partial(build, target)) / "root"
+    root = cached("qemu", hash_of(recipe, target.qemu_package, debian.SUITE), functools.partial(build, target)) / "root"
     libraries = f"{root}/lib/{LIBRARIES}:{root}/usr/lib/{LIBRARIES}"
     loaders = [path for path in (root / "lib64/ld-linux-x86-64.so.2",
                                  root / "usr/lib64/ld-linux-x86-64.so.2") if path.exists()]
@@ -71,5 +71,5 @@ def get(target):
     command, environment = own(target)
     version = version_of(command, environment)
     if version < NEEDED_VERSION or not has_devices(target, command, environment):
-        raise Failure("the QEMU from backports does not run here or lacks a device")
+        raise Failure("the QEMU from Debian does not run here or lacks a device")
     return Qemu(command, environment, version)

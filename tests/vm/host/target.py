@@ -29,7 +29,7 @@ class Target:
 
 X86_64 = Target(
     name="x86_64", debian="amd64", triplet="x86_64-linux-gnu", foreign=False, hardware=hardware,
-    kernel=f"linux-image-amd64/{debian.BACKPORTS}",
+    kernel=f"linux-image-amd64/{debian.SUITES[-1]}",
     # With a virtio-iommu, the disk waits for its driver.
     early=("virtio_pci", "virtio_iommu", "virtio_blk", "ext4", "crc32c_generic"),
     modules=("virtio_console", "igb", "e1000e", "nvme", "vfio_pci", "vfio", "vfio_iommu_type1", "iommufd",
@@ -40,7 +40,7 @@ X86_64 = Target(
 
 S390X = Target(
     name="s390x", debian="s390x", triplet="s390x-linux-gnu", foreign=True, hardware=hardware_s390x,
-    kernel=f"linux-image-s390x/{debian.BACKPORTS}",
+    kernel=f"linux-image-s390x/{debian.SUITES[-1]}",
     early=("virtio_blk", "ext4", "crc32c_generic"),
     modules=("virtio_console", "virtio_pci", "virtio_rng", "nvme", "vfio_pci", "vfio", "vfio_iommu_type1",
              "iommufd", "pci_stub", "autofs4", "dummy", "loop"),
