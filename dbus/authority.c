@@ -16,9 +16,14 @@
 
 /* dbus-daemon lets one connection wait for 128 replies (max_replies_per_connection), and both this
  * daemon and polkitd, which asks the users' agents, wait for one for each question. Hence half of that
- * at the most, and some of it only until polkit has confirmed that a question was taken back. */
-#define ASKED_MAX 64U
-#define OPEN_MAX  48U
+ * for questions whose caller waits. What was taken back counts until polkit has confirmed it, for all
+ * users and for each. */
+#define OPEN_MAX          64U
+#define ASKED_MAX         96U
+#define ASKED_PER_UID_MAX 48U
+
+/* With fewer questions a user gets a place even when there is none: the user with the most loses one. */
+#define GUARANTEED 4U
 
 /* CheckAuthorizationFlags of polkit's D-Bus interface. */
 #define POLKIT_ALLOW_USER_INTERACTION 1U
@@ -75,8 +80,8 @@ Authority *authority_new(Bus *bus) {
 
         authority->bus = bus;
         authority->questions = g_hash_table_new_full(NULL, NULL, question_free, NULL);
-        authority->asked = quota_new(ASKED_MAX);
-        authority->open = quota_new(OPEN_MAX);
+        authority->asked = quota_new(ASKED_PER_UID_MAX, ASKED_MAX);
+        authority->open = quota_new(QUOTA_PER_UID_MAX, OPEN_MAX);
         authority->grants = grants_new();
         senders_watch(bus->senders, on_client_left, authority);
         return authority;
@@ -277,12 +282,13 @@ static Question *youngest_question(const Authority *authority, uint32_t uid) {
         return youngest;
 }
 
-/* Makes room for a question of `uid`: the user with the most loses one. */
+/* Makes room for a question of `uid`, if there has to be some. */
 static bool make_room(Authority *authority, uint32_t uid) {
         Question *question = NULL;
         uint32_t greedy;
 
-        if (quota_find_greedy(authority->open, uid, &greedy))
+        if (quota_count(authority->open, uid) < GUARANTEED &&
+            quota_find_greedy(authority->open, uid, &greedy))
                 question = youngest_question(authority, greedy);
         if (!question)
                 return false;

@@ -5,9 +5,8 @@
  * (grants.h). A question ends with polkit's reply, its deadline, or the caller's departure.
  *
  * The number of questions is bounded for each user and for all users together (quota.h), well below
- * what the bus allows this daemon and polkitd. When all places are taken, the user with the most
- * questions loses the youngest of them to a user that has fewer; so no user can keep another one from
- * asking. */
+ * what the bus allows this daemon and polkitd. When no place is left for a user with few questions,
+ * the user with the most loses the youngest of theirs; so no user can keep another one from asking. */
 #pragma once
 
 #include "dbus/method.h"

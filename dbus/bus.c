@@ -238,7 +238,7 @@ int bus_new(Bus **ret) {
                 return r;
         }
         bus->authority = authority_new(bus);
-        bus->waiting = quota_new(UINT_MAX);
+        bus->waiting = quota_new(QUOTA_PER_UID_MAX, UINT_MAX);
         *ret = g_steal_pointer(&bus);
         return 0;
 }

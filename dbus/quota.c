@@ -4,14 +4,16 @@
 #include <glib.h>
 
 struct Quota {
-        GHashTable *taken;    /* uid -> number, never 0 */
+        GHashTable *taken; /* uid -> number, never 0 */
+        unsigned per_uid;
         unsigned used, total; /* by all users but root, and at the most */
 };
 
-Quota *quota_new(unsigned total) {
+Quota *quota_new(unsigned per_uid, unsigned total) {
         Quota *quota = g_rc_box_new0(Quota);
 
         quota->taken = g_hash_table_new(NULL, NULL);
+        quota->per_uid = per_uid;
         quota->total = total;
         return quota;
 }
@@ -30,16 +32,16 @@ Quota *quota_unref(Quota *quota) {
         return NULL;
 }
 
-static guint count(const Quota *quota, uint32_t uid) {
+unsigned quota_count(const Quota *quota, uint32_t uid) {
         return GPOINTER_TO_UINT(g_hash_table_lookup(quota->taken, GUINT_TO_POINTER(uid)));
 }
 
 int quota_take(Quota *quota, uint32_t uid) {
-        guint n = count(quota, uid);
+        guint n = quota_count(quota, uid);
 
-        if (n >= (uid == 0 ? QUOTA_ROOT_MAX : QUOTA_PER_UID_MAX))
+        if (n >= (uid == 0 ? QUOTA_ROOT_MAX : quota->per_uid))
                 return -EDQUOT;
-        if (uid != 0 && quota->used >= quota->total)
+        if (uid != 0 && n >= quota->total - quota->used)
                 return -ENOSPC;
         if (uid != 0)
                 quota->used++;
@@ -48,7 +50,7 @@ int quota_take(Quota *quota, uint32_t uid) {
 }
 
 void quota_give(Quota *quota, uint32_t uid) {
-        guint n = count(quota, uid);
+        guint n = quota_count(quota, uid);
 
         if (n > 1)
                 g_hash_table_insert(quota->taken, GUINT_TO_POINTER(uid), GUINT_TO_POINTER(n - 1));
@@ -59,7 +61,7 @@ void quota_give(Quota *quota, uint32_t uid) {
 }
 
 bool quota_find_greedy(const Quota *quota, uint32_t uid, uint32_t *ret) {
-        guint most = count(quota, uid) + 1;
+        guint most = quota_count(quota, uid) + 1;
         bool found = false;
         gpointer key, value;
         GHashTableIter iter;
