@@ -125,6 +125,14 @@ int client_describe(Context *context, unsigned flags, sd_bus_error *ret_error, P
         return client_read_picture(reply, ret_error, ret);
 }
 
+/* Nothing starts the daemon for a client, so the bus does not know of one that is stopped. systemd does, where there is
+ * one to ask. */
+static bool is_installed(Context *context) {
+        return sd_bus_call_method(context->bus, "org.freedesktop.systemd1",
+                                  "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager",
+                                  "GetUnitFileState", NULL, NULL, "s", CLIENT_UNIT) >= 0;
+}
+
 int client_daemon_state(Context *context, sd_bus_error *ret_error, DaemonState *ret) {
         g_autoptr(sd_bus_message) reply = NULL;
         g_autoptr(sd_bus_message) names = NULL;
@@ -165,7 +173,7 @@ int client_daemon_state(Context *context, sd_bus_error *ret_error, DaemonState *
         if (r < 0)
                 return r;
 
-        *ret = DAEMON_NOT_INSTALLED;
+        *ret = is_installed(context) ? DAEMON_STOPPED : DAEMON_NOT_INSTALLED;
         return 0;
 }
 

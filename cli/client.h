@@ -10,6 +10,7 @@
 #include "cli/picture.h"
 
 #define CLIENT_BUS_NAME     "org.vfwarden1"
+#define CLIENT_UNIT         "vfwardend.service"
 #define CLIENT_ROOT         "/org/vfwarden1"
 #define CLIENT_MANAGER      "org.vfwarden1.Manager"
 #define CLIENT_FUNCTION     "org.vfwarden1.Function"

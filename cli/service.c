@@ -154,8 +154,7 @@ ExitCode verb_status(Context *context, char **arguments) {
         return state == DAEMON_RUNNING ? EXIT_CODE_DONE : EXIT_CODE_UNREACHABLE;
 }
 
-/* The daemon may be started for this one: closed files stay closed while it is away, and whoever
- * removes the package needs them opened then, too. */
+/* Closed files stay closed while the daemon is away: whoever removes the package starts it for this. */
 ExitCode verb_release_all(Context *context, char **arguments) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         g_autoptr(sd_bus_message) reply = NULL;

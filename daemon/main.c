@@ -1,10 +1,10 @@
 #include "daemon/config.h"
-#include "daemon/fd-store.h"
 #include "daemon/log.h"
 #include "daemon/manager.h"
 #include "daemon/notify.h"
 #include "daemon/util.h"
 #include "dbus/bus.h"
+#include "dbus/service-manager.h"
 #include "policy/number.h"
 
 #include <errno.h>
@@ -158,7 +158,12 @@ static int check_config(const char *directory) {
 
 /* Before sd-bus closes the connection, which it does when the loop ends, too. */
 static int on_exit_loop(sd_event_source *source, void *userdata) {
+        int code = 0;
+
         manager_end_calls(userdata);
+        /* With another code systemd starts the daemon again by itself. */
+        if (sd_event_get_exit_code(sd_event_source_get_event(source), &code) >= 0 && code == 0)
+                manager_end_release(userdata);
         return 0;
 }
 
@@ -193,6 +198,7 @@ static int run(ManagerOptions *options) {
         g_autoptr(Manager) manager = NULL;
         g_autoptr(Bus) bus = NULL;
         ReloadContext reload;
+        ServiceFacts facts;
         int r;
 
         r = notify_new(&notify);
@@ -209,6 +215,9 @@ static int run(ManagerOptions *options) {
         r = bus_new(&bus);
         if (r < 0)
                 return r;
+        facts = service_manager_ask(bus);
+        options->fd_store_max = facts.fd_store_max;
+        options->started = facts.started;
         r = manager_new(event, options, &manager);
         if (r < 0)
                 return r;
@@ -241,7 +250,6 @@ int main(int argc, char **argv) {
                 .receive_buffer = RECEIVE_BUFFER_DEFAULT,
                 .io_program = VFWARDEN_IO_PROGRAM,
                 .io_user = "vfwarden",
-                .fd_store_max = FD_STORE_UNLIMITED,
         };
         bool check = false;
         sigset_t signals;

@@ -8,7 +8,8 @@
 #include <string.h>
 #include <systemd/sd-daemon.h>
 
-#define PROBLEM_CONFIG "configuration"
+#define PROBLEM_CONFIG   "configuration"
+#define PROBLEM_RELEASED "released"
 
 static int on_work(sd_event_source *source, void *userdata) {
         manager_read_stale(userdata);
@@ -82,6 +83,16 @@ static int add_sources(Manager *manager, int receive_buffer) {
                            &manager->uevents);
 }
 
+/* Whoever wonders why nothing is locked finds it in the status. */
+static void show_release(Manager *manager) {
+        if (manager->released)
+                problems_report(manager->problems, PROBLEM_RELEASED,
+                                "Nothing is locked since release-all opened everything: `systemctl "
+                                "reload vfwardend` enforces again");
+        else
+                problems_resolve(manager->problems, PROBLEM_RELEASED);
+}
+
 /* Returns whether the records of an earlier run are lost though there was one. */
 static bool load_state(Manager *manager, State **ret) {
         g_autofree char *reason = NULL;
@@ -95,11 +106,14 @@ static bool load_state(Manager *manager, State **ret) {
 }
 
 /* Reads everything for the first time and takes over what an earlier run left. */
-static void start(Manager *manager) {
+static void start(Manager *manager, bool started) {
         State *state;
 
         manager->earlier_lost = load_state(manager, &manager->earlier);
         state = manager->earlier;
+        manager->released = state->released && !started;
+        manager->state_dirty = state->released != manager->released;
+        show_release(manager);
         manager->remembered = g_hash_table_new(g_int64_hash, g_int64_equal);
         for (guint i = 0; i < state->functions->len; i++) {
                 StateFunction *record = &g_array_index(state->functions, StateFunction, i);
@@ -206,7 +220,7 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
                 log_error("the sources of events cannot be set up: %s", g_strerror(-r));
                 return r;
         }
-        start(manager);
+        start(manager, options->started);
 
         *ret = g_steal_pointer(&manager);
         return 0;
@@ -401,6 +415,7 @@ int manager_reload(Manager *manager, char **ret_error) {
         manager->config = g_steal_pointer(&config);
         manager->state_dirty |= manager->released;
         manager->released = false;
+        show_release(manager);
         inventory_foreach (manager->inventory, function)
                 function->emulated = config_emulates(manager->config, function->facts.key);
         manager_queue_all(manager);
@@ -467,8 +482,17 @@ int manager_release_all(Manager *manager, GPtrArray **ret) {
         inventory_foreach (manager->inventory, function)
                 closed_files_open_strays(manager->closed, function, paths);
         tell_enforcement(manager, enforced);
+        show_release(manager);
         log_notice("%u files were opened again; nothing is enforced until a reload or restart",
                    paths->len);
         *ret = g_steal_pointer(&paths);
         return 0;
+}
+
+void manager_end_release(Manager *manager) {
+        if (!manager->released)
+                return;
+        manager->released = false;
+        manager->state_dirty = true;
+        (void) manager_save_state(manager);
 }

@@ -49,6 +49,7 @@ typedef struct ManagerOptions {
         int receive_buffer; /* bytes for uevents, 0: the system's */
         const char *io_program, *io_user;
         uint32_t fd_store_max; /* descriptors that systemd keeps, UINT32_MAX: not known */
+        bool started;          /* by somebody, which ends a release; false when that is not known */
 } ManagerOptions;
 
 /* Loads configuration and state, reads all functions and sets the locks. Returns 0 or a negative
@@ -195,3 +196,7 @@ int manager_reload(Manager *manager, char **ret_error);
  * reloads or starts the daemon: not after a crash either. Returns 0 with the paths of the files opened in `*ret`, to be
  * freed with g_ptr_array_unref(); or a negative errno when the state cannot be saved, with nothing changed. */
 int manager_release_all(Manager *manager, GPtrArray **ret);
+
+/* The daemon ends because somebody wants it to: the next start is somebody's, and ends the release. After a crash or a kill
+ * this was not called. */
+void manager_end_release(Manager *manager);

@@ -87,19 +87,6 @@ def started(machine):
     equal(machine.property(NVME, "Locked"), True, "whether it is locked")
 
 
-@scenario("D-Bus starts the daemon when somebody asks")
-def activation(machine):
-    IGB.bind("vfio-pci")
-    machine.check_locked(IGB, ["userspace-driver"], SRIOV)
-    machine.stop_daemon()
-    equal(machine.client.bus.name_owner(), None, "the owner of the bus name")
-    output = machine.run_as("visitor", "vfwarden", "list").stdout
-    contains(output, "01:00.0", "what vfwarden list shows a visitor")
-    equal(machine.daemon.property("ActiveState"), "active", "the unit's state")
-    machine.connect()
-    machine.check_locked(IGB, ["userspace-driver"], SRIOV)
-
-
 @scenario("a daemon that hangs is started again by the watchdog; the lock stands all the while")
 def watchdog(machine):
     machine.stop_daemon()
