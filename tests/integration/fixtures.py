@@ -274,12 +274,14 @@ class Daemon:
             except (FileNotFoundError, ProcessLookupError):
                 pass
 
-    def close(self):
+    def close(self, kill_children=True):
+        """Children of another run look like this one's: a run that has a successor leaves them alone."""
         if self.running:
             self._process.kill()
             self._process.wait()
             self.status = self._process.returncode
-        self._kill_children()
+        if kill_children:
+            self._kill_children()
         for source in (self._reader, self._watch):
             if source:
                 GLib.source_remove(source)
