@@ -114,13 +114,19 @@ def install():
     return counted([ROOT / "tests/install/run.py"])
 
 
+def stress():
+    """The daemon killed at 1,000 random points of mixed operations, and again with its state on a full disk."""
+    os.environ["VFWARDEN_KILLS"] = "1000"
+    return meson(build("stress"), "--timeout-multiplier", "40", "integration-kill")
+
+
 # Those of a lane run one after the other, the lanes side by side: the machines wait for hardware most of the time.
 LANES = [
     [plain, sanitize, fuzz, model, analysis],
     [install, vm, vm_s390x],
 ]
 # What takes too long for each change: --all.
-LONG = []
+LONG = [stress]
 PARTS = {part.__name__.replace("_", "-"): part for part in [*(part for lane in LANES for part in lane), *LONG]}
 
 
