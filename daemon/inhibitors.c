@@ -200,6 +200,12 @@ static bool has_hung_up(int fd) {
         return poll(&poll_fd, 1, 0) > 0;
 }
 
+static void log_lost(const StateInhibitor *record) {
+        PciAddress address = pci_address_from_key(record->key);
+
+        log_full(LOG_WARNING, &address, NULL, "the inhibitor of %s is lost", record->inhibitor.who);
+}
+
 void inhibitors_adopt(Inhibitors *inhibitors, const State *state) {
         for (guint i = 0; i < state->inhibitors->len; i++) {
                 const StateInhibitor *record = &g_array_index(state->inhibitors, StateInhibitor, i);
@@ -212,7 +218,7 @@ void inhibitors_adopt(Inhibitors *inhibitors, const State *state) {
                         fd_store_drop(inhibitors->store, name);
                 else if (add_entry(inhibitors, record->key, &record->inhibitor, record->number,
                                    &fd) < 0)
-                        log_warning("the inhibitor of %s is lost", record->inhibitor.who);
+                        log_lost(record);
         }
 }
 

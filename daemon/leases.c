@@ -195,13 +195,14 @@ static int on_search(sd_event_source *source, uint64_t usec, void *userdata) {
  * at again, at ever longer intervals. */
 static void search_again(LeaseEntry *entry) {
         uint64_t usec = MIN(SEARCH_MIN_USEC << MIN(entry->n_searches, 16U), SEARCH_MAX_USEC);
+        PciAddress address = pci_address_from_key(entry->key);
 
         entry->n_searches++;
         entry->search = sd_event_source_disable_unref(entry->search);
         if (sd_event_add_time_relative(entry->leases->event, &entry->search, CLOCK_MONOTONIC, usec,
                                        0, on_search, entry) < 0)
-                log_warning("who has what was opened for %s may not be found",
-                            entry->lease.command);
+                log_full(LOG_WARNING, &address, NULL,
+                         "who has what was opened for %s may not be found", entry->lease.command);
 }
 
 static void conclude(LeaseEntry *entry, bool everybody) {

@@ -64,6 +64,18 @@ LogTarget log_target_from_string(const char *name) {
         return name_table_find(log_target_names, _LOG_TARGET_MAX, name);
 }
 
+/* The text of a line: a reader looks for the address there, and not in a field. */
+static char *line_text(const char *address, const char *format, va_list arguments)
+        __attribute__((format(printf, 2, 0)));
+
+static char *line_text(const char *address, const char *format, va_list arguments) {
+        g_autofree char *message = g_strdup_vprintf(format, arguments);
+
+        if (!address || g_str_has_prefix(message, address))
+                return g_steal_pointer(&message);
+        return g_strdup_printf("%s: %s", address, message);
+}
+
 static void log_to_journal(int level, const char *address, const char *message_id,
                            const char *message) {
         g_autofree char *text = g_strconcat("MESSAGE=", message, NULL);
@@ -85,6 +97,7 @@ static void log_to_journal(int level, const char *address, const char *message_i
 void log_full(int level, const PciAddress *address, const char *message_id, const char *format,
               ...) {
         char text[PCI_ADDRESS_STRING_MAX];
+        const char *where = address ? pci_address_format(*address, text) : NULL;
         g_autofree char *formatted = NULL, *shown = NULL, *message = NULL;
         va_list arguments;
 
@@ -92,7 +105,7 @@ void log_full(int level, const PciAddress *address, const char *message_id, cons
                 return;
 
         va_start(arguments, format);
-        formatted = g_strdup_vprintf(format, arguments);
+        formatted = line_text(where, format, arguments);
         va_end(arguments);
         shown = private_text_for(formatted, true); /* the log is for administrators */
         /* A text from elsewhere must not begin a line of its own. */
@@ -100,10 +113,7 @@ void log_full(int level, const PciAddress *address, const char *message_id, cons
         client_text_flatten(message);
 
         if (log_state.target == LOG_TARGET_JOURNAL)
-                log_to_journal(level, address ? pci_address_format(*address, text) : NULL,
-                               message_id, message);
+                log_to_journal(level, where, message_id, message);
         else
-                fprintf(stderr, "vfwardend: %s: %s%s%s\n", log_level_names[level],
-                        address ? pci_address_format(*address, text) : "", address ? ": " : "",
-                        message);
+                fprintf(stderr, "vfwardend: %s: %s\n", log_level_names[level], message);
 }

@@ -17,6 +17,9 @@ typedef enum LogTarget {
         _LOG_TARGET_INVALID = -22,
 } LogTarget;
 
+/* The table of message ids: units/vfwarden.catalog explains each, and tests/lint/catalog compares the
+ * two. `systemd-id128 new` makes another. */
+
 /* A protected file was opened for writing, or VFs changed, behind the daemon's back. */
 #define LOG_ID_VIOLATION "dca0ba79c7af46c2932d7c1e91533a99"
 /* A PF with enabled VFs is bound to a userspace driver. */
@@ -29,6 +32,14 @@ typedef enum LogTarget {
 #define LOG_ID_OVERRIDE_LOST "f652eac4d3da45bd9cd370fb4deb7e37"
 /* The configuration was refused. */
 #define LOG_ID_CONFIG "70d3ad9d727a45c5a8afcd4aec1bf177"
+/* A client's request began or ended. */
+#define LOG_ID_REQUEST "dcb7112ef1aa4980a6969bdd0c9cc488"
+/* Somebody else removes or unbinds a function that is in use. */
+#define LOG_ID_EXTERNAL_REMOVAL "e42835af91934633854dbe0d43d8b4a5"
+/* A problem of the daemon's own began or ended. */
+#define LOG_ID_PROBLEM "90350d0f45a74c039e36bff8f4b3e203"
+/* An operation has timed out, and its process is still in the kernel. */
+#define LOG_ID_OVERDUE "ade6f9a45d3a4a4d891a084bb2a61279"
 
 /* Chooses the journal where standard error is connected to it, else the console. */
 void log_setup(void);
@@ -45,7 +56,8 @@ int log_level_from_string(const char *name);
 const char *log_target_to_string(LogTarget target);
 LogTarget log_target_from_string(const char *name);
 
-/* Says one line. `address` (VFWARDEN_ADDRESS=) and `message_id` may be NULL. */
+/* Says one line. `address` (VFWARDEN_ADDRESS=) and `message_id` may be NULL. "ADDRESS: " is put in front
+ * of the text, unless it begins so. */
 void log_full(int level, const PciAddress *address, const char *message_id, const char *format, ...)
         __attribute__((format(printf, 4, 5)));
 

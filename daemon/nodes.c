@@ -101,12 +101,14 @@ void nodes_commit(Nodes *nodes) {
         for (guint i = 0; i < nodes->all->len; i++) {
                 Node *node = nodes->all->pdata[i];
                 g_autofree char *path = node_path(node->name);
+                PciAddress address = pci_address_from_key(node->key);
 
                 if (node->closed)
                         continue;
                 node->closed = true;
                 if (chmod(path, node->mode & ~PERMISSIONS) < 0 && errno != ENOENT)
-                        log_warning("/dev/%s cannot be closed to newcomers: %m", node->name);
+                        log_full(LOG_WARNING, &address, NULL,
+                                 "/dev/%s cannot be closed to newcomers: %m", node->name);
         }
 }
 

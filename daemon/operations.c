@@ -95,7 +95,7 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
         Entry *entry = userdata;
         PciAddress address = pci_address_from_key(entry->key);
 
-        log_full(LOG_WARNING, &address, NULL,
+        log_full(LOG_WARNING, &address, LOG_ID_OVERDUE,
                  "%s is not done in time; the kernel is still at it (process %u)",
                  entry->running.name, entry->running.pid);
         tell(entry, -ETIMEDOUT, NULL);

@@ -94,11 +94,11 @@ static void log_begin(const Function *function, const OutsideFinding *finding) {
 
         pci_address_format(function_address(function), stuck);
         if (finding->pid != 0)
-                log_full(LOG_WARNING, &address, NULL,
+                log_full(LOG_WARNING, &address, LOG_ID_EXTERNAL_REMOVAL,
                          "%s by process %u is under way, and waits for who has %s open",
                          operation_to_string(finding->operation), finding->pid, stuck);
         else
-                log_full(LOG_WARNING, &address, NULL,
+                log_full(LOG_WARNING, &address, LOG_ID_EXTERNAL_REMOVAL,
                          "the kernel is taking it away, and waits for who has %s open", stuck);
 }
 

@@ -102,10 +102,10 @@ static void say(const Problem *problem, int level, const char *before) {
         char address[PCI_ADDRESS_STRING_MAX];
 
         if (problem->of_function)
-                log_full(level, &problem->address, NULL, "%s%s", before,
+                log_full(level, &problem->address, LOG_ID_PROBLEM, "%s%s", before,
                          problem->text + strlen(pci_address_format(problem->address, address)) + 2);
         else
-                log_full(level, NULL, NULL, "%s%s", before, problem->text);
+                log_full(level, NULL, LOG_ID_PROBLEM, "%s%s", before, problem->text);
 }
 
 static void report(Problems *problems, const char *key, const PciAddress *address, char *text) {

@@ -228,12 +228,14 @@ static void reply(Unplug *unplug, unsigned actions) {
 }
 
 static void arm(Unplug *unplug) {
+        PciAddress address = pci_address_from_key(unplug->key);
         int r = sd_event_add_time_relative(unplug->unplugs->event, &unplug->deadline,
                                            CLOCK_MONOTONIC, unplug->timeout_usec, 0, on_deadline,
                                            unplug);
 
         if (r < 0)
-                log_error("there is no timer for an unplug: %s", g_strerror(-r));
+                log_full(LOG_ERR, &address, NULL, "Failed to start the timer of an unplug: %s",
+                         g_strerror(-r));
 }
 
 static void act(Unplug *unplug, unsigned actions) {

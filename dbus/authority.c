@@ -4,6 +4,7 @@
 #include "dbus/error.h"
 #include "dbus/grants.h"
 #include "dbus/quota.h"
+#include "dbus/request-log.h"
 #include "dbus/senders.h"
 
 #include <errno.h>
@@ -148,6 +149,7 @@ static void question_refuse(Question *question, int r, const char *why) {
         (void) bus_error_set(&error, r, "%s needs %s: %s",
                              sd_bus_message_get_member(question->call.message), question->action,
                              why);
+        request_log_end(question->authority->bus->requests, &question->call, &error);
         (void) sd_bus_reply_method_error(question->call.message, &error);
         sd_bus_error_free(&error);
         question_close(question);

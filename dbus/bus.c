@@ -6,6 +6,7 @@
 #include "dbus/interface.h"
 #include "dbus/path.h"
 #include "dbus/quota.h"
+#include "dbus/request-log.h"
 #include "dbus/senders.h"
 
 #include <errno.h>
@@ -238,6 +239,7 @@ int bus_new(Bus **ret) {
                 return r;
         }
         bus->authority = authority_new(bus);
+        bus->requests = request_log_new();
         bus->waiting = quota_new(QUOTA_PER_UID_MAX, UINT_MAX);
         *ret = g_steal_pointer(&bus);
         return 0;
@@ -272,6 +274,7 @@ Bus *bus_free(Bus *bus) {
                 manager_set_observer(bus->manager, NULL, NULL);
         authority_free(bus->authority);
         senders_free(bus->senders);
+        request_log_unref(bus->requests);
         quota_unref(bus->waiting);
         sd_bus_flush_close_unref(bus->connection);
         g_free(bus);

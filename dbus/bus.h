@@ -11,6 +11,7 @@
 
 typedef struct Authority Authority;
 typedef struct Quota Quota;
+typedef struct RequestLog RequestLog;
 typedef struct Senders Senders;
 
 typedef struct Bus {
@@ -18,6 +19,7 @@ typedef struct Bus {
         Manager *manager;
         Senders *senders;
         Authority *authority;
+        RequestLog *requests;
         Quota *waiting; /* of calls that wait for the kernel or a holder, see method_reply_later() */
 } Bus;
 

@@ -28,7 +28,6 @@ int append_lock_files(sd_bus_message *reply, unsigned files) {
 
 int function_method_lock(const MethodCall *call, sd_bus_error *error) {
         Function *function = method_function(call, error);
-        PciAddress address;
         const char *why;
         int r;
 
@@ -44,15 +43,11 @@ int function_method_lock(const MethodCall *call, sd_bus_error *error) {
         r = manager_lock(call->bus->manager, function, why);
         if (r < 0)
                 return method_fail(call, r, error);
-
-        address = function_address(function);
-        log_full(LOG_NOTICE, &address, LOG_ID_LOCK, "locked by user %u: %s", call->uid, why);
         return sd_bus_reply_method_return(call->message, NULL);
 }
 
 int function_method_unlock(const MethodCall *call, sd_bus_error *error) {
         Function *function = method_function(call, error);
-        PciAddress address;
         int r;
 
         if (!function)
@@ -60,9 +55,6 @@ int function_method_unlock(const MethodCall *call, sd_bus_error *error) {
         r = manager_unlock(call->bus->manager, function);
         if (r < 0)
                 return method_fail(call, r, error);
-
-        address = function_address(function);
-        log_full(LOG_NOTICE, &address, LOG_ID_LOCK, "unlocked by user %u", call->uid);
         return sd_bus_reply_method_return(call->message, NULL);
 }
 

@@ -5,6 +5,7 @@
 #include "dbus/interface.h"
 #include "dbus/path.h"
 #include "dbus/quota.h"
+#include "dbus/request-log.h"
 #include "dbus/senders.h"
 #include "policy/private-text.h"
 
@@ -81,19 +82,24 @@ static Function *named_function(const MethodCall *call) {
 }
 
 static void reply_error(const MethodCall *call, int r, sd_bus_error *error) {
-        if (sd_bus_error_is_set(error))
-                (void) sd_bus_reply_method_error(call->message, error);
-        else
-                (void) sd_bus_reply_method_errno(call->message, r, NULL);
+        if (!sd_bus_error_is_set(error))
+                (void) sd_bus_error_set_errno(error, r);
+        request_log_end(call->bus->requests, call, error);
+        (void) sd_bus_reply_method_error(call->message, error);
         sd_bus_error_free(error);
 }
 
 static void run_now(const Method *method, const MethodCall *call) {
         sd_bus_error error = SD_BUS_ERROR_NULL;
-        int r = method->run(call, &error);
+        int r;
 
+        if (method->waits)
+                request_log_begin(call->bus->requests, call);
+        r = method->run(call, &error);
         if (r < 0)
                 reply_error(call, r, &error);
+        else if (!method->waits) /* else its MethodReply ends it */
+                request_log_end(call->bus->requests, call, NULL);
 }
 
 /* A call on its way to its method. */
@@ -158,14 +164,16 @@ static void on_sender(void *userdata, int result, const Sender *sender) {
         if (result == -ENXIO) /* and has left: there is nobody to answer */
                 return;
         if (result < 0) {
-                r = bus_error_set(&error, result == -EDQUOT ? -EDQUOT : -EIO,
-                                  result == -EDQUOT ? "too many calls of this client are pending"
-                                                    : "the bus does not name the caller's user");
-                reply_error(call, r, &error);
+                (void) bus_error_set(&error, result == -EDQUOT ? -EDQUOT : -EIO,
+                                     result == -EDQUOT ? "too many calls of this client are pending"
+                                                       : "the bus does not name the caller's user");
+                (void) sd_bus_reply_method_error(call->message, &error);
+                sd_bus_error_free(&error);
                 return;
         }
         call->uid = sender->uid;
         call->pid = sender->pid;
+        g_strlcpy(call->command, sender->command, sizeof(call->command));
         if (!method->action) {
                 run_when_let_go(method, call);
                 return;
@@ -201,10 +209,11 @@ int method_dispatch(sd_bus_message *message, void *userdata, sd_bus_error *error
         return 1;
 }
 
+/* The manager may end calls when the Bus has gone; hence references, and `call` without its Bus. */
 struct MethodReply {
-        sd_bus_message *call;
-        Quota *quota; /* a reference: the manager may end calls when the Bus has gone */
-        uint32_t uid;
+        MethodCall call; /* holds a reference to the message */
+        Quota *quota;
+        RequestLog *requests;
 };
 
 MethodReply *method_reply_later(const MethodCall *call, sd_bus_error *error) {
@@ -224,15 +233,18 @@ MethodReply *method_reply_later(const MethodCall *call, sd_bus_error *error) {
                 return NULL;
         }
         reply = g_new(MethodReply, 1);
-        *reply = (MethodReply){ sd_bus_message_ref(call->message), quota_ref(call->bus->waiting),
-                                call->uid };
+        *reply = (MethodReply){ *call, quota_ref(call->bus->waiting),
+                                request_log_ref(call->bus->requests) };
+        reply->call.bus = NULL;
+        sd_bus_message_ref(call->message);
         return reply;
 }
 
 static void reply_free(MethodReply *reply) {
-        quota_give(reply->quota, reply->uid);
+        quota_give(reply->quota, reply->call.uid);
         quota_unref(reply->quota);
-        sd_bus_message_unref(reply->call);
+        request_log_unref(reply->requests);
+        sd_bus_message_unref(reply->call.message);
         g_free(reply);
 }
 
@@ -241,13 +253,16 @@ void method_reply(void *userdata, int result, const char *message) {
         sd_bus_error error = SD_BUS_ERROR_NULL;
 
         if (result < 0) {
-                g_autofree char *text = private_text_for(message, reply->uid == 0);
+                g_autofree char *text = private_text_for(message, reply->call.uid == 0);
 
                 (void) bus_error_set(&error, result, "%s", text);
-                (void) sd_bus_reply_method_error(reply->call, &error);
+                request_log_end(reply->requests, &reply->call, &error);
+                (void) sd_bus_reply_method_error(reply->call.message, &error);
                 sd_bus_error_free(&error);
-        } else
-                (void) sd_bus_reply_method_return(reply->call, NULL);
+        } else {
+                request_log_end(reply->requests, &reply->call, NULL);
+                (void) sd_bus_reply_method_return(reply->call.message, NULL);
+        }
         reply_free(reply);
 }
 
@@ -255,7 +270,7 @@ void method_reply(void *userdata, int result, const char *message) {
 
 bool method_reply_begin(MethodReply *reply, int result, const char *message, sd_bus_message **ret) {
         if (result >= 0) {
-                if (sd_bus_message_new_method_return(reply->call, ret) >= 0)
+                if (sd_bus_message_new_method_return(reply->call.message, ret) >= 0)
                         return true;
                 result = -EIO;
                 message = REPLY_FAILED;
@@ -268,10 +283,12 @@ void method_reply_with(MethodReply *reply, sd_bus_message *message, int r) {
         if (r >= 0)
                 r = sd_bus_message_send(message);
         sd_bus_message_unref(message);
-        if (r < 0)
+        if (r < 0) {
                 method_reply(reply, -EIO, REPLY_FAILED);
-        else
-                reply_free(reply);
+                return;
+        }
+        request_log_end(reply->requests, &reply->call, NULL);
+        reply_free(reply);
 }
 
 int method_fail(const MethodCall *call, int r, sd_bus_error *error) {

@@ -14,6 +14,10 @@
 #define ACTION_UNPLUG      "org.vfwarden1.unplug"
 #define ACTION_ZPCI_IO     "org.vfwarden1.zpci-io"
 
+/* comm has at most 15 bytes (TASK_COMM_LEN in include/linux/sched.h), and what is no text takes up to 3
+ * bytes each here. */
+#define METHOD_COMMAND_MAX 46
+
 typedef struct MethodCall {
         Bus *bus;
         sd_bus_message *message;
@@ -21,6 +25,7 @@ typedef struct MethodCall {
         uint64_t inode; /* ... and this is the device; 0: none is */
         uint32_t uid;   /* the caller's */
         uint32_t pid;   /* likewise, 0 when unknown; for people only: another may have it by now */
+        char command[METHOD_COMMAND_MAX]; /* comm of that process */
 } MethodCall;
 
 typedef struct MethodReply MethodReply;

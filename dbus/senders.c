@@ -1,6 +1,7 @@
 #include "dbus/senders.h"
 
 #include "daemon/log.h"
+#include "dbus/request-log.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -140,6 +141,7 @@ static int read_credentials(sd_bus_message *reply, Sender *ret) {
                 return r;
         if (sender.uid == UID_UNKNOWN)
                 return -ENODATA;
+        request_log_read_command(sender.pid, sender.command);
         *ret = sender;
         return 0;
 }

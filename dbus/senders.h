@@ -6,6 +6,8 @@
  * "GetConnectionCredentials"): an entry holds until its client leaves the bus. */
 #pragma once
 
+#include "dbus/method.h"
+
 #include <stdint.h>
 #include <systemd/sd-bus.h>
 
@@ -22,6 +24,7 @@ typedef struct Senders Senders;
 typedef struct Sender {
         uint32_t uid;
         uint32_t pid; /* 0 when unknown; for people only: another process may have it by now */
+        char command[METHOD_COMMAND_MAX]; /* comm of that process when it first called */
 } Sender;
 
 /* `result` is 0 with `sender`, -ENXIO when the client has left the bus, -EDQUOT when too many calls of
