@@ -95,7 +95,7 @@ static void on_caller(void *userdata, int result, const Sender *sender) {
         else
                 r = set_property(call, &error);
         if (r >= 0)
-                r = sd_bus_reply_method_return(call, NULL);
+                (void) sd_bus_reply_method_return(call, NULL);
         else if (sd_bus_error_is_set(&error))
                 (void) sd_bus_reply_method_error(call, &error);
         else

@@ -36,5 +36,5 @@ void client_text_cut(char *text, size_t max) {
         if (strlen(text) <= max)
                 return;
         end = g_utf8_find_prev_char(text, text + max - strlen("...") + 1);
-        strcpy(end ? end : text, "...");
+        memcpy(end ? end : text, "...", sizeof("..."));
 }
