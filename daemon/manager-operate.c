@@ -1,6 +1,7 @@
 /* The guarded operations: asked, refused or done by a worker, and looked at afterwards. */
 #include "daemon/log.h"
 #include "daemon/manager-internal.h"
+#include "policy/vfio-driver.h"
 
 #include <errno.h>
 #include <string.h>
@@ -197,7 +198,8 @@ static Plan *make_plan(const Request *request, Function *function) {
         case OPERATION_SET_AUTOPROBE:
                 return plan_set_autoprobe(function, request->autoprobe);
         case OPERATION_BIND:
-                userspace = pattern_list_matches(request->manager->config->userspace_drivers,
+                userspace = vfio_driver_is_named(request->driver) ||
+                            pattern_list_matches(request->manager->config->userspace_drivers,
                                                  request->driver);
                 return plan_bind(function, request->driver, userspace);
         case OPERATION_UNBIND:

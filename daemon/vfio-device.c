@@ -34,10 +34,8 @@ static int is_being_let_go(const Function *function, int dirfd) {
         return n > 0 && strcmp(value, "0") != 0;
 }
 
-/* Before Linux 6.1 VFIO made no directory. */
-static bool may_be_bound(const FunctionFacts *facts) {
-        return facts->vfio_device || facts->driver[0] == '\0' ||
-               strcmp(facts->driver, "vfio-pci") == 0;
+static bool may_be_bound(const Function *function) {
+        return function->facts.driver[0] == '\0' || function_has_vfio_driver(function);
 }
 
 /* Reads the number of the node of `name` in `vfio-dev`, if it has one. Returns 0 or a negative errno. */
@@ -71,7 +69,7 @@ int vfio_device_read_bound(const Function *function, dev_t *ret_node, char **ret
         const struct dirent *entry;
 
         /* Each event of each function comes by here, and most have drivers of their own. */
-        if (!may_be_bound(&function->facts))
+        if (!may_be_bound(function))
                 return 0;
         dirfd = sysfs_open_function(function_address(function));
         if (dirfd < 0)
@@ -79,10 +77,9 @@ int vfio_device_read_bound(const Function *function, dev_t *ret_node, char **ret
         dir = opendir_at(dirfd, "vfio-dev");
         if (!dir && !errno_means_absent(-errno))
                 return -errno;
+        /* Before Linux 6.1 VFIO made no directory. */
         if (!dir)
-                return strcmp(function->facts.driver, "vfio-pci") == 0
-                               ? 1
-                               : is_being_let_go(function, dirfd);
+                return function_has_vfio_driver(function) ? 1 : is_being_let_go(function, dirfd);
 
         while ((errno = 0, entry = readdir(dir))) {
                 r = entry->d_name[0] == '.' ? 0

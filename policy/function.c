@@ -1,8 +1,9 @@
 #include "policy/function.h"
 
-#include <string.h>
-
 #include "policy/names.h"
+#include "policy/vfio-driver.h"
+
+#include <string.h>
 
 static const char *const function_kind_names[_FUNCTION_KIND_MAX] = {
         [FUNCTION_KIND_PF] = "pf",
@@ -104,14 +105,8 @@ bool function_msix_table_mappable(const Function *function) {
 }
 
 bool function_has_vfio_driver(const Function *function) {
-        return g_str_has_suffix(function->facts.driver, "vfio-pci") ||
-               g_str_has_suffix(function->facts.driver, "vfio_pci");
-}
-
-/* Its one PCISTB for each write is what sets it apart. */
-static bool is_ism_driver(const Function *function) {
-        return strcmp(function->facts.driver, "ism-vfio-pci") == 0 ||
-               strcmp(function->facts.driver, "ism_vfio_pci") == 0;
+        return function->facts.driver[0] != '\0' &&
+               (function->facts.vfio_device || vfio_driver_is_named(function->facts.driver));
 }
 
 const char *function_io_backend(const Function *function) {
@@ -121,7 +116,7 @@ const char *function_io_backend(const Function *function) {
                 return "emulated";
         if (!function_has_vfio_driver(function))
                 return "";
-        return is_ism_driver(function) ? "ism-vfio-pci" : "vfio-pci";
+        return vfio_driver_is_ism(function->facts.driver) ? "ism-vfio-pci" : "vfio-pci";
 }
 
 uint16_t function_io_max_store_block(const Function *function) {

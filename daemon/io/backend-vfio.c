@@ -2,6 +2,7 @@
  * anything else the kernel would split, so the rules refuse it (`natural_loads`, `natural_stores`). And `ism`, the kernel's ism-vfio-pci: a write of
  * 1 byte to the maximum is exactly one PCISTB, reads are as above. */
 #include "daemon/io/backend.h"
+#include "policy/vfio-driver.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -145,7 +146,7 @@ int io_backend_ism_probe(IoBackend *backend, const IoBackendOptions *options) {
         int r;
 
         /* No ioctl tells that a write will be one PCISTB; the driver's name does. */
-        if (strcmp(options->driver, "ism-vfio-pci") != 0)
+        if (!vfio_driver_is_ism(options->driver))
                 return -EOPNOTSUPP;
         r = io_backend_read_vfio(backend, &ism, &max);
         if (r < 0)

@@ -124,8 +124,9 @@ class Plain(BackendTest):
 
 class Ism(BackendTest):
     def test_ready(self):
-        first = self.device("pft=5 imaxstbl=2048", "--driver=ism-vfio-pci")
-        self.assertEqual((first.backend, first.max_store_block, first.relaxed), ("ism-vfio-pci", 2048, 1))
+        for driver in ("ism-vfio-pci", "ism_vfio_pci"):
+            first = self.device("pft=5 imaxstbl=2048", f"--driver={driver}")
+            self.assertEqual((first.backend, first.max_store_block, first.relaxed), ("ism-vfio-pci", 2048, 1))
         first = self.device("pft=5 imaxstbl=2048", "--driver=vfio-pci")
         self.assertEqual((first.backend, first.max_store_block, first.relaxed), ("vfio-pci", 8, 0))
         first = self.device("pft=5 imaxstbl=2048 version=1", "--driver=ism-vfio-pci")

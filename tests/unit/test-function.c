@@ -72,3 +72,47 @@ Test(function, in_use_and_held) {
         cr_assert(function_is_held(function), "somebody else has it, too");
         inventory_free(inventory);
 }
+
+Test(function, vfio_driver) {
+        static const struct {
+                const char *driver;
+                bool device, expected;
+        } cases[] = {
+                { "vfio-pci", true, true },
+                { "vfio-pci", false, true },
+                { "ism_vfio_pci", false, true },
+                { "acme", true, true },
+                { "acme", false, false },
+                { "pci-stub", false, false },
+                { "", false, false },
+                { "", true, false },
+        };
+
+        for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+                Function function = { .facts = { .driver = (GRefString *) cases[i].driver,
+                                                 .vfio_device = cases[i].device } };
+
+                cr_assert_eq(function_has_vfio_driver(&function), cases[i].expected, "%zu", i);
+        }
+}
+
+Test(function, back_end_by_driver) {
+        static const struct {
+                const char *driver, *expected;
+        } cases[] = {
+                { "vfio-pci", "vfio-pci" },
+                { "mlx5_vfio_pci", "vfio-pci" },
+                { "ism-vfio-pci", "ism-vfio-pci" },
+                { "ism_vfio_pci", "ism-vfio-pci" },
+                { "igb", "" },
+                { "", "" },
+        };
+
+        for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+                Function function = { .facts = { .driver = (GRefString *) cases[i].driver } };
+
+                cr_assert_str_eq(function_io_backend(&function), cases[i].expected, "%zu", i);
+                cr_assert_eq(function_io_relaxed(&function),
+                             strcmp(cases[i].expected, "ism-vfio-pci") == 0, "%zu", i);
+        }
+}

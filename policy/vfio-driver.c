@@ -1,0 +1,21 @@
+#include "policy/vfio-driver.h"
+
+#include <string.h>
+
+/* Whether `text` is `name`, with "-" and "_" taken as the same. */
+static bool is_spelled(const char *text, const char *name) {
+        for (; *text != '\0' && *name != '\0'; text++, name++)
+                if (*text != *name && !(*name == '-' && *text == '_'))
+                        return false;
+        return *text == *name;
+}
+
+bool vfio_driver_is_named(const char *driver) {
+        size_t length = strlen(driver), end = strlen("vfio-pci");
+
+        return length >= end && is_spelled(driver + length - end, "vfio-pci");
+}
+
+bool vfio_driver_is_ism(const char *driver) {
+        return is_spelled(driver, "ism-vfio-pci");
+}
