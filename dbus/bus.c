@@ -1,7 +1,10 @@
 #include "dbus/bus.h"
 
 #include "daemon/log.h"
+#include "dbus/admission.h"
+#include "dbus/answers.h"
 #include "dbus/authority.h"
+#include "dbus/clients.h"
 #include "dbus/interface-table.h"
 #include "dbus/interface.h"
 #include "dbus/path.h"
@@ -11,6 +14,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <string.h>
 
 #define NAME_TIMEOUT_USEC  (2 * 1000 * 1000ULL)
 #define NAME_INTERVAL_USEC (20 * 1000ULL)
@@ -35,10 +39,14 @@ static int enumerate_functions(sd_bus *connection, const char *prefix, void *use
                                char ***ret_nodes, sd_bus_error *error) {
         const Bus *bus = userdata;
         const Inventory *inventory = manager_inventory(bus->manager);
-        char **nodes = g_new0(char *, inventory_count(inventory) + 1);
+        char **nodes;
         Function *function;
         unsigned n = 0;
 
+        /* sd-bus asks at Introspect() of each single function, too, which has no nodes below it. */
+        if (strlen(prefix) > strlen(BUS_FUNCTION_PREFIX))
+                return 0;
+        nodes = g_new0(char *, inventory_count(inventory) + 1);
         /* GLib's allocator is malloc(): sd-bus frees these with free(). */
         inventory_foreach (inventory, function) {
                 char path[FUNCTION_PATH_MAX];
@@ -84,6 +92,7 @@ static void on_added(void *context, Function *function) {
         const Bus *bus = context;
         char path[FUNCTION_PATH_MAX];
 
+        answers_note_change(bus->answers, function, 0);
         function->published_as = interfaces_on_function(function);
         check_sent(sd_bus_emit_object_added(bus->connection,
                                             function_path_format(function->facts.key, path)));
@@ -93,6 +102,7 @@ static void on_removed(void *context, Function *function) {
         const Bus *bus = context;
         char path[FUNCTION_PATH_MAX];
 
+        answers_note_change(bus->answers, function, function->published_as);
         check_sent(sd_bus_emit_object_removed(bus->connection,
                                               function_path_format(function->facts.key, path)));
 }
@@ -103,6 +113,7 @@ static void on_changed(void *context, Function *function, unsigned properties) {
 
         unsigned before = function->published_as, now = interfaces_on_function(function);
 
+        answers_note_change(bus->answers, function, before);
         function->published_as = now;
         function_path_format(function->facts.key, path);
         interface_foreach (interface) {
@@ -175,6 +186,7 @@ static void on_unplug_requested(void *context, Function *function, uint64_t dead
 }
 
 static void manager_property_changed(const Bus *bus, const char *property) {
+        answers_note_change(bus->answers, NULL, 0);
         check_sent(sd_bus_emit_properties_changed(bus->connection, BUS_ROOT,
                                                   BUS_INTERFACE("Manager"), property, NULL));
 }
@@ -238,6 +250,8 @@ int bus_new(Bus **ret) {
                 log_error("Failed to subscribe to departures from the bus: %s", g_strerror(-r));
                 return r;
         }
+        bus->clients = clients_new(bus->connection);
+        bus->answers = answers_new(bus);
         bus->authority = authority_new(bus);
         bus->requests = request_log_new();
         bus->waiting = quota_new(QUOTA_PER_UID_MAX, UINT_MAX);
@@ -250,7 +264,11 @@ int bus_serve(Bus *bus, sd_event *event, Manager *manager) {
         int r;
 
         bus->manager = manager;
-        r = add_objects(bus);
+        r = admission_new(bus, event, &bus->admission);
+        if (r >= 0)
+                r = answers_attach(bus->answers, event);
+        if (r >= 0)
+                r = add_objects(bus);
         if (r >= 0)
                 r = sd_bus_attach_event(bus->connection, event, SD_EVENT_PRIORITY_NORMAL);
         /* Without the bus there are no users; systemd starts the daemon again, the locks stay. */
@@ -272,9 +290,12 @@ Bus *bus_free(Bus *bus) {
                 return NULL;
         if (bus->manager)
                 manager_set_observer(bus->manager, NULL, NULL);
+        admission_free(bus->admission);
         authority_free(bus->authority);
         senders_free(bus->senders);
         request_log_unref(bus->requests);
+        answers_free(bus->answers);
+        clients_free(bus->clients);
         quota_unref(bus->waiting);
         sd_bus_flush_close_unref(bus->connection);
         g_free(bus);

@@ -9,7 +9,10 @@
 
 #include <systemd/sd-bus.h>
 
+typedef struct Admission Admission;
+typedef struct Answers Answers;
 typedef struct Authority Authority;
+typedef struct Clients Clients;
 typedef struct Quota Quota;
 typedef struct RequestLog RequestLog;
 typedef struct Senders Senders;
@@ -20,6 +23,9 @@ typedef struct Bus {
         Senders *senders;
         Authority *authority;
         RequestLog *requests;
+        Clients *clients;
+        Answers *answers;
+        Admission *admission;
         Quota *waiting; /* of calls that wait for the kernel or a holder, see method_reply_later() */
 } Bus;
 

@@ -1,5 +1,6 @@
 /* The inventory as JSON: each function a flat object whose members bear the names of the D-Bus
  * properties; other functions are named by address. */
+#include "dbus/answers.h"
 #include "dbus/describe-user.h"
 #include "dbus/interface-table.h"
 #include "dbus/interface.h"
@@ -8,6 +9,7 @@
 
 #include <json-glib/json-glib.h>
 #include <limits.h>
+#include <string.h>
 #include <systemd/sd-id128.h>
 #include <unistd.h>
 
@@ -140,10 +142,14 @@ static void add_pasid(JsonBuilder *builder, const Function *function) {
 }
 
 static void add_users(JsonBuilder *builder, const Function *function, bool commands) {
+        guint n = function->users ? function->users->len : 0;
+
         begin_array(builder, "Users");
-        for (guint i = 0; function->users && i < function->users->len; i++)
+        for (guint i = 0; i < MIN(n, USERS_LISTED_MAX); i++)
                 describe_user(builder, function->users->pdata[i], commands);
         json_builder_end_array(builder);
+        if (n > USERS_LISTED_MAX)
+                add_number(builder, "UsersOmitted", n - USERS_LISTED_MAX);
 }
 
 static void add_operation(JsonBuilder *builder, const RunningOperation *operation) {
@@ -196,11 +202,19 @@ static void add_host(JsonBuilder *builder) {
         add_number(builder, "Time", g_get_real_time());
 }
 
-char *describe(const Manager *manager, bool commands) {
-        g_autoptr(GPtrArray) functions = inventory_sorted(manager_inventory(manager));
-        g_autoptr(JsonBuilder) builder = json_builder_new();
+/* Appends what `builder` has built, as text. */
+static void append_json(GString *text, JsonBuilder *builder) {
         g_autoptr(JsonGenerator) generator = json_generator_new();
-        g_autoptr(JsonNode) root = NULL;
+        g_autoptr(JsonNode) root = json_builder_get_root(builder);
+
+        json_generator_set_root(generator, root);
+        json_generator_to_gstring(generator, text);
+}
+
+/* The object is left open: the functions come one by one, each as a text of its own. */
+static int begin_document(Answer *answer) {
+        const Manager *manager = answer->call.bus->manager;
+        g_autoptr(JsonBuilder) builder = json_builder_new();
 
         json_builder_begin_object(builder);
         add_number(builder, "SchemaVersion", SCHEMA_VERSION);
@@ -208,36 +222,59 @@ char *describe(const Manager *manager, bool commands) {
         add_string(builder, "Version", VFWARDEN_VERSION);
         add_string(builder, "Enforcement", manager_enforces(manager) ? "enforce" : "advise");
         add_problems(builder, manager);
-        begin_array(builder, "Functions");
-        for (guint i = 0; i < functions->len; i++) {
-                const Function *function = functions->pdata[i];
+        json_builder_end_object(builder);
+        append_json(answer->text, builder);
+        g_string_truncate(answer->text, answer->text->len - strlen("}"));
+        g_string_append(answer->text, ",\"Functions\":[");
+        return 0;
+}
 
-                json_builder_begin_object(builder);
-                add_identity(builder, function);
-                add_lock(builder, function);
-                if (has_interface(function, BUS_INTERFACE("PhysicalFunction")))
-                        add_pf(builder, function);
-                if (has_interface(function, BUS_INTERFACE("VirtualFunction")))
-                        add_vf(builder, function);
-                if (has_interface(function, BUS_INTERFACE("Msix")))
-                        add_msix(builder, function);
-                if (has_interface(function, BUS_INTERFACE("Pasid")))
-                        add_pasid(builder, function);
-                add_users(builder, function, commands);
-                if (function->operation)
-                        add_operation(builder, function->operation);
-                else if (function->outside)
-                        add_operation(builder, &function->outside->running);
-                if (has_interface(function, BUS_INTERFACE("Zpci")))
-                        add_zpci(builder, function);
-                if (has_interface(function, BUS_INTERFACE("ZpciIo")))
-                        add_zpci_io(builder, function);
-                json_builder_end_object(builder);
-        }
-        json_builder_end_array(builder);
+static int add_function(Answer *answer, Function *function) {
+        g_autoptr(JsonBuilder) builder = json_builder_new();
+
+        json_builder_begin_object(builder);
+        add_identity(builder, function);
+        add_lock(builder, function);
+        if (has_interface(function, BUS_INTERFACE("PhysicalFunction")))
+                add_pf(builder, function);
+        if (has_interface(function, BUS_INTERFACE("VirtualFunction")))
+                add_vf(builder, function);
+        if (has_interface(function, BUS_INTERFACE("Msix")))
+                add_msix(builder, function);
+        if (has_interface(function, BUS_INTERFACE("Pasid")))
+                add_pasid(builder, function);
+        add_users(builder, function, answer->call.uid == 0);
+        if (function->operation)
+                add_operation(builder, function->operation);
+        else if (function->outside)
+                add_operation(builder, &function->outside->running);
+        if (has_interface(function, BUS_INTERFACE("Zpci")))
+                add_zpci(builder, function);
+        if (has_interface(function, BUS_INTERFACE("ZpciIo")))
+                add_zpci_io(builder, function);
         json_builder_end_object(builder);
 
-        root = json_builder_get_root(builder);
-        json_generator_set_root(generator, root);
-        return json_generator_to_data(generator, NULL);
+        if (answer->text->str[answer->text->len - 1] != '[')
+                g_string_append_c(answer->text, ',');
+        append_json(answer->text, builder);
+        return 0;
+}
+
+static int end_document(Answer *answer) {
+        g_string_append_c(answer->text, ']');
+        if (answer->left_out > 0)
+                g_string_append_printf(answer->text, ",\"FunctionsOmitted\":%u", answer->left_out);
+        g_string_append_c(answer->text, '}');
+        return 0;
+}
+
+int manager_describe(const MethodCall *call, sd_bus_error *error) {
+        static const AnswerKind kind = {
+                .begin = begin_document,
+                .add = add_function,
+                .end = end_document,
+                .is_text = true,
+        };
+
+        return answers_add(call->bus->answers, call, &kind, error);
 }

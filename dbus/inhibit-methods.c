@@ -1,4 +1,5 @@
 /* Inhibit() and ListInhibitors(). */
+#include "dbus/answers.h"
 #include "dbus/error.h"
 #include "dbus/interface.h"
 #include "policy/client-text.h"
@@ -7,6 +8,9 @@
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
+
+/* What an inhibitor takes in an answer without `who` and `why`. */
+#define INHIBITOR_BYTES 160U
 
 int manager_method_inhibit(const MethodCall *call, sd_bus_error *error) {
         const char *address, *what, *who, *why;
@@ -47,33 +51,43 @@ int manager_method_inhibit(const MethodCall *call, sd_bus_error *error) {
 }
 
 typedef struct Listing {
-        sd_bus_message *reply;
+        Answer *answer;
         int result;
 } Listing;
 
 static void append_inhibitor(void *context, PciKey key, const Inhibitor *inhibitor) {
         Listing *listing = context;
+        Answer *answer = listing->answer;
         g_autofree char *what = operations_format(inhibitor->operations);
         char address[PCI_ADDRESS_STRING_MAX];
 
-        if (listing->result >= 0)
-                listing->result = sd_bus_message_append(
-                        listing->reply, "(ssssuu)",
-                        pci_address_format(pci_address_from_key(key), address), what,
-                        inhibitor->who, inhibitor->why, inhibitor->uid, inhibitor->pid);
+        if (listing->result < 0)
+                return;
+        answer->bytes += INHIBITOR_BYTES + strlen(inhibitor->who) + strlen(inhibitor->why);
+        listing->result = sd_bus_message_append(
+                answer->reply, "(ssssuu)", pci_address_format(pci_address_from_key(key), address),
+                what, inhibitor->who, inhibitor->why, inhibitor->uid, inhibitor->pid);
+}
+
+/* At once: there are INHIBITORS_MAX at most, which take a millisecond. */
+static int begin_inhibitors(Answer *answer) {
+        Listing listing = { .answer = answer };
+
+        listing.result = sd_bus_message_open_container(answer->reply, 'a', "(ssssuu)");
+        manager_foreach_inhibitor(answer->call.bus->manager, append_inhibitor, &listing);
+        return listing.result;
+}
+
+static int end_inhibitors(Answer *answer) {
+        return sd_bus_message_close_container(answer->reply);
 }
 
 int manager_list_inhibitors(const MethodCall *call, sd_bus_error *error) {
-        Listing listing = { 0 };
+        static const AnswerKind kind = {
+                .begin = begin_inhibitors,
+                .end = end_inhibitors,
+                .is_whole = true,
+        };
 
-        listing.result = sd_bus_message_new_method_return(call->message, &listing.reply);
-        if (listing.result >= 0)
-                listing.result = sd_bus_message_open_container(listing.reply, 'a', "(ssssuu)");
-        manager_foreach_inhibitor(call->bus->manager, append_inhibitor, &listing);
-        if (listing.result >= 0)
-                listing.result = sd_bus_message_close_container(listing.reply);
-        if (listing.result >= 0)
-                listing.result = sd_bus_message_send(listing.reply);
-        sd_bus_message_unref(listing.reply);
-        return listing.result;
+        return answers_add(call->bus->answers, call, &kind, error);
 }

@@ -33,10 +33,6 @@ extern const sd_bus_vtable log_control_vtable[];
 /* Who may set its properties is found out without sd-bus, which waits for the bus. */
 int log_control_take_calls(Bus *bus);
 
-/* The whole inventory as one JSON document, in two forms: with the commands of processes, for root, and
- * without, for all others. Free with g_free(). */
-char *describe(const Manager *manager, bool commands);
-
 /* Appends an array of strings: the words of `bits`, by `to_string(bit or index)`. */
 int append_lock_reasons(sd_bus_message *reply, unsigned reasons);
 int append_lock_files(sd_bus_message *reply, unsigned files);

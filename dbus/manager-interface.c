@@ -1,3 +1,4 @@
+#include "dbus/answers.h"
 #include "dbus/error.h"
 #include "dbus/interface.h"
 #include "dbus/path.h"
@@ -21,6 +22,10 @@ int manager_get_function(const MethodCall *call, sd_bus_error *error) {
                                           function_path_format(function->facts.key, path));
 }
 
+/* What a function takes in ListFunctions() at most: the longest name of a driver and of a PCI domain, and
+ * padding. */
+#define LISTED_BYTES 256U
+
 static int append_function(sd_bus_message *reply, const Function *function) {
         char address[PCI_ADDRESS_STRING_MAX], path[FUNCTION_PATH_MAX];
 
@@ -30,28 +35,28 @@ static int append_function(sd_bus_message *reply, const Function *function) {
                 (int) function_in_use(function), function_path_format(function->facts.key, path));
 }
 
-int manager_list_functions(const MethodCall *call, sd_bus_error *error) {
-        g_autoptr(GPtrArray) functions = inventory_sorted(manager_inventory(call->bus->manager));
-        sd_bus_message *reply = NULL;
-        int r;
-
-        r = sd_bus_message_new_method_return(call->message, &reply);
-        if (r >= 0)
-                r = sd_bus_message_open_container(reply, 'a', "(sssbo)");
-        for (guint i = 0; r >= 0 && i < functions->len; i++)
-                r = append_function(reply, functions->pdata[i]);
-        if (r >= 0)
-                r = sd_bus_message_close_container(reply);
-        if (r >= 0)
-                r = sd_bus_message_send(reply);
-        sd_bus_message_unref(reply);
-        return r;
+static int begin_functions(Answer *answer) {
+        return sd_bus_message_open_container(answer->reply, 'a', "(sssbo)");
 }
 
-int manager_describe(const MethodCall *call, sd_bus_error *error) {
-        g_autofree char *text = describe(call->bus->manager, call->uid == 0);
+static int add_function(Answer *answer, Function *function) {
+        answer->bytes += LISTED_BYTES;
+        return append_function(answer->reply, function);
+}
 
-        return sd_bus_reply_method_return(call->message, "s", text);
+static int end_functions(Answer *answer) {
+        return sd_bus_message_close_container(answer->reply);
+}
+
+int manager_list_functions(const MethodCall *call, sd_bus_error *error) {
+        static const AnswerKind kind = {
+                .begin = begin_functions,
+                .add = add_function,
+                .end = end_functions,
+                .is_whole = true,
+        };
+
+        return answers_add(call->bus->answers, call, &kind, error);
 }
 
 int manager_method_reload(const MethodCall *call, sd_bus_error *error) {

@@ -1,8 +1,13 @@
 /* ListUsers() and DescribeUsers(). */
+#include "dbus/answers.h"
 #include "dbus/error.h"
 #include "dbus/interface.h"
 
 #include <errno.h>
+#include <string.h>
+
+/* What a user takes in an answer without their strings. */
+#define USER_BYTES 384U
 
 typedef int AppendUser(sd_bus_message *reply, const char *address, const User *user,
                        const char *command);
@@ -41,37 +46,71 @@ static int append_dictionary(sd_bus_message *reply, const char *address, const U
         return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
-static int append_users(const MethodCall *call, sd_bus_message *reply, const Function *function,
-                        AppendUser *append) {
+/* The same of `n` more users than are listed. */
+typedef int AppendMore(sd_bus_message *reply, const char *address, guint n);
+
+static int append_more_record(sd_bus_message *reply, const char *address, guint n) {
+        g_autofree char *text = g_strdup_printf("%u more", n);
+
+        return sd_bus_message_append(reply, "(suuss)", address, 0, 0, text, "");
+}
+
+static int append_more_dictionary(sd_bus_message *reply, const char *address, guint n) {
+        return sd_bus_message_append(reply, "a{sv}", 2, "address", "s", address, "more", "u", n);
+}
+
+static int append_users(Answer *answer, const Function *function, AppendUser *append,
+                        AppendMore *append_more) {
+        guint n = function->users ? function->users->len : 0;
+        guint listed = MIN(n, USERS_LISTED_MAX);
         char address[PCI_ADDRESS_STRING_MAX];
         int r = 0;
 
         pci_address_format(function_address(function), address);
-        for (guint i = 0; r >= 0 && function->users && i < function->users->len; i++) {
+        for (guint i = 0; r >= 0 && i < listed; i++) {
                 const User *user = function->users->pdata[i];
 
-                r = append(reply, address, user, visible_command(call, user));
+                r = append(answer->reply, address, user, visible_command(&answer->call, user));
+                answer->bytes += USER_BYTES + strlen(user->command) + strlen(user->unit) +
+                                 strlen(user->machine);
         }
-        return r;
+        return r < 0 || listed == n ? r : append_more(answer->reply, address, n - listed);
 }
 
-/* Replies with the users of `functions`, each appended as an element of the type `element`. */
-static int reply_users(const MethodCall *call, const GPtrArray *functions, const char *element,
-                       AppendUser *append) {
-        sd_bus_message *reply = NULL;
-        int r;
+static int begin_records(Answer *answer) {
+        return sd_bus_message_open_container(answer->reply, 'a', "(suuss)");
+}
 
-        r = sd_bus_message_new_method_return(call->message, &reply);
-        if (r >= 0)
-                r = sd_bus_message_open_container(reply, 'a', element);
-        for (guint i = 0; r >= 0 && i < functions->len; i++)
-                r = append_users(call, reply, functions->pdata[i], append);
-        if (r >= 0)
-                r = sd_bus_message_close_container(reply);
-        if (r >= 0)
-                r = sd_bus_message_send(reply);
-        sd_bus_message_unref(reply);
-        return r;
+static int add_records(Answer *answer, Function *function) {
+        return append_users(answer, function, append_record, append_more_record);
+}
+
+static int end_list(Answer *answer) {
+        return sd_bus_message_close_container(answer->reply);
+}
+
+static int begin_dictionaries(Answer *answer) {
+        return sd_bus_message_open_container(answer->reply, 'a', "a{sv}");
+}
+
+static int add_dictionaries(Answer *answer, Function *function) {
+        return append_users(answer, function, append_dictionary, append_more_dictionary);
+}
+
+static int end_records(Answer *answer) {
+        int r = 0;
+
+        if (answer->left_out > 0)
+                r = append_more_record(answer->reply, "", answer->left_out);
+        return r < 0 ? r : end_list(answer);
+}
+
+static int end_dictionaries(Answer *answer) {
+        int r = 0;
+
+        if (answer->left_out > 0)
+                r = append_more_dictionary(answer->reply, "", answer->left_out);
+        return r < 0 ? r : end_list(answer);
 }
 
 /* Neither these nor Check() look at processes anew. Events keep the picture true to some milliseconds, guarded
@@ -79,13 +118,27 @@ static int reply_users(const MethodCall *call, const GPtrArray *functions, const
  * through /proc as often as they like. */
 
 int manager_list_users(const MethodCall *call, sd_bus_error *error) {
-        g_autoptr(GPtrArray) functions = inventory_sorted(manager_inventory(call->bus->manager));
+        static const AnswerKind kind = {
+                .begin = begin_records,
+                .add = add_records,
+                .end = end_records,
+        };
 
-        return reply_users(call, functions, "(suuss)", append_record);
+        return answers_add(call->bus->answers, call, &kind, error);
+}
+
+static int describe_all(const MethodCall *call, sd_bus_error *error) {
+        static const AnswerKind kind = {
+                .begin = begin_dictionaries,
+                .add = add_dictionaries,
+                .end = end_dictionaries,
+        };
+
+        return answers_add(call->bus->answers, call, &kind, error);
 }
 
 int manager_describe_users(const MethodCall *call, sd_bus_error *error) {
-        g_autoptr(GPtrArray) functions = NULL;
+        Answer answer = { .call = *call };
         Function *function;
         const char *text;
         int r;
@@ -94,13 +147,19 @@ int manager_describe_users(const MethodCall *call, sd_bus_error *error) {
         if (r < 0)
                 return r;
         if (text[0] == '\0')
-                functions = inventory_sorted(manager_inventory(call->bus->manager));
-        else {
-                r = method_find_function(call, text, &function, error);
-                if (r < 0)
-                        return r;
-                functions = g_ptr_array_new();
-                g_ptr_array_add(functions, function);
-        }
-        return reply_users(call, functions, "a{sv}", append_dictionary);
+                return describe_all(call, error);
+        r = method_find_function(call, text, &function, error);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_new_method_return(call->message, &answer.reply);
+        if (r >= 0)
+                r = begin_dictionaries(&answer);
+        if (r >= 0)
+                r = add_dictionaries(&answer, function);
+        if (r >= 0)
+                r = end_dictionaries(&answer);
+        if (r >= 0)
+                r = sd_bus_message_send(answer.reply);
+        sd_bus_message_unref(answer.reply);
+        return r;
 }

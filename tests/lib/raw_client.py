@@ -15,7 +15,7 @@ class RawClient:
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(timeout)
         self.socket.connect(address.removeprefix("unix:path="))
-        identity = str(os.getuid()).encode().hex()
+        identity = str(os.geteuid()).encode().hex()
         self.socket.sendall(b"\0AUTH EXTERNAL " + identity.encode() + b"\r\nNEGOTIATE_UNIX_FD\r\n")
         answer = b""
         while answer.count(b"\r\n") < 2:
@@ -32,6 +32,48 @@ class RawClient:
         self._serial += 1
         message.set_serial(self._serial)
         self.socket.sendall(message.to_blob(Gio.DBusCapabilityFlags.UNIX_FD_PASSING))
+
+    def send_many(self, count, fds, destination, path, interface, member, arguments=None):
+        """The same call `count` times, each with copies of the descriptors `fds`; returns the serials."""
+        message = Gio.DBusMessage.new_method_call(destination, path, interface, member)
+        if arguments is not None:
+            message.set_body(arguments)
+        if fds:
+            message.set_num_unix_fds(len(fds))
+            message.set_unix_fd_list(Gio.UnixFDList.new_from_array([os.dup(fd) for fd in fds]))
+        serials = range(self._serial + 1, self._serial + 1 + count)
+        self._serial += count
+        for serial in serials:
+            message.set_serial(serial)
+            blob = message.to_blob(Gio.DBusCapabilityFlags.UNIX_FD_PASSING)
+            if fds:
+                sent = socket.send_fds(self.socket, [blob], fds)
+                blob = blob[sent:]
+            self.socket.sendall(blob)
+        return serials
+
+    def read_messages(self):
+        """Yields all that comes, as Gio.DBusMessage."""
+        buffer = b""
+        while True:
+            while len(buffer) < 16 or len(buffer) < Gio.DBusMessage.bytes_needed(buffer):
+                data = self.socket.recv(1 << 20)
+                assert data
+                buffer += data
+            size = Gio.DBusMessage.bytes_needed(buffer)
+            yield Gio.DBusMessage.new_from_blob(buffer[:size], Gio.DBusCapabilityFlags.UNIX_FD_PASSING)
+            buffer = buffer[size:]
+
+    def read_replies(self, serials):
+        """Reads until all calls with these serials are answered; returns the replies in the order in which they came."""
+        left, replies = set(serials), []
+        messages = self.read_messages()
+        while left:
+            message = next(messages)
+            if message.get_reply_serial() in left:
+                left.remove(message.get_reply_serial())
+                replies.append(message)
+        return replies
 
     def open(self, address, kind=None):
         """Function.Open()."""

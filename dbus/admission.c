@@ -1,0 +1,239 @@
+#include "dbus/admission.h"
+
+#include "dbus/answers.h"
+#include "dbus/clients.h"
+#include "dbus/error.h"
+#include "dbus/managed-objects.h"
+#include "dbus/path.h"
+#include "dbus/senders.h"
+#include "policy/allowance.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Calls of clients that the bus has not named yet are kept until it has: of each so many, and so many more
+ * of all together. */
+#define NEWCOMER_CALLS_MAX 4U
+#define NEWCOMERS_MORE_MAX 1024U
+
+/* With so many messages waiting to be written, the bus does not keep up: no more errors then. */
+#define QUEUED_ERRORS_MAX 1024U
+
+struct Admission {
+        Bus *bus;
+        Allowance *allowance;
+        GHashTable *newcomers; /* name -> number of calls, until the bus has named them */
+        unsigned n_more;       /* of these, beyond NEWCOMER_CALLS_MAX each */
+        sd_bus_slot *filter;
+        sd_event_source *quiet; /* no call waits to be read */
+};
+
+/* What calls cost: points (see allowance.h), and about how many bytes the answers have. */
+typedef struct Cost {
+        const char *interface, *member;
+        unsigned points;
+        size_t bytes;
+} Cost;
+
+static const Cost costs[] = {
+        { "org.freedesktop.DBus.Introspectable", "Introspect", 4, 10240 },
+        { "org.freedesktop.DBus.Properties", "GetAll", 4, 2048 },
+        { BUS_INTERFACE("Manager"), "Check", 4, 1024 },
+};
+
+static const Cost usual_cost = { .points = 1, .bytes = 256 };
+
+static const Cost *find_cost(sd_bus_message *call) {
+        for (unsigned i = 0; i < G_N_ELEMENTS(costs); i++)
+                if (sd_bus_message_is_method_call(call, costs[i].interface, costs[i].member) > 0)
+                        return &costs[i];
+        return &usual_cost;
+}
+
+/* Whether nobody would ever notice that the call was not served. */
+static bool is_idle(sd_bus_message *call) {
+        const char *interface = sd_bus_message_get_interface(call);
+        const char *member = sd_bus_message_get_member(call);
+        const Method *method;
+
+        if (!interface || sd_bus_message_get_expect_reply(call) != 0)
+                return false;
+        if (g_str_has_prefix(interface, "org.freedesktop.DBus."))
+                return strcmp(member, "Set") != 0;
+        method = method_find(interface, member);
+        return method && !method->action;
+}
+
+static bool take_newcomer(Admission *admission, const char *name) {
+        guint n = GPOINTER_TO_UINT(g_hash_table_lookup(admission->newcomers, name));
+
+        if (n >= NEWCOMER_CALLS_MAX && admission->n_more >= NEWCOMERS_MORE_MAX)
+                return false;
+        admission->n_more += n >= NEWCOMER_CALLS_MAX;
+        g_hash_table_insert(admission->newcomers, g_strdup(name), GUINT_TO_POINTER(n + 1));
+        return true;
+}
+
+/* The bus has named the client, or it has left. */
+static void end_newcomer(Admission *admission, const char *name) {
+        guint n = GPOINTER_TO_UINT(g_hash_table_lookup(admission->newcomers, name));
+
+        if (n > NEWCOMER_CALLS_MAX)
+                admission->n_more -= n - NEWCOMER_CALLS_MAX;
+        g_hash_table_remove(admission->newcomers, name);
+}
+
+static uint32_t uid_of(Admission *admission, const char *name) {
+        const Sender *sender = senders_peek(admission->bus->senders, name);
+
+        if (!sender)
+                return CLIENTS_UID_UNKNOWN;
+        end_newcomer(admission, name);
+        return sender->uid;
+}
+
+static bool take_allowance(Admission *admission, const char *name, uint32_t uid, const Cost *cost) {
+        if (uid == CLIENTS_UID_UNKNOWN)
+                return take_newcomer(admission, name);
+        return uid == 0 || allowance_take(admission->allowance, uid, cost->points,
+                                          (uint64_t) g_get_monotonic_time());
+}
+
+static void refuse(const Admission *admission, sd_bus_message *call, const char *name,
+                   uint32_t uid) {
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+        uint64_t queued = 0;
+
+        if (sd_bus_message_get_expect_reply(call) == 0)
+                return;
+        (void) sd_bus_get_n_queued_write(admission->bus->connection, &queued);
+        if (queued > QUEUED_ERRORS_MAX)
+                return;
+        (void) bus_error_set(&error, -EDQUOT, "too many requests of this user are pending");
+        (void) sd_bus_reply_method_error(call, &error);
+        sd_bus_error_free(&error);
+        clients_sent(admission->bus->clients, name, uid, usual_cost.bytes);
+}
+
+/* Whether the call is to be served; if it is not, it has been dealt with. */
+static bool admit(Admission *admission, sd_bus_message *call, const char *name) {
+        Clients *clients = admission->bus->clients;
+        const Cost *cost = find_cost(call);
+        uint32_t uid = uid_of(admission, name);
+        ClientState state;
+
+        sd_event_source_set_enabled(admission->quiet, SD_EVENT_ONESHOT);
+        if (is_idle(call))
+                return false;
+        state = clients_state(clients, name, uid, (uint64_t) g_get_monotonic_time());
+        if (state == CLIENT_IS_FAR_BEHIND)
+                return false;
+        if (state == CLIENT_IS_BEHIND || !take_allowance(admission, name, uid, cost)) {
+                refuse(admission, call, name, uid);
+                return false;
+        }
+        if (sd_bus_message_get_expect_reply(call) > 0)
+                clients_sent(clients, name, uid, cost->bytes);
+        return true;
+}
+
+typedef struct Request {
+        Bus *bus;
+        const AnswerKind *kind;
+        sd_bus_message *message; /* a reference */
+} Request;
+
+static void on_sender(void *userdata, int result, const Sender *sender) {
+        g_autofree Request *request = userdata;
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+        MethodCall call = { .bus = request->bus, .message = request->message };
+
+        if (result >= 0) {
+                call.uid = sender->uid;
+                call.pid = sender->pid;
+                result = answers_add(request->bus->answers, &call, request->kind, &error);
+        }
+        if (result < 0 && !sd_bus_error_is_set(&error))
+                (void) bus_error_set(&error, result == -EDQUOT ? -EDQUOT : -EIO,
+                                     "the bus does not name the caller's user");
+        if (result < 0 && result != -ENXIO)
+                (void) sd_bus_reply_method_error(request->message, &error);
+        sd_bus_error_free(&error);
+        sd_bus_message_unref(request->message);
+}
+
+static void request_answer(Bus *bus, sd_bus_message *message, const AnswerKind *kind) {
+        Request *request = g_new(Request, 1);
+
+        *request = (Request){ bus, kind, sd_bus_message_ref(message) };
+        senders_find(bus->senders, sd_bus_message_get_sender(message), on_sender, request);
+}
+
+static void on_named(void *userdata, int result, const Sender *sender) {
+}
+
+static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        Admission *admission = userdata;
+        Bus *bus = admission->bus;
+        const char *name = sd_bus_message_get_sender(message);
+        const AnswerKind *kind;
+
+        if (!name || sd_bus_message_is_method_call(message, NULL, NULL) <= 0)
+                return 0;
+        if (!admit(admission, message, name))
+                return 1;
+        kind = managed_objects_find_kind(message);
+        if (kind)
+                request_answer(bus, message, kind);
+        else if (!senders_peek(bus->senders, name)) /* for the next one */
+                senders_find(bus->senders, name, on_named, NULL);
+        return kind != NULL;
+}
+
+static int on_quiet(sd_event_source *source, void *userdata) {
+        allowance_reset(((Admission *) userdata)->allowance);
+        return 0;
+}
+
+static void on_left(void *userdata, const char *name) {
+        end_newcomer(userdata, name);
+}
+
+static int watch_quiet(Admission *admission, sd_event *event) {
+        int r = sd_event_add_defer(event, &admission->quiet, on_quiet, admission);
+
+        /* Behind the bus and all that serves its calls. */
+        if (r >= 0)
+                r = sd_event_source_set_priority(admission->quiet, SD_EVENT_PRIORITY_IDLE);
+        return r < 0 ? r : sd_event_source_set_enabled(admission->quiet, SD_EVENT_OFF);
+}
+
+int admission_new(Bus *bus, sd_event *event, Admission **ret) {
+        Admission *admission = g_new0(Admission, 1);
+        int r;
+
+        admission->bus = bus;
+        admission->allowance = allowance_new();
+        admission->newcomers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        r = watch_quiet(admission, event);
+        if (r >= 0)
+                r = sd_bus_add_filter(bus->connection, &admission->filter, on_message, admission);
+        if (r < 0) {
+                admission_free(admission);
+                return r;
+        }
+        senders_watch(bus->senders, on_left, admission);
+        *ret = admission;
+        return 0;
+}
+
+Admission *admission_free(Admission *admission) {
+        if (!admission)
+                return NULL;
+        sd_bus_slot_unref(admission->filter);
+        sd_event_source_disable_unref(admission->quiet);
+        g_hash_table_unref(admission->newcomers);
+        allowance_free(admission->allowance);
+        g_free(admission);
+        return NULL;
+}

@@ -1,0 +1,211 @@
+#include "dbus/clients.h"
+
+#include "daemon/log.h"
+
+#include <glib.h>
+
+/* Between two questions about one client. */
+#define QUESTION_INTERVAL_USEC (10 * 1000ULL)
+
+/* What a client with a large answer may have unread of other answers. */
+#define BEFORE_LARGE_MAX (64U * 1024)
+
+typedef struct Client {
+        Clients *clients;
+        char *name;
+        uint32_t uid;
+        size_t unread;
+        size_t large;      /* of `unread`, the last large answer */
+        size_t sent_since; /* of `unread`, since the bus was asked */
+        sd_bus_slot *question;
+        uint64_t asked_usec;
+} Client;
+
+struct Clients {
+        sd_bus *connection;
+        GHashTable *table;   /* name, borrowed -> Client, owned */
+        GHashTable *users;   /* uid -> the sum of `unread`, never 0 */
+        uint64_t asked_usec; /* about all clients of users who are behind */
+};
+
+static void client_free(gpointer data) {
+        Client *client = data;
+
+        sd_bus_slot_unref(client->question);
+        g_free(client->name);
+        g_free(client);
+}
+
+Clients *clients_new(sd_bus *connection) {
+        Clients *clients = g_new0(Clients, 1);
+
+        clients->connection = connection;
+        clients->table = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, client_free);
+        clients->users = g_hash_table_new(NULL, NULL);
+        return clients;
+}
+
+Clients *clients_free(Clients *clients) {
+        if (!clients)
+                return NULL;
+        g_hash_table_unref(clients->table);
+        g_hash_table_unref(clients->users);
+        g_free(clients);
+        return NULL;
+}
+
+static size_t unread_of_user(const Clients *clients, uint32_t uid) {
+        if (uid == CLIENTS_UID_UNKNOWN) /* is no user, and must not stop one that comes */
+                return 0;
+        return GPOINTER_TO_SIZE(g_hash_table_lookup(clients->users, GUINT_TO_POINTER(uid)));
+}
+
+static void set_unread(Client *client, size_t unread) {
+        Clients *clients = client->clients;
+        size_t sum = unread_of_user(clients, client->uid) - client->unread + unread;
+
+        client->unread = unread;
+        if (client->uid == CLIENTS_UID_UNKNOWN)
+                return;
+        if (sum > 0)
+                g_hash_table_insert(clients->users, GUINT_TO_POINTER(client->uid),
+                                    GSIZE_TO_POINTER(sum));
+        else
+                g_hash_table_remove(clients->users, GUINT_TO_POINTER(client->uid));
+}
+
+static Client *get_client(Clients *clients, const char *name, uint32_t uid) {
+        Client *client = g_hash_table_lookup(clients->table, name);
+        size_t unread;
+
+        if (!client) {
+                client = g_new0(Client, 1);
+                client->clients = clients;
+                client->name = g_strdup(name);
+                client->uid = uid;
+                g_hash_table_insert(clients->table, client->name, client);
+        }
+        if (client->uid != uid) { /* it was not known at first */
+                unread = client->unread;
+                set_unread(client, 0);
+                client->uid = uid;
+                set_unread(client, unread);
+        }
+        return client;
+}
+
+void clients_sent(Clients *clients, const char *name, uint32_t uid, size_t bytes) {
+        Client *client = get_client(clients, name, uid);
+
+        set_unread(client, client->unread + bytes);
+        client->sent_since += bytes;
+}
+
+void clients_sent_large(Clients *clients, const char *name, uint32_t uid, size_t bytes) {
+        clients_sent(clients, name, uid, bytes);
+        get_client(clients, name, uid)->large = bytes;
+}
+
+void clients_forget(Clients *clients, const char *name) {
+        Client *client = g_hash_table_lookup(clients->table, name);
+
+        if (!client)
+                return;
+        set_unread(client, 0);
+        g_hash_table_remove(clients->table, name);
+}
+
+/* Takes OutgoingBytes from the statistics; 0 if it is not there. */
+static uint32_t read_outgoing_bytes(sd_bus_message *reply) {
+        const char *name;
+        uint32_t bytes = 0;
+        int r;
+
+        r = sd_bus_message_enter_container(reply, 'a', "{sv}");
+        while (r >= 0 && (r = sd_bus_message_enter_container(reply, 'e', "sv")) > 0) {
+                r = sd_bus_message_read(reply, "s", &name);
+                if (r >= 0 && g_str_equal(name, "OutgoingBytes"))
+                        r = sd_bus_message_read(reply, "v", "u", &bytes);
+                else if (r >= 0)
+                        r = sd_bus_message_skip(reply, "v");
+                if (r >= 0)
+                        r = sd_bus_message_exit_container(reply);
+        }
+        return bytes;
+}
+
+static int on_statistics(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        Client *client = userdata;
+        size_t held = 0;
+
+        if (!sd_bus_message_is_method_error(reply, NULL))
+                held = read_outgoing_bytes(reply);
+        set_unread(client, held + client->sent_since);
+        client->large = MIN(client->large, held);
+        client->question = sd_bus_slot_unref(client->question);
+        return 0;
+}
+
+static void ask(Client *client, uint64_t now_usec) {
+        int r;
+
+        if (client->question || now_usec < client->asked_usec + QUESTION_INTERVAL_USEC)
+                return;
+        client->asked_usec = now_usec;
+        r = sd_bus_call_method_async(client->clients->connection, &client->question,
+                                     "org.freedesktop.DBus", "/org/freedesktop/DBus",
+                                     "org.freedesktop.DBus.Debug.Stats", "GetConnectionStats",
+                                     on_statistics, client, "s", client->name);
+        if (r < 0)
+                log_warning("Failed to ask the bus what %s has not read: %s", client->name,
+                            g_strerror(-r));
+        else
+                client->sent_since = 0;
+}
+
+/* Asks about all clients of all users who have much unread. */
+static void ask_users(Clients *clients, uint64_t now_usec) {
+        GHashTableIter iter;
+        Client *client;
+
+        if (now_usec < clients->asked_usec + QUESTION_INTERVAL_USEC)
+                return;
+        clients->asked_usec = now_usec;
+        g_hash_table_iter_init(&iter, clients->table);
+        while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &client))
+                if (client->unread > 0 &&
+                    unread_of_user(clients, client->uid) > CLIENTS_UID_MAX / 2)
+                        ask(client, now_usec);
+}
+
+static ClientState compare(size_t unread, size_t most) {
+        if (unread <= most)
+                return CLIENT_READS;
+        return unread <= 2 * most ? CLIENT_IS_BEHIND : CLIENT_IS_FAR_BEHIND;
+}
+
+ClientState clients_state(Clients *clients, const char *name, uint32_t uid, uint64_t now_usec) {
+        Client *client = g_hash_table_lookup(clients->table, name);
+        size_t of_user = unread_of_user(clients, uid);
+        size_t small = client ? client->unread - client->large : 0;
+
+        if (of_user > CLIENTS_UID_MAX / 2)
+                ask_users(clients, now_usec);
+        else if (small > CLIENTS_CLIENT_MAX / 4)
+                ask(client, now_usec);
+        return MAX(compare(of_user, CLIENTS_UID_MAX), compare(small, CLIENTS_CLIENT_MAX));
+}
+
+bool clients_can_take_large(Clients *clients, const char *name, uint32_t uid, uint64_t now_usec) {
+        Client *client = g_hash_table_lookup(clients->table, name);
+
+        if (unread_of_user(clients, uid) > CLIENTS_UID_MAX) {
+                ask_users(clients, now_usec);
+                return false;
+        }
+        if (client && client->unread > BEFORE_LARGE_MAX) {
+                ask(client, now_usec);
+                return false;
+        }
+        return true;
+}
