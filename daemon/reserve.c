@@ -3,8 +3,8 @@
 #include "daemon/util.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <glib.h>
+#include <sys/eventfd.h>
 
 struct Reserve {
         int fds[RESERVE_SIZE]; /* -1: given up */
@@ -42,9 +42,9 @@ void reserve_close(Reserve *reserve) {
         (void) reserve_fill(reserve);
 }
 
-/* Opened each by itself and not duplicated: a copy is no file of the system's. */
-static int open_null(void) {
-        int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+/* Made each by itself and not duplicated: a copy is no file of the system's. */
+static int take(void) {
+        int fd = eventfd(0, EFD_CLOEXEC);
 
         return fd < 0 ? -errno : fd;
 }
@@ -52,7 +52,7 @@ static int open_null(void) {
 bool reserve_fill(Reserve *reserve) {
         for (unsigned i = 0; i < RESERVE_SIZE; i++) {
                 if (reserve->fds[i] < 0)
-                        reserve->fds[i] = open_null();
+                        reserve->fds[i] = take();
                 if (reserve->fds[i] < 0) {
                         reserve->fds[i] = -1;
                         return false;
@@ -62,7 +62,7 @@ bool reserve_fill(Reserve *reserve) {
 }
 
 int reserve_probe(const Reserve *reserve) {
-        _cleanup_(closep) int fd = open_null();
+        _cleanup_(closep) int fd = take();
 
         return fd < 0 ? fd : 0;
 }

@@ -1,6 +1,6 @@
 /* reserve.h: descriptors that are kept free for what must work when all others are used up.
  *
- * Owns RESERVE_SIZE descriptors of /dev/null. Always holds: between reserve_open() and reserve_close() so many opens
+ * Owns RESERVE_SIZE descriptors of nothing (eventfds). Always holds: between reserve_open() and reserve_close() so many opens
  * succeed although the process (EMFILE) or the system (ENFILE) has no descriptor left, as far as they were there. Held
  * descriptors, and not a limit that is lifted: they serve under a limit that somebody lowers while the daemon runs, and
  * the system's own limit cannot be lifted at all.
