@@ -2,6 +2,7 @@
 
 #include "daemon/sysfs.h"
 #include "daemon/util.h"
+#include "policy/absence.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -12,11 +13,14 @@
 /* Conventional PCI functions have this much; `config` is 4096 bytes where there is more. */
 #define CONVENTIONAL_SIZE 256
 
+/* `otherwise` where there is no such file. Of one that cannot be read nothing can be said that would let a device be
+ * touched. */
 static bool is_word(int dirfd, const char *name, const char *word, bool otherwise) {
         char value[SYSFS_VALUE_MAX];
+        ssize_t n = sysfs_read(dirfd, name, value, sizeof(value));
 
-        if (sysfs_read(dirfd, name, value, sizeof(value)) < 0)
-                return otherwise;
+        if (n < 0)
+                return otherwise && errno_means_absent((int) n);
         return strcmp(value, word) == 0;
 }
 

@@ -6,6 +6,7 @@
 #include "daemon/sysfs.h"
 #include "daemon/util.h"
 #include "daemon/wakeup.h"
+#include "policy/absence.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -64,6 +65,7 @@ struct ConfigSpace {
         GPtrArray *wanted;   /* borrowed Entry* */
         GPtrArray *children; /* of Child*, owned */
         sd_event_source *start, *confirm;
+        Problems *problems;
         bool told_unprivileged;
 };
 
@@ -160,9 +162,31 @@ static void log_result(ConfigSpace *space, const Entry *entry, int before, int r
                          g_strerror(-result));
 }
 
+/* Whether it could not be looked at, and looking again may help without anything's having changed. */
+static bool cannot_look(int result) {
+        return result < 0 && !errno_means_absent(result) && !errno_means_malformed(result) &&
+               result != -EINPROGRESS && result != -EAGAIN && result != -EPERM &&
+               result != -EBADMSG;
+}
+
+/* What is known stays; it is read again. */
+static void note_report(ConfigSpace *space, Entry *entry, const Report *report) {
+        PciAddress address = pci_address_from_key(entry->key);
+        int r = cannot_look(report->msix_result) ? report->msix_result : report->pasid_result;
+
+        if (!cannot_look(r)) {
+                problems_resolve_function(space->problems, address, "config");
+                return;
+        }
+        problems_report_function(space->problems, address, "config",
+                                 "Failed to read its configuration: %s", g_strerror(-r));
+        want_again_later(space, entry);
+}
+
 /* The capability cannot move, so what was read before stays true when it cannot be read. */
 static void take_msix(ConfigSpace *space, Entry *entry, const Report *report) {
-        if (report->msix_result < 0 && entry->msix_result == 0)
+        if ((report->msix_result < 0 && entry->msix_result == 0) ||
+            cannot_look(report->msix_result))
                 return;
         log_result(space, entry, entry->msix_result, report->msix_result,
                    "the list of its capabilities, or its MSI-X capability, is broken");
@@ -176,7 +200,8 @@ static void take_pasid(ConfigSpace *space, Entry *entry, const Report *report) {
         int before = entry->pasid_result;
 
         /* It sleeps, but what was read before is true still. */
-        if (report->is_vf || (report->pasid_result < 0 && !entry->dirty))
+        if (report->is_vf || (report->pasid_result < 0 && !entry->dirty) ||
+            cannot_look(report->pasid_result))
                 return;
         /* What holds for all of configuration space was said of MSI-X. */
         log_result(space, entry,
@@ -200,6 +225,7 @@ static void take_report(ConfigSpace *space, const Report *report) {
                 entry->again = false;
                 want(space, entry);
         }
+        note_report(space, entry, report);
         take_msix(space, entry, report);
         take_pasid(space, entry, report);
 }
@@ -306,7 +332,24 @@ static int start_child(ConfigSpace *space, const GArray *requests) {
         if (r >= 0)
                 r = sd_event_add_time_relative(space->event, &child->hang, CLOCK_MONOTONIC,
                                                HANG_USEC, G_USEC_PER_SEC / 10, on_hang, child);
+        if (r < 0) { /* it ends when it has nobody to report to */
+                child_forget(space->event, pid);
+                g_ptr_array_remove(space->children, child);
+        }
         return r;
+}
+
+/* Nobody can read for us at present: those who were to be read are again, a little later. */
+static void put_off(ConfigSpace *space, const GArray *requests, int r) {
+        problems_report(space->problems, "config", "Failed to read configuration space: %s",
+                        g_strerror(-r));
+        for (guint i = 0; i < requests->len; i++) {
+                Entry *entry = g_hash_table_lookup(space->entries,
+                                                   &g_array_index(requests, Report, i).key);
+
+                entry->reading = false;
+                want_again_later(space, entry);
+        }
 }
 
 static int on_start(sd_event_source *source, void *userdata) {
@@ -330,7 +373,9 @@ static int on_start(sd_event_source *source, void *userdata) {
         g_ptr_array_set_size(space->wanted, 0);
         r = start_child(space, requests);
         if (r < 0)
-                log_error("configuration space cannot be read: %s", g_strerror(-r));
+                put_off(space, requests, r);
+        else
+                problems_resolve(space->problems, "config");
         return 0;
 }
 
@@ -341,12 +386,13 @@ static void entry_free(gpointer data) {
         g_free(entry);
 }
 
-int config_space_new(sd_event *event, const ConfigSpaceHandler *handler, void *context,
-                     ConfigSpace **ret) {
+int config_space_new(sd_event *event, Problems *problems, const ConfigSpaceHandler *handler,
+                     void *context, ConfigSpace **ret) {
         g_autoptr(ConfigSpace) space = g_new0(ConfigSpace, 1);
         int r;
 
         space->event = sd_event_ref(event);
+        space->problems = problems;
         space->handler = handler;
         space->context = context;
         space->entries = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, entry_free);

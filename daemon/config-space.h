@@ -16,6 +16,7 @@
  * Called by the manager. */
 #pragma once
 
+#include "daemon/problems.h"
 #include "policy/function.h"
 
 #include <systemd/sd-event.h>
@@ -30,8 +31,8 @@ typedef struct ConfigSpaceHandler {
 } ConfigSpaceHandler;
 
 /* Returns 0 or a negative errno. */
-int config_space_new(sd_event *event, const ConfigSpaceHandler *handler, void *context,
-                     ConfigSpace **ret);
+int config_space_new(sd_event *event, Problems *problems, const ConfigSpaceHandler *handler,
+                     void *context, ConfigSpace **ret);
 ConfigSpace *config_space_free(ConfigSpace *space);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ConfigSpace, config_space_free)
 

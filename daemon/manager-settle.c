@@ -266,7 +266,7 @@ static void start_timer(sd_event_source *timer, uint64_t usec) {
 }
 
 static bool is_failing(const Manager *manager) {
-        return closed_files_failing(manager->closed) ||
+        return closed_files_failing(manager->closed) || nodes_failing(manager->nodes) ||
                problems_has(manager->problems, MANAGER_PROBLEM_DESCRIPTORS);
 }
 
@@ -283,6 +283,10 @@ int manager_on_check_timer(sd_event_source *source, uint64_t usec, void *userdat
 
         manager_check_descriptors(manager);
         closed_files_check(manager->closed);
+        if (nodes_failing(manager->nodes)) {
+                nodes_retry(manager->nodes);
+                manager->state_dirty |= !nodes_failing(manager->nodes);
+        }
         (void) manager_save_state(manager);
         if (!is_failing(manager))
                 manager->check_usec = 0;

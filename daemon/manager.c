@@ -71,12 +71,12 @@ static int add_sources(Manager *manager, int receive_buffer) {
                       &manager->users);
         if (r < 0)
                 return r;
-        r = config_space_new(manager->event, &manager_config_space_handler, manager,
-                             &manager->config_space);
+        r = config_space_new(manager->event, manager->problems, &manager_config_space_handler,
+                             manager, &manager->config_space);
         if (r < 0)
                 return r;
-        r = msi_source_new(manager->event, manager->watch, manager_on_msi_changed, manager,
-                           &manager->msi_source);
+        r = msi_source_new(manager->event, manager->watch, manager->problems,
+                           manager_on_msi_changed, manager, &manager->msi_source);
         if (r < 0)
                 return r;
         return uevents_new(manager->event, &manager_uevents_handler, manager, receive_buffer,
@@ -127,7 +127,7 @@ static void start(Manager *manager, bool started) {
         vf_tokens_adopt(manager->vf_tokens, state);
         fd_store_drop_untaken(manager->store);
         operations_adopt(manager->operations, state);
-        nodes_undo(state);
+        nodes_undo(manager->nodes, state);
 
         manager_mark_all_stale(manager);
         manager_read_stale(manager); /* asks for the overrides ... */
@@ -197,7 +197,7 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
         }
         manager->closed = closed_files_new(manager->watch, manager->problems, manager->reserve,
                                            &manager_closed_files_handler, manager);
-        manager->nodes = nodes_new();
+        manager->nodes = nodes_new(manager->problems);
         manager->store = fd_store_new(options->notify, options->fd_store_max);
         manager->inhibitors = inhibitors_new(event, manager->inventory, manager->store,
                                              manager_on_inhibitor_ended, manager);

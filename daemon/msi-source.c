@@ -4,7 +4,9 @@
 #include "daemon/sysfs.h"
 #include "daemon/util.h"
 #include "daemon/wakeup.h"
+#include "policy/absence.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
@@ -50,6 +52,7 @@ struct Group {
 
 struct MsiSource {
         Watch *watch;
+        Problems *problems;
         MsiSourceChanged *changed;
         void *context;
         MsiArchitecture architecture;
@@ -74,19 +77,31 @@ static void group_free(gpointer data) {
         g_free(group);
 }
 
-static Group *group_get(MsiSource *source, const char *iommu, uint32_t domain) {
+/* Returns 0, or a negative errno when it cannot be told what kind of IOMMU that is. */
+static int group_get(MsiSource *source, const char *iommu, uint32_t domain, Group **ret) {
         g_autofree char *id = g_strdup_printf("%s %04x", iommu, domain);
         Group *group = g_hash_table_lookup(source->groups, id);
+        uint64_t ecap = 0;
+        bool has_ecap;
+        MsiIommu kind;
+        int r;
 
+        *ret = group;
         if (group)
-                return group;
+                return 0;
+        r = msi_reader_iommu(iommu, &kind, &has_ecap, &ecap);
+        if (r < 0)
+                return r;
         group = g_new0(Group, 1);
         group->id = g_steal_pointer(&id);
         group->iommu = g_ref_string_new_intern(iommu);
         group->entries = g_hash_table_new(NULL, NULL);
-        group->kind = msi_reader_iommu(iommu, &group->has_ecap, &group->ecap);
+        group->kind = kind;
+        group->has_ecap = has_ecap;
+        group->ecap = ecap;
         g_hash_table_insert(source->groups, group->id, group);
-        return group;
+        *ret = group;
+        return 0;
 }
 
 static const MsiInterrupt *entry_interrupt(const Entry *entry, bool isolating) {
@@ -159,41 +174,6 @@ static void entry_free(gpointer data) {
         g_free(entry);
 }
 
-/* Returns whether something was found that was not known. */
-static bool read_entry(MsiSource *source, Entry *entry) {
-        PciAddress address = pci_address_from_key(entry->key);
-        char iommu[NAME_MAX + 1];
-        _cleanup_(closep) int dirfd = -1;
-        MsiChips own = { 0 };
-        Group *group = NULL;
-        struct stat st;
-
-        entry->read = true;
-        if (!names_count(architecture_of(source, entry)))
-                return false;
-        dirfd = sysfs_open_function(address);
-        if (dirfd < 0 || fstat(dirfd, &st) < 0 || st.st_ino != entry->inode)
-                return false; /* its going is told of otherwise */
-
-        msi_reader_chips(source->architecture, entry->key, dirfd, &own);
-        if (sysfs_read_link(dirfd, "iommu", iommu, sizeof(iommu)) > 0)
-                group = group_get(source, iommu, address.domain);
-        if (group != entry->group) {
-                entry_leave(source, entry);
-                entry->group = group;
-                if (group)
-                        g_hash_table_add(group->entries, entry);
-        } else if (msi_chips_equal(&own, &entry->own)) {
-                msi_chips_clear(&own);
-                return false;
-        }
-        msi_chips_clear(&entry->own);
-        entry->own = own;
-        if (group)
-                group_update(source, group, entry);
-        return true;
-}
-
 static void want(MsiSource *source, Entry *entry) {
         if (!entry->wanted) {
                 g_queue_push_tail(&source->wanted, entry);
@@ -216,6 +196,74 @@ static void want_again_later(MsiSource *source, Entry *entry, uint64_t usec) {
                 return;
         (void) sd_event_source_set_time(source->confirm, now + usec);
         (void) sd_event_source_set_enabled(source->confirm, SD_EVENT_ONESHOT);
+}
+
+/* Reads what `entry` has now. Returns 0, -ENOENT when it has gone, or another negative errno when it cannot be read at
+ * present. */
+static int read_now(MsiSource *source, const Entry *entry, MsiChips *ret_own, Group **ret_group) {
+        PciAddress address = pci_address_from_key(entry->key);
+        _cleanup_(closep) int dirfd = sysfs_open_function(address);
+        char iommu[NAME_MAX + 1];
+        Group *group = NULL;
+        MsiChips own;
+        struct stat st;
+        ssize_t n;
+        int r;
+
+        if (dirfd < 0)
+                return dirfd;
+        if (fstat(dirfd, &st) < 0)
+                return -errno;
+        if (st.st_ino != entry->inode)
+                return -ENOENT;
+        r = msi_reader_chips(source->architecture, entry->key, dirfd, &own);
+        if (r < 0)
+                return r;
+        n = sysfs_read_link(dirfd, "iommu", iommu, sizeof(iommu));
+        r = n < 0 ? (int) n : group_get(source, iommu, address.domain, &group);
+        if (r < 0 && !errno_means_absent(r)) {
+                msi_chips_clear(&own);
+                return r;
+        }
+        *ret_own = own;
+        *ret_group = group;
+        return 0;
+}
+
+/* Returns whether something was found that was not known. What cannot be read stays as it was. */
+static bool read_entry(MsiSource *source, Entry *entry) {
+        PciAddress address = pci_address_from_key(entry->key);
+        MsiChips own = { 0 };
+        Group *group = NULL;
+        int r;
+
+        entry->read = true;
+        if (!names_count(architecture_of(source, entry)))
+                return false;
+        r = read_now(source, entry, &own, &group);
+        if (r < 0 && !errno_means_absent(r)) {
+                problems_report_function(source->problems, address, "msi",
+                                         "Failed to read its interrupts: %s", g_strerror(-r));
+                want_again_later(source, entry, CONFIRM_USEC);
+                return false;
+        }
+        problems_resolve_function(source->problems, address, "msi");
+        if (r < 0)
+                return false; /* its going is told of otherwise */
+        if (group != entry->group) {
+                entry_leave(source, entry);
+                entry->group = group;
+                if (group)
+                        g_hash_table_add(group->entries, entry);
+        } else if (msi_chips_equal(&own, &entry->own)) {
+                msi_chips_clear(&own);
+                return false;
+        }
+        msi_chips_clear(&entry->own);
+        entry->own = own;
+        if (group)
+                group_update(source, group, entry);
+        return true;
 }
 
 /* Whether a guest may have MSIs allocated for it at any time. */
@@ -255,11 +303,15 @@ static void on_unsafe_written(void *context, void *userdata, const char *name) {
         (void) sd_event_source_set_enabled(source->start, SD_EVENT_ONESHOT);
 }
 
-/* Watches the file of the parameter, which comes and goes with its module. Returns whether it can be read. */
+/* Watches the file of the parameter, which comes and goes with its module. Returns whether it is there, as far as that
+ * can be told. */
 static bool watch_unsafe(MsiSource *source, MsiUnsafeModule module) {
         const char *path = msi_unsafe_path(module);
         struct stat st;
         bool exists = stat(path, &st) == 0;
+
+        if (!exists && !errno_means_absent(-errno))
+                return source->unsafe_inode[module] != 0;
 
         if (source->unsafe_inode[module] == (exists ? st.st_ino : 0))
                 return exists;
@@ -277,8 +329,8 @@ static bool read_unsafe(MsiSource *source) {
 
         for (MsiUnsafeModule i = 0; i < _MSI_UNSAFE_MAX; i++) {
                 /* Watched first, so that nothing falls between. */
-                MsiUnsafe unsafe =
-                        watch_unsafe(source, i) ? msi_reader_unsafe(i) : MSI_UNSAFE_UNKNOWN;
+                MsiUnsafe unsafe = watch_unsafe(source, i) ? msi_reader_unsafe(i, source->unsafe[i])
+                                                           : MSI_UNSAFE_UNKNOWN;
 
                 changed = changed || unsafe != source->unsafe[i];
                 source->unsafe[i] = unsafe;
@@ -325,14 +377,15 @@ static int on_start(sd_event_source *event_source, void *userdata) {
                 event_source, g_queue_is_empty(&source->wanted) ? SD_EVENT_OFF : SD_EVENT_ONESHOT);
 }
 
-int msi_source_new(sd_event *event, Watch *watch, MsiSourceChanged *changed, void *context,
-                   MsiSource **ret) {
+int msi_source_new(sd_event *event, Watch *watch, Problems *problems, MsiSourceChanged *changed,
+                   void *context, MsiSource **ret) {
         g_autoptr(MsiSource) source = g_new0(MsiSource, 1);
         struct utsname name = { 0 };
         int r;
 
         (void) uname(&name);
         source->watch = watch;
+        source->problems = problems;
         source->changed = changed;
         source->context = context;
         source->architecture = msi_architecture_from_machine(name.machine);

@@ -13,6 +13,7 @@
  * Called by the manager. */
 #pragma once
 
+#include "daemon/problems.h"
 #include "daemon/watch.h"
 #include "policy/function.h"
 
@@ -24,8 +25,8 @@ typedef struct MsiSource MsiSource;
 typedef void MsiSourceChanged(void *context, PciKey key);
 
 /* `watch` is borrowed. Returns 0 or a negative errno. */
-int msi_source_new(sd_event *event, Watch *watch, MsiSourceChanged *changed, void *context,
-                   MsiSource **ret);
+int msi_source_new(sd_event *event, Watch *watch, Problems *problems, MsiSourceChanged *changed,
+                   void *context, MsiSource **ret);
 MsiSource *msi_source_free(MsiSource *source);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MsiSource, msi_source_free)
 

@@ -4,6 +4,7 @@
 #include "daemon/sysfs.h"
 #include "daemon/util.h"
 #include "daemon/vfio-watch.h"
+#include "policy/absence.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -18,9 +19,11 @@ typedef struct Node {
         uint64_t device;
         unsigned mode; /* before */
         bool closed;
+        bool failing; /* it is to be opened, and could not be */
 } Node;
 
 struct Nodes {
+        Problems *problems;
         GPtrArray *all; /* of Node*, owned */
 };
 
@@ -31,9 +34,10 @@ static void node_free(gpointer data) {
         g_free(node);
 }
 
-Nodes *nodes_new(void) {
+Nodes *nodes_new(Problems *problems) {
         Nodes *nodes = g_new(Nodes, 1);
 
+        nodes->problems = problems;
         nodes->all = g_ptr_array_new_with_free_func(node_free);
         return nodes;
 }
@@ -50,12 +54,34 @@ static char *node_path(const char *name) {
         return g_build_filename(vfio_watch_dev_directory(), name, NULL);
 }
 
+/* One that could not be opened after an earlier unplug is to stay closed now. */
+static bool take_up(Nodes *nodes, PciKey key, const char *name) {
+        for (guint i = 0; i < nodes->all->len; i++) {
+                Node *node = nodes->all->pdata[i];
+
+                if (!node->failing || !g_str_equal(node->name, name))
+                        continue;
+                node->failing = false;
+                node->key = key;
+                return true;
+        }
+        return false;
+}
+
 static void plan_node(Nodes *nodes, PciKey key, char *name) {
         g_autofree char *owned = name, *path = node_path(name);
         struct stat st;
         Node *node;
 
-        if (lstat(path, &st) < 0 || !S_ISCHR(st.st_mode) || !(st.st_mode & PERMISSIONS))
+        if (take_up(nodes, key, name))
+                return;
+
+        if (lstat(path, &st) < 0) {
+                if (!errno_means_absent(-errno))
+                        log_warning("Failed to close /dev/%s to newcomers: %m", name);
+                return;
+        }
+        if (!S_ISCHR(st.st_mode) || !(st.st_mode & PERMISSIONS))
                 return;
         node = g_new(Node, 1);
         *node = (Node){ .key = key,
@@ -112,16 +138,33 @@ void nodes_commit(Nodes *nodes) {
         }
 }
 
-/* Another device may have the name by now, and somebody may have chosen another mode. */
-static void open_node(const char *name, uint64_t device, unsigned mode) {
-        g_autofree char *path = node_path(name);
+/* Another device may have the name by now, and somebody may have chosen another mode. Returns 0 or a negative errno. */
+static int try_open(const Node *node) {
+        g_autofree char *path = node_path(node->name);
         struct stat st;
 
-        if (lstat(path, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != device ||
-            (st.st_mode & PERMISSIONS))
+        if (lstat(path, &st) < 0)
+                return errno_means_absent(-errno) ? 0 : -errno;
+        if (!S_ISCHR(st.st_mode) || st.st_rdev != node->device || (st.st_mode & PERMISSIONS))
+                return 0;
+        return chmod(path, node->mode) < 0 && !errno_means_absent(-errno) ? -errno : 0;
+}
+
+/* Opens number `i` to users and forgets it, or keeps its record as long as that fails. */
+static void open_node(Nodes *nodes, guint i) {
+        Node *node = nodes->all->pdata[i];
+        g_autofree char *problem = g_strconcat("node ", node->name, NULL);
+        int r = try_open(node);
+
+        node->failing = r < 0;
+        if (r < 0) {
+                problems_report(nodes->problems, problem,
+                                "Failed to open /dev/%s to users again: %s", node->name,
+                                g_strerror(-r));
                 return;
-        if (chmod(path, mode) < 0)
-                log_warning("/dev/%s cannot be opened to users again: %m", name);
+        }
+        problems_resolve(nodes->problems, problem);
+        g_ptr_array_remove_index(nodes->all, i);
 }
 
 bool nodes_open(Nodes *nodes, PciKey key) {
@@ -132,8 +175,7 @@ bool nodes_open(Nodes *nodes, PciKey key) {
 
                 if (node->key != key)
                         continue;
-                open_node(node->name, node->device, node->mode);
-                g_ptr_array_remove_index(nodes->all, i - 1);
+                open_node(nodes, i - 1);
                 any = true;
         }
         return any;
@@ -148,10 +190,29 @@ void nodes_record(const Nodes *nodes, State *state) {
         }
 }
 
-void nodes_undo(const State *state) {
+void nodes_undo(Nodes *nodes, const State *state) {
         for (guint i = 0; i < state->nodes->len; i++) {
                 const StateNode *record = &g_array_index(state->nodes, StateNode, i);
+                Node *node = g_new(Node, 1);
 
-                open_node(record->name, record->device, record->mode);
+                *node = (Node){ .name = g_strdup(record->name),
+                                .device = record->device,
+                                .mode = record->mode,
+                                .closed = true };
+                g_ptr_array_add(nodes->all, node);
+                open_node(nodes, nodes->all->len - 1);
         }
+}
+
+void nodes_retry(Nodes *nodes) {
+        for (guint i = nodes->all->len; i > 0; i--)
+                if (((const Node *) nodes->all->pdata[i - 1])->failing)
+                        open_node(nodes, i - 1);
+}
+
+bool nodes_failing(const Nodes *nodes) {
+        for (guint i = 0; i < nodes->all->len; i++)
+                if (((const Node *) nodes->all->pdata[i])->failing)
+                        return true;
+        return false;
 }

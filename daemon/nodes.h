@@ -5,12 +5,13 @@
  * The node of a group that serves other functions too stays open. Called by the manager. */
 #pragma once
 
+#include "daemon/problems.h"
 #include "daemon/state.h"
 #include "policy/inventory.h"
 
 typedef struct Nodes Nodes;
 
-Nodes *nodes_new(void);
+Nodes *nodes_new(Problems *problems);
 Nodes *nodes_free(Nodes *nodes);
 
 /* Notes the nodes of the function, and of its VFs, as to be closed; nothing is done before nodes_commit(), so that
@@ -19,10 +20,15 @@ void nodes_plan(Nodes *nodes, const Inventory *inventory, const Function *functi
 void nodes_commit(Nodes *nodes);
 
 /* Gives the nodes that were closed for the function at `key` their modes back, those that are still there and that
- * nobody else gave another. Returns whether there was any. */
+ * nobody else gave another. One that cannot be looked at or changed at present stays recorded, for nodes_retry().
+ * Returns whether there was any. */
 bool nodes_open(Nodes *nodes, PciKey key);
 
 void nodes_record(const Nodes *nodes, State *state);
 
 /* Opens what an earlier run closed: what goes on being taken away is closed again. */
-void nodes_undo(const State *state);
+void nodes_undo(Nodes *nodes, const State *state);
+
+/* Tries again to open what could not be opened; whether there is something left. */
+void nodes_retry(Nodes *nodes);
+bool nodes_failing(const Nodes *nodes);

@@ -2,6 +2,7 @@
 
 #include "daemon/log.h"
 #include "daemon/slot.h"
+#include "policy/absence.h"
 
 #include <errno.h>
 #include <sys/time.h>
@@ -181,9 +182,17 @@ static bool alone_in_slot(const Inventory *inventory, const Function *function) 
 static void begin_removal(Unplug *unplug) {
         const Function *function = unplug_function(unplug);
         g_autofree char *slot_power = NULL;
+        int r = 0;
 
         if (alone_in_slot(unplug->unplugs->inventory, function))
-                (void) slot_find_power(function, &slot_power);
+                r = slot_find_power(function, &slot_power);
+        if (r < 0 && !errno_means_absent(r)) {
+                PciAddress address = function_address(function);
+
+                log_full(LOG_WARNING, &address, NULL,
+                         "Failed to look for its slot, which stays switched on: %s",
+                         g_strerror(-r));
+        }
         begin(unplug, slot_power ? OPERATION_POWER_OFF : OPERATION_REMOVE,
               plan_remove(function, slot_power), on_removed);
 }

@@ -5,6 +5,7 @@ import errno
 import os
 
 import fixtures
+from fakepci import recorded_config
 import vfwarden_bus as vb
 from test_lock import ALL, LockTest, SRIOV
 
@@ -289,6 +290,58 @@ class Restart(FaultTest):
         self.wait_function(PF)
         self.wait_property(PF, "LockWhy", "mine")
         self.assert_closed(self.pf, *ALL)
+
+
+class Capabilities(FaultTest):
+    """What is read of configuration space and of interrupts."""
+
+    machine = "x86_64"
+
+    def start_world(self):
+        self.functions = {PF: self.sysfs.add_pf(PF, driver="vfio-pci", config=recorded_config("intel-dsa")),
+                          PLAIN: self.sysfs.add(PLAIN, driver="vfio-pci", config=recorded_config("qemu-igb"))}
+        self.sysfs.allocate_msis(self.functions[PLAIN], f"IR-PCI-MSIX-{PLAIN}")
+        self.start()
+        self.wait_property(PF, "Width", 20)
+        self.wait_property(PLAIN, "Isolation", "isolated")
+        self.wait_no_problem()
+
+    def look(self):
+        objects = self.client.managed_objects()
+        return [objects[vb.function_path(address)] for address in self.functions]
+
+    def test_nothing_is_forgotten(self):
+        self.start_world()
+        for call, pattern, address in (
+                ("open", "*/{}/config", PF), ("read", "*/{}/config", PF), ("open", "*/{}/msi_irqs", PLAIN),
+                ("readdir", "*/{}/msi_irqs", PLAIN), ("read", "/sys/kernel/irq/*", PLAIN)):
+            for name in ERRNOS:
+                with self.subTest(f"{call} {pattern} {name}"):
+                    truth = self.look()
+                    self.faults.set((call, getattr(errno, name), pattern.format(address)))
+                    # They are read again after what may have changed them.
+                    self.functions[address].write("enable", "1")
+                    self.wait_property(address, "InUse", True)
+                    self.wait_problem(f"{address}: Failed to read its ")
+                    self.functions[address].write("enable", "0")
+                    self.wait_property(address, "InUse", False)
+                    self.fence()
+                    self.assertEqual(self.look(), truth)
+                    self.faults.clear()
+                    self.wait_no_problem()
+                    self.assertEqual(self.look(), truth)
+
+    def test_nobody_can_read_for_the_daemon(self):
+        self.start()
+        self.faults.set(("fork", errno.EAGAIN, "*"))
+        for pid in fixtures.children(self.daemon.pid, "vfwarden-reader"):
+            os.kill(pid, 9)
+        self.sysfs.add_pf(PF, config=recorded_config("intel-dsa"), announce=True)
+        self.wait_problem("Failed to read configuration space: Resource temporarily unavailable")
+        self.wait_function(PF)
+        self.faults.clear()
+        self.wait_property(PF, "Width", 20)
+        self.wait_no_problem()
 
 
 class Files(FaultTest):
