@@ -73,6 +73,7 @@ struct Manager {
         Retries *rereads;      /* of functions, all or some facts of which cannot be read */
         Retries *overrides;    /* of functions whose driver_override cannot be read */
         Retries *relocks;      /* of functions whose files cannot all be closed */
+        bool unknown_changed;  /* since the PFs were told */
         GHashTable *unknown;   /* set of PciKey* that exist, and of which nothing can be read */
         GHashTable
                 *remembered; /* PciKey* -> StateFunction*, of an earlier run; NULL after takeover */
@@ -116,6 +117,8 @@ void manager_listed(Manager *manager);
 void manager_on_reread(void *context, PciKey key);
 void manager_on_override_due(void *context, PciKey key);
 void manager_on_relock(void *context, PciKey key);
+/* Tells PFs whether VFs of theirs are among those of which nothing can be read; queues those to which that is new. */
+void manager_note_unknown(Manager *manager);
 /* Whether every function that exists has been read. */
 bool manager_knows_all(const Manager *manager);
 /* Gives up what is left of an earlier run's records, once every function has been read: until then a file may be

@@ -304,8 +304,10 @@ static void judge_all(Manager *manager, const GPtrArray *queue) {
 
 /* Takes the queue; what is true of a VF can be a reason of its PF: that it is used, or that something is inhibited. */
 static GPtrArray *take_queue(Manager *manager) {
-        GPtrArray *queue = manager->queue;
+        GPtrArray *queue;
 
+        manager_note_unknown(manager);
+        queue = manager->queue;
         for (guint i = 0, n = queue->len; i < n; i++) {
                 Function *pf = ((const Function *) queue->pdata[i])->pf;
 

@@ -23,7 +23,8 @@ void manager_unread(Manager *manager, PciKey key, const FunctionReadFailure *fai
         if (reserve_helps(failure->error))
                 manager_check_descriptors(manager);
         if (!inventory_get(manager->inventory, key))
-                g_hash_table_add(manager->unknown, g_memdup2(&key, sizeof(key)));
+                manager->unknown_changed |=
+                        g_hash_table_add(manager->unknown, g_memdup2(&key, sizeof(key)));
 }
 
 void manager_read(Manager *manager, PciKey key, bool watched) {
@@ -32,7 +33,7 @@ void manager_read(Manager *manager, PciKey key, bool watched) {
                 retries_drop(manager->rereads, key);
         else
                 retries_add(manager->rereads, key);
-        g_hash_table_remove(manager->unknown, &key);
+        manager->unknown_changed |= g_hash_table_remove(manager->unknown, &key);
 }
 
 void manager_forget_unread(Manager *manager, PciKey key) {
@@ -40,7 +41,7 @@ void manager_forget_unread(Manager *manager, PciKey key) {
         retries_drop(manager->rereads, key);
         retries_drop(manager->overrides, key);
         retries_drop(manager->relocks, key);
-        g_hash_table_remove(manager->unknown, &key);
+        manager->unknown_changed |= g_hash_table_remove(manager->unknown, &key);
 }
 
 void manager_list_failed(Manager *manager, int r) {
@@ -75,6 +76,33 @@ void manager_on_relock(void *context, PciKey key) {
                 manager_queue(manager, function);
         else
                 retries_drop(manager->relocks, key);
+}
+
+static bool lists_unknown(const Manager *manager, const Function *pf) {
+        const GArray *links = pf->facts.virtfns;
+
+        for (guint i = 0; links && i < links->len; i++)
+                if (g_hash_table_contains(manager->unknown,
+                                          &g_array_index(links, VirtfnLink, i).vf))
+                        return true;
+        return false;
+}
+
+void manager_note_unknown(Manager *manager) {
+        Function *function;
+
+        /* Of a PF that is new, or lists other VFs, as well, while there are such functions. */
+        if (!manager->unknown_changed && g_hash_table_size(manager->unknown) == 0)
+                return;
+        manager->unknown_changed = false;
+        inventory_foreach (manager->inventory, function) {
+                bool unreadable = lists_unknown(manager, function);
+
+                if (unreadable == function->unreadable_vfs)
+                        continue;
+                function->unreadable_vfs = unreadable;
+                manager_queue(manager, function);
+        }
 }
 
 bool manager_knows_all(const Manager *manager) {

@@ -142,6 +142,16 @@ static const char *words_for_use(const Question *question, const Function *funct
         return "is a VF of it and in use";
 }
 
+/* Nobody knows who has them. */
+static void block_unreadable(const Question *question, const Function *pf) {
+        char address[PCI_ADDRESS_STRING_MAX];
+
+        if (pf->unreadable_vfs)
+                verdict_block(question->verdict, BLOCKER_USER,
+                              pci_address_format(function_address(pf), address), 0,
+                              "has VFs that cannot be read at present and may be in use");
+}
+
 /* All that stands against the operation where it touches `function`. */
 static void check_effects(const Question *question, const Function *function) {
         const Effect *effect = effect_of(question->operation);
@@ -153,6 +163,8 @@ static void check_effects(const Question *question, const Function *function) {
         for (guint i = 0; effect->vfs && function->vfs && i < function->vfs->len; i++)
                 block_users(question, BLOCKER_USER, function->vfs->pdata[i],
                             words_for_use(question, function, function->vfs->pdata[i]));
+        if (effect->vfs)
+                block_unreadable(question, function);
         block_all_inhibitors(question, function);
         if (effect->pasid)
                 block_pasid(question, function);

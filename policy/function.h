@@ -158,9 +158,10 @@ struct Function {
         FunctionKind kind;
         FunctionState state;
 
-        Function *pf;   /* of a VF; NULL while the inventory does not have it */
-        uint32_t index; /* of a VF; VF_INDEX_UNKNOWN while no PF lists it */
-        GPtrArray *vfs; /* of a PF: borrowed Function*, by index; NULL when there is none */
+        Function *pf;        /* of a VF; NULL while the inventory does not have it */
+        uint32_t index;      /* of a VF; VF_INDEX_UNKNOWN while no PF lists it */
+        GPtrArray *vfs;      /* of a PF: borrowed Function*, by index; NULL when there is none */
+        bool unreadable_vfs; /* it lists VFs that cannot be read at present, which may be in use */
 
         MsiEvidence *msi; /* owned; NULL while its MSI-X capability is not known, or not there */
 

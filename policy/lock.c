@@ -71,6 +71,8 @@ static unsigned inhibited_files(const Function *function) {
 }
 
 static bool vf_in_use(const Function *pf) {
+        if (pf->unreadable_vfs)
+                return true;
         for (guint i = 0; pf->vfs && i < pf->vfs->len; i++)
                 if (function_is_held(pf->vfs->pdata[i]))
                         return true;

@@ -258,6 +258,10 @@ class Restart(FaultTest):
                 self.wait_problem("Too many open files")
                 self.assert_closed(self.pf, *ALL)
                 self.assertEqual(self.sysfs.slot_mode("3"), 0o444)
+                if "{vf}" in pattern:       # the PF is known, and nothing may be done to it that concerns VFs
+                    self.wait_property(PF, "LockReasons", ["vf-in-use"])
+                    self.assertIs(self.client.manager("Check", "(ss)", PF, "set-num-vfs")[0], False)
+                    self.assertIs(self.client.manager("Check", "(ss)", PF, "reset")[0], False)
                 self.faults.clear()
                 self.wait_no_problem()
                 self.wait_property(PF, "LockReasons", ["vf-in-use"])

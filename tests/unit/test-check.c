@@ -165,6 +165,25 @@ Test(check, a_vf_is_used) {
         ROW(VPEER, "", "", "group " VF0, "group " VF0, "", "", "", "", "group " VF0);
 }
 
+Test(check, a_vf_cannot_be_read) {
+        static const struct {
+                Operation operation;
+                bool blocked;
+        } rows[] = {
+                { OPERATION_SET_NUM_VFS, true }, { OPERATION_SET_AUTOPROBE, true },
+                { OPERATION_UNBIND, true },      { OPERATION_RESET, true },
+                { OPERATION_REMOVE, true },      { OPERATION_POWER_OFF, true },
+        };
+
+        get(PF)->unreadable_vfs = true;
+        for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+                g_autoptr(Verdict) verdict = check(world, get(PF), rows[i].operation, 0);
+
+                cr_assert_eq(verdict_allowed(verdict), !rows[i].blocked, "%s",
+                             operation_to_string(rows[i].operation));
+        }
+}
+
 Test(check, the_pf_is_used) {
         rebind(PF, "vfio-pci");
         use(PF);
@@ -474,7 +493,7 @@ Test(check, warnings) {
                 Operation operation;
                 bool warns;
         } rows[] = {
-                { OPERATION_SET_NUM_VFS, true }, { OPERATION_SET_AUTOPROBE, false },
+                { OPERATION_SET_NUM_VFS, true }, { OPERATION_SET_AUTOPROBE, true },
                 { OPERATION_BIND, true },        { OPERATION_UNBIND, true },
                 { OPERATION_RESET, false },      { OPERATION_REMOVE, true },
                 { OPERATION_POWER_OFF, true },   { OPERATION_DISABLE_PASID, false },

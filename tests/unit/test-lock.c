@@ -81,6 +81,20 @@ Test(lock, reasons) {
         }
 }
 
+/* A VF that cannot be read may be in use. */
+Test(lock, unreadable_vfs_count_as_in_use) {
+        PatternList *list = NULL;
+        Function pf = { .kind = FUNCTION_KIND_PF,
+                        .facts.driver = (char *) "igb",
+                        .unreadable_vfs = true };
+
+        cr_assert_eq(pattern_list_parse("vfio-pci", &list, NULL), 0);
+        cr_assert_eq(lock_reasons(&pf, list), LOCK_REASON_VF_IN_USE);
+        pf.unreadable_vfs = false;
+        cr_assert_eq(lock_reasons(&pf, list), 0);
+        pattern_list_free(list);
+}
+
 /* What each reason closes, file by file. */
 Test(lock, files) {
         static const struct {
