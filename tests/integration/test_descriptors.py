@@ -20,7 +20,7 @@ class Descriptors(FaultTest):
         self.pf = self.sysfs.add_pf(PF, driver="vfio-pci", slot="3")
         self.other = self.sysfs.add_pf(OTHER, vfs=1, vf_driver="vfio-pci", slot="4")
         self.start_polkit(configure=True, inhibit=True)
-        self.environment = {"WATCHDOG_USEC": str(int(WATCHDOG_USEC * fixtures.DEADLINE_SCALE))}
+        self.environment = {"WATCHDOG_USEC": str(WATCHDOG_USEC)}
         self.start()
         self.assert_closed(self.pf, *SRIOV)
         self.limit = resource.prlimit(self.daemon.pid, resource.RLIMIT_NOFILE)
