@@ -295,8 +295,8 @@ static int on_reports(sd_event_source *source, int fd, uint32_t revents, void *u
                 return 0;
         }
 
-        /* It has ended, or was killed: that cannot make us wait. */
-        (void) waitid(P_PID, (id_t) child->pid, &(siginfo_t){ 0 }, WEXITED);
+        /* It has ended, or is about to. */
+        child_forget(space->event, child->pid);
         child_return_keys(child, 0);
         g_ptr_array_remove(space->children, child);
         if (space->wanted->len > 0)

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -22,6 +23,9 @@
 /* How many questions the process is sent ahead. */
 #define WINDOW 64
 
+/* A host on which so many functions keep their lock at a time is beyond help; the others wait. */
+#define HANGING_MAX 8
+
 typedef struct Reply {
         PciKey key;
         uint64_t inode;
@@ -29,17 +33,28 @@ typedef struct Reply {
         char value[SYSFS_VALUE_MAX];
 } Reply;
 
+/* A process that was killed, and ends when the lock is let go of. */
+typedef struct Hanging {
+        OverrideReader *reader;
+        PciKey key;
+        bool refused; /* in `refused` */
+        bool again;   /* asked for meanwhile: what was told then may be so no more */
+        sd_event_source *exit;
+} Hanging;
+
 struct OverrideReader {
         sd_event *event;
         sd_event_source *source;
         sd_event_source *timer;
         sd_event_source *refuse; /* when there can be no process: tells so those who wait */
-        int error;               /* ... and why */
+        int error;               /* ... and why; 0: those in `refused` alone */
         int socket;              /* -1 while there is no process */
         pid_t pid;
-        GQueue *waiting;   /* of PciKey*, owned: not sent yet */
-        GQueue *sent;      /* likewise, in the order in which they will be answered */
-        GHashTable *asked; /* set of the keys in `waiting` */
+        GQueue *waiting;    /* of PciKey*, owned: not sent yet */
+        GQueue *sent;       /* likewise, in the order in which they will be answered */
+        GHashTable *asked;  /* set of the keys in `waiting` */
+        GQueue *refused;    /* of PciKey*, owned: a process hangs at them already */
+        GPtrArray *hanging; /* of Hanging*, owned; one for a function */
         OverrideHandler *handler;
         void *context;
 };
@@ -86,6 +101,13 @@ static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *
 static int on_timeout(sd_event_source *source, uint64_t usec, void *userdata);
 static int on_refuse(sd_event_source *source, void *userdata);
 
+static void hanging_free(gpointer data) {
+        Hanging *hanging = data;
+
+        sd_event_source_disable_unref(hanging->exit);
+        g_free(hanging);
+}
+
 int override_reader_new(sd_event *event, OverrideHandler *handler, void *context,
                         OverrideReader **ret) {
         OverrideReader *reader = g_new0(OverrideReader, 1);
@@ -96,6 +118,8 @@ int override_reader_new(sd_event *event, OverrideHandler *handler, void *context
         reader->waiting = g_queue_new();
         reader->sent = g_queue_new();
         reader->asked = g_hash_table_new(g_int64_hash, g_int64_equal);
+        reader->refused = g_queue_new();
+        reader->hanging = g_ptr_array_new_with_free_func(hanging_free);
         reader->handler = handler;
         reader->context = context;
         r = wakeup_new_idle(event, on_refuse, reader, &reader->refuse);
@@ -107,20 +131,55 @@ int override_reader_new(sd_event *event, OverrideHandler *handler, void *context
         return 0;
 }
 
-/* Lets the process go; it ends by itself, at once or when the kernel lets go of it. */
-static void dismiss(OverrideReader *reader) {
+static int on_hanging_end(sd_event_source *source, const siginfo_t *info, void *userdata) {
+        Hanging *hanging = userdata;
+        OverrideReader *reader = hanging->reader;
+        PciKey key = hanging->key;
+        bool again = hanging->again;
+
+        g_ptr_array_remove_fast(reader->hanging, hanging);
+        if (again)
+                override_reader_ask(reader, key);
+        return 0;
+}
+
+static Hanging *find_hanging(const OverrideReader *reader, PciKey key) {
+        for (guint i = 0; i < reader->hanging->len; i++)
+                if (((Hanging *) reader->hanging->pdata[i])->key == key)
+                        return reader->hanging->pdata[i];
+        return NULL;
+}
+
+/* Nobody waits for the process: it ends at once, or when the kernel lets go of it. `key` is what it hangs at, NULL nothing. */
+static void dismiss(OverrideReader *reader, const PciKey *key) {
+        Hanging *hanging;
+
         if (reader->socket < 0)
                 return;
         reader->source = sd_event_source_disable_unref(reader->source);
         closep(&reader->socket);
         reader->socket = -1;
-        child_forget(reader->event, reader->pid);
+        (void) kill(reader->pid, SIGKILL);
+        if (!key) {
+                child_forget(reader->event, reader->pid);
+                return;
+        }
+        hanging = g_new0(Hanging, 1);
+        hanging->reader = reader;
+        hanging->key = *key;
+        if (sd_event_add_child(reader->event, &hanging->exit, reader->pid, WEXITED, on_hanging_end,
+                               hanging) < 0)
+                hanging_free(hanging);
+        else
+                g_ptr_array_add(reader->hanging, hanging);
 }
 
 OverrideReader *override_reader_free(OverrideReader *reader) {
         if (!reader)
                 return NULL;
-        dismiss(reader);
+        dismiss(reader, NULL);
+        g_ptr_array_unref(reader->hanging);
+        g_queue_free_full(reader->refused, g_free);
         sd_event_source_disable_unref(reader->timer);
         sd_event_source_disable_unref(reader->refuse);
         g_hash_table_unref(reader->asked);
@@ -136,6 +195,8 @@ static int employ(OverrideReader *reader) {
         int pair[2], r;
         pid_t pid;
 
+        if (reader->hanging->len >= HANGING_MAX)
+                return -EBUSY;
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
                 return -errno;
         ours = pair[0];
@@ -174,6 +235,13 @@ static void tell(OverrideReader *reader, PciKey key, int error) {
         reader->handler(reader->context, key, &given_up);
 }
 
+static void refuse(OverrideReader *reader, Hanging *hanging) {
+        if (!hanging->refused)
+                g_queue_push_tail(reader->refused, g_memdup2(&hanging->key, sizeof(hanging->key)));
+        hanging->refused = hanging->again = true;
+        (void) sd_event_source_set_enabled(reader->refuse, SD_EVENT_ONESHOT);
+}
+
 /* Sends what the window has room for. */
 static void send_waiting(OverrideReader *reader) {
         bool was_idle = g_queue_is_empty(reader->sent);
@@ -181,10 +249,18 @@ static void send_waiting(OverrideReader *reader) {
 
         while (!g_queue_is_empty(reader->waiting) && reader->sent->length < WINDOW) {
                 const PciKey *key = g_queue_peek_head(reader->waiting);
+                Hanging *hanging = find_hanging(reader, *key);
 
+                if (hanging) {
+                        refuse(reader, hanging);
+                        g_hash_table_remove(reader->asked, key);
+                        g_free(g_queue_pop_head(reader->waiting));
+                        continue;
+                }
                 if (reader->socket < 0)
                         r = employ(reader);
-                if (r < 0 || send(reader->socket, key, sizeof(*key), MSG_NOSIGNAL) < 0)
+                if (r < 0 ||
+                    send(reader->socket, key, sizeof(*key), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
                         break;
                 g_hash_table_remove(reader->asked, key);
                 g_queue_push_tail(reader->sent, g_queue_pop_head(reader->waiting));
@@ -208,8 +284,25 @@ static void refuse_waiting(OverrideReader *reader) {
         }
 }
 
+/* No second process comes to hang where one does already. */
+static void refuse_hanging(OverrideReader *reader) {
+        for (guint n = reader->refused->length; n > 0; n--) {
+                g_autofree PciKey *key = g_queue_pop_head(reader->refused);
+                Hanging *hanging = find_hanging(reader, *key);
+
+                if (hanging)
+                        hanging->refused = false;
+                tell(reader, *key, -ETIMEDOUT);
+        }
+}
+
 static int on_refuse(sd_event_source *source, void *userdata) {
-        refuse_waiting(userdata);
+        OverrideReader *reader = userdata;
+
+        refuse_hanging(reader);
+        if (reader->error < 0)
+                refuse_waiting(reader);
+        reader->error = 0;
         return 0;
 }
 
@@ -226,7 +319,7 @@ static void give_up(OverrideReader *reader) {
         g_autofree PciKey *key = g_queue_pop_head(reader->sent);
         PciAddress address;
 
-        dismiss(reader);
+        dismiss(reader, key);
         for (PciKey *again; (again = g_queue_pop_tail(reader->sent));) {
                 g_queue_push_head(reader->waiting, again);
                 g_hash_table_add(reader->asked, again);
@@ -251,7 +344,7 @@ static bool take_answer(OverrideReader *reader) {
         Reply reply;
         ssize_t n;
 
-        n = recv(reader->socket, &reply, sizeof(reply), 0);
+        n = recv(reader->socket, &reply, sizeof(reply), MSG_DONTWAIT);
         if (n <= (ssize_t) offsetof(Reply, value) || g_queue_is_empty(reader->sent))
                 return false;
         key = g_queue_pop_head(reader->sent);
@@ -277,7 +370,8 @@ static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *
 }
 
 bool override_reader_is_idle(const OverrideReader *reader) {
-        return g_queue_is_empty(reader->waiting) && g_queue_is_empty(reader->sent);
+        return g_queue_is_empty(reader->waiting) && g_queue_is_empty(reader->sent) &&
+               g_queue_is_empty(reader->refused);
 }
 
 void override_reader_finish(OverrideReader *reader) {
@@ -289,6 +383,7 @@ void override_reader_finish(OverrideReader *reader) {
                 else
                         give_up(reader);
         }
+        refuse_hanging(reader);
         if (!g_queue_is_empty(reader->waiting))
                 refuse_waiting(reader);
 }

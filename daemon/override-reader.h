@@ -5,8 +5,9 @@
  * sleeps, and not even SIGKILL wakes them. The other files that the daemon reads take no lock.
  *
  * Owns the process, which answers one question after the other, and the questions. When one is not answered
- * in time the process is left alone, another one answers the rest, and the asker is told that the value
- * cannot be had now. Called by the manager. */
+ * in time the process is killed and left alone, another one answers the rest, and the asker is told that the value
+ * cannot be had now. Always holds: one process at most hangs at a function, and eight in all; a function that was asked for
+ * meanwhile is read again when its process has ended. */
 #pragma once
 
 #include "policy/address.h"

@@ -82,7 +82,7 @@ static void end(Worker *worker) {
         (void) sd_event_source_set_enabled(worker->source, SD_EVENT_OFF);
         if (worker->plan) {
                 /* Killed, or out of memory, when it has not said anything. */
-                if (read(worker->channel, &report, sizeof(report)) != sizeof(report))
+                if (recv(worker->channel, &report, sizeof(report), MSG_DONTWAIT) != sizeof(report))
                         report = (Report){ .error = EIO };
                 result.error = report.error;
                 if (report.step < worker->plan->steps->len)

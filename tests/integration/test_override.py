@@ -79,6 +79,31 @@ class Hanging(fixtures.DaemonTest):
         self.sysfs.change(function)
         self.wait_function(PLAIN)
 
+    def test_one_process_hangs_however_often_it_is_asked(self):
+        """SIGKILL does not end it either; when the lock is let go of, the value is read again."""
+        with open(os.path.join(self.sysfs.root, "deathless"), "w", encoding="ascii"):
+            pass
+        self.preload.append(os.environ["VFWARDEN_DEATHLESS"])
+        stuck = self.sysfs.add(PLAIN, driver="igb", attributes={"driver_override": "vfio-pci"})
+        other = self.sysfs.add("0000:03:00.0")
+        self.start()
+        self.hang(stuck)
+        for i in range(5):
+            self.sysfs.rebind(stuck, f"driver-{i}")
+            self.wait_property(PLAIN, "Driver", f"driver-{i}")
+            self.sysfs.set_override(other, f"driver-{i}")
+            self.wait_property("0000:03:00.0", "DriverOverride", f"driver-{i}")
+        readers = fixtures.children(self.daemon.pid, "vfwarden-reader")
+        self.assertEqual(len(readers), 2, "the one that hangs, and the one that reads")
+        path = stuck.path("driver_override")
+        pipe = os.open(path, os.O_WRONLY)   # it is open for reading already
+        os.unlink(path)
+        with open(path, "w", encoding="ascii") as file:
+            file.write("pci-stub\n")
+        os.close(pipe)
+        self.wait_property(PLAIN, "DriverOverride", "pci-stub")
+        os.unlink(os.path.join(self.sysfs.root, "deathless"))
+
     def test_restart_meanwhile(self):
         stuck = self.sysfs.add_pf("0000:04:00.0", driver="vfio-pci")
         self.start()
