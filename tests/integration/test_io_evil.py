@@ -20,6 +20,7 @@ from fixtures import wait_until
 from ioprocess import CLOSED, DRAIN, END, FAILED, GONE, LOAD, READY, REPORT, STATUS, STORE
 import test_open
 import test_session
+import test_vf_tokens
 from test_session import LONG, OTHER, PLAIN, ZPCI_IO
 import vfwarden_bus as vb
 
@@ -480,6 +481,28 @@ class Openers(test_open.OpenTest):
         fd, _ = self.open(test_open.ONE)
         os.close(fd)
         self.wait_property(test_open.ONE, "InUse", False)
+
+
+class TokenOpeners(test_vf_tokens.TokenTest):
+    def test_imposing_hangs(self):
+        """Both who asked for the token and who asked for a VF are told, and nothing is left behind."""
+        self.start()
+        self.vfio.hang()
+        pf, vf = test_vf_tokens.PF, test_vf_tokens.VFS[0]
+        token = self.client.bus.start_call(vb.function_path(pf), vb.PHYSICAL, "GetVfToken")
+        opening = self.start_open(vf)
+        for call in (token, opening):
+            with self.assertRaises(vb.BusError) as caught:
+                call.result(OPENED)
+            self.assertEqual(caught.exception.name, vb.TIMEOUT)
+        for address in (pf, vf):
+            self.wait_property(address, "InUse", False)
+        self.assertEqual(self.client.manager("ListUsers"), [])
+        wait_until(lambda: not fixtures.children(self.daemon.pid, "vfwarden-open"), None, "the process to be ended")
+        self.vfio.go_on()
+        fd, _ = self.open(vf)
+        os.close(fd)
+        self.wait_property(vf, "InUse", False)
 
 
 if __name__ == "__main__":
