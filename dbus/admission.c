@@ -36,7 +36,7 @@ typedef struct Cost {
 } Cost;
 
 static const Cost costs[] = {
-        { "org.freedesktop.DBus.Introspectable", "Introspect", 4, 10240 },
+        { "org.freedesktop.DBus.Introspectable", "Introspect", 4, 16384 },
         { "org.freedesktop.DBus.Properties", "GetAll", 4, 2048 },
         { BUS_INTERFACE("Manager"), "Check", 4, 1024 },
 };
@@ -125,7 +125,8 @@ static bool admit(Admission *admission, sd_bus_message *call, const char *name) 
         sd_event_source_set_enabled(admission->quiet, SD_EVENT_ONESHOT);
         if (is_idle(call))
                 return false;
-        state = clients_state(clients, name, uid, (uint64_t) g_get_monotonic_time());
+        state = uid == 0 ? CLIENT_READS
+                         : clients_state(clients, name, uid, (uint64_t) g_get_monotonic_time());
         if (state == CLIENT_IS_FAR_BEHIND)
                 return false;
         if (state == CLIENT_IS_BEHIND || !take_allowance(admission, name, uid, cost)) {

@@ -25,6 +25,7 @@ struct Clients {
         sd_bus *connection;
         GHashTable *table;   /* name, borrowed -> Client, owned */
         GHashTable *users;   /* uid -> the sum of `unread`, never 0 */
+        size_t unread;       /* by all users but root */
         uint64_t asked_usec; /* about all clients of users who are behind */
 };
 
@@ -64,6 +65,8 @@ static void set_unread(Client *client, size_t unread) {
         Clients *clients = client->clients;
         size_t sum = unread_of_user(clients, client->uid) - client->unread + unread;
 
+        if (client->uid != 0)
+                clients->unread += unread - client->unread;
         client->unread = unread;
         if (client->uid == CLIENTS_UID_UNKNOWN)
                 return;
@@ -131,7 +134,7 @@ static uint32_t read_outgoing_bytes(sd_bus_message *reply) {
                 if (r >= 0)
                         r = sd_bus_message_exit_container(reply);
         }
-        return bytes;
+        return r < 0 ? 0 : bytes;
 }
 
 static int on_statistics(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
@@ -163,6 +166,11 @@ static void ask(Client *client, uint64_t now_usec) {
                 client->sent_since = 0;
 }
 
+/* What a user may have unread. */
+static size_t user_max(const Clients *clients) {
+        return clients->unread > CLIENTS_ALL_MAX ? CLIENTS_UID_MAX / 8 : CLIENTS_UID_MAX;
+}
+
 /* Asks about all clients of all users who have much unread. */
 static void ask_users(Clients *clients, uint64_t now_usec) {
         GHashTableIter iter;
@@ -174,7 +182,7 @@ static void ask_users(Clients *clients, uint64_t now_usec) {
         g_hash_table_iter_init(&iter, clients->table);
         while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &client))
                 if (client->unread > 0 &&
-                    unread_of_user(clients, client->uid) > CLIENTS_UID_MAX / 2)
+                    unread_of_user(clients, client->uid) > user_max(clients) / 2)
                         ask(client, now_usec);
 }
 
@@ -189,17 +197,17 @@ ClientState clients_state(Clients *clients, const char *name, uint32_t uid, uint
         size_t of_user = unread_of_user(clients, uid);
         size_t small = client ? client->unread - client->large : 0;
 
-        if (of_user > CLIENTS_UID_MAX / 2)
+        if (of_user > user_max(clients) / 2)
                 ask_users(clients, now_usec);
         else if (small > CLIENTS_CLIENT_MAX / 4)
                 ask(client, now_usec);
-        return MAX(compare(of_user, CLIENTS_UID_MAX), compare(small, CLIENTS_CLIENT_MAX));
+        return MAX(compare(of_user, user_max(clients)), compare(small, CLIENTS_CLIENT_MAX));
 }
 
 bool clients_can_take_large(Clients *clients, const char *name, uint32_t uid, uint64_t now_usec) {
         Client *client = g_hash_table_lookup(clients->table, name);
 
-        if (unread_of_user(clients, uid) > CLIENTS_UID_MAX) {
+        if (unread_of_user(clients, uid) > user_max(clients)) {
                 ask_users(clients, now_usec);
                 return false;
         }

@@ -16,8 +16,12 @@
 #include <stdint.h>
 #include <systemd/sd-bus.h>
 
-#define CLIENTS_CLIENT_MAX (256U * 1024)
+/* Twice as many of the longest small answers as dbus-daemon lets a client have pending calls: one who reads
+ * has the next calls answered before the bus has said that the answers before were read. */
+#define CLIENTS_CLIENT_MAX (2U * 128 * 16 * 1024)
 #define CLIENTS_UID_MAX    (16U * 1024 * 1024)
+/* All users but root together; beyond it each may have an eighth of CLIENTS_UID_MAX. */
+#define CLIENTS_ALL_MAX (64U * 1024 * 1024)
 
 /* The bus has not said whose client it is. */
 #define CLIENTS_UID_UNKNOWN UINT32_MAX

@@ -24,7 +24,7 @@ MEMORY_MAX = 16 << 20
 
 class Fairness(fixtures.DaemonTest):
     # Answers of some hundreds of kilobytes, which take many turns of the daemon's loop.
-    FUNCTIONS = 1000
+    FUNCTIONS = 500
 
     def setUp(self):
         super().setUp()
@@ -130,10 +130,11 @@ class Order(Fairness):
         self.assertLessEqual(set(self.errors(replies)), {vb.LIMITS_EXCEEDED})
         self.assertEqual(len(replies), len(flooders) * (PENDING_MAX - 1))
         # Whoever has one connection only, and all the calls that the bus allows, has all of them served.
-        replies = flooders[0].read_replies(
-            flooders[0].send_many(PENDING_MAX - 1, [], vb.NAME, path, vb.PROPERTIES, "GetAll",
-                                  GLib.Variant("(s)", (vb.FUNCTION,))))
-        self.assertEqual(self.errors(replies), [])
+        # (The bus counts a call as pending for some moments after its answer.)
+        for client in (flooders[0], self.connect(0)):
+            for call in ((vb.PROPERTIES, "GetAll", GLib.Variant("(s)", (vb.FUNCTION,))), (vb.INTROSPECTABLE, "Introspect")):
+                replies = client.read_replies(client.send_many(PENDING_MAX - 1, [], vb.NAME, path, *call))
+                self.assertEqual(self.errors(replies), [])
 
 
 class Bounds(Fairness):
@@ -168,7 +169,7 @@ class Bounds(Fairness):
         statistics = self.client.bus.call("/org/freedesktop/DBus", "org.freedesktop.DBus.Debug.Stats", "GetConnectionStats",
                                           "(s)", (self.unique_name(flooder),), destination="org.freedesktop.DBus")[0]
         self.assertGreater(4000 * size, 16 << 20)
-        self.assertLess(statistics["OutgoingBytes"], 4 << 20)
+        self.assertLess(statistics["OutgoingBytes"], 10 << 20)
 
     def unique_name(self, client):
         """RawClient does not read the answer to its Hello; the bus has numbered its clients in order."""
@@ -209,7 +210,7 @@ class Bounds(Fairness):
 
 
 class Answers(Fairness):
-    FUNCTIONS = 600
+    FUNCTIONS = 300
 
     def setUp(self):
         super().setUp()
