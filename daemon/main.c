@@ -2,6 +2,7 @@
 #include "daemon/log.h"
 #include "daemon/manager.h"
 #include "daemon/notify.h"
+#include "daemon/turn-meter.h"
 #include "daemon/util.h"
 #include "dbus/bus.h"
 #include "dbus/service-manager.h"
@@ -199,8 +200,10 @@ static int run(ManagerOptions *options) {
         g_autoptr(Bus) bus = NULL;
         ReloadContext reload;
         ServiceFacts facts;
+        TurnMeter turns = { 0 };
         int r;
 
+        options->turns = &turns;
         r = notify_new(&notify);
         if (r < 0) {
                 log_error("Failed to connect to systemd: %s", g_strerror(-r));
@@ -238,7 +241,7 @@ static int run(ManagerOptions *options) {
                 return r;
         }
         (void) notify_send(notify, "READY=1");
-        r = sd_event_loop(event);
+        r = turn_meter_loop(&turns, event);
         (void) notify_send(notify, "STOPPING=1");
         return r;
 }

@@ -35,6 +35,7 @@
 
 struct Manager {
         sd_event *event;
+        const TurnMeter *turns;
         char *config_directory;
         char *state_directory;
         Config *config;

@@ -1,6 +1,7 @@
 #include "daemon/function-reader.h"
 #include "daemon/log.h"
 #include "daemon/manager-internal.h"
+#include "daemon/turn-meter.h"
 #include "daemon/util.h"
 
 #include <errno.h>
@@ -165,6 +166,7 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
         manager->reserve = reserve_new();
         manager->notify = options->notify;
         manager->event = sd_event_ref(event);
+        manager->turns = options->turns;
         manager->config_directory = g_strdup(options->config_directory);
         manager->state_directory = g_strdup(options->state_directory);
         manager->inventory = inventory_new();
@@ -287,6 +289,11 @@ uint32_t manager_function_handle(const Function *function) {
 
 const Inventory *manager_inventory(const Manager *manager) {
         return manager->inventory;
+}
+
+void manager_get_turns(const Manager *manager, uint64_t *ret_longest, uint64_t *ret_longest_cpu) {
+        *ret_longest = manager->turns->longest_usec;
+        *ret_longest_cpu = manager->turns->longest_cpu_usec;
 }
 
 char **manager_problems(const Manager *manager) {

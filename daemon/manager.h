@@ -14,6 +14,7 @@
 
 typedef struct Manager Manager;
 typedef struct Notify Notify;
+typedef struct TurnMeter TurnMeter;
 
 /* The longest text that an administrator may give for a lock, in bytes. */
 #define MANAGER_LOCK_WHY_MAX 512
@@ -50,6 +51,7 @@ typedef struct ManagerOptions {
         const char *io_program, *io_user;
         uint32_t fd_store_max; /* descriptors that systemd keeps, UINT32_MAX: not known */
         bool started;          /* by somebody, which ends a release; false when that is not known */
+        const TurnMeter *turns; /* of the event loop; outlives the manager */
 } ManagerOptions;
 
 /* Loads configuration and state, reads all functions and sets the locks. Returns 0 or a negative
@@ -70,6 +72,9 @@ bool manager_enforces(const Manager *manager);
 
 /* What the daemon cannot do at present, a line of text each, see problems.h. Free with g_strfreev(). */
 char **manager_problems(const Manager *manager);
+
+/* How long the event loop worked at a time, at most: by the clock, and by the processor's time. In microseconds. */
+void manager_get_turns(const Manager *manager, uint64_t *ret_longest, uint64_t *ret_longest_cpu);
 
 /* As function_read_handle(): what the kernel says at this moment. */
 uint32_t manager_function_handle(const Function *function);

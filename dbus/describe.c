@@ -31,6 +31,14 @@ static void add_problems(JsonBuilder *builder, const Manager *manager) {
         json_builder_end_array(builder);
 }
 
+static void add_turns(JsonBuilder *builder, const Manager *manager) {
+        uint64_t longest, longest_cpu;
+
+        manager_get_turns(manager, &longest, &longest_cpu);
+        add_number(builder, "LongestTurn", (int64_t) longest);
+        add_number(builder, "LongestTurnCpu", (int64_t) longest_cpu);
+}
+
 static void add_identity(JsonBuilder *builder, const Function *function) {
         const FunctionFacts *facts = &function->facts;
         char address[PCI_ADDRESS_STRING_MAX];
@@ -222,6 +230,7 @@ static int begin_document(Answer *answer) {
         add_string(builder, "Version", VFWARDEN_VERSION);
         add_string(builder, "Enforcement", manager_enforces(manager) ? "enforce" : "advise");
         add_problems(builder, manager);
+        add_turns(builder, manager);
         json_builder_end_object(builder);
         append_json(answer->text, builder);
         g_string_truncate(answer->text, answer->text->len - strlen("}"));
