@@ -264,6 +264,12 @@ static bool is_holder(Holders *holders, const ScanProcess *process) {
         return vfio_holder_holds(&has);
 }
 
+/* Of a process in the middle of execve() the start time may not be known. */
+static bool is_another(const Holder *holder, const ScanProcess *process) {
+        return holder->uid != process->uid || (holder->start_time != process->start_time &&
+                                               holder->start_time != 0 && process->start_time != 0);
+}
+
 bool holders_take(Holders *holders, const ScanProcess *process) {
         Holder *holder = g_hash_table_lookup(holders->table, GINT_TO_POINTER(process->pid));
         bool holds = is_holder(holders, process), other = false;
@@ -276,8 +282,7 @@ bool holders_take(Holders *holders, const ScanProcess *process) {
                 return false;
         }
         /* A new process may have its pid; and who has become another user is counted as that. */
-        if (holder &&
-            (!holds || holder->start_time != process->start_time || holder->uid != process->uid)) {
+        if (holder && (!holds || is_another(holder, process))) {
                 forget(holders, holder);
                 holder = NULL;
                 other = true;

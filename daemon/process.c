@@ -83,7 +83,7 @@ ssize_t process_read_command(pid_t pid, char *words, size_t size) {
         return read_file(pid, "cmdline", words, size);
 }
 
-static int read_uid(pid_t pid, uint32_t *ret) {
+int process_read_uid(pid_t pid, uint32_t *ret) {
         char buffer[STATUS_READ_MAX];
         ssize_t n;
 
@@ -168,27 +168,37 @@ void process_facts_clear(ProcessFacts *facts) {
         g_clear_pointer(&facts->machine, g_free);
 }
 
-int process_read_facts(pid_t pid, ProcessFacts *ret) {
-        g_auto(ProcessFacts) facts = { 0 };
+/* Returns 0, or a negative errno. */
+static int read_identity(pid_t pid, pid_t *ret_parent, uint64_t *ret_start_time) {
         g_auto(GStrv) fields = NULL;
-        uint64_t parent, again;
+        uint64_t parent = 0;
         int r;
 
         r = read_stat(pid, &fields);
         if (r >= 0)
-                r = number_parse(fields[STAT_START_TIME], 10, UINT64_MAX - 1, &facts.start_time);
+                r = number_parse(fields[STAT_START_TIME], 10, UINT64_MAX - 1, ret_start_time);
         if (r >= 0)
                 r = number_parse(fields[STAT_PARENT], 10, INT_MAX, &parent);
+        *ret_parent = (pid_t) parent;
+        return r;
+}
+
+int process_read_facts(pid_t pid, bool stat, ProcessFacts *ret) {
+        g_auto(ProcessFacts) facts = { 0 };
+        uint64_t again = 0;
+        int r = 0;
+
+        if (stat)
+                r = read_identity(pid, &facts.parent, &facts.start_time);
         if (r >= 0)
-                r = read_uid(pid, &facts.uid);
+                r = process_read_uid(pid, &facts.uid);
         if (r < 0)
                 return r;
-        facts.parent = (pid_t) parent;
         facts.comm = read_comm(pid);
         facts.unit = read_unit(pid);
         facts.machine = read_machine(pid, facts.unit);
         /* All was the same process's if it still is there. */
-        r = process_read_start_time(pid, &again);
+        r = stat ? process_read_start_time(pid, &again) : 0;
         if (r < 0 || again != facts.start_time)
                 return -ESRCH;
         *ret = facts;

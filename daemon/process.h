@@ -1,8 +1,8 @@
 /* process.h: what /proc tells of one process.
  *
- * Owns nothing. Which files are read where: docs/architecture.md has the table of locks that they wait for. `stat`,
- * `status`, `comm` and `cgroup` wait for nobody. `cmdline` waits for the process's memory, for as long as the process
- * likes: process_read_command() is for a process of its own (commands.h). Reading processes of other users needs
+ * Owns nothing. Which files are read where: docs/architecture.md has the table of locks that they wait for. `status`,
+ * `comm` and `cgroup` wait for nobody. `stat` waits for an execve() of the process (seen on 6.18), and `cmdline` for the
+ * process's memory, for as long as the process likes: in the event loop they are read of no stranger. Reading processes of other users needs
  * CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH. */
 #pragma once
 
@@ -26,8 +26,11 @@ typedef struct ProcessFacts {
 void process_facts_clear(ProcessFacts *facts);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(ProcessFacts, process_facts_clear)
 
-/* Returns 0, or a negative errno: -ESRCH when there is no such process. */
-int process_read_facts(pid_t pid, ProcessFacts *ret);
+/* Returns 0, or a negative errno: -ESRCH when there is no such process. Without `stat`, parent and start time are 0. */
+int process_read_facts(pid_t pid, bool stat, ProcessFacts *ret);
+
+/* Its effective user. Returns 0, or a negative errno. */
+int process_read_uid(pid_t pid, uint32_t *ret);
 
 /* The name and systemd unit of process `pid`; "" when it has ended. Both are the caller's. */
 void process_describe(pid_t pid, char **ret_name, char **ret_unit);

@@ -39,12 +39,32 @@ void scan_child_at(ScanChild *child, pid_t pid) {
 
 unsigned scan_child_avoids(const ScanChild *child, pid_t pid) {
         const ScanAvoided *avoided = g_hash_table_lookup(child->avoid, GINT_TO_POINTER(pid));
-        uint64_t start_time;
+        struct pollfd pollfd = { .fd = avoided ? avoided->pidfd : -1, .events = POLLIN };
 
-        if (!avoided || process_read_start_time(pid, &start_time) < 0 ||
-            start_time != avoided->start_time)
-                return 0;
-        return avoided->what;
+        return avoided && poll(&pollfd, 1, 0) == 0 ? avoided->what : 0;
+}
+
+/* Of a process that hangs in execve(): it is as it was asked for. */
+static bool is_same(ScanChild *child, pid_t pid, uint64_t start_time) {
+        uint64_t now = 0;
+        int r;
+
+        if (start_time == 0 || (scan_child_avoids(child, pid) & SCAN_AVOID_STAT))
+                return true;
+        scan_child_at_both(child, pid, SCAN_PEER_STAT);
+        r = process_read_start_time(pid, &now);
+        scan_child_at(child, pid);
+        return r >= 0 && now == start_time;
+}
+
+int scan_child_read_facts(ScanChild *child, pid_t pid, ProcessFacts *ret) {
+        bool stat = !(scan_child_avoids(child, pid) & SCAN_AVOID_STAT);
+        int r;
+
+        scan_child_at_both(child, pid, stat ? SCAN_PEER_STAT : SCAN_PEER_NONE);
+        r = process_read_facts(pid, stat, ret);
+        scan_child_at(child, pid);
+        return r;
 }
 
 void scan_child_send(ScanChild *child, const ScanJob *job, ScanAnswer *answer) {
@@ -85,7 +105,7 @@ void scan_child_tell(ScanChild *child, const ScanJob *job, const ScanProcess *pr
         told = &answer->process;
         *told = *process;
         told->state = SCAN_STATE_NOTHING;
-        if (holds(process) && process_read_facts(process->pid, &facts) >= 0) {
+        if (holds(process) && scan_child_read_facts(child, process->pid, &facts) >= 0) {
                 told->state = SCAN_STATE_HOLDS;
                 told->parent = facts.parent;
                 told->uid = facts.uid;
@@ -99,11 +119,8 @@ void scan_child_tell(ScanChild *child, const ScanJob *job, const ScanProcess *pr
 
 /* --- one process */
 
-static bool is_unchanged(const ScanRequest *request) {
-        uint64_t start_time;
-
-        return request->n_numbers > 0 && process_read_start_time(request->pid, &start_time) >= 0 &&
-               start_time == request->start_time &&
+static bool is_unchanged(ScanChild *child, const ScanRequest *request) {
+        return request->n_numbers > 0 && is_same(child, request->pid, request->start_time) &&
                vfio_fds_are_there(request->pid, request->numbers, request->n_numbers);
 }
 
@@ -127,7 +144,7 @@ static bool step_look(ScanChild *child, ScanJob *job) {
                         scan_child_tell_unknown(child, job, pid, -ETIMEDOUT);
                         return true;
                 }
-                if (is_unchanged(&job->request)) {
+                if (is_unchanged(child, &job->request)) {
                         tell_unchanged(child, job);
                         return true;
                 }
@@ -154,14 +171,12 @@ static bool step_look(ScanChild *child, ScanJob *job) {
 static bool step_command(ScanChild *child, ScanJob *job) {
         g_autofree ScanAnswer *answer = g_new0(ScanAnswer, 1);
         pid_t pid = job->request.pid;
-        uint64_t start_time = 0;
         ssize_t n = -ESRCH;
 
         scan_child_at(child, pid);
         if (!(scan_child_avoids(child, pid) & SCAN_AVOID_LOOKING))
                 n = process_read_command(pid, answer->command.words, SCAN_COMMAND_MAX);
-        if (n > 0 && (process_read_start_time(pid, &start_time) < 0 ||
-                      start_time != job->request.start_time))
+        if (n > 0 && !is_same(child, pid, job->request.start_time))
                 n = -ESRCH;
         answer->kind = SCAN_KIND_COMMAND;
         answer->command.pid = pid;

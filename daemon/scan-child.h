@@ -5,6 +5,7 @@
  * ScanProgress at which process it is. It opens nothing, and ends when the daemon does. */
 #pragma once
 
+#include "daemon/process.h"
 #include "daemon/scan.h"
 
 #include <glib.h>
@@ -36,6 +37,9 @@ void __attribute__((noreturn)) scan_child_run(ScanChild *child);
 /* Where it is: at process `pid` from now on, 0: at none; or at two, which it compares by kcmp(2). */
 void scan_child_at(ScanChild *child, pid_t pid);
 void scan_child_at_both(ScanChild *child, pid_t pid, pid_t peer);
+
+/* As process_read_facts(), without `stat` where an earlier scanner hung at that. */
+int scan_child_read_facts(ScanChild *child, pid_t pid, ProcessFacts *ret);
 
 /* What an earlier scanner hung at with this process: ScanAvoid bits. */
 unsigned scan_child_avoids(const ScanChild *child, pid_t pid);

@@ -201,8 +201,8 @@ static Table *add_table(Walk *walk, uint32_t uid) {
 /* Returns whether all large ones have their table. */
 static bool step_place(ScanChild *child, const ScanJob *job) {
         Walk *walk = job->data;
-        g_auto(ProcessFacts) facts = { 0 };
         Table *table;
+        uint32_t uid;
         guint place = 0;
         pid_t pid;
 
@@ -210,17 +210,17 @@ static bool step_place(ScanChild *child, const ScanJob *job) {
                 return true;
         pid = g_array_index(walk->large, pid_t, walk->n_placed++);
         scan_child_at(child, pid);
-        if (process_read_facts(pid, &facts) < 0)
+        if (process_read_uid(pid, &uid) < 0)
                 return false;
         if (scan_child_avoids(child, pid) & SCAN_AVOID_COMPARING)
-                table = add_table(walk, facts.uid);
-        else if (find_table(child, walk, pid, facts.uid, &place)) {
+                table = add_table(walk, uid);
+        else if (find_table(child, walk, pid, uid, &place)) {
                 table = walk->tables->pdata[place];
                 if (table->told)
                         g_ptr_array_add(walk->unread, table);
                 table->told = false;
         } else {
-                table = add_table(walk, facts.uid);
+                table = add_table(walk, uid);
                 g_ptr_array_insert(walk->tables, (gint) place, table);
         }
         g_array_append_val(table->pids, pid);

@@ -86,9 +86,9 @@ static void look_at_fd(ScanChild *child, const ScanJob *job, const Search *searc
 }
 
 static bool is_roots(pid_t pid) {
-        g_auto(ProcessFacts) facts = { 0 };
+        uint32_t uid;
 
-        return process_read_facts(pid, &facts) >= 0 && facts.uid == 0;
+        return process_read_uid(pid, &uid) >= 0 && uid == 0;
 }
 
 static void end_process(Search *search) {

@@ -101,16 +101,20 @@ typedef struct ScanAnswer {
 typedef struct ScanProgress {
         _Atomic uint64_t steps;
         _Atomic int32_t pid;
-        _Atomic int32_t peer; /* not 0: another process that `pid` is compared with, by kcmp(2) */
+        _Atomic int32_t
+                peer; /* of a process: it and `pid` are compared by kcmp(2); or one of the next: */
+#define SCAN_PEER_NONE 0
+#define SCAN_PEER_STAT (-1) /* /proc/PID/stat is being read */
 } ScanProgress;
 
 /* What a scanner hung at: the next one leaves it out. */
 typedef enum ScanAvoid {
         SCAN_AVOID_COMPARING = 1 << 0,
-        SCAN_AVOID_LOOKING = 1 << 1,
+        SCAN_AVOID_STAT = 1 << 1,
+        SCAN_AVOID_LOOKING = 1 << 2,
 } ScanAvoid;
 
 typedef struct ScanAvoided {
-        uint64_t start_time; /* of the process */
-        unsigned what;       /* ScanAvoid bits */
+        int pidfd;     /* readable when the process has ended, and its pid may be another's */
+        unsigned what; /* ScanAvoid bits */
 } ScanAvoided;

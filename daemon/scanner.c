@@ -7,16 +7,20 @@
 #include "daemon/util.h"
 #include "daemon/wakeup.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
 /* As long as it is at one process, and does not run, it hangs. */
 #define HANG_USEC  (1000 * 1000ULL)
 #define WATCH_USEC (250 * 1000ULL)
 #define STUCK_MAX  8
+/* Processes that one hung at. */
+#define AVOID_MAX 64
 /* One that cannot be begun, or ends by itself, is begun again so much later. */
 #define RETRY_USEC (1000 * 1000ULL)
 /* Requests that the scanner has at a time: what is urgent waits for no more than these. */
@@ -132,22 +136,36 @@ static int on_answers(sd_event_source *source, int fd, uint32_t revents, void *u
         return 0;
 }
 
+static GArray *descriptors_of_child(const Scanner *scanner, int channel) {
+        GArray *all = g_array_new(FALSE, FALSE, sizeof(int));
+        GHashTableIter iter;
+        const ScanAvoided *avoided;
+
+        g_array_append_val(all, channel);
+        if (scanner->fanotify >= 0)
+                g_array_append_val(all, scanner->fanotify);
+        g_hash_table_iter_init(&iter, scanner->avoid);
+        while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &avoided))
+                g_array_append_val(all, avoided->pidfd);
+        return all;
+}
+
 static int start_process(Scanner *scanner) {
         ScanChild child = { .fanotify = scanner->fanotify,
                             .progress = scanner->progress,
                             .avoid = scanner->avoid };
         _cleanup_(closep) int ours = -1, theirs = -1;
-        int pair[2], keep[2], r;
+        g_autoptr(GArray) keep = NULL;
+        int pair[2], r;
         pid_t pid;
 
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
                 return -errno;
         ours = pair[0];
         theirs = pair[1];
-        keep[0] = theirs;
-        keep[1] = scanner->fanotify;
+        keep = descriptors_of_child(scanner, theirs);
         atomic_store(&scanner->progress->pid, 0);
-        pid = child_fork(scanner->name, keep, scanner->fanotify >= 0 ? 2 : 1);
+        pid = child_fork(scanner->name, (const int *) (void *) keep->data, keep->len);
         if (pid == 0) {
                 child.channel = theirs;
                 scan_child_run(&child);
@@ -216,40 +234,50 @@ uint64_t scanner_ask(Scanner *scanner, ScanRequest *request, bool urgent) {
 
 /* --- when it hangs */
 
-static void avoid(Scanner *scanner, pid_t pid, ScanAvoid what) {
-        ScanAvoided *avoided = g_hash_table_lookup(scanner->avoid, GINT_TO_POINTER(pid));
-        uint64_t start_time = 0;
+static void free_avoided(gpointer data) {
+        ScanAvoided *avoided = data;
 
-        if (process_read_start_time(pid, &start_time) < 0)
-                return;
-        if (!avoided || avoided->start_time != start_time) {
-                avoided = g_new0(ScanAvoided, 1);
-                avoided->start_time = start_time;
-                g_hash_table_replace(scanner->avoid, GINT_TO_POINTER(pid), avoided);
-        }
-        avoided->what |= (unsigned) what;
-        if (scanner->handler->hung)
-                scanner->handler->hung(scanner->context, pid, what);
+        closep(&avoided->pidfd);
+        g_free(avoided);
 }
 
 static gboolean has_ended(gpointer pid, gpointer value, gpointer unused) {
-        const ScanAvoided *avoided = value;
-        uint64_t start_time;
+        struct pollfd pollfd = { .fd = ((const ScanAvoided *) value)->pidfd, .events = POLLIN };
 
-        return process_read_start_time(GPOINTER_TO_INT(pid), &start_time) < 0 ||
-               start_time != avoided->start_time;
+        return poll(&pollfd, 1, 0) != 0;
+}
+
+static void avoid(Scanner *scanner, pid_t pid, ScanAvoid what) {
+        ScanAvoided *avoided = g_hash_table_lookup(scanner->avoid, GINT_TO_POINTER(pid));
+        int fd;
+
+        if (!avoided && g_hash_table_size(scanner->avoid) < AVOID_MAX) {
+                fd = (int) syscall(SYS_pidfd_open, pid, 0);
+                if (fd < 0)
+                        return;
+                avoided = g_new0(ScanAvoided, 1);
+                avoided->pidfd = fd;
+                g_hash_table_insert(scanner->avoid, GINT_TO_POINTER(pid), avoided);
+        }
+        if (avoided)
+                avoided->what |= (unsigned) what;
+        if (scanner->handler->hung)
+                scanner->handler->hung(scanner->context, pid, what);
 }
 
 static void replace_process(Scanner *scanner, pid_t pid, pid_t peer) {
         log_warning("Failed to look at process %d: the kernel does not answer; it is left out",
                     pid);
+        drop_process(scanner);
         g_hash_table_foreach_remove(scanner->avoid, has_ended, NULL);
-        if (peer != 0) {
+        if (peer == SCAN_PEER_STAT)
+                avoid(scanner, pid, SCAN_AVOID_STAT);
+        else if (peer == SCAN_PEER_NONE)
+                avoid(scanner, pid, SCAN_AVOID_LOOKING);
+        else {
                 avoid(scanner, pid, SCAN_AVOID_COMPARING);
                 avoid(scanner, peer, SCAN_AVOID_COMPARING);
-        } else
-                avoid(scanner, pid, SCAN_AVOID_LOOKING);
-        drop_process(scanner);
+        }
         send_requests(scanner);
 }
 
@@ -293,7 +321,7 @@ int scanner_new(sd_event *event, const char *name, int fanotify, const ScannerHa
         scanner->context = context;
         scanner->channel = -1;
         scanner->next_ticket = 1;
-        scanner->avoid = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+        scanner->avoid = g_hash_table_new_full(NULL, NULL, NULL, free_avoided);
         scanner->stuck = g_array_new(FALSE, FALSE, sizeof(pid_t));
         scanner->answer = g_new0(ScanAnswer, 1);
         g_queue_init(&scanner->urgent);

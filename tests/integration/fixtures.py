@@ -64,11 +64,12 @@ def sanitizer_library(binary):
 def process(pid):
     """Name and parent of a process, in one read, or None: others come and go meanwhile."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            before, after = file.read().rsplit(")", 1)
+        # Not `stat`: that waits for a process in the middle of execve(), of which a test has one.
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            fields = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return before.split("(", 1)[1], int(after.split()[1])
+    return fields["Name"], int(fields["PPid"])
 
 
 def descriptors(pid):

@@ -53,7 +53,7 @@ Test(process, one_that_runs_and_one_that_ended) {
         g_auto(ProcessFacts) facts = { 0 };
         uint64_t start_time;
 
-        cr_assert_eq(process_read_facts(getpid(), &facts), 0);
+        cr_assert_eq(process_read_facts(getpid(), true, &facts), 0);
         cr_assert_eq(facts.uid, geteuid());
         cr_assert_eq(facts.parent, getppid());
         cr_assert_neq(facts.comm[0], '\0');
@@ -64,10 +64,10 @@ Test(process, one_that_runs_and_one_that_ended) {
         if (child == 0)
                 pause();
         process_facts_clear(&facts);
-        cr_assert_eq(process_read_facts(child, &facts), 0);
+        cr_assert_eq(process_read_facts(child, true, &facts), 0);
         process_facts_clear(&facts);
         (void) kill(child, SIGKILL);
         (void) waitpid(child, NULL, 0);
-        cr_assert_eq(process_read_facts(child, &facts), -ESRCH);
+        cr_assert_eq(process_read_facts(child, true, &facts), -ESRCH);
         cr_assert_eq(process_read_start_time(child, &start_time), -ESRCH);
 }
