@@ -2,7 +2,6 @@
 
 import os
 
-from guest import service
 from guest.check import contains, equal, true
 from guest.pci import IGB
 from guest.registry import scenario
@@ -19,13 +18,13 @@ def explained(machine):
     machine.journal.entries()       # which are there then
     text = machine.run("journalctl", "-x", "-q", "-o", "short", f"--after-cursor={machine.journal.cursor}").stdout
     contains(text, f"{IGB.address}: locked: administrator", "the message about the lock")
-    contains(text, f"-- Subject: The lock of PCI function {IGB.address} changed", "its subject")
-    contains(text, "-- Defined-By: vfwarden", "where it comes from")
-    contains(text, f"-- \"vfwarden why {IGB.address} OPERATION\" shows what stands against an operation.",
+    contains(text, f" Subject: The lock of PCI function {IGB.address} changed", "its subject")
+    contains(text, " Defined-By: vfwarden", "where it comes from")
+    contains(text, f" \"vfwarden why {IGB.address} OPERATION\" shows what stands against an operation.",
              "its explanation, with the address")
     contains(text, f"{IGB.address}: Lock('until noon') by uid 0, pid ", "the message about the request")
     contains(text, "): done", "how the request ended")
-    contains(text, "-- Subject: A client of vfwardend requested an operation", "its subject")
+    contains(text, " Subject: A client of vfwardend requested an operation", "its subject")
     machine.client.unlock(IGB.address)
 
 
