@@ -136,7 +136,8 @@ static void merge_groups(GArray *to, const GArray *from) {
 }
 
 static bool same_array(const GArray *a, const GArray *b, size_t size) {
-        return a->len == b->len && memcmp(a->data, b->data, a->len * size) == 0;
+        /* An empty array may have no data, which memcmp() must not get. */
+        return a->len == b->len && (a->len == 0 || memcmp(a->data, b->data, a->len * size) == 0);
 }
 
 static bool same_facts(const VfioHolder *a, const VfioHolder *b) {
