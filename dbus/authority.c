@@ -215,7 +215,7 @@ static void format_id(const Question *question, char id[static 32]) {
 }
 
 static int question_ask(Question *question, bool interactive) {
-        sd_bus *connection = question->authority->bus->connection;
+        sd_bus *connection = question->authority->bus->questions;
         sd_bus_message *message = NULL;
         char id[32];
         int r;
@@ -246,7 +246,7 @@ static void question_take_back(Question *question) {
 
         question_close(question);
         format_id(question, id);
-        (void) sd_bus_call_method_async(question->authority->bus->connection, NULL, POLKIT_NAME,
+        (void) sd_bus_call_method_async(question->authority->bus->questions, NULL, POLKIT_NAME,
                                         POLKIT_PATH, POLKIT_INTERFACE, "CancelCheckAuthorization",
                                         NULL, NULL, "s", id);
 }

@@ -245,7 +245,9 @@ int bus_new(Bus **ret) {
                 log_error("the bus name %s cannot be had: %s", BUS_NAME, g_strerror(-r));
                 return r;
         }
-        r = senders_new(bus->connection, &bus->senders);
+        r = sd_bus_open_system(&bus->questions);
+        if (r >= 0)
+                r = senders_new(bus->connection, bus->questions, &bus->senders);
         if (r < 0) {
                 log_error("Failed to subscribe to departures from the bus: %s", g_strerror(-r));
                 return r;
@@ -259,6 +261,13 @@ int bus_new(Bus **ret) {
         return 0;
 }
 
+static int attach(sd_bus *connection, sd_event *event, int priority) {
+        int r = sd_bus_attach_event(connection, event, priority);
+
+        /* Without the bus there are no users; systemd starts the daemon again, the locks stay. */
+        return r < 0 ? r : sd_bus_set_exit_on_disconnect(connection, true);
+}
+
 int bus_serve(Bus *bus, sd_event *event, Manager *manager) {
         Function *function;
         int r;
@@ -270,10 +279,9 @@ int bus_serve(Bus *bus, sd_event *event, Manager *manager) {
         if (r >= 0)
                 r = add_objects(bus);
         if (r >= 0)
-                r = sd_bus_attach_event(bus->connection, event, SD_EVENT_PRIORITY_NORMAL);
-        /* Without the bus there are no users; systemd starts the daemon again, the locks stay. */
+                r = attach(bus->connection, event, SD_EVENT_PRIORITY_NORMAL);
         if (r >= 0)
-                r = sd_bus_set_exit_on_disconnect(bus->connection, true);
+                r = attach(bus->questions, event, SD_EVENT_PRIORITY_NORMAL - 1);
         if (r < 0) {
                 log_error("the objects cannot be exported: %s", g_strerror(-r));
                 return r;
@@ -297,6 +305,7 @@ Bus *bus_free(Bus *bus) {
         answers_free(bus->answers);
         clients_free(bus->clients);
         quota_unref(bus->waiting);
+        sd_bus_flush_close_unref(bus->questions);
         sd_bus_flush_close_unref(bus->connection);
         g_free(bus);
         return NULL;

@@ -2,7 +2,11 @@
  *
  * Owns the connection, the objects on it and the signals it sends. Objects are found in the manager's
  * picture when they are asked for; none is kept here, so there is nothing to go stale. Reading a property
- * touches no file. Made by main(). */
+ * touches no file. Made by main().
+ *
+ * There is a second connection for questions to the bus and to polkit. On the first their answers would
+ * stand behind all calls that wait to be read, so whoever floods the daemon would make each new client
+ * wait twice. */
 #pragma once
 
 #include "daemon/manager.h"
@@ -19,6 +23,7 @@ typedef struct Senders Senders;
 
 typedef struct Bus {
         sd_bus *connection;
+        sd_bus *questions;
         Manager *manager;
         Senders *senders;
         Authority *authority;

@@ -35,7 +35,7 @@ typedef struct Entry {
 } Entry;
 
 struct Senders {
-        sd_bus *connection;
+        sd_bus *questions;
         sd_bus_slot *departures;
         GHashTable *entries; /* name, borrowed from the Entry -> Entry, owned */
         GArray *watchers;    /* of Watcher */
@@ -84,11 +84,11 @@ static int on_name_lost(sd_bus_message *signal, void *userdata, sd_bus_error *er
         return 0;
 }
 
-int senders_new(sd_bus *connection, Senders **ret) {
+int senders_new(sd_bus *connection, sd_bus *questions, Senders **ret) {
         Senders *senders = g_new0(Senders, 1);
         int r;
 
-        senders->connection = connection;
+        senders->questions = questions;
         senders->entries = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, entry_free);
         senders->watchers = g_array_new(FALSE, FALSE, sizeof(Watcher));
         r = sd_bus_add_match(connection, &senders->departures, DEPARTURES, on_name_lost, senders);
@@ -209,7 +209,7 @@ void senders_find(Senders *senders, const char *name, SenderFound *found, void *
         }
         if (!entry) {
                 entry = entry_new(senders, name);
-                r = sd_bus_call_method_async(senders->connection, &entry->question,
+                r = sd_bus_call_method_async(senders->questions, &entry->question,
                                              "org.freedesktop.DBus", "/org/freedesktop/DBus",
                                              "org.freedesktop.DBus", "GetConnectionCredentials",
                                              on_credentials, entry, "s", name);

@@ -34,8 +34,9 @@ typedef void SenderFound(void *userdata, int result, const Sender *sender);
 /* The client `name` has left the bus. */
 typedef void SenderLeft(void *userdata, const char *name);
 
-/* Waits for the bus once, to subscribe to departures; before the event loop runs. */
-int senders_new(sd_bus *connection, Senders **ret);
+/* Waits for the bus once, to subscribe to departures on `connection`; before the event loop runs. The bus
+ * is asked on `questions`, see bus.h. */
+int senders_new(sd_bus *connection, sd_bus *questions, Senders **ret);
 
 /* Callbacks that are still pending run with -ECANCELED. */
 Senders *senders_free(Senders *senders);
