@@ -87,6 +87,17 @@ class Bed:
         tree.populate(count)
         return tree
 
+    def hear(self):
+        """Takes what the daemon told systemd since, descriptors for its store among it: it waits for room."""
+        self._notify.setblocking(False)
+        try:
+            while True:
+                _, fds, _, _ = socket.recv_fds(self._notify, 65536, 16)
+                for fd in fds:
+                    os.close(fd)
+        except BlockingIOError:
+            pass
+
     def environment(self):
         environment = dict(os.environ, DBUS_SYSTEM_BUS_ADDRESS=self.bus.address,
                            NOTIFY_SOCKET=self._notify_path)
