@@ -195,15 +195,13 @@ static void let_go(ClosedFiles *closed, PciKey key, LockFile which) {
 }
 
 int closed_files_plan(ClosedFiles *closed, const Function *function, unsigned files) {
-        int failed = 0;
+        int failed = 0, r;
 
         for (LockFile which = 0; which < _LOCK_FILE_MAX; which++)
-                if (files & (1U << which)) {
-                        int r = hold(closed, function, which);
-
-                        failed = r < 0 ? r : failed;
-                } else
+                if (!(files & (1U << which)))
                         let_go(closed, function->facts.key, which);
+                else if ((r = hold(closed, function, which)) < 0)
+                        failed = r;
         return failed;
 }
 
@@ -247,12 +245,6 @@ static void note(ClosedFiles *closed, ClosedFile *file, int r, const char *what)
                                 g_strerror(-r));
         else
                 problems_resolve(closed->problems, key);
-}
-
-static void report(ClosedFiles *closed, const ClosedFile *file, unsigned mode) {
-        Holder holder = g_array_index(file->holders, Holder, 0);
-
-        closed->handler->violation(closed->context, holder >> 4, file->which, file->path, mode);
 }
 
 static void closed_file_check(ClosedFiles *closed, ClosedFile *file);
@@ -326,7 +318,9 @@ static void closed_file_check(ClosedFiles *closed, ClosedFile *file) {
         set_closed(closed, file, r == 0);
         note(closed, file, errno_means_absent(r) ? 0 : r, "close");
         if (violated)
-                report(closed, file, st.st_mode & 07777U);
+                closed->handler->violation(closed->context,
+                                           g_array_index(file->holders, Holder, 0) >> 4,
+                                           file->which, file->path, st.st_mode & 07777U);
 }
 
 void closed_files_touched(ClosedFiles *closed, PciKey key, const char *name) {
