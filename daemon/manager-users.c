@@ -71,11 +71,22 @@ static void on_users_looked(void *context, uint64_t walk) {
                 manager_settle(manager);
 }
 
+static void on_unlookable(void *context, pid_t pid) {
+        const Manager *manager = context;
+
+        if (pid == 0)
+                problems_resolve(manager->problems, "users");
+        else
+                problems_report(manager->problems, "users",
+                                "Failed to look at process %d: what it has open is not known", pid);
+}
+
 const UsersHandler manager_users_handler = {
         .changed = manager_on_users_changed,
         .closed = on_node_closed,
         .missed = on_closes_missed,
         .looked = on_users_looked,
+        .unlookable = on_unlookable,
 };
 
 /* --- before something is done */

@@ -97,7 +97,7 @@ typedef struct ScanAnswer {
         };
 } ScanAnswer;
 
-/* Shared by both. `pid` is 0 while the scanner is not at any process, and then it does not hang. */
+/* Shared by both. `pid` is 0 while the scanner is not at any process, and then none is to blame if it hangs. */
 typedef struct ScanProgress {
         _Atomic uint64_t steps;
         _Atomic int32_t pid;

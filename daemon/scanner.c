@@ -296,7 +296,7 @@ static int on_watchdog(sd_event_source *source, uint64_t usec, void *userdata) {
                 return 0;
         }
         /* A scanner that waits for the processor does not hang. */
-        if (pid == 0 || steps != scanner->steps || process_is_running(scanner->pid)) {
+        if (steps != scanner->steps || process_is_running(scanner->pid)) {
                 start_watchdog(scanner);
                 return 0;
         }

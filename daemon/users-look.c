@@ -141,6 +141,10 @@ static void end_walk(Users *users, int result) {
         if (result >= 0 || users->n_walks_ended == 0)
                 users->n_walks_ended = users->n_walks;
         users->all_seen = result >= 0;
+        if (result >= 0 && users->any_unlookable) {
+                users->any_unlookable = false;
+                users->handler->unlookable(users->context, 0);
+        }
         if (result < 0) {
                 users->everybody = true;
                 users->walk_not_before_usec = users_now_usec() + WALK_RETRY_USEC;
@@ -154,6 +158,10 @@ static void on_answer(void *context, const ScanRequest *request, const ScanAnswe
 
         switch (answer->kind) {
         case SCAN_KIND_PROCESS:
+                if (answer->process.state == SCAN_STATE_UNKNOWN && !users->any_unlookable) {
+                        users->any_unlookable = true;
+                        users->handler->unlookable(users->context, answer->process.pid);
+                }
                 if (holders_take(users->holders, &answer->process) &&
                     request->task == SCAN_TASK_LOOK)
                         users_conclude_soon(users, false);

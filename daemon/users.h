@@ -46,6 +46,8 @@ typedef struct UsersHandler {
         /* All that was seen up to now has been told. `walk` is not 0 when all processes were looked at since the last time: the
          * number of that walk, as of users_look(). */
         void (*looked)(void *context, uint64_t walk);
+        /* The process cannot be looked at: what it has is not known. 0: all can be again. */
+        void (*unlookable)(void *context, pid_t pid);
 } UsersHandler;
 
 /* Returns 0, or a negative errno. `inventory` must outlive it. */

@@ -5,6 +5,7 @@ finds the users of the others."""
 import json
 import os
 import resource
+import signal
 import stat
 import subprocess
 
@@ -123,6 +124,32 @@ class Tables(TenantTest):
             self.wait_free(TWO)
         self.assert_loop_was_free()
         os.close(fd)
+
+
+class Scanner(TenantTest):
+    """The process that looks at others hangs as well."""
+
+    def problems(self):
+        return "\n".join(self.client.manager_property("Problems"))
+
+    def test_another_takes_over(self):
+        tenant = self.tenant("table", DESCRIPTORS, ALL_DESCRIPTORS // DESCRIPTORS, "own", **NOBODY)
+        self.start(users_known=False)
+        scanner, = fixtures.children(self.daemon.pid, "vfwarden-scan")
+        os.kill(scanner, signal.SIGSTOP)        # at one of them
+        timer = GLib.timeout_add(50, lambda: GLib.SOURCE_CONTINUE)
+        self.addCleanup(GLib.source_remove, timer)
+        wait_until(lambda: "Failed to look at process" in self.problems(), 4 * fixtures.DEADLINE, "the problem")
+        self.assertNotIn(scanner, fixtures.children(self.daemon.pid, "vfwarden-scan"))
+        # Who opens something is found all the same.
+        fd = self.vfio.open_group(self.functions[ONE])
+        self.wait_property(ONE, "InUse", True)
+        os.close(fd)
+        self.end_tenant(tenant)
+        self.client.wait_users_known(4 * fixtures.DEADLINE)
+        wait_until(lambda: self.problems() == "", 4 * fixtures.DEADLINE, "the problem to end")
+        self.wait_free()
+        self.assert_loop_was_free()
 
 
 class Forks(TenantTest):
