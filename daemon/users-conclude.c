@@ -105,9 +105,9 @@ static bool set_users(VfioDevice *device, GPtrArray *now) {
         return true;
 }
 
-/* Until all processes were looked at once. */
+/* Until all processes were looked at once. What VFIO got since the start, nobody had open before. */
 static bool is_unknown(const Users *users, const VfioDevice *device) {
-        return users->n_walks_ended == 0 && device->bound;
+        return users->n_walks_ended == 0 && device->bound && device->is_old;
 }
 
 static GPtrArray *unknown_users(void) {

@@ -55,6 +55,7 @@ struct Users {
         bool all_seen;  /* since the last conclusion a walk has ended that saw everybody */
         bool walking;
         bool any_unlookable;           /* a process, and that was told */
+        bool started; /* what VFIO is bound to from now on, it is bound to in our sight */
         uint64_t walk_not_before_usec; /* CLOCK_MONOTONIC */
         /* Walks are counted. What a question needs is the walk that begins after it: */
         uint64_t n_walks, n_walks_ended;

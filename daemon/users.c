@@ -249,6 +249,7 @@ uint64_t users_look(Users *users) {
 }
 
 void users_start(Users *users) {
+        users->started = true;
         users_need_walk(users, NULL);
         users_conclude_now(users);
 }
@@ -284,6 +285,7 @@ int users_function_changed(Users *users, const Function *function) {
         /* What is being unbound keeps its node and group for who still has it open; another driver gets it only
          * after the last of them has let go. */
         if (bound) {
+                device->is_old |= !users->started;
                 device->let_go = false;
                 device->node = node;
                 g_free(device->node_name);

@@ -15,7 +15,7 @@
  *
  * Nothing of this waits. A process of the daemon, the scanner, reads /proc (scanner.h), for others decide how long that takes;
  * what it has not told yet counts as in use. Before all processes were looked at for the first time, every
- * function that is bound to VFIO has a user of whom nothing is known (User.unknown).
+ * function that was bound to VFIO at the daemon's start has a user of whom nothing is known (User.unknown).
  *
  * A timer runs in these states alone, and reads `enable` and whether known descriptors are still there. That costs
  * a microsecond for each function bound to VFIO; where these are so many that it would be more than a fiftieth of the time,

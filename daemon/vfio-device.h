@@ -15,6 +15,7 @@
 typedef struct VfioDevice {
         VfioFunction vfio;
         bool bound;       /* VFIO has it; else it is kept for who still has it open */
+        bool is_old;      /* VFIO had it before the daemon could see who opened it */
         dev_t node;       /* its own, 0 none ... */
         char *node_name;  /* ... and that one's name, "vfio3" */
         GPtrArray *users; /* of User*, as was told; NULL */
