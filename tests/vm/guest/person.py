@@ -11,6 +11,8 @@ from gi.repository import GLib
 
 import vfwarden_bus as vb
 
+from guest.agent import SilentAgent
+
 
 class Person:
     """The other end, for a scenario. Errors of D-Bus arrive as vfwarden_bus.BusError."""
@@ -59,12 +61,20 @@ class Person:
         """All properties over all interfaces, as this person reads them."""
         return self.ask("function", address)
 
+    def lock_silently(self, address, count):
+        """Sends so many Locks, about which an agent of this person is asked that never answers."""
+        return self.ask("lock_silently", address, count)
+
+    def silence(self):
+        """(how often the agent was asked, the names of the errors that the calls got so far)"""
+        return self.ask("silence")
+
     def wait_signal(self, member):
         """The arguments of the first signal `member` since this person listens."""
         return self.ask("signal", member)
 
 
-def serve(client, verb, *arguments):
+def serve(client, agents, verb, *arguments):
     if verb == "call":
         path, interface, method, signature, values = arguments
         return client.bus.call(path, interface, method, signature, values)
@@ -77,16 +87,21 @@ def serve(client, verb, *arguments):
         return client.recorder.wait_for(*arguments).args
     if verb == "set_log_level":
         return client.set(vb.LOG_CONTROL_PATH, vb.LOG_CONTROL, "LogLevel", GLib.Variant("s", *arguments))
+    if verb == "lock_silently":
+        agents.append(SilentAgent(client))
+        return agents[-1].lock(*arguments)
+    if verb == "silence":
+        return agents[-1].state()
     raise ValueError(verb)
 
 
 def main():
-    client = vb.Client()
+    client, agents = vb.Client(), []
     client.ping()  # after this the bus has the subscription
     print(json.dumps({"value": None}), flush=True)
     for line in sys.stdin:
         try:
-            answer = {"value": serve(client, *json.loads(line))}
+            answer = {"value": serve(client, agents, *json.loads(line))}
         except vb.BusError as error:
             answer = {"error": [error.name, error.message]}
         except vb.DeadlineMissed as error:

@@ -3,6 +3,7 @@
 import vfwarden_bus as vb
 
 from guest.check import contains, equal, raises, true
+from guest.holder import Holder
 from guest.pci import IGB, KERNEL_MODES, NVME, PLAIN, Function
 from guest.registry import scenario
 
@@ -102,6 +103,80 @@ def without_polkit(machine):
     machine.check_locked(IGB, ["administrator"], ALL)
     check_denied(lambda: visitor.unlock(IGB.address), "Unlock, with polkit started by the question")
     true(machine.client.bus.name_owner("org.freedesktop.PolicyKit1"), "polkitd is on the bus")
+
+
+OPEN_QUESTIONS = 64     # of all users but root, whose callers wait
+
+
+@scenario("users whose agents are silent use up polkit neither for root nor for another user", deadline=180)
+def silent_agents(machine):
+    machine.add_polkit_rule(RULE % "true")
+    crowd = [machine.person(name) for name in ("daemon", "bin", "sys", "games", "man")]
+    for person in crowd:
+        person.lock_silently(IGB.address, 40)
+
+    def settled():
+        states = [person.silence() for person in crowd]
+        refused = [name for _, errors in states for name in errors]
+        return states if len(refused) >= 40 * len(crowd) - OPEN_QUESTIONS else None
+    states = machine.poll(settled, "all but some calls to be refused", 60)
+    equal({name for _, errors in states for name in errors}, {vb.LIMITS_EXCEEDED}, "the errors of what was too much")
+    true(all(asked > 0 for asked, _ in states), f"polkitd asked every user's agent: {states}")
+    machine.check_locked(IGB, [], [])
+
+    # Another user gets polkit's answer, and root needs none.
+    machine.person("visitor").lock(IGB.address, "by the rule")
+    machine.check_locked(IGB, ["administrator"], ALL)
+    check_denied(lambda: machine.person("stranger").unlock(IGB.address), "Unlock by a stranger")
+    machine.run("systemctl", "kill", "--signal=STOP", "polkit.service")
+    try:
+        machine.client.unlock(IGB.address)
+        machine.check_locked(IGB, [], [])
+    finally:
+        machine.run("systemctl", "kill", "--signal=CONT", "polkit.service")
+
+    # Those who leave take their questions along.
+    for person in crowd:
+        person.process.kill()
+    machine.poll(lambda: may_be_asked(machine), "room for a question after all have left", 60)
+
+
+def may_be_asked(machine):
+    error = raises(vb.BusError, lambda: machine.person("stranger").lock(IGB.address), "Lock by a stranger")
+    true(error.name in (vb.ACCESS_DENIED, vb.LIMITS_EXCEEDED), f"the error is {error}")
+    return error.name == vb.ACCESS_DENIED
+
+
+@scenario("another user's command line is root's to see; the pid, the unit and the uid are everybody's")
+def command_lines(machine):
+    IGB.set_num_vfs(1)
+    machine.wait_property(IGB, "NumVFs", 1)
+    vf = Function(IGB.vfs()[0])
+    machine.wait_function(vf)
+    vf.bind("vfio-pci")
+    machine.wait_property(vf, "Driver", "vfio-pci")
+    Holder(machine, vf.address, wrapper=["systemd-run", "--quiet", "--pipe", "--unit=guest-web.service",
+                                         "--property=KillSignal=SIGKILL"])
+    machine.wait_property(vf, "InUse", True)
+
+    def root_sees():
+        rows = machine.client.manager("ListUsers")
+        return rows[0] if len(rows) == 1 and rows[0][3] else None
+    row = machine.poll(root_sees, "root to see the command")
+    contains(row[3], "vfio-holder", "the command that root sees")
+    visitor = machine.person("visitor")
+    equal(visitor.call(vb.ROOT, vb.MANAGER, "ListUsers")[0], [[*row[:3], "", row[4]]], "ListUsers by a visitor")
+    user, = visitor.call(vb.ROOT, vb.MANAGER, "DescribeUsers", "(s)", vf.address)[0]
+    equal((user["pid"], user["command"], user["unit"]), (row[1], "", "guest-web.service"), "DescribeUsers by a visitor")
+    machine.add_polkit_rule(RULE % "true")
+    path = vb.function_path(vf.address)
+    refusal = raises(vb.BusError, lambda: visitor.call(path, vb.FUNCTION, "Unbind"), "Unbind by a visitor")
+    equal(refusal.name, vb.REFUSED, "the error of Unbind by a visitor")
+    contains(refusal.message, f"a process (pid {row[1]}, guest-web.service)", "what Unbind says")
+    for text in (refusal.message, str(visitor.call(vb.ROOT, vb.MANAGER, "Describe")),
+                 str(visitor.call(vb.ROOT, vb.MANAGER, "Check", "(ss)", vf.address, "unbind"))):
+        true("vfio-holder" not in text, f"no command in {text}")
+    contains(machine.client.check(vf.address, "unbind")[1][0][2], "vfio-holder", "what Check tells root")
 
 
 def requests(person, address):
