@@ -54,8 +54,8 @@ struct Users {
         bool everybody; /* ... or all processes */
         bool all_seen;  /* since the last conclusion a walk has ended that saw everybody */
         bool walking;
-        bool any_unlookable;           /* a process, and that was told */
-        bool started; /* what VFIO is bound to from now on, it is bound to in our sight */
+        bool any_unlookable; /* a process, and that was told */
+        bool started;        /* what VFIO is bound to from now on, it is bound to in our sight */
         uint64_t walk_not_before_usec; /* CLOCK_MONOTONIC */
         /* Walks are counted. What a question needs is the walk that begins after it: */
         uint64_t n_walks, n_walks_ended;
