@@ -13,8 +13,8 @@
 
 /* Calls of clients that the bus has not named yet are kept until it has: of each so many, and so many more
  * of all together. */
-#define NEWCOMER_CALLS_MAX 4U
-#define NEWCOMERS_MORE_MAX 1024U
+#define NEWCOMER_CALLS_MAX 1U
+#define NEWCOMERS_MORE_MAX 256U
 
 /* With so many messages waiting to be written, the bus does not keep up: no more errors then. */
 #define QUEUED_ERRORS_MAX 1024U

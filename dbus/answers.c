@@ -9,9 +9,15 @@
 #include <errno.h>
 #include <string.h>
 
-/* While calls are waiting to be read, a slice comes every INTERVAL: a quarter of the time. */
+/* While calls are waiting to be read, a slice comes every INTERVAL: an eighth of the time. */
 #define SLICE_USEC    (2 * 1000ULL)
-#define INTERVAL_USEC (8 * 1000ULL)
+#define INTERVAL_USEC (16 * 1000ULL)
+
+/* While calls are waiting to be read, an answer of more than LARGE bytes is sent to others than root this
+ * seldom: dbus-daemon reads some KiB of it in each round over all its connections, and whatever the daemon
+ * sends next waits for that. */
+#define LARGE               (64U * 1024)
+#define LARGE_INTERVAL_USEC (1000 * 1000ULL)
 
 /* For a client to read what it was sent before. */
 #define READ_TIMEOUT_USEC (5 * 1000 * 1000ULL)
@@ -30,6 +36,7 @@ struct Answers {
         CallQueue *queue; /* of Answer*, owned */
         Shared shared;
         uint64_t number, changes; /* of calls and of changes so far */
+        uint64_t large_usec;      /* when a large one was sent last */
         sd_event_source *idle;    /* nothing is to be read */
         sd_event_source *tick;
 };
@@ -185,6 +192,8 @@ static void send_answer(Answers *answers, Answer *answer) {
 
         if (r < 0)
                 log_warning("Failed to send an answer: %s", g_strerror(-r));
+        if (answer->bytes > LARGE)
+                answers->large_usec = now_usec();
         clients_sent_large(answers->bus->clients, client_of(answer), answer->call.uid,
                            answer->bytes);
         if (answer->kind->sent)
@@ -200,14 +209,17 @@ static void answer_finish(Answers *answers, Answer *answer) {
                 answers->shared.kind = NULL;
 }
 
-static bool can_send(const Answers *answers) {
+static bool can_send(const Answers *answers, const Answer *answer, bool quiet) {
         uint64_t queued;
 
+        if (!quiet && answer->call.uid != 0 && answer->bytes > LARGE &&
+            now_usec() < answers->large_usec + LARGE_INTERVAL_USEC)
+                return false;
         return sd_bus_get_n_queued_write(answers->bus->connection, &queued) < 0 || queued == 0;
 }
 
 /* Serves the next answer for a while. Returns whether there may be more to do now. */
-static bool serve_next(Answers *answers, uint64_t end_usec) {
+static bool serve_next(Answers *answers, uint64_t end_usec, bool quiet) {
         Answer *answer = call_queue_next(answers->queue, is_ready, answers);
         int r;
 
@@ -219,7 +231,7 @@ static bool serve_next(Answers *answers, uint64_t end_usec) {
                 r = answer->complete ? 1 : answer_work(answers, answer, end_usec);
         if (r == 0)
                 return true;
-        if (r > 0 && !can_send(answers))
+        if (r > 0 && !can_send(answers, answer, quiet))
                 return false;
         if (r > 0)
                 send_answer(answers, answer);
@@ -241,22 +253,23 @@ static void plan(Answers *answers, bool more) {
                 sd_event_source_set_time_relative(answers->tick, INTERVAL_USEC);
 }
 
-static void serve(Answers *answers) {
+/* `quiet`: no call is waiting to be read. */
+static void serve(Answers *answers, bool quiet) {
         uint64_t end_usec = now_usec() + SLICE_USEC;
         bool more = true;
 
         while (more && now_usec() < end_usec)
-                more = serve_next(answers, end_usec);
-        plan(answers, more);
+                more = serve_next(answers, end_usec, quiet);
+        plan(answers, more || !quiet);
 }
 
 static int on_idle(sd_event_source *source, void *userdata) {
-        serve(userdata);
+        serve(userdata, true);
         return 0;
 }
 
 static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
-        serve(userdata);
+        serve(userdata, false);
         return 0;
 }
 
@@ -330,7 +343,7 @@ int answers_add(Answers *answers, const MethodCall *call, const AnswerKind *kind
         sd_bus_message_ref(call->message);
         /* Where nobody else waits, a short answer goes out before anything that comes after it. */
         if (call_queue_count(answers->queue) == 1)
-                serve(answers);
+                serve(answers, false);
         else if (sd_event_source_get_enabled(answers->tick, NULL) == 0)
                 plan(answers, true);
         return 1;

@@ -4,7 +4,7 @@
  *
  * It becomes UID, connects to the bus whose socket is ADDRESS-PATH as often as it may, up to
  * CONNECTIONS, prints how many these are, and keeps DEPTH calls to org.vfwarden1 pending on each until
- * its standard input is closed; then it prints the number of answers. MODE is "read", "slow" (4 KiB of
+ * its standard input is closed; then it prints the number of answers. MODE is "read", "slow" (512 bytes of
  * each connection every 10 ms), "noread", or "noreply" (calls that want no reply). Written without a D-Bus library: none lets a
  * client behave so badly. */
 #include "daemon/util.h"
@@ -40,7 +40,7 @@
 #define FLAG_NO_REPLY      1
 #define SERIAL_OFFSET      8
 #define DESCRIPTORS_MAX    16
-#define SLOW_BYTES         4096
+#define SLOW_BYTES         512
 #define SLOW_INTERVAL_MSEC 10
 
 typedef enum Mode {

@@ -252,7 +252,8 @@ class Answers(Fairness):
                 self.fence()
                 known = dict(objects[path][vb.FUNCTION])
                 for signal in self.client.recorder.since(mark, "PropertiesChanged", path):
-                    known.update(signal.args[1])
+                    if signal.args[0] == vb.FUNCTION:
+                        known.update(signal.args[1])
                 self.assertEqual(known, self.client.get_all(path, vb.FUNCTION))
         self.picture.faults.clear()     # it was told once more what it had heard already
 
