@@ -129,6 +129,14 @@ def measure(bed, process, flood, with_hook):
     return waits, failed, peak.read() - before
 
 
+def wait_for_rest(process):
+    """READY=1 comes before the daemon has looked at all functions and processes."""
+    before = -1
+    while process.cpu() - before > 0.01:
+        before = process.cpu()
+        time.sleep(0.5)
+
+
 def report_flood(bed, out, tree, flood):
     bare = bed.start_bare("bare-service", tree, "org.vfwarden1")
     try:
@@ -137,6 +145,7 @@ def report_flood(bed, out, tree, flood):
         bare.stop()
     daemon = bed.start_daemon(tree)
     try:
+        wait_for_rest(daemon)
         quiet, _ = bystand(bed, 1, True)
         waits, failed, growth = measure(bed, daemon, flood, True)
     finally:
