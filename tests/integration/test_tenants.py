@@ -21,7 +21,7 @@ TENANT = os.environ["VFWARDEN_TENANT"]
 NOBODY = {"user": 65534, "group": 65534, "extra_groups": []}
 # Of one process, as systemd allows everybody, or what is allowed here; and of all processes with tables of their own.
 DESCRIPTORS = min(524288, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
-ALL_DESCRIPTORS = 8 * 524288
+ALL_DESCRIPTORS = 4 * 524288
 # No turn of the event loop is longer: in microseconds, by the processor's time, which a busy machine does not change.
 LONGEST_TURN = 20000 * (4 if os.environ.get("VFWARDEN_SANITIZED") else 1)
 # Processes of one user that cost the daemon a descriptor, and a function's users that are told one by one.
