@@ -18,7 +18,8 @@ int address_normalise(const char *text, char **ret_address, char **ret_why);
  * parts, as libvirt has it (pci_0000_01_00_0), or with words around it. The caller's, or NULL. */
 char *address_guess(const char *text);
 
-/* From now on errors of the run bear the address that `argument` is, or `argument` if it is none. */
+/* From now on errors of the run bear the address that `argument` is, or `argument` if it is
+ * none. */
 void address_note(Context *context, const char *argument);
 
 /* address_normalise() for the argument of a verb: the address, the caller's and noted; or NULL

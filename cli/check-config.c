@@ -1,5 +1,5 @@
-/* check-config: what the daemon would say to its configuration. The daemon's own program reads it, so that there is one
- * parser. */
+/* check-config: what the daemon would say to its configuration. The daemon's own program reads it,
+ * so that there is one parser. */
 #include "cli/output.h"
 #include "cli/report.h"
 #include "cli/verbs.h"

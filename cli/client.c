@@ -125,8 +125,8 @@ int client_describe(Context *context, unsigned flags, sd_bus_error *ret_error, P
         return client_read_picture(reply, ret_error, ret);
 }
 
-/* Nothing starts the daemon for a client, so the bus does not know of one that is stopped. systemd does, where there is
- * one to ask. */
+/* Nothing starts the daemon for a client, so the bus does not know of one that is stopped. systemd
+ * does, where there is one to ask. */
 static bool is_installed(Context *context) {
         return sd_bus_call_method(context->bus, "org.freedesktop.systemd1",
                                   "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager",

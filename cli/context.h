@@ -14,7 +14,7 @@
 typedef struct Context {
         const char *host; /* NULL for this one */
         bool json;
-        char *address; /* the function that the run is about, for its errors; NULL until it is known */
+        char *address; /* of the function, for the errors of the run; NULL until it is known */
         bool legend;
         bool ask_password; /* polkit may ask for one */
         pid_t agent;       /* the process that asks on the terminal, 0: none was needed yet */

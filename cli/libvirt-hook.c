@@ -100,10 +100,12 @@ typedef struct Blocker {
         uint32_t pid;
 } Blocker;
 
-/* Not everything that keeps a function from being opened now keeps libvirt from giving it to the domain:
- * - a managed function's driver on the host, for libvirt unbinds it; a blocker "driver" ("group" with no
- *   process, of an older daemon) of the function itself and, as its peer, of each other one that it shares
- *   the IOMMU group with. A peer whose user is not found has "user" when the peer is asked about itself;
+/* Not everything that keeps a function from being opened now keeps libvirt from giving it to the
+ * domain:
+ * - a managed function's driver on the host, for libvirt unbinds it; a blocker "driver" ("group"
+ *   with no process, of an older daemon) of the function itself and, as its peer, of each other one
+ *   that it shares the IOMMU group with. A peer whose user is not found has "user" when the peer is
+ *   asked about itself;
  * - the inhibitor that was placed in the domain's own name. */
 static bool counts(const Hook *hook, const Blocker *blocker) {
         if (g_str_equal(blocker->kind, "inhibitor"))

@@ -155,8 +155,8 @@ static ExitCode option_error(int c, char **argv) {
 /* Marks a value that getopt_long() would take for options: a negative number. */
 #define VALUE_MARK '\001'
 
-/* Replaces each such argument by a marked copy, which `copies` owns. What follows "--" getopt_long()
- * leaves alone. */
+/* Replaces each such argument by a marked copy, which `copies` owns. What follows "--"
+ * getopt_long() leaves alone. */
 static void mark_values(int argc, char **argv, GPtrArray *copies) {
         for (int i = 1; i < argc && !g_str_equal(argv[i], "--"); i++) {
                 if (argv[i][0] != VALUE_MARK && !(argv[i][0] == '-' && g_ascii_isdigit(argv[i][1])))

@@ -1,9 +1,10 @@
 /* report.h: how a run of the command says what went wrong.
  *
- * Owns the one global of the command: whether errors are text or JSON. As text each is printed at once.
- * With --json the errors of a run are one object, which report_end() prints: members Error (the name of
- * a D-Bus error), Message, Hints (what else was said), Address ("" for none) and ExitCode. Both go to
- * standard error; standard output has results alone. Messages are made safe for a terminal here. */
+ * Owns the one global of the command: whether errors are text or JSON. As text each is printed at
+ * once. With --json the errors of a run are one object, which report_end() prints: members Error
+ * (the name of a D-Bus error), Message, Hints (what else was said), Address ("" for none) and
+ * ExitCode. Both go to standard error; standard output has results alone. Messages are made safe
+ * for a terminal here. */
 #pragma once
 
 #include "cli/exit-code.h"

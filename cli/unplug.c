@@ -211,8 +211,8 @@ static void print_request(Context *context, const char *address, JsonArray *hold
         (void) output_flush(output); /* main() tells of a write that failed */
 }
 
-/* Says who is asked, when it is known that the daemon does ask: before, a password may be needed, or
- * something may stand against it. Who has released the function since then was asked, too. */
+/* Says who is asked, when it is known that the daemon does ask: before, a password may be needed,
+ * or something may stand against it. Who has released the function since then was asked, too. */
 static void tell_request(Wait *wait) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         JsonArray *now = NULL;

@@ -96,7 +96,8 @@ void children_kill(Children *children, const KilledChild *child) {
         entry->children = children;
         entry->child = *child;
         entry->hangs = child->late;
-        /* Not reaped before its source tells, or held by its descriptor: the pid is its own still. */
+        /* Not reaped before its source tells, or held by its descriptor: the pid is its own
+         * still. */
         if (child->pidfd >= 0) {
                 (void) syscall(SYS_pidfd_send_signal, child->pidfd, SIGKILL, NULL, 0);
                 r = sd_event_add_io(children->event, &entry->exit, child->pidfd, EPOLLIN,
@@ -110,7 +111,8 @@ void children_kill(Children *children, const KilledChild *child) {
                 r = sd_event_add_time_relative(children->event, &entry->grace, CLOCK_MONOTONIC,
                                                CHILDREN_GRACE_USEC, 0, on_grace_over, entry);
         if (r < 0) {
-                /* Out of memory or of descriptors: a zombie is left, which is better than to wait for it. */
+                /* Out of memory or of descriptors: a zombie is left, which is better than to wait
+                 * for it. */
                 entry_free(entry);
                 return;
         }

@@ -398,7 +398,7 @@ int closed_files_open_for_writing(ClosedFiles *closed, const char *path) {
         return fd;
 }
 
-/* A file that nobody wants closed, and that cannot be opened again at present: what it is for is not known. */
+/* A file that nobody wants closed, and that cannot be opened at present: its purpose is unknown. */
 static void keep_record(ClosedFiles *closed, const StateFile *record, int r) {
         ClosedFile *file = g_new0(ClosedFile, 1);
 

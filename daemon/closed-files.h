@@ -19,7 +19,8 @@
 typedef struct ClosedFiles ClosedFiles;
 
 typedef struct ClosedFilesHandler {
-        /* A closed file was found with a write bit, `mode`; it is closed again by now, if that is possible. */
+        /* A closed file was found with a write bit, `mode`; it is closed again by now, if that is
+         * possible. */
         void (*violation)(void *context, PciKey key, LockFile file, const char *path,
                           unsigned mode);
         /* A file that is to be closed on the function's behalf was closed, or can no longer be. */
@@ -35,9 +36,9 @@ ClosedFiles *closed_files_free(ClosedFiles *closed);
 void closed_files_adopt(ClosedFiles *closed, const State *state);
 void closed_files_drop_adopted(ClosedFiles *closed);
 
-/* Says which files (1 << LockFile) of `function` are to be closed, all others not to be. Files that the
- * function does not have are passed over. Returns 0, or a negative errno when it cannot be told whether it has one:
- * the caller plans again later. What is closed stays so meanwhile. */
+/* Says which files (1 << LockFile) of `function` are to be closed, all others not to be. Files that
+ * the function does not have are passed over. Returns 0, or a negative errno when it cannot be told
+ * whether it has one: the caller plans again later. What is closed stays so meanwhile. */
 int closed_files_plan(ClosedFiles *closed, const Function *function, unsigned files);
 
 /* Whether the records differ from what was last saved; closed_files_record() adds them to `state`. */
@@ -71,7 +72,8 @@ void closed_files_check(ClosedFiles *closed);
  * `paths` (strings, owned) when it is not NULL. */
 void closed_files_open_strays(ClosedFiles *closed, const Function *function, GPtrArray *paths);
 
-/* Whether a file could not be looked at, or its mode not be changed: closed_files_check() tries again. */
+/* Whether a file could not be looked at, or its mode not be changed: closed_files_check() tries
+ * again. */
 bool closed_files_failing(const ClosedFiles *closed);
 
 bool closed_files_any(const ClosedFiles *closed);

@@ -1,9 +1,10 @@
 /* commands.h: the command lines of processes, read by a process of their own.
  *
- * Owns that process (scanner.h) and the questions. To read /proc/PID/cmdline takes the lock of the process's memory
- * (access_remote_vm() in mm/memory.c) and its pages, which it may have mapped from a file system that never answers. So a
- * command line is told when it is there, and until then, or if it never comes, a process is shown by its name. Whoever
- * has one that hangs is asked for none any more for UID_PENALTY_USEC: each costs a process that cannot be ended. */
+ * Owns that process (scanner.h) and the questions. To read /proc/PID/cmdline takes the lock of the
+ * process's memory (access_remote_vm() in mm/memory.c) and its pages, which it may have mapped from
+ * a file system that never answers. So a command line is told when it is there, and until then, or
+ * if it never comes, a process is shown by its name. Whoever has one that hangs is asked for none
+ * any more for UID_PENALTY_USEC: each costs a process that cannot be ended. */
 #pragma once
 
 #include <glib.h>
@@ -21,5 +22,6 @@ typedef void CommandsHandler(void *context, pid_t pid, const char *command);
 int commands_new(sd_event *event, CommandsHandler *handler, void *context, Commands **ret);
 Commands *commands_free(Commands *commands);
 
-/* Asks for the command line of the process. The answer never comes from within. Returns false when none will come. */
+/* Asks for the command line of the process. The answer never comes from within. Returns false when
+ * none will come. */
 bool commands_ask(Commands *commands, pid_t pid, uint64_t start_time, uint32_t uid);

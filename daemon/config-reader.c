@@ -13,8 +13,8 @@
 /* Conventional PCI functions have this much; `config` is 4096 bytes where there is more. */
 #define CONVENTIONAL_SIZE 256
 
-/* `otherwise` where there is no such file. Of one that cannot be read nothing can be said that would let a device be
- * touched. */
+/* `otherwise` where there is no such file. Of one that cannot be read nothing can be said that
+ * would let a device be touched. */
 static bool is_word(int dirfd, const char *name, const char *word, bool otherwise) {
         char value[SYSFS_VALUE_MAX];
         ssize_t n = sysfs_read(dirfd, name, value, sizeof(value));

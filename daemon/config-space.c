@@ -162,7 +162,8 @@ static void log_result(ConfigSpace *space, const Entry *entry, int before, int r
                          g_strerror(-result));
 }
 
-/* Whether it could not be looked at, and looking again may help without anything's having changed. */
+/* Whether it could not be looked at, and looking again may help without anything's having
+ * changed. */
 static bool cannot_look(int result) {
         return result < 0 && !errno_means_absent(result) && !errno_means_malformed(result) &&
                result != -EINPROGRESS && result != -EAGAIN && result != -EPERM &&

@@ -29,10 +29,11 @@ bool config_emulates(const Config *config, PciKey key);
 /* What is in force without any file. */
 Config *config_new_default(void);
 
-/* Reads the files in `directory`; none at all give the defaults. Never waits, whatever stands in the files' places, and
- * reads no more than a bound; a file that is masked by a link to /dev/null is empty. Returns 0; -EINVAL when a line is
- * wrong; another negative errno when a file cannot be read. On failure `*ret_error` says file,
- * line and reason ("DIR/vfwarden.conf:3: ..."), in UTF-8; free with g_free(). */
+/* Reads the files in `directory`; none at all give the defaults. Never waits, whatever stands in
+ * the files' places, and reads no more than a bound; a file that is masked by a link to /dev/null
+ * is empty. Returns 0; -EINVAL when a line is wrong; another negative errno when a file cannot be
+ * read. On failure `*ret_error` says file, line and reason ("DIR/vfwarden.conf:3: ..."), in UTF-8;
+ * free with g_free(). */
 int config_load(const char *directory, Config **ret, char **ret_error);
 
 Config *config_free(Config *config);

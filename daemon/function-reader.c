@@ -23,8 +23,8 @@ typedef struct Reading {
 /* What was known of a fact, or else `unknown`. */
 #define KNOWN(reading, fact, unknown) ((reading)->known ? (reading)->known->fact : (unknown))
 
-/* Whether `r`, of a look at the file `name`, leaves the fact as it was known. What is there and makes no sense is
- * "unknown" where nothing better is known. */
+/* Whether `r`, of a look at the file `name`, leaves the fact as it was known. What is there and
+ * makes no sense is "unknown" where nothing better is known. */
 static bool is_unreadable(Reading *reading, const char *name, int r) {
         if (r >= 0 || errno_means_absent(r) || (!reading->known && errno_means_malformed(r)))
                 return false;
@@ -41,8 +41,8 @@ static bool is_essential_unreadable(Reading *reading, const char *name, int r) {
         return true;
 }
 
-/* Reads a number of at most `max`; `otherwise` where there is none or none that is right, `kept` where it cannot be
- * read. */
+/* Reads a number of at most `max`; `otherwise` where there is none or none that is right, `kept`
+ * where it cannot be read. */
 static uint64_t read_number(Reading *reading, const char *name, unsigned base, uint64_t max,
                             uint64_t otherwise, uint64_t kept) {
         char value[SYSFS_VALUE_MAX];
@@ -108,8 +108,8 @@ static int compare_links(gconstpointer a, gconstpointer b) {
         return (x > y) - (x < y);
 }
 
-/* Adds the entry `name` of a PF's directory to `links` if it is a link to a VF. Returns 1 if it is, existing or
- * dangling; 0 if not; or a negative errno when that cannot be told. */
+/* Adds the entry `name` of a PF's directory to `links` if it is a link to a VF. Returns 1 if it is,
+ * existing or dangling; 0 if not; or a negative errno when that cannot be told. */
 static int read_virtfn(int dirfd, const char *name, GArray *links) {
         char target[NAME_MAX + 1];
         VirtfnLink link;
@@ -132,8 +132,8 @@ static int read_virtfn(int dirfd, const char *name, GArray *links) {
         return 1;
 }
 
-/* The virtfnN links of a PF by N, `*ret` NULL when there is none. `*ret_n` counts those that dangle, too. A list that
- * ended early would forget VFs, so it is read to its end or not at all. */
+/* The virtfnN links of a PF by N, `*ret` NULL when there is none. `*ret_n` counts those that
+ * dangle, too. A list that ended early would forget VFs, so it is read to its end or not at all. */
 static int read_virtfns(int dirfd, GArray **ret, uint16_t *ret_n) {
         g_autoptr(GArray) links = g_array_new(FALSE, FALSE, sizeof(VirtfnLink));
         _cleanup_(closedirp) DIR *dir = opendir_at(dirfd, ".");
@@ -168,7 +168,8 @@ static void copy_sriov(const FunctionFacts *known, FunctionFacts *facts) {
         facts->n_virtfn_links = known->n_virtfn_links;
 }
 
-/* Reads all that copy_sriov() would copy. Returns 0, or a negative errno with the file that cannot be looked at. */
+/* Reads all that copy_sriov() would copy. Returns 0, or a negative errno with the file that cannot
+ * be looked at. */
 static int read_sriov(Reading *reading, FunctionFacts *facts, const char **ret_file) {
         char value[SYSFS_VALUE_MAX];
         PciAddress pf;
@@ -284,8 +285,8 @@ static void copy_identity(const FunctionFacts *known, FunctionFacts *facts) {
         facts->device_name = g_ref_string_acquire(known->device_name);
 }
 
-/* A device without `vendor` is strange if it is still there, else just going. Returns 0 if it is there, -ENOENT if it
- * has gone, or another negative errno. */
+/* A device without `vendor` is strange if it is still there, else just going. Returns 0 if it is
+ * there, -ENOENT if it has gone, or another negative errno. */
 static int check_presence(Reading *reading, PciAddress address, uint64_t inode) {
         g_autofree char *path = sysfs_function_path(address, NULL);
         struct stat st;

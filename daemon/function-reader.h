@@ -15,12 +15,13 @@ typedef struct FunctionReadFailure {
         const char *file; /* a literal */
 } FunctionReadFailure;
 
-/* Reads all facts but `driver_override`, which is "" (see override-reader.h). `known` is what was read of the function before, or NULL: what cannot change while
- * the device is the same is taken from there, for each file costs time on the way from event to signal.
- * Returns 0; 1 when some facts could not be looked at, which are as they were known, or unknown; an errno that
- * means absent when there is no such function (any more), also when it goes away while being read; or another
- * negative errno when it cannot be told what the function is. `*ret_failure` says what could not be looked at, but
- * with 0. `*ret` is untouched on failure; else the caller clears it. */
+/* Reads all facts but `driver_override`, which is "" (see override-reader.h). `known` is what was
+ * read of the function before, or NULL: what cannot change while the device is the same is taken
+ * from there, for each file costs time on the way from event to signal. Returns 0; 1 when some
+ * facts could not be looked at, which are as they were known, or unknown; an errno that means
+ * absent when there is no such function (any more), also when it goes away while being read; or
+ * another negative errno when it cannot be told what the function is. `*ret_failure` says what
+ * could not be looked at, but with 0. `*ret` is untouched on failure; else the caller clears it. */
 int function_read(PciKey key, const FunctionFacts *known, PciNames *names,
                   FunctionReadFailure *ret_failure, FunctionFacts *ret);
 

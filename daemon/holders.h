@@ -1,9 +1,9 @@
 /* holders.h: the processes that have anything of VFIO open.
  *
- * Owns a Holder for each, as the scanner told of it last, and for the first WATCHED_PER_UID of each user a pidfd, which
- * tells of their end at once. What else a user has is found by looking. Of more than RECORDS_PER_UID processes of one
- * user the rest are one Holder, the crowd, which has all that any of them has: neither descriptors nor memory grow with
- * what a user forks. */
+ * Owns a Holder for each, as the scanner told of it last, and for the first WATCHED_PER_UID of each
+ * user a pidfd, which tells of their end at once. What else a user has is found by looking. Of more
+ * than RECORDS_PER_UID processes of one user the rest are one Holder, the crowd, which has all that
+ * any of them has: neither descriptors nor memory grow with what a user forks. */
 #pragma once
 
 #include "daemon/scan.h"
@@ -36,16 +36,16 @@ typedef struct HoldersHandler {
         void (*ended)(void *context, pid_t pid); /* one of them has ended, and is none any more */
         /* One that is new, or runs another program: its command line is wanted. */
         void (*unnamed)(void *context, const Holder *holder);
-        /* The function behind a device's own node when /sys has no longer an entry for it, since its driver is being
-         * unbound while somebody holds it. Returns whether it is known. */
+        /* The function behind a device's own node when /sys has no longer an entry for it, since
+         * its driver is being unbound while somebody holds it. Returns whether it is known. */
         bool (*known_node)(void *context, dev_t node, PciKey *ret);
 } HoldersHandler;
 
 Holders *holders_new(sd_event *event, const HoldersHandler *handler, void *context);
 Holders *holders_free(Holders *holders);
 
-/* What the scanner told of one process: it becomes a holder, stays one, or is none any more. Returns whether anything is
- * new. */
+/* What the scanner told of one process: it becomes a holder, stays one, or is none any more.
+ * Returns whether anything is new. */
 bool holders_take(Holders *holders, const ScanProcess *process);
 
 /* Processes that share a device descriptor: each may have it from a group that any of them had. */

@@ -28,9 +28,9 @@ Inhibitors *inhibitors_new(sd_event *event, Inventory *inventory, FdStore *store
                            InhibitorsEnded *ended, void *context);
 Inhibitors *inhibitors_free(Inhibitors *inhibitors);
 
-/* Adds one on the function at `key`. Returns 0 with its number, and with the descriptor to hand out in `*ret_fd`, which
- * the caller closes; -EDQUOT when the user, or all, have too many; -EXFULL when systemd keeps no more descriptors; or
- * another negative errno. */
+/* Adds one on the function at `key`. Returns 0 with its number, and with the descriptor to hand out
+ * in `*ret_fd`, which the caller closes; -EDQUOT when the user, or all, have too many; -EXFULL when
+ * systemd keeps no more descriptors; or another negative errno. */
 int inhibitors_add(Inhibitors *inhibitors, PciKey key, const Inhibitor *inhibitor,
                    uint64_t *ret_number, int *ret_fd);
 

@@ -17,8 +17,8 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-/* An order that is no access to the device is obeyed within microseconds, but for the end, which waits for one access
- * and the device's reset (vfio_pci_core_close_device()). */
+/* An order that is no access to the device is obeyed within microseconds, but for the end, which
+ * waits for one access and the device's reset (vfio_pci_core_close_device()). */
 #define ORDER_TIMEOUT_USEC (5 * 1000 * 1000ULL)
 #define TIMER_ACCURACY     (10 * 1000ULL)
 
@@ -103,7 +103,8 @@ static void restart_deadline(IoProcess *process) {
                 io_process_kill(process, "no timer can be had for vfwarden-io");
 }
 
-/* One report a turn, and a process that sends one too many is heard no more: nobody's turn comes later for a flood. */
+/* One report a turn, and a process that sends one too many is heard no more: nobody's turn comes
+ * later for a flood. */
 static int on_report(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
         IoProcess *process = userdata;
         uint8_t packet[sizeof(IoReport) + 1]; /* one byte more: what is too long is seen to be */
@@ -115,7 +116,8 @@ static int on_report(sd_event_source *source, int fd, uint32_t revents, void *us
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
                 return 0;
         if (n <= 0) {
-                /* It is about to end, and its end is told by itself; or it only closed its socket. */
+                /* It is about to end, and its end is told by itself; or it only closed its
+                 * socket. */
                 stop_listening(process);
                 process->reports.ended = true;
                 restart_deadline(process);

@@ -1,13 +1,14 @@
 /* io-process.h: one process vfwarden-io, seen from the daemon.
  *
- * Owns the daemon's end of its control socket, and its pidfd. The process runs as a user of its own, without
- * privilege, and serves one client and one function, or single requests of the daemon; see daemon/io/control.h for what
- * is said. It outlives the daemon.
+ * Owns the daemon's end of its control socket, and its pidfd. The process runs as a user of its
+ * own, without privilege, and serves one client and one function, or single requests of the daemon;
+ * see daemon/io/control.h for what is said. It outlives the daemon.
  *
- * Always holds: the process is not trusted. What it reports is judged by policy/io-report.h before anybody hears of it; the
- * first report that does not fit ends it. An order that is not answered within five seconds ends it, too, and so does a
- * process that reports its end, or closes its socket, and goes on. To end is SIGKILL; a process that hangs in the kernel is
- * reported as hanging, and is nobody's when it is freed. Nothing here waits. */
+ * Always holds: the process is not trusted. What it reports is judged by policy/io-report.h before
+ * anybody hears of it; the first report that does not fit ends it. An order that is not answered
+ * within five seconds ends it, too, and so does a process that reports its end, or closes its
+ * socket, and goes on. To end is SIGKILL; a process that hangs in the kernel is reported as
+ * hanging, and is nobody's when it is freed. Nothing here waits. */
 #pragma once
 
 #include "daemon/children.h"
@@ -59,8 +60,8 @@ int io_process_start(sd_event *event, const IoProgram *program, const IoProcessF
 int io_process_adopt(sd_event *event, const IoProcessFor *whom, pid_t pid, uint64_t start_time,
                      int *control, const IoProcessHandler *handler, void *context, IoProcess **ret);
 
-/* Ends a process that serves single requests, one that did not get ready, and one that was killed; a session goes on,
- * unknown. */
+/* Ends a process that serves single requests, one that did not get ready, and one that was killed;
+ * a session goes on, unknown. */
 IoProcess *io_process_free(IoProcess *process);
 
 /* Sends an order without data, unless one of its kind is pending. */

@@ -3,7 +3,8 @@
 #include <ctype.h>
 #include <string.h>
 
-/* Where the string that begins at `i` ends: at its closing quote, or at `length` when it has none. */
+/* Where the string that begins at `i` ends: at its closing quote, or at `length` when it has
+ * none. */
 static size_t skip_string(const char *text, size_t length, size_t i) {
         for (i++; i < length && text[i] != '"'; i++)
                 if (text[i] == '\\')

@@ -17,8 +17,8 @@ typedef enum LogTarget {
         _LOG_TARGET_INVALID = -22,
 } LogTarget;
 
-/* The table of message ids: units/vfwarden.catalog explains each, and tests/lint/catalog compares the
- * two. `systemd-id128 new` makes another. */
+/* The table of message ids: units/vfwarden.catalog explains each, and tests/lint/catalog compares
+ * the two. `systemd-id128 new` makes another. */
 
 /* A protected file was opened for writing, or VFs changed, behind the daemon's back. */
 #define LOG_ID_VIOLATION "dca0ba79c7af46c2932d7c1e91533a99"
@@ -56,8 +56,8 @@ int log_level_from_string(const char *name);
 const char *log_target_to_string(LogTarget target);
 LogTarget log_target_from_string(const char *name);
 
-/* Says one line. `address` (VFWARDEN_ADDRESS=) and `message_id` may be NULL. "ADDRESS: " is put in front
- * of the text, unless it begins so. */
+/* Says one line. `address` (VFWARDEN_ADDRESS=) and `message_id` may be NULL. "ADDRESS: " is put in
+ * front of the text, unless it begins so. */
 void log_full(int level, const PciAddress *address, const char *message_id, const char *format, ...)
         __attribute__((format(printf, 4, 5)));
 

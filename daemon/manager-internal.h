@@ -1,10 +1,9 @@
 /* manager-internal.h: what the files of the manager share.
  *
- * manager.c: life and requests; manager-operate.c: guarded operations; manager-open.c: opening for others;
- * manager-picture.c: from events to the
- * inventory; manager-unread.c: what of it cannot be read at present; manager-sources.c: what other parts tell;
- * manager-users.c: who uses what; manager-settle.c: from the
- * inventory through the rules to files and observer. */
+ * manager.c: life and requests; manager-operate.c: guarded operations; manager-open.c: opening for
+ * others; manager-picture.c: from events to the inventory; manager-unread.c: what of it cannot be
+ * read at present; manager-sources.c: what other parts tell; manager-users.c: who uses what;
+ * manager-settle.c: from the inventory through the rules to files and observer. */
 #pragma once
 
 #include "daemon/children.h"
@@ -118,20 +117,22 @@ void manager_listed(Manager *manager);
 void manager_on_reread(void *context, PciKey key);
 void manager_on_override_due(void *context, PciKey key);
 void manager_on_relock(void *context, PciKey key);
-/* Tells PFs whether VFs of theirs are among those of which nothing can be read; queues those to which that is new. */
+/* Tells PFs whether VFs of theirs are among those of which nothing can be read; queues those to
+ * which that is new. */
 void manager_note_unknown(Manager *manager);
 /* Whether every function that exists has been read. */
 bool manager_knows_all(const Manager *manager);
-/* Gives up what is left of an earlier run's records, once every function has been read: until then a file may be
- * closed on behalf of a function that is not known yet. */
+/* Gives up what is left of an earlier run's records, once every function has been read: until then
+ * a file may be closed on behalf of a function that is not known yet. */
 void manager_end_takeover(Manager *manager);
 
 /* manager-users.c */
 extern const UsersHandler manager_users_handler;
 void manager_on_users_changed(void *context, PciKey key);
 
-/* Who uses the function, and all that is related, is known now. `function` is looked up again: NULL with -ENODEV and
- * -ECANCELED. -EBUSY when it could not be found out in time. `message` is for people, NULL with 0. */
+/* Who uses the function, and all that is related, is known now. `function` is looked up again: NULL
+ * with -ENODEV and -ECANCELED. -EBUSY when it could not be found out in time. `message` is for
+ * people, NULL with 0. */
 typedef void ManagerRefreshed(void *context, Function *function, int result, const char *message);
 
 /* `done` is called once, perhaps before this returns. */
@@ -159,11 +160,13 @@ void manager_tell_unplug_calls(Manager *manager);
 void manager_queue(Manager *manager, Function *function);
 void manager_queue_all(Manager *manager);
 void manager_settle(Manager *manager);
-/* The same for a request that is to outlive the daemon. When the state cannot be saved, `undo` (NULL: nothing) takes
- * back what the request changed, before a file was touched or anybody was told. Returns 0 or a negative errno. */
+/* The same for a request that is to outlive the daemon. When the state cannot be saved, `undo`
+ * (NULL: nothing) takes back what the request changed, before a file was touched or anybody was
+ * told. Returns 0 or a negative errno. */
 typedef void ManagerUndo(void *context);
 int manager_settle_request(Manager *manager, ManagerUndo *undo, void *context);
-/* Returns 0, also when there is nothing to save, or a negative errno; it is tried again every few seconds. */
+/* Returns 0, also when there is nothing to save, or a negative errno; it is tried again every few
+ * seconds. */
 int manager_save_state(Manager *manager);
 #define MANAGER_CHECK_ACCURACY_USEC (1000 * 1000ULL)
 int manager_on_check_timer(sd_event_source *source, uint64_t usec, void *userdata);

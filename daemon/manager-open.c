@@ -83,7 +83,8 @@ static char *token_refusal(Manager *manager, const Function *pf, VfTokenStep ste
         }
 }
 
-/* The kernel gives a group out once at a time: somebody was faster. Who it was, the refusal says. */
+/* The kernel gives a group out once at a time: somebody was faster. Who it was, the refusal
+ * says. */
 typedef struct Late {
         OpenCall *call;
         char *message;

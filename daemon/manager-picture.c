@@ -206,8 +206,8 @@ void manager_arrival_free(gpointer data) {
         g_free(arrival);
 }
 
-/* Whether the value could be read. While something holds the device's lock, each attempt leaves a process behind that
- * waits for it: it is not tried again. */
+/* Whether the value could be read. While something holds the device's lock, each attempt leaves a
+ * process behind that waits for it: it is not tried again. */
 static void note_override(Manager *manager, PciKey key, int error) {
         PciAddress address = pci_address_from_key(key);
 
@@ -280,7 +280,8 @@ static void settle_in(Manager *manager, Function *function, bool is_new, uint16_
                 override_reader_ask(manager->override_reader, function->facts.key);
 }
 
-/* What is missing of a function that is known: `failure` kept something from being read, NULL for nothing. */
+/* What is missing of a function that is known: `failure` kept something from being read, NULL for
+ * nothing. */
 static void note_reading(Manager *manager, Function *function, const FunctionReadFailure *failure) {
         PciKey key = function->facts.key;
         bool watched = watch_function(manager, function);

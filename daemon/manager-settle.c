@@ -302,7 +302,8 @@ static void judge_all(Manager *manager, const GPtrArray *queue) {
                 judge(manager, queue->pdata[i]);
 }
 
-/* Takes the queue; what is true of a VF can be a reason of its PF: that it is used, or that something is inhibited. */
+/* Takes the queue; what is true of a VF can be a reason of its PF: that it is used, or that
+ * something is inhibited. */
 static GPtrArray *take_queue(Manager *manager) {
         GPtrArray *queue;
 
@@ -330,8 +331,9 @@ int manager_settle_request(Manager *manager, ManagerUndo *undo, void *context) {
         int r;
 
         judge_all(manager, queue);
-        /* Before anything is closed: see closed-files.h. What events ask for is closed all the same. A device that is
-         * taken from under its user is worse than a file that a later daemon opens with the kernel's mode. */
+        /* Before anything is closed: see closed-files.h. What events ask for is closed all the
+         * same. A device that is taken from under its user is worse than a file that a later daemon
+         * opens with the kernel's mode. */
         r = manager_save_state(manager);
         if (r < 0 && undo) {
                 undo(context);

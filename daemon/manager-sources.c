@@ -1,5 +1,5 @@
-/* What other parts of the daemon tell the manager: of configuration space, MSIs, inhibitors, operations
- * and unplugs. Each marks what it concerns to be read or settled. */
+/* What other parts of the daemon tell the manager: of configuration space, MSIs, inhibitors,
+ * operations and unplugs. Each marks what it concerns to be read or settled. */
 #include "daemon/manager-internal.h"
 
 #include <errno.h>
@@ -229,7 +229,8 @@ const SessionsHandler manager_sessions_handler = {
         .process_ended = on_session_process_ended,
 };
 
-/* The process, as a user of the function or not, keeps it in use; whoever looks for the reason finds this. */
+/* The process, as a user of the function or not, keeps it in use; whoever looks for the reason
+ * finds this. */
 static void on_child_hangs(void *context, const KilledChild *child) {
         Manager *manager = context;
 

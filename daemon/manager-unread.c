@@ -1,5 +1,5 @@
-/* Functions that cannot be read at present. What is known of them stays, nothing is opened on their account, and
- * they are tried again. */
+/* Functions that cannot be read at present. What is known of them stays, nothing is opened on their
+ * account, and they are tried again. */
 #include "daemon/manager-internal.h"
 #include "daemon/sysfs.h"
 

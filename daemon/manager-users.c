@@ -1,5 +1,5 @@
-/* Who uses a function, as the users' source and those tell it who open functions for others; and those who wait until that is
- * known before something is done. */
+/* Who uses a function, as the users' source and those tell it who open functions for others; and
+ * those who wait until that is known before something is done. */
 #include "daemon/manager-internal.h"
 
 #include <errno.h>

@@ -144,7 +144,8 @@ static void start(Manager *manager, bool started) {
         malloc_trim(0);
 }
 
-/* At start. Without a daemon nothing would be guarded, and part of a configuration is none that anybody wrote. */
+/* At start. Without a daemon nothing would be guarded, and part of a configuration is none that
+ * anybody wrote. */
 static void load_config(Manager *manager) {
         g_autofree char *error = NULL;
 
@@ -162,7 +163,8 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
         g_autoptr(Manager) manager = g_new0(Manager, 1);
         int r;
 
-        /* First of all, so that its descriptors have low numbers: a limit that is lowered is one of numbers. */
+        /* First of all, so that its descriptors have low numbers: a limit that is lowered is one of
+         * numbers. */
         manager->reserve = reserve_new();
         manager->notify = options->notify;
         manager->event = sd_event_ref(event);

@@ -70,25 +70,27 @@ void manager_set_observer(Manager *manager, const ManagerObserver *observer, voi
 const Inventory *manager_inventory(const Manager *manager);
 bool manager_enforces(const Manager *manager);
 
-/* What the daemon cannot do at present, a line of text each, see problems.h. Free with g_strfreev(). */
+/* What the daemon cannot do at present, a line of text each, see problems.h. Free with
+ * g_strfreev(). */
 char **manager_problems(const Manager *manager);
 
-/* How long the event loop worked at a time, at most: by the clock, and by the processor's time. In microseconds. */
+/* How long the event loop worked at a time, at most: by the clock, and by the processor's time. In
+ * microseconds. */
 void manager_get_turns(const Manager *manager, uint64_t *ret_longest, uint64_t *ret_longest_cpu);
 
 /* As function_read_handle(): what the kernel says at this moment. */
 uint32_t manager_function_handle(const Function *function);
 
-/* Adds, or takes away, the lock reason `administrator`. `why` is UTF-8 text for other people, at most
- * MANAGER_LOCK_WHY_MAX bytes; a second lock replaces the text of the first. Unlocking what is not
- * locked does nothing. Which files are closed in fact, `function->closed_files` tells afterwards.
- * Returns 0; -EINVAL when `why` is too long; or another negative errno when the state cannot be saved, with nothing
- * changed: see manager_describe_failure(). */
+/* Adds, or takes away, the lock reason `administrator`. `why` is UTF-8 text for other people, at
+ * most MANAGER_LOCK_WHY_MAX bytes; a second lock replaces the text of the first. Unlocking what is
+ * not locked does nothing. Which files are closed in fact, `function->closed_files` tells
+ * afterwards. Returns 0; -EINVAL when `why` is too long; or another negative errno when the state
+ * cannot be saved, with nothing changed: see manager_describe_failure(). */
 int manager_lock(Manager *manager, Function *function, const char *why);
 int manager_unlock(Manager *manager, Function *function);
 
-/* Why a request was taken back that is to outlive the daemon and would not have, for people. `error` is what the request
- * returned. Free with g_free(). */
+/* Why a request was taken back that is to outlive the daemon and would not have, for people.
+ * `error` is what the request returned. Free with g_free(). */
 char *manager_describe_failure(const Manager *manager, int error);
 
 /* How long an operation may take until its caller is told that it goes on without them. Below the 25
@@ -124,9 +126,10 @@ void manager_unplug(Manager *manager, Function *function, uint64_t timeout_usec,
 /* Returns 0; -EALREADY when there is no way back any more; -ENOENT when nothing was asked for. */
 int manager_cancel_unplug(Manager *manager, Function *function);
 
-/* Lets nobody do `inhibitor->operations` to the function at `key` until the descriptor in `*ret_fd`, which
- * the caller closes, has no copy left. Returns 0; -EDQUOT when the user has too many; or another negative
- * errno when it would not outlive the daemon, see manager_describe_failure(). */
+/* Lets nobody do `inhibitor->operations` to the function at `key` until the descriptor in
+ * `*ret_fd`, which the caller closes, has no copy left. Returns 0; -EDQUOT when the user has too
+ * many; or another negative errno when it would not outlive the daemon, see
+ * manager_describe_failure(). */
 int manager_inhibit(Manager *manager, PciKey key, const Inhibitor *inhibitor, int *ret_fd);
 
 void manager_foreach_inhibitor(const Manager *manager,
@@ -197,11 +200,12 @@ void manager_let_go(Manager *manager, const Function *function, uint32_t uid, Ma
  * config_load() and the old configuration in force. */
 int manager_reload(Manager *manager, char **ret_error);
 
-/* Opens every file again, forgets the administrators' locks and enforces nothing from now on, until an administrator
- * reloads or starts the daemon: not after a crash either. Returns 0 with the paths of the files opened in `*ret`, to be
- * freed with g_ptr_array_unref(); or a negative errno when the state cannot be saved, with nothing changed. */
+/* Opens every file again, forgets the administrators' locks and enforces nothing from now on, until
+ * an administrator reloads or starts the daemon: not after a crash either. Returns 0 with the paths
+ * of the files opened in `*ret`, to be freed with g_ptr_array_unref(); or a negative errno when the
+ * state cannot be saved, with nothing changed. */
 int manager_release_all(Manager *manager, GPtrArray **ret);
 
-/* The daemon ends because somebody wants it to: the next start is somebody's, and ends the release. After a crash or a kill
- * this was not called. */
+/* The daemon ends because somebody wants it to: the next start is somebody's, and ends the release.
+ * After a crash or a kill this was not called. */
 void manager_end_release(Manager *manager);

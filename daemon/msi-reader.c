@@ -27,8 +27,8 @@ static int read_chip(uint32_t irq, GRefString **ret) {
         return 0;
 }
 
-/* Lists the lowest of the function's interrupts, always the same as long as it has them. Returns how many, or a negative
- * errno. */
+/* Lists the lowest of the function's interrupts, always the same as long as it has them. Returns
+ * how many, or a negative errno. */
 static int list_interrupts(DIR *dir, uint32_t irqs[static INTERRUPTS_MAX]) {
         const struct dirent *file;
         int n = 0;

@@ -198,8 +198,8 @@ static void want_again_later(MsiSource *source, Entry *entry, uint64_t usec) {
         (void) sd_event_source_set_enabled(source->confirm, SD_EVENT_ONESHOT);
 }
 
-/* Reads what `entry` has now. Returns 0, -ENOENT when it has gone, or another negative errno when it cannot be read at
- * present. */
+/* Reads what `entry` has now. Returns 0, -ENOENT when it has gone, or another negative errno when
+ * it cannot be read at present. */
 static int read_now(MsiSource *source, const Entry *entry, MsiChips *ret_own, Group **ret_group) {
         PciAddress address = pci_address_from_key(entry->key);
         _cleanup_(closep) int dirfd = sysfs_open_function(address);
@@ -303,8 +303,8 @@ static void on_unsafe_written(void *context, void *userdata, const char *name) {
         (void) sd_event_source_set_enabled(source->start, SD_EVENT_ONESHOT);
 }
 
-/* Watches the file of the parameter, which comes and goes with its module. Returns whether it is there, as far as that
- * can be told. */
+/* Watches the file of the parameter, which comes and goes with its module. Returns whether it is
+ * there, as far as that can be told. */
 static bool watch_unsafe(MsiSource *source, MsiUnsafeModule module) {
         const char *path = msi_unsafe_path(module);
         struct stat st;

@@ -138,7 +138,8 @@ void nodes_commit(Nodes *nodes) {
         }
 }
 
-/* Another device may have the name by now, and somebody may have chosen another mode. Returns 0 or a negative errno. */
+/* Another device may have the name by now, and somebody may have chosen another mode. Returns 0 or
+ * a negative errno. */
 static int try_open(const Node *node) {
         g_autofree char *path = node_path(node->name);
         struct stat st;

@@ -19,9 +19,9 @@ Nodes *nodes_free(Nodes *nodes);
 void nodes_plan(Nodes *nodes, const Inventory *inventory, const Function *function);
 void nodes_commit(Nodes *nodes);
 
-/* Gives the nodes that were closed for the function at `key` their modes back, those that are still there and that
- * nobody else gave another. One that cannot be looked at or changed at present stays recorded, for nodes_retry().
- * Returns whether there was any. */
+/* Gives the nodes that were closed for the function at `key` their modes back, those that are still
+ * there and that nobody else gave another. One that cannot be looked at or changed at present stays
+ * recorded, for nodes_retry(). Returns whether there was any. */
 bool nodes_open(Nodes *nodes, PciKey key);
 
 void nodes_record(const Nodes *nodes, State *state);

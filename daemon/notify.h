@@ -1,9 +1,11 @@
-/* notify.h: what systemd is told: READY=1, STATUS=, WATCHDOG=1 and the like, as sd_notify(3) has it.
+/* notify.h: what systemd is told: READY=1, STATUS=, WATCHDOG=1 and the like, as sd_notify(3) has
+ * it.
  *
- * Owns one socket for all messages. sd_notify() opens one for each, and so cannot say that the daemon is alive when
- * descriptors are used up: systemd would kill it, and the guard with it. Always holds: while systemd wants to be told,
- * "WATCHDOG=1" is sent four times in its period by the event loop, so only a loop that stands still is killed.
- * Without systemd nothing is sent, which is no error. */
+ * Owns one socket for all messages. sd_notify() opens one for each, and so cannot say that the
+ * daemon is alive when descriptors are used up: systemd would kill it, and the guard with it.
+ * Always holds: while systemd wants to be told, "WATCHDOG=1" is sent four times in its period by
+ * the event loop, so only a loop that stands still is killed. Without systemd nothing is sent,
+ * which is no error. */
 #pragma once
 
 #include <glib.h>
@@ -17,7 +19,8 @@ Notify *notify_free(Notify *notify);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Notify, notify_free)
 
-/* Sends one message, lines of VARIABLE=VALUE. Waits until systemd has room for it. Returns 0 or a negative errno. */
+/* Sends one message, lines of VARIABLE=VALUE. Waits until systemd has room for it. Returns 0 or a
+ * negative errno. */
 int notify_send(Notify *notify, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The same with a copy of a descriptor. */

@@ -245,8 +245,8 @@ void outsiders_refreshed(Outsiders *outsiders) {
         judge_suspects(outsiders, nobody);
 }
 
-/* Most of them were let go of a moment ago, and the driver followed: what is known of their users comes first, who takes them
- * away second. */
+/* Most of them were let go of a moment ago, and the driver followed: what is known of their users
+ * comes first, who takes them away second. */
 static void look_at_suspects(Outsiders *outsiders) {
         g_autoptr(GArray) keys = g_array_new(FALSE, FALSE, sizeof(PciKey));
         GHashTableIter iter;

@@ -13,8 +13,8 @@
 typedef struct Outsiders Outsiders;
 
 typedef struct OutsidersHandler {
-        /* Who uses these functions is to be looked at now; outsiders_refreshed() is to be called then, perhaps before this
-         * returns. */
+        /* Who uses these functions is to be looked at now; outsiders_refreshed() is to be called
+         * then, perhaps before this returns. */
         void (*refresh)(void *context, const PciKey *keys, unsigned n_keys);
         /* The function is being taken away by somebody else: its holders are to be told. `with_vfs`: those of its VFs
          * as well, unless they were. It may be told again. */

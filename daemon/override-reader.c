@@ -150,7 +150,8 @@ static Hanging *find_hanging(const OverrideReader *reader, PciKey key) {
         return NULL;
 }
 
-/* Nobody waits for the process: it ends at once, or when the kernel lets go of it. `key` is what it hangs at, NULL nothing. */
+/* Nobody waits for the process: it ends at once, or when the kernel lets go of it. `key` is what it
+ * hangs at, NULL nothing. */
 static void dismiss(OverrideReader *reader, const PciKey *key) {
         Hanging *hanging;
 

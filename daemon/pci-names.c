@@ -78,9 +78,10 @@ PciNames *pci_names_free(PciNames *names) {
         return NULL;
 }
 
-/* Reads the file that libpci would read, if it is a plain one: libpci takes milliseconds and some megabytes to
- * sort all that is in it, for the few names that a host has. Returns 0, with NULL where there is no plain one that can be
- * read, or a negative errno when it is to be tried again. */
+/* Reads the file that libpci would read, if it is a plain one: libpci takes milliseconds and some
+ * megabytes to sort all that is in it, for the few names that a host has. Returns 0, with NULL
+ * where there is no plain one that can be read, or a negative errno when it is to be tried
+ * again. */
 static int read_ids(const struct pci_access *libpci, PciIds **ret) {
         g_autofree char *path = g_strdup(libpci->id_file_name);
         g_autoptr(GError) error = NULL;
@@ -96,7 +97,8 @@ static int read_ids(const struct pci_access *libpci, PciIds **ret) {
                 *ret = pci_ids_new(text);
                 return 0;
         }
-        /* Without names one can live; without the file's being looked for again for want of a descriptor one cannot. */
+        /* Without names one can live; without the file's being looked for again for want of a
+         * descriptor one cannot. */
         return g_error_matches(error, G_FILE_ERROR, G_FILE_ERROR_MFILE)   ? -EMFILE
                : g_error_matches(error, G_FILE_ERROR, G_FILE_ERROR_NFILE) ? -ENFILE
                : g_error_matches(error, G_FILE_ERROR, G_FILE_ERROR_NOMEM) ? -ENOMEM

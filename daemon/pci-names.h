@@ -12,7 +12,8 @@ PciNames *pci_names_new(void);
 PciNames *pci_names_free(PciNames *names);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(PciNames, pci_names_free)
 
-/* Gives the names as new references, "" where pci.ids has none. Returns 0, or a negative errno when the file cannot be
- * read at present: the names are "" then and are looked for anew the next time. */
+/* Gives the names as new references, "" where pci.ids has none. Returns 0, or a negative errno when
+ * the file cannot be read at present: the names are "" then and are looked for anew the next
+ * time. */
 int pci_names_lookup(PciNames *names, uint16_t vendor, uint16_t device, GRefString **ret_vendor,
                      GRefString **ret_device);

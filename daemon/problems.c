@@ -78,7 +78,8 @@ static void changed(Problems *problems) {
         (void) sd_event_source_set_enabled(problems->tell, SD_EVENT_ONESHOT);
 }
 
-/* Takes `text` over and makes a line of valid UTF-8 of it: it can quote a path or a device's own words. */
+/* Takes `text` over and makes a line of valid UTF-8 of it: it can quote a path or a device's own
+ * words. */
 static char *make_line(char *text) {
         g_autofree char *owned = text;
         char *line, *end;

@@ -1,11 +1,12 @@
 /* problems.h: what the daemon cannot do at present, in sentences for people.
  *
- * Owns the problems, each under a key of its reporter. Always holds: at most PROBLEMS_MAX problems are
- * kept, each a line of valid UTF-8 of at most PROBLEM_TEXT_MAX bytes; a problem is logged as a warning when
- * it begins or its text changes, and as a notice when it ends, however often it is reported meanwhile. When
- * there are more problems than room, one more line says so. What is reported stays until its reporter
- * resolves it: whoever reports tries again, and resolves with the first success.
- * The problems of a function have its address in their key, in their text and in the journal's field. */
+ * Owns the problems, each under a key of its reporter. Always holds: at most PROBLEMS_MAX problems
+ * are kept, each a line of valid UTF-8 of at most PROBLEM_TEXT_MAX bytes; a problem is logged as a
+ * warning when it begins or its text changes, and as a notice when it ends, however often it is
+ * reported meanwhile. When there are more problems than room, one more line says so. What is
+ * reported stays until its reporter resolves it: whoever reports tries again, and resolves with the
+ * first success. The problems of a function have its address in their key, in their text and in the
+ * journal's field. */
 #pragma once
 
 #include "policy/address.h"
@@ -27,7 +28,8 @@ int problems_new(sd_event *event, ProblemsHandler *handler, void *context, Probl
 Problems *problems_free(Problems *problems);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Problems, problems_free)
 
-/* `key` names what fails, not how ("state", "users"). The text is "Failed to VERB OBJECT: REASON". */
+/* `key` names what fails, not how ("state", "users"). The text is "Failed to VERB OBJECT:
+ * REASON". */
 void problems_report(Problems *problems, const char *key, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 

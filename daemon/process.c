@@ -129,7 +129,8 @@ static char *read_machine(pid_t pid, const char *unit) {
         return machine ? machine : g_strdup("");
 }
 
-/* /proc/PID/stat, from behind the command's name, which may contain anything: the state is the field 0. */
+/* /proc/PID/stat, from behind the command's name, which may contain anything: the state is the
+ * field 0. */
 static int read_stat(pid_t pid, char ***ret_fields) {
         g_auto(GStrv) fields = NULL;
         char text[STAT_READ_MAX];

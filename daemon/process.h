@@ -1,8 +1,9 @@
 /* process.h: what /proc tells of one process.
  *
- * Owns nothing. Which files are read where: docs/architecture.md has the table of locks that they wait for. `status`,
- * `comm` and `cgroup` wait for nobody. `stat` waits for an execve() of the process (seen on 6.18), and `cmdline` for the
- * process's memory, for as long as the process likes: in the event loop they are read of no stranger. Reading processes of other users needs
+ * Owns nothing. Which files are read where: docs/architecture.md has the table of locks that they
+ * wait for. `status`, `comm` and `cgroup` wait for nobody. `stat` waits for an execve() of the
+ * process (seen on 6.18), and `cmdline` for the process's memory, for as long as the process likes:
+ * in the event loop they are read of no stranger. Reading processes of other users needs
  * CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH. */
 #pragma once
 
@@ -26,7 +27,8 @@ typedef struct ProcessFacts {
 void process_facts_clear(ProcessFacts *facts);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(ProcessFacts, process_facts_clear)
 
-/* Returns 0, or a negative errno: -ESRCH when there is no such process. Without `stat`, parent and start time are 0. */
+/* Returns 0, or a negative errno: -ESRCH when there is no such process. Without `stat`, parent and
+ * start time are 0. */
 int process_read_facts(pid_t pid, bool stat, ProcessFacts *ret);
 
 /* Its effective user. Returns 0, or a negative errno. */
@@ -35,17 +37,18 @@ int process_read_uid(pid_t pid, uint32_t *ret);
 /* The name and systemd unit of process `pid`; "" when it has ended. Both are the caller's. */
 void process_describe(pid_t pid, char **ret_name, char **ret_unit);
 
-/* When process `pid` was started, in clock ticks since boot: together with the pid it is that process and no other.
- * Returns 0, or a negative errno: -ESRCH when there is none. */
+/* When process `pid` was started, in clock ticks since boot: together with the pid it is that
+ * process and no other. Returns 0, or a negative errno: -ESRCH when there is none. */
 int process_read_start_time(pid_t pid, uint64_t *ret);
 
-/* Whether process `pid`, a child of ours, is running or would if the processor was free: then it does not hang. */
+/* Whether process `pid`, a child of ours, is running or would if the processor was free: then it
+ * does not hang. */
 bool process_is_running(pid_t pid);
 
-/* The words of its command line, each with its NUL. Returns their length, 0 for a process without memory, or a negative errno.
- * May hang. */
+/* The words of its command line, each with its NUL. Returns their length, 0 for a process without
+ * memory, or a negative errno. May hang. */
 ssize_t process_read_command(pid_t pid, char *words, size_t size);
 
-/* The beginning of the command line in `cmdline` as people read it: valid UTF-8, no control characters, cut at a word's end
- * to at most PROCESS_COMMAND_MAX bytes. Owned by the caller. */
+/* The beginning of the command line in `cmdline` as people read it: valid UTF-8, no control
+ * characters, cut at a word's end to at most PROCESS_COMMAND_MAX bytes. Owned by the caller. */
 char *process_format_command(const char *cmdline, size_t size);

@@ -15,8 +15,9 @@ typedef struct Receipt Receipt;
 /* The writing end has no copy any more. */
 typedef void ReceiptClosed(void *context);
 
-/* `number` is used once in the life of the machine. Returns 0 with the end to hand out in `*ret_writing`, which the
- * caller closes; or a negative errno, -EXFULL when systemd keeps no more. `store` must outlive it. */
+/* `number` is used once in the life of the machine. Returns 0 with the end to hand out in
+ * `*ret_writing`, which the caller closes; or a negative errno, -EXFULL when systemd keeps no more.
+ * `store` must outlive it. */
 int receipt_new(sd_event *event, FdStore *store, uint64_t number, ReceiptClosed *closed,
                 void *context, int *ret_writing, Receipt **ret);
 

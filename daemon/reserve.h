@@ -1,11 +1,12 @@
 /* reserve.h: descriptors that are kept free for what must work when all others are used up.
  *
- * Owns RESERVE_SIZE descriptors of nothing (eventfds). Always holds: between reserve_open() and reserve_close() so many opens
- * succeed although the process (EMFILE) or the system (ENFILE) has no descriptor left, as far as they were there. Held
- * descriptors, and not a limit that is lifted: they serve under a limit that somebody lowers while the daemon runs, and
- * the system's own limit cannot be lifted at all.
- * For taking write bits away and for saving the state. Neither keeps a descriptor, so the reserve is whole again
- * afterwards; where it is not, it is filled the next time. */
+ * Owns RESERVE_SIZE descriptors of nothing (eventfds). Always holds: between reserve_open() and
+ * reserve_close() so many opens succeed although the process (EMFILE) or the system (ENFILE) has no
+ * descriptor left, as far as they were there. Held descriptors, and not a limit that is lifted:
+ * they serve under a limit that somebody lowers while the daemon runs, and the system's own limit
+ * cannot be lifted at all. For taking write bits away and for saving the state. Neither keeps a
+ * descriptor, so the reserve is whole again afterwards; where it is not, it is filled the next
+ * time. */
 #pragma once
 
 #include <stdbool.h>
@@ -27,5 +28,6 @@ void reserve_close(Reserve *reserve);
 /* Fills the reserve. Returns whether it is whole. */
 bool reserve_fill(Reserve *reserve);
 
-/* Whether a descriptor is to be had besides those of the reserve: 0, or the negative errno of the attempt. */
+/* Whether a descriptor is to be had besides those of the reserve: 0, or the negative errno of the
+ * attempt. */
 int reserve_probe(const Reserve *reserve);

@@ -1,8 +1,9 @@
 /* scan-child.h: the scanner, the process of the daemon that looks into /proc for it.
  *
- * Owns what is asked of it and not yet answered. It does a little of each request in turn, and asks for new ones in
- * between, so a process with a million descriptors delays the answer about itself only. Each of its steps shows in
- * ScanProgress at which process it is. It opens nothing, and ends when the daemon does. */
+ * Owns what is asked of it and not yet answered. It does a little of each request in turn, and asks
+ * for new ones in between, so a process with a million descriptors delays the answer about itself
+ * only. Each of its steps shows in ScanProgress at which process it is. It opens nothing, and ends
+ * when the daemon does. */
 #pragma once
 
 #include "daemon/process.h"
@@ -21,7 +22,8 @@ typedef struct ScanChild {
 
 typedef struct ScanJob ScanJob;
 
-/* Goes on with the job, a little. Returns whether it has ended; then it has sent all but SCAN_KIND_DONE. */
+/* Goes on with the job, a little. Returns whether it has ended; then it has sent all but
+ * SCAN_KIND_DONE. */
 typedef bool ScanJobStep(ScanChild *child, ScanJob *job);
 
 struct ScanJob {
@@ -34,7 +36,8 @@ struct ScanJob {
 
 void __attribute__((noreturn)) scan_child_run(ScanChild *child);
 
-/* Where it is: at process `pid` from now on, 0: at none; or at two, which it compares by kcmp(2). */
+/* Where it is: at process `pid` from now on, 0: at none; or at two, which it compares by
+ * kcmp(2). */
 void scan_child_at(ScanChild *child, pid_t pid);
 void scan_child_at_both(ScanChild *child, pid_t pid, pid_t peer);
 

@@ -9,12 +9,15 @@
 #include <linux/kcmp.h>
 #include <sys/syscall.h>
 
-/* Passes over the processes, each over those that were forked during the one before. Somebody may fork faster than that. */
+/* Passes over the processes, each over those that were forked during the one before. Somebody may
+ * fork faster than that. */
 #define PASSES_MAX     8
 #define STEP_PROCESSES 16
-/* Descriptors of one process that are read in the first pass, and of a large table between two looks at other requests. */
+/* Descriptors of one process that are read in the first pass, and of a large table between two
+ * looks at other requests. */
 #define SMALL_FDS 512
-/* Descriptors that name no function, which are compared with each other: of one process, and of all. */
+/* Descriptors that name no function, which are compared with each other: of one process, and of
+ * all. */
 #define UNNAMED_OF_PROCESS 8
 #define UNNAMED_MAX        4096
 

@@ -12,7 +12,8 @@
 #include <sys/sysmacros.h>
 
 #define STEP_FDS 512
-/* To open such a file takes root. Of others, who had it from root, so many descriptors are looked at. */
+/* To open such a file takes root. Of others, who had it from root, so many descriptors are looked
+ * at. */
 #define OTHERS_FDS_MAX 1024
 #define LINE_MAX_READ  4096
 
@@ -30,8 +31,8 @@ static void search_free(gpointer data) {
         g_free(search);
 }
 
-/* Whether "MAJOR:MINOR" is sysfs's in a list of mounts: "ID PARENT MAJOR:MINOR ... - TYPE SOURCE ...", see
- * proc_pid_mountinfo(5). */
+/* Whether "MAJOR:MINOR" is sysfs's in a list of mounts: "ID PARENT MAJOR:MINOR ... - TYPE SOURCE
+ * ...", see proc_pid_mountinfo(5). */
 static bool is_sysfs_of(const char *path, const char *device) {
         g_autofree char *wanted = g_strdup_printf(" %s ", device);
         FILE *file = fopen(path, "re");

@@ -1,9 +1,10 @@
 /* scan.h: what the daemon and its scanner say to each other.
  *
- * Plain messages over a SOCK_SEQPACKET pair, each in one packet, and the page of memory in which the scanner shows how far
- * it is. The scanner (scan-child.h) is a process of the daemon that looks into /proc for it: a process that is looked
- * at may have a million descriptors, and some files of /proc wait for locks that the process holds for as long as it
- * likes. The daemon (scanner.h) kills a scanner that hangs and goes on with another. */
+ * Plain messages over a SOCK_SEQPACKET pair, each in one packet, and the page of memory in which
+ * the scanner shows how far it is. The scanner (scan-child.h) is a process of the daemon that looks
+ * into /proc for it: a process that is looked at may have a million descriptors, and some files of
+ * /proc wait for locks that the process holds for as long as it likes. The daemon (scanner.h) kills
+ * a scanner that hangs and goes on with another. */
 #pragma once
 
 #include <stdatomic.h>
@@ -14,7 +15,8 @@
 #define SCAN_GROUPS_MAX    256
 #define SCAN_FUNCTIONS_MAX 256
 #define SCAN_NODES_MAX     16
-/* Descriptors by which a look can tell cheaply that nothing was closed. Copies of one file need no place. */
+/* Descriptors by which a look can tell cheaply that nothing was closed. Copies of one file need no
+ * place. */
 #define SCAN_NUMBERS_MAX 32
 #define SCAN_COMM_MAX    64
 #define SCAN_UNIT_MAX    256
@@ -34,8 +36,8 @@ typedef struct ScanRequest {
         uint32_t task;
         int32_t pid;
         uint64_t start_time; /* of `pid`: another process with its pid is not meant; 0: any */
-        uint32_t
-                n_numbers; /* look only if one of these is no descriptor of VFIO any more; 0: in any case */
+        uint32_t n_numbers;  /* look only if one of these is no descriptor of VFIO any more; 0: in
+                                any case */
         int32_t numbers[SCAN_NUMBERS_MAX];
 } ScanRequest;
 
@@ -87,7 +89,8 @@ typedef enum ScanKind {
 
 typedef struct ScanAnswer {
         uint32_t kind;
-        int32_t result; /* with SCAN_KIND_DONE: 0, or a negative errno when something could not be looked at */
+        int32_t result; /* with SCAN_KIND_DONE: 0, or a negative errno when something could not be
+                           looked at */
         uint64_t ticket;
         union {
                 ScanProcess process;
@@ -97,7 +100,8 @@ typedef struct ScanAnswer {
         };
 } ScanAnswer;
 
-/* Shared by both. `pid` is 0 while the scanner is not at any process, and then none is to blame if it hangs. */
+/* Shared by both. `pid` is 0 while the scanner is not at any process, and then none is to blame if
+ * it hangs. */
 typedef struct ScanProgress {
         _Atomic uint64_t steps;
         _Atomic int32_t pid;

@@ -14,7 +14,8 @@
 #define START_TIMEOUT_USEC (20 * 1000 * 1000ULL)
 #define TIMER_ACCURACY     (10 * 1000ULL)
 
-/* After vfwarden-io has reported that the device is closed, until that is looked at: as long as users are updated by then. */
+/* After vfwarden-io has reported that the device is closed, until that is looked at: as long as
+ * users are updated by then. */
 #define CLOSED_CHECK_USEC (5 * 1000 * 1000ULL)
 
 void session_entry_free(gpointer data) {
@@ -112,7 +113,8 @@ static void on_ended(void *context, int killer) {
                                                  : "vfwarden-io ended before it was ready");
 }
 
-/* Nobody waits for it. The client's end of the socket is closed for it; the device is in use until the kernel lets go. */
+/* Nobody waits for it. The client's end of the socket is closed for it; the device is in use until
+ * the kernel lets go. */
 static void on_hangs(void *context) {
         SessionEntry *entry = context;
         PciAddress address = pci_address_from_key(entry->key);

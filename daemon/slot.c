@@ -13,8 +13,8 @@ static bool is_in(const Function *function, PciAddress slot) {
                                     : pci_address_same_device(slot, function_address(function));
 }
 
-/* Returns 1 if the function sits in the slot at `dirfd` and the slot has a `power` file, 0 if not, or a negative errno
- * when that cannot be told. */
+/* Returns 1 if the function sits in the slot at `dirfd` and the slot has a `power` file, 0 if not,
+ * or a negative errno when that cannot be told. */
 static int slot_serves(int dirfd, const Function *function) {
         char value[SYSFS_VALUE_MAX];
         PciAddress slot;

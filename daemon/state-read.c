@@ -39,7 +39,8 @@ static bool is_new_number(Reader *reader, const char *what, uint64_t number) {
         return is_new(reader, what, id);
 }
 
-/* A text that a client may be sent: escapes can make what is no UTF-8 (a lone surrogate). NULL when there is none. */
+/* A text that a client may be sent: escapes can make what is no UTF-8 (a lone surrogate). NULL when
+ * there is none. */
 static const char *member_text(JsonObject *object, const char *name) {
         JsonNode *node = json_object_get_member(object, name);
         const char *text;
@@ -84,8 +85,8 @@ static int member_child(JsonObject *object, const char *name, uint32_t *ret) {
         return 0;
 }
 
-/* Exactly as the daemon writes it: another spelling of a path ("/./", "//") would be another file to who compares them,
- * and be opened although the file is locked. */
+/* Exactly as the daemon writes it: another spelling of a path ("/./", "//") would be another file
+ * to who compares them, and be opened although the file is locked. */
 static bool is_function_file(const char *path) {
         const char *rest = path + strlen(DEVICES_DIRECTORY), *slash = strchr(rest, '/');
         char canonical[PCI_ADDRESS_STRING_MAX];

@@ -15,7 +15,8 @@
 #define STATE_NAME     "state.json"
 #define TEMPORARY_NAME "state.json.XXXXXX" /* for mkostemp(3) */
 
-/* Some thousand functions, each with a lock, an inhibitor and a lease, take some megabytes and 100,000 values. */
+/* Some thousand functions, each with a lock, an inhibitor and a lease, take some megabytes and
+ * 100,000 values. */
 #define SIZE_MAX_BYTES ((size_t) 16 * 1024 * 1024)
 #define NESTING_MAX    8
 #define VALUES_MAX     ((size_t) 1000 * 1000)
@@ -106,8 +107,8 @@ static void remove_left_over(const char *directory) {
         }
 }
 
-/* Out of the way of the next state_save(), which cannot replace a directory, say. The name may be taken by what cannot
- * be replaced either. */
+/* Out of the way of the next state_save(), which cannot replace a directory, say. The name may be
+ * taken by what cannot be replaced either. */
 static void set_aside(const char *path) {
         g_autofree char *aside = g_strconcat(path, ".damaged", NULL);
         g_autofree char *another =
@@ -186,8 +187,8 @@ static int write_file(int fd, const char *text, size_t length) {
         return close(fd) < 0 && r == 0 ? -errno : r;
 }
 
-/* Nothing is synced: what is here is of no use after the machine's next start, and a killed process loses nothing that
- * it has written. */
+/* Nothing is synced: what is here is of no use after the machine's next start, and a killed process
+ * loses nothing that it has written. */
 int state_save(const char *directory, const State *state) {
         g_autofree char *path = g_build_filename(directory, STATE_NAME, NULL);
         g_autofree char *temporary = g_build_filename(directory, TEMPORARY_NAME, NULL);

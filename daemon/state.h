@@ -26,7 +26,7 @@ typedef struct StateFunction {
         uint64_t inode;
         char *lock_why; /* NULL: no administrator's lock */
         bool userspace_driver;
-        bool tainted; /* an older daemon set it for a userspace driver, too, and did not say which */
+        bool tainted; /* of an older daemon: for a userspace driver, too, and it did not say so */
         bool unplugging;
 } StateFunction;
 
@@ -100,16 +100,17 @@ State *state_new(void);
 State *state_free(State *state);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(State, state_free)
 
-/* Reads the state from `directory`, and removes what a killed daemon left unfinished there. Never waits, whatever stands
- * in the file's place, and reads no more than a bound. Returns 0; -ENOENT when there is none (`*ret` is then
- * empty); -EBADMSG when it is damaged: `*ret` has what could be used, perhaps nothing; or another negative errno
- * when there is something that cannot be read, with an empty `*ret`. Then it is set aside as state.json.damaged, if that can be
- * done, and `*ret_reason` says what was wrong; free with g_free(). */
+/* Reads the state from `directory`, and removes what a killed daemon left unfinished there. Never
+ * waits, whatever stands in the file's place, and reads no more than a bound. Returns 0; -ENOENT
+ * when there is none (`*ret` is then empty); -EBADMSG when it is damaged: `*ret` has what could be
+ * used, perhaps nothing; or another negative errno when there is something that cannot be read,
+ * with an empty `*ret`. Then it is set aside as state.json.damaged, if that can be done, and
+ * `*ret_reason` says what was wrong; free with g_free(). */
 int state_load(const char *directory, State **ret, char **ret_reason);
 
 /* Makes the directory, if it is not there. Returns 0 or a negative errno. */
 int state_make_directory(const char *directory);
 
-/* Replaces the state in `directory`. Returns 0, or a negative errno with the old state in place: -ENOSPC, -EDQUOT,
- * -EROFS, ... */
+/* Replaces the state in `directory`. Returns 0, or a negative errno with the old state in place:
+ * -ENOSPC, -EDQUOT, -EROFS, ... */
 int state_save(const char *directory, const State *state);

@@ -25,8 +25,8 @@ char *sysfs_function_path(PciAddress address, const char *name);
  * -ENOENT when there is no such function, or another negative errno. */
 int sysfs_open_function(PciAddress address);
 
-/* Lists the functions that there are: a new array of PciKey with 0. Returns a negative errno when the list cannot be read
- * to its end. */
+/* Lists the functions that there are: a new array of PciKey with 0. Returns a negative errno when
+ * the list cannot be read to its end. */
 int sysfs_list_functions(GArray **ret);
 
 /* Reads the attribute `name` (not a directory's, not a link) into `value`, NUL-terminated and

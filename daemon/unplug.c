@@ -399,7 +399,8 @@ void unplugs_retry(Unplugs *unplugs) {
 void unplugs_function_gone(Unplugs *unplugs, Function *function) {
         Unplug *unplug = g_hash_table_lookup(unplugs->entries, &function->facts.key);
 
-        /* A surprise removal takes the same table: sessions end whether or not an unplug was requested. */
+        /* A surprise removal takes the same table: sessions end whether or not an unplug was
+         * requested. */
         if (!unplug)
                 unplug = unplug_new(unplugs, function);
         unplug_tell(unplug, UNPLUG_EVENT_REMOVED);

@@ -65,10 +65,10 @@ static GArray *attribute(const GPtrArray *functions, const GPtrArray *holders) {
         return vfio_attribute(plain, functions->len, has, holders->len);
 }
 
-/* Whether `now` can be told. An open device without a process may be on its way from one process to another,
- * or be in the course of closing, which takes the kernel a while (it resets the device); and what was held and not
- * closed is held by somebody else, who is found by a walk that began after that: a walk may take long, and somebody
- * may get it who was looked at already. */
+/* Whether `now` can be told. An open device without a process may be on its way from one process to
+ * another, or be in the course of closing, which takes the kernel a while (it resets the device);
+ * and what was held and not closed is held by somebody else, who is found by a walk that began
+ * after that: a walk may take long, and somebody may get it who was looked at already. */
 static bool can_tell(Users *users, VfioDevice *device, const GPtrArray *now, bool all_seen) {
         g_autofree char *group = g_strdup_printf("%d", device->vfio.group);
         bool answered = all_seen && device->needs_walk != 0 && users_is_sure(users, device);
@@ -105,7 +105,8 @@ static bool set_users(VfioDevice *device, GPtrArray *now) {
         return true;
 }
 
-/* Until all processes were looked at once. What VFIO got since the start, nobody had open before. */
+/* Until all processes were looked at once. What VFIO got since the start, nobody had open
+ * before. */
 static bool is_unknown(const Users *users, const VfioDevice *device) {
         return users->n_walks_ended == 0 && device->bound && device->is_old;
 }

@@ -1,5 +1,6 @@
-/* users-internal.h: what the files of the users share. users.c knows when to look, users-look.c asks the scanner and takes
- * its answers, users-refresh.c serves those who wait for a look, users-conclude.c knows what follows from what was seen. */
+/* users-internal.h: what the files of the users share. users.c knows when to look, users-look.c
+ * asks the scanner and takes its answers, users-refresh.c serves those who wait for a look,
+ * users-conclude.c knows what follows from what was seen. */
 #pragma once
 
 #include "daemon/commands.h"
@@ -82,13 +83,15 @@ extern const ScannerHandler users_scanner_handler;
 extern const HoldersHandler users_holders_handler;
 void users_on_command(void *context, pid_t pid, const char *command);
 
-/* Asks for a look at the process; its ticket is returned. `holder`: only if it has let go of something. */
+/* Asks for a look at the process; its ticket is returned. `holder`: only if it has let go of
+ * something. */
 uint64_t users_ask(Users *users, pid_t pid, const Holder *holder, bool urgent);
 void users_look_at_openers(Users *users);
 void users_look_at_holders(Users *users);
 void users_walk(Users *users);
 
-/* users-conclude.c: what was seen is concluded from, in a moment; or at once, with the command lines that are there. */
+/* users-conclude.c: what was seen is concluded from, in a moment; or at once, with the command
+ * lines that are there. */
 void users_conclude_soon(Users *users, bool at_once);
 void users_conclude_now(Users *users);
 int users_on_conclusion(sd_event_source *source, uint64_t usec, void *userdata);

@@ -45,7 +45,8 @@ static void end(Refresh *refresh, int result) {
         done(context, result);
 }
 
-/* Holders who cannot be looked at again in time count as they were last seen; who opened a node and cannot, may have it. */
+/* Holders who cannot be looked at again in time count as they were last seen; who opened a node and
+ * cannot, may have it. */
 static bool only_holders_left(const Refresh *refresh) {
         GHashTableIter iter;
         gpointer pid;

@@ -272,7 +272,8 @@ int users_function_changed(Users *users, const Function *function) {
 
         if (!device && !bound)
                 return 0;
-        /* What cannot be looked at is bound as it was, and before the first look VFIO may well have it. */
+        /* What cannot be looked at is bound as it was, and before the first look VFIO may well have
+         * it. */
         if (r < 0 && device)
                 return r;
         if (!device) {

@@ -311,7 +311,8 @@ static void on_imposed(void *context, int result, const char *step) {
                 .result = result,
                 .step = g_strdup(step),
         };
-        /* As long as it counts as being done: our own process is no user, nor its close a reason to doubt. */
+        /* As long as it counts as being done: our own process is no user, nor its close a reason to
+         * doubt. */
         tokens->handler->refresh(tokens->context, entry->key, on_users_known, imposition);
 }
 

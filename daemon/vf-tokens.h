@@ -23,7 +23,8 @@ typedef void VfTokenRefreshed(void *context, int result);
 typedef struct VfTokensHandler {
         /* Something is to be remembered; who has the PF open is to be asked again. */
         void (*changed)(void *context, PciKey key);
-        /* Looks anew at who has the PF open, and tells of all nodes that were closed up to now (users_refresh()). */
+        /* Looks anew at who has the PF open, and tells of all nodes that were closed up to now
+         * (users_refresh()). */
         void (*refresh)(void *context, PciKey pf, VfTokenRefreshed *done, void *done_context);
         /* Whether the function's device is open now (users_device_is_open()): it is that, and not its group, for whose sake
          * the kernel keeps a token. */

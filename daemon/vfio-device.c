@@ -38,7 +38,8 @@ static bool may_be_bound(const Function *function) {
         return function->facts.driver[0] == '\0' || function_has_vfio_driver(function);
 }
 
-/* Reads the number of the node of `name` in `vfio-dev`, if it has one. Returns 0 or a negative errno. */
+/* Reads the number of the node of `name` in `vfio-dev`, if it has one. Returns 0 or a negative
+ * errno. */
 static int read_node(int dirfd, const char *name, dev_t *ret, char **ret_name) {
         char value[SYSFS_VALUE_MAX], path[300];
         uint64_t major_number, minor_number;
@@ -125,7 +126,8 @@ static int open_enable(VfioDevice *device) {
         return device->enable_fd < 0 ? -errno : 0;
 }
 
-/* 0 of a device that is gone. Returns 0, or a negative errno when the count cannot be read at present. */
+/* 0 of a device that is gone. Returns 0, or a negative errno when the count cannot be read at
+ * present. */
 static int read_count(VfioDevice *device, uint64_t *ret) {
         char value[32];
         ssize_t n;

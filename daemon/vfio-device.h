@@ -29,9 +29,9 @@ typedef struct VfioDevice {
         uint64_t count, left_behind; /* of `enable`, as last read; of that, what is nobody's */
 } VfioDevice;
 
-/* Whether VFIO has the function, or had it and waits for who has it open: 1, 0, or a negative errno when that cannot be
- * told at present. Its node, if it has one, is written to `ret_node` with 1, and the name, which is the caller's, to
- * `ret_name`. */
+/* Whether VFIO has the function, or had it and waits for who has it open: 1, 0, or a negative errno
+ * when that cannot be told at present. Its node, if it has one, is written to `ret_node` with 1,
+ * and the name, which is the caller's, to `ret_name`. */
 int vfio_device_read_bound(const Function *function, dev_t *ret_node, char **ret_name);
 
 VfioDevice *vfio_device_new(PciKey key);
@@ -40,7 +40,8 @@ VfioDevice *vfio_device_free(VfioDevice *device);
 /* Another driver has the function: from now on nobody has it open through VFIO. */
 void vfio_device_let_go(VfioDevice *device);
 
-/* Reads whether it is open. What cannot be read stays as it was; before the first reading it counts as open. */
+/* Reads whether it is open. What cannot be read stays as it was; before the first reading it counts
+ * as open. */
 void vfio_device_look(VfioDevice *device);
 
 /* Whether it can be told that it is open: 0 or a negative errno. */

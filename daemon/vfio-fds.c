@@ -127,7 +127,8 @@ static void take_node(VfioFds *fds, const char *name) {
         if (r == -EINVAL)
                 return; /* the container */
         if (r < 0) {
-                /* Maybe a device's own, whose driver is being unbound while somebody holds it: the daemon knows. */
+                /* Maybe a device's own, whose driver is being unbound while somebody holds it: the
+                 * daemon knows. */
                 if (process->n_nodes == SCAN_NODES_MAX)
                         return;
                 process->nodes[process->n_nodes++] = device;

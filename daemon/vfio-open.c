@@ -127,7 +127,8 @@ static void run_device(const Function *function, const VfToken *token, int chann
                 device = -1;
         }
         answer(channel, &device, device >= 0, error, step);
-        /* The copy here is not to be closed before the daemon's: until it is killed, or the daemon ends. */
+        /* The copy here is not to be closed before the daemon's: until it is killed, or the daemon
+         * ends. */
         while (device >= 0 && recv(channel, &error, sizeof(error), 0) > 0)
                 ;
 }

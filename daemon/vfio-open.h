@@ -1,10 +1,11 @@
 /* vfio-open.h: opens a function, or a node of VFIO's for it, in a process of its own.
  *
- * Owns the process. It keeps a copy of an open device until vfio_open_free(), so that the daemon's copy is never the last
- * one: the last close resets the device, and waits for that. Opening a device resets it, and may wait for whatever the kernel waits for; a
- * group's node waits for the lock that is held meanwhile. So the daemon never does either itself. A device is opened over
- * its group with a type 1 container of its own: it can do no DMA, since nothing is ever mapped. Group and container live
- * as long as the device's descriptor does (vfio_group_use_container()). */
+ * Owns the process. It keeps a copy of an open device until vfio_open_free(), so that the daemon's
+ * copy is never the last one: the last close resets the device, and waits for that. Opening a
+ * device resets it, and may wait for whatever the kernel waits for; a group's node waits for the
+ * lock that is held meanwhile. So the daemon never does either itself. A device is opened over its
+ * group with a type 1 container of its own: it can do no DMA, since nothing is ever mapped. Group
+ * and container live as long as the device's descriptor does (vfio_group_use_container()). */
 #pragma once
 
 #include "daemon/children.h"
@@ -46,7 +47,8 @@ int vfio_open_impose(sd_event *event, const VfioOpenFor *whom, const Function *p
 /* Of the process that opens. */
 pid_t vfio_open_pid(const VfioOpen *open);
 
-/* Also of one that has not answered: what it opens then is closed at once. Comes after the daemon has closed its copy. */
+/* Also of one that has not answered: what it opens then is closed at once. Comes after the daemon
+ * has closed its copy. */
 VfioOpen *vfio_open_free(VfioOpen *open);
 
 static inline void vfio_open_freep(VfioOpen **open) {

@@ -38,8 +38,9 @@ VfioWatch *vfio_watch_free(VfioWatch *watch);
 /* The descriptor, for vfio_watch_mark_node(); stays the watch's. */
 int vfio_watch_fd(const VfioWatch *watch);
 
-/* Watches the node that `name` in `dirfd` leads to. Does not open it, but follows the path, which may hang in a file system
- * that is somebody's own: not for the event loop. Marks are the group's, whichever process makes them. */
+/* Watches the node that `name` in `dirfd` leads to. Does not open it, but follows the path, which
+ * may hang in a file system that is somebody's own: not for the event loop. Marks are the group's,
+ * whichever process makes them. */
 void vfio_watch_mark_node(int fd, int dirfd, const char *name);
 
 /* The system's /dev. The unit's PrivateDevices= gives the daemon one of its own, in which nobody opens anything (on s390

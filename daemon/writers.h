@@ -1,4 +1,5 @@
-/* writers.h: a search for the processes that are in the middle of a write to sysfs that takes a function away.
+/* writers.h: a search for the processes that are in the middle of a write to sysfs that takes a
+ * function away.
  *
  * Owns the search, and the scanner that does it (scan-writers.h), which lives as long. */
 #pragma once
@@ -9,8 +10,8 @@
 
 typedef struct Writers Writers;
 
-/* Of OutsideWriter* by pid, borrowed. Called once; the callee may free the search. After WRITERS_USEC these are those that
- * were found until then. */
+/* Of OutsideWriter* by pid, borrowed. Called once; the callee may free the search. After
+ * WRITERS_USEC these are those that were found until then. */
 typedef void WritersFound(void *context, const GPtrArray *writers);
 
 #define WRITERS_USEC (3 * 1000 * 1000ULL)

@@ -11,8 +11,8 @@
 #include <errno.h>
 #include <string.h>
 
-/* Calls of clients that the bus has not named yet are kept until it has: of each so many, and so many more
- * of all together. */
+/* Calls of clients that the bus has not named yet are kept until it has: of each so many, and so
+ * many more of all together. */
 #define NEWCOMER_CALLS_MAX 1U
 #define NEWCOMERS_MORE_MAX 256U
 

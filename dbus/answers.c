@@ -13,16 +13,17 @@
 #define SLICE_USEC    (2 * 1000ULL)
 #define INTERVAL_USEC (16 * 1000ULL)
 
-/* While calls are waiting to be read, an answer of more than LARGE bytes is sent to others than root this
- * seldom: dbus-daemon reads some KiB of it in each round over all its connections, and whatever the daemon
- * sends next waits for that. */
+/* While calls are waiting to be read, an answer of more than LARGE bytes is sent to others than
+ * root this seldom: dbus-daemon reads some KiB of it in each round over all its connections, and
+ * whatever the daemon sends next waits for that. */
 #define LARGE               (64U * 1024)
 #define LARGE_INTERVAL_USEC (1000 * 1000ULL)
 
 /* For a client to read what it was sent before. */
 #define READ_TIMEOUT_USEC (5 * 1000 * 1000ULL)
 
-/* A text that was made lately. Whoever asked before it was begun, and for nothing else, may have it. */
+/* A text that was made lately. Whoever asked before it was begun, and for nothing else, may have
+ * it. */
 typedef struct Shared {
         const AnswerKind *kind;
         uint32_t uid;

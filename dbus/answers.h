@@ -1,13 +1,14 @@
 /* answers.h: the answers that are too large to be made in one turn of the event loop.
  *
- * Owns the calls that wait for them. Always holds: an answer is built in slices of some milliseconds;
- * between them the loop goes on. Users take turns (policy/call-queue.h). One answer is sent at a time,
- * when nothing else waits to be written, so a small answer waits for one large one at most; a client gets
- * one only when it has read the one before (dbus/clients.h). No answer has more than ANSWER_MAX bytes: one
- * that lists functions leaves out the rest and says how many, and one that cannot is refused.
+ * Owns the calls that wait for them. Always holds: an answer is built in slices of some
+ * milliseconds; between them the loop goes on. Users take turns (policy/call-queue.h). One answer
+ * is sent at a time, when nothing else waits to be written, so a small answer waits for one large
+ * one at most; a client gets one only when it has read the one before (dbus/clients.h). No answer
+ * has more than ANSWER_MAX bytes: one that lists functions leaves out the rest and says how many,
+ * and one that cannot is refused.
  *
- * A list is made function by function; a function that changes between two slices is listed as it was, or
- * as it has become. GetManagedObjects() makes good for that (managed-objects.h). */
+ * A list is made function by function; a function that changes between two slices is listed as it
+ * was, or as it has become. GetManagedObjects() makes good for that (managed-objects.h). */
 #pragma once
 
 #include "dbus/method.h"
@@ -17,8 +18,8 @@
 /* dbus-daemon disconnects whoever sends more than 32 MiB (max_message_size). */
 #define ANSWER_MAX (24U * 1024 * 1024)
 
-/* So many users of one function are listed; the others are counted. Each user is a process, and those are
- * cheap. */
+/* So many users of one function are listed; the others are counted. Each user is a process, and
+ * those are cheap. */
 #define USERS_LISTED_MAX 256U
 
 typedef struct Answers Answers;
@@ -64,11 +65,12 @@ Answers *answers_free(Answers *answers);
 /* Before it, answers wait. Returns 0 or a negative errno. */
 int answers_attach(Answers *answers, sd_event *event);
 
-/* Answers `call`, soon. Returns 1, or a negative errno with `error` set when too many of this user or client
- * are pending. */
+/* Answers `call`, soon. Returns 1, or a negative errno with `error` set when too many of this user
+ * or client are pending. */
 int answers_add(Answers *answers, const MethodCall *call, const AnswerKind *kind,
                 sd_bus_error *error);
 
-/* `function` has come, changed or gone, or, where it is NULL, something else that answers tell of has changed. `interfaces`
- * are the bits of those that it had so far as clients know, 0 if they know nothing of it. */
+/* `function` has come, changed or gone, or, where it is NULL, something else that answers tell of
+ * has changed. `interfaces` are the bits of those that it had so far as clients know, 0 if they
+ * know nothing of it. */
 void answers_note_change(Answers *answers, const Function *function, unsigned interfaces);

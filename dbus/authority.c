@@ -16,14 +16,15 @@
 #define TIMEOUT_USEC             (25 * 1000 * 1000ULL)
 
 /* dbus-daemon lets one connection wait for 128 replies (max_replies_per_connection), and both this
- * daemon and polkitd, which asks the users' agents, wait for one for each question. Hence half of that
- * for questions whose caller waits. What was taken back counts until polkit has confirmed it, for all
- * users and for each. */
+ * daemon and polkitd, which asks the users' agents, wait for one for each question. Hence half of
+ * that for questions whose caller waits. What was taken back counts until polkit has confirmed it,
+ * for all users and for each. */
 #define OPEN_MAX          64U
 #define ASKED_MAX         96U
 #define ASKED_PER_UID_MAX 48U
 
-/* With fewer questions a user gets a place even when there is none: the user with the most loses one. */
+/* With fewer questions a user gets a place even when there is none: the user with the most loses
+ * one. */
 #define GUARANTEED 4U
 
 /* CheckAuthorizationFlags of polkit's D-Bus interface. */

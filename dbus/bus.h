@@ -1,12 +1,12 @@
 /* bus.h: the daemon on the system bus.
  *
- * Owns the connection, the objects on it and the signals it sends. Objects are found in the manager's
- * picture when they are asked for; none is kept here, so there is nothing to go stale. Reading a property
- * touches no file. Made by main().
+ * Owns the connection, the objects on it and the signals it sends. Objects are found in the
+ * manager's picture when they are asked for; none is kept here, so there is nothing to go stale.
+ * Reading a property touches no file. Made by main().
  *
- * There is a second connection for questions to the bus and to polkit. On the first their answers would
- * stand behind all calls that wait to be read, so whoever floods the daemon would make each new client
- * wait twice. */
+ * There is a second connection for questions to the bus and to polkit. On the first their answers
+ * would stand behind all calls that wait to be read, so whoever floods the daemon would make each
+ * new client wait twice. */
 #pragma once
 
 #include "daemon/manager.h"

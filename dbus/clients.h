@@ -1,23 +1,25 @@
 /* clients.h: what the bus still holds for each client, because the client has not read it.
  *
- * Owns the counts of bytes, and the questions to the bus that are pending. dbus-daemon keeps an answer
- * until its client has read it, and reads nothing more from the daemon once it keeps more than
- * max_incoming_bytes of the daemon's (check_read_watch() in dbus-transport-socket.c; 127 MiB): one user
- * who reads nothing would stop all answers. So what is sent counts as unread until the bus says
- * otherwise (org.freedesktop.DBus.Debug.Stats, open to root). dbus-broker has no such question, and
- * disconnects a client that reads nothing; there everything that is asked about counts as read.
+ * Owns the counts of bytes, and the questions to the bus that are pending. dbus-daemon keeps an
+ * answer until its client has read it, and reads nothing more from the daemon once it keeps more
+ * than max_incoming_bytes of the daemon's (check_read_watch() in dbus-transport-socket.c; 127 MiB):
+ * one user who reads nothing would stop all answers. So what is sent counts as unread until the bus
+ * says otherwise (org.freedesktop.DBus.Debug.Stats, open to root). dbus-broker has no such
+ * question, and disconnects a client that reads nothing; there everything that is asked about
+ * counts as read.
  *
- * A user has at most CLIENTS_UID_MAX bytes unread, and a client CLIENTS_CLIENT_MAX and one large answer;
- * with twice as much, not even an error is sent. dbus-daemon lets the client have 128 calls without a
- * reply, and refuses the rest by itself (max_replies_per_connection). */
+ * A user has at most CLIENTS_UID_MAX bytes unread, and a client CLIENTS_CLIENT_MAX and one large
+ * answer; with twice as much, not even an error is sent. dbus-daemon lets the client have 128 calls
+ * without a reply, and refuses the rest by itself (max_replies_per_connection). */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <systemd/sd-bus.h>
 
-/* Twice as many of the longest small answers as dbus-daemon lets a client have pending calls: one who reads
- * has the next calls answered before the bus has said that the answers before were read. */
+/* Twice as many of the longest small answers as dbus-daemon lets a client have pending calls: one
+ * who reads has the next calls answered before the bus has said that the answers before were
+ * read. */
 #define CLIENTS_CLIENT_MAX (2U * 128 * 16 * 1024)
 #define CLIENTS_UID_MAX    (16U * 1024 * 1024)
 /* All users but root together; beyond it each may have an eighth of CLIENTS_UID_MAX. */
@@ -43,8 +45,8 @@ void clients_sent(Clients *clients, const char *name, uint32_t uid, size_t bytes
 /* The same of a large answer, which clients_can_take_large() had allowed. */
 void clients_sent_large(Clients *clients, const char *name, uint32_t uid, size_t bytes);
 
-/* Whether the client and its user read what they are sent; `now_usec` is of CLOCK_MONOTONIC. Asks the bus
- * when it does not look so. */
+/* Whether the client and its user read what they are sent; `now_usec` is of CLOCK_MONOTONIC. Asks
+ * the bus when it does not look so. */
 ClientState clients_state(Clients *clients, const char *name, uint32_t uid, uint64_t now_usec);
 
 /* Whether the client has read all that matters before a large answer. */

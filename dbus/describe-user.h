@@ -1,5 +1,5 @@
-/* describe-user.h: one user of a function as a member of Describe()'s document. Its members are those
- * that org.vfwarden1.Manager.xml lists. */
+/* describe-user.h: one user of a function as a member of Describe()'s document. Its members are
+ * those that org.vfwarden1.Manager.xml lists. */
 #pragma once
 
 #include "policy/user.h"

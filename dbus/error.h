@@ -3,7 +3,8 @@
 
 #include <systemd/sd-bus.h>
 
-/* Longer messages are cut: a client's own words, or hundreds of blockers, may stand in one. In bytes. */
+/* Longer messages are cut: a client's own words, or hundreds of blockers, may stand in one. In
+ * bytes. */
 #define BUS_ERROR_MAX 8192
 
 /* Sets `error` to the D-Bus error that stands for the negative errno `r`, with a message for

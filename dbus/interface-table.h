@@ -44,6 +44,6 @@ unsigned interface_bit(const Interface *interface);
 unsigned interfaces_on_function(const Function *function);
 
 /* The names of the interface's properties that `properties` (FunctionProperty bits) concern, for
- * sd_bus_emit_properties_changed_strv(): an array that ends in NULL, to be freed with g_free(), with
- * borrowed strings; NULL when there is none. */
+ * sd_bus_emit_properties_changed_strv(): an array that ends in NULL, to be freed with g_free(),
+ * with borrowed strings; NULL when there is none. */
 char **interface_properties(const Interface *interface, unsigned properties);

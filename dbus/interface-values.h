@@ -6,8 +6,8 @@
 #include "dbus/bus.h"
 #include "dbus/interface-table.h"
 
-/* Appends {name: value} of the properties that `function` has in `interface`, as a{sv}. Returns 0 or a
- * negative errno. */
+/* Appends {name: value} of the properties that `function` has in `interface`, as a{sv}. Returns 0
+ * or a negative errno. */
 int interface_append_values(sd_bus_message *message, Bus *bus, const Interface *interface,
                             Function *function);
 

@@ -1,6 +1,7 @@
-/* org.freedesktop.LogControl1(5), for `systemctl service-log-level` and `service-log-target`. Root may
- * set the properties; the bus policy says so again. The calls are taken before sd-bus sees them: for a
- * writable property it asks the bus for the caller's privileges, and waits for the answer. */
+/* org.freedesktop.LogControl1(5), for `systemctl service-log-level` and `service-log-target`. Root
+ * may set the properties; the bus policy says so again. The calls are taken before sd-bus sees
+ * them: for a writable property it asks the bus for the caller's privileges, and waits for the
+ * answer. */
 #include "dbus/error.h"
 #include "dbus/interface.h"
 #include "dbus/senders.h"

@@ -46,8 +46,8 @@
 
 #define OBJECT_MANAGER "org.freedesktop.DBus.ObjectManager"
 
-/* What a function takes in the answer, without its lists and what an administrator wrote; it is about
- * half of that (1,050 bytes for a plain function). */
+/* What a function takes in the answer, without its lists and what an administrator wrote; it is
+ * about half of that (1,050 bytes for a plain function). */
 #define OBJECT_BYTES 2048U
 
 static int begin_objects(Answer *answer) {

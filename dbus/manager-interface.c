@@ -22,8 +22,8 @@ int manager_get_function(const MethodCall *call, sd_bus_error *error) {
                                           function_path_format(function->facts.key, path));
 }
 
-/* What a function takes in ListFunctions() at most: the longest name of a driver and of a PCI domain, and
- * padding. */
+/* What a function takes in ListFunctions() at most: the longest name of a driver and of a PCI
+ * domain, and padding. */
 #define LISTED_BYTES 256U
 
 static int append_function(sd_bus_message *reply, const Function *function) {

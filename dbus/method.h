@@ -14,8 +14,8 @@
 #define ACTION_UNPLUG      "org.vfwarden1.unplug"
 #define ACTION_ZPCI_IO     "org.vfwarden1.zpci-io"
 
-/* comm has at most 15 bytes (TASK_COMM_LEN in include/linux/sched.h), and what is no text takes up to 3
- * bytes each here. */
+/* comm has at most 15 bytes (TASK_COMM_LEN in include/linux/sched.h), and what is no text takes up
+ * to 3 bytes each here. */
 #define METHOD_COMMAND_MAX 46
 
 typedef struct MethodCall {
@@ -63,8 +63,8 @@ bool method_reply_begin(MethodReply *reply, int result, const char *message, sd_
 /* Replies with `message`, whose reference it takes over, unless `r` is negative: then with a failure. Frees `reply`. */
 void method_reply_with(MethodReply *reply, sd_bus_message *message, int r);
 
-/* Sets `error` for a request that was taken back since it would not have outlived the daemon: `r` is what the manager
- * returned. Returns a negative errno. */
+/* Sets `error` for a request that was taken back since it would not have outlived the daemon: `r`
+ * is what the manager returned. Returns a negative errno. */
 int method_fail(const MethodCall *call, int r, sd_bus_error *error);
 
 /* Reads {`known`: value}, or {}, and nothing else. `ret` is as sd_bus_message_read() has it for the basic `type`, and is left

@@ -1,9 +1,9 @@
 /* request-log.h: what clients asked for, in the journal.
  *
  * Owns the lines about requests: for each call that needs an authorisation the function, the method
- * with its arguments, the client's uid, pid and command, and how the call ended. A client must not be
- * able to make journald drop the daemon's other messages (RateLimitBurst= in journald.conf(5)): each
- * user but root has a bound, beyond which calls are only counted. What a client chose itself,
+ * with its arguments, the client's uid, pid and command, and how the call ended. A client must not
+ * be able to make journald drop the daemon's other messages (RateLimitBurst= in journald.conf(5)):
+ * each user but root has a bound, beyond which calls are only counted. What a client chose itself,
  * arguments and its command, is printed without control characters. */
 #pragma once
 
@@ -25,13 +25,13 @@ void request_log_begin(RequestLog *log, const MethodCall *call);
 /* The call has ended: with `error`, or done if that is NULL. Reads the call's message. */
 void request_log_end(RequestLog *log, const MethodCall *call, const sd_bus_error *error);
 
-/* Whether a line of `uid` may be printed at `now_usec`. `*ret_left_out` is the number of lines that were
- * not, to be told now. */
+/* Whether a line of `uid` may be printed at `now_usec`. `*ret_left_out` is the number of lines that
+ * were not, to be told now. */
 bool request_log_take(RequestLog *log, uint32_t uid, uint64_t now_usec, unsigned *ret_left_out);
 
-/* The command (comm) of process `pid`, "?" if it has gone. Not its command line: a read of that takes
- * the process's mmap lock (proc_pid_cmdline_read() in fs/proc/base.c), which it can hold for ever;
- * comm_show() takes the task lock alone. */
+/* The command (comm) of process `pid`, "?" if it has gone. Not its command line: a read of that
+ * takes the process's mmap lock (proc_pid_cmdline_read() in fs/proc/base.c), which it can hold for
+ * ever; comm_show() takes the task lock alone. */
 void request_log_read_command(uint32_t pid, char ret[static METHOD_COMMAND_MAX]);
 
 /* The arguments of `message`, as text for people; the caller's. */

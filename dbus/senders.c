@@ -118,8 +118,8 @@ Senders *senders_free(Senders *senders) {
         return NULL;
 }
 
-/* Takes UnixUserID and ProcessID from the credentials. Returns 0, or a negative errno when the uid is
- * not among them. */
+/* Takes UnixUserID and ProcessID from the credentials. Returns 0, or a negative errno when the uid
+ * is not among them. */
 static int read_credentials(sd_bus_message *reply, Sender *ret) {
         Sender sender = { .uid = UID_UNKNOWN };
         const char *name;

@@ -1,9 +1,9 @@
 /* senders.h: the users behind the clients' unique names.
  *
  * Owns what the bus said of each client that called lately, and the questions to the bus that are
- * pending. Nothing here blocks, which sd_bus_query_sender_creds(3) and sd_bus_track do. The bus gives
- * no unique name twice, and the credentials of a connection never change (D-Bus specification,
- * "GetConnectionCredentials"): an entry holds until its client leaves the bus. */
+ * pending. Nothing here blocks, which sd_bus_query_sender_creds(3) and sd_bus_track do. The bus
+ * gives no unique name twice, and the credentials of a connection never change (D-Bus
+ * specification, "GetConnectionCredentials"): an entry holds until its client leaves the bus. */
 #pragma once
 
 #include "dbus/method.h"
@@ -27,15 +27,15 @@ typedef struct Sender {
         char command[METHOD_COMMAND_MAX]; /* comm of that process when it first called */
 } Sender;
 
-/* `result` is 0 with `sender`, -ENXIO when the client has left the bus, -EDQUOT when too many calls of
- * the client wait for the bus, or another negative errno. */
+/* `result` is 0 with `sender`, -ENXIO when the client has left the bus, -EDQUOT when too many calls
+ * of the client wait for the bus, or another negative errno. */
 typedef void SenderFound(void *userdata, int result, const Sender *sender);
 
 /* The client `name` has left the bus. */
 typedef void SenderLeft(void *userdata, const char *name);
 
-/* Waits for the bus once, to subscribe to departures on `connection`; before the event loop runs. The bus
- * is asked on `questions`, see bus.h. */
+/* Waits for the bus once, to subscribe to departures on `connection`; before the event loop runs.
+ * The bus is asked on `questions`, see bus.h. */
 int senders_new(sd_bus *connection, sd_bus *questions, Senders **ret);
 
 /* Callbacks that are still pending run with -ECANCELED. */

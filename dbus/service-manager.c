@@ -31,8 +31,8 @@ static int ask(Bus *bus, ServiceFacts *ret, sd_bus_error *error) {
                 r = sd_bus_message_read(reply, "o", &unit);
         if (r >= 0)
                 r = ask_number(bus, unit, "FileDescriptorStoreMax", &facts.fd_store_max, error);
-        /* Counts automatic restarts since a start that somebody asked for: service_start() in systemd's
-         * src/core/service.c flushes it then. */
+        /* Counts automatic restarts since a start that somebody asked for: service_start() in
+         * systemd's src/core/service.c flushes it then. */
         if (r >= 0)
                 r = ask_number(bus, unit, "NRestarts", &n_restarts, error);
         sd_bus_message_unref(reply);

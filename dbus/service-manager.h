@@ -1,6 +1,7 @@
 /* service-manager.h: what systemd knows of the daemon's own unit.
  *
- * Owns nothing. Asked once, before anything is served: systemd answers while it waits for READY=1. */
+ * Owns nothing. Asked once, before anything is served: systemd answers while it waits for
+ * READY=1. */
 #pragma once
 
 #include "dbus/bus.h"

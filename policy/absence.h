@@ -1,16 +1,17 @@
 /* absence.h: what an error of looking at a thing says of the thing.
  *
- * Owns nothing. Always holds: only what was looked at and not found is absent. Whoever could not look (no
- * descriptor, no memory, no permission, a broken disk) knows nothing new, keeps what is known and looks again:
- * a tenant who uses up the daemon's descriptors must not make the daemon forget what is locked. */
+ * Owns nothing. Always holds: only what was looked at and not found is absent. Whoever could not
+ * look (no descriptor, no memory, no permission, a broken disk) knows nothing new, keeps what is
+ * known and looks again: a tenant who uses up the daemon's descriptors must not make the daemon
+ * forget what is locked. */
 #pragma once
 
 #include <stdbool.h>
 
-/* Whether `r`, a negative errno, says that there is no such thing (any more): -ENOENT; -ENODEV, which sysfs
- * answers once the device has gone (kernfs_fop_read_iter()); -ENXIO. */
+/* Whether `r`, a negative errno, says that there is no such thing (any more): -ENOENT; -ENODEV,
+ * which sysfs answers once the device has gone (kernfs_fop_read_iter()); -ENXIO. */
 bool errno_means_absent(int r);
 
-/* Whether `r` says that the thing is there and is not what the kernel makes: a directory for a file, a link for an
- * attribute, a value that is too long. Looking again shows the same. */
+/* Whether `r` says that the thing is there and is not what the kernel makes: a directory for a
+ * file, a link for an attribute, a value that is too long. Looking again shows the same. */
 bool errno_means_malformed(int r);

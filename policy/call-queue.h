@@ -1,8 +1,8 @@
 /* call-queue.h: whose call is served next.
  *
- * Owns the order and the bounds, not the calls. Always holds: root's calls come first; the other users
- * take turns, whatever the number of their calls and clients; the calls of one user keep their order;
- * no client and no user has more calls here than the bounds say. */
+ * Owns the order and the bounds, not the calls. Always holds: root's calls come first; the other
+ * users take turns, whatever the number of their calls and clients; the calls of one user keep
+ * their order; no client and no user has more calls here than the bounds say. */
 #pragma once
 
 #include <glib.h>
@@ -25,12 +25,12 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(CallQueue, call_queue_free)
 
 unsigned call_queue_count(const CallQueue *queue);
 
-/* Adds `call` of the user `uid`, made by the client of that unique name. Returns 0, or -EDQUOT when the
- * client or the user has as many as the bounds allow. */
+/* Adds `call` of the user `uid`, made by the client of that unique name. Returns 0, or -EDQUOT when
+ * the client or the user has as many as the bounds allow. */
 int call_queue_add(CallQueue *queue, uint32_t uid, const char *client, void *call);
 
-/* The first call in the order above that is ready, or NULL. It stays in the queue, and is the next one
- * again until it is removed, except that root's calls go before it. Borrowed. */
+/* The first call in the order above that is ready, or NULL. It stays in the queue, and is the next
+ * one again until it is removed, except that root's calls go before it. Borrowed. */
 void *call_queue_next(CallQueue *queue, CallReady *ready, void *userdata);
 
 /* Takes the call out. The turn passes to the next user if it was this user's. */

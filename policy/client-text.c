@@ -3,7 +3,8 @@
 #include <glib.h>
 #include <string.h>
 
-/* The bidirectional formatting characters of Unicode (UAX #9, section 2) let a text look like another. */
+/* The bidirectional formatting characters of Unicode (UAX #9, section 2) let a text look like
+ * another. */
 static bool turns_direction(gunichar c) {
         return c == 0x061c || c == 0x200e || c == 0x200f || (c >= 0x202a && c <= 0x202e) ||
                (c >= 0x2066 && c <= 0x2069);

@@ -228,7 +228,8 @@ const Pasid *function_pasid(const Function *function, const Function **ret_provi
 /* Whether a VMM may map the function's MSI-X table; false also while nothing is known of it. */
 bool function_msix_table_mappable(const Function *function);
 
-/* Whether a VFIO driver has it: the kernel shows VFIO's device below it (since Linux 6.1), or the driver's name says so. */
+/* Whether a VFIO driver has it: the kernel shows VFIO's device below it (since Linux 6.1), or the
+ * driver's name says so. */
 bool function_has_vfio_driver(const Function *function);
 
 /* The back end that its I/O session has, or that one would have as far as can be said without opening the device;

@@ -60,7 +60,8 @@ static bool is_expected(const IoReports *reports, uint32_t kind) {
         return (reports->pending | reports->stale) & BIT(kind);
 }
 
-/* Nothing tells an answer to the earlier daemon from one to this; either way there is one more at the most. */
+/* Nothing tells an answer to the earlier daemon from one to this; either way there is one more at
+ * the most. */
 static void note(IoReports *reports, uint32_t kind) {
         if (kind == IO_READY)
                 reports->began = true;

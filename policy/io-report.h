@@ -1,10 +1,11 @@
 /* io-report.h: what vfwarden-io reports, and whether the daemon may believe it.
  *
- * Owns nothing. vfwarden-io has no privilege and reads what a client sends, so it may have been taken over: its reports are
- * as a client's data. Always holds: each report that io_report_take() lets pass answers an order that was pending, or is the
- * one that a process begins or ends with; so a process cannot report more than it was asked. All values are in the ranges
- * that vfwarden-io itself keeps to, and texts come from fixed lists. After the first report that does not fit no other
- * is to be read. */
+ * Owns nothing. vfwarden-io has no privilege and reads what a client sends, so it may have been
+ * taken over: its reports are as a client's data. Always holds: each report that io_report_take()
+ * lets pass answers an order that was pending, or is the one that a process begins or ends with; so
+ * a process cannot report more than it was asked. All values are in the ranges that vfwarden-io
+ * itself keeps to, and texts come from fixed lists. After the first report that does not fit no
+ * other is to be read. */
 #pragma once
 
 #include <stdbool.h>
@@ -18,9 +19,10 @@ typedef enum IoKind {
         IO_FAILED,    /* report: it could not start; `error` says why */
         IO_CLOSED,    /* report: the client has gone, `error` is 0, or broke the protocol */
         IO_STATUS,    /* order: report the counts */
-        IO_DRAIN, /* order: the function is to be unplugged; the client is notified, and still served */
-        IO_END,   /* order: answer everything from now on with ENODEV, and close the device */
-        IO_GONE,  /* order: the same; the device has gone already */
+        IO_DRAIN,     /* order: the function is to be unplugged; the client is notified, and still
+                         served */
+        IO_END,       /* order: answer everything from now on with ENODEV, and close the device */
+        IO_GONE,      /* order: the same; the device has gone already */
         IO_LOAD,  /* order, single requests: `pcias`, `offset`, `length`; the report has the data */
         IO_STORE, /* order, single requests: `data` has `length` bytes */
         IO_KIND_MAX,
@@ -53,9 +55,10 @@ typedef struct IoReport {
         uint32_t reserved;
 } IoReport;
 
-/* What is known of one process: what it was ordered and has not answered, and what it said of its back end. */
+/* What is known of one process: what it was ordered and has not answered, and what it said of its
+ * back end. */
 typedef struct IoReports {
-        bool emulated; /* memory stands for the device; `adopted`: it is not known whether it does */
+        bool emulated; /* memory stands for the device; if `adopted`, that is not known */
         bool adopted;  /* orders of an earlier daemon may be pending, too */
         bool began, ended;
         unsigned pending, stale; /* a bit for each IoKind */
@@ -85,15 +88,18 @@ const char *io_fault_to_string(IoFault fault);
 /* A process that was started now. */
 IoReports io_reports_new(bool emulated);
 
-/* A session that an earlier daemon started. Reports to that one may still come, one for each kind of order. */
+/* A session that an earlier daemon started. Reports to that one may still come, one for each kind
+ * of order. */
 IoReports io_reports_adopted(void);
 
-/* Whether the process may be given an order of this kind: it has begun, has not ended, and has answered the last one. */
+/* Whether the process may be given an order of this kind: it has begun, has not ended, and has
+ * answered the last one. */
 bool io_reports_may_order(const IoReports *reports, IoKind kind);
 
 /* It was given one; `length` is that of a load. */
 void io_reports_ordered(IoReports *reports, IoKind kind, uint32_t length);
 
-/* Judges a packet of `size` bytes. With IO_FAULT_NONE `ret` has the report: its `backend` is terminated, and the error of a
- * single request is -EINVAL with a violation, -ENODEV, or -EIO for whatever the device or the kernel had against it. */
+/* Judges a packet of `size` bytes. With IO_FAULT_NONE `ret` has the report: its `backend` is
+ * terminated, and the error of a single request is -EINVAL with a violation, -ENODEV, or -EIO for
+ * whatever the device or the kernel had against it. */
 IoFault io_report_take(IoReports *reports, const void *packet, size_t size, IoReport *ret);

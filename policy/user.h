@@ -35,6 +35,6 @@ User *user_copy(const User *user);
 /* Whether two lists (GPtrArray of User*, NULL is empty) tell the same of the same processes, in order. */
 bool users_equal(const GPtrArray *a, const GPtrArray *b);
 
-/* "qemu-system-x86 (pid 4711, virtual machine web1)": who it is, for people. The command is a private
- * text (private-text.h). Free with g_free(). */
+/* "qemu-system-x86 (pid 4711, virtual machine web1)": who it is, for people. The command is a
+ * private text (private-text.h). Free with g_free(). */
 char *user_describe(const User *user);

@@ -125,7 +125,8 @@ void vfio_functions_add(GArray *functions, PciKey function) {
                 g_array_append_val(functions, function);
 }
 
-/* What of it grows with the processes and descriptors that somebody makes is looked up, never searched for. */
+/* What of it grows with the processes and descriptors that somebody makes is looked up, never
+ * searched for. */
 typedef struct Attribution {
         const VfioFunction *functions;
         guint n_functions;

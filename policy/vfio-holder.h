@@ -68,8 +68,8 @@ typedef struct VfioFunction {
 
 #define VFIO_NO_HOLDER UINT_MAX
 
-/* Of so many processes that hold a device which nothing tells the function of, each open function may be used: that it is
- * used one of them tells. */
+/* Of so many processes that hold a device which nothing tells the function of, each open function
+ * may be used: that it is used one of them tells. */
 #define VFIO_GUESSES_MAX 64
 
 typedef struct VfioUse {

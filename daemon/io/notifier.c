@@ -20,7 +20,8 @@ static int begin_write(Notifier *notifier) {
         return fd;
 }
 
-/* Closes what was replaced meanwhile. That nothing was written is no matter: a counter that is full has been signalled. */
+/* Closes what was replaced meanwhile. That nothing was written is no matter: a counter that is full
+ * has been signalled. */
 static void end_write(Notifier *notifier, int fd, ssize_t written) {
         pthread_mutex_lock(&notifier->lock);
         notifier->writing = -1;

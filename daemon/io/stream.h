@@ -29,7 +29,8 @@ void stream_init(Stream *stream, int socket);
  * be) or -EPROTONOSUPPORT. */
 int stream_serve(Stream *stream, Session *session);
 
-/* Closes a descriptor that is left over; that may wait for ever, for it is the client's: the device comes before. */
+/* Closes a descriptor that is left over; that may wait for ever, for it is the client's: the device
+ * comes before. */
 void stream_close(Stream *stream);
 
 /* Executes what is whole of what has been received. Returns as stream_serve() does; -EPIPE when the client does not

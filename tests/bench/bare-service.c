@@ -1,4 +1,5 @@
-/* bare-service.c: an sd-bus service that answers every call with nothing: what the bus itself costs.
+/* bare-service.c: an sd-bus service that answers every call with nothing: what the bus itself
+ * costs.
  *
  * bare-service NAME
  *

@@ -2,9 +2,10 @@
  *
  * bystander NAME UID ADDRESS
  *
- * It becomes UID and asks the service NAME for Check of "open" on ADDRESS, ten times a second and each
- * time on a new connection, as the command does, until its standard input is closed. Then it prints the
- * number of calls, of those that failed, and the longest wait for an answer in nanoseconds. */
+ * It becomes UID and asks the service NAME for Check of "open" on ADDRESS, ten times a second and
+ * each time on a new connection, as the command does, until its standard input is closed. Then it
+ * prints the number of calls, of those that failed, and the longest wait for an answer in
+ * nanoseconds. */
 #include "daemon/util.h"
 #include "policy/number.h"
 

@@ -3,10 +3,10 @@
  * flood ADDRESS-PATH UID CONNECTIONS DEPTH MODE [DESCRIPTORS] PATH INTERFACE MEMBER [ARGUMENT]...
  *
  * It becomes UID, connects to the bus whose socket is ADDRESS-PATH as often as it may, up to
- * CONNECTIONS, prints how many these are, and keeps DEPTH calls to org.vfwarden1 pending on each until
- * its standard input is closed; then it prints the number of answers. MODE is "read", "slow" (512 bytes of
- * each connection every 10 ms), "noread", or "noreply" (calls that want no reply). Written without a D-Bus library: none lets a
- * client behave so badly. */
+ * CONNECTIONS, prints how many these are, and keeps DEPTH calls to org.vfwarden1 pending on each
+ * until its standard input is closed; then it prints the number of answers. MODE is "read", "slow"
+ * (512 bytes of each connection every 10 ms), "noread", or "noreply" (calls that want no reply).
+ * Written without a D-Bus library: none lets a client behave so badly. */
 #include "daemon/util.h"
 #include "policy/number.h"
 

@@ -1,7 +1,8 @@
 /* fuzz-report.c: what a vfwarden-io that was taken over can report to the daemon.
  *
- * The input is a byte of options, then records: a byte of how, and a report, or an order from the daemon. Fields of reports are
- * bent to likely values. What must hold of each report that is taken: it was asked for, and the daemon can show it to anybody. */
+ * The input is a byte of options, then records: a byte of how, and a report, or an order from the
+ * daemon. Fields of reports are bent to likely values. What must hold of each report that is taken:
+ * it was asked for, and the daemon can show it to anybody. */
 #include "policy/io-report.h"
 #include "policy/zpci-request.h"
 

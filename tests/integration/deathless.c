@@ -1,5 +1,5 @@
-/* deathless.c: preloaded into vfwardend. While there is a file $UMOCKDEV_DIR/deathless, its children do not end by SIGKILL, as
- * those that hang in the kernel. */
+/* deathless.c: preloaded into vfwardend. While there is a file $UMOCKDEV_DIR/deathless, its
+ * children do not end by SIGKILL, as those that hang in the kernel. */
 #undef _FILE_OFFSET_BITS
 #include <dlfcn.h>
 #include <signal.h>

@@ -1,9 +1,10 @@
 /* fault.c: makes chosen calls of the daemon fail, for the tests.
  *
- * Preloaded before umockdev. $VFWARDEN_FAULTS names a file; while it exists, each of its lines "CALL ERRNO PATTERN"
- * makes the calls of that kind on paths that match the pattern (fnmatch(3), "*" matches "/" too) fail with that number.
- * Paths are as the daemon sees them, below /sys, links of directories resolved. The kinds: open (a directory, too),
- * readdir (after two entries), readlink, read, stat, access, chmod, watch (inotify), fork. */
+ * Preloaded before umockdev. $VFWARDEN_FAULTS names a file; while it exists, each of its lines
+ * "CALL ERRNO PATTERN" makes the calls of that kind on paths that match the pattern (fnmatch(3),
+ * "*" matches "/" too) fail with that number. Paths are as the daemon sees them, below /sys, links
+ * of directories resolved. The kinds: open (a directory, too), readdir (after two entries),
+ * readlink, read, stat, access, chmod, watch (inotify), fork. */
 
 #include <dirent.h>
 #include <dlfcn.h>
@@ -27,7 +28,8 @@
         if (!next)                         \
         *(void **) &next = dlsym(RTLD_NEXT, #function)
 
-/* What the file says now, "" without one. By system calls: the library's functions are those that fail. */
+/* What the file says now, "" without one. By system calls: the library's functions are those that
+ * fail. */
 static void read_faults(char *text, size_t size) {
         const char *path = getenv("VFWARDEN_FAULTS");
         long fd = path ? syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC) : -1;

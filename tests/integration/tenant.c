@@ -1,13 +1,13 @@
-/* tenant.c: what somebody without privilege does to whoever looks at processes. Says "ready" on standard output, and stays.
+/* tenant.c: what somebody without privilege does to whoever looks at processes. Says "ready" on
+ * standard output, and stays.
  *
- *   tenant table DESCRIPTORS PROCESSES shared|own    large tables of descriptors, one for all or one for each
- *   tenant hold FD PROCESSES COPIES                  processes that have a descriptor, so many times each
- *   tenant hang FUSE DIRECTORY memory|node|exec      a process of which somebody waits for ever who
- *        memory: reads its command line;
- *        node: asks the file system for what it has open by the name of a VFIO node;
- *        exec: compares it with another by kcmp(2).
- *      FUSE is the device of that name, and DIRECTORY where a file system is mounted that answers no read. That takes
- *      root (for a mount namespace), who becomes nobody then. */
+ *   tenant table DESCRIPTORS PROCESSES shared|own    large tables of descriptors, one for all or
+ * one for each tenant hold FD PROCESSES COPIES                  processes that have a descriptor,
+ * so many times each tenant hang FUSE DIRECTORY memory|node|exec      a process of which somebody
+ * waits for ever who memory: reads its command line; node: asks the file system for what it has
+ * open by the name of a VFIO node; exec: compares it with another by kcmp(2). FUSE is the device of
+ * that name, and DIRECTORY where a file system is mounted that answers no read. That takes root
+ * (for a mount namespace), who becomes nobody then. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
@@ -107,7 +107,8 @@ static void reply(int fd, uint64_t unique, int error, void *data, size_t size) {
         (void) !writev(fd, parts, size > 0 ? 2 : 1);
 }
 
-/* "vfio" is a directory, all else files. `silent`: what a file is, is not told either, but to who looks it up. */
+/* "vfio" is a directory, all else files. `silent`: what a file is, is not told either, but to who
+ * looks it up. */
 static void answer(int fd, int reads, const struct fuse_in_header *in, const char *name,
                    bool silent) {
         static uint64_t next = 2, vfio;
@@ -240,7 +241,8 @@ static void wait_for_state(pid_t pid, char state) {
         } while (behind && behind[2] != state);
 }
 
-/* In the memory of its parent, whose lock it needs to leave it: until then it keeps whoever compares it with others. */
+/* In the memory of its parent, whose lock it needs to leave it: until then it keeps whoever
+ * compares it with others. */
 static int run_another(void *go) {
         static char *const words[] = { (char *) "true", NULL };
         char byte;

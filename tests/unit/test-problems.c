@@ -26,7 +26,8 @@ static void teardown(Fixture *fixture) {
         sd_event_unref(fixture->event);
 }
 
-/* Lets the loop run until it has nothing to do; returns how often the change was told since the last time. */
+/* Lets the loop run until it has nothing to do; returns how often the change was told since the
+ * last time. */
 static unsigned take_told(Fixture *fixture) {
         unsigned told;
 

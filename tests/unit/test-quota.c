@@ -77,7 +77,8 @@ Test(quota, all_users_have_a_total) {
         quota_unref(quota);
 }
 
-/* Taking one of the greedy for the other must leave the greedy with no fewer than the other then has. */
+/* Taking one of the greedy for the other must leave the greedy with no fewer than the other then
+ * has. */
 Test(quota, the_greedy_has_the_most) {
         Quota *quota = quota_new(QUOTA_PER_UID_MAX, UINT_MAX);
         uint32_t greedy = 1234;
