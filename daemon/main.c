@@ -193,7 +193,8 @@ static int add_signals(sd_event *event, ReloadContext *context) {
         return r;
 }
 
-static int run(ManagerOptions *options) {
+static int run(const ManagerOptions *given) {
+        ManagerOptions options = *given;
         g_autoptr(Notify) notify = NULL;
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
         g_autoptr(Manager) manager = NULL;
@@ -203,13 +204,13 @@ static int run(ManagerOptions *options) {
         TurnMeter turns = { 0 };
         int r;
 
-        options->turns = &turns;
+        options.turns = &turns;
         r = notify_new(&notify);
         if (r < 0) {
                 log_error("Failed to connect to systemd: %s", g_strerror(-r));
                 return r;
         }
-        options->notify = notify;
+        options.notify = notify;
         r = sd_event_default(&event);
         if (r < 0) {
                 log_error("there is no event loop: %s", g_strerror(-r));
@@ -219,9 +220,9 @@ static int run(ManagerOptions *options) {
         if (r < 0)
                 return r;
         facts = service_manager_ask(bus);
-        options->fd_store_max = facts.fd_store_max;
-        options->started = facts.started;
-        r = manager_new(event, options, &manager);
+        options.fd_store_max = facts.fd_store_max;
+        options.started = facts.started;
+        r = manager_new(event, &options, &manager);
         if (r < 0)
                 return r;
         reload = (ReloadContext){ manager, notify };
