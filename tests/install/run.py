@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 """README's installation and removal, exactly as printed there, in bare roots of Debian 12 and 13.
 
-Each root is what `mmdebstrap` makes of a handful of packages. A person who is not root has the sources there, runs each
-line that README.md prints, and uses what is installed. vm/scenarios/manuals.py runs what needs a systemd that runs.
+Each root is what `mmdebstrap` makes of a handful of packages. In one, root installs, and there is no sudo; in the other a
+person who has sudo. They have the sources, run each line that README.md prints, and use what is installed.
+vm/scenarios/manuals.py runs what needs a systemd that runs.
 
     run.py [SUITE...]     bookworm and trixie, unless they are named
 
@@ -29,11 +30,11 @@ import installation  # noqa: E402
 from host import common, debian  # noqa: E402
 from page import Page, commands  # noqa: E402
 
-SUITES = ("bookworm", "trixie")
-# What a fresh system has at least, and sudo.
-PACKAGES = ["systemd-sysv", "udev", "dbus", "sudo", "ca-certificates"]
-PERSON = "somebody"
-CLONE = f"home/{PERSON}/vfwarden"
+# And who installs.
+SUITES = {"bookworm": "root", "trixie": "somebody"}
+# What a fresh system has at least.
+PACKAGES = ["systemd-sysv", "udev", "dbus", "ca-certificates"]
+CLONE = "home/vfwarden"
 CONFIGURATION = "/etc/vfwarden/vfwarden.conf"
 # What other programs keep for themselves; userdel makes the copies of its files.
 VOLATILE = re.compile(rf"/({CLONE}|proc|sys|dev|tmp|var/tmp|var/log|var/cache|var/lib/(dpkg|apt|sudo)|run/(sudo|lock|systemd))(/|$)"
@@ -60,13 +61,14 @@ def example(name):
 
 
 def make_base(suite, directory):
-    debian.bootstrap(directory / "root", [suite], PACKAGES, "minbase", excluded=())
+    sudo = [] if SUITES[suite] == "root" else ["sudo"]
+    debian.bootstrap(directory / "root", [suite], PACKAGES + sudo, "minbase", excluded=())
     # The root lives for a few minutes.
     (directory / "root/etc/dpkg/dpkg.cfg.d/unsafe-io").write_text("force-unsafe-io\n")
 
 
 def base_of(suite):
-    key = common.hash_of(suite, PACKAGES, inspect.getsource(make_base), inspect.getsource(debian.bootstrap))
+    key = common.hash_of(suite, PACKAGES, SUITES[suite], inspect.getsource(make_base), inspect.getsource(debian.bootstrap))
     return common.cached(f"bare-{suite}", key, lambda directory: make_base(suite, directory)) / "root"
 
 
@@ -86,7 +88,7 @@ def copy_sources(directory):
 
 
 class Root:
-    """A bare root with a person and the sources in it."""
+    """A bare root with the sources in it, and a person unless root installs."""
 
     def __init__(self, suite, directory):
         self.path = directory / suite
@@ -94,16 +96,17 @@ class Root:
         self.archives = common.cache_dir() / f"archives-{suite}"
         (self.archives / "partial").mkdir(parents=True, exist_ok=True)
         subprocess.run(["cp", "--archive", "--reflink=auto", base_of(suite), self.path], check=True)
-        self.run(f"useradd --create-home {PERSON}", root=True)
-        (self.path / "etc/sudoers.d/person").write_text(f"{PERSON} ALL=(ALL) NOPASSWD: ALL\n")
         copy_sources(self.path / CLONE)
-        self.run(f"chown -R {PERSON}: /{CLONE}", root=True)
+        self.person = SUITES[suite]
+        if self.person != "root":
+            self.run(f"useradd --create-home {self.person} && chown -R {self.person}: /{CLONE}", root=True)
+            (self.path / "etc/sudoers.d/person").write_text(f"{self.person} ALL=(ALL) NOPASSWD: ALL\n")
 
     def run(self, command, root=False):
         """Runs a line of shell in the clone; returns what it printed."""
         words = command if root else f"cd /{CLONE} && {command}"
         result = subprocess.run(["unshare", "--mount", "sh", "-ec", MOUNTS, "-", self.path, self.archives, words,
-                                 "root" if root else PERSON], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                 "root" if root else self.person], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                 stderr=subprocess.STDOUT, text=True, errors="replace", check=False)
         if result.returncode != 0:
             tail = "\n".join(result.stdout.splitlines()[-25:])
@@ -149,7 +152,7 @@ class Installation:
     def install(self):
         """each line that README prints under Install works"""
         first, *others = self.installing
-        equal(first, "sudo tests/install-dependencies build", "the first line")
+        equal(first, "tests/install-dependencies build", "the first line")
         with common.locked(self.root.archives.name):
             self.root.run(first)
         self.before = self.root.files()
@@ -176,7 +179,7 @@ class Installation:
         directory = self.root.path / CLONE / "page"
         directory.mkdir()
         (directory / "load.c").write_text(program)
-        self.root.run("sudo chown somebody: page && cd page && " + line)
+        self.root.run("sudo chown $(id -u) page && cd page && " + line)
         linked = self.root.run("ldd page/load")
         if not re.search(r"libvfwarden-io\.so\.\d+ => /", linked):
             raise Failed(f"the program does not find the library:\n{linked}")

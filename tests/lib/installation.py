@@ -9,4 +9,4 @@ def runs_in_root(line):
 
 
 def runs_in_machine(line):
-    return not line.startswith(("sudo tests/install-dependencies ", "meson "))
+    return not line.startswith(("tests/install-dependencies ", "meson "))
