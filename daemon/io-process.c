@@ -20,6 +20,9 @@
 /* An order that is no access to the device is obeyed within microseconds, but for the end, which
  * waits for one access and the device's reset (vfio_pci_core_close_device()). */
 #define ORDER_TIMEOUT_USEC (5 * 1000 * 1000ULL)
+/* Nobody waits for a status, and what is ended for want of one is a session that was promised: a host on which
+ * a process gets no turn for seconds must not lose it. */
+#define STATUS_TIMEOUT_USEC (20 * 1000 * 1000ULL)
 #define TIMER_ACCURACY     (10 * 1000ULL)
 
 /* Single requests have a deadline of their own, which is the device's. */
@@ -95,11 +98,15 @@ static int on_order_timeout(sd_event_source *source, uint64_t usec, void *userda
 
 /* The process is given time for what it has to do still; each of its answers is progress. */
 static void restart_deadline(IoProcess *process) {
+        unsigned pending = process->reports.pending & TIMED_ORDERS;
+        bool status_only = pending == 1U << IO_STATUS && !process->reports.ended;
+        uint64_t usec = status_only ? STATUS_TIMEOUT_USEC : ORDER_TIMEOUT_USEC;
+
         if (process->fault)
                 return;
-        if (!(process->reports.pending & TIMED_ORDERS) && !process->reports.ended)
+        if (pending == 0 && !process->reports.ended)
                 process->deadline = sd_event_source_disable_unref(process->deadline);
-        else if (set_deadline(process, ORDER_TIMEOUT_USEC, on_order_timeout) < 0)
+        else if (set_deadline(process, usec, on_order_timeout) < 0)
                 io_process_kill(process, "no timer can be had for vfwarden-io");
 }
 
