@@ -24,15 +24,17 @@ static int check_limits(const Leases *leases, const Config *config, uint32_t uid
 
 /* Sets kind and node. */
 static int choose_node(LeaseEntry *entry, const Function *function, LeaseKind wanted) {
-        g_autofree char *device = vfio_node_of_device(function);
-        g_autofree char *group = vfio_node_of_group(function);
-        const LeaseNodes nodes = {
-                .group = group,
-                .device = device,
-                .iommufd = vfio_node_has_iommufd(),
-        };
-        LeaseKind kind = lease_choose_kind(&nodes, wanted);
+        g_autofree char *device = NULL, *group = NULL;
+        int iommufd = vfio_node_has_iommufd();
+        int r = iommufd < 0 ? iommufd : vfio_node_of_device(function, &device);
+        LeaseKind kind;
 
+        if (r >= 0)
+                r = vfio_node_of_group(function, &group);
+        if (r < 0)
+                return r;
+        kind = lease_choose_kind(
+                &(LeaseNodes){ .group = group, .device = device, .iommufd = iommufd > 0 }, wanted);
         if ((int) kind < 0)
                 return (int) kind;
         entry->lease.kind = kind;
@@ -62,11 +64,12 @@ int leases_begin(Leases *leases, Function *function, const Config *config,
         entry->leases = leases;
         entry->key = function->facts.key;
         entry->inode = function->facts.inode;
-        entry->binding = sysfs_binding(function_address(function));
         entry->group = function->facts.iommu_group;
         entry->lease.generation = leases->next_generation++;
         entry->lease.since_usec = (uint64_t) g_get_real_time();
-        r = choose_node(entry, function, request->kind);
+        r = sysfs_read_binding(function_address(function), &entry->binding);
+        if (r >= 0)
+                r = choose_node(entry, function, request->kind);
         if (r >= 0)
                 r = sd_event_add_time_relative(leases->event, &entry->timer, CLOCK_MONOTONIC,
                                                OPEN_TIMEOUT_USEC, 0, on_timeout, entry);
@@ -106,6 +109,7 @@ void leases_fail(Leases *leases, uint64_t generation, int result, const char *me
 /* Why the function can no longer be handed out, or NULL. */
 static const char *changed_meanwhile(const LeaseEntry *entry, int *ret_error) {
         const Function *function = lease_entry_function(entry);
+        uint64_t binding;
 
         *ret_error = function ? -ECONNREFUSED : -ENODEV;
         if (!function)
@@ -113,8 +117,11 @@ static const char *changed_meanwhile(const LeaseEntry *entry, int *ret_error) {
         if (function->state != FUNCTION_STATE_PRESENT ||
             (function->pf && function->pf->state != FUNCTION_STATE_PRESENT))
                 return "it is being taken away";
-        if (!function_has_vfio_driver(function) ||
-            sysfs_binding(function_address(function)) != entry->binding)
+        if (sysfs_read_binding(function_address(function), &binding) < 0) {
+                *ret_error = -EIO;
+                return "the link to its driver cannot be read";
+        }
+        if (!function_has_vfio_driver(function) || binding != entry->binding)
                 return "its driver has let go of it meanwhile";
         return NULL;
 }

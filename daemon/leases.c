@@ -255,8 +255,8 @@ void leases_function_changed(Leases *leases, const Function *function) {
         /* Without a driver somebody is taking it away, and the holder has it still. */
         if (!entry || function->facts.driver[0] == '\0')
                 return;
-        binding = sysfs_binding(function_address(function));
-        if (binding != 0 && (binding != entry->binding || !function_has_vfio_driver(function)))
+        if (sysfs_read_binding(function_address(function), &binding) >= 0 && binding != 0 &&
+            (binding != entry->binding || !function_has_vfio_driver(function)))
                 lease_entry_end(entry, -ECONNREFUSED, "its driver has let go of it meanwhile");
 }
 

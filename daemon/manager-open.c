@@ -128,9 +128,15 @@ static void on_opened(void *context, int result, const char *message, const Leas
                 return;
         }
         /* Who hears of it finds that it is told, and that a later daemon knows it. */
-        r = manager_settle_request(manager, NULL, NULL);
+        r = call->has_token ? vf_tokens_get(manager->vf_tokens, call->pf, &token) : 0;
+        if (r < 0)
+                text = g_strdup_printf("its VF token cannot be read: %s", g_strerror(-r));
+        else
+                r = manager_settle_request(manager, NULL, NULL);
         if (r < 0) {
-                text = manager_describe_failure(manager, r);
+                if (!text)
+                        text = manager_describe_failure(manager, r);
+                explicit_bzero(&token, sizeof(token));
                 leases_fail(manager->leases, lease->generation, r, text);
                 call->done(call->context, -EIO, text, NULL);
                 return;
@@ -138,7 +144,7 @@ static void on_opened(void *context, int result, const char *message, const Leas
         open = (ManagerOpen){
                 .fd = fds->node, .iommufd = fds->iommufd, .receipt = fds->receipt, .lease = lease
         };
-        if (call->has_token && vf_tokens_get(manager->vf_tokens, call->pf, &token) >= 0)
+        if (call->has_token)
                 open.token = token.text;
         call->done(call->context, 0, NULL, &open);
         explicit_bzero(&token, sizeof(token));
@@ -191,6 +197,7 @@ static void on_imposed(void *context, int result, const char *message) {
 
 /* Ends the call when the PF has the token, be it now. Takes `call` over. */
 static void get_token(TokenCall *call, const Function *pf, VfTokenStep step) {
+        g_autofree char *text = NULL;
         int r;
 
         if (step == VF_TOKEN_HOLDS) {
@@ -198,8 +205,11 @@ static void get_token(TokenCall *call, const Function *pf, VfTokenStep step) {
                 return;
         }
         r = vf_tokens_impose(call->manager->vf_tokens, pf, on_imposed, call);
-        if (r < 0)
-                token_call_end(call, -EIO, "the physical function cannot be given a VF token");
+        if (r >= 0)
+                return;
+        text = g_strdup_printf("the physical function cannot be given a VF token: %s",
+                               g_strerror(-r));
+        token_call_end(call, -EIO, text);
 }
 
 static const char *result_text(int result) {

@@ -87,9 +87,12 @@ ssize_t sysfs_read_link(int dirfd, const char *name, char *value, size_t size) {
         return g_stpcpy(value, last) - value;
 }
 
-uint64_t sysfs_binding(PciAddress address) {
+int sysfs_read_binding(PciAddress address, uint64_t *ret) {
         g_autofree char *path = sysfs_function_path(address, "driver");
-        struct stat st;
+        struct stat st = { 0 };
 
-        return lstat(path, &st) < 0 ? 0 : st.st_ino;
+        if (lstat(path, &st) < 0 && !errno_means_absent(-errno))
+                return -errno;
+        *ret = st.st_ino;
+        return 0;
 }

@@ -34,9 +34,10 @@ int sysfs_list_functions(GArray **ret);
  * no such attribute, -ENODEV and others when the device is just going, -EFBIG when it does not fit. */
 ssize_t sysfs_read(int dirfd, const char *name, char *value, size_t size);
 
-/* What tells one binding of a driver from the next, be it the same driver: the inode of the function's `driver` link,
- * which is made anew each time (sysfs gives no inode number twice). 0 while there is no driver. */
-uint64_t sysfs_binding(PciAddress address);
+/* Tells one binding of a driver from the next, be it the same driver: by the inode of the function's
+ * `driver` link, which is made anew each time (sysfs gives no inode number twice). Returns 0, with
+ * `*ret` 0 while there is no driver, or a negative errno when the link cannot be looked at. */
+int sysfs_read_binding(PciAddress address, uint64_t *ret);
 
 /* Reads the last part of what the link `name` points to, e.g. the driver's name. Same errors. */
 ssize_t sysfs_read_link(int dirfd, const char *name, char *value, size_t size);

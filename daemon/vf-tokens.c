@@ -114,10 +114,13 @@ static Entry *find(const VfTokens *tokens, PciKey key) {
         return g_hash_table_lookup(tokens->entries, &key);
 }
 
-/* The token belongs to what vfio-pci made for the PF when it was bound (vfio_pci_vf_init()). */
-static bool is_same(const Entry *entry, const Function *pf) {
-        return entry->inode == pf->facts.inode &&
-               entry->binding == sysfs_binding(function_address(pf));
+/* Whether the token is of this binding: it belongs to what vfio-pci made for the PF when it was bound
+ * (vfio_pci_vf_init()). Returns 1, 0 or a negative errno. */
+static int is_same(const Entry *entry, const Function *pf) {
+        uint64_t binding;
+        int r = sysfs_read_binding(function_address(pf), &binding);
+
+        return r < 0 ? r : entry->inode == pf->facts.inode && entry->binding == binding;
 }
 
 /* What the VFs that are open tell of the token. While one is, the kernel keeps it. */
@@ -155,12 +158,13 @@ VfTokenStep vf_tokens_step(VfTokens *tokens, const Function *pf, bool for_pf) {
                 entry->doubtful = false;
         if (entry)
                 entry->adopted = false;
-        return vf_token_step(pf, &(VfTokenFacts){
-                                         .imposed = entry && entry->imposed && is_same(entry, pf),
-                                         .doubtful = entry && entry->doubtful,
-                                         .proven = open.ours,
-                                         .for_pf = for_pf,
-                                 });
+        return vf_token_step(pf,
+                             &(VfTokenFacts){
+                                     .imposed = entry && entry->imposed && is_same(entry, pf) > 0,
+                                     .doubtful = entry && entry->doubtful,
+                                     .proven = open.ours,
+                                     .for_pf = for_pf,
+                             });
 }
 
 /* Memory that nobody changes any more, with a token in it. */
@@ -232,9 +236,12 @@ static int find_or_make(VfTokens *tokens, const Function *pf, Entry **ret) {
         Entry *entry = find(tokens, pf->facts.key);
         g_autofree char *name = NULL;
         _cleanup_(closep) int memory = -1;
-        int r;
+        uint64_t binding;
+        int r = sysfs_read_binding(function_address(pf), &binding);
 
-        if (entry && !is_same(entry, pf)) {
+        if (r < 0)
+                return r;
+        if (entry && (entry->inode != pf->facts.inode || entry->binding != binding)) {
                 forget(entry);
                 entry = NULL;
         }
@@ -248,7 +255,7 @@ static int find_or_make(VfTokens *tokens, const Function *pf, Entry **ret) {
                         return r;
                 entry = add_entry(tokens, pf->facts.key, tokens->next_number++, &memory);
                 entry->inode = pf->facts.inode;
-                entry->binding = sysfs_binding(function_address(pf));
+                entry->binding = binding;
         }
         entry->group = pf->facts.iommu_group;
         *ret = entry;
@@ -270,7 +277,11 @@ static void end_imposition(Entry *entry, int result, const char *step) {
         PciAddress address = pci_address_from_key(entry->key);
         g_autofree char *message = NULL;
 
-        if (result >= 0 && (!pf || !is_same(entry, pf))) {
+        if (result >= 0 && pf) {
+                result = is_same(entry, pf);
+                step = "the link to its driver cannot be read";
+        }
+        if (!pf || result == 0) {
                 tell(entry, -ENODEV,
                      "the physical function has gone, or was bound anew, meanwhile");
                 return;

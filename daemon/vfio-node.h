@@ -1,15 +1,17 @@
 /* vfio-node.h: which of VFIO's nodes a function can be opened by.
  *
- * Owns nothing, and opens none of them. Called by leases.h. */
+ * Owns nothing, and opens none of them. Always holds: a node that cannot be looked at is an error, and
+ * not absent, because the group is chosen where the device has no node of its own. */
 #pragma once
 
 #include "policy/function.h"
 
-/* The name below /dev/vfio of the function's own node ("devices/vfio3"), or of its group's ("12"), if it is there; NULL
- * if not. Free with g_free(). */
-char *vfio_node_of_device(const Function *function);
-char *vfio_node_of_group(const Function *function);
+/* The name below /dev/vfio of the function's own node ("devices/vfio3"), or of its group's ("12"), if
+ * it is there. Returns 0, with `*ret` NULL when there is none, free with g_free(); or a negative
+ * errno. */
+int vfio_node_of_device(const Function *function, char **ret);
+int vfio_node_of_group(const Function *function, char **ret);
 
-/* Whether there is /dev/iommu: without it nobody can do anything with a device's own node
- * (VFIO_DEVICE_BIND_IOMMUFD). */
-bool vfio_node_has_iommufd(void);
+/* Whether there is /dev/iommu: without it a device's own node is of no use to anybody
+ * (VFIO_DEVICE_BIND_IOMMUFD). Returns 1, 0 or a negative errno. */
+int vfio_node_has_iommufd(void);

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Functions opened for others: who gets a descriptor, who is told to have it, and until when."""
 
+import errno
 import os
 import signal
 import socket
@@ -174,6 +175,25 @@ class Opening(OpenTest):
         self.wait_free()
         fd, facts = self.open(kind="group")
         self.assertEqual(facts["kind"], "group")
+        os.close(fd)
+        self.wait_free()
+
+    def test_a_node_that_cannot_be_looked_at(self):
+        faults = self.start_faults()
+        self.vfio.add_device(self.functions[ONE], "vfio7")
+        self.vfio.add_iommufd()
+        self.start()
+        for fault in (("open", f"*/{ONE}/vfio-dev"), ("readdir", f"*/{ONE}/vfio-dev"), ("stat", "*/dev/iommu"),
+                      ("stat", "*/vfio/devices/vfio7"), ("stat", f"*/{ONE}/driver")):
+            with self.subTest(fault):
+                faults.set((fault[0], errno.EIO, fault[1]))
+                self.assertIn(os.strerror(errno.EIO), self.refused(name=vb.FAILED))
+                faults.clear()
+                self.fence()
+                self.assertEqual(self.users(), [])
+        fd, facts = self.open()
+        self.assertEqual(facts["kind"], "device")
+        os.close(facts["fds"][facts["iommufd"]])
         os.close(fd)
         self.wait_free()
 

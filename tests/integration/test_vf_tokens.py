@@ -247,6 +247,19 @@ class Others(TokenTest):
         self.assertNotEqual(other, token)
         self.assertEqual(self.vfio.opened, [f"{PF} vf_token={t}" for t in (token, other)])
 
+    def test_whether_it_was_bound_anew_cannot_be_looked_at(self):
+        faults = self.start_faults()
+        self.start()
+        token = self.token()
+        faults.set(("stat", errno.ENOMEM, f"*/{PF}/driver"))
+        for _ in range(2):
+            with self.assertRaises(vb.BusError) as caught:
+                self.token()
+            self.assertIn(os.strerror(errno.ENOMEM), caught.exception.message)
+        faults.clear()
+        self.assertEqual(self.token(), token, "the token of a binding that has not changed stays")
+        self.assertEqual(len(self.vfio.opened), 1)
+
 
 class Restarting(TokenTest):
     def test_in_use(self):
