@@ -1,6 +1,7 @@
 /* manager-internal.h: what the files of the manager share.
  *
- * manager.c: life and requests; manager-operate.c: guarded operations; manager-open.c: opening for
+ * manager.c: life; manager-requests.c: requests that outlive the
+ * daemon; manager-operate.c: guarded operations; manager-open.c: opening for
  * others; manager-picture.c: from events to the inventory; manager-unread.c: what of it cannot be
  * read at present; manager-sources.c: what other parts tell; manager-users.c: who uses what;
  * manager-settle.c: from the inventory through the rules to files and observer. */
@@ -111,6 +112,7 @@ void manager_read(Manager *manager, PciKey key, bool watched);
 void manager_forget_unread(Manager *manager, PciKey key);
 /* Finds out whether a descriptor is to be had, and fills the reserve. */
 #define MANAGER_PROBLEM_DESCRIPTORS "descriptors"
+#define MANAGER_PROBLEM_CONFIG      "configuration"
 void manager_check_descriptors(Manager *manager);
 void manager_list_failed(Manager *manager, int r);
 void manager_listed(Manager *manager);
@@ -159,6 +161,9 @@ void manager_tell_unplug_calls(Manager *manager);
 /* manager-settle.c */
 void manager_queue(Manager *manager, Function *function);
 void manager_queue_all(Manager *manager);
+
+/* Shows as a problem that nothing is locked since release-all, or that this is over. */
+void manager_show_release(Manager *manager);
 void manager_settle(Manager *manager);
 /* The same for a request that is to outlive the daemon. When the state cannot be saved, `undo`
  * (NULL: nothing) takes back what the request changed, before a file was touched or anybody was

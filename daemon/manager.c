@@ -9,9 +9,6 @@
 #include <string.h>
 #include <systemd/sd-daemon.h>
 
-#define PROBLEM_CONFIG   "configuration"
-#define PROBLEM_RELEASED "released"
-
 static int on_work(sd_event_source *source, void *userdata) {
         manager_read_stale(userdata);
         manager_settle(userdata);
@@ -84,16 +81,6 @@ static int add_sources(Manager *manager, int receive_buffer) {
                            &manager->uevents);
 }
 
-/* Whoever wonders why nothing is locked finds it in the status. */
-static void show_release(Manager *manager) {
-        if (manager->released)
-                problems_report(manager->problems, PROBLEM_RELEASED,
-                                "Nothing is locked since release-all opened everything: `systemctl "
-                                "reload vfwardend` enforces again");
-        else
-                problems_resolve(manager->problems, PROBLEM_RELEASED);
-}
-
 /* Returns whether the records of an earlier run are lost though there was one. */
 static bool load_state(Manager *manager, State **ret) {
         g_autofree char *reason = NULL;
@@ -114,7 +101,7 @@ static void start(Manager *manager, bool started) {
         state = manager->earlier;
         manager->released = state->released && !started;
         manager->state_dirty = state->released != manager->released;
-        show_release(manager);
+        manager_show_release(manager);
         manager->remembered = g_hash_table_new(g_int64_hash, g_int64_equal);
         for (guint i = 0; i < state->functions->len; i++) {
                 StateFunction *record = &g_array_index(state->functions, StateFunction, i);
@@ -153,7 +140,7 @@ static void load_config(Manager *manager) {
                 return;
         manager->config = config_new_default();
         log_full(LOG_ERR, NULL, LOG_ID_CONFIG, "%s", error);
-        problems_report(manager->problems, PROBLEM_CONFIG,
+        problems_report(manager->problems, MANAGER_PROBLEM_CONFIG,
                         "Failed to read the configuration: %s; the defaults are in force until "
                         "the next reload",
                         error);
@@ -207,8 +194,6 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
                                              manager_on_inhibitor_ended, manager);
         manager->operations = operations_new(event, manager->inventory, manager->closed,
                                              &manager_operations_handler, manager);
-        manager->unplugs = unplugs_new(event, manager->inventory, manager->operations,
-                                       &manager_unplugs_handler, manager);
         manager->children = children_new(event, &manager_children_handler, manager);
         manager->sessions =
                 sessions_new(event, manager->children, manager->inventory, manager->store,
@@ -218,8 +203,11 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
                                      manager->store, &manager_leases_handler, manager);
         manager->vf_tokens = vf_tokens_new(event, manager->children, manager->inventory,
                                            manager->store, &manager_vf_tokens_handler, manager);
-        r = outsiders_new(event, manager->inventory, &manager_outsiders_handler, manager,
-                          &manager->outsiders);
+        r = unplugs_new(event, manager->inventory, manager->operations, manager->problems,
+                        &manager_unplugs_handler, manager, &manager->unplugs);
+        if (r >= 0)
+                r = outsiders_new(event, manager->inventory, &manager_outsiders_handler, manager,
+                                  &manager->outsiders);
         if (r < 0) {
                 log_error("the sources of events cannot be set up: %s", g_strerror(-r));
                 return r;
@@ -304,204 +292,4 @@ char **manager_problems(const Manager *manager) {
 
 bool manager_enforces(const Manager *manager) {
         return manager->config->enforce && !manager->released;
-}
-
-static void set_lock_why(Manager *manager, Function *function, char *why) {
-        if (g_strcmp0(why, function->lock_why) != 0)
-                manager->state_dirty = true;
-        /* Without a lock the property is empty, too. */
-        if (g_strcmp0(why ? why : "", function->lock_why ? function->lock_why : "") != 0)
-                function->changes |= FUNCTION_PROPERTY_LOCK_WHY;
-        g_free(function->lock_why);
-        function->lock_why = why;
-        manager_queue(manager, function);
-}
-
-/* What stood there before a lock or an unlock. */
-typedef struct LockChange {
-        Manager *manager;
-        Function *function;
-        char *why; /* NULL: no lock */
-} LockChange;
-
-static void undo_lock_change(void *context) {
-        LockChange *change = context;
-
-        set_lock_why(change->manager, change->function, g_steal_pointer(&change->why));
-        change->function->changes &= ~(unsigned) FUNCTION_PROPERTY_LOCK_WHY;
-}
-
-static int change_lock(Manager *manager, Function *function, const char *why) {
-        g_autofree char *before = NULL;
-        LockChange change;
-        int r;
-
-        manager_settle(manager); /* what else there is to do is not this request's */
-        change = (LockChange){ manager, function, g_strdup(function->lock_why) };
-        set_lock_why(manager, function, g_strdup(why));
-        r = manager_settle_request(manager, undo_lock_change, &change);
-        before = change.why;
-        return r;
-}
-
-int manager_lock(Manager *manager, Function *function, const char *why) {
-        return strlen(why) > MANAGER_LOCK_WHY_MAX ? -EINVAL : change_lock(manager, function, why);
-}
-
-int manager_unlock(Manager *manager, Function *function) {
-        return change_lock(manager, function, NULL);
-}
-
-typedef struct NewInhibitor {
-        Manager *manager;
-        uint64_t number;
-} NewInhibitor;
-
-static void undo_inhibitor(void *context) {
-        const NewInhibitor *added = context;
-
-        inhibitors_remove(added->manager->inhibitors, added->number);
-}
-
-int manager_inhibit(Manager *manager, PciKey key, const Inhibitor *inhibitor, int *ret_fd) {
-        NewInhibitor added = { .manager = manager };
-        _cleanup_(closep) int fd = -1;
-        Function *function;
-        int r;
-
-        manager_settle(manager); /* what else there is to do is not this request's */
-        r = inhibitors_add(manager->inhibitors, key, inhibitor, &added.number, &fd);
-        if (r < 0)
-                return r;
-        manager->state_dirty = true;
-        function = inventory_get(manager->inventory, key);
-        if (function)
-                manager_queue(manager, function);
-        r = manager_settle_request(manager, undo_inhibitor, &added);
-        if (r < 0)
-                return r == -EDQUOT ? -ENOSPC : r; /* the disk's quota, not the user's */
-        *ret_fd = take_fd(&fd);
-        return 0;
-}
-
-char *manager_describe_failure(const Manager *manager, int error) {
-        if (error == -EXFULL)
-                return g_strdup(fd_store_error(error));
-        return g_strdup_printf("Failed to save the state in %s: %s; nothing was changed",
-                               manager->state_directory, g_strerror(-error));
-}
-
-void manager_foreach_inhibitor(const Manager *manager,
-                               void (*visit)(void *context, PciKey key, const Inhibitor *inhibitor),
-                               void *context) {
-        inhibitors_foreach(manager->inhibitors, visit, context);
-}
-
-static void tell_enforcement(Manager *manager, bool before) {
-        if (manager->observer && manager_enforces(manager) != before)
-                manager->observer->enforcement_changed(manager->observer_context);
-}
-
-int manager_reload(Manager *manager, char **ret_error) {
-        g_autoptr(Config) config = NULL;
-        bool enforced = manager_enforces(manager);
-        Function *function;
-        int r;
-
-        r = config_load(manager->config_directory, &config, ret_error);
-        if (r < 0) {
-                log_full(LOG_ERR, NULL, LOG_ID_CONFIG, "%s; the old configuration stays",
-                         *ret_error);
-                problems_report(manager->problems, PROBLEM_CONFIG,
-                                "Failed to read the configuration: %s; what was in force before "
-                                "stays so until the next reload",
-                                *ret_error);
-                return r;
-        }
-
-        problems_resolve(manager->problems, PROBLEM_CONFIG);
-        config_free(manager->config);
-        manager->config = g_steal_pointer(&config);
-        manager->state_dirty |= manager->released;
-        manager->released = false;
-        show_release(manager);
-        inventory_foreach (manager->inventory, function)
-                function->emulated = config_emulates(manager->config, function->facts.key);
-        manager_queue_all(manager);
-        manager_settle(manager);
-        tell_enforcement(manager, enforced);
-        log_info("the configuration was read again");
-        return 0;
-}
-
-/* The locks that were forgotten, in case that they have to be remembered again. */
-typedef struct Release {
-        Manager *manager;
-        GPtrArray *changes; /* of LockChange*, owned */
-        bool before;
-} Release;
-
-static void lock_change_free(gpointer data) {
-        LockChange *change = data;
-
-        g_free(change->why);
-        g_free(change);
-}
-
-static void undo_release(void *context) {
-        Release *release = context;
-
-        release->manager->released = release->before;
-        for (guint i = 0; i < release->changes->len; i++)
-                undo_lock_change(release->changes->pdata[i]);
-}
-
-static void forget_locks(Manager *manager, GPtrArray *changes) {
-        Function *function;
-
-        inventory_foreach (manager->inventory, function) {
-                LockChange *change;
-
-                if (!function->lock_why)
-                        continue;
-                change = g_new(LockChange, 1);
-                *change = (LockChange){ manager, function, g_strdup(function->lock_why) };
-                g_ptr_array_add(changes, change);
-                set_lock_why(manager, function, NULL);
-        }
-}
-
-int manager_release_all(Manager *manager, GPtrArray **ret) {
-        g_autoptr(GPtrArray) changes = g_ptr_array_new_with_free_func(lock_change_free);
-        g_autoptr(GPtrArray) paths = NULL;
-        Release release = { manager, changes, manager->released };
-        bool enforced = manager_enforces(manager);
-        Function *function;
-        int r;
-
-        manager_settle(manager); /* what else there is to do is not this request's */
-        paths = closed_files_list(manager->closed);
-        manager->released = true;
-        manager->state_dirty = true;
-        forget_locks(manager, changes);
-        manager_queue_all(manager);
-        r = manager_settle_request(manager, undo_release, &release);
-        if (r < 0)
-                return r;
-        inventory_foreach (manager->inventory, function)
-                closed_files_open_strays(manager->closed, function, paths);
-        tell_enforcement(manager, enforced);
-        show_release(manager);
-        log_notice("%u files were opened again; nothing is enforced until a reload or restart",
-                   paths->len);
-        *ret = g_steal_pointer(&paths);
-        return 0;
-}
-
-void manager_end_release(Manager *manager) {
-        if (!manager->released)
-                return;
-        manager->released = false;
-        manager->state_dirty = true;
-        (void) manager_save_state(manager);
 }

@@ -1,6 +1,7 @@
 #include "daemon/unplug.h"
 
 #include "daemon/log.h"
+#include "daemon/retries.h"
 #include "daemon/slot.h"
 #include "policy/absence.h"
 
@@ -25,6 +26,8 @@ struct Unplugs {
         sd_event *event;
         Inventory *inventory;
         Operations *operations;
+        Problems *problems;
+        Retries *slots; /* functions whose slot could not be looked for */
         const UnplugsHandler *handler;
         void *context;
         GHashTable *entries; /* PciKey in the entry -> Unplug*, owned */
@@ -32,6 +35,7 @@ struct Unplugs {
 };
 
 static void unplug_tell(Unplug *unplug, UnplugEvent event);
+static void on_slot_due(void *context, PciKey key);
 
 static void unplug_free(gpointer data) {
         Unplug *unplug = data;
@@ -41,18 +45,26 @@ static void unplug_free(gpointer data) {
         g_free(unplug);
 }
 
-Unplugs *unplugs_new(sd_event *event, Inventory *inventory, Operations *operations,
-                     const UnplugsHandler *handler, void *context) {
+int unplugs_new(sd_event *event, Inventory *inventory, Operations *operations, Problems *problems,
+                const UnplugsHandler *handler, void *context, Unplugs **ret) {
         Unplugs *unplugs = g_new0(Unplugs, 1);
+        int r;
 
         unplugs->event = sd_event_ref(event);
         unplugs->inventory = inventory;
         unplugs->operations = operations;
+        unplugs->problems = problems;
         unplugs->handler = handler;
         unplugs->context = context;
         unplugs->entries = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, unplug_free);
         unplugs->orphans = g_ptr_array_new_with_free_func(unplug_free);
-        return unplugs;
+        r = retries_new(event, on_slot_due, unplugs, &unplugs->slots);
+        if (r < 0) {
+                unplugs_free(unplugs);
+                return r;
+        }
+        *ret = unplugs;
+        return 0;
 }
 
 Unplugs *unplugs_free(Unplugs *unplugs) {
@@ -60,6 +72,7 @@ Unplugs *unplugs_free(Unplugs *unplugs) {
                 return NULL;
         g_hash_table_unref(unplugs->entries);
         g_ptr_array_unref(unplugs->orphans);
+        retries_free(unplugs->slots);
         sd_event_unref(unplugs->event);
         g_free(unplugs);
         return NULL;
@@ -179,20 +192,33 @@ static bool alone_in_slot(const Inventory *inventory, const Function *function) 
         return true;
 }
 
+/* Finds the slot to switch off, if there is one. Returns whether that can be told: a device that is
+ * removed while its slot stays on comes back with the next rescan. */
+static bool find_slot(Unplug *unplug, const Function *function, char **ret) {
+        Unplugs *unplugs = unplug->unplugs;
+        PciAddress address = function_address(function);
+        int r = 0;
+
+        if (alone_in_slot(unplugs->inventory, function))
+                r = slot_find_power(function, ret);
+        if (r < 0 && !errno_means_absent(r)) {
+                problems_report_function(unplugs->problems, address, "slot",
+                                         "Failed to look for the slot to switch off: %s",
+                                         g_strerror(-r));
+                retries_add(unplugs->slots, unplug->key);
+                return false;
+        }
+        problems_resolve_function(unplugs->problems, address, "slot");
+        retries_drop(unplugs->slots, unplug->key);
+        return true;
+}
+
 static void begin_removal(Unplug *unplug) {
         const Function *function = unplug_function(unplug);
         g_autofree char *slot_power = NULL;
-        int r = 0;
 
-        if (alone_in_slot(unplug->unplugs->inventory, function))
-                r = slot_find_power(function, &slot_power);
-        if (r < 0 && !errno_means_absent(r)) {
-                PciAddress address = function_address(function);
-
-                log_full(LOG_WARNING, &address, NULL,
-                         "Failed to look for its slot, which stays switched on: %s",
-                         g_strerror(-r));
-        }
+        if (!find_slot(unplug, function, &slot_power))
+                return;
         begin(unplug, slot_power ? OPERATION_POWER_OFF : OPERATION_REMOVE,
               plan_remove(function, slot_power), on_removed);
 }
@@ -209,6 +235,15 @@ static void go_on(Unplug *unplug) {
                 begin_release(unplug);
         else
                 begin_removal(unplug);
+}
+
+static void on_slot_due(void *context, PciKey key) {
+        Unplug *unplug = g_hash_table_lookup(((const Unplugs *) context)->entries, &key);
+
+        if (unplug && is_waiting(unplug))
+                go_on(unplug);
+        else
+                retries_drop(((const Unplugs *) context)->slots, key);
 }
 
 static void reply(Unplug *unplug, unsigned actions) {
@@ -403,5 +438,6 @@ void unplugs_function_gone(Unplugs *unplugs, Function *function) {
          * requested. */
         if (!unplug)
                 unplug = unplug_new(unplugs, function);
+        retries_drop(unplugs->slots, unplug->key);
         unplug_tell(unplug, UNPLUG_EVENT_REMOVED);
 }

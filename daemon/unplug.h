@@ -7,6 +7,7 @@
 #pragma once
 
 #include "daemon/operations.h"
+#include "daemon/problems.h"
 #include "policy/unplug.h"
 
 typedef struct Unplugs Unplugs;
@@ -28,8 +29,9 @@ typedef struct UnplugsHandler {
  * -EALREADY: somebody else took it over. */
 typedef void UnplugDone(void *context, int result, const char *message);
 
-Unplugs *unplugs_new(sd_event *event, Inventory *inventory, Operations *operations,
-                     const UnplugsHandler *handler, void *context);
+/* `problems` outlives it. Returns 0 or a negative errno. */
+int unplugs_new(sd_event *event, Inventory *inventory, Operations *operations, Problems *problems,
+                const UnplugsHandler *handler, void *context, Unplugs **ret);
 Unplugs *unplugs_free(Unplugs *unplugs);
 
 /* Begins. `timeout_usec` counts from now. Returns 0 when `done` will be called, once; -EBUSY when the

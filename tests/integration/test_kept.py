@@ -6,6 +6,7 @@ import os
 
 import fixtures
 from fixtures import wait_until
+from fakesystemd import Systemd
 from smalldisk import SmallDisk
 from test_lock import LockTest, SRIOV
 from test_open import ONE, OpenTest
@@ -137,6 +138,26 @@ class Locks(FullDisk, LockTest):
         self.mend()
         self.client.manager("ReleaseAll")
         self.assert_closed(self.pf)
+
+    def test_reload_that_ends_a_release(self):
+        """The next daemon would find the release still written down, and lock nothing."""
+        self.systemd = Systemd(self.bus.address)
+        self.addCleanup(self.systemd.close)
+        self.sysfs.rebind(self.pf, "vfio-pci")
+        self.start()
+        self.client.manager("ReleaseAll")
+        self.spoil()
+        self.assert_unsaved(self.client.manager, "Reload")
+        self.assertEqual(self.client.manager_property("Enforcement"), "advise")
+        self.assert_closed(self.pf)
+        self.mend()
+        self.client.manager("Reload")
+        self.assertEqual(self.client.manager_property("Enforcement"), "enforce")
+        self.assert_closed(self.pf, *SRIOV)
+        self.kill()
+        self.systemd.n_restarts += 1
+        self.start()
+        self.assertEqual(self.client.manager_property("Enforcement"), "enforce")
 
     def test_unplug(self):
         self.start()

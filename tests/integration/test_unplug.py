@@ -111,6 +111,26 @@ class Free(UnplugTest):
         self.assertEqual(self.writes, [("igb/unbind", PLAIN), ("7/power", "0")])
         self.assertIsNone(self.picture.function(PLAIN))
 
+    def test_a_slot_that_cannot_be_looked_for(self):
+        faults = self.start_faults()
+        self.sysfs.add(PLAIN, driver="igb", slot="7")
+        self.start()
+        for call, pattern in (("open", "*/slots"), ("read", "*/slots/7/address")):
+            with self.subTest(call):
+                mark = len(self.writes)
+                faults.set((call, errno.EMFILE, pattern))
+                unplug = self.client.start_unplug(PLAIN, LONG)
+                problem = f"{PLAIN}: Failed to look for the slot to switch off: {os.strerror(errno.EMFILE)}"
+                vb.wait_until(lambda: problem in self.client.manager_property("Problems"), None, "the problem")
+                self.assertFalse(unplug.done)
+                self.assertEqual(self.writes[mark:], [("igb/unbind", PLAIN)], "not removed with its slot on")
+                faults.clear()
+                unplug.result()
+                self.assertEqual(self.writes[mark + 1:], [("7/power", "0")])
+                self.assertEqual(self.client.manager_property("Problems"), [])
+                self.sysfs.add(PLAIN, driver="igb", slot="7", announce=True)
+                self.wait_function(PLAIN)
+
     def test_a_slot_with_others_in_it_is_left_on(self):
         self.sysfs.add(PLAIN, driver="igb", slot="7")
         self.sysfs.add("0000:02:00.1", driver="igb", slot="7")
