@@ -81,24 +81,31 @@ static int add_sources(Manager *manager, int receive_buffer) {
                            &manager->uevents);
 }
 
-/* Returns whether the records of an earlier run are lost though there was one. */
-static bool load_state(Manager *manager, State **ret) {
+/* The records of an earlier run. Returns 0, also when they are lost; or a negative errno when they are
+ * there and cannot be read now: to begin without them would lose them for good, descriptors that
+ * systemd keeps included, and a daemon that fails to start leaves all as it is. */
+static int load_state(Manager *manager) {
         g_autofree char *reason = NULL;
         int r;
 
-        r = state_load(manager->state_directory, ret, &reason);
-        if (r < 0 && r != -ENOENT)
+        reserve_open(manager->reserve);
+        r = state_load(manager->state_directory, &manager->earlier, &reason);
+        reserve_close(manager->reserve);
+        if (state_is_out_of_reach(r)) {
+                log_error("Failed to read the state in %s: %s", manager->state_directory, reason);
+                return r;
+        }
+        manager->earlier_lost = r < 0 && r != -ENOENT;
+        if (manager->earlier_lost)
                 log_warning("the state in %s cannot be used, locks are found by looking: %s",
                             manager->state_directory, reason);
-        return r < 0 && r != -ENOENT;
+        return 0;
 }
 
 /* Reads everything for the first time and takes over what an earlier run left. */
 static void start(Manager *manager, bool started) {
-        State *state;
+        const State *state = manager->earlier;
 
-        manager->earlier_lost = load_state(manager, &manager->earlier);
-        state = manager->earlier;
         manager->released = state->released && !started;
         manager->state_dirty = state->released != manager->released;
         manager_show_release(manager);
@@ -212,6 +219,9 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
                 log_error("the sources of events cannot be set up: %s", g_strerror(-r));
                 return r;
         }
+        r = load_state(manager);
+        if (r < 0)
+                return r;
         start(manager, options->started);
 
         *ret = g_steal_pointer(&manager);

@@ -143,6 +143,10 @@ static int state_parse(const char *content, size_t length, State *state, char **
         return r == 0 ? 0 : -EBADMSG;
 }
 
+bool state_is_out_of_reach(int r) {
+        return r == -EMFILE || r == -ENFILE || r == -ENOMEM;
+}
+
 int state_load(const char *directory, State **ret, char **ret_reason) {
         g_autofree char *path = g_build_filename(directory, STATE_NAME, NULL);
         g_autofree char *content = NULL;
@@ -156,7 +160,7 @@ int state_load(const char *directory, State **ret, char **ret_reason) {
                 *ret_reason = g_strdup(bounded_file_error(r));
         else
                 r = state_parse(content, length, state, ret_reason);
-        if (r < 0 && r != -ENOENT)
+        if (r < 0 && r != -ENOENT && !state_is_out_of_reach(r))
                 set_aside(path);
         *ret = g_steal_pointer(&state);
         return r;

@@ -89,6 +89,15 @@ EXPORT int open64(const char *path, int flags, ...) {
         return fails("open", path) ? -1 : next(path, flags, mode);
 }
 
+/* What open() is with _FORTIFY_SOURCE when its flags are no constant. */
+int __open64_2(const char *path, int flags);
+
+EXPORT int __open64_2(const char *path, int flags) {
+        NEXT(open64);
+
+        return fails("open", path) ? -1 : next(path, flags);
+}
+
 EXPORT int openat64(int dirfd, const char *path, int flags, ...) {
         NEXT(openat64);
         va_list arguments;

@@ -234,7 +234,7 @@ class Restart(FaultTest):
     def start_locked(self):
         self.pf = self.sysfs.add_pf(PF, vfs=1, vf_driver="vfio-pci", slot="3")
         self.vf = self.pf.vfs[0]
-        self.start_polkit(configure=True)
+        self.start_polkit(configure=True, inhibit=True)
         self.start()
         self.vf.write("enable", "1")
         self.wait_property(PF, "LockReasons", ["vf-in-use"])
@@ -279,6 +279,25 @@ class Restart(FaultTest):
         self.assert_closed(self.pf, *ALL)
         self.faults.clear()
         self.assert_closed(self.pf)
+
+    def test_a_state_that_cannot_be_read_is_kept(self):
+        """A daemon that began without it would give up locks, own modes, and the descriptors that systemd keeps."""
+        self.start_locked()
+        inhibitor = self.client.inhibit(PF, "reset", "kept")
+        self.addCleanup(os.close, inhibitor)
+        self.crash_expected = True
+        for number in (errno.ENFILE, errno.ENOMEM):
+            with self.subTest(errno.errorcode[number]):
+                self.kill()
+                self.faults.set(("open", number, f"{self.state_dir}/state.json"))
+                daemon = self.spawn()
+                self.assertGreater(daemon.wait_exit(), 0)
+                self.assertIn(f"Failed to read the state in {self.state_dir}: {os.strerror(number)}", daemon.log)
+                self.assert_closed(self.pf, *ALL)
+                self.faults.clear()
+                self.start()
+                self.assertEqual(self.client.function(PF, "LockWhy"), "mine")
+                self.assertEqual([row[2] for row in self.client.manager("ListInhibitors")], ["kept"])
 
     def test_administrators_lock_outlives_two_of_them(self):
         self.start_locked()
