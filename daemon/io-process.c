@@ -20,10 +20,10 @@
 /* An order that is no access to the device is obeyed within microseconds, but for the end, which
  * waits for one access and the device's reset (vfio_pci_core_close_device()). */
 #define ORDER_TIMEOUT_USEC (5 * 1000 * 1000ULL)
-/* Nobody waits for a status, and what is ended for want of one is a session that was promised: a host on which
- * a process gets no turn for seconds must not lose it. */
+/* Nobody waits for a status, and what is ended for want of one is a session that was promised: a
+ * host on which a process gets no turn for seconds must not lose it. */
 #define STATUS_TIMEOUT_USEC (20 * 1000 * 1000ULL)
-#define TIMER_ACCURACY     (10 * 1000ULL)
+#define TIMER_ACCURACY      (10 * 1000ULL)
 
 /* Single requests have a deadline of their own, which is the device's. */
 #define TIMED_ORDERS (1U << IO_STATUS | 1U << IO_DRAIN | 1U << IO_END | 1U << IO_GONE)

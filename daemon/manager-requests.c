@@ -1,5 +1,5 @@
-/* Requests that outlive the daemon: administrators' locks, inhibitors, reloading and releasing all. Each is
- * saved before it is answered, or taken back. */
+/* Requests that outlive the daemon: administrators' locks, inhibitors, reloading and releasing all.
+ * Each is saved before it is answered, or taken back. */
 #include "daemon/log.h"
 #include "daemon/manager-internal.h"
 #include "daemon/util.h"

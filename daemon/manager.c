@@ -81,9 +81,9 @@ static int add_sources(Manager *manager, int receive_buffer) {
                            &manager->uevents);
 }
 
-/* The records of an earlier run. Returns 0, also when they are lost; or a negative errno when they are
- * there and cannot be read now: to begin without them would lose them for good, descriptors that
- * systemd keeps included, and a daemon that fails to start leaves all as it is. */
+/* The records of an earlier run. Returns 0, also when they are lost; or a negative errno when they
+ * are there and cannot be read now: to begin without them would lose them for good, descriptors
+ * that systemd keeps included, and a daemon that fails to start leaves all as it is. */
 static int load_state(Manager *manager) {
         g_autofree char *reason = NULL;
         int r;

@@ -196,7 +196,8 @@ typedef void ManagerLetGo(void *context, int result);
 void manager_let_go(Manager *manager, const Function *function, uint32_t uid, ManagerLetGo *done,
                     void *context);
 
-/* Reads the configuration again, and ends a release. Returns 0; or a negative errno with the reason in
+/* Reads the configuration again, and ends a release. Returns 0; or a negative errno with the reason
+ * in
  * `*ret_error`, in UTF-8, free with g_free(), and with nothing changed. */
 int manager_reload(Manager *manager, char **ret_error);
 

@@ -105,8 +105,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(State, state_free)
  * when there is none (`*ret` is then empty); -EBADMSG when it is damaged: `*ret` has what could be
  * used, perhaps nothing; or another negative errno when there is something that cannot be read,
  * with an empty `*ret`. Then it is set aside as state.json.damaged, if that can be done, and
- * `*ret_reason` says what was wrong; free with g_free(). With -EMFILE, -ENFILE and -ENOMEM nothing is
- * known of it, and it is left alone: see state_is_out_of_reach(). */
+ * `*ret_reason` says what was wrong; free with g_free(). With -EMFILE, -ENFILE and -ENOMEM nothing
+ * is known of it, and it is left alone: see state_is_out_of_reach(). */
 int state_load(const char *directory, State **ret, char **ret_reason);
 
 /* Whether `r`, of state_load(), says nothing of the state but only that resources are used up. */

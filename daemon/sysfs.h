@@ -34,8 +34,9 @@ int sysfs_list_functions(GArray **ret);
  * no such attribute, -ENODEV and others when the device is just going, -EFBIG when it does not fit. */
 ssize_t sysfs_read(int dirfd, const char *name, char *value, size_t size);
 
-/* Tells one binding of a driver from the next, be it the same driver: by the inode of the function's
- * `driver` link, which is made anew each time (sysfs gives no inode number twice). Returns 0, with
+/* Tells one binding of a driver from the next, be it the same driver: by the inode of the
+ * function's `driver` link, which is made anew each time (sysfs gives no inode number twice).
+ * Returns 0, with
  * `*ret` 0 while there is no driver, or a negative errno when the link cannot be looked at. */
 int sysfs_read_binding(PciAddress address, uint64_t *ret);
 

@@ -114,8 +114,8 @@ static Entry *find(const VfTokens *tokens, PciKey key) {
         return g_hash_table_lookup(tokens->entries, &key);
 }
 
-/* Whether the token is of this binding: it belongs to what vfio-pci made for the PF when it was bound
- * (vfio_pci_vf_init()). Returns 1, 0 or a negative errno. */
+/* Whether the token is of this binding: it belongs to what vfio-pci made for the PF when it was
+ * bound (vfio_pci_vf_init()). Returns 1, 0 or a negative errno. */
 static int is_same(const Entry *entry, const Function *pf) {
         uint64_t binding;
         int r = sysfs_read_binding(function_address(pf), &binding);

@@ -1,13 +1,13 @@
 /* vfio-node.h: which of VFIO's nodes a function can be opened by.
  *
- * Owns nothing, and opens none of them. Always holds: a node that cannot be looked at is an error, and
- * not absent, because the group is chosen where the device has no node of its own. */
+ * Owns nothing, and opens none of them. Always holds: a node that cannot be looked at is an error,
+ * and not absent, because the group is chosen where the device has no node of its own. */
 #pragma once
 
 #include "policy/function.h"
 
-/* The name below /dev/vfio of the function's own node ("devices/vfio3"), or of its group's ("12"), if
- * it is there. Returns 0, with `*ret` NULL when there is none, free with g_free(); or a negative
+/* The name below /dev/vfio of the function's own node ("devices/vfio3"), or of its group's ("12"),
+ * if it is there. Returns 0, with `*ret` NULL when there is none, free with g_free(); or a negative
  * errno. */
 int vfio_node_of_device(const Function *function, char **ret);
 int vfio_node_of_group(const Function *function, char **ret);
