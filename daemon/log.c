@@ -109,8 +109,7 @@ void log_full(int level, const PciAddress *address, const char *message_id, cons
         va_end(arguments);
         shown = private_text_for(formatted, true); /* the log is for administrators */
         /* A text from elsewhere must not begin a line of its own. */
-        message = g_utf8_make_valid(shown, -1);
-        client_text_flatten(message);
+        message = client_text_make_valid(shown, -1);
 
         if (log_state.target == LOG_TARGET_JOURNAL)
                 log_to_journal(level, where, message_id, message);

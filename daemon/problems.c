@@ -2,6 +2,7 @@
 
 #include "daemon/log.h"
 #include "daemon/wakeup.h"
+#include "policy/client-text.h"
 
 #include <stdarg.h>
 #include <string.h>
@@ -87,14 +88,11 @@ static char *make_line(char *text) {
         if (strlen(owned) > PROBLEM_TEXT_MAX)
                 owned[PROBLEM_TEXT_MAX] = '\0';
         /* What was cut in two, or was no UTF-8, is replaced by more bytes than it had. */
-        line = g_utf8_make_valid(owned, -1);
+        line = client_text_make_valid(owned, -1);
         if (strlen(line) > PROBLEM_TEXT_MAX) {
                 end = g_utf8_find_prev_char(line, line + PROBLEM_TEXT_MAX + 1);
                 *end = '\0';
         }
-        for (char *c = line; *c; c++)
-                if ((unsigned char) *c < ' ' || *c == 0x7f)
-                        *c = ' ';
         return line;
 }
 

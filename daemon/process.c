@@ -1,6 +1,7 @@
 #include "daemon/process.h"
 
 #include "daemon/util.h"
+#include "policy/client-text.h"
 #include "policy/machine-name.h"
 #include "policy/number.h"
 
@@ -56,10 +57,7 @@ char *process_format_command(const char *cmdline, size_t size) {
                         words[i] = ' ';
         words[length] = '\0';
 
-        valid = g_utf8_make_valid(words, -1);
-        for (char *p = valid; *p != '\0'; p = g_utf8_next_char(p))
-                if (g_unichar_iscntrl(g_utf8_get_char(p))) /* U+0080..U+009F have two bytes */
-                        memset(p, ' ', (size_t) (g_utf8_next_char(p) - p));
+        valid = client_text_make_valid(words, -1);
         if (strlen(valid) <= PROCESS_COMMAND_MAX)
                 return g_steal_pointer(&valid);
 
@@ -102,8 +100,8 @@ int process_read_uid(pid_t pid, uint32_t *ret) {
         return 0;
 }
 
-static char *utf8_or_empty(char *from_malloc) {
-        char *valid = g_utf8_make_valid(from_malloc ? from_malloc : "", -1);
+static char *valid_or_empty(char *from_malloc) {
+        char *valid = client_text_make_valid(from_malloc ? from_malloc : "", -1);
 
         free(from_malloc);
         return valid;
@@ -114,7 +112,7 @@ static char *read_unit(pid_t pid) {
 
         if (sd_pid_get_unit(pid, &text) < 0)
                 text = NULL;
-        return utf8_or_empty(text);
+        return valid_or_empty(text);
 }
 
 static char *read_machine(pid_t pid, const char *unit) {
@@ -122,7 +120,7 @@ static char *read_machine(pid_t pid, const char *unit) {
         char *text = NULL, *machine;
 
         if (sd_pid_get_machine_name(pid, &text) >= 0) {
-                name = utf8_or_empty(text);
+                name = valid_or_empty(text);
                 return g_strdup(machine_name_short(name));
         }
         machine = machine_name_from_unit(unit);

@@ -41,7 +41,7 @@ int bus_error_set(sd_bus_error *error, int r, const char *format, ...) {
         va_end(arguments);
         /* Who may see private parts got them before. */
         shown = private_text_for(message, false);
-        text = g_utf8_make_valid(shown, -1); /* the buffer may end within a character */
+        text = client_text_make_valid(shown, -1); /* the buffer may end within a character */
         client_text_cut(text, BUS_ERROR_MAX);
         return sd_bus_error_set(error, name, text);
 }

@@ -89,9 +89,8 @@ bool request_log_take(RequestLog *log, uint32_t uid, uint64_t now_usec, unsigned
 
 /* Text that somebody else chose: of one line, at most `max` bytes. The caller's. */
 static char *harmless(const char *text, size_t max) {
-        g_autofree char *valid = g_utf8_make_valid(text, -1);
+        g_autofree char *valid = client_text_make_valid(text, -1);
 
-        client_text_flatten(valid);
         client_text_cut(valid, max);
         return g_steal_pointer(&valid);
 }

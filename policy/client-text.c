@@ -10,8 +10,13 @@ static bool turns_direction(gunichar c) {
                (c >= 0x2066 && c <= 0x2069);
 }
 
+/* The Unicode Standard, section 23.7. */
+static bool is_noncharacter(gunichar c) {
+        return (c & 0xfffe) == 0xfffe || (c >= 0xfdd0 && c <= 0xfdef);
+}
+
 static bool is_harmful(gunichar c) {
-        return g_unichar_iscntrl(c) || c == 0x2028 || c == 0x2029 || turns_direction(c);
+        return g_unichar_iscntrl(c) || is_noncharacter(c) || c == 0x2028 || c == 0x2029 || turns_direction(c);
 }
 
 bool client_text_valid(const char *text, size_t max, bool lines) {
@@ -29,6 +34,13 @@ void client_text_flatten(char *text) {
                 if (is_harmful(g_utf8_get_char(p)))
                         memset(p, ' ', (size_t) (after - p));
         }
+}
+
+char *client_text_make_valid(const char *text, ptrdiff_t length) {
+        char *valid = g_utf8_make_valid(text, length);
+
+        client_text_flatten(valid);
+        return valid;
 }
 
 void client_text_cut(char *text, size_t max) {

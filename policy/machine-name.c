@@ -1,5 +1,7 @@
 #include "policy/machine-name.h"
 
+#include "policy/client-text.h"
+
 #include <glib.h>
 #include <string.h>
 
@@ -44,7 +46,7 @@ char *machine_name_from_unit(const char *unit) {
         }
         *to = '\0';
         if (name[0] == '\0' || (gsize) (to - name) != strlen(name) ||
-            !g_utf8_validate(name, -1, NULL))
+            !client_text_valid(name, (size_t) (to - name), false))
                 return NULL;
         return g_strdup(machine_name_short(name));
 }

@@ -5,7 +5,7 @@
 #pragma once
 
 /* "web" for "machine-qemu\x2d1\x2dweb.scope", "box" for "machine-box.scope"; NULL for what is no machine's
- * unit, or unescapes to what is not UTF-8. Free with g_free(). */
+ * unit, or unescapes to what client-text.h does not take. Free with g_free(). */
 char *machine_name_from_unit(const char *unit);
 
 /* "web" for "qemu-1-web", "box" for "box": without what libvirt puts before. Points into `name`. */

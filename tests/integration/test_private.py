@@ -15,13 +15,16 @@ OWNER = 2                   # whose the holder is
 VISITOR = fixtures.OtherUser.UID
 
 
-class Private(OpenTest):
+class HeldTest(OpenTest):
+    """ONE is open in a process that calls itself `name`."""
+    name = NAME
+
     def setUp(self):
         super().setUp()
         self.polkit.verdicts["org.vfwarden1.configure"] = True
         self.start()
         fd, _ = self.open()
-        self.process = subprocess.Popen([NAME, "infinity"], executable="/usr/bin/sleep", pass_fds=[fd], user=OWNER,
+        self.process = subprocess.Popen([self.name, "infinity"], executable="/usr/bin/sleep", pass_fds=[fd], user=OWNER,
                                         group=OWNER, extra_groups=[], cwd="/", env={})
         self.addCleanup(lambda: (self.process.kill(), self.process.wait()))
         os.close(fd)
@@ -49,6 +52,22 @@ class Private(OpenTest):
             "objects": json.dumps(client.managed_objects()),
         }
 
+
+class OddNameTest(HeldTest):
+    """sd-bus neither writes nor reads a string with a noncharacter, which is valid for GLib and for the bus."""
+    name = b"a\xef\xbf\xbe\xef\xb7\x90\xf4\x8f\xbf\xbf\xff\x02\x1b-" + NAME.encode()
+
+    def test_no_name_breaks_an_answer(self):
+        texts = self.texts(self.client)
+        for name, text in texts.items():
+            with self.subTest(name):
+                self.assertRegex(text, ONE if name == "objects" else NAME)
+        shown = subprocess.run([os.environ["VFWARDEN"], "why", ONE], env=self.command_environment(),
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        self.assertIn(NAME, shown.stdout.decode())
+
+
+class Private(HeldTest):
     def test_root_sees_commands(self):
         for name, text in self.texts(self.client).items():
             with self.subTest(name):

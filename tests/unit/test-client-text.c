@@ -20,6 +20,10 @@ Test(client_text, valid) {
                 { "a line\xe2\x80\xa8separator", false, false },
                 { "turned \xe2\x80\xae round", false, false },
                 { "isolated \xe2\x81\xa6", false, false },
+                { "noncharacter \xef\xbf\xbe", false, false },     /* U+FFFE */
+                { "noncharacter \xef\xb7\x90", false, false },     /* U+FDD0 */
+                { "noncharacter \xf4\x8f\xbf\xbf", false, false }, /* U+10FFFF */
+                { "replacement \xef\xbf\xbd", true, true },
                 { "not UTF-8 \xff", false, false },
                 { "cut UTF-8 \xc3", false, false },
                 { "a surrogate \xed\xa0\x80", false, false },
@@ -47,6 +51,29 @@ Test(client_text, flatten) {
 
         client_text_flatten(text);
         cr_assert_str_eq(text, "a b [m   \xc3\xa4    .");
+}
+
+/* What it makes is valid, whatever it is made of. */
+Test(client_text, make_valid) {
+        static const struct {
+                const char *text;
+                ptrdiff_t length;
+                const char *valid;
+        } rows[] = {
+                { "plain", -1, "plain" },
+                { "plain", 3, "pla" },
+                { "\xef\xbf\xbe|", -1, "   |" },
+                { "\xf0\x9f\xbf\xbf|", -1, "    |" },
+                { "\xff|\n", -1, "\xef\xbf\xbd| " },
+                { "\xc3\xa4", 1, "\xef\xbf\xbd" },
+        };
+
+        for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+                g_autofree char *text = client_text_make_valid(rows[i].text, rows[i].length);
+
+                cr_assert_str_eq(text, rows[i].valid, "row %zu: %s", i, text);
+                cr_assert(client_text_valid(text, 64, false), "row %zu", i);
+        }
 }
 
 Test(client_text, cut) {

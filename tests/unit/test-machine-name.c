@@ -16,6 +16,8 @@ Test(machine_name, from_unit) {
                 { "machine-qemu\\x2d1\\x2d.scope", "qemu-1-" },
                 { "machine-w\\xc3\\xb6rk.scope", "w\xc3\xb6rk" },
                 { "machine-w\\xff.scope", NULL },
+                { "machine-w\\xef\\xbf\\xbe.scope", NULL },
+                { "machine-w\\x1b.scope", NULL },
                 { "machine-w\\x00b.scope", NULL },
                 { "machine-.scope", NULL },
                 { "machine.slice", NULL },

@@ -26,6 +26,8 @@ Test(process, command) {
                 { TEXT("a\xc2\x85\x62\0"), "a  b" },
                 { TEXT("w\xc3\xb6rk\0"), "w\xc3\xb6rk" },
                 { TEXT("w\xff\0"), "w\xef\xbf\xbd" },
+                { TEXT("w\xef\xbf\xberk\0"), "w   rk" },
+                { TEXT("w\xe2\x80\xaerk\0"), "w   rk" },
                 { longest, sizeof(longest) - 1, longest },
         };
 
