@@ -2,6 +2,7 @@
 
 #include "daemon/log.h"
 #include "daemon/util.h"
+#include "policy/room.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -137,7 +138,7 @@ int inhibitors_add(Inhibitors *inhibitors, PciKey key, const Inhibitor *inhibito
         g_autofree char *name = fd_name(number);
         int fds[2], r;
 
-        if (inhibitors->entries->len >= INHIBITORS_MAX ||
+        if (!room_left(inhibitors->entries->len, INHIBITORS_MAX, inhibitor->uid) ||
             (inhibitor->uid != 0 && count_of(inhibitors, inhibitor->uid) >= INHIBITORS_PER_UID_MAX))
                 return -EDQUOT;
         if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)

@@ -5,6 +5,7 @@
 #include "daemon/sysfs.h"
 #include "daemon/util.h"
 #include "daemon/vfio-node.h"
+#include "policy/room.h"
 
 #include <errno.h>
 
@@ -19,7 +20,9 @@ static int check_limits(const Leases *leases, const Config *config, uint32_t uid
 
         for (guint i = 0; i < leases->entries->len; i++)
                 n += ((const LeaseEntry *) leases->entries->pdata[i])->lease.uid == uid;
-        return n >= config->max_leases || leases->entries->len >= LEASES_MAX ? -EDQUOT : 0;
+        return n >= config->max_leases || !room_left(leases->entries->len, LEASES_MAX, uid)
+                       ? -EDQUOT
+                       : 0;
 }
 
 /* Sets kind and node. */

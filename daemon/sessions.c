@@ -1,6 +1,7 @@
 #include "daemon/session-entry.h"
 
 #include "daemon/util.h"
+#include "policy/room.h"
 
 #include <errno.h>
 #include <sys/socket.h>
@@ -69,7 +70,8 @@ static int check_limits(const Sessions *sessions, const Config *config,
                 if (__builtin_add_overflow(mapped, entry->max_mapped, &mapped))
                         return -EDQUOT;
         }
-        return n >= config->max_sessions || n_all >= SESSIONS_MAX || mapped > config->max_mapped
+        return n >= config->max_sessions || !room_left(n_all, SESSIONS_MAX, request->uid) ||
+                               mapped > config->max_mapped
                        ? -EDQUOT
                        : 0;
 }

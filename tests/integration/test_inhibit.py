@@ -2,6 +2,7 @@
 """Inhibitors: who holds the descriptor keeps operations from being done, over restarts of the daemon too."""
 
 import os
+import pwd
 import socket
 import subprocess
 import textwrap
@@ -293,6 +294,18 @@ class Arguments(InhibitTest):
         self.assertIn("org.vfwarden1.inhibit", error.message)
         self.assertEqual([q.action for q in self.polkit.questions], ["org.vfwarden1.inhibit"])
         self.assertEqual(self.listed(), [])
+
+    def test_many_users_leave_room_for_root(self):
+        self.sysfs.add_pf(PF)
+        self.start()
+        *users, last = [entry.pw_uid for entry in pwd.getpwall() if entry.pw_uid != 0][:15]
+        for uid in users:
+            client = self.client_of(uid)
+            self._fds += [client.inhibit(PF, "reset") for _ in range(64)]
+        self.assertEqual(len(self.listed()), 896)
+        self.assert_bus_error(vb.LIMITS_EXCEEDED, self.client_of(last).inhibit, PF, "reset")
+        self.inhibit(PF, "reset", "libvirt")
+        self.assertEqual(self.listed()[-1][2], "libvirt")
 
     def test_sixty_four_of_one_user(self):
         self.sysfs.add_pf(PF)
