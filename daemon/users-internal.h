@@ -31,6 +31,10 @@ struct Users {
         Holders *holders;
         GHashTable *functions; /* key in VfioDevice -> VfioDevice */
         GHashTable *openers;   /* pid -> Opener*, owned */
+        uint64_t
+                openers_due_usec; /* when the first of them is due, or earlier; UINT64_MAX: none is */
+        GHashTable
+                *strays; /* names of nodes that were opened by who is not among the openers; set */
         GHashTable
                 *opened; /* name of a node -> pid of who opened it, which was not seen to have it */
         GHashTable
@@ -73,7 +77,10 @@ void users_set_timer(Users *users);
 
 /* Only all processes can tell who has the function open, or any function (NULL). */
 void users_need_walk(Users *users, VfioDevice *device);
-bool users_is_sure(const Users *users, const VfioDevice *device);
+bool users_is_sure(Users *users, const VfioDevice *device);
+
+/* The opener is to be looked at when it is due. */
+void users_note_due(Users *users, const Opener *opener);
 
 /* The functions behind a node of that name: "12", "noiommu-12", "vfio3". */
 bool users_node_is(const VfioDevice *device, const char *name);

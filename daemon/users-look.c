@@ -28,16 +28,21 @@ uint64_t users_ask(Users *users, pid_t pid, const Holder *holder, bool urgent) {
 }
 
 void users_look_at_openers(Users *users) {
+        uint64_t now = users_now_usec();
         GHashTableIter iter;
         gpointer pid;
         Opener *opener;
 
+        if (users->openers_due_usec > now)
+                return;
+        users->openers_due_usec = UINT64_MAX;
         g_hash_table_iter_init(&iter, users->openers);
         while (g_hash_table_iter_next(&iter, &pid, (gpointer *) &opener))
-                if (opener->ticket == 0 && opener->due_usec <= users_now_usec()) {
+                if (opener->ticket == 0 && opener->due_usec <= now) {
                         opener->left--;
                         opener->ticket = users_ask(users, GPOINTER_TO_INT(pid), NULL, true);
-                }
+                } else if (opener->ticket == 0)
+                        users_note_due(users, opener);
 }
 
 static void end_round(Users *users) {
@@ -121,8 +126,10 @@ static void opener_looked_at(Users *users, pid_t pid, uint64_t ticket) {
                 (void) g_hash_table_foreach_remove(users->opened, is_pid, GINT_TO_POINTER(pid));
         if (opener->left == 0)
                 g_hash_table_remove(users->openers, GINT_TO_POINTER(pid));
-        else
+        else {
                 opener->due_usec = MAX(opener->due_usec, users_now_usec() + OPENER_INTERVAL_USEC);
+                users_note_due(users, opener);
+        }
         users_schedule(users);
         users_conclude_soon(users, false);
 }

@@ -49,18 +49,13 @@ static void schedule_at(Users *users, uint64_t usec) {
 
 /* The next thing that is to be asked of the scanner. */
 void users_schedule(Users *users) {
-        uint64_t due = UINT64_MAX;
-        GHashTableIter iter;
-        const Opener *opener;
+        uint64_t due = users->openers_due_usec;
 
-        if ((users->check || users->check_all) && users->n_checks == 0)
+        if (((users->check || users->check_all) && users->n_checks == 0) ||
+            g_hash_table_size(users->strays) > 0)
                 due = 0;
         if (users->everybody && !users->walking)
                 due = MIN(due, users->walk_not_before_usec);
-        g_hash_table_iter_init(&iter, users->openers);
-        while (due > 0 && g_hash_table_iter_next(&iter, NULL, (gpointer *) &opener))
-                if (opener->ticket == 0)
-                        due = MIN(due, opener->due_usec);
         if (due != UINT64_MAX)
                 schedule_at(users, due);
 }
@@ -73,7 +68,45 @@ void users_need_walk(Users *users, VfioDevice *device) {
         users_schedule(users);
 }
 
-bool users_is_sure(const Users *users, const VfioDevice *device) {
+/* Whether the function's node is among the strays, which it is marked in. */
+static bool find_stray(const Users *users, const VfioDevice *device) {
+        g_autofree char *group = g_strdup_printf("%d", device->vfio.group);
+        const char *const names[] = { group, device->node_name };
+        bool found = false;
+
+        for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
+                if (names[i] && g_hash_table_contains(users->strays, names[i])) {
+                        g_hash_table_insert(users->strays, g_strdup(names[i]), GINT_TO_POINTER(1));
+                        found = true;
+                }
+        return found;
+}
+
+/* Who has opened the strays is searched for among all processes. Their functions alone wait for
+ * that: whoever opens their own node again and again, each time by another process, must not make
+ * all others' unknown. */
+static void search_for_strays(Users *users) {
+        GHashTableIter iter;
+        VfioDevice *device;
+        gpointer known;
+
+        if (g_hash_table_size(users->strays) == 0)
+                return;
+        g_hash_table_iter_init(&iter, users->functions);
+        while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &device))
+                if (find_stray(users, device))
+                        device->needs_walk = users->n_walks + 1;
+        g_hash_table_iter_init(&iter, users->strays);
+        while (g_hash_table_iter_next(&iter, NULL, &known))
+                if (!known)
+                        users->needs_walk = users->n_walks + 1;
+        g_hash_table_remove_all(users->strays);
+        users->everybody = true;
+        users_schedule(users);
+}
+
+bool users_is_sure(Users *users, const VfioDevice *device) {
+        search_for_strays(users);
         return MAX(users->needs_walk, device->needs_walk) <= users->n_walks_ended;
 }
 
@@ -119,6 +152,7 @@ void users_set_timer(Users *users) {
 static int on_work(sd_event_source *source, uint64_t usec, void *userdata) {
         Users *users = userdata;
 
+        search_for_strays(users);
         users_look_at_openers(users);
         users_look_at_holders(users);
         if (users->everybody && !users->walking && users->walk_not_before_usec <= users_now_usec())
@@ -175,6 +209,10 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
+void users_note_due(Users *users, const Opener *opener) {
+        users->openers_due_usec = MIN(users->openers_due_usec, opener->due_usec);
+}
+
 static void note_opener(Users *users, pid_t pid, const char *name) {
         Opener *opener = g_hash_table_lookup(users->openers, GINT_TO_POINTER(pid));
         uint64_t now = users_now_usec();
@@ -188,6 +226,15 @@ static void note_opener(Users *users, pid_t pid, const char *name) {
                 opener->due_usec = MIN(MAX(opener->due_usec, now), now + OPENER_MIN_USEC);
         opener->left = OPENER_LOOKS;
         g_hash_table_add(opener->names, g_strdup(name));
+        if (opener->ticket == 0)
+                users_note_due(users, opener);
+}
+
+static void note_stray(Users *users, const char *name) {
+        if (g_str_has_prefix(name, "noiommu-"))
+                name += strlen("noiommu-");
+        if (!g_hash_table_contains(users->strays, name))
+                g_hash_table_insert(users->strays, g_strdup(name), NULL);
 }
 
 static void on_opened(void *context, pid_t pid, const char *name) {
@@ -195,8 +242,9 @@ static void on_opened(void *context, pid_t pid, const char *name) {
 
         (void) g_hash_table_remove(users->closed, name);
         /* Without CAP_SYS_ADMIN the kernel keeps it for itself. */
-        if (pid <= 0 || g_hash_table_size(users->openers) >= OPENERS_MAX)
-                users_need_walk(users, NULL);
+        if (pid <= 0 || (g_hash_table_size(users->openers) >= OPENERS_MAX &&
+                         !g_hash_table_contains(users->openers, GINT_TO_POINTER(pid))))
+                note_stray(users, name);
         else {
                 note_opener(users, pid, name);
                 g_hash_table_replace(users->opened, g_strdup(name), GINT_TO_POINTER(pid));
@@ -319,6 +367,8 @@ int users_new(sd_event *event, const Inventory *inventory, const UsersHandler *h
         users->openers = g_hash_table_new_full(NULL, NULL, NULL, free_opener);
         users->unnamed = g_hash_table_new(NULL, NULL);
         users->refreshes = g_ptr_array_new_with_free_func(users_refresh_free);
+        users->openers_due_usec = UINT64_MAX;
+        users->strays = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         users->opened = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         users->closed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 
@@ -363,6 +413,7 @@ Users *users_free(Users *users) {
         vfio_watch_free(users->watch);
         g_hash_table_unref(users->functions);
         g_hash_table_unref(users->openers);
+        g_hash_table_unref(users->strays);
         g_hash_table_unref(users->opened);
         g_hash_table_unref(users->closed);
         g_hash_table_unref(users->unnamed);

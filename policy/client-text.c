@@ -16,7 +16,8 @@ static bool is_noncharacter(gunichar c) {
 }
 
 static bool is_harmful(gunichar c) {
-        return g_unichar_iscntrl(c) || is_noncharacter(c) || c == 0x2028 || c == 0x2029 || turns_direction(c);
+        return g_unichar_iscntrl(c) || is_noncharacter(c) || c == 0x2028 || c == 0x2029 ||
+               turns_direction(c);
 }
 
 bool client_text_valid(const char *text, size_t max, bool lines) {

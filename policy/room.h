@@ -1,7 +1,8 @@
 /* room.h: what is kept for root of all that users share.
  *
  * Owns nothing. Always holds: users other than root, however many they are, leave ROOM_FOR_ROOT of each
- * bounded thing (inhibitors, leases, sessions), so that libvirt and the administrator always get theirs. */
+ * bounded thing (inhibitors, leases, sessions), so that libvirt and the administrator always get
+ * theirs. */
 #pragma once
 
 #include <stdbool.h>
@@ -9,6 +10,6 @@
 
 #define ROOM_FOR_ROOT 128U
 
-/* Whether `uid` may have one more of what there are `n` of, and of which there may be `max`, which is more
- * than ROOM_FOR_ROOT. */
+/* Whether `uid` may have one more of what there are `n` of, and of which there may be `max`, which
+ * is more than ROOM_FOR_ROOT. */
 bool room_left(unsigned n, unsigned max, uint32_t uid);

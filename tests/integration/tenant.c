@@ -1,13 +1,19 @@
 /* tenant.c: what somebody without privilege does to whoever looks at processes. Says "ready" on
  * standard output, and stays.
  *
- *   tenant table DESCRIPTORS PROCESSES shared|own    large tables of descriptors, one for all or
- * one for each tenant hold FD PROCESSES COPIES                  processes that have a descriptor,
- * so many times each tenant hang FUSE DIRECTORY memory|node|exec      a process of which somebody
- * waits for ever who memory: reads its command line; node: asks the file system for what it has
- * open by the name of a VFIO node; exec: compares it with another by kcmp(2). FUSE is the device of
- * that name, and DIRECTORY where a file system is mounted that answers no read. That takes root
- * (for a mount namespace), who becomes nobody then. */
+ *   tenant table DESCRIPTORS PROCESSES shared|own
+ *      large tables of descriptors, one for all or one for each
+ *   tenant hold FD PROCESSES COPIES
+ *      processes that have a descriptor, so many times each
+ *   tenant open NODE PROCESSES
+ *      each makes process after process that opens NODE, and ends
+ *   tenant hang FUSE DIRECTORY memory|node|exec
+ *      a process of which somebody waits for ever who
+ *        memory: reads its command line;
+ *        node: asks the file system for what it has open by the name of a VFIO node;
+ *        exec: compares it with another by kcmp(2).
+ *      FUSE is the device of that name, and DIRECTORY where a file system is mounted that answers
+ *      no read. That takes root (for a mount namespace), who becomes nobody then. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
@@ -25,6 +31,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define NOBODY     65534
@@ -92,6 +99,27 @@ static void hold(int fd, int processes, int copies) {
         for (int i = 1; i < processes; i++)
                 if (fork_with(0) == 0)
                         stay();
+        ready();
+        stay();
+}
+
+static void open_again_and_again(const char *node) {
+        for (;;) {
+                pid_t pid = vfork();
+
+                if (pid == 0) {
+                        (void) !open(node, O_RDWR);
+                        _exit(EXIT_SUCCESS);
+                }
+                if (pid > 0)
+                        waitpid(pid, NULL, 0);
+        }
+}
+
+static void storm(const char *node, int processes) {
+        for (int i = 0; i < processes; i++)
+                if (fork_with(0) == 0)
+                        open_again_and_again(node);
         ready();
         stay();
 }
@@ -325,6 +353,8 @@ int main(int argc, char **argv) {
                 table(atoi(argv[2]), atoi(argv[3]), strcmp(argv[4], "shared") == 0);
         if (argc == 5 && strcmp(argv[1], "hold") == 0)
                 hold(atoi(argv[2]), atoi(argv[3]), atoi(argv[4]));
+        if (argc == 4 && strcmp(argv[1], "open") == 0)
+                storm(argv[2], atoi(argv[3]));
         if (argc == 5 && strcmp(argv[1], "hang") == 0)
                 hang(argv[2], argv[3], argv[4]);
         fprintf(stderr, "see the first lines of tenant.c\n");

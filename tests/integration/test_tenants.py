@@ -126,6 +126,23 @@ class Tables(TenantTest):
         os.close(fd)
 
 
+class Opens(TenantTest):
+    """Thousands of processes a second open a node that is their own, and end."""
+
+    def test_nobody_elses_function_is_unknown(self):
+        self.start()
+        node = self.vfio.path(f"vfio/{self.functions[TWO].group}")
+        os.chmod(node, 0o666)
+        tenant = self.tenant("open", node, 4, **NOBODY)
+        for _ in range(20):
+            fd, _ = self.open(ONE)
+            os.close(fd)
+            self.client.bus.call(vb.function_path(ONE), vb.FUNCTION, "Reset", "()", ())
+        self.assert_loop_was_free()
+        self.end_tenant(tenant)
+        self.wait_free(TWO)
+
+
 class Scanner(TenantTest):
     """The process that looks at others hangs as well."""
 
