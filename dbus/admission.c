@@ -39,6 +39,7 @@ static const Cost costs[] = {
         { "org.freedesktop.DBus.Introspectable", "Introspect", 4, 16384 },
         { "org.freedesktop.DBus.Properties", "GetAll", 4, 2048 },
         { BUS_INTERFACE("Manager"), "Check", 4, 1024 },
+        { BUS_INTERFACE("Manager"), "ListInhibitors", 4, 256 },
 };
 
 static const Cost usual_cost = { .points = 1, .bytes = 256 };

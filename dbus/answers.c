@@ -74,12 +74,19 @@ static bool is_ready(void *userdata, void *call) {
         return can_take(userdata, call) || is_late(call);
 }
 
-static int answer_begin(Answers *answers, Answer *answer) {
+static void list_functions(const Answers *answers, Answer *answer) {
         g_autoptr(GPtrArray) functions = inventory_sorted(manager_inventory(answers->bus->manager));
 
         answer->keys = g_array_sized_new(FALSE, FALSE, sizeof(PciKey), functions->len);
-        for (guint i = 0; answer->kind->add && i < functions->len; i++)
+        for (guint i = 0; i < functions->len; i++)
                 g_array_append_val(answer->keys, ((Function *) functions->pdata[i])->facts.key);
+}
+
+static int answer_begin(Answers *answers, Answer *answer) {
+        if (answer->kind->add)
+                list_functions(answers, answer);
+        else
+                answer->keys = g_array_new(FALSE, FALSE, sizeof(PciKey));
         answer->number = answers->number;
         if (answer->kind->is_text)
                 answer->text = g_string_new(NULL);
