@@ -23,8 +23,8 @@ from scenarios.io import LENGTH, allow
 
 MEMORY = 64 << 20
 # What is promised is 100 ms. Nothing of the emulated machine's is that fast at all times: the integration tests hold it to
-# that, and this to what is no matter of waiting for something.
-GONE_SECONDS = 2
+# that, and this to what is no matter of waiting for something: an order that is not obeyed takes 5 s.
+GONE_SECONDS = 4
 SYS_SOCKET = 41     # of x86-64
 
 
@@ -64,7 +64,7 @@ def client_gone(machine):
         equal(pci.read(vf.path("enable")), "0", "the count afterwards")
         true(shared_memory() - before < MEMORY // 2, "the client's memory is gone")
         print(f"the client's end, then that of its process: {seconds * 1000:.0f} ms", flush=True)
-        true(seconds < GONE_SECONDS, f"turn {turn}: it took {seconds:.3f} s")
+        true(seconds < GONE_SECONDS * pace.SCALE, f"turn {turn}: it took {seconds:.3f} s")
         client.process.wait()
         wait_free(machine, vf)
 
@@ -140,8 +140,9 @@ def lingering(machine):
     wait_free(machine, vf)
 
     pidfd = linger()
+    # Asking ends nothing: the process ends by itself, and until then nobody else can open the group.
     equal(machine.client.check(vf.address, "open")[:2], (True, []), "Check for `open`")
-    equal(has_ended(pidfd), True, "whether the process has ended by then")
+    equal(has_ended(pidfd, 30), True, "whether the process that nobody wants any more has ended")
     holder = Holder(machine, vf)    # opens it without asking anybody
     wait_users(machine, vf, [holder.pid])
     holder.end()
