@@ -5,13 +5,19 @@
 #include "daemon/sysfs.h"
 #include "daemon/wakeup.h"
 #include "daemon/writers.h"
+#include "policy/absence.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 
 /* Between two looks when no writer was found. */
 #define SECOND_LOOK_USEC (100 * 1000ULL)
 #define LOOKS            2
+/* Between two looks when one of them found out nothing, and how many of these there are because of the
+ * processes: one that never can be looked at must not hide for ever that the kernel takes a slot away. */
+#define BLIND_LOOK_USEC (1000 * 1000ULL)
+#define BLIND_LOOKS     10
 /* How long a removal whose functions are all let go of may still be shown: the rest takes the kernel milliseconds, and
  * an emulated one with the processor taken by others seconds. */
 #define END_USEC (5 * 1000 * 1000ULL)
@@ -70,15 +76,19 @@ static char *place_of(const Function *function) {
         return copy;
 }
 
-static OutsideFinding judge(Function *function, const GPtrArray *writers) {
+/* Returns 0, or a negative errno when the slot could not be looked for: what is written to its `power`
+ * is not recognised then. */
+static int judge(Function *function, const GPtrArray *writers, OutsideFinding *ret) {
         g_autofree char *itself = place_of(function), *pf = NULL, *power = NULL;
+        int r;
 
         if (function->pf)
                 pf = place_of(function->pf);
-        (void) slot_find_power(function, &power);
-        return outside_judge(function,
+        r = slot_find_power(function, &power);
+        *ret = outside_judge(function,
                              &(OutsidePlace){ itself, pf, power ? outside_path(power) : NULL },
                              writers);
+        return r < 0 && !errno_means_absent(r) ? r : 0;
 }
 
 static void set_outside(Outsiders *outsiders, Function *function, const OutsideOperation *outside) {
@@ -180,25 +190,45 @@ static void look_at_known(Outsiders *outsiders) {
         }
 }
 
-/* Returns whether it has to be looked at again. */
-static bool look_at_suspect(Outsiders *outsiders, Function *function, guint n_looks,
-                            const GPtrArray *writers) {
-        OutsideFinding finding = judge(function, writers);
+/* Whether nobody was found, and somebody may have been overlooked. `slot` and `processes` are what came
+ * of looking for the slot and for the writers. */
+static bool is_unsure(const OutsideFinding *finding, guint n_looks, int slot, int processes) {
+        if (finding->pid != 0 || finding->operation != OPERATION_POWER_OFF)
+                return false;
+        return n_looks < LOOKS || slot < 0 || (processes < 0 && n_looks < BLIND_LOOKS);
+}
 
-        if (finding.pid == 0 && finding.operation == OPERATION_POWER_OFF && n_looks < LOOKS) {
+static void log_blindness(const Function *function, int r) {
+        PciAddress address = function_address(function);
+
+        log_full(LOG_WARNING, &address, NULL,
+                 "Failed to find out who takes it away, looking again: %s", g_strerror(-r));
+}
+
+/* After how long it has to be looked at again, 0: not. `processes` is the result of the search for
+ * writers. */
+static uint64_t look_at_suspect(Outsiders *outsiders, Function *function, guint n_looks,
+                                const GPtrArray *writers, int processes) {
+        OutsideFinding finding;
+        int slot = judge(function, writers, &finding);
+
+        if (is_unsure(&finding, n_looks, slot, processes)) {
+                if (n_looks == LOOKS && (slot < 0 || processes < 0))
+                        log_blindness(function, slot < 0 ? slot : processes);
                 outsiders->handler->begun(outsiders->context, function);
-                return true;
+                return n_looks < LOOKS ? SECOND_LOOK_USEC : BLIND_LOOK_USEC;
         }
         begin(outsiders, function, &finding);
-        return false;
+        return 0;
 }
 
 static GHashTable *new_suspects(void) {
         return g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
 }
 
-static void judge_suspects(Outsiders *outsiders, const GPtrArray *writers) {
+static void judge_suspects(Outsiders *outsiders, const GPtrArray *writers, int result) {
         g_autoptr(GHashTable) asked = g_steal_pointer(&outsiders->asked);
+        bool came_meanwhile = g_hash_table_size(outsiders->suspects) > 0;
         GHashTableIter iter;
         gpointer key, n_looks;
 
@@ -206,23 +236,24 @@ static void judge_suspects(Outsiders *outsiders, const GPtrArray *writers) {
         while (g_hash_table_iter_next(&iter, &key, &n_looks)) {
                 Function *function = inventory_get(outsiders->inventory, *(PciKey *) key);
                 guint n = GPOINTER_TO_UINT(n_looks) + 1;
+                uint64_t again = 0;
 
-                if (function && outside_suspects(function) &&
-                    look_at_suspect(outsiders, function, n, writers)) {
-                        g_hash_table_replace(outsiders->suspects, g_memdup2(key, sizeof(PciKey)),
-                                             GUINT_TO_POINTER(n));
-                        look_in(outsiders, SECOND_LOOK_USEC);
-                }
+                if (function && outside_suspects(function))
+                        again = look_at_suspect(outsiders, function, n, writers, result);
+                if (again == 0)
+                        continue;
+                g_hash_table_replace(outsiders->suspects, g_memdup2(key, sizeof(PciKey)),
+                                     GUINT_TO_POINTER(n));
+                look_in(outsiders, again);
         }
-        /* Those who came meanwhile. */
-        if (g_hash_table_size(outsiders->suspects) > 0)
+        if (came_meanwhile)
                 look_in(outsiders, SECOND_LOOK_USEC);
 }
 
-static void on_writers(void *context, const GPtrArray *writers) {
+static void on_writers(void *context, const GPtrArray *writers, int result) {
         Outsiders *outsiders = context;
 
-        judge_suspects(outsiders, writers);
+        judge_suspects(outsiders, writers, result);
         outsiders->writers = writers_free(outsiders->writers);
 }
 
@@ -235,14 +266,15 @@ static gboolean is_none(gpointer key, gpointer n_looks, gpointer outsiders) {
 
 void outsiders_refreshed(Outsiders *outsiders) {
         g_autoptr(GPtrArray) nobody = g_ptr_array_new();
+        int r = 0;
 
         g_hash_table_foreach_remove(outsiders->asked, is_none, outsiders);
-        if (g_hash_table_size(outsiders->asked) > 0 &&
-            writers_find(outsiders->event, on_writers, outsiders, &outsiders->writers) >= 0)
-                return;
-        if (g_hash_table_size(outsiders->asked) > 0)
-                log_warning("who takes functions away cannot be found");
-        judge_suspects(outsiders, nobody);
+        if (g_hash_table_size(outsiders->asked) > 0) {
+                r = writers_find(outsiders->event, on_writers, outsiders, &outsiders->writers);
+                if (r >= 0)
+                        return;
+        }
+        judge_suspects(outsiders, nobody, r);
 }
 
 /* Most of them were let go of a moment ago, and the driver followed: what is known of their users

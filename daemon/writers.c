@@ -2,6 +2,8 @@
 
 #include "daemon/scanner.h"
 
+#include <errno.h>
+
 struct Writers {
         Scanner *scanner;
         sd_event_source
@@ -9,6 +11,7 @@ struct Writers {
         GPtrArray *found; /* of OutsideWriter*, owned */
         WritersFound *done;
         void *context;
+        int result; /* of the search */
 };
 
 static void free_writer(gpointer writer) {
@@ -26,15 +29,16 @@ static int on_end(sd_event_source *source, uint64_t usec, void *userdata) {
         const Writers *writers = userdata;
 
         g_ptr_array_sort(writers->found, compare_pids);
-        writers->done(writers->context, writers->found);
+        writers->done(writers->context, writers->found, writers->result);
         return 0;
 }
 
 static void on_answer(void *context, const ScanRequest *request, const ScanAnswer *answer) {
-        const Writers *writers = context;
+        Writers *writers = context;
         OutsideWriter *writer;
 
         if (answer->kind == SCAN_KIND_DONE) {
+                writers->result = answer->result;
                 (void) sd_event_source_set_time(writers->end, 0);
                 return;
         }
@@ -58,6 +62,7 @@ int writers_find(sd_event *event, WritersFound *done, void *context, Writers **r
         int r;
 
         writers->done = done;
+        writers->result = -ETIMEDOUT;
         writers->context = context;
         writers->found = g_ptr_array_new_with_free_func(free_writer);
         r = scanner_new(event, "vfwarden-writer", -1, &scanner_handler, writers, &writers->scanner);

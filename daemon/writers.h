@@ -11,8 +11,9 @@
 typedef struct Writers Writers;
 
 /* Of OutsideWriter* by pid, borrowed. Called once; the callee may free the search. After
- * WRITERS_USEC these are those that were found until then. */
-typedef void WritersFound(void *context, const GPtrArray *writers);
+ * WRITERS_USEC these are those that were found until then. `result` is 0, or a negative errno when
+ * something could not be looked at: there may be another. */
+typedef void WritersFound(void *context, const GPtrArray *writers, int result);
 
 #define WRITERS_USEC (3 * 1000 * 1000ULL)
 

@@ -264,6 +264,26 @@ class ByOthers(UnplugTest):
         self.assertEqual(len(self.client.recorder.since(mark, "UnplugRequested")), 4, "each was told once")
         self.assertEqual(self.writes, [])
 
+    def test_a_slot_that_cannot_be_looked_for(self):
+        """Nobody is said to take it away as long as the one who does may have been overlooked."""
+        faults = self.start_faults()
+        function = self.sysfs.add(PLAIN, driver="vfio-pci", slot="7")
+        self.start()
+        self.use(function)
+        faults.set(("open", errno.EMFILE, "*/slots"))
+        mark, log = self.mark(), self.daemon.log_mark()
+        self.begin(function)
+        self.daemon.wait_log(rf"{PLAIN}: Failed to find out who takes it away", log)
+        self.assertEqual(self.requests(mark), {PLAIN: [0]}, "its holder is told all the same")
+        by_kernel = ("operation", PLAIN, "the kernel is taking it away (power-off), and waits for the holders", 0)
+        self.assertNotIn(by_kernel, self.blockers(PLAIN))
+        faults.clear()
+        wait_until(lambda: by_kernel in self.blockers(PLAIN), None, "the kernel's removal")
+        self.assertEqual(self.requests(mark), {PLAIN: [0]}, "and once")
+        self.kernel.let_go(function)
+        self.sysfs.remove(function)
+        self.wait_function(PLAIN, there=False)
+
     def test_the_driver_of_the_pf_goes(self):
         pf = self.sysfs.add_pf(PF, vfs=2, vf_driver="vfio-pci")
         self.start()
