@@ -74,6 +74,7 @@ struct Manager {
         Retries *rereads;      /* of functions, all or some facts of which cannot be read */
         Retries *overrides;    /* of functions whose driver_override cannot be read */
         Retries *relocks;      /* of functions whose files cannot all be closed */
+        Retries *closings;     /* of functions whose device nodes cannot all be closed */
         bool unknown_changed;  /* since the PFs were told */
         GHashTable *unknown;   /* set of PciKey* that exist, and of which nothing can be read */
         GHashTable
@@ -119,6 +120,7 @@ void manager_listed(Manager *manager);
 void manager_on_reread(void *context, PciKey key);
 void manager_on_override_due(void *context, PciKey key);
 void manager_on_relock(void *context, PciKey key);
+void manager_on_closing_due(void *context, PciKey key);
 /* Tells PFs whether VFs of theirs are among those of which nothing can be read; queues those to
  * which that is new. */
 void manager_note_unknown(Manager *manager);

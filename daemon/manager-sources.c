@@ -135,20 +135,46 @@ static void on_unplug_ask(void *context, Function *function, uint64_t deadline_u
                                                    function->vfs->pdata[i], deadline_usec);
 }
 
+/* Whether the nodes that are to be closed could be found. */
+static void note_nodes(Manager *manager, const Function *function, int r) {
+        PciAddress address = function_address(function);
+
+        if (r >= 0) {
+                problems_resolve_function(manager->problems, address, "nodes");
+                retries_drop(manager->closings, function->facts.key);
+                return;
+        }
+        problems_report_function(manager->problems, address, "nodes",
+                                 "Failed to look at the device nodes to close to newcomers: %s",
+                                 g_strerror(-r));
+        retries_add(manager->closings, function->facts.key);
+}
+
 static void on_unplug_close(void *context, Function *function, bool closed) {
         Manager *manager = context;
 
         if (!closed) {
+                note_nodes(manager, function, 0);
                 manager->state_dirty |= nodes_open(manager->nodes, function->facts.key);
                 return;
         }
-        nodes_plan(manager->nodes, manager->inventory, function);
+        note_nodes(manager, function, nodes_plan(manager->nodes, manager->inventory, function));
         manager->state_dirty = true;
         /* What they were must be known to whoever opens them again, or nobody ever can. */
         if (manager_save_state(manager) < 0)
                 nodes_open(manager->nodes, function->facts.key);
         else
                 nodes_commit(manager->nodes);
+}
+
+void manager_on_closing_due(void *context, PciKey key) {
+        Manager *manager = context;
+        Function *function = inventory_get(manager->inventory, key);
+
+        if (function)
+                on_unplug_close(manager, function, true);
+        else
+                retries_drop(manager->closings, key);
 }
 
 static void on_unplug_end_sessions(void *context, Function *function) {

@@ -41,6 +41,7 @@ void manager_forget_unread(Manager *manager, PciKey key) {
         retries_drop(manager->rereads, key);
         retries_drop(manager->overrides, key);
         retries_drop(manager->relocks, key);
+        retries_drop(manager->closings, key);
         manager->unknown_changed |= g_hash_table_remove(manager->unknown, &key);
 }
 

@@ -42,6 +42,9 @@ static int add_retries(Manager *manager) {
                                 &manager->overrides);
         if (r >= 0)
                 r = retries_new(manager->event, manager_on_relock, manager, &manager->relocks);
+        if (r >= 0)
+                r = retries_new(manager->event, manager_on_closing_due, manager,
+                                &manager->closings);
         return r;
 }
 
@@ -265,6 +268,7 @@ Manager *manager_free(Manager *manager) {
         retries_free(manager->rereads);
         retries_free(manager->overrides);
         retries_free(manager->relocks);
+        retries_free(manager->closings);
         g_hash_table_unref(manager->unknown);
         g_clear_pointer(&manager->remembered, g_hash_table_unref);
         state_free(manager->earlier);

@@ -68,27 +68,25 @@ static bool take_up(Nodes *nodes, PciKey key, const char *name) {
         return false;
 }
 
-static void plan_node(Nodes *nodes, PciKey key, char *name) {
+/* Takes `name` over. Returns 0 or a negative errno. */
+static int plan_node(Nodes *nodes, PciKey key, char *name) {
         g_autofree char *owned = name, *path = node_path(name);
         struct stat st;
         Node *node;
 
         if (take_up(nodes, key, name))
-                return;
-
-        if (lstat(path, &st) < 0) {
-                if (!errno_means_absent(-errno))
-                        log_warning("Failed to close /dev/%s to newcomers: %m", name);
-                return;
-        }
+                return 0;
+        if (lstat(path, &st) < 0)
+                return errno_means_absent(-errno) ? 0 : -errno;
         if (!S_ISCHR(st.st_mode) || !(st.st_mode & PERMISSIONS))
-                return;
+                return 0;
         node = g_new(Node, 1);
         *node = (Node){ .key = key,
                         .name = g_steal_pointer(&owned),
                         .device = st.st_rdev,
                         .mode = st.st_mode & 07777U };
         g_ptr_array_add(nodes->all, node);
+        return 0;
 }
 
 /* Bridges are nobody's to open. */
@@ -104,23 +102,46 @@ static bool has_group_alone(const Inventory *inventory, const Function *function
         return group;
 }
 
-static void plan_function(Nodes *nodes, PciKey key, const Inventory *inventory,
-                          const Function *function) {
+static int plan_device(Nodes *nodes, PciKey key, const Function *function) {
         _cleanup_(closep) int dirfd = sysfs_open_function(function_address(function));
-        _cleanup_(closedirp) DIR *dir = opendir_at(dirfd, "vfio-dev");
+        _cleanup_(closedirp) DIR *dir = NULL;
         const struct dirent *entry;
+        int r = 0;
 
-        if (has_group_alone(inventory, function))
-                plan_node(nodes, key, g_strdup_printf("vfio/%d", function->facts.iommu_group));
-        while (dir && (entry = readdir(dir)))
+        if (dirfd < 0)
+                return errno_means_absent(dirfd) ? 0 : dirfd;
+        dir = opendir_at(dirfd, "vfio-dev");
+        if (!dir)
+                return errno_means_absent(-errno) ? 0 : -errno;
+        while (r >= 0 && (errno = 0, entry = readdir(dir)))
                 if (entry->d_name[0] != '.')
-                        plan_node(nodes, key, g_strconcat("vfio/devices/", entry->d_name, NULL));
+                        r = plan_node(nodes, key,
+                                      g_strconcat("vfio/devices/", entry->d_name, NULL));
+        return r < 0 ? r : -errno;
 }
 
-void nodes_plan(Nodes *nodes, const Inventory *inventory, const Function *function) {
-        plan_function(nodes, function->facts.key, inventory, function);
-        for (guint i = 0; function->vfs && i < function->vfs->len; i++)
-                plan_function(nodes, function->facts.key, inventory, function->vfs->pdata[i]);
+static int plan_function(Nodes *nodes, PciKey key, const Inventory *inventory,
+                         const Function *function) {
+        int group = 0, device;
+
+        if (has_group_alone(inventory, function))
+                group = plan_node(nodes, key,
+                                  g_strdup_printf("vfio/%d", function->facts.iommu_group));
+        device = plan_device(nodes, key, function);
+        return group < 0 ? group : device;
+}
+
+int nodes_plan(Nodes *nodes, const Inventory *inventory, const Function *function) {
+        int result = plan_function(nodes, function->facts.key, inventory, function);
+
+        for (guint i = 0; function->vfs && i < function->vfs->len; i++) {
+                int r = plan_function(nodes, function->facts.key, inventory,
+                                      function->vfs->pdata[i]);
+
+                if (r < 0)
+                        result = r;
+        }
+        return result;
 }
 
 void nodes_commit(Nodes *nodes) {

@@ -14,9 +14,10 @@ typedef struct Nodes Nodes;
 Nodes *nodes_new(Problems *problems);
 Nodes *nodes_free(Nodes *nodes);
 
-/* Notes the nodes of the function, and of its VFs, as to be closed; nothing is done before nodes_commit(), so that
- * their modes can be written down first. */
-void nodes_plan(Nodes *nodes, const Inventory *inventory, const Function *function);
+/* Notes the nodes of the function, and of its VFs, as to be closed; nothing is done before
+ * nodes_commit(), so that their modes can be written down first. Returns 0, or a negative errno
+ * when one cannot be looked at: the others are noted, and the caller plans again later. */
+int nodes_plan(Nodes *nodes, const Inventory *inventory, const Function *function);
 void nodes_commit(Nodes *nodes);
 
 /* Gives the nodes that were closed for the function at `key` their modes back, those that are still

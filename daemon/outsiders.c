@@ -14,12 +14,13 @@
 /* Between two looks when no writer was found. */
 #define SECOND_LOOK_USEC (100 * 1000ULL)
 #define LOOKS            2
-/* Between two looks when one of them found out nothing, and how many of these there are because of the
- * processes: one that never can be looked at must not hide for ever that the kernel takes a slot away. */
+/* Between two looks when one of them found out nothing, and how many of these there are because of
+ * the processes: one that never can be looked at must not hide for ever that the kernel takes a
+ * slot away. */
 #define BLIND_LOOK_USEC (1000 * 1000ULL)
 #define BLIND_LOOKS     10
-/* How long a removal whose functions are all let go of may still be shown: the rest takes the kernel milliseconds, and
- * an emulated one with the processor taken by others seconds. */
+/* How long a removal whose functions are all let go of may still be shown: the rest takes the
+ * kernel milliseconds, and an emulated one with the processor taken by others seconds. */
 #define END_USEC (5 * 1000 * 1000ULL)
 
 typedef struct Outside {
@@ -76,8 +77,8 @@ static char *place_of(const Function *function) {
         return copy;
 }
 
-/* Returns 0, or a negative errno when the slot could not be looked for: what is written to its `power`
- * is not recognised then. */
+/* Returns 0, or a negative errno when the slot could not be looked for: what is written to its
+ * `power` is not recognised then. */
 static int judge(Function *function, const GPtrArray *writers, OutsideFinding *ret) {
         g_autofree char *itself = place_of(function), *pf = NULL, *power = NULL;
         int r;
@@ -190,8 +191,8 @@ static void look_at_known(Outsiders *outsiders) {
         }
 }
 
-/* Whether nobody was found, and somebody may have been overlooked. `slot` and `processes` are what came
- * of looking for the slot and for the writers. */
+/* Whether nobody was found, and somebody may have been overlooked. `slot` and `processes` are what
+ * came of looking for the slot and for the writers. */
 static bool is_unsure(const OutsideFinding *finding, guint n_looks, int slot, int processes) {
         if (finding->pid != 0 || finding->operation != OPERATION_POWER_OFF)
                 return false;

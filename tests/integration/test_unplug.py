@@ -312,6 +312,30 @@ class Asked(UnplugTest):
         self.assertEqual(self.states(PLAIN, mark), ["unplug-requested", "removing"])
         self.assertIsNone(self.picture.function(PLAIN))
 
+    def test_a_node_that_cannot_be_looked_at(self):
+        """It is closed to newcomers as soon as it can be."""
+        def closed():
+            return os.stat(node).st_mode & 0o777 == 0
+
+        faults, vfio = self.start_faults(), self.start_vfio()
+        function = self.sysfs.add(PLAIN, driver="vfio-pci")
+        vfio.add_device(function, "vfio7")
+        node = vfio.path("vfio/devices/vfio7")
+        self.start()
+        self.use(function)
+        for call, pattern in (("stat", "*/vfio/devices/vfio7"), ("readdir", f"*/{PLAIN}/vfio-dev")):
+            with self.subTest(call):
+                faults.set((call, errno.EIO, pattern))
+                unplug = self.client.start_unplug(PLAIN, LONG)
+                problem = f"{PLAIN}: Failed to look at the device nodes to close to newcomers: {os.strerror(errno.EIO)}"
+                vb.wait_until(lambda text=problem: text in self.client.manager_property("Problems"), None, "the problem")
+                faults.clear()
+                vb.wait_until(lambda: not self.client.manager_property("Problems"), None, "no problem")
+                self.assertTrue(closed())
+                self.client.cancel_unplug(PLAIN)
+                self.assert_fails(vb.FAILED, unplug)
+                self.assertFalse(closed())
+
     def test_does_not(self):
         function = self.sysfs.add(PLAIN, driver="vfio-pci")
         self.start()
