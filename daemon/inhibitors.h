@@ -14,7 +14,8 @@
 
 #include <systemd/sd-event.h>
 
-/* How many one user but root, and all together, may have (see room.h). Root's are those of libvirt's domains. */
+/* How many one user but root, and all together, may have (see room.h). Root's are those of
+ * libvirt's domains. */
 #define INHIBITORS_PER_UID_MAX 64
 #define INHIBITORS_MAX         1024
 

@@ -105,9 +105,21 @@ static int load_state(Manager *manager) {
         return 0;
 }
 
+/* Processes of an earlier run that go on. To forget one would let others at its function. */
+static int adopt_processes(Manager *manager) {
+        int r = sessions_adopt(manager->sessions, manager->earlier);
+
+        if (r >= 0)
+                r = operations_adopt(manager->operations, manager->earlier);
+        if (r < 0)
+                log_error("Failed to look at the processes of an earlier run: %s", g_strerror(-r));
+        return r;
+}
+
 /* Reads everything for the first time and takes over what an earlier run left. */
-static void start(Manager *manager, bool started) {
+static int start(Manager *manager, bool started) {
         const State *state = manager->earlier;
+        int r;
 
         manager->released = state->released && !started;
         manager->state_dirty = state->released != manager->released;
@@ -120,11 +132,12 @@ static void start(Manager *manager, bool started) {
         }
         closed_files_adopt(manager->closed, state);
         inhibitors_adopt(manager->inhibitors, state);
-        sessions_adopt(manager->sessions, state);
+        r = adopt_processes(manager);
+        if (r < 0)
+                return r;
         leases_adopt(manager->leases, state);
         vf_tokens_adopt(manager->vf_tokens, state);
         fd_store_drop_untaken(manager->store);
-        operations_adopt(manager->operations, state);
         nodes_undo(manager->nodes, state);
 
         manager_mark_all_stale(manager);
@@ -139,6 +152,7 @@ static void start(Manager *manager, bool started) {
         manager_save_state(manager);
         /* What was read in the course of this. */
         malloc_trim(0);
+        return 0;
 }
 
 /* At start. Without a daemon nothing would be guarded, and part of a configuration is none that
@@ -223,9 +237,10 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
                 return r;
         }
         r = load_state(manager);
+        if (r >= 0)
+                r = start(manager, options->started);
         if (r < 0)
                 return r;
-        start(manager, options->started);
 
         *ret = g_steal_pointer(&manager);
         return 0;

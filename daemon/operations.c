@@ -197,7 +197,7 @@ void operations_record(const Operations *operations, State *state) {
         }
 }
 
-void operations_adopt(Operations *operations, const State *state) {
+int operations_adopt(Operations *operations, const State *state) {
         for (guint i = 0; i < state->operations->len; i++) {
                 const StateOperation *record = &g_array_index(state->operations, StateOperation, i);
                 PciAddress address = pci_address_from_key(record->key);
@@ -215,10 +215,13 @@ void operations_adopt(Operations *operations, const State *state) {
                                  on_worker_done, entry, &entry->worker);
                 if (r < 0) {
                         entry_free(entry);
+                        if (state_is_out_of_reach(r))
+                                return r;
                         continue;
                 }
                 log_full(LOG_NOTICE, &address, NULL, "%s is still under way (process %u)",
                          entry->running.name, entry->running.pid);
                 g_ptr_array_add(operations->entries, entry);
         }
+        return 0;
 }

@@ -46,5 +46,6 @@ void operations_attach(Operations *operations, Function *function);
 
 void operations_record(const Operations *operations, State *state);
 
-/* Takes over workers of an earlier run that are still there. Called once. */
-void operations_adopt(Operations *operations, const State *state);
+/* Takes over workers of an earlier run that are still there. Called once. Returns 0, or a negative
+ * errno when it cannot be told whether one is. */
+int operations_adopt(Operations *operations, const State *state);

@@ -216,11 +216,13 @@ void sessions_record(const Sessions *sessions, State *state) {
         }
 }
 
-static void adopt(Sessions *sessions, const StateSession *record) {
+/* Returns 0, also when it has ended, or a negative errno when that cannot be told. */
+static int adopt(Sessions *sessions, const StateSession *record) {
         SessionEntry *entry = g_new0(SessionEntry, 1);
         g_autofree char *name = NULL;
         _cleanup_(closep) int control = -1;
         IoProcessFor whom;
+        int r = 0;
 
         entry->sessions = sessions;
         entry->client = entry->served = -1;
@@ -241,23 +243,30 @@ static void adopt(Sessions *sessions, const StateSession *record) {
         whom = session_entry_whom(entry);
         name = session_entry_fd_name(entry);
         control = fd_store_take(sessions->store, name);
-        if (control < 0 ||
-            io_process_adopt(sessions->event, &whom, (pid_t) record->io_pid, record->io_start_time,
-                             &control, &session_entry_process_handler, entry,
-                             &entry->process) < 0) {
-                fd_store_drop(sessions->store, name);
+        if (control >= 0)
+                r = io_process_adopt(sessions->event, &whom, (pid_t) record->io_pid,
+                                     record->io_start_time, &control,
+                                     &session_entry_process_handler, entry, &entry->process);
+        if (!entry->process) {
+                if (!state_is_out_of_reach(r))
+                        fd_store_drop(sessions->store, name);
                 session_entry_free(entry);
-                return;
+                return state_is_out_of_reach(r) ? r : 0;
         }
         g_ptr_array_add(sessions->entries, entry);
         io_process_order(entry->process, IO_STATUS);
+        return 0;
 }
 
-void sessions_adopt(Sessions *sessions, const State *state) {
+int sessions_adopt(Sessions *sessions, const State *state) {
         for (guint i = 0; i < state->sessions->len; i++) {
                 const StateSession *record = &g_array_index(state->sessions, StateSession, i);
+                int r;
 
                 sessions->next_number = MAX(sessions->next_number, record->number + 1);
-                adopt(sessions, record);
+                r = adopt(sessions, record);
+                if (r < 0)
+                        return r;
         }
+        return 0;
 }

@@ -91,5 +91,7 @@ GPtrArray *sessions_users(const Sessions *sessions, const Function *function, GP
 
 void sessions_record(const Sessions *sessions, State *state);
 
-/* Takes over those that an earlier run recorded and that are still served. Before any function is known. */
-void sessions_adopt(Sessions *sessions, const State *state);
+/* Takes over those that an earlier run recorded and that are still served. Before any function is
+ * known. Returns 0, or a negative errno when it cannot be told whether one is: nothing of it was
+ * dropped then. */
+int sessions_adopt(Sessions *sessions, const State *state);

@@ -109,7 +109,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(State, state_free)
  * is known of it, and it is left alone: see state_is_out_of_reach(). */
 int state_load(const char *directory, State **ret, char **ret_reason);
 
-/* Whether `r`, of state_load(), says nothing of the state but only that resources are used up. */
+/* Whether `r`, of state_load() or of a look at what the state tells of, only says that resources
+ * are used up. */
 bool state_is_out_of_reach(int r);
 
 /* Makes the directory, if it is not there. Returns 0 or a negative errno. */

@@ -84,6 +84,23 @@ class Insisting(UnplugTest):
         self.wait_function(PLAIN, there=False)
         self.assertEqual(self.writes, [("vfio-pci/unbind", PLAIN), (f"{PLAIN}/remove", "1")])
 
+    def test_a_worker_that_cannot_be_looked_at(self):
+        """A daemon that began without knowing it would let others at the function: it does not begin."""
+        faults = self.start_faults()
+        function, _, write = self.begin()
+        self.wait_property(PLAIN, "State", "removing")
+        self.kill()
+        self.crash_expected = True
+        faults.set(("open", errno.EMFILE, f"/proc/{write.pid}/stat"))
+        daemon = self.spawn()
+        self.assertGreater(daemon.wait_exit(), 0)
+        self.assertIn("Failed to look at the processes of an earlier run", daemon.log)
+        faults.clear()
+        self.start()
+        self.assertIn(("operation", PLAIN, "unbind is under way", write.pid), self.client.check(PLAIN, "remove")[1])
+        self.kernel.let_go(function)
+        self.wait_function(PLAIN, there=False)
+
     def test_the_unbind_ends_while_the_daemon_is_away(self):
         # Several, for what is done at once when the next one starts.
         function, _, write = self.begin()
