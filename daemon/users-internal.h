@@ -31,8 +31,7 @@ struct Users {
         Holders *holders;
         GHashTable *functions;     /* key in VfioDevice -> VfioDevice */
         GHashTable *openers;       /* pid -> Opener*, owned */
-        uint64_t openers_due_usec; /* when the first of them is due, or earlier; UINT64_MAX: none is
-                                    */
+        uint64_t openers_due_usec; /* when the first is due, or earlier; UINT64_MAX: none is */
         GHashTable
                 *strays; /* names of nodes that were opened by who is not among the openers; set */
         GHashTable
