@@ -2,9 +2,11 @@
 
 #include "daemon/process.h"
 #include "daemon/util.h"
+#include "policy/absence.h"
 #include "policy/number.h"
 #include "policy/outside.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -32,52 +34,69 @@ static void search_free(gpointer data) {
 }
 
 /* Whether "MAJOR:MINOR" is sysfs's in a list of mounts: "ID PARENT MAJOR:MINOR ... - TYPE SOURCE
- * ...", see proc_pid_mountinfo(5). */
-static bool is_sysfs_of(const char *path, const char *device) {
+ * ...", see proc_pid_mountinfo(5). Returns 1, 0 or a negative errno. */
+static int is_sysfs_of(const char *path, const char *device) {
         g_autofree char *wanted = g_strdup_printf(" %s ", device);
         FILE *file = fopen(path, "re");
         char line[LINE_MAX_READ];
         bool found = false;
 
-        while (file && !found && fgets(line, sizeof(line), file)) {
+        if (!file &&
+            errno == EINVAL) /* it is ending: mounts_open_common() in fs/proc_namespace.c */
+                return 0;
+        if (!file)
+                return -errno;
+        while (!found && fgets(line, sizeof(line), file)) {
                 const char *number = strstr(line, wanted), *type = strstr(line, " - ");
 
                 found = number && type && number < type && g_str_has_prefix(type, " - sysfs ");
         }
-        if (file)
-                fclose(file);
+        fclose(file);
         return found;
 }
 
-static bool is_sysfs(pid_t pid, int dirfd, const char *number) {
+static int is_sysfs(pid_t pid, int dirfd, const char *number) {
         g_autofree char *mounts = g_strdup_printf("/proc/%d/mountinfo", pid);
         g_autofree char *device = NULL;
         struct statx st;
+        int r;
 
         if (statx(dirfd, number, AT_STATX_DONT_SYNC, STATX_TYPE, &st) < 0)
-                return false;
+                return -errno;
         device = g_strdup_printf("%u:%u", st.stx_dev_major, st.stx_dev_minor);
-        return is_sysfs_of("/proc/self/mountinfo", device) || is_sysfs_of(mounts, device);
+        r = is_sysfs_of("/proc/self/mountinfo", device);
+        return r != 0 ? r : is_sysfs_of(mounts, device);
 }
 
-static void look_at_fd(ScanChild *child, const ScanJob *job, const Search *search,
-                       const char *number) {
+/* A process or a descriptor that has gone meanwhile is no failure. */
+static void note(ScanJob *job, int r) {
+        if (r < 0 && !errno_means_absent(r) && !scan_child_is_end(r))
+                job->result = r;
+}
+
+static void look_at_fd(ScanChild *child, ScanJob *job, const Search *search, const char *number) {
         g_autofree ScanAnswer *answer = NULL;
         int fds = dirfd(search->fds);
         char target[PATH_MAX];
         const char *path;
         struct stat st;
         ssize_t n;
+        int r;
 
         n = readlinkat(fds, number, target, sizeof(target) - 1);
+        if (n < 0)
+                note(job, -errno);
         if (n <= 0)
                 return;
         target[n] = '\0';
         path = outside_path(target);
         /* The link's own bits say how it was opened. */
         if (!path || strlen(path) >= SCAN_PATH_MAX || (int) outside_file_operation(path) < 0 ||
-            fstatat(fds, number, &st, AT_SYMLINK_NOFOLLOW) < 0 || !(st.st_mode & S_IWUSR) ||
-            !is_sysfs(search->pid, fds, number))
+            fstatat(fds, number, &st, AT_SYMLINK_NOFOLLOW) < 0 || !(st.st_mode & S_IWUSR))
+                return;
+        r = is_sysfs(search->pid, fds, number);
+        note(job, r);
+        if (r <= 0)
                 return;
         answer = g_new0(ScanAnswer, 1);
         answer->kind = SCAN_KIND_WRITER;
@@ -98,10 +117,13 @@ static void end_process(Search *search) {
 }
 
 /* Returns whether the process has no more. */
-static bool read_fds(ScanChild *child, const ScanJob *job, Search *search) {
+static bool read_fds(ScanChild *child, ScanJob *job, Search *search) {
         for (unsigned i = 0; i < STEP_FDS; i++) {
-                const struct dirent *entry = readdir(search->fds);
+                const struct dirent *entry;
 
+                errno = 0;
+                entry = readdir(search->fds);
+                note(job, -errno);
                 if (!entry)
                         return true;
                 if (entry->d_name[0] != '.')
@@ -113,10 +135,13 @@ static bool read_fds(ScanChild *child, const ScanJob *job, Search *search) {
 
 /* Returns whether there is one. */
 static bool next_process(ScanChild *child, ScanJob *job, Search *search) {
-        const struct dirent *entry = readdir(search->proc);
         g_autofree char *path = NULL;
+        const struct dirent *entry;
         uint64_t pid;
 
+        errno = 0;
+        entry = readdir(search->proc);
+        note(job, -errno);
         if (!entry)
                 return false;
         if (number_parse(entry->d_name, 10, INT_MAX, &pid) < 0)
@@ -128,8 +153,8 @@ static bool next_process(ScanChild *child, ScanJob *job, Search *search) {
                 return true;
         path = g_strdup_printf("/proc/%d/fd", search->pid);
         search->fds = opendir(path);
-        if (!search->fds && !scan_child_is_end(-errno))
-                job->result = -errno;
+        if (!search->fds)
+                note(job, -errno);
         return true;
 }
 

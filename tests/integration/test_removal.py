@@ -301,6 +301,23 @@ class ByOthers(UnplugTest):
         self.sysfs.remove(function)
         self.wait_function(PLAIN, there=False)
 
+    def test_processes_that_cannot_be_listed(self):
+        """The same for a search that ended early; it cannot hide for ever what the kernel does."""
+        faults = self.start_faults()
+        function = self.sysfs.add(PLAIN, driver="vfio-pci", slot="7")
+        self.start()
+        self.use(function)
+        faults.set(("readdir", errno.EIO, "/proc"))
+        log = self.daemon.log_mark()
+        self.begin(function)
+        self.daemon.wait_log(rf"{PLAIN}: Failed to find out who takes it away.*{os.strerror(errno.EIO)}", log)
+        self.assertNotIn(0, [pid for kind, _, _, pid in self.blockers(PLAIN) if kind == "operation"])
+        wait_until(lambda: 0 in [pid for kind, _, _, pid in self.blockers(PLAIN) if kind == "operation"],
+                   4 * DEADLINE, "the kernel's removal")
+        self.kernel.let_go(function)
+        self.sysfs.remove(function)
+        self.wait_function(PLAIN, there=False)
+
     def test_the_driver_of_the_pf_goes(self):
         pf = self.sysfs.add_pf(PF, vfs=2, vf_driver="vfio-pci")
         self.start()
