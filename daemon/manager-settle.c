@@ -179,10 +179,11 @@ int manager_save_state(Manager *manager) {
                         "the state cannot be saved in %s, it is tried again with every change: %s",
                         manager->state_directory, g_strerror(-r));
         if (r < 0)
-                problems_report(manager->problems, "state",
-                                "Failed to save the state in %s: %s; locks, inhibitors and own "
-                                "modes of files since then end with the daemon",
-                                manager->state_directory, g_strerror(-r));
+                problems_report(
+                        manager->problems, "state",
+                        "Failed to save the state in %s: %s; what must outlive the daemon is "
+                        "refused, and own modes of files since then end with it",
+                        manager->state_directory, g_strerror(-r));
         else
                 problems_resolve(manager->problems, "state");
         manager->state_failed = r < 0;

@@ -63,6 +63,8 @@ class Locks(FullDisk, LockTest):
         self.spoil()
         mark = self.mark()
         self.assert_unsaved(self.client.lock, PF, "mine")
+        problem, = self.problems()
+        self.assertIn("what must outlive the daemon is refused", problem)
         self.assertEqual(self.told(), ([], "", []))
         self.assert_closed(self.pf)
         self.assertEqual(self.signals_of_locks(mark), [])
