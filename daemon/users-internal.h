@@ -32,8 +32,9 @@ struct Users {
         GHashTable *functions;     /* key in VfioDevice -> VfioDevice */
         GHashTable *openers;       /* pid -> Opener*, owned */
         uint64_t openers_due_usec; /* when the first is due, or earlier; UINT64_MAX: none is */
-        GHashTable
-                *strays; /* names of nodes that were opened by who is not among the openers; set */
+        /* Names of nodes that were opened, since the last walk began, by who is no opener here. */
+        GHashTable *strays;
+        bool strays_are_new; /* whose they are was not looked up, or may be another's now */
         GHashTable
                 *opened; /* name of a node -> pid of who opened it, which was not seen to have it */
         GHashTable

@@ -85,6 +85,7 @@ void users_walk(Users *users) {
         users->everybody = false;
         users->walking = true;
         users->n_walks++;
+        g_hash_table_remove_all(users->strays);
         holders_start_walk(users->holders);
         (void) scanner_ask(users->scanner, &request, true);
 }

@@ -51,8 +51,7 @@ static void schedule_at(Users *users, uint64_t usec) {
 void users_schedule(Users *users) {
         uint64_t due = users->openers_due_usec;
 
-        if (((users->check || users->check_all) && users->n_checks == 0) ||
-            g_hash_table_size(users->strays) > 0)
+        if (((users->check || users->check_all) && users->n_checks == 0) || users->strays_are_new)
                 due = 0;
         if (users->everybody && !users->walking)
                 due = MIN(due, users->walk_not_before_usec);
@@ -68,39 +67,27 @@ void users_need_walk(Users *users, VfioDevice *device) {
         users_schedule(users);
 }
 
-/* Whether the function's node is among the strays, which it is marked in. */
-static bool find_stray(const Users *users, const VfioDevice *device) {
+static bool is_stray(const Users *users, const VfioDevice *device) {
         g_autofree char *group = g_strdup_printf("%d", device->vfio.group);
-        const char *const names[] = { group, device->node_name };
-        bool found = false;
 
-        for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
-                if (names[i] && g_hash_table_contains(users->strays, names[i])) {
-                        g_hash_table_insert(users->strays, g_strdup(names[i]), GINT_TO_POINTER(1));
-                        found = true;
-                }
-        return found;
+        return g_hash_table_contains(users->strays, group) ||
+               (device->node_name && g_hash_table_contains(users->strays, device->node_name));
 }
 
 /* Who has opened the strays is searched for among all processes. Their functions alone wait for
  * that: whoever opens their own node again and again, each time by another process, must not make
- * all others' unknown. */
+ * all others' unknown. Many nodes are no PCI function's, and one may become that. */
 static void search_for_strays(Users *users) {
         GHashTableIter iter;
         VfioDevice *device;
-        gpointer known;
 
-        if (g_hash_table_size(users->strays) == 0)
+        if (!users->strays_are_new)
                 return;
+        users->strays_are_new = false;
         g_hash_table_iter_init(&iter, users->functions);
         while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &device))
-                if (find_stray(users, device))
+                if (is_stray(users, device))
                         device->needs_walk = users->n_walks + 1;
-        g_hash_table_iter_init(&iter, users->strays);
-        while (g_hash_table_iter_next(&iter, NULL, &known))
-                if (!known)
-                        users->needs_walk = users->n_walks + 1;
-        g_hash_table_remove_all(users->strays);
         users->everybody = true;
         users_schedule(users);
 }
@@ -234,7 +221,8 @@ static void note_stray(Users *users, const char *name) {
         if (g_str_has_prefix(name, "noiommu-"))
                 name += strlen("noiommu-");
         if (!g_hash_table_contains(users->strays, name))
-                g_hash_table_insert(users->strays, g_strdup(name), NULL);
+                g_hash_table_add(users->strays, g_strdup(name));
+        users->strays_are_new = true;
 }
 
 static void on_opened(void *context, pid_t pid, const char *name) {
@@ -328,8 +316,10 @@ int users_function_changed(Users *users, const Function *function) {
                 device = vfio_device_new(function->facts.key);
                 g_hash_table_insert(users->functions, &device->vfio.key, device);
         }
-        if (bound && !device->bound)
+        if (bound && !device->bound) {
                 be_alert(users);
+                users->strays_are_new = g_hash_table_size(users->strays) > 0;
+        }
         device->bound = bound != 0;
         /* What is being unbound keeps its node and group for who still has it open; another driver gets it only
          * after the last of them has let go. */

@@ -129,9 +129,8 @@ class Tables(TenantTest):
 class Opens(TenantTest):
     """Thousands of processes a second open a node that is their own, and end."""
 
-    def test_nobody_elses_function_is_unknown(self):
+    def assert_others_are_known(self, node):
         self.start()
-        node = self.vfio.path(f"vfio/{self.functions[TWO].group}")
         os.chmod(node, 0o666)
         tenant = self.tenant("open", node, 4, **NOBODY)
         for _ in range(20):
@@ -140,7 +139,16 @@ class Opens(TenantTest):
             self.client.bus.call(vb.function_path(ONE), vb.FUNCTION, "Reset", "()", ())
         self.assert_loop_was_free()
         self.end_tenant(tenant)
+
+    def test_a_function_of_their_own(self):
+        self.assert_others_are_known(self.vfio.path(f"vfio/{self.functions[TWO].group}"))
         self.wait_free(TWO)
+
+    def test_a_mediated_device(self):
+        """Its group is no PCI function's."""
+        node = self.vfio.path("vfio/77")
+        os.mknod(node, stat.S_IFCHR, os.makedev(1, self.vfio.OTHER))
+        self.assert_others_are_known(node)
 
 
 class Scanner(TenantTest):
