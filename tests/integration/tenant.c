@@ -349,6 +349,8 @@ static void hang(const char *device, const char *directory, const char *how) {
 }
 
 int main(int argc, char **argv) {
+        /* Who was killed in the middle of a test must not leave it to the tests of others. */
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (argc == 5 && strcmp(argv[1], "table") == 0)
                 table(atoi(argv[2]), atoi(argv[3]), strcmp(argv[4], "shared") == 0);
         if (argc == 5 && strcmp(argv[1], "hold") == 0)
