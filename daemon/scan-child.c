@@ -37,11 +37,28 @@ void scan_child_at(ScanChild *child, pid_t pid) {
         scan_child_at_both(child, pid, 0);
 }
 
+/* Whether there are so many processes of that user at which one hung that more will come. */
+static bool is_suspect(const ScanChild *child, uint32_t uid) {
+        unsigned n = 0;
+        GHashTableIter iter;
+        const ScanAvoided *avoided;
+
+        g_hash_table_iter_init(&iter, child->avoid);
+        while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &avoided))
+                n += avoided->uid == uid;
+        return n >= SCAN_SUSPECT_PROCESSES;
+}
+
 unsigned scan_child_avoids(const ScanChild *child, pid_t pid) {
         const ScanAvoided *avoided = g_hash_table_lookup(child->avoid, GINT_TO_POINTER(pid));
         struct pollfd pollfd = { .fd = avoided ? avoided->pidfd : -1, .events = POLLIN };
+        unsigned what = avoided && poll(&pollfd, 1, 0) == 0 ? avoided->what : 0;
+        uint32_t uid;
 
-        return avoided && poll(&pollfd, 1, 0) == 0 ? avoided->what : 0;
+        if (g_hash_table_size(child->avoid) >= SCAN_SUSPECT_PROCESSES &&
+            process_read_uid(pid, &uid) >= 0 && is_suspect(child, uid))
+                what |= SCAN_AVOID_COMPARING | SCAN_AVOID_STAT;
+        return what;
 }
 
 /* Of a process that hangs in execve(): it is as it was asked for. */

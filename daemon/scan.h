@@ -121,4 +121,10 @@ typedef enum ScanAvoid {
 typedef struct ScanAvoided {
         int pidfd;     /* readable when the process has ended, and its pid may be another's */
         unsigned what; /* ScanAvoid bits */
+        uint32_t uid;
+        uint64_t wait_usec; /* SCAN_AVOID_LOOKING: for so long it is left out ... */
+        uint64_t end_usec;  /* ... until then, CLOCK_MONOTONIC */
 } ScanAvoided;
+
+/* A scanner hung at so many processes of one user: nothing that can hang is done to the others. */
+#define SCAN_SUSPECT_PROCESSES 8

@@ -21,6 +21,10 @@
 #define STUCK_MAX  8
 /* Processes that one hung at. */
 #define AVOID_MAX 64
+/* A process that could not be looked at is tried again, at first and at most so much later: the host
+ * may have stood still, and not the process. */
+#define FORGIVE_MIN_USEC (5 * 1000 * 1000ULL)
+#define FORGIVE_MAX_USEC (10 * 60 * 1000 * 1000ULL)
 /* One that cannot be begun, or ends by itself, is begun again so much later. */
 #define RETRY_USEC (1000 * 1000ULL)
 /* Requests that the scanner has at a time: what is urgent waits for no more than these. */
@@ -224,7 +228,28 @@ static void send_requests(Scanner *scanner) {
         }
 }
 
+/* The scanner has what it leaves out from the fork: another one begins. */
+static void forgive(Scanner *scanner) {
+        uint64_t now = now_usec();
+        GHashTableIter iter;
+        ScanAvoided *avoided;
+        bool any = false;
+
+        g_hash_table_iter_init(&iter, scanner->avoid);
+        while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &avoided)) {
+                bool now_again = (avoided->what & SCAN_AVOID_LOOKING) && avoided->end_usec <= now;
+
+                if (now_again)
+                        avoided->what &= ~(unsigned) SCAN_AVOID_LOOKING;
+                any |= now_again;
+        }
+        if (any)
+                drop_process(scanner);
+}
+
 uint64_t scanner_ask(Scanner *scanner, ScanRequest *request, bool urgent) {
+        if (request->task == SCAN_TASK_WALK)
+                forgive(scanner);
         request->ticket = scanner->next_ticket++;
         g_queue_push_tail(urgent ? &scanner->urgent : &scanner->queued,
                           g_memdup2(request, sizeof(*request)));
@@ -257,10 +282,17 @@ static void avoid(Scanner *scanner, pid_t pid, ScanAvoid what) {
                         return;
                 avoided = g_new0(ScanAvoided, 1);
                 avoided->pidfd = fd;
+                avoided->uid = UINT32_MAX;
+                (void) process_read_uid(pid, &avoided->uid);
                 g_hash_table_insert(scanner->avoid, GINT_TO_POINTER(pid), avoided);
         }
         if (avoided)
                 avoided->what |= (unsigned) what;
+        if (avoided && what == SCAN_AVOID_LOOKING) {
+                avoided->wait_usec =
+                        CLAMP(2 * avoided->wait_usec, FORGIVE_MIN_USEC, FORGIVE_MAX_USEC);
+                avoided->end_usec = now_usec() + avoided->wait_usec;
+        }
         if (scanner->handler->hung)
                 scanner->handler->hung(scanner->context, pid, what);
 }

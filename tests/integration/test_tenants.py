@@ -171,9 +171,10 @@ class Scanner(TenantTest):
         fd = self.vfio.open_group(self.functions[ONE])
         self.wait_property(ONE, "InUse", True)
         os.close(fd)
-        self.end_tenant(tenant)
+        # The process that it stood at is alive, and is looked at again.
         self.client.wait_users_known(4 * fixtures.DEADLINE)
         wait_until(lambda: self.problems() == "", 4 * fixtures.DEADLINE, "the problem to end")
+        self.end_tenant(tenant)
         self.wait_free()
         self.assert_loop_was_free()
 
