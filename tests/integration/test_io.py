@@ -261,6 +261,7 @@ class Lifetime(IoTest):
         late = os.eventfd(0)
         self.addCleanup(os.close, late)
         io.client.set_irq(vu.REQUEST_IRQ, late)
+        self.wait_readable(late, "the request, when it was made already")
         self.assertEqual(os.eventfd_read(late), 1)
         io.client.set_irq(vu.REQUEST_IRQ)
         io.order(ioprocess.DRAIN)
