@@ -167,20 +167,24 @@ void leases_closes_missed(Leases *leases) {
         }
 }
 
-/* Whether somebody was found who has it; who has a group may use any member. */
-static bool is_held(const LeaseEntry *entry) {
+static bool is_used(const Leases *leases, PciKey key, bool *known) {
+        g_autoptr(GPtrArray) users = users_of(leases->users, key);
+
+        *known &= users_are_known(leases->users, key);
+        return users && users->len > 0;
+}
+
+/* Whether somebody has it; who has a group may use any member. In `ret_known`, whether that was seen since
+ * the last reason to look: who is not known to have ended is told as a user until then. */
+static bool is_held(const LeaseEntry *entry, bool *ret_known) {
         const Leases *leases = entry->leases;
         const GPtrArray *group = inventory_group(leases->inventory, entry->group);
-        g_autoptr(GPtrArray) own = users_of(leases->users, entry->key);
-        bool held = own && own->len > 0;
+        bool held;
 
-        for (guint i = 0; !held && entry->lease.kind == LEASE_KIND_GROUP && group && i < group->len;
-             i++) {
-                const Function *peer = group->pdata[i];
-                g_autoptr(GPtrArray) users = users_of(leases->users, peer->facts.key);
-
-                held = users && users->len > 0;
-        }
+        *ret_known = true;
+        held = is_used(leases, entry->key, ret_known);
+        for (guint i = 0; entry->lease.kind == LEASE_KIND_GROUP && group && i < group->len; i++)
+                held |= is_used(leases, ((const Function *) group->pdata[i])->facts.key, ret_known);
         return held;
 }
 
@@ -207,11 +211,12 @@ static void search_again(LeaseEntry *entry) {
 
 static void conclude(LeaseEntry *entry, bool everybody) {
         LeaseSigns *signs = &entry->signs;
+        bool known;
 
         if (!signs->opened)
                 return;
         signs->looked = everybody;
-        signs->held = is_held(entry);
+        signs->held = is_held(entry, &known);
         if (lease_is_over(entry->lease.kind, signs) ||
             (everybody && !lease_entry_function(entry))) {
                 lease_entry_end(entry, 0, NULL);
@@ -220,9 +225,12 @@ static void conclude(LeaseEntry *entry, bool everybody) {
         if (!everybody)
                 return;
         entry->search = sd_event_source_disable_unref(entry->search);
-        if (signs->held) {
+        if (signs->held && known) {
                 signs->closed = signs->missed = false;
                 entry->n_searches = 0;
+        } else if (signs->held) {
+                /* Another look is coming, since its users are not known. */
+                entry->needs_walk = users_look(entry->leases->users);
         } else if (!signs->in_flight)
                 search_again(entry);
         /* Of one that an earlier daemon opened nothing has been told: who has it may be nobody that could be found. */

@@ -97,6 +97,12 @@ bool users_is_sure(Users *users, const VfioDevice *device) {
         return MAX(users->needs_walk, device->needs_walk) <= users->n_walks_ended;
 }
 
+bool users_are_known(Users *users, PciKey key) {
+        const VfioDevice *device = g_hash_table_lookup(users->functions, &key);
+
+        return !device || users_is_sure(users, device);
+}
+
 bool users_node_is(const VfioDevice *device, const char *name) {
         g_autofree char *group = g_strdup_printf("%d", device->vfio.group);
 
