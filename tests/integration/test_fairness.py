@@ -246,9 +246,11 @@ class Answers(Fairness):
         for round_ in range(20):
             with self.subTest(round_):
                 call = self.client.bus.start_call(vb.ROOT, vb.OBJECT_MANAGER, "GetManagedObjects")
+                marks = []
+                call.on_done = lambda: marks.append(self.client.recorder.mark())
                 (self.client.unlock if round_ % 2 else self.client.lock)(first)
                 objects = call.result()[0]
-                mark = self.client.recorder.mark()
+                mark, = marks
                 self.fence()
                 known = dict(objects[path][vb.FUNCTION])
                 for signal in self.client.recorder.since(mark, "PropertiesChanged", path):

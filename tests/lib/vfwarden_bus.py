@@ -129,6 +129,7 @@ class Call:
         self.value = None
         self.finished = None
         self.fds = []
+        self.on_done = lambda: None     # called when the reply comes, among the signals in their order
 
     def result(self, deadline=None):
         wait_until(lambda: self.done, deadline, f"the reply to {self.what}")
@@ -173,6 +174,7 @@ class Bus:
                 call.error = BusError.from_glib(error)
             call.finished = time.monotonic()
             call.done = True
+            call.on_done()
 
         flags = Gio.DBusCallFlags.NO_AUTO_START
         if interactive:
