@@ -113,11 +113,17 @@ def lingering(machine):
     allow(machine)
     client = IoClient(machine)
 
+    def try_to_linger():
+        client.load(vf, 0, 0, LENGTH)
+        try:
+            return [os.pidfd_open(pid) for pid in io_pids()]
+        except ProcessLookupError:
+            return []       # on a slow machine it has ended already
+
     def linger():
         """A descriptor of the process that does."""
-        client.load(vf, 0, 0, LENGTH)
-        pid, = io_pids()
-        return os.pidfd_open(pid)
+        pidfd, = machine.poll(try_to_linger, "a process that is there after a load")
+        return pidfd
 
     def has_ended(pidfd, seconds=0):
         ended = bool(select.select([pidfd], [], [], seconds)[0])
