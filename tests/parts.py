@@ -67,8 +67,8 @@ def model():
 
 
 def fuzz():
-    """What a client of vfwarden-io can send, and the rules for requests, by libFuzzer, a minute each."""
-    targets = ("tests/fuzz/fuzz-request", "tests/fuzz/fuzz-session")
+    """What clients and vfwarden-io itself can send, and the rules for requests, by libFuzzer, a minute each."""
+    targets = [f"tests/fuzz/fuzz-{name}" for name in ("report", "request", "session")]
     directory = build("fuzz", "-Dfuzz=true", "-Db_sanitize=address,undefined", "-Db_lundef=false",
                       targets=targets, CC="clang")
     return meson(directory, "--no-rebuild", "--suite", "fuzz")
