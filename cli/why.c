@@ -317,7 +317,7 @@ static ExitCode why_unknown(Context *context, const char *address, const char *w
 static ExitCode why_word(Context *context, const char *address, const char *word) {
         const char *operations = vocabulary_operations(word);
         g_auto(GStrv) each = NULL;
-        bool allowed;
+        bool allowed = false;
         ExitCode code;
 
         if (!operations)

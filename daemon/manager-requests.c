@@ -35,7 +35,6 @@ static void undo_lock_change(void *context) {
 }
 
 static int change_lock(Manager *manager, Function *function, const char *why) {
-        g_autofree char *before = NULL;
         LockChange change;
         int r;
 
@@ -43,7 +42,7 @@ static int change_lock(Manager *manager, Function *function, const char *why) {
         change = (LockChange){ manager, function, g_strdup(function->lock_why) };
         set_lock_why(manager, function, g_strdup(why));
         r = manager_settle_request(manager, undo_lock_change, &change);
-        before = change.why;
+        g_free(change.why);
         return r;
 }
 

@@ -72,7 +72,7 @@ static int add_interrupt(MsiArchitecture architecture, PciKey key, int dirfd, ui
 
 int msi_reader_chips(MsiArchitecture architecture, PciKey key, int function_fd, MsiChips *ret) {
         _cleanup_(closedirp) DIR *dir = opendir_at(function_fd, "msi_irqs");
-        uint32_t irqs[INTERRUPTS_MAX];
+        uint32_t irqs[INTERRUPTS_MAX] = { 0 };
         MsiChips chips = { 0 };
         int n, r = 0;
 

@@ -201,7 +201,7 @@ int process_read_facts(pid_t pid, bool stat, ProcessFacts *ret) {
         if (r < 0 || again != facts.start_time)
                 return -ESRCH;
         *ret = facts;
-        facts = (ProcessFacts){ 0 };
+        memset(&facts, 0, sizeof(facts));
         return 0;
 }
 

@@ -205,7 +205,7 @@ char *request_log_arguments(sd_bus_message *message) {
         char type;
         int r = sd_bus_message_rewind(message, true);
 
-        while (r >= 0 && (r = sd_bus_message_peek_type(message, &type, &contents)) > 0) {
+        while (r >= 0 && sd_bus_message_peek_type(message, &type, &contents) > 0) {
                 if (text->len > 0)
                         g_string_append(text, ", ");
                 if (text->len > ARGUMENTS_MAX) {

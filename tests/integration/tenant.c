@@ -105,7 +105,7 @@ static void hold(int fd, int processes, int copies) {
 
 static void open_again_and_again(const char *node) {
         for (;;) {
-                pid_t pid = vfork();
+                pid_t pid = fork();
 
                 if (pid == 0) {
                         (void) !open(node, O_RDWR);
@@ -348,15 +348,19 @@ static void hang(const char *device, const char *directory, const char *how) {
         hang_memory(directory, reads, strcmp(how, "exec") == 0);
 }
 
+static int number(const char *text) {
+        return (int) strtol(text, NULL, 10);
+}
+
 int main(int argc, char **argv) {
         /* Who was killed in the middle of a test must not leave it to the tests of others. */
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (argc == 5 && strcmp(argv[1], "table") == 0)
-                table(atoi(argv[2]), atoi(argv[3]), strcmp(argv[4], "shared") == 0);
+                table(number(argv[2]), number(argv[3]), strcmp(argv[4], "shared") == 0);
         if (argc == 5 && strcmp(argv[1], "hold") == 0)
-                hold(atoi(argv[2]), atoi(argv[3]), atoi(argv[4]));
+                hold(number(argv[2]), number(argv[3]), number(argv[4]));
         if (argc == 4 && strcmp(argv[1], "open") == 0)
-                storm(argv[2], atoi(argv[3]));
+                storm(argv[2], number(argv[3]));
         if (argc == 5 && strcmp(argv[1], "hang") == 0)
                 hang(argv[2], argv[3], argv[4]);
         fprintf(stderr, "see the first lines of tenant.c\n");

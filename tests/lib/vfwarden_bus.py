@@ -277,7 +277,9 @@ class Picture:
         self._ready = True
         for signal in self._early:
             self._apply(signal)
-        self.faults.clear()     # what came before the reply is in it already
+        client.ping()
+        # What came before the reply is in it already; what changed while it was made is told again after it.
+        self.faults.clear()
 
     def _on_signal(self, signal):
         if self._ready:
@@ -329,13 +331,14 @@ class Picture:
         """What differs from the daemon's own word now, as lines; empty is good."""
         # The reply comes after every signal that was sent before it. One that comes between it and the
         # comparison makes it old: something is ending still, and what is compared must be of one moment.
+        self.client.ping()
+        lines = list(self.faults)       # asking makes the daemon tell again what changes meanwhile
         end = time.monotonic() + DEADLINE
         heard = None
         while heard != self._heard and time.monotonic() < end:
             heard = self._heard
             truth = self.client.managed_objects()
             manager = self.client.get_all(ROOT, MANAGER)
-        lines = list(self.faults)
         if manager != self.manager:
             lines.append(f"manager: heard {self.manager}, is {manager}")
         for path in sorted(set(truth) | set(self.objects)):
