@@ -57,7 +57,9 @@ pid_t child_fork(const char *name, const int *keep, unsigned n_keep) {
 }
 
 static int on_forgotten_end(sd_event_source *source, const siginfo_t *info, void *userdata) {
-        return 0; /* reaped, that is all */
+        /* Reaped. What floats is the event loop's, with its pidfd, until it is taken from it. */
+        (void) sd_event_source_set_floating(source, false);
+        return 0;
 }
 
 void child_forget(sd_event *event, pid_t pid) {

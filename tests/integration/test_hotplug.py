@@ -3,7 +3,10 @@
 
 import os
 
+from gi.repository import GLib
+
 import fixtures
+from fixtures import wait_until
 import vfwarden_bus as vb
 
 PF = "0000:01:00.0"
@@ -80,6 +83,26 @@ class Hotplug(fixtures.DaemonTest):
                          {(vb.function_path(PLAIN), "Driver"): "vfio-pci",
                           (vb.function_path(PLAIN), "Backend"): "vfio-pci",
                           (vb.function_path(PLAIN), "MaxStoreBlock"): 8})
+
+    def test_functions_that_come_and_go_leave_no_descriptor(self):
+        self.start()
+
+        def come_and_go():
+            function = self.sysfs.add(PLAIN, driver="e1000e", announce=True)
+            self.wait_property(PLAIN, "Driver", "e1000e")
+            self.sysfs.remove(function)
+            self.fence()
+
+        def count():
+            return len(os.listdir(f"/proc/{self.daemon.pid}/fd"))
+        come_and_go()
+        before = count()
+        for _ in range(8):
+            come_and_go()
+        # The process that reads for the last one may not have been reaped.
+        timer = GLib.timeout_add(20, lambda: GLib.SOURCE_CONTINUE)
+        self.addCleanup(GLib.source_remove, timer)
+        wait_until(lambda: count() <= before, None, lambda: f"{before} descriptors, are {count()}")
 
     def test_change_that_changes_nothing_is_silent(self):
         function = self.sysfs.add(PLAIN, driver="e1000e")

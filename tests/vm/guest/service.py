@@ -117,7 +117,8 @@ class Service:
             if name == "anon_inode:inotify":
                 with open(f"/proc/{pid}/fdinfo/{number}", encoding="ascii") as file:
                     watches += sum(line.startswith("inotify ") for line in file)
-        return {"descriptors": sorted(names), "watches": watches}
+        # What is the most common thing comes last: a difference is to be seen at the beginning.
+        return {"descriptors": sorted(names, key=lambda name: ("eventfd" in name, name)), "watches": watches}
 
     def state(self):
         """What the daemon keeps for its next run."""

@@ -82,8 +82,10 @@ def started(machine):
     machine.daemon.stop()
     NVME.chmod("sriov_numvfs", 0o644)
     machine.daemon.start()
+    for name in SRIOV:
+        equal(NVME.mode(name) & 0o222, 0, f"the write bits of {name}")
+    machine.connect()       # and waits until it is known who uses what
     NVME.check_closed(*SRIOV)
-    machine.connect()
     equal(machine.property(NVME, "Locked"), True, "whether it is locked")
 
 
