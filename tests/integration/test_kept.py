@@ -4,6 +4,8 @@
 import errno
 import os
 
+from gi.repository import GLib
+
 import fixtures
 from fixtures import wait_until
 from fakesystemd import Systemd
@@ -185,7 +187,10 @@ class Locks(FullDisk, LockTest):
         self.spoil()
         for _ in range(5):
             self.assert_unsaved(self.client.lock, PF, "mine")
-        self.assertEqual(os.listdir(self.state_dir), ["ballast"])
+        # It may be in the middle of trying again.
+        timer = GLib.timeout_add(20, lambda: GLib.SOURCE_CONTINUE)
+        self.addCleanup(GLib.source_remove, timer)
+        wait_until(lambda: os.listdir(self.state_dir) == ["ballast"], None, lambda: os.listdir(self.state_dir))
 
 
 class LocksReadOnly(Locks):
