@@ -123,7 +123,8 @@ static void opener_looked_at(Users *users, pid_t pid, uint64_t ticket) {
         opener->ticket = 0;
         if (!has && opener->left == 0)
                 search_for_opened(users, pid);
-        if (has || opener->left == 0)
+        /* Not before the last look: who has it now may end before anybody is told, and a child has it. */
+        if (opener->left == 0)
                 (void) g_hash_table_foreach_remove(users->opened, is_pid, GINT_TO_POINTER(pid));
         if (opener->left == 0)
                 g_hash_table_remove(users->openers, GINT_TO_POINTER(pid));
