@@ -174,8 +174,8 @@ static bool is_used(const Leases *leases, PciKey key, bool *known) {
         return users && users->len > 0;
 }
 
-/* Whether somebody has it; who has a group may use any member. In `ret_known`, whether that was seen since
- * the last reason to look: who is not known to have ended is told as a user until then. */
+/* Whether the lease has a user; a user of a group may use any member. In `ret_known`, whether that
+ * was seen since the last reason to look: until then a user that has ended may still be reported. */
 static bool is_held(const LeaseEntry *entry, bool *ret_known) {
         const Leases *leases = entry->leases;
         const GPtrArray *group = inventory_group(leases->inventory, entry->group);

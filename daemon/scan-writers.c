@@ -67,8 +67,8 @@ static int is_sysfs(pid_t pid, int dirfd, const char *number) {
                 return 0;
         device = g_strdup_printf("%u:%u", st.stx_dev_major, st.stx_dev_minor);
         r = is_sysfs_of("/proc/self/mountinfo", device);
-        /* A tenant can have many files of that name, and 100,000 mounts (fs.mount-max) to be read for each;
-         * but none that is root's and open for writing. */
+        /* A tenant can have many files of that name, and 100,000 mounts (fs.mount-max) to be read
+         * for each, but no file of root's that is open for writing. */
         return r != 0 || st.stx_uid != 0 ? r : is_sysfs_of(mounts, device);
 }
 

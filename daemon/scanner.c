@@ -21,8 +21,8 @@
 #define STUCK_MAX  8
 /* Processes that one hung at. */
 #define AVOID_MAX 64
-/* A process that could not be looked at is tried again, at first and at most so much later: the host
- * may have stood still, and not the process. */
+/* A process that could not be looked at is tried again, at first and at most so much later: the
+ * host may have stood still, and not the process. */
 #define FORGIVE_MIN_USEC (5 * 1000 * 1000ULL)
 #define FORGIVE_MAX_USEC (10 * 60 * 1000 * 1000ULL)
 /* One that cannot be begun, or ends by itself, is begun again so much later. */

@@ -123,7 +123,8 @@ static void opener_looked_at(Users *users, pid_t pid, uint64_t ticket) {
         opener->ticket = 0;
         if (!has && opener->left == 0)
                 search_for_opened(users, pid);
-        /* Not before the last look: who has it now may end before anybody is told, and a child has it. */
+        /* Not before the last look: a user found now may end before it is reported, and leave the
+         * descriptor to a child. */
         if (opener->left == 0)
                 (void) g_hash_table_foreach_remove(users->opened, is_pid, GINT_TO_POINTER(pid));
         if (opener->left == 0)
