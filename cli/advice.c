@@ -16,10 +16,11 @@ static bool asks_for(const Question *question, const char *operation) {
         return g_str_equal(question->operation, operation);
 }
 
-/* Unplug is the orderly way for what takes the function away anyway; and a VF ends unbound by it, which
- * frees its PF for all the rest. To unplug a PF for a reset of it would be too much of the good. */
+/* Unplug is the orderly way for what takes the function away anyway; and a VF ends unbound by it,
+ * which frees its PF for all the rest. To unplug a PF for a reset of it would be too much of the
+ * good. */
 static void advise_unplug(const Question *question, const char *subject, GPtrArray *advice) {
-        JsonObject *function = picture_find(question->picture, subject);
+        JsonObject *function = inventory_find(question->inventory, subject);
 
         if (asks_for(question, "remove") || asks_for(question, "power-off"))
                 say(advice, "\"vfwarden unplug %s\" asks for it and takes it away in order",
@@ -53,7 +54,7 @@ static void advise_user(const Question *question, JsonObject *blocker, GPtrArray
 
 static void advise_driver(const Question *question, JsonObject *blocker, GPtrArray *advice) {
         const char *subject = function_string(blocker, "Subject");
-        JsonObject *function = picture_find(question->picture, subject);
+        JsonObject *function = inventory_find(question->inventory, subject);
 
         say(advice, "\"vfwarden bind %s vfio-pci\" %s", subject,
             function && *function_string(function, "Driver") ? "takes it from the host"
@@ -95,7 +96,7 @@ static void advise_inhibitor(const Question *question, JsonObject *blocker, GPtr
 /* The reason userspace-driver is about SR-IOV alone. */
 static void advise_lock(const Question *question, JsonObject *blocker, GPtrArray *advice) {
         const char *subject = function_string(blocker, "Subject");
-        JsonObject *function = picture_find(question->picture, subject);
+        JsonObject *function = inventory_find(question->inventory, subject);
         g_autofree char *joined = function ? function_joined(function, "LockReasons", ",") : NULL;
         g_auto(GStrv) reasons = g_strsplit(joined ? joined : "", ",", -1);
 
@@ -112,7 +113,7 @@ static void advise_lock(const Question *question, JsonObject *blocker, GPtrArray
 
 static void advise_operation(const Question *question, JsonObject *blocker, GPtrArray *advice) {
         const char *subject = function_string(blocker, "Subject");
-        JsonObject *function = picture_find(question->picture, subject);
+        JsonObject *function = inventory_find(question->inventory, subject);
         const char *state = function ? function_string(function, "State") : "";
 
         if (g_str_equal(state, "unplug-requested") || g_str_equal(state, "draining"))

@@ -1,8 +1,8 @@
 /* arguments.h: what a person types, other than addresses and options' names.
  *
- * Owns nothing. Each function takes one form and nothing beside it, prints what is wrong with the rest,
- * and says so by false or a negative errno; the verb then ends with EXIT_CODE_USAGE. Called by main.c
- * and by the verbs that take such values. */
+ * Owns nothing. Each function takes one form and nothing beside it, prints what is wrong with the
+ * rest, and says so by false or a negative errno; the verb then ends with EXIT_CODE_USAGE. Called
+ * by main.c and by the verbs that take such values. */
 #pragma once
 
 #include <glib.h>
@@ -25,7 +25,8 @@ bool argument_read_switch(const char *text, bool *ret);
 /* allow or refuse. */
 bool argument_read_unguarded(const char *text, bool *ret_allow);
 
-/* A number, decimal or 0x and hexadecimal digits, of any size. `name` is what it is, for the message. */
+/* A number, decimal or 0x and hexadecimal digits, of any size. `name` is what it is, for the
+ * message. */
 bool argument_read_number(const char *name, const char *text, uint64_t *ret);
 
 /* Bytes, two hexadecimal digits each and nothing between them; from one byte to `max`. */

@@ -98,7 +98,7 @@ int client_get_function(Context *context, const char *address, sd_bus_error *ret
         return 0;
 }
 
-int client_read_picture(sd_bus_message *reply, sd_bus_error *ret_error, Picture **ret) {
+int client_read_inventory(sd_bus_message *reply, sd_bus_error *ret_error, Inventory **ret) {
         g_autoptr(GError) error = NULL;
         const char *document;
         int r;
@@ -106,7 +106,7 @@ int client_read_picture(sd_bus_message *reply, sd_bus_error *ret_error, Picture 
         r = sd_bus_message_read(reply, "s", &document);
         if (r < 0)
                 return r;
-        r = picture_parse(document, ret, &error);
+        r = inventory_parse(document, ret, &error);
         if (r < 0)
                 return sd_bus_error_setf(ret_error, SD_BUS_ERROR_INCONSISTENT_MESSAGE,
                                          "the daemon's answer is not understood: %s",
@@ -114,7 +114,7 @@ int client_read_picture(sd_bus_message *reply, sd_bus_error *ret_error, Picture 
         return 0;
 }
 
-int client_describe(Context *context, unsigned flags, sd_bus_error *ret_error, Picture **ret) {
+int client_describe(Context *context, unsigned flags, sd_bus_error *ret_error, Inventory **ret) {
         g_autoptr(sd_bus_message) reply = NULL;
         int r;
 
@@ -122,7 +122,7 @@ int client_describe(Context *context, unsigned flags, sd_bus_error *ret_error, P
                         "");
         if (r < 0)
                 return r;
-        return client_read_picture(reply, ret_error, ret);
+        return client_read_inventory(reply, ret_error, ret);
 }
 
 /* Nothing starts the daemon for a client, so the bus does not know of one that is stopped. systemd
@@ -206,15 +206,15 @@ static ExitCode fail_unreachable(Context *context, int r, const sd_bus_error *er
  * caller's, or NULL. */
 static char *nearest_address(Context *context) {
         g_autoptr(GPtrArray) addresses = g_ptr_array_new();
-        g_autoptr(Picture) picture = NULL;
+        g_autoptr(Inventory) inventory = NULL;
 
-        if (!context->address || client_describe(context, CALL_NO_AUTO_START, NULL, &picture) < 0)
+        if (!context->address || client_describe(context, CALL_NO_AUTO_START, NULL, &inventory) < 0)
                 return NULL;
-        for (guint i = 0; i < picture->functions->len; i++)
-                g_ptr_array_add(addresses, (gpointer) function_string(picture->functions->pdata[i],
-                                                                      "Address"));
+        for (guint i = 0; i < inventory->functions->len; i++)
+                g_ptr_array_add(addresses, (gpointer) function_string(
+                                                   inventory->functions->pdata[i], "Address"));
         g_ptr_array_add(addresses, NULL);
-        if (picture_find(picture, context->address))
+        if (inventory_find(inventory, context->address))
                 return NULL; /* it has come meanwhile */
         return g_strdup(suggest_nearest(context->address, (const char *const *) addresses->pdata));
 }

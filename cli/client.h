@@ -1,13 +1,13 @@
 /* client.h: the way to the daemon.
  *
- * Owns how the bus is reached, how calls are made and how their failures are told. A call leaves its
- * failure in an sd_bus_error and a negative errno; the verb, which knows what it was about, hands
- * both to client_fail(), which prints once and gives the exit code. Used by every verb. */
+ * Owns how the bus is reached, how calls are made and how their failures are told. A call leaves
+ * its failure in an sd_bus_error and a negative errno; the verb, which knows what it was about,
+ * hands both to client_fail(), which prints once and gives the exit code. Used by every verb. */
 #pragma once
 
 #include "cli/context.h"
 #include "cli/exit-code.h"
-#include "cli/picture.h"
+#include "cli/inventory.h"
 
 #define CLIENT_BUS_NAME     "org.vfwarden1"
 #define CLIENT_UNIT         "vfwardend.service"
@@ -23,7 +23,8 @@ typedef enum CallFlags {
         CALL_NO_AUTO_START = 1 << 0,
         /* polkit may ask the user for a password; the call waits for the answer. */
         CALL_INTERACTIVE = 1 << 1,
-        /* The daemon does something to the function and answers when that has ended, or is overdue. */
+        /* The daemon does something to the function and answers when that has ended, or is overdue.
+         */
         CALL_OPERATION = 1 << 2,
 } CallFlags;
 
@@ -38,8 +39,8 @@ typedef enum DaemonState {
 int client_connect(Context *context);
 
 /* Calls `member` of `interface` on the object at `path`; the arguments follow `types` as for
- * sd_bus_message_append(). Returns 0 and the reply in `ret_reply` (may be NULL), or a negative errno
- * and the error. */
+ * sd_bus_message_append(). Returns 0 and the reply in `ret_reply` (may be NULL), or a negative
+ * errno and the error. */
 int client_call(Context *context, const char *path, const char *interface, const char *member,
                 unsigned flags, sd_bus_error *ret_error, sd_bus_message **ret_reply,
                 const char *types, ...);
@@ -55,11 +56,11 @@ int client_new_call(Context *context, const char *path, const char *interface, c
 int client_get_function(Context *context, const char *address, sd_bus_error *ret_error,
                         char **ret_path);
 
-/* The whole picture, the caller's. -EBADMSG if the daemon's document is not understood. */
-int client_describe(Context *context, unsigned flags, sd_bus_error *ret_error, Picture **ret);
+/* The whole inventory, the caller's. -EBADMSG if the daemon's document is not understood. */
+int client_describe(Context *context, unsigned flags, sd_bus_error *ret_error, Inventory **ret);
 
 /* Parses the reply of Manager.Describe(). */
-int client_read_picture(sd_bus_message *reply, sd_bus_error *ret_error, Picture **ret);
+int client_read_inventory(sd_bus_message *reply, sd_bus_error *ret_error, Inventory **ret);
 
 /* Whether the daemon's name is on the bus or could be. Asks the bus only. */
 int client_daemon_state(Context *context, sd_bus_error *ret_error, DaemonState *ret);
@@ -67,7 +68,7 @@ int client_daemon_state(Context *context, sd_bus_error *ret_error, DaemonState *
 /* " on HOST" for a message, or "". The caller's. */
 char *client_where(const Context *context);
 
-/* Prints what failed and why, and returns the exit code. `r` and `error` are those of the call; what
- * was attempted follows as a sentence without its full stop. */
+/* Prints what failed and why, and returns the exit code. `r` and `error` are those of the call;
+ * what was attempted follows as a sentence without its full stop. */
 ExitCode client_fail(Context *context, int r, const sd_bus_error *error, const char *format, ...)
         G_GNUC_PRINTF(4, 5);

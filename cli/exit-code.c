@@ -47,7 +47,8 @@ static const struct {
         { SD_BUS_ERROR_NO_SERVER, EXIT_CODE_UNREACHABLE },
         { SD_BUS_ERROR_NO_REPLY, EXIT_CODE_UNREACHABLE },
         { SD_BUS_ERROR_DISCONNECTED, EXIT_CODE_UNREACHABLE },
-        /* Activation failed: in the bus' own helper, or in systemd that was asked to start the unit. */
+        /* Activation failed: in the bus' own helper, or in systemd that was asked to start the
+           unit. */
         { "org.freedesktop.DBus.Error.Spawn.", EXIT_CODE_UNREACHABLE },
         { "org.freedesktop.systemd1.", EXIT_CODE_UNREACHABLE },
 };

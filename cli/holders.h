@@ -1,18 +1,17 @@
 /* holders.h: who uses functions, and who inhibits what is done to them.
  *
- * Owns nothing. The answers of DescribeUsers() and ListInhibitors() become arrays of JSON objects, whose
- * members are read with the accessors of picture.h and printed as they are by --json:
- *   a user: Address, Pid, Uid, Command, Unit, Machine (the virtual machine's name), Since (in microseconds);
- *   an inhibitor: Address, What, Who, Why, Uid, Pid.
- * Called by the verbs. */
+ * Owns nothing. The answers of DescribeUsers() and ListInhibitors() become arrays of JSON objects,
+ * whose members are read with the accessors of inventory.h and printed as they are by --json. A
+ * user has Address, Pid, Uid, Command, Unit, Machine (the virtual machine's name) and Since (in
+ * microseconds); an inhibitor has Address, What, Who, Why, Uid and Pid. */
 #pragma once
 
 #include "cli/context.h"
 
 #include <json-glib/json-glib.h>
 
-/* Asks the daemon. Return 0 and an array of the caller's, or a negative errno and the error. `flags`
- * are CallFlags. `address` is whose users are asked for, "" for all. */
+/* Asks the daemon. Return 0 and an array of the caller's, or a negative errno and the error.
+ * `flags` are CallFlags. `address` is whose users are asked for, "" for all. */
 int holders_list_users(Context *context, const char *address, unsigned flags,
                        sd_bus_error *ret_error, JsonArray **ret);
 int holders_list_inhibitors(Context *context, unsigned flags, sd_bus_error *ret_error,

@@ -44,8 +44,8 @@ void output_init(Output *output, int fd, ColorMode color);
 void output_done(Output *output);
 
 /* `text` from the bus, safe for a terminal and one line long: control, format and unassigned
- * characters become \n, \t, \xNN or \uNNNN, and so does all but ASCII where the locale is not UTF-8.
- * Bytes that are not UTF-8 become \xNN. The string is the caller's. */
+ * characters become \n, \t, \xNN or \uNNNN, and so does all but ASCII where the locale is not
+ * UTF-8. Bytes that are not UTF-8 become \xNN. The string is the caller's. */
 char *output_escape(const Output *output, const char *text);
 
 /* The same for text that goes elsewhere; `utf8`: whether more than ASCII is printed. */

@@ -21,8 +21,8 @@ int value_read_properties(sd_bus_message *message, JsonObject *object);
  * string is the caller's. */
 char *value_format(const char *name, JsonNode *value);
 
-/* CLOCK_REALTIME in microseconds as local date and time, to the minute; NULL for 0, and if the calendar has no such
- * time. The string is the caller's. */
+/* CLOCK_REALTIME in microseconds as local date and time, to the minute; NULL for 0, and if the
+ * calendar has no such time. The string is the caller's. */
 char *value_format_time(gint64 usec);
 
 /* The address of the function at `path`, the caller's, or NULL if it is no function's path. */

@@ -1,9 +1,9 @@
-#include "daemon/config.h"
-#include "daemon/log.h"
-#include "daemon/manager.h"
-#include "daemon/notify.h"
-#include "daemon/turn-meter.h"
-#include "daemon/util.h"
+#include "daemon/base/config.h"
+#include "daemon/base/log.h"
+#include "daemon/base/notify.h"
+#include "daemon/base/turn-meter.h"
+#include "daemon/base/util.h"
+#include "daemon/manager/manager.h"
 #include "dbus/bus.h"
 #include "dbus/service-manager.h"
 #include "policy/number.h"
@@ -37,7 +37,8 @@ static void help(void) {
              "      --receive-buffer=BYTES Buffer for events of the kernel, 0: the system's own");
 }
 
-/* Returns 1 to go on, 0 when all is done, -EINVAL when an option is wrong and has been complained of. */
+/* Returns 1 to go on, 0 when all is done, -EINVAL when an option is wrong and has been complained
+ * of. */
 static int parse_arguments(int argc, char **argv, ManagerOptions *options, bool *ret_check) {
         enum {
                 CHECK_CONFIG = 256,

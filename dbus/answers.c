@@ -1,6 +1,6 @@
 #include "dbus/answers.h"
 
-#include "daemon/log.h"
+#include "daemon/base/log.h"
 #include "dbus/clients.h"
 #include "dbus/error.h"
 #include "dbus/senders.h"

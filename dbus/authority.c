@@ -1,8 +1,8 @@
 #include "dbus/authority.h"
 
-#include "daemon/log.h"
+#include "daemon/base/log.h"
+#include "dbus/authorisation-cache.h"
 #include "dbus/error.h"
-#include "dbus/grants.h"
 #include "dbus/quota.h"
 #include "dbus/request-log.h"
 #include "dbus/senders.h"
@@ -52,7 +52,7 @@ struct Authority {
         GHashTable *questions; /* set of Question*, owned */
         Quota *asked;          /* of questions without polkit's reply, as the bus counts them */
         Quota *open;           /* of those whose caller waits */
-        Grants *grants;
+        AuthorisationCache *authorisation_cache;
         uint64_t next_number;
 };
 
@@ -84,7 +84,7 @@ Authority *authority_new(Bus *bus) {
         authority->questions = g_hash_table_new_full(NULL, NULL, question_free, NULL);
         authority->asked = quota_new(ASKED_PER_UID_MAX, ASKED_MAX);
         authority->open = quota_new(QUOTA_PER_UID_MAX, OPEN_MAX);
-        authority->grants = grants_new();
+        authority->authorisation_cache = authorisation_cache_new();
         senders_watch(bus->senders, on_client_left, authority);
         return authority;
 }
@@ -95,7 +95,7 @@ Authority *authority_free(Authority *authority) {
         g_hash_table_unref(authority->questions);
         quota_unref(authority->asked);
         quota_unref(authority->open);
-        grants_free(authority->grants);
+        authorisation_cache_free(authority->authorisation_cache);
         g_free(authority);
         return NULL;
 }
@@ -123,7 +123,7 @@ static bool find_details(const Authority *authority, const MethodCall *call, Det
         return true;
 }
 
-/* All that the answer rests on; see grants.h. */
+/* All that the answer rests on; see cached authorisations.h. */
 static char *question_text(const Authority *authority, const MethodCall *call, const char *action) {
         Details details = { .kind = "", .driver = "" };
 
@@ -138,7 +138,8 @@ static void question_allow(Question *question) {
         if (question->repeats) {
                 g_autofree char *text = question_text(authority, &question->call, question->action);
 
-                grants_add(authority->grants, text, (uint64_t) g_get_monotonic_time());
+                authorisation_cache_add(authority->authorisation_cache, text,
+                                        (uint64_t) g_get_monotonic_time());
         }
         question_close(question);
         question->callback(question->userdata, &question->call);
@@ -337,7 +338,8 @@ static Question *question_new(Authority *authority, const MethodCall *call, cons
 static bool is_granted(const Authority *authority, const MethodCall *call, const char *action) {
         g_autofree char *text = question_text(authority, call, action);
 
-        return grants_find(authority->grants, text, (uint64_t) g_get_monotonic_time());
+        return authorisation_cache_find(authority->authorisation_cache, text,
+                                        (uint64_t) g_get_monotonic_time());
 }
 
 int authority_ask(Authority *authority, const MethodCall *call, const char *action, bool repeats,

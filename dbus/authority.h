@@ -2,8 +2,8 @@
  *
  * Owns the questions to polkit. polkit is not asked about root, to whom it always says yes; to
  * others the answer is no unless polkit says yes. Where calls come in runs, a yes is remembered for
- * a second (grants.h). A question ends with polkit's reply, its deadline, or the caller's
- * departure.
+ * a second (cached authorisations.h). A question ends with polkit's reply, its deadline, or the
+ * caller's departure.
  *
  * The number of questions is bounded for each user and for all users together (quota.h), well below
  * what the bus allows this daemon and polkitd. When no place is left for a user with few questions,

@@ -1,12 +1,12 @@
 #include "dbus/bus.h"
 
-#include "daemon/log.h"
+#include "daemon/base/log.h"
 #include "dbus/admission.h"
 #include "dbus/answers.h"
 #include "dbus/authority.h"
 #include "dbus/clients.h"
-#include "dbus/interface-table.h"
-#include "dbus/interface.h"
+#include "dbus/interfaces/interface-table.h"
+#include "dbus/interfaces/interface.h"
 #include "dbus/path.h"
 #include "dbus/quota.h"
 #include "dbus/request-log.h"
@@ -82,7 +82,8 @@ static int add_objects(Bus *bus) {
         return r;
 }
 
-/* A signal that cannot be sent is lost memory or a lost bus; the second ends the daemon by itself. */
+/* A signal that cannot be sent is lost memory or a lost bus; the second ends the daemon by itself.
+ */
 static void check_sent(int r) {
         if (r < 0)
                 log_error("a signal cannot be sent: %s", g_strerror(-r));
@@ -214,8 +215,8 @@ static const ManagerObserver bus_observer = {
         .problems_changed = on_problems_changed,
 };
 
-/* Takes the name, for which it waits a moment: the bus may not have noticed yet that a daemon before this
- * one has died. Returns 0 or a negative errno, -EEXIST when another daemon runs. */
+/* Takes the name, for which it waits a moment: the bus may not have noticed yet that a daemon
+ * before this one has died. Returns 0 or a negative errno, -EEXIST when another daemon runs. */
 static int take_name(sd_bus *connection) {
         uint64_t deadline = (uint64_t) g_get_monotonic_time() + NAME_TIMEOUT_USEC;
         int r;

@@ -1,6 +1,6 @@
 #include "dbus/clients.h"
 
-#include "daemon/log.h"
+#include "daemon/base/log.h"
 
 #include <glib.h>
 

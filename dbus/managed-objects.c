@@ -1,7 +1,7 @@
 #include "dbus/managed-objects.h"
 
-#include "daemon/log.h"
-#include "dbus/interface-values.h"
+#include "daemon/base/log.h"
+#include "dbus/interfaces/interface-values.h"
 #include "dbus/path.h"
 
 #include <string.h>

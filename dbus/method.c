@@ -2,7 +2,7 @@
 
 #include "dbus/authority.h"
 #include "dbus/error.h"
-#include "dbus/interface.h"
+#include "dbus/interfaces/interface.h"
 #include "dbus/path.h"
 #include "dbus/quota.h"
 #include "dbus/request-log.h"
@@ -68,7 +68,8 @@ static Function *called_function(const MethodCall *call) {
         return inventory_get(manager_inventory(call->bus->manager), key);
 }
 
-/* The function that a call without an object of one names; what is wrong with the name the method says later. */
+/* The function that a call without an object of one names; what is wrong with the name the method
+ * says later. */
 static Function *named_function(const MethodCall *call) {
         const char *text;
         PciAddress address;
@@ -134,7 +135,7 @@ static void on_let_go(void *context, int result) {
                 run_now(pending->method, &pending->call);
 }
 
-/* When what lingers on the function is no obstacle any more. */
+/* When an idle process on the function is no obstacle any more. */
 static void run_when_let_go(const Method *method, const MethodCall *call) {
         const Function *function = NULL;
 

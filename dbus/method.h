@@ -1,7 +1,7 @@
 /* method.h: every D-Bus method, who may call it, and what it runs.
  *
- * Owns the one table. A method that has no row here is refused, whatever vtable it stands in; so none
- * can be forgotten. Reading is free; what changes something names a polkit action. */
+ * Owns the one table. A method that has no row here is refused, whatever vtable it stands in; so
+ * none can be forgotten. Reading is free; what changes something names a polkit action. */
 #pragma once
 
 #include "dbus/bus.h"
@@ -36,10 +36,12 @@ typedef struct Method {
         const char *interface, *member;
         const char *action; /* polkit's, or NULL: free to all */
         MethodHandler *run;
-        bool names; /* a function, in its first argument, a string: polkit is told of that */
-        bool waits; /* for the kernel or a holder, and so is counted; with an action only */
-        bool wants; /* the function: what only lingers on it has to end first, see manager_let_go() ... */
-        bool repeats; /* ... but for what serves the same user's calls of this kind; they come in runs */
+        bool names;   /* a function, in its first argument, a string: polkit is told of that */
+        bool waits;   /* for the kernel or a holder, and so is counted; with an action only */
+        bool wants;   /* the function: an idle process on it has to end first, see manager_let_go()
+                         ... */
+        bool repeats; /* ... but for what serves the same user's calls of this kind; they come in
+                         runs */
 } Method;
 
 /* The row, or NULL. */
@@ -49,26 +51,30 @@ const Method *method_find(const char *interface, const char *member);
  * authorisation if need be, and runs the method, now or when the answers are there. */
 int method_dispatch(sd_bus_message *message, void *userdata, sd_bus_error *error);
 
-/* For a method that `waits`: what replies to the call when it is known how it went, by method_reply(). Returns NULL, with
- * `error` set, when the caller's user has too many calls waiting, and for any other method. */
+/* For a method that `waits`: what replies to the call when it is known how it went, by
+ * method_reply(). Returns NULL, with `error` set, when the caller's user has too many calls
+ * waiting, and for any other method. */
 MethodReply *method_reply_later(const MethodCall *call, sd_bus_error *error);
 
 /* Replies, and frees `reply`, a MethodReply; a ManagerDone. */
 void method_reply(void *reply, int result, const char *message);
 
-/* Begins a reply with values: an empty message, to be filled and handed to method_reply_with(). Returns false when there is
- * none to be: `result` is negative, or it cannot be made; then it was replied so, and `reply` freed. */
+/* Begins a reply with values: an empty message, to be filled and handed to method_reply_with().
+ * Returns false when there is none to be: `result` is negative, or it cannot be made; then it was
+ * replied so, and `reply` freed. */
 bool method_reply_begin(MethodReply *reply, int result, const char *message, sd_bus_message **ret);
 
-/* Replies with `message`, whose reference it takes over, unless `r` is negative: then with a failure. Frees `reply`. */
+/* Replies with `message`, whose reference it takes over, unless `r` is negative: then with a
+ * failure. Frees `reply`. */
 void method_reply_with(MethodReply *reply, sd_bus_message *message, int r);
 
 /* Sets `error` for a request that was taken back since it would not have outlived the daemon: `r`
  * is what the manager returned. Returns a negative errno. */
 int method_fail(const MethodCall *call, int r, sd_bus_error *error);
 
-/* Reads {`known`: value}, or {}, and nothing else. `ret` is as sd_bus_message_read() has it for the basic `type`, and is left
- * alone when there is no such option. Returns 0, or a negative errno with `error` set where it is the option's. */
+/* Reads {`known`: value}, or {}, and nothing else. `ret` is as sd_bus_message_read() has it for the
+ * basic `type`, and is left alone when there is no such option. Returns 0, or a negative errno with
+ * `error` set where it is the option's. */
 int method_read_option(sd_bus_message *message, const char *known, const char *type, void *ret,
                        sd_bus_error *error);
 
@@ -76,6 +82,7 @@ int method_read_option(sd_bus_message *message, const char *known, const char *t
  * authorised, and another may have its address. Returns NULL with `error` set then. Borrowed. */
 Function *method_function(const MethodCall *call, sd_bus_error *error);
 
-/* The function that a client names in `text`, or `error` is set and a negative number returned. Borrowed. */
+/* The function that a client names in `text`, or `error` is set and a negative number returned.
+ * Borrowed. */
 int method_find_function(const MethodCall *call, const char *text, Function **ret,
                          sd_bus_error *error);

@@ -1,6 +1,6 @@
 #include "dbus/request-log.h"
 
-#include "daemon/log.h"
+#include "daemon/base/log.h"
 #include "dbus/path.h"
 #include "policy/client-text.h"
 

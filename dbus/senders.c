@@ -1,6 +1,6 @@
 #include "dbus/senders.h"
 
-#include "daemon/log.h"
+#include "daemon/base/log.h"
 #include "dbus/request-log.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 #include "dbus/service-manager.h"
 
-#include "daemon/log.h"
+#include "daemon/base/log.h"
 
 #include <stdlib.h>
 

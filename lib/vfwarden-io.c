@@ -44,7 +44,8 @@ static void close_fd(int *fd) {
                 close(*fd);
 }
 
-/* A request in the making: its fixed part, what follows, and a descriptor that goes along, -1 none. */
+/* A request in the making: its fixed part, what follows, and a descriptor that goes along, -1 none.
+ */
 typedef struct Request {
         VfioUserCommand command;
         const void *fixed, *data;
@@ -52,7 +53,8 @@ typedef struct Request {
         int fd;
 } Request;
 
-/* Waits where that is what has to be done: a socket that somebody gave us may be one that does not. */
+/* Waits where that is what has to be done: a socket that somebody gave us may be one that does not.
+ */
 static bool may_go_on(const VfwardenIo *io, short events) {
         struct pollfd poll_fd = { .fd = io->socket, .events = events };
 
@@ -131,8 +133,9 @@ static int give_up(VfwardenIo *io) {
         return -EPROTO;
 }
 
-/* Sends a request and waits for its reply, whose payload, from `least` to `most` bytes, is written to `reply`. Returns
- * how many there were, or a negative errno, which may be the other side's answer. */
+/* Sends a request and waits for its reply, whose payload, from `least` to `most` bytes, is written
+ * to `reply`. Returns how many there were, or a negative errno, which may be the other side's
+ * answer. */
 static int ask(VfwardenIo *io, const Request *request, void *reply, size_t least, size_t most) {
         VfioUserHeader header;
         size_t size;

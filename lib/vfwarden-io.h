@@ -1,9 +1,9 @@
 /* vfwarden-io.h: PCI loads and store blocks for programs with no privilege.
  *
- * A VMM that may not open /dev/vfio asks vfwardend for a session with one PCI function, and gets a socket. Behind it is a
- * process that does what is asked, one request one instruction, and nothing else. This library speaks to it. Whoever wants
- * to speak for itself finds the protocol in vfwarden-io(7): it is vfio-user, and a VMM that knows that needs no
- * library.
+ * A VMM that may not open /dev/vfio asks vfwardend for a session with one PCI function, and gets a
+ * socket. Behind it is a process that does what is asked, one request one instruction, and nothing
+ * else. This library speaks to it. Whoever wants to speak for itself finds the protocol in
+ * vfwarden-io(7): it is vfio-user, and a VMM that knows that needs no library.
  *
  *      VfwardenIo *io = NULL;
  *      char *why = NULL;
@@ -27,9 +27,11 @@
  *      -ECONNRESET     the session has ended: the process behind it was stopped, or violated
  *      -EPROTO         the other side is not what it should be; the session is of no use any more
  *
- * Threads. A session is used by one thread at a time. Different sessions have nothing to do with each other.
+ * Threads. A session is used by one thread at a time. Different sessions have nothing to do with
+ * each other.
  *
- * Byte order. Data goes as it is in memory: BARs and configuration space are little-endian, on every host.
+ * Byte order. Data goes as it is in memory: BARs and configuration space are little-endian, on
+ * every host.
  *
  * Stability. What is in this file stays as it is; new functions may come. */
 #pragma once
@@ -49,19 +51,22 @@ typedef struct VfwardenIo VfwardenIo;
 
 /* Opening and closing */
 
-/* Asks vfwardend, on the system bus, for a session with the function at `address`, such as "0000:01:00.0".
+/* Asks vfwardend, on the system bus, for a session with the function at `address`, such as
+ * "0000:01:00.0".
  *
- * What the daemon answers when it refuses becomes -EACCES (polkit said no), -ENODEV (there is no such function), -EBUSY (it
- * is refused now: somebody has the function, it has to be bound to vfio-pci first, or its MSI-X is not allowed), -EAGAIN
- * (another session with it is just being opened), -EOPNOTSUPP (this daemon or function has no sessions), -EDQUOT (too
- * many sessions, or too much memory), -ETIMEDOUT or -ECOMM (anything else, also no daemon). `*ret_why`, unless it is
+ * What the daemon answers when it refuses becomes -EACCES (polkit said no), -ENODEV (there is no
+ * such function), -EBUSY (it is refused now: somebody has the function, it has to be bound to
+ * vfio-pci first, or its MSI-X is not allowed), -EAGAIN (another session with it is just being
+ * opened), -EOPNOTSUPP (this daemon or function has no sessions), -EDQUOT (too many sessions, or
+ * too much memory), -ETIMEDOUT or -ECOMM (anything else, also no daemon). `*ret_why`, unless it is
  * NULL, is what the daemon says to people about it; free() it. It is NULL on success.
  *
- * The session may map 1 GiB of memory. Who needs more calls OpenSession() with its option "max-mapped-memory" (t, in
- * bytes), and vfwarden_io_open_socket() with the socket. */
+ * The session may map 1 GiB of memory. Who needs more calls OpenSession() with its option
+ * "max-mapped-memory" (t, in bytes), and vfwarden_io_open_socket() with the socket. */
 int vfwarden_io_open(const char *address, char **ret_why, VfwardenIo **ret);
 
-/* Begins a session over a socket that somebody else got from OpenSession(). Takes `fd` over, on failure too. */
+/* Begins a session over a socket that somebody else got from OpenSession(). Takes `fd` over, on
+ * failure too. */
 int vfwarden_io_open_socket(int fd, VfwardenIo **ret);
 
 /* Ends the session and frees everything. Takes NULL, returns NULL. */
@@ -69,14 +74,15 @@ VfwardenIo *vfwarden_io_close(VfwardenIo *io);
 
 /* What there is */
 
-/* What does the accesses: "zpci-region", "ism-vfio-pci", "mmio", "vfio-pci" or "emulated"; "" over a socket of one's own.
- * Valid until the session is closed. */
+/* What does the accesses: "zpci-region", "ism-vfio-pci", "mmio", "vfio-pci" or "emulated"; "" over
+ * a socket of one's own. Valid until the session is closed. */
 const char *vfwarden_io_backend(const VfwardenIo *io);
 
 /* The longest block, in bytes; 8 where there is no store block. */
 size_t vfwarden_io_max_store_block(const VfwardenIo *io);
 
-/* Whether blocks may have any length and alignment. False over a socket of one's own, where it is not known. */
+/* Whether blocks may have any length and alignment. False over a socket of one's own, where it is
+ * not known. */
 bool vfwarden_io_relaxed(const VfwardenIo *io);
 
 /* The size of a BAR, or of configuration space, in bytes; 0 when there is none. */
@@ -84,10 +90,11 @@ uint64_t vfwarden_io_size(const VfwardenIo *io, unsigned pcias);
 
 /* Accesses. Each is one instruction, or is refused.
  *
- * A load takes 1 to 8 bytes inside one doubleword of a BAR, or any bytes of configuration space. A store takes 1 to 8 bytes
- * inside one doubleword; a longer one is a store block: a multiple of 8, at a multiple of 8, inside one page of 4 KiB
- * and not longer than the maximum. A relaxed function takes stores of any length and alignment, up to the maximum
- * and inside one page. Back ends without the instructions take 1, 2, 4 and 8 bytes where they belong. */
+ * A load takes 1 to 8 bytes inside one doubleword of a BAR, or any bytes of configuration space. A
+ * store takes 1 to 8 bytes inside one doubleword; a longer one is a store block: a multiple of 8,
+ * at a multiple of 8, inside one page of 4 KiB and not longer than the maximum. A relaxed function
+ * takes stores of any length and alignment, up to the maximum and inside one page. Back ends
+ * without the instructions take 1, 2, 4 and 8 bytes where they belong. */
 
 int vfwarden_io_load(VfwardenIo *io, unsigned pcias, uint64_t offset, void *data, size_t length);
 
@@ -96,27 +103,31 @@ int vfwarden_io_store(VfwardenIo *io, unsigned pcias, uint64_t offset, const voi
 
 /* Memory
  *
- * A VMM whose guest issues a store block has the data in the guest's memory already. It maps that once, and then only
- * says where the data is. */
+ * A VMM whose guest issues a store block has the data in the guest's memory already. It maps that
+ * once, and then only says where the data is. */
 
-/* Lets the session read (and write, unless the descriptor is read-only) `size` bytes of the memory behind `fd`, a memfd
- * or a file on tmpfs, from `offset` on, and calls them `gaddr`. All three are multiples of 4096. -EEXIST when some of it is
- * mapped already, -ENOSPC when it is more than the session may have. `fd` may be closed afterwards. */
+/* Lets the session read (and write, unless the descriptor is read-only) `size` bytes of the memory
+ * behind `fd`, a memfd or a file on tmpfs, from `offset` on, and calls them `gaddr`. All three are
+ * multiples of 4096. -EEXIST when some of it is mapped already, -ENOSPC when it is more than the
+ * session may have. `fd` may be closed afterwards. */
 int vfwarden_io_map(VfwardenIo *io, uint64_t gaddr, uint64_t size, int fd, uint64_t offset);
 
-/* Takes it back; `gaddr` and `size` are those of a map. When this returns, nothing reads it any more. */
+/* Takes it back; `gaddr` and `size` are those of a map. When this returns, nothing reads it any
+ * more. */
 int vfwarden_io_unmap(VfwardenIo *io, uint64_t gaddr, uint64_t size);
 
-/* A store block of the data at `gaddr`, which is a multiple of 8 (unless relaxed) and stays inside one page. Not for
- * short stores of a function that is not relaxed. Violations are answered with -EIO. */
+/* A store block of the data at `gaddr`, which is a multiple of 8 (unless relaxed) and stays inside
+ * one page. Not for short stores of a function that is not relaxed. Violations are answered with
+ * -EIO. */
 int vfwarden_io_store_block(VfwardenIo *io, unsigned pcias, uint64_t offset, uint64_t gaddr,
                             size_t length);
 
 /* Unplug */
 
-/* A descriptor that becomes readable when the host wants the function back, or it has gone. The guest should then be asked
- * to let go, what it does meanwhile is served, and the session be closed when it has. It stays the library's: poll
- * it, do not close it. A negative errno when it cannot be had. */
+/* A descriptor that becomes readable when the host wants the function back, or it has gone. The
+ * guest should then be asked to let go, what it does meanwhile is served, and the session be closed
+ * when it has. It stays the library's: poll it, do not close it. A negative errno when it cannot be
+ * had. */
 int vfwarden_io_notice_fd(VfwardenIo *io);
 
 #ifdef __cplusplus

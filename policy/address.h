@@ -1,7 +1,8 @@
 /* address.h: the address of a PCI function, as Linux writes it: DDDD:BB:DD.F.
  *
  * Owns nothing. A PciAddress is a value; its order is the order of lspci. The domain has up to 32
- * bits: VMD and Hyper-V use domains above 0xffff, which the kernel prints with more than four digits
+ * bits: VMD and Hyper-V use domains above 0xffff, which the kernel prints with more than four
+ * digits
  * ("%04x:%02x:%02x.%d", drivers/pci/probe.c). Called by everyone that names a function. */
 #pragma once
 
@@ -22,9 +23,10 @@ typedef struct PciAddress {
 /* One number that identifies the function and sorts as the address does. */
 typedef uint64_t PciKey;
 
-/* Reads exactly the form that the kernel writes: lower- or upper-case hexadecimal digits, 4 to 8 for
- * the domain (no needless leading zeros beyond four), 2 for the bus, 2 for the device up to 1f, 1
- * for the function up to 7, nothing before or after. Returns 0, or -EINVAL with `*ret` untouched. */
+/* Reads exactly the form that the kernel writes: lower- or upper-case hexadecimal digits, 4 to 8
+ * for the domain (no needless leading zeros beyond four), 2 for the bus, 2 for the device up to 1f,
+ * 1 for the function up to 7, nothing before or after. Returns 0, or -EINVAL with `*ret` untouched.
+ */
 int pci_address_parse(const char *text, PciAddress *ret);
 
 /* Reads the address of a hot-plug slot, DDDD:BB:NN with no function number (address_read_file() in

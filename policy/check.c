@@ -22,7 +22,7 @@ static void block_users(const Question *question, BlockerKind kind, const Functi
                 const User *user = function->users->pdata[i];
                 g_autofree char *who = NULL;
 
-                if (user->session && function->session && function->session->lingers)
+                if (user->session && function->session && function->session->idle)
                         continue;
                 who = user_describe(user);
 
@@ -182,8 +182,8 @@ static void block_leaving(const Question *question, const Function *function) {
                               function_state_to_string(function->state));
 }
 
-/* Whether a VMM may open the function now. An IOMMU group is the smallest thing that can be given away: no
- * member may belong to somebody else, or to a driver of the host. */
+/* Whether a VMM may open the function now. An IOMMU group is the smallest thing that can be given
+ * away: no member may belong to somebody else, or to a driver of the host. */
 static void check_open(const Question *question) {
         const Function *function = question->asked;
         const GPtrArray *group = inventory_group(question->inventory, function->facts.iommu_group);
@@ -250,8 +250,8 @@ static void warn(const Question *question) {
         }
 }
 
-/* Calls `visit` for the other functions of the same slot. On s390 each has a slot of its own; elsewhere a
- * VF has none, for its device number says nothing about where it sits. */
+/* Calls `visit` for the other functions of the same slot. On s390 each has a slot of its own;
+ * elsewhere a VF has none, for its device number says nothing about where it sits. */
 static void foreach_slot_mate(const Inventory *inventory, const Function *function,
                               void (*visit)(void *context, Function *mate), void *context) {
         PciAddress address = function_address(function);

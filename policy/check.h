@@ -1,8 +1,8 @@
-/* check.h: "may I?", answered from the picture alone.
+/* check.h: "may I?", answered from the inventory alone.
  *
- * Owns the rule of who stands against what; what an operation does to whom is effect.h's. Pure: no device is touched, and
- * the cost does not grow with functions that have nothing to do with the one asked about. Called by Manager.Check, and
- * by every guarded operation just before it acts. */
+ * Owns the rule of who stands against what; what an operation does to whom is effect.h's. Pure: no
+ * device is touched, and the cost does not grow with functions that have nothing to do with the one
+ * asked about. Called by Manager.Check, and by every guarded operation just before it acts. */
 #pragma once
 
 #include "policy/inventory.h"
@@ -12,21 +12,21 @@
 /* Lock reasons and such that the caller was authorised to pass over. */
 typedef enum CheckFlags {
         CHECK_OVERRIDE = 1 << 0, /* `userspace-driver` and `administrator` do not count */
-        CHECK_EMULATED =
-                1
-                << 1, /* open: memory stands for the device, so driver and IOMMU group do not count */
+        CHECK_EMULATED = 1 << 1, /* open: memory stands for the device, so driver and IOMMU group do
+                                    not count */
 } CheckFlags;
 
-/* What stands against `operation` on `function`. The result is never NULL; an operation that functions
- * of this kind do not have is the caller's to refuse (operation_on_kind()). */
+/* What stands against `operation` on `function`. The result is never NULL; an operation that
+ * functions of this kind do not have is the caller's to refuse (operation_on_kind()). */
 Verdict *check(const Inventory *inventory, const Function *function, Operation operation,
                unsigned flags);
 
-/* What stands against taking `function` away in order, by `remove` or by its slot's power, and a VF by an unbind. Its
- * users and those of its VFs are asked to let go, so they count only with `users_too`. Never NULL. */
+/* What stands against taking `function` away in order, by `remove` or by its slot's power, and a VF
+ * by an unbind. Its users and those of its VFs are asked to let go, so they count only with
+ * `users_too`. Never NULL. */
 Verdict *check_unplug(const Inventory *inventory, const Function *function, bool users_too);
 
-/* The functions that stand still together: no two operations may run at a time on functions of which one
- * is in the other's list. The function itself, its PF or VFs, the functions of its device and of its
- * IOMMU group. Borrowed; free the array with g_ptr_array_unref(). */
+/* The functions that stand still together: no two operations may run at a time on functions of
+ * which one is in the other's list. The function itself, its PF or VFs, the functions of its device
+ * and of its IOMMU group. Borrowed; free the array with g_ptr_array_unref(). */
 GPtrArray *check_related(const Inventory *inventory, const Function *function);

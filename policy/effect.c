@@ -51,8 +51,9 @@ unsigned effect_on_function(const Function *function, Operation operation) {
                 done &= ~DOES(DISABLE_PASID);
         if (function_num_vfs(function) == 0)
                 done &= ~DOES(SET_NUM_VFS);
-        /* Whoever inhibits the unbind of what has no driver yet may want it bound. A removal is another thing: a
-         * driver is changed in two steps, and the function must not vanish between them. */
+        /* Whoever inhibits the unbind of what has no driver yet may want it bound. A removal is
+         * another thing: a driver is changed in two steps, and the function must not vanish between
+         * them. */
         if (operation == OPERATION_BIND && function->facts.driver[0] == '\0')
                 done &= ~DOES(UNBIND);
         return done | 1U << operation;

@@ -1,7 +1,8 @@
 /* effect.h: what an operation on a function does, to it and to others.
  *
- * Owns the one table of that. An operation does others on the way: whoever inhibits one of those stands against it, on
- * the bus and by the files that perform it. Called by the rules in check.h and lock.h. */
+ * Owns the one table of that. An operation does others on the way: whoever inhibits one of those
+ * stands against it, on the bus and by the files that perform it. Called by the rules in check.h
+ * and lock.h. */
 #pragma once
 
 #include "policy/operation.h"
@@ -16,8 +17,8 @@ typedef struct Effect {
 
 const Effect *effect_of(Operation operation);
 
-/* The operations (1 << Operation) that `operation` on `function` does to the function itself, as things stand;
- * `operation` is always among them. */
+/* The operations (1 << Operation) that `operation` on `function` does to the function itself, as
+ * things stand; `operation` is always among them. */
 unsigned effect_on_function(const Function *function, Operation operation);
 
 /* The same for each VF of `pf`. */
@@ -26,5 +27,6 @@ unsigned effect_on_vfs(const Function *pf, Operation operation);
 /* The operations that `function`'s own inhibitors forbid. */
 unsigned effect_inhibited(const Function *function);
 
-/* Whether an inhibitor, of `function` or of one of its VFs, stands against `operation` on `function`. */
+/* Whether an inhibitor, of `function` or of one of its VFs, stands against `operation` on
+ * `function`. */
 bool effect_is_inhibited(const Function *function, Operation operation);

@@ -2,9 +2,9 @@
  *
  * FunctionFacts are what was read, at one moment; they hold no decision. A Function is the facts
  * with its links to other functions and what the rules derived. Strings are interned GRefStrings
- * (g_ref_string_new_intern), never NULL, "" where there is nothing: ten thousand functions share the
- * few dozen names there are, and equal strings are equal pointers.
- * Functions are made, changed and freed by the inventory only. */
+ * (g_ref_string_new_intern), never NULL, "" where there is nothing: ten thousand functions share
+ * the few dozen names there are, and equal strings are equal pointers. Functions are made, changed
+ * and freed by the inventory only. */
 #pragma once
 
 #include "policy/address.h"
@@ -42,7 +42,8 @@ typedef enum FunctionState {
 const char *function_kind_to_string(FunctionKind kind);
 const char *function_state_to_string(FunctionState state);
 
-/* The properties that can change while a function stays the same device; bits of Function.changes. */
+/* The properties that can change while a function stays the same device; bits of Function.changes.
+ */
 typedef enum FunctionProperty {
         FUNCTION_PROPERTY_KIND = 1 << 0,
         FUNCTION_PROPERTY_DRIVER = 1 << 1,
@@ -52,7 +53,7 @@ typedef enum FunctionProperty {
         FUNCTION_PROPERTY_LOCKED = 1 << 5,
         FUNCTION_PROPERTY_LOCK_REASONS = 1 << 6,
         FUNCTION_PROPERTY_LOCK_WHY = 1 << 7,
-        FUNCTION_PROPERTY_CLOSED_FILES = 1 << 8,
+        FUNCTION_PROPERTY_PROTECTED_FILES = 1 << 8,
         FUNCTION_PROPERTY_TAINTED = 1 << 9,
         FUNCTION_PROPERTY_STATE = 1 << 10,
         FUNCTION_PROPERTY_TOTAL_VFS = 1 << 11,
@@ -92,8 +93,9 @@ typedef struct VirtfnLink {
         uint32_t index; /* N */
 } VirtfnLink;
 
-/* What s390 tells of a function beside PCI's own; 0 where the kernel does not say. The function's handle is not here: it
- * changes whenever the function is enabled, disabled or reset, and no event tells of that. */
+/* What s390 tells of a function beside PCI's own; 0 where the kernel does not say. The function's
+ * handle is not here: it changes whenever the function is enabled, disabled or reset, and no event
+ * tells of that. */
 typedef struct ZpciFacts {
         uint32_t function_id;
         uint32_t uid; /* 0 also while the machine gives none; else often the domain */
@@ -128,16 +130,17 @@ typedef struct FunctionFacts {
         GRefString *vendor_name;
         GRefString *device_name;
         GArray *virtfns; /* of VirtfnLink to what exists, by index; NULL when there is none */
-        uint16_t
-                n_virtfn_links; /* with those that dangle: when a PF is unplugged its VFs go first and
-                                  * leave their links (seen on 6.12); a write to sriov_numvfs takes both */
+        uint16_t n_virtfn_links; /* with those that dangle: when a PF is unplugged its VFs go first
+                                  * and leave their links (seen on 6.12); a write to sriov_numvfs
+                                  * takes both */
 } FunctionFacts;
 
 /* Frees what `facts` holds, not `facts`; leaves it empty. */
 void function_facts_clear(FunctionFacts *facts);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(FunctionFacts, function_facts_clear)
 
-/* Something that was begun and has not ended: it may hang in the kernel for as long as a user likes. */
+/* Something that was begun and has not ended: it may hang in the kernel for as long as a user
+ * likes. */
 typedef struct RunningOperation {
         const char *name;    /* of the operation, as in the contract */
         uint64_t since_usec; /* CLOCK_REALTIME */
@@ -145,12 +148,12 @@ typedef struct RunningOperation {
                 pid; /* of the process that is in the kernel with it, 0 if it is the kernel's own */
 } RunningOperation;
 
-/* The same of what somebody else began; see outside.h. */
-typedef struct OutsideOperation {
+/* The same of what somebody else began; see external-removal.h. */
+typedef struct RemovalOperation {
         RunningOperation running;
         PciKey subject; /* whom it is done to: the function itself, or its PF, ... */
         bool takes;     /* the function goes in the end, and not only its driver */
-} OutsideOperation;
+} RemovalOperation;
 
 typedef struct Function Function;
 struct Function {
@@ -170,20 +173,21 @@ struct Function {
         const Lease *lease;                /* NULL: nobody had it opened by us */
         GPtrArray *inhibitors;             /* of Inhibitor*, borrowed; NULL when there is none */
         const RunningOperation *operation; /* what we are doing to it; NULL: nothing */
-        const OutsideOperation
+        const RemovalOperation
                 *outside; /* what somebody else does that takes it away; NULL: nothing */
 
-        unsigned lock_reasons; /* LockReason bits that hold */
-        unsigned lock_files;   /* LockFile bits that they close, be the files there or not */
-        unsigned closed_files; /* LockFile bits that are closed in fact */
-        char *lock_why;        /* what the administrator said; NULL without their lock */
-        bool emulated;         /* I/O sessions go to memory, as configured */
-        bool userspace_driver; /* a PF that a userspace driver, and so a VMM, has or has had */
-        bool tainted;          /* a PF whose VFs were changed in spite of a lock */
-        bool unplugging; /* is being taken away with no way back; a daemon that comes back goes on */
+        unsigned lock_reasons;    /* LockReason bits that hold */
+        unsigned lock_files;      /* LockFile bits that they close, be the files there or not */
+        unsigned protected_files; /* LockFile bits that are closed in fact */
+        char *lock_why;           /* what the administrator said; NULL without their lock */
+        bool emulated;            /* I/O sessions go to memory, as configured */
+        bool userspace_driver;    /* a PF that a userspace driver, and so a VMM, has or has had */
+        bool tainted;             /* a PF whose VFs were changed in spite of a lock */
+        bool unplugging; /* is being taken away with no way back; a daemon that comes back goes on
+                          */
 
         unsigned changes;      /* FunctionProperty bits that clients were not told of yet */
-        bool queued;           /* in the manager's queue of what to settle */
+        bool queued;           /* in the manager's queue of what to apply */
         bool published;        /* clients were told that it exists ... */
         unsigned published_as; /* ... and as what: the observer's to say and to keep */
         FunctionState published_state;
@@ -199,9 +203,9 @@ PciAddress function_address(const Function *function);
 /* Orders elements of a GPtrArray of Function* by address; a GCompareFunc. */
 int function_compare(gconstpointer a, gconstpointer b);
 
-/* What `facts` show the function to be. `before` is its kind so far, _FUNCTION_KIND_INVALID if it is
- * new: the kernel takes the links of a dying VF away before it takes the VF (pci_iov_remove_virtfn()),
- * and a VF without them is a VF still. */
+/* What `facts` show the function to be. `before` is its kind so far, _FUNCTION_KIND_INVALID if it
+ * is new: the kernel takes the links of a dying VF away before it takes the VF
+ * (pci_iov_remove_virtfn()), and a VF without them is a VF still. */
 FunctionKind function_kind(const FunctionFacts *facts, FunctionKind before);
 
 /* Whether PCI_COMMAND_MEMORY of such a function can never be set: the rule for virtual functions in
@@ -213,16 +217,17 @@ bool function_in_use(const Function *function);
 /* Whether one of those who have it got it opened by us. */
 bool function_is_brokered(const Function *function);
 
-/* Whether a user has it from whom it must not be taken: any but a single load or store over D-Bus, for which whoever
- * wants the function waits some moments at most. */
+/* Whether a user has it from whom it must not be taken: any but a single load or store over D-Bus,
+ * for which whoever wants the function waits some moments at most. */
 bool function_is_held(const Function *function);
 
-/* Whether something depends on `vf`'s PF having its PASID capability enabled: the VF is in use, and it is. Nothing
- * switches it off for anybody else's sake (pci_disable_pasid() does not look at VFs). */
+/* Whether something depends on `vf`'s PF having its PASID capability enabled: the VF is in use, and
+ * it is. Nothing switches it off for anybody else's sake (pci_disable_pasid() does not look at
+ * VFs). */
 bool function_depends_on_pasid(const Function *vf);
 
-/* The PASID capability that serves the function: its own, or for a VF its PF's (PCIe 6.0, 9.3.7.14: VFs
- * share the PF's). `*ret_provider` is whose it is. Returns NULL when there is none. */
+/* The PASID capability that serves the function: its own, or for a VF its PF's (PCIe 6.0, 9.3.7.14:
+ * VFs share the PF's). `*ret_provider` is whose it is. Returns NULL when there is none. */
 const Pasid *function_pasid(const Function *function, const Function **ret_provider);
 
 /* Whether a VMM may map the function's MSI-X table; false also while nothing is known of it. */
@@ -232,12 +237,13 @@ bool function_msix_table_mappable(const Function *function);
  * driver's name says so. */
 bool function_has_vfio_driver(const Function *function);
 
-/* The back end that its I/O session has, or that one would have as far as can be said without opening the device;
+/* The back end that its I/O session has, or that one would have as far as can be said without
+ * opening the device;
  * "" when it can have none. */
 const char *function_io_backend(const Function *function);
 
-/* The longest store block of that back end in bytes, 0 when only the open device tells; and whether length and
- * alignment are free. */
+/* The longest store block of that back end in bytes, 0 when only the open device tells; and whether
+ * length and alignment are free. */
 uint16_t function_io_max_store_block(const Function *function);
 bool function_io_relaxed(const Function *function);
 

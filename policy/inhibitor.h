@@ -1,4 +1,5 @@
-/* inhibitor.h: somebody's wish that operations on a function be not done, as long as they hold on to it.
+/* inhibitor.h: somebody's wish that operations on a function be not done, as long as they hold on
+ * to it.
  *
  * A plain record; the daemon owns them, a Function lists its own. */
 #pragma once

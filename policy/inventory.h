@@ -1,4 +1,4 @@
-/* inventory.h: the picture of all PCI functions and of how they hang together.
+/* inventory.h: the inventory of all PCI functions and of how they hang together.
  *
  * Owns every Function. Always holds: a VF whose PF is known points to it, and the PF's `vfs` holds
  * exactly the known functions that its links name, in the order of their numbers; `changes` of each
@@ -33,7 +33,8 @@ void inventory_remove(Inventory *inventory, Function *function);
 /* Takes over `users` (of User*, may be NULL) as those who have the function open. */
 void inventory_set_users(Inventory *inventory, Function *function, GPtrArray *users);
 
-/* Takes over what was read of the function's PASID capability: its own facts hold it, and say nothing of it. */
+/* Takes over what was read of the function's PASID capability: its own facts hold it, and say
+ * nothing of it. */
 void inventory_set_pasid(Inventory *inventory, Function *function, const Pasid *pasid);
 
 /* Takes over what was read of the function's MSI-X capability, as above. */

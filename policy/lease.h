@@ -1,8 +1,10 @@
-/* lease.h: a VFIO descriptor that was opened for a client: what kind it is, and until when the client has it.
+/* lease.h: a VFIO descriptor that was opened for a client: what kind it is, and until when the
+ * client has it.
  *
- * Plain records and rules over them; the daemon owns the leases, a Function points to its own. Nobody tells when the
- * last copy of a descriptor is closed, or where copies are: what is known comes from four signs (LeaseSigns), none of
- * which is there at all times. Called by the daemon's leases.h. */
+ * Plain records and rules over them; the daemon owns the leases, a Function points to its own.
+ * Nobody tells when the last copy of a descriptor is closed, or where copies are: what is known
+ * comes from four signs (LeaseSigns), none of which is there at all times. Called by the daemon's
+ * leases.h. */
 #pragma once
 
 #include <errno.h>
@@ -10,8 +12,9 @@
 #include <stdint.h>
 
 typedef enum LeaseKind {
-        LEASE_KIND_GROUP, /* /dev/vfio/N: open once at a time */
-        LEASE_KIND_DEVICE, /* /dev/vfio/devices/vfioN: any number of times, used through one at a time */
+        LEASE_KIND_GROUP,  /* /dev/vfio/N: open once at a time */
+        LEASE_KIND_DEVICE, /* /dev/vfio/devices/vfioN: any number of times, used through one at a
+                              time */
         _LEASE_KIND_MAX,
         _LEASE_KIND_INVALID = -EINVAL,
 } LeaseKind;
@@ -27,7 +30,8 @@ typedef struct Lease {
         char *command;       /* UTF-8, "" unknown */
         char *unit;          /* "" none */
         uint64_t since_usec; /* CLOCK_REALTIME */
-        bool arrived; /* the client has read the answer, or nobody will; and all processes were looked at since */
+        bool arrived; /* the client has read the answer, or nobody will; and all processes were
+                         looked at since */
 } Lease;
 
 /* What can be seen of VFIO's nodes for a function. */
@@ -37,19 +41,22 @@ typedef struct LeaseNodes {
         bool iommufd; /* ... and /dev/iommu, without which nobody can use it */
 } LeaseNodes;
 
-/* Which kind a client gets who wants `wanted`, or any (_LEASE_KIND_INVALID): the device's own node where it can be
- * used, else the group. Returns a LeaseKind, or -EOPNOTSUPP when there is no such node. */
+/* Which kind a client gets who wants `wanted`, or any (_LEASE_KIND_INVALID): the device's own node
+ * where it can be used, else the group. Returns a LeaseKind, or -EOPNOTSUPP when there is no such
+ * node. */
 LeaseKind lease_choose_kind(const LeaseNodes *nodes, LeaseKind wanted);
 
 typedef struct LeaseSigns {
-        bool opened; /* the descriptor was made */
-        bool in_flight; /* the answer was not read: the descriptor may be in a socket, where no process has it */
-        bool closed; /* the node was closed by its last holder since */
-        bool missed; /* such a closing may have gone unseen */
-        bool looked; /* all processes have been looked at just now ... */
-        bool held;   /* ... and one has it, or the device is open; or it was not looked */
+        bool opened;    /* the descriptor was made */
+        bool in_flight; /* the answer was not read: the descriptor may be in a socket, where no
+                           process has it */
+        bool closed;    /* the node was closed by its last holder since */
+        bool missed;    /* such a closing may have gone unseen */
+        bool looked;    /* all processes have been looked at just now ... */
+        bool held;      /* ... and one has it, or the device is open; or it was not looked */
 } LeaseSigns;
 
-/* Whether the last copy of the descriptor is gone. A group's close is that: it is open once. Another may have closed a
- * device's node, and a close may have been missed: then it is gone when it is neither in flight nor found. */
+/* Whether the last copy of the descriptor is gone. A group's close is that: it is open once.
+ * Another may have closed a device's node, and a close may have been missed: then it is gone when
+ * it is neither in flight nor found. */
 bool lease_is_over(LeaseKind kind, const LeaseSigns *signs);

@@ -1,7 +1,7 @@
 /* lock.h: when the configuration of a function must not change, and which files that closes.
  *
  * Owns the tables of reasons, of files and of which reason closes which file. The reasons are
- * derived from the picture each time, so they cannot go stale.
+ * derived from the inventory each time, so they cannot go stale.
  * Called by the manager after every change, and by the faces for names. */
 #pragma once
 
@@ -20,7 +20,7 @@ typedef enum LockReason {
 #define LOCK_REASONS_MAX 5
 
 /* What. Each is an attribute of the function in sysfs, but for the slot's. The numbers are
- * the bits' positions in Function.closed_files. */
+ * the bits' positions in Function.protected_files. */
 typedef enum LockFile {
         LOCK_FILE_SRIOV_NUMVFS,
         LOCK_FILE_SRIOV_DRIVERS_AUTOPROBE,
@@ -57,7 +57,8 @@ unsigned lock_reasons_files(const Function *function, unsigned reasons);
 bool lock_reason_closes(LockReason reason, Operation operation);
 
 /* Whether a change in the number of VFs came behind the daemon's back: from a descriptor opened
- * before the lock, say. What counts is `pf->lock_files`, from before the change: with a VF its inhibitors and users go
- * out of the picture. A PF without a driver has just lost it, and its VFs with it: the kernel takes the `driver` link
- * away before it lets the driver clean up (__device_release_driver()), so that is an unbind and no write. */
+ * before the lock, say. What counts is `pf->lock_files`, from before the change: with a VF its
+ * inhibitors and users go out of the inventory. A PF without a driver has just lost it, and its VFs
+ * with it: the kernel takes the `driver` link away before it lets the driver clean up
+ * (__device_release_driver()), so that is an unbind and no write. */
 bool lock_num_vfs_change_violates(const Function *pf);

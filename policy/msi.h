@@ -1,20 +1,23 @@
-/* msi.h: whether the MSIs of a function are isolated: whether what it writes can raise its own interrupts only.
+/* msi.h: whether the MSIs of a function are isolated: whether what it writes can raise its own
+ * interrupts only.
  *
- * VFIO lets a user map the MSI-X table whatever the isolation is (VFIO_REGION_INFO_CAP_MSIX_MAPPABLE says so
- * of every device), so a VMM that would map it must know. The kernel knows (msi_device_has_isolated_msi() in
- * kernel/irq/msi.c) and tells nobody; this is what can be seen from outside. In effect beats advertised:
- *   x86    The name of an interrupt's controller begins with "IR-" if it is remapped: prefix of the domains of Intel's
- *          and AMD's IOMMU drivers. MSIs are there only while a driver has allocated them; when the function has
- *          none, another function behind the same IOMMU tells. That Intel's IOMMU could remap (bit 3 of its
- *          extended capabilities) does not mean that it does; that it could not, means that it does not.
- *   ARM    "ITS-": the GIC's translation service checks who writes. (The kernel knows one exception that cannot be seen
- *          here, Socionext's pre-ITS: its_enable_quirk_socionext_synquacer().)
+ * VFIO lets a user map the MSI-X table whatever the isolation is
+ * (VFIO_REGION_INFO_CAP_MSIX_MAPPABLE says so of every device), so a VMM that would map it must
+ * know. The kernel knows (msi_device_has_isolated_msi() in kernel/irq/msi.c) and tells nobody; this
+ * is what can be seen from outside. In effect beats advertised: x86    The name of an interrupt's
+ * controller begins with "IR-" if it is remapped: prefix of the domains of Intel's and AMD's IOMMU
+ * drivers. MSIs are there only while a driver has allocated them; when the function has none,
+ * another function behind the same IOMMU tells. That Intel's IOMMU could remap (bit 3 of its
+ *          extended capabilities) does not mean that it does; that it could not, means that it does
+ * not. ARM    "ITS-": the GIC's translation service checks who writes. (The kernel knows one
+ * exception that cannot be seen here, Socionext's pre-ITS: its_enable_quirk_socionext_synquacer().)
  *   s390   All MSIs are isolated, though less than elsewhere: arch_is_isolated_msi().
  *   others Nothing is known.
- * What is unknown or contradictory counts as no. VFIO's parameter allow_unsafe_interrupts isolates nothing: it is
- * told, and does not count.
+ * What is unknown or contradictory counts as no. VFIO's parameter allow_unsafe_interrupts isolates
+ * nothing: it is told, and does not count.
  *
- * Owns no files: the evidence is gathered by daemon/msi-source.h. Strings are interned GRefStrings, or NULL. */
+ * Owns no files: the evidence is gathered by daemon/sysfs/msi-source.h. Strings are interned
+ * GRefStrings, or NULL. */
 #pragma once
 
 #include "policy/address.h"
@@ -71,8 +74,8 @@ typedef struct MsiEvidence {
         uint64_t ecap;       /* Intel's extended capability register ... */
         bool has_ecap;       /* ... if it could be read */
         MsiChips own;
-        MsiChips
-                siblings; /* of other functions behind the IOMMU; looked for when there is nothing in `own` */
+        MsiChips siblings; /* of other functions behind the IOMMU; looked for when there is nothing
+                              in `own` */
         MsiUnsafe unsafe[_MSI_UNSAFE_MAX];
 } MsiEvidence;
 
@@ -132,6 +135,6 @@ bool msi_table_mappable(MsiIsolation isolation);
 /* The file of the parameter. */
 const char *msi_unsafe_path(MsiUnsafeModule module);
 
-/* The evidence about the function at `key` as sentences, each with the file it was read from, what decides first. Free
- * with g_strfreev(). */
+/* The evidence about the function at `key` as sentences, each with the file it was read from, what
+ * decides first. Free with g_strfreev(). */
 char **msi_evidence_sentences(PciKey key, const MsiEvidence *evidence);

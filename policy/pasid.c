@@ -6,22 +6,24 @@
 #define EXTENDED_LAST  0xffcU /* of the last 4 bytes */
 #define EXTENDED_WORDS ((EXTENDED_LAST - EXTENDED_BEGIN) / 4 + 1)
 
-/* The header of an extended capability (PCIe 6.0, 7.6.3). The lowest two bits of `next` are reserved and
- * "software must mask them". */
+/* The header of an extended capability (PCIe 6.0, 7.6.3). The lowest two bits of `next` are
+ * reserved and "software must mask them". */
 #define HEADER_ID(header)   ((header) &0xffffU)
 #define HEADER_NEXT(header) (((header) >> 20) & 0xffcU)
 
 #define CAPABILITY_PASID    0x001bU
 
-/* The capability register and, above it, the control register, at 4 from the header (7.8.9.2, 7.8.9.3). */
+/* The capability register and, above it, the control register, at 4 from the header
+ * (7.8.9.2, 7.8.9.3). */
 #define REGISTERS_OFFSET 4U
 #define EXECUTE          (1U << 1)
 #define PRIVILEGED       (1U << 2)
 #define WIDTH(registers) (((registers) >> 8) & 0x1fU)
 #define ENABLED          (1U << 16)
 
-/* What a read of a device that does not answer gives (2.3.2, and the kernel's PCI_ERROR_RESPONSE). Neither a
- * header nor our registers can look like this: `next` would have reserved bits, as the registers would. */
+/* What a read of a device that does not answer gives (2.3.2, and the kernel's PCI_ERROR_RESPONSE).
+ * Neither a header nor our registers can look like this: `next` would have reserved bits, as the
+ * registers would. */
 #define NO_ANSWER UINT32_MAX
 
 typedef struct Walk {

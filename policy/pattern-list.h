@@ -14,8 +14,8 @@ typedef struct PatternList PatternList;
 
 /* Makes a list from words parted by blanks; none make an empty list, which matches nothing. Returns
  * 0; -EINVAL when a word is no pattern for a kernel name (letters, digits, '-', '_', '.', and '*',
- * '?', '[', ']'); -E2BIG when there are too many. On failure `*ret_word`, when not NULL, is what was wrong with;
- * the caller frees it with g_free(). */
+ * '?', '[', ']'); -E2BIG when there are too many. On failure `*ret_word`, when not NULL, is what
+ * was wrong with; the caller frees it with g_free(). */
 int pattern_list_parse(const char *words, PatternList **ret, char **ret_word);
 
 PatternList *pattern_list_free(PatternList *list);

@@ -9,7 +9,8 @@ struct PciIds {
         GHashTable *vendors; /* number -> its line in the text */
 };
 
-/* Not strchr(): under AddressSanitizer that measures all the rest of the text first, for each line. */
+/* Not strchr(): under AddressSanitizer that measures all the rest of the text first, for each line.
+ */
 static const char *line_end(const char *line) {
         while (*line != '\n' && *line != '\0')
                 line++;
@@ -87,8 +88,8 @@ char *pci_ids_device(const PciIds *ids, uint16_t vendor, uint16_t device) {
 
         if (!line)
                 return NULL;
-        /* Up to the next entry of the vendors' rank; comments and empty lines stand anywhere. Subsystems have
-         * two tabs. */
+        /* Up to the next entry of the vendors' rank; comments and empty lines stand anywhere.
+         * Subsystems have two tabs. */
         for (line = next_line(line); *line == '\t' || *line == '#' || *line == '\n';
              line = next_line(line))
                 if (*line == '\t' && parse_id(line + 1, &id) && id == device)

@@ -1,7 +1,8 @@
 /* pci-ids.h: finds names in the text of pci.ids (its form: pci.ids(5)).
  *
- * Owns the text and where each vendor is in it; a device is looked for among its vendor's lines when it is asked for.
- * Pure: who calls it has read the file. Called by the names of PCI functions. */
+ * Owns the text and where each vendor is in it; a device is looked for among its vendor's lines
+ * when it is asked for. Pure: who calls it has read the file. Called by the names of PCI functions.
+ */
 #pragma once
 
 #include <glib.h>
@@ -9,7 +10,8 @@
 
 typedef struct PciIds PciIds;
 
-/* Takes `text` over, which ends with a NUL and may be anything: what is no line of pci.ids is passed over. */
+/* Takes `text` over, which ends with a NUL and may be anything: what is no line of pci.ids is
+ * passed over. */
 PciIds *pci_ids_new(char *text);
 PciIds *pci_ids_free(PciIds *ids);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(PciIds, pci_ids_free)

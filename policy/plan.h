@@ -1,7 +1,7 @@
 /* plan.h: which files of sysfs an operation writes, in which order, and how to put things back.
  *
- * Owns the order. A plan is data; nothing is opened or written here. Made by the guarded operations and
- * by unplug, carried out by the worker. */
+ * Owns the order. A plan is data; nothing is opened or written here. Made by the guarded operations
+ * and by unplug, carried out by the worker. */
 #pragma once
 
 #include "policy/function.h"
@@ -27,24 +27,25 @@ bool plan_driver_name_valid(const char *name);
 /* The function leaves its driver. */
 Plan *plan_unbind(const Function *function);
 
-/* The function gets `driver`, a valid name; "" for the one that the kernel chooses by itself. The override
- * is set for a driver that hands devices to userspace (`userspace`), so that nothing else takes it, and
- * cleared for all others. Undoing puts the driver and override of before back. */
+/* The function gets `driver`, a valid name; "" for the one that the kernel chooses by itself. The
+ * override is set for a driver that hands devices to userspace (`userspace`), so that nothing else
+ * takes it, and cleared for all others. Undoing puts the driver and override of before back. */
 Plan *plan_bind(const Function *function, const char *driver, bool userspace);
 
-/* The PF gets `count` VFs, at most its TotalVFs. The kernel goes from one number to another through 0 only
- * (sriov_numvfs_store() in drivers/pci/iov.c). VFs are unbound one by one first: each such wait holds
- * the lock of its VF alone, while a write to sriov_numvfs holds the one of all hot-plug. */
+/* The PF gets `count` VFs, at most its TotalVFs. The kernel goes from one number to another through
+ * 0 only (sriov_numvfs_store() in drivers/pci/iov.c). VFs are unbound one by one first: each such
+ * wait holds the lock of its VF alone, while a write to sriov_numvfs holds the one of all hot-plug.
+ */
 Plan *plan_set_num_vfs(const Function *pf, uint16_t count);
 
 Plan *plan_set_autoprobe(const Function *pf, bool enable);
 
 Plan *plan_reset(const Function *function);
 
-/* The first half of taking a function away: its VFs leave their drivers one by one and go, then it leaves
- * its own. This is where the kernel waits for whoever holds one of them. */
+/* The first half of taking a function away: its VFs leave their drivers one by one and go, then it
+ * leaves its own. This is where the kernel waits for whoever holds one of them. */
 Plan *plan_release(const Function *function);
 
-/* The second half: it goes, by the `power` file of its slot at `slot_power`, or when that is NULL by its own
- * `remove`. Not for a VF, which goes with its PF only. */
+/* The second half: it goes, by the `power` file of its slot at `slot_power`, or when that is NULL
+ * by its own `remove`. Not for a VF, which goes with its PF only. */
 Plan *plan_remove(const Function *function, const char *slot_power);

@@ -1,13 +1,14 @@
 /* unplug.h: taking a function away in order: the state machine of one function.
  *
- * Owns nothing: a pure table. unplug_step() is told what happened and says what is to be done; who calls it
- * does that, and reports what comes of it as further events. tests/model checks the same table, printed as
- * Promela, together with a kernel, holders and a daemon that crashes. Always holds:
+ * Owns nothing: a pure table. unplug_step() is told what happened and says what is to be done; who
+ * calls it does that, and reports what comes of it as further events. tests/model checks the same
+ * table, printed as Promela, together with a kernel, holders and a daemon that crashes. Always
+ * holds:
  *   - a caller of Unplug is answered by its deadline, whatever the kernel and the holders do;
  *   - until `unbinding` everything can be taken back; from then on nothing can;
- *   - nothing is removed or powered off that has not been unbound: an unbind waits for the holders under the
- *     function's own lock, a removal would wait under the lock of all PCI hot-plug.
- * Called by the manager. */
+ *   - nothing is removed or powered off that has not been unbound: an unbind waits for the holders
+ * under the function's own lock, a removal would wait under the lock of all PCI hot-plug. Called by
+ * the manager. */
 #pragma once
 
 #include "policy/function.h"
@@ -43,8 +44,8 @@ typedef enum UnplugEvent {
         _UNPLUG_EVENT_INVALID = -EINVAL,
 } UnplugEvent;
 
-/* What to do, in the order of the bits. A reply goes to the caller of the Unplug() that is under way, if it still
- * waits; one Unplug() gets one reply. */
+/* What to do, in the order of the bits. A reply goes to the caller of the Unplug() that is under
+ * way, if it still waits; one Unplug() gets one reply. */
 typedef enum UnplugAction {
         UNPLUG_ACTION_REFUSE = 1 << 0, /* the request or cancellation itself: `Busy`, or too late */
         UNPLUG_ACTION_CLOSE = 1 << 1,  /* let nobody else open it */
@@ -76,12 +77,12 @@ typedef struct UnplugStep {
         unsigned actions; /* UnplugAction bits */
 } UnplugStep;
 
-/* What `event` in `state` leads to. An event that means nothing there leaves the state and asks for no
- * action; so a late deadline or an event seen twice does no harm. */
+/* What `event` in `state` leads to. An event that means nothing there leaves the state and asks for
+ * no action; so a late deadline or an event seen twice does no harm. */
 UnplugStep unplug_step(UnplugState state, UnplugEvent event);
 
-/* What clients are told: `unbinding`, `removing` and `overtaken` are all "removing". Not for `gone`: then there is
- * no object. */
+/* What clients are told: `unbinding`, `removing` and `overtaken` are all "removing". Not for
+ * `gone`: then there is no object. */
 FunctionState unplug_state_shown(UnplugState state);
 
 /* Whether CancelUnplug() is still possible. */

@@ -10,15 +10,16 @@
 
 typedef struct User {
         uint32_t pid; /* 0: the function is open, but no process was found that holds it (a
-                       * descriptor under way between two processes, say); the others are then 0, or with
-                       * `brokered` of whom it was opened for */
+                       * descriptor under way between two processes, say); the others are then 0, or
+                       * with `brokered` of whom it was opened for */
         uint32_t uid;
         char *command;       /* its first words, valid UTF-8, "" unknown */
         char *unit;          /* systemd unit, "" none */
         char *machine;       /* name of the virtual machine as systemd-machined has it, "" none */
         uint64_t since_usec; /* CLOCK_REALTIME at which it was first seen to hold the function */
         bool session;        /* holds no descriptor of it, but has an I/O session */
-        bool brokered; /* has a descriptor that was opened for it, or for somebody who passed it on */
+        bool brokered; /* has a descriptor that was opened for it, or for somebody who passed it on
+                        */
         bool unknown; /* with pid 0: who has the function open, if anybody does, is not known yet */
         uint32_t n_others; /* more processes, which are not told one by one, have it open as well */
 } User;
@@ -32,7 +33,8 @@ GPtrArray *user_list_new(void);
 /* A copy with strings of its own. */
 User *user_copy(const User *user);
 
-/* Whether two lists (GPtrArray of User*, NULL is empty) tell the same of the same processes, in order. */
+/* Whether two lists (GPtrArray of User*, NULL is empty) tell the same of the same processes, in
+ * order. */
 bool users_equal(const GPtrArray *a, const GPtrArray *b);
 
 /* "qemu-system-x86 (pid 4711, virtual machine web1)": who it is, for people. The command is a

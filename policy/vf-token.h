@@ -1,8 +1,10 @@
-/* vf-token.h: the secret that a physical function on vfio-pci shares with its virtual functions' users.
+/* vf-token.h: the secret that a physical function on vfio-pci shares with its virtual functions'
+ * users.
  *
- * The kernel (vfio_pci_validate_vf_token()) lets nobody open a VF of such a PF without the PF's token, a UUID. The PF has a
- * random one, which cannot be read, until somebody opens it with another while no VF is open; it keeps that when it is
- * closed, until its driver is bound anew. Pure rules; called by the daemon's vf-tokens.h and manager. */
+ * The kernel (vfio_pci_validate_vf_token()) lets nobody open a VF of such a PF without the PF's
+ * token, a UUID. The PF has a random one, which cannot be read, until somebody opens it with
+ * another while no VF is open; it keeps that when it is closed, until its driver is bound anew.
+ * Pure rules; called by the daemon's vf-tokens.h and manager. */
 #pragma once
 
 #include "policy/function.h"
@@ -16,24 +18,28 @@ typedef struct VfToken {
 /* Makes a UUID (RFC 4122, version 4) of 16 random bytes. */
 void vf_token_format(const uint8_t random[16], VfToken *ret);
 
-/* The physical function whose token opens `function`: the PF of a VF, and the function itself where it is a PF that can
- * have VFs, if a VFIO driver has it; NULL when none is needed. */
+/* The physical function whose token opens `function`: the PF of a VF, and the function itself where
+ * it is a PF that can have VFs, if a VFIO driver has it; NULL when none is needed. */
 Function *vf_token_pf(const Function *function);
 
 typedef enum VfTokenStep {
-        VF_TOKEN_HOLDS,   /* our token is the PF's */
-        VF_TOKEN_IMPOSE,  /* the PF can be opened now and be given ours */
-        VF_TOKEN_PF_HELD, /* somebody has the PF open, and perhaps gave it a token of their own */
-        VF_TOKEN_VFS_HELD, /* a VF is open with another token: as long as that is so, the PF keeps it */
-        VF_TOKEN_VFS_DRIVEN, /* a VF is in the hands of a driver of the host: opening the PF would reset it, too */
+        VF_TOKEN_HOLDS,    /* our token is the PF's */
+        VF_TOKEN_IMPOSE,   /* the PF can be opened now and be given ours */
+        VF_TOKEN_PF_HELD,  /* somebody has the PF open, and perhaps gave it a token of their own */
+        VF_TOKEN_VFS_HELD, /* a VF is open with another token: as long as that is so, the PF keeps
+                              it */
+        VF_TOKEN_VFS_DRIVEN, /* a VF is in the hands of a driver of the host: opening the PF would
+                                reset it, too */
 } VfTokenStep;
 
 typedef struct VfTokenFacts {
         bool imposed;  /* this very PF, bound as it is, was given our token */
         bool doubtful; /* somebody may have given it another since */
         bool proven;   /* a VF was opened by somebody who was told our token, and is open still */
-        bool for_pf; /* it is the PF that is to be opened: its user resets it anyway, whoever drives its VFs */
+        bool for_pf; /* it is the PF that is to be opened: its user resets it anyway, whoever drives
+                        its VFs */
 } VfTokenFacts;
 
-/* What is to be done before a function of `pf` is opened. Who has the PF from us was told our token, too. */
+/* What is to be done before a function of `pf` is opened. Who has the PF from us was told our
+ * token, too. */
 VfTokenStep vf_token_step(const Function *pf, const VfTokenFacts *facts);

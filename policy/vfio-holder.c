@@ -8,7 +8,8 @@
 #define DEVICE_LINK    "anon_inode:[vfio-device]"
 #define SYSPATH_PREFIX "vfio-device-syspath:"
 #define FLAGS_PREFIX   "flags:"
-/* O_PATH in asm-generic/fcntl.h, which all architectures with VFIO use; fcntl.h is for those who do I/O. */
+/* O_PATH in asm-generic/fcntl.h, which all architectures with VFIO use; fcntl.h is for those who do
+ * I/O. */
 #define FLAG_PATH 010000000
 
 VfioLink vfio_link_parse(const char *link) {

@@ -1,10 +1,11 @@
 /* vfio-holder.h: what a process has open of VFIO, and which functions that makes it a user of.
  *
- * Pure. There are three kinds of descriptors: the node of a group (/dev/vfio/N), the node of a device
+ * Pure. There are three kinds of descriptors: the node of a group (/dev/vfio/N), the node of a
+ * device
  * (/dev/vfio/devices/vfioN), and the device as a group gave it out, which has no node and before
- * Linux 7 says nothing of its function. A link in /proc/PID/fd is text that its process can partly choose, and opening
- * with O_PATH is no opening, so a node counts by its device number and its flags.
- * Called by the source that looks into /proc. */
+ * Linux 7 says nothing of its function. A link in /proc/PID/fd is text that its process can partly
+ * choose, and opening with O_PATH is no opening, so a node counts by its device number and its
+ * flags. Called by the source that looks into /proc. */
 #pragma once
 
 #include "policy/address.h"
@@ -44,8 +45,8 @@ typedef struct VfioHolder {
         GArray *groups;     /* of int32_t: whose nodes it has open */
         GArray *functions;  /* of PciKey: that its descriptors name */
         unsigned n_unnamed; /* device descriptors that name none */
-        GArray *from; /* of int32_t: groups that such a descriptor may come from, as it, or a process that
-                             * shares it, was seen to hold them */
+        GArray *from;       /* of int32_t: groups that such a descriptor may come from, as it, or a
+                             * process that       shares it, was seen to hold them */
 } VfioHolder;
 
 void vfio_holder_init(VfioHolder *holder);
@@ -79,11 +80,12 @@ typedef struct VfioUse {
 
 /* Who uses which of `functions` (all that are bound to a VFIO driver):
  *  - a function that a descriptor names is used by its holder;
- *  - who has a group open uses those of its functions that are open, and all of them while none is: it is
- *    about to open them;
- *  - a device descriptor that names no function, in a process without a group, stands for the open functions of
- *    the groups it may come from; if there are none, for the open functions that nobody else uses; if there are
- *    none either, for all open functions: an answer that is too long does no harm;
+ *  - who has a group open uses those of its functions that are open, and all of them while none is:
+ * it is about to open them;
+ *  - a device descriptor that names no function, in a process without a group, stands for the open
+ * functions of the groups it may come from; if there are none, for the open functions that nobody
+ * else uses; if there are none either, for all open functions: an answer that is too long does no
+ * harm;
  *  - an open function without user is used by VFIO_NO_HOLDER.
  * Returns VfioUse by function, then holder; free with g_array_unref(). */
 GArray *vfio_attribute(const VfioFunction *functions, guint n_functions,

@@ -41,8 +41,8 @@ static const struct {
         [VFIO_USER_REGION_WRITE] = { sizeof(VfioUserRegionAccess), true, true },
 };
 
-/* `argsz` of a request that is answered with more than a header says how much the asker has room for, of the
- * others how much it sent; less than the structure is no request. */
+/* `argsz` of a request that is answered with more than a header says how much the asker has room
+ * for, of the others how much it sent; less than the structure is no request. */
 static int check_payload(const VfioUserRequest *request) {
         switch (request->header.command) {
         case VFIO_USER_VERSION:

@@ -1,8 +1,9 @@
 /* vfio-user.h: the messages of the vfio-user protocol, as far as a session needs them.
  *
- * Owns nothing and reads no socket: bytes come in, and a request that is whole and sound, or an errno, comes out. The
- * names and layouts are those of QEMU's docs/interop/vfio-user.rst; everything is in the host's byte order. Called by
- * vfwarden-io, and by the client library for what both have to say alike. */
+ * Owns nothing and reads no socket: bytes come in, and a request that is whole and sound, or an
+ * errno, comes out. The names and layouts are those of QEMU's docs/interop/vfio-user.rst;
+ * everything is in the host's byte order. Called by vfwarden-io, and by the client library for what
+ * both have to say alike. */
 #pragma once
 
 #include <stdbool.h>
@@ -134,8 +135,8 @@ enum {
         VFIO_USER_N_IRQS,
 };
 
-/* The most that one message carries besides its header and fixed part; what is offered as `max_data_xfer_size`. A store
- * block never leaves a page, and configuration space is one. */
+/* The most that one message carries besides its header and fixed part; what is offered as
+ * `max_data_xfer_size`. A store block never leaves a page, and configuration space is one. */
 #define VFIO_USER_DATA_MAX    4096U
 #define VFIO_USER_MESSAGE_MAX (sizeof(VfioUserHeader) + sizeof(VfioUserDmaMap) + VFIO_USER_DATA_MAX)
 
@@ -156,17 +157,19 @@ typedef struct VfioUserRequest {
         size_t data_size;
 } VfioUserRequest;
 
-/* How long the message is that begins with the `size` bytes at `bytes`. Returns 0 while that is not known,
- * -EBADMSG when the length is impossible and -EMSGSIZE when it is more than VFIO_USER_MESSAGE_MAX: then where the
- * next one begins cannot be known, or would have to be waited for. */
+/* How long the message is that begins with the `size` bytes at `bytes`. Returns 0 while that is not
+ * known, -EBADMSG when the length is impossible and -EMSGSIZE when it is more than
+ * VFIO_USER_MESSAGE_MAX: then where the next one begins cannot be known, or would have to be waited
+ * for. */
 int64_t vfio_user_message_size(const uint8_t *bytes, size_t size);
 
-/* Takes the whole message of `size` bytes apart. Returns 0, or the errno to answer with: -EOPNOTSUPP for a
- * command that is not offered, -EINVAL for anything wrong. The header is written in any case, and nothing else
- * on failure. `size` is what vfio_user_message_size() said. */
+/* Takes the whole message of `size` bytes apart. Returns 0, or the errno to answer with:
+ * -EOPNOTSUPP for a command that is not offered, -EINVAL for anything wrong. The header is written
+ * in any case, and nothing else on failure. `size` is what vfio_user_message_size() said. */
 int vfio_user_parse(const uint8_t *message, size_t size, VfioUserRequest *ret);
 
-/* The header of the reply with `size` bytes after it; `error` is 0 or an errno, which comes alone. */
+/* The header of the reply with `size` bytes after it; `error` is 0 or an errno, which comes alone.
+ */
 VfioUserHeader vfio_user_reply(const VfioUserHeader *request, int error, size_t size);
 
 /* Whether an error reply or a reply is expected at all. */

@@ -25,7 +25,8 @@ const char *zpci_violation_to_string(ZpciViolation violation) {
         return violation >= 0 && violation < ZPCI_VIOLATION_MAX ? violation_words[violation] : NULL;
 }
 
-/* Whether the bytes from `offset` on, of which there is at least one, stay in one block of `block` bytes. */
+/* Whether the bytes from `offset` on, of which there is at least one, stay in one block of `block`
+ * bytes. */
 static bool inside(uint64_t block, uint64_t offset, uint64_t length) {
         return length <= block && offset % block <= block - length;
 }

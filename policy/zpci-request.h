@@ -1,10 +1,10 @@
 /* zpci-request.h: which PCI loads and stores a function may be asked for.
  *
- * Owns nothing. What an instruction of the z/Architecture would refuse is refused before any device sees it:
- * PCI LOAD (PCILG), PCI STORE (PCISTG) and PCI STORE BLOCK (PCISTB), strict as the architecture has them or
- * relaxed as ISM devices take them; and the request of the zPCI I/O region, whose layout was proposed for
- * vfio-pci in 2021. Nothing is ever split: a request is one instruction, or refused. Called by vfwarden-io for
- * every request, whatever way it came. */
+ * Owns nothing. What an instruction of the z/Architecture would refuse is refused before any device
+ * sees it: PCI LOAD (PCILG), PCI STORE (PCISTG) and PCI STORE BLOCK (PCISTB), strict as the
+ * architecture has them or relaxed as ISM devices take them; and the request of the zPCI I/O
+ * region, whose layout was proposed for vfio-pci in 2021. Nothing is ever split: a request is one
+ * instruction, or refused. Called by vfwarden-io for every request, whatever way it came. */
 #pragma once
 
 #include <stdbool.h>
@@ -75,7 +75,8 @@ typedef enum ZpciViolation {
 /* In words, for people. */
 const char *zpci_violation_to_string(ZpciViolation violation);
 
-/* PCILG: from a BAR 1 to 8 bytes inside one doubleword, from configuration space 1, 2 or 4 inside one word. */
+/* PCILG: from a BAR 1 to 8 bytes inside one doubleword, from configuration space 1, 2 or 4 inside
+ * one word. */
 ZpciViolation zpci_check_load(const ZpciTarget *target, unsigned pcias, uint64_t offset,
                               uint64_t length);
 
@@ -83,19 +84,20 @@ ZpciViolation zpci_check_load(const ZpciTarget *target, unsigned pcias, uint64_t
 ZpciViolation zpci_check_store(const ZpciTarget *target, unsigned pcias, uint64_t offset,
                                uint64_t length);
 
-/* PCISTB to a BAR, at most the target's maximum, inside one page of 4 KiB. Strict: more than 8 bytes, length and
- * offset multiples of 8. Relaxed: any length but 0, any offset. */
+/* PCISTB to a BAR, at most the target's maximum, inside one page of 4 KiB. Strict: more than 8
+ * bytes, length and offset multiples of 8. Relaxed: any length but 0, any offset. */
 ZpciViolation zpci_check_store_block(const ZpciTarget *target, unsigned pcias, uint64_t offset,
                                      uint64_t length);
 
-/* A whole request of the region: the above, and where the data is. The source of a block stays inside one page,
- * strict 8-aligned; no `gaddr` wraps around. Reserved fields are not looked at, as in 2021. Who answers with an
- * errno answers any violation with EIO. */
+/* A whole request of the region: the above, and where the data is. The source of a block stays
+ * inside one page, strict 8-aligned; no `gaddr` wraps around. Reserved fields are not looked at, as
+ * in 2021. Who answers with an errno answers any violation with EIO. */
 ZpciViolation zpci_check_request(const ZpciTarget *target, const ZpciRegionRequest *request);
 
-/* A read of `count` bytes at `offset` of the region: 0, -EINVAL when it begins past the region's end, -EFAULT when it
- * touches more than the header. `count` 0 is -EINVAL. */
+/* A read of `count` bytes at `offset` of the region: 0, -EINVAL when it begins past the region's
+ * end, -EFAULT when it touches more than the header. `count` 0 is -EINVAL. */
 int zpci_region_check_read(uint64_t offset, uint64_t count);
 
-/* A write. A request is written in one piece: -EINVAL past the end, -EFAULT for anything but all of the request. */
+/* A write. A request is written in one piece: -EINVAL past the end, -EFAULT for anything but all of
+ * the request. */
 int zpci_region_check_write(uint64_t offset, uint64_t count);

@@ -1,8 +1,9 @@
 /* `emulated`: memory that stands for a device, for tests and development.
  *
- * The descriptor is a memfd: 4 KiB of configuration space, then the BARs one after the other. It outlives a session
- * where the daemon keeps it. At 0x100 of configuration space the device notes what was stored last, so that it can be
- * seen that a block came in one piece: u64 number of stores so far, u64 offset, u32 address space, u32 length. */
+ * The descriptor is a memfd: 4 KiB of configuration space, then the BARs one after the other. It
+ * outlives a session where the daemon keeps it. At 0x100 of configuration space the device notes
+ * what was stored last, so that it can be seen that a block came in one piece: u64 number of stores
+ * so far, u64 offset, u32 address space, u32 length. */
 #include "daemon/io/backend.h"
 #include "daemon/io/util.h"
 

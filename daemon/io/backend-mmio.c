@@ -1,6 +1,7 @@
-/* `mmio`: the system calls s390_pci_mmio_read() and s390_pci_mmio_write() on a BAR that vfio-pci lets map. The kernel turns a
- * write into store blocks as long as the machine takes them; where it ends one and begins the next is its affair,
- * so a block may be done in pieces. A call stays inside one page. On s390 only. */
+/* `mmio`: the system calls s390_pci_mmio_read() and s390_pci_mmio_write() on a BAR that vfio-pci
+ * lets map. The kernel turns a write into store blocks as long as the machine takes them; where it
+ * ends one and begins the next is its affair, so a block may be done in pieces. A call stays inside
+ * one page. On s390 only. */
 #include "daemon/io/backend.h"
 
 #include <errno.h>
@@ -18,7 +19,8 @@
 /* ZPCI_MAX_WRITE_SIZE: how long the kernel's own blocks get. */
 #define BLOCK_MAX 128U
 
-/* 0 is success; where the machine has MIO instructions, a condition code that is not 0 is returned as it is. */
+/* 0 is success; where the machine has MIO instructions, a condition code that is not 0 is returned
+ * as it is. */
 static int result(long returned) {
         if (returned == 0)
                 return 0;
@@ -42,7 +44,8 @@ static int mmio_store(IoBackend *backend, unsigned pcias, uint64_t offset, const
                                    : -EIO;
         if (length > sizeof(block))
                 return -EIO;
-        /* Of data that is not aligned the kernel makes pieces of 8 bytes: zpci_get_max_io_size(). */
+        /* Of data that is not aligned the kernel makes pieces of 8 bytes: zpci_get_max_io_size().
+         */
         memcpy(block, data, length);
         return result(syscall(__NR_s390_pci_mmio_write,
                               (unsigned long) (backend->map[pcias] + offset), block, length));
@@ -56,8 +59,8 @@ static void mmio_unmap(IoBackend *backend) {
                 }
 }
 
-/* Whether this process may make the calls: systemd's @raw-io has them, which PrivateDevices= refuses. The length is looked at
- * before the device is, so nothing is read. */
+/* Whether this process may make the calls: systemd's @raw-io has them, which PrivateDevices=
+ * refuses. The length is looked at before the device is, so nothing is read. */
 static bool mmio_allowed(const IoBackend *backend, unsigned bar) {
         uint8_t nothing;
 

@@ -1,5 +1,6 @@
-/* `region`: the zPCI I/O region of a VFIO device, type 0x80001014, subtype 2, as proposed in 2021: the request is written
- * whole, and names the data by an address of the writer's. One request is one instruction. */
+/* `region`: the zPCI I/O region of a VFIO device, type 0x80001014, subtype 2, as proposed in 2021:
+ * the request is written whole, and names the data by an address of the writer's. One request is
+ * one instruction. */
 #include "daemon/io/backend.h"
 
 #include <errno.h>

@@ -1,6 +1,7 @@
-/* `vfio`, plain vfio-pci: BARs are read and written with 1, 2, 4 or 8 bytes, naturally aligned, each one instruction;
- * anything else the kernel would split, so the rules refuse it (`natural_loads`, `natural_stores`). And `ism`, the kernel's ism-vfio-pci: a write of
- * 1 byte to the maximum is exactly one PCISTB, reads are as above. */
+/* `vfio`, plain vfio-pci: BARs are read and written with 1, 2, 4 or 8 bytes, naturally aligned,
+ * each one instruction; anything else the kernel would split, so the rules refuse it
+ * (`natural_loads`, `natural_stores`). And `ism`, the kernel's ism-vfio-pci: a write of 1 byte to
+ * the maximum is exactly one PCISTB, reads are as above. */
 #include "daemon/io/backend.h"
 #include "policy/vfio-driver.h"
 
@@ -41,7 +42,8 @@ static int read_regions(IoBackend *backend) {
         return backend->target.config_size == 0 ? -EOPNOTSUPP : 0;
 }
 
-/* Finds MSI-X in the list of capabilities; only the kernel may write its table. A list that leads in circles ends. */
+/* Finds MSI-X in the list of capabilities; only the kernel may write its table. A list that leads
+ * in circles ends. */
 static int read_msix(IoBackend *backend) {
         uint16_t status, control;
         uint8_t position;

@@ -6,7 +6,8 @@
 #include <unistd.h>
 
 int io_backend_open(int device, const IoBackendOptions *options, IoBackend *ret) {
-        /* Best first: a whole block in one instruction, then longer stores than 8 bytes, then what is left. */
+        /* Best first: a whole block in one instruction, then longer stores than 8 bytes, then what
+         * is left. */
         static int (*const probes[])(IoBackend *, const IoBackendOptions *) = {
                 io_backend_region_probe,
                 io_backend_ism_probe,
@@ -50,8 +51,8 @@ void io_backend_close(IoBackend *backend) {
         closep(&backend->device);
 }
 
-/* VFIO says EIO for what the device refused, ENXIO for an exception, and less than asked at the end of a region,
- * which the rules have excluded. */
+/* VFIO says EIO for what the device refused, ENXIO for an exception, and less than asked at the end
+ * of a region, which the rules have excluded. */
 static int whole(ssize_t done, size_t length) {
         if (done < 0)
                 return errno == ENODEV || errno == EFAULT ? -errno : -EIO;

@@ -1,9 +1,10 @@
 /* backend.h: one function's address spaces, whatever does the loads and stores.
  *
- * Owns the device's descriptor, and what it has mapped. Whoever calls has asked policy/zpci-request.h before: a back end
- * does what it is told in one piece or fails, it never splits (but for `mmio`, see there). Bytes go as they are: BARs
- * are little-endian, and who asks has them in that order. Regions' places and sizes are those that
- * VFIO_DEVICE_GET_REGION_INFO tells; VFIO's drivers lay them out differently.
+ * Owns the device's descriptor, and what it has mapped. Whoever calls has asked
+ * policy/zpci-request.h before: a back end does what it is told in one piece or fails, it never
+ * splits (but for `mmio`, see there). Bytes go as they are: BARs are little-endian, and who asks
+ * has them in that order. Regions' places and sizes are those that VFIO_DEVICE_GET_REGION_INFO
+ * tells; VFIO's drivers lay them out differently.
  *
  * Called by session.h and single-requests.h. */
 #pragma once
@@ -47,9 +48,10 @@ struct IoBackend {
         uint64_t map_size[ZPCI_N_BARS];
 };
 
-/* Looks at the device and takes the best back end that it offers: the zPCI I/O region, ism-vfio-pci, the MMIO system
- * calls, plain vfio-pci; or the emulated one where `options` say so. Takes `device` over on success. Returns 0 or a
- * negative errno: -EOPNOTSUPP when the device is none of VFIO's PCI functions. */
+/* Looks at the device and takes the best back end that it offers: the zPCI I/O region,
+ * ism-vfio-pci, the MMIO system calls, plain vfio-pci; or the emulated one where `options` say so.
+ * Takes `device` over on success. Returns 0 or a negative errno: -EOPNOTSUPP when the device is
+ * none of VFIO's PCI functions. */
 int io_backend_open(int device, const IoBackendOptions *options, IoBackend *ret);
 
 /* Configuration space as it is, in whatever pieces. Loads of it as PCILG does them go by `load`. */
@@ -58,23 +60,25 @@ int io_backend_read_config(IoBackend *backend, uint64_t offset, void *data, size
 /* Closes the device. `load` and `store` must not be called any more. */
 void io_backend_close(IoBackend *backend);
 
-/* Each tries to serve the device whose target has been filled in from VFIO: 0, -EOPNOTSUPP when the device is not for
- * it, or another negative errno. */
+/* Each tries to serve the device whose target has been filled in from VFIO: 0, -EOPNOTSUPP when the
+ * device is not for it, or another negative errno. */
 int io_backend_region_probe(IoBackend *backend, const IoBackendOptions *options);
 int io_backend_ism_probe(IoBackend *backend, const IoBackendOptions *options);
 int io_backend_mmio_probe(IoBackend *backend, const IoBackendOptions *options);
 int io_backend_vfio_probe(IoBackend *backend, const IoBackendOptions *options);
 int io_backend_emulated_probe(IoBackend *backend, const IoBackendOptions *options);
 
-/* What the kernel says of a VFIO device: places and sizes, the MSI-X table, the zPCI capabilities. Alignment and
- * maximum are those of plain vfio-pci after it. `ret_max_store_block` is 0 where the kernel tells none. */
+/* What the kernel says of a VFIO device: places and sizes, the MSI-X table, the zPCI capabilities.
+ * Alignment and maximum are those of plain vfio-pci after it. `ret_max_store_block` is 0 where the
+ * kernel tells none. */
 int io_backend_read_vfio(IoBackend *backend, bool *ret_ism, uint16_t *ret_max_store_block);
 
 /* One pread() or pwrite() of exactly `length` bytes, as 0 or a negative errno. */
 int io_backend_pread(int device, uint64_t place, void *data, size_t length);
 int io_backend_pwrite(int device, uint64_t place, const void *data, size_t length);
 
-/* `load` by pread() of the VFIO region: one instruction for each naturally aligned 1, 2, 4 or 8 bytes. */
+/* `load` by pread() of the VFIO region: one instruction for each naturally aligned 1, 2, 4 or 8
+ * bytes. */
 int io_backend_vfio_load(IoBackend *backend, unsigned pcias, uint64_t offset, void *data,
                          size_t length);
 /* `store` by pwrite(), likewise; ism-vfio-pci makes exactly one PCISTB of it. */

@@ -14,7 +14,7 @@
  * IO_STATUS and IO_DRAIN are answered at once, whatever the client or the device do. IO_END and
  * IO_GONE wait for the one access that the device may be busy with, and for nothing of the
  * client's. An order has a deadline; the daemon kills a process that misses it
- * (daemon/io-process.h).
+ * (daemon/broker/io-process.h).
  *
  * Owns nothing. Included by the daemon. */
 #pragma once

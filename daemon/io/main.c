@@ -1,4 +1,5 @@
-/* vfwarden-io: PCI loads and stores for one client on one function. Started by vfwardend; see vfwarden-io(7). */
+/* vfwarden-io: PCI loads and stores for one client on one function. Started by vfwardend; see
+ * vfwarden-io(7). */
 #include "daemon/io/control-thread.h"
 #include "daemon/io/sandbox.h"
 #include "daemon/io/single-requests.h"
@@ -14,8 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Besides those of the client's memory: 0 to 2, socket, device, control, the client's eventfd, and the one that has
- * just come. An eventfd that hangs takes the place of that last one. */
+/* Besides those of the client's memory: 0 to 2, socket, device, control, the client's eventfd, and
+ * the one that has just come. An eventfd that hangs takes the place of that last one. */
 #define FDS_BESIDES 8U
 
 typedef struct Options {
@@ -136,7 +137,8 @@ static int serve(const Options *options, const IoBackend *backend) {
         static ControlThread control;
         int r;
 
-        /* Whoever made it may have wanted it otherwise; here is nothing else to be done but to wait. */
+        /* Whoever made it may have wanted it otherwise; here is nothing else to be done but to
+         * wait. */
         if (fcntl(options->client, F_SETFL, 0) < 0)
                 return -errno;
         session_init(&session, backend, (unsigned) options->max_maps, options->max_memory);

@@ -25,8 +25,8 @@ static unsigned find(const IoMemory *memory, uint64_t address) {
         return low;
 }
 
-/* The size of what `fd` is, 0 when it is nothing for us. fstat() of the C library is newfstatat(), which takes paths
- * and so is not in the list of system calls. */
+/* The size of what `fd` is, 0 when it is nothing for us. fstat() of the C library is newfstatat(),
+ * which takes paths and so is not in the list of system calls. */
 static uint64_t file_size(int fd) {
         struct stat st;
 

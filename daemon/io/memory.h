@@ -1,9 +1,10 @@
 /* memory.h: the memory that a client lets us read and write, as it mapped it by DMA_MAP.
  *
- * Owns the descriptors. Nothing is ever mapped here: memory is read by pread() and written by pwrite(), so a file that is
- * cut under a request gives an error and no SIGBUS, no seal needs to be asked for, pages that nobody has touched
- * are not brought into being by reading them, and the address space stays as small as it is. Only memfds are taken, and
- * files of tmpfs: a file of another file system could make a read wait for as long as its server likes.
+ * Owns the descriptors. Nothing is ever mapped here: memory is read by pread() and written by
+ * pwrite(), so a file that is cut under a request gives an error and no SIGBUS, no seal needs to be
+ * asked for, pages that nobody has touched are not brought into being by reading them, and the
+ * address space stays as small as it is. Only memfds are taken, and files of tmpfs: a file of
+ * another file system could make a read wait for as long as its server likes.
  *
  * All in one fixed table, no allocation. Called by session.h. */
 #pragma once
@@ -29,10 +30,10 @@ typedef struct IoMemory {
         uint64_t bytes;
 } IoMemory;
 
-/* Takes `fd` over on success; -1 is memory that can only be asked for by messages, which are not sent: it is known, and
- * every access fails. Returns 0 or -EINVAL: not whole pages, nothing, wraps around, neither readable nor writable,
- * not the memory of a memfd, not open for what is asked, or not all there; -EEXIST: overlaps another; -ENOSPC: too
- * many, or too much. */
+/* Takes `fd` over on success; -1 is memory that can only be asked for by messages, which are not
+ * sent: it is known, and every access fails. Returns 0 or -EINVAL: not whole pages, nothing, wraps
+ * around, neither readable nor writable, not the memory of a memfd, not open for what is asked, or
+ * not all there; -EEXIST: overlaps another; -ENOSPC: too many, or too much. */
 int io_memory_map(IoMemory *memory, uint64_t address, uint64_t size, uint64_t offset, bool readable,
                   bool writable, int fd);
 

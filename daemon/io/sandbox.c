@@ -88,7 +88,8 @@ static const int allowed[] = {
         SCMP_SYS(close),
         SCMP_SYS(munmap),
 #ifdef __s390x__
-        /* glibc goes through socketcall() there, as on kernels before 4.3, and calls send() and recv() by their own numbers. */
+        /* glibc goes through socketcall() there, as on kernels before 4.3, and calls send() and
+           recv() by their own numbers. */
         SCMP_SYS(recv),
         SCMP_SYS(send),
         SCMP_SYS(s390_pci_mmio_read),
@@ -143,7 +144,8 @@ int sandbox_close(unsigned max_fds) {
         if (setrlimit(RLIMIT_NOFILE, &files) < 0 || setrlimit(RLIMIT_NPROC, &none) < 0)
                 return -errno;
         r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
-        /* The same for the other architecture's calls, where a kernel has them; else they would end a thread. */
+        /* The same for the other architecture's calls, where a kernel has them; else they would end
+         * a thread. */
         if (r >= 0)
                 r = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
         /* So that the calls of a request are looked up in a tree and not one by one. */

@@ -41,10 +41,10 @@ typedef struct Session {
 void session_init(Session *session, const IoBackend *backend, unsigned max_maps,
                   uint64_t max_bytes);
 
-/* Executes the whole message of `size` bytes. `*fd` is a descriptor that came with it, or -1, and is -1 afterwards;
- * `too_many` says that more came than that and were dropped. Writes the reply to `reply`, which has room for
- * SESSION_REPLY_MAX, and its size, 0 when none is wanted, to `ret_size`. Returns 0, or a negative errno when the
- * session cannot go on after this reply. */
+/* Executes the whole message of `size` bytes. `*fd` is a descriptor that came with it, or -1, and
+ * is -1 afterwards; `too_many` says that more came than that and were dropped. Writes the reply to
+ * `reply`, which has room for SESSION_REPLY_MAX, and its size, 0 when none is wanted, to
+ * `ret_size`. Returns 0, or a negative errno when the session cannot go on after this reply. */
 int session_handle(Session *session, const uint8_t *message, size_t size, int *fd, bool too_many,
                    uint8_t *reply, size_t *ret_size);
 

@@ -1,11 +1,12 @@
 /* single-requests.h: loads and stores that the daemon was asked for, one by one.
  *
- * Owns nothing. It runs in a process of its own, since a device may take its time and the daemon has none: who started it
- * sets the deadlines, and kills it when nothing comes any more. Called by main.c. */
+ * Owns nothing. It runs in a process of its own, since a device may take its time and the daemon
+ * has none: who started it sets the deadlines, and kills it when nothing comes any more. Called by
+ * main.c. */
 #pragma once
 
 #include "daemon/io/backend.h"
 
-/* Tells the daemon that it is ready, and does and reports what comes as IO_LOAD and IO_STORE on `control`, until the
- * daemon closes its end. */
+/* Tells the daemon that it is ready, and does and reports what comes as IO_LOAD and IO_STORE on
+ * `control`, until the daemon closes its end. */
 void single_requests_serve(int control, IoBackend *backend);

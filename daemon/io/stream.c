@@ -89,8 +89,9 @@ int stream_execute(Stream *stream, Session *session) {
         return send_replies(stream);
 }
 
-/* How much may be received. While a descriptor waits for the rest of its message, no more than that: another one that
- * comes later is then another message's, and the kernel parts what comes with different descriptors. */
+/* How much may be received. While a descriptor waits for the rest of its message, no more than
+ * that: another one that comes later is then another message's, and the kernel parts what comes
+ * with different descriptors. */
 static size_t room(const Stream *stream) {
         int64_t size;
 

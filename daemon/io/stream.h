@@ -1,9 +1,10 @@
 /* stream.h: the client's socket: bytes and descriptors in, replies out.
  *
- * Owns two fixed buffers. What has come is executed as far as it is whole, in order, and answered by one send: a client
- * that asks one thing at a time has its answer after two system calls, one that asks many at once pays them once for
- * all. No more is read before the replies have been taken, so a client that does not read is left waiting, and
- * bounds its own requests by that. Called by main.c. */
+ * Owns two fixed buffers. What has come is executed as far as it is whole, in order, and answered
+ * by one send: a client that asks one thing at a time has its answer after two system calls, one
+ * that asks many at once pays them once for all. No more is read before the replies have been
+ * taken, so a client that does not read is left waiting, and bounds its own requests by that.
+ * Called by main.c. */
 #pragma once
 
 #include "daemon/io/session.h"
@@ -15,7 +16,8 @@ typedef struct Stream {
         int socket;
         uint8_t in[STREAM_IN_SIZE];
         size_t begin, end; /* of what has been received and not executed */
-        /* A descriptor that came with the byte before `fd_end`, -1 none; and whether more came along. */
+        /* A descriptor that came with the byte before `fd_end`, -1 none; and whether more came
+         * along. */
         int fd;
         size_t fd_end;
         bool fd_too_many;
@@ -25,14 +27,14 @@ typedef struct Stream {
 
 void stream_init(Stream *stream, int socket);
 
-/* Serves until the client has gone, which is 0, or has broken the protocol: -EBADMSG, -EMSGSIZE (a size that cannot
- * be) or -EPROTONOSUPPORT. */
+/* Serves until the client has gone, which is 0, or has broken the protocol: -EBADMSG, -EMSGSIZE (a
+ * size that cannot be) or -EPROTONOSUPPORT. */
 int stream_serve(Stream *stream, Session *session);
 
 /* Closes a descriptor that is left over; that may wait for ever, for it is the client's: the device
  * comes before. */
 void stream_close(Stream *stream);
 
-/* Executes what is whole of what has been received. Returns as stream_serve() does; -EPIPE when the client does not
- * take the replies. Of its own for the fuzzer. */
+/* Executes what is whole of what has been received. Returns as stream_serve() does; -EPIPE when the
+ * client does not take the replies. Of its own for the fuzzer. */
 int stream_execute(Stream *stream, Session *session);

@@ -4,7 +4,7 @@
  * Listens as the daemon does (libudev's "kernel" monitor, pci only) and answers each event with one
  * signal that says what the event itself says of the driver. It looks at no file and knows nothing
  * of what was before. */
-#include "daemon/util.h"
+#include "daemon/base/util.h"
 
 #include <stdbool.h>
 #include <stdio.h>

@@ -1,12 +1,12 @@
-/* bare-opens.c: the least that following opens of VFIO's nodes costs, for the benchmark to measure vfwardend
- * against.
+/* bare-opens.c: the least that following opens of VFIO's nodes costs, for the benchmark to measure
+ * vfwardend against.
  *
  * bare-opens opener|everybody
  *
- * Listens by fanotify as the daemon does, and answers each open with a look at the links in /proc/PID/fd, of who
- * opened or of every process there is, and then a signal, and each close with a signal alone. It knows no function and
- * remembers nobody. */
-#include "daemon/util.h"
+ * Listens by fanotify as the daemon does, and answers each open with a look at the links in
+ * /proc/PID/fd, of who opened or of every process there is, and then a signal, and each close with
+ * a signal alone. It knows no function and remembers nobody. */
+#include "daemon/base/util.h"
 #include "policy/number.h"
 
 #include <errno.h>

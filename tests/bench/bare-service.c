@@ -4,7 +4,7 @@
  * bare-service NAME
  *
  * It takes NAME on the system bus, says READY=1 and serves until it is killed. */
-#include "daemon/util.h"
+#include "daemon/base/util.h"
 
 #include <stdbool.h>
 #include <stdio.h>

@@ -1,9 +1,10 @@
 /* bare-walk.c: the least that a cold start costs, for the benchmark to measure vfwardend against.
  *
  * Enumerates the pci subsystem and reads by libudev, and where libudev has no call for it by the C
- * library, what daemon/function-reader.c reads; keeps nothing, decides nothing, has no bus. Like the
- * daemon it says READY=1 when it is done and then waits, so that both are looked at in one way. */
-#include "daemon/util.h"
+ * library, what daemon/sysfs/function-reader.c reads; keeps nothing, decides nothing, has no bus.
+ * Like the daemon it says READY=1 when it is done and then waits, so that both are looked at in one
+ * way. */
+#include "daemon/base/util.h"
 
 #include <limits.h>
 #include <stdbool.h>

@@ -6,7 +6,7 @@
  * each time on a new connection, as the command does, until its standard input is closed. Then it
  * prints the number of calls, of those that failed, and the longest wait for an answer in
  * nanoseconds. */
-#include "daemon/util.h"
+#include "daemon/base/util.h"
 #include "policy/number.h"
 
 #include <inttypes.h>

@@ -5,9 +5,9 @@
  *
  * NAME is on the system bus and belongs to process PID. For each round it prints a line with two
  * numbers, nanoseconds of waiting per call and of PID's own CPU time per call, for
- * org.freedesktop.DBus.Peer.Ping and a line for a read of each property, all on the object PATH, for
- * the manager's Check of OPERATION on ADDRESS, or for a load of 8 bytes. */
-#include "daemon/util.h"
+ * org.freedesktop.DBus.Peer.Ping and a line for a read of each property, all on the object PATH,
+ * for the manager's Check of OPERATION on ADDRESS, or for a load of 8 bytes. */
+#include "daemon/base/util.h"
 #include "policy/number.h"
 
 #include <inttypes.h>

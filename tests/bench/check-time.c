@@ -2,11 +2,12 @@
  *
  * check-time PFS VFS OTHERS ROUNDS CALLS
  *
- * One inventory has PFS physical functions with VFS virtual functions each and OTHERS plain ones; another has the
- * first of the PFs with its VFs alone. For each round and each of the operations below it prints a line of three numbers,
- * nanoseconds for one question: about the PF in the small inventory, about the same PF in the large one, and about
- * each PF of the large one in turn, which is seldom in the processor's caches. Each VF of each PF is in use, but for
- * the last operation, which is asked while none is. */
+ * One inventory has PFS physical functions with VFS virtual functions each and OTHERS plain ones;
+ * another has the first of the PFs with its VFs alone. For each round and each of the operations
+ * below it prints a line of three numbers, nanoseconds for one question: about the PF in the small
+ * inventory, about the same PF in the large one, and about each PF of the large one in turn, which
+ * is seldom in the processor's caches. Each VF of each PF is in use, but for the last operation,
+ * which is asked while none is. */
 #include "policy/check.h"
 #include "policy/number.h"
 

@@ -7,7 +7,7 @@
  * until its standard input is closed; then it prints the number of answers. MODE is "read", "slow"
  * (512 bytes of each connection every 10 ms), "noread", or "noreply" (calls that want no reply).
  * Written without a D-Bus library: none lets a client behave so badly. */
-#include "daemon/util.h"
+#include "daemon/base/util.h"
 #include "policy/number.h"
 
 #include <errno.h>

@@ -1,11 +1,12 @@
-/* io-time.c: how long requests take through a session of vfwarden-io, against a bare ping-pong of as many bytes over a
- * stream socket with a process that does nothing else.
+/* io-time.c: how long requests take through a session of vfwarden-io, against a bare ping-pong of
+ * as many bytes over a stream socket with a process that does nothing else.
  *
  * io-time VFWARDEN-IO ROUNDS REQUESTS
  *
- * Bare and session take turns in each round, so that what else the machine does falls on both alike. Prints lines of
- * "NAME SIDE MEDIAN P99 SWITCHES", nanoseconds of a request and context switches of 1000 requests in the serving
- * process, of each round and kind, and "NAME session RATE" for what is counted by the second. */
+ * Bare and session take turns in each round, so that what else the machine does falls on both
+ * alike. Prints lines of "NAME SIDE MEDIAN P99 SWITCHES", nanoseconds of a request and context
+ * switches of 1000 requests in the serving process, of each round and kind, and "NAME session RATE"
+ * for what is counted by the second. */
 #include "policy/number.h"
 #include "policy/vfio-user.h"
 

@@ -2,11 +2,12 @@
  *
  * open-time NODE ENABLE PID ROUNDS PROCESSES OPENS
  *
- * Nobody else may send signals on the system bus. In each round PROCESSES processes at once open NODE, OPENS times
- * each, and the function's count ENABLE becomes 1, as VFIO makes it; the wait from there to the PropertiesChanged that
- * says InUse is a line's first number, in nanoseconds. The second one is process PID's own CPU time for these opens
- * and the closes after them, with all that comes of them for a while. */
-#include "daemon/util.h"
+ * Nobody else may send signals on the system bus. In each round PROCESSES processes at once open
+ * NODE, OPENS times each, and the function's count ENABLE becomes 1, as VFIO makes it; the wait
+ * from there to the PropertiesChanged that says InUse is a line's first number, in nanoseconds. The
+ * second one is process PID's own CPU time for these opens and the closes after them, with all that
+ * comes of them for a while. */
+#include "daemon/base/util.h"
 #include "policy/number.h"
 
 #include <errno.h>

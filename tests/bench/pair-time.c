@@ -1,11 +1,11 @@
-/* pair-time.c: how long the same read takes of two services, call by call in turn, so that what else the machine does
- * falls on both alike.
+/* pair-time.c: how long the same read takes of two services, call by call in turn, so that what
+ * else the machine does falls on both alike.
  *
  * pair-time NAME BUS-A BUS-B COUNT PATH INTERFACE.PROPERTY
  *
- * NAME is on both buses. Prints COUNT lines of two numbers, the nanoseconds of waiting for one read from A and of
- * one from B. */
-#include "daemon/util.h"
+ * NAME is on both buses. Prints COUNT lines of two numbers, the nanoseconds of waiting for one read
+ * from A and of one from B. */
+#include "daemon/base/util.h"
 #include "policy/number.h"
 
 #include <inttypes.h>

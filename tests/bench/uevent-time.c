@@ -3,11 +3,12 @@
  * uevent-time MONITOR BED DEVPATH COUNT
  *
  * One process listens for uevents; nobody else may send signals on the system bus. MONITOR is
- * umockdev's directory, or "kernel" for the kernel's own broadcast in this network namespace. BED has
- * the tree in `sys`. COUNT times the driver of the function at DEVPATH becomes another one, as the
- * kernel does it, first the link, then `bind`; the time from sending that to the PropertiesChanged
- * that names the new driver is printed, in nanoseconds. One is done before the next begins. */
-#include "daemon/util.h"
+ * umockdev's directory, or "kernel" for the kernel's own broadcast in this network namespace. BED
+ * has the tree in `sys`. COUNT times the driver of the function at DEVPATH becomes another one, as
+ * the kernel does it, first the link, then `bind`; the time from sending that to the
+ * PropertiesChanged that names the new driver is printed, in nanoseconds. One is done before the
+ * next begins. */
+#include "daemon/base/util.h"
 #include "policy/number.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* fuzz-request.c: the rules for requests, against what the architecture says, put in other words.
  *
- * The input is a target and a request. What policy/zpci-request.c allows must be what the sentences below allow, in
- * arithmetic that cannot overflow. */
+ * The input is a target and a request. What policy/zpci-request.c allows must be what the sentences
+ * below allow, in arithmetic that cannot overflow. */
 #include "policy/zpci-request.h"
 
 #include <assert.h>
@@ -35,7 +35,8 @@ static bool there(const ZpciTarget *target, unsigned pcias, Wide offset, Wide le
 
         if (length == 0 || offset + length > size)
                 return false;
-        /* Some byte is the table's when the later of both beginnings is before the earlier of both ends. */
+        /* Some byte is the table's when the later of both beginnings is before the earlier of both
+         * ends. */
         return pcias != target->msix_bar ||
                (offset > table ? offset : table) >=
                        (offset + length < table_end ? offset + length : table_end);

@@ -1,9 +1,10 @@
 /* fuzz-session.c: what a client can send to vfwarden-io, and in what pieces.
  *
- * The real stream and session, over a socket that is not there: recvmsg() and send() are ours. The input is
- * a byte of options, then records: a byte of how, then, for a message, its command and the length of its payload (2
- * bytes), then the payload; or raw bytes. What must hold: only whole and sound replies are
- * sent; nothing reaches the device that the rules forbid; no descriptor is left over. */
+ * The real stream and session, over a socket that is not there: recvmsg() and send() are ours. The
+ * input is a byte of options, then records: a byte of how, then, for a message, its command and the
+ * length of its payload (2 bytes), then the payload; or raw bytes. What must hold: only whole and
+ * sound replies are sent; nothing reaches the device that the rules forbid; no descriptor is left
+ * over. */
 #include "daemon/io/session.h"
 #include "daemon/io/stream.h"
 

@@ -1,11 +1,10 @@
-/* io-client.c: the client library, driven by lines on standard input, one answer a line: what was asked for or the
- * name of an errno.
+/* io-client.c: the client library, driven by lines on standard input, one answer a line: what was
+ * asked for or the name of an errno.
  *
  * io-client socket FD | bus ADDRESS
  *
- *   info                                   backend, maximum, relaxed, sizes of BARs and of configuration space
- *   load PCIAS OFFSET LENGTH               bytes, in hex
- *   store PCIAS OFFSET HEX
+ *   info                                   backend, maximum, relaxed, sizes of BARs and of
+ * configuration space load PCIAS OFFSET LENGTH               bytes, in hex store PCIAS OFFSET HEX
  *   map GADDR SIZE                         new memory, whose bytes are their own offset, modulo 251
  *   unmap GADDR SIZE
  *   block PCIAS OFFSET GADDR LENGTH

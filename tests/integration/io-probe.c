@@ -1,7 +1,9 @@
-/* io-probe.c: preloaded into vfwarden-io, it does what vfwarden-io must not do, so that it is seen what comes of it.
+/* io-probe.c: preloaded into vfwarden-io, it does what vfwarden-io must not do, so that it is seen
+ * what comes of it.
  *
- * A message with command 0x7777 makes it call getppid(), which is in no list. From the first message on, any use of the
- * heap does the same (not with a sanitizer, which has a heap of its own). */
+ * A message with command 0x7777 makes it call getppid(), which is in no list. From the first
+ * message on, any use of the heap does the same (not with a sanitizer, which has a heap of its
+ * own). */
 #include <dlfcn.h>
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,9 +1,11 @@
-/* kernel.c: hands what a worker writes to sysfs to the kernel of the tests, and waits for its answer.
+/* kernel.c: hands what a worker writes to sysfs to the kernel of the tests, and waits for its
+ * answer.
  *
  * Preloaded before umockdev. Files of a fake sysfs take every write and do nothing about it. With
- * $VFWARDEN_KERNEL naming a socket, a process called "vfwarden-worker" that writes below $UMOCKDEV_DIR/sys
- * sends "PATH\nVALUE" there instead and blocks, as it would in the kernel, until it gets the errno of the
- * write (int32, 0 for success). When the socket is closed without an answer, the device has gone. */
+ * $VFWARDEN_KERNEL naming a socket, a process called "vfwarden-worker" that writes below
+ * $UMOCKDEV_DIR/sys sends "PATH\nVALUE" there instead and blocks, as it would in the kernel, until
+ * it gets the errno of the write (int32, 0 for success). When the socket is closed without an
+ * answer, the device has gone. */
 
 #include <dlfcn.h>
 #include <errno.h>

@@ -1,9 +1,9 @@
 /* overrun.c: makes a udev monitor's buffer overrun, for the tests.
  *
- * Preloaded before umockdev, whose monitors are datagram sockets `$UMOCKDEV_DIR/event*` and can never
- * overrun. When a file `$UMOCKDEV_DIR/overrun` exists, the next message received by such a monitor and
- * all that wait behind it are thrown away, the file goes, and the receiver gets ENOBUFS: what the
- * kernel does to a listener who is too slow. */
+ * Preloaded before umockdev, whose monitors are datagram sockets `$UMOCKDEV_DIR/event*` and can
+ * never overrun. When a file `$UMOCKDEV_DIR/overrun` exists, the next message received by such a
+ * monitor and all that wait behind it are thrown away, the file goes, and the receiver gets
+ * ENOBUFS: what the kernel does to a listener who is too slow. */
 
 #include <dlfcn.h>
 #include <errno.h>

@@ -1,11 +1,14 @@
-/* vfio-nodes.c: preloaded into vfwardend, it makes nodes in $UMOCKDEV_DIR/dev/vfio look like VFIO's.
+/* vfio-nodes.c: preloaded into vfwardend, it makes nodes in $UMOCKDEV_DIR/dev/vfio look like
+ * VFIO's.
  *
- * They are character devices that anybody may open as often as they like, such as /dev/null; what is missing is made up:
+ * They are character devices that anybody may open as often as they like, such as /dev/null; what
+ * is missing is made up:
  *   - the system's /dev is the tests' (/proc/1/root/dev is hidden, and fanotify's marks go there);
  *   - what other tests have open is not there;
  *   - a group is open once at a time: whoever opens it through here locks it (flock());
- *   - ioctls of the process that opens for the daemon succeed; the name that a device was asked for by is written to the file
- *     $UMOCKDEV_DIR/vfio-opened, and where there is a file $UMOCKDEV_DIR/vfio-fails, it fails with the number in that;
+ *   - ioctls of the process that opens for the daemon succeed; the name that a device was asked for
+ * by is written to the file $UMOCKDEV_DIR/vfio-opened, and where there is a file
+ * $UMOCKDEV_DIR/vfio-fails, it fails with the number in that;
  *   - while there is a file $UMOCKDEV_DIR/vfio-hangs, that process waits (for the file to go). */
 #undef _FILE_OFFSET_BITS /* open() and open64() are two names here */
 #include <dlfcn.h>

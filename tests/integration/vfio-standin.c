@@ -4,11 +4,10 @@
  *   bar0 .. bar5     size of a BAR (0 unless given)
  *   region           it has the zPCI I/O region, among others, with this maximum
  *   pft, imaxstbl    it has zPCI capabilities with these; version=1 leaves imaxstbl out
- *   shift            region i is at i + 1 shifted by this (14 unless given); places are nothing to be computed
- *   no-pci           it is no PCI function
- *   error            what every pread() and pwrite() of a BAR fails with
- * A request to the region is done as a kernel would; every access to the device is noted, as a line, in the file
- * VFIO_STANDIN_LOG. */
+ *   shift            region i is at i + 1 shifted by this (14 unless given); places are nothing to
+ * be computed no-pci           it is no PCI function error            what every pread() and
+ * pwrite() of a BAR fails with A request to the region is done as a kernel would; every access to
+ * the device is noted, as a line, in the file VFIO_STANDIN_LOG. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,9 @@
-/* Prints the table of policy/unplug.c as Promela, so that the model checks the very machine that runs.
+/* Prints the table of policy/unplug.c as Promela, so that the model checks the very machine that
+ * runs.
  *
  *   unplug-table                            as it is
- *   unplug-table STATE EVENT NEXT [ACTION...]   with one cell replaced, to see whether the model minds */
+ *   unplug-table STATE EVENT NEXT [ACTION...]   with one cell replaced, to see whether the model
+ * minds */
 #include "policy/unplug.h"
 
 #include <ctype.h>

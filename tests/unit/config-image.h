@@ -1,5 +1,5 @@
-/* config-image.h: images of configuration spaces, in config-space/: rows as lspci -xxxx prints them, where rows that
- * are left out are zeros; the head of each says whether it is a device's. */
+/* config-image.h: images of configuration spaces, in config-space/: rows as lspci -xxxx prints
+ * them, where rows that are left out are zeros; the head of each says whether it is a device's. */
 #pragma once
 
 #include <criterion/criterion.h>

@@ -63,7 +63,8 @@ static inline Function *apply(Inventory *inventory, FunctionFacts facts) {
 
 #define VFS(...) ((const char *const[]){ __VA_ARGS__ __VA_OPT__(, ) NULL })
 
-/* `session`, which stays the caller's, has the function, and its client is the function's only user. */
+/* `session`, which stays the caller's, has the function, and its client is the function's only
+ * user. */
 static inline void use_by_session(Inventory *inventory, Function *function,
                                   const IoSession *session) {
         GPtrArray *users = user_list_new();

@@ -1,4 +1,4 @@
-#include "daemon/bounded-file.h"
+#include "daemon/base/bounded-file.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

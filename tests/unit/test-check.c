@@ -5,9 +5,9 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
-/* The world of the tables: a PF with two VFs; MATE is another function of its device (and slot), with a
- * VF of its own; PEER shares the IOMMU group of the PF, VPEER that of the first VF; OTHER has nothing to
- * do with any of them. */
+/* The world of the tables: a PF with two VFs; MATE is another function of its device (and slot),
+ * with a VF of its own; PEER shares the IOMMU group of the PF, VPEER that of the first VF; OTHER
+ * has nothing to do with any of them. */
 #define PF     "0000:01:00.0"
 #define VF0    "0000:01:10.0"
 #define VF1    "0000:01:10.2"
@@ -137,7 +137,8 @@ static void assert_row(const char *row, const char *asked, const char *const exp
         }
 }
 
-/* The columns: set-num-vfs, set-autoprobe, bind, unbind, reset, remove, power-off, disable-pasid, open. */
+/* The columns: set-num-vfs, set-autoprobe, bind, unbind, reset, remove, power-off, disable-pasid,
+ * open. */
 #define ROW(asked, ...) assert_row(__func__, asked, (const char *const[OPERATIONS]){ __VA_ARGS__ })
 
 Test(check, nothing_in_the_way) {
@@ -209,9 +210,11 @@ Test(check, an_administrator_locked) {
         ROW(MATE, "", "", "", "", "", "", "lock " PF, "", "driver " MATE);
 }
 
-/* --- inhibitors: every operation against every inhibited one, from wherever the inhibitor may be */
+/* --- inhibitors: every operation against every inhibited one, from wherever the inhibitor may be
+ */
 
-/* The operations, in words joined by ':', of which an inhibitor on `where` stands against `asked` of `address`. */
+/* The operations, in words joined by ':', of which an inhibitor on `where` stands against `asked`
+ * of `address`. */
 static char *inhibiting(const char *address, Operation asked, const char *where) {
         unsigned found = 0;
 
@@ -310,7 +313,8 @@ Test(check, words_of_inhibitors) {
         cr_assert_str_eq(vf_text, "backup: inhibits unbind: copying");
 }
 
-/* Unplug goes by `remove` or by the slot, and is free of both sorts of inhibitors, or is not begun. */
+/* Unplug goes by `remove` or by the slot, and is free of both sorts of inhibitors, or is not begun.
+ */
 Test(check, inhibitors_of_an_unplug) {
         static const struct {
                 const char *asked, *where, *expected;
@@ -533,7 +537,8 @@ Test(check, related) {
         }
 }
 
-/* Of sessions one with a client and one for a single request stand in the way; what lingers after that does not. */
+/* Of sessions one with a client and one for a single request stand in the way; an idle process
+ * after that does not. */
 Test(check, sessions) {
         static const struct {
                 IoSession session;
@@ -541,7 +546,7 @@ Test(check, sessions) {
         } rows[] = {
                 { { .ready = true }, true },
                 { { .ready = true, .single = true }, true },
-                { { .ready = true, .single = true, .lingers = true }, false },
+                { { .ready = true, .single = true, .idle = true }, false },
         };
         static const Operation operations[] = { OPERATION_OPEN, OPERATION_UNBIND, OPERATION_RESET };
 

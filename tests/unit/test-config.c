@@ -1,4 +1,4 @@
-#include "daemon/config.h"
+#include "daemon/base/config.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

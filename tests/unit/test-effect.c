@@ -3,8 +3,8 @@
 
 #include <criterion/criterion.h>
 
-/* Whom each operation disturbs. What it does on the way is pinned by the rules that ask: test-check.c and
- * test-lock.c. */
+/* Whom each operation disturbs. What it does on the way is pinned by the rules that ask:
+ * test-check.c and test-lock.c. */
 Test(effect, whom_it_disturbs) {
         static const struct {
                 Operation operation;

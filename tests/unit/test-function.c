@@ -56,7 +56,7 @@ Test(function, in_use_and_held) {
         Inventory *inventory = inventory_new();
         Function *function = apply(inventory, facts_plain("0000:01:00.0"));
         const IoSession session = { .ready = true }, single = { .single = true },
-                        lingers = { .single = true, .lingers = true };
+                        idle = { .single = true, .idle = true };
         User other = {
                 .pid = 2, .command = (char *) "", .unit = (char *) "", .machine = (char *) ""
         };
@@ -66,7 +66,7 @@ Test(function, in_use_and_held) {
         cr_assert(function_in_use(function) && function_is_held(function));
         use_by_session(inventory, function, &single);
         cr_assert(function_in_use(function) && !function_is_held(function));
-        use_by_session(inventory, function, &lingers);
+        use_by_session(inventory, function, &idle);
         cr_assert(function_in_use(function) && !function_is_held(function));
         g_ptr_array_add(function->users, user_copy(&other));
         cr_assert(function_is_held(function), "somebody else has it, too");

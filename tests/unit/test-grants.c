@@ -1,44 +1,47 @@
-#include "dbus/grants.h"
+#include "dbus/authorisation-cache.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
 
-Test(grants, a_question_is_answered_for_a_second) {
-        Grants *grants = grants_new();
+Test(authorisation_cache, a_question_is_answered_for_a_second) {
+        AuthorisationCache *authorisation_cache = authorisation_cache_new();
 
-        cr_assert(!grants_find(grants, ":1.5 load", 5));
-        grants_add(grants, ":1.5 load", 5);
-        cr_assert(grants_find(grants, ":1.5 load", 4 + GRANTS_USEC));
-        cr_assert(!grants_find(grants, ":1.5 load", 5 + GRANTS_USEC));
-        cr_assert(!grants_find(grants, ":1.6 load", 6));
-        grants_free(grants);
+        cr_assert(!authorisation_cache_find(authorisation_cache, ":1.5 load", 5));
+        authorisation_cache_add(authorisation_cache, ":1.5 load", 5);
+        cr_assert(authorisation_cache_find(authorisation_cache, ":1.5 load",
+                                           4 + AUTHORISATION_CACHE_USEC));
+        cr_assert(!authorisation_cache_find(authorisation_cache, ":1.5 load",
+                                            5 + AUTHORISATION_CACHE_USEC));
+        cr_assert(!authorisation_cache_find(authorisation_cache, ":1.6 load", 6));
+        authorisation_cache_free(authorisation_cache);
 }
 
-Test(grants, asking_prolongs_nothing) {
-        Grants *grants = grants_new();
+Test(authorisation_cache, asking_prolongs_nothing) {
+        AuthorisationCache *authorisation_cache = authorisation_cache_new();
 
-        grants_add(grants, "q", 0);
-        for (uint64_t now = 0; now < GRANTS_USEC; now += GRANTS_USEC / 10)
-                cr_assert(grants_find(grants, "q", now));
-        cr_assert(!grants_find(grants, "q", GRANTS_USEC));
-        grants_add(grants, "q", GRANTS_USEC);
-        cr_assert(grants_find(grants, "q", GRANTS_USEC + 1));
-        grants_free(grants);
+        authorisation_cache_add(authorisation_cache, "q", 0);
+        for (uint64_t now = 0; now < AUTHORISATION_CACHE_USEC; now += AUTHORISATION_CACHE_USEC / 10)
+                cr_assert(authorisation_cache_find(authorisation_cache, "q", now));
+        cr_assert(!authorisation_cache_find(authorisation_cache, "q", AUTHORISATION_CACHE_USEC));
+        authorisation_cache_add(authorisation_cache, "q", AUTHORISATION_CACHE_USEC);
+        cr_assert(authorisation_cache_find(authorisation_cache, "q", AUTHORISATION_CACHE_USEC + 1));
+        authorisation_cache_free(authorisation_cache);
 }
 
-Test(grants, their_number_is_bounded) {
-        Grants *grants = grants_new();
+Test(authorisation_cache, their_number_is_bounded) {
+        AuthorisationCache *authorisation_cache = authorisation_cache_new();
         char question[32];
 
-        for (unsigned i = 0; i <= GRANTS_MAX; i++) {
+        for (unsigned i = 0; i <= AUTHORISATION_CACHE_MAX; i++) {
                 snprintf(question, sizeof(question), "%u", i);
-                grants_add(grants, question, 0);
+                authorisation_cache_add(authorisation_cache, question, 0);
         }
-        cr_assert(grants_find(grants, "0", 1));
-        cr_assert(!grants_find(grants, question, 1));
+        cr_assert(authorisation_cache_find(authorisation_cache, "0", 1));
+        cr_assert(!authorisation_cache_find(authorisation_cache, question, 1));
         /* Those that are over make room. */
-        grants_add(grants, question, GRANTS_USEC);
-        cr_assert(grants_find(grants, question, GRANTS_USEC));
-        cr_assert(!grants_find(grants, "0", GRANTS_USEC));
-        grants_free(grants);
+        authorisation_cache_add(authorisation_cache, question, AUTHORISATION_CACHE_USEC);
+        cr_assert(
+                authorisation_cache_find(authorisation_cache, question, AUTHORISATION_CACHE_USEC));
+        cr_assert(!authorisation_cache_find(authorisation_cache, "0", AUTHORISATION_CACHE_USEC));
+        authorisation_cache_free(authorisation_cache);
 }

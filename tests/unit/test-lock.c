@@ -169,8 +169,8 @@ static char *closed_by(Function *function, Function *holder, Operation inhibited
         return g_string_free(g_steal_pointer(&names), FALSE);
 }
 
-/* Every operation, inhibited on the function and on a VF of it, with and without PASID enabled: a file is closed
- * when writing it does what is inhibited on the way. */
+/* Every operation, inhibited on the function and on a VF of it, with and without PASID enabled: a
+ * file is closed when writing it does what is inhibited on the way. */
 Test(lock, an_inhibitor_closes_what_does_its_operations) {
         static const struct {
                 const char *plain, *pf, *pf_pasid, *vf, *vf_pasid; /* where it is, what is closed */

@@ -1,4 +1,4 @@
-#include "dbus/interface-table.h"
+#include "dbus/interfaces/interface-table.h"
 #include "dbus/method.h"
 #include "dbus/path.h"
 

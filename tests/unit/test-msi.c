@@ -1,4 +1,5 @@
-/* Every cell of the rule: architecture, IOMMU, own MSIs, those of siblings, allow_unsafe_interrupts. */
+/* Every cell of the rule: architecture, IOMMU, own MSIs, those of siblings,
+ * allow_unsafe_interrupts. */
 #include "policy/msi.h"
 
 #include <criterion/criterion.h>

@@ -1,4 +1,5 @@
-/* Over images of configuration spaces (see config-image.h), and over made-up lists of a few words. */
+/* Over images of configuration spaces (see config-image.h), and over made-up lists of a few words.
+ */
 #include "policy/msix.h"
 
 #include "config-image.h"
@@ -240,7 +241,8 @@ Test(msix, failing_reads) {
                 }
 }
 
-/* Each bit of the id and of the three words, alone, says what the specification says and nothing else. */
+/* Each bit of the id and of the three words, alone, says what the specification says and nothing
+ * else. */
 Test(msix, each_bit) {
         for (unsigned bit = 0; bit < 96; bit++) {
                 static Image image;
@@ -272,7 +274,8 @@ Test(msix, each_bit) {
         }
 }
 
-/* The list may lead to any place, and is bounded whatever it says: random images, always the same. */
+/* The list may lead to any place, and is bounded whatever it says: random images, always the same.
+ */
 Test(msix, random_images) {
         uint64_t random = 88172645463325252ULL;
         static Image image;

@@ -1,6 +1,6 @@
-#include "daemon/notify.h"
+#include "daemon/base/notify.h"
 
-#include "daemon/util.h"
+#include "daemon/base/util.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,4 +1,4 @@
-#include "daemon/pci-names.h"
+#include "daemon/sysfs/pci-names.h"
 
 #include <criterion/criterion.h>
 #include <pci/pci.h>

@@ -1,4 +1,4 @@
-#include "daemon/problems.h"
+#include "daemon/base/problems.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>

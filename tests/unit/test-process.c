@@ -1,4 +1,4 @@
-#include "daemon/process.h"
+#include "daemon/base/process.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,4 +1,4 @@
-#include "daemon/reserve.h"
+#include "daemon/base/reserve.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,4 +1,4 @@
-#include "daemon/retries.h"
+#include "daemon/base/retries.h"
 
 #include <criterion/criterion.h>
 #include <glib.h>

@@ -1,4 +1,4 @@
-#include "daemon/state.h"
+#include "daemon/base/state.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -3,7 +3,8 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-/* Every cell, in words: what is not here is not there. An empty cell: the state stays, and nothing is done. */
+/* Every cell, in words: what is not here is not there. An empty cell: the state stays, and nothing
+ * is done. */
 static const struct {
         const char *event;
         const char *next[_UNPLUG_STATE_MAX]; /* "STATE ACTION..." or "" */

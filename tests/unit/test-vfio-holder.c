@@ -83,7 +83,8 @@ Test(vfio_holder, fdinfo) {
                 { "pos:\t0\nflags:\t012000000\nmnt_id:\t17\nino:\t19\n", true, NULL },
                 { "flags:\t02\nvfio-device-syspath: /sys/devices/pci0000:00/0000:00:02.0/0000:01:10.0\n",
                   false, "0000:01:10.0" },
-                /* Cut off: 0000:01:10.00 is no address, but 0000:01:10.0 of 0000:01:10.01 would be one. */
+                /* Cut off: 0000:01:10.00 is no address, but 0000:01:10.0 of 0000:01:10.01 would be
+                   one. */
                 { "flags:\t02\nvfio-device-syspath: /sys/devices/pci0000:00/0000:01:10.0", false,
                   NULL },
                 { "flags:\t02\nvfio-device-syspath: /sys/devices/platform/thing\n", false, NULL },
@@ -103,9 +104,9 @@ Test(vfio_holder, fdinfo) {
 
 /* A row says who holds what of three functions, in words:
  *   functions  for each of `a` (group 1), `b` and `c` (group 2): upper case if it is open
- *   holders    separated by blanks, of each letter one descriptor: 1, 2 a group; a, b, c a device that is named;
- *              ? one that is not; < and what follows: a group that it may come from
- *   uses       the answer: function and the holder's number from 0, or - for nobody */
+ *   holders    separated by blanks, of each letter one descriptor: 1, 2 a group; a, b, c a device
+ * that is named; ? one that is not; < and what follows: a group that it may come from uses the
+ * answer: function and the holder's number from 0, or - for nobody */
 typedef struct Row {
         const char *functions, *holders, *uses;
 } Row;

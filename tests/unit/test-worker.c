@@ -1,4 +1,4 @@
-#include "daemon/worker.h"
+#include "daemon/base/worker.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -8,7 +8,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* A worker writes to sysfs, for which a file stands in. What it does there, the tests of operations look at. */
+/* A worker writes to sysfs, for which a file stands in. What it does there, the tests of operations
+ * look at. */
 
 typedef struct World {
         sd_event *event;

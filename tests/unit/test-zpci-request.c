@@ -8,7 +8,8 @@
 #define END (64U * KIB) /* of BAR 0 */
 #define MAX 128U
 
-/* BAR 0 is large, BAR 1 is none, BAR 2 ends inside a doubleword and before a block, BAR 4 has the MSI-X table. */
+/* BAR 0 is large, BAR 1 is none, BAR 2 ends inside a doubleword and before a block, BAR 4 has the
+ * MSI-X table. */
 static const ZpciTarget strict = {
         .bar_size = { END, 0, 20, 0, 4 * KIB, UINT64_MAX },
         .config_size = 4096,

@@ -1,13 +1,14 @@
-/* vfio-holder: a program that has PCI functions open through VFIO, as a virtual machine monitor would,
- * and does with them what a scenario tells it.
+/* vfio-holder: a program that has PCI functions open through VFIO, as a virtual machine monitor
+ * would, and does with them what a scenario tells it.
  *
  *   vfio-holder [OPTION...] ADDRESS...     opens the functions over their groups (type 1 container)
  *   vfio-holder [OPTION...] --receive=PATH listens at a socket for a descriptor and keeps it
  *
  *   --group-only          opens the group and no device
- *   --request=obey|refuse arms VFIO_PCI_REQ_IRQ_INDEX; `obey` closes the device when asked, `refuse` only
- *                         says so. Without it no eventfd is armed.
- *   --unplug=MSEC         listens on the system bus for UnplugRequested of its functions and ends then
+ *   --request=obey|refuse arms VFIO_PCI_REQ_IRQ_INDEX; `obey` closes the device when asked,
+ * `refuse` only says so. Without it no eventfd is armed.
+ *   --unplug=MSEC         listens on the system bus for UnplugRequested of its functions and ends
+ * then
  *   --obey-after=MSEC     how long `obey` takes (default 0)
  *   --io                  reads the first BAR that has memory, a hundred times a second
  *
@@ -20,13 +21,12 @@
  *   kill-child      "child ended"
  *   pass PATH       "passed": sends the (first) device's descriptor to who listens there
  *   pass-group PATH "passed": the group's
- *   park            "parked": puts the device's descriptor into a socket pair and closes it otherwise
- *   unpark          "unparked"
- *   io              "io N": how many reads so far, and what the last gave, in hexadecimal
- *   end             ends, with status 0
- * Without orders it holds until it is killed; the end of standard input is no order.
- * What happens is said as it happens: "opened ADDRESS FD", "request ADDRESS", "closed ADDRESS",
- * "unplug ADDRESS DEADLINE", "received", "ready" (once, when all options are carried out). */
+ *   park            "parked": puts the device's descriptor into a socket pair and closes it
+ * otherwise unpark          "unparked" io              "io N": how many reads so far, and what the
+ * last gave, in hexadecimal end             ends, with status 0 Without orders it holds until it is
+ * killed; the end of standard input is no order. What happens is said as it happens: "opened
+ * ADDRESS FD", "request ADDRESS", "closed ADDRESS", "unplug ADDRESS DEADLINE", "received", "ready"
+ * (once, when all options are carried out). */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>

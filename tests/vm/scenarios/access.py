@@ -155,7 +155,7 @@ def command_lines(machine):
     machine.wait_function(vf)
     vf.bind("vfio-pci")
     machine.wait_property(vf, "Driver", "vfio-pci")
-    Holder(machine, vf.address, wrapper=["systemd-run", "--quiet", "--pipe", "--unit=guest-web.service",
+    Holder(machine, vf.address, wrapper=["systemd-run", "--quiet", "--pipe", "--collect", "--unit=guest-api.service",
                                          "--property=KillSignal=SIGKILL"])
     machine.wait_property(vf, "InUse", True)
 
@@ -167,12 +167,12 @@ def command_lines(machine):
     visitor = machine.person("visitor")
     equal(visitor.call(vb.ROOT, vb.MANAGER, "ListUsers")[0], [[*row[:3], "", row[4]]], "ListUsers by a visitor")
     user, = visitor.call(vb.ROOT, vb.MANAGER, "DescribeUsers", "(s)", vf.address)[0]
-    equal((user["pid"], user["command"], user["unit"]), (row[1], "", "guest-web.service"), "DescribeUsers by a visitor")
+    equal((user["pid"], user["command"], user["unit"]), (row[1], "", "guest-api.service"), "DescribeUsers by a visitor")
     machine.add_polkit_rule(RULE % "true")
     path = vb.function_path(vf.address)
     refusal = raises(vb.BusError, lambda: visitor.call(path, vb.FUNCTION, "Unbind"), "Unbind by a visitor")
     equal(refusal.name, vb.REFUSED, "the error of Unbind by a visitor")
-    contains(refusal.message, f"a process (pid {row[1]}, guest-web.service)", "what Unbind says")
+    contains(refusal.message, f"a process (pid {row[1]}, guest-api.service)", "what Unbind says")
     for text in (refusal.message, str(visitor.call(vb.ROOT, vb.MANAGER, "Describe")),
                  str(visitor.call(vb.ROOT, vb.MANAGER, "Check", "(ss)", vf.address, "unbind"))):
         true("vfio-holder" not in text, f"no command in {text}")

@@ -110,7 +110,7 @@ def run_shown(machine, *words, status=0):
 @scenario("why, users, inhibit and unplug say who has a function, since when, and what to do; and what came of it")
 def who_and_what_to_do(machine):
     vf, free = igb_vfs(machine, 2)
-    one = Holder(machine, "--unplug=100", vf, wrapper=["systemd-run", "--quiet", "--pipe", "--unit=guest-web.service",
+    one = Holder(machine, "--unplug=100", vf, wrapper=["systemd-run", "--quiet", "--pipe", "--collect", "--unit=guest-web.service",
                                                        "--property=KillSignal=SIGKILL"])
     pid = machine.poll(lambda: int(machine.daemon.property("MainPID", "guest-web.service")), "the unit's process")
     wait_users(machine, vf, [pid])

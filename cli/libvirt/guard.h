@@ -1,0 +1,40 @@
+/* guard.h: the process that holds the inhibitors of a libvirt domain, and its unit.
+ *
+ * An inhibitor ends with the last copy of its descriptor, and a hook ends at once. So the hook
+ * leaves a process behind that has the descriptors and does nothing else: a fork, moved into a
+ * scope of systemd's named by the domain's UUID. The name is how a later run of the hook finds it,
+ * stopping the scope how it ends. A function that the domain had in use and let go of meanwhile, by
+ * a detach that no hook is told of, is let go of by the guard as well; with the last one it ends by
+ * itself. Called by libvirt-hook.c. */
+#pragma once
+
+#include "cli/context.h"
+#include "cli/exit-code.h"
+#include "cli/libvirt/domain.h"
+
+#include <sys/types.h>
+
+typedef struct Guard {
+        pid_t pid;
+        int fd; /* while it is open and nothing was written to it, the guard waits for its order */
+} Guard;
+
+/* Starts a process that inhibits, as `who`, all that takes the domain's functions away or gives
+ * them to somebody else. Returns EXIT_CODE_DONE when it has; or prints why it has not. All calls
+ * end before `deadline`, of g_get_monotonic_time(). */
+ExitCode guard_start(const Domain *domain, const char *who, gint64 deadline, Guard *ret);
+
+/* Puts the guard into the domain's scope, in the place of one that may be there, and lets it go on
+ * by itself. `name` is the domain's. Prints what fails; the guard is ended then. */
+ExitCode guard_install(Context *context, const Domain *domain, const char *name, gint64 deadline,
+                       Guard *guard);
+
+/* Ends the guard, unless it was installed, and the descriptor. For _cleanup_(). */
+void guard_drop(Guard *guard);
+
+/* Ends the domain's guard, if there is one; when the call returns, it has ended. Prints what fails.
+ */
+ExitCode guard_release(Context *context, const Domain *domain, gint64 deadline);
+
+/* Has the calls on the context's bus end before `deadline`. */
+void guard_limit_calls(Context *context, gint64 deadline);

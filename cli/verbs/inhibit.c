@@ -1,0 +1,195 @@
+#include "cli/address.h"
+#include "cli/agent.h"
+#include "cli/arguments.h"
+#include "cli/cleanup.h"
+#include "cli/client.h"
+#include "cli/verbs.h"
+#include "cli/vocabulary.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* All that takes the function from who has it. Not open: that would keep a virtual machine from
+ * starting, and is to be asked for. */
+#define WHAT_DEFAULT "set-num-vfs:set-autoprobe:bind:unbind:reset:remove:power-off:disable-pasid"
+
+/* What the daemon takes of `who` and `why`. */
+#define TEXT_MAX 256
+
+/* As shells have it. */
+#define EXIT_CANNOT_RUN   126
+#define EXIT_NOT_FOUND    127
+#define EXIT_BY_SIGNAL(n) (128 + (n))
+
+/* The command as text for other people, made valid and cut at a character. */
+static char *describe_command(char **command) {
+        g_autofree char *joined = g_strjoinv(" ", command);
+        g_autofree char *text = g_utf8_make_valid(joined, -1);
+
+        if (strlen(text) <= TEXT_MAX)
+                return g_steal_pointer(&text);
+        return g_strndup(text, (gsize) (g_utf8_find_prev_char(text, text + TEXT_MAX + 1) - text));
+}
+
+/* Takes the inhibitor. `*ret_fd` is the caller's, and not inherited by what it executes. */
+static int take(Context *context, const char *address, const char *what, char **command,
+                sd_bus_error *ret_error, int *ret_fd) {
+        g_autoptr(sd_bus_message) reply = NULL;
+        g_autofree char *name = g_path_get_basename(command[0]);
+        char *words[] = { name, NULL };
+        g_autofree char *who = describe_command(words);
+        g_autofree char *why = describe_command(command);
+        int fd, r;
+
+        r = client_call(context, CLIENT_ROOT, CLIENT_MANAGER, "Inhibit", CALL_INTERACTIVE,
+                        ret_error, &reply, "ssss", address, what, context->who ? context->who : who,
+                        context->why ? context->why : why);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_read(reply, "h", &fd); /* stays the message's */
+        if (r < 0)
+                return r;
+        fd = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+        if (fd < 0)
+                return -errno;
+        *ret_fd = fd;
+        return 0;
+}
+
+/* In the child. Does not return; `failed` gets the errno if the command cannot be executed. */
+static _Noreturn void execute(const Context *context, char **command, pid_t parent,
+                              const sigset_t *mask, int failed) {
+        int error;
+
+        /* Without its guard the command must not go on; and who guards it may be gone already. */
+        (void) prctl(PR_SET_PDEATHSIG, SIGTERM);
+        if (getppid() != parent)
+                _exit(EXIT_BY_SIGNAL(SIGTERM));
+        (void) signal(SIGPIPE, context->sigpipe_ignored ? SIG_IGN : SIG_DFL);
+        (void) sigprocmask(SIG_SETMASK, mask, NULL);
+        (void) execvp(command[0], command);
+        error = errno;
+        (void) !write(failed, &error, sizeof(error));
+        _exit(error == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN);
+}
+
+/* Waits for the child. What the terminal sends reaches the child as well, what somebody sends to
+ * this process alone is passed on. Returns the child's status as waitpid() has it. */
+static int wait_for(pid_t child, const sigset_t *signals) {
+        for (;;) {
+                siginfo_t info;
+                int number = sigwaitinfo(signals, &info), status;
+
+                if (number == SIGCHLD) {
+                        if (waitpid(child, &status, WNOHANG) == child)
+                                return status;
+                } else if (number > 0 && info.si_code <= 0)
+                        (void) kill(child, number);
+        }
+}
+
+static ExitCode run(const Context *context, char **command) {
+        pid_t parent = getpid(), child;
+        sigset_t signals, before;
+        int failed[2], error, status;
+
+        (void) sigemptyset(&signals);
+        for (size_t i = 0; i < 5; i++)
+                (void) sigaddset(&signals,
+                                 (const int[]){ SIGCHLD, SIGINT, SIGQUIT, SIGTERM, SIGHUP }[i]);
+        if (pipe2(failed, O_CLOEXEC) < 0 || sigprocmask(SIG_BLOCK, &signals, &before) < 0) {
+                print_error("Cannot run '%s': %s", command[0], g_strerror(errno));
+                return EXIT_CODE_FAILED;
+        }
+
+        child = fork();
+        if (child < 0) {
+                print_error("Cannot run '%s': %s", command[0], g_strerror(errno));
+                return EXIT_CODE_FAILED;
+        }
+        if (child == 0)
+                execute(context, command, parent, &before, failed[1]);
+
+        (void) close(failed[1]);
+        if (read(failed[0], &error, sizeof(error)) == (ssize_t) sizeof(error))
+                print_error("Cannot run '%s': %s", command[0], g_strerror(error));
+        (void) close(failed[0]);
+
+        status = wait_for(child, &signals);
+        return (ExitCode) (WIFSIGNALED(status) ? EXIT_BY_SIGNAL(WTERMSIG(status))
+                                               : WEXITSTATUS(status));
+}
+
+/* What --what says in the daemon's words; the caller's, or NULL after printing what is wrong. */
+static char *read_what(const Context *context) {
+        g_autofree char *word = NULL;
+        char *what;
+
+        if (!context->what)
+                return g_strdup(WHAT_DEFAULT);
+        if (!argument_is_text("--what", context->what))
+                return NULL;
+        what = vocabulary_translate(context->what, &word);
+        if (!what)
+                print_error("%s takes nothing from anybody, so nobody can inhibit it", word);
+        return what;
+}
+
+/* The nearest to the first word in `what` that nobody knows. */
+static void hint_what(const char *what) {
+        g_auto(GStrv) words = g_strsplit(what, ":", -1);
+
+        for (char **word = words; *word; word++)
+                if (!vocabulary_operations(*word)) {
+                        const char *meant = vocabulary_nearest(*word);
+
+                        if (meant)
+                                print_hint("'%s': did you mean '%s'?", *word, meant);
+                        return;
+                }
+}
+
+ExitCode verb_inhibit(Context *context, char **arguments) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        g_autofree char *address = NULL, *what = NULL;
+        ExitCode code;
+        int fd = -1, r;
+
+        if (context->list && !arguments[0])
+                return verb_inhibitors(context, arguments);
+        if (context->list || !arguments[0] || !arguments[1] || !context->separated) {
+                print_error("inhibit needs an address, -- and a command: vfwarden inhibit ADDRESS "
+                            "-- COMMAND...; or --list alone");
+                return EXIT_CODE_USAGE;
+        }
+        if (context->host) {
+                print_error("An inhibitor ends with its process, so it cannot be had of another "
+                            "host");
+                return EXIT_CODE_USAGE;
+        }
+        address = address_from_argument(context, arguments[0]);
+        if (!address || !(what = read_what(context)) ||
+            (context->who && !argument_is_text("--who", context->who)) ||
+            (context->why && !argument_is_text("--why", context->why)))
+                return EXIT_CODE_USAGE;
+
+        r = take(context, address, what, arguments + 1, &error, &fd);
+        if (r < 0) {
+                code = client_fail(context, r, &error, "Cannot inhibit anything on %s", address);
+                if (code == EXIT_CODE_USAGE)
+                        hint_what(what);
+                return code;
+        }
+
+        /* The command may run for weeks; it is the descriptor that counts. */
+        agent_end(&context->agent);
+        context->bus = sd_bus_flush_close_unref(context->bus);
+        code = run(context, arguments + 1);
+        (void) close(fd);
+        return code;
+}

@@ -1,0 +1,118 @@
+#include "cli/address.h"
+#include "cli/cleanup.h"
+#include "cli/client.h"
+#include "cli/value.h"
+#include "cli/verbs.h"
+#include "cli/words.h"
+
+static void print_json(Context *context, JsonObject *function) {
+        static const char *const members[] = { "Address", "Locked", "LockReasons", "LockWhy",
+                                               "ClosedFiles" };
+        g_autoptr(JsonNode) node = json_node_init_object(json_node_alloc(), NULL);
+        JsonObject *object = json_object_new();
+
+        json_node_take_object(node, object);
+        for (size_t i = 0; i < G_N_ELEMENTS(members); i++) {
+                JsonNode *value = json_object_get_member(function, members[i]);
+
+                if (value)
+                        json_object_set_member(object, members[i], json_node_copy(value));
+        }
+        output_json(&context->output, node, true);
+}
+
+static void print_locked(Context *context, const Inventory *inventory, JsonObject *function) {
+        g_autofree char *closed = function_joined(function, "ClosedFiles", ", ");
+        Output *output = &context->output;
+
+        output_text(output, STYLE_BOLD, function_string(function, "Address"));
+        output_format(output, " is locked, ");
+        if (*closed) {
+                output_format(output, "closed files: ");
+                output_text(output, STYLE_PLAIN, closed);
+        } else
+                output_format(output, g_str_equal(inventory->enforcement, "advise")
+                                              ? "but vfwardend only advises: no file is closed"
+                                              : "but it has no file to close");
+        output_format(output, "\n");
+}
+
+static void print_unlocked(Context *context, JsonObject *function) {
+        JsonArray *reasons = function_array(function, "LockReasons");
+        guint n = reasons ? json_array_get_length(reasons) : 0;
+        Output *output = &context->output;
+
+        output_text(output, STYLE_BOLD, function_string(function, "Address"));
+        if (n == 0 && !function_flag(function, "Locked")) {
+                output_format(output, " is unlocked\n");
+                return;
+        }
+
+        output_format(output, " is no longer locked by the administrator, but still by\n");
+        for (guint i = 0; i < n; i++) {
+                g_autofree char *reason = value_format("", json_array_get_element(reasons, i));
+                g_autofree char *text = words_for_reason(reason);
+
+                output_format(output, "  ");
+                output_text(output, STYLE_YELLOW, text);
+                output_format(output, "\n");
+        }
+}
+
+/* Calls Lock(why), or Unlock() if `why` is NULL, and tells what the lock is like afterwards. */
+static ExitCode change_lock(Context *context, const char *argument, const char *why) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        g_autofree char *address = address_from_argument(context, argument);
+        g_autofree char *path = NULL;
+        g_autoptr(Inventory) inventory = NULL;
+        const char *attempt = why ? "Cannot lock" : "Cannot unlock";
+        JsonObject *function;
+        int r;
+
+        if (!address)
+                return EXIT_CODE_USAGE;
+        if (why && !g_utf8_validate(why, -1, NULL)) {
+                print_error("'%s' is not UTF-8, as a text for others has to be", why);
+                return EXIT_CODE_USAGE;
+        }
+
+        r = client_get_function(context, address, &error, &path);
+        if (r < 0)
+                return client_fail(context, r, &error, "%s %s", attempt, address);
+
+        if (why)
+                r = client_call(context, path, CLIENT_FUNCTION, "Lock", CALL_INTERACTIVE, &error,
+                                NULL, "s", why);
+        else
+                r = client_call(context, path, CLIENT_FUNCTION, "Unlock", CALL_INTERACTIVE, &error,
+                                NULL, "");
+        if (r < 0)
+                return client_fail(context, r, &error, "%s %s", attempt, address);
+
+        r = client_describe(context, 0, &error, &inventory);
+        if (r < 0)
+                return client_fail(context, r, &error, "%s was %s, but it cannot be shown", address,
+                                   why ? "locked" : "unlocked");
+
+        function = inventory_find(inventory, address);
+        if (!function) {
+                print_error("%s %s: the function went away meanwhile", attempt, address);
+                return EXIT_CODE_GONE;
+        }
+
+        if (context->json)
+                print_json(context, function);
+        else if (why)
+                print_locked(context, inventory, function);
+        else
+                print_unlocked(context, function);
+        return EXIT_CODE_DONE;
+}
+
+ExitCode verb_lock(Context *context, char **arguments) {
+        return change_lock(context, arguments[0], arguments[1] ? arguments[1] : "");
+}
+
+ExitCode verb_unlock(Context *context, char **arguments) {
+        return change_lock(context, arguments[0], NULL);
+}

@@ -1,0 +1,188 @@
+/* The verbs that do something to a function, as the daemon does it: refused or done, and looked at
+ * afterwards. */
+#include "cli/address.h"
+#include "cli/arguments.h"
+#include "cli/cleanup.h"
+#include "cli/client.h"
+#include "cli/verbs.h"
+
+typedef struct Operation {
+        const char *name;           /* of Check() */
+        const char *interface;      /* that has the method */
+        const char *method;         /* */
+        const char *attempt;        /* "Cannot ..." */
+        const char *const *members; /* of the function, that --json shows */
+        void (*print)(Output *output, JsonObject *function);
+} Operation;
+
+static const char *const driver_members[] = { "Address", "Driver", "DriverOverride", NULL };
+static const char *const reset_members[] = { "Address", NULL };
+static const char *const vfs_members[] = { "Address", "NumVFs", "TotalVFs", "VirtualFunctions",
+                                           NULL };
+static const char *const autoprobe_members[] = { "Address", "DriversAutoprobe", NULL };
+
+static void print_driver(Output *output, JsonObject *function) {
+        const char *driver = function_string(function, "Driver");
+
+        output_format(output, *driver ? " is bound to " : " is bound to no driver");
+        output_text(output, STYLE_PLAIN, driver);
+}
+
+static void print_reset(Output *output, JsonObject *function) {
+        output_format(output, " was reset");
+}
+
+static void print_vfs(Output *output, JsonObject *function) {
+        gint64 n = function_integer(function, "NumVFs", 0);
+        g_autofree char *vfs = function_joined(function, "VirtualFunctions", ", ");
+
+        if (n == 0)
+                output_format(output, " has no virtual functions");
+        else
+                output_format(output, " has %" G_GINT64_FORMAT " virtual function%s", n,
+                              n == 1 ? "" : "s");
+        if (*vfs) {
+                output_format(output, ": ");
+                output_text(output, STYLE_PLAIN, vfs);
+        }
+}
+
+static void print_autoprobe(Output *output, JsonObject *function) {
+        output_format(output, function_flag(function, "DriversAutoprobe")
+                                      ? ": virtual functions get a driver when they are made"
+                                      : ": virtual functions are left without a driver when they "
+                                        "are made");
+}
+
+static const Operation operation_bind = { "bind",        CLIENT_FUNCTION, "Bind",
+                                          "Cannot bind", driver_members,  print_driver };
+static const Operation operation_unbind = { "unbind",        CLIENT_FUNCTION, "Unbind",
+                                            "Cannot unbind", driver_members,  print_driver };
+static const Operation operation_reset = { "reset",        CLIENT_FUNCTION, "Reset",
+                                           "Cannot reset", reset_members,   print_reset };
+static const Operation operation_set_vfs = {
+        "set-num-vfs", CLIENT_PHYSICAL,
+        "SetNumVFs",   "Cannot set the number of virtual functions of",
+        vfs_members,   print_vfs
+};
+static const Operation operation_set_autoprobe = {
+        "set-autoprobe",       CLIENT_PHYSICAL,
+        "SetDriversAutoprobe", "Cannot set the probing of virtual functions of",
+        autoprobe_members,     print_autoprobe
+};
+
+static void print_json(Context *context, const Operation *operation, JsonObject *function) {
+        JsonObject *object = json_object_new();
+        g_autoptr(JsonNode) node = json_node_init_object(json_node_alloc(), object);
+
+        json_object_unref(object);
+        for (const char *const *member = operation->members; *member; member++)
+                if (json_object_has_member(function, *member))
+                        json_object_set_member(object, *member,
+                                               json_object_dup_member(function, *member));
+        output_json(&context->output, node, true);
+}
+
+static ExitCode fail(Context *context, const Operation *operation, const char *address, int r,
+                     const sd_bus_error *error) {
+        ExitCode code;
+
+        /* What sd-bus and GDBus say of an interface that is not there is for programmers. */
+        if (g_str_equal(operation->interface, CLIENT_PHYSICAL) &&
+            (sd_bus_error_has_name(error, SD_BUS_ERROR_UNKNOWN_INTERFACE) ||
+             sd_bus_error_has_name(error, SD_BUS_ERROR_UNKNOWN_METHOD))) {
+                print_error("%s %s: it is not a physical function, or this vfwardend is too old",
+                            operation->attempt, address);
+                return EXIT_CODE_NOT_SUPPORTED;
+        }
+        code = client_fail(context, r, error, "%s %s", operation->attempt, address);
+        if (code == EXIT_CODE_REFUSED)
+                print_hint("\"vfwarden why %s %s\" tells what can be done about it", address,
+                           operation->name);
+        return code;
+}
+
+/* Calls the method with `arguments` of `types`, and tells what the function is like afterwards. */
+static ExitCode operate(Context *context, const Operation *operation, const char *argument,
+                        const char *types, ...) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        g_autofree char *address = address_from_argument(context, argument), *path = NULL;
+        g_autoptr(sd_bus_message) message = NULL;
+        g_autoptr(Inventory) inventory = NULL;
+        const unsigned flags = CALL_INTERACTIVE | CALL_OPERATION;
+        JsonObject *function;
+        va_list arguments;
+        int r;
+
+        if (!address)
+                return EXIT_CODE_USAGE;
+        r = client_get_function(context, address, &error, &path);
+        if (r >= 0)
+                r = client_new_call(context, path, operation->interface, operation->method, flags,
+                                    &message);
+        if (r < 0)
+                return client_fail(context, r, &error, "%s %s", operation->attempt, address);
+
+        va_start(arguments, types);
+        r = sd_bus_message_appendv(message, types, arguments);
+        va_end(arguments);
+        if (r >= 0)
+                r = sd_bus_call(context->bus, message, client_timeout(flags), &error, NULL);
+        if (r < 0)
+                return fail(context, operation, address, r, &error);
+
+        r = client_describe(context, 0, &error, &inventory);
+        if (r < 0)
+                return client_fail(context, r, &error, "%s of %s was done, but it cannot be shown",
+                                   operation->name, address);
+        function = inventory_find(inventory, address);
+        if (!function) {
+                print_error("%s of %s was done, but the function went away meanwhile",
+                            operation->name, address);
+                return EXIT_CODE_GONE;
+        }
+
+        if (context->json)
+                print_json(context, operation, function);
+        else {
+                output_text(&context->output, STYLE_BOLD, address);
+                operation->print(&context->output, function);
+                output_format(&context->output, "\n");
+        }
+        return EXIT_CODE_DONE;
+}
+
+ExitCode verb_bind(Context *context, char **arguments) {
+        const char *driver = arguments[1] ? arguments[1] : "";
+
+        if (!argument_is_text("The driver", driver))
+                return EXIT_CODE_USAGE;
+        return operate(context, &operation_bind, arguments[0], "s", driver);
+}
+
+ExitCode verb_unbind(Context *context, char **arguments) {
+        return operate(context, &operation_unbind, arguments[0], "");
+}
+
+ExitCode verb_reset(Context *context, char **arguments) {
+        return operate(context, &operation_reset, arguments[0], "");
+}
+
+ExitCode verb_set_vfs(Context *context, char **arguments) {
+        uint16_t count;
+
+        if (!argument_read_count(arguments[1], &count))
+                return EXIT_CODE_USAGE;
+        if (context->override)
+                return operate(context, &operation_set_vfs, arguments[0], "qa{sv}", (int) count, 1,
+                               "override", "b", 1);
+        return operate(context, &operation_set_vfs, arguments[0], "qa{sv}", (int) count, 0);
+}
+
+ExitCode verb_set_autoprobe(Context *context, char **arguments) {
+        bool enable;
+
+        if (!argument_read_switch(arguments[1], &enable))
+                return EXIT_CODE_USAGE;
+        return operate(context, &operation_set_autoprobe, arguments[0], "b", (int) enable);
+}

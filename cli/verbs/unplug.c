@@ -1,0 +1,371 @@
+#include "cli/address.h"
+#include "cli/cleanup.h"
+#include "cli/client.h"
+#include "cli/holders.h"
+#include "cli/verbs.h"
+
+#include <errno.h>
+#include <signal.h>
+
+/* One Unplug() that is waited for, and what a person does to it meanwhile. */
+typedef struct Wait {
+        Context *context;
+        const char *address;
+        char *path;
+        sd_event *event;
+        sd_bus_slot *requested; /* the match of UnplugRequested */
+        JsonArray *asked; /* the holders, when last looked at before it was said who is asked */
+        bool accepted;    /* the daemon asks: authorised, and nothing stands against it */
+        bool told;        /* ... which was printed */
+        bool replied;     /* the unplug has ended, */
+        int result;       /* so */
+        sd_bus_error error;
+        int interrupted; /* the signal that came first, 0 none */
+        bool cancelling; /* CancelUnplug() is under way */
+        bool cancelled;
+        bool left;  /* interrupted again */
+        bool ended; /* there is nothing more to wait for */
+} Wait;
+
+static void wait_done(Wait *wait) {
+        sd_bus_slot_unref(wait->requested);
+        (void) sd_bus_detach_event(wait->context->bus);
+        sd_event_unref(wait->event);
+        g_clear_pointer(&wait->asked, json_array_unref);
+        sd_bus_error_free(&wait->error);
+        g_free(wait->path);
+}
+
+static int on_requested(sd_bus_message *signal, void *userdata, sd_bus_error *ret_error) {
+        ((Wait *) userdata)->accepted = true;
+        return 0;
+}
+
+/* The daemon answers the unplug first and the cancellation then. */
+static void end_if_all_is_told(Wait *wait) {
+        if (wait->replied && !wait->cancelling)
+                wait->ended = true;
+}
+
+static int on_unplugged(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
+        Wait *wait = userdata;
+
+        wait->replied = true;
+        if (sd_bus_message_is_method_error(reply, NULL)) {
+                wait->result = -sd_bus_message_get_errno(reply);
+                sd_bus_error_copy(&wait->error, sd_bus_message_get_error(reply));
+        }
+        end_if_all_is_told(wait);
+        return 0;
+}
+
+static int on_cancelled(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
+        Wait *wait = userdata;
+
+        wait->cancelling = false;
+        wait->cancelled = !sd_bus_message_is_method_error(reply, NULL);
+        if (!wait->cancelled && !wait->replied)
+                print_warning("Cannot take it back: %s. Still waiting; interrupt again to leave it "
+                              "to itself",
+                              sd_bus_message_get_error(reply)->message);
+        end_if_all_is_told(wait);
+        return 0;
+}
+
+static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
+        g_autoptr(sd_bus_message) message = NULL;
+        Wait *wait = userdata;
+        int r;
+
+        if (wait->interrupted != 0) {
+                wait->left = true;
+                wait->ended = true;
+                return 0;
+        }
+
+        wait->interrupted = (int) info->ssi_signo;
+        r = client_new_call(wait->context, wait->path, CLIENT_FUNCTION, "CancelUnplug",
+                            CALL_INTERACTIVE, &message);
+        if (r >= 0)
+                r = sd_bus_call_async(wait->context->bus, NULL, message, on_cancelled, wait,
+                                      client_timeout(CALL_INTERACTIVE));
+        if (r < 0)
+                return r;
+        wait->cancelling = true;
+        return 0;
+}
+
+/* The daemon's time starts when polkit has said yes, and what is begun at the deadline has to end.
+ */
+static int call_unplug(Wait *wait) {
+        const Context *context = wait->context;
+        g_autoptr(sd_bus_message) message = NULL;
+        int r;
+
+        r = client_new_call(wait->context, wait->path, CLIENT_FUNCTION, "Unplug", CALL_INTERACTIVE,
+                            &message);
+        if (r < 0)
+                return r;
+        if (context->insist)
+                r = sd_bus_message_append(message, "ta{sv}", context->timeout_usec, 1, "insist",
+                                          "b", 1);
+        else
+                r = sd_bus_message_append(message, "ta{sv}", context->timeout_usec, 0);
+        if (r < 0)
+                return r;
+        return sd_bus_call_async(context->bus, NULL, message, on_unplugged, wait,
+                                 context->timeout_usec +
+                                         client_timeout(CALL_INTERACTIVE | CALL_OPERATION));
+}
+
+static void tell_request(Wait *wait);
+
+/* Calls Unplug() and waits for its end, or for a person who has waited enough. */
+static int wait_for_unplug(Wait *wait) {
+        static const int signals[] = { SIGINT, SIGTERM };
+        sigset_t mask;
+        int r;
+
+        (void) sigemptyset(&mask);
+        for (size_t i = 0; i < G_N_ELEMENTS(signals); i++)
+                (void) sigaddset(&mask, signals[i]);
+        if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
+                return -errno;
+
+        r = sd_event_new(&wait->event);
+        for (size_t i = 0; r >= 0 && i < G_N_ELEMENTS(signals); i++)
+                r = sd_event_add_signal(wait->event, NULL, signals[i], on_signal, wait);
+        if (r >= 0)
+                r = sd_bus_attach_event(wait->context->bus, wait->event, SD_EVENT_PRIORITY_NORMAL);
+        if (r >= 0)
+                r = call_unplug(wait);
+        /* Not sd_event_loop(), at whose end the bus is closed: there is more to ask. */
+        while (r >= 0 && !wait->ended) {
+                r = sd_event_run(wait->event, UINT64_MAX);
+                if (wait->accepted && !wait->told)
+                        tell_request(wait);
+        }
+        return r < 0 ? r : 0;
+}
+
+/* Those who hold the function or, if it is a PF, a VF of it. */
+static int list_holders(Context *context, const char *address, sd_bus_error *ret_error,
+                        JsonArray **ret) {
+        g_autoptr(JsonArray) users = NULL, holders = NULL;
+        g_autoptr(Inventory) inventory = NULL;
+        int r;
+
+        r = client_describe(context, 0, ret_error, &inventory);
+        if (r >= 0)
+                r = holders_list_users(context, "", 0, ret_error, &users);
+        if (r < 0)
+                return r;
+
+        holders = json_array_new();
+        for (guint i = 0; i < json_array_get_length(users); i++) {
+                JsonObject *user = json_array_get_object_element(users, i);
+                const char *held = function_string(user, "Address");
+                JsonObject *function = inventory_find(inventory, held);
+
+                if (g_str_equal(held, address) ||
+                    (function &&
+                     g_str_equal(function_string(function, "PhysicalFunction"), address)))
+                        json_array_add_object_element(holders, json_object_ref(user));
+        }
+        *ret = g_steal_pointer(&holders);
+        return 0;
+}
+
+static void print_holders(Output *output, JsonArray *holders) {
+        for (guint i = 0; i < json_array_get_length(holders); i++) {
+                JsonObject *holder = json_array_get_object_element(holders, i);
+                g_autofree char *who = holder_describe(holder);
+
+                output_format(output, "  ");
+                output_text(output, STYLE_YELLOW, function_string(holder, "Address"));
+                output_format(output, "  ");
+                output_text(output, STYLE_PLAIN, who);
+                output_format(output, "\n");
+        }
+}
+
+static void print_request(Context *context, const char *address, JsonArray *holders) {
+        uint64_t timeout = context->timeout_usec;
+        Output *output = &context->output;
+
+        if (json_array_get_length(holders) == 0)
+                output_format(output, "Nobody holds %s. Taking it away.\n", address);
+        else if (timeout == 0)
+                output_format(output, "%s is held, and nobody is asked:\n", address);
+        else {
+                output_format(output, "Asking for %s, for ", address);
+                output_format(output,
+                              timeout % G_USEC_PER_SEC == 0 ? "%" G_GUINT64_FORMAT " s"
+                                                            : "%" G_GUINT64_FORMAT " ms",
+                              timeout % G_USEC_PER_SEC == 0 ? timeout / G_USEC_PER_SEC
+                                                            : timeout / 1000);
+                output_format(output, " at most. It is held by\n");
+        }
+        print_holders(output, holders);
+        if (context->insist)
+                output_format(output, "The kernel asks as well: there is no way back.\n");
+        (void) output_flush(output); /* main() tells of a write that failed */
+}
+
+/* Says who is asked, when it is known that the daemon does ask: before, a password may be needed,
+ * or something may stand against it. Who has released the function since then was asked, too. */
+static void tell_request(Wait *wait) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        JsonArray *now = NULL;
+
+        wait->told = true;
+        if (list_holders(wait->context, wait->address, &error, &now) >= 0 &&
+            json_array_get_length(now) > 0) {
+                json_array_unref(wait->asked);
+                wait->asked = g_steal_pointer(&now);
+        }
+        g_clear_pointer(&now, json_array_unref);
+        if (!wait->context->json)
+                print_request(wait->context, wait->address, wait->asked);
+}
+
+static ExitCode print_end(Context *context, const char *address, JsonArray *asked) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        g_autoptr(Inventory) inventory = NULL;
+        int r;
+
+        r = client_describe(context, 0, &error, &inventory);
+        if (r < 0)
+                return client_fail(context, r, &error, "%s was unplugged, but it cannot be shown",
+                                   address);
+
+        bool there = inventory_find(inventory, address);
+
+        if (context->json) {
+                JsonObject *object = json_object_new();
+                g_autoptr(JsonNode) node = json_node_init_object(json_node_alloc(), object);
+
+                json_object_unref(object);
+                json_object_set_string_member(object, "Address", address);
+                json_object_set_boolean_member(object, "Present", there);
+                json_object_set_array_member(object, "Asked", json_array_ref(asked));
+                output_json(&context->output, node, true);
+                return EXIT_CODE_DONE;
+        }
+        output_text(&context->output, STYLE_BOLD, address);
+        output_format(&context->output,
+                      there ? " is free and bound to no driver\n" : " was taken away\n");
+        return EXIT_CODE_DONE;
+}
+
+static void print_timeout_json(const Wait *wait, const Inventory *inventory, JsonArray *holders) {
+        JsonObject *object = json_object_new();
+        g_autoptr(JsonNode) node = json_node_init_object(json_node_alloc(), object);
+
+        json_object_unref(object);
+        json_object_set_string_member(object, "Address", wait->address);
+        json_object_set_boolean_member(object, "Present",
+                                       inventory_find(inventory, wait->address) != NULL);
+        json_object_set_string_member(object, "Error",
+                                      wait->error.name ? wait->error.name
+                                                       : exit_code_error_name(EXIT_CODE_TIMED_OUT));
+        json_object_set_array_member(object, "Asked", json_array_ref(wait->asked));
+        json_object_set_array_member(object, "Holders", json_array_ref(holders));
+        output_json(&wait->context->output, node, true);
+}
+
+/* What a request that was not granted in time leaves behind. */
+static void print_timeout(const Wait *wait) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        Output *output = &wait->context->output;
+        g_autoptr(JsonArray) holders = NULL;
+        g_autoptr(Inventory) inventory = NULL;
+
+        if (client_describe(wait->context, 0, &error, &inventory) < 0 ||
+            list_holders(wait->context, wait->address, &error, &holders) < 0)
+                return;
+        if (wait->context->json) {
+                print_timeout_json(wait, inventory, holders);
+                return;
+        }
+        output_format(output, wait->context->insist
+                                      ? "The function will be removed once it is released; this "
+                                        "cannot be cancelled. "
+                                      : "Nothing has changed. ");
+        output_format(output, json_array_get_length(holders) > 0 ? "It is held by\n"
+                                                                 : "Nobody holds it any more.\n");
+        print_holders(output, holders);
+}
+
+static ExitCode tell(Context *context, Wait *wait) {
+        const char *address = wait->address;
+        ExitCode code;
+
+        if (wait->left) {
+                print_error("The unplug of %s is left to itself: it ends at its deadline, or when "
+                            "\"vfwarden cancel-unplug %s\" takes it back",
+                            address, address);
+                return (ExitCode) (128 + wait->interrupted);
+        }
+        if (wait->cancelled) {
+                print_error("The unplug of %s was taken back, nothing has changed", address);
+                return (ExitCode) (128 + wait->interrupted);
+        }
+        if (wait->result >= 0) {
+                if (!wait->told)
+                        tell_request(wait);
+                return print_end(context, address, wait->asked);
+        }
+
+        code = exit_code_from_failure(&wait->error, wait->result);
+        if (code == EXIT_CODE_TIMED_OUT && !wait->told)
+                tell_request(wait);
+        code = client_fail(context, wait->result, &wait->error, "Cannot unplug %s", address);
+        if (code == EXIT_CODE_TIMED_OUT)
+                print_timeout(wait);
+        if (code == EXIT_CODE_REFUSED)
+                print_hint("\"vfwarden why %s remove\" tells what can be done about it", address);
+        return code;
+}
+
+ExitCode verb_unplug(Context *context, char **arguments) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        g_autofree char *address = address_from_argument(context, arguments[0]);
+        _cleanup_(wait_done) Wait wait = { .context = context, .address = address };
+        int r;
+
+        if (!address)
+                return EXIT_CODE_USAGE;
+        r = client_get_function(context, address, &error, &wait.path);
+        if (r >= 0)
+                r = sd_bus_match_signal(context->bus, &wait.requested, CLIENT_BUS_NAME, wait.path,
+                                        CLIENT_FUNCTION, "UnplugRequested", on_requested, &wait);
+        if (r >= 0)
+                r = list_holders(context, address, &error, &wait.asked);
+        if (r < 0)
+                return client_fail(context, r, &error, "Cannot unplug %s", address);
+
+        r = wait_for_unplug(&wait);
+        if (r < 0)
+                return client_fail(context, r, NULL, "Cannot unplug %s", address);
+        return tell(context, &wait);
+}
+
+ExitCode verb_cancel_unplug(Context *context, char **arguments) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        g_autofree char *address = address_from_argument(context, arguments[0]), *path = NULL;
+        int r;
+
+        if (!address)
+                return EXIT_CODE_USAGE;
+        r = client_get_function(context, address, &error, &path);
+        if (r >= 0)
+                r = client_call(context, path, CLIENT_FUNCTION, "CancelUnplug", CALL_INTERACTIVE,
+                                &error, NULL, "");
+        if (r < 0)
+                return client_fail(context, r, &error, "Cannot take the unplug of %s back",
+                                   address);
+        if (!context->json)
+                output_format(&context->output, "The unplug of %s was taken back\n", address);
+        return EXIT_CODE_DONE;
+}

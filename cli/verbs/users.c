@@ -1,0 +1,125 @@
+/* The verbs that list who holds functions: users, inhibitors. */
+#include "cli/address.h"
+#include "cli/cleanup.h"
+#include "cli/client.h"
+#include "cli/holders.h"
+#include "cli/table.h"
+#include "cli/value.h"
+#include "cli/verbs.h"
+
+typedef struct Column {
+        const char *heading;
+        const char *member;
+        bool right;
+} Column;
+
+static const Column user_columns[] = {
+        { "ADDRESS", "Address", false },
+        { "PID", "Pid", true },
+        { "UID", "Uid", true },
+        { "SINCE", "Since", false },
+        { "MACHINE", "Machine", false },
+        { "UNIT", "Unit", false },
+        { "BROKERED", "Brokered", false },
+        { "COMMAND", "Command", false },
+};
+
+static const Column inhibitor_columns[] = {
+        { "ADDRESS", "Address", false }, { "WHAT", "What", false }, { "WHO", "Who", false },
+        { "PID", "Pid", true },          { "UID", "Uid", true },    { "WHY", "Why", false },
+};
+
+/* As in list: "-" where there is nothing, so that words stay in place. A pid of 0 says that nobody
+ * was found. */
+static char *cell(JsonObject *holder, const char *member) {
+        JsonNode *value = json_object_get_member(holder, member);
+        g_autofree char *text = NULL;
+        bool nothing;
+
+        if (g_str_equal(member, "Since")) {
+                text = value_format_time(json_node_get_int(value));
+                nothing = !text;
+        } else if (g_str_equal(member, "Brokered")) {
+                text = g_strdup("yes");
+                nothing = !json_node_get_boolean(value);
+        } else {
+                text = value_format("", value);
+                nothing = json_node_get_value_type(value) == G_TYPE_STRING
+                                  ? !*json_node_get_string(value)
+                                  : g_str_equal(member, "Pid") && json_node_get_int(value) == 0;
+        }
+        return nothing ? g_strdup("-") : g_steal_pointer(&text);
+}
+
+static void print(Context *context, JsonArray *holders, const Column *columns, size_t n_columns) {
+        g_autoptr(Table) table = table_new(&context->output, n_columns);
+
+        for (size_t i = 0; i < n_columns; i++) {
+                if (columns[i].right)
+                        table_align_right(table, i);
+                if (context->legend)
+                        table_add(table, STYLE_BOLD, columns[i].heading);
+        }
+        for (guint row = 0; row < json_array_get_length(holders); row++) {
+                JsonObject *holder = json_array_get_object_element(holders, row);
+
+                for (size_t i = 0; i < n_columns; i++) {
+                        g_autofree char *text = cell(holder, columns[i].member);
+
+                        table_add(table, STYLE_PLAIN, text);
+                }
+        }
+        table_print(table);
+}
+
+static void print_json(Context *context, JsonArray *holders) {
+        g_autoptr(JsonNode) node = json_node_init_array(json_node_alloc(), holders);
+
+        output_json(&context->output, node, true);
+}
+
+ExitCode verb_users(Context *context, char **arguments) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        g_autofree char *address = NULL;
+        g_autoptr(JsonArray) users = NULL;
+        int r;
+
+        if (arguments[0]) {
+                address = address_from_argument(context, arguments[0]);
+                if (!address)
+                        return EXIT_CODE_USAGE;
+        }
+        r = holders_list_users(context, address ? address : "", 0, &error, &users);
+        if (r < 0 && address)
+                return client_fail(context, r, &error, "Cannot tell who uses %s", address);
+        if (r < 0)
+                return client_fail(context, r, &error, "Cannot list the users");
+
+        if (context->json)
+                print_json(context, users);
+        else if (json_array_get_length(users) > 0)
+                print(context, users, user_columns, G_N_ELEMENTS(user_columns));
+        else if (context->legend && address)
+                output_format(&context->output, "Nobody uses %s.\n", address);
+        else if (context->legend)
+                output_format(&context->output, "No function is in use.\n");
+        return EXIT_CODE_DONE;
+}
+
+ExitCode verb_inhibitors(Context *context, char **arguments) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        g_autoptr(JsonArray) inhibitors = NULL;
+        int r;
+
+        r = holders_list_inhibitors(context, 0, &error, &inhibitors);
+        if (r < 0)
+                return client_fail(context, r, &error, "Cannot list the inhibitors");
+
+        if (context->json)
+                print_json(context, inhibitors);
+        else if (json_array_get_length(inhibitors) > 0)
+                print(context, inhibitors, inhibitor_columns, G_N_ELEMENTS(inhibitor_columns));
+        else if (context->legend)
+                output_format(&context->output, "There are no inhibitors.\n");
+        return EXIT_CODE_DONE;
+}

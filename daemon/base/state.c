@@ -1,0 +1,215 @@
+#include "daemon/base/state.h"
+
+#include "daemon/base/bounded-file.h"
+#include "daemon/base/json-bounds.h"
+#include "daemon/base/state-format.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define STATE_NAME     "state.json"
+#define TEMPORARY_NAME "state.json.XXXXXX" /* for mkostemp(3) */
+
+/* Some thousand functions, each with a lock, an inhibitor and a lease, take some megabytes and
+ * 100,000 values. */
+#define SIZE_MAX_BYTES ((size_t) 16 * 1024 * 1024)
+#define NESTING_MAX    8
+#define VALUES_MAX     ((size_t) 1000 * 1000)
+
+static void state_file_clear(gpointer data) {
+        g_free(((StateFile *) data)->path);
+}
+
+static void state_function_clear(gpointer data) {
+        g_free(((StateFunction *) data)->lock_why);
+}
+
+static void state_inhibitor_clear(gpointer data) {
+        StateInhibitor *inhibitor = data;
+
+        g_free(inhibitor->inhibitor.who);
+        g_free(inhibitor->inhibitor.why);
+}
+
+static void state_node_clear(gpointer data) {
+        g_free(((StateNode *) data)->name);
+}
+
+static void state_session_clear(gpointer data) {
+        StateSession *session = data;
+
+        g_free(session->command);
+        g_free(session->unit);
+}
+
+static void state_lease_clear(gpointer data) {
+        StateLease *record = data;
+
+        g_free(record->node);
+        g_free(record->lease.command);
+        g_free(record->lease.unit);
+}
+
+State *state_new(void) {
+        State *state = g_new(State, 1);
+
+        state->released = false;
+        state->files = g_array_new(FALSE, TRUE, sizeof(StateFile));
+        g_array_set_clear_func(state->files, state_file_clear);
+        state->functions = g_array_new(FALSE, TRUE, sizeof(StateFunction));
+        g_array_set_clear_func(state->functions, state_function_clear);
+        state->inhibitors = g_array_new(FALSE, TRUE, sizeof(StateInhibitor));
+        g_array_set_clear_func(state->inhibitors, state_inhibitor_clear);
+        state->operations = g_array_new(FALSE, TRUE, sizeof(StateOperation));
+        state->nodes = g_array_new(FALSE, TRUE, sizeof(StateNode));
+        g_array_set_clear_func(state->nodes, state_node_clear);
+        state->sessions = g_array_new(FALSE, TRUE, sizeof(StateSession));
+        g_array_set_clear_func(state->sessions, state_session_clear);
+        state->leases = g_array_new(FALSE, TRUE, sizeof(StateLease));
+        g_array_set_clear_func(state->leases, state_lease_clear);
+        state->vf_tokens = g_array_new(FALSE, TRUE, sizeof(StateVfToken));
+        return state;
+}
+
+State *state_free(State *state) {
+        if (!state)
+                return NULL;
+        g_array_unref(state->files);
+        g_array_unref(state->functions);
+        g_array_unref(state->inhibitors);
+        g_array_unref(state->operations);
+        g_array_unref(state->nodes);
+        g_array_unref(state->sessions);
+        g_array_unref(state->leases);
+        g_array_unref(state->vf_tokens);
+        g_free(state);
+        return NULL;
+}
+
+/* What was left behind by a daemon that was killed while it saved. */
+static void remove_left_over(const char *directory) {
+        g_autoptr(GDir) dir = g_dir_open(directory, 0, NULL);
+        size_t length = strlen(TEMPORARY_NAME);
+
+        for (const char *name; dir && (name = g_dir_read_name(dir));) {
+                g_autofree char *path = NULL;
+
+                if (strlen(name) != length ||
+                    strncmp(name, TEMPORARY_NAME, length - strlen("XXXXXX")) != 0)
+                        continue;
+                path = g_build_filename(directory, name, NULL);
+                (void) unlink(path);
+        }
+}
+
+/* Out of the way of the next state_save(), which cannot replace a directory, say. The name may be
+ * taken by what cannot be replaced either. */
+static void set_aside(const char *path) {
+        g_autofree char *aside = g_strconcat(path, ".damaged", NULL);
+        g_autofree char *another =
+                g_strdup_printf("%s.%" G_GINT64_FORMAT, aside, g_get_real_time());
+
+        if (rename(path, aside) < 0)
+                (void) rename(path, another);
+}
+
+static int state_parse(const char *content, size_t length, State *state, char **ret_reason) {
+        g_autoptr(JsonParser) parser = NULL;
+        g_autoptr(GError) error = NULL;
+        JsonNode *root;
+        int r;
+
+        if (!json_is_bounded(content, length, NESTING_MAX, VALUES_MAX)) {
+                *ret_reason = g_strdup("not of the form that this daemon writes");
+                return -EBADMSG;
+        }
+        parser = json_parser_new();
+        if (!json_parser_load_from_data(parser, content, (gssize) length, &error)) {
+                *ret_reason = g_strdup(error->message);
+                return -EBADMSG;
+        }
+        root = json_parser_get_root(parser);
+        r = root && JSON_NODE_HOLDS_OBJECT(root) ? state_read(state, json_node_get_object(root))
+                                                 : -EBADMSG;
+        if (r < 0)
+                *ret_reason = g_strdup("not of the form that this daemon writes");
+        else if (r > 0)
+                *ret_reason = g_strdup_printf("%d of its entries are wrong and left out", r);
+        return r == 0 ? 0 : -EBADMSG;
+}
+
+bool state_is_out_of_reach(int r) {
+        return r == -EMFILE || r == -ENFILE || r == -ENOMEM;
+}
+
+int state_load(const char *directory, State **ret, char **ret_reason) {
+        g_autofree char *path = g_build_filename(directory, STATE_NAME, NULL);
+        g_autofree char *content = NULL;
+        g_autoptr(State) state = state_new();
+        size_t length;
+        int r;
+
+        remove_left_over(directory);
+        r = bounded_file_read(path, SIZE_MAX_BYTES, BOUNDED_FILE_NO_LINK, &content, &length);
+        if (r < 0)
+                *ret_reason = g_strdup(bounded_file_error(r));
+        else
+                r = state_parse(content, length, state, ret_reason);
+        if (r < 0 && r != -ENOENT && !state_is_out_of_reach(r))
+                set_aside(path);
+        *ret = g_steal_pointer(&state);
+        return r;
+}
+
+int state_make_directory(const char *directory) {
+        return mkdir(directory, 0755) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+static int write_all(int fd, const char *text, size_t length) {
+        while (length > 0) {
+                ssize_t n = write(fd, text, length);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n <= 0)
+                        return n < 0 ? -errno : -EIO;
+                text += n;
+                length -= (size_t) n;
+        }
+        return 0;
+}
+
+/* A file system can refuse what was written as late as the descriptor's close (NFS, quotas). */
+static int write_file(int fd, const char *text, size_t length) {
+        int r = write_all(fd, text, length);
+
+        return close(fd) < 0 && r == 0 ? -errno : r;
+}
+
+/* Nothing is synced: what is here is of no use after the machine's next start, and a killed process
+ * loses nothing that it has written. */
+int state_save(const char *directory, const State *state) {
+        g_autofree char *path = g_build_filename(directory, STATE_NAME, NULL);
+        g_autofree char *temporary = g_build_filename(directory, TEMPORARY_NAME, NULL);
+        g_autofree char *text = state_write(state);
+        size_t length = strlen(text);
+        int fd, r;
+
+        /* A larger one would not be read again. */
+        if (length > SIZE_MAX_BYTES)
+                return -EFBIG;
+        fd = mkostemp(temporary, O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        r = write_file(fd, text, length);
+        if (r == 0 && rename(temporary, path) < 0)
+                r = -errno;
+        if (r < 0)
+                (void) unlink(temporary);
+        return r;
+}

@@ -1,0 +1,48 @@
+#include "daemon/base/turn-meter.h"
+
+#include "daemon/base/log.h"
+
+#include <glib.h>
+#include <inttypes.h>
+#include <time.h>
+
+static uint64_t now_usec(clockid_t clock) {
+        struct timespec t = { 0 };
+
+        (void) clock_gettime(clock, &t);
+        return (uint64_t) t.tv_sec * 1000000 + (uint64_t) t.tv_nsec / 1000;
+}
+
+static void note(TurnMeter *meter, uint64_t usec, uint64_t cpu_usec) {
+        if (cpu_usec > TURN_LONG_USEC && cpu_usec > meter->longest_cpu_usec)
+                log_notice("the event loop was busy for %" PRIu64 " ms, %" PRIu64
+                           " ms of them by itself",
+                           usec / 1000, cpu_usec / 1000);
+        meter->longest_usec = MAX(meter->longest_usec, usec);
+        meter->longest_cpu_usec = MAX(meter->longest_cpu_usec, cpu_usec);
+}
+
+/* sd_event_run() in its parts. What it waits for is no work. */
+int turn_meter_loop(TurnMeter *meter, sd_event *event) {
+        int r, code;
+
+        while (sd_event_get_state(event) != SD_EVENT_FINISHED) {
+                uint64_t start, cpu;
+
+                r = sd_event_prepare(event);
+                if (r == 0)
+                        r = sd_event_wait(event, UINT64_MAX);
+                if (r < 0)
+                        return r;
+                start = now_usec(CLOCK_MONOTONIC);
+                cpu = now_usec(CLOCK_THREAD_CPUTIME_ID);
+                if (r > 0)
+                        r = sd_event_dispatch(event);
+                if (r < 0)
+                        return r;
+                note(meter, now_usec(CLOCK_MONOTONIC) - start,
+                     now_usec(CLOCK_THREAD_CPUTIME_ID) - cpu);
+        }
+        r = sd_event_get_exit_code(event, &code);
+        return r < 0 ? r : code;
+}

@@ -1,0 +1,50 @@
+/* util.h: clean-up attributes for what GLib does not own, and a directory below another. */
+#pragma once
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <libudev.h>
+#include <unistd.h>
+
+#define _cleanup_(function) __attribute__((cleanup(function)))
+#define DEFINE_CLEANUP(type, function)            \
+        static inline void function##p(type *p) { \
+                if (*p)                           \
+                        function(*p);             \
+        }
+
+DEFINE_CLEANUP(DIR *, closedir)
+DEFINE_CLEANUP(struct udev *, udev_unref)
+DEFINE_CLEANUP(struct udev_device *, udev_device_unref)
+DEFINE_CLEANUP(struct udev_enumerate *, udev_enumerate_unref)
+
+static inline void closep(int *fd) {
+        if (*fd >= 0)
+                close(*fd);
+}
+
+/* The directory `name` below `parent`, a descriptor, or a negative errno of getting one. NULL with
+ * errno set. */
+static inline DIR *opendir_at(int parent, const char *name) {
+        _cleanup_(closep) int fd = -1;
+        DIR *dir;
+
+        if (parent < 0) {
+                errno = -parent;
+                return NULL;
+        }
+        fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        dir = fd < 0 ? NULL : fdopendir(fd);
+        if (dir)
+                fd = -1;
+        return dir;
+}
+
+static inline int take_fd(int *fd) {
+        int taken = *fd;
+
+        *fd = -1;
+        return taken;
+}

@@ -1,0 +1,23 @@
+#include "daemon/base/wakeup.h"
+
+int wakeup_new_idle(sd_event *event, sd_event_handler_t handler, void *context,
+                    sd_event_source **ret) {
+        int r;
+
+        r = sd_event_add_defer(event, ret, handler, context);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(*ret, SD_EVENT_OFF);
+        if (r >= 0)
+                r = sd_event_source_set_priority(*ret, SD_EVENT_PRIORITY_IDLE);
+        return r;
+}
+
+int wakeup_new_timer(sd_event *event, uint64_t accuracy_usec, sd_event_time_handler_t handler,
+                     void *context, sd_event_source **ret) {
+        int r;
+
+        r = sd_event_add_time(event, ret, CLOCK_MONOTONIC, 0, accuracy_usec, handler, context);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(*ret, SD_EVENT_OFF);
+        return r;
+}

@@ -1,0 +1,18 @@
+/* wakeup.h: event sources that are off until something is to be done, and off again once they were
+ * called.
+ *
+ * Whoever has one owns it: sd_event_source_disable_unref(). Called by those who put work off. */
+#pragma once
+
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+/* Enabled by sd_event_source_set_enabled(), SD_EVENT_ONESHOT: called after the events that are
+ * waiting, once for all that they bring. Returns 0, or a negative errno. */
+int wakeup_new_idle(sd_event *event, sd_event_handler_t handler, void *context,
+                    sd_event_source **ret);
+
+/* The same at a time of CLOCK_MONOTONIC that is set before: `accuracy_usec` later at the most, 0
+ * for sd-event's 250 ms. */
+int wakeup_new_timer(sd_event *event, uint64_t accuracy_usec, sd_event_time_handler_t handler,
+                     void *context, sd_event_source **ret);

@@ -1,0 +1,82 @@
+/* io-process.h: one process vfwarden-io, seen from the daemon.
+ *
+ * Owns the daemon's end of its control socket, and its pidfd. The process runs as a user of its
+ * own, without privilege, and serves one client and one function, or single requests of the daemon;
+ * see daemon/io/control.h for what is said. It outlives the daemon.
+ *
+ * Always holds: the process is not trusted. What it reports is judged by policy/io-report.h before
+ * anybody hears of it; the first report that does not fit ends it. An order that is not answered
+ * within five seconds ends it, too, and so does a process that reports its end, or closes its
+ * socket, and goes on. To end is SIGKILL; a process that hangs in the kernel is reported as
+ * hanging, and is nobody's when it is freed. Nothing here waits. */
+#pragma once
+
+#include "daemon/base/children.h"
+#include "daemon/io/control.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+#include <systemd/sd-event.h>
+
+typedef struct IoProcess IoProcess;
+
+/* The program and the user that it runs as. */
+typedef struct IoProgram {
+        const char *path;
+        const char *user;
+} IoProgram;
+
+/* For whom it is, for when it cannot be ended. */
+typedef struct IoProcessFor {
+        Children *children;
+        PciKey key;
+        uint32_t uid;
+} IoProcessFor;
+
+typedef struct IoProcessOptions {
+        int client;           /* the socket that is served; -1: single requests */
+        int device;           /* VFIO's, or a memfd that stands for one */
+        const char *driver;   /* of the function */
+        const char *emulated; /* the program's option that says so; NULL for a real device */
+        uint64_t max_mapped;  /* bytes that the client may map */
+} IoProcessOptions;
+
+typedef struct IoProcessHandler {
+        void (*report)(void *context, const IoReport *report);
+        /* The process has ended, by the signal `killer`, or 0: by itself, or that cannot be told.
+         * It is to be freed. */
+        void (*ended)(void *context, int killer);
+        /* It was killed and has not ended: it hangs in the kernel. It is to be freed. */
+        void (*hangs)(void *context);
+} IoProcessHandler;
+
+/* Starts it; the descriptors in `options` stay the caller's. The first report is IO_READY or
+ * IO_FAILED. Returns 0, or a negative errno: -ENOENT when there is no such user or program. */
+int io_process_start(sd_event *event, const IoProgram *program, const IoProcessFor *whom,
+                     const IoProcessOptions *options, const IoProcessHandler *handler,
+                     void *context, IoProcess **ret);
+
+/* One that an earlier run of the daemon started. Takes over `*control` on success. Returns 0, or a
+ * negative errno: -ESRCH when it has ended. */
+int io_process_adopt(sd_event *event, const IoProcessFor *whom, pid_t pid, uint64_t start_time,
+                     int *control, const IoProcessHandler *handler, void *context, IoProcess **ret);
+
+/* Ends a process that serves single requests, one that did not get ready, and one that was killed;
+ * a session goes on, unknown. */
+IoProcess *io_process_free(IoProcess *process);
+
+/* Sends an order without data, unless one of its kind is pending. */
+void io_process_order(IoProcess *process, IoKind kind);
+
+/* Sends an order of a single request. Returns 0 or a negative errno. */
+int io_process_request(IoProcess *process, const IoOrder *order);
+
+/* For good; `why` is static. */
+void io_process_kill(IoProcess *process, const char *why);
+
+/* Why it was killed, for people; NULL when it was not. */
+const char *io_process_fault(const IoProcess *process);
+
+pid_t io_process_pid(const IoProcess *process);
+uint64_t io_process_start_time(const IoProcess *process);
+int io_process_control(const IoProcess *process);

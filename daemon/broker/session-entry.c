@@ -1,0 +1,339 @@
+#include "daemon/broker/session-entry.h"
+
+#include "daemon/base/log.h"
+#include "daemon/base/process.h"
+#include "daemon/base/util.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* From the request to the answer, and below the time after which D-Bus clients stop waiting by
+ * themselves. */
+#define START_TIMEOUT_USEC (20 * 1000 * 1000ULL)
+#define TIMER_ACCURACY     (10 * 1000ULL)
+
+/* After vfwarden-io has reported that the device is closed, until that is looked at: as long as
+ * users are updated by then. */
+#define CLOSED_CHECK_USEC (5 * 1000 * 1000ULL)
+
+void session_entry_free(gpointer data) {
+        SessionEntry *entry = data;
+
+        sd_event_source_disable_unref(entry->timer);
+        vfio_open_free(entry->open);
+        io_process_free(entry->process);
+        closep(&entry->client);
+        closep(&entry->served);
+        g_free(entry->session.command);
+        g_free(entry->session.unit);
+        g_ref_string_release(entry->driver);
+        g_clear_pointer(&entry->waiters, g_ptr_array_unref);
+        g_free(entry);
+}
+
+char *session_entry_fd_name(const SessionEntry *entry) {
+        return g_strdup_printf("session-%" PRIu64, entry->number);
+}
+
+/* The function, if it is the same device still. */
+static Function *entry_function(const SessionEntry *entry) {
+        Function *function = inventory_get(entry->sessions->inventory, entry->key);
+
+        return function && function->facts.inode == entry->inode ? function : NULL;
+}
+
+void session_entry_tell_change(const SessionEntry *entry) {
+        entry->sessions->handler->changed(entry->sessions->context, entry->key);
+}
+
+int session_entry_set_timer(SessionEntry *entry, uint64_t usec, sd_event_time_handler_t callback) {
+        entry->timer = sd_event_source_disable_unref(entry->timer);
+        return sd_event_add_time_relative(entry->sessions->event, &entry->timer, CLOCK_MONOTONIC,
+                                          usec, TIMER_ACCURACY, callback, entry);
+}
+
+void session_entry_tell(SessionEntry *entry, int result, const char *message) {
+        SessionOpened *opened = g_steal_pointer(&entry->opened);
+        SessionAnswered *answered = g_steal_pointer(&entry->answered);
+
+        if (opened)
+                opened(entry->context, result, message, entry->client, &entry->session);
+        if (answered)
+                answered(entry->context, result, message, NULL);
+        closep(&entry->client);
+        entry->client = -1;
+}
+
+void session_entry_end(SessionEntry *entry, int result, const char *message) {
+        Sessions *sessions = entry->sessions;
+        Function *function = entry->gone ? NULL : entry_function(entry);
+        g_autofree char *name = session_entry_fd_name(entry);
+        GPtrArray *waiters = g_steal_pointer(&entry->waiters);
+        PciKey key = entry->key;
+
+        session_entry_tell(entry, result, message);
+        if (function)
+                function->session = NULL;
+        if (!entry->session.single)
+                fd_store_drop(sessions->store, name);
+        g_ptr_array_remove(sessions->entries, entry);
+        sessions->handler->changed(sessions->context, key);
+        single_requests_tell_waiters(waiters);
+}
+
+/* Why it ended, for people: why it was killed, or with which error it said good-bye. */
+static char *end_text(const SessionEntry *entry, int killer) {
+        const char *fault = io_process_fault(entry->process);
+
+        if (fault && !entry->ending)
+                return g_strdup_printf("vfwarden-io was ended: %s", fault);
+        if (killer != 0 && !entry->ending)
+                return g_strdup_printf("vfwarden-io was killed by SIG%s (%s)",
+                                       sigabbrev_np(killer) ? sigabbrev_np(killer) : "?",
+                                       killer == SIGSYS ? "a system call that it must not make"
+                                                        : strsignal(killer));
+        return entry->error < 0 ? g_strdup(g_strerror(-entry->error)) : NULL;
+}
+
+static void on_ended(void *context, int killer) {
+        SessionEntry *entry = context;
+        PciAddress address = pci_address_from_key(entry->key);
+        g_autofree char *why = end_text(entry, killer);
+
+        if (entry->session.ready && (!entry->session.single || killer != 0) && !entry->ending)
+                log_full(why ? LOG_NOTICE : LOG_INFO, &address, NULL,
+                         "the I/O session of %s (pid %u) has ended%s%s", entry->session.command,
+                         entry->session.pid, why ? ": " : "", why ? why : "");
+        entry->sessions->handler->process_ended(entry->sessions->context);
+        session_entry_end(entry, -EIO,
+                          why                    ? why
+                          : entry->session.ready ? "vfwarden-io ended before it had answered"
+                                                 : "vfwarden-io ended before it was ready");
+}
+
+/* Nobody waits for it. The client's end of the socket is closed for it; the device is in use until
+ * the kernel lets go. */
+static void on_hangs(void *context) {
+        SessionEntry *entry = context;
+        PciAddress address = pci_address_from_key(entry->key);
+
+        log_full(
+                LOG_WARNING, &address, NULL,
+                "the I/O session of %s (pid %u) has ended, but process %u (vfwarden-io) hangs in the kernel",
+                entry->session.command, entry->session.pid, entry->session.io_pid);
+        if (entry->served >= 0)
+                (void) shutdown(entry->served, SHUT_RDWR);
+        session_entry_end(entry, -EIO, "vfwarden-io hangs in the kernel");
+}
+
+/* An honest process has closed the device by now. */
+static int on_let_go_check(sd_event_source *source, uint64_t usec, void *userdata) {
+        SessionEntry *entry = userdata;
+
+        entry->timer = sd_event_source_disable_unref(entry->timer);
+        if (entry->has_device)
+                io_process_kill(entry->process, "vfwarden-io keeps the device open");
+        return 0;
+}
+
+static void on_device_closed(SessionEntry *entry) {
+        if (session_entry_set_timer(entry, CLOSED_CHECK_USEC, on_let_go_check) < 0)
+                io_process_kill(entry->process, "no timer can be had for vfwarden-io");
+}
+
+static void take_facts(SessionEntry *entry, const IoReport *report) {
+        IoSession *session = &entry->session;
+
+        session->ready = true;
+        session->relaxed = report->relaxed;
+        session->pieces = report->pieces;
+        session->max_store_block = report->max_store_block;
+        g_strlcpy(session->backend, report->backend, sizeof(session->backend));
+}
+
+static void on_ready(SessionEntry *entry, const IoReport *report) {
+        g_autofree char *name = session_entry_fd_name(entry);
+        PciAddress address = pci_address_from_key(entry->key);
+        int r;
+
+        take_facts(entry, report);
+        if (entry->session.single) {
+                single_request_ready(entry);
+                return;
+        }
+        entry->timer = sd_event_source_disable_unref(entry->timer);
+        r = fd_store_keep(entry->sessions->store, name, io_process_control(entry->process));
+        if (r < 0) {
+                entry->session.ready = false; /* nobody has had it */
+                io_process_kill(entry->process, "its session cannot be kept");
+                session_entry_end(entry, -EIO, fd_store_error(r));
+                return;
+        }
+        log_full(LOG_INFO, &address, NULL, "I/O session of %s (pid %u, uid %u) by %s",
+                 entry->session.command, entry->session.pid, entry->session.uid,
+                 entry->session.backend);
+        session_entry_tell_change(entry);
+        session_entry_tell(entry, 0, NULL);
+}
+
+static void on_report(void *context, const IoReport *report) {
+        SessionEntry *entry = context;
+        g_autofree char *message = NULL;
+
+        switch (report->kind) {
+        case IO_READY:
+                on_ready(entry, report);
+                break;
+        case IO_FAILED:
+                message = g_strdup_printf("the device cannot be served: %s",
+                                          g_strerror(-report->error));
+                session_entry_end(entry, report->error == -EOPNOTSUPP ? -EOPNOTSUPP : -EIO,
+                                  message);
+                break;
+        case IO_LOAD:
+        case IO_STORE:
+                if (entry->session.single)
+                        single_request_reported(entry, report);
+                break;
+        case IO_STATUS:
+                take_facts(entry, report);
+                session_entry_tell_change(entry);
+                break;
+        case IO_END:
+        case IO_GONE:
+                on_device_closed(entry);
+                break;
+        case IO_CLOSED:
+                entry->error = report->error;
+                break;
+        default:
+                break;
+        }
+}
+
+const IoProcessHandler session_entry_process_handler = {
+        .report = on_report,
+        .ended = on_ended,
+        .hangs = on_hangs,
+};
+
+IoProcessFor session_entry_whom(const SessionEntry *entry) {
+        return (IoProcessFor){
+                .children = entry->sessions->children,
+                .key = entry->key,
+                .uid = entry->session.uid,
+        };
+}
+
+static int start_process(SessionEntry *entry, int device) {
+        Sessions *sessions = entry->sessions;
+        IoProcessOptions options = {
+                .client = entry->served,
+                .device = device,
+                .driver = entry->driver,
+                .emulated = entry->emulated ? EMULATED_DEVICES_OPTION : NULL,
+                .max_mapped = entry->max_mapped,
+        };
+        IoProcessFor whom = session_entry_whom(entry);
+        int r;
+
+        r = io_process_start(sessions->event, &sessions->program, &whom, &options,
+                             &session_entry_process_handler, entry, &entry->process);
+        if (r < 0)
+                return r;
+        entry->session.io_pid = (uint32_t) io_process_pid(entry->process);
+        return 0;
+}
+
+static void on_opened(void *context, int fd, const char *step) {
+        SessionEntry *entry = context;
+        _cleanup_(vfio_open_freep) VfioOpen *open = g_steal_pointer(&entry->open);
+        _cleanup_(closep) int device = fd; /* closed before `open` is freed */
+        g_autofree char *message = NULL;
+        int r;
+
+        if (fd < 0) {
+                message = g_strdup_printf("it cannot be opened: %s: %s", step, g_strerror(-fd));
+                session_entry_end(entry, fd == -EBUSY ? -EBUSY : -EIO, message);
+                return;
+        }
+        if (!entry_function(entry)) {
+                session_entry_end(entry, -ENODEV, "the function has gone meanwhile");
+                return;
+        }
+        r = start_process(entry, device);
+        if (r < 0) {
+                message = g_strdup_printf("vfwarden-io cannot be started: %s", g_strerror(-r));
+                session_entry_end(entry, -EIO, message);
+                return;
+        }
+        session_entry_tell_change(entry); /* whose process it is that has it open now */
+}
+
+static int on_start_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
+        session_entry_end(userdata, -ETIMEDOUT, "it was not opened in time");
+        return 0;
+}
+
+void session_entry_identify(SessionEntry *entry, uint32_t pid) {
+        entry->session.pid = pid;
+        g_free(entry->session.command);
+        g_free(entry->session.unit);
+        process_describe((pid_t) pid, &entry->session.command, &entry->session.unit);
+}
+
+SessionEntry *session_entry_new(Sessions *sessions, const Function *function,
+                                const SessionRequest *request) {
+        SessionEntry *entry = g_new0(SessionEntry, 1);
+
+        entry->sessions = sessions;
+        entry->client = entry->served = -1;
+        entry->key = function->facts.key;
+        entry->inode = function->facts.inode;
+        entry->number = sessions->next_number++;
+        entry->max_mapped = request->max_mapped;
+        entry->driver = g_ref_string_acquire(function->facts.driver);
+        entry->emulated = request->emulated;
+        entry->session.uid = request->uid;
+        entry->session.since_usec = (uint64_t) g_get_real_time();
+        session_entry_identify(entry, request->pid);
+        return entry;
+}
+
+/* Opens the device, or what stands for it. */
+static int open_device(SessionEntry *entry, const Function *function) {
+        Sessions *sessions = entry->sessions;
+        int r;
+
+        if (entry->emulated) {
+                r = emulated_devices_get(sessions->emulated, entry->key);
+                return r < 0 ? r : start_process(entry, r);
+        }
+        r = vfio_open_start(sessions->event,
+                            &(VfioOpenFor){ .children = sessions->children,
+                                            .key = entry->key,
+                                            .uid = entry->session.uid },
+                            function, on_opened, entry, &entry->open);
+        if (r >= 0)
+                entry->session.opener_pid = (uint32_t) vfio_open_pid(entry->open);
+        return r;
+}
+
+int session_entry_start(SessionEntry *entry, Function *function) {
+        int r;
+
+        r = session_entry_set_timer(entry, START_TIMEOUT_USEC, on_start_timeout);
+        if (r >= 0)
+                r = open_device(entry, function);
+        if (r < 0) {
+                session_entry_free(entry);
+                return r;
+        }
+        g_ptr_array_add(entry->sessions->entries, entry);
+        function->session = &entry->session;
+        session_entry_tell_change(entry);
+        return 0;
+}

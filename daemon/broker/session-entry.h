@@ -1,0 +1,107 @@
+/* session-entry.h: one I/O session, from the opening of its device to the end of its process.
+ *
+ * What the files of the sessions share: sessions.c has those there are, single-requests.c the ones
+ * for single loads and stores, session-entry.c the life of each. Owns the daemon's end of the
+ * process; an entry is in the list of its Sessions from its start to its end, which frees it. */
+#pragma once
+
+#include "daemon/broker/emulated-devices.h"
+#include "daemon/broker/sessions.h"
+#include "daemon/broker/vfio-open.h"
+
+/* Somebody who waits for an idle process to end. */
+typedef struct SessionWaiter SessionWaiter;
+
+typedef struct SessionEntry {
+        Sessions *sessions;
+        IoSession session; /* strings owned; what the function points to */
+        PciKey key;
+        uint64_t inode;
+        uint64_t number; /* counts up, never used again */
+        uint64_t max_mapped;
+        GRefString *driver;
+        bool emulated;
+        int client; /* the client's end, until it is handed out; -1 */
+        int served; /* vfwarden-io's end of the same: a process that hangs does not close its own;
+                       -1 after a restart */
+        VfioOpen *open;
+        IoProcess *process;
+        sd_event_source *timer; /* of what is waited for: to be ready, to answer, to end */
+        SessionOpened *opened;  /* NULL once told */
+        SessionAnswered *answered;
+        void *context;
+        IoOrder order;      /* of a single request */
+        GPtrArray *waiters; /* of SessionWaiter*, borrowed: who waits for the end; NULL: nobody */
+        int error;          /* with which it ends */
+        bool gone;          /* the function; the client has not noticed yet, or not ended */
+        bool has_device;    /* the process, when users were updated last */
+        bool ending;        /* a single one that is being ended for somebody else */
+} SessionEntry;
+
+struct Sessions {
+        sd_event *event;
+        Children *children;
+        Inventory *inventory;
+        FdStore *store;
+        IoProgram program;
+        const SessionsHandler *handler;
+        void *context;
+        GPtrArray *entries; /* of SessionEntry*, owned */
+        GPtrArray *waiters; /* of SessionWaiter* */
+        EmulatedDevices *emulated;
+        uint64_t next_number;
+};
+
+/* Reports of any process, and its end; the context is a SessionEntry. */
+extern const IoProcessHandler session_entry_process_handler;
+
+SessionEntry *session_entry_new(Sessions *sessions, const Function *function,
+                                const SessionRequest *request);
+void session_entry_free(gpointer entry);
+
+/* Opens the device and goes on from there; takes the entry over, also when it fails. Returns 0 or a
+ * negative errno. */
+int session_entry_start(SessionEntry *entry, Function *function);
+
+/* Tells who waits, once. */
+void session_entry_tell(SessionEntry *entry, int result, const char *message);
+
+/* The same; frees the entry. */
+void session_entry_end(SessionEntry *entry, int result, const char *message);
+
+/* Who the client is now. */
+void session_entry_identify(SessionEntry *entry, uint32_t pid);
+
+/* Whom its process is for. */
+IoProcessFor session_entry_whom(const SessionEntry *entry);
+
+/* In so much time from now, `callback`; in place of what was to be before. Returns 0 or a negative
+ * errno. */
+int session_entry_set_timer(SessionEntry *entry, uint64_t usec, sd_event_time_handler_t callback);
+
+void session_entry_tell_change(const SessionEntry *entry);
+
+/* What its control socket is called in systemd's store. Free with g_free(). */
+char *session_entry_fd_name(const SessionEntry *entry);
+
+/* The one of the function, or NULL. */
+SessionEntry *sessions_find(const Sessions *sessions, PciKey key);
+
+/* Whether there may be one: 0, -EBUSY or -EDQUOT as of sessions_open(). */
+int sessions_check(const Sessions *sessions, const Function *function, const Config *config,
+                   const SessionRequest *request);
+
+/* single-requests.c: the process is ready for, or has done, the request; its end tells who waited
+ * for it. */
+void single_request_ready(SessionEntry *entry);
+void single_request_reported(SessionEntry *entry, const IoReport *report);
+
+/* Ends one that idle. */
+void single_request_let_go(SessionEntry *entry);
+
+/* The entry has ended: those who wait are told soon, by the event loop. Takes `waiters` over, which
+ * may be NULL. */
+void single_requests_tell_waiters(GPtrArray *waiters);
+
+/* Tells all that they wait in vain. */
+void single_requests_cancel_waiters(Sessions *sessions);

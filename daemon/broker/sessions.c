@@ -1,0 +1,273 @@
+#include "daemon/broker/session-entry.h"
+
+#include "daemon/base/util.h"
+#include "policy/room.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+/* All users together. */
+#define SESSIONS_MAX 1024
+
+Sessions *sessions_new(sd_event *event, Children *children, Inventory *inventory, FdStore *store,
+                       const IoProgram *program, const SessionsHandler *handler, void *context) {
+        Sessions *sessions = g_new0(Sessions, 1);
+
+        sessions->event = sd_event_ref(event);
+        sessions->children = children;
+        sessions->inventory = inventory;
+        sessions->store = store;
+        sessions->program = *program;
+        sessions->handler = handler;
+        sessions->context = context;
+        sessions->entries = g_ptr_array_new_with_free_func(session_entry_free);
+        sessions->waiters = g_ptr_array_new();
+        sessions->emulated = emulated_devices_new();
+        sessions->next_number = 1;
+        return sessions;
+}
+
+Sessions *sessions_free(Sessions *sessions) {
+        if (!sessions)
+                return NULL;
+        g_ptr_array_unref(sessions->entries);
+        g_ptr_array_unref(sessions->waiters);
+        emulated_devices_free(sessions->emulated);
+        sd_event_unref(sessions->event);
+        g_free(sessions);
+        return NULL;
+}
+
+void sessions_end_calls(Sessions *sessions, const char *why) {
+        single_requests_cancel_waiters(sessions);
+        for (guint i = 0; i < sessions->entries->len; i++)
+                session_entry_tell(sessions->entries->pdata[i], -ECANCELED, why);
+}
+
+SessionEntry *sessions_find(const Sessions *sessions, PciKey key) {
+        for (guint i = 0; i < sessions->entries->len; i++) {
+                SessionEntry *entry = sessions->entries->pdata[i];
+
+                if (entry->key == key && !entry->gone)
+                        return entry;
+        }
+        return NULL;
+}
+
+/* What only idle is no session that anybody has: there is one for a function at most, and it goes
+ * by itself. */
+static int check_limits(const Sessions *sessions, const Config *config,
+                        const SessionRequest *request) {
+        uint64_t mapped = request->max_mapped;
+        unsigned n = children_count(sessions->children, request->uid), n_all = 0;
+
+        for (guint i = 0; i < sessions->entries->len; i++) {
+                const SessionEntry *entry = sessions->entries->pdata[i];
+
+                n_all += !entry->session.idle;
+                if (entry->session.uid != request->uid || entry->session.idle)
+                        continue;
+                n++;
+                if (__builtin_add_overflow(mapped, entry->max_mapped, &mapped))
+                        return -EDQUOT;
+        }
+        return n >= config->max_sessions || !room_left(n_all, SESSIONS_MAX, request->uid) ||
+                               mapped > config->max_mapped
+                       ? -EDQUOT
+                       : 0;
+}
+
+int sessions_check(const Sessions *sessions, const Function *function, const Config *config,
+                   const SessionRequest *request) {
+        return sessions_find(sessions, function->facts.key)
+                       ? -EBUSY
+                       : check_limits(sessions, config, request);
+}
+
+static int make_socket(SessionEntry *entry) {
+        int pair[2];
+
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+                return -errno;
+        entry->client = pair[0];
+        entry->served = pair[1];
+        return 0;
+}
+
+int sessions_open(Sessions *sessions, Function *function, const Config *config,
+                  const SessionRequest *request, SessionOpened *done, void *context) {
+        SessionEntry *entry;
+        int r;
+
+        r = sessions_check(sessions, function, config, request);
+        if (r < 0)
+                return r;
+        entry = session_entry_new(sessions, function, request);
+        r = make_socket(entry);
+        if (r < 0) {
+                session_entry_free(entry);
+                return r;
+        }
+        entry->opened = done;
+        entry->context = context;
+        return session_entry_start(entry, function);
+}
+
+static int on_end_time(sd_event_source *source, uint64_t usec, void *userdata) {
+        SessionEntry *entry = userdata;
+
+        entry->timer = sd_event_source_disable_unref(entry->timer);
+        entry->error = -ENODEV;
+        io_process_order(entry->process, IO_END);
+        return 0;
+}
+
+void sessions_drain(Sessions *sessions, PciKey key, uint64_t end_usec) {
+        SessionEntry *entry = sessions_find(sessions, key);
+
+        if (entry && entry->session.single)
+                single_request_let_go(entry);
+        if (!entry || !entry->session.ready || entry->session.single)
+                return;
+        io_process_order(entry->process, IO_DRAIN);
+        if (end_usec == SESSIONS_NO_END || entry->timer)
+                return;
+        if (session_entry_set_timer(entry, end_usec, on_end_time) < 0)
+                on_end_time(NULL, 0, entry);
+}
+
+void sessions_function_gone(Sessions *sessions, PciKey key) {
+        SessionEntry *entry = sessions_find(sessions, key);
+
+        if (!entry)
+                return;
+        if (!entry->session.ready || entry->session.single) {
+                session_entry_end(entry, -ENODEV, "the function has gone meanwhile");
+                return;
+        }
+        entry->error = -ENODEV;
+        entry->gone = true;
+        entry->has_device = false; /* the kernel waited for that */
+        io_process_order(entry->process, IO_GONE);
+}
+
+void sessions_attach(Sessions *sessions, Function *function) {
+        SessionEntry *entry = sessions_find(sessions, function->facts.key);
+
+        if (entry && entry->inode == function->facts.inode)
+                function->session = &entry->session;
+}
+
+static void add_client(GPtrArray *users, const IoSession *session) {
+        User user = {
+                .pid = session->pid,
+                .uid = session->uid,
+                .command = session->command,
+                .unit = session->unit,
+                .machine = (char *) "",
+                .since_usec = session->since_usec,
+                .session = true,
+        };
+
+        g_ptr_array_add(users, user_copy(&user));
+}
+
+GPtrArray *sessions_users(const Sessions *sessions, const Function *function, GPtrArray *users) {
+        const IoSession *session = function->session;
+        SessionEntry *entry = sessions_find(sessions, function->facts.key);
+
+        if (!session || !entry)
+                return users;
+        entry->has_device = false;
+        /* Who has it open, or is about to, without being found, is a process of ours. */
+        for (guint i = users ? users->len : 0; i > 0; i--) {
+                uint32_t pid = ((const User *) users->pdata[i - 1])->pid;
+
+                entry->has_device |= pid == session->io_pid;
+                if (pid == session->io_pid || pid == session->opener_pid || pid == 0)
+                        g_ptr_array_remove_index(users, i - 1);
+        }
+        if (!users)
+                users = user_list_new();
+        add_client(users, session);
+        return users;
+}
+
+void sessions_record(const Sessions *sessions, State *state) {
+        for (guint i = 0; i < sessions->entries->len; i++) {
+                const SessionEntry *entry = sessions->entries->pdata[i];
+                const IoSession *session = &entry->session;
+
+                if (!session->ready || session->single || entry->gone)
+                        continue;
+                StateSession record = {
+                        .number = entry->number,
+                        .key = entry->key,
+                        .inode = entry->inode,
+                        .io_pid = session->io_pid,
+                        .io_start_time = io_process_start_time(entry->process),
+                        .max_mapped = entry->max_mapped,
+                        .uid = session->uid,
+                        .pid = session->pid,
+                        .command = g_strdup(session->command),
+                        .unit = g_strdup(session->unit),
+                        .since_usec = session->since_usec,
+                };
+                g_array_append_val(state->sessions, record);
+        }
+}
+
+/* Returns 0, also when it has ended, or a negative errno when that cannot be told. */
+static int adopt(Sessions *sessions, const StateSession *record) {
+        SessionEntry *entry = g_new0(SessionEntry, 1);
+        g_autofree char *name = NULL;
+        _cleanup_(closep) int control = -1;
+        IoProcessFor whom;
+        int r = 0;
+
+        entry->sessions = sessions;
+        entry->client = entry->served = -1;
+        entry->key = record->key;
+        entry->inode = record->inode;
+        entry->number = record->number;
+        entry->max_mapped = record->max_mapped;
+        entry->driver = g_ref_string_new_intern("");
+        entry->session = (IoSession){
+                .pid = record->pid,
+                .uid = record->uid,
+                .command = g_strdup(record->command),
+                .unit = g_strdup(record->unit),
+                .since_usec = record->since_usec,
+                .io_pid = record->io_pid,
+                .ready = true,
+        };
+        whom = session_entry_whom(entry);
+        name = session_entry_fd_name(entry);
+        control = fd_store_take(sessions->store, name);
+        if (control >= 0)
+                r = io_process_adopt(sessions->event, &whom, (pid_t) record->io_pid,
+                                     record->io_start_time, &control,
+                                     &session_entry_process_handler, entry, &entry->process);
+        if (!entry->process) {
+                if (!state_is_out_of_reach(r))
+                        fd_store_drop(sessions->store, name);
+                session_entry_free(entry);
+                return state_is_out_of_reach(r) ? r : 0;
+        }
+        g_ptr_array_add(sessions->entries, entry);
+        io_process_order(entry->process, IO_STATUS);
+        return 0;
+}
+
+int sessions_adopt(Sessions *sessions, const State *state) {
+        for (guint i = 0; i < state->sessions->len; i++) {
+                const StateSession *record = &g_array_index(state->sessions, StateSession, i);
+                int r;
+
+                sessions->next_number = MAX(sessions->next_number, record->number + 1);
+                r = adopt(sessions, record);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}

@@ -1,0 +1,71 @@
+/* vf-tokens.h: the tokens that physical functions on vfio-pci have from us.
+ *
+ * Owns one token for each such PF, made when it is first needed, in a sealed memfd that systemd
+ * keeps over a restart: a token is in no file, no property, no message of the log; it is handed to
+ * those alone whom the caller has found to be allowed. Imposing one means to open the PF, in a
+ * process of its own, which resets it; so that is done when the PF and all its VFs are free, and
+ * only when somebody is about to open one of them. What somebody else may have done to the token
+ * since is not known, and not guessed: policy/vf-token.h. Called by the manager. */
+#pragma once
+
+#include "daemon/base/children.h"
+#include "daemon/base/fd-store.h"
+#include "daemon/base/state.h"
+#include "policy/inventory.h"
+#include "policy/vf-token.h"
+
+#include <systemd/sd-event.h>
+
+typedef struct VfTokens VfTokens;
+
+/* Called once, with 0 or a negative errno. */
+typedef void VfTokenRefreshed(void *context, int result);
+
+typedef struct VfTokensHandler {
+        /* Something is to be remembered; who has the PF open is to be asked again. */
+        void (*changed)(void *context, PciKey key);
+        /* Looks anew at who has the PF open, and tells of all nodes that were closed up to now
+         * (users_refresh()). */
+        void (*refresh)(void *context, PciKey pf, VfTokenRefreshed *done, void *done_context);
+        /* Whether the function's device is open now (users_device_is_open()): it is that, and not
+         * its group, for whose sake the kernel keeps a token. */
+        bool (*is_open)(void *context, PciKey key);
+} VfTokensHandler;
+
+/* 0, or a negative errno with `message`: -ENODEV when the PF has gone meanwhile; -EBUSY when
+ * somebody has opened it meanwhile; -ETIMEDOUT; -EIO. */
+typedef void VfTokenImposed(void *context, int result, const char *message);
+
+/* `store` must outlive it. */
+VfTokens *vf_tokens_new(sd_event *event, Children *children, Inventory *inventory, FdStore *store,
+                        const VfTokensHandler *handler, void *context);
+VfTokens *vf_tokens_free(VfTokens *tokens);
+
+/* What is to be done before a function of `pf` is opened; see vf_token_step(). VF_TOKEN_IMPOSE also
+ * while that is being done. */
+VfTokenStep vf_tokens_step(VfTokens *tokens, const Function *pf, bool for_pf);
+
+/* Does it. Returns 0 when `done` will be called, or a negative errno. */
+int vf_tokens_impose(VfTokens *tokens, const Function *pf, VfTokenImposed *done, void *context);
+
+/* The token that holds. Returns 0 or a negative errno. Whoever asks wipes it (explicit_bzero())
+ * when it was used. */
+int vf_tokens_get(const VfTokens *tokens, PciKey pf, VfToken *ret);
+
+/* The daemon ends: tells all who wait. */
+void vf_tokens_end_calls(VfTokens *tokens, const char *why);
+
+/* What `users` tells: somebody closed a node, perhaps unseen; somebody has the PF open. */
+void vf_tokens_node_closed(VfTokens *tokens, const char *name);
+void vf_tokens_closes_missed(VfTokens *tokens);
+void vf_tokens_pf_used(VfTokens *tokens, const Function *pf);
+
+/* Whether it is our own process that has the PF open. */
+bool vf_tokens_imposing(const VfTokens *tokens, PciKey pf);
+
+void vf_tokens_function_gone(VfTokens *tokens, PciKey key);
+
+void vf_tokens_record(const VfTokens *tokens, State *state);
+
+/* Takes over those that an earlier run made. */
+void vf_tokens_adopt(VfTokens *tokens, const State *state);

@@ -1,0 +1,57 @@
+/* vfio-open.h: opens a function, or a node of VFIO's for it, in a process of its own.
+ *
+ * Owns the process. It keeps a copy of an open device until vfio_open_free(), so that the daemon's
+ * copy is never the last one: the last close resets the device, and waits for that. Opening a
+ * device resets it, and may wait for whatever the kernel waits for; a group's node waits for the
+ * lock that is held meanwhile. So the daemon never does either itself. A device is opened over its
+ * group with a type 1 container of its own: it can do no DMA, since nothing is ever mapped. Group
+ * and container live as long as the device's descriptor does (vfio_group_use_container()). */
+#pragma once
+
+#include "daemon/base/children.h"
+#include "policy/function.h"
+#include "policy/vf-token.h"
+
+#include <systemd/sd-event.h>
+
+typedef struct VfioOpen VfioOpen;
+
+/* For whom it is, for when the process hangs. */
+typedef struct VfioOpenFor {
+        Children *children;
+        PciKey key;
+        uint32_t uid;
+} VfioOpenFor;
+
+/* `fd` is the device's or the node's, which whoever is told owns; or it is a negative errno, and
+ * `step` says what failed, for people. */
+typedef void VfioOpenDone(void *context, int fd, const char *step);
+
+/* Begins. `done` is called once, from the event loop, unless vfio_open_free() comes before. Returns
+ * 0 or a negative errno; -EOPNOTSUPP when the function is in no IOMMU group. */
+int vfio_open_start(sd_event *event, const VfioOpenFor *whom, const Function *function,
+                    VfioOpenDone *done, void *context, VfioOpen **ret);
+
+/* The same for the node `name` below /dev/vfio, which is just opened. With `iommufd` another
+ * descriptor comes along, of /dev/iommu. */
+typedef void VfioNodeDone(void *context, int fd, int iommufd, const char *step);
+int vfio_open_node(sd_event *event, const VfioOpenFor *whom, const char *name, bool iommufd,
+                   VfioNodeDone *done, void *context, VfioOpen **ret);
+
+/* Opens the physical function `pf` with `token`, which is its token from then on unless a VF is
+ * open (then it must be already), and closes it. `result` is 0 or a negative errno; when it is
+ * told, all is closed. */
+typedef void VfioImposed(void *context, int result, const char *step);
+int vfio_open_impose(sd_event *event, const VfioOpenFor *whom, const Function *pf,
+                     const VfToken *token, VfioImposed *done, void *context, VfioOpen **ret);
+
+/* Of the process that opens. */
+pid_t vfio_open_pid(const VfioOpen *open);
+
+/* Also of one that has not answered: what it opens then is closed at once. Comes after the daemon
+ * has closed its copy. */
+VfioOpen *vfio_open_free(VfioOpen *open);
+
+static inline void vfio_open_freep(VfioOpen **open) {
+        vfio_open_free(*open);
+}

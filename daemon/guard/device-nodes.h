@@ -1,0 +1,37 @@
+/* device-nodes.h: VFIO's device nodes, closed to newcomers while their function is being taken
+ * away.
+ *
+ * Owns the modes that closed nodes had before. A node without permission bits refuses whoever has
+ * no CAP_DAC_OVERRIDE; who has it open is not disturbed. Root is stopped by the kernel alone, which
+ * gives a group out once at a time. The node of a group that serves other functions too stays open.
+ * Called by the manager. */
+#pragma once
+
+#include "daemon/base/problems.h"
+#include "daemon/base/state.h"
+#include "policy/inventory.h"
+
+typedef struct DeviceNodes DeviceNodes;
+
+DeviceNodes *device_nodes_new(Problems *problems);
+DeviceNodes *device_nodes_free(DeviceNodes *nodes);
+
+/* Notes the nodes of the function, and of its VFs, as to be closed; nothing is done before
+ * device_nodes_commit(), so that their modes can be written down first. Returns 0, or a negative
+ * errno when one cannot be looked at: the others are noted, and the caller plans again later. */
+int device_nodes_plan(DeviceNodes *nodes, const Inventory *inventory, const Function *function);
+void device_nodes_commit(DeviceNodes *nodes);
+
+/* Gives the nodes that were closed for the function at `key` their modes back, those that are still
+ * there and that nobody else gave another. One that cannot be looked at or changed at present stays
+ * recorded, for device_nodes_retry(). Returns whether there was any. */
+bool device_nodes_open(DeviceNodes *nodes, PciKey key);
+
+void device_nodes_record(const DeviceNodes *nodes, State *state);
+
+/* Opens what an earlier run closed: what goes on being taken away is closed again. */
+void device_nodes_undo(DeviceNodes *nodes, const State *state);
+
+/* Tries again to open what could not be opened; whether there is something left. */
+void device_nodes_retry(DeviceNodes *nodes);
+bool device_nodes_failing(const DeviceNodes *nodes);

@@ -1,0 +1,54 @@
+/* inhibitors.h: who inhibits which operations, as long as they hold the descriptor they were given.
+ *
+ * Owns the inhibitors and the reading ends of their pipes. The writing end is the client's; when
+ * its last copy is closed, by whomever, the inhibitor ends. The reading ends are kept by systemd as
+ * well (fd-store.h), so inhibitors outlive the daemon; what they are is in the run-time state. An
+ * inhibitor names an address: it stays while the device is away, and is there when one comes.
+ * Called by the manager. */
+#pragma once
+
+#include "daemon/base/fd-store.h"
+#include "daemon/base/state.h"
+#include "policy/inventory.h"
+#include "policy/operation.h"
+
+#include <systemd/sd-event.h>
+
+/* How many one user but root, and all together, may have (see room.h). Root's are those of
+ * libvirt's domains. */
+#define INHIBITORS_PER_UID_MAX 64
+#define INHIBITORS_MAX         1024
+
+typedef struct Inhibitors Inhibitors;
+
+/* `ended` is called when an inhibitor on `key` has gone, after it was taken from the function. */
+typedef void InhibitorsEnded(void *context, PciKey key);
+
+/* `store` must outlive it. */
+Inhibitors *inhibitors_new(sd_event *event, Inventory *inventory, FdStore *store,
+                           InhibitorsEnded *ended, void *context);
+Inhibitors *inhibitors_free(Inhibitors *inhibitors);
+
+/* Adds one on the function at `key`. Returns 0 with its number, and with the descriptor to hand out
+ * in `*ret_fd`, which the caller closes; -EDQUOT when the user, or all, have too many; -EXFULL when
+ * systemd keeps no more descriptors; or another negative errno. */
+int inhibitors_add(Inhibitors *inhibitors, PciKey key, const Inhibitor *inhibitor,
+                   uint64_t *ret_number, int *ret_fd);
+
+/* Takes back what inhibitors_add() did; nobody is told. */
+void inhibitors_remove(Inhibitors *inhibitors, uint64_t number);
+
+/* The function is new: it gets what was asked for its address. */
+void inhibitors_attach(Inhibitors *inhibitors, Function *function);
+
+/* Adds what is to be remembered to `state`. */
+void inhibitors_record(const Inhibitors *inhibitors, State *state);
+
+/* Takes over those of `state` of which systemd gave the descriptors back; the others have ended
+ * meanwhile. Called once, before any function is known. */
+void inhibitors_adopt(Inhibitors *inhibitors, const State *state);
+
+/* Calls `visit` for each, in the order in which they were made. */
+void inhibitors_foreach(const Inhibitors *inhibitors,
+                        void (*visit)(void *context, PciKey key, const Inhibitor *inhibitor),
+                        void *context);

@@ -1,0 +1,53 @@
+/* operations.h: what is being done to functions, from the decision to the last write's return.
+ *
+ * Owns the running operations. Always holds: a function in the middle of one has `operation` set,
+ * and no second one begins on it or on what it hangs together with. An operation whose deadline
+ * passed is still running, and shown so, until the kernel returns from it; also after a restart of
+ * the daemon. Called by the manager. */
+#pragma once
+
+#include "daemon/base/worker.h"
+#include "daemon/guard/protected-files.h"
+#include "policy/check.h"
+
+typedef struct Operations Operations;
+
+/* As a timeout: whoever asked waits for as long as it takes. */
+#define OPERATION_NO_DEADLINE UINT64_MAX
+
+typedef struct OperationsHandler {
+        /* One began on the function at `key`. May be told from anywhere, so the inventory stays as
+         * it is. */
+        void (*began)(void *context, PciKey key);
+        /* It is about to end: its function is to be read. */
+        void (*ending)(void *context, PciKey key);
+        /* It has ended, and whoever asked for it was told. */
+        void (*ended)(void *context, PciKey key);
+} OperationsHandler;
+
+/* What came of it: 0; -ETIMEDOUT when the deadline passed, and it goes on; the negative errno of
+ * the write that failed, with its path (may be NULL). Called once. */
+typedef void OperationDone(void *context, int result, const char *path);
+
+Operations *operations_new(sd_event *event, Inventory *inventory, ProtectedFiles *closed,
+                           const OperationsHandler *handler, void *context);
+Operations *operations_free(Operations *operations);
+
+/* Carries out `plan`, which is taken over, on `function`. `timeout_usec` counts from now. Returns 0
+ * when it is under way (or done already: `done` has been called, for an empty plan); -EBUSY when
+ * something related to it is being done; or another negative errno. */
+int operations_start(Operations *operations, Function *function, Operation operation, Plan *plan,
+                     uint64_t timeout_usec, OperationDone *done, void *context);
+
+/* The function has gone: its operation has nothing to point to any more. */
+void operations_forget(Operations *operations, Function *function);
+
+/* A function is known, perhaps again: an operation at its address belongs to it if it is the same
+ * device. */
+void operations_attach(Operations *operations, Function *function);
+
+void operations_record(const Operations *operations, State *state);
+
+/* Takes over workers of an earlier run that are still there. Called once. Returns 0, or a negative
+ * errno when it cannot be told whether one is. */
+int operations_adopt(Operations *operations, const State *state);

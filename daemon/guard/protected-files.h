@@ -1,0 +1,85 @@
+/* protected-files.h: the sysfs files that are closed for writing, by their mode bits.
+ *
+ * Owns which file is closed on whose behalf, and each one's own mode. A file without a write bit
+ * refuses write opens of root too, in every mount of sysfs and every network namespace, because
+ * kernfs insists on a write bit (kernfs_fop_open(), KERNFS_ROOT_EXTRA_OPEN_PERM_CHECK); reads go
+ * on. Always holds: a file is closed here only after it was recorded, so a caller that saves the
+ * records between protected_files_plan() and protected_files_commit() finds every own mode again
+ * after a crash. A slot's `power` may be held by several functions and opens when the last lets go.
+ * Called by the manager. */
+#pragma once
+
+#include "daemon/base/problems.h"
+#include "daemon/base/reserve.h"
+#include "daemon/base/state.h"
+#include "daemon/sysfs/watch.h"
+#include "policy/inventory.h"
+#include "policy/lock.h"
+
+typedef struct ProtectedFiles ProtectedFiles;
+
+typedef struct ProtectedFilesHandler {
+        /* A closed file was found with a write bit, `mode`; it is closed again by now, if that is
+         * possible. */
+        void (*violation)(void *context, PciKey key, LockFile file, const char *path,
+                          unsigned mode);
+        /* A file that is to be closed on the function's behalf was closed, or can no longer be. */
+        void (*changed)(void *context, PciKey key);
+} ProtectedFilesHandler;
+
+ProtectedFiles *protected_files_new(Watch *watch, Problems *problems, Reserve *reserve,
+                                    const ProtectedFilesHandler *handler, void *context);
+ProtectedFiles *protected_files_free(ProtectedFiles *closed);
+
+/* Takes over the records of an earlier run. Their files stay as they are until planned for, or
+ * until protected_files_drop_adopted() opens those that nobody planned for. */
+void protected_files_adopt(ProtectedFiles *closed, const State *state);
+void protected_files_drop_adopted(ProtectedFiles *closed);
+
+/* Says which files (1 << LockFile) of `function` are to be closed, all others not to be. Files that
+ * the function does not have are passed over. Returns 0, or a negative errno when it cannot be told
+ * whether it has one: the caller plans again later. What is closed stays so meanwhile. */
+int protected_files_plan(ProtectedFiles *closed, const Function *function, unsigned files);
+
+/* Whether the records differ from what was last saved; protected_files_record() adds them to
+ * `state`. */
+bool protected_files_dirty(const ProtectedFiles *closed);
+void protected_files_record(ProtectedFiles *closed, State *state);
+
+/* Does what was planned. What fails is logged and tried again at the next plan. */
+void protected_files_commit(ProtectedFiles *closed);
+
+/* The files (1 << LockFile) of the function that are closed in fact on its behalf. */
+unsigned protected_files_mask(const ProtectedFiles *closed, PciKey key);
+
+/* Opens `path` for writing, be it closed or not: the bit is given back for the moment of the open,
+ * and gone again before anybody is told. Returns a descriptor that the caller closes, or a negative
+ * errno. */
+int protected_files_open_for_writing(ProtectedFiles *closed, const char *path);
+
+/* The function is gone, and its files with it; its slot's `power` opens if nobody else holds it. */
+void protected_files_forget(ProtectedFiles *closed, PciKey key);
+
+/* The file `name` of the function changed its mode, perhaps. The caller watches the functions'
+ * directories: watching such a file itself would need the right to read it, which nobody has for
+ * `reset`. The slots' files are watched here. */
+void protected_files_touched(ProtectedFiles *closed, PciKey key, const char *name);
+
+/* Looks at every closed file as if a change of its mode had been told: for changes made through
+ * another mount of sysfs, of which inotify hears nothing. */
+void protected_files_check(ProtectedFiles *closed);
+
+/* Opens every file of `function` that has no write bit although the kernel makes it with one, and
+ * that is not closed on anybody's behalf: left by a run whose records are lost. Adds the paths to
+ * `paths` (strings, owned) when it is not NULL. */
+void protected_files_open_strays(ProtectedFiles *closed, const Function *function,
+                                 GPtrArray *paths);
+
+/* Whether a file could not be looked at, or its mode not be changed: protected_files_check() tries
+ * again. */
+bool protected_files_failing(const ProtectedFiles *closed);
+
+bool protected_files_any(const ProtectedFiles *closed);
+
+/* The paths of all files that are closed now. Free with g_ptr_array_unref(). */
+GPtrArray *protected_files_list(const ProtectedFiles *closed);

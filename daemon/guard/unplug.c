@@ -1,0 +1,443 @@
+#include "daemon/guard/unplug.h"
+
+#include "daemon/base/log.h"
+#include "daemon/base/retries.h"
+#include "daemon/sysfs/slot.h"
+#include "policy/absence.h"
+
+#include <errno.h>
+#include <sys/time.h>
+
+typedef struct Unplug {
+        Unplugs *unplugs;
+        PciKey key;
+        UnplugState state;
+        unsigned n_users; /* of the function and its VFs, when last looked at */
+        sd_event_source *deadline;
+        uint64_t timeout_usec;
+        UnplugDone *done; /* NULL once told, or when nobody asked */
+        void *done_context;
+        char *message;  /* of the last failure */
+        bool working;   /* a worker is at it, and will tell this entry */
+        unsigned depth; /* of calls that use the entry */
+} Unplug;
+
+struct Unplugs {
+        sd_event *event;
+        Inventory *inventory;
+        Operations *operations;
+        Problems *problems;
+        Retries *slots; /* functions whose slot could not be looked for */
+        const UnplugsHandler *handler;
+        void *context;
+        GHashTable *entries; /* PciKey in the entry -> Unplug*, owned */
+        GPtrArray *orphans; /* of Unplug*, owned: the function has gone, the worker has not ended */
+};
+
+static void unplug_tell(Unplug *unplug, UnplugEvent event);
+static void on_slot_due(void *context, PciKey key);
+
+static void unplug_free(gpointer data) {
+        Unplug *unplug = data;
+
+        sd_event_source_disable_unref(unplug->deadline);
+        g_free(unplug->message);
+        g_free(unplug);
+}
+
+int unplugs_new(sd_event *event, Inventory *inventory, Operations *operations, Problems *problems,
+                const UnplugsHandler *handler, void *context, Unplugs **ret) {
+        Unplugs *unplugs = g_new0(Unplugs, 1);
+        int r;
+
+        unplugs->event = sd_event_ref(event);
+        unplugs->inventory = inventory;
+        unplugs->operations = operations;
+        unplugs->problems = problems;
+        unplugs->handler = handler;
+        unplugs->context = context;
+        unplugs->entries = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, unplug_free);
+        unplugs->orphans = g_ptr_array_new_with_free_func(unplug_free);
+        r = retries_new(event, on_slot_due, unplugs, &unplugs->slots);
+        if (r < 0) {
+                unplugs_free(unplugs);
+                return r;
+        }
+        *ret = unplugs;
+        return 0;
+}
+
+Unplugs *unplugs_free(Unplugs *unplugs) {
+        if (!unplugs)
+                return NULL;
+        g_hash_table_unref(unplugs->entries);
+        g_ptr_array_unref(unplugs->orphans);
+        retries_free(unplugs->slots);
+        sd_event_unref(unplugs->event);
+        g_free(unplugs);
+        return NULL;
+}
+
+static Function *unplug_function(const Unplug *unplug) {
+        return inventory_get(unplug->unplugs->inventory, unplug->key);
+}
+
+static unsigned count_users(const Function *function) {
+        unsigned n = function->users ? function->users->len : 0;
+
+        for (guint i = 0; function->vfs && i < function->vfs->len; i++) {
+                const Function *vf = function->vfs->pdata[i];
+
+                n += vf->users ? vf->users->len : 0;
+        }
+        return n;
+}
+
+/* Frees the entry if it is over and nobody uses it. */
+static void unplug_put(Unplug *unplug) {
+        Unplugs *unplugs = unplug->unplugs;
+
+        if (--unplug->depth > 0 ||
+            (unplug->state != UNPLUG_STATE_PRESENT && unplug->state != UNPLUG_STATE_GONE))
+                return;
+        if (g_hash_table_lookup(unplugs->entries, &unplug->key) == unplug) {
+                g_hash_table_steal(unplugs->entries, &unplug->key);
+                g_ptr_array_add(unplugs->orphans, unplug);
+        }
+        if (!unplug->working)
+                g_ptr_array_remove(unplugs->orphans, unplug);
+}
+
+static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
+        unplug_tell(userdata, UNPLUG_EVENT_DEADLINE);
+        return 0;
+}
+
+static uint64_t realtime_usec(void) {
+        struct timeval now;
+
+        gettimeofday(&now, NULL);
+        return (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_usec;
+}
+
+static void fail(Unplug *unplug, const char *what, int result, const char *path) {
+        g_free(unplug->message);
+        unplug->message =
+                g_strdup_printf("%s: %s%s%s", what, path ? path : "", path ? ": " : "",
+                                result < 0 ? g_strerror(-result) : "another driver took it");
+        unplug_tell(unplug, UNPLUG_EVENT_FAILED);
+}
+
+static void on_released(void *context, int result, const char *path) {
+        Unplug *unplug = context;
+        const Function *function = unplug_function(unplug);
+
+        unplug->depth++;
+        unplug->working = false;
+        /* When the function has gone, unplugs_function_gone() has told so. */
+        if (unplug->state == UNPLUG_STATE_UNBINDING && function) {
+                if (result < 0 || function->facts.driver[0] != '\0')
+                        fail(unplug, "it cannot be unbound", result, path);
+                else
+                        unplug_tell(unplug,
+                                    function->kind == FUNCTION_KIND_VF && !function->facts.s390
+                                            ? UNPLUG_EVENT_UNBOUND_STAYS
+                                            : UNPLUG_EVENT_UNBOUND);
+        }
+        unplug_put(unplug);
+}
+
+static void on_removed(void *context, int result, const char *path) {
+        Unplug *unplug = context;
+
+        unplug->depth++;
+        unplug->working = false;
+        if (unplug->state == UNPLUG_STATE_REMOVING && unplug_function(unplug))
+                fail(unplug, "it is still there", result < 0 ? result : -EIO, path);
+        unplug_put(unplug);
+}
+
+static void begin(Unplug *unplug, Operation operation, Plan *plan, OperationDone *done) {
+        int r;
+
+        unplug->working = true;
+        r = operations_start(unplug->unplugs->operations, unplug_function(unplug), operation, plan,
+                             OPERATION_NO_DEADLINE, done, unplug);
+        if (r < 0)
+                unplug->working = false;
+        /* Something related is under way: when that has ended, it is tried again. */
+        if (r < 0 && r != -EBUSY)
+                fail(unplug, "it cannot be started", r, operation_to_string(operation));
+}
+
+/* Unless one is at it already, left by an earlier run: when that ends, it is looked at again. */
+static void begin_release(Unplug *unplug) {
+        const Function *function = unplug_function(unplug);
+
+        if (!function->operation)
+                begin(unplug, OPERATION_UNBIND, plan_release(function), on_released);
+}
+
+/* A slot's power takes all that is in the slot: it is the way only for who is alone there. */
+static bool alone_in_slot(const Inventory *inventory, const Function *function) {
+        PciAddress address = function_address(function);
+
+        for (uint8_t i = 0; i < 8 && !function->facts.s390; i++) {
+                address.function = i;
+                const Function *mate = inventory_get(inventory, pci_address_key(address));
+
+                if (mate && mate != function && mate->pf != function)
+                        return false;
+        }
+        return true;
+}
+
+/* Finds the slot to switch off, if there is one. Returns whether that can be told: a device that is
+ * removed while its slot stays on comes back with the next rescan. */
+static bool find_slot(Unplug *unplug, const Function *function, char **ret) {
+        Unplugs *unplugs = unplug->unplugs;
+        PciAddress address = function_address(function);
+        int r = 0;
+
+        if (alone_in_slot(unplugs->inventory, function))
+                r = slot_find_power(function, ret);
+        if (r < 0 && !errno_means_absent(r)) {
+                problems_report_function(unplugs->problems, address, "slot",
+                                         "Failed to look for the slot to switch off: %s",
+                                         g_strerror(-r));
+                retries_add(unplugs->slots, unplug->key);
+                return false;
+        }
+        problems_resolve_function(unplugs->problems, address, "slot");
+        retries_drop(unplugs->slots, unplug->key);
+        return true;
+}
+
+static void begin_removal(Unplug *unplug) {
+        const Function *function = unplug_function(unplug);
+        g_autofree char *slot_power = NULL;
+
+        if (!find_slot(unplug, function, &slot_power))
+                return;
+        begin(unplug, slot_power ? OPERATION_POWER_OFF : OPERATION_REMOVE,
+              plan_remove(function, slot_power), on_removed);
+}
+
+/* Whether its next step could not be taken yet. */
+static bool is_waiting(const Unplug *unplug) {
+        return (unplug->state == UNPLUG_STATE_UNBINDING ||
+                unplug->state == UNPLUG_STATE_REMOVING) &&
+               !unplug->working && !unplug_function(unplug)->operation;
+}
+
+static void go_on(Unplug *unplug) {
+        if (unplug->state == UNPLUG_STATE_UNBINDING)
+                begin_release(unplug);
+        else
+                begin_removal(unplug);
+}
+
+static void on_slot_due(void *context, PciKey key) {
+        Unplug *unplug = g_hash_table_lookup(((const Unplugs *) context)->entries, &key);
+
+        if (unplug && is_waiting(unplug))
+                go_on(unplug);
+        else
+                retries_drop(((const Unplugs *) context)->slots, key);
+}
+
+static void reply(Unplug *unplug, unsigned actions) {
+        static const struct {
+                UnplugAction action;
+                int result;
+                const char *message;
+        } replies[] = {
+                { UNPLUG_ACTION_REPLY_DONE, 0, NULL },
+                { UNPLUG_ACTION_REPLY_TIMEOUT, -ETIMEDOUT, "it was not let go in time" },
+                { UNPLUG_ACTION_REPLY_CANCELLED, -ECANCELED, "the unplug was cancelled" },
+                { UNPLUG_ACTION_REPLY_FAILED, -EIO, NULL },
+                { UNPLUG_ACTION_REPLY_OVERTAKEN, -EALREADY, "somebody else began to take it away" },
+                { UNPLUG_ACTION_REPLY_GONE, -ENODEV, "it vanished" },
+        };
+        UnplugDone *done = unplug->done;
+
+        for (unsigned i = 0; done && i < G_N_ELEMENTS(replies); i++) {
+                if (!(actions & replies[i].action))
+                        continue;
+                unplug->done = NULL;
+                done(unplug->done_context, replies[i].result,
+                     replies[i].message ? replies[i].message : unplug->message);
+                return;
+        }
+}
+
+static void arm(Unplug *unplug) {
+        PciAddress address = pci_address_from_key(unplug->key);
+        int r = sd_event_add_time_relative(unplug->unplugs->event, &unplug->deadline,
+                                           CLOCK_MONOTONIC, unplug->timeout_usec, 0, on_deadline,
+                                           unplug);
+
+        if (r < 0)
+                log_full(LOG_ERR, &address, NULL, "Failed to start the timer of an unplug: %s",
+                         g_strerror(-r));
+}
+
+static void act(Unplug *unplug, unsigned actions) {
+        const Unplugs *unplugs = unplug->unplugs;
+        Function *function = unplug_function(unplug);
+
+        if (actions & UNPLUG_ACTION_CLOSE)
+                unplugs->handler->close(unplugs->context, function, true);
+        if (actions & UNPLUG_ACTION_OPEN)
+                unplugs->handler->close(unplugs->context, function, false);
+        if (actions & UNPLUG_ACTION_END_SESSIONS)
+                unplugs->handler->end_sessions(unplugs->context, function);
+        if (actions & UNPLUG_ACTION_ARM)
+                arm(unplug);
+        if (actions & UNPLUG_ACTION_ASK)
+                unplugs->handler->ask(unplugs->context, function,
+                                      unplug->deadline ? realtime_usec() + unplug->timeout_usec
+                                                       : 0);
+        if (actions & UNPLUG_ACTION_DISARM)
+                sd_event_source_disable_unref(g_steal_pointer(&unplug->deadline));
+        if (actions & (UNPLUG_ACTION_REMEMBER | UNPLUG_ACTION_FORGET))
+                unplugs->handler->remember(unplugs->context, function,
+                                           actions & UNPLUG_ACTION_REMEMBER);
+        reply(unplug, actions);
+        /* Last, for it may come to the next step at once. */
+        if (actions & UNPLUG_ACTION_UNBIND)
+                begin_release(unplug);
+        if (actions & UNPLUG_ACTION_REMOVE)
+                begin_removal(unplug);
+}
+
+/* One event, one step. Frees `unplug` when that was the last and nobody else uses it. */
+static void unplug_tell(Unplug *unplug, UnplugEvent event) {
+        Unplugs *unplugs = unplug->unplugs;
+        Function *function = unplug_function(unplug);
+        PciAddress address = pci_address_from_key(unplug->key);
+        UnplugStep step = unplug_step(unplug->state, event);
+
+        log_full(LOG_DEBUG, &address, NULL, "unplug: %s, %s, now %s",
+                 unplug_state_to_string(unplug->state), unplug_event_to_string(event),
+                 unplug_state_to_string(step.state));
+        unplug->state = step.state;
+        unplug->depth++;
+        if (function && step.state != UNPLUG_STATE_GONE) {
+                FunctionState shown = unplug_state_shown(step.state);
+
+                if (function->state != shown) {
+                        function->state = shown;
+                        function->changes |= FUNCTION_PROPERTY_STATE;
+                        unplugs->handler->changed(unplugs->context, function);
+                }
+        }
+        act(unplug, step.actions);
+        unplug_put(unplug);
+}
+
+static Unplug *unplug_new(Unplugs *unplugs, const Function *function) {
+        Unplug *unplug = g_new0(Unplug, 1);
+
+        unplug->unplugs = unplugs;
+        unplug->key = function->facts.key;
+        unplug->state = UNPLUG_STATE_PRESENT;
+        unplug->n_users = count_users(function);
+        g_hash_table_insert(unplugs->entries, &unplug->key, unplug);
+        return unplug;
+}
+
+int unplugs_request(Unplugs *unplugs, Function *function, uint64_t timeout_usec, bool insist,
+                    UnplugDone *done, void *context) {
+        Unplug *unplug = g_hash_table_lookup(unplugs->entries, &function->facts.key);
+
+        if (unplug)
+                return -EBUSY;
+        unplug = unplug_new(unplugs, function);
+        unplug->timeout_usec = timeout_usec;
+        unplug->done = done;
+        unplug->done_context = context;
+        unplug->depth++;
+        unplug_tell(unplug, insist ? UNPLUG_EVENT_REQUEST_INSIST : UNPLUG_EVENT_REQUEST);
+        if (unplug->n_users == 0)
+                unplug_tell(unplug, UNPLUG_EVENT_USERS_GONE);
+        unplug_put(unplug);
+        return 0;
+}
+
+void unplugs_resume(Unplugs *unplugs, Function *function) {
+        unplug_tell(unplug_new(unplugs, function), UNPLUG_EVENT_RESUME);
+}
+
+int unplugs_cancel(Unplugs *unplugs, Function *function) {
+        Unplug *unplug = g_hash_table_lookup(unplugs->entries, &function->facts.key);
+
+        if (!unplug)
+                return -ENOENT;
+        if (!unplug_state_reversible(unplug->state))
+                return -EALREADY;
+        unplug_tell(unplug, UNPLUG_EVENT_CANCEL);
+        return 0;
+}
+
+void unplugs_overtaken(Unplugs *unplugs, Function *function) {
+        Unplug *unplug = g_hash_table_lookup(unplugs->entries, &function->facts.key);
+
+        if (!unplug)
+                unplug = unplug_new(unplugs, function);
+        unplug_tell(unplug, UNPLUG_EVENT_REMOVAL_SEEN);
+}
+
+/* What somebody else began has ended, and the function is still there. */
+static bool is_left(const Function *function, unsigned n_users) {
+        return !function->operation && !(function->outside && function->outside->takes) &&
+               (n_users == 0 || function->facts.driver[0] != '\0');
+}
+
+void unplugs_function_changed(Unplugs *unplugs, Function *function) {
+        Unplug *unplug = g_hash_table_lookup(unplugs->entries, &function->facts.key);
+        unsigned n = count_users(function), before;
+
+        if (!unplug)
+                return;
+
+        before = unplug->n_users;
+        unplug->n_users = n;
+        if (is_waiting(unplug))
+                go_on(unplug);
+        else if (unplug->state == UNPLUG_STATE_OVERTAKEN && is_left(function, n))
+                unplug_tell(unplug, UNPLUG_EVENT_UNBOUND);
+        else if (n == 0 && before > 0)
+                unplug_tell(unplug, UNPLUG_EVENT_USERS_GONE);
+        else if (n < before)
+                unplug_tell(unplug, UNPLUG_EVENT_USER_LEFT);
+}
+
+void unplugs_retry(Unplugs *unplugs) {
+        g_autoptr(GArray) keys = g_array_new(FALSE, FALSE, sizeof(PciKey));
+        GHashTableIter iter;
+        const PciKey *key;
+
+        /* Going on may free an entry. */
+        g_hash_table_iter_init(&iter, unplugs->entries);
+        while (g_hash_table_iter_next(&iter, (gpointer *) &key, NULL))
+                g_array_append_vals(keys, key, 1);
+        for (guint i = 0; i < keys->len; i++) {
+                Unplug *unplug =
+                        g_hash_table_lookup(unplugs->entries, &g_array_index(keys, PciKey, i));
+
+                if (unplug && is_waiting(unplug))
+                        go_on(unplug);
+        }
+}
+
+void unplugs_function_gone(Unplugs *unplugs, Function *function) {
+        Unplug *unplug = g_hash_table_lookup(unplugs->entries, &function->facts.key);
+
+        /* A surprise removal takes the same table: sessions end whether or not an unplug was
+         * requested. */
+        if (!unplug)
+                unplug = unplug_new(unplugs, function);
+        retries_drop(unplugs->slots, unplug->key);
+        unplug_tell(unplug, UNPLUG_EVENT_REMOVED);
+}

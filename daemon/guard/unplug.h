@@ -1,0 +1,62 @@
+/* unplug.h: functions that are being taken away in order.
+ *
+ * Owns the unplugs under way and their deadlines. What to do next is policy/unplug.h's table; here
+ * it is done, and what came of it is told to the table again. Nothing here waits: the kernel is
+ * waited for by a worker. A function that somebody else began to take away (external removals.h) is
+ * followed to its end. Called by the manager. */
+#pragma once
+
+#include "daemon/base/problems.h"
+#include "daemon/guard/operations.h"
+#include "policy/unplug.h"
+
+typedef struct Unplugs Unplugs;
+
+typedef struct UnplugsHandler {
+        /* The function's state (as clients see it) changed. */
+        void (*changed)(void *context, Function *function);
+        /* Its holders, and those of its VFs, are to be told. `deadline_usec` is CLOCK_REALTIME, 0:
+         * none. */
+        void (*ask)(void *context, Function *function, uint64_t deadline_usec);
+        /* The nodes of the function and of its VFs are to be closed to newcomers, or opened again.
+         */
+        void (*close)(void *context, Function *function, bool closed);
+        /* The function is gone: every request of its I/O session fails from now on. */
+        void (*end_sessions)(void *context, Function *function);
+        /* That there is no way back is to be written down now, or forgotten: Function.unplugging.
+         */
+        void (*remember)(void *context, Function *function, bool remember);
+} UnplugsHandler;
+
+/* How a request ended: 0: done; -ETIMEDOUT; -ECANCELED; -EIO, `message` says what failed; -ENODEV:
+ * it vanished; -EALREADY: somebody else took it over. */
+typedef void UnplugDone(void *context, int result, const char *message);
+
+/* `problems` outlives it. Returns 0 or a negative errno. */
+int unplugs_new(sd_event *event, Inventory *inventory, Operations *operations, Problems *problems,
+                const UnplugsHandler *handler, void *context, Unplugs **ret);
+Unplugs *unplugs_free(Unplugs *unplugs);
+
+/* Begins. `timeout_usec` counts from now. Returns 0 when `done` will be called, once; -EBUSY when
+ * the function is being taken away already. */
+int unplugs_request(Unplugs *unplugs, Function *function, uint64_t timeout_usec, bool insist,
+                    UnplugDone *done, void *context);
+
+/* Takes the request back. Returns 0; -EALREADY when there is no way back any more; -ENOENT when
+ * nothing was asked for. */
+int unplugs_cancel(Unplugs *unplugs, Function *function);
+
+/* An earlier run of the daemon had come to where there is no way back: goes on from there. */
+void unplugs_resume(Unplugs *unplugs, Function *function);
+
+/* The function was read again, its users changed, or an operation on it ended. */
+void unplugs_function_changed(Unplugs *unplugs, Function *function);
+
+/* Somebody else has begun to take the function away. May be told again. */
+void unplugs_overtaken(Unplugs *unplugs, Function *function);
+
+/* Some operation has ended: what waited for it goes on. */
+void unplugs_retry(Unplugs *unplugs);
+
+/* The function has gone, in order or not. Its object is still there. */
+void unplugs_function_gone(Unplugs *unplugs, Function *function);

@@ -1,0 +1,190 @@
+/* I/O by clients without privilege: who may have it, and its way to sessions.h. */
+#include "daemon/manager/manager-internal.h"
+#include "policy/zpci-request.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Why the function can have no session now; NULL when it can. Free with g_free(). */
+static char *refusal(const Manager *manager, const Function *function) {
+        char address[PCI_ADDRESS_STRING_MAX];
+        g_autoptr(Verdict) verdict = NULL;
+
+        pci_address_format(function_address(function), address);
+        if (!function_has_vfio_driver(function) && !function->emulated)
+                return g_strdup_printf(
+                        "%s is bound to %s, not to a VFIO driver: `vfwarden bind %s vfio-pci` gives it to one",
+                        address,
+                        function->facts.driver[0] != '\0' ? function->facts.driver : "no driver",
+                        address);
+        /* vfwarden-io stores to no MSI-X table it knows of, and a function may have other ways to
+         * its vectors. */
+        if (function->facts.msix.present && !function->emulated && !manager->config->allow_msix)
+                return g_strdup_printf(
+                        "%s has MSI-X, and I/O sessions with such functions are not allowed (AllowMsix= in vfwarden.conf)",
+                        address);
+        verdict = check(manager->inventory, function, OPERATION_OPEN,
+                        function->emulated ? CHECK_EMULATED : 0);
+        return verdict_allowed(verdict) ? children_refusal(manager->children, function->facts.key)
+                                        : verdict_message(verdict);
+}
+
+/* Whoever waits for a session, or for one access. */
+typedef struct IoCall {
+        Manager *manager;
+        ManagerSessionOpened *opened;
+        ManagerAccessed *accessed;
+        void *context;
+} IoCall;
+
+static void on_opened(void *context, int result, const char *message, int client,
+                      const IoSession *session) {
+        g_autofree IoCall *call = context;
+        g_autofree char *text = NULL;
+        int r = 0;
+
+        /* Who hears of the session finds that it is told, and that a later daemon knows it. */
+        if (result >= 0)
+                r = manager_apply_request(call->manager, NULL, NULL);
+        if (r < 0) {
+                /* It ends when the client's end of its socket is closed, which nobody gets. */
+                text = manager_describe_failure(call->manager, r);
+                call->opened(call->context, -EIO, text, -1, NULL);
+                return;
+        }
+        call->opened(call->context, result, message, client, session);
+}
+
+static const char *result_text(int result) {
+        switch (result) {
+        case -EDQUOT:
+                return "this user, or all users, have too many I/O sessions, or too much memory mapped for them";
+        case -EBUSY:
+                return "another I/O session is being opened";
+        case -ENOENT:
+                return "vfwarden-io, or its user, is not installed";
+        default:
+                return g_strerror(-result);
+        }
+}
+
+static SessionRequest make_request(const Function *function, const ManagerIo *io) {
+        return (SessionRequest){
+                .uid = io->uid,
+                .pid = io->pid,
+                .max_mapped = io->max_mapped,
+                .emulated = function->emulated,
+        };
+}
+
+static void on_accessed(void *context, int result, const char *message, const IoReport *report) {
+        g_autofree IoCall *call = context;
+        size_t length = report ? MIN(report->length, sizeof(report->data)) : 0;
+
+        if (report && result == -EINVAL)
+                message = zpci_violation_to_string(report->violation);
+        call->accessed(call->context, result, message, report ? report->data : NULL, length);
+}
+
+/* Somebody who wants a session, or one access, while the users are looked at. */
+typedef struct IoRequest {
+        Manager *manager;
+        ManagerIo io;
+        IoOrder *order; /* NULL: a session */
+        ManagerSessionOpened *opened;
+        ManagerAccessed *accessed;
+        void *context;
+} IoRequest;
+
+static void open_session(const IoRequest *request, Function *function) {
+        Manager *manager = request->manager;
+        SessionRequest session = make_request(function, &request->io);
+        IoCall *call = g_new0(IoCall, 1);
+        int r;
+
+        call->manager = manager;
+        call->opened = request->opened;
+        call->context = request->context;
+        r = sessions_open(manager->sessions, function, manager->config, &session, on_opened, call);
+        if (r < 0)
+                on_opened(call, r, result_text(r), -1, NULL);
+}
+
+static void access_now(const IoRequest *request, Function *function) {
+        Manager *manager = request->manager;
+        SessionRequest session = make_request(function, &request->io);
+        IoCall *call = g_new0(IoCall, 1);
+        int r;
+
+        call->accessed = request->accessed;
+        call->context = request->context;
+        r = sessions_request(manager->sessions, function, manager->config, &session, request->order,
+                             on_accessed, call);
+        if (r < 0)
+                on_accessed(call, r, result_text(r), NULL);
+}
+
+static void refuse(const IoRequest *request, int result, const char *message) {
+        if (request->order)
+                request->accessed(request->context, result, message, NULL, 0);
+        else
+                request->opened(request->context, result, message, -1, NULL);
+}
+
+static void on_users_known(void *context, Function *function, int result, const char *message) {
+        g_autofree IoRequest *request = context;
+        g_autofree IoOrder *order = request->order;
+        g_autofree char *text = NULL;
+
+        if (result < 0) {
+                refuse(request, result, message);
+                return;
+        }
+        text = refusal(request->manager, function);
+        if (text)
+                refuse(request, -ECONNREFUSED, text);
+        else if (order)
+                access_now(request, function);
+        else
+                open_session(request, function);
+}
+
+/* Users need not be looked for where a process of ours idle: nobody else can have it open. */
+static void begin(IoRequest *request, Function *function) {
+        if (sessions_idle(request->manager->sessions, function, request->io.uid))
+                on_users_known(request, function, 0, NULL);
+        else
+                manager_refresh_users(request->manager, function, on_users_known, request);
+}
+
+void manager_open_session(Manager *manager, Function *function, const ManagerIo *io,
+                          ManagerSessionOpened *done, void *context) {
+        IoRequest *request = g_new0(IoRequest, 1);
+
+        *request = (IoRequest){ .manager = manager, .io = *io, .opened = done, .context = context };
+        begin(request, function);
+}
+
+void manager_let_go(Manager *manager, const Function *function, uint32_t uid, ManagerLetGo *done,
+                    void *context) {
+        g_autoptr(GPtrArray) related = check_related(manager->inventory, function);
+
+        sessions_let_go(manager->sessions, function, related, uid, done, context);
+}
+
+void manager_access(Manager *manager, Function *function, const ManagerIo *io,
+                    const ManagerAccess *access, ManagerAccessed *done, void *context) {
+        IoRequest *request = g_new0(IoRequest, 1);
+        IoOrder *order = g_new0(IoOrder, 1);
+
+        order->kind = access->data ? IO_STORE : IO_LOAD;
+        order->pcias = access->pcias;
+        order->offset = access->offset;
+        order->length = access->length;
+        if (access->data)
+                memcpy(order->data, access->data, MIN(access->length, sizeof(order->data)));
+        *request = (IoRequest){
+                .manager = manager, .io = *io, .order = order, .accessed = done, .context = context
+        };
+        begin(request, function);
+}

@@ -1,0 +1,342 @@
+/* Devices that are opened for others, and the tokens that go with them: who may have one, and the
+ * way to leases.h and vf-tokens.h. */
+#include "daemon/manager/manager-internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Whoever waits for a descriptor. */
+typedef struct OpenCall {
+        Manager *manager;
+        PciKey key, pf; /* of the function, and of the PF whose token goes with it */
+        bool has_token;
+        ManagerOpened *done;
+        void *context;
+} OpenCall;
+
+/* Whoever waits for a token: a lease that has begun, by its generation, or somebody who asked for
+ * it. */
+typedef struct TokenCall {
+        Manager *manager;
+        PciKey pf;
+        uint64_t generation;
+        ManagerVfToken *done; /* NULL: the lease */
+        void *context;
+} TokenCall;
+
+static char *blockers(Manager *manager, const Function *function) {
+        g_autoptr(Verdict) verdict = check(manager->inventory, function, OPERATION_OPEN, 0);
+
+        return verdict_allowed(verdict) ? children_refusal(manager->children, function->facts.key)
+                                        : verdict_message(verdict);
+}
+
+static char *describe_users(const Function *function) {
+        g_autoptr(GString) text = g_string_new(NULL);
+
+        for (guint i = 0; function->users && i < function->users->len; i++) {
+                g_autofree char *who = user_describe(function->users->pdata[i]);
+
+                g_string_append_printf(text, "%s%s", i > 0 ? ", " : "", who);
+        }
+        if (text->len == 0)
+                g_string_append(text, "somebody");
+        return g_string_free(g_steal_pointer(&text), FALSE);
+}
+
+/* The first VF of `pf` that is in use, or that a driver of the host has. */
+static const Function *find_vf(const Function *pf, bool in_use) {
+        for (guint i = 0; pf->vfs && i < pf->vfs->len; i++) {
+                const Function *vf = pf->vfs->pdata[i];
+
+                if (in_use ? function_in_use(vf)
+                           : vf->facts.driver[0] != '\0' && !function_has_vfio_driver(vf))
+                        return vf;
+        }
+        return pf;
+}
+
+/* Why there can be no token now, for people; NULL when there can. */
+static char *token_refusal(Manager *manager, const Function *pf, VfTokenStep step) {
+        char address[PCI_ADDRESS_STRING_MAX], other[PCI_ADDRESS_STRING_MAX];
+        const Function *vf = find_vf(pf, step == VF_TOKEN_VFS_HELD);
+        g_autofree char *who = describe_users(step == VF_TOKEN_PF_HELD ? pf : vf);
+
+        pci_address_format(function_address(pf), address);
+        pci_address_format(function_address(vf), other);
+        switch (step) {
+        case VF_TOKEN_PF_HELD:
+                return g_strdup_printf(
+                        "%s: in use by %s, who may have given it a VF token of their own, which is not known to vfwarden",
+                        address, who);
+        case VF_TOKEN_VFS_HELD:
+                return g_strdup_printf(
+                        "%s: in use by %s, with a VF token of %s that is not known to vfwarden, and "
+                        "cannot be changed meanwhile",
+                        other, who, address);
+        case VF_TOKEN_VFS_DRIVEN:
+                return g_strdup_printf("%s: bound to %s; giving its PF %s a VF token resets both",
+                                       other, vf->facts.driver, address);
+        case VF_TOKEN_IMPOSE:
+                return children_refusal(manager->children, pf->facts.key);
+        default:
+                return NULL;
+        }
+}
+
+/* The kernel gives a group out once at a time: somebody was faster. Who it was, the refusal
+ * says. */
+typedef struct Late {
+        OpenCall *call;
+        char *message;
+} Late;
+
+static void on_late_users_known(void *context, Function *function, int result,
+                                const char *message) {
+        g_autofree Late *late = context;
+        g_autofree OpenCall *call = late->call;
+        g_autofree char *first = late->message;
+        g_autofree char *text = function && result >= 0 ? blockers(call->manager, function) : NULL;
+
+        call->done(call->context, -ECONNREFUSED, text ? text : first, NULL);
+}
+
+static void refuse_late(OpenCall *call, const Function *function, const char *message) {
+        Late *late = g_new(Late, 1);
+
+        *late = (Late){ call, g_strdup(message) };
+        manager_refresh_users(call->manager, function, on_late_users_known, late);
+}
+
+static void on_opened(void *context, int result, const char *message, const LeaseFds *fds,
+                      const Lease *lease) {
+        OpenCall *unfinished = context;
+        Manager *manager = unfinished->manager;
+        const Function *function = inventory_get(manager->inventory, unfinished->key);
+        g_autofree OpenCall *call = NULL;
+        g_autofree char *text = NULL;
+        VfToken token = { 0 };
+        ManagerOpen open = { 0 };
+        int r;
+
+        if (result == -EBUSY && function) {
+                refuse_late(unfinished, function, message);
+                return;
+        }
+        call = unfinished;
+        if (result < 0) {
+                call->done(call->context, result == -EBUSY ? -ECONNREFUSED : result, message, NULL);
+                return;
+        }
+        /* Who hears of it finds that it is told, and that a later daemon knows it. */
+        r = call->has_token ? vf_tokens_get(manager->vf_tokens, call->pf, &token) : 0;
+        if (r < 0)
+                text = g_strdup_printf("its VF token cannot be read: %s", g_strerror(-r));
+        else
+                r = manager_apply_request(manager, NULL, NULL);
+        if (r < 0) {
+                if (!text)
+                        text = manager_describe_failure(manager, r);
+                explicit_bzero(&token, sizeof(token));
+                leases_fail(manager->leases, lease->generation, r, text);
+                call->done(call->context, -EIO, text, NULL);
+                return;
+        }
+        open = (ManagerOpen){ .fd = fds->node,
+                              .iommufd = fds->iommufd,
+                              .delivery_pipe = fds->delivery_pipe,
+                              .lease = lease };
+        if (call->has_token)
+                open.token = token.text;
+        call->done(call->context, 0, NULL, &open);
+        explicit_bzero(&token, sizeof(token));
+}
+
+static void token_call_end(TokenCall *call, int result, const char *message) {
+        Manager *manager = call->manager;
+        g_autofree char *text = NULL;
+        VfToken token = { 0 };
+        int r;
+
+        if (!call->done && result < 0)
+                leases_fail(manager->leases, call->generation, result, message);
+        else if (!call->done)
+                leases_go(manager->leases, call->generation);
+        else {
+                if (result >= 0)
+                        result = vf_tokens_get(manager->vf_tokens, call->pf, &token);
+                r = result >= 0 ? manager_apply_request(manager, NULL, NULL) : 0;
+                if (r < 0) {
+                        text = manager_describe_failure(manager, r);
+                        result = -EIO;
+                        message = text;
+                }
+                call->done(call->context, result, message ? message : "it cannot be read",
+                           token.text);
+        }
+        explicit_bzero(&token, sizeof(token));
+        g_free(call);
+}
+
+static void on_imposing_users_known(void *context, Function *pf, int result, const char *message) {
+        TokenCall *call = context;
+        g_autofree char *text =
+                pf && result >= 0 ? token_refusal(call->manager, pf, VF_TOKEN_PF_HELD) : NULL;
+
+        token_call_end(call, -ECONNREFUSED, text ? text : message);
+}
+
+static void on_imposed(void *context, int result, const char *message) {
+        TokenCall *call = context;
+        Manager *manager = call->manager;
+        const Function *pf = inventory_get(manager->inventory, call->pf);
+
+        if (result == -EBUSY && pf)
+                manager_refresh_users(manager, pf, on_imposing_users_known, call);
+        else
+                token_call_end(call, result, message);
+}
+
+/* Ends the call when the PF has the token, be it now. Takes `call` over. */
+static void get_token(TokenCall *call, const Function *pf, VfTokenStep step) {
+        g_autofree char *text = NULL;
+        int r;
+
+        if (step == VF_TOKEN_HOLDS) {
+                token_call_end(call, 0, NULL);
+                return;
+        }
+        r = vf_tokens_impose(call->manager->vf_tokens, pf, on_imposed, call);
+        if (r >= 0)
+                return;
+        text = g_strdup_printf("the physical function cannot be given a VF token: %s",
+                               g_strerror(-r));
+        token_call_end(call, -EIO, text);
+}
+
+static const char *result_text(int result) {
+        switch (result) {
+        case -EDQUOT:
+                return "this user, or all users, have too many functions opened for them (MaxLeasesPerUser= in vfwarden.conf)";
+        case -EOPNOTSUPP:
+                return "VFIO has no node of that kind for it";
+        default:
+                return g_strerror(-result);
+        }
+}
+
+/* Somebody who wants a descriptor, or a token, while the users are looked at. */
+typedef struct OpenRequest {
+        Manager *manager;
+        ManagerOpener opener;
+        ManagerOpened *opened;
+        ManagerVfToken *got_token;
+        void *context;
+} OpenRequest;
+
+/* Why the function cannot be opened now; else `*ret_step` is what its token takes. */
+static char *open_refusal(Manager *manager, Function *function, VfTokenStep *ret_step) {
+        const Function *pf = vf_token_pf(function);
+        char *text = blockers(manager, function);
+
+        *ret_step = VF_TOKEN_HOLDS;
+        if (text || !pf)
+                return text;
+        *ret_step = vf_tokens_step(manager->vf_tokens, pf, pf == function);
+        return token_refusal(manager, pf, *ret_step);
+}
+
+static void open_now(const OpenRequest *request, Function *function, VfTokenStep step) {
+        const LeaseRequest lease = { .uid = request->opener.uid,
+                                     .pid = request->opener.pid,
+                                     .kind = request->opener.kind };
+        Manager *manager = request->manager;
+        const Function *pf = vf_token_pf(function);
+        TokenCall *token_call = g_new0(TokenCall, 1);
+        OpenCall *call = g_new(OpenCall, 1);
+        int r;
+
+        *call = (OpenCall){ .manager = manager,
+                            .key = function->facts.key,
+                            .pf = pf ? pf->facts.key : 0,
+                            .has_token = pf != NULL,
+                            .done = request->opened,
+                            .context = request->context };
+        token_call->manager = manager;
+        token_call->pf = call->pf;
+        r = leases_begin(manager->leases, function, manager->config, &lease, on_opened, call,
+                         &token_call->generation);
+        if (r < 0) {
+                g_free(token_call);
+                on_opened(call, r, result_text(r), NULL, NULL);
+                return;
+        }
+        get_token(token_call, pf, step);
+}
+
+static void on_open_users_known(void *context, Function *function, int result,
+                                const char *message) {
+        g_autofree OpenRequest *request = context;
+        VfTokenStep step = VF_TOKEN_HOLDS;
+        g_autofree char *text = NULL;
+
+        if (result < 0) {
+                request->opened(request->context, result, message, NULL);
+                return;
+        }
+        text = open_refusal(request->manager, function, &step);
+        if (text)
+                request->opened(request->context, -ECONNREFUSED, text, NULL);
+        else
+                open_now(request, function, step);
+}
+
+void manager_open(Manager *manager, Function *function, const ManagerOpener *opener,
+                  ManagerOpened *done, void *context) {
+        OpenRequest *request = g_new0(OpenRequest, 1);
+
+        *request = (OpenRequest){
+                .manager = manager, .opener = *opener, .opened = done, .context = context
+        };
+        manager_refresh_users(manager, function, on_open_users_known, request);
+}
+
+static void on_token_users_known(void *context, Function *pf, int result, const char *message) {
+        g_autofree OpenRequest *request = context;
+        Manager *manager = request->manager;
+        g_autofree char *text = NULL;
+        char address[PCI_ADDRESS_STRING_MAX];
+        VfTokenStep step = VF_TOKEN_HOLDS;
+        TokenCall *call;
+
+        if (result < 0) {
+                request->got_token(request->context, result, message, NULL);
+                return;
+        }
+        pci_address_format(function_address(pf), address);
+        if (vf_token_pf(pf) != pf)
+                text = g_strdup_printf(
+                        "%s is bound to %s, not to a VFIO driver: its virtual functions need no token",
+                        address, pf->facts.driver[0] != '\0' ? pf->facts.driver : "no driver");
+        else {
+                step = vf_tokens_step(manager->vf_tokens, pf, false);
+                text = token_refusal(manager, pf, step);
+        }
+        if (text) {
+                request->got_token(request->context, -ECONNREFUSED, text, NULL);
+                return;
+        }
+        call = g_new0(TokenCall, 1);
+        call->manager = manager;
+        call->pf = pf->facts.key;
+        call->done = request->got_token;
+        call->context = request->context;
+        get_token(call, pf, step);
+}
+
+void manager_get_vf_token(Manager *manager, Function *pf, ManagerVfToken *done, void *context) {
+        OpenRequest *request = g_new0(OpenRequest, 1);
+
+        *request = (OpenRequest){ .manager = manager, .got_token = done, .context = context };
+        manager_refresh_users(manager, pf, on_token_users_known, request);
+}

@@ -1,0 +1,216 @@
+/* manager.h: the one that holds everything together.
+ *
+ * Owns the inventory, its sources (uevents, inotify, sysfs), the actuator (closed files), the
+ * configuration and the run-time state. All goes one way: an event marks functions to be read; they
+ * are read; the rules are asked; files are closed or opened; the observer is told what changed.
+ * None of it waits for anything. Made by main(), called by the faces in dbus/. */
+#pragma once
+
+#include "policy/inventory.h"
+#include "policy/lock.h"
+
+#include <stdbool.h>
+#include <systemd/sd-event.h>
+
+typedef struct Manager Manager;
+typedef struct Notify Notify;
+typedef struct TurnMeter TurnMeter;
+
+/* The longest text that an administrator may give for a lock, in bytes. */
+#define MANAGER_LOCK_WHY_MAX 512
+
+typedef struct Violation {
+        PciKey key;
+        const char *operation; /* as in the contract, e.g. "set-num-vfs" */
+        unsigned reasons;      /* LockReason bits that stood against it */
+        const char *file; /* what was opened, as in ProtectedFiles; NULL when VFs came or went */
+        const char *path; /* with `file`: where it is */
+        unsigned mode;    /* with `file`: the mode that it was found with */
+        uint16_t num_vfs_before, num_vfs; /* without */
+} Violation;
+
+/* What the manager tells, in this order within one round of applying: removals (while the function
+ * can still be looked at), additions, changes, then what concerns the whole. What clients were told
+ * that a function is, the observer keeps in its `published_as`. */
+typedef struct ManagerObserver {
+        void (*removed)(void *context, Function *function);
+        void (*added)(void *context, Function *function);
+        void (*changed)(void *context, Function *function, unsigned properties);
+        void (*violation)(void *context, const Violation *violation);
+        void (*unplug_requested)(void *context, Function *function, uint64_t deadline_usec);
+        void (*count_changed)(void *context);
+        void (*enforcement_changed)(void *context);
+        void (*problems_changed)(void *context);
+} ManagerObserver;
+
+typedef struct ManagerOptions {
+        Notify *notify; /* outlives the manager */
+        const char *config_directory;
+        const char *state_directory;
+        int receive_buffer; /* bytes for uevents, 0: the system's */
+        const char *io_program, *io_user;
+        uint32_t fd_store_max; /* descriptors that systemd keeps, UINT32_MAX: not known */
+        bool started;          /* by somebody, which ends a release; false when that is not known */
+        const TurnMeter *turns; /* of the event loop; outlives the manager */
+} ManagerOptions;
+
+/* Loads configuration and state, reads all functions and sets the locks. Returns 0 or a negative
+ * errno; what was wrong has been logged. */
+int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret);
+Manager *manager_free(Manager *manager);
+
+/* The daemon ends: whoever waits for something is told so, while the bus can still carry it; what
+ * was begun goes on. No turn of the event loop comes after it. */
+void manager_end_calls(Manager *manager);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Manager, manager_free)
+
+/* The observer is told from now on; there can be one. NULL for none. */
+void manager_set_observer(Manager *manager, const ManagerObserver *observer, void *context);
+
+const Inventory *manager_inventory(const Manager *manager);
+bool manager_enforces(const Manager *manager);
+
+/* What the daemon cannot do at present, a line of text each, see problems.h. Free with
+ * g_strfreev(). */
+char **manager_problems(const Manager *manager);
+
+/* How long the event loop worked at a time, at most: by the clock, and by the processor's time. In
+ * microseconds. */
+void manager_get_turns(const Manager *manager, uint64_t *ret_longest, uint64_t *ret_longest_cpu);
+
+/* As function_read_handle(): what the kernel says at this moment. */
+uint32_t manager_function_handle(const Function *function);
+
+/* Adds, or takes away, the lock reason `administrator`. `why` is UTF-8 text for other people, at
+ * most MANAGER_LOCK_WHY_MAX bytes; a second lock replaces the text of the first. Unlocking what is
+ * not locked does nothing. Which files are closed in fact, `function->protected_files` tells
+ * afterwards. Returns 0; -EINVAL when `why` is too long; or another negative errno when the state
+ * cannot be saved, with nothing changed: see manager_describe_failure(). */
+int manager_lock(Manager *manager, Function *function, const char *why);
+int manager_unlock(Manager *manager, Function *function);
+
+/* Why a request was taken back that is to outlive the daemon and would not have, for people.
+ * `error` is what the request returned. Free with g_free(). */
+char *manager_describe_failure(const Manager *manager, int error);
+
+/* How long an operation may take until its caller is told that it goes on without them. Below the
+ * 25 seconds after which D-Bus clients stop waiting by themselves. */
+#define MANAGER_OPERATION_TIMEOUT_USEC (20 * 1000 * 1000ULL)
+
+/* How an operation ended: 0 when it was done, and seen to be; -ECONNREFUSED when something stands
+ * against it; -EBUSY when something related is under way; -ETIMEDOUT when it goes on; -ENODEV when
+ * the function vanished; -EIO when the kernel refused it, or took it and nothing came of it.
+ * `message` says more, for people; NULL with 0. */
+typedef void ManagerDone(void *context, int result, const char *message);
+
+/* The guarded operations: refused with reasons, else carried out by a process of their own and
+ * verified. `done` is called once, perhaps before these return. The caller has seen to it that
+ * `count` is at most the PF's TotalVFs, and that `driver` is a valid name or "" for whichever the
+ * kernel chooses. */
+void manager_set_num_vfs(Manager *manager, Function *pf, uint16_t count, bool override,
+                         ManagerDone *done, void *context);
+void manager_set_autoprobe(Manager *manager, Function *pf, bool enable, ManagerDone *done,
+                           void *context);
+void manager_bind(Manager *manager, Function *function, const char *driver, ManagerDone *done,
+                  void *context);
+void manager_unbind(Manager *manager, Function *function, ManagerDone *done, void *context);
+void manager_reset(Manager *manager, Function *function, ManagerDone *done, void *context);
+
+/* Takes the function away in order: its holders are asked and have `timeout_usec` to let go; with
+ * `insist` the kernel asks them too, and there is no way back. With a timeout of 0 nobody is asked:
+ * it is refused if there is a holder. A VF ends without a driver; all others end removed. `done` as
+ * above, and: -ETIMEDOUT when it was not let go in time (without `insist` nothing has changed
+ * then); -ECANCELED; -EALREADY when somebody else began to take it away. */
+void manager_unplug(Manager *manager, Function *function, uint64_t timeout_usec, bool insist,
+                    ManagerDone *done, void *context);
+
+/* Returns 0; -EALREADY when there is no way back any more; -ENOENT when nothing was asked for. */
+int manager_cancel_unplug(Manager *manager, Function *function);
+
+/* Lets nobody do `inhibitor->operations` to the function at `key` until the descriptor in
+ * `*ret_fd`, which the caller closes, has no copy left. Returns 0; -EDQUOT when the user has too
+ * many; or another negative errno when it would not outlive the daemon, see
+ * manager_describe_failure(). */
+int manager_inhibit(Manager *manager, PciKey key, const Inhibitor *inhibitor, int *ret_fd);
+
+void manager_foreach_inhibitor(const Manager *manager,
+                               void (*visit)(void *context, PciKey key, const Inhibitor *inhibitor),
+                               void *context);
+
+/* An I/O session for a client of user `uid`, process `pid`, that wants to map `max_mapped` bytes.
+ * Refused unless the function is bound to a VFIO driver (or emulated, as configured), free, and
+ * without MSI-X (or that is allowed). */
+typedef struct ManagerIo {
+        uint32_t uid, pid;
+        uint64_t max_mapped;
+} ManagerIo;
+
+/* `client` is the client's end of the socket with 0, and stays the manager's; see ManagerDone for
+ * the results, and: -EDQUOT for too many sessions or too much memory; -EOPNOTSUPP when no back end
+ * serves the function. */
+typedef void ManagerSessionOpened(void *context, int result, const char *message, int client,
+                                  const IoSession *session);
+void manager_open_session(Manager *manager, Function *function, const ManagerIo *io,
+                          ManagerSessionOpened *done, void *context);
+
+/* A load of `length` bytes, or a store of `data` where it is not NULL, in one piece. The bytes
+ * loaded are in `loaded`. -EINVAL when the rules refuse it. */
+typedef struct ManagerAccess {
+        uint8_t pcias;
+        uint64_t offset;
+        uint16_t length;
+        const uint8_t *data;
+} ManagerAccess;
+
+typedef void ManagerAccessed(void *context, int result, const char *message, const uint8_t *loaded,
+                             size_t length);
+void manager_access(Manager *manager, Function *function, const ManagerIo *io,
+                    const ManagerAccess *access, ManagerAccessed *done, void *context);
+
+/* A VFIO descriptor of the function for a client. Refused while check() has something against
+ * `open`, or the VF token that it takes is somebody else's. */
+typedef struct ManagerOpener {
+        uint32_t uid, pid;
+        LeaseKind kind; /* wanted; _LEASE_KIND_INVALID: the best there is */
+} ManagerOpener;
+
+typedef struct ManagerOpen {
+        int fd, iommufd, delivery_pipe; /* stay the manager's; `iommufd` -1 without */
+        const Lease *lease;
+        const char *token; /* NULL when none is needed; gone when the callee returns */
+} ManagerOpen;
+
+/* `open` is what the client gets, with 0; see ManagerDone for the results, and: -EDQUOT for too
+ * many leases; -EOPNOTSUPP when VFIO has no node of the kind. */
+typedef void ManagerOpened(void *context, int result, const char *message, const ManagerOpen *open);
+void manager_open(Manager *manager, Function *function, const ManagerOpener *opener,
+                  ManagerOpened *done, void *context);
+
+/* The VF token of a physical function, for who opens it or its VFs without us. `token` as above. */
+typedef void ManagerVfToken(void *context, int result, const char *message, const char *token);
+void manager_get_vf_token(Manager *manager, Function *pf, ManagerVfToken *done, void *context);
+
+/* To be called before anything is done with, or said of, a function on somebody's behalf: a process
+ * that served a single load or store idle, with the device open, for the next one of its user, and
+ * is ended by this where it is on the function or on a related one. It stays for `uid`, who is
+ * about to load or store; MANAGER_NOBODY where nobody is. `done` is called once, perhaps before
+ * this returns: 0, or -ECANCELED when the daemon ends. The function may have gone then. */
+#define MANAGER_NOBODY UINT32_MAX
+typedef void ManagerLetGo(void *context, int result);
+void manager_let_go(Manager *manager, const Function *function, uint32_t uid, ManagerLetGo *done,
+                    void *context);
+
+/* Reads the configuration again, and ends a release. Returns 0; or a negative errno with the reason
+ * in
+ * `*ret_error`, in UTF-8, free with g_free(), and with nothing changed. */
+int manager_reload(Manager *manager, char **ret_error);
+
+/* Opens every file again, forgets the administrators' locks and enforces nothing from now on, until
+ * an administrator reloads or starts the daemon: not after a crash either. Returns 0 with the paths
+ * of the files opened in `*ret`, to be freed with g_ptr_array_unref(); or a negative errno when the
+ * state cannot be saved, with nothing changed. */
+int manager_release_all(Manager *manager, GPtrArray **ret);
+
+/* The daemon ends because somebody wants it to: the next start is somebody's, and ends the release.
+ * After a crash or a kill this was not called. */
+void manager_end_release(Manager *manager);

@@ -1,0 +1,18 @@
+/* file-mode.h: finds the sysfs files that locks close, and changes their modes.
+ *
+ * Owns nothing. Always holds: what is looked at and what is changed are one node, and both work
+ * when all descriptors are used up, by those in reserve. */
+#pragma once
+
+#include "daemon/base/reserve.h"
+#include "policy/function.h"
+#include "policy/lock.h"
+
+/* The path of the function's `file`, whether it is there or not; the slot's `power` is looked for.
+ * Returns 0 with `*ret` to be freed with g_free(), -ENOENT when there is no slot, or another
+ * negative errno. */
+int file_mode_path(const Function *function, LockFile file, Reserve *reserve, char **ret);
+
+/* Gives the file `mode` if it is still the node that `inode` names. Returns 0 or a negative errno,
+ * -ENOENT if it is another node. */
+int file_mode_set(const char *path, uint64_t inode, unsigned mode, Reserve *reserve);

@@ -1,0 +1,20 @@
+/* lost-overrides.h: functions that come back without the driver_override they had.
+ *
+ * On s390 a slot that is switched off and on again has the same function in it, but the kernel
+ * makes a new device of it, whose driver_override is not set (seen on 6.12): the native driver
+ * takes what was meant for a guest. Owns what the functions had that went; says so once when they
+ * come back without. Called by the manager. */
+#pragma once
+
+#include "policy/function.h"
+
+typedef struct LostOverrides LostOverrides;
+
+LostOverrides *lost_overrides_new(void);
+LostOverrides *lost_overrides_free(LostOverrides *lost);
+
+/* The function goes. */
+void lost_overrides_function_gone(LostOverrides *lost, const Function *function);
+
+/* The function is new, and what its driver_override is has been read. */
+void lost_overrides_function_came(LostOverrides *lost, const Function *function);

@@ -1,0 +1,42 @@
+/* msi-source.h: what the host shows of whether MSIs are isolated; see policy/msi.h.
+ *
+ * Owns, for each function, its IOMMU and what the controllers of its MSIs are called, and for the
+ * functions behind one IOMMU together the two that stand for the others. Read are the function's
+ * `msi_irqs` and `iommu`, `chip_name` of its interrupts and `ecap` of its IOMMU: none of that waits
+ * for a device or touches it.
+ *
+ * Read when a function is new, with each of its events, a second after its driver, or whether it is
+ * open, has changed, and every five seconds while it is open and has none; nothing tells of MSIs as
+ * such, but they come with the driver, and with VFIO's users, where it is the guest's driver that
+ * asks for them. All that happened at a time is looked at together, and what is found of one
+ * function is told of the others behind its IOMMU once. So ten thousand functions cost what they
+ * cost one by one: only when the one that stands for the others has gone is another looked for, and
+ * one that stays (no VF) is preferred. Called by the manager. */
+#pragma once
+
+#include "daemon/base/problems.h"
+#include "daemon/sysfs/watch.h"
+#include "policy/function.h"
+
+#include <systemd/sd-event.h>
+
+typedef struct MsiSource MsiSource;
+
+/* The evidence about the function at `key` may be another now. */
+typedef void MsiSourceChanged(void *context, PciKey key);
+
+/* `watch` is borrowed. Returns 0 or a negative errno. */
+int msi_source_new(sd_event *event, Watch *watch, Problems *problems, MsiSourceChanged *changed,
+                   void *context, MsiSource **ret);
+MsiSource *msi_source_free(MsiSource *source);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(MsiSource, msi_source_free)
+
+/* The function is new, or something of it has changed. Nothing is told from within. */
+void msi_source_function_changed(MsiSource *source, const Function *function);
+
+/* The function is gone; nothing more is told of it. */
+void msi_source_function_gone(MsiSource *source, PciKey key);
+
+/* The evidence about the function at `key`, which the caller clears; without it: nothing is known.
+ */
+void msi_source_evidence(MsiSource *source, PciKey key, MsiEvidence *ret);

@@ -1,0 +1,390 @@
+#include "daemon/sysfs/override-reader.h"
+
+#include "daemon/base/child.h"
+#include "daemon/base/log.h"
+#include "daemon/base/util.h"
+#include "daemon/base/wakeup.h"
+#include "daemon/sysfs/sysfs.h"
+#include "policy/absence.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+/* How long a read may take: it is a matter of microseconds, unless the lock is held. */
+#define ANSWER_TIMEOUT_MSEC 500
+
+/* How many questions the process is sent ahead. */
+#define WINDOW 64
+
+/* A host on which so many functions keep their lock at a time is beyond help; the others wait. */
+#define HANGING_MAX 8
+
+typedef struct Reply {
+        PciKey key;
+        uint64_t inode;
+        int32_t error; /* 0 or a positive errno */
+        char value[SYSFS_VALUE_MAX];
+} Reply;
+
+/* A process that was killed, and ends when the lock is let go of. */
+typedef struct Hanging {
+        OverrideReader *reader;
+        PciKey key;
+        bool refused; /* in `refused` */
+        bool again;   /* asked for meanwhile: what was told then may be so no more */
+        sd_event_source *exit;
+} Hanging;
+
+struct OverrideReader {
+        sd_event *event;
+        sd_event_source *source;
+        sd_event_source *timer;
+        sd_event_source *refuse; /* when there can be no process: tells so those who wait */
+        int error;               /* ... and why; 0: those in `refused` alone */
+        int socket;              /* -1 while there is no process */
+        pid_t pid;
+        GQueue *waiting;    /* of PciKey*, owned: not sent yet */
+        GQueue *sent;       /* likewise, in the order in which they will be answered */
+        GHashTable *asked;  /* set of the keys in `waiting` */
+        GQueue *refused;    /* of PciKey*, owned: a process hangs at them already */
+        GPtrArray *hanging; /* of Hanging*, owned; one for a function */
+        OverrideHandler *handler;
+        void *context;
+};
+
+/* --- the process --- */
+
+static void answer(PciKey key, Reply *reply) {
+        _cleanup_(closep) int dirfd = -1;
+        struct stat st;
+        ssize_t n;
+
+        *reply = (Reply){ .key = key };
+        dirfd = sysfs_open_function(pci_address_from_key(key));
+        if (dirfd < 0 || fstat(dirfd, &st) < 0) {
+                reply->error = dirfd < 0 ? -dirfd : errno;
+                return;
+        }
+        reply->inode = st.st_ino;
+        /* The kernel writes "(null)" for none: it prints the pointer. */
+        n = sysfs_read(dirfd, "driver_override", reply->value, sizeof(reply->value));
+        if (n < 0 && !errno_means_absent((int) n) && !errno_means_malformed((int) n))
+                reply->error = (int32_t) -n;
+        if (n < 0 || strcmp(reply->value, "(null)") == 0)
+                reply->value[0] = '\0';
+}
+
+static void __attribute__((noreturn)) serve(int socket) {
+        Reply reply;
+        PciKey key;
+
+        /* Ends when the daemon does, or does not want to hear of it any more. */
+        while (recv(socket, &key, sizeof(key), 0) == (ssize_t) sizeof(key)) {
+                answer(key, &reply);
+                if (send(socket, &reply, offsetof(Reply, value) + strlen(reply.value) + 1,
+                         MSG_NOSIGNAL) < 0)
+                        break;
+        }
+        _exit(0);
+}
+
+/* --- the daemon --- */
+
+static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *userdata);
+static int on_timeout(sd_event_source *source, uint64_t usec, void *userdata);
+static int on_refuse(sd_event_source *source, void *userdata);
+
+static void hanging_free(gpointer data) {
+        Hanging *hanging = data;
+
+        sd_event_source_disable_unref(hanging->exit);
+        g_free(hanging);
+}
+
+int override_reader_new(sd_event *event, OverrideHandler *handler, void *context,
+                        OverrideReader **ret) {
+        OverrideReader *reader = g_new0(OverrideReader, 1);
+        int r;
+
+        reader->event = sd_event_ref(event);
+        reader->socket = -1;
+        reader->waiting = g_queue_new();
+        reader->sent = g_queue_new();
+        reader->asked = g_hash_table_new(g_int64_hash, g_int64_equal);
+        reader->refused = g_queue_new();
+        reader->hanging = g_ptr_array_new_with_free_func(hanging_free);
+        reader->handler = handler;
+        reader->context = context;
+        r = wakeup_new_idle(event, on_refuse, reader, &reader->refuse);
+        if (r < 0) {
+                override_reader_free(reader);
+                return r;
+        }
+        *ret = reader;
+        return 0;
+}
+
+static int on_hanging_end(sd_event_source *source, const siginfo_t *info, void *userdata) {
+        Hanging *hanging = userdata;
+        OverrideReader *reader = hanging->reader;
+        PciKey key = hanging->key;
+        bool again = hanging->again;
+
+        g_ptr_array_remove_fast(reader->hanging, hanging);
+        if (again)
+                override_reader_ask(reader, key);
+        return 0;
+}
+
+static Hanging *find_hanging(const OverrideReader *reader, PciKey key) {
+        for (guint i = 0; i < reader->hanging->len; i++)
+                if (((Hanging *) reader->hanging->pdata[i])->key == key)
+                        return reader->hanging->pdata[i];
+        return NULL;
+}
+
+/* Nobody waits for the process: it ends at once, or when the kernel lets go of it. `key` is what it
+ * hangs at, NULL nothing. */
+static void dismiss(OverrideReader *reader, const PciKey *key) {
+        Hanging *hanging;
+
+        if (reader->socket < 0)
+                return;
+        reader->source = sd_event_source_disable_unref(reader->source);
+        closep(&reader->socket);
+        reader->socket = -1;
+        (void) kill(reader->pid, SIGKILL);
+        if (!key) {
+                child_forget(reader->event, reader->pid);
+                return;
+        }
+        hanging = g_new0(Hanging, 1);
+        hanging->reader = reader;
+        hanging->key = *key;
+        if (sd_event_add_child(reader->event, &hanging->exit, reader->pid, WEXITED, on_hanging_end,
+                               hanging) < 0)
+                hanging_free(hanging);
+        else
+                g_ptr_array_add(reader->hanging, hanging);
+}
+
+OverrideReader *override_reader_free(OverrideReader *reader) {
+        if (!reader)
+                return NULL;
+        dismiss(reader, NULL);
+        g_ptr_array_unref(reader->hanging);
+        g_queue_free_full(reader->refused, g_free);
+        sd_event_source_disable_unref(reader->timer);
+        sd_event_source_disable_unref(reader->refuse);
+        g_hash_table_unref(reader->asked);
+        g_queue_free_full(reader->waiting, g_free);
+        g_queue_free_full(reader->sent, g_free);
+        sd_event_unref(reader->event);
+        g_free(reader);
+        return NULL;
+}
+
+static int employ(OverrideReader *reader) {
+        _cleanup_(closep) int ours = -1, theirs = -1;
+        int pair[2], r;
+        pid_t pid;
+
+        if (reader->hanging->len >= HANGING_MAX)
+                return -EBUSY;
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+                return -errno;
+        ours = pair[0];
+        theirs = pair[1];
+        pid = child_fork("vfwarden-reader", &theirs, 1);
+        if (pid == 0)
+                serve(theirs);
+        if (pid < 0)
+                return pid;
+
+        r = sd_event_add_io(reader->event, &reader->source, ours, EPOLLIN, on_readable, reader);
+        if (r < 0) {
+                child_forget(reader->event, pid);
+                return r;
+        }
+        reader->pid = pid;
+        reader->socket = take_fd(&ours);
+        return 0;
+}
+
+static void restart_timer(OverrideReader *reader) {
+        if (!reader->timer)
+                (void) sd_event_add_time_relative(reader->event, &reader->timer, CLOCK_MONOTONIC,
+                                                  ANSWER_TIMEOUT_MSEC * 1000ULL, 0, on_timeout,
+                                                  reader);
+        if (!reader->timer)
+                return;
+        (void) sd_event_source_set_time_relative(reader->timer, ANSWER_TIMEOUT_MSEC * 1000ULL);
+        (void) sd_event_source_set_enabled(
+                reader->timer, g_queue_is_empty(reader->sent) ? SD_EVENT_OFF : SD_EVENT_ONESHOT);
+}
+
+static void tell(OverrideReader *reader, PciKey key, int error) {
+        OverrideAnswer given_up = { .error = error };
+
+        reader->handler(reader->context, key, &given_up);
+}
+
+static void refuse(OverrideReader *reader, Hanging *hanging) {
+        if (!hanging->refused)
+                g_queue_push_tail(reader->refused, g_memdup2(&hanging->key, sizeof(hanging->key)));
+        hanging->refused = hanging->again = true;
+        (void) sd_event_source_set_enabled(reader->refuse, SD_EVENT_ONESHOT);
+}
+
+/* Sends what the window has room for. */
+static void send_waiting(OverrideReader *reader) {
+        bool was_idle = g_queue_is_empty(reader->sent);
+        int r = 0;
+
+        while (!g_queue_is_empty(reader->waiting) && reader->sent->length < WINDOW) {
+                const PciKey *key = g_queue_peek_head(reader->waiting);
+                Hanging *hanging = find_hanging(reader, *key);
+
+                if (hanging) {
+                        refuse(reader, hanging);
+                        g_hash_table_remove(reader->asked, key);
+                        g_free(g_queue_pop_head(reader->waiting));
+                        continue;
+                }
+                if (reader->socket < 0)
+                        r = employ(reader);
+                if (r < 0 ||
+                    send(reader->socket, key, sizeof(*key), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+                        break;
+                g_hash_table_remove(reader->asked, key);
+                g_queue_push_tail(reader->sent, g_queue_pop_head(reader->waiting));
+        }
+        /* Later, for who asks does not expect the answer yet. */
+        if (r < 0) {
+                reader->error = r;
+                (void) sd_event_source_set_enabled(reader->refuse, SD_EVENT_ONESHOT);
+        }
+        if (was_idle)
+                restart_timer(reader);
+}
+
+/* Nobody can read for them: no descriptor, no memory, no process is to be had. */
+static void refuse_waiting(OverrideReader *reader) {
+        for (guint n = reader->waiting->length; n > 0; n--) {
+                g_autofree PciKey *key = g_queue_pop_head(reader->waiting);
+
+                g_hash_table_remove(reader->asked, key);
+                tell(reader, *key, reader->error);
+        }
+}
+
+/* No second process comes to hang where one does already. */
+static void refuse_hanging(OverrideReader *reader) {
+        for (guint n = reader->refused->length; n > 0; n--) {
+                g_autofree PciKey *key = g_queue_pop_head(reader->refused);
+                Hanging *hanging = find_hanging(reader, *key);
+
+                if (hanging)
+                        hanging->refused = false;
+                tell(reader, *key, -ETIMEDOUT);
+        }
+}
+
+static int on_refuse(sd_event_source *source, void *userdata) {
+        OverrideReader *reader = userdata;
+
+        refuse_hanging(reader);
+        if (reader->error < 0)
+                refuse_waiting(reader);
+        reader->error = 0;
+        return 0;
+}
+
+void override_reader_ask(OverrideReader *reader, PciKey key) {
+        if (g_hash_table_contains(reader->asked, &key))
+                return;
+        g_queue_push_tail(reader->waiting, g_memdup2(&key, sizeof(key)));
+        g_hash_table_add(reader->asked, g_queue_peek_tail(reader->waiting));
+        send_waiting(reader);
+}
+
+/* The process hangs at its oldest question: give that up, and let another one see to the others. */
+static void give_up(OverrideReader *reader) {
+        g_autofree PciKey *key = g_queue_pop_head(reader->sent);
+        PciAddress address;
+
+        dismiss(reader, key);
+        for (PciKey *again; (again = g_queue_pop_tail(reader->sent));) {
+                g_queue_push_head(reader->waiting, again);
+                g_hash_table_add(reader->asked, again);
+        }
+        if (key) {
+                address = pci_address_from_key(*key);
+                log_full(LOG_NOTICE, &address, NULL,
+                         "driver_override cannot be read: something is being done to the device");
+                tell(reader, *key, -ETIMEDOUT);
+        }
+        send_waiting(reader);
+}
+
+static int on_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
+        give_up(userdata);
+        return 0;
+}
+
+/* Takes one answer. Returns false when there is none, for the process is gone. */
+static bool take_answer(OverrideReader *reader) {
+        g_autofree PciKey *key = NULL;
+        Reply reply;
+        ssize_t n;
+
+        n = recv(reader->socket, &reply, sizeof(reply), MSG_DONTWAIT);
+        if (n <= (ssize_t) offsetof(Reply, value) || g_queue_is_empty(reader->sent))
+                return false;
+        key = g_queue_pop_head(reader->sent);
+        restart_timer(reader);
+        if (reply.error == 0) {
+                g_autofree char *value = g_utf8_make_valid(reply.value, -1);
+                OverrideAnswer answer = { 0, reply.inode, value };
+
+                reader->handler(reader->context, *key, &answer);
+        } else
+                tell(reader, *key, -reply.error);
+        return true;
+}
+
+static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        OverrideReader *reader = userdata;
+
+        if (!take_answer(reader))
+                give_up(reader); /* somebody killed it: its question may be at fault */
+        else
+                send_waiting(reader);
+        return 0;
+}
+
+bool override_reader_is_idle(const OverrideReader *reader) {
+        return g_queue_is_empty(reader->waiting) && g_queue_is_empty(reader->sent) &&
+               g_queue_is_empty(reader->refused);
+}
+
+void override_reader_finish(OverrideReader *reader) {
+        while (!g_queue_is_empty(reader->sent)) {
+                struct pollfd poll_fd = { .fd = reader->socket, .events = POLLIN };
+
+                if (poll(&poll_fd, 1, ANSWER_TIMEOUT_MSEC) > 0 && take_answer(reader))
+                        send_waiting(reader);
+                else
+                        give_up(reader);
+        }
+        refuse_hanging(reader);
+        if (!g_queue_is_empty(reader->waiting))
+                refuse_waiting(reader);
+}

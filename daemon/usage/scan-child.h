@@ -1,0 +1,59 @@
+/* scan-child.h: the scanner, the process of the daemon that looks into /proc for it.
+ *
+ * Owns what is asked of it and not yet answered. It does a little of each request in turn, and asks
+ * for new ones in between, so a process with a million descriptors delays the answer about itself
+ * only. Each of its steps shows in ScanProgress at which process it is. It opens nothing, and ends
+ * when the daemon does. */
+#pragma once
+
+#include "daemon/base/process.h"
+#include "daemon/usage/scan.h"
+
+#include <glib.h>
+#include <sys/types.h>
+
+typedef struct ScanChild {
+        int channel;
+        int fanotify; /* for nodes in another /dev, -1 without */
+        ScanProgress *progress;
+        GHashTable *avoid; /* ScanAvoided, see scanner.h; of the daemon at the time of the fork */
+        GPtrArray *jobs;   /* of ScanJob*, owned */
+} ScanChild;
+
+typedef struct ScanJob ScanJob;
+
+/* Goes on with the job, a little. Returns whether it has ended; then it has sent all but
+ * SCAN_KIND_DONE. */
+typedef bool ScanJobStep(ScanChild *child, ScanJob *job);
+
+struct ScanJob {
+        ScanRequest request;
+        int result; /* 0, or a negative errno: it could not look at everything */
+        ScanJobStep *step;
+        void *data;
+        GDestroyNotify data_free;
+};
+
+void __attribute__((noreturn)) scan_child_run(ScanChild *child);
+
+/* Where it is: at process `pid` from now on, 0: at none; or at two, which it compares by
+ * kcmp(2). */
+void scan_child_at(ScanChild *child, pid_t pid);
+void scan_child_at_both(ScanChild *child, pid_t pid, pid_t peer);
+
+/* As process_read_facts(), without `stat` where an earlier scanner hung at that. */
+int scan_child_read_facts(ScanChild *child, pid_t pid, ProcessFacts *ret);
+
+/* What an earlier scanner hung at with this process: ScanAvoid bits. */
+unsigned scan_child_avoids(const ScanChild *child, pid_t pid);
+
+void scan_child_send(ScanChild *child, const ScanJob *job, ScanAnswer *answer);
+
+/* Completes what was read of a process's descriptors by who it is, and sends it. */
+void scan_child_tell(ScanChild *child, const ScanJob *job, const ScanProcess *process);
+
+/* It cannot be looked at. */
+void scan_child_tell_unknown(ScanChild *child, ScanJob *job, pid_t pid, int error);
+
+/* Whether the error means that the process has ended. */
+bool scan_child_is_end(int error);

@@ -1,0 +1,360 @@
+#include "daemon/usage/scan-walk.h"
+
+#include "daemon/base/process.h"
+#include "daemon/base/util.h"
+#include "daemon/usage/vfio-fds.h"
+#include "policy/number.h"
+
+#include <limits.h>
+#include <linux/kcmp.h>
+#include <sys/syscall.h>
+
+/* Passes over the processes, each over those that were forked during the one before. Somebody may
+ * fork faster than that. */
+#define PASSES_MAX     8
+#define STEP_PROCESSES 16
+/* Descriptors of one process that are read in the first pass, and of a large table between two
+ * looks at other requests. */
+#define SMALL_FDS 512
+/* Descriptors that name no function, which are compared with each other: of one process, and of
+ * all. */
+#define UNNAMED_OF_PROCESS 8
+#define UNNAMED_MAX        4096
+
+/* Processes that share one table of descriptors. */
+typedef struct Table {
+        uint32_t uid;
+        GArray *pids;
+        bool told;
+} Table;
+
+typedef struct Unnamed {
+        pid_t pid;
+        int number;
+} Unnamed;
+
+typedef struct Walk {
+        DIR *proc;
+        GHashTable *walked; /* pids */
+        unsigned passes;
+        bool found_new; /* in this pass */
+        GArray *large;  /* of pid_t: to be looked at afterwards */
+        guint n_placed; /* of `large`, in `tables` */
+        GPtrArray *all; /* of Table*, owned */
+        GPtrArray
+                *tables; /* of those the ones that can be compared, by user, then in kcmp's order */
+        GPtrArray *unread; /* of those the ones to be read, ... */
+        guint n_read;      /* ... but so many, which were */
+        VfioFds *fds;      /* of the table that is being read ... */
+        ScanProcess *process;
+        GArray *unnamed;    /* of Unnamed */
+        guint n_compared;   /* of `unnamed`, in `files` */
+        GPtrArray *files;   /* of GArray of Unnamed: the same file, in kcmp's order */
+        bool large_is_done; /* the last pass has begun */
+} Walk;
+
+static void table_free(gpointer data) {
+        Table *table = data;
+
+        g_array_unref(table->pids);
+        g_free(table);
+}
+
+static void file_free(gpointer file) {
+        g_array_unref(file);
+}
+
+static void walk_free(gpointer data) {
+        Walk *walk = data;
+
+        closedirp(&walk->proc);
+        vfio_fds_free(walk->fds);
+        g_hash_table_unref(walk->walked);
+        g_array_unref(walk->large);
+        g_ptr_array_unref(walk->tables);
+        g_ptr_array_unref(walk->unread);
+        g_ptr_array_unref(walk->all);
+        g_array_unref(walk->unnamed);
+        g_ptr_array_unref(walk->files);
+        g_free(walk->process);
+        g_free(walk);
+}
+
+static Walk *walk_new(void) {
+        Walk *walk = g_new0(Walk, 1);
+
+        walk->proc = opendir("/proc");
+        walk->walked = g_hash_table_new(NULL, NULL);
+        walk->large = g_array_new(FALSE, FALSE, sizeof(pid_t));
+        walk->all = g_ptr_array_new_with_free_func(table_free);
+        walk->tables = g_ptr_array_new();
+        walk->unread = g_ptr_array_new();
+        walk->unnamed = g_array_new(FALSE, FALSE, sizeof(Unnamed));
+        walk->files = g_ptr_array_new_with_free_func(file_free);
+        walk->process = g_new0(ScanProcess, 1);
+        return walk;
+}
+
+/* --- who has what */
+
+static void note_unnamed(Walk *walk, const ScanProcess *process) {
+        uint32_t n = process->n_unnamed > 0 ? MIN(process->n_numbers, UNNAMED_OF_PROCESS) : 0;
+
+        for (uint32_t i = 0; i < n && walk->unnamed->len < UNNAMED_MAX; i++)
+                g_array_append_val(walk->unnamed, ((Unnamed){ process->pid, process->numbers[i] }));
+}
+
+static void tell(ScanChild *child, ScanJob *job, const ScanProcess *process) {
+        note_unnamed(job->data, process);
+        scan_child_tell(child, job, process);
+}
+
+/* Of a process with many descriptors, the first ones. */
+static void look_at_process(ScanChild *child, ScanJob *job, pid_t pid) {
+        Walk *walk = job->data;
+        VfioFds *fds = NULL;
+        int r = -ETIMEDOUT;
+
+        scan_child_at(child, pid);
+        *walk->process = (ScanProcess){ .pid = pid };
+        if (!(scan_child_avoids(child, pid) & SCAN_AVOID_LOOKING))
+                r = vfio_fds_open(pid, child->fanotify, walk->process, &fds);
+        if (r >= 0)
+                r = vfio_fds_read(fds, SMALL_FDS);
+        vfio_fds_free(fds);
+        if (r > 0)
+                g_array_append_val(walk->large, pid);
+        else if (r == 0)
+                tell(child, job, walk->process);
+        else if (!scan_child_is_end(r))
+                scan_child_tell_unknown(child, job, pid, r);
+}
+
+/* Returns whether the pass has ended, and with it the passes. */
+static bool step_processes(ScanChild *child, ScanJob *job) {
+        Walk *walk = job->data;
+
+        for (unsigned n = 0; n < STEP_PROCESSES;) {
+                const struct dirent *entry = readdir(walk->proc);
+                uint64_t pid;
+
+                if (!entry && (!walk->found_new || ++walk->passes >= PASSES_MAX))
+                        return true;
+                if (!entry) {
+                        walk->found_new = false;
+                        rewinddir(walk->proc);
+                        continue;
+                }
+                if (number_parse(entry->d_name, 10, INT_MAX, &pid) < 0 ||
+                    !g_hash_table_add(walk->walked, GINT_TO_POINTER((int) pid)))
+                        continue;
+                walk->found_new = true;
+                look_at_process(child, job, (pid_t) pid);
+                n++;
+        }
+        return false;
+}
+
+/* --- kcmp(2): 0 the same, 1 less, 2 greater; else it cannot tell, or the process has ended */
+
+static long compare_tables(ScanChild *child, pid_t a, pid_t b) {
+        scan_child_at_both(child, a, b);
+        return syscall(SYS_kcmp, a, b, KCMP_FILES, 0, 0);
+}
+
+static long compare_files(ScanChild *child, const Unnamed *a, const Unnamed *b) {
+        scan_child_at_both(child, a->pid, b->pid);
+        return syscall(SYS_kcmp, a->pid, b->pid, KCMP_FILE, a->number, b->number);
+}
+
+/* Where among the tables the process's is, or belongs. Returns whether it is there. */
+static bool find_table(ScanChild *child, const Walk *walk, pid_t pid, uint32_t uid,
+                       guint *ret_place) {
+        guint low = 0, high = walk->tables->len;
+
+        while (low < high) {
+                guint middle = (low + high) / 2;
+                const Table *table = walk->tables->pdata[middle];
+                long order = table->uid < uid ? 2 : 1;
+
+                if (table->uid == uid)
+                        order = compare_tables(child, pid, g_array_index(table->pids, pid_t, 0));
+                *ret_place = middle;
+                if (order == 0)
+                        return true;
+                if (order == 2)
+                        low = middle + 1;
+                else
+                        high = middle;
+        }
+        *ret_place = low;
+        return false;
+}
+
+static Table *add_table(Walk *walk, uint32_t uid) {
+        Table *table = g_new0(Table, 1);
+
+        table->uid = uid;
+        table->pids = g_array_new(FALSE, FALSE, sizeof(pid_t));
+        g_ptr_array_add(walk->all, table);
+        g_ptr_array_add(walk->unread, table);
+        return table;
+}
+
+/* Returns whether all large ones have their table. */
+static bool step_place(ScanChild *child, const ScanJob *job) {
+        Walk *walk = job->data;
+        Table *table;
+        uint32_t uid;
+        guint place = 0;
+        pid_t pid;
+
+        if (walk->n_placed == walk->large->len)
+                return true;
+        pid = g_array_index(walk->large, pid_t, walk->n_placed++);
+        scan_child_at(child, pid);
+        if (process_read_uid(pid, &uid) < 0)
+                return false;
+        if (scan_child_avoids(child, pid) & SCAN_AVOID_COMPARING)
+                table = add_table(walk, uid);
+        else if (find_table(child, walk, pid, uid, &place)) {
+                table = walk->tables->pdata[place];
+                if (table->told)
+                        g_ptr_array_add(walk->unread, table);
+                table->told = false;
+        } else {
+                table = add_table(walk, uid);
+                g_ptr_array_insert(walk->tables, (gint) place, table);
+        }
+        g_array_append_val(table->pids, pid);
+        return false;
+}
+
+/* --- large tables */
+
+static void tell_all(ScanChild *child, ScanJob *job, const Table *table, int result) {
+        Walk *walk = job->data;
+
+        for (guint i = 0; i < table->pids->len; i++) {
+                pid_t pid = g_array_index(table->pids, pid_t, i);
+
+                walk->process->pid = pid;
+                if (result < 0)
+                        scan_child_tell_unknown(child, job, pid, result);
+                else
+                        tell(child, job, walk->process);
+        }
+}
+
+/* Returns whether all are read. */
+static bool step_large(ScanChild *child, ScanJob *job) {
+        Walk *walk = job->data;
+        Table *table;
+        pid_t pid;
+        int r = 0;
+
+        if (walk->n_read == walk->unread->len)
+                return true;
+        table = walk->unread->pdata[walk->n_read];
+        pid = g_array_index(table->pids, pid_t, 0);
+        scan_child_at(child, pid);
+        if (!walk->fds) {
+                *walk->process = (ScanProcess){ .pid = pid };
+                r = vfio_fds_open(pid, child->fanotify, walk->process, &walk->fds);
+        }
+        if (r >= 0)
+                r = vfio_fds_read(walk->fds, SMALL_FDS);
+        if (r > 0)
+                return false;
+        walk->fds = vfio_fds_free(walk->fds);
+        /* It has ended, and the others go on with the table. */
+        if (r < 0 && scan_child_is_end(r) && table->pids->len > 1) {
+                g_array_remove_index(table->pids, 0);
+                return false;
+        }
+        if (r >= 0 || !scan_child_is_end(r))
+                tell_all(child, job, table, r);
+        table->told = true;
+        walk->n_read++;
+        return false;
+}
+
+/* --- who shares a device descriptor */
+
+/* Returns whether all are compared. */
+static bool step_files(ScanChild *child, ScanJob *job) {
+        Walk *walk = job->data;
+        const Unnamed *one;
+        guint low = 0, high = walk->files->len;
+        GArray *file;
+
+        if (walk->n_compared == walk->unnamed->len)
+                return true;
+        one = &g_array_index(walk->unnamed, Unnamed, walk->n_compared++);
+        if (scan_child_avoids(child, one->pid) & SCAN_AVOID_COMPARING)
+                return false;
+        while (low < high) {
+                guint middle = (low + high) / 2;
+                long order;
+
+                file = walk->files->pdata[middle];
+                order = compare_files(child, one, &g_array_index(file, Unnamed, 0));
+                if (order == 0) {
+                        g_array_append_vals(file, one, 1);
+                        return false;
+                }
+                if (order == 2)
+                        low = middle + 1;
+                else
+                        high = middle;
+        }
+        file = g_array_new(FALSE, FALSE, sizeof(Unnamed));
+        g_array_append_vals(file, one, 1);
+        g_ptr_array_insert(walk->files, (gint) low, file);
+        return false;
+}
+
+static void tell_files(ScanChild *child, const ScanJob *job) {
+        const Walk *walk = job->data;
+        g_autofree ScanAnswer *answer = g_new0(ScanAnswer, 1);
+
+        answer->kind = SCAN_KIND_SAME;
+        for (guint i = 0; i < walk->files->len; i++) {
+                const GArray *file = walk->files->pdata[i];
+
+                answer->same.n_pids = MIN(file->len, SCAN_SAME_MAX);
+                for (uint32_t j = 0; j < answer->same.n_pids; j++)
+                        answer->same.pids[j] = g_array_index(file, Unnamed, j).pid;
+                if (answer->same.n_pids > 1)
+                        scan_child_send(child, job, answer);
+        }
+}
+
+/* Those who were forked from a large one meanwhile. */
+static bool begin_last_pass(Walk *walk) {
+        if (walk->large_is_done || walk->large->len == 0)
+                return false;
+        walk->large_is_done = true;
+        walk->found_new = false;
+        rewinddir(walk->proc);
+        return true;
+}
+
+bool scan_walk_step(ScanChild *child, ScanJob *job) {
+        Walk *walk = job->data;
+
+        if (!walk) {
+                walk = walk_new();
+                job->data = walk;
+                job->data_free = walk_free;
+        }
+        if (!walk->proc) {
+                job->result = -errno;
+                return true;
+        }
+        if (!step_processes(child, job) || !step_place(child, job) || !step_large(child, job) ||
+            begin_last_pass(walk) || !step_files(child, job))
+                return false;
+        tell_files(child, job);
+        return true;
+}

@@ -1,0 +1,38 @@
+/* scanner.h: the daemon's side of the process that looks into /proc for it (scan-child.h).
+ *
+ * Owns that process, what it was asked, and what it must leave out. Nothing here waits. A scanner
+ * that is at one process for HANG_USEC and does not run is killed, and another one, which leaves
+ * out what that one hung at, is asked the same again. One that hangs may not even end when it is
+ * killed; at most STUCK_MAX of those are left behind, and until one of them ends there is no other:
+ * requests wait then. Callees may ask for more, but must not free the scanner. */
+#pragma once
+
+#include "daemon/usage/scan.h"
+
+#include <glib.h>
+#include <sys/types.h>
+#include <systemd/sd-event.h>
+
+typedef struct Scanner Scanner;
+
+typedef struct ScannerHandler {
+        /* Part of an answer; SCAN_KIND_DONE is the last. After a scanner was killed parts may come
+         * twice. */
+        void (*answer)(void *context, const ScanRequest *request, const ScanAnswer *answer);
+        /* The scanner hung at this process, which is left out from now on, in what `avoid` says.
+         * NULL: no matter. */
+        void (*hung)(void *context, pid_t pid, ScanAvoid avoid);
+} ScannerHandler;
+
+/* Returns 0, or a negative errno. `name` is the process's, at most 15 characters; `fanotify` as of
+ * vfio_fds_open(), and stays the caller's. */
+int scanner_new(sd_event *event, const char *name, int fanotify, const ScannerHandler *handler,
+                void *context, Scanner **ret);
+Scanner *scanner_free(Scanner *scanner);
+
+/* Asks; `request->ticket` is set, and counts up. The answer never comes from within. Requests are
+ * sent in their order, urgent ones first. */
+uint64_t scanner_ask(Scanner *scanner, ScanRequest *request, bool urgent);
+
+/* How many requests are not done. */
+unsigned scanner_pending(const Scanner *scanner);

@@ -1,0 +1,109 @@
+/* users-internal.h: what the files of the users share. users.c knows when to look, users-look.c
+ * asks the scanner and takes its answers, users-refresh.c serves those who wait for a look,
+ * users-update.c knows what follows from what was seen. */
+#pragma once
+
+#include "daemon/usage/commands.h"
+#include "daemon/usage/holders.h"
+#include "daemon/usage/scanner.h"
+#include "daemon/usage/users.h"
+#include "daemon/usage/vfio-device.h"
+#include "daemon/usage/vfio-watch.h"
+
+#include <systemd/sd-login.h>
+
+/* A process that opened a node. */
+typedef struct Opener {
+        unsigned left;     /* looks, without the one under way */
+        uint64_t due_usec; /* CLOCK_MONOTONIC */
+        uint64_t ticket;   /* of the look under way, 0: none is */
+        GHashTable *names; /* of the nodes; set */
+} Opener;
+
+struct Users {
+        sd_event *event;
+        const Inventory *inventory;
+        const UsersHandler *handler;
+        void *context;
+        VfioWatch *watch;
+        Scanner *scanner;
+        Commands *commands;
+        Holders *holders;
+        GHashTable *functions;     /* key in VfioDevice -> VfioDevice */
+        GHashTable *openers;       /* pid -> Opener*, owned */
+        uint64_t openers_due_usec; /* when the first is due, or earlier; UINT64_MAX: none is */
+        /* Names of nodes that were opened, since the last walk began, by who is no opener here. */
+        GHashTable *strays;
+        bool strays_are_new; /* whose they are was not looked up, or may be another's now */
+        GHashTable
+                *opened; /* name of a node -> pid of who opened it, which was not seen to have it */
+        GHashTable
+                *closed; /* names of nodes that were closed -> the round that sees who had them */
+        GHashTable *unnamed;  /* pids whose command lines are asked for */
+        GPtrArray *refreshes; /* of Refresh*, owned */
+        sd_login_monitor *machines;
+        sd_event_source *work, *timer, *conclusion, *machines_source;
+
+        uint64_t last_conclusion_usec, alert_until_usec; /* CLOCK_MONOTONIC */
+        uint64_t naming_until_usec; /* for so long one waits for command lines */
+        uint64_t tick_cost_usec;    /* CPU time of the timer's last tick */
+        uint64_t check_cost_usec;   /* from the last look at all holders to its last answer */
+        uint64_t check_begun_usec;
+        /* Rounds of looks at the holders are counted: */
+        uint64_t n_rounds, n_rounds_ended;
+        unsigned n_checks;                /* looks of this round that are not done ... */
+        uint64_t first_check, last_check; /* ... of those with these tickets */
+        unsigned n_lost_ticks;            /* for how many an open device had no process */
+        bool check;     /* holders that let go of something are to be looked at ... */
+        bool check_all; /* ... or all holders ... */
+        bool everybody; /* ... or all processes */
+        bool all_seen;  /* since the last conclusion a walk has ended that saw everybody */
+        bool walking;
+        bool any_unlookable; /* a process, and that was told */
+        bool started;        /* what VFIO is bound to from now on, it is bound to in our sight */
+        uint64_t walk_not_before_usec; /* CLOCK_MONOTONIC */
+        /* Walks are counted. What a question needs is the walk that begins after it: */
+        uint64_t n_walks, n_walks_ended;
+        uint64_t needs_walk; /* of all functions; of each, VfioDevice has its own */
+};
+
+static inline uint64_t users_now_usec(void) {
+        return (uint64_t) g_get_monotonic_time();
+}
+
+/* users.c: something is to be looked at; soon. */
+void users_schedule(Users *users);
+void users_set_timer(Users *users);
+
+/* Only all processes can tell who has the function open, or any function (NULL). */
+void users_need_walk(Users *users, VfioDevice *device);
+bool users_is_sure(Users *users, const VfioDevice *device);
+
+/* The opener is to be looked at when it is due. */
+void users_note_due(Users *users, const Opener *opener);
+
+/* The functions behind a node of that name: "12", "noiommu-12", "vfio3". */
+bool users_node_is(const VfioDevice *device, const char *name);
+
+/* users-look.c */
+extern const ScannerHandler users_scanner_handler;
+extern const HoldersHandler users_holders_handler;
+void users_on_command(void *context, pid_t pid, const char *command);
+
+/* Asks for a look at the process; its ticket is returned. `holder`: only if it has let go of
+ * something. */
+uint64_t users_ask(Users *users, pid_t pid, const Holder *holder, bool urgent);
+void users_look_at_openers(Users *users);
+void users_look_at_holders(Users *users);
+void users_walk(Users *users);
+
+/* users-update.c: what was seen is concluded from, in a moment; or at once, with the command
+ * lines that are there. */
+void users_update_soon(Users *users, bool at_once);
+void users_update_now(Users *users);
+int users_on_conclusion(sd_event_source *source, uint64_t usec, void *userdata);
+
+/* users-refresh.c: a look has been done; all that was seen has been told. */
+void users_refresh_looked(Users *users, pid_t pid, uint64_t ticket);
+void users_refresh_updated(Users *users);
+void users_refresh_free(gpointer refresh);

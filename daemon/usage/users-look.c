@@ -1,0 +1,237 @@
+/* What the users ask the scanner, and what it answers. */
+#include "daemon/usage/users-internal.h"
+
+#include "daemon/base/log.h"
+
+#include <string.h>
+
+/* An open is told before the opener has its descriptor (do_sys_openat2()), and the device follows
+ * by ioctl: it is looked at more than once. */
+#define OPENER_INTERVAL_USEC 15000
+/* A command line that is not there by then is told when it comes. */
+#define NAMING_USEC 10000
+/* When some process could not be looked at, all are looked at again so much later. */
+#define WALK_RETRY_USEC (1000 * 1000ULL)
+
+/* --- asking */
+
+uint64_t users_ask(Users *users, pid_t pid, const Holder *holder, bool urgent) {
+        ScanRequest request = { .task = SCAN_TASK_LOOK, .pid = pid };
+
+        if (holder) {
+                /* Its pidfd tells its end. */
+                request.start_time = holder->pidfd >= 0 ? 0 : holder->start_time;
+                request.n_numbers = holder->n_numbers;
+                memcpy(request.numbers, holder->numbers, sizeof(request.numbers));
+        }
+        return scanner_ask(users->scanner, &request, urgent);
+}
+
+void users_look_at_openers(Users *users) {
+        uint64_t now = users_now_usec();
+        GHashTableIter iter;
+        gpointer pid;
+        Opener *opener;
+
+        if (users->openers_due_usec > now)
+                return;
+        users->openers_due_usec = UINT64_MAX;
+        g_hash_table_iter_init(&iter, users->openers);
+        while (g_hash_table_iter_next(&iter, &pid, (gpointer *) &opener))
+                if (opener->ticket == 0 && opener->due_usec <= now) {
+                        opener->left--;
+                        opener->ticket = users_ask(users, GPOINTER_TO_INT(pid), NULL, true);
+                } else if (opener->ticket == 0)
+                        users_note_due(users, opener);
+}
+
+static void end_round(Users *users) {
+        users->n_rounds_ended = users->n_rounds;
+        users->check_cost_usec = users_now_usec() - users->check_begun_usec;
+        users_update_soon(users, false);
+        if (users->check || users->check_all)
+                users_schedule(users);
+}
+
+void users_look_at_holders(Users *users) {
+        g_autoptr(GPtrArray) sorted = NULL;
+
+        /* One round after the other: they are behind if the last has not ended. */
+        if (users->n_checks > 0 || !(users->check || users->check_all))
+                return;
+        sorted = holders_sorted(users->holders);
+        users->check_begun_usec = users_now_usec();
+        users->n_rounds++;
+        users->first_check = 0;
+        for (guint i = 0; i < sorted->len; i++) {
+                const Holder *holder = sorted->pdata[i];
+
+                if (holder->is_crowd)
+                        continue;
+                users->n_checks++;
+                users->last_check =
+                        users_ask(users, holder->pid, users->check_all ? NULL : holder, false);
+                if (users->first_check == 0)
+                        users->first_check = users->last_check;
+        }
+        users->check = users->check_all = false;
+        if (users->n_checks == 0)
+                end_round(users);
+}
+
+void users_walk(Users *users) {
+        ScanRequest request = { .task = SCAN_TASK_WALK };
+
+        users->everybody = false;
+        users->walking = true;
+        users->n_walks++;
+        g_hash_table_remove_all(users->strays);
+        holders_start_walk(users->holders);
+        (void) scanner_ask(users->scanner, &request, true);
+}
+
+/* --- answers */
+
+static gboolean is_pid(gpointer name, gpointer value, gpointer pid) {
+        return value == pid;
+}
+
+/* It neither has what it opened nor closed it: somebody else has it from them. */
+static void search_for_opened(Users *users, pid_t pid) {
+        GHashTableIter iter, devices;
+        gpointer name, opener;
+        VfioDevice *device;
+
+        g_hash_table_iter_init(&iter, users->opened);
+        while (g_hash_table_iter_next(&iter, &name, &opener)) {
+                if (GPOINTER_TO_INT(opener) != pid)
+                        continue;
+                users->everybody = true;
+                g_hash_table_iter_init(&devices, users->functions);
+                while (g_hash_table_iter_next(&devices, NULL, (gpointer *) &device))
+                        if (users_node_is(device, name))
+                                users_need_walk(users, device);
+        }
+}
+
+static void opener_looked_at(Users *users, pid_t pid, uint64_t ticket) {
+        Opener *opener = g_hash_table_lookup(users->openers, GINT_TO_POINTER(pid));
+        bool has = holders_find(users->holders, pid) != NULL;
+
+        if (!opener || opener->ticket != ticket)
+                return;
+        opener->ticket = 0;
+        if (!has && opener->left == 0)
+                search_for_opened(users, pid);
+        /* Not before the last look: a user found now may end before it is reported, and leave the
+         * descriptor to a child. */
+        if (opener->left == 0)
+                (void) g_hash_table_foreach_remove(users->opened, is_pid, GINT_TO_POINTER(pid));
+        if (opener->left == 0)
+                g_hash_table_remove(users->openers, GINT_TO_POINTER(pid));
+        else {
+                opener->due_usec = MAX(opener->due_usec, users_now_usec() + OPENER_INTERVAL_USEC);
+                users_note_due(users, opener);
+        }
+        users_schedule(users);
+        users_update_soon(users, false);
+}
+
+static void end_look(Users *users, const ScanRequest *request, uint64_t ticket) {
+        opener_looked_at(users, request->pid, ticket);
+        if (users->n_checks > 0 && ticket >= users->first_check && ticket <= users->last_check &&
+            --users->n_checks == 0)
+                end_round(users);
+        users_refresh_looked(users, request->pid, ticket);
+}
+
+static void end_walk(Users *users, int result) {
+        holders_end_walk(users->holders);
+        users->walking = false;
+        if (result >= 0 || users->n_walks_ended == 0)
+                users->n_walks_ended = users->n_walks;
+        users->all_seen = result >= 0;
+        if (result >= 0 && users->any_unlookable) {
+                users->any_unlookable = false;
+                users->handler->unlookable(users->context, 0);
+        }
+        if (result < 0) {
+                users->everybody = true;
+                users->walk_not_before_usec = users_now_usec() + WALK_RETRY_USEC;
+        }
+        users_update_soon(users, false);
+        users_schedule(users);
+}
+
+static void on_answer(void *context, const ScanRequest *request, const ScanAnswer *answer) {
+        Users *users = context;
+
+        switch (answer->kind) {
+        case SCAN_KIND_PROCESS:
+                if (answer->process.state == SCAN_STATE_UNKNOWN && !users->any_unlookable) {
+                        users->any_unlookable = true;
+                        users->handler->unlookable(users->context, answer->process.pid);
+                }
+                if (holders_take(users->holders, &answer->process) &&
+                    request->task == SCAN_TASK_LOOK)
+                        users_update_soon(users, false);
+                return;
+        case SCAN_KIND_SAME:
+                holders_take_same(users->holders, &answer->same);
+                return;
+        case SCAN_KIND_DONE:
+                if (request->task == SCAN_TASK_WALK)
+                        end_walk(users, answer->result);
+                else
+                        end_look(users, request, answer->ticket);
+                return;
+        default:
+                return;
+        }
+}
+
+const ScannerHandler users_scanner_handler = { on_answer, NULL };
+
+/* --- names */
+
+static void on_unnamed(void *context, const Holder *holder) {
+        Users *users = context;
+
+        if (holder->pidfd < 0 ||
+            !commands_ask(users->commands, holder->pid, holder->start_time, holder->uid))
+                return;
+        if (g_hash_table_size(users->unnamed) == 0)
+                users->naming_until_usec = users_now_usec() + NAMING_USEC;
+        g_hash_table_add(users->unnamed, GINT_TO_POINTER(holder->pid));
+}
+
+void users_on_command(void *context, pid_t pid, const char *command) {
+        Users *users = context;
+
+        (void) g_hash_table_remove(users->unnamed, GINT_TO_POINTER(pid));
+        (void) holders_take_command(users->holders, pid, command);
+        users_update_soon(users, false);
+}
+
+static void on_ended(void *context, pid_t pid) {
+        Users *users = context;
+
+        (void) g_hash_table_remove(users->unnamed, GINT_TO_POINTER(pid));
+        users_update_soon(users, false);
+}
+
+static bool known_node(void *context, dev_t node, PciKey *ret) {
+        const Users *users = context;
+        GHashTableIter iter;
+        VfioDevice *device;
+
+        g_hash_table_iter_init(&iter, users->functions);
+        while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &device))
+                if (device->node != 0 && device->node == node) {
+                        *ret = device->vfio.key;
+                        return true;
+                }
+        return false;
+}
+
+const HoldersHandler users_holders_handler = { on_ended, on_unnamed, known_node };

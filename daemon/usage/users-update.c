@@ -1,0 +1,227 @@
+#include "daemon/usage/users-internal.h"
+
+/* All that happens in this time is answered by one conclusion. */
+#define CONCLUSION_INTERVAL_USEC 3000
+/* Users of one function that are told one by one. */
+#define USERS_MAX 64
+/* How long the last process of a device is still told when the device is open without any. */
+#define CLOSING_USEC (200 * 1000ULL)
+
+static const User *find_user(const GPtrArray *list, uint32_t pid) {
+        for (guint i = 0; list && i < list->len; i++)
+                if (((const User *) list->pdata[i])->pid == pid)
+                        return list->pdata[i];
+        return NULL;
+}
+
+static User *make_user(const VfioDevice *device, const Holder *holder) {
+        const User *before = find_user(device->users, holder ? (uint32_t) holder->pid : 0);
+        uint64_t since = before ? before->since_usec : (uint64_t) g_get_real_time();
+        User *user = g_new0(User, 1);
+
+        /* Another process may have had the same pid before. */
+        if (before && holder && holder->since_usec > since)
+                since = holder->since_usec;
+        user->since_usec = since;
+        if (holder) {
+                user->pid = (uint32_t) holder->pid;
+                user->uid = holder->uid;
+                user->n_others = holder->n_others;
+        }
+        user->command = g_strdup(holder ? holder->command : "");
+        user->unit = g_strdup(holder ? holder->unit : "");
+        user->machine = g_strdup(holder ? holder->machine : "");
+        return user;
+}
+
+static void add_user(GPtrArray *list, const VfioDevice *device, const Holder *holder) {
+        if (list->len < USERS_MAX)
+                g_ptr_array_add(list, make_user(device, holder));
+        else
+                ((User *) list->pdata[USERS_MAX - 1])->n_others +=
+                        1 + (holder ? holder->n_others : 0);
+}
+
+static GPtrArray *sorted_functions(const Users *users) {
+        GPtrArray *all = g_ptr_array_new();
+        GHashTableIter iter;
+        gpointer device;
+
+        g_hash_table_iter_init(&iter, users->functions);
+        while (g_hash_table_iter_next(&iter, NULL, &device))
+                g_ptr_array_add(all, device);
+        g_ptr_array_sort(all, vfio_device_compare);
+        return all;
+}
+
+static GArray *attribute(const GPtrArray *functions, const GPtrArray *holders) {
+        g_autofree VfioFunction *plain = g_new(VfioFunction, functions->len + 1);
+        g_autofree const VfioHolder **has = g_new(const VfioHolder *, holders->len + 1);
+
+        for (guint i = 0; i < functions->len; i++)
+                plain[i] = ((const VfioDevice *) functions->pdata[i])->vfio;
+        for (guint i = 0; i < holders->len; i++)
+                has[i] = &((const Holder *) holders->pdata[i])->has;
+        return vfio_attribute(plain, functions->len, has, holders->len);
+}
+
+/* Whether `now` can be told. An open device without a process may be on its way from one process to
+ * another, or be in the course of closing, which takes the kernel a while (it resets the device);
+ * and what was held and not closed is held by somebody else, who is found by a walk that began
+ * after that: a walk may take long, and somebody may get it who was looked at already. */
+static bool can_tell(Users *users, VfioDevice *device, const GPtrArray *now, bool all_seen) {
+        g_autofree char *group = g_strdup_printf("%d", device->vfio.group);
+        bool answered = all_seen && device->needs_walk != 0 && users_is_sure(users, device);
+
+        if (now && find_user(now, 0)) {
+                if (device->lost_usec == 0) {
+                        device->lost_usec = users_now_usec();
+                        users_need_walk(users, device);
+                        return false;
+                }
+                if (answered && device->users &&
+                    users_now_usec() - device->lost_usec < CLOSING_USEC) {
+                        device->needs_walk = 0;
+                        return false;
+                }
+                return answered;
+        }
+        device->lost_usec = 0;
+        if (now || !device->users || answered || g_hash_table_contains(users->closed, group))
+                return true;
+        if (device->needs_walk == 0)
+                users_need_walk(users, device);
+        return false;
+}
+
+/* Notes who has it open now; returns whether that is new. */
+static bool set_users(VfioDevice *device, GPtrArray *now) {
+        if (users_equal(device->users, now)) {
+                g_clear_pointer(&now, g_ptr_array_unref);
+                return false;
+        }
+        g_clear_pointer(&device->users, g_ptr_array_unref);
+        device->users = now;
+        return true;
+}
+
+/* Until all processes were looked at once. What VFIO got since the start, nobody had open
+ * before. */
+static bool is_unknown(const Users *users, const VfioDevice *device) {
+        return users->n_walks_ended == 0 && device->bound && device->is_old;
+}
+
+static GPtrArray *unknown_users(void) {
+        GPtrArray *list = user_list_new();
+        User user = {
+                .command = (char *) "", .unit = (char *) "", .machine = (char *) "", .unknown = true
+        };
+
+        g_ptr_array_add(list, user_copy(&user));
+        return list;
+}
+
+GPtrArray *users_of(const Users *users, PciKey key) {
+        const VfioDevice *device = g_hash_table_lookup(users->functions, &key);
+        GPtrArray *copy = NULL;
+
+        if (device && device->users) {
+                copy = user_list_new();
+                for (guint i = 0; i < device->users->len; i++)
+                        g_ptr_array_add(copy, user_copy(device->users->pdata[i]));
+        } else if (device && is_unknown(users, device))
+                copy = unknown_users();
+        return copy;
+}
+
+static void look_at_device(gpointer device, gpointer unused) {
+        vfio_device_look(device);
+}
+
+static gboolean is_past(gpointer name, gpointer round, gpointer users) {
+        return GPOINTER_TO_SIZE(round) <= ((const Users *) users)->n_rounds_ended;
+}
+
+/* Returns whether that is new. */
+static bool note_unknown(const Users *users, VfioDevice *device) {
+        bool unknown = is_unknown(users, device);
+        bool other = unknown != device->told_unknown;
+
+        device->told_unknown = unknown;
+        return other;
+}
+
+/* Who has what now; those whose users are others are noted in `news`. */
+static void match(Users *users, bool all_seen, GArray *news) {
+        g_autoptr(GPtrArray) functions = sorted_functions(users);
+        g_autoptr(GPtrArray) holders = holders_sorted(users->holders);
+        g_autoptr(GArray) uses = NULL;
+        guint next = 0;
+
+        g_ptr_array_foreach(functions, look_at_device, NULL);
+        uses = attribute(functions, holders);
+        for (guint i = 0; i < functions->len; i++) {
+                VfioDevice *device = functions->pdata[i];
+                GPtrArray *now = NULL;
+
+                for (; next < uses->len && g_array_index(uses, VfioUse, next).function == i;
+                     next++) {
+                        guint j = g_array_index(uses, VfioUse, next).holder;
+
+                        if (!now)
+                                now = user_list_new();
+                        add_user(now, device, j == VFIO_NO_HOLDER ? NULL : holders->pdata[j]);
+                }
+                if (!can_tell(users, device, now, all_seen))
+                        g_clear_pointer(&now, g_ptr_array_unref);
+                else {
+                        if (set_users(device, now))
+                                g_array_append_val(news, device->vfio.key);
+                        if (device->needs_walk <= users->n_walks_ended)
+                                device->needs_walk = 0;
+                }
+                if (note_unknown(users, device))
+                        g_array_append_val(news, device->vfio.key);
+                if (!device->bound && !device->users)
+                        g_hash_table_remove(users->functions, &device->vfio.key);
+        }
+}
+
+void users_update_now(Users *users) {
+        g_autoptr(GArray) news = g_array_new(FALSE, FALSE, sizeof(PciKey));
+        bool all_seen = users->all_seen;
+
+        users->all_seen = false;
+        match(users, all_seen, news);
+        g_hash_table_foreach_remove(users->closed, is_past, users);
+        users->last_conclusion_usec = users_now_usec();
+        for (guint i = 0; i < news->len; i++)
+                users->handler->changed(users->context, g_array_index(news, PciKey, i));
+        users->handler->looked(users->context, all_seen ? users->n_walks_ended : 0);
+        if (users->everybody)
+                users_schedule(users);
+        users_set_timer(users);
+}
+
+/* What is due at once stays so. */
+void users_update_soon(Users *users, bool at_once) {
+        uint64_t due = users->last_conclusion_usec + CONCLUSION_INTERVAL_USEC, before;
+        int enabled = SD_EVENT_OFF;
+
+        if (at_once)
+                due = 0;
+        else if (g_hash_table_size(users->unnamed) > 0)
+                due = MAX(due, users->naming_until_usec);
+        (void) sd_event_source_get_enabled(users->conclusion, &enabled);
+        if (enabled != SD_EVENT_OFF && sd_event_source_get_time(users->conclusion, &before) >= 0 &&
+            before == 0)
+                return;
+        (void) sd_event_source_set_time(users->conclusion, due);
+        (void) sd_event_source_set_enabled(users->conclusion, SD_EVENT_ONESHOT);
+}
+
+int users_on_conclusion(sd_event_source *source, uint64_t usec, void *userdata) {
+        users_update_now(userdata);
+        users_refresh_updated(userdata);
+        return 0;
+}

@@ -1,0 +1,421 @@
+#include "daemon/usage/users-internal.h"
+
+#include "daemon/base/log.h"
+#include "daemon/base/wakeup.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <time.h>
+
+/* After an open its process is looked at more than once: see users-look.c. */
+#define OPENER_LOOKS 3
+/* Of one process that opens in a loop; of all that are not done, so many. */
+#define OPENER_MIN_USEC   3000
+#define OPENERS_MAX       1024
+#define ALERT_PERIOD_USEC (40 * 1000ULL)
+#define CALM_PERIOD_USEC  (1000 * 1000ULL)
+/* Of what a tick costs, which grows with the functions and holders there are, so much passes before
+ * the next: a host with thousands of VFs is looked at less often, and has its answers as soon as
+ * any other. */
+#define TICK_COST_FACTOR 50
+/* The same for the scanner, which has a processor of its own. */
+#define CHECK_COST_FACTOR 10
+/* How long one waits for the opening after a sign that it is near. */
+#define ALERT_USEC (30 * 1000 * 1000ULL)
+
+static void free_device(gpointer device) {
+        vfio_device_free(device);
+}
+
+static void free_opener(gpointer data) {
+        Opener *opener = data;
+
+        g_hash_table_unref(opener->names);
+        g_free(opener);
+}
+
+/* Not later than it is due already. */
+static void schedule_at(Users *users, uint64_t usec) {
+        uint64_t before;
+        int enabled = SD_EVENT_OFF;
+
+        (void) sd_event_source_get_enabled(users->work, &enabled);
+        if (enabled != SD_EVENT_OFF && sd_event_source_get_time(users->work, &before) >= 0 &&
+            before <= usec)
+                return;
+        (void) sd_event_source_set_time(users->work, usec);
+        (void) sd_event_source_set_enabled(users->work, SD_EVENT_ONESHOT);
+}
+
+/* The next thing that is to be asked of the scanner. */
+void users_schedule(Users *users) {
+        uint64_t due = users->openers_due_usec;
+
+        if (((users->check || users->check_all) && users->n_checks == 0) || users->strays_are_new)
+                due = 0;
+        if (users->everybody && !users->walking)
+                due = MIN(due, users->walk_not_before_usec);
+        if (due != UINT64_MAX)
+                schedule_at(users, due);
+}
+
+void users_need_walk(Users *users, VfioDevice *device) {
+        uint64_t *needs = device ? &device->needs_walk : &users->needs_walk;
+
+        *needs = users->n_walks + 1;
+        users->everybody = true;
+        users_schedule(users);
+}
+
+static bool is_stray(const Users *users, const VfioDevice *device) {
+        g_autofree char *group = g_strdup_printf("%d", device->vfio.group);
+
+        return g_hash_table_contains(users->strays, group) ||
+               (device->node_name && g_hash_table_contains(users->strays, device->node_name));
+}
+
+/* Who has opened the strays is searched for among all processes. Their functions alone wait for
+ * that: whoever opens their own node again and again, each time by another process, must not make
+ * all others' unknown. Many nodes are no PCI function's, and one may become that. */
+static void search_for_strays(Users *users) {
+        GHashTableIter iter;
+        VfioDevice *device;
+
+        if (!users->strays_are_new)
+                return;
+        users->strays_are_new = false;
+        g_hash_table_iter_init(&iter, users->functions);
+        while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &device))
+                if (is_stray(users, device))
+                        device->needs_walk = users->n_walks + 1;
+        users->everybody = true;
+        users_schedule(users);
+}
+
+bool users_is_sure(Users *users, const VfioDevice *device) {
+        search_for_strays(users);
+        return MAX(users->needs_walk, device->needs_walk) <= users->n_walks_ended;
+}
+
+bool users_are_known(Users *users, PciKey key) {
+        const VfioDevice *device = g_hash_table_lookup(users->functions, &key);
+
+        return !device || users_is_sure(users, device);
+}
+
+bool users_node_is(const VfioDevice *device, const char *name) {
+        g_autofree char *group = g_strdup_printf("%d", device->vfio.group);
+
+        if (g_str_has_prefix(name, "noiommu-"))
+                name += strlen("noiommu-");
+        return g_str_equal(name, group) || g_strcmp0(name, device->node_name) == 0;
+}
+
+/* --- when to look */
+
+static bool group_is_shared(const Users *users, const VfioDevice *device) {
+        const GPtrArray *members = inventory_group(users->inventory, device->vfio.group);
+        unsigned n = 0;
+
+        for (guint i = 0; members && i < members->len; i++)
+                n += g_hash_table_contains(users->functions,
+                                           &((const Function *) members->pdata[i])->facts.key);
+        return n > 1;
+}
+
+void users_set_timer(Users *users) {
+        bool alert = users_now_usec() < users->alert_until_usec;
+        uint64_t period = CALM_PERIOD_USEC;
+        GHashTableIter iter;
+        VfioDevice *device;
+
+        g_hash_table_iter_init(&iter, users->functions);
+        while (!alert && g_hash_table_iter_next(&iter, NULL, (gpointer *) &device))
+                alert = device->lost_usec != 0 || (device->users && group_is_shared(users, device));
+        if (alert)
+                period = CLAMP(MAX(users->tick_cost_usec * TICK_COST_FACTOR,
+                                   users->check_cost_usec * CHECK_COST_FACTOR),
+                               ALERT_PERIOD_USEC, CALM_PERIOD_USEC);
+        (void) sd_event_source_set_time_relative(users->timer, period);
+        (void) sd_event_source_set_enabled(users->timer, g_hash_table_size(users->functions) > 0
+                                                                 ? SD_EVENT_ONESHOT
+                                                                 : SD_EVENT_OFF);
+}
+
+static int on_work(sd_event_source *source, uint64_t usec, void *userdata) {
+        Users *users = userdata;
+
+        search_for_strays(users);
+        users_look_at_openers(users);
+        users_look_at_holders(users);
+        if (users->everybody && !users->walking && users->walk_not_before_usec <= users_now_usec())
+                users_walk(users);
+        users_schedule(users);
+        return 0;
+}
+
+/* Looks at all processes after 1, 2, 4, 8, ... ticks: a descriptor under way arrives somewhere. */
+static bool should_search(Users *users) {
+        GHashTableIter iter;
+        VfioDevice *device;
+
+        g_hash_table_iter_init(&iter, users->functions);
+        while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &device))
+                if (device->lost_usec != 0) {
+                        users->n_lost_ticks++;
+                        if ((users->n_lost_ticks & (users->n_lost_ticks - 1)) != 0)
+                                return false;
+                        if (device->needs_walk == 0)
+                                users_need_walk(users, device);
+                        return true;
+                }
+        users->n_lost_ticks = 0;
+        return false;
+}
+
+/* Not of the clock: what others do to the machine is no reason to look less often. */
+static uint64_t cpu_usec(void) {
+        struct timespec t;
+
+        (void) clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+        return (uint64_t) t.tv_sec * 1000000 + (uint64_t) t.tv_nsec / 1000;
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+        Users *users = userdata;
+        uint64_t start = cpu_usec();
+        GHashTableIter iter;
+        VfioDevice *device;
+        bool look = false;
+
+        g_hash_table_iter_init(&iter, users->functions);
+        while (!look && g_hash_table_iter_next(&iter, NULL, (gpointer *) &device))
+                look = vfio_device_has_changed(device);
+        users->check_all |= look; /* who has the group opened or closed it */
+        /* Of a crowd nobody tells what it lets go of. */
+        if (should_search(users) || holders_have_crowd(users->holders))
+                users->everybody = true;
+        users->check = true;
+        users_schedule(users);
+        users->tick_cost_usec = cpu_usec() - start;
+        users_set_timer(users);
+        return 0;
+}
+
+void users_note_due(Users *users, const Opener *opener) {
+        users->openers_due_usec = MIN(users->openers_due_usec, opener->due_usec);
+}
+
+static void note_opener(Users *users, pid_t pid, const char *name) {
+        Opener *opener = g_hash_table_lookup(users->openers, GINT_TO_POINTER(pid));
+        uint64_t now = users_now_usec();
+
+        if (!opener) {
+                opener = g_new0(Opener, 1);
+                g_hash_table_insert(users->openers, GINT_TO_POINTER(pid), opener);
+                opener->names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+                opener->due_usec = now;
+        } else
+                opener->due_usec = MIN(MAX(opener->due_usec, now), now + OPENER_MIN_USEC);
+        opener->left = OPENER_LOOKS;
+        g_hash_table_add(opener->names, g_strdup(name));
+        if (opener->ticket == 0)
+                users_note_due(users, opener);
+}
+
+static void note_stray(Users *users, const char *name) {
+        if (g_str_has_prefix(name, "noiommu-"))
+                name += strlen("noiommu-");
+        if (!g_hash_table_contains(users->strays, name))
+                g_hash_table_add(users->strays, g_strdup(name));
+        users->strays_are_new = true;
+}
+
+static void on_opened(void *context, pid_t pid, const char *name) {
+        Users *users = context;
+
+        (void) g_hash_table_remove(users->closed, name);
+        /* Without CAP_SYS_ADMIN the kernel keeps it for itself. */
+        if (pid <= 0 || (g_hash_table_size(users->openers) >= OPENERS_MAX &&
+                         !g_hash_table_contains(users->openers, GINT_TO_POINTER(pid))))
+                note_stray(users, name);
+        else {
+                note_opener(users, pid, name);
+                g_hash_table_replace(users->opened, g_strdup(name), GINT_TO_POINTER(pid));
+        }
+        users_schedule(users);
+}
+
+static void on_closed(void *context, const char *name) {
+        Users *users = context;
+
+        (void) g_hash_table_remove(users->opened, name);
+        if (g_str_has_prefix(name, "noiommu-"))
+                name += strlen("noiommu-");
+        g_hash_table_replace(users->closed, g_strdup(name), GSIZE_TO_POINTER(users->n_rounds + 1));
+        users->handler->closed(users->context, name);
+        users->check = true;
+        users_schedule(users);
+}
+
+static void on_overrun(void *context) {
+        Users *users = context;
+
+        users->handler->missed(users->context);
+        users_need_walk(users, NULL);
+}
+
+static void be_alert(Users *users) {
+        users->alert_until_usec = users_now_usec() + ALERT_USEC;
+        users_set_timer(users);
+}
+
+static int on_machines(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        Users *users = userdata;
+
+        (void) sd_login_monitor_flush(users->machines);
+        be_alert(users);
+        return 0;
+}
+
+bool users_device_is_open(const Users *users, PciKey key) {
+        VfioDevice *device = g_hash_table_lookup(users->functions, &key);
+
+        return device && vfio_device_is_open(device);
+}
+
+uint64_t users_look(Users *users) {
+        users->everybody = true;
+        users_schedule(users);
+        return users->n_walks + 1;
+}
+
+void users_start(Users *users) {
+        users->started = true;
+        users_need_walk(users, NULL);
+        users_update_now(users);
+}
+
+void users_drain(Users *users) {
+        vfio_watch_drain(users->watch);
+}
+
+void users_drop_ended(Users *users) {
+        vfio_watch_drain(users->watch);
+        holders_drop_ended(users->holders);
+        users_update_now(users);
+}
+
+int users_function_changed(Users *users, const Function *function) {
+        VfioDevice *device = g_hash_table_lookup(users->functions, &function->facts.key);
+        g_autofree char *name = NULL;
+        dev_t node = 0;
+        int bound = vfio_device_read_bound(function, &node, &name), r = MIN(bound, 0);
+
+        if (!device && !bound)
+                return 0;
+        /* What cannot be looked at is bound as it was, and before the first look VFIO may well have
+         * it. */
+        if (r < 0 && device)
+                return r;
+        if (!device) {
+                device = vfio_device_new(function->facts.key);
+                g_hash_table_insert(users->functions, &device->vfio.key, device);
+        }
+        if (bound && !device->bound) {
+                be_alert(users);
+                users->strays_are_new = g_hash_table_size(users->strays) > 0;
+        }
+        device->bound = bound != 0;
+        /* What is being unbound keeps its node and group for who still has it open; another driver
+         * gets it only after the last of them has let go. */
+        if (bound) {
+                device->is_old |= !users->started;
+                device->let_go = false;
+                device->node = node;
+                g_free(device->node_name);
+                device->node_name = g_steal_pointer(&name);
+                device->vfio.group = function->facts.iommu_group;
+        } else if (function->facts.driver[0] != '\0')
+                vfio_device_let_go(device);
+        users->check = true;
+        users_schedule(users);
+        users_update_soon(users, false);
+        return r < 0 ? r : vfio_device_check(device);
+}
+
+void users_function_gone(Users *users, PciKey key) {
+        (void) g_hash_table_remove(users->functions, &key);
+}
+
+static const VfioWatchHandler watch_handler = { on_opened, on_closed, on_overrun };
+
+int users_new(sd_event *event, const Inventory *inventory, const UsersHandler *handler,
+              void *context, Users **ret) {
+        g_autoptr(Users) users = g_new0(Users, 1);
+        int r;
+
+        users->event = sd_event_ref(event);
+        users->inventory = inventory;
+        users->handler = handler;
+        users->context = context;
+        users->functions = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, free_device);
+        users->openers = g_hash_table_new_full(NULL, NULL, NULL, free_opener);
+        users->unnamed = g_hash_table_new(NULL, NULL);
+        users->refreshes = g_ptr_array_new_with_free_func(users_refresh_free);
+        users->openers_due_usec = UINT64_MAX;
+        users->strays = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        users->opened = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        users->closed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+
+        r = vfio_watch_new(event, &watch_handler, users, &users->watch);
+        if (r < 0)
+                return r;
+        users->holders = holders_new(event, &users_holders_handler, users);
+        r = scanner_new(event, "vfwarden-scan", vfio_watch_fd(users->watch), &users_scanner_handler,
+                        users, &users->scanner);
+        if (r >= 0)
+                r = commands_new(event, users_on_command, users, &users->commands);
+        if (r >= 0)
+                r = wakeup_new_timer(event, 1, users_on_conclusion, users, &users->conclusion);
+        if (r >= 0)
+                r = wakeup_new_timer(event, 1, on_work, users, &users->work);
+        if (r >= 0)
+                r = wakeup_new_timer(event, 1, on_timer, users, &users->timer);
+        if (r < 0)
+                return r;
+
+        if (sd_login_monitor_new("machine", &users->machines) >= 0)
+                r = sd_event_add_io(event, &users->machines_source,
+                                    sd_login_monitor_get_fd(users->machines), EPOLLIN, on_machines,
+                                    users);
+        if (r < 0)
+                return r;
+        *ret = g_steal_pointer(&users);
+        return 0;
+}
+
+Users *users_free(Users *users) {
+        if (!users)
+                return NULL;
+        sd_event_source_disable_unref(users->machines_source);
+        sd_login_monitor_unref(users->machines);
+        sd_event_source_disable_unref(users->timer);
+        sd_event_source_disable_unref(users->work);
+        sd_event_source_disable_unref(users->conclusion);
+        scanner_free(users->scanner);
+        commands_free(users->commands);
+        holders_free(users->holders);
+        vfio_watch_free(users->watch);
+        g_hash_table_unref(users->functions);
+        g_hash_table_unref(users->openers);
+        g_hash_table_unref(users->strays);
+        g_hash_table_unref(users->opened);
+        g_hash_table_unref(users->closed);
+        g_hash_table_unref(users->unnamed);
+        g_ptr_array_unref(users->refreshes);
+        sd_event_unref(users->event);
+        g_free(users);
+        return NULL;
+}

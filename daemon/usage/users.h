@@ -1,0 +1,107 @@
+/* users.h: who has PCI functions open through VFIO.
+ *
+ * Owns what was seen of the processes that hold anything of VFIO. What is told of a function is
+ * derived from three things, none of which opens a node or takes a lock:
+ *  - descriptors in /proc/PID/fd: which process has which group or device open (vfio-fds.h);
+ *  - the function's `enable` in sysfs: the count of pci_enable_device(), which VFIO's drivers call
+ * when the device is opened and undo at its last close (vfio_pci_core_enable()). 1 while a device
+ * is open, in whatever process or socket its descriptor is, 0 while only its group is (igb, nvme,
+ * e1000e on 6.12). A count that somebody left behind before the driver was bound stays; then the
+ * device is runtime-suspended while nobody has it open, and does not count as open;
+ *  - opens and closes as fanotify tells them (vfio-watch.h), as the reason to look.
+ * An open is looked at in the process that opened. When that one neither has it nor closed it, or a
+ * holder lets go or ends and what it held was not closed, somebody else has it, by fork() or
+ * SCM_RIGHTS, and all processes are looked at; a storm of events is answered by one look. What was
+ * held is not told to be free before that.
+ *
+ * Nothing of this waits. A process of the daemon, the scanner, reads /proc (scanner.h), for others
+ * decide how long that takes; what it has not told yet counts as in use. Before all processes were
+ * looked at for the first time, every function that was bound to VFIO at the daemon's start has a
+ * user of whom nothing is known (User.unknown).
+ *
+ * A timer runs in these states alone, and reads `enable` and whether known descriptors are still
+ * there. That costs a microsecond for each function bound to VFIO; where these are so many that it
+ * would be more than a fiftieth of the time, the 40 ms become longer, up to a second:
+ *  - every 40 ms while an open device has no process, or a group of several functions is held:
+ * their devices are opened and closed by ioctl, of which nobody tells;
+ *  - every 40 ms for half a minute after a function was bound to VFIO or a machine was registered:
+ * the one who opens it may have a /dev of its own, of which fanotify does not tell;
+ *  - every second while any function is bound to VFIO, for the same, and for descriptors passed on.
+ */
+#pragma once
+
+#include "policy/inventory.h"
+
+#include <systemd/sd-event.h>
+
+typedef struct Users Users;
+
+/* The callee may call any function of this header but users_free(). */
+typedef struct UsersHandler {
+        /* Those who have the function `key` open are others than was told before. */
+        void (*changed)(void *context, PciKey key);
+        /* A node of VFIO, "12" of a group or "vfio3" of a device, was closed by who had it open
+         * last through that descriptor. What follows for its functions is told later. */
+        void (*closed)(void *context, const char *name);
+        /* Such may have gone unseen. */
+        void (*missed)(void *context);
+        /* All that was seen up to now has been told. `walk` is not 0 when all processes were looked
+         * at since the last time: the number of that walk, as of users_look(). */
+        void (*looked)(void *context, uint64_t walk);
+        /* The process cannot be looked at: what it has is not known. 0: all can be again. */
+        void (*unlookable)(void *context, pid_t pid);
+} UsersHandler;
+
+/* Returns 0, or a negative errno. `inventory` must outlive it. */
+int users_new(sd_event *event, const Inventory *inventory, const UsersHandler *handler,
+              void *context, Users **ret);
+Users *users_free(Users *users);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Users, users_free)
+
+/* The function is new, was bound or unbound, or is in another group. Nothing is told from within.
+ * Returns 0, or a negative errno when what VFIO does with it cannot be read at present: it is as it
+ * was, or counts as in use, and the caller calls again later. */
+int users_function_changed(Users *users, const Function *function);
+
+/* The function is gone; nothing more is told of it. */
+void users_function_gone(Users *users, PciKey key);
+
+/* Looks at all processes for the first time, once all functions are known. Tells at once that
+ * nobody is known yet. */
+void users_start(Users *users);
+
+/* Whether users_of() has the answer of a look that began after the last reason for one. */
+bool users_are_known(Users *users, PciKey key);
+
+/* Who has the function open, as last told (of User*, by pid), owned by the caller; NULL when nobody
+ * has. */
+GPtrArray *users_of(const Users *users, PciKey key);
+
+/* Whether the function's device is open at this moment: not only its group. */
+bool users_device_is_open(const Users *users, PciKey key);
+
+/* Looks at all processes soon: for a question where a process that got a descriptor by fork() or
+ * SCM_RIGHTS from one that still has it should not be missing. Whether a function is in use is
+ * right without. Returns the number of the walk that answers it: UsersHandler.looked() tells when
+ * that, or a later one, is there. */
+uint64_t users_look(Users *users);
+
+/* Tells of the nodes that were closed up to now. */
+void users_drain(Users *users);
+
+/* Forgets the processes that have ended up to now, and tells what is new by that. Bounded, and
+ * never waits. */
+void users_drop_ended(Users *users);
+
+/* 0 when who has the functions open has been told, as it is after this call; -ETIMEDOUT when that
+ * could not be found out: they count as in use; -ECANCELED when the daemon ends. */
+typedef void UsersRefreshed(void *context, int result);
+
+/* Brings what is known of these functions' users up to date: before something is done to them.
+ * Looks at their holders, at who opened their nodes, and at `enable`; at all processes only if that
+ * leaves a question. `done` is called once, perhaps before this returns. */
+void users_refresh(Users *users, const PciKey *keys, unsigned n_keys, UsersRefreshed *done,
+                   void *context);
+
+/* The daemon ends. */
+void users_end_refreshes(Users *users);

@@ -1,0 +1,28 @@
+/* vfio-fds.h: which descriptors of VFIO a process has, from /proc, some at a time.
+ *
+ * Owns the directory that is being read. Runs in the scanner only. Opens no node of VFIO: names are
+ * read with readlink, device numbers with statx, and who is behind a number from /sys/dev/char. A
+ * path that looks like a node's may be in a file system of the process's own (FUSE), which answers
+ * when it likes: AT_STATX_DONT_SYNC keeps the kernel from asking it (fuse_update_get_attr() in
+ * fs/fuse/dir.c). DeviceNodes in a /dev of their own are marked for fanotify here as well: the mark
+ * follows the path, too. */
+#pragma once
+
+#include "daemon/usage/scan.h"
+
+#include <sys/types.h>
+
+typedef struct VfioFds VfioFds;
+
+/* Returns 0, or a negative errno: -ESRCH or -ENOENT when the process has ended. `process` is what
+ * is read; it gets the facts of its descriptors. `fanotify`: -1, or where nodes in another /dev are
+ * marked. */
+int vfio_fds_open(pid_t pid, int fanotify, ScanProcess *process, VfioFds **ret);
+VfioFds *vfio_fds_free(VfioFds *fds);
+
+/* Reads on, at most `max` descriptors. Returns 1 when there are more, 0 at the end, or a negative
+ * errno. */
+int vfio_fds_read(VfioFds *fds, unsigned max);
+
+/* Whether all of `numbers` still are descriptors of VFIO, as far as a link tells. */
+bool vfio_fds_are_there(pid_t pid, const int32_t *numbers, uint32_t n_numbers);

@@ -1,0 +1,69 @@
+#include "daemon/usage/vfio-node.h"
+
+#include "daemon/base/util.h"
+#include "daemon/sysfs/sysfs.h"
+#include "daemon/usage/vfio-watch.h"
+#include "policy/absence.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+static int node_exists(const char *name) {
+        g_autofree char *path = g_build_filename(vfio_watch_dev_directory(), name, NULL);
+        struct stat st;
+
+        if (stat(path, &st) < 0)
+                return errno_means_absent(-errno) ? 0 : -errno;
+        return S_ISCHR(st.st_mode);
+}
+
+/* Takes `name`, which is below /dev/vfio, over. Returns 1 with it in `*ret`, 0 or a negative errno.
+ */
+static int take_existing(char *name, char **ret) {
+        g_autofree char *owned = name, *path = g_build_filename("vfio", name, NULL);
+        int r = node_exists(path);
+
+        if (r > 0)
+                *ret = g_steal_pointer(&owned);
+        return r;
+}
+
+int vfio_node_of_device(const Function *function, char **ret) {
+        _cleanup_(closep) int dirfd = sysfs_open_function(function_address(function));
+        _cleanup_(closedirp) DIR *dir = NULL;
+        g_autofree char *node = NULL;
+        const struct dirent *entry;
+        int r = 0;
+
+        if (dirfd < 0)
+                return dirfd;
+        dir = opendir_at(dirfd, "vfio-dev");
+        if (!dir && !errno_means_absent(-errno))
+                return -errno;
+        while (dir && r == 0 && (errno = 0, entry = readdir(dir)))
+                if (g_str_has_prefix(entry->d_name, "vfio"))
+                        r = take_existing(g_build_filename("devices", entry->d_name, NULL), &node);
+        if (r == 0 && dir)
+                r = -errno;
+        if (r < 0)
+                return r;
+        *ret = g_steal_pointer(&node);
+        return 0;
+}
+
+int vfio_node_of_group(const Function *function, char **ret) {
+        g_autofree char *node = NULL;
+        int r = 0;
+
+        if (function->facts.iommu_group >= 0)
+                r = take_existing(g_strdup_printf("%d", function->facts.iommu_group), &node);
+        if (r < 0)
+                return r;
+        *ret = g_steal_pointer(&node);
+        return 0;
+}
+
+int vfio_node_has_iommufd(void) {
+        return node_exists("iommu");
+}

@@ -1,0 +1,168 @@
+#include "daemon/usage/vfio-watch.h"
+
+#include "daemon/base/log.h"
+#include "daemon/base/util.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/fanotify.h>
+#include <sys/stat.h>
+
+#define NODE_EVENTS      (FAN_OPEN | FAN_CLOSE)
+#define DIRECTORY_EVENTS (NODE_EVENTS | FAN_EVENT_ON_CHILD | FAN_CREATE | FAN_ONDIR)
+
+#define DRAIN_MAX        64
+
+struct VfioWatch {
+        int fd;
+        sd_event_source *source;
+        const VfioWatchHandler *handler;
+        void *context;
+};
+
+const char *vfio_watch_dev_directory(void) {
+        static const char system_dev[] = "/proc/1/root/dev";
+
+        return access(system_dev, F_OK) == 0 ? system_dev : "/dev";
+}
+
+/* Each appears when VFIO has the first thing to show there. Marking again does nothing. */
+static void mark_directories(VfioWatch *watch) {
+        static const char *const directories[] = { "vfio", "vfio/devices" };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(directories); i++) {
+                g_autofree char *path =
+                        g_strconcat(vfio_watch_dev_directory(), "/", directories[i], NULL);
+
+                if (fanotify_mark(watch->fd, FAN_MARK_ADD | FAN_MARK_ONLYDIR, DIRECTORY_EVENTS,
+                                  AT_FDCWD, path) < 0 &&
+                    errno != ENOENT)
+                        log_warning("%s cannot be watched: %m", path);
+        }
+}
+
+/* The entry's name in the event, whose bytes are from `start` to `end`, or NULL. */
+static const char *event_name(const char *start, const char *end) {
+        for (const char *p = start; p < end;) {
+                const struct fanotify_event_info_fid *info = (const void *) p;
+
+                if (info->hdr.len < sizeof(*info) || (size_t) (end - p) < info->hdr.len)
+                        return NULL;
+                if (info->hdr.info_type == FAN_EVENT_INFO_TYPE_DFID_NAME) {
+                        struct file_handle handle;
+                        const char *name = (const char *) info->handle + sizeof(handle);
+
+                        memcpy(&handle, info->handle, sizeof(handle));
+                        name += handle.handle_bytes;
+                        return memchr(name, '\0', (size_t) (p + info->hdr.len - name)) ? name
+                                                                                       : NULL;
+                }
+                p += info->hdr.len;
+        }
+        return NULL;
+}
+
+static void hand_over(VfioWatch *watch, const struct fanotify_event_metadata *event,
+                      const char *name) {
+        if (event->mask & FAN_Q_OVERFLOW) {
+                watch->handler->overrun(watch->context);
+                return;
+        }
+        if (!name)
+                return;
+        if (event->mask & FAN_ONDIR) {
+                /* What was opened between the making and the marking was not told. */
+                if ((event->mask & FAN_CREATE) &&
+                    (strcmp(name, "vfio") == 0 || strcmp(name, "devices") == 0)) {
+                        mark_directories(watch);
+                        watch->handler->overrun(watch->context);
+                }
+                return;
+        }
+        /* The container is no device. */
+        if (strcmp(name, "vfio") == 0)
+                return;
+        /* Of a merged event the order is not known; most open it to look, and close it. */
+        if (event->mask & FAN_OPEN)
+                watch->handler->opened(watch->context, event->pid, name);
+        if (event->mask & FAN_CLOSE)
+                watch->handler->closed(watch->context, name);
+}
+
+/* Returns whether there may be more. */
+static bool read_events(VfioWatch *watch) {
+        _Alignas(struct fanotify_event_metadata) char buffer[16 * 1024];
+        ssize_t n;
+
+        n = read(watch->fd, buffer, sizeof(buffer));
+        if (n < 0) {
+                if (errno != EAGAIN && errno != EINTR)
+                        log_error("fanotify cannot be read: %m");
+                return false;
+        }
+        for (const char *p = buffer; p < buffer + n;) {
+                struct fanotify_event_metadata event;
+
+                /* After one with a name of some length the next is aligned to 4 bytes and no more,
+                 * which is too little for the structure (FANOTIFY_EVENT_ALIGN in the kernel). */
+                memcpy(&event, p, sizeof(event));
+                hand_over(watch, &event, event_name(p + event.metadata_len, p + event.event_len));
+                p += event.event_len;
+        }
+        return true;
+}
+
+static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        (void) read_events(userdata);
+        return 0;
+}
+
+void vfio_watch_drain(VfioWatch *watch) {
+        /* Somebody may open faster than this reads. */
+        for (unsigned i = 0; i < DRAIN_MAX && read_events(watch); i++)
+                ;
+}
+
+int vfio_watch_new(sd_event *event, const VfioWatchHandler *handler, void *context,
+                   VfioWatch **ret) {
+        VfioWatch *watch = g_new0(VfioWatch, 1);
+        int r = 0;
+
+        watch->handler = handler;
+        watch->context = context;
+        watch->fd = fanotify_init(
+                FAN_CLASS_NOTIF | FAN_REPORT_DFID_NAME | FAN_CLOEXEC | FAN_NONBLOCK, 0);
+        if (watch->fd < 0 ||
+            fanotify_mark(watch->fd, FAN_MARK_ADD | FAN_MARK_ONLYDIR, FAN_CREATE | FAN_ONDIR,
+                          AT_FDCWD, vfio_watch_dev_directory()) < 0)
+                r = -errno;
+        if (r >= 0)
+                r = sd_event_add_io(event, &watch->source, watch->fd, EPOLLIN, on_readable, watch);
+        if (r < 0) {
+                vfio_watch_free(watch);
+                return r;
+        }
+        mark_directories(watch);
+        *ret = watch;
+        return 0;
+}
+
+VfioWatch *vfio_watch_free(VfioWatch *watch) {
+        if (!watch)
+                return NULL;
+        sd_event_source_disable_unref(watch->source);
+        closep(&watch->fd);
+        g_free(watch);
+        return NULL;
+}
+
+int vfio_watch_fd(const VfioWatch *watch) {
+        return watch->fd;
+}
+
+void vfio_watch_mark_node(int fd, int dirfd, const char *name) {
+        (void) fanotify_mark(fd, FAN_MARK_ADD, NODE_EVENTS, dirfd, name);
+}

@@ -1,0 +1,54 @@
+/* vfio-watch.h: tells at once when a node of VFIO is opened or closed, by fanotify.
+ *
+ * Owns the fanotify descriptor. Watches /dev/vfio and /dev/vfio/devices, and /dev for their coming:
+ * they exist only while VFIO has something to show. Without CAP_SYS_ADMIN no pid is told. With
+ * FAN_REPORT_FID the kernel hands over names; without, it would open the node for the listener, and
+ * a group can be opened only once. What it tells is a reason to look, not a fact: events of one
+ * process on one node may be merged.
+ *
+ * The file behind a group's node lives until the last device that was opened through it is closed:
+ * a device has a reference to it (vfio_group_use_container()). So the close of the group is told
+ * when the last user of the last device lets go, whoever that is and whatever was closed before
+ * (seen on 6.12). The close of a device's own node is told just before the device is closed.
+ *
+ * A mount namespace with a /dev of its own (libvirt makes one for each machine) has other nodes, of
+ * which nothing is told until they are added one by one. Called by users.h. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <systemd/sd-event.h>
+
+typedef struct VfioWatch VfioWatch;
+
+typedef struct VfioWatchHandler {
+        /* `pid` (0: it is not told) opened the node `name`; it may not have it yet, or not any
+         * more. */
+        void (*opened)(void *context, pid_t pid, const char *name);
+        /* `name` ("12", "vfio3") was closed by its last holder. */
+        void (*closed)(void *context, const char *name);
+        /* Events were lost. */
+        void (*overrun)(void *context);
+} VfioWatchHandler;
+
+/* Returns 0, or a negative errno. */
+int vfio_watch_new(sd_event *event, const VfioWatchHandler *handler, void *context,
+                   VfioWatch **ret);
+VfioWatch *vfio_watch_free(VfioWatch *watch);
+
+/* The descriptor, for vfio_watch_mark_node(); stays the watch's. */
+int vfio_watch_fd(const VfioWatch *watch);
+
+/* Watches the node that `name` in `dirfd` leads to. Does not open it, but follows the path, which
+ * may hang in a file system that is somebody's own: not for the event loop. Marks are the group's,
+ * whichever process makes them. */
+void vfio_watch_mark_node(int fd, int dirfd, const char *name);
+
+/* The system's /dev. The unit's PrivateDevices= gives the daemon one of its own, in which nobody
+ * opens anything (on s390 ReadOnlyPaths= makes it one that cannot be written); the system's is that
+ * of process 1, which CAP_SYS_PTRACE opens the way to. */
+const char *vfio_watch_dev_directory(void);
+
+/* Hands over what was told so far, without waiting for the event loop. */
+void vfio_watch_drain(VfioWatch *watch);

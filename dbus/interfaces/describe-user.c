@@ -1,0 +1,20 @@
+#include "dbus/interfaces/describe-user.h"
+
+#include "dbus/interfaces/json-members.h"
+
+void describe_user(JsonBuilder *builder, const User *user, bool commands) {
+        json_builder_begin_object(builder);
+        add_number(builder, "Pid", user->pid);
+        add_number(builder, "Uid", user->uid);
+        add_string(builder, "Command", commands ? user->command : "");
+        add_string(builder, "Unit", user->unit);
+        add_string(builder, "Machine", user->machine);
+        add_number(builder, "Since", (int64_t) user->since_usec);
+        add_boolean(builder, "Session", user->session);
+        add_boolean(builder, "Brokered", user->brokered);
+        if (user->unknown)
+                add_boolean(builder, "Unknown", true);
+        if (user->n_others > 0)
+                add_number(builder, "Others", user->n_others);
+        json_builder_end_object(builder);
+}

@@ -1,0 +1,130 @@
+/* org.freedesktop.LogControl1(5), for `systemctl service-log-level` and `service-log-target`. Root
+ * may set the properties; the bus policy says so again. The calls are taken before sd-bus sees
+ * them: for a writable property it asks the bus for the caller's privileges, and waits for the
+ * answer. */
+#include "dbus/error.h"
+#include "dbus/interfaces/interface.h"
+#include "dbus/senders.h"
+
+#include "daemon/base/log.h"
+
+#include <errno.h>
+
+static int get_level(sd_bus *connection, const char *path, const char *interface,
+                     const char *property, sd_bus_message *reply, void *userdata,
+                     sd_bus_error *error) {
+        return sd_bus_message_append(reply, "s", log_level_to_string(log_get_level()));
+}
+
+static int set_level(sd_bus *connection, const char *path, const char *interface,
+                     const char *property, sd_bus_message *value, void *userdata,
+                     sd_bus_error *error) {
+        const char *name;
+        int r;
+
+        r = sd_bus_message_read(value, "s", &name);
+        if (r < 0)
+                return r;
+        r = log_level_from_string(name);
+        if (r < 0)
+                return bus_error_set(error, -EINVAL, "'%s' is no log level", name);
+        log_set_level(r);
+        return 0;
+}
+
+static int get_target(sd_bus *connection, const char *path, const char *interface,
+                      const char *property, sd_bus_message *reply, void *userdata,
+                      sd_bus_error *error) {
+        return sd_bus_message_append(reply, "s", log_target_to_string(log_get_target()));
+}
+
+static int set_target(sd_bus *connection, const char *path, const char *interface,
+                      const char *property, sd_bus_message *value, void *userdata,
+                      sd_bus_error *error) {
+        const char *name;
+        int r;
+
+        r = sd_bus_message_read(value, "s", &name);
+        if (r < 0)
+                return r;
+        r = log_target_from_string(name);
+        if (r < 0)
+                return bus_error_set(error, -EINVAL,
+                                     "'%s' is no log target (journal, console, null)", name);
+        log_set_target(r);
+        return 0;
+}
+
+static int get_identifier(sd_bus *connection, const char *path, const char *interface,
+                          const char *property, sd_bus_message *reply, void *userdata,
+                          sd_bus_error *error) {
+        return sd_bus_message_append(reply, "s", "vfwardend");
+}
+
+static int set_property(sd_bus_message *call, sd_bus_error *error) {
+        static const struct {
+                const char *name;
+                sd_bus_property_set_t set;
+        } properties[] = { { "LogLevel", set_level }, { "LogTarget", set_target } };
+        const char *interface, *name;
+        int r;
+
+        r = sd_bus_message_read(call, "ss", &interface, &name);
+        if (r < 0)
+                return r;
+        for (unsigned i = 0; i < G_N_ELEMENTS(properties); i++) {
+                if (!g_str_equal(interface, LOG_CONTROL) || !g_str_equal(name, properties[i].name))
+                        continue;
+                if (sd_bus_message_enter_container(call, 'v', "s") <= 0)
+                        return bus_error_set(error, -EINVAL, "%s is a string", name);
+                return properties[i].set(NULL, LOG_CONTROL_PATH, interface, name, call, NULL,
+                                         error);
+        }
+        return sd_bus_error_setf(error, SD_BUS_ERROR_UNKNOWN_PROPERTY,
+                                 "there is no such property that can be set");
+}
+
+static void on_caller(void *userdata, int result, const Sender *sender) {
+        sd_bus_message *call = userdata;
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+        int r;
+
+        if (result == -ENXIO)
+                r = 0; /* the caller has left */
+        else if (result < 0 || sender->uid != 0)
+                r = bus_error_set(&error, -EACCES, "root alone may set this");
+        else
+                r = set_property(call, &error);
+        if (r >= 0)
+                (void) sd_bus_reply_method_return(call, NULL);
+        else if (sd_bus_error_is_set(&error))
+                (void) sd_bus_reply_method_error(call, &error);
+        else
+                (void) sd_bus_reply_method_errno(call, r, NULL);
+        sd_bus_error_free(&error);
+        sd_bus_message_unref(call);
+}
+
+static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        const Bus *bus = userdata;
+        const char *path = sd_bus_message_get_path(message);
+
+        if (!sd_bus_message_is_method_call(message, "org.freedesktop.DBus.Properties", "Set") ||
+            !path || !g_str_equal(path, LOG_CONTROL_PATH))
+                return 0;
+        senders_find(bus->senders, sd_bus_message_get_sender(message), on_caller,
+                     sd_bus_message_ref(message));
+        return 1;
+}
+
+int log_control_take_calls(Bus *bus) {
+        return sd_bus_add_filter(bus->connection, NULL, on_message, bus);
+}
+
+const sd_bus_vtable log_control_vtable[] = {
+        SD_BUS_VTABLE_START(0),
+        SD_BUS_WRITABLE_PROPERTY("LogLevel", "s", get_level, set_level, 0, 0),
+        SD_BUS_WRITABLE_PROPERTY("LogTarget", "s", get_target, set_target, 0, 0),
+        SD_BUS_PROPERTY("SyslogIdentifier", "s", get_identifier, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_VTABLE_END,
+};

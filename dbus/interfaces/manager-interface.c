@@ -1,0 +1,227 @@
+#include "dbus/answers.h"
+#include "dbus/error.h"
+#include "dbus/interfaces/interface.h"
+#include "dbus/path.h"
+#include "policy/check.h"
+#include "policy/private-text.h"
+
+#include <errno.h>
+
+int manager_get_function(const MethodCall *call, sd_bus_error *error) {
+        char path[FUNCTION_PATH_MAX];
+        Function *function;
+        const char *text;
+        int r;
+
+        r = sd_bus_message_read(call->message, "s", &text);
+        if (r >= 0)
+                r = method_find_function(call, text, &function, error);
+        if (r < 0)
+                return r;
+        return sd_bus_reply_method_return(call->message, "o",
+                                          function_path_format(function->facts.key, path));
+}
+
+/* What a function takes in ListFunctions() at most: the longest name of a driver and of a PCI
+ * domain, and padding. */
+#define LISTED_BYTES 256U
+
+static int append_function(sd_bus_message *reply, const Function *function) {
+        char address[PCI_ADDRESS_STRING_MAX], path[FUNCTION_PATH_MAX];
+
+        return sd_bus_message_append(
+                reply, "(sssbo)", pci_address_format(function_address(function), address),
+                function_kind_to_string(function->kind), function->facts.driver,
+                (int) function_in_use(function), function_path_format(function->facts.key, path));
+}
+
+static int begin_functions(Answer *answer) {
+        return sd_bus_message_open_container(answer->reply, 'a', "(sssbo)");
+}
+
+static int add_function(Answer *answer, Function *function) {
+        answer->bytes += LISTED_BYTES;
+        return append_function(answer->reply, function);
+}
+
+static int end_functions(Answer *answer) {
+        return sd_bus_message_close_container(answer->reply);
+}
+
+int manager_list_functions(const MethodCall *call, sd_bus_error *error) {
+        static const AnswerKind kind = {
+                .begin = begin_functions,
+                .add = add_function,
+                .end = end_functions,
+                .is_whole = true,
+        };
+
+        return answers_add(call->bus->answers, call, &kind, error);
+}
+
+int manager_method_reload(const MethodCall *call, sd_bus_error *error) {
+        g_autofree char *reason = NULL;
+        int r;
+
+        r = manager_reload(call->bus->manager, &reason);
+        if (r < 0)
+                return bus_error_set(error, -EIO, "%s", reason);
+        return sd_bus_reply_method_return(call->message, NULL);
+}
+
+int manager_method_release_all(const MethodCall *call, sd_bus_error *error) {
+        g_autoptr(GPtrArray) paths = NULL;
+        sd_bus_message *reply = NULL;
+        int r;
+
+        r = manager_release_all(call->bus->manager, &paths);
+        if (r < 0)
+                return method_fail(call, r, error);
+        g_ptr_array_add(paths, NULL);
+        r = sd_bus_message_new_method_return(call->message, &reply);
+        if (r >= 0)
+                r = sd_bus_message_append_strv(reply, (char **) paths->pdata);
+        if (r >= 0)
+                r = sd_bus_message_send(reply);
+        sd_bus_message_unref(reply);
+        return r;
+}
+
+/* No client needs more, and no reply can be larger than a message (32 MiB on the system bus). */
+#define BLOCKERS_MAX 1024U
+
+static int append_blocker(sd_bus_message *reply, const Blocker *blocker, bool may_see) {
+        g_autofree char *reason = private_text_for(blocker->reason, may_see);
+
+        return sd_bus_message_append(reply, "(sssu)", blocker_kind_to_string(blocker->kind),
+                                     blocker->subject, reason, blocker->pid);
+}
+
+static int append_verdict(sd_bus_message *reply, const Verdict *verdict, bool may_see) {
+        int r = sd_bus_message_append(reply, "b", (int) verdict_allowed(verdict));
+
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'a', "(sssu)");
+        for (guint i = 0; r >= 0 && i < MIN(verdict->blockers->len, BLOCKERS_MAX); i++)
+                r = append_blocker(reply, verdict->blockers->pdata[i], may_see);
+        if (r >= 0)
+                r = sd_bus_message_close_container(reply);
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'a', "s");
+        for (guint i = 0; r >= 0 && i < verdict->warnings->len; i++)
+                r = sd_bus_message_append(reply, "s", verdict->warnings->pdata[i]);
+        if (r >= 0 && verdict->blockers->len > BLOCKERS_MAX) {
+                g_autofree char *more = g_strdup_printf("%u more things stand against it",
+                                                        verdict->blockers->len - BLOCKERS_MAX);
+
+                r = sd_bus_message_append(reply, "s", more);
+        }
+        return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+int manager_check(const MethodCall *call, sd_bus_error *error) {
+        const Inventory *inventory = manager_inventory(call->bus->manager);
+        g_autoptr(Verdict) verdict = NULL;
+        const char *address, *word;
+        sd_bus_message *reply = NULL;
+        Operation operation;
+        Function *function;
+        int r;
+
+        r = sd_bus_message_read(call->message, "ss", &address, &word);
+        if (r < 0)
+                return r;
+        operation = operation_from_string(word);
+        if (operation < 0) {
+                g_autofree char *words = operations_format((1U << _OPERATION_MAX) - 1);
+
+                return bus_error_set(error, -EINVAL, "'%s' is no operation, as these are: %s", word,
+                                     words);
+        }
+        r = method_find_function(call, address, &function, error);
+        if (r < 0)
+                return r;
+        if (!operation_on_kind(operation, function->kind))
+                return bus_error_set(error, -EOPNOTSUPP, "%s is no physical function: no %s there",
+                                     address, word);
+
+        verdict = check(inventory, function, operation, 0);
+        r = sd_bus_message_new_method_return(call->message, &reply);
+        if (r >= 0)
+                r = append_verdict(reply, verdict, call->uid == 0);
+        if (r >= 0)
+                r = sd_bus_message_send(reply);
+        sd_bus_message_unref(reply);
+        return r;
+}
+
+static int get_version(sd_bus *connection, const char *path, const char *interface,
+                       const char *property, sd_bus_message *reply, void *userdata,
+                       sd_bus_error *error) {
+        return sd_bus_message_append(reply, "s", VFWARDEN_VERSION);
+}
+
+static int get_enforcement(sd_bus *connection, const char *path, const char *interface,
+                           const char *property, sd_bus_message *reply, void *userdata,
+                           sd_bus_error *error) {
+        const Bus *bus = userdata;
+
+        return sd_bus_message_append(reply, "s",
+                                     manager_enforces(bus->manager) ? "enforce" : "advise");
+}
+
+static int get_function_count(sd_bus *connection, const char *path, const char *interface,
+                              const char *property, sd_bus_message *reply, void *userdata,
+                              sd_bus_error *error) {
+        const Bus *bus = userdata;
+
+        return sd_bus_message_append(reply, "u", inventory_count(manager_inventory(bus->manager)));
+}
+
+static int get_problems(sd_bus *connection, const char *path, const char *interface,
+                        const char *property, sd_bus_message *reply, void *userdata,
+                        sd_bus_error *error) {
+        const Bus *bus = userdata;
+        g_auto(GStrv) problems = manager_problems(bus->manager);
+
+        return sd_bus_message_append_strv(reply, problems);
+}
+
+const sd_bus_vtable manager_vtable[] = {
+        SD_BUS_VTABLE_START(0),
+        SD_BUS_METHOD_WITH_ARGS("GetFunction", SD_BUS_ARGS("s", address),
+                                SD_BUS_RESULT("o", function), method_dispatch,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ListFunctions", SD_BUS_NO_ARGS,
+                                SD_BUS_RESULT("a(sssbo)", functions), method_dispatch,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Check", SD_BUS_ARGS("s", address, "s", operation),
+                                SD_BUS_RESULT("b", allowed, "a(sssu)", blockers, "as", warnings),
+                                method_dispatch, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ListUsers", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(suuss)", users),
+                                method_dispatch, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("DescribeUsers", SD_BUS_ARGS("s", address),
+                                SD_BUS_RESULT("aa{sv}", users), method_dispatch,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Inhibit", SD_BUS_ARGS("s", address, "s", what, "s", who, "s", why),
+                                SD_BUS_RESULT("h", descriptor), method_dispatch,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ListInhibitors", SD_BUS_NO_ARGS,
+                                SD_BUS_RESULT("a(ssssuu)", inhibitors), method_dispatch,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Describe", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", json),
+                                method_dispatch, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Reload", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_dispatch,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ReleaseAll", SD_BUS_NO_ARGS, SD_BUS_RESULT("as", files),
+                                method_dispatch, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_SIGNAL_WITH_ARGS("Violation",
+                                SD_BUS_ARGS("s", address, "s", operation, "a{sv}", details), 0),
+        SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Enforcement", "s", get_enforcement, 0,
+                        SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("FunctionCount", "u", get_function_count, 0,
+                        SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Problems", "as", get_problems, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_VTABLE_END,
+};

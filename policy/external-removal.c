@@ -1,0 +1,161 @@
+#include "policy/external-removal.h"
+
+#include <string.h>
+
+void removal_writer_free(RemovalWriter *writer) {
+        g_free(writer->path);
+        g_free(writer);
+}
+
+const char *external_removal_path(const char *path) {
+        const char *found = strstr(path, "/devices/");
+
+        return found ? found : strstr(path, "/bus/pci/");
+}
+
+Operation external_removal_file_operation(const char *path) {
+        static const struct {
+                const char *beginning, *end;
+                Operation operation;
+        } files[] = {
+                { "/devices/", "/remove", OPERATION_REMOVE },
+                { "/devices/", "/sriov_numvfs", OPERATION_SET_NUM_VFS },
+                { "/bus/pci/slots/", "/power", OPERATION_POWER_OFF },
+                { "/bus/pci/drivers/", "/unbind", OPERATION_UNBIND },
+        };
+
+        for (unsigned i = 0; i < G_N_ELEMENTS(files); i++)
+                if (g_str_has_prefix(path, files[i].beginning) &&
+                    g_str_has_suffix(path, files[i].end))
+                        return files[i].operation;
+        return _OPERATION_INVALID;
+}
+
+bool external_removal_is_stuck(const Function *function) {
+        return function->facts.driver[0] == '\0' && function_is_held(function);
+}
+
+bool external_removal_suspects(const Function *function) {
+        return external_removal_is_stuck(function) && !function->outside && !function->operation &&
+               !(function->pf && function->pf->operation);
+}
+
+/* Whether `path` is the file `name` of the directory. */
+static bool is_file_of(const char *path, const char *directory, const char *name) {
+        size_t length = directory ? strlen(directory) : 0;
+
+        return length > 0 && strncmp(path, directory, length) == 0 && path[length] == '/' &&
+               strcmp(path + length + 1, name) == 0;
+}
+
+/* Whether `path` is the file `remove` of a directory above: a bridge's. */
+static bool is_remove_above(const char *path, const char *directory) {
+        const char *last = strrchr(path, '/');
+        size_t length = (size_t) (last - path);
+
+        return directory && strlen(directory) > length && strncmp(path, directory, length) == 0 &&
+               directory[length] == '/';
+}
+
+static Function *head(Function *function) {
+        return function->pf && !function->facts.s390 ? function->pf : function;
+}
+
+/* The whole slot, or what is behind a bridge. */
+static RemovalFinding find_device(Function *function, Operation operation, uint32_t pid) {
+        return (RemovalFinding){ .operation = operation,
+                                 .pid = pid,
+                                 .subject = head(function),
+                                 .takes_subject = true,
+                                 .takes_vfs = true,
+                                 .takes_device = !function->facts.s390 };
+}
+
+/* What the write does, if it is what takes `function` away. */
+static bool judge_writer(Function *function, const RemovalPlace *place, const RemovalWriter *writer,
+                         RemovalFinding *ret) {
+        RemovalFinding finding = { .operation = writer->operation, .pid = writer->pid };
+
+        switch (writer->operation) {
+        case OPERATION_SET_NUM_VFS:
+                finding.subject = function->pf;
+                finding.takes_vfs = true;
+                *ret = finding;
+                return is_file_of(writer->path, place->pf, "sriov_numvfs");
+        case OPERATION_POWER_OFF:
+                *ret = find_device(function, OPERATION_POWER_OFF, writer->pid);
+                return g_strcmp0(writer->path, place->power) == 0;
+        case OPERATION_REMOVE:
+                if (is_remove_above(writer->path, place->function)) {
+                        *ret = find_device(function, OPERATION_REMOVE, writer->pid);
+                        return true;
+                }
+                finding.subject =
+                        is_file_of(writer->path, place->pf, "remove") ? function->pf : function;
+                finding.takes_subject = finding.takes_vfs = true;
+                *ret = finding;
+                return finding.subject != function ||
+                       is_file_of(writer->path, place->function, "remove");
+        default:
+                return false;
+        }
+}
+
+/* A file `unbind` serves all functions of a driver, and does not say which is written. */
+static uint32_t unbinder(const GPtrArray *writers) {
+        for (guint i = 0; i < writers->len; i++)
+                if (((const RemovalWriter *) writers->pdata[i])->operation == OPERATION_UNBIND)
+                        return ((const RemovalWriter *) writers->pdata[i])->pid;
+        return 0;
+}
+
+RemovalFinding external_removal_judge(Function *function, const RemovalPlace *place,
+                                      const GPtrArray *writers) {
+        RemovalFinding finding;
+        uint32_t pid = unbinder(writers);
+
+        for (guint i = 0; i < writers->len; i++)
+                if (judge_writer(function, place, writers->pdata[i], &finding))
+                        return finding;
+        /* A driver that takes its VFs along has been taken from the PF before they go. */
+        if (function->pf && function->pf->facts.driver[0] == '\0')
+                return (RemovalFinding){ .operation = OPERATION_UNBIND,
+                                         .pid = pid,
+                                         .subject = function->pf,
+                                         .takes_vfs = true };
+        if (pid != 0)
+                return (RemovalFinding){ .operation = OPERATION_UNBIND,
+                                         .pid = pid,
+                                         .subject = function };
+        return find_device(function, OPERATION_POWER_OFF, 0);
+}
+
+static void add_once(GPtrArray *array, Function *function) {
+        if (!g_ptr_array_find(array, function, NULL))
+                g_ptr_array_add(array, function);
+}
+
+static void add_with_vfs(GPtrArray *array, const RemovalFinding *finding, Function *function,
+                         bool itself) {
+        for (guint i = 0; finding->takes_vfs && function->vfs && i < function->vfs->len; i++)
+                add_once(array, function->vfs->pdata[i]);
+        if (itself)
+                add_once(array, function);
+}
+
+GPtrArray *external_removal_affected(const Inventory *inventory, Function *function,
+                                     const RemovalFinding *finding) {
+        GPtrArray *affected = g_ptr_array_new();
+        PciAddress address = function_address(finding->subject);
+
+        g_ptr_array_add(affected, function);
+        add_with_vfs(affected, finding, finding->subject, finding->takes_subject);
+        for (uint8_t i = 0; finding->takes_device && i < 8; i++) {
+                address.function = i;
+                Function *mate = inventory_get(inventory, pci_address_key(address));
+
+                if (mate)
+                        add_with_vfs(affected, finding, mate, true);
+        }
+        return affected;
+}

@@ -1,0 +1,63 @@
+/* external-removal.h: functions that somebody takes from their drivers without asking us, and what
+ * goes with them.
+ *
+ * Pure. The kernel takes the `driver` link away first and waits for the holders then, so a function
+ * that is held and has no driver is being taken away. By whom and how far it goes shows who is in
+ * the middle of a write to a file that does such a thing; if nobody is, the kernel itself is at it:
+ * somebody pressed the slot's button, or a hypervisor wants the device back. Called by the daemon's
+ * external removals.h, which looks for the writers. */
+#pragma once
+
+#include "policy/inventory.h"
+#include "policy/operation.h"
+
+/* A process that has such a file open for writing. */
+typedef struct RemovalWriter {
+        uint32_t pid;
+        Operation operation; /* what writing to the file does: unbind, remove, set-num-vfs or
+                                power-off */
+        char *path;          /* of the file, as external_removal_path() cuts it */
+} RemovalWriter;
+
+void removal_writer_free(RemovalWriter *writer);
+
+/* The part of a path that is the same in every mount of sysfs, from "/devices/" or "/bus/pci/" on:
+ * who looks from outside sees the files of other mount namespaces with another beginning, or none.
+ * NULL when it has none. */
+const char *external_removal_path(const char *path);
+
+/* What writing to the file does to some function, or -EINVAL when it is no such file. `path` as
+ * external_removal_path() cut it. */
+Operation external_removal_file_operation(const char *path);
+
+/* Where a function is, as external_removal_path() cuts it. */
+typedef struct RemovalPlace {
+        const char *function; /* its directory */
+        const char *pf;       /* its PF's; NULL without */
+        const char *power;    /* of its slot; NULL without */
+} RemovalPlace;
+
+typedef struct RemovalFinding {
+        Operation operation;
+        uint32_t pid;       /* 0: the kernel itself */
+        Function *subject;  /* whom the operation is done to */
+        bool takes_subject; /* it goes, and not only its VFs or its driver */
+        bool takes_vfs;     /* all VFs of it go ... */
+        bool takes_device;  /* ... and all else that is in the slot */
+} RemovalFinding;
+
+/* Whether the function is held and has lost its driver, and nothing that we do, or know of already,
+ * explains it. */
+bool external_removal_suspects(const Function *function);
+
+/* Whether the function is held and has no driver, whoever took it. */
+bool external_removal_is_stuck(const Function *function);
+
+/* What is being done to `function`, which is stuck. `writers` is of RemovalWriter*. */
+RemovalFinding external_removal_judge(Function *function, const RemovalPlace *place,
+                                      const GPtrArray *writers);
+
+/* All functions that go with what was found (borrowed Function*): the function that is stuck first,
+ * VFs before their PF. Free with g_ptr_array_unref(). */
+GPtrArray *external_removal_affected(const Inventory *inventory, Function *function,
+                                     const RemovalFinding *finding);
