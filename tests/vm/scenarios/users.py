@@ -53,7 +53,7 @@ def open_and_close(machine):
 @scenario("who: pid, uid, command and unit of holders of two functions; only theirs are in use")
 def who(machine):
     first, second, third = igb_vfs(machine, 3)
-    one = Holder(machine, first, wrapper=["systemd-run", "--quiet", "--pipe", "--unit=guest-one.service",
+    one = Holder(machine, first, wrapper=["systemd-run", "--quiet", "--pipe", "--collect", "--unit=guest-one.service",
                                           "--property=KillSignal=SIGKILL"])
     pid = int(service.systemctl("show", "--value", "-p", "MainPID", "guest-one.service").stdout)
     wait_users(machine, first, [pid])
