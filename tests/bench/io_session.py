@@ -1,6 +1,6 @@
 """Requests through a session of vfwarden-io, against a bare ping-pong of the same sizes over a stream socket.
 
-Needs no bus and no tree. That a request allocates nothing is no figure but a test (tests/integration/test_io_process.py);
+Needs no bus and no tree. That a request allocates nothing is no figure but a test (tests/integration/io/test_io_process.py);
 what is printed of system calls is what makes up the difference."""
 
 import os

@@ -2,7 +2,7 @@
 bystander waits for an answer, and what memory it takes, as ratios to the same without a storm.
 
 The daemon is started in the storm, and a function that is open without a process makes it look at all processes again
-and again. The storms are those of tests/integration/tenant.c; what waits for a FUSE file system is a test there, not a
+and again. The storms are those of tests/integration/support/tenant.c; what waits for a FUSE file system is a test there, not a
 figure."""
 
 import json
@@ -35,7 +35,7 @@ class Tenant:
     """One who is at it. A context manager."""
 
     def __init__(self, bed, arguments):
-        program = os.path.join(bed.build, "tests", "integration", "tenant")
+        program = os.path.join(bed.build, "tests", "integration", "support", "tenant")
         self._process = arguments and subprocess.Popen(
             [program, *map(str, arguments)], stdout=subprocess.PIPE, cwd="/", **NOBODY)
 

@@ -18,7 +18,7 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TESTS = os.path.dirname(HERE)
-sys.path[:0] = [os.path.join(TESTS, "integration"), os.path.join(TESTS, "lib")]
+sys.path[:0] = [os.path.join(TESTS, "integration", "support"), os.path.join(TESTS, "lib")]
 
 import gi  # noqa: E402
 gi.require_version("Gio", "2.0")

@@ -1,5 +1,5 @@
 """vfwarden io: what is wrong with its arguments, and what becomes of the daemon's refusals. What it loads and stores is
-in tests/integration/test_io_command.py."""
+in tests/integration/cli/test_io_command.py."""
 
 from standin import CommandTest, DBusError
 import pictures

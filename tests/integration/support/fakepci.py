@@ -1,4 +1,4 @@
-"""A sysfs of PCI functions that behaves as the kernel's does, for a daemon under umockdev's preload.
+"""Fakes the sysfs of PCI functions and its uevents, for a daemon under umockdev's preload.
 
 The tree is made by hand and not by UMockdev.Testbed, and so are the uevents. Testbed lays a device
 out as the kernel does not (`class/pci`), insists that a device exists when its `remove` is sent, has
@@ -45,7 +45,7 @@ def config_space(vendor, device, command=0x0006, class_code=0x020000, revision=1
 def recorded_config(name):
     """One of the images of configuration spaces that the unit tests have, as bytes."""
     image = bytearray()
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "unit", "config-space", name)
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "unit", "config-space", name)
     with open(path, encoding="ascii") as file:
         for line in file:
             key, _, rest = line.partition(":")

@@ -22,7 +22,7 @@ BAD = {
     "unclosed section": ("[Lock\nEnforcement=advise\n", 1),
 }
 
-PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/vfwarden.conf.5")
+PAGE = os.path.join(fixtures.SOURCE, "docs", "vfwarden.conf.5")
 
 
 def example(name):

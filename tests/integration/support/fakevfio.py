@@ -1,4 +1,5 @@
-"""Nodes of VFIO for the fake sysfs, and programs that have them open. vfio-nodes.c makes the daemon take them."""
+"""Fakes the device nodes of VFIO (/dev/vfio/*) and programs that have them open. vfio-nodes.c makes the daemon take
+them for VFIO's."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""A stand-in for systemd on the bus: what it knows of the daemon's unit."""
+"""Fakes systemd's manager on the bus: the properties of the daemon's unit."""
 
 from gi.repository import Gio, GLib
 

@@ -29,7 +29,6 @@ ORDER = struct.Struct("=I")
 # The daemon's own deadlines: for an order, and to open something.
 ORDERED = 5 + fixtures.DEADLINE
 OPENED = 20 + fixtures.DEADLINE
-HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def report(kind, error=0, violation=0, length=0, data=b"", backend=b"emulated", maximum=4096, relaxed=0, pieces=0):
@@ -113,7 +112,7 @@ class EvilTest(test_session.SessionTest):
         self.program = tempfile.mkdtemp(prefix="vfwarden-test-")
         self.addCleanup(shutil.rmtree, self.program, ignore_errors=True)
         os.chmod(self.program, 0o755)
-        shutil.copy(os.path.join(HERE, "puppet-io.py"), os.path.join(self.program, "vfwarden-io"))
+        shutil.copy(os.path.join(fixtures.HERE, "puppet-io.py"), os.path.join(self.program, "vfwarden-io"))
         os.chmod(os.path.join(self.program, "vfwarden-io"), 0o755)
         self.strings = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.strings.bind(os.path.join(self.program, "strings"))

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "lib"))
 from pace import DEADLINE, SCALE  # noqa: E402,F401
 from reachable import reachable  # noqa: E402
 from vfio_user import Client, ErrorReply  # noqa: E402

@@ -1,4 +1,4 @@
-"""A kernel for the fake sysfs: what a worker of the daemon writes there takes effect, or fails, or hangs.
+"""Fakes the kernel behind the sysfs of fakepci.py: a write of the daemon's worker takes effect, fails or hangs.
 
 kernel.c hands each write over and the worker waits for the answer, as in the real kernel; so the order of
 `writes` is exact, and what a write does has been done when it returns.

@@ -1,4 +1,5 @@
-"""A private bus with the system bus's manners, and a polkit on it that does as it is told."""
+"""Fakes the system bus and polkit: a private bus with the installed bus policy, clients of other users, and an
+authority that answers as the test orders."""
 
 import os
 import subprocess
@@ -9,7 +10,7 @@ from gi.repository import Gio, GLib
 from vfwarden_bus import Bus, DEADLINE
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-POLICY = os.path.join(HERE, "..", "..", "dbus", "org.vfwarden1.conf")
+POLICY = os.path.join(HERE, "..", "..", "..", "dbus", "org.vfwarden1.conf")
 
 # The default policy of /usr/share/dbus-1/system.conf: nothing may be owned and no call be sent
 # unless a service's own file says so, hence the project's file is tested along.
