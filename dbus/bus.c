@@ -108,7 +108,7 @@ static void on_removed(void *context, Function *function) {
                                               function_path_format(function->facts.key, path)));
 }
 
-static void on_changed(void *context, Function *function, unsigned properties) {
+static void on_changed(void *context, Function *function, const PropertySet *properties) {
         const Bus *bus = context;
         char path[FUNCTION_PATH_MAX];
 

@@ -14,6 +14,7 @@
 #include "policy/msi.h"
 #include "policy/msix.h"
 #include "policy/pasid.h"
+#include "policy/property-set.h"
 #include "policy/user.h"
 
 #include <errno.h>
@@ -41,42 +42,6 @@ typedef enum FunctionState {
 
 const char *function_kind_to_string(FunctionKind kind);
 const char *function_state_to_string(FunctionState state);
-
-/* The properties that can change while a function stays the same device; bits of Function.changes.
- */
-typedef enum FunctionProperty {
-        FUNCTION_PROPERTY_KIND = 1 << 0,
-        FUNCTION_PROPERTY_DRIVER = 1 << 1,
-        FUNCTION_PROPERTY_DRIVER_OVERRIDE = 1 << 2,
-        FUNCTION_PROPERTY_IOMMU_GROUP = 1 << 3,
-        FUNCTION_PROPERTY_NUMA_NODE = 1 << 4,
-        FUNCTION_PROPERTY_LOCKED = 1 << 5,
-        FUNCTION_PROPERTY_LOCK_REASONS = 1 << 6,
-        FUNCTION_PROPERTY_LOCK_WHY = 1 << 7,
-        FUNCTION_PROPERTY_PROTECTED_FILES = 1 << 8,
-        FUNCTION_PROPERTY_TAINTED = 1 << 9,
-        FUNCTION_PROPERTY_STATE = 1 << 10,
-        FUNCTION_PROPERTY_TOTAL_VFS = 1 << 11,
-        FUNCTION_PROPERTY_NUM_VFS = 1 << 12,
-        FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS = 1 << 13,
-        FUNCTION_PROPERTY_DRIVERS_AUTOPROBE = 1 << 14,
-        FUNCTION_PROPERTY_PHYSICAL_FUNCTION = 1 << 15,
-        FUNCTION_PROPERTY_INDEX = 1 << 16,
-        FUNCTION_PROPERTY_COMMAND_MEMORY = 1 << 17,
-        FUNCTION_PROPERTY_IN_USE = 1 << 18,
-        FUNCTION_PROPERTY_PASID_ENABLED = 1 << 19,
-        FUNCTION_PROPERTY_PASID_DEPENDENTS = 1 << 20,
-        FUNCTION_PROPERTY_IO_BACKEND = 1 << 21,
-        FUNCTION_PROPERTY_IO_MAX_STORE_BLOCK = 1 << 22,
-        FUNCTION_PROPERTY_IO_RELAXED = 1 << 23,
-        FUNCTION_PROPERTY_MSIX_VECTORS = 1 << 24,
-        FUNCTION_PROPERTY_MSIX_ISOLATION = 1 << 25,
-        FUNCTION_PROPERTY_MSIX_EVIDENCE = 1 << 26,
-        FUNCTION_PROPERTY_MSIX_TABLE_MAPPABLE = 1 << 27,
-        FUNCTION_PROPERTY_MSIX_REASON = 1 << 28,
-        FUNCTION_PROPERTY_USERSPACE_DRIVER = 1 << 29,
-        _FUNCTION_PROPERTY_END, /* above the last bit */
-} FunctionProperty;
 
 /* What identity properties say where the kernel gave nothing readable: all ones, as PCI itself
  * answers a read of what is not there. */
@@ -186,7 +151,7 @@ struct Function {
         bool unplugging; /* is being taken away with no way back; a daemon that comes back goes on
                           */
 
-        unsigned changes;      /* FunctionProperty bits that clients were not told of yet */
+        PropertySet changes;   /* that clients were not told of yet */
         bool queued;           /* in the manager's queue of what to apply */
         bool published;        /* clients were told that it exists ... */
         unsigned published_as; /* ... and as what: the observer's to say and to keep */

@@ -70,35 +70,32 @@ static bool virtfns_equal(const GArray *a, const GArray *b) {
         return true;
 }
 
-/* The FunctionProperty bits in which the facts of one device differ. What identifies the device
- * (vendor, class, ...) cannot differ. */
-static unsigned facts_compare(const FunctionFacts *a, const FunctionFacts *b) {
-        unsigned changes = 0;
-
+/* Adds the properties in which the facts of one device differ. What identifies the device (vendor,
+ * class, ...) cannot differ. */
+static void facts_compare(const FunctionFacts *a, const FunctionFacts *b, PropertySet *changes) {
         if (a->driver != b->driver)
-                changes |= FUNCTION_PROPERTY_DRIVER;
+                property_set_add(changes, FUNCTION_PROPERTY_DRIVER);
         if (a->driver_override != b->driver_override)
-                changes |= FUNCTION_PROPERTY_DRIVER_OVERRIDE;
+                property_set_add(changes, FUNCTION_PROPERTY_DRIVER_OVERRIDE);
         if (a->iommu_group != b->iommu_group)
-                changes |= FUNCTION_PROPERTY_IOMMU_GROUP;
+                property_set_add(changes, FUNCTION_PROPERTY_IOMMU_GROUP);
         if (a->numa_node != b->numa_node)
-                changes |= FUNCTION_PROPERTY_NUMA_NODE;
+                property_set_add(changes, FUNCTION_PROPERTY_NUMA_NODE);
         if (a->total_vfs != b->total_vfs)
-                changes |= FUNCTION_PROPERTY_TOTAL_VFS;
+                property_set_add(changes, FUNCTION_PROPERTY_TOTAL_VFS);
         if (a->drivers_autoprobe != b->drivers_autoprobe)
-                changes |= FUNCTION_PROPERTY_DRIVERS_AUTOPROBE;
-        return changes;
+                property_set_add(changes, FUNCTION_PROPERTY_DRIVERS_AUTOPROBE);
 }
 
 static void vf_set_pf(Function *vf, Function *pf, uint32_t index) {
         if (vf->pf != pf) {
                 vf->pf = pf;
-                vf->changes |= FUNCTION_PROPERTY_PHYSICAL_FUNCTION;
+                property_set_add(&vf->changes, FUNCTION_PROPERTY_PHYSICAL_FUNCTION);
         }
         /* A dying VF's link goes first; it keeps the number it had. A detached one has none. */
         if (index != VF_INDEX_UNKNOWN && vf->index != index) {
                 vf->index = index;
-                vf->changes |= FUNCTION_PROPERTY_INDEX;
+                property_set_add(&vf->changes, FUNCTION_PROPERTY_INDEX);
         }
 }
 
@@ -107,7 +104,7 @@ static void vf_detach(Function *vf) {
         vf_set_pf(vf, NULL, VF_INDEX_UNKNOWN);
         if (vf->index != VF_INDEX_UNKNOWN) {
                 vf->index = VF_INDEX_UNKNOWN;
-                vf->changes |= FUNCTION_PROPERTY_INDEX;
+                property_set_add(&vf->changes, FUNCTION_PROPERTY_INDEX);
         }
 }
 
@@ -133,7 +130,7 @@ static void relink_pf(Inventory *inventory, Function *pf) {
         guint after = vfs ? vfs->len : 0;
         if (before != after ||
             (after > 0 && memcmp(pf->vfs->pdata, vfs->pdata, after * sizeof(gpointer)) != 0))
-                pf->changes |= FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS;
+                property_set_add(&pf->changes, FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS);
 
         g_clear_pointer(&pf->vfs, g_ptr_array_unref);
         pf->vfs = g_steal_pointer(&vfs);
@@ -193,9 +190,9 @@ void inventory_set_users(Inventory *inventory, Function *function, GPtrArray *us
         function->users = users;
         if (function_in_use(function) == before)
                 return;
-        function->changes |= FUNCTION_PROPERTY_IN_USE;
+        property_set_add(&function->changes, FUNCTION_PROPERTY_IN_USE);
         if (function->pf && function->pf->facts.pasid.enabled)
-                function->pf->changes |= FUNCTION_PROPERTY_PASID_DEPENDENTS;
+                property_set_add(&function->pf->changes, FUNCTION_PROPERTY_PASID_DEPENDENTS);
 }
 
 void inventory_set_pasid(Inventory *inventory, Function *function, const Pasid *pasid) {
@@ -206,13 +203,13 @@ void inventory_set_pasid(Inventory *inventory, Function *function, const Pasid *
                 return;
 
         /* What it is to a PF, it is to its VFs. */
-        function->changes |= FUNCTION_PROPERTY_PASID_ENABLED;
+        property_set_add(&function->changes, FUNCTION_PROPERTY_PASID_ENABLED);
         for (guint i = 0; function->vfs && i < function->vfs->len; i++) {
                 Function *vf = function->vfs->pdata[i];
 
-                vf->changes |= FUNCTION_PROPERTY_PASID_ENABLED;
+                property_set_add(&vf->changes, FUNCTION_PROPERTY_PASID_ENABLED);
                 if (function_in_use(vf) && enabled != pasid->enabled)
-                        function->changes |= FUNCTION_PROPERTY_PASID_DEPENDENTS;
+                        property_set_add(&function->changes, FUNCTION_PROPERTY_PASID_DEPENDENTS);
         }
 }
 
@@ -220,7 +217,7 @@ void inventory_set_msix(Function *function, const Msix *msix) {
         if (msix_equal(&function->facts.msix, msix))
                 return;
         function->facts.msix = *msix;
-        function->changes |= FUNCTION_PROPERTY_MSIX_VECTORS;
+        property_set_add(&function->changes, FUNCTION_PROPERTY_MSIX_VECTORS);
         if (!msix->present)
                 msi_free(function);
 }
@@ -230,18 +227,19 @@ void inventory_set_msi(Function *function, MsiEvidence *evidence) {
 
         if (!function->msi) {
                 function->msi = g_new0(MsiEvidence, 1);
-                function->changes |= FUNCTION_PROPERTY_MSIX_ISOLATION;
+                property_set_add(&function->changes, FUNCTION_PROPERTY_MSIX_ISOLATION);
         } else if (msi_evidence_equal(function->msi, evidence)) {
                 msi_evidence_clear(evidence);
                 return;
         }
         before = msi_ground(function->msi);
-        function->changes |= FUNCTION_PROPERTY_MSIX_EVIDENCE;
+        property_set_add(&function->changes, FUNCTION_PROPERTY_MSIX_EVIDENCE);
         if (before != now)
-                function->changes |= FUNCTION_PROPERTY_MSIX_REASON;
-        if (msi_ground_isolation(before) != msi_ground_isolation(now))
-                function->changes |=
-                        FUNCTION_PROPERTY_MSIX_ISOLATION | FUNCTION_PROPERTY_MSIX_TABLE_MAPPABLE;
+                property_set_add(&function->changes, FUNCTION_PROPERTY_MSIX_REASON);
+        if (msi_ground_isolation(before) != msi_ground_isolation(now)) {
+                property_set_add(&function->changes, FUNCTION_PROPERTY_MSIX_ISOLATION);
+                property_set_add(&function->changes, FUNCTION_PROPERTY_MSIX_TABLE_MAPPABLE);
+        }
         msi_evidence_clear(function->msi);
         *function->msi = *evidence;
         *evidence = (MsiEvidence){ 0 };
@@ -261,17 +259,18 @@ Function *inventory_apply(Inventory *inventory, FunctionFacts *facts) {
         } else {
                 FunctionKind kind = function_kind(facts, function->kind);
 
-                function->changes |= facts_compare(&function->facts, facts);
+                facts_compare(&function->facts, facts, &function->changes);
                 if (kind != function->kind) {
-                        function->changes |= FUNCTION_PROPERTY_KIND;
+                        property_set_add(&function->changes, FUNCTION_PROPERTY_KIND);
                         if (function_kind_memory_hardwired_zero(kind) !=
                             function_kind_memory_hardwired_zero(function->kind))
-                                function->changes |= FUNCTION_PROPERTY_COMMAND_MEMORY;
+                                property_set_add(&function->changes,
+                                                 FUNCTION_PROPERTY_COMMAND_MEMORY);
                 }
                 if (!virtfns_equal(function->facts.virtfns, facts->virtfns)) {
                         if ((function->facts.virtfns ? function->facts.virtfns->len : 0) !=
                             (facts->virtfns ? facts->virtfns->len : 0))
-                                function->changes |= FUNCTION_PROPERTY_NUM_VFS;
+                                property_set_add(&function->changes, FUNCTION_PROPERTY_NUM_VFS);
                 } else
                         relink = function->kind != FUNCTION_KIND_PF || kind != function->kind;
                 facts->pasid = function->facts.pasid; /* see inventory_set_pasid() */
@@ -300,7 +299,7 @@ void inventory_set_driver_override(Function *function, const char *value) {
         GRefString *override = g_ref_string_new_intern(value);
 
         if (override != function->facts.driver_override)
-                function->changes |= FUNCTION_PROPERTY_DRIVER_OVERRIDE;
+                property_set_add(&function->changes, FUNCTION_PROPERTY_DRIVER_OVERRIDE);
         g_ref_string_release(function->facts.driver_override);
         function->facts.driver_override = override;
 }
@@ -314,9 +313,9 @@ void inventory_remove(Inventory *inventory, Function *function) {
                         if (other->pf == function)
                                 vf_set_pf(other, NULL, VF_INDEX_UNKNOWN);
         if (pf && pf->vfs && g_ptr_array_remove(pf->vfs, function))
-                pf->changes |= FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS;
+                property_set_add(&pf->changes, FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS);
         if (pf && function_depends_on_pasid(function))
-                pf->changes |= FUNCTION_PROPERTY_PASID_DEPENDENTS;
+                property_set_add(&pf->changes, FUNCTION_PROPERTY_PASID_DEPENDENTS);
 
         group_leave(inventory, function);
         g_hash_table_remove(inventory->functions, &function->facts.key);

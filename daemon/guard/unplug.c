@@ -328,7 +328,7 @@ static void unplug_tell(Unplug *unplug, UnplugEvent event) {
 
                 if (function->state != shown) {
                         function->state = shown;
-                        function->changes |= FUNCTION_PROPERTY_STATE;
+                        property_set_add(&function->changes, FUNCTION_PROPERTY_STATE);
                         unplugs->handler->changed(unplugs->context, function);
                 }
         }

@@ -86,17 +86,17 @@ static void judge(Manager *manager, Function *function) {
 
         if ((reasons & LOCK_REASON_USERSPACE_DRIVER) && function_num_vfs(function) > 0 &&
             ((appeared & LOCK_REASON_USERSPACE_DRIVER) ||
-             (function->changes & FUNCTION_PROPERTY_NUM_VFS)))
+             property_set_has(&function->changes, FUNCTION_PROPERTY_NUM_VFS)))
                 warn_pf_with_vfs(function);
         if ((reasons & LOCK_REASON_USERSPACE_DRIVER) && !function->userspace_driver) {
                 function->userspace_driver = true;
-                function->changes |= FUNCTION_PROPERTY_USERSPACE_DRIVER;
+                property_set_add(&function->changes, FUNCTION_PROPERTY_USERSPACE_DRIVER);
                 manager->state_dirty = true;
         }
         if (reasons != function->lock_reasons) {
-                function->changes |= FUNCTION_PROPERTY_LOCK_REASONS;
+                property_set_add(&function->changes, FUNCTION_PROPERTY_LOCK_REASONS);
                 if ((reasons == 0) != (function->lock_reasons == 0)) {
-                        function->changes |= FUNCTION_PROPERTY_LOCKED;
+                        property_set_add(&function->changes, FUNCTION_PROPERTY_LOCKED);
                         manager->locked_count += reasons != 0 ? 1U : -1U;
                 }
                 function->lock_reasons = reasons;
@@ -199,43 +199,45 @@ static void note_io_changes(Function *function) {
         bool relaxed = function_io_relaxed(function);
 
         if (!g_str_equal(backend, function->published_backend))
-                function->changes |= FUNCTION_PROPERTY_IO_BACKEND;
+                property_set_add(&function->changes, FUNCTION_PROPERTY_IO_BACKEND);
         if (max_store_block != function->published_max_store_block)
-                function->changes |= FUNCTION_PROPERTY_IO_MAX_STORE_BLOCK;
+                property_set_add(&function->changes, FUNCTION_PROPERTY_IO_MAX_STORE_BLOCK);
         if (relaxed != function->published_relaxed)
-                function->changes |= FUNCTION_PROPERTY_IO_RELAXED;
+                property_set_add(&function->changes, FUNCTION_PROPERTY_IO_RELAXED);
         g_strlcpy(function->published_backend, backend, sizeof(function->published_backend));
         function->published_max_store_block = max_store_block;
         function->published_relaxed = relaxed;
 }
 
 static void publish(Manager *manager, Function *function) {
-        unsigned changes;
+        PropertySet changes;
 
         note_io_changes(function);
         changes = function->changes;
         /* A request can be taken back, and a reason can come and go between two rounds of applying.
          */
-        if (function->lock_reasons == function->published_lock_reasons)
-                changes &= ~(unsigned) (FUNCTION_PROPERTY_LOCK_REASONS | FUNCTION_PROPERTY_LOCKED);
+        if (function->lock_reasons == function->published_lock_reasons) {
+                property_set_remove(&changes, FUNCTION_PROPERTY_LOCK_REASONS);
+                property_set_remove(&changes, FUNCTION_PROPERTY_LOCKED);
+        }
         function->published_lock_reasons = function->lock_reasons;
         /* An unplug can begin and end between two rounds of applying. */
         if (function->state == function->published_state)
-                changes &= ~(unsigned) FUNCTION_PROPERTY_STATE;
+                property_set_remove(&changes, FUNCTION_PROPERTY_STATE);
         function->published_state = function->state;
         /* So can a use: one who was to get it did not, for another has it. */
         if (function_in_use(function) == function->published_in_use)
-                changes &= ~(unsigned) FUNCTION_PROPERTY_IN_USE;
+                property_set_remove(&changes, FUNCTION_PROPERTY_IN_USE);
         function->published_in_use = function_in_use(function);
-        function->changes = 0;
+        property_set_clear(&function->changes);
         if (!function->published) {
                 function->published = true;
                 manager->published_count++;
                 if (manager->observer)
                         manager->observer->added(manager->observer_context, function);
-        } else if (changes != 0) {
+        } else if (!property_set_is_empty(&changes)) {
                 if (manager->observer)
-                        manager->observer->changed(manager->observer_context, function, changes);
+                        manager->observer->changed(manager->observer_context, function, &changes);
         }
 }
 
@@ -350,7 +352,7 @@ int manager_apply_request(Manager *manager, ManagerUndo *undo, void *context) {
                 unsigned files = protected_files_mask(manager->closed, function->facts.key);
 
                 if (files != function->protected_files)
-                        function->changes |= FUNCTION_PROPERTY_PROTECTED_FILES;
+                        property_set_add(&function->changes, FUNCTION_PROPERTY_PROTECTED_FILES);
                 function->protected_files = files;
                 function->queued = false;
         }

@@ -83,12 +83,12 @@ static void attach_function(Manager *manager, Function *function) {
 /* The function, and those whose links its reading may have changed. */
 void manager_queue_related(Manager *manager, Function *function) {
         manager_queue(manager, function);
-        if (function->pf && function->pf->changes != 0)
+        if (function->pf && !property_set_is_empty(&function->pf->changes))
                 manager_queue(manager, function->pf);
         for (guint i = 0; function->vfs && i < function->vfs->len; i++) {
                 Function *vf = function->vfs->pdata[i];
 
-                if (vf->changes != 0)
+                if (!property_set_is_empty(&vf->changes))
                         manager_queue(manager, vf);
         }
 }
@@ -157,7 +157,7 @@ static void forget(Manager *manager, Function *function) {
                 mark_lister(manager, key);
         if (was_pf)
                 inventory_foreach (manager->inventory, other)
-                        if (other->changes != 0)
+                        if (!property_set_is_empty(&other->changes))
                                 manager_queue(manager, other);
 }
 
@@ -176,7 +176,7 @@ static void check_num_vfs(Manager *manager, Function *pf, uint16_t before) {
                 return;
         if (!pf->tainted) {
                 pf->tainted = true;
-                pf->changes |= FUNCTION_PROPERTY_TAINTED;
+                property_set_add(&pf->changes, FUNCTION_PROPERTY_TAINTED);
                 manager->state_dirty = true;
         }
         manager_report(manager, &violation);

@@ -14,7 +14,7 @@ static void set_lock_why(Manager *manager, Function *function, char *why) {
                 manager->state_dirty = true;
         /* Without a lock the property is empty, too. */
         if (g_strcmp0(why ? why : "", function->lock_why ? function->lock_why : "") != 0)
-                function->changes |= FUNCTION_PROPERTY_LOCK_WHY;
+                property_set_add(&function->changes, FUNCTION_PROPERTY_LOCK_WHY);
         g_free(function->lock_why);
         function->lock_why = why;
         manager_queue(manager, function);
@@ -31,7 +31,7 @@ static void undo_lock_change(void *context) {
         LockChange *change = context;
 
         set_lock_why(change->manager, change->function, g_steal_pointer(&change->why));
-        change->function->changes &= ~(unsigned) FUNCTION_PROPERTY_LOCK_WHY;
+        property_set_remove(&change->function->changes, FUNCTION_PROPERTY_LOCK_WHY);
 }
 
 static int change_lock(Manager *manager, Function *function, const char *why) {

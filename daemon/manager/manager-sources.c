@@ -17,7 +17,7 @@ static void on_pasid_found(void *context, PciKey key, const Pasid *pasid) {
         if (!function)
                 return;
         inventory_set_pasid(manager->inventory, function, pasid);
-        if (function->changes != 0)
+        if (!property_set_is_empty(&function->changes))
                 manager_queue_related(manager, function);
 }
 
@@ -30,7 +30,7 @@ void manager_on_msi_changed(void *context, PciKey key) {
                 return;
         msi_source_evidence(manager->msi_source, key, &evidence);
         inventory_set_msi(function, &evidence);
-        if (function->changes != 0)
+        if (!property_set_is_empty(&function->changes))
                 manager_queue(manager, function);
 }
 
@@ -41,7 +41,7 @@ static void on_msix_found(void *context, PciKey key, const Msix *msix) {
         if (!function)
                 return;
         inventory_set_msix(function, msix);
-        if (function->changes != 0)
+        if (!property_set_is_empty(&function->changes))
                 manager_queue(manager, function);
         manager_on_msi_changed(manager, key);
 }

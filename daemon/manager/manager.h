@@ -35,7 +35,7 @@ typedef struct Violation {
 typedef struct ManagerObserver {
         void (*removed)(void *context, Function *function);
         void (*added)(void *context, Function *function);
-        void (*changed)(void *context, Function *function, unsigned properties);
+        void (*changed)(void *context, Function *function, const PropertySet *properties);
         void (*violation)(void *context, const Violation *violation);
         void (*unplug_requested)(void *context, Function *function, uint64_t deadline_usec);
         void (*count_changed)(void *context);

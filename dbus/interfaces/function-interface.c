@@ -6,7 +6,6 @@
 #include "policy/client-text.h"
 
 #include <errno.h>
-#include <stddef.h>
 
 int append_lock_reasons(sd_bus_message *reply, unsigned reasons) {
         int r = sd_bus_message_open_container(reply, 'a', "s");
@@ -58,12 +57,7 @@ int function_method_unlock(const MethodCall *call, sd_bus_error *error) {
         return sd_bus_reply_method_return(call->message, NULL);
 }
 
-#define GETTER(name)                                                                 \
-        static int name(sd_bus *connection, const char *path, const char *interface, \
-                        const char *property, sd_bus_message *reply, void *userdata, \
-                        sd_bus_error *error)
-
-GETTER(get_address) {
+INTERFACE_GETTER(function_get_address) {
         const Function *function = userdata;
         char address[PCI_ADDRESS_STRING_MAX];
 
@@ -71,12 +65,12 @@ GETTER(get_address) {
                                      pci_address_format(function_address(function), address));
 }
 
-GETTER(get_kind) {
+INTERFACE_GETTER(function_get_kind) {
         return sd_bus_message_append(reply, "s",
                                      function_kind_to_string(((Function *) userdata)->kind));
 }
 
-GETTER(get_command_memory) {
+INTERFACE_GETTER(function_get_command_memory) {
         const Function *function = userdata;
 
         return sd_bus_message_append(reply, "s",
@@ -85,40 +79,40 @@ GETTER(get_command_memory) {
                                              : "implemented");
 }
 
-GETTER(get_in_use) {
+INTERFACE_GETTER(function_get_in_use) {
         return sd_bus_message_append(reply, "b", (int) function_in_use(userdata));
 }
 
-GETTER(get_locked) {
+INTERFACE_GETTER(function_get_locked) {
         return sd_bus_message_append(reply, "b", ((Function *) userdata)->lock_reasons != 0);
 }
 
-GETTER(get_lock_reasons) {
+INTERFACE_GETTER(function_get_lock_reasons) {
         return append_lock_reasons(reply, ((Function *) userdata)->lock_reasons);
 }
 
-GETTER(get_protected_files) {
+INTERFACE_GETTER(function_get_protected_files) {
         return append_lock_files(reply, ((Function *) userdata)->protected_files);
 }
 
-GETTER(get_userspace_driver) {
+INTERFACE_GETTER(function_get_userspace_driver) {
         return sd_bus_message_append(reply, "b", (int) ((Function *) userdata)->userspace_driver);
 }
 
-GETTER(get_tainted) {
+INTERFACE_GETTER(function_get_tainted) {
         return sd_bus_message_append(reply, "b", (int) ((Function *) userdata)->tainted);
 }
 
-GETTER(get_state) {
+INTERFACE_GETTER(function_get_state) {
         return sd_bus_message_append(reply, "s",
                                      function_state_to_string(((Function *) userdata)->state));
 }
 
-GETTER(get_num_vfs) {
+INTERFACE_GETTER(function_get_num_vfs) {
         return sd_bus_message_append(reply, "q", function_num_vfs(userdata));
 }
 
-GETTER(get_virtual_functions) {
+INTERFACE_GETTER(function_get_virtual_functions) {
         const Function *pf = userdata;
         int r = sd_bus_message_open_container(reply, 'a', "o");
 
@@ -131,27 +125,18 @@ GETTER(get_virtual_functions) {
         return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
-GETTER(get_drivers_autoprobe) {
+INTERFACE_GETTER(function_get_drivers_autoprobe) {
         return sd_bus_message_append(reply, "b",
                                      (int) ((Function *) userdata)->facts.drivers_autoprobe);
 }
 
-GETTER(get_physical_function) {
+INTERFACE_GETTER(function_get_physical_function) {
         const Function *pf = ((Function *) userdata)->pf;
         char pf_path[FUNCTION_PATH_MAX];
 
         return sd_bus_message_append(reply, "o",
                                      pf ? function_path_format(pf->facts.key, pf_path) : "/");
 }
-
-#define CONST(name, type, getter, member)                               \
-        SD_BUS_PROPERTY(name, type, getter, offsetof(Function, member), \
-                        SD_BUS_VTABLE_PROPERTY_CONST)
-#define CHANGING(name, type, getter, member)                            \
-        SD_BUS_PROPERTY(name, type, getter, offsetof(Function, member), \
-                        SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE)
-#define CHANGING_BY(name, type, getter) \
-        SD_BUS_PROPERTY(name, type, getter, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE)
 
 const sd_bus_vtable function_vtable[] = {
         SD_BUS_VTABLE_START(0),
@@ -173,29 +158,29 @@ const sd_bus_vtable function_vtable[] = {
                                 SD_BUS_RESULT("h", descriptor, "a{sv}", facts), method_dispatch,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_SIGNAL_WITH_ARGS("UnplugRequested", SD_BUS_ARGS("t", deadline_usec), 0),
-        SD_BUS_PROPERTY("Address", "s", get_address, 0, SD_BUS_VTABLE_PROPERTY_CONST),
-        CHANGING_BY("Kind", "s", get_kind),
-        CONST("VendorId", "q", NULL, facts.vendor),
-        CONST("DeviceId", "q", NULL, facts.device),
-        CONST("SubsystemVendorId", "q", NULL, facts.subsystem_vendor),
-        CONST("SubsystemDeviceId", "q", NULL, facts.subsystem_device),
-        CONST("Class", "u", NULL, facts.class_code),
-        CONST("Revision", "y", NULL, facts.revision),
-        CONST("VendorName", "s", NULL, facts.vendor_name),
-        CONST("DeviceName", "s", NULL, facts.device_name),
-        CHANGING("Driver", "s", NULL, facts.driver),
-        CHANGING("DriverOverride", "s", NULL, facts.driver_override),
-        CHANGING("IommuGroup", "i", NULL, facts.iommu_group),
-        CHANGING("NumaNode", "i", NULL, facts.numa_node),
-        CHANGING_BY("CommandMemory", "s", get_command_memory),
-        CHANGING_BY("InUse", "b", get_in_use),
-        CHANGING_BY("Locked", "b", get_locked),
-        CHANGING_BY("LockReasons", "as", get_lock_reasons),
-        CHANGING("LockWhy", "s", NULL, lock_why),
-        CHANGING_BY("ClosedFiles", "as", get_protected_files),
-        CHANGING_BY("UserspaceDriver", "b", get_userspace_driver),
-        CHANGING_BY("Tainted", "b", get_tainted),
-        CHANGING_BY("State", "s", get_state),
+        PROPERTY_CONST_BY("Address", "s", function_get_address),
+        PROPERTY_CHANGING_BY("Kind", "s", function_get_kind),
+        PROPERTY_CONST("VendorId", "q", facts.vendor),
+        PROPERTY_CONST("DeviceId", "q", facts.device),
+        PROPERTY_CONST("SubsystemVendorId", "q", facts.subsystem_vendor),
+        PROPERTY_CONST("SubsystemDeviceId", "q", facts.subsystem_device),
+        PROPERTY_CONST("Class", "u", facts.class_code),
+        PROPERTY_CONST("Revision", "y", facts.revision),
+        PROPERTY_CONST("VendorName", "s", facts.vendor_name),
+        PROPERTY_CONST("DeviceName", "s", facts.device_name),
+        PROPERTY_CHANGING("Driver", "s", facts.driver),
+        PROPERTY_CHANGING("DriverOverride", "s", facts.driver_override),
+        PROPERTY_CHANGING("IommuGroup", "i", facts.iommu_group),
+        PROPERTY_CHANGING("NumaNode", "i", facts.numa_node),
+        PROPERTY_CHANGING_BY("CommandMemory", "s", function_get_command_memory),
+        PROPERTY_CHANGING_BY("InUse", "b", function_get_in_use),
+        PROPERTY_CHANGING_BY("Locked", "b", function_get_locked),
+        PROPERTY_CHANGING_BY("LockReasons", "as", function_get_lock_reasons),
+        PROPERTY_CHANGING("LockWhy", "s", lock_why),
+        PROPERTY_CHANGING_BY("ClosedFiles", "as", function_get_protected_files),
+        PROPERTY_CHANGING_BY("UserspaceDriver", "b", function_get_userspace_driver),
+        PROPERTY_CHANGING_BY("Tainted", "b", function_get_tainted),
+        PROPERTY_CHANGING_BY("State", "s", function_get_state),
         SD_BUS_VTABLE_END,
 };
 
@@ -207,16 +192,16 @@ const sd_bus_vtable physical_function_vtable[] = {
                                 method_dispatch, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("GetVfToken", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", token),
                                 method_dispatch, SD_BUS_VTABLE_UNPRIVILEGED),
-        CHANGING("TotalVFs", "q", NULL, facts.total_vfs),
-        CHANGING_BY("NumVFs", "q", get_num_vfs),
-        CHANGING_BY("VirtualFunctions", "ao", get_virtual_functions),
-        CHANGING_BY("DriversAutoprobe", "b", get_drivers_autoprobe),
+        PROPERTY_CHANGING("TotalVFs", "q", facts.total_vfs),
+        PROPERTY_CHANGING_BY("NumVFs", "q", function_get_num_vfs),
+        PROPERTY_CHANGING_BY("VirtualFunctions", "ao", function_get_virtual_functions),
+        PROPERTY_CHANGING_BY("DriversAutoprobe", "b", function_get_drivers_autoprobe),
         SD_BUS_VTABLE_END,
 };
 
 const sd_bus_vtable virtual_function_vtable[] = {
         SD_BUS_VTABLE_START(0),
-        CHANGING_BY("PhysicalFunction", "o", get_physical_function),
-        CHANGING("Index", "u", NULL, index),
+        PROPERTY_CHANGING_BY("PhysicalFunction", "o", function_get_physical_function),
+        PROPERTY_CHANGING("Index", "u", index),
         SD_BUS_VTABLE_END,
 };

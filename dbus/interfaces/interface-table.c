@@ -46,7 +46,7 @@ static const InterfaceProperty function_properties[] = {
         { FUNCTION_PROPERTY_STATE, "State" },
         { FUNCTION_PROPERTY_COMMAND_MEMORY, "CommandMemory" },
         { FUNCTION_PROPERTY_IN_USE, "InUse" },
-        { 0, NULL },
+        { _FUNCTION_PROPERTY_MAX, NULL },
 };
 
 static const InterfaceProperty pf_properties[] = {
@@ -54,19 +54,19 @@ static const InterfaceProperty pf_properties[] = {
         { FUNCTION_PROPERTY_NUM_VFS, "NumVFs" },
         { FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS, "VirtualFunctions" },
         { FUNCTION_PROPERTY_DRIVERS_AUTOPROBE, "DriversAutoprobe" },
-        { 0, NULL },
+        { _FUNCTION_PROPERTY_MAX, NULL },
 };
 
 static const InterfaceProperty vf_properties[] = {
         { FUNCTION_PROPERTY_PHYSICAL_FUNCTION, "PhysicalFunction" },
         { FUNCTION_PROPERTY_INDEX, "Index" },
-        { 0, NULL },
+        { _FUNCTION_PROPERTY_MAX, NULL },
 };
 
 static const InterfaceProperty pasid_properties[] = {
         { FUNCTION_PROPERTY_PASID_ENABLED, "Enabled" },
         { FUNCTION_PROPERTY_PASID_DEPENDENTS, "Dependents" },
-        { 0, NULL },
+        { _FUNCTION_PROPERTY_MAX, NULL },
 };
 
 static const InterfaceProperty msix_properties[] = {
@@ -75,14 +75,14 @@ static const InterfaceProperty msix_properties[] = {
         { FUNCTION_PROPERTY_MSIX_EVIDENCE, "Evidence" },
         { FUNCTION_PROPERTY_MSIX_TABLE_MAPPABLE, "TableMappable" },
         { FUNCTION_PROPERTY_MSIX_REASON, "Reason" },
-        { 0, NULL },
+        { _FUNCTION_PROPERTY_MAX, NULL },
 };
 
 static const InterfaceProperty zpci_io_properties[] = {
         { FUNCTION_PROPERTY_IO_BACKEND, "Backend" },
         { FUNCTION_PROPERTY_IO_MAX_STORE_BLOCK, "MaxStoreBlock" },
         { FUNCTION_PROPERTY_IO_RELAXED, "Relaxed" },
-        { 0, NULL },
+        { _FUNCTION_PROPERTY_MAX, NULL },
 };
 
 /* Function is the last: when Kind is said to change, the interface of the new kind is there. */
@@ -103,6 +103,9 @@ const Interface bus_interfaces[] = {
         { BUS_INTERFACE("Function"), .vtable = function_vtable, .properties = function_properties },
         { NULL },
 };
+
+_Static_assert(G_N_ELEMENTS(bus_interfaces) <= sizeof(unsigned) * 8,
+               "interface_bit() has a bit for each interface");
 
 const Interface *interface_find(const char *name) {
         interface_foreach (interface)
@@ -128,11 +131,11 @@ unsigned interfaces_on_function(const Function *function) {
         return bits;
 }
 
-char **interface_properties(const Interface *interface, unsigned properties) {
+char **interface_properties(const Interface *interface, const PropertySet *properties) {
         g_autoptr(GPtrArray) names = g_ptr_array_new();
 
         for (const InterfaceProperty *p = interface->properties; p && p->name; p++)
-                if (properties & p->bit)
+                if (property_set_has(properties, p->property))
                         g_ptr_array_add(names, (char *) p->name);
         if (names->len == 0)
                 return NULL;

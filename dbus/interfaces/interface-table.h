@@ -9,9 +9,10 @@
 
 #include <systemd/sd-bus.h>
 
-/* A FunctionProperty bit and its name on D-Bus. Each bit is in one row of one interface. */
+/* A property that changes and its name on D-Bus. Each FunctionProperty is in one row of one
+ * interface. */
 typedef struct InterfaceProperty {
-        unsigned bit;
+        FunctionProperty property;
         const char *name;
 } InterfaceProperty;
 
@@ -43,7 +44,7 @@ bool interface_on_function(const Interface *interface, const Function *function)
 unsigned interface_bit(const Interface *interface);
 unsigned interfaces_on_function(const Function *function);
 
-/* The names of the interface's properties that `properties` (FunctionProperty bits) concern, for
+/* The names of those of the interface's properties that are in `properties`, for
  * sd_bus_emit_properties_changed_strv(): an array that ends in NULL, to be freed with g_free(),
  * with borrowed strings; NULL when there is none. */
-char **interface_properties(const Interface *interface, unsigned properties);
+char **interface_properties(const Interface *interface, const PropertySet *properties);

@@ -4,6 +4,26 @@
 
 #include "dbus/method.h"
 
+#include <stddef.h>
+
+/* The head of a property's getter, as sd-bus has it; `userdata` is that of the interface. */
+#define INTERFACE_GETTER(getter)                                                       \
+        static int getter(sd_bus *connection, const char *path, const char *interface, \
+                          const char *property, sd_bus_message *reply, void *userdata, \
+                          sd_bus_error *error)
+
+/* Rows of properties in a vtable: `member` of the Function as it is, or what a getter appends. One
+ * that is CHANGING has a row in the table of interface-table.c, too. */
+#define PROPERTY_CONST(name, type, member) \
+        SD_BUS_PROPERTY(name, type, NULL, offsetof(Function, member), SD_BUS_VTABLE_PROPERTY_CONST)
+#define PROPERTY_CONST_BY(name, type, getter) \
+        SD_BUS_PROPERTY(name, type, getter, 0, SD_BUS_VTABLE_PROPERTY_CONST)
+#define PROPERTY_CHANGING(name, type, member)                         \
+        SD_BUS_PROPERTY(name, type, NULL, offsetof(Function, member), \
+                        SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE)
+#define PROPERTY_CHANGING_BY(name, type, getter) \
+        SD_BUS_PROPERTY(name, type, getter, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE)
+
 /* On BUS_ROOT; userdata is the Bus. */
 extern const sd_bus_vtable manager_vtable[];
 MethodHandler manager_get_function, manager_list_functions, manager_describe, manager_check,

@@ -10,9 +10,7 @@
 
 #include <errno.h>
 
-static int get_level(sd_bus *connection, const char *path, const char *interface,
-                     const char *property, sd_bus_message *reply, void *userdata,
-                     sd_bus_error *error) {
+INTERFACE_GETTER(log_control_get_level) {
         return sd_bus_message_append(reply, "s", log_level_to_string(log_get_level()));
 }
 
@@ -32,9 +30,7 @@ static int set_level(sd_bus *connection, const char *path, const char *interface
         return 0;
 }
 
-static int get_target(sd_bus *connection, const char *path, const char *interface,
-                      const char *property, sd_bus_message *reply, void *userdata,
-                      sd_bus_error *error) {
+INTERFACE_GETTER(log_control_get_target) {
         return sd_bus_message_append(reply, "s", log_target_to_string(log_get_target()));
 }
 
@@ -55,9 +51,7 @@ static int set_target(sd_bus *connection, const char *path, const char *interfac
         return 0;
 }
 
-static int get_identifier(sd_bus *connection, const char *path, const char *interface,
-                          const char *property, sd_bus_message *reply, void *userdata,
-                          sd_bus_error *error) {
+INTERFACE_GETTER(log_control_get_identifier) {
         return sd_bus_message_append(reply, "s", "vfwardend");
 }
 
@@ -123,8 +117,8 @@ int log_control_take_calls(Bus *bus) {
 
 const sd_bus_vtable log_control_vtable[] = {
         SD_BUS_VTABLE_START(0),
-        SD_BUS_WRITABLE_PROPERTY("LogLevel", "s", get_level, set_level, 0, 0),
-        SD_BUS_WRITABLE_PROPERTY("LogTarget", "s", get_target, set_target, 0, 0),
-        SD_BUS_PROPERTY("SyslogIdentifier", "s", get_identifier, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_WRITABLE_PROPERTY("LogLevel", "s", log_control_get_level, set_level, 0, 0),
+        SD_BUS_WRITABLE_PROPERTY("LogTarget", "s", log_control_get_target, set_target, 0, 0),
+        PROPERTY_CONST_BY("SyslogIdentifier", "s", log_control_get_identifier),
         SD_BUS_VTABLE_END,
 };

@@ -155,32 +155,24 @@ int manager_check(const MethodCall *call, sd_bus_error *error) {
         return r;
 }
 
-static int get_version(sd_bus *connection, const char *path, const char *interface,
-                       const char *property, sd_bus_message *reply, void *userdata,
-                       sd_bus_error *error) {
+INTERFACE_GETTER(manager_get_version) {
         return sd_bus_message_append(reply, "s", VFWARDEN_VERSION);
 }
 
-static int get_enforcement(sd_bus *connection, const char *path, const char *interface,
-                           const char *property, sd_bus_message *reply, void *userdata,
-                           sd_bus_error *error) {
+INTERFACE_GETTER(manager_get_enforcement) {
         const Bus *bus = userdata;
 
         return sd_bus_message_append(reply, "s",
                                      manager_enforces(bus->manager) ? "enforce" : "advise");
 }
 
-static int get_function_count(sd_bus *connection, const char *path, const char *interface,
-                              const char *property, sd_bus_message *reply, void *userdata,
-                              sd_bus_error *error) {
+INTERFACE_GETTER(manager_get_function_count) {
         const Bus *bus = userdata;
 
         return sd_bus_message_append(reply, "u", inventory_count(manager_inventory(bus->manager)));
 }
 
-static int get_problems(sd_bus *connection, const char *path, const char *interface,
-                        const char *property, sd_bus_message *reply, void *userdata,
-                        sd_bus_error *error) {
+INTERFACE_GETTER(manager_get_problems) {
         const Bus *bus = userdata;
         g_auto(GStrv) problems = manager_problems(bus->manager);
 
@@ -217,11 +209,9 @@ const sd_bus_vtable manager_vtable[] = {
                                 method_dispatch, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_SIGNAL_WITH_ARGS("Violation",
                                 SD_BUS_ARGS("s", address, "s", operation, "a{sv}", details), 0),
-        SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
-        SD_BUS_PROPERTY("Enforcement", "s", get_enforcement, 0,
-                        SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("FunctionCount", "u", get_function_count, 0,
-                        SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("Problems", "as", get_problems, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        PROPERTY_CONST_BY("Version", "s", manager_get_version),
+        PROPERTY_CHANGING_BY("Enforcement", "s", manager_get_enforcement),
+        PROPERTY_CHANGING_BY("FunctionCount", "u", manager_get_function_count),
+        PROPERTY_CHANGING_BY("Problems", "as", manager_get_problems),
         SD_BUS_VTABLE_END,
 };

@@ -12,36 +12,31 @@ static const Pasid *capability(void *userdata, const Function **ret_provider) {
         return pasid ? pasid : &none;
 }
 
-#define GETTER(name)                                                                 \
-        static int name(sd_bus *connection, const char *path, const char *interface, \
-                        const char *property, sd_bus_message *reply, void *userdata, \
-                        sd_bus_error *error)
-
-GETTER(get_enabled) {
+INTERFACE_GETTER(pasid_get_enabled) {
         const Function *provider;
 
         return sd_bus_message_append(reply, "b", (int) capability(userdata, &provider)->enabled);
 }
 
-GETTER(get_width) {
+INTERFACE_GETTER(pasid_get_width) {
         const Function *provider;
 
         return sd_bus_message_append(reply, "y", capability(userdata, &provider)->width);
 }
 
-GETTER(get_execute) {
+INTERFACE_GETTER(pasid_get_execute) {
         const Function *provider;
 
         return sd_bus_message_append(reply, "b", (int) capability(userdata, &provider)->execute);
 }
 
-GETTER(get_privileged) {
+INTERFACE_GETTER(pasid_get_privileged) {
         const Function *provider;
 
         return sd_bus_message_append(reply, "b", (int) capability(userdata, &provider)->privileged);
 }
 
-GETTER(get_provider) {
+INTERFACE_GETTER(pasid_get_provider) {
         const Function *provider;
         char provider_path[FUNCTION_PATH_MAX];
 
@@ -50,7 +45,7 @@ GETTER(get_provider) {
                                      function_path_format(provider->facts.key, provider_path));
 }
 
-GETTER(get_dependents) {
+INTERFACE_GETTER(pasid_get_dependents) {
         const Function *pf = userdata;
         int r = sd_bus_message_open_container(reply, 'a', "o");
 
@@ -67,11 +62,11 @@ GETTER(get_dependents) {
 
 const sd_bus_vtable pasid_vtable[] = {
         SD_BUS_VTABLE_START(0),
-        SD_BUS_PROPERTY("Enabled", "b", get_enabled, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("Width", "y", get_width, 0, SD_BUS_VTABLE_PROPERTY_CONST),
-        SD_BUS_PROPERTY("Execute", "b", get_execute, 0, SD_BUS_VTABLE_PROPERTY_CONST),
-        SD_BUS_PROPERTY("Privileged", "b", get_privileged, 0, SD_BUS_VTABLE_PROPERTY_CONST),
-        SD_BUS_PROPERTY("Provider", "o", get_provider, 0, SD_BUS_VTABLE_PROPERTY_CONST),
-        SD_BUS_PROPERTY("Dependents", "ao", get_dependents, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        PROPERTY_CHANGING_BY("Enabled", "b", pasid_get_enabled),
+        PROPERTY_CONST_BY("Width", "y", pasid_get_width),
+        PROPERTY_CONST_BY("Execute", "b", pasid_get_execute),
+        PROPERTY_CONST_BY("Privileged", "b", pasid_get_privileged),
+        PROPERTY_CONST_BY("Provider", "o", pasid_get_provider),
+        PROPERTY_CHANGING_BY("Dependents", "ao", pasid_get_dependents),
         SD_BUS_VTABLE_END,
 };

@@ -9,20 +9,15 @@
 /* No store is longer: policy/zpci-request.h. */
 #define ACCESS_MAX 4096
 
-#define GETTER(name)                                                                 \
-        static int name(sd_bus *connection, const char *path, const char *interface, \
-                        const char *property, sd_bus_message *reply, void *userdata, \
-                        sd_bus_error *error)
-
-GETTER(get_backend) {
+INTERFACE_GETTER(zpci_io_get_backend) {
         return sd_bus_message_append(reply, "s", function_io_backend(userdata));
 }
 
-GETTER(get_max_store_block) {
+INTERFACE_GETTER(zpci_io_get_max_store_block) {
         return sd_bus_message_append(reply, "q", function_io_max_store_block(userdata));
 }
 
-GETTER(get_relaxed) {
+INTERFACE_GETTER(zpci_io_get_relaxed) {
         return sd_bus_message_append(reply, "b", (int) function_io_relaxed(userdata));
 }
 
@@ -150,9 +145,8 @@ const sd_bus_vtable zpci_io_vtable[] = {
         SD_BUS_METHOD_WITH_ARGS("OpenSession", SD_BUS_ARGS("a{sv}", options),
                                 SD_BUS_RESULT("h", socket, "a{sv}", facts), method_dispatch,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_PROPERTY("Backend", "s", get_backend, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("MaxStoreBlock", "q", get_max_store_block, 0,
-                        SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("Relaxed", "b", get_relaxed, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        PROPERTY_CHANGING_BY("Backend", "s", zpci_io_get_backend),
+        PROPERTY_CHANGING_BY("MaxStoreBlock", "q", zpci_io_get_max_store_block),
+        PROPERTY_CHANGING_BY("Relaxed", "b", zpci_io_get_relaxed),
         SD_BUS_VTABLE_END,
 };

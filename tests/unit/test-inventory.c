@@ -6,6 +6,25 @@
 #define VF0 "0000:01:10.0"
 #define VF1 "0000:01:10.2"
 
+/* The set of these properties; of none without arguments. */
+#define SET(...) \
+        set_of((const FunctionProperty[]){ __VA_ARGS__ __VA_OPT__(, ) _FUNCTION_PROPERTY_MAX })
+
+static PropertySet set_of(const FunctionProperty *properties) {
+        PropertySet set = { 0 };
+
+        for (; *properties != _FUNCTION_PROPERTY_MAX; properties++)
+                property_set_add(&set, *properties);
+        return set;
+}
+
+static bool changed(const Function *function, PropertySet set) {
+        for (FunctionProperty i = 0; i < _FUNCTION_PROPERTY_MAX; i++)
+                if (property_set_has(&function->changes, i) != property_set_has(&set, i))
+                        return false;
+        return true;
+}
+
 static void assert_linked(const Function *pf, const Function *vf, uint32_t index) {
         cr_assert_eq(vf->pf, pf);
         cr_assert_eq(vf->index, index);
@@ -43,20 +62,21 @@ Test(inventory, enabling) {
 
         cr_assert_eq(vf->kind, FUNCTION_KIND_PLAIN);
         cr_assert_eq(function_num_vfs(pf), 0);
-        vf->changes = pf->changes = 0;
+        property_set_clear(&vf->changes);
+        property_set_clear(&pf->changes);
 
         apply(inventory, facts_vf(VF0, PF));
         cr_assert_eq(vf->kind, FUNCTION_KIND_VF);
-        cr_assert_eq(vf->changes, FUNCTION_PROPERTY_KIND | FUNCTION_PROPERTY_COMMAND_MEMORY |
-                                          FUNCTION_PROPERTY_PHYSICAL_FUNCTION);
+        cr_assert(changed(vf, SET(FUNCTION_PROPERTY_KIND, FUNCTION_PROPERTY_COMMAND_MEMORY,
+                                  FUNCTION_PROPERTY_PHYSICAL_FUNCTION)));
         cr_assert_eq(vf->index, VF_INDEX_UNKNOWN);
-        cr_assert_eq(pf->changes, 0);
+        cr_assert(changed(pf, SET()));
 
-        vf->changes = 0;
+        property_set_clear(&vf->changes);
         apply(inventory, facts_pf(PF, VFS(VF0)));
         assert_linked(pf, vf, 0);
-        cr_assert_eq(vf->changes, FUNCTION_PROPERTY_INDEX);
-        cr_assert_eq(pf->changes, FUNCTION_PROPERTY_NUM_VFS | FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS);
+        cr_assert(changed(vf, SET(FUNCTION_PROPERTY_INDEX)));
+        cr_assert(changed(pf, SET(FUNCTION_PROPERTY_NUM_VFS, FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS)));
 }
 
 /* One of s390 goes on without its PF, and is nobody's VF then. */
@@ -67,14 +87,14 @@ Test(inventory, detaching) {
         FunctionFacts alone = facts_plain(VF0);
 
         assert_linked(pf, vf, 0);
-        vf->changes = 0;
+        property_set_clear(&vf->changes);
         alone.s390_vfn = 1;
         apply(inventory, alone);
         cr_assert_eq(vf->kind, FUNCTION_KIND_DETACHED_VF);
         cr_assert_null(vf->pf);
         cr_assert_eq(vf->index, VF_INDEX_UNKNOWN);
-        cr_assert_eq(vf->changes, FUNCTION_PROPERTY_KIND | FUNCTION_PROPERTY_PHYSICAL_FUNCTION |
-                                          FUNCTION_PROPERTY_INDEX);
+        cr_assert(changed(vf, SET(FUNCTION_PROPERTY_KIND, FUNCTION_PROPERTY_PHYSICAL_FUNCTION,
+                                  FUNCTION_PROPERTY_INDEX)));
 }
 
 /* The links go first, then the VF; it stays a VF of that PF with its number until it goes. */
@@ -84,23 +104,25 @@ Test(inventory, disabling) {
         Function *vf = apply(inventory, facts_vf(VF0, PF));
         Function *other = apply(inventory, facts_vf(VF1, PF));
 
-        pf->changes = vf->changes = other->changes = 0;
+        property_set_clear(&pf->changes);
+        property_set_clear(&vf->changes);
+        property_set_clear(&other->changes);
         apply(inventory, facts_plain(VF0));
         cr_assert_eq(vf->kind, FUNCTION_KIND_VF);
         cr_assert_eq(vf->pf, pf);
-        cr_assert_eq(vf->changes, 0);
+        cr_assert(changed(vf, SET()));
 
         FunctionFacts left = facts_pf(PF, VFS(VF1));
         g_array_index(left.virtfns, VirtfnLink, 0).index = 1;
         apply(inventory, left);
-        cr_assert_eq(pf->changes, FUNCTION_PROPERTY_NUM_VFS | FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS);
+        cr_assert(changed(pf, SET(FUNCTION_PROPERTY_NUM_VFS, FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS)));
         cr_assert_eq(vf->index, 0);
         cr_assert_eq(other->index, 1);
-        cr_assert_eq(other->changes, 0);
+        cr_assert(changed(other, SET()));
 
-        pf->changes = 0;
+        property_set_clear(&pf->changes);
         inventory_remove(inventory, vf);
-        cr_assert_eq(pf->changes, 0);
+        cr_assert(changed(pf, SET()));
         cr_assert_null(inventory_get(inventory, key_of(VF0)));
         cr_assert_eq(inventory_count(inventory), 2);
 }
@@ -110,9 +132,9 @@ Test(inventory, a_vf_goes_before_its_link) {
         Function *pf = apply(inventory, facts_pf(PF, VFS(VF0)));
 
         apply(inventory, facts_vf(VF0, PF));
-        pf->changes = 0;
+        property_set_clear(&pf->changes);
         inventory_remove(inventory, inventory_get(inventory, key_of(VF0)));
-        cr_assert_eq(pf->changes, FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS);
+        cr_assert(changed(pf, SET(FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS)));
         cr_assert(!pf->vfs || pf->vfs->len == 0);
 }
 
@@ -125,12 +147,13 @@ Test(inventory, a_pf_goes) {
 
         apply(inventory, facts_vf(VF1, PF));
         cr_assert_eq(unlisted->pf, pf);
-        listed->changes = unlisted->changes = 0;
+        property_set_clear(&listed->changes);
+        property_set_clear(&unlisted->changes);
         inventory_remove(inventory, pf);
         cr_assert_null(listed->pf);
         cr_assert_null(unlisted->pf);
-        cr_assert_eq(listed->changes, FUNCTION_PROPERTY_PHYSICAL_FUNCTION);
-        cr_assert_eq(unlisted->changes, FUNCTION_PROPERTY_PHYSICAL_FUNCTION);
+        cr_assert(changed(listed, SET(FUNCTION_PROPERTY_PHYSICAL_FUNCTION)));
+        cr_assert(changed(unlisted, SET(FUNCTION_PROPERTY_PHYSICAL_FUNCTION)));
         cr_assert_eq(listed->kind, FUNCTION_KIND_VF);
 }
 
@@ -138,27 +161,27 @@ Test(inventory, each_fact_has_its_property) {
         g_autoptr(Inventory) inventory = inventory_new();
         Function *pf = apply(inventory, facts_pf(PF, NULL));
 
-#define CHECK(property, ...)                                                     \
-        do {                                                                     \
-                FunctionFacts facts = facts_pf(PF, NULL);                        \
-                __VA_ARGS__;                                                     \
-                pf->changes = 0;                                                 \
-                inventory_apply(inventory, &facts);                              \
-                cr_assert_eq(pf->changes, (property), #__VA_ARGS__);             \
-                pf->changes = 0;                                                 \
-                apply(inventory, facts_pf(PF, NULL));                            \
-                cr_assert_eq(pf->changes, (property), #__VA_ARGS__ " and back"); \
+#define CHECK(property, ...)                                                \
+        do {                                                                \
+                FunctionFacts facts = facts_pf(PF, NULL);                   \
+                __VA_ARGS__;                                                \
+                property_set_clear(&pf->changes);                           \
+                inventory_apply(inventory, &facts);                         \
+                cr_assert(changed(pf, property), #__VA_ARGS__);             \
+                property_set_clear(&pf->changes);                           \
+                apply(inventory, facts_pf(PF, NULL));                       \
+                cr_assert(changed(pf, property), #__VA_ARGS__ " and back"); \
         } while (0)
 
-        CHECK(0, (void) 0);
-        CHECK(FUNCTION_PROPERTY_DRIVER, facts = facts_driver(facts, "igb"));
-        CHECK(FUNCTION_PROPERTY_IOMMU_GROUP, facts.iommu_group = 7);
-        CHECK(FUNCTION_PROPERTY_NUMA_NODE, facts.numa_node = 1);
-        CHECK(FUNCTION_PROPERTY_TOTAL_VFS, facts.total_vfs = 7);
-        CHECK(FUNCTION_PROPERTY_DRIVERS_AUTOPROBE, facts.drivers_autoprobe = false);
-        CHECK(FUNCTION_PROPERTY_DRIVER_OVERRIDE, g_ref_string_release(facts.driver_override),
+        CHECK(SET(), (void) 0);
+        CHECK(SET(FUNCTION_PROPERTY_DRIVER), facts = facts_driver(facts, "igb"));
+        CHECK(SET(FUNCTION_PROPERTY_IOMMU_GROUP), facts.iommu_group = 7);
+        CHECK(SET(FUNCTION_PROPERTY_NUMA_NODE), facts.numa_node = 1);
+        CHECK(SET(FUNCTION_PROPERTY_TOTAL_VFS), facts.total_vfs = 7);
+        CHECK(SET(FUNCTION_PROPERTY_DRIVERS_AUTOPROBE), facts.drivers_autoprobe = false);
+        CHECK(SET(FUNCTION_PROPERTY_DRIVER_OVERRIDE), g_ref_string_release(facts.driver_override),
               facts.driver_override = g_ref_string_new_intern("vfio-pci"));
-        CHECK(FUNCTION_PROPERTY_KIND, facts.has_sriov = false);
+        CHECK(SET(FUNCTION_PROPERTY_KIND), facts.has_sriov = false);
 }
 
 Test(inventory, a_link_to_itself_and_to_strangers) {
@@ -195,16 +218,18 @@ Test(inventory, pasid_of_a_pf) {
                             apply(inventory, facts_vf(VF1, PF)) };
         const Pasid none = { 0 }, off = { .present = true, .width = 20 };
         const Pasid on = { .present = true, .enabled = true, .width = 20 };
-        const unsigned dependents = FUNCTION_PROPERTY_PASID_DEPENDENTS;
-        const unsigned enabled = FUNCTION_PROPERTY_PASID_ENABLED;
+        const FunctionProperty dependents = FUNCTION_PROPERTY_PASID_DEPENDENTS;
+        const FunctionProperty enabled = FUNCTION_PROPERTY_PASID_ENABLED;
         const Function *provider = NULL;
 
-#define PASID_STEP(action, pf_bits, vf_bits)                               \
-        do {                                                               \
-                pf->changes = vfs[0]->changes = (vfs[1]->changes) = 0;     \
-                action;                                                    \
-                cr_assert_eq(pf->changes, (pf_bits), "0x%x", pf->changes); \
-                cr_assert_eq(vfs[0]->changes, (vf_bits));                  \
+#define PASID_STEP(action, pf_set, vf_set)            \
+        do {                                          \
+                property_set_clear(&pf->changes);     \
+                property_set_clear(&vfs[0]->changes); \
+                property_set_clear(&vfs[1]->changes); \
+                action;                               \
+                cr_assert(changed(pf, pf_set));       \
+                cr_assert(changed(vfs[0], vf_set));   \
         } while (0)
 #define SOMEBODY()                                          \
         ({                                                  \
@@ -214,29 +239,31 @@ Test(inventory, pasid_of_a_pf) {
         })
 
         cr_assert_null(function_pasid(vfs[0], &provider));
-        PASID_STEP(inventory_set_pasid(inventory, pf, &none), 0, 0);
-        PASID_STEP(inventory_set_pasid(inventory, pf, &off), enabled, enabled);
+        PASID_STEP(inventory_set_pasid(inventory, pf, &none), SET(), SET());
+        PASID_STEP(inventory_set_pasid(inventory, pf, &off), SET(enabled), SET(enabled));
         cr_assert_eq(function_pasid(vfs[0], &provider), &pf->facts.pasid);
         cr_assert_eq(provider, pf);
-        PASID_STEP(inventory_set_pasid(inventory, pf, &off), 0, 0);
-        PASID_STEP(inventory_set_users(inventory, vfs[0], SOMEBODY()), 0, FUNCTION_PROPERTY_IN_USE);
+        PASID_STEP(inventory_set_pasid(inventory, pf, &off), SET(), SET());
+        PASID_STEP(inventory_set_users(inventory, vfs[0], SOMEBODY()), SET(),
+                   SET(FUNCTION_PROPERTY_IN_USE));
         cr_assert_not(function_depends_on_pasid(vfs[0]));
-        PASID_STEP(inventory_set_pasid(inventory, pf, &on), enabled | dependents, enabled);
+        PASID_STEP(inventory_set_pasid(inventory, pf, &on), SET(enabled, dependents), SET(enabled));
         cr_assert(function_depends_on_pasid(vfs[0]));
         cr_assert_not(function_depends_on_pasid(vfs[1]));
         cr_assert_not(function_depends_on_pasid(pf));
         /* Reading the function's other facts again says nothing of it. */
-        PASID_STEP(apply(inventory, facts_pf(PF, VFS(VF0, VF1))), 0, 0);
+        PASID_STEP(apply(inventory, facts_pf(PF, VFS(VF0, VF1))), SET(), SET());
         cr_assert(pf->facts.pasid.enabled);
-        PASID_STEP(inventory_set_users(inventory, vfs[0], NULL), dependents,
-                   FUNCTION_PROPERTY_IN_USE);
-        PASID_STEP(inventory_set_pasid(inventory, pf, &off), enabled, enabled);
-        PASID_STEP(inventory_set_pasid(inventory, pf, &on), enabled, enabled);
-        PASID_STEP(inventory_set_users(inventory, vfs[1], SOMEBODY()), dependents, 0);
-        PASID_STEP(inventory_set_pasid(inventory, pf, &none), enabled | dependents, enabled);
+        PASID_STEP(inventory_set_users(inventory, vfs[0], NULL), SET(dependents),
+                   SET(FUNCTION_PROPERTY_IN_USE));
+        PASID_STEP(inventory_set_pasid(inventory, pf, &off), SET(enabled), SET(enabled));
+        PASID_STEP(inventory_set_pasid(inventory, pf, &on), SET(enabled), SET(enabled));
+        PASID_STEP(inventory_set_users(inventory, vfs[1], SOMEBODY()), SET(dependents), SET());
+        PASID_STEP(inventory_set_pasid(inventory, pf, &none), SET(enabled, dependents),
+                   SET(enabled));
         cr_assert_null(function_pasid(vfs[1], &provider));
-        PASID_STEP(inventory_set_pasid(inventory, pf, &on), enabled | dependents, enabled);
+        PASID_STEP(inventory_set_pasid(inventory, pf, &on), SET(enabled, dependents), SET(enabled));
         /* A dependent that goes is none any more. */
         PASID_STEP(inventory_remove(inventory, vfs[1]),
-                   dependents | FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS, 0);
+                   SET(dependents, FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS), SET());
 }

@@ -123,17 +123,19 @@ Test(method, unknown_has_no_row) {
         cr_assert_null(method_find("org.vfwarden1", "Describe"));
 }
 
-/* Each FunctionProperty bit names one property of one interface. */
+/* Each FunctionProperty names one property of one interface. */
 Test(method, properties_have_names) {
-        for (unsigned bit = 1; bit < _FUNCTION_PROPERTY_END; bit <<= 1) {
+        for (FunctionProperty property = 0; property < _FUNCTION_PROPERTY_MAX; property++) {
+                PropertySet set = { 0 };
                 unsigned found = 0;
 
+                property_set_add(&set, property);
                 interface_foreach (interface) {
-                        g_autofree char **names = interface_properties(interface, bit);
+                        g_autofree char **names = interface_properties(interface, &set);
 
                         found += names ? g_strv_length(names) : 0;
                 }
-                cr_assert_eq(found, 1, "bit %x", bit);
+                cr_assert_eq(found, 1, "FunctionProperty %d has %u rows", property, found);
         }
 }
 
@@ -144,8 +146,8 @@ static bool is_named(const Interface *interface, const char *property) {
         return false;
 }
 
-/* A property of a function emits PropertiesChanged if, and only if, a bit names it. */
-Test(method, properties_that_change_have_bits) {
+/* A property of a function emits PropertiesChanged if, and only if, a row names it. */
+Test(method, properties_that_change_have_rows) {
         unsigned changing = 0, named = 0;
 
         interface_foreach (interface) {
