@@ -5,6 +5,7 @@
 #include "cli/context.h"
 #include "cli/suggest.h"
 #include "cli/verbs.h"
+#include "lib/standard-streams.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -322,6 +323,8 @@ int main(int argc, char **argv) {
         ExitCode code;
         int r;
 
+        if (standard_streams_open() < 0)
+                return EXIT_CODE_FAILED;
         (void) setlocale(LC_ALL, "");
         /* A reader that has had enough, as head, is seen by what write() returns. */
         context.sigpipe_ignored = signal(SIGPIPE, SIG_IGN) == SIG_IGN;

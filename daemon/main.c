@@ -6,6 +6,7 @@
 #include "daemon/manager/manager.h"
 #include "dbus/bus.h"
 #include "dbus/service-manager.h"
+#include "lib/standard-streams.h"
 #include "policy/number.h"
 
 #include <errno.h>
@@ -260,6 +261,8 @@ int main(int argc, char **argv) {
         sigset_t signals;
         int r;
 
+        if (standard_streams_open() < 0)
+                return EXIT_FAILURE;
         log_setup();
         r = parse_arguments(argc, argv, &options, &check);
         if (r <= 0)

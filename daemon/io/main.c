@@ -5,6 +5,7 @@
 #include "daemon/io/single-requests.h"
 #include "daemon/io/stream.h"
 #include "daemon/io/util.h"
+#include "lib/standard-streams.h"
 #include "policy/number.h"
 
 #include <errno.h>
@@ -189,6 +190,8 @@ int main(int argc, char **argv) {
         };
         int r;
 
+        if (standard_streams_open() < 0)
+                return EXIT_FAILURE;
         if (parse_options(argc, argv, &options) < 0) {
                 fputs("vfwarden-io: wrong arguments, see --help\n", stderr);
                 return EXIT_FAILURE;

@@ -99,6 +99,16 @@ class Inhibit(CommandTest):
         # 3 is the folder that ls reads.
         self.assertEqual(descriptors, ["0", "1", "2", "3"])
 
+    def test_closed_standard_descriptors_lead_nowhere(self):
+        # No descriptor of the command's own may become one of them, nor may one that what it runs opens.
+        told = os.path.join(self.directory, "told")
+        command = " ".join(self.argv(["inhibit", IGB]))
+        script = f"seen=$(readlink /proc/$$/fd/0 /proc/$$/fd/1 /proc/$$/fd/2); echo $seen >{told}"
+        done = subprocess.run(["/bin/sh", "-c", f"exec {command} -- sh -c '{script}' <&- >&- 2>&-"],
+                              env=self.environment, timeout=DEADLINE, check=False)
+        with open(told, encoding="utf-8") as file:
+            self.assertEqual((done.returncode, file.read().split()), (0, ["/dev/null"] * 3))
+
     def test_status_is_passed_on(self):
         for code in (0, 1, 7, 127, 255):
             self.check(["inhibit", IGB, "--", "sh", "-c", f"exit {code}"], code=code)
