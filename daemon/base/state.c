@@ -2,7 +2,6 @@
 
 #include "daemon/base/bounded-file.h"
 #include "daemon/base/json-bounds.h"
-#include "daemon/base/state-format.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,74 +20,92 @@
 #define NESTING_MAX    8
 #define VALUES_MAX     ((size_t) 1000 * 1000)
 
-static void state_file_clear(gpointer data) {
-        g_free(((StateFile *) data)->path);
+struct State {
+        bool released;
+        const StateSection *const *sections; /* borrowed, NULL-terminated */
+        GPtrArray *records;                  /* of GArray*, owned, one for each section */
+};
+
+static void array_unref(gpointer array) {
+        g_array_unref(array);
 }
 
-static void state_function_clear(gpointer data) {
-        g_free(((StateFunction *) data)->lock_why);
-}
+State *state_new(const StateSection *const *sections) {
+        State *state = g_new0(State, 1);
 
-static void state_inhibitor_clear(gpointer data) {
-        StateInhibitor *inhibitor = data;
+        state->sections = sections;
+        state->records = g_ptr_array_new_with_free_func(array_unref);
+        for (; *sections; sections++) {
+                GArray *records = g_array_new(FALSE, TRUE, (guint) (*sections)->record_size);
 
-        g_free(inhibitor->inhibitor.who);
-        g_free(inhibitor->inhibitor.why);
-}
-
-static void state_node_clear(gpointer data) {
-        g_free(((StateNode *) data)->name);
-}
-
-static void state_session_clear(gpointer data) {
-        StateSession *session = data;
-
-        g_free(session->command);
-        g_free(session->unit);
-}
-
-static void state_lease_clear(gpointer data) {
-        StateLease *record = data;
-
-        g_free(record->node);
-        g_free(record->lease.command);
-        g_free(record->lease.unit);
-}
-
-State *state_new(void) {
-        State *state = g_new(State, 1);
-
-        state->released = false;
-        state->files = g_array_new(FALSE, TRUE, sizeof(StateFile));
-        g_array_set_clear_func(state->files, state_file_clear);
-        state->functions = g_array_new(FALSE, TRUE, sizeof(StateFunction));
-        g_array_set_clear_func(state->functions, state_function_clear);
-        state->inhibitors = g_array_new(FALSE, TRUE, sizeof(StateInhibitor));
-        g_array_set_clear_func(state->inhibitors, state_inhibitor_clear);
-        state->operations = g_array_new(FALSE, TRUE, sizeof(StateOperation));
-        state->nodes = g_array_new(FALSE, TRUE, sizeof(StateNode));
-        g_array_set_clear_func(state->nodes, state_node_clear);
-        state->sessions = g_array_new(FALSE, TRUE, sizeof(StateSession));
-        g_array_set_clear_func(state->sessions, state_session_clear);
-        state->leases = g_array_new(FALSE, TRUE, sizeof(StateLease));
-        g_array_set_clear_func(state->leases, state_lease_clear);
-        state->vf_tokens = g_array_new(FALSE, TRUE, sizeof(StateVfToken));
+                g_array_set_clear_func(records, (*sections)->clear);
+                g_ptr_array_add(state->records, records);
+        }
         return state;
 }
 
 State *state_free(State *state) {
         if (!state)
                 return NULL;
-        g_array_unref(state->files);
-        g_array_unref(state->functions);
-        g_array_unref(state->inhibitors);
-        g_array_unref(state->operations);
-        g_array_unref(state->nodes);
-        g_array_unref(state->sessions);
-        g_array_unref(state->leases);
-        g_array_unref(state->vf_tokens);
+        g_ptr_array_unref(state->records);
         g_free(state);
         return NULL;
+}
+
+GArray *state_records(const State *state, const StateSection *section) {
+        guint i = 0;
+
+        while (state->sections[i] && state->sections[i] != section)
+                i++;
+        g_assert(state->sections[i]);
+        return state->records->pdata[i];
+}
+
+bool state_is_released(const State *state) {
+        return state->released;
+}
+
+void state_set_released(State *state, bool released) {
+        state->released = released;
+}
+
+/* Adds to `state` what `root` holds. Entries that this daemon would not have written are left out,
+ * and so are duplicates: the first counts. Returns how many were left out, or -EBADMSG when the
+ * whole is of another form. */
+static int read_root(State *state, JsonObject *root) {
+        g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        int left_out = 0;
+
+        state->released = state_section_flag(root, "released");
+        for (guint i = 0; state->sections[i]; i++) {
+                const StateSection *section = state->sections[i];
+                JsonNode *node = json_object_get_member(root, section->name);
+
+                if (node && JSON_NODE_HOLDS_ARRAY(node))
+                        left_out += state_section_read(section, json_node_get_array(node), seen,
+                                                       state->records->pdata[i]);
+                else if (node)
+                        left_out++;
+                else if (section->required)
+                        return -EBADMSG;
+        }
+        return left_out;
+}
+
+/* Free with g_free(). */
+static char *format_state(const State *state) {
+        g_autoptr(JsonBuilder) builder = json_builder_new();
+        g_autoptr(JsonGenerator) generator = json_generator_new();
+        g_autoptr(JsonNode) root = NULL;
+
+        json_builder_begin_object(builder);
+        state_section_add_flag(builder, "released", state->released);
+        for (guint i = 0; state->sections[i]; i++)
+                state_section_write(state->sections[i], state->records->pdata[i], builder);
+        json_builder_end_object(builder);
+        root = json_builder_get_root(builder);
+        json_generator_set_root(generator, root);
+        return json_generator_to_data(generator, NULL);
 }
 
 /* What was left behind by a daemon that was killed while it saved. */
@@ -134,7 +151,7 @@ static int state_parse(const char *content, size_t length, State *state, char **
                 return -EBADMSG;
         }
         root = json_parser_get_root(parser);
-        r = root && JSON_NODE_HOLDS_OBJECT(root) ? state_read(state, json_node_get_object(root))
+        r = root && JSON_NODE_HOLDS_OBJECT(root) ? read_root(state, json_node_get_object(root))
                                                  : -EBADMSG;
         if (r < 0)
                 *ret_reason = g_strdup("not of the form that this daemon writes");
@@ -147,10 +164,11 @@ bool state_is_out_of_reach(int r) {
         return r == -EMFILE || r == -ENFILE || r == -ENOMEM;
 }
 
-int state_load(const char *directory, State **ret, char **ret_reason) {
+int state_load(const char *directory, const StateSection *const *sections, State **ret,
+               char **ret_reason) {
         g_autofree char *path = g_build_filename(directory, STATE_NAME, NULL);
         g_autofree char *content = NULL;
-        g_autoptr(State) state = state_new();
+        g_autoptr(State) state = state_new(sections);
         size_t length;
         int r;
 
@@ -196,7 +214,7 @@ static int write_file(int fd, const char *text, size_t length) {
 int state_save(const char *directory, const State *state) {
         g_autofree char *path = g_build_filename(directory, STATE_NAME, NULL);
         g_autofree char *temporary = g_build_filename(directory, TEMPORARY_NAME, NULL);
-        g_autofree char *text = state_write(state);
+        g_autofree char *text = format_state(state);
         size_t length = strlen(text);
         int fd, r;
 

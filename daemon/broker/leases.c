@@ -2,6 +2,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/base/util.h"
+#include "daemon/broker/records.h"
 #include "daemon/sysfs/sysfs.h"
 
 #include <errno.h>
@@ -341,7 +342,7 @@ GPtrArray *leases_users(const Leases *leases, const Function *function, GPtrArra
 
 /* --- over a restart */
 
-void leases_record(const Leases *leases, State *state) {
+void leases_record(const Leases *leases, GArray *records) {
         for (guint i = 0; i < leases->entries->len; i++) {
                 const LeaseEntry *entry = leases->entries->pdata[i];
                 Lease lease = entry->lease;
@@ -358,7 +359,7 @@ void leases_record(const Leases *leases, State *state) {
                         .node = g_strdup(entry->node),
                         .lease = lease,
                 };
-                g_array_append_val(state->leases, record);
+                g_array_append_val(records, record);
         }
 }
 
@@ -386,9 +387,9 @@ static void adopt(Leases *leases, const StateLease *record) {
         g_ptr_array_add(leases->entries, entry);
 }
 
-void leases_adopt(Leases *leases, const State *state) {
-        for (guint i = 0; i < state->leases->len; i++) {
-                const StateLease *record = &g_array_index(state->leases, StateLease, i);
+void leases_adopt(Leases *leases, const GArray *records) {
+        for (guint i = 0; i < records->len; i++) {
+                const StateLease *record = &g_array_index(records, StateLease, i);
 
                 leases->next_generation =
                         MAX(leases->next_generation, record->lease.generation + 1);

@@ -16,7 +16,6 @@
 #include "daemon/base/children.h"
 #include "daemon/base/config.h"
 #include "daemon/base/fd-store.h"
-#include "daemon/base/state.h"
 #include "daemon/usage/users.h"
 #include "policy/inventory.h"
 
@@ -80,7 +79,8 @@ void leases_function_gone(Leases *leases, PciKey key);
  * about to get it. Takes it over; returns what is to be used instead. */
 GPtrArray *leases_users(const Leases *leases, const Function *function, GPtrArray *users);
 
-void leases_record(const Leases *leases, State *state);
+/* `records` are of StateLease, see records.h. */
+void leases_record(const Leases *leases, GArray *records);
 
 /* Takes over those that an earlier run recorded. Before any function is known. */
-void leases_adopt(Leases *leases, const State *state);
+void leases_adopt(Leases *leases, const GArray *records);

@@ -1,6 +1,7 @@
 #include "daemon/broker/session-entry.h"
 
 #include "daemon/base/util.h"
+#include "daemon/broker/records.h"
 #include "policy/room.h"
 
 #include <errno.h>
@@ -193,7 +194,7 @@ GPtrArray *sessions_users(const Sessions *sessions, const Function *function, GP
         return users;
 }
 
-void sessions_record(const Sessions *sessions, State *state) {
+void sessions_record(const Sessions *sessions, GArray *records) {
         for (guint i = 0; i < sessions->entries->len; i++) {
                 const SessionEntry *entry = sessions->entries->pdata[i];
                 const IoSession *session = &entry->session;
@@ -213,7 +214,7 @@ void sessions_record(const Sessions *sessions, State *state) {
                         .unit = g_strdup(session->unit),
                         .since_usec = session->since_usec,
                 };
-                g_array_append_val(state->sessions, record);
+                g_array_append_val(records, record);
         }
 }
 
@@ -259,9 +260,9 @@ static int adopt(Sessions *sessions, const StateSession *record) {
         return 0;
 }
 
-int sessions_adopt(Sessions *sessions, const State *state) {
-        for (guint i = 0; i < state->sessions->len; i++) {
-                const StateSession *record = &g_array_index(state->sessions, StateSession, i);
+int sessions_adopt(Sessions *sessions, const GArray *records) {
+        for (guint i = 0; i < records->len; i++) {
+                const StateSession *record = &g_array_index(records, StateSession, i);
                 int r;
 
                 sessions->next_number = MAX(sessions->next_number, record->number + 1);

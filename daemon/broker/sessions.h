@@ -14,7 +14,6 @@
 
 #include "daemon/base/config.h"
 #include "daemon/base/fd-store.h"
-#include "daemon/base/state.h"
 #include "daemon/broker/io-process.h"
 #include "policy/inventory.h"
 
@@ -97,9 +96,10 @@ void sessions_attach(Sessions *sessions, Function *function);
  * instead. */
 GPtrArray *sessions_users(const Sessions *sessions, const Function *function, GPtrArray *users);
 
-void sessions_record(const Sessions *sessions, State *state);
+/* `records` are of StateSession, see records.h. */
+void sessions_record(const Sessions *sessions, GArray *records);
 
 /* Takes over those that an earlier run recorded and that are still served. Before any function is
  * known. Returns 0, or a negative errno when it cannot be told whether one is: nothing of it was
  * dropped then. */
-int sessions_adopt(Sessions *sessions, const State *state);
+int sessions_adopt(Sessions *sessions, const GArray *records);

@@ -2,6 +2,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/base/util.h"
+#include "daemon/broker/records.h"
 #include "daemon/broker/vfio-open.h"
 #include "daemon/sysfs/sysfs.h"
 
@@ -420,7 +421,7 @@ void vf_tokens_function_gone(VfTokens *tokens, PciKey key) {
         forget(entry);
 }
 
-void vf_tokens_record(const VfTokens *tokens, State *state) {
+void vf_tokens_record(const VfTokens *tokens, GArray *records) {
         GHashTableIter iter;
         const Entry *entry;
 
@@ -434,13 +435,13 @@ void vf_tokens_record(const VfTokens *tokens, State *state) {
                         .imposed = entry->imposed,
                 };
 
-                g_array_append_val(state->vf_tokens, record);
+                g_array_append_val(records, record);
         }
 }
 
-void vf_tokens_adopt(VfTokens *tokens, const State *state) {
-        for (guint i = 0; i < state->vf_tokens->len; i++) {
-                const StateVfToken *record = &g_array_index(state->vf_tokens, StateVfToken, i);
+void vf_tokens_adopt(VfTokens *tokens, const GArray *records) {
+        for (guint i = 0; i < records->len; i++) {
+                const StateVfToken *record = &g_array_index(records, StateVfToken, i);
                 g_autofree char *name = fd_name(record->number);
                 _cleanup_(closep) int memory = fd_store_take(tokens->store, name);
                 Entry *entry;

@@ -10,7 +10,6 @@
 
 #include "daemon/base/children.h"
 #include "daemon/base/fd-store.h"
-#include "daemon/base/state.h"
 #include "policy/inventory.h"
 #include "policy/vf-token.h"
 
@@ -65,7 +64,8 @@ bool vf_tokens_imposing(const VfTokens *tokens, PciKey pf);
 
 void vf_tokens_function_gone(VfTokens *tokens, PciKey key);
 
-void vf_tokens_record(const VfTokens *tokens, State *state);
+/* `records` are of StateVfToken, see records.h. */
+void vf_tokens_record(const VfTokens *tokens, GArray *records);
 
 /* Takes over those that an earlier run made. */
-void vf_tokens_adopt(VfTokens *tokens, const State *state);
+void vf_tokens_adopt(VfTokens *tokens, const GArray *records);

@@ -2,6 +2,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/base/util.h"
+#include "daemon/guard/records.h"
 #include "daemon/sysfs/sysfs.h"
 #include "daemon/usage/vfio-watch.h"
 #include "policy/absence.h"
@@ -203,18 +204,18 @@ bool device_nodes_open(DeviceNodes *nodes, PciKey key) {
         return any;
 }
 
-void device_nodes_record(const DeviceNodes *nodes, State *state) {
+void device_nodes_record(const DeviceNodes *nodes, GArray *records) {
         for (guint i = 0; i < nodes->all->len; i++) {
                 const Node *node = nodes->all->pdata[i];
                 StateNode record = { g_strdup(node->name), node->device, node->mode };
 
-                g_array_append_val(state->nodes, record);
+                g_array_append_val(records, record);
         }
 }
 
-void device_nodes_undo(DeviceNodes *nodes, const State *state) {
-        for (guint i = 0; i < state->nodes->len; i++) {
-                const StateNode *record = &g_array_index(state->nodes, StateNode, i);
+void device_nodes_undo(DeviceNodes *nodes, const GArray *records) {
+        for (guint i = 0; i < records->len; i++) {
+                const StateNode *record = &g_array_index(records, StateNode, i);
                 Node *node = g_new(Node, 1);
 
                 *node = (Node){ .name = g_strdup(record->name),

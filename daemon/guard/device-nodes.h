@@ -8,7 +8,6 @@
 #pragma once
 
 #include "daemon/base/problems.h"
-#include "daemon/base/state.h"
 #include "policy/inventory.h"
 
 typedef struct DeviceNodes DeviceNodes;
@@ -27,10 +26,11 @@ void device_nodes_commit(DeviceNodes *nodes);
  * recorded, for device_nodes_retry(). Returns whether there was any. */
 bool device_nodes_open(DeviceNodes *nodes, PciKey key);
 
-void device_nodes_record(const DeviceNodes *nodes, State *state);
+/* `records` are of StateNode, see records.h. */
+void device_nodes_record(const DeviceNodes *nodes, GArray *records);
 
 /* Opens what an earlier run closed: what goes on being taken away is closed again. */
-void device_nodes_undo(DeviceNodes *nodes, const State *state);
+void device_nodes_undo(DeviceNodes *nodes, const GArray *records);
 
 /* Tries again to open what could not be opened; whether there is something left. */
 void device_nodes_retry(DeviceNodes *nodes);

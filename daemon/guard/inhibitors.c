@@ -2,6 +2,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/base/util.h"
+#include "daemon/guard/records.h"
 #include "policy/room.h"
 
 #include <errno.h>
@@ -181,7 +182,7 @@ void inhibitors_attach(Inhibitors *inhibitors, Function *function) {
         }
 }
 
-void inhibitors_record(const Inhibitors *inhibitors, State *state) {
+void inhibitors_record(const Inhibitors *inhibitors, GArray *records) {
         for (guint i = 0; i < inhibitors->entries->len; i++) {
                 const Entry *entry = inhibitors->entries->pdata[i];
                 StateInhibitor record = {
@@ -192,7 +193,7 @@ void inhibitors_record(const Inhibitors *inhibitors, State *state) {
 
                 record.inhibitor.who = g_strdup(entry->inhibitor.who);
                 record.inhibitor.why = g_strdup(entry->inhibitor.why);
-                g_array_append_val(state->inhibitors, record);
+                g_array_append_val(records, record);
         }
 }
 
@@ -208,9 +209,9 @@ static void log_lost(const StateInhibitor *record) {
         log_full(LOG_WARNING, &address, NULL, "the inhibitor of %s is lost", record->inhibitor.who);
 }
 
-void inhibitors_adopt(Inhibitors *inhibitors, const State *state) {
-        for (guint i = 0; i < state->inhibitors->len; i++) {
-                const StateInhibitor *record = &g_array_index(state->inhibitors, StateInhibitor, i);
+void inhibitors_adopt(Inhibitors *inhibitors, const GArray *records) {
+        for (guint i = 0; i < records->len; i++) {
+                const StateInhibitor *record = &g_array_index(records, StateInhibitor, i);
                 g_autofree char *name = fd_name(record->number);
                 _cleanup_(closep) int fd = fd_store_take(inhibitors->store, name);
 

@@ -8,7 +8,6 @@
 #pragma once
 
 #include "daemon/base/fd-store.h"
-#include "daemon/base/state.h"
 #include "policy/inventory.h"
 #include "policy/operation.h"
 
@@ -41,12 +40,12 @@ void inhibitors_remove(Inhibitors *inhibitors, uint64_t number);
 /* The function is new: it gets what was asked for its address. */
 void inhibitors_attach(Inhibitors *inhibitors, Function *function);
 
-/* Adds what is to be remembered to `state`. */
-void inhibitors_record(const Inhibitors *inhibitors, State *state);
+/* Adds what is to be remembered to `records` (of StateInhibitor, see records.h). */
+void inhibitors_record(const Inhibitors *inhibitors, GArray *records);
 
-/* Takes over those of `state` of which systemd gave the descriptors back; the others have ended
+/* Takes over those of `records` of which systemd gave the descriptors back; the others have ended
  * meanwhile. Called once, before any function is known. */
-void inhibitors_adopt(Inhibitors *inhibitors, const State *state);
+void inhibitors_adopt(Inhibitors *inhibitors, const GArray *records);
 
 /* Calls `visit` for each, in the order in which they were made. */
 void inhibitors_foreach(const Inhibitors *inhibitors,

@@ -1,6 +1,7 @@
 #include "daemon/guard/operations.h"
 
 #include "daemon/base/log.h"
+#include "daemon/guard/records.h"
 
 #include <errno.h>
 #include <sys/time.h>
@@ -181,7 +182,7 @@ void operations_attach(Operations *operations, Function *function) {
         }
 }
 
-void operations_record(const Operations *operations, State *state) {
+void operations_record(const Operations *operations, GArray *records) {
         for (guint i = 0; i < operations->entries->len; i++) {
                 const Entry *entry = operations->entries->pdata[i];
                 StateOperation record = {
@@ -193,13 +194,13 @@ void operations_record(const Operations *operations, State *state) {
                         .operation = entry->operation,
                 };
 
-                g_array_append_val(state->operations, record);
+                g_array_append_val(records, record);
         }
 }
 
-int operations_adopt(Operations *operations, const State *state) {
-        for (guint i = 0; i < state->operations->len; i++) {
-                const StateOperation *record = &g_array_index(state->operations, StateOperation, i);
+int operations_adopt(Operations *operations, const GArray *records) {
+        for (guint i = 0; i < records->len; i++) {
+                const StateOperation *record = &g_array_index(records, StateOperation, i);
                 PciAddress address = pci_address_from_key(record->key);
                 Entry *entry = g_new0(Entry, 1);
                 int r;

@@ -46,8 +46,9 @@ void operations_forget(Operations *operations, Function *function);
  * device. */
 void operations_attach(Operations *operations, Function *function);
 
-void operations_record(const Operations *operations, State *state);
+/* `records` are of StateOperation, see records.h. */
+void operations_record(const Operations *operations, GArray *records);
 
 /* Takes over workers of an earlier run that are still there. Called once. Returns 0, or a negative
  * errno when it cannot be told whether one is. */
-int operations_adopt(Operations *operations, const State *state);
+int operations_adopt(Operations *operations, const GArray *records);

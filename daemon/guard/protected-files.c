@@ -2,6 +2,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/base/util.h"
+#include "daemon/guard/records.h"
 #include "daemon/sysfs/file-mode.h"
 #include "policy/absence.h"
 
@@ -86,9 +87,9 @@ ProtectedFiles *protected_files_free(ProtectedFiles *closed) {
         return NULL;
 }
 
-void protected_files_adopt(ProtectedFiles *closed, const State *state) {
-        for (guint i = 0; i < state->files->len; i++) {
-                const StateFile *record = &g_array_index(state->files, StateFile, i);
+void protected_files_adopt(ProtectedFiles *closed, const GArray *records) {
+        for (guint i = 0; i < records->len; i++) {
+                const StateFile *record = &g_array_index(records, StateFile, i);
                 StateFile *copy = g_new(StateFile, 1);
 
                 *copy = (StateFile){ g_strdup(record->path), record->inode, record->mode };
@@ -210,7 +211,7 @@ bool protected_files_dirty(const ProtectedFiles *closed) {
         return closed->dirty;
 }
 
-void protected_files_record(ProtectedFiles *closed, State *state) {
+void protected_files_record(ProtectedFiles *closed, GArray *records) {
         GHashTableIter iter;
         gpointer value;
 
@@ -219,7 +220,7 @@ void protected_files_record(ProtectedFiles *closed, State *state) {
                 const ProtectedFile *file = value;
                 StateFile record = { g_strdup(file->path), file->inode, file->own_mode };
 
-                g_array_append_val(state->files, record);
+                g_array_append_val(records, record);
         }
         if (closed->adopted) { /* still at start: nothing of what is not looked at yet may be lost
                                 */
@@ -229,7 +230,7 @@ void protected_files_record(ProtectedFiles *closed, State *state) {
                         StateFile record = { g_strdup(adopted->path), adopted->inode,
                                              adopted->mode };
 
-                        g_array_append_val(state->files, record);
+                        g_array_append_val(records, record);
                 }
         }
         closed->dirty = false;

@@ -11,7 +11,6 @@
 
 #include "daemon/base/problems.h"
 #include "daemon/base/reserve.h"
-#include "daemon/base/state.h"
 #include "daemon/sysfs/watch.h"
 #include "policy/inventory.h"
 #include "policy/lock.h"
@@ -33,7 +32,7 @@ ProtectedFiles *protected_files_free(ProtectedFiles *closed);
 
 /* Takes over the records of an earlier run. Their files stay as they are until planned for, or
  * until protected_files_drop_adopted() opens those that nobody planned for. */
-void protected_files_adopt(ProtectedFiles *closed, const State *state);
+void protected_files_adopt(ProtectedFiles *closed, const GArray *records);
 void protected_files_drop_adopted(ProtectedFiles *closed);
 
 /* Says which files (1 << LockFile) of `function` are to be closed, all others not to be. Files that
@@ -42,9 +41,9 @@ void protected_files_drop_adopted(ProtectedFiles *closed);
 int protected_files_plan(ProtectedFiles *closed, const Function *function, unsigned files);
 
 /* Whether the records differ from what was last saved; protected_files_record() adds them to
- * `state`. */
+ * `records` (of StateFile, see records.h). */
 bool protected_files_dirty(const ProtectedFiles *closed);
-void protected_files_record(ProtectedFiles *closed, State *state);
+void protected_files_record(ProtectedFiles *closed, GArray *records);
 
 /* Does what was planned. What fails is logged and tried again at the next plan. */
 void protected_files_commit(ProtectedFiles *closed);

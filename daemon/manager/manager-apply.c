@@ -108,16 +108,18 @@ static void judge(Manager *manager, Function *function) {
 }
 
 /* What an earlier run knew of functions that cannot be read yet. */
-static void record_unknown(const Manager *manager, State *state) {
-        for (guint i = 0; manager->remembered && i < manager->earlier->functions->len; i++) {
-                const StateFunction *record =
-                        &g_array_index(manager->earlier->functions, StateFunction, i);
+static void record_unknown(const Manager *manager, GArray *functions) {
+        const GArray *earlier =
+                manager->remembered ? state_records(manager->earlier, &functions_section) : NULL;
+
+        for (guint i = 0; earlier && i < earlier->len; i++) {
+                const StateFunction *record = &g_array_index(earlier, StateFunction, i);
                 StateFunction copy = *record;
 
                 if (inventory_get(manager->inventory, record->key))
                         continue;
                 copy.lock_why = g_strdup(record->lock_why);
-                g_array_append_val(state->functions, copy);
+                g_array_append_val(functions, copy);
         }
 }
 
@@ -134,18 +136,19 @@ static int save_state(const Manager *manager, const State *state) {
 }
 
 static State *record_state(Manager *manager) {
-        State *state = state_new();
+        State *state = state_new(manager_sections);
+        GArray *functions = state_records(state, &functions_section);
         Function *function;
 
-        state->released = manager->released;
-        protected_files_record(manager->closed, state);
-        inhibitors_record(manager->inhibitors, state);
-        operations_record(manager->operations, state);
-        device_nodes_record(manager->device_nodes, state);
-        sessions_record(manager->sessions, state);
-        leases_record(manager->leases, state);
-        vf_tokens_record(manager->vf_tokens, state);
-        record_unknown(manager, state);
+        state_set_released(state, manager->released);
+        protected_files_record(manager->closed, state_records(state, &protected_files_section));
+        inhibitors_record(manager->inhibitors, state_records(state, &inhibitors_section));
+        operations_record(manager->operations, state_records(state, &operations_section));
+        device_nodes_record(manager->device_nodes, state_records(state, &device_nodes_section));
+        sessions_record(manager->sessions, state_records(state, &sessions_section));
+        leases_record(manager->leases, state_records(state, &leases_section));
+        vf_tokens_record(manager->vf_tokens, state_records(state, &vf_tokens_section));
+        record_unknown(manager, functions);
         inventory_foreach (manager->inventory, function) {
                 if (!function->userspace_driver && !function->tainted && !function->lock_why &&
                     !function->unplugging)
@@ -158,7 +161,7 @@ static State *record_state(Manager *manager) {
                         .tainted = function->tainted,
                         .unplugging = function->unplugging,
                 };
-                g_array_append_val(state->functions, record);
+                g_array_append_val(functions, record);
         }
         return state;
 }

@@ -14,13 +14,16 @@
 #include "daemon/base/retries.h"
 #include "daemon/base/state.h"
 #include "daemon/broker/leases.h"
+#include "daemon/broker/records.h"
 #include "daemon/broker/sessions.h"
 #include "daemon/broker/vf-tokens.h"
 #include "daemon/guard/device-nodes.h"
 #include "daemon/guard/inhibitors.h"
 #include "daemon/guard/operations.h"
 #include "daemon/guard/protected-files.h"
+#include "daemon/guard/records.h"
 #include "daemon/guard/unplug.h"
+#include "daemon/manager/functions.h"
 #include "daemon/manager/manager.h"
 #include "daemon/sysfs/config-space.h"
 #include "daemon/sysfs/function-reader.h"
@@ -94,6 +97,9 @@ struct Manager {
         const ManagerObserver *observer;
         void *observer_context;
 };
+
+/* manager.c: the lists of state.json. */
+extern const StateSection *const manager_sections[];
 
 /* manager-inventory.c */
 extern const UeventsHandler manager_uevents_handler;

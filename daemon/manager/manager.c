@@ -9,6 +9,12 @@
 #include <string.h>
 #include <systemd/sd-daemon.h>
 
+const StateSection *const manager_sections[] = {
+        &protected_files_section, &functions_section,    &inhibitors_section,
+        &operations_section,      &device_nodes_section, &sessions_section,
+        &leases_section,          &vf_tokens_section,    NULL,
+};
+
 static int on_work(sd_event_source *source, void *userdata) {
         manager_read_stale(userdata);
         manager_apply(userdata);
@@ -92,7 +98,7 @@ static int load_state(Manager *manager) {
         int r;
 
         reserve_open(manager->reserve);
-        r = state_load(manager->state_directory, &manager->earlier, &reason);
+        r = state_load(manager->state_directory, manager_sections, &manager->earlier, &reason);
         reserve_close(manager->reserve);
         if (state_is_out_of_reach(r)) {
                 log_error("Failed to read the state in %s: %s", manager->state_directory, reason);
@@ -107,10 +113,12 @@ static int load_state(Manager *manager) {
 
 /* Processes of an earlier run that go on. To forget one would let others at its function. */
 static int adopt_processes(Manager *manager) {
-        int r = sessions_adopt(manager->sessions, manager->earlier);
+        int r = sessions_adopt(manager->sessions,
+                               state_records(manager->earlier, &sessions_section));
 
         if (r >= 0)
-                r = operations_adopt(manager->operations, manager->earlier);
+                r = operations_adopt(manager->operations,
+                                     state_records(manager->earlier, &operations_section));
         if (r < 0)
                 log_error("Failed to look at the processes of an earlier run: %s", g_strerror(-r));
         return r;
@@ -119,26 +127,27 @@ static int adopt_processes(Manager *manager) {
 /* Reads everything for the first time and takes over what an earlier run left. */
 static int start(Manager *manager, bool started) {
         const State *state = manager->earlier;
+        const GArray *functions = state_records(state, &functions_section);
         int r;
 
-        manager->released = state->released && !started;
-        manager->state_dirty = state->released != manager->released;
+        manager->released = state_is_released(state) && !started;
+        manager->state_dirty = state_is_released(state) != manager->released;
         manager_show_release(manager);
         manager->remembered = g_hash_table_new(g_int64_hash, g_int64_equal);
-        for (guint i = 0; i < state->functions->len; i++) {
-                StateFunction *record = &g_array_index(state->functions, StateFunction, i);
+        for (guint i = 0; i < functions->len; i++) {
+                StateFunction *record = &g_array_index(functions, StateFunction, i);
 
                 g_hash_table_replace(manager->remembered, &record->key, record);
         }
-        protected_files_adopt(manager->closed, state);
-        inhibitors_adopt(manager->inhibitors, state);
+        protected_files_adopt(manager->closed, state_records(state, &protected_files_section));
+        inhibitors_adopt(manager->inhibitors, state_records(state, &inhibitors_section));
         r = adopt_processes(manager);
         if (r < 0)
                 return r;
-        leases_adopt(manager->leases, state);
-        vf_tokens_adopt(manager->vf_tokens, state);
+        leases_adopt(manager->leases, state_records(state, &leases_section));
+        vf_tokens_adopt(manager->vf_tokens, state_records(state, &vf_tokens_section));
         fd_store_drop_untaken(manager->store);
-        device_nodes_undo(manager->device_nodes, state);
+        device_nodes_undo(manager->device_nodes, state_records(state, &device_nodes_section));
 
         manager_mark_all_stale(manager);
         manager_read_stale(manager); /* asks for the overrides ... */

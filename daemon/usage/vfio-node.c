@@ -4,10 +4,24 @@
 #include "daemon/sysfs/sysfs.h"
 #include "daemon/usage/vfio-watch.h"
 #include "policy/absence.h"
+#include "policy/number.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
+
+static bool is_number(const char *text) {
+        uint64_t number;
+
+        return number_parse(text, 10, INT32_MAX, &number) >= 0;
+}
+
+bool vfio_node_is_name(const char *name) {
+        const char *device = "devices/vfio";
+
+        return g_str_has_prefix(name, device) ? is_number(name + strlen(device)) : is_number(name);
+}
 
 static int node_exists(const char *name) {
         g_autofree char *path = g_build_filename(vfio_watch_dev_directory(), name, NULL);

@@ -6,6 +6,10 @@
 
 #include "policy/function.h"
 
+/* Whether `name` can be that of a node below /dev/vfio: of a group, "12", or of a device,
+ * "devices/vfio3". */
+bool vfio_node_is_name(const char *name);
+
 /* The name below /dev/vfio of the function's own node ("devices/vfio3"), or of its group's ("12"),
  * if it is there. Returns 0, with `*ret` NULL when there is none, free with g_free(); or a negative
  * errno. */

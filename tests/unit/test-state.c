@@ -1,9 +1,22 @@
 #include "daemon/base/state.h"
 
+#include "daemon/broker/records.h"
+#include "daemon/guard/records.h"
+#include "daemon/manager/functions.h"
+
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <signal.h>
 #include <sys/resource.h>
+
+/* All that the daemon writes. */
+static const StateSection *const sections[] = {
+        &functions_section,  &protected_files_section, &inhibitors_section,
+        &operations_section, &device_nodes_section,    &sessions_section,
+        &leases_section,     &vf_tokens_section,       NULL,
+};
+
+#define LIST(state, part) state_records((state), &part##_section)
 
 static char *directory;
 
@@ -21,7 +34,7 @@ static void tear_down(void) {
 TestSuite(state, .init = set_up, .fini = tear_down);
 
 Test(state, comes_back_as_it_was) {
-        g_autoptr(State) saved = state_new(), loaded = NULL;
+        g_autoptr(State) saved = state_new(sections), loaded = NULL;
         g_autofree char *reason = NULL;
         StateFile file = { g_strdup("/sys/bus/pci/devices/0000:01:00.0/remove"), UINT64_MAX - 1,
                            0220 };
@@ -33,25 +46,25 @@ Test(state, comes_back_as_it_was) {
 
         StateNode node = { g_strdup("vfio/12"), 0xea01, 0660 };
 
-        g_array_append_val(saved->nodes, node);
-        g_array_append_val(saved->files, file);
-        g_array_append_val(saved->functions, locked);
-        g_array_append_val(saved->functions, tainted);
+        g_array_append_val(LIST(saved, device_nodes), node);
+        g_array_append_val(LIST(saved, protected_files), file);
+        g_array_append_val(LIST(saved, functions), locked);
+        g_array_append_val(LIST(saved, functions), tainted);
         cr_assert_eq(state_save(directory, saved), 0);
 
-        cr_assert_eq(state_load(directory, &loaded, &reason), 0, "%s", reason);
-        cr_assert_eq(loaded->files->len, 1);
-        cr_assert_eq(loaded->functions->len, 2);
-        cr_assert_eq(loaded->nodes->len, 1);
-        StateNode *n = &g_array_index(loaded->nodes, StateNode, 0);
+        cr_assert_eq(state_load(directory, sections, &loaded, &reason), 0, "%s", reason);
+        cr_assert_eq(LIST(loaded, protected_files)->len, 1);
+        cr_assert_eq(LIST(loaded, functions)->len, 2);
+        cr_assert_eq(LIST(loaded, device_nodes)->len, 1);
+        StateNode *n = &g_array_index(LIST(loaded, device_nodes), StateNode, 0);
         cr_assert_str_eq(n->name, "vfio/12");
         cr_assert_eq(n->device, 0xea01);
         cr_assert_eq(n->mode, 0660);
-        StateFile *f = &g_array_index(loaded->files, StateFile, 0);
+        StateFile *f = &g_array_index(LIST(loaded, protected_files), StateFile, 0);
         cr_assert_str_eq(f->path, file.path);
         cr_assert_eq(f->inode, file.inode);
         cr_assert_eq(f->mode, file.mode);
-        StateFunction *functions = (StateFunction *) (void *) loaded->functions->data;
+        StateFunction *functions = (StateFunction *) (void *) LIST(loaded, functions)->data;
         cr_assert_eq(functions[0].key, locked.key);
         cr_assert_str_eq(functions[0].lock_why, locked.lock_why);
         cr_assert(functions[0].userspace_driver);
@@ -63,7 +76,7 @@ Test(state, comes_back_as_it_was) {
 }
 
 Test(state, leases_and_tokens) {
-        g_autoptr(State) saved = state_new(), loaded = NULL;
+        g_autoptr(State) saved = state_new(sections), loaded = NULL;
         g_autofree char *reason = NULL;
         StateLease lease = { .key = 0x100,
                              .inode = 5,
@@ -79,13 +92,13 @@ Test(state, leases_and_tokens) {
                                         .since_usec = 77 } };
         StateVfToken token = { 3, 0x200, 6, 7, true };
 
-        g_array_append_val(saved->leases, lease);
-        g_array_append_val(saved->vf_tokens, token);
+        g_array_append_val(LIST(saved, leases), lease);
+        g_array_append_val(LIST(saved, vf_tokens), token);
         cr_assert_eq(state_save(directory, saved), 0);
-        cr_assert_eq(state_load(directory, &loaded, &reason), 0, "%s", reason);
-        cr_assert_eq(loaded->leases->len, 1);
-        cr_assert_eq(loaded->vf_tokens->len, 1);
-        StateLease *l = &g_array_index(loaded->leases, StateLease, 0);
+        cr_assert_eq(state_load(directory, sections, &loaded, &reason), 0, "%s", reason);
+        cr_assert_eq(LIST(loaded, leases)->len, 1);
+        cr_assert_eq(LIST(loaded, vf_tokens)->len, 1);
+        StateLease *l = &g_array_index(LIST(loaded, leases), StateLease, 0);
         cr_assert_eq(l->key, lease.key);
         cr_assert_eq(l->inode, lease.inode);
         cr_assert_eq(l->binding, lease.binding);
@@ -98,7 +111,7 @@ Test(state, leases_and_tokens) {
         cr_assert_str_eq(l->lease.command, lease.lease.command);
         cr_assert_str_eq(l->lease.unit, lease.lease.unit);
         cr_assert_eq(l->lease.since_usec, lease.lease.since_usec);
-        StateVfToken *t = &g_array_index(loaded->vf_tokens, StateVfToken, 0);
+        StateVfToken *t = &g_array_index(LIST(loaded, vf_tokens), StateVfToken, 0);
         cr_assert_eq(t->number, 3);
         cr_assert_eq(t->key, 0x200);
         cr_assert_eq(t->inode, 6);
@@ -110,8 +123,8 @@ Test(state, none_is_empty) {
         g_autoptr(State) state = NULL;
         g_autofree char *reason = NULL;
 
-        cr_assert_eq(state_load(directory, &state, &reason), -ENOENT);
-        cr_assert_eq(state->files->len + state->functions->len, 0);
+        cr_assert_eq(state_load(directory, sections, &state, &reason), -ENOENT);
+        cr_assert_eq(LIST(state, protected_files)->len + LIST(state, functions)->len, 0);
 }
 
 Test(state, damaged_is_set_aside) {
@@ -143,9 +156,11 @@ Test(state, damaged_is_set_aside) {
                 g_autoptr(State) state = NULL;
 
                 cr_assert(g_file_set_contents(path, damaged[i], -1, NULL));
-                cr_assert_eq(state_load(directory, &state, &reason), -EBADMSG, "%s", damaged[i]);
+                cr_assert_eq(state_load(directory, sections, &state, &reason), -EBADMSG, "%s",
+                             damaged[i]);
                 cr_assert_not_null(reason);
-                cr_assert_eq(state->files->len + state->functions->len, 0, "%s", damaged[i]);
+                cr_assert_eq(LIST(state, protected_files)->len + LIST(state, functions)->len, 0,
+                             "%s", damaged[i]);
                 cr_assert_not(g_file_test(path, G_FILE_TEST_EXISTS));
                 cr_assert(g_file_get_contents(aside, &kept, NULL, NULL));
                 cr_assert_str_eq(kept, damaged[i]);
@@ -242,15 +257,16 @@ Test(state, wrong_entries_are_left_out) {
                 GArray *array;
 
                 cr_assert(g_file_set_contents(path, text, -1, NULL));
-                (void) state_load(directory, &state, &reason);
-                array = g_str_equal(list, "files")        ? state->files
-                        : g_str_equal(list, "functions")  ? state->functions
-                        : g_str_equal(list, "inhibitors") ? state->inhibitors
-                        : g_str_equal(list, "operations") ? state->operations
-                                                          : state->nodes;
+                (void) state_load(directory, sections, &state, &reason);
+                array = g_str_equal(list, "files")        ? LIST(state, protected_files)
+                        : g_str_equal(list, "functions")  ? LIST(state, functions)
+                        : g_str_equal(list, "inhibitors") ? LIST(state, inhibitors)
+                        : g_str_equal(list, "operations") ? LIST(state, operations)
+                                                          : LIST(state, device_nodes);
                 cr_assert_eq(array->len, cases[i].kept, "%s: %u: %s", text, array->len, reason);
-                cr_assert_gt(state->files->len, 0, "%s: %s", text, reason);
-                cr_assert_eq(g_array_index(state->files, StateFile, 0).mode, 0200, "%s", text);
+                cr_assert_gt(LIST(state, protected_files)->len, 0, "%s: %s", text, reason);
+                cr_assert_eq(g_array_index(LIST(state, protected_files), StateFile, 0).mode, 0200,
+                             "%s", text);
         }
 }
 
@@ -266,7 +282,7 @@ Test(state, left_over_files) {
 
                 cr_assert(g_file_set_contents(path, "{", -1, NULL));
         }
-        cr_assert_eq(state_load(directory, &state, &reason), -ENOENT);
+        cr_assert_eq(state_load(directory, sections, &state, &reason), -ENOENT);
         for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
                 g_autofree char *path = g_build_filename(directory, names[i], NULL);
 
@@ -276,7 +292,7 @@ Test(state, left_over_files) {
 
 Test(state, a_save_that_fails_leaves_the_old) {
         g_autofree char *path = g_build_filename(directory, "state.json", NULL), *text = NULL;
-        g_autoptr(State) state = state_new();
+        g_autoptr(State) state = state_new(sections);
         struct rlimit limit = { 20, RLIM_INFINITY };
         g_autoptr(GDir) dir = NULL;
 
@@ -293,7 +309,7 @@ Test(state, a_save_that_fails_leaves_the_old) {
 
 Test(state, a_directory_that_is_not_there) {
         g_autofree char *missing = g_build_filename(directory, "missing", NULL);
-        g_autoptr(State) state = state_new();
+        g_autoptr(State) state = state_new(sections);
 
         cr_assert_lt(state_save(missing, state), 0);
 }

@@ -1,0 +1,199 @@
+#include "daemon/guard/records.h"
+
+#include "daemon/usage/vfio-node.h"
+#include "policy/lock.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define DEVICES_DIRECTORY "/sys/bus/pci/devices/"
+#define SLOTS_DIRECTORY   "/sys/bus/pci/slots/"
+
+#define WRITE_BITS        0222U
+
+/* --- write-protected files */
+
+/* Exactly as the daemon writes it: another spelling of a path ("/./", "//") would be another file
+ * to who compares them, and be opened although the file is locked. */
+static bool is_function_file(const char *path) {
+        const char *rest = path + strlen(DEVICES_DIRECTORY), *slash = strchr(rest, '/');
+        char canonical[PCI_ADDRESS_STRING_MAX];
+        g_autofree char *text = NULL;
+        PciAddress address;
+        LockFile file;
+
+        if (!slash)
+                return false;
+        text = g_strndup(rest, (gsize) (slash - rest));
+        file = lock_file_from_string(slash + 1);
+        return file >= 0 && file != LOCK_FILE_SLOT_POWER &&
+               pci_address_parse(text, &address) >= 0 &&
+               g_str_equal(pci_address_format(address, canonical), text);
+}
+
+static bool is_slot_file(const char *path) {
+        const char *rest = path + strlen(SLOTS_DIRECTORY), *slash = strchr(rest, '/');
+
+        return slash && rest[0] != '.' && slash != rest && g_str_equal(slash, "/power");
+}
+
+static bool is_lock_file(const char *path) {
+        if (g_str_has_prefix(path, DEVICES_DIRECTORY))
+                return is_function_file(path);
+        return g_str_has_prefix(path, SLOTS_DIRECTORY) && is_slot_file(path);
+}
+
+static int read_file(StateReader *reader, JsonObject *object, void *ret) {
+        const char *path = state_section_text(object, "path");
+        StateFile *file = ret;
+
+        if (!path || !is_lock_file(path) ||
+            state_section_number(object, "inode", STATE_ID_MAX, &file->inode) < 0 ||
+            state_section_number32(object, "mode", STATE_MODE_MAX, &file->mode) < 0 ||
+            (file->mode & WRITE_BITS) == 0 || !state_section_is_new(reader, "file", path))
+                return -EBADMSG;
+        file->path = g_strdup(path);
+        return 0;
+}
+
+static void write_file(JsonBuilder *builder, const void *record) {
+        const StateFile *file = record;
+
+        state_section_add_text(builder, "path", file->path);
+        state_section_add_number(builder, "inode", file->inode);
+        state_section_add_number(builder, "mode", file->mode);
+}
+
+static void clear_file(void *record) {
+        g_free(((StateFile *) record)->path);
+}
+
+const StateSection protected_files_section = {
+        .name = "files",
+        .record_size = sizeof(StateFile),
+        .required = true,
+        .read = read_file,
+        .write = write_file,
+        .clear = clear_file,
+};
+
+/* --- inhibitors */
+
+static int read_inhibitor(StateReader *reader, JsonObject *object, void *ret) {
+        const char *who = state_section_text(object, "who");
+        const char *why = state_section_text(object, "why");
+        const char *what = state_section_text(object, "what");
+        StateInhibitor *record = ret;
+        Inhibitor *inhibitor = &record->inhibitor;
+
+        if (!who || !why || !what || operations_parse(what, &inhibitor->operations) < 0 ||
+            state_section_address(object, &record->key) < 0 ||
+            state_section_number(object, "number", STATE_COUNTER_MAX, &record->number) < 0 ||
+            state_section_number32(object, "uid", UINT32_MAX, &inhibitor->uid) < 0 ||
+            state_section_number32(object, "pid", UINT32_MAX, &inhibitor->pid) < 0 ||
+            !state_section_is_new_number(reader, "inhibitor", record->number))
+                return -EBADMSG;
+        inhibitor->who = g_strdup(who);
+        inhibitor->why = g_strdup(why);
+        return 0;
+}
+
+static void write_inhibitor(JsonBuilder *builder, const void *data) {
+        const StateInhibitor *record = data;
+        g_autofree char *what = operations_format(record->inhibitor.operations);
+
+        state_section_add_number(builder, "number", record->number);
+        state_section_add_address(builder, record->key);
+        state_section_add_text(builder, "what", what);
+        state_section_add_text(builder, "who", record->inhibitor.who);
+        state_section_add_text(builder, "why", record->inhibitor.why);
+        state_section_add_number(builder, "uid", record->inhibitor.uid);
+        state_section_add_number(builder, "pid", record->inhibitor.pid);
+}
+
+static void clear_inhibitor(void *data) {
+        StateInhibitor *record = data;
+
+        g_free(record->inhibitor.who);
+        g_free(record->inhibitor.why);
+}
+
+const StateSection inhibitors_section = {
+        .name = "inhibitors",
+        .record_size = sizeof(StateInhibitor),
+        .read = read_inhibitor,
+        .write = write_inhibitor,
+        .clear = clear_inhibitor,
+};
+
+/* --- operations */
+
+static int read_operation(StateReader *reader, JsonObject *object, void *ret) {
+        const char *what = state_section_text(object, "what");
+        StateOperation *record = ret;
+
+        if (!what || state_section_address(object, &record->key) < 0 ||
+            state_section_number(object, "inode", STATE_ID_MAX, &record->inode) < 0 ||
+            state_section_child(object, "pid", &record->pid) < 0 ||
+            state_section_number(object, "start-time", STATE_COUNTER_MAX, &record->start_time) <
+                    0 ||
+            state_section_number(object, "since", STATE_COUNTER_MAX, &record->since_usec) < 0 ||
+            !state_section_is_new_number(reader, "operation", record->pid))
+                return -EBADMSG;
+        record->operation = operation_from_string(what);
+        return record->operation < 0 ? -EBADMSG : 0;
+}
+
+static void write_operation(JsonBuilder *builder, const void *data) {
+        const StateOperation *record = data;
+
+        state_section_add_address(builder, record->key);
+        state_section_add_number(builder, "inode", record->inode);
+        state_section_add_text(builder, "what", operation_to_string(record->operation));
+        state_section_add_number(builder, "pid", record->pid);
+        state_section_add_number(builder, "start-time", record->start_time);
+        state_section_add_number(builder, "since", record->since_usec);
+}
+
+const StateSection operations_section = {
+        .name = "operations",
+        .record_size = sizeof(StateOperation),
+        .read = read_operation,
+        .write = write_operation,
+};
+
+/* --- device nodes */
+
+static int read_node(StateReader *reader, JsonObject *object, void *ret) {
+        const char *name = state_section_text(object, "name");
+        StateNode *node = ret;
+
+        if (!name || !g_str_has_prefix(name, "vfio/") ||
+            !vfio_node_is_name(name + strlen("vfio/")) ||
+            state_section_number(object, "device", STATE_ID_MAX, &node->device) < 0 ||
+            state_section_number32(object, "mode", STATE_MODE_MAX, &node->mode) < 0 ||
+            !state_section_is_new(reader, "node", name))
+                return -EBADMSG;
+        node->name = g_strdup(name);
+        return 0;
+}
+
+static void write_node(JsonBuilder *builder, const void *record) {
+        const StateNode *node = record;
+
+        state_section_add_text(builder, "name", node->name);
+        state_section_add_number(builder, "device", node->device);
+        state_section_add_number(builder, "mode", node->mode);
+}
+
+static void clear_node(void *record) {
+        g_free(((StateNode *) record)->name);
+}
+
+const StateSection device_nodes_section = {
+        .name = "nodes",
+        .record_size = sizeof(StateNode),
+        .read = read_node,
+        .write = write_node,
+        .clear = clear_node,
+};
