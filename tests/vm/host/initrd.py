@@ -104,6 +104,6 @@ def make(busybox, kernel, unpacked_module, trees):
         names.append(f"/early-{number}.ko")
         cpio.add(names[-1][1:], unpacked_module(path))
     cpio.add("modules", "\n".join(names).encode())
-    everything = [kernel.modules, *trees] if kernel.modules else trees
+    everything = [kernel.modules, *trees]
     cpio.add("overlay.tar", overlay(everything))
     return cpio.finish()

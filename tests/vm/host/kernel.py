@@ -1,7 +1,7 @@
 """The guest's kernel: its image, and those of its modules that the machine has a use for.
 
-A kernel is a Debian package (downloaded by name, with those that it is divided into, or given as a file) or a
-bare image. A bare image brings no modules, so it must have everything built in.
+A kernel is a Debian package, downloaded by name with those that it is divided into, or given as a file. VFIO's modules may be
+built anew for it (vfio_modules.py).
 """
 
 import dataclasses
@@ -12,15 +12,15 @@ import pathlib
 import shutil
 import sys
 
-from host import debian
+from host import debian, vfio_modules
 from host.common import Failure, cached, hash_of, run
 
 
 @dataclasses.dataclass
 class Kernel:
     image: pathlib.Path
-    modules: pathlib.Path | None  # a tree with lib/modules/VERSION
-    early: list                   # paths of modules inside that tree, in loading order
+    modules: pathlib.Path  # a tree with lib/modules/VERSION
+    early: list            # paths of modules inside that tree, in loading order
     name: str
 
 
@@ -65,8 +65,8 @@ def unpacked_module(path):
 PACKAGES = r"linux-(?:image|binary|modules)-\d\S*"
 
 
-def unpack(target, package_files, directory):
-    """Takes from a kernel's packages the image and the wanted modules."""
+def unpack(target, package_files, directory, built=None):
+    """Takes from a kernel's packages the image and the wanted modules; `built`: with those of vfio_modules.build()."""
     tree = directory / "package"
     for file in package_files:
         run(["dpkg-deb", "-x", file, tree])
@@ -77,6 +77,8 @@ def unpack(target, package_files, directory):
     shutil.move(images[0], directory / "vmlinuz")
 
     source, version = versions[0], versions[0].name
+    if built:
+        vfio_modules.replace(built, source)
     run(["depmod", "-b", source.parent.parent.parent, version])
     table = read_dependencies(source / "modules.dep")
     kept = directory / "root/usr/lib/modules" / version
@@ -90,22 +92,30 @@ def unpack(target, package_files, directory):
     shutil.rmtree(tree)
 
 
-def build_from_mirror(target, package):
-    def work(apt, directory):
+def build_from_mirror(target, package, vfio):
+    def download(apt, directory):
         names = apt.would_install(package, PACKAGES)
-        files = [apt.download(name, directory) for name in names]
-        unpack(target, files, directory)
         name = next(name for name in names if name.startswith("linux-image-"))
-        (directory / "name").write_text(name.replace("=", " "))
-        for file in files:
-            file.unlink()
+        files = [apt.download(name, directory) for name in names]
+        if vfio == "packaged":
+            return name, files, []
+        (directory / "vfio").mkdir()
+        return name, files, vfio_modules.download(apt, name, directory / "vfio")
 
     def build(directory):
         suites = [*debian.SUITES]
         suite = package.partition("/")[2]
         if suite and suite not in suites:
             suites.append(suite)
-        debian.with_private_apt(suites, lambda apt: work(apt, directory), target.debian)
+        name, files, sources = debian.with_private_apt(suites, lambda apt: download(apt, directory), target.debian)
+        built = vfio_modules.build(vfio, sources, directory / "vfio") if sources else None
+        unpack(target, files, directory, built)
+        kind = f", VFIO: {vfio}" if built else ""
+        (directory / "name").write_text(name.replace("=", " ") + kind)
+        for file in files:
+            file.unlink()
+        if built:
+            shutil.rmtree(directory / "vfio")
     return build
 
 
@@ -116,18 +126,19 @@ def build_from_file(target, package_file):
     return build
 
 
-def get(target, which=None):
-    """The kernel that `which` names: None, a package's name (with /SUITE if one likes), a package's
-    file, or an image's file."""
+def get(target, which=None, vfio="packaged"):
+    """The kernel that `which` names: None, a package's name (with /SUITE if one likes), or a package's file; with VFIO's
+    modules of the kind `vfio`."""
     which = which or target.kernel
-    recipe = inspect.getsource(sys.modules[__name__]) + repr((target.debian, target.early, target.modules))
+    recipe = "".join(inspect.getsource(sys.modules[module]) for module in (__name__, vfio_modules.__name__))
+    recipe += repr((target.debian, target.early, target.modules, vfio))
     path = pathlib.Path(which)
-    if path.is_file() and path.suffix == ".deb":
+    if path.is_file():
+        if vfio != "packaged":
+            raise Failure(f"{path.name}: VFIO's modules are built anew for a kernel that the mirror has, with its source")
         entry = cached("kernel", hash_of(recipe, path.read_bytes()), build_from_file(target, path.absolute()))
-    elif path.is_file():
-        return Kernel(path.absolute(), None, [], path.name)
     else:
-        entry = cached("kernel", hash_of(recipe, which), build_from_mirror(target, which))
+        entry = cached("kernel", hash_of(recipe, which), build_from_mirror(target, which, vfio))
 
     modules = next((entry / "root/usr/lib/modules").iterdir())
     early = closure(read_dependencies(modules / "modules.dep"), target.early)

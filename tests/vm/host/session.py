@@ -72,7 +72,7 @@ def new_log_directory():
 class Parts:
     """What must exist before a machine can start. The three downloads run side by side."""
 
-    def __init__(self, target, kernel_name):
+    def __init__(self, target, kernel_name, vfio):
         self.target = target
         results, failures = {}, []
 
@@ -83,7 +83,7 @@ class Parts:
                 failures.append(error)
 
         threads = [threading.Thread(target=work, args=job) for job in (
-            ("base", lambda: guestroot.base(target)), ("kernel", lambda: kernels.get(target, kernel_name)),
+            ("base", lambda: guestroot.base(target)), ("kernel", lambda: kernels.get(target, kernel_name, vfio)),
             ("qemu", lambda: qemus.get(target)))]
         for thread in threads:
             thread.start()

@@ -6,6 +6,7 @@ import time
 
 import pace
 
+from host import vfio_modules
 from host.common import Failure, need_programs, say
 from host.session import Lost, Parts, Session
 from host.target import TARGETS
@@ -24,8 +25,11 @@ GRACE = 60
 
 def parts(options):
     target = TARGETS[options.arch]
-    need_programs({**PROGRAMS, **(CROSS_PROGRAMS if target.foreign else {})})
-    return Parts(target, options.kernel)
+    if target.foreign and options.vfio != "packaged":
+        raise Failure(f"--vfio {options.vfio} is for the machine of this host's architecture")
+    need_programs({**PROGRAMS, **(CROSS_PROGRAMS if target.foreign else {}),
+                   **(vfio_modules.PROGRAMS if options.vfio != "packaged" else {})})
+    return Parts(target, options.kernel, options.vfio)
 
 
 def build(options):
