@@ -1,7 +1,7 @@
 /* address.h: PCI addresses as a person types them.
  *
  * Owns nothing. Takes what lspci(8) takes, [DOMAIN:]BUS:DEVICE.FUNCTION with leading zeros left out
- * or not, and gives the one form the daemon knows. Called by every verb that takes an ADDRESS. */
+ * or not, and gives the one form the daemon knows. */
 #pragma once
 
 #include "cli/context.h"

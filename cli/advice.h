@@ -1,8 +1,7 @@
 /* advice.h: what a person can do about something that stands against an operation.
  *
  * Owns the words, by kind of blocker. They follow from what the daemon tells by name (kinds, lock
- * reasons, states, users), never from the text of a reason, which is for people. Called by why.c.
- */
+ * reasons, states, users), never from the text of a reason, which is for people. */
 #pragma once
 
 #include "cli/inventory.h"

@@ -2,7 +2,7 @@
  *
  * Owns the two tables that scripts rely on: what each exit code means, and which one a failed call
  * gives. The codes are part of the command's contract (vfwarden(1)): new ones are added at the end,
- * none is ever renumbered. Called by client.c for every failure and by main.c for --help. */
+ * none is ever renumbered. */
 #pragma once
 
 #include <systemd/sd-bus.h>

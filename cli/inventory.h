@@ -3,7 +3,7 @@
  * Owns the functions, one JSON object each whose members have the names of the D-Bus properties, in
  * the daemon's order (by address). What the daemon sent is checked for its shape once, here;
  * members may be missing (another version of the daemon), and then the accessors give an empty
- * value. Used by list, show, lock, status, and by monitor, which keeps its inventory up to date. */
+ * value. */
 #pragma once
 
 #include <json-glib/json-glib.h>

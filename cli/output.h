@@ -3,7 +3,7 @@
  * Owns the buffer in front of standard output, whether colours are used, and the one place where
  * strings that came from the bus are made safe: device names, reasons and error texts may hold
  * anything, and a terminal obeys control characters. Text functions escape; only what is a literal
- * of this program goes through the others. Used by every verb. */
+ * of this program goes through the others. */
 #pragma once
 
 #include <errno.h>

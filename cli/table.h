@@ -2,7 +2,7 @@
  *
  * Owns the cells until it is printed. Columns are as wide as their widest cell is on the terminal,
  * two blanks apart; nothing is wrapped or cut, and no blanks trail. Cells are escaped when they are
- * added. Used by list, show and status. */
+ * added. */
 #pragma once
 
 #include "cli/output.h"

@@ -2,7 +2,7 @@
  *
  * Owns nothing. Property values arrive in two shapes: as members of the document of
  * Manager.Describe() and as D-Bus variants in signals. Both end as the same JSON nodes here, so
- * that they can be compared and are shown alike. Called by monitor.c, event.c and show.c. */
+ * that they can be compared and are shown alike. */
 #pragma once
 
 #include <json-glib/json-glib.h>

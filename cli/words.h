@@ -1,7 +1,6 @@
 /* words.h: the contract's names in words a person understands.
  *
- * Owns one table for each kind of name. A name that a later daemon made up comes back as it is.
- * Called by show, status and lock. */
+ * Owns one table for each kind of name. A name that a later daemon made up comes back as it is. */
 #pragma once
 
 const char *words_for_kind(const char *kind);

@@ -4,7 +4,7 @@
  * meanwhile: a caller that makes a run of loads is the same, wants the same and would be judged by
  * the same rules. A question is all that the answer rests on, as text: the caller's unique name on
  * the bus (which never is another's), the action, and the details that polkit was told. A rule that
- * is taken back takes effect after that second. Called by the authority. */
+ * is taken back takes effect after that second. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,4 +1,4 @@
-/* error.h: the one table from failures to D-Bus errors. Called by every method. */
+/* error.h: the one table from failures to D-Bus errors. */
 #pragma once
 
 #include <systemd/sd-bus.h>

@@ -229,7 +229,7 @@ MethodReply *method_reply_later(const MethodCall *call, sd_bus_error *error) {
         }
         if (quota_take(call->bus->waiting, call->uid) < 0) {
                 (void) bus_error_set(error, -EDQUOT,
-                                     "%s: too many requests of this user are under way",
+                                     "%s: too many requests of this user are in progress",
                                      method->member);
                 return NULL;
         }

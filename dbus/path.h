@@ -1,4 +1,4 @@
-/* path.h: object paths of functions. Owns the encoding. Called by the interfaces. */
+/* path.h: object paths of functions. Owns the encoding. */
 #pragma once
 
 #include "policy/address.h"

@@ -2,7 +2,7 @@
  *
  * A VMM that may not open /dev/vfio asks vfwardend for a session with one PCI function, and gets a
  * socket. Behind it is a process that does what is asked, one request one instruction, and nothing
- * else. This library speaks to it. Whoever wants to speak for itself finds the protocol in
+ * else. This library speaks to it. Programs that implement the protocol themselves find it in
  * vfwarden-io(7): it is vfio-user, and a VMM that knows that needs no library.
  *
  *      VfwardenIo *io = NULL;
@@ -112,7 +112,7 @@ int vfwarden_io_store(VfwardenIo *io, unsigned pcias, uint64_t offset, const voi
  * session may have. `fd` may be closed afterwards. */
 int vfwarden_io_map(VfwardenIo *io, uint64_t gaddr, uint64_t size, int fd, uint64_t offset);
 
-/* Takes it back; `gaddr` and `size` are those of a map. When this returns, nothing reads it any
+/* Removes the map; `gaddr` and `size` are those of a map. When this returns, nothing reads it any
  * more. */
 int vfwarden_io_unmap(VfwardenIo *io, uint64_t gaddr, uint64_t size);
 
@@ -124,10 +124,9 @@ int vfwarden_io_store_block(VfwardenIo *io, unsigned pcias, uint64_t offset, uin
 
 /* Unplug */
 
-/* A descriptor that becomes readable when the host wants the function back, or it has gone. The
- * guest should then be asked to let go, what it does meanwhile is served, and the session be closed
- * when it has. It stays the library's: poll it, do not close it. A negative errno when it cannot be
- * had. */
+/* A descriptor that becomes readable when the host wants the function back, or it has gone. Ask the
+ * guest to release the function, serve it meanwhile, and close the session afterwards. It stays the
+ * library's: poll it, do not close it. A negative errno when it cannot be had. */
 int vfwarden_io_notice_fd(VfwardenIo *io);
 
 #ifdef __cplusplus

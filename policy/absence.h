@@ -1,8 +1,8 @@
 /* absence.h: what an error of looking at a thing says of the thing.
  *
- * Owns nothing. Always holds: only what was looked at and not found is absent. Whoever could not
- * look (no descriptor, no memory, no permission, a broken disk) knows nothing new, keeps what is
- * known and looks again: a tenant who uses up the daemon's descriptors must not make the daemon
+ * Owns nothing. Always holds: only what was looked at and not found is absent. A reader that could
+ * not look (no descriptor, no memory, no permission, a broken disk) knows nothing new, keeps what
+ * is known and looks again: a tenant who uses up the daemon's descriptors must not make the daemon
  * forget what is locked. */
 #pragma once
 

@@ -2,8 +2,7 @@
  *
  * Owns nothing. A PciAddress is a value; its order is the order of lspci. The domain has up to 32
  * bits: VMD and Hyper-V use domains above 0xffff, which the kernel prints with more than four
- * digits
- * ("%04x:%02x:%02x.%d", drivers/pci/probe.c). Called by everyone that names a function. */
+ * digits ("%04x:%02x:%02x.%d", drivers/pci/probe.c). */
 #pragma once
 
 #include <stdbool.h>

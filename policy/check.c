@@ -112,7 +112,7 @@ static void block_outside(const Question *question, const RunningOperation *runn
                           const char *address) {
         if (running->pid != 0)
                 verdict_block(question->verdict, BLOCKER_OPERATION, address, running->pid,
-                              "%s by process %u is under way, and waits for the holders",
+                              "%s by process %u is in progress, and waits for the users",
                               running->name, running->pid);
         else
                 verdict_block(question->verdict, BLOCKER_OPERATION, address, 0,
@@ -126,7 +126,7 @@ static void block_operation(const Question *question, const Function *function) 
         pci_address_format(function_address(function), address);
         if (function->operation)
                 verdict_block(question->verdict, BLOCKER_OPERATION, address,
-                              function->operation->pid, "%s is under way",
+                              function->operation->pid, "%s is in progress",
                               function->operation->name);
         if (function->outside && function->outside->subject == function->facts.key)
                 block_outside(question, &function->outside->running, address);
@@ -142,7 +142,7 @@ static const char *words_for_use(const Question *question, const Function *funct
         return "is a VF of it and in use";
 }
 
-/* Nobody knows who has them. */
+/* The users are unknown. */
 static void block_unreadable(const Question *question, const Function *pf) {
         char address[PCI_ADDRESS_STRING_MAX];
 

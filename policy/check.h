@@ -2,7 +2,7 @@
  *
  * Owns the rule of who stands against what; what an operation does to whom is effect.h's. Pure: no
  * device is touched, and the cost does not grow with functions that have nothing to do with the one
- * asked about. Called by Manager.Check, and by every guarded operation just before it acts. */
+ * asked about. */
 #pragma once
 
 #include "policy/inventory.h"
@@ -22,7 +22,7 @@ Verdict *check(const Inventory *inventory, const Function *function, Operation o
                unsigned flags);
 
 /* What stands against taking `function` away in order, by `remove` or by its slot's power, and a VF
- * by an unbind. Its users and those of its VFs are asked to let go, so they count only with
+ * by an unbind. Its users and those of its VFs are asked to release it, so they count only with
  * `users_too`. Never NULL. */
 Verdict *check_unplug(const Inventory *inventory, const Function *function, bool users_too);
 

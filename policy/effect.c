@@ -5,7 +5,7 @@
 
 /* What goes leaves its driver first, and what it shared with its VFs is switched off with it. */
 #define TAKES_AWAY (DOES(REMOVE) | DOES(UNBIND) | DOES(DISABLE_PASID) | DOES(SET_NUM_VFS))
-/* A driver that lets go of a PF may take the VFs along, and some do. */
+/* A driver that is unbound from a PF may take the VFs along, and some do. */
 #define LETS_GO    (DOES(UNBIND) | DOES(DISABLE_PASID) | DOES(SET_NUM_VFS))
 
 static const struct {
@@ -51,9 +51,9 @@ unsigned effect_on_function(const Function *function, Operation operation) {
                 done &= ~DOES(DISABLE_PASID);
         if (function_num_vfs(function) == 0)
                 done &= ~DOES(SET_NUM_VFS);
-        /* Whoever inhibits the unbind of what has no driver yet may want it bound. A removal is
-         * another thing: a driver is changed in two steps, and the function must not vanish between
-         * them. */
+        /* An inhibitor of "unbind" on a function without a driver does not mind a bind. A removal
+         * is another thing: a driver is changed in two steps, and the function must not vanish
+         * between them. */
         if (operation == OPERATION_BIND && function->facts.driver[0] == '\0')
                 done &= ~DOES(UNBIND);
         return done | 1U << operation;

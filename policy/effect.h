@@ -1,8 +1,7 @@
 /* effect.h: what an operation on a function does, to it and to others.
  *
- * Owns the one table of that. An operation does others on the way: whoever inhibits one of those
- * stands against it, on the bus and by the files that perform it. Called by the rules in check.h
- * and lock.h. */
+ * Owns the one table of that. An operation does others on the way: an inhibitor of one of those
+ * blocks it, on the bus and by the files that perform it. */
 #pragma once
 
 #include "policy/operation.h"

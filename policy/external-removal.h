@@ -4,8 +4,7 @@
  * Pure. The kernel takes the `driver` link away first and waits for the holders then, so a function
  * that is held and has no driver is being taken away. By whom and how far it goes shows who is in
  * the middle of a write to a file that does such a thing; if nobody is, the kernel itself is at it:
- * somebody pressed the slot's button, or a hypervisor wants the device back. Called by the daemon's
- * external removals.h, which looks for the writers. */
+ * somebody pressed the slot's button, or a hypervisor wants the device back. */
 #pragma once
 
 #include "policy/inventory.h"
@@ -50,7 +49,7 @@ typedef struct RemovalFinding {
  * explains it. */
 bool external_removal_suspects(const Function *function);
 
-/* Whether the function is held and has no driver, whoever took it. */
+/* Whether the function has a user and no driver, for whatever reason. */
 bool external_removal_is_stuck(const Function *function);
 
 /* What is being done to `function`, which is stuck. `writers` is of RemovalWriter*. */

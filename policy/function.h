@@ -58,9 +58,9 @@ typedef struct VirtfnLink {
         uint32_t index; /* N */
 } VirtfnLink;
 
-/* What s390 tells of a function beside PCI's own; 0 where the kernel does not say. The function's
+/* What s390 shows of a function beside PCI's own; 0 where the kernel does not say. The function's
  * handle is not here: it changes whenever the function is enabled, disabled or reset, and no event
- * tells of that. */
+ * reports that. */
 typedef struct ZpciFacts {
         uint32_t function_id;
         uint32_t uid; /* 0 also while the machine gives none; else often the domain */
@@ -179,11 +179,11 @@ bool function_kind_memory_hardwired_zero(FunctionKind kind);
 
 bool function_in_use(const Function *function);
 
-/* Whether one of those who have it got it opened by us. */
+/* Whether one of its users has it by Open(). */
 bool function_is_brokered(const Function *function);
 
 /* Whether a user has it from whom it must not be taken: any but a single load or store over D-Bus,
- * for which whoever wants the function waits some moments at most. */
+ * which ends within moments when another client wants the function. */
 bool function_is_held(const Function *function);
 
 /* Whether something depends on `vf`'s PF having its PASID capability enabled: the VF is in use, and

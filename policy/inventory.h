@@ -3,7 +3,7 @@
  * Owns every Function. Always holds: a VF whose PF is known points to it, and the PF's `vfs` holds
  * exactly the known functions that its links name, in the order of their numbers; `changes` of each
  * function has the bit of every property that differs from before. Nothing here reads or decides.
- * Called by the manager, which is the only writer; read by the rules and the faces. */
+ * The manager is the only writer. */
 #pragma once
 
 #include "policy/function.h"

@@ -18,7 +18,7 @@ typedef struct IoSession {
         uint32_t io_pid;     /* of vfwarden-io, 0 as long as there is none */
         uint32_t opener_pid; /* of the process that opened the device for it, 0: none did */
         bool single;         /* for single requests over D-Bus, and not for a client */
-        bool idle;           /* and none is under way: it ends when anybody wants the function */
+        bool idle;           /* and none is in progress: it ends when anybody wants the function */
         bool ready;          /* what follows is known */
         bool relaxed, pieces;
         uint16_t max_store_block;

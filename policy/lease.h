@@ -3,8 +3,7 @@
  *
  * Plain records and rules over them; the daemon owns the leases, a Function points to its own.
  * Nobody tells when the last copy of a descriptor is closed, or where copies are: what is known
- * comes from four signs (LeaseSigns), none of which is there at all times. Called by the daemon's
- * leases.h. */
+ * comes from four signs (LeaseSigns), none of which is there at all times. */
 #pragma once
 
 #include <errno.h>
@@ -34,7 +33,7 @@ typedef struct Lease {
                          looked at since */
 } Lease;
 
-/* What can be seen of VFIO's nodes for a function. */
+/* What can be seen of VFIO's device nodes for a function. */
 typedef struct LeaseNodes {
         bool group;   /* /dev/vfio/N */
         bool device;  /* /dev/vfio/devices/vfioN ... */

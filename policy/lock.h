@@ -1,15 +1,14 @@
 /* lock.h: when the configuration of a function must not change, and which files that closes.
  *
  * Owns the tables of reasons, of files and of which reason closes which file. The reasons are
- * derived from the inventory each time, so they cannot go stale.
- * Called by the manager after every change, and by the faces for names. */
+ * derived from the inventory each time, so they cannot go stale. */
 #pragma once
 
 #include "policy/function.h"
 #include "policy/operation.h"
 #include "policy/pattern-list.h"
 
-/* Why. The bits of Function.lock_reasons, in the order in which they are told. */
+/* Why. The bits of Function.lock_reasons, in the order in which clients see them. */
 typedef enum LockReason {
         LOCK_REASON_USERSPACE_DRIVER = 1 << 0, /* the PF itself is in a VMM's hands */
         LOCK_REASON_VF_IN_USE = 1 << 1,        /* one of the PF's VFs is in use */
@@ -56,9 +55,9 @@ unsigned lock_reasons_files(const Function *function, unsigned reasons);
 /* Whether `reason`, which is not LOCK_REASON_INHIBITOR, closes a file that performs `operation`. */
 bool lock_reason_closes(LockReason reason, Operation operation);
 
-/* Whether a change in the number of VFs came behind the daemon's back: from a descriptor opened
- * before the lock, say. What counts is `pf->lock_files`, from before the change: with a VF its
- * inhibitors and users go out of the inventory. A PF without a driver has just lost it, and its VFs
- * with it: the kernel takes the `driver` link away before it lets the driver clean up
- * (__device_release_driver()), so that is an unbind and no write. */
+/* Whether a change in the number of VFs is a violation: from a descriptor opened before the lock,
+ * say. What counts is `pf->lock_files`, from before the change: with a VF its inhibitors and users
+ * go out of the inventory. A PF without a driver has just lost it, and its VFs with it: the kernel
+ * takes the `driver` link away before it lets the driver clean up (__device_release_driver()), so
+ * that is an unbind and no write. */
 bool lock_num_vfs_change_violates(const Function *pf);

@@ -1,8 +1,7 @@
 /* machine-name.h: the name of a virtual machine, from the systemd unit that it runs in.
  *
  * Pure. libvirt registers its machines as NAME with the driver and a number before it
- * ("qemu-1-web"), and systemd-machined makes machine-ESCAPED.scope of it. Called by who describes a
- * process. */
+ * ("qemu-1-web"), and systemd-machined makes machine-ESCAPED.scope of it. */
 #pragma once
 
 /* "web" for "machine-qemu\x2d1\x2dweb.scope", "box" for "machine-box.scope"; NULL for what is no

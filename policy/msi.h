@@ -14,7 +14,7 @@
  *   s390   All MSIs are isolated, though less than elsewhere: arch_is_isolated_msi().
  *   others Nothing is known.
  * What is unknown or contradictory counts as no. VFIO's parameter allow_unsafe_interrupts isolates
- * nothing: it is told, and does not count.
+ * nothing: it is reported, and does not count.
  *
  * Owns no files: the evidence is gathered by daemon/sysfs/msi-source.h. Strings are interned
  * GRefStrings, or NULL. */

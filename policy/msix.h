@@ -1,8 +1,7 @@
 /* msix.h: the MSI-X capability of a function, read from its configuration space.
  *
  * Owns nothing. The rules: PCI Express 6.0, 7.7.2 (the capability) and 7.5.1.1.11 (the list of
- * capabilities). Called by the source that reads configuration space; the record is a fact of a
- * Function. */
+ * capabilities). The record is a fact of a Function. */
 #pragma once
 
 #include <stdbool.h>

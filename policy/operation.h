@@ -1,6 +1,6 @@
 /* operation.h: what can be done to a function that others may depend on.
  *
- * Owns the names. Called by the rules and the faces. */
+ * Owns the names. */
 #pragma once
 
 #include "policy/function.h"

@@ -1,8 +1,7 @@
 /* pasid.h: the PASID capability of a function, read from its configuration space.
  *
  * Owns nothing. The rules: PCI Express 6.0, 7.8.9 (the capability) and 7.6.3 (the list of extended
- * capabilities). Called by the source that reads configuration space; the record is a fact of a
- * Function. */
+ * capabilities). The record is a fact of a Function. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,6 +1,6 @@
 /* pattern-list.h: a list of shell patterns for names, e.g. of drivers: "vfio-pci", "*-vfio-pci".
  *
- * Immutable once made. Called by the configuration, which makes it, and by the rules. */
+ * Immutable once made. */
 #pragma once
 
 #include <glib.h>

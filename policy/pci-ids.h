@@ -1,8 +1,7 @@
 /* pci-ids.h: finds names in the text of pci.ids (its form: pci.ids(5)).
  *
  * Owns the text and where each vendor is in it; a device is looked for among its vendor's lines
- * when it is asked for. Pure: who calls it has read the file. Called by the names of PCI functions.
- */
+ * when it is asked for. Pure: who calls it has read the file. */
 #pragma once
 
 #include <glib.h>

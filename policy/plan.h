@@ -43,7 +43,7 @@ Plan *plan_set_autoprobe(const Function *pf, bool enable);
 Plan *plan_reset(const Function *function);
 
 /* The first half of taking a function away: its VFs leave their drivers one by one and go, then it
- * leaves its own. This is where the kernel waits for whoever holds one of them. */
+ * leaves its own. This is where the kernel waits for a user of one of them. */
 Plan *plan_release(const Function *function);
 
 /* The second half: it goes, by the `power` file of its slot at `slot_power`, or when that is NULL

@@ -34,11 +34,11 @@ static const char *const unplug_action_names[UNPLUG_ACTIONS_MAX] = {
 #define DO(action) UNPLUG_ACTION_##action
 #define TO(next, what) { UNPLUG_STATE_##next, (what) }
 
-/* Asked for, and it can be taken back. */
+/* Requested, and can be cancelled. */
 #define BEGIN   (DO(CLOSE) | DO(ASK) | DO(ARM))
 /* From here on it cannot. It is written down first: a daemon that comes back must go on. */
 #define COMMIT  (DO(REMEMBER) | DO(UNBIND))
-/* The ways out: the request is over and the function is whoever's it was. */
+/* The ways out: the request is over and the function keeps its users. */
 #define RELEASE (DO(DISARM) | DO(OPEN))
 #define UNDO    (RELEASE | DO(FORGET))
 /* It is gone: no session may touch it, and the group's node may be another function's as well. */
@@ -92,7 +92,7 @@ static const struct {
         AT(REMOVING, FAILED,         PRESENT,  UNDO | DO(REPLY_FAILED)),
         AT(REMOVING, REMOVED,        GONE,     END | DO(REPLY_DONE)),
 
-        /* Whoever began it may go on to remove it after the unbind: `removed` then comes in `present`. */
+        /* An external unbind may go on to a removal: `removed` then comes in `present`. */
         AT(OVERTAKEN, REQUEST,        OVERTAKEN, DO(REFUSE)),
         AT(OVERTAKEN, REQUEST_INSIST, OVERTAKEN, DO(REFUSE)),
         AT(OVERTAKEN, CANCEL,         OVERTAKEN, DO(REFUSE)),

@@ -1,14 +1,12 @@
 /* unplug.h: taking a function away in order: the state machine of one function.
  *
- * Owns nothing: a pure table. unplug_step() is told what happened and says what is to be done; who
- * calls it does that, and reports what comes of it as further events. tests/model checks the same
- * table, printed as Promela, together with a kernel, holders and a daemon that crashes. Always
- * holds:
+ * Owns nothing: a pure table. unplug_step() gets an event and returns the actions; the caller
+ * performs them, and reports the results as further events. tests/model checks the same table,
+ * printed as Promela, together with a kernel, holders and a daemon that crashes. Always holds:
  *   - a caller of Unplug is answered by its deadline, whatever the kernel and the holders do;
- *   - until `unbinding` everything can be taken back; from then on nothing can;
+ *   - until `unbinding` everything can be cancelled; from then on nothing can;
  *   - nothing is removed or powered off that has not been unbound: an unbind waits for the holders
- * under the function's own lock, a removal would wait under the lock of all PCI hot-plug. Called by
- * the manager. */
+ * under the function's own lock, a removal would wait under the lock of all PCI hot-plug. */
 #pragma once
 
 #include "policy/function.h"
@@ -18,7 +16,7 @@
 typedef enum UnplugState {
         UNPLUG_STATE_PRESENT,
         UNPLUG_STATE_REQUESTED, /* its holders were asked, and all of them hold it still */
-        UNPLUG_STATE_DRAINING,  /* some have let go, others not yet */
+        UNPLUG_STATE_DRAINING,  /* some have released it, others not yet */
         UNPLUG_STATE_UNBINDING, /* we unbind it: the kernel asks and waits for who still holds it */
         UNPLUG_STATE_REMOVING,  /* it has no driver and is being removed or powered off by us */
         UNPLUG_STATE_OVERTAKEN, /* somebody else unbinds or removes it */
@@ -35,7 +33,7 @@ typedef enum UnplugEvent {
         UNPLUG_EVENT_DEADLINE, /* of the request */
         UNPLUG_EVENT_USER_LEFT,     /* a user of the function or of a VF of it, but not the last */
         UNPLUG_EVENT_USERS_GONE,    /* the last one; also sent at once when there was none */
-        UNPLUG_EVENT_REMOVAL_SEEN,  /* sign of an unbind or removal, by whomever, that has begun */
+        UNPLUG_EVENT_REMOVAL_SEEN,  /* sign of an unbind or removal that has begun */
         UNPLUG_EVENT_UNBOUND,       /* it has no driver any more, and can be removed */
         UNPLUG_EVENT_UNBOUND_STAYS, /* the same of a function that cannot be removed alone: a VF */
         UNPLUG_EVENT_FAILED,  /* what we began (unbind, remove, power) has ended with an error */
@@ -44,8 +42,8 @@ typedef enum UnplugEvent {
         _UNPLUG_EVENT_INVALID = -EINVAL,
 } UnplugEvent;
 
-/* What to do, in the order of the bits. A reply goes to the caller of the Unplug() that is under
- * way, if it still waits; one Unplug() gets one reply. */
+/* What to do, in the order of the bits. A reply goes to the caller of the pending Unplug(), if it
+ * still waits; one Unplug() gets one reply. */
 typedef enum UnplugAction {
         UNPLUG_ACTION_REFUSE = 1 << 0, /* the request or cancellation itself: `Busy`, or too late */
         UNPLUG_ACTION_CLOSE = 1 << 1,  /* let nobody else open it */
@@ -81,8 +79,8 @@ typedef struct UnplugStep {
  * no action; so a late deadline or an event seen twice does no harm. */
 UnplugStep unplug_step(UnplugState state, UnplugEvent event);
 
-/* What clients are told: `unbinding`, `removing` and `overtaken` are all "removing". Not for
- * `gone`: then there is no object. */
+/* What clients see: `unbinding`, `removing` and `overtaken` are all "removing". Not for `gone`:
+ * then there is no object. */
 FunctionState unplug_state_shown(UnplugState state);
 
 /* Whether CancelUnplug() is still possible. */

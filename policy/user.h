@@ -1,7 +1,6 @@
 /* user.h: a process that has a function open through VFIO.
  *
- * A plain record of what was seen; a Function owns the list of its own. Called by the rules and the
- * faces; made by the source that looks into /proc. */
+ * A plain record of what was seen; a Function owns the list of its own. */
 #pragma once
 
 #include <glib.h>
@@ -9,17 +8,17 @@
 #include <stdint.h>
 
 typedef struct User {
-        uint32_t pid; /* 0: the function is open, but no process was found that holds it (a
-                       * descriptor under way between two processes, say); the others are then 0, or
-                       * with `brokered` of whom it was opened for */
+        /* 0: the function is open, but no process was found that holds it (a descriptor in a socket
+         * between two processes, say). The others are then 0, or with `brokered` those of the
+         * client for whom it was opened. */
+        uint32_t pid;
         uint32_t uid;
         char *command;       /* its first words, valid UTF-8, "" unknown */
         char *unit;          /* systemd unit, "" none */
         char *machine;       /* name of the virtual machine as systemd-machined has it, "" none */
         uint64_t since_usec; /* CLOCK_REALTIME at which it was first seen to hold the function */
         bool session;        /* holds no descriptor of it, but has an I/O session */
-        bool brokered; /* has a descriptor that was opened for it, or for somebody who passed it on
-                        */
+        bool brokered;       /* has a descriptor from Open(), perhaps by way of another process */
         bool unknown; /* with pid 0: who has the function open, if anybody does, is not known yet */
         uint32_t n_others; /* more processes, which are not told one by one, have it open as well */
 } User;

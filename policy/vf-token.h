@@ -4,7 +4,7 @@
  * The kernel (vfio_pci_validate_vf_token()) lets nobody open a VF of such a PF without the PF's
  * token, a UUID. The PF has a random one, which cannot be read, until somebody opens it with
  * another while no VF is open; it keeps that when it is closed, until its driver is bound anew.
- * Pure rules; called by the daemon's vf-tokens.h and manager. */
+ * Pure rules; */
 #pragma once
 
 #include "policy/function.h"
@@ -35,11 +35,10 @@ typedef enum VfTokenStep {
 typedef struct VfTokenFacts {
         bool imposed;  /* this very PF, bound as it is, was given our token */
         bool doubtful; /* somebody may have given it another since */
-        bool proven;   /* a VF was opened by somebody who was told our token, and is open still */
-        bool for_pf; /* it is the PF that is to be opened: its user resets it anyway, whoever drives
-                        its VFs */
+        bool proven;   /* a VF was opened by a client that got our token, and is still open */
+        bool for_pf;   /* the PF is to be opened: that resets its VFs anyway */
 } VfTokenFacts;
 
-/* What is to be done before a function of `pf` is opened. Who has the PF from us was told our
- * token, too. */
+/* What is to be done before a function of `pf` is opened. A lease of the PF comes with our token,
+ * too. */
 VfTokenStep vf_token_step(const Function *pf, const VfTokenFacts *facts);

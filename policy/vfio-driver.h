@@ -1,9 +1,9 @@
 /* vfio-driver.h: which drivers are VFIO's, by their names.
  *
  * Owns nothing. The name answers where the kernel does not (before Linux 6.1, and for a driver that
- * is not bound yet); whoever has a function asks function_has_vfio_driver(). A driver of a module
- * bears the module's name, with underscores (KBUILD_MODNAME), or one of its own, so both spellings
- * occur: vfio-pci, mlx5_vfio_pci, ism-vfio-pci or ism_vfio_pci. */
+ * is not bound yet); for a function there is function_has_vfio_driver(). A driver of a module bears
+ * the module's name, with underscores (KBUILD_MODNAME), or one of its own, so both spellings occur:
+ * vfio-pci, mlx5_vfio_pci, ism-vfio-pci or ism_vfio_pci. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,11 +1,10 @@
 /* vfio-holder.h: what a process has open of VFIO, and which functions that makes it a user of.
  *
  * Pure. There are three kinds of descriptors: the node of a group (/dev/vfio/N), the node of a
- * device
- * (/dev/vfio/devices/vfioN), and the device as a group gave it out, which has no node and before
- * Linux 7 says nothing of its function. A link in /proc/PID/fd is text that its process can partly
- * choose, and opening with O_PATH is no opening, so a node counts by its device number and its
- * flags. Called by the source that looks into /proc. */
+ * device (/dev/vfio/devices/vfioN), and the device as a group gave it out, which has no node and
+ * before Linux 7 says nothing of its function. A link in /proc/PID/fd is text that its process can
+ * partly choose, and opening with O_PATH is no opening, so a node counts by its device number and
+ * its flags. */
 #pragma once
 
 #include "policy/address.h"
@@ -16,7 +15,7 @@
 
 typedef enum VfioLink {
         VFIO_LINK_OTHER,
-        VFIO_LINK_NODE,   /* may be a node of VFIO: look at its device number */
+        VFIO_LINK_NODE,   /* may be a device node of VFIO: look at its device number */
         VFIO_LINK_DEVICE, /* a device that was opened through its group */
 } VfioLink;
 

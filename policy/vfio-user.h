@@ -2,8 +2,7 @@
  *
  * Owns nothing and reads no socket: bytes come in, and a request that is whole and sound, or an
  * errno, comes out. The names and layouts are those of QEMU's docs/interop/vfio-user.rst;
- * everything is in the host's byte order. Called by vfwarden-io, and by the client library for what
- * both have to say alike. */
+ * everything is in the host's byte order. */
 #pragma once
 
 #include <stdbool.h>
@@ -131,7 +130,7 @@ enum {
         VFIO_USER_N_REGIONS,
 };
 enum {
-        VFIO_USER_IRQ_REQUEST = 4, /* "let go of the device, please" */
+        VFIO_USER_IRQ_REQUEST = 4, /* VFIO's request to release the device */
         VFIO_USER_N_IRQS,
 };
 

@@ -4,7 +4,7 @@
  * sees it: PCI LOAD (PCILG), PCI STORE (PCISTG) and PCI STORE BLOCK (PCISTB), strict as the
  * architecture has them or relaxed as ISM devices take them; and the request of the zPCI I/O
  * region, whose layout was proposed for vfio-pci in 2021. Nothing is ever split: a request is one
- * instruction, or refused. Called by vfwarden-io for every request, whatever way it came. */
+ * instruction, or refused. */
 #pragma once
 
 #include <stdbool.h>

@@ -3,7 +3,7 @@
  * Owns nothing but what it read. Functions are given in three ways: <hostdev type='pci'>,
  * <interface type='hostdev'>, and <disk type='nvme'>, whose controller QEMU drives through VFIO. An
  * interface of a network that has functions to give is seen once libvirt has chosen one: not in the
- * XML that a hook gets at "prepare", but in that of "start". Called by libvirt-hook.c. */
+ * XML that a hook gets at "prepare", but in that of "start". */
 #pragma once
 
 #include <glib.h>

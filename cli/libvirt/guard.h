@@ -5,7 +5,7 @@
  * scope of systemd's named by the domain's UUID. The name is how a later run of the hook finds it,
  * stopping the scope how it ends. A function that the domain had in use and let go of meanwhile, by
  * a detach that no hook is told of, is let go of by the guard as well; with the last one it ends by
- * itself. Called by libvirt-hook.c. */
+ * itself. */
 #pragma once
 
 #include "cli/context.h"

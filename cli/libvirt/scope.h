@@ -1,7 +1,7 @@
 /* scope.h: transient scopes of systemd, by which a process that stays behind has a name.
  *
  * Owns nothing: a scope belongs to systemd, and goes with its last process. Each call waits until
- * systemd has done it. Called by guard.c. */
+ * systemd has done it. */
 #pragma once
 
 #include "cli/context.h"

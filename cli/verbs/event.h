@@ -1,7 +1,7 @@
 /* event.h: the lines of `vfwarden monitor`.
  *
  * Owns their form, for people and as JSON, one line each. Every line carries the time at which it
- * is printed, which is the moment the signal was received. Called by monitor.c alone. */
+ * is printed, which is the moment the signal was received. */
 #pragma once
 
 #include "cli/context.h"

@@ -21,7 +21,7 @@ typedef struct Wait {
         int result;       /* so */
         sd_bus_error error;
         int interrupted; /* the signal that came first, 0 none */
-        bool cancelling; /* CancelUnplug() is under way */
+        bool cancelling; /* CancelUnplug() is in progress */
         bool cancelled;
         bool left;  /* interrupted again */
         bool ended; /* there is nothing more to wait for */

@@ -29,7 +29,7 @@ static void close_all_but(const int *keep, unsigned n_keep) {
         (void) close_range(next, ~0U, 0);
 }
 
-/* Whoever reads the daemon's output waits for the last to hold it. */
+/* A reader of the daemon's output waits until the last process closes it. */
 static void drop_standard_streams(void) {
         int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 

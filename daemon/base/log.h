@@ -2,8 +2,7 @@
  *
  * Owns the one global of the program: level and target, which org.freedesktop.LogControl1 can
  * change at run time. Messages name the function they are about; those that somebody may want to
- * act upon have a message id of their own. Called by everyone in daemon/ and dbus/; policy/ never
- * logs. */
+ * act upon have a message id of their own. policy/ never logs. */
 #pragma once
 
 #include "policy/address.h"
@@ -21,7 +20,7 @@ typedef enum LogTarget {
 /* The table of message ids: units/vfwarden.catalog explains each, and tests/lint/catalog compares
  * the two. `systemd-id128 new` makes another. */
 
-/* A protected file was opened for writing, or VFs changed, behind the daemon's back. */
+/* Violation: a protected file got a write bit, or the VFs of a locked PF changed. */
 #define LOG_ID_VIOLATION "dca0ba79c7af46c2932d7c1e91533a99"
 /* A PF with enabled VFs is bound to a userspace driver. */
 #define LOG_ID_PF_WITH_VFS "d7cbfc7ae73948fb9a9d474987a107d0"

@@ -20,7 +20,7 @@
 #define WATCHDOG_PRIORITY (SD_EVENT_PRIORITY_IMPORTANT - 10)
 
 struct Notify {
-        int socket; /* -1: nobody wants to be told */
+        int socket; /* -1: systemd wants no notifications */
         struct sockaddr_un address;
         socklen_t length;
         sd_event_source *watchdog;

@@ -16,7 +16,7 @@ typedef struct Problem {
 struct Problems {
         GTree *all;  /* key, owned -> Problem*, owned */
         bool more;   /* one had no room; until there is room again */
-        char **told; /* the list as the handler was told */
+        char **told; /* the list as the handler saw it last */
         sd_event_source *tell;
         ProblemsHandler *handler;
         void *context;
@@ -139,7 +139,7 @@ static void resolve(Problems *problems, const char *key) {
                 return;
         say(problem, LOG_NOTICE, "No longer so: ");
         g_tree_remove(problems->all, key);
-        problems->more = false; /* what had no room is reported again by whoever tries again */
+        problems->more = false; /* what had no room is reported again by the next attempt */
         changed(problems);
 }
 

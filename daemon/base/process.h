@@ -1,4 +1,4 @@
-/* process.h: what /proc tells of one process.
+/* process.h: what /proc shows of one process.
  *
  * Owns nothing. Which files are read where: docs/architecture.md has the table of locks that they
  * wait for. `status`, `comm` and `cgroup` wait for nobody. `stat` waits for an execve() of the

@@ -21,7 +21,7 @@ Reserve *reserve_free(Reserve *reserve);
 /* Whether `r`, of a call that opens something, asks for the reserve. */
 bool reserve_helps(int r);
 
-/* Gives the descriptors up for a moment, and takes them back. Not to be nested. */
+/* Closes the reserved descriptors for a moment, and reserves them again. Not to be nested. */
 void reserve_open(Reserve *reserve);
 void reserve_close(Reserve *reserve);
 

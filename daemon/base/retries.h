@@ -18,7 +18,7 @@ typedef struct Retries Retries;
 /* A key of no function: for what concerns all of them. */
 #define RETRIES_EVERYTHING UINT64_MAX
 
-/* It is time to try `key` again. The handler adds or drops it when it knows what came of that. */
+/* It is time to try `key` again. The handler adds or drops it when it knows the result. */
 typedef void RetriesHandler(void *context, PciKey key);
 
 /* Returns 0 or a negative errno. */

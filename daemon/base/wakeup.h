@@ -1,7 +1,7 @@
 /* wakeup.h: event sources that are off until something is to be done, and off again once they were
  * called.
  *
- * Whoever has one owns it: sd_event_source_disable_unref(). Called by those who put work off. */
+ * Its creator owns it: sd_event_source_disable_unref(). */
 #pragma once
 
 #include <stdint.h>

@@ -3,7 +3,7 @@
  * Owns the child and its result. A write to sysfs may hang for as long as a guest likes, and then
  * not even SIGKILL ends it; nobody waits for it here: whoever started it is told when it ends, and
  * has a deadline of their own. A worker outlives the daemon and can be found again by pid and start
- * time. Called by the operations. */
+ * time. */
 #pragma once
 
 #include "policy/plan.h"
@@ -26,8 +26,8 @@ typedef int WorkerOpen(void *context, const char *path);
 
 /* Makes a process for the plan, which the worker takes over on success. `open` is asked for every
  * file of it now, in the daemon, which can open closed ones; what it cannot open, because an
- * earlier step makes it, the child opens when its turn comes. It begins when it is told to by
- * worker_go(). `done` is called once, and may free the worker. Returns 0 or a negative errno. */
+ * earlier step makes it, the child opens when its turn comes. It begins with worker_go(). `done` is
+ * called once, and may free the worker. Returns 0 or a negative errno. */
 int worker_start(sd_event *event, Plan *plan, WorkerOpen *open, WorkerDone *done, void *context,
                  Worker **ret);
 
@@ -44,5 +44,5 @@ pid_t worker_pid(const Worker *worker);
 /* In clock ticks after boot, as /proc/PID/stat has it. */
 uint64_t worker_start_time(const Worker *worker);
 
-/* Forgets it; the process goes on if it was told to begin, and ends if it was not. */
+/* Forgets it; the process goes on if it had begun, and ends if it had not. */
 Worker *worker_free(Worker *worker);

@@ -2,8 +2,7 @@
  *
  * Owns the reading end of a pipe; the writing end goes with the answer. Wherever the answer is, in
  * whose socket ever, the writing end is with it; libraries close it when they free the message, and
- * it is closed when the message is dropped. systemd keeps the reading end as well (fd-store.h).
- * Called by leases.h. */
+ * it is closed when the message is dropped. systemd keeps the reading end as well (fd-store.h). */
 #pragma once
 
 #include "daemon/base/fd-store.h"

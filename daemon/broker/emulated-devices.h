@@ -1,7 +1,7 @@
 /* emulated-devices.h: the memory that stands for devices, where the configuration says so.
  *
  * Owns one memfd for each function that was ever emulated: what was stored stays when a session
- * ends, and is seen by the next. Called by session-entry.h. */
+ * ends, and is seen by the next. */
 #pragma once
 
 #include "policy/address.h"

@@ -10,7 +10,7 @@
  * closed, so somebody has it. When a lease is over, policy/lease.h says. Leases outlive the daemon:
  * systemd keeps the reading ends of delivery pipes, the run-time state says whose they are. What
  * was closed meanwhile is found out by looking. Whether somebody may have one is for the caller to
- * see to. Called by the manager. */
+ * see to. */
 #pragma once
 
 #include "daemon/base/children.h"

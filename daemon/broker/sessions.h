@@ -5,11 +5,10 @@
  * says that it is ready. A function has one session at a time; it is a user of the function as any
  * other, named by its client. A session outlives the daemon: systemd keeps the control socket, the
  * run-time state says whose it is. Whether somebody may have one is for the caller to see to.
- * Called by the manager.
  *
- * A single load or store is served likewise, and its process idle for the user's next one. It shows
- * as a user of the function, which it is, but takes nothing from anybody: sessions_let_go() ends it
- * for whoever wants the function. */
+ * A single load or store is served likewise, and its process is kept idle for the user's next one.
+ * An idle process shows as a user of the function, but blocks nothing: sessions_end_idle() ends it
+ * for a client that wants the function. */
 #pragma once
 
 #include "daemon/base/config.h"
@@ -64,10 +63,10 @@ int sessions_request(Sessions *sessions, Function *function, const Config *confi
  * open then. */
 bool sessions_idle(const Sessions *sessions, const Function *function, uint32_t uid);
 
-/* The function is wanted: an idle process on it, or on one of those `related` to it (of Function*,
- * with itself), is ended, but for what serves the next request of user `uid` on the function
- * itself. `done` is called once with 0 when none is left, perhaps at once; or with -ECANCELED by
- * sessions_end_calls(). */
+/* A client wants the function. Ends the idle processes on it and on the `related` functions (of
+ * Function*, with itself), but keeps one that can serve the next request of user `uid` on the
+ * function itself. `done` is called once with 0 when none is left, perhaps at once; or with
+ * -ECANCELED by sessions_end_calls(). */
 typedef void SessionsLetGo(void *context, int result);
 void sessions_let_go(Sessions *sessions, const Function *function, const GPtrArray *related,
                      uint32_t uid, SessionsLetGo *done, void *context);

@@ -2,7 +2,7 @@
  *
  * Opening a device takes two processes and a reset of the device; who loads twice in a row should
  * pay for it once. A process that only idle serves nobody, so it is in nobody's way: whatever else
- * is wanted of the function ends it first. A request under way counts as any session does. */
+ * is wanted of the function ends it first. A pending request counts as any session does. */
 #include "daemon/broker/session-entry.h"
 
 #include <errno.h>

@@ -5,7 +5,7 @@
  * those alone whom the caller has found to be allowed. Imposing one means to open the PF, in a
  * process of its own, which resets it; so that is done when the PF and all its VFs are free, and
  * only when somebody is about to open one of them. What somebody else may have done to the token
- * since is not known, and not guessed: policy/vf-token.h. Called by the manager. */
+ * since is not known, and not guessed: policy/vf-token.h. */
 #pragma once
 
 #include "daemon/base/children.h"

@@ -3,8 +3,8 @@
  *
  * Owns the modes that closed nodes had before. A node without permission bits refuses whoever has
  * no CAP_DAC_OVERRIDE; who has it open is not disturbed. Root is stopped by the kernel alone, which
- * gives a group out once at a time. The node of a group that serves other functions too stays open.
- * Called by the manager. */
+ * gives a group out once at a time. The node of a group that serves other functions too stays
+ * open. */
 #pragma once
 
 #include "daemon/base/problems.h"

@@ -3,8 +3,7 @@
  * Owns the inhibitors and the reading ends of their pipes. The writing end is the client's; when
  * its last copy is closed, by whomever, the inhibitor ends. The reading ends are kept by systemd as
  * well (fd-store.h), so inhibitors outlive the daemon; what they are is in the run-time state. An
- * inhibitor names an address: it stays while the device is away, and is there when one comes.
- * Called by the manager. */
+ * inhibitor names an address: it stays while the device is away, and is there when one comes. */
 #pragma once
 
 #include "daemon/base/fd-store.h"

@@ -220,7 +220,7 @@ int operations_adopt(Operations *operations, const GArray *records) {
                                 return r;
                         continue;
                 }
-                log_full(LOG_NOTICE, &address, NULL, "%s is still under way (process %u)",
+                log_full(LOG_NOTICE, &address, NULL, "%s is still in progress (process %u)",
                          entry->running.name, entry->running.pid);
                 g_ptr_array_add(operations->entries, entry);
         }

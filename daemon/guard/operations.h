@@ -3,7 +3,7 @@
  * Owns the running operations. Always holds: a function in the middle of one has `operation` set,
  * and no second one begins on it or on what it hangs together with. An operation whose deadline
  * passed is still running, and shown so, until the kernel returns from it; also after a restart of
- * the daemon. Called by the manager. */
+ * the daemon. */
 #pragma once
 
 #include "daemon/base/worker.h"
@@ -34,7 +34,7 @@ Operations *operations_new(sd_event *event, Inventory *inventory, ProtectedFiles
 Operations *operations_free(Operations *operations);
 
 /* Carries out `plan`, which is taken over, on `function`. `timeout_usec` counts from now. Returns 0
- * when it is under way (or done already: `done` has been called, for an empty plan); -EBUSY when
+ * when it is in progress (or done already: `done` has been called, for an empty plan); -EBUSY when
  * something related to it is being done; or another negative errno. */
 int operations_start(Operations *operations, Function *function, Operation operation, Plan *plan,
                      uint64_t timeout_usec, OperationDone *done, void *context);

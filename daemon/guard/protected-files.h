@@ -5,8 +5,8 @@
  * kernfs insists on a write bit (kernfs_fop_open(), KERNFS_ROOT_EXTRA_OPEN_PERM_CHECK); reads go
  * on. Always holds: a file is closed here only after it was recorded, so a caller that saves the
  * records between protected_files_plan() and protected_files_commit() finds every own mode again
- * after a crash. A slot's `power` may be held by several functions and opens when the last lets go.
- * Called by the manager. */
+ * after a crash. A slot's `power` may be held by several functions and opens when the last lets
+ * go. */
 #pragma once
 
 #include "daemon/base/problems.h"

@@ -165,7 +165,7 @@ static void begin(Unplug *unplug, Operation operation, Plan *plan, OperationDone
                              OPERATION_NO_DEADLINE, done, unplug);
         if (r < 0)
                 unplug->working = false;
-        /* Something related is under way: when that has ended, it is tried again. */
+        /* Something related is in progress: when that has ended, it is tried again. */
         if (r < 0 && r != -EBUSY)
                 fail(unplug, "it cannot be started", r, operation_to_string(operation));
 }

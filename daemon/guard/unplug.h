@@ -1,9 +1,9 @@
 /* unplug.h: functions that are being taken away in order.
  *
- * Owns the unplugs under way and their deadlines. What to do next is policy/unplug.h's table; here
- * it is done, and what came of it is told to the table again. Nothing here waits: the kernel is
- * waited for by a worker. A function that somebody else began to take away (external removals.h) is
- * followed to its end. Called by the manager. */
+ * Owns the pending unplugs and their deadlines. What to do next is policy/unplug.h's table; here it
+ * is done, and what came of it is told to the table again. Nothing here waits: the kernel is waited
+ * for by a worker. A function that somebody else began to take away (external removals.h) is
+ * followed to its end. */
 #pragma once
 
 #include "daemon/base/problems.h"

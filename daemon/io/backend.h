@@ -4,9 +4,7 @@
  * policy/zpci-request.h before: a back end does what it is told in one piece or fails, it never
  * splits (but for `mmio`, see there). Bytes go as they are: BARs are little-endian, and who asks
  * has them in that order. Regions' places and sizes are those that VFIO_DEVICE_GET_REGION_INFO
- * tells; VFIO's drivers lay them out differently.
- *
- * Called by session.h and single-requests.h. */
+ * tells; VFIO's drivers lay them out differently. */
 #pragma once
 
 #include "policy/zpci-request.h"

@@ -6,7 +6,7 @@
  * address space stays as small as it is. Only memfds are taken, and files of tmpfs: a file of
  * another file system could make a read wait for as long as its server likes.
  *
- * All in one fixed table, no allocation. Called by session.h. */
+ * All in one fixed table, no allocation. */
 #pragma once
 
 #include <stdbool.h>

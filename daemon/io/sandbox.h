@@ -3,7 +3,7 @@
  * Owns nothing. It is started as the user it stays, with the descriptors that it needs; here goes
  * the rest. What it may do then is in one list of system calls, in which there is no open, no
  * socket, no memory, no process: so no bug in reading a client's messages leads anywhere, and
- * memory cannot grow. Called by main.c. */
+ * memory cannot grow. */
 #pragma once
 
 #include <stddef.h>

@@ -1,8 +1,7 @@
 /* single-requests.h: loads and stores that the daemon was asked for, one by one.
  *
  * Owns nothing. It runs in a process of its own, since a device may take its time and the daemon
- * has none: who started it sets the deadlines, and kills it when nothing comes any more. Called by
- * main.c. */
+ * has none: who started it sets the deadlines, and kills it when nothing comes any more. */
 #pragma once
 
 #include "daemon/io/backend.h"

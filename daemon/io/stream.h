@@ -3,8 +3,7 @@
  * Owns two fixed buffers. What has come is executed as far as it is whole, in order, and answered
  * by one send: a client that asks one thing at a time has its answer after two system calls, one
  * that asks many at once pays them once for all. No more is read before the replies have been
- * taken, so a client that does not read is left waiting, and bounds its own requests by that.
- * Called by main.c. */
+ * taken, so a client that does not read is left waiting, and bounds its own requests by that. */
 #pragma once
 
 #include "daemon/io/session.h"

@@ -86,7 +86,7 @@ struct Manager {
         bool earlier_lost;   /* there was an earlier run, and its records cannot be used */
         uint64_t check_usec; /* how soon the closed files are looked at again */
         GPtrArray *queue;    /* borrowed Function* to be applied */
-        GPtrArray *requests; /* all that are under way; see manager-operate.c */
+        GPtrArray *requests; /* all that are in progress; see manager-operate.c */
         GPtrArray *unverified;                /* of those the ones that wait for the inventory */
         GPtrArray *unplug_calls;              /* who waits for an unplug */
         unsigned published_count, told_count; /* of functions; what the observer knows */

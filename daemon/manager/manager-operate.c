@@ -182,9 +182,9 @@ static char *busy_text(const Manager *manager, const Function *function) {
                 if (!running && other->outside && other->outside->subject == other->facts.key)
                         running = &other->outside->running;
                 if (running)
-                        return g_strdup_printf("%s of %s is under way (process %u)", running->name,
-                                               pci_address_format(function_address(other), address),
-                                               running->pid);
+                        return g_strdup_printf(
+                                "%s of %s is in progress (process %u)", running->name,
+                                pci_address_format(function_address(other), address), running->pid);
         }
         return NULL;
 }

@@ -98,8 +98,8 @@ char *manager_describe_failure(const Manager *manager, int error);
 #define MANAGER_OPERATION_TIMEOUT_USEC (20 * 1000 * 1000ULL)
 
 /* How an operation ended: 0 when it was done, and seen to be; -ECONNREFUSED when something stands
- * against it; -EBUSY when something related is under way; -ETIMEDOUT when it goes on; -ENODEV when
- * the function vanished; -EIO when the kernel refused it, or took it and nothing came of it.
+ * against it; -EBUSY when something related is in progress; -ETIMEDOUT when it goes on; -ENODEV
+ * when the function vanished; -EIO when the kernel refused it, or took it and nothing came of it.
  * `message` says more, for people; NULL with 0. */
 typedef void ManagerDone(void *context, int result, const char *message);
 

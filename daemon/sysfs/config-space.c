@@ -216,7 +216,7 @@ static void take_pasid(ConfigSpace *space, Entry *entry, const Report *report) {
 static void take_report(ConfigSpace *space, const Report *report) {
         Entry *entry = g_hash_table_lookup(space->entries, &report->key);
 
-        /* Of a device that has gone, or was told of by another child since. */
+        /* Of a device that has gone, or that another child has reported since. */
         if (!entry || entry->inode != report->inode || !entry->reading)
                 return;
         entry->reading = false;

@@ -15,7 +15,7 @@
  *
  * Nothing is woken (config-reader.h). What cannot be read is not known, and shown as no capability,
  * unless it was read before and nothing has happened since that may have changed it; it is tried
- * again with the function's next event. Called by the manager. */
+ * again with the function's next event. */
 #pragma once
 
 #include "daemon/base/problems.h"
@@ -40,8 +40,8 @@ ConfigSpace *config_space_free(ConfigSpace *space);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ConfigSpace, config_space_free)
 
 /* The function is new, or something of it has changed: asks for it to be read if that may have
- * changed what is there. Nothing is told from within. */
+ * changed what is there. No callback is made from within. */
 void config_space_function_changed(ConfigSpace *space, const Function *function);
 
-/* The function is gone; nothing more is told of it. */
+/* The function is gone; no callback is made for it any more. */
 void config_space_function_gone(ConfigSpace *space, PciKey key);

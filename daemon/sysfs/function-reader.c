@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* A reading under way. What cannot be looked at stays as it was known. */
+/* A reading in progress. What cannot be looked at stays as it was known. */
 typedef struct Reading {
         int dirfd;
         const FunctionFacts *known; /* of this very device; NULL when it is new */
@@ -33,7 +33,7 @@ static bool is_unreadable(Reading *reading, const char *name, int r) {
         return true;
 }
 
-/* The same for a fact on which locks depend, or that clients are told once and for all. */
+/* The same for a fact on which locks depend, or that never changes for clients. */
 static bool is_essential_unreadable(Reading *reading, const char *name, int r) {
         if (!is_unreadable(reading, name, r))
                 return false;
@@ -109,7 +109,7 @@ static int compare_links(gconstpointer a, gconstpointer b) {
 }
 
 /* Adds the entry `name` of a PF's directory to `links` if it is a link to a VF. Returns 1 if it is,
- * existing or dangling; 0 if not; or a negative errno when that cannot be told. */
+ * existing or dangling; 0 if not; or a negative errno when that cannot be read. */
 static int read_virtfn(int dirfd, const char *name, GArray *links) {
         char target[NAME_MAX + 1];
         VirtfnLink link;

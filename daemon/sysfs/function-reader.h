@@ -3,7 +3,7 @@
  * Owns nothing. What cannot be read or understood is given as "unknown" in the way that
  * policy/function.h says for each member, never as a guess: a strange device must not stop the
  * daemon. Nothing here touches the device itself: reading `config` could wake one that sleeps, and
- * reading sriov_numvfs or driver_override waits for the device's lock. Called by the manager. */
+ * reading sriov_numvfs or driver_override waits for the device's lock. */
 #pragma once
 
 #include "daemon/sysfs/pci-names.h"
@@ -20,8 +20,8 @@ typedef struct FunctionReadFailure {
  * from there, for each file costs time on the way from event to signal. Returns 0; 1 when some
  * facts could not be looked at, which are as they were known, or unknown; an errno that means
  * absent when there is no such function (any more), also when it goes away while being read; or
- * another negative errno when it cannot be told what the function is. `*ret_failure` says what
- * could not be looked at, but with 0. `*ret` is untouched on failure; else the caller clears it. */
+ * another negative errno when the function cannot be read. `*ret_failure` says what could not be
+ * looked at, but with 0. `*ret` is untouched on failure; else the caller clears it. */
 int function_read(PciKey key, const FunctionFacts *known, PciNames *names,
                   FunctionReadFailure *ret_failure, FunctionFacts *ret);
 

@@ -3,7 +3,7 @@
  * On s390 a slot that is switched off and on again has the same function in it, but the kernel
  * makes a new device of it, whose driver_override is not set (seen on 6.12): the native driver
  * takes what was meant for a guest. Owns what the functions had that went; says so once when they
- * come back without. Called by the manager. */
+ * come back without. */
 #pragma once
 
 #include "policy/function.h"

@@ -1,7 +1,6 @@
-/* msi-reader.h: reads from sysfs what tells of MSIs' isolation, now.
+/* msi-reader.h: reads from sysfs the evidence of MSIs' isolation, now.
  *
- * Owns nothing. Nothing here touches a device or waits for one. Called by the source of that
- * evidence. */
+ * Owns nothing. Nothing here touches a device or waits for one. */
 #pragma once
 
 #include "policy/msi.h"

@@ -77,7 +77,7 @@ static void group_free(gpointer data) {
         g_free(group);
 }
 
-/* Returns 0, or a negative errno when it cannot be told what kind of IOMMU that is. */
+/* Returns 0, or a negative errno when the kind of IOMMU cannot be read. */
 static int group_get(MsiSource *source, const char *iommu, uint32_t domain, Group **ret) {
         g_autofree char *id = g_strdup_printf("%s %04x", iommu, domain);
         Group *group = g_hash_table_lookup(source->groups, id);
@@ -249,7 +249,7 @@ static bool read_entry(MsiSource *source, Entry *entry) {
         }
         problems_resolve_function(source->problems, address, "msi");
         if (r < 0)
-                return false; /* its going is told of otherwise */
+                return false; /* another event reports its removal */
         if (group != entry->group) {
                 entry_leave(source, entry);
                 entry->group = group;
@@ -304,7 +304,7 @@ static void on_unsafe_written(void *context, void *userdata, const char *name) {
 }
 
 /* Watches the file of the parameter, which comes and goes with its module. Returns whether it is
- * there, as far as that can be told. */
+ * there, as far as that can be read. */
 static bool watch_unsafe(MsiSource *source, MsiUnsafeModule module) {
         const char *path = msi_unsafe_path(module);
         struct stat st;

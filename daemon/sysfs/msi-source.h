@@ -6,12 +6,12 @@
  * for a device or touches it.
  *
  * Read when a function is new, with each of its events, a second after its driver, or whether it is
- * open, has changed, and every five seconds while it is open and has none; nothing tells of MSIs as
+ * open, has changed, and every five seconds while it is open and has none; no event reports MSIs as
  * such, but they come with the driver, and with VFIO's users, where it is the guest's driver that
- * asks for them. All that happened at a time is looked at together, and what is found of one
- * function is told of the others behind its IOMMU once. So ten thousand functions cost what they
- * cost one by one: only when the one that stands for the others has gone is another looked for, and
- * one that stays (no VF) is preferred. Called by the manager. */
+ * asks for them. Events of one turn are handled together. A result of one function is reported once
+ * for the others behind its IOMMU. So ten thousand functions cost what they cost one by one: only
+ * when the one that stands for the others has gone is another looked for, and one that stays (no
+ * VF) is preferred. */
 #pragma once
 
 #include "daemon/base/problems.h"
@@ -31,10 +31,10 @@ int msi_source_new(sd_event *event, Watch *watch, Problems *problems, MsiSourceC
 MsiSource *msi_source_free(MsiSource *source);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MsiSource, msi_source_free)
 
-/* The function is new, or something of it has changed. Nothing is told from within. */
+/* The function is new, or something of it has changed. No callback is made from within. */
 void msi_source_function_changed(MsiSource *source, const Function *function);
 
-/* The function is gone; nothing more is told of it. */
+/* The function is gone; no callback is made for it any more. */
 void msi_source_function_gone(MsiSource *source, PciKey key);
 
 /* The evidence about the function at `key`, which the caller clears; without it: nothing is known.

@@ -33,12 +33,12 @@ typedef struct Reply {
         char value[SYSFS_VALUE_MAX];
 } Reply;
 
-/* A process that was killed, and ends when the lock is let go of. */
+/* A killed process; it ends when the device's lock is released. */
 typedef struct Hanging {
         OverrideReader *reader;
         PciKey key;
         bool refused; /* in `refused` */
-        bool again;   /* asked for meanwhile: what was told then may be so no more */
+        bool again;   /* asked for meanwhile: that answer may be outdated */
         sd_event_source *exit;
 } Hanging;
 
@@ -150,8 +150,8 @@ static Hanging *find_hanging(const OverrideReader *reader, PciKey key) {
         return NULL;
 }
 
-/* Nobody waits for the process: it ends at once, or when the kernel lets go of it. `key` is what it
- * hangs at, NULL nothing. */
+/* Nobody waits for the process: it ends at once, or when its wait in the kernel is over. `key` is
+ * what it hangs at, NULL nothing. */
 static void dismiss(OverrideReader *reader, const PciKey *key) {
         Hanging *hanging;
 

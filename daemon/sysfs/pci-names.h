@@ -1,7 +1,7 @@
 /* pci-names.h: names of vendors and devices from pci.ids, wherever libpci has it.
  *
  * Owns libpci's handle, the file once a name was asked for, and a table of the names asked for so
- * far. Called by the function reader. */
+ * far. */
 #pragma once
 
 #include <glib.h>

@@ -14,7 +14,7 @@ static bool is_in(const Function *function, PciAddress slot) {
 }
 
 /* Returns 1 if the function sits in the slot at `dirfd` and the slot has a `power` file, 0 if not,
- * or a negative errno when that cannot be told. */
+ * or a negative errno when that cannot be read. */
 static int slot_serves(int dirfd, const Function *function) {
         char value[SYSFS_VALUE_MAX];
         PciAddress slot;

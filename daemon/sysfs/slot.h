@@ -1,7 +1,7 @@
 /* slot.h: the hot-plug slots of /sys/bus/pci/slots.
  *
  * Owns nothing: slots come and go without a word to a watcher of the pci subsystem, so they are
- * looked up when asked for. Called by the closed files. */
+ * looked up when asked for. */
 #pragma once
 
 #include "policy/function.h"

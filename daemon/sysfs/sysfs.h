@@ -3,7 +3,7 @@
  * Owns the paths. Everything is read relative to a directory's descriptor, so that all answers are
  * of one device, even when another takes its address meanwhile. The link in /sys/bus/pci/devices is
  * the proof that a device exists: the kernel takes it away before it sends `remove`
- * (bus_remove_device() in device_del()). Called by the sources and actuators of the daemon. */
+ * (bus_remove_device() in device_del()). */
 #pragma once
 
 #include "policy/address.h"

@@ -19,7 +19,7 @@ struct Uevents {
 };
 
 /* .../0000:01:10.0/vfio-dev/vfio3: VFIO's device below a function. It is the first thing to go when
- * the function is unbound, and the only word of it until the last holder has let go
+ * the function is unbound, and the only sign until the last user has released it
  * (vfio_unregister_group_dev()). */
 static int parse_vfio_parent(const char *path, PciAddress *ret) {
         g_auto(GStrv) parts = g_strsplit(path, "/", -1);

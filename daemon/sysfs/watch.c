@@ -46,7 +46,7 @@ static int on_inotify(sd_event_source *source, int fd, uint32_t revents, void *u
                 }
                 if (event->mask & IN_IGNORED)
                         continue;
-                /* No entry: removed while its last events were under way. */
+                /* No entry: removed while its last events were in the queue. */
                 entry = g_hash_table_lookup(watch->entries, GINT_TO_POINTER(event->wd));
                 if (entry)
                         entry->handler(entry->context, entry->userdata,

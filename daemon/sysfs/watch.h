@@ -3,7 +3,7 @@
  * Owns the inotify descriptor and the list of what is watched. A watch is on the node, not the
  * name: it must be removed when the function goes, for the kernel keeps it otherwise. sysfs sends
  * no event when a driver changes a value, only when a process writes to the file or changes its
- * mode. Called by the manager and the closed files. */
+ * mode. */
 #pragma once
 
 #include <stdint.h>

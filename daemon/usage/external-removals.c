@@ -108,7 +108,7 @@ static void log_begin(const Function *function, const RemovalFinding *finding) {
         pci_address_format(function_address(function), stuck);
         if (finding->pid != 0)
                 log_full(LOG_WARNING, &address, LOG_ID_EXTERNAL_REMOVAL,
-                         "%s by process %u is under way, and waits for who has %s open",
+                         "%s by process %u is in progress, and waits for who has %s open",
                          operation_to_string(finding->operation), finding->pid, stuck);
         else
                 log_full(LOG_WARNING, &address, LOG_ID_EXTERNAL_REMOVAL,

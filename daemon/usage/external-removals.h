@@ -4,7 +4,7 @@
  * function that is held and has lost its driver is looked at, once the inventory is fresh:
  * policy/external-removal.h judges by whom and how far. That the kernel itself takes a slot's
  * device is believed only when no writer is found twice in a row: more holders are told for it than
- * for an unbind. Called by the manager. */
+ * for an unbind. */
 #pragma once
 
 #include "policy/inventory.h"

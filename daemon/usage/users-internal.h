@@ -14,9 +14,9 @@
 
 /* A process that opened a node. */
 typedef struct Opener {
-        unsigned left;     /* looks, without the one under way */
+        unsigned left;     /* looks, without the one in progress */
         uint64_t due_usec; /* CLOCK_MONOTONIC */
-        uint64_t ticket;   /* of the look under way, 0: none is */
+        uint64_t ticket;   /* of the look in progress, 0: none */
         GHashTable *names; /* of the nodes; set */
 } Opener;
 

@@ -155,7 +155,8 @@ static int on_work(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
-/* Looks at all processes after 1, 2, 4, 8, ... ticks: a descriptor under way arrives somewhere. */
+/* Looks at all processes after 1, 2, 4, 8, ... ticks: a descriptor in a socket arrives
+ * somewhere. */
 static bool should_search(Users *users) {
         GHashTableIter iter;
         VfioDevice *device;

@@ -4,8 +4,8 @@
  * count of pci_enable_device(), which VFIO's drivers call when a device is opened and undo at its
  * last close (vfio_pci_core_enable()); reading it takes no lock. Writing it while a driver is bound
  * fails, but a count that was left behind before stays under VFIO, too. Such a device is known by
- * its being runtime-suspended although enabled: VFIO suspends what nobody has open (all seen
- * on 6.12). Called by users.h. */
+ * its being runtime-suspended although enabled: VFIO suspends what nobody has open (all seen on
+ * 6.12). */
 #pragma once
 
 #include "policy/function.h"

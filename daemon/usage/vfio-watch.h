@@ -12,7 +12,7 @@
  * (seen on 6.12). The close of a device's own node is told just before the device is closed.
  *
  * A mount namespace with a /dev of its own (libvirt makes one for each machine) has other nodes, of
- * which nothing is told until they are added one by one. Called by users.h. */
+ * which nothing is told until they are added one by one. */
 #pragma once
 
 #include <stdbool.h>

@@ -86,7 +86,7 @@ int function_method_cancel_unplug(const MethodCall *call, sd_bus_error *error) {
                 return -ENODEV;
         r = manager_cancel_unplug(call->bus->manager, function);
         if (r == -ENOENT)
-                return bus_error_set(error, -EIO, "no unplug is under way");
+                return bus_error_set(error, -EIO, "no unplug is in progress");
         if (r < 0)
                 return bus_error_set(error, -ECONNREFUSED,
                                      "the kernel has been asked, there is no way back");

@@ -214,7 +214,7 @@ class Unplug(CommandTest):
 
         def late():
             self.answer()
-            raise DBusError("org.vfwarden1.Error.Failed", "no unplug is under way")
+            raise DBusError("org.vfwarden1.Error.Failed", "no unplug is in progress")
         self.stand_in.answers["CancelUnplug"] = late
         run.process.send_signal(signal.SIGINT)
         self.assertEqual(run.line(), f"{IGB_VF1} is free and bound to no driver")

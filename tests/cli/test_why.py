@@ -163,7 +163,7 @@ class Why(CommandTest):
         self.assertEqual(self.to_do(("lock", "gone", "locked", 0)), [])
 
     def test_what_to_do_about_operations(self):
-        busy = ("operation", IGB, "reset is under way", 7)
+        busy = ("operation", IGB, "reset is in progress", 7)
         wait = 'wait until it has ended; "vfwarden monitor" shows it'
         cancel = f'wait, or "vfwarden cancel-unplug {IGB}"'
         for state, words in (("present", wait), ("unplug-requested", cancel),

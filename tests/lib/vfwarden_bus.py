@@ -120,7 +120,7 @@ def boolean_options(options):
 
 
 class Call:
-    """A method call under way. `done` says whether the reply came; result() waits for it."""
+    """A pending method call. `done` says whether the reply came; result() waits for it."""
 
     def __init__(self, what):
         self.what = what

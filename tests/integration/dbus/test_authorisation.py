@@ -140,7 +140,7 @@ class Authorisation(LockTest):
         self.assert_closed(pf)
 
     def start_other(self, *call):
-        """The call by somebody else, under way; polkit has been asked when it returns."""
+        """The pending call of another user; polkit has been asked when it returns."""
         import json
         path, interface, method, *rest = call
         signature, arguments = rest if rest else ("()", ())

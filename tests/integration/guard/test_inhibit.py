@@ -199,7 +199,7 @@ class Life(InhibitTest):
             socket.send_fds(ours, [b"x"], [fd])
             self.release(fd)
             self.fence()
-            self.wait_listed("test")    # while it is under way
+            self.wait_listed("test")    # while it is in progress
             _, (received,), *_ = socket.recv_fds(theirs, 1, 1)
         self.fence()
         self.wait_listed("test")

@@ -71,8 +71,8 @@ class Busy(OperationTest):
         write = self.kernel.wait_for("igbvf/unbind")
         for operation in ("set-num-vfs", "bind", "unbind", "reset", "remove", "power-off", "open"):
             self.assertEqual(self.operation(PF, operation),
-                             ("operation", PF, "set-num-vfs is under way", write.pid))
-        self.assertEqual(self.operation(VFS[0]), ("operation", PF, "set-num-vfs is under way", write.pid))
+                             ("operation", PF, "set-num-vfs is in progress", write.pid))
+        self.assertEqual(self.operation(VFS[0]), ("operation", PF, "set-num-vfs is in progress", write.pid))
         self.kernel.release(write)
         call.result()
         self.assertIsNone(self.operation(PF))
@@ -146,8 +146,8 @@ class Slow(OperationTest):
         # Found again by the next one.
         self.kill()
         self.start()
-        self.assertEqual(self.operation(PF), ("operation", PF, "set-num-vfs is under way", write.pid))
-        self.assertEqual(self.operation(PLAIN), ("operation", PLAIN, "reset is under way", other_write.pid))
+        self.assertEqual(self.operation(PF), ("operation", PF, "set-num-vfs is in progress", write.pid))
+        self.assertEqual(self.operation(PLAIN), ("operation", PLAIN, "reset is in progress", other_write.pid))
         self.assert_bus_error(vb.BUSY, self.reset, PF)
         self.kernel.hang.clear()
         self.kernel.release(write)
@@ -176,7 +176,7 @@ class Restart(OperationTest):
         self.kill()
         # The worker holds neither the name nor the state: the next one starts as ever.
         self.start()
-        self.assertEqual(self.operation(PF), ("operation", PF, "reset is under way", write.pid))
+        self.assertEqual(self.operation(PF), ("operation", PF, "reset is in progress", write.pid))
         self.kernel.release(write)
         self.wait_idle(PF)
         self.kernel.hang.clear()
@@ -185,7 +185,7 @@ class Restart(OperationTest):
     def test_stopped(self):
         write = self.hang()
         self.restart()
-        self.assertEqual(self.operation(PF), ("operation", PF, "reset is under way", write.pid))
+        self.assertEqual(self.operation(PF), ("operation", PF, "reset is in progress", write.pid))
         self.kernel.release(write)
         self.wait_idle(PF)
 

@@ -30,7 +30,7 @@ class Insisting(UnplugTest):
         error = self.assert_bus_error(vb.REFUSED, self.client.cancel_unplug, PLAIN)
         self.assertIn("no way back", error.message)
         self.assert_fails(vb.BUSY, self.client.start_unplug(PLAIN, LONG))
-        self.assertIn(("operation", PLAIN, "unbind is under way", write.pid),
+        self.assertIn(("operation", PLAIN, "unbind is in progress", write.pid),
                       self.client.check(PLAIN, "remove")[1])
         self.assertFalse(call.done)
         self.kernel.let_go(function)
@@ -77,7 +77,7 @@ class Insisting(UnplugTest):
             self.kill()
             self.start()
             self.assertEqual(self.picture.function(PLAIN)["State"], "removing")
-            self.assertIn(("operation", PLAIN, "unbind is under way", write.pid),
+            self.assertIn(("operation", PLAIN, "unbind is in progress", write.pid),
                           self.client.check(PLAIN, "remove")[1])
             self.assert_bus_error(vb.REFUSED, self.client.cancel_unplug, PLAIN)
         self.kernel.let_go(function)
@@ -97,7 +97,7 @@ class Insisting(UnplugTest):
         self.assertIn("Failed to look at the processes of an earlier run", daemon.log)
         faults.clear()
         self.start()
-        self.assertIn(("operation", PLAIN, "unbind is under way", write.pid), self.client.check(PLAIN, "remove")[1])
+        self.assertIn(("operation", PLAIN, "unbind is in progress", write.pid), self.client.check(PLAIN, "remove")[1])
         self.kernel.let_go(function)
         self.wait_function(PLAIN, there=False)
 
@@ -151,7 +151,7 @@ class Insisting(UnplugTest):
         self.kill()
         self.start()
         self.assertEqual(self.picture.function(PLAIN)["State"], "removing")
-        self.assertIn(("operation", PLAIN, "power-off is under way", write.pid),
+        self.assertIn(("operation", PLAIN, "power-off is in progress", write.pid),
                       self.client.check(PLAIN, "remove")[1])
         self.kernel.release(write)
         self.wait_function(PLAIN, there=False)

@@ -163,7 +163,7 @@ def nodedev_detach(machine):
     machine.poll(lambda: [row[3] for row in operations()] == [libvirtd],
                  lambda: f"libvirtd ({libvirtd}) to be named, there is {operations()}")
     why = machine.run("vfwarden", "why", vf.address, "open", check=False).stdout
-    contains(why, f"by process {libvirtd} is under way, and waits for the holders", "what `why` says")
+    contains(why, f"by process {libvirtd} is in progress, and waits for the users", "what `why` says")
     qemu, = [row[1] for row in machine.client.manager("ListUsers") if row[0] == vf.address]
     service.run("kill", "-KILL", str(qemu))
     detach.wait(60)

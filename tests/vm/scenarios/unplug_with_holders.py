@@ -16,7 +16,7 @@ from guest.vfio import group_node, igb_vfs, wait_users
 
 HOLDER_MSEC = 3000
 NEVER = 3600 * 1000
-# The slowest call of somebody else, while an unplug is under way, may be this many times as slow as in a quiet time of
+# The slowest call of somebody else, while an unplug is in progress, may be this many times as slow as in a quiet time of
 # the same length, or take half as long as the holder. The one processor also unbinds, resets and removes then, which
 # was seen to make it 1 to 5 times as slow: 180 ms instead of 40 on an idle host, 600 instead of 100 on a busy one, 1600
 # instead of 860 on one that did ten things at a time. If the daemon waited for the holder, it would be the holder's
@@ -245,7 +245,7 @@ def deaf_insist(machine):
             error = raises(vb.BusError, start.result, start.what)
             equal(error.name, vb.BUSY, f"the error of {start.what} on {function} ({error.message})")
             for word in ("unbind", vf.address, str(worker)):
-                contains(error.message, word, "what it says is under way")
+                contains(error.message, word, "what it says is in progress")
         if when == "before":
             machine.restart_daemon()
     equal(workers(), [worker], "processes at a write after the restart")

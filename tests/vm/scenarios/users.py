@@ -130,7 +130,7 @@ def passed_on(machine):
         wait_users(machine, vf, [])
 
 
-@scenario("a device whose only descriptor is under way in a socket is in use all the same, by pid 0")
+@scenario("a device whose only descriptor is in progress in a socket is in use all the same, by pid 0")
 def under_way(machine):
     vf, = igb_vfs(machine)
     one = Holder(machine, vf)
