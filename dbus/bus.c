@@ -150,7 +150,7 @@ static int append_details(sd_bus_message *signal, const Violation *violation) {
         if (r >= 0)
                 r = sd_bus_message_open_container(signal, 'v', "as");
         if (r >= 0)
-                r = append_lock_reasons(signal, violation->reasons);
+                r = write_lock_reasons(&(ValueWriter){ .message = signal }, violation->reasons);
         for (unsigned i = 0; r >= 0 && i < 3; i++)
                 r = sd_bus_message_close_container(signal);
         return r;

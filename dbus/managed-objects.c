@@ -71,8 +71,8 @@ static int add_object(Answer *answer, Function *function) {
                 r = sd_bus_message_append_basic(answer->reply, 'o',
                                                 function_path_format(function->facts.key, path));
         if (r >= 0)
-                r = interface_append_object(answer->reply, answer->call.bus,
-                                            interfaces_on_function(function), function, true);
+                r = interface_append_object(answer->reply, interfaces_on_function(function),
+                                            function, true);
         answer->bytes += object_bytes(function);
         return r < 0 ? r : sd_bus_message_close_container(answer->reply);
 }
@@ -129,7 +129,7 @@ static int tell_added(const Answer *answer, const char *path, unsigned interface
         if (r >= 0)
                 r = sd_bus_message_append_basic(signal, 'o', path);
         if (r >= 0)
-                r = interface_append_object(signal, answer->call.bus, interfaces, function, false);
+                r = interface_append_object(signal, interfaces, function, false);
         return end_signal(signal, r);
 }
 
@@ -143,7 +143,7 @@ static int tell_changed(const Answer *answer, const char *path, const Interface 
         if (r >= 0)
                 r = sd_bus_message_append_basic(signal, 's', interface->name);
         if (r >= 0)
-                r = interface_append_values(signal, answer->call.bus, interface, function);
+                r = interface_append_values(signal, interface, function);
         if (r >= 0)
                 r = sd_bus_message_append(signal, "as", 0);
         return end_signal(signal, r);

@@ -1,5 +1,5 @@
-/* The inventory as JSON: each function a flat object whose members bear the names of the D-Bus
- * properties; other functions are named by address. */
+/* The inventory as JSON: each function an object whose members are the properties of its
+ * interfaces, by the table of interfaces; other functions are named by address. */
 #include "dbus/answers.h"
 #include "dbus/interfaces/describe-user.h"
 #include "dbus/interfaces/interface-table.h"
@@ -39,114 +39,22 @@ static void add_turns(JsonBuilder *builder, const Manager *manager) {
         add_number(builder, "LongestTurnCpu", (int64_t) longest_cpu);
 }
 
-static void add_identity(JsonBuilder *builder, const Function *function) {
-        const FunctionFacts *facts = &function->facts;
-        char address[PCI_ADDRESS_STRING_MAX];
+/* Writes the properties of the interface, as members of their own object where they have one. */
+static int write_interface(ValueWriter *writer, const Interface *interface,
+                           const Function *function) {
+        int r = 0;
 
-        add_string(builder, "Address", pci_address_format(function_address(function), address));
-        add_string(builder, "Kind", function_kind_to_string(function->kind));
-        add_number(builder, "VendorId", facts->vendor);
-        add_number(builder, "DeviceId", facts->device);
-        add_number(builder, "SubsystemVendorId", facts->subsystem_vendor);
-        add_number(builder, "SubsystemDeviceId", facts->subsystem_device);
-        add_number(builder, "Class", facts->class_code);
-        add_number(builder, "Revision", facts->revision);
-        add_string(builder, "VendorName", facts->vendor_name);
-        add_string(builder, "DeviceName", facts->device_name);
-        add_string(builder, "Driver", facts->driver);
-        add_string(builder, "DriverOverride", facts->driver_override);
-        add_number(builder, "IommuGroup", facts->iommu_group);
-        add_number(builder, "NumaNode", facts->numa_node);
-        add_string(builder, "CommandMemory",
-                   function_kind_memory_hardwired_zero(function->kind) ? "hardwired-zero"
-                                                                       : "implemented");
-}
-
-static void add_lock(JsonBuilder *builder, const Function *function) {
-        add_boolean(builder, "InUse", function_in_use(function));
-        add_boolean(builder, "Locked", function->lock_reasons != 0);
-        begin_array(builder, "LockReasons");
-        for (unsigned i = 0; i < LOCK_REASONS_MAX; i++)
-                if (function->lock_reasons & (1U << i))
-                        json_builder_add_string_value(builder, lock_reason_to_string(1U << i));
-        json_builder_end_array(builder);
-        add_string(builder, "LockWhy", function->lock_why ? function->lock_why : "");
-        begin_array(builder, "ClosedFiles");
-        for (LockFile file = 0; file < _LOCK_FILE_MAX; file++)
-                if (function->protected_files & (1U << file))
-                        json_builder_add_string_value(builder, lock_file_to_string(file));
-        json_builder_end_array(builder);
-        add_boolean(builder, "UserspaceDriver", function->userspace_driver);
-        add_boolean(builder, "Tainted", function->tainted);
-        add_string(builder, "State", function_state_to_string(function->state));
-}
-
-static void add_pf(JsonBuilder *builder, const Function *pf) {
-        char address[PCI_ADDRESS_STRING_MAX];
-
-        add_number(builder, "TotalVFs", pf->facts.total_vfs);
-        add_number(builder, "NumVFs", function_num_vfs(pf));
-        begin_array(builder, "VirtualFunctions");
-        for (guint i = 0; pf->vfs && i < pf->vfs->len; i++)
-                json_builder_add_string_value(
-                        builder, pci_address_format(function_address(pf->vfs->pdata[i]), address));
-        json_builder_end_array(builder);
-        add_boolean(builder, "DriversAutoprobe", pf->facts.drivers_autoprobe);
-}
-
-static void add_vf(JsonBuilder *builder, const Function *vf) {
-        char address[PCI_ADDRESS_STRING_MAX] = "";
-
-        if (vf->pf)
-                pci_address_format(function_address(vf->pf), address);
-        add_string(builder, "PhysicalFunction", address);
-        add_number(builder, "Index", vf->index);
-}
-
-static void add_msix(JsonBuilder *builder, const Function *function) {
-        const Msix *msix = &function->facts.msix;
-        MsiGround ground = msi_ground(function->msi);
-        g_auto(GStrv) sentences = msi_evidence_sentences(function->facts.key, function->msi);
-
-        json_builder_set_member_name(builder, "Msix");
-        json_builder_begin_object(builder);
-        add_number(builder, "Vectors", msix->vectors);
-        add_number(builder, "TableBar", msix->table_bar);
-        add_number(builder, "TableOffset", msix->table_offset);
-        add_number(builder, "PbaBar", msix->pba_bar);
-        add_number(builder, "PbaOffset", msix->pba_offset);
-        add_string(builder, "Isolation", msi_isolation_to_string(msi_ground_isolation(ground)));
-        begin_array(builder, "Evidence");
-        for (unsigned i = 0; sentences[i]; i++)
-                json_builder_add_string_value(builder, sentences[i]);
-        json_builder_end_array(builder);
-        add_boolean(builder, "TableMappable", function_msix_table_mappable(function));
-        add_string(builder, "Reason", msi_ground_to_reason(ground));
-        json_builder_end_object(builder);
-}
-
-static void add_pasid(JsonBuilder *builder, const Function *function) {
-        char address[PCI_ADDRESS_STRING_MAX];
-        const Function *provider;
-        const Pasid *pasid = function_pasid(function, &provider);
-
-        json_builder_set_member_name(builder, "Pasid");
-        json_builder_begin_object(builder);
-        add_boolean(builder, "Enabled", pasid->enabled);
-        add_number(builder, "Width", pasid->width);
-        add_boolean(builder, "Execute", pasid->execute);
-        add_boolean(builder, "Privileged", pasid->privileged);
-        add_string(builder, "Provider", pci_address_format(function_address(provider), address));
-        begin_array(builder, "Dependents");
-        for (guint i = 0; function->vfs && i < function->vfs->len; i++) {
-                const Function *vf = function->vfs->pdata[i];
-
-                if (function_depends_on_pasid(vf))
-                        json_builder_add_string_value(
-                                builder, pci_address_format(function_address(vf), address));
+        if (interface->object) {
+                value_begin_member(writer, interface->object);
+                value_begin_object(writer);
         }
-        json_builder_end_array(builder);
-        json_builder_end_object(builder);
+        for (const InterfaceProperty *p = interface->properties; r >= 0 && p->name; p++) {
+                value_begin_member(writer, p->name);
+                r = p->write(writer, function);
+        }
+        if (interface->object)
+                value_end_object(writer);
+        return r;
 }
 
 static void add_users(JsonBuilder *builder, const Function *function, bool commands) {
@@ -167,32 +75,6 @@ static void add_operation(JsonBuilder *builder, const RunningOperation *operatio
         add_number(builder, "Pid", operation->pid);
         add_number(builder, "Since", (int64_t) operation->since_usec);
         json_builder_end_object(builder);
-}
-
-static void add_zpci(JsonBuilder *builder, const Function *function) {
-        const ZpciFacts *zpci = &function->facts.zpci;
-
-        add_number(builder, "FunctionId", zpci->function_id);
-        add_number(builder, "FunctionHandle", manager_function_handle(function));
-        add_number(builder, "Uid", zpci->uid);
-        add_number(builder, "Pchid", zpci->pchid);
-        add_number(builder, "FunctionGroup", zpci->function_group);
-        add_number(builder, "VirtualFunctionNumber", function->facts.s390_vfn);
-        add_number(builder, "FunctionType", zpci->function_type);
-        add_boolean(builder, "MioEnabled", zpci->mio_enabled);
-}
-
-static void add_zpci_io(JsonBuilder *builder, const Function *function) {
-        json_builder_set_member_name(builder, "ZpciIo");
-        json_builder_begin_object(builder);
-        add_string(builder, "Backend", function_io_backend(function));
-        add_number(builder, "MaxStoreBlock", function_io_max_store_block(function));
-        add_boolean(builder, "Relaxed", function_io_relaxed(function));
-        json_builder_end_object(builder);
-}
-
-static bool has_interface(const Function *function, const char *name) {
-        return interface_on_function(interface_find(name), function);
 }
 
 static void add_host(JsonBuilder *builder) {
@@ -238,34 +120,46 @@ static int begin_document(Answer *answer) {
         return 0;
 }
 
-static int add_function(Answer *answer, Function *function) {
-        g_autoptr(JsonBuilder) builder = json_builder_new();
+/* What each function has comes first, so that a person finds the address there. */
+static int write_interfaces(ValueWriter *writer, const Function *function) {
+        int r = 0;
 
+        for (int of_each = 1; of_each >= 0; of_each--)
+                interface_foreach (interface)
+                        if (r >= 0 && (interface->on_function == NULL) == of_each &&
+                            interface_on_function(interface, function))
+                                r = write_interface(writer, interface, function);
+        return r;
+}
+
+/* Adds the members that are no property. */
+static void add_use(JsonBuilder *builder, const Function *function, bool commands) {
         json_builder_begin_object(builder);
-        add_identity(builder, function);
-        add_lock(builder, function);
-        if (has_interface(function, BUS_INTERFACE("PhysicalFunction")))
-                add_pf(builder, function);
-        if (has_interface(function, BUS_INTERFACE("VirtualFunction")))
-                add_vf(builder, function);
-        if (has_interface(function, BUS_INTERFACE("Msix")))
-                add_msix(builder, function);
-        if (has_interface(function, BUS_INTERFACE("Pasid")))
-                add_pasid(builder, function);
-        add_users(builder, function, answer->call.uid == 0);
+        add_users(builder, function, commands);
         if (function->operation)
                 add_operation(builder, function->operation);
         else if (function->outside)
                 add_operation(builder, &function->outside->running);
-        if (has_interface(function, BUS_INTERFACE("Zpci")))
-                add_zpci(builder, function);
-        if (has_interface(function, BUS_INTERFACE("ZpciIo")))
-                add_zpci_io(builder, function);
         json_builder_end_object(builder);
+}
+
+static int add_function(Answer *answer, Function *function) {
+        ValueWriter writer = { .json = answer->text };
+        g_autoptr(JsonBuilder) use = json_builder_new();
+        g_autoptr(GString) use_text = g_string_new(NULL);
+        int r;
 
         if (answer->text->str[answer->text->len - 1] != '[')
                 g_string_append_c(answer->text, ',');
-        append_json(answer->text, builder);
+        value_begin_object(&writer);
+        r = write_interfaces(&writer, function);
+        if (r < 0)
+                return r;
+        add_use(use, function, answer->call.uid == 0);
+        append_json(use_text, use);
+        /* Its members follow those above in the same object. */
+        g_string_append_c(answer->text, ',');
+        g_string_append(answer->text, use_text->str + strlen("{"));
         return 0;
 }
 

@@ -7,22 +7,13 @@
 
 #include <errno.h>
 
-int append_lock_reasons(sd_bus_message *reply, unsigned reasons) {
-        int r = sd_bus_message_open_container(reply, 'a', "s");
+int write_lock_reasons(ValueWriter *writer, unsigned reasons) {
+        int r = value_begin_array(writer, "s");
 
         for (unsigned i = 0; r >= 0 && i < LOCK_REASONS_MAX; i++)
                 if (reasons & (1U << i))
-                        r = sd_bus_message_append(reply, "s", lock_reason_to_string(1U << i));
-        return r < 0 ? r : sd_bus_message_close_container(reply);
-}
-
-int append_lock_files(sd_bus_message *reply, unsigned files) {
-        int r = sd_bus_message_open_container(reply, 'a', "s");
-
-        for (LockFile file = 0; r >= 0 && file < _LOCK_FILE_MAX; file++)
-                if (files & (1U << file))
-                        r = sd_bus_message_append(reply, "s", lock_file_to_string(file));
-        return r < 0 ? r : sd_bus_message_close_container(reply);
+                        r = value_write_string(writer, lock_reason_to_string(1U << i));
+        return r < 0 ? r : value_end_array(writer);
 }
 
 int function_method_lock(const MethodCall *call, sd_bus_error *error) {
@@ -57,86 +48,123 @@ int function_method_unlock(const MethodCall *call, sd_bus_error *error) {
         return sd_bus_reply_method_return(call->message, NULL);
 }
 
-INTERFACE_GETTER(function_get_address) {
-        const Function *function = userdata;
+PROPERTY_VALUE(function_address_text) {
         char address[PCI_ADDRESS_STRING_MAX];
 
-        return sd_bus_message_append(reply, "s",
-                                     pci_address_format(function_address(function), address));
+        return value_write_string(writer, pci_address_format(function_address(function), address));
 }
 
-INTERFACE_GETTER(function_get_kind) {
-        return sd_bus_message_append(reply, "s",
-                                     function_kind_to_string(((Function *) userdata)->kind));
+PROPERTY_VALUE(function_kind_word) {
+        return value_write_string(writer, function_kind_to_string(function->kind));
 }
 
-INTERFACE_GETTER(function_get_command_memory) {
-        const Function *function = userdata;
+PROPERTY_MEMBER(function_vendor_id, value_write_uint16, facts.vendor)
+PROPERTY_MEMBER(function_device_id, value_write_uint16, facts.device)
+PROPERTY_MEMBER(function_subsystem_vendor_id, value_write_uint16, facts.subsystem_vendor)
+PROPERTY_MEMBER(function_subsystem_device_id, value_write_uint16, facts.subsystem_device)
+PROPERTY_MEMBER(function_class, value_write_uint32, facts.class_code)
+PROPERTY_MEMBER(function_revision, value_write_byte, facts.revision)
+PROPERTY_MEMBER(function_vendor_name, value_write_string, facts.vendor_name)
+PROPERTY_MEMBER(function_device_name, value_write_string, facts.device_name)
+PROPERTY_MEMBER(function_driver, value_write_string, facts.driver)
+PROPERTY_MEMBER(function_driver_override, value_write_string, facts.driver_override)
+PROPERTY_MEMBER(function_iommu_group, value_write_int32, facts.iommu_group)
+PROPERTY_MEMBER(function_numa_node, value_write_int32, facts.numa_node)
 
-        return sd_bus_message_append(reply, "s",
-                                     function_kind_memory_hardwired_zero(function->kind)
-                                             ? "hardwired-zero"
-                                             : "implemented");
+PROPERTY_VALUE(function_command_memory) {
+        return value_write_string(writer, function_kind_memory_hardwired_zero(function->kind)
+                                                  ? "hardwired-zero"
+                                                  : "implemented");
 }
 
-INTERFACE_GETTER(function_get_in_use) {
-        return sd_bus_message_append(reply, "b", (int) function_in_use(userdata));
+PROPERTY_VALUE(function_is_in_use) {
+        return value_write_boolean(writer, function_in_use(function));
 }
 
-INTERFACE_GETTER(function_get_locked) {
-        return sd_bus_message_append(reply, "b", ((Function *) userdata)->lock_reasons != 0);
+PROPERTY_VALUE(function_locked) {
+        return value_write_boolean(writer, function->lock_reasons != 0);
 }
 
-INTERFACE_GETTER(function_get_lock_reasons) {
-        return append_lock_reasons(reply, ((Function *) userdata)->lock_reasons);
+PROPERTY_VALUE(function_lock_reasons) {
+        return write_lock_reasons(writer, function->lock_reasons);
 }
 
-INTERFACE_GETTER(function_get_protected_files) {
-        return append_lock_files(reply, ((Function *) userdata)->protected_files);
+PROPERTY_MEMBER(function_lock_why, value_write_string, lock_why)
+
+PROPERTY_VALUE(function_closed_files) {
+        int r = value_begin_array(writer, "s");
+
+        for (LockFile file = 0; r >= 0 && file < _LOCK_FILE_MAX; file++)
+                if (function->protected_files & (1U << file))
+                        r = value_write_string(writer, lock_file_to_string(file));
+        return r < 0 ? r : value_end_array(writer);
 }
 
-INTERFACE_GETTER(function_get_userspace_driver) {
-        return sd_bus_message_append(reply, "b", (int) ((Function *) userdata)->userspace_driver);
+PROPERTY_MEMBER(function_userspace_driver, value_write_boolean, userspace_driver)
+PROPERTY_MEMBER(function_tainted, value_write_boolean, tainted)
+
+PROPERTY_VALUE(function_state) {
+        return value_write_string(writer, function_state_to_string(function->state));
 }
 
-INTERFACE_GETTER(function_get_tainted) {
-        return sd_bus_message_append(reply, "b", (int) ((Function *) userdata)->tainted);
+PROPERTY_MEMBER(pf_total_vfs, value_write_uint16, facts.total_vfs)
+
+PROPERTY_VALUE(pf_num_vfs) {
+        return value_write_uint16(writer, function_num_vfs(function));
 }
 
-INTERFACE_GETTER(function_get_state) {
-        return sd_bus_message_append(reply, "s",
-                                     function_state_to_string(((Function *) userdata)->state));
+PROPERTY_VALUE(pf_virtual_functions) {
+        int r = value_begin_array(writer, "o");
+
+        for (guint i = 0; r >= 0 && function->vfs && i < function->vfs->len; i++)
+                r = value_write_function(writer, function->vfs->pdata[i]);
+        return r < 0 ? r : value_end_array(writer);
 }
 
-INTERFACE_GETTER(function_get_num_vfs) {
-        return sd_bus_message_append(reply, "q", function_num_vfs(userdata));
+PROPERTY_MEMBER(pf_drivers_autoprobe, value_write_boolean, facts.drivers_autoprobe)
+
+PROPERTY_VALUE(vf_physical_function) {
+        return value_write_function(writer, function->pf);
 }
 
-INTERFACE_GETTER(function_get_virtual_functions) {
-        const Function *pf = userdata;
-        int r = sd_bus_message_open_container(reply, 'a', "o");
+PROPERTY_MEMBER(vf_index, value_write_uint32, index)
 
-        for (guint i = 0; r >= 0 && pf->vfs && i < pf->vfs->len; i++) {
-                const Function *vf = pf->vfs->pdata[i];
-                char vf_path[FUNCTION_PATH_MAX];
+/* clang-format off */
+#define FUNCTION_PROPERTIES(ROW)                                                          \
+        ROW("Address", "s", PROPERTY_CONSTANT, function_address_text)                     \
+        ROW("Kind", "s", FUNCTION_PROPERTY_KIND, function_kind_word)                      \
+        ROW("VendorId", "q", PROPERTY_CONSTANT, function_vendor_id)                       \
+        ROW("DeviceId", "q", PROPERTY_CONSTANT, function_device_id)                       \
+        ROW("SubsystemVendorId", "q", PROPERTY_CONSTANT, function_subsystem_vendor_id)    \
+        ROW("SubsystemDeviceId", "q", PROPERTY_CONSTANT, function_subsystem_device_id)    \
+        ROW("Class", "u", PROPERTY_CONSTANT, function_class)                              \
+        ROW("Revision", "y", PROPERTY_CONSTANT, function_revision)                        \
+        ROW("VendorName", "s", PROPERTY_CONSTANT, function_vendor_name)                   \
+        ROW("DeviceName", "s", PROPERTY_CONSTANT, function_device_name)                   \
+        ROW("Driver", "s", FUNCTION_PROPERTY_DRIVER, function_driver)                     \
+        ROW("DriverOverride", "s", FUNCTION_PROPERTY_DRIVER_OVERRIDE, function_driver_override) \
+        ROW("IommuGroup", "i", FUNCTION_PROPERTY_IOMMU_GROUP, function_iommu_group)       \
+        ROW("NumaNode", "i", FUNCTION_PROPERTY_NUMA_NODE, function_numa_node)             \
+        ROW("CommandMemory", "s", FUNCTION_PROPERTY_COMMAND_MEMORY, function_command_memory) \
+        ROW("InUse", "b", FUNCTION_PROPERTY_IN_USE, function_is_in_use)                   \
+        ROW("Locked", "b", FUNCTION_PROPERTY_LOCKED, function_locked)                     \
+        ROW("LockReasons", "as", FUNCTION_PROPERTY_LOCK_REASONS, function_lock_reasons)   \
+        ROW("LockWhy", "s", FUNCTION_PROPERTY_LOCK_WHY, function_lock_why)                \
+        ROW("ClosedFiles", "as", FUNCTION_PROPERTY_PROTECTED_FILES, function_closed_files) \
+        ROW("UserspaceDriver", "b", FUNCTION_PROPERTY_USERSPACE_DRIVER, function_userspace_driver) \
+        ROW("Tainted", "b", FUNCTION_PROPERTY_TAINTED, function_tainted)                  \
+        ROW("State", "s", FUNCTION_PROPERTY_STATE, function_state)
 
-                r = sd_bus_message_append(reply, "o", function_path_format(vf->facts.key, vf_path));
-        }
-        return r < 0 ? r : sd_bus_message_close_container(reply);
-}
+#define PHYSICAL_FUNCTION_PROPERTIES(ROW)                                                 \
+        ROW("TotalVFs", "q", FUNCTION_PROPERTY_TOTAL_VFS, pf_total_vfs)                   \
+        ROW("NumVFs", "q", FUNCTION_PROPERTY_NUM_VFS, pf_num_vfs)                         \
+        ROW("VirtualFunctions", "ao", FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS, pf_virtual_functions) \
+        ROW("DriversAutoprobe", "b", FUNCTION_PROPERTY_DRIVERS_AUTOPROBE, pf_drivers_autoprobe)
 
-INTERFACE_GETTER(function_get_drivers_autoprobe) {
-        return sd_bus_message_append(reply, "b",
-                                     (int) ((Function *) userdata)->facts.drivers_autoprobe);
-}
-
-INTERFACE_GETTER(function_get_physical_function) {
-        const Function *pf = ((Function *) userdata)->pf;
-        char pf_path[FUNCTION_PATH_MAX];
-
-        return sd_bus_message_append(reply, "o",
-                                     pf ? function_path_format(pf->facts.key, pf_path) : "/");
-}
+#define VIRTUAL_FUNCTION_PROPERTIES(ROW)                                                  \
+        ROW("PhysicalFunction", "o", FUNCTION_PROPERTY_PHYSICAL_FUNCTION, vf_physical_function) \
+        ROW("Index", "u", FUNCTION_PROPERTY_INDEX, vf_index)
+/* clang-format on */
 
 const sd_bus_vtable function_vtable[] = {
         SD_BUS_VTABLE_START(0),
@@ -158,31 +186,10 @@ const sd_bus_vtable function_vtable[] = {
                                 SD_BUS_RESULT("h", descriptor, "a{sv}", facts), method_dispatch,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_SIGNAL_WITH_ARGS("UnplugRequested", SD_BUS_ARGS("t", deadline_usec), 0),
-        PROPERTY_CONST_BY("Address", "s", function_get_address),
-        PROPERTY_CHANGING_BY("Kind", "s", function_get_kind),
-        PROPERTY_CONST("VendorId", "q", facts.vendor),
-        PROPERTY_CONST("DeviceId", "q", facts.device),
-        PROPERTY_CONST("SubsystemVendorId", "q", facts.subsystem_vendor),
-        PROPERTY_CONST("SubsystemDeviceId", "q", facts.subsystem_device),
-        PROPERTY_CONST("Class", "u", facts.class_code),
-        PROPERTY_CONST("Revision", "y", facts.revision),
-        PROPERTY_CONST("VendorName", "s", facts.vendor_name),
-        PROPERTY_CONST("DeviceName", "s", facts.device_name),
-        PROPERTY_CHANGING("Driver", "s", facts.driver),
-        PROPERTY_CHANGING("DriverOverride", "s", facts.driver_override),
-        PROPERTY_CHANGING("IommuGroup", "i", facts.iommu_group),
-        PROPERTY_CHANGING("NumaNode", "i", facts.numa_node),
-        PROPERTY_CHANGING_BY("CommandMemory", "s", function_get_command_memory),
-        PROPERTY_CHANGING_BY("InUse", "b", function_get_in_use),
-        PROPERTY_CHANGING_BY("Locked", "b", function_get_locked),
-        PROPERTY_CHANGING_BY("LockReasons", "as", function_get_lock_reasons),
-        PROPERTY_CHANGING("LockWhy", "s", lock_why),
-        PROPERTY_CHANGING_BY("ClosedFiles", "as", function_get_protected_files),
-        PROPERTY_CHANGING_BY("UserspaceDriver", "b", function_get_userspace_driver),
-        PROPERTY_CHANGING_BY("Tainted", "b", function_get_tainted),
-        PROPERTY_CHANGING_BY("State", "s", function_get_state),
-        SD_BUS_VTABLE_END,
+        FUNCTION_PROPERTIES(PROPERTY_VTABLE_ROW) SD_BUS_VTABLE_END,
 };
+
+const InterfaceProperty function_properties[] = PROPERTY_TABLE(FUNCTION_PROPERTIES);
 
 const sd_bus_vtable physical_function_vtable[] = {
         SD_BUS_VTABLE_START(0),
@@ -192,16 +199,16 @@ const sd_bus_vtable physical_function_vtable[] = {
                                 method_dispatch, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("GetVfToken", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", token),
                                 method_dispatch, SD_BUS_VTABLE_UNPRIVILEGED),
-        PROPERTY_CHANGING("TotalVFs", "q", facts.total_vfs),
-        PROPERTY_CHANGING_BY("NumVFs", "q", function_get_num_vfs),
-        PROPERTY_CHANGING_BY("VirtualFunctions", "ao", function_get_virtual_functions),
-        PROPERTY_CHANGING_BY("DriversAutoprobe", "b", function_get_drivers_autoprobe),
-        SD_BUS_VTABLE_END,
+        PHYSICAL_FUNCTION_PROPERTIES(PROPERTY_VTABLE_ROW) SD_BUS_VTABLE_END,
 };
+
+const InterfaceProperty physical_function_properties[] = { PHYSICAL_FUNCTION_PROPERTIES(
+        PROPERTY_TABLE_ROW){ NULL } };
 
 const sd_bus_vtable virtual_function_vtable[] = {
         SD_BUS_VTABLE_START(0),
-        PROPERTY_CHANGING_BY("PhysicalFunction", "o", function_get_physical_function),
-        PROPERTY_CHANGING("Index", "u", index),
-        SD_BUS_VTABLE_END,
+        VIRTUAL_FUNCTION_PROPERTIES(PROPERTY_VTABLE_ROW) SD_BUS_VTABLE_END,
 };
+
+const InterfaceProperty virtual_function_properties[] = { VIRTUAL_FUNCTION_PROPERTIES(
+        PROPERTY_TABLE_ROW){ NULL } };

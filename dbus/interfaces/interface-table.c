@@ -31,75 +31,22 @@ static bool has_zpci_io(const Function *function) {
         return function->facts.class_code >> 16 != 0x06;
 }
 
-static const InterfaceProperty function_properties[] = {
-        { FUNCTION_PROPERTY_KIND, "Kind" },
-        { FUNCTION_PROPERTY_DRIVER, "Driver" },
-        { FUNCTION_PROPERTY_DRIVER_OVERRIDE, "DriverOverride" },
-        { FUNCTION_PROPERTY_IOMMU_GROUP, "IommuGroup" },
-        { FUNCTION_PROPERTY_NUMA_NODE, "NumaNode" },
-        { FUNCTION_PROPERTY_LOCKED, "Locked" },
-        { FUNCTION_PROPERTY_LOCK_REASONS, "LockReasons" },
-        { FUNCTION_PROPERTY_LOCK_WHY, "LockWhy" },
-        { FUNCTION_PROPERTY_PROTECTED_FILES, "ClosedFiles" },
-        { FUNCTION_PROPERTY_TAINTED, "Tainted" },
-        { FUNCTION_PROPERTY_USERSPACE_DRIVER, "UserspaceDriver" },
-        { FUNCTION_PROPERTY_STATE, "State" },
-        { FUNCTION_PROPERTY_COMMAND_MEMORY, "CommandMemory" },
-        { FUNCTION_PROPERTY_IN_USE, "InUse" },
-        { _FUNCTION_PROPERTY_MAX, NULL },
-};
-
-static const InterfaceProperty pf_properties[] = {
-        { FUNCTION_PROPERTY_TOTAL_VFS, "TotalVFs" },
-        { FUNCTION_PROPERTY_NUM_VFS, "NumVFs" },
-        { FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS, "VirtualFunctions" },
-        { FUNCTION_PROPERTY_DRIVERS_AUTOPROBE, "DriversAutoprobe" },
-        { _FUNCTION_PROPERTY_MAX, NULL },
-};
-
-static const InterfaceProperty vf_properties[] = {
-        { FUNCTION_PROPERTY_PHYSICAL_FUNCTION, "PhysicalFunction" },
-        { FUNCTION_PROPERTY_INDEX, "Index" },
-        { _FUNCTION_PROPERTY_MAX, NULL },
-};
-
-static const InterfaceProperty pasid_properties[] = {
-        { FUNCTION_PROPERTY_PASID_ENABLED, "Enabled" },
-        { FUNCTION_PROPERTY_PASID_DEPENDENTS, "Dependents" },
-        { _FUNCTION_PROPERTY_MAX, NULL },
-};
-
-static const InterfaceProperty msix_properties[] = {
-        { FUNCTION_PROPERTY_MSIX_VECTORS, "Vectors" },
-        { FUNCTION_PROPERTY_MSIX_ISOLATION, "Isolation" },
-        { FUNCTION_PROPERTY_MSIX_EVIDENCE, "Evidence" },
-        { FUNCTION_PROPERTY_MSIX_TABLE_MAPPABLE, "TableMappable" },
-        { FUNCTION_PROPERTY_MSIX_REASON, "Reason" },
-        { _FUNCTION_PROPERTY_MAX, NULL },
-};
-
-static const InterfaceProperty zpci_io_properties[] = {
-        { FUNCTION_PROPERTY_IO_BACKEND, "Backend" },
-        { FUNCTION_PROPERTY_IO_MAX_STORE_BLOCK, "MaxStoreBlock" },
-        { FUNCTION_PROPERTY_IO_RELAXED, "Relaxed" },
-        { _FUNCTION_PROPERTY_MAX, NULL },
-};
-
 /* Function is the last: when Kind is said to change, the interface of the new kind is there. */
 const Interface bus_interfaces[] = {
         { BUS_INTERFACE("Manager"), .path = BUS_ROOT, .vtable = manager_vtable },
         { LOG_CONTROL, .path = LOG_CONTROL_PATH, .vtable = log_control_vtable },
         { BUS_INTERFACE("PhysicalFunction"), .vtable = physical_function_vtable,
-          .on_function = is_pf, .properties = pf_properties },
-        { BUS_INTERFACE("VirtualFunction"), .vtable = virtual_function_vtable, .on_function = is_vf,
-          .properties = vf_properties },
-        { BUS_INTERFACE("Pasid"), .vtable = pasid_vtable, .on_function = has_pasid,
-          .properties = pasid_properties },
-        { BUS_INTERFACE("Msix"), .vtable = msix_vtable, .on_function = has_msix,
-          .properties = msix_properties },
-        { BUS_INTERFACE("Zpci"), .vtable = zpci_vtable, .on_function = is_zpci },
-        { BUS_INTERFACE("ZpciIo"), .vtable = zpci_io_vtable, .on_function = has_zpci_io,
-          .properties = zpci_io_properties },
+          .properties = physical_function_properties, .on_function = is_pf },
+        { BUS_INTERFACE("VirtualFunction"), .vtable = virtual_function_vtable,
+          .properties = virtual_function_properties, .on_function = is_vf },
+        { BUS_INTERFACE("Pasid"), .vtable = pasid_vtable, .properties = pasid_properties,
+          .on_function = has_pasid, .object = "Pasid" },
+        { BUS_INTERFACE("Msix"), .vtable = msix_vtable, .properties = msix_properties,
+          .on_function = has_msix, .object = "Msix" },
+        { BUS_INTERFACE("Zpci"), .vtable = zpci_vtable, .properties = zpci_properties,
+          .on_function = is_zpci },
+        { BUS_INTERFACE("ZpciIo"), .vtable = zpci_io_vtable, .properties = zpci_io_properties,
+          .on_function = has_zpci_io, .object = "ZpciIo" },
         { BUS_INTERFACE("Function"), .vtable = function_vtable, .properties = function_properties },
         { NULL },
 };
@@ -135,7 +82,8 @@ char **interface_properties(const Interface *interface, const PropertySet *prope
         g_autoptr(GPtrArray) names = g_ptr_array_new();
 
         for (const InterfaceProperty *p = interface->properties; p && p->name; p++)
-                if (property_set_has(properties, p->property))
+                if (p->changes < _FUNCTION_PROPERTY_MAX &&
+                    property_set_has(properties, (FunctionProperty) p->changes))
                         g_ptr_array_add(names, (char *) p->name);
         if (names->len == 0)
                 return NULL;

@@ -1,20 +1,15 @@
 /* interface-table.h: the one table of the D-Bus interfaces that the daemon exports.
  *
- * Owns the table. The export, the signals, the introspection and the tests all go through it, so an
- * interface that is missing here exists nowhere. The contract of a row is in dbus/NAME.xml, but for
- * that of org.freedesktop.LogControl1, which is systemd's. */
+ * Owns the table. The export, the signals, the introspection, Describe(), the installed XML, the
+ * manual page org.vfwarden1(5) and the tests come from it, so an interface that is missing here
+ * exists nowhere. The contract of a row is in dbus/NAME.xml, but for that of
+ * org.freedesktop.LogControl1, which is systemd's. */
 #pragma once
 
+#include "dbus/interfaces/property.h"
 #include "policy/function.h"
 
 #include <systemd/sd-bus.h>
-
-/* A property that changes and its name on D-Bus. Each FunctionProperty is in one row of one
- * interface. */
-typedef struct InterfaceProperty {
-        FunctionProperty property;
-        const char *name;
-} InterfaceProperty;
 
 typedef struct Interface {
         const char *name;
@@ -22,10 +17,14 @@ typedef struct Interface {
          * Function. */
         const char *path;
         const sd_bus_vtable *vtable;
+        /* With `path` NULL: the properties, the last without a name. NULL: only sd-bus reads them.
+         */
+        const InterfaceProperty *properties;
         /* With `path` NULL: whether the function has it now; NULL: each function has it. */
         bool (*on_function)(const Function *function);
-        /* The properties that emit PropertiesChanged; the last has no name. NULL: none does. */
-        const InterfaceProperty *properties;
+        /* The member of a function in Describe() that holds the properties; NULL: they are members
+         * of the function itself. */
+        const char *object;
 } Interface;
 
 /* The last has no name. On functions the order is that of the signals. */
@@ -44,7 +43,7 @@ bool interface_on_function(const Interface *interface, const Function *function)
 unsigned interface_bit(const Interface *interface);
 unsigned interfaces_on_function(const Function *function);
 
-/* The names of those of the interface's properties that are in `properties`, for
+/* The names of those of the interface's properties whose change is in `properties`, for
  * sd_bus_emit_properties_changed_strv(): an array that ends in NULL, to be freed with g_free(),
  * with borrowed strings; NULL when there is none. */
 char **interface_properties(const Interface *interface, const PropertySet *properties);

@@ -119,6 +119,7 @@ const sd_bus_vtable log_control_vtable[] = {
         SD_BUS_VTABLE_START(0),
         SD_BUS_WRITABLE_PROPERTY("LogLevel", "s", log_control_get_level, set_level, 0, 0),
         SD_BUS_WRITABLE_PROPERTY("LogTarget", "s", log_control_get_target, set_target, 0, 0),
-        PROPERTY_CONST_BY("SyslogIdentifier", "s", log_control_get_identifier),
+        SD_BUS_PROPERTY("SyslogIdentifier", "s", log_control_get_identifier, 0,
+                        SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_VTABLE_END,
 };

@@ -1,72 +1,69 @@
 #include "dbus/interfaces/interface.h"
-#include "dbus/path.h"
 
-/* All getters: the interface is on functions that a capability serves, so there is one, but for the
+/* All values: the interface is on functions that a capability serves, so there is one, but for the
  * moment between its loss and the signal of that. */
-static const Pasid *capability(void *userdata, const Function **ret_provider) {
+static const Pasid *pasid_capability(const Function *function, const Function **ret_provider) {
         static const Pasid none;
         const Pasid *pasid;
 
-        *ret_provider = userdata;
-        pasid = function_pasid(userdata, ret_provider);
+        *ret_provider = function;
+        pasid = function_pasid(function, ret_provider);
         return pasid ? pasid : &none;
 }
 
-INTERFACE_GETTER(pasid_get_enabled) {
+PROPERTY_VALUE(pasid_enabled) {
         const Function *provider;
 
-        return sd_bus_message_append(reply, "b", (int) capability(userdata, &provider)->enabled);
+        return value_write_boolean(writer, pasid_capability(function, &provider)->enabled);
 }
 
-INTERFACE_GETTER(pasid_get_width) {
+PROPERTY_VALUE(pasid_width) {
         const Function *provider;
 
-        return sd_bus_message_append(reply, "y", capability(userdata, &provider)->width);
+        return value_write_byte(writer, pasid_capability(function, &provider)->width);
 }
 
-INTERFACE_GETTER(pasid_get_execute) {
+PROPERTY_VALUE(pasid_execute) {
         const Function *provider;
 
-        return sd_bus_message_append(reply, "b", (int) capability(userdata, &provider)->execute);
+        return value_write_boolean(writer, pasid_capability(function, &provider)->execute);
 }
 
-INTERFACE_GETTER(pasid_get_privileged) {
+PROPERTY_VALUE(pasid_privileged) {
         const Function *provider;
 
-        return sd_bus_message_append(reply, "b", (int) capability(userdata, &provider)->privileged);
+        return value_write_boolean(writer, pasid_capability(function, &provider)->privileged);
 }
 
-INTERFACE_GETTER(pasid_get_provider) {
+PROPERTY_VALUE(pasid_provider) {
         const Function *provider;
-        char provider_path[FUNCTION_PATH_MAX];
 
-        (void) capability(userdata, &provider);
-        return sd_bus_message_append(reply, "o",
-                                     function_path_format(provider->facts.key, provider_path));
+        (void) pasid_capability(function, &provider);
+        return value_write_function(writer, provider);
 }
 
-INTERFACE_GETTER(pasid_get_dependents) {
-        const Function *pf = userdata;
-        int r = sd_bus_message_open_container(reply, 'a', "o");
+PROPERTY_VALUE(pasid_dependents) {
+        int r = value_begin_array(writer, "o");
 
-        for (guint i = 0; r >= 0 && pf->vfs && i < pf->vfs->len; i++) {
-                const Function *vf = pf->vfs->pdata[i];
-                char vf_path[FUNCTION_PATH_MAX];
-
-                if (function_depends_on_pasid(vf))
-                        r = sd_bus_message_append(reply, "o",
-                                                  function_path_format(vf->facts.key, vf_path));
-        }
-        return r < 0 ? r : sd_bus_message_close_container(reply);
+        for (guint i = 0; r >= 0 && function->vfs && i < function->vfs->len; i++)
+                if (function_depends_on_pasid(function->vfs->pdata[i]))
+                        r = value_write_function(writer, function->vfs->pdata[i]);
+        return r < 0 ? r : value_end_array(writer);
 }
+
+/* clang-format off */
+#define PASID_PROPERTIES(ROW)                                                             \
+        ROW("Enabled", "b", FUNCTION_PROPERTY_PASID_ENABLED, pasid_enabled)               \
+        ROW("Width", "y", PROPERTY_CONSTANT, pasid_width)                                 \
+        ROW("Execute", "b", PROPERTY_CONSTANT, pasid_execute)                             \
+        ROW("Privileged", "b", PROPERTY_CONSTANT, pasid_privileged)                       \
+        ROW("Provider", "o", PROPERTY_CONSTANT, pasid_provider)                           \
+        ROW("Dependents", "ao", FUNCTION_PROPERTY_PASID_DEPENDENTS, pasid_dependents)
+/* clang-format on */
 
 const sd_bus_vtable pasid_vtable[] = {
         SD_BUS_VTABLE_START(0),
-        PROPERTY_CHANGING_BY("Enabled", "b", pasid_get_enabled),
-        PROPERTY_CONST_BY("Width", "y", pasid_get_width),
-        PROPERTY_CONST_BY("Execute", "b", pasid_get_execute),
-        PROPERTY_CONST_BY("Privileged", "b", pasid_get_privileged),
-        PROPERTY_CONST_BY("Provider", "o", pasid_get_provider),
-        PROPERTY_CHANGING_BY("Dependents", "ao", pasid_get_dependents),
-        SD_BUS_VTABLE_END,
+        PASID_PROPERTIES(PROPERTY_VTABLE_ROW) SD_BUS_VTABLE_END,
 };
+
+const InterfaceProperty pasid_properties[] = PROPERTY_TABLE(PASID_PROPERTIES);

@@ -1,25 +1,34 @@
 #include "dbus/interfaces/interface.h"
 
+PROPERTY_MEMBER(zpci_function_id, value_write_uint32, facts.zpci.function_id)
+
 /* Asked of the kernel each time: it changes without an event. */
-INTERFACE_GETTER(zpci_get_function_handle) {
-        return sd_bus_message_append(reply, "u", manager_function_handle(userdata));
+PROPERTY_VALUE(zpci_function_handle) {
+        return value_write_uint32(writer, manager_function_handle(function));
 }
 
-INTERFACE_GETTER(zpci_get_mio_enabled) {
-        const Function *function = userdata;
+PROPERTY_MEMBER(zpci_uid, value_write_uint32, facts.zpci.uid)
+PROPERTY_MEMBER(zpci_pchid, value_write_uint16, facts.zpci.pchid)
+PROPERTY_MEMBER(zpci_function_group, value_write_byte, facts.zpci.function_group)
+PROPERTY_MEMBER(zpci_virtual_function_number, value_write_uint16, facts.s390_vfn)
+PROPERTY_MEMBER(zpci_function_type, value_write_byte, facts.zpci.function_type)
+PROPERTY_MEMBER(zpci_mio_enabled, value_write_boolean, facts.zpci.mio_enabled)
 
-        return sd_bus_message_append(reply, "b", (int) function->facts.zpci.mio_enabled);
-}
+/* clang-format off */
+#define ZPCI_PROPERTIES(ROW)                                                              \
+        ROW("FunctionId", "u", PROPERTY_CONSTANT, zpci_function_id)                       \
+        ROW("FunctionHandle", "u", PROPERTY_UNTOLD, zpci_function_handle)                 \
+        ROW("Uid", "u", PROPERTY_CONSTANT, zpci_uid)                                      \
+        ROW("Pchid", "q", PROPERTY_CONSTANT, zpci_pchid)                                  \
+        ROW("FunctionGroup", "y", PROPERTY_CONSTANT, zpci_function_group)                 \
+        ROW("VirtualFunctionNumber", "q", PROPERTY_CONSTANT, zpci_virtual_function_number) \
+        ROW("FunctionType", "y", PROPERTY_CONSTANT, zpci_function_type)                   \
+        ROW("MioEnabled", "b", PROPERTY_CONSTANT, zpci_mio_enabled)
+/* clang-format on */
 
 const sd_bus_vtable zpci_vtable[] = {
         SD_BUS_VTABLE_START(0),
-        PROPERTY_CONST("FunctionId", "u", facts.zpci.function_id),
-        SD_BUS_PROPERTY("FunctionHandle", "u", zpci_get_function_handle, 0, 0),
-        PROPERTY_CONST("Uid", "u", facts.zpci.uid),
-        PROPERTY_CONST("Pchid", "q", facts.zpci.pchid),
-        PROPERTY_CONST("FunctionGroup", "y", facts.zpci.function_group),
-        PROPERTY_CONST("VirtualFunctionNumber", "q", facts.s390_vfn),
-        PROPERTY_CONST("FunctionType", "y", facts.zpci.function_type),
-        PROPERTY_CONST_BY("MioEnabled", "b", zpci_get_mio_enabled),
-        SD_BUS_VTABLE_END,
+        ZPCI_PROPERTIES(PROPERTY_VTABLE_ROW) SD_BUS_VTABLE_END,
 };
+
+const InterfaceProperty zpci_properties[] = PROPERTY_TABLE(ZPCI_PROPERTIES);

@@ -9,16 +9,16 @@
 /* No store is longer: policy/zpci-request.h. */
 #define ACCESS_MAX 4096
 
-INTERFACE_GETTER(zpci_io_get_backend) {
-        return sd_bus_message_append(reply, "s", function_io_backend(userdata));
+PROPERTY_VALUE(zpci_io_backend) {
+        return value_write_string(writer, function_io_backend(function));
 }
 
-INTERFACE_GETTER(zpci_io_get_max_store_block) {
-        return sd_bus_message_append(reply, "q", function_io_max_store_block(userdata));
+PROPERTY_VALUE(zpci_io_max_store_block) {
+        return value_write_uint16(writer, function_io_max_store_block(function));
 }
 
-INTERFACE_GETTER(zpci_io_get_relaxed) {
-        return sd_bus_message_append(reply, "b", (int) function_io_relaxed(userdata));
+PROPERTY_VALUE(zpci_io_relaxed) {
+        return value_write_boolean(writer, function_io_relaxed(function));
 }
 
 static ManagerIo client_of(const MethodCall *call) {
@@ -135,6 +135,13 @@ int zpci_io_method_open_session(const MethodCall *call, sd_bus_error *error) {
         return 1;
 }
 
+/* clang-format off */
+#define ZPCI_IO_PROPERTIES(ROW)                                                           \
+        ROW("Backend", "s", FUNCTION_PROPERTY_IO_BACKEND, zpci_io_backend)                \
+        ROW("MaxStoreBlock", "q", FUNCTION_PROPERTY_IO_MAX_STORE_BLOCK, zpci_io_max_store_block) \
+        ROW("Relaxed", "b", FUNCTION_PROPERTY_IO_RELAXED, zpci_io_relaxed)
+/* clang-format on */
+
 const sd_bus_vtable zpci_io_vtable[] = {
         SD_BUS_VTABLE_START(0),
         SD_BUS_METHOD_WITH_ARGS("Load", SD_BUS_ARGS("y", pcias, "t", offset, "q", length),
@@ -145,8 +152,7 @@ const sd_bus_vtable zpci_io_vtable[] = {
         SD_BUS_METHOD_WITH_ARGS("OpenSession", SD_BUS_ARGS("a{sv}", options),
                                 SD_BUS_RESULT("h", socket, "a{sv}", facts), method_dispatch,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
-        PROPERTY_CHANGING_BY("Backend", "s", zpci_io_get_backend),
-        PROPERTY_CHANGING_BY("MaxStoreBlock", "q", zpci_io_get_max_store_block),
-        PROPERTY_CHANGING_BY("Relaxed", "b", zpci_io_get_relaxed),
-        SD_BUS_VTABLE_END,
+        ZPCI_IO_PROPERTIES(PROPERTY_VTABLE_ROW) SD_BUS_VTABLE_END,
 };
+
+const InterfaceProperty zpci_io_properties[] = PROPERTY_TABLE(ZPCI_IO_PROPERTIES);

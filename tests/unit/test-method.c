@@ -139,34 +139,42 @@ Test(method, properties_have_names) {
         }
 }
 
-static bool is_named(const Interface *interface, const char *property) {
+static const InterfaceProperty *find_row(const Interface *interface, const char *property) {
         for (const InterfaceProperty *p = interface->properties; p && p->name; p++)
                 if (strcmp(p->name, property) == 0)
-                        return true;
-        return false;
+                        return p;
+        return NULL;
 }
 
-/* A property of a function emits PropertiesChanged if, and only if, a row names it. */
+/* A property of a function emits PropertiesChanged if, and only if, its row names what changes.
+ * What sd-bus tells of it by the vtable, Describe() and the signals tell by the row. */
 Test(method, properties_that_change_have_rows) {
-        unsigned changing = 0, named = 0;
+        unsigned in_vtables = 0, rows = 0;
 
         interface_foreach (interface) {
                 if (interface->path)
                         continue;
-                for (const InterfaceProperty *p = interface->properties; p && p->name; p++)
-                        named++;
+                for (const InterfaceProperty *p = interface->properties; p->name; p++)
+                        rows++;
                 vtable_foreach (interface, entry) {
-                        bool changes;
+                        const char *name = entry->x.property.member;
+                        const InterfaceProperty *row;
 
                         if (entry->type != _SD_BUS_VTABLE_PROPERTY)
                                 continue;
-                        changes = entry->flags & SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE;
-                        cr_assert_eq(is_named(interface, entry->x.property.member), changes,
-                                     "%s.%s", interface->name, entry->x.property.member);
-                        changing += changes;
+                        in_vtables++;
+                        row = find_row(interface, name);
+                        cr_assert_not_null(row, "%s.%s", interface->name, name);
+                        cr_assert_str_eq(row->type, entry->x.property.signature);
+                        cr_assert_eq(row->changes < _FUNCTION_PROPERTY_MAX,
+                                     !!(entry->flags & SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+                                     "%s.%s", interface->name, name);
+                        cr_assert_eq(row->changes == PROPERTY_CONSTANT,
+                                     !!(entry->flags & SD_BUS_VTABLE_PROPERTY_CONST), "%s.%s",
+                                     interface->name, name);
                 }
         }
-        cr_assert_eq(named, changing, "%u names, %u properties", named, changing);
+        cr_assert_eq(in_vtables, rows, "%u properties, %u rows", in_vtables, rows);
 }
 
 /* Every interface whose XML is installed is in the table, and the other way round. */
