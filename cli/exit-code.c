@@ -14,7 +14,7 @@ static const char *const descriptions[_EXIT_CODE_MAX] = {
                 "the daemon cannot be reached: not running, not installed, no bus",
         [EXIT_CODE_REFUSED] = "refused: something would be pulled out from under its user",
         [EXIT_CODE_BUSY] = "busy: another operation is running, or a limit is reached",
-        [EXIT_CODE_TIMED_OUT] = "not done in time",
+        [EXIT_CODE_TIMED_OUT] = "timed out",
         [EXIT_CODE_GONE] = "the function went away meanwhile",
         [EXIT_CODE_NOT_SUPPORTED] = "not supported by the function or by this daemon",
 };

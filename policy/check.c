@@ -116,7 +116,7 @@ static void block_outside(const Question *question, const RunningOperation *runn
                               running->name, running->pid);
         else
                 verdict_block(question->verdict, BLOCKER_OPERATION, address, 0,
-                              "the kernel is taking it away (%s), and waits for the holders",
+                              "the kernel is taking it away (%s), and waits for the users",
                               running->name);
 }
 

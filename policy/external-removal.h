@@ -1,7 +1,7 @@
 /* external-removal.h: functions that somebody takes from their drivers without asking us, and what
  * goes with them.
  *
- * Pure. The kernel takes the `driver` link away first and waits for the holders then, so a function
+ * Pure. The kernel takes the `driver` link away first and waits for the users then, so a function
  * that is held and has no driver is being taken away. By whom and how far it goes shows who is in
  * the middle of a write to a file that does such a thing; if nobody is, the kernel itself is at it:
  * somebody pressed the slot's button, or a hypervisor wants the device back. */

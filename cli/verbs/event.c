@@ -107,7 +107,7 @@ static void print_unplug(Output *output, uint64_t deadline_usec) {
         if (deadline_usec == 0)
                 output_format(output, ", is being taken away");
         else
-                output_format(output, ", to be let go until %s", time);
+                output_format(output, ", to be released by %s", time);
 }
 
 static void print_watching(Output *output, const Inventory *inventory) {

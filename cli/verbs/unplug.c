@@ -65,9 +65,10 @@ static int on_cancelled(sd_bus_message *reply, void *userdata, sd_bus_error *ret
         wait->cancelling = false;
         wait->cancelled = !sd_bus_message_is_method_error(reply, NULL);
         if (!wait->cancelled && !wait->replied)
-                print_warning("Cannot take it back: %s. Still waiting; interrupt again to leave it "
-                              "to itself",
-                              sd_bus_message_get_error(reply)->message);
+                print_warning(
+                        "Cannot cancel the unplug: %s. Still waiting; interrupt again to leave it "
+                        "to itself",
+                        sd_bus_message_get_error(reply)->message);
         end_if_all_is_told(wait);
         return 0;
 }
@@ -208,7 +209,7 @@ static void print_request(Context *context, const char *address, JsonArray *hold
         }
         print_holders(output, holders);
         if (context->insist)
-                output_format(output, "The kernel asks as well: there is no way back.\n");
+                output_format(output, "The kernel asks as well; this cannot be cancelled.\n");
         (void) output_flush(output); /* main() tells of a write that failed */
 }
 
@@ -303,12 +304,12 @@ static ExitCode tell(Context *context, Wait *wait) {
 
         if (wait->left) {
                 print_error("The unplug of %s is left to itself: it ends at its deadline, or when "
-                            "\"vfwarden cancel-unplug %s\" takes it back",
+                            "\"vfwarden cancel-unplug %s\" cancels it",
                             address, address);
                 return (ExitCode) (128 + wait->interrupted);
         }
         if (wait->cancelled) {
-                print_error("The unplug of %s was taken back, nothing has changed", address);
+                print_error("The unplug of %s was cancelled, nothing has changed", address);
                 return (ExitCode) (128 + wait->interrupted);
         }
         if (wait->result >= 0) {
@@ -363,9 +364,8 @@ ExitCode verb_cancel_unplug(Context *context, char **arguments) {
                 r = client_call(context, path, CLIENT_FUNCTION, "CancelUnplug", CALL_INTERACTIVE,
                                 &error, NULL, "");
         if (r < 0)
-                return client_fail(context, r, &error, "Cannot take the unplug of %s back",
-                                   address);
+                return client_fail(context, r, &error, "Cannot cancel the unplug of %s", address);
         if (!context->json)
-                output_format(&context->output, "The unplug of %s was taken back\n", address);
+                output_format(&context->output, "The unplug of %s was cancelled\n", address);
         return EXIT_CODE_DONE;
 }

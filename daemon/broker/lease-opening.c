@@ -126,7 +126,7 @@ static const char *changed_meanwhile(const LeaseEntry *entry, int *ret_error) {
                 return "the link to its driver cannot be read";
         }
         if (!function_has_vfio_driver(function) || binding != entry->binding)
-                return "its driver has let go of it meanwhile";
+                return "its driver was unbound meanwhile";
         return NULL;
 }
 

@@ -209,8 +209,8 @@ static void search_again(LeaseEntry *entry) {
         entry->search = sd_event_source_disable_unref(entry->search);
         if (sd_event_add_time_relative(entry->leases->event, &entry->search, CLOCK_MONOTONIC, usec,
                                        0, on_search, entry) < 0)
-                log_full(LOG_WARNING, &address, NULL,
-                         "who has what was opened for %s may not be found", entry->lease.command);
+                log_full(LOG_WARNING, &address, NULL, "the users of a lease of %s may not be found",
+                         entry->lease.command);
 }
 
 static void update_users(LeaseEntry *entry, bool everybody) {
@@ -270,7 +270,7 @@ void leases_function_changed(Leases *leases, const Function *function) {
                 return;
         if (sysfs_read_binding(function_address(function), &binding) >= 0 && binding != 0 &&
             (binding != entry->binding || !function_has_vfio_driver(function)))
-                lease_entry_end(entry, -ECONNREFUSED, "its driver has let go of it meanwhile");
+                lease_entry_end(entry, -ECONNREFUSED, "its driver was unbound meanwhile");
 }
 
 void leases_function_gone(Leases *leases, PciKey key) {

@@ -97,8 +97,8 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
         PciAddress address = pci_address_from_key(entry->key);
 
         log_full(LOG_WARNING, &address, LOG_ID_OVERDUE,
-                 "%s is not done in time; the kernel is still at it (process %u)",
-                 entry->running.name, entry->running.pid);
+                 "%s timed out; process %u is still in the kernel", entry->running.name,
+                 entry->running.pid);
         tell(entry, -ETIMEDOUT, NULL);
         return 0;
 }

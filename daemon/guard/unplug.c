@@ -253,7 +253,8 @@ static void reply(Unplug *unplug, unsigned actions) {
                 const char *message;
         } replies[] = {
                 { UNPLUG_ACTION_REPLY_DONE, 0, NULL },
-                { UNPLUG_ACTION_REPLY_TIMEOUT, -ETIMEDOUT, "it was not let go in time" },
+                { UNPLUG_ACTION_REPLY_TIMEOUT, -ETIMEDOUT,
+                  "timed out waiting for its users to release it" },
                 { UNPLUG_ACTION_REPLY_CANCELLED, -ECANCELED, "the unplug was cancelled" },
                 { UNPLUG_ACTION_REPLY_FAILED, -EIO, NULL },
                 { UNPLUG_ACTION_REPLY_OVERTAKEN, -EALREADY, "somebody else began to take it away" },

@@ -383,18 +383,16 @@ void manager_report(Manager *manager, const Violation *violation) {
         g_autofree char *reasons = reasons_text(violation->reasons);
 
         if (violation->file)
-                log_full(
-                        LOG_WARNING, &address, LOG_ID_VIOLATION,
-                        "%s was opened for writing (mode %04o) behind the daemon's back although %s is "
-                        "locked (%s); closed again",
-                        violation->path, violation->mode, violation->operation, reasons);
+                log_full(LOG_WARNING, &address, LOG_ID_VIOLATION,
+                         "%s got write permission (mode %04o) although %s is "
+                         "locked (%s); closed again",
+                         violation->path, violation->mode, violation->operation, reasons);
         else
-                log_full(
-                        LOG_WARNING, &address, LOG_ID_VIOLATION,
-                        "the number of virtual functions went from %u to %u behind the daemon's back "
-                        "although %s is locked (%s)",
-                        violation->num_vfs_before, violation->num_vfs, violation->operation,
-                        reasons);
+                log_full(LOG_WARNING, &address, LOG_ID_VIOLATION,
+                         "the number of virtual functions went from %u to %u "
+                         "although %s is locked (%s)",
+                         violation->num_vfs_before, violation->num_vfs, violation->operation,
+                         reasons);
         if (manager->observer)
                 manager->observer->violation(manager->observer_context, violation);
 }

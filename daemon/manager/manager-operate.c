@@ -157,8 +157,8 @@ static void on_done(void *context, int result, const char *path) {
                 return;
         }
         if (result == -ETIMEDOUT)
-                message = g_strdup_printf(
-                        "%s is not done in time; it goes on, and is shown as such", name);
+                message = g_strdup_printf("%s timed out; it goes on, and is shown as in progress",
+                                          name);
         else if (result < 0)
                 message = failure_text(request, result, path);
         if (message) {

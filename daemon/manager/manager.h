@@ -119,8 +119,8 @@ void manager_reset(Manager *manager, Function *function, ManagerDone *done, void
 /* Takes the function away in order: its holders are asked and have `timeout_usec` to let go; with
  * `insist` the kernel asks them too, and there is no way back. With a timeout of 0 nobody is asked:
  * it is refused if there is a holder. A VF ends without a driver; all others end removed. `done` as
- * above, and: -ETIMEDOUT when it was not let go in time (without `insist` nothing has changed
- * then); -ECANCELED; -EALREADY when somebody else began to take it away. */
+ * above, and: -ETIMEDOUT when its users did not release it in time (without `insist` nothing has
+ * changed then); -ECANCELED; -EALREADY when somebody else began to take it away. */
 void manager_unplug(Manager *manager, Function *function, uint64_t timeout_usec, bool insist,
                     ManagerDone *done, void *context);
 

@@ -108,11 +108,11 @@ static void log_begin(const Function *function, const RemovalFinding *finding) {
         pci_address_format(function_address(function), stuck);
         if (finding->pid != 0)
                 log_full(LOG_WARNING, &address, LOG_ID_EXTERNAL_REMOVAL,
-                         "%s by process %u is in progress, and waits for who has %s open",
+                         "%s by process %u is in progress, and waits for the users of %s",
                          operation_to_string(finding->operation), finding->pid, stuck);
         else
                 log_full(LOG_WARNING, &address, LOG_ID_EXTERNAL_REMOVAL,
-                         "the kernel is taking it away, and waits for who has %s open", stuck);
+                         "the kernel is taking it away, and waits for the users of %s", stuck);
 }
 
 /* Everybody who will be waited for is told at once: the kernel asks one after the other. */

@@ -88,8 +88,9 @@ int function_method_cancel_unplug(const MethodCall *call, sd_bus_error *error) {
         if (r == -ENOENT)
                 return bus_error_set(error, -EIO, "no unplug is in progress");
         if (r < 0)
-                return bus_error_set(error, -ECONNREFUSED,
-                                     "the kernel has been asked, there is no way back");
+                return bus_error_set(
+                        error, -ECONNREFUSED,
+                        "the kernel has been asked, this cannot be cancelled any more");
         return sd_bus_reply_method_return(call->message, NULL);
 }
 

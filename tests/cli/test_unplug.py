@@ -10,9 +10,9 @@ from pictures import IGB, IGB_VF0, IGB_VF1, NVME
 
 QEMU = "qemu-kvm -name web1"
 HELD = f"  {IGB_VF1}  {QEMU} (pid 4200001, virtual machine web1)\n"
-TIMEOUT = DBusError("org.vfwarden1.Error.Timeout", "it was not let go in time")
+TIMEOUT = DBusError("org.vfwarden1.Error.Timeout", "timed out waiting for its users to release it")
 CANCELLED = DBusError("org.vfwarden1.Error.Failed", "the unplug was cancelled")
-NO_WAY_BACK = DBusError("org.vfwarden1.Error.Refused", "there is no way back")
+NO_WAY_BACK = DBusError("org.vfwarden1.Error.Refused", "this cannot be cancelled any more")
 
 
 class Unplug(CommandTest):
@@ -74,7 +74,7 @@ class Unplug(CommandTest):
             self.stand_in.calls.clear()
             _, output, _ = self.run_command("unplug", f"--timeout={text}", "--insist", IGB_VF1)
             self.assertIn(words, output)
-            self.assertIn(HELD + "The kernel asks as well: there is no way back.\n", output)
+            self.assertIn(HELD + "The kernel asks as well; this cannot be cancelled.\n", output)
             self.assertEqual(self.calls("Unplug"),
                              [(encode(IGB_VF1), (usec, {"insist": True}), True)])
 
@@ -96,7 +96,8 @@ class Unplug(CommandTest):
         self.assertEqual([user["Pid"] for user in answer.pop("Holders")], [4200001])
         self.assertEqual(answer, {"Address": IGB_VF1, "Present": True, "Error": name})
         self.assertEqual(json.loads(error), {
-            "Error": name, "Message": f"Cannot unplug {IGB_VF1}: it was not let go in time",
+            "Error": name,
+            "Message": f"Cannot unplug {IGB_VF1}: timed out waiting for its users to release it",
             "Hints": [], "Address": IGB_VF1, "ExitCode": 8})
 
     def test_nothing_is_said_before_the_daemon_asks(self):
@@ -124,9 +125,9 @@ class Unplug(CommandTest):
 
     def test_timeout(self):
         self.end_with(TIMEOUT)
-        error = f"vfwarden: Cannot unplug {IGB_VF1}: it was not let go in time\n"
+        error = f"vfwarden: Cannot unplug {IGB_VF1}: timed out waiting for its users to release it\n"
         start = f"Asking for {IGB_VF1}, for 1 s at most. It is held by\n{HELD}"
-        insist = "The kernel asks as well: there is no way back.\n"
+        insist = "The kernel asks as well; this cannot be cancelled.\n"
         self.check(["unplug", "--timeout=1", IGB_VF1],
                    f"{start}Nothing has changed. It is held by\n{HELD}", error, 8)
         self.check(["unplug", "--timeout=1", "--insist", IGB_VF1], start + insist
@@ -172,7 +173,7 @@ class Unplug(CommandTest):
                 self.stand_in.answers["CancelUnplug"] = lambda: self.answer(CANCELLED)
                 run.process.send_signal(number)
                 self.assertEqual(run.end(), (128 + number, f"vfwarden: The unplug of {IGB_VF1} was "
-                                                           "taken back, nothing has changed\n"))
+                                                           "cancelled, nothing has changed\n"))
         self.assertEqual(self.calls("CancelUnplug"), [(encode(IGB_VF1), (), True)] * 2)
 
     def interrupt_in_vain(self):
@@ -185,8 +186,8 @@ class Unplug(CommandTest):
         message = b""
         while not message.endswith(b"\n"):
             message += run.process.stderr.read(1)
-        self.assertEqual(message, b"vfwarden: Cannot take it back: there is no way back. Still waiting; "
-                                  b"interrupt again to leave it to itself\n")
+        self.assertEqual(message, b"vfwarden: Cannot cancel the unplug: this cannot be cancelled any more. "
+                                  b"Still waiting; interrupt again to leave it to itself\n")
         return run
 
     def test_interrupt_too_late(self):
@@ -198,8 +199,8 @@ class Unplug(CommandTest):
     def test_interrupt_too_late_and_then_a_timeout(self):
         run = self.interrupt_in_vain()
         self.answer(TIMEOUT)
-        self.assertEqual(run.end(), (8, f"vfwarden: Cannot unplug {IGB_VF1}: it was not let go in "
-                                        "time\n"))
+        self.assertEqual(run.end(), (8, f"vfwarden: Cannot unplug {IGB_VF1}: timed out waiting for "
+                                        "its users to release it\n"))
 
     def test_second_interrupt_leaves(self):
         run = self.interrupt_in_vain()
@@ -231,7 +232,7 @@ class Unplug(CommandTest):
 class CancelUnplug(CommandTest):
     def test_done(self):
         daemon = self.start_daemon(pictures.host())
-        self.check(["cancel-unplug", "1:10.0"], f"The unplug of {IGB_VF0} was taken back\n")
+        self.check(["cancel-unplug", "1:10.0"], f"The unplug of {IGB_VF0} was cancelled\n")
         self.assertEqual(daemon.calls[-1], ("CancelUnplug", encode(IGB_VF0), (), True))
         self.check(["cancel-unplug", "1:10.0", "--json"])
 
@@ -240,7 +241,7 @@ class CancelUnplug(CommandTest):
             raise NO_WAY_BACK
         self.start_daemon(pictures.host()).answers["CancelUnplug"] = refuse
         self.check(["cancel-unplug", "1:10.0"], code=6,
-                   error=f"vfwarden: Cannot take the unplug of {IGB_VF0} back: there is no way back\n")
+                   error=f"vfwarden: Cannot cancel the unplug of {IGB_VF0}: this cannot be cancelled any more\n")
 
 
 class MonitorOfUnplug(CommandTest):
@@ -262,9 +263,9 @@ class MonitorOfUnplug(CommandTest):
         self.unplug_requested(IGB_VF0, 0)
         self.unplug_requested(IGB_VF0, (1 << 64) - 1)
         self.assertEqual([run.event() for _ in range(3)], [
-            f"{IGB_VF0}  unplug requested, to be let go until 2026-11-20 23:31:06",
+            f"{IGB_VF0}  unplug requested, to be released by 2026-11-20 23:31:06",
             f"{IGB_VF0}  unplug requested, is being taken away",
-            f"{IGB_VF0}  unplug requested, to be let go until the end"])
+            f"{IGB_VF0}  unplug requested, to be released by the end"])
 
     def test_unplug_as_json(self):
         run = self.watch("--json")

@@ -28,7 +28,7 @@ class Insisting(UnplugTest):
         self.wait_property(PLAIN, "State", "removing")
         self.assertEqual(len(self.requests(mark)[PLAIN]), 1)
         error = self.assert_bus_error(vb.REFUSED, self.client.cancel_unplug, PLAIN)
-        self.assertIn("no way back", error.message)
+        self.assertIn("cannot be cancelled", error.message)
         self.assert_fails(vb.BUSY, self.client.start_unplug(PLAIN, LONG))
         self.assertIn(("operation", PLAIN, "unbind is in progress", write.pid),
                       self.client.check(PLAIN, "remove")[1])
@@ -266,7 +266,7 @@ class ByOthers(UnplugTest):
         self.wait_property(VFS[0], "State", "removing")
         self.assertEqual(self.requests(mark),
                          {PF: [0], VFS[0]: [0], VFS[1]: [0], "0000:01:00.1": [0]})
-        self.assertIn(("operation", PF, "the kernel is taking it away (power-off), and waits for the holders", 0),
+        self.assertIn(("operation", PF, "the kernel is taking it away (power-off), and waits for the users", 0),
                       self.blockers(PF))
         self.assertIn("operation", [kind for kind, *_ in self.blockers(VFS[2], "open")])
         self.assertNotIn("operation", [kind for kind, *_ in self.blockers(PLAIN)])
@@ -292,7 +292,7 @@ class ByOthers(UnplugTest):
         self.begin(function)
         self.daemon.wait_log(rf"{PLAIN}: Failed to find out who takes it away", log)
         self.assertEqual(self.requests(mark), {PLAIN: [0]}, "its holder is told all the same")
-        by_kernel = ("operation", PLAIN, "the kernel is taking it away (power-off), and waits for the holders", 0)
+        by_kernel = ("operation", PLAIN, "the kernel is taking it away (power-off), and waits for the users", 0)
         self.assertNotIn(by_kernel, self.blockers(PLAIN))
         faults.clear()
         wait_until(lambda: by_kernel in self.blockers(PLAIN), None, "the kernel's removal")

@@ -150,5 +150,5 @@ def who_and_what_to_do(machine):
     two = Holder(machine, free)
     wait_users(machine, free, [two.pid])
     text = run_shown(machine, "unplug", "--timeout=500ms", free.address, status=TIMED_OUT)
-    contains(text, "it was not let go in time\nNothing has changed. It is held by\n", "unplug in vain")
+    contains(text, "timed out waiting for its users to release it\nNothing has changed. It is held by\n", "unplug in vain")
     contains(text.splitlines()[-1], f"pid {two.pid}", "unplug says who has it still")
