@@ -99,7 +99,7 @@ static void print_help(Output *output) {
                 "      --override      set-vfs: pass over the locks of a user-space driver and\n"
                 "                      of an administrator\n"
                 "      --timeout=TIME  unplug: how long to wait: 500ms, 30s, 5min, 1h (1min)\n"
-                "      --insist        unplug: have the kernel ask, too, which cannot be cancelled\n"
+                "      --insist        unplug: have the kernel ask, too; cannot be cancelled\n"
                 "      --unguarded=allow|refuse\n"
                 "                      libvirt-hook: whether a domain starts that cannot be\n"
                 "                      guarded, as without a daemon (refuse)\n"

@@ -123,7 +123,7 @@ static int on_report(sd_event_source *source, int fd, uint32_t revents, void *us
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
                 return 0;
         if (n <= 0) {
-                /* It is about to end, and its end is told by itself; or it only closed its
+                /* It is about to end, and another event reports its end; or it only closed its
                  * socket. */
                 stop_listening(process);
                 process->reports.ended = true;

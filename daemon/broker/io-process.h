@@ -43,8 +43,8 @@ typedef struct IoProcessOptions {
 
 typedef struct IoProcessHandler {
         void (*report)(void *context, const IoReport *report);
-        /* The process has ended, by the signal `killer`, or 0: by itself, or that cannot be told.
-         * It is to be freed. */
+        /* The process has ended, by the signal `killer`, or 0: by itself, or that is unknown. It is
+         * to be freed. */
         void (*ended)(void *context, int killer);
         /* It was killed and has not ended: it hangs in the kernel. It is to be freed. */
         void (*hangs)(void *context);

@@ -16,12 +16,12 @@ typedef struct LeaseEntry {
         int32_t group;
         char *node; /* below /dev/vfio */
         LeaseSigns signs;
-        uint64_t needs_walk; /* that answers who has it, as of users_look(); 0: any */
-        bool adopted;        /* and not told of yet */
+        uint64_t needs_walk; /* that finds its users, as of users_look(); 0: any */
+        bool adopted;        /* and not reported yet */
         VfioOpen *open;
         sd_event_source *timer;  /* until it is opened */
         LeaseOpened *opened;     /* NULL once told */
-        sd_event_source *search; /* while nobody is found who has it ... */
+        sd_event_source *search; /* while no user of it is found ... */
         unsigned n_searches;     /* ... for so many times */
         void *context;
         DeliveryPipe *delivery_pipe; /* NULL: the answer was read */
@@ -51,7 +51,7 @@ Function *lease_entry_function(const LeaseEntry *entry);
 /* Tells that its function, and those of the group, may have other users. */
 void lease_entry_tell_change(const LeaseEntry *entry);
 
-/* Forgets it, and tells whoever waits, if somebody does; frees it. */
+/* Forgets it, and answers its caller, if one waits; frees it. */
 void lease_entry_end(LeaseEntry *entry, int result, const char *message);
 
 /* The client has read the answer, or it was thrown away: who has the descriptor now, if anybody, is

@@ -134,7 +134,7 @@ static void hand_out(LeaseEntry *entry, LeaseFds *fds) {
         LeaseOpened *opened = g_steal_pointer(&entry->opened);
         PciAddress address = pci_address_from_key(entry->key);
 
-        /* As long as it was open here nobody else can have closed it: what was told up to now is
+        /* As long as it was open here nobody else can have closed it: what is known up to now is
          * older. */
         users_drain(entry->leases->users);
         entry->timer = sd_event_source_disable_unref(entry->timer);

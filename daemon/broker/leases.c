@@ -123,8 +123,7 @@ void lease_entry_end(LeaseEntry *entry, int result, const char *message) {
                          "what was opened for %s (uid %u) is no longer in use",
                          entry->lease.command, entry->lease.uid);
         entry->delivery_pipe = delivery_pipe_drop(entry->delivery_pipe);
-        /* Who has it all the same, of a driver that let go behind their back, was not looked for
-         * yet. */
+        /* Users that remain although the driver was unbound were not looked for yet. */
         if (entry->signs.opened && !entry->lease.arrived && !entry->signs.closed)
                 (void) users_look(leases->users);
         if (function)
@@ -237,8 +236,8 @@ static void update_users(LeaseEntry *entry, bool everybody) {
                 entry->needs_walk = users_look(entry->leases->users);
         } else if (!signs->in_flight)
                 search_again(entry);
-        /* Of one that an earlier daemon opened nothing has been told: who has it may be nobody that
-         * could be found. */
+        /* Of a lease of an earlier daemon nothing has been reported: perhaps none of its users can
+         * be found. */
         if (entry->adopted || (!signs->in_flight && !entry->lease.arrived)) {
                 entry->adopted = false;
                 entry->lease.arrived = !signs->in_flight;
@@ -296,7 +295,7 @@ static void add_client(GPtrArray *users, const Lease *lease, bool found) {
         g_ptr_array_add(users, user_copy(&user));
 }
 
-/* Whether another member of the group shows who has it. */
+/* Whether another member of the group shows its users. */
 static bool peer_is_used(const LeaseEntry *entry) {
         const GPtrArray *group = inventory_group(entry->leases->inventory, entry->group);
 
@@ -327,7 +326,7 @@ GPtrArray *leases_users(const Leases *leases, const Function *function, GPtrArra
 
         if (!entry)
                 return users;
-        /* Who has it on the way is the daemon, its process, or the bus. */
+        /* Until it is delivered, the daemon, its process or the bus has it open. */
         if (!entry->lease.arrived)
                 g_clear_pointer(&users, g_ptr_array_unref);
         if (users)

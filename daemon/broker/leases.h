@@ -1,4 +1,4 @@
-/* leases.h: the VFIO descriptors that were opened for clients, and who has them.
+/* leases.h: the VFIO descriptors that were opened for clients, and their users.
  *
  * Owns the leases. One begins when a client has been allowed a function, so that of two clients at
  * a time one gets it; the descriptor is opened in a process of its own; the daemon passes it on and
@@ -40,7 +40,7 @@ typedef struct LeaseFds {
 
 /* How it ended: 0 with descriptors and lease; or a negative errno with `message`: -EBUSY when the
  * kernel says that somebody else has it open; -ENODEV when the function has gone meanwhile;
- * -ECONNREFUSED when it is being taken away; -ETIMEDOUT; -EIO; or what leases_fail() was told. */
+ * -ECONNREFUSED when it is being taken away; -ETIMEDOUT; -EIO; or the error of leases_fail(). */
 typedef void LeaseOpened(void *context, int result, const char *message, const LeaseFds *fds,
                          const Lease *lease);
 

@@ -115,7 +115,7 @@ static void on_ended(void *context, int killer) {
 }
 
 /* Nobody waits for it. The client's end of the socket is closed for it; the device is in use until
- * the kernel lets go. */
+ * the process has ended. */
 static void on_hangs(void *context) {
         SessionEntry *entry = context;
         PciAddress address = pci_address_from_key(entry->key);

@@ -99,8 +99,8 @@ void single_request_reported(SessionEntry *entry, const IoReport *report);
 /* Ends one that idle. */
 void single_request_let_go(SessionEntry *entry);
 
-/* The entry has ended: those who wait are told soon, by the event loop. Takes `waiters` over, which
- * may be NULL. */
+/* The entry has ended: waiting callers are answered soon, by the event loop. Takes `waiters` over,
+ * which may be NULL. */
 void single_requests_tell_waiters(GPtrArray *waiters);
 
 /* Tells all that they wait in vain. */

@@ -180,7 +180,7 @@ GPtrArray *sessions_users(const Sessions *sessions, const Function *function, GP
         if (!session || !entry)
                 return users;
         entry->has_device = false;
-        /* Who has it open, or is about to, without being found, is a process of ours. */
+        /* A user that is not found, or is about to open it, is a process of the daemon. */
         for (guint i = users ? users->len : 0; i > 0; i--) {
                 uint32_t pid = ((const User *) users->pdata[i - 1])->pid;
 
@@ -218,7 +218,7 @@ void sessions_record(const Sessions *sessions, GArray *records) {
         }
 }
 
-/* Returns 0, also when it has ended, or a negative errno when that cannot be told. */
+/* Returns 0, also when it has ended, or a negative errno when that is unknown. */
 static int adopt(Sessions *sessions, const StateSession *record) {
         SessionEntry *entry = g_new0(SessionEntry, 1);
         g_autofree char *name = NULL;

@@ -21,7 +21,7 @@ typedef struct Sessions Sessions;
 typedef struct SessionsHandler {
         /* Function.session, or what it says, is another; so are the function's users. */
         void (*changed)(void *context, PciKey key);
-        /* A process that had a function open has ended: who uses what can be told anew, before
+        /* A process that had a function open has ended: its users can be listed anew, before
          * `changed` is called for it. From the event loop. */
         void (*process_ended)(void *context);
 } SessionsHandler;
@@ -78,7 +78,7 @@ void sessions_end_calls(Sessions *sessions, const char *why);
 /* The function was read again. */
 void sessions_function_changed(Sessions *sessions, const Function *function);
 
-/* The function is asked for: its client is told, and served further. With `end_usec` (from now)
+/* The function is asked for: its client is notified, and served further. With `end_usec` (from now)
  * other than SESSIONS_NO_END the session then ends for good: every request is answered with ENODEV.
  */
 #define SESSIONS_NO_END UINT64_MAX
@@ -99,6 +99,6 @@ GPtrArray *sessions_users(const Sessions *sessions, const Function *function, GP
 void sessions_record(const Sessions *sessions, GArray *records);
 
 /* Takes over those that an earlier run recorded and that are still served. Before any function is
- * known. Returns 0, or a negative errno when it cannot be told whether one is: nothing of it was
- * dropped then. */
+ * known. Returns 0, or a negative errno when that is unknown for one: nothing of it was dropped
+ * then. */
 int sessions_adopt(Sessions *sessions, const GArray *records);

@@ -45,7 +45,7 @@ void single_requests_tell_waiters(GPtrArray *waiters) {
 
                 if (--waiter->n_entries > 0)
                         continue;
-                /* Whoever ended the last one may be in the middle of reading the function. */
+                /* The code that ended the last one may be in the middle of reading the function. */
                 if (sd_event_add_defer(waiter->sessions->event, &waiter->due, on_due, waiter) < 0)
                         waiter_tell(waiter, -ECANCELED);
         }
@@ -190,7 +190,7 @@ void sessions_let_go(Sessions *sessions, const Function *function, const GPtrArr
 void sessions_function_changed(Sessions *sessions, const Function *function) {
         SessionEntry *entry = sessions_find(sessions, function->facts.key);
 
-        /* Unbound by whomever: the kernel waits for the last who has it open. */
+        /* Unbound by any program: the kernel waits for the last user. */
         if (entry && entry->driver != function->facts.driver)
                 single_request_let_go(entry);
 }

@@ -124,10 +124,9 @@ static int is_same(const Entry *entry, const Function *pf) {
         return r < 0 ? r : entry->inode == pf->facts.inode && entry->binding == binding;
 }
 
-/* What the VFs that are open tell of the token. While one is, the kernel keeps it. */
+/* What the open VFs show of the token. While one is, the kernel keeps it. */
 typedef struct OpenVfs {
-        bool any, ours, others; /* one of them is in the hands of somebody who has it from us, and
-                                   was told our token; ... */
+        bool any, ours, others; /* one of them has a lease, whose client got our token; ... */
 } OpenVfs;
 
 static OpenVfs look_at_vfs(const VfTokens *tokens, const Function *pf) {
@@ -264,7 +263,7 @@ static int find_or_make(VfTokens *tokens, const Function *pf, Entry **ret) {
         return 0;
 }
 
-/* What came of it, while the users are looked at: the entry may go, or begin anew. */
+/* The result, while the users are looked at: the entry may go, or begin anew. */
 typedef struct Imposition {
         VfTokens *tokens;
         PciKey key;

@@ -23,8 +23,8 @@ typedef void VfTokenRefreshed(void *context, int result);
 typedef struct VfTokensHandler {
         /* Something is to be remembered; who has the PF open is to be asked again. */
         void (*changed)(void *context, PciKey key);
-        /* Looks anew at who has the PF open, and tells of all nodes that were closed up to now
-         * (users_refresh()). */
+        /* Looks anew at the users of the PF, and reports all device nodes that were closed up to
+         * now (users_refresh()). */
         void (*refresh)(void *context, PciKey pf, VfTokenRefreshed *done, void *done_context);
         /* Whether the function's device is open now (users_device_is_open()): it is that, and not
          * its group, for whose sake the kernel keeps a token. */
@@ -47,8 +47,8 @@ VfTokenStep vf_tokens_step(VfTokens *tokens, const Function *pf, bool for_pf);
 /* Does it. Returns 0 when `done` will be called, or a negative errno. */
 int vf_tokens_impose(VfTokens *tokens, const Function *pf, VfTokenImposed *done, void *context);
 
-/* The token that holds. Returns 0 or a negative errno. Whoever asks wipes it (explicit_bzero())
- * when it was used. */
+/* The token that holds. Returns 0 or a negative errno. The caller wipes it (explicit_bzero()) after
+ * use. */
 int vf_tokens_get(const VfTokens *tokens, PciKey pf, VfToken *ret);
 
 /* The daemon ends: tells all who wait. */

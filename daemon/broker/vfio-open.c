@@ -122,7 +122,7 @@ static void run_device(const Function *function, const VfToken *token, int chann
         device = open_device(name, function->facts.iommu_group, &step);
         error = device < 0 ? errno : 0;
         if (device >= 0 && token) {
-                /* Whoever is told finds the PF free. */
+                /* The handler finds the PF free. */
                 close(device);
                 device = -1;
         }

@@ -1,4 +1,4 @@
-/* vfio-open.h: opens a function, or a node of VFIO's for it, in a process of its own.
+/* vfio-open.h: opens a function, or its VFIO device node, in a process of its own.
  *
  * Owns the process. It keeps a copy of an open device until vfio_open_free(), so that the daemon's
  * copy is never the last one: the last close resets the device, and waits for that. Opening a
@@ -23,7 +23,7 @@ typedef struct VfioOpenFor {
         uint32_t uid;
 } VfioOpenFor;
 
-/* `fd` is the device's or the node's, which whoever is told owns; or it is a negative errno, and
+/* `fd` is the device's or the device node's; the handler owns it; or it is a negative errno, and
  * `step` says what failed, for people. */
 typedef void VfioOpenDone(void *context, int fd, const char *step);
 
@@ -40,7 +40,7 @@ int vfio_open_node(sd_event *event, const VfioOpenFor *whom, const char *name, b
 
 /* Opens the physical function `pf` with `token`, which is its token from then on unless a VF is
  * open (then it must be already), and closes it. `result` is 0 or a negative errno; when it is
- * told, all is closed. */
+ * called, all is closed. */
 typedef void VfioImposed(void *context, int result, const char *step);
 int vfio_open_impose(sd_event *event, const VfioOpenFor *whom, const Function *pf,
                      const VfToken *token, VfioImposed *done, void *context, VfioOpen **ret);

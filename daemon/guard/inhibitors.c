@@ -85,7 +85,7 @@ static void end(Entry *entry) {
         g_ptr_array_remove(inhibitors->entries, entry);
 }
 
-/* The client let go. */
+/* The client closed its end. */
 static int on_hang_up(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
         Entry *entry = userdata;
         Inhibitors *inhibitors = entry->inhibitors;

@@ -1,8 +1,8 @@
 /* inhibitors.h: who inhibits which operations, as long as they hold the descriptor they were given.
  *
  * Owns the inhibitors and the reading ends of their pipes. The writing end is the client's; when
- * its last copy is closed, by whomever, the inhibitor ends. The reading ends are kept by systemd as
- * well (fd-store.h), so inhibitors outlive the daemon; what they are is in the run-time state. An
+ * its last copy is closed, the inhibitor ends. The reading ends are kept by systemd as well
+ * (fd-store.h), so inhibitors outlive the daemon; what they are is in the run-time state. An
  * inhibitor names an address: it stays while the device is away, and is there when one comes. */
 #pragma once
 
@@ -33,7 +33,7 @@ Inhibitors *inhibitors_free(Inhibitors *inhibitors);
 int inhibitors_add(Inhibitors *inhibitors, PciKey key, const Inhibitor *inhibitor,
                    uint64_t *ret_number, int *ret_fd);
 
-/* Takes back what inhibitors_add() did; nobody is told. */
+/* Undoes inhibitors_add(); without a signal. */
 void inhibitors_remove(Inhibitors *inhibitors, uint64_t number);
 
 /* The function is new: it gets what was asked for its address. */

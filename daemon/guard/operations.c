@@ -81,8 +81,8 @@ static void on_worker_done(void *context, const WorkerResult *result) {
 
         log_full(result->error ? LOG_NOTICE : LOG_INFO, &address, NULL, "%s ended: %s",
                  entry->running.name, result->error ? g_strerror(result->error) : "done");
-        /* The inventory first, so that whoever is told can see what came of it; and while the
-         * operation still stands there, for the inventory to know who did it. */
+        /* The inventory first, so that the handler can see the result; and while the operation
+         * still stands there, for the inventory to know who did it. */
         operations->handler->ending(operations->context, entry->key);
         function = entry_function(entry);
         if (function && function->operation == &entry->running)
@@ -165,7 +165,7 @@ int operations_start(Operations *operations, Function *function, Operation opera
         g_ptr_array_add(operations->entries, entry);
         function->operation = &entry->running;
         operations->handler->began(operations->context, entry->key);
-        (void) worker_go(entry->worker); /* one that cannot be told has ended, which is told */
+        (void) worker_go(entry->worker); /* fails if it has ended, which is reported */
         return 0;
 }
 

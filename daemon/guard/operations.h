@@ -12,21 +12,21 @@
 
 typedef struct Operations Operations;
 
-/* As a timeout: whoever asked waits for as long as it takes. */
+/* As a timeout: the caller waits for as long as it takes. */
 #define OPERATION_NO_DEADLINE UINT64_MAX
 
 typedef struct OperationsHandler {
-        /* One began on the function at `key`. May be told from anywhere, so the inventory stays as
-         * it is. */
+        /* One began on the function at `key`. May be called from anywhere, so the inventory stays
+         * as it is. */
         void (*began)(void *context, PciKey key);
         /* It is about to end: its function is to be read. */
         void (*ending)(void *context, PciKey key);
-        /* It has ended, and whoever asked for it was told. */
+        /* It has ended, and its caller was answered. */
         void (*ended)(void *context, PciKey key);
 } OperationsHandler;
 
-/* What came of it: 0; -ETIMEDOUT when the deadline passed, and it goes on; the negative errno of
- * the write that failed, with its path (may be NULL). Called once. */
+/* The result: 0; -ETIMEDOUT when the deadline passed, and it goes on; the negative errno of the
+ * write that failed, with its path (may be NULL). Called once. */
 typedef void OperationDone(void *context, int result, const char *path);
 
 Operations *operations_new(sd_event *event, Inventory *inventory, ProtectedFiles *closed,
@@ -50,5 +50,5 @@ void operations_attach(Operations *operations, Function *function);
 void operations_record(const Operations *operations, GArray *records);
 
 /* Takes over workers of an earlier run that are still there. Called once. Returns 0, or a negative
- * errno when it cannot be told whether one is. */
+ * errno when that is unknown for one. */
 int operations_adopt(Operations *operations, const GArray *records);

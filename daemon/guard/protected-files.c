@@ -158,7 +158,7 @@ static int protected_file_get(ProtectedFiles *closed, char *path, LockFile which
         return 0;
 }
 
-/* Returns 0, also where there is no such file, or a negative errno when that cannot be told. */
+/* Returns 0, also where there is no such file, or a negative errno when that is unknown. */
 static int hold(ProtectedFiles *closed, const Function *function, LockFile which) {
         Holder holder = holder_make(function->facts.key, which);
         ProtectedFile *file = g_hash_table_lookup(closed->by_holder, &holder);
@@ -281,7 +281,7 @@ static void watch_slot(ProtectedFiles *closed, ProtectedFile *file) {
 }
 
 /* A slot's directory can be made anew while the function stays (its driver was loaded again), and
- * nothing tells of it: the new file takes the place of the old. */
+ * no event reports it: the new file takes the place of the old. */
 static void adopt_new_node(ProtectedFiles *closed, ProtectedFile *file, const struct stat *st) {
         file->inode = st->st_ino;
         file->own_mode = st->st_mode & 07777U;

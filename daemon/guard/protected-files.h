@@ -5,8 +5,8 @@
  * kernfs insists on a write bit (kernfs_fop_open(), KERNFS_ROOT_EXTRA_OPEN_PERM_CHECK); reads go
  * on. Always holds: a file is closed here only after it was recorded, so a caller that saves the
  * records between protected_files_plan() and protected_files_commit() finds every own mode again
- * after a crash. A slot's `power` may be held by several functions and opens when the last lets
- * go. */
+ * after a crash. A slot's `power` may be locked for several functions, and is unlocked when the
+ * last one needs no lock. */
 #pragma once
 
 #include "daemon/base/problems.h"
@@ -36,8 +36,8 @@ void protected_files_adopt(ProtectedFiles *closed, const GArray *records);
 void protected_files_drop_adopted(ProtectedFiles *closed);
 
 /* Says which files (1 << LockFile) of `function` are to be closed, all others not to be. Files that
- * the function does not have are passed over. Returns 0, or a negative errno when it cannot be told
- * whether it has one: the caller plans again later. What is closed stays so meanwhile. */
+ * the function does not have are passed over. Returns 0, or a negative errno when that is unknown:
+ * the caller plans again later. What is closed stays so meanwhile. */
 int protected_files_plan(ProtectedFiles *closed, const Function *function, unsigned files);
 
 /* Whether the records differ from what was last saved; protected_files_record() adds them to
@@ -51,9 +51,9 @@ void protected_files_commit(ProtectedFiles *closed);
 /* The files (1 << LockFile) of the function that are closed in fact on its behalf. */
 unsigned protected_files_mask(const ProtectedFiles *closed, PciKey key);
 
-/* Opens `path` for writing, be it closed or not: the bit is given back for the moment of the open,
- * and gone again before anybody is told. Returns a descriptor that the caller closes, or a negative
- * errno. */
+/* Opens `path` for writing, be it closed or not: the bit is restored for the moment of the open,
+ * and removed again before an event is handled. Returns a descriptor that the caller closes, or a
+ * negative errno. */
 int protected_files_open_for_writing(ProtectedFiles *closed, const char *path);
 
 /* The function is gone, and its files with it; its slot's `power` opens if nobody else holds it. */
@@ -64,7 +64,7 @@ void protected_files_forget(ProtectedFiles *closed, PciKey key);
  * `reset`. The slots' files are watched here. */
 void protected_files_touched(ProtectedFiles *closed, PciKey key, const char *name);
 
-/* Looks at every closed file as if a change of its mode had been told: for changes made through
+/* Looks at every closed file as if a change of its mode had been reported: for changes made through
  * another mount of sysfs, of which inotify hears nothing. */
 void protected_files_check(ProtectedFiles *closed);
 

@@ -192,7 +192,7 @@ static bool alone_in_slot(const Inventory *inventory, const Function *function) 
         return true;
 }
 
-/* Finds the slot to switch off, if there is one. Returns whether that can be told: a device that is
+/* Finds the slot to switch off, if there is one. Returns whether that is known: a device that is
  * removed while its slot stays on comes back with the next rescan. */
 static bool find_slot(Unplug *unplug, const Function *function, char **ret) {
         Unplugs *unplugs = unplug->unplugs;

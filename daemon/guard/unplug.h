@@ -1,7 +1,7 @@
 /* unplug.h: functions that are being taken away in order.
  *
  * Owns the pending unplugs and their deadlines. What to do next is policy/unplug.h's table; here it
- * is done, and what came of it is told to the table again. Nothing here waits: the kernel is waited
+ * is done, and the result goes to the table as an event. Nothing here waits: the kernel is waited
  * for by a worker. A function that somebody else began to take away (external removals.h) is
  * followed to its end. */
 #pragma once
@@ -15,8 +15,8 @@ typedef struct Unplugs Unplugs;
 typedef struct UnplugsHandler {
         /* The function's state (as clients see it) changed. */
         void (*changed)(void *context, Function *function);
-        /* Its holders, and those of its VFs, are to be told. `deadline_usec` is CLOCK_REALTIME, 0:
-         * none. */
+        /* Its users, and those of its VFs, are to be notified. `deadline_usec` is CLOCK_REALTIME,
+         * 0: none. */
         void (*ask)(void *context, Function *function, uint64_t deadline_usec);
         /* The nodes of the function and of its VFs are to be closed to newcomers, or opened again.
          */
@@ -52,7 +52,7 @@ void unplugs_resume(Unplugs *unplugs, Function *function);
 /* The function was read again, its users changed, or an operation on it ended. */
 void unplugs_function_changed(Unplugs *unplugs, Function *function);
 
-/* Somebody else has begun to take the function away. May be told again. */
+/* Somebody else has begun to take the function away. May be called again. */
 void unplugs_overtaken(Unplugs *unplugs, Function *function);
 
 /* Some operation has ended: what waited for it goes on. */

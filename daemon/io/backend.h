@@ -1,10 +1,10 @@
 /* backend.h: one function's address spaces, whatever does the loads and stores.
  *
- * Owns the device's descriptor, and what it has mapped. Whoever calls has asked
- * policy/zpci-request.h before: a back end does what it is told in one piece or fails, it never
- * splits (but for `mmio`, see there). Bytes go as they are: BARs are little-endian, and who asks
- * has them in that order. Regions' places and sizes are those that VFIO_DEVICE_GET_REGION_INFO
- * tells; VFIO's drivers lay them out differently. */
+ * Owns the device's descriptor, and what it has mapped. The caller has asked policy/zpci-request.h
+ * before: a back end carries out a request in one piece or fails, it never splits (but for `mmio`,
+ * see there). Bytes go as they are: BARs are little-endian, and who asks has them in that order.
+ * Regions' places and sizes are those that VFIO_DEVICE_GET_REGION_INFO tells; VFIO's drivers lay
+ * them out differently. */
 #pragma once
 
 #include "policy/zpci-request.h"

@@ -138,8 +138,7 @@ static int serve(const Options *options, const IoBackend *backend) {
         static ControlThread control;
         int r;
 
-        /* Whoever made it may have wanted it otherwise; here is nothing else to be done but to
-         * wait. */
+        /* Its creator may have wanted it otherwise; here is nothing else to be done but to wait. */
         if (fcntl(options->client, F_SETFL, 0) < 0)
                 return -errno;
         session_init(&session, backend, (unsigned) options->max_maps, options->max_memory);

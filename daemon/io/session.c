@@ -185,7 +185,7 @@ static int begin_access(Session *session) {
         return r;
 }
 
-/* Whoever waits for the device to be idle closes it. */
+/* The thread that waits for the device to be idle closes it. */
 static void end_access(Session *session, uint64_t *counter, uint64_t *bytes, size_t length) {
         pthread_mutex_lock(&session->lock);
         if (counter) {

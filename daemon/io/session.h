@@ -29,11 +29,11 @@ typedef struct Session {
         IoMemory memory;
         IoCounts counts;
         bool versioned;    /* the client has said which protocol it speaks */
-        bool asked;        /* the client is to let go of the function */
+        bool asked;        /* the client is to release the function */
         bool ended;        /* the device is closed, or is as soon as it is idle */
         bool in_message;   /* the client's thread reads `memory` */
         bool in_device;    /* it is in an access of the device */
-        Notifier notifier; /* to let go */
+        Notifier notifier; /* to release it */
         _Alignas(8) uint8_t bounce[VFIO_USER_DATA_MAX];
 } Session;
 
@@ -48,7 +48,7 @@ void session_init(Session *session, const IoBackend *backend, unsigned max_maps,
 int session_handle(Session *session, const uint8_t *message, size_t size, int *fd, bool too_many,
                    uint8_t *reply, size_t *ret_size);
 
-/* The client is asked to let go; what it does until then is served. */
+/* The client is asked to release the function; what it does until then is served. */
 void session_drain(Session *session);
 
 /* Every later request is answered with ENODEV; device and memory are closed. Waits for the access

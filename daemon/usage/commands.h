@@ -2,9 +2,9 @@
  *
  * Owns that process (scanner.h) and the questions. To read /proc/PID/cmdline takes the lock of the
  * process's memory (access_remote_vm() in mm/memory.c) and its pages, which it may have mapped from
- * a file system that never answers. So a command line is told when it is there, and until then, or
- * if it never comes, a process is shown by its name. Whoever has one that hangs is asked for none
- * any more for UID_PENALTY_USEC: each costs a process that cannot be ended. */
+ * a file system that never answers. So a command line is reported when it is there. Until then, or
+ * if it never comes, a process is shown by its name. After one that hangs, none of that user is
+ * read for UID_PENALTY_USEC: each costs a process that cannot be ended. */
 #pragma once
 
 #include <glib.h>

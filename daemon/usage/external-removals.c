@@ -19,7 +19,7 @@
  * slot away. */
 #define BLIND_LOOK_USEC (1000 * 1000ULL)
 #define BLIND_LOOKS     10
-/* How long a removal whose functions are all let go of may still be shown: the rest takes the
+/* How long a removal may still be shown after all its functions were released: the rest takes the
  * kernel milliseconds, and an emulated one with the processor taken by others seconds. */
 #define END_USEC (5 * 1000 * 1000ULL)
 
@@ -115,7 +115,7 @@ static void log_begin(const Function *function, const RemovalFinding *finding) {
                          "the kernel is taking it away, and waits for the users of %s", stuck);
 }
 
-/* Everybody who will be waited for is told at once: the kernel asks one after the other. */
+/* All users that will be waited for are notified at once: the kernel asks one after the other. */
 static void begin(ExternalRemovals *external_removals, Function *function,
                   const RemovalFinding *finding) {
         g_autoptr(GPtrArray) affected =
@@ -166,7 +166,7 @@ static void end(ExternalRemovals *external_removals, guint index) {
         external_removal_free(outside);
 }
 
-/* Ends those whose functions are all let go of: an unbind at once, what takes more than a driver a
+/* Ends those whose functions were all released: an unbind at once, what takes more than a driver a
  * moment later, for the next of its functions may be waited for soon. */
 static void look_at_known(ExternalRemovals *external_removals) {
         for (guint i = external_removals->known->len; i > 0; i--) {
@@ -286,7 +286,7 @@ void external_removals_refreshed(ExternalRemovals *external_removals) {
         judge_suspects(external_removals, nobody, r);
 }
 
-/* Most of them were let go of a moment ago, and the driver followed: what is known of their users
+/* Most of them were released a moment ago, and the driver followed: what is known of their users
  * comes first, who takes them away second. */
 static void look_at_suspects(ExternalRemovals *external_removals) {
         g_autoptr(GArray) keys = g_array_new(FALSE, FALSE, sizeof(PciKey));

@@ -1,10 +1,10 @@
-/* external removals.h: removals that somebody else began, from their first sign to their end.
+/* external-removals.h: removals that another program began, from their first sign to their end.
  *
- * Owns what is known of those under way, and the `outside` of every function that goes with one. A
- * function that is held and has lost its driver is looked at, once the inventory is fresh:
+ * Owns what is known of those in progress, and the `outside` of every function that goes with one.
+ * A function that is held and has lost its driver is looked at, once the inventory is fresh:
  * policy/external-removal.h judges by whom and how far. That the kernel itself takes a slot's
- * device is believed only when no writer is found twice in a row: more holders are told for it than
- * for an unbind. */
+ * device is believed only when no writer is found twice in a row: more users are notified of it
+ * than of an unbind. */
 #pragma once
 
 #include "policy/inventory.h"
@@ -17,8 +17,8 @@ typedef struct ExternalRemovalsHandler {
         /* Who uses these functions is to be looked at now; external_removals_refreshed() is to be
          * called then, perhaps before this returns. */
         void (*refresh)(void *context, const PciKey *keys, unsigned n_keys);
-        /* The function is being taken away by somebody else: its holders are to be told.
-         * `with_vfs`: those of its VFs as well, unless they were. It may be told again. */
+        /* The function is being taken away by somebody else: its users are to be notified.
+         * `with_vfs`: those of its VFs as well, unless they were. It may be called again. */
         void (*begun)(void *context, Function *function);
         /* Function.outside is another. */
         void (*changed)(void *context, Function *function);
@@ -29,13 +29,13 @@ int external_removals_new(sd_event *event, const Inventory *inventory,
                           ExternalRemovals **ret);
 ExternalRemovals *external_removals_free(ExternalRemovals *external_removals);
 
-/* The function was read again, or its users changed. Cheap; nothing is told before the loop's next
- * turn. */
+/* The function was read again, or its users changed. Cheap; no callback is made before the loop's
+ * next turn. */
 void external_removals_function_changed(ExternalRemovals *external_removals,
                                         const Function *function);
 
 /* A function has gone. */
 void external_removals_function_gone(ExternalRemovals *external_removals);
 
-/* What was asked for by `refresh` has been told, or could not be found out. */
+/* What `refresh` asked for is known, or could not be found out. */
 void external_removals_refreshed(ExternalRemovals *external_removals);

@@ -238,7 +238,7 @@ bool holders_have_crowd(const Holders *holders) {
         return false;
 }
 
-/* --- what is told */
+/* --- results */
 
 static bool update(Holders *holders, Holder *holder, const ScanProcess *process) {
         VfioHolder before = holder->has;

@@ -1,9 +1,9 @@
 /* holders.h: the processes that have anything of VFIO open.
  *
- * Owns a Holder for each, as the scanner told of it last, and for the first WATCHED_PER_UID of each
- * user a pidfd, which tells of their end at once. What else a user has is found by looking. Of more
- * than RECORDS_PER_UID processes of one user the rest are one Holder, the crowd, which has all that
- * any of them has: neither descriptors nor memory grow with what a user forks. */
+ * Owns a Holder for each, as the scanner reported it last, and for the first WATCHED_PER_UID of
+ * each user a pidfd, which reports their end at once. What else a user has is found by looking. Of
+ * more than RECORDS_PER_UID processes of one user the rest are one Holder, the crowd, which has all
+ * that any of them has: neither descriptors nor memory grow with what a user forks. */
 #pragma once
 
 #include "daemon/usage/scan.h"
@@ -44,7 +44,7 @@ typedef struct HoldersHandler {
 Holders *holders_new(sd_event *event, const HoldersHandler *handler, void *context);
 Holders *holders_free(Holders *holders);
 
-/* What the scanner told of one process: it becomes a holder, stays one, or is none any more.
+/* What the scanner reported of one process: it becomes a holder, stays one, or is none any more.
  * Returns whether anything is new. */
 bool holders_take(Holders *holders, const ScanProcess *process);
 

@@ -14,8 +14,8 @@
 #include <sys/sysmacros.h>
 
 #define STEP_FDS 512
-/* To open such a file takes root. Of others, who had it from root, so many descriptors are looked
- * at. */
+/* To open such a file takes root. Of other users, which got it from root, so many descriptors are
+ * looked at. */
 #define OTHERS_FDS_MAX 1024
 #define LINE_MAX_READ  4096
 

@@ -11,7 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Of one process as many are told; more of them make it a possible user of every open function. */
+/* Of one process as many are reported; more of them make it a possible user of every open
+ * function. */
 #define SCAN_GROUPS_MAX    256
 #define SCAN_FUNCTIONS_MAX 256
 #define SCAN_NODES_MAX     16

@@ -37,8 +37,8 @@ struct Users {
         bool strays_are_new; /* whose they are was not looked up, or may be another's now */
         GHashTable
                 *opened; /* name of a node -> pid of who opened it, which was not seen to have it */
-        GHashTable
-                *closed; /* names of nodes that were closed -> the round that sees who had them */
+        GHashTable *closed;   /* names of device nodes that were closed -> the round that sees their
+                               * users */
         GHashTable *unnamed;  /* pids whose command lines are asked for */
         GPtrArray *refreshes; /* of Refresh*, owned */
         sd_login_monitor *machines;
@@ -54,12 +54,12 @@ struct Users {
         unsigned n_checks;                /* looks of this round that are not done ... */
         uint64_t first_check, last_check; /* ... of those with these tickets */
         unsigned n_lost_ticks;            /* for how many an open device had no process */
-        bool check;     /* holders that let go of something are to be looked at ... */
+        bool check;     /* holders that released something are to be looked at ... */
         bool check_all; /* ... or all holders ... */
         bool everybody; /* ... or all processes */
         bool all_seen;  /* since the last conclusion a walk has ended that saw everybody */
         bool walking;
-        bool any_unlookable; /* a process, and that was told */
+        bool any_unlookable; /* a process, and that was reported */
         bool started;        /* what VFIO is bound to from now on, it is bound to in our sight */
         uint64_t walk_not_before_usec; /* CLOCK_MONOTONIC */
         /* Walks are counted. What a question needs is the walk that begins after it: */
@@ -90,20 +90,20 @@ extern const ScannerHandler users_scanner_handler;
 extern const HoldersHandler users_holders_handler;
 void users_on_command(void *context, pid_t pid, const char *command);
 
-/* Asks for a look at the process; its ticket is returned. `holder`: only if it has let go of
+/* Asks for a look at the process; its ticket is returned. `holder`: only if it has released
  * something. */
 uint64_t users_ask(Users *users, pid_t pid, const Holder *holder, bool urgent);
 void users_look_at_openers(Users *users);
 void users_look_at_holders(Users *users);
 void users_walk(Users *users);
 
-/* users-update.c: what was seen is concluded from, in a moment; or at once, with the command
+/* users-update.c: users are updated from what was seen, in a moment; or at once, with the command
  * lines that are there. */
 void users_update_soon(Users *users, bool at_once);
 void users_update_now(Users *users);
 int users_on_conclusion(sd_event_source *source, uint64_t usec, void *userdata);
 
-/* users-refresh.c: a look has been done; all that was seen has been told. */
+/* users-refresh.c: a look has been done; all that was seen has been reported. */
 void users_refresh_looked(Users *users, pid_t pid, uint64_t ticket);
 void users_refresh_updated(Users *users);
 void users_refresh_free(gpointer refresh);

@@ -5,10 +5,10 @@
 
 #include <string.h>
 
-/* An open is told before the opener has its descriptor (do_sys_openat2()), and the device follows
- * by ioctl: it is looked at more than once. */
+/* An open is reported before the opener has its descriptor (do_sys_openat2()), and the device
+ * follows by ioctl: it is looked at more than once. */
 #define OPENER_INTERVAL_USEC 15000
-/* A command line that is not there by then is told when it comes. */
+/* A command line that is not there by then is reported when it comes. */
 #define NAMING_USEC 10000
 /* When some process could not be looked at, all are looked at again so much later. */
 #define WALK_RETRY_USEC (1000 * 1000ULL)

@@ -2,7 +2,7 @@
 
 /* All that happens in this time is answered by one conclusion. */
 #define CONCLUSION_INTERVAL_USEC 3000
-/* Users of one function that are told one by one. */
+/* Users of one function that are listed one by one. */
 #define USERS_MAX 64
 /* How long the last process of a device is still told when the device is open without any. */
 #define CLOSING_USEC (200 * 1000ULL)
@@ -65,7 +65,7 @@ static GArray *attribute(const GPtrArray *functions, const GPtrArray *holders) {
         return vfio_attribute(plain, functions->len, has, holders->len);
 }
 
-/* Whether `now` can be told. An open device without a process may be on its way from one process to
+/* Whether `now` is known. An open device without a process may be on its way from one process to
  * another, or be in the course of closing, which takes the kernel a while (it resets the device);
  * and what was held and not closed is held by somebody else, who is found by a walk that began
  * after that: a walk may take long, and somebody may get it who was looked at already. */
@@ -94,7 +94,7 @@ static bool can_tell(Users *users, VfioDevice *device, const GPtrArray *now, boo
         return false;
 }
 
-/* Notes who has it open now; returns whether that is new. */
+/* Notes its users now; returns whether that is new. */
 static bool set_users(VfioDevice *device, GPtrArray *now) {
         if (users_equal(device->users, now)) {
                 g_clear_pointer(&now, g_ptr_array_unref);

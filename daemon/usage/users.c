@@ -76,8 +76,8 @@ static bool is_stray(const Users *users, const VfioDevice *device) {
 }
 
 /* Who has opened the strays is searched for among all processes. Their functions alone wait for
- * that: whoever opens their own node again and again, each time by another process, must not make
- * all others' unknown. Many nodes are no PCI function's, and one may become that. */
+ * that: a user that opens their own device node again and again, each time in another process, must
+ * not make all others' unknown. Many nodes are no PCI function's, and one may become that. */
 static void search_for_strays(Users *users) {
         GHashTableIter iter;
         VfioDevice *device;
@@ -194,7 +194,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         while (!look && g_hash_table_iter_next(&iter, NULL, (gpointer *) &device))
                 look = vfio_device_has_changed(device);
         users->check_all |= look; /* who has the group opened or closed it */
-        /* Of a crowd nobody tells what it lets go of. */
+        /* No event reports what a crowd releases. */
         if (should_search(users) || holders_have_crowd(users->holders))
                 users->everybody = true;
         users->check = true;
@@ -330,7 +330,7 @@ int users_function_changed(Users *users, const Function *function) {
         }
         device->bound = bound != 0;
         /* What is being unbound keeps its node and group for who still has it open; another driver
-         * gets it only after the last of them has let go. */
+         * gets it only after the last of them has released it. */
         if (bound) {
                 device->is_old |= !users->started;
                 device->let_go = false;

@@ -1,7 +1,7 @@
-/* users.h: who has PCI functions open through VFIO.
+/* users.h: the processes that have PCI functions open through VFIO.
  *
- * Owns what was seen of the processes that hold anything of VFIO. What is told of a function is
- * derived from three things, none of which opens a node or takes a lock:
+ * Owns what was seen of the processes that hold anything of VFIO. The users of a function follow
+ * from three things, none of which opens a device node or takes a lock:
  *  - descriptors in /proc/PID/fd: which process has which group or device open (vfio-fds.h);
  *  - the function's `enable` in sysfs: the count of pci_enable_device(), which VFIO's drivers call
  * when the device is opened and undo at its last close (vfio_pci_core_enable()). 1 while a device
@@ -10,8 +10,8 @@
  * device is runtime-suspended while nobody has it open, and does not count as open;
  *  - opens and closes as fanotify tells them (vfio-watch.h), as the reason to look.
  * An open is looked at in the process that opened. When that one neither has it nor closed it, or a
- * holder lets go or ends and what it held was not closed, somebody else has it, by fork() or
- * SCM_RIGHTS, and all processes are looked at; a storm of events is answered by one look. What was
+ * holder closes it or ends and the kernel reports no close, another process has it, by fork() or
+ * SCM_RIGHTS. Then all processes are looked at; a storm of events is answered by one look. What was
  * held is not told to be free before that.
  *
  * Nothing of this waits. A process of the daemon, the scanner, reads /proc (scanner.h), for others
@@ -38,15 +38,15 @@ typedef struct Users Users;
 
 /* The callee may call any function of this header but users_free(). */
 typedef struct UsersHandler {
-        /* Those who have the function `key` open are others than was told before. */
+        /* The users of the function `key` have changed. */
         void (*changed)(void *context, PciKey key);
-        /* A node of VFIO, "12" of a group or "vfio3" of a device, was closed by who had it open
-         * last through that descriptor. What follows for its functions is told later. */
+        /* The last copy of a descriptor of a VFIO device node, "12" of a group or "vfio3" of a
+         * device, was closed. The result for its functions is reported later. */
         void (*closed)(void *context, const char *name);
         /* Such may have gone unseen. */
         void (*missed)(void *context);
-        /* All that was seen up to now has been told. `walk` is not 0 when all processes were looked
-         * at since the last time: the number of that walk, as of users_look(). */
+        /* All that was seen up to now has been reported. `walk` is not 0 when all processes were
+         * looked at since the last time: the number of that walk, as of users_look(). */
         void (*looked)(void *context, uint64_t walk);
         /* The process cannot be looked at: what it has is not known. 0: all can be again. */
         void (*unlookable)(void *context, pid_t pid);
@@ -58,12 +58,12 @@ int users_new(sd_event *event, const Inventory *inventory, const UsersHandler *h
 Users *users_free(Users *users);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Users, users_free)
 
-/* The function is new, was bound or unbound, or is in another group. Nothing is told from within.
- * Returns 0, or a negative errno when what VFIO does with it cannot be read at present: it is as it
- * was, or counts as in use, and the caller calls again later. */
+/* The function is new, was bound or unbound, or is in another group. No callback is made from
+ * within. Returns 0, or a negative errno when what VFIO does with it cannot be read at present: it
+ * is as it was, or counts as in use, and the caller calls again later. */
 int users_function_changed(Users *users, const Function *function);
 
-/* The function is gone; nothing more is told of it. */
+/* The function is gone; no callback is made for it any more. */
 void users_function_gone(Users *users, PciKey key);
 
 /* Looks at all processes for the first time, once all functions are known. Tells at once that
@@ -86,15 +86,15 @@ bool users_device_is_open(const Users *users, PciKey key);
  * that, or a later one, is there. */
 uint64_t users_look(Users *users);
 
-/* Tells of the nodes that were closed up to now. */
+/* Reports the device nodes that were closed up to now. */
 void users_drain(Users *users);
 
 /* Forgets the processes that have ended up to now, and tells what is new by that. Bounded, and
  * never waits. */
 void users_drop_ended(Users *users);
 
-/* 0 when who has the functions open has been told, as it is after this call; -ETIMEDOUT when that
- * could not be found out: they count as in use; -ECANCELED when the daemon ends. */
+/* 0 when the users of the functions have been reported, as they are after this call; -ETIMEDOUT
+ * when that could not be found out: they count as in use; -ECANCELED when the daemon ends. */
 typedef void UsersRefreshed(void *context, int result);
 
 /* Brings what is known of these functions' users up to date: before something is done to them.

@@ -18,7 +18,7 @@ static int absent_or_error(int r) {
 }
 
 /* While an unbind waits for a holder, the driver and VFIO's own device have gone; what stays is the
- * group, and the device enabled. Returns 1, 0, or a negative errno when it cannot be told. */
+ * group, and the device enabled. Returns 1, 0, or a negative errno when that is unknown. */
 static int is_being_let_go(const Function *function, int dirfd) {
         char value[SYSFS_VALUE_MAX], path[64];
         ssize_t n;

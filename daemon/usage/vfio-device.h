@@ -19,20 +19,20 @@ typedef struct VfioDevice {
         bool is_old;         /* VFIO had it before the daemon could see who opened it */
         dev_t node;          /* its own, 0 none ... */
         char *node_name;     /* ... and that one's name, "vfio3" */
-        GPtrArray *users;    /* of User*, as was told; NULL */
+        GPtrArray *users;    /* of User*, as reported; NULL */
         uint64_t lost_usec;  /* CLOCK_MONOTONIC since when it has been open without a process, 0: is
                                 not */
         bool let_go;         /* another driver has it: nobody has it open through VFIO */
-        bool told_unknown;   /* nobody was looked for yet, and that was told */
-        uint64_t needs_walk; /* the number of the walk that tells who has it, 0: no question */
+        bool told_unknown;   /* nobody was looked for yet, and that was reported */
+        uint64_t needs_walk; /* the number of the walk that finds its users, 0: no question */
         bool unreadable;     /* `enable` could not be read the last time */
         int enable_fd;       /* -1 while it could not be opened */
         uint64_t count, left_behind; /* of `enable`, as last read; of that, what is nobody's */
 } VfioDevice;
 
-/* Whether VFIO has the function, or had it and waits for who has it open: 1, 0, or a negative errno
- * when that cannot be told at present. Its node, if it has one, is written to `ret_node` with 1,
- * and the name, which is the caller's, to `ret_name`. */
+/* Whether VFIO has the function, or had it and waits for its users: 1, 0, or a negative errno when
+ * that is unknown at present. Its node, if it has one, is written to `ret_node` with 1, and the
+ * name, which is the caller's, to `ret_name`. */
 int vfio_device_read_bound(const Function *function, dev_t *ret_node, char **ret_name);
 
 VfioDevice *vfio_device_new(PciKey key);
@@ -45,7 +45,7 @@ void vfio_device_let_go(VfioDevice *device);
  * as open. */
 void vfio_device_look(VfioDevice *device);
 
-/* Whether it can be told that it is open: 0 or a negative errno. */
+/* Whether it is known that it is open: 0 or a negative errno. */
 int vfio_device_check(VfioDevice *device);
 
 /* Whether it is open at this moment, as far as `enable` tells. Cheap. */

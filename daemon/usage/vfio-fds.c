@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
-/* Longer names are of no interest: no node of VFIO has one. */
+/* Longer names are of no interest: no VFIO device node has one. */
 #define LINK_MAX_LENGTH 255
 #define FDINFO_MAX      4096
 /* What a descriptor of VFIO costs, in others. */

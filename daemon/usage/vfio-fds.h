@@ -1,6 +1,6 @@
 /* vfio-fds.h: which descriptors of VFIO a process has, from /proc, some at a time.
  *
- * Owns the directory that is being read. Runs in the scanner only. Opens no node of VFIO: names are
+ * Owns the directory that is being read. Runs in the scanner only. Opens no device node: names are
  * read with readlink, device numbers with statx, and who is behind a number from /sys/dev/char. A
  * path that looks like a node's may be in a file system of the process's own (FUSE), which answers
  * when it likes: AT_STATX_DONT_SYNC keeps the kernel from asking it (fuse_update_get_attr() in

@@ -1,4 +1,4 @@
-/* vfio-node.h: which of VFIO's nodes a function can be opened by.
+/* vfio-node.h: the VFIO device nodes by which a function can be opened.
  *
  * Owns nothing, and opens none of them. Always holds: a node that cannot be looked at is an error,
  * and not absent, because the group is chosen where the device has no node of its own. */

@@ -1,18 +1,18 @@
-/* vfio-watch.h: tells at once when a node of VFIO is opened or closed, by fanotify.
+/* vfio-watch.h: reports at once when a VFIO device node is opened or closed, by fanotify.
  *
  * Owns the fanotify descriptor. Watches /dev/vfio and /dev/vfio/devices, and /dev for their coming:
- * they exist only while VFIO has something to show. Without CAP_SYS_ADMIN no pid is told. With
+ * they exist only while VFIO has something to show. Without CAP_SYS_ADMIN no pid is reported. With
  * FAN_REPORT_FID the kernel hands over names; without, it would open the node for the listener, and
  * a group can be opened only once. What it tells is a reason to look, not a fact: events of one
  * process on one node may be merged.
  *
  * The file behind a group's node lives until the last device that was opened through it is closed:
- * a device has a reference to it (vfio_group_use_container()). So the close of the group is told
- * when the last user of the last device lets go, whoever that is and whatever was closed before
- * (seen on 6.12). The close of a device's own node is told just before the device is closed.
+ * a device has a reference to it (vfio_group_use_container()). So the close of the group is
+ * reported when the last user of the last device closes it, whatever was closed before (seen on
+ * 6.12). The close of a device's own node is reported just before the device is closed.
  *
- * A mount namespace with a /dev of its own (libvirt makes one for each machine) has other nodes, of
- * which nothing is told until they are added one by one. */
+ * A mount namespace with a /dev of its own (libvirt makes one for each machine) has other device
+ * nodes, of which nothing is reported until they are added one by one. */
 #pragma once
 
 #include <stdbool.h>
@@ -50,5 +50,5 @@ void vfio_watch_mark_node(int fd, int dirfd, const char *name);
  * of process 1, which CAP_SYS_PTRACE opens the way to. */
 const char *vfio_watch_dev_directory(void);
 
-/* Hands over what was told so far, without waiting for the event loop. */
+/* Hands over the events so far, without waiting for the event loop. */
 void vfio_watch_drain(VfioWatch *watch);

@@ -7,7 +7,7 @@
 struct Writers {
         Scanner *scanner;
         sd_event_source
-                *end;     /* when all is told, or at the deadline: not from within the scanner */
+                *end;     /* when all is known, or at the deadline: not from within the scanner */
         GPtrArray *found; /* of RemovalWriter*, owned */
         WritersFound *done;
         void *context;

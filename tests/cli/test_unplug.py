@@ -207,7 +207,7 @@ class Unplug(CommandTest):
         run.process.send_signal(signal.SIGINT)
         self.assertEqual(run.end(), (130, f"vfwarden: The unplug of {IGB_VF1} is left to itself: it "
                                           "ends at its deadline, or when \"vfwarden cancel-unplug "
-                                          f"{IGB_VF1}\" takes it back\n"))
+                                          f"{IGB_VF1}\" cancels it\n"))
         self.assertEqual(len(self.calls("CancelUnplug")), 1)
 
     def test_interrupt_of_what_has_just_been_done(self):
