@@ -1,8 +1,7 @@
 /* arguments.h: what a person types, other than addresses and options' names.
  *
  * Owns nothing. Each function takes one form and nothing beside it, prints what is wrong with the
- * rest, and says so by false or a negative errno; the verb then ends with EXIT_CODE_USAGE. Called
- * by main.c and by the verbs that take such values. */
+ * rest, and says so by false or a negative errno; the verb then ends with EXIT_CODE_USAGE. */
 #pragma once
 
 #include <glib.h>

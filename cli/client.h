@@ -1,6 +1,6 @@
 /* client.h: the way to the daemon.
  *
- * Owns how the bus is reached, how calls are made and how their failures are told. A call leaves
+ * Owns how the bus is reached, how calls are made and how their failures are printed. A call leaves
  * its failure in an sd_bus_error and a negative errno; the verb, which knows what it was about,
  * hands both to client_fail(), which prints once and gives the exit code. */
 #pragma once

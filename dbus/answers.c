@@ -22,8 +22,8 @@
 /* For a client to read what it was sent before. */
 #define READ_TIMEOUT_USEC (5 * 1000 * 1000ULL)
 
-/* A text that was made lately. Whoever asked before it was begun, and for nothing else, may have
- * it. */
+/* A text that was made lately. A client that asked before it was begun, and for nothing else, may
+ * have it. */
 typedef struct Shared {
         const AnswerKind *kind;
         uint32_t uid;

@@ -15,7 +15,7 @@
 
 #include <systemd/sd-event.h>
 
-/* dbus-daemon disconnects whoever sends more than 32 MiB (max_message_size). */
+/* dbus-daemon disconnects a sender of more than 32 MiB (max_message_size). */
 #define ANSWER_MAX (24U * 1024 * 1024)
 
 /* So many users of one function are listed; the others are counted. Each user is a process, and
@@ -70,7 +70,7 @@ int answers_attach(Answers *answers, sd_event *event);
 int answers_add(Answers *answers, const MethodCall *call, const AnswerKind *kind,
                 sd_bus_error *error);
 
-/* `function` has come, changed or gone, or, where it is NULL, something else that answers tell of
- * has changed. `interfaces` are the bits of those that it had so far as clients know, 0 if they
- * know nothing of it. */
+/* `function` was added, changed or removed, or, where it is NULL, something else that answers
+ * contain has changed. `interfaces` are the bits of those that it had so far as clients know, 0 if
+ * they know nothing of it. */
 void answers_note_change(Answers *answers, const Function *function, unsigned interfaces);

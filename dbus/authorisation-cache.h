@@ -1,10 +1,10 @@
-/* cached authorisations.h: what callers were allowed a moment ago.
+/* authorisation-cache.h: polkit's answers, remembered for a second.
  *
  * Owns the questions that were answered with yes, for a second, however often they are asked
  * meanwhile: a caller that makes a run of loads is the same, wants the same and would be judged by
  * the same rules. A question is all that the answer rests on, as text: the caller's unique name on
- * the bus (which never is another's), the action, and the details that polkit was told. A rule that
- * is taken back takes effect after that second. */
+ * the bus (which never is another's), the action, and the details that polkit got. A removed rule
+ * takes effect after that second. */
 #pragma once
 
 #include <stdbool.h>

@@ -17,8 +17,8 @@
 
 /* dbus-daemon lets one connection wait for 128 replies (max_replies_per_connection), and both this
  * daemon and polkitd, which asks the users' agents, wait for one for each question. Hence half of
- * that for questions whose caller waits. What was taken back counts until polkit has confirmed it,
- * for all users and for each. */
+ * that for questions whose caller waits. A cancelled question counts until polkit has confirmed
+ * that, for all users and for each. */
 #define OPEN_MAX          64U
 #define ASKED_MAX         96U
 #define ASKED_PER_UID_MAX 48U
@@ -100,7 +100,7 @@ Authority *authority_free(Authority *authority) {
         return NULL;
 }
 
-/* What polkit is told of the function concerned. */
+/* The details of the function for polkit. */
 typedef struct Details {
         char address[PCI_ADDRESS_STRING_MAX], pf[PCI_ADDRESS_STRING_MAX];
         const char *kind, *driver;

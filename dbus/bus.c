@@ -287,7 +287,7 @@ int bus_serve(Bus *bus, sd_event *event, Manager *manager) {
                 log_error("the objects cannot be exported: %s", g_strerror(-r));
                 return r;
         }
-        /* Whoever asks from now on sees this. */
+        /* Clients that ask from now on see this. */
         inventory_foreach (manager_inventory(manager), function)
                 function->published_as = interfaces_on_function(function);
         manager_set_observer(manager, &bus_observer, bus);

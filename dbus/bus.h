@@ -5,8 +5,8 @@
  * Reading a property touches no file. Made by main().
  *
  * There is a second connection for questions to the bus and to polkit. On the first their answers
- * would stand behind all calls that wait to be read, so whoever floods the daemon would make each
- * new client wait twice. */
+ * would stand behind all calls that wait to be read, so a flood of calls would make each new client
+ * wait twice. */
 #pragma once
 
 #include "daemon/manager/manager.h"

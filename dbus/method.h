@@ -36,7 +36,7 @@ typedef struct Method {
         const char *interface, *member;
         const char *action; /* polkit's, or NULL: free to all */
         MethodHandler *run;
-        bool names;   /* a function, in its first argument, a string: polkit is told of that */
+        bool names;   /* a function, in its first argument, a string: polkit gets that */
         bool waits;   /* for the kernel or a holder, and so is counted; with an action only */
         bool wants;   /* the function: an idle process on it has to end first, see manager_let_go()
                          ... */
@@ -68,8 +68,8 @@ bool method_reply_begin(MethodReply *reply, int result, const char *message, sd_
  * failure. Frees `reply`. */
 void method_reply_with(MethodReply *reply, sd_bus_message *message, int r);
 
-/* Sets `error` for a request that was taken back since it would not have outlived the daemon: `r`
- * is what the manager returned. Returns a negative errno. */
+/* Sets `error` for a request that was undone since it would not have survived the daemon: `r` is
+ * what the manager returned. Returns a negative errno. */
 int method_fail(const MethodCall *call, int r, sd_bus_error *error);
 
 /* Reads {`known`: value}, or {}, and nothing else. `ret` is as sd_bus_message_read() has it for the

@@ -26,7 +26,7 @@ void request_log_begin(RequestLog *log, const MethodCall *call);
 void request_log_end(RequestLog *log, const MethodCall *call, const sd_bus_error *error);
 
 /* Whether a line of `uid` may be printed at `now_usec`. `*ret_left_out` is the number of lines that
- * were not, to be told now. */
+ * were not, to be logged now. */
 bool request_log_take(RequestLog *log, uint32_t uid, uint64_t now_usec, unsigned *ret_left_out);
 
 /* The command (comm) of process `pid`, "?" if it has gone. Not its command line: a read of that

@@ -53,7 +53,7 @@ ServiceFacts service_manager_ask(Bus *bus) {
         (void) sd_bus_get_method_call_timeout(bus->connection, &timeout);
         (void) sd_bus_set_method_call_timeout(bus->connection, ANSWER_TIMEOUT_USEC);
         if (ask(bus, &facts, &error) < 0)
-                log_info("systemd does not tell of the daemon's unit: %s",
+                log_info("systemd does not describe the daemon's unit: %s",
                          error.message ? error.message : "no answer");
         (void) sd_bus_set_method_call_timeout(bus->connection, timeout);
         sd_bus_error_free(&error);

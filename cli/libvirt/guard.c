@@ -29,14 +29,14 @@
 typedef struct Held {
         char *address;
         char *path;
-        int fd;    /* -1 once the domain has let go */
+        int fd;    /* -1 once the domain has released it */
         bool used; /* it was in use meanwhile */
 } Held;
 
 typedef struct Holding {
         Context context; /* with a bus connection of its own */
         GPtrArray *held; /* of Held* */
-        unsigned n;      /* not let go of yet */
+        unsigned n;      /* not released yet */
 } Holding;
 
 void guard_limit_calls(Context *context, gint64 deadline) {
@@ -146,7 +146,7 @@ static int begin(Holding *holding, const Domain *domain, const char *who, gint64
         return r;
 }
 
-/* Until the domain has let go of all, or this process is told to end. */
+/* Until the domain has released all, or this process is asked to end. */
 static _Noreturn void hold(Holding *holding) {
         sd_bus *bus = holding->context.bus;
         int r;

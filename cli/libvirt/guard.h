@@ -3,9 +3,8 @@
  * An inhibitor ends with the last copy of its descriptor, and a hook ends at once. So the hook
  * leaves a process behind that has the descriptors and does nothing else: a fork, moved into a
  * scope of systemd's named by the domain's UUID. The name is how a later run of the hook finds it,
- * stopping the scope how it ends. A function that the domain had in use and let go of meanwhile, by
- * a detach that no hook is told of, is let go of by the guard as well; with the last one it ends by
- * itself. */
+ * stopping the scope how it ends. When the domain releases a function, by a detach without a hook,
+ * the guard ends the inhibitor of that function as well; with the last one it ends by itself. */
 #pragma once
 
 #include "cli/context.h"
@@ -24,8 +23,8 @@ typedef struct Guard {
  * end before `deadline`, of g_get_monotonic_time(). */
 ExitCode guard_start(const Domain *domain, const char *who, gint64 deadline, Guard *ret);
 
-/* Puts the guard into the domain's scope, in the place of one that may be there, and lets it go on
- * by itself. `name` is the domain's. Prints what fails; the guard is ended then. */
+/* Moves the guard into the domain's scope, where it replaces an older one and continues by itself.
+ * `name` is the domain's. Prints what fails; the guard is ended then. */
 ExitCode guard_install(Context *context, const Domain *domain, const char *name, gint64 deadline,
                        Guard *guard);
 

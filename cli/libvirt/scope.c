@@ -10,7 +10,7 @@
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(sd_bus_slot, sd_bus_slot_unref)
 
-/* A job of systemd, which tells of its end whom it was made for. */
+/* A job of systemd, which reports its end to its client. */
 typedef struct Job {
         char *path; /* NULL until systemd has said it */
         char *result;

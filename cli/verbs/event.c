@@ -48,7 +48,7 @@ static void print_property(Output *output, const Event *event) {
         output_text(output, STYLE_BOLD, new ? new : "unknown");
 }
 
-/* What the contract has no words for is told as NAME=VALUE, so that nothing is left out. */
+/* What the contract has no words for is printed as NAME=VALUE, so that nothing is left out. */
 static void print_violation(Output *output, const Event *event) {
         static const char *const worded[] = { "file",           "mode",    "reasons",
                                               "num-vfs-before", "num-vfs", NULL };

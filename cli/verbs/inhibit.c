@@ -14,8 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* All that takes the function from who has it. Not open: that would keep a virtual machine from
- * starting, and is to be asked for. */
+/* All operations that take the function from its users. Not open: that would keep a virtual machine
+ * from starting, and is to be asked for. */
 #define WHAT_DEFAULT "set-num-vfs:set-autoprobe:bind:unbind:reset:remove:power-off:disable-pasid"
 
 /* What the daemon takes of `who` and `why`. */

@@ -222,7 +222,7 @@ static void end_session(Context *context, const char *address, const char *path,
                 r = holders_list_users(context, address, 0, &error, &users);
                 if (r < 0 || !holders_find(users, address, getpid()))
                         return;
-                /* Who has been told something asks again. */
+                /* After an answer the client asks again. */
                 r = sd_bus_process(context->bus, NULL);
                 if (r == 0)
                         r = sd_bus_wait(context->bus, (uint64_t) left);

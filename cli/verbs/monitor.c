@@ -28,7 +28,7 @@ static void monitor_end(Monitor *monitor, ExitCode code) {
         (void) sd_event_exit(monitor->event, 0);
 }
 
-/* Lines are of use when they appear. main() tells of a write that failed. */
+/* Lines are of use when they appear. main() reports a write that failed. */
 static void monitor_flush(Monitor *monitor) {
         if (output_flush(&monitor->context->output) < 0)
                 monitor_end(monitor, EXIT_CODE_DONE);

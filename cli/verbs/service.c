@@ -156,7 +156,7 @@ ExitCode verb_status(Context *context, char **arguments) {
         return state == DAEMON_RUNNING ? EXIT_CODE_DONE : EXIT_CODE_UNREACHABLE;
 }
 
-/* Closed files stay closed while the daemon is away: whoever removes the package starts it for
+/* Closed files stay closed while the daemon is away: the removal of the package starts it for
  * this. */
 ExitCode verb_release_all(Context *context, char **arguments) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;

@@ -233,7 +233,7 @@ static void add_operation(Table *table, JsonObject *function) {
                 g_string_append_printf(text, " since %s", since);
         if (pid != 0)
                 g_string_append_printf(text, " (process %" G_GINT64_FORMAT ")", pid);
-        add(table, "Under way", STYLE_YELLOW, text->str);
+        add(table, "In progress", STYLE_YELLOW, text->str);
 }
 
 /* "enabled, 20 bits, execute, privileged", and who relies on it. */

@@ -210,7 +210,7 @@ static void print_request(Context *context, const char *address, JsonArray *hold
         print_holders(output, holders);
         if (context->insist)
                 output_format(output, "The kernel asks as well; this cannot be cancelled.\n");
-        (void) output_flush(output); /* main() tells of a write that failed */
+        (void) output_flush(output); /* main() reports a write that failed */
 }
 
 /* Says who is asked, when it is known that the daemon does ask: before, a password may be needed,

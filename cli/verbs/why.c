@@ -76,7 +76,7 @@ static void print_row(Output *output, const char *label, Style style, const char
         output_format(output, "\n");
 }
 
-/* What the reason does not tell of the process. */
+/* What the reason does not say about the process. */
 static void print_process(Context *context, JsonObject *user) {
         g_autofree char *since = value_format_time(function_integer(user, "Since", 0));
         const char *unit = function_string(user, "Unit");

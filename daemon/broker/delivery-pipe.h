@@ -1,4 +1,4 @@
-/* delivery pipe.h: tells when an answer over the bus was read, or thrown away.
+/* delivery-pipe.h: tells whether a reply over the bus was read, or thrown away.
  *
  * Owns the reading end of a pipe; the writing end goes with the answer. Wherever the answer is, in
  * whose socket ever, the writing end is with it; libraries close it when they free the message, and

@@ -15,7 +15,7 @@
 #include "dbus/interfaces/value-writer.h"
 #include "policy/property-set.h"
 
-/* In the place of a FunctionProperty: the value never changes, or no signal tells of a change. */
+/* In the place of a FunctionProperty: the value never changes, or no signal reports a change. */
 #define PROPERTY_CONSTANT _FUNCTION_PROPERTY_MAX
 #define PROPERTY_UNTOLD   (_FUNCTION_PROPERTY_MAX + 1)
 

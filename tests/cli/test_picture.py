@@ -300,10 +300,10 @@ class Show(CommandTest):
         self.assertIn("            PASID:  enabled, 20 bits, privileged\n"
                       "     Relied on by:  0000:01:10.0\n"
                       "                    0000:01:10.2\n", output)
-        self.assertIn("        Under way:  unbind since 2026-11-21 00:51 (process 815)\n", output)
+        self.assertIn("      In progress:  unbind since 2026-11-21 00:51 (process 815)\n", output)
         _, output, _ = self.run_command("show", "02:00.0")
         self.assertIn("            PASID:  disabled, 20 bits, execute, privileged\n", output)
-        self.assertIn("        Under way:  reset\n", output)
+        self.assertIn("      In progress:  reset\n", output)
         for text in ("Relied on by", "Users:", "Operation:", "Pasid:"):
             self.assertNotIn(text, output)
 
