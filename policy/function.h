@@ -148,12 +148,11 @@ struct Function {
         bool emulated;            /* I/O sessions go to memory, as configured */
         bool userspace_driver;    /* a PF that a userspace driver, and so a VMM, has or has had */
         bool tainted;             /* a PF whose VFs were changed in spite of a lock */
-        bool unplugging; /* is being taken away with no way back; a daemon that comes back goes on
-                          */
+        bool unplugging;          /* its removal cannot be cancelled; a restarted daemon goes on */
 
-        PropertySet changes;   /* that clients were not told of yet */
+        PropertySet changes;   /* that no signal has reported yet */
         bool queued;           /* in the manager's queue of what to apply */
-        bool published;        /* clients were told that it exists ... */
+        bool published;        /* a signal has announced it ... */
         unsigned published_as; /* ... and as what: the observer's to say and to keep */
         FunctionState published_state;
         unsigned published_lock_reasons;

@@ -8,7 +8,8 @@
 #define LIST_WORDS            (LIST_LAST / 4 + 1)
 
 #define STATUS_HAS_LIST(word) ((word) & ((uint32_t) PCI_STATUS_CAP_LIST << 16))
-#define HEADER_TYPE(word)     (((word) >> 16) & 0x7fU) /* without the bit of multi-function devices */
+/* Without the bit of multi-function devices. */
+#define HEADER_TYPE(word) (((word) >> 16) & 0x7fU)
 
 /* The lowest two bits of each pointer are reserved and "software must mask them". */
 #define POINTER(word) ((word) &0xfcU)

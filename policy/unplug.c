@@ -44,8 +44,8 @@ static const char *const unplug_action_names[UNPLUG_ACTIONS_MAX] = {
 /* It is gone: no session may touch it, and the group's node may be another function's as well. */
 #define END     (DO(DISARM) | DO(FORGET) | DO(OPEN) | DO(END_SESSIONS))
 
-/* A cell that is not listed means nothing: the state stays, with no action. Cells are listed by state, then in the
- * order of the events. */
+/* A cell that is not listed has no effect: the state stays, without an action. Cells are listed by
+ * state, then in the order of the events. */
 static const struct {
         UnplugStep step;
         bool listed;

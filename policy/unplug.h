@@ -49,7 +49,7 @@ typedef enum UnplugAction {
         UNPLUG_ACTION_CLOSE = 1 << 1,  /* let nobody else open it */
         UNPLUG_ACTION_ASK = 1 << 2,    /* tell the holders: signal UnplugRequested */
         UNPLUG_ACTION_ARM = 1 << 3,    /* start the timer of the deadline */
-        UNPLUG_ACTION_REMEMBER = 1 << 4, /* write down that there is no way back, before acting */
+        UNPLUG_ACTION_REMEMBER = 1 << 4, /* save that it cannot be cancelled, before acting */
         UNPLUG_ACTION_UNBIND =
                 1 << 5, /* in a child, VFs first, one by one; unless one is at it already */
         UNPLUG_ACTION_REMOVE = 1 << 6, /* in a child: slot power, else `remove` */

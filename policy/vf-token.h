@@ -28,7 +28,7 @@ typedef enum VfTokenStep {
         VF_TOKEN_PF_HELD,  /* somebody has the PF open, and perhaps gave it a token of their own */
         VF_TOKEN_VFS_HELD, /* a VF is open with another token: as long as that is so, the PF keeps
                               it */
-        VF_TOKEN_VFS_DRIVEN, /* a VF is in the hands of a driver of the host: opening the PF would
+        VF_TOKEN_VFS_DRIVEN, /* a VF is bound to a driver of the host: opening the PF would
                                 reset it, too */
 } VfTokenStep;
 

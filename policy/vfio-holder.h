@@ -15,7 +15,7 @@
 
 typedef enum VfioLink {
         VFIO_LINK_OTHER,
-        VFIO_LINK_NODE,   /* may be a device node of VFIO: look at its device number */
+        VFIO_LINK_NODE,   /* may be a VFIO device node: look at its device number */
         VFIO_LINK_DEVICE, /* a device that was opened through its group */
 } VfioLink;
 

@@ -37,8 +37,8 @@ void state_set_released(State *state, bool released);
 int state_load(const char *directory, const StateSection *const *sections, State **ret,
                char **ret_reason);
 
-/* Whether `r`, of state_load() or of a look at what the state tells of, only says that resources
- * are used up. */
+/* Whether `r`, of state_load() or of a look at what the state names, only says that resources are
+ * used up. */
 bool state_is_out_of_reach(int r);
 
 /* Makes the directory, if it is not there. Returns 0 or a negative errno. */

@@ -1,8 +1,8 @@
 /* worker.h: a process that carries out a plan, so that the daemon never waits in the kernel.
  *
  * Owns the child and its result. A write to sysfs may hang for as long as a guest likes, and then
- * not even SIGKILL ends it; nobody waits for it here: whoever started it is told when it ends, and
- * has a deadline of their own. A worker outlives the daemon and can be found again by pid and start
+ * not even SIGKILL ends it; nobody waits for it here: the creator is notified of its end, and has a
+ * deadline of its own. A worker outlives the daemon and can be found again by pid and start
  * time. */
 #pragma once
 

@@ -23,7 +23,7 @@ typedef struct UnplugsHandler {
         void (*close)(void *context, Function *function, bool closed);
         /* The function is gone: every request of its I/O session fails from now on. */
         void (*end_sessions)(void *context, Function *function);
-        /* That there is no way back is to be written down now, or forgotten: Function.unplugging.
+        /* That it can no longer be cancelled is to be saved now, or forgotten: Function.unplugging.
          */
         void (*remember)(void *context, Function *function, bool remember);
 } UnplugsHandler;
@@ -42,11 +42,11 @@ Unplugs *unplugs_free(Unplugs *unplugs);
 int unplugs_request(Unplugs *unplugs, Function *function, uint64_t timeout_usec, bool insist,
                     UnplugDone *done, void *context);
 
-/* Takes the request back. Returns 0; -EALREADY when there is no way back any more; -ENOENT when
+/* Cancels the request. Returns 0; -EALREADY when it can no longer be cancelled; -ENOENT when
  * nothing was asked for. */
 int unplugs_cancel(Unplugs *unplugs, Function *function);
 
-/* An earlier run of the daemon had come to where there is no way back: goes on from there. */
+/* In an earlier run of the daemon it could no longer be cancelled: continues there. */
 void unplugs_resume(Unplugs *unplugs, Function *function);
 
 /* The function was read again, its users changed, or an operation on it ended. */

@@ -53,7 +53,7 @@ typedef struct Child {
         ConfigSpace *space;
         pid_t pid;
         int pipe;
-        GArray *keys; /* of PciKey: what it was given and has not told of */
+        GArray *keys; /* of PciKey: what it was given and has not reported */
         sd_event_source *source, *hang;
 } Child;
 

@@ -108,7 +108,7 @@ static const MsiInterrupt *entry_interrupt(const Entry *entry, bool isolating) {
         return isolating ? &entry->own.isolating : &entry->own.other;
 }
 
-/* Who has such MSIs; whoever is no VF is preferred. */
+/* A function with such MSIs; one that is no VF is preferred. */
 static const Entry *group_find(const Group *group, bool isolating) {
         const Entry *found = NULL;
         GHashTableIter iter;

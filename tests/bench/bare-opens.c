@@ -1,5 +1,5 @@
-/* bare-opens.c: the least that following opens of VFIO's nodes costs, for the benchmark to measure
- * vfwardend against.
+/* bare-opens.c: the least cost of following opens of VFIO device nodes, for the benchmark to
+ * measure vfwardend against.
  *
  * bare-opens opener|everybody
  *
@@ -82,10 +82,11 @@ static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *
                 snprintf(pid, sizeof(pid), "%d", event->pid);
                 if (event->mask & FAN_OPEN) {
                         if (bare->everybody ? !anybody_holds() : !holds(pid))
-                                n_missed++; /* it is told before the opener has its descriptor */
+                                n_missed++; /* it is reported before the opener has its descriptor
+                                             */
                         r = say(bare, true);
                 }
-                if (r >= 0 && (event->mask & FAN_CLOSE)) /* may be told along */
+                if (r >= 0 && (event->mask & FAN_CLOSE)) /* may be reported along */
                         r = say(bare, false);
         }
         return r;

@@ -1,4 +1,4 @@
-/* open-time.c: how long it takes from the open of a node of VFIO to the signal that tells of it.
+/* open-time.c: how long it takes from the open of a VFIO device node to the signal that reports it.
  *
  * open-time NODE ENABLE PID ROUNDS PROCESSES OPENS
  *
@@ -6,7 +6,7 @@
  * NODE, OPENS times each, and the function's count ENABLE becomes 1, as VFIO makes it; the wait
  * from there to the PropertiesChanged that says InUse is a line's first number, in nanoseconds. The
  * second one is process PID's own CPU time for these opens and the closes after them, with all that
- * comes of them for a while. */
+ * follows from them for a while. */
 #include "daemon/base/util.h"
 #include "policy/number.h"
 
@@ -35,7 +35,7 @@ typedef struct Run {
         const char *node;
         int enable; /* descriptor */
         uint64_t processes, opens;
-        int in_use; /* what was told last */
+        int in_use; /* the last value reported */
 } Run;
 
 static int64_t now(clockid_t clock) {
@@ -139,7 +139,7 @@ static int run_round(Run *run, clockid_t clock) {
         if (r >= 0)
                 r = wait_for(run, 1);
         told = now(CLOCK_MONOTONIC) - began;
-        if (run->processes > 1) /* all of them, before they are let go */
+        if (run->processes > 1) /* all of them, before they are released */
                 nanosleep(&(struct timespec){ .tv_sec = 1 }, NULL);
 
         if (r >= 0)

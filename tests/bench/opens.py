@@ -1,7 +1,7 @@
-"""From the open of a node of VFIO to `InUse`, among few processes and among many; and a storm of opens.
+"""From the open of a VFIO device node to `InUse`, among few processes and among many; and a storm of opens.
 
 This module runs as process 1 of a namespace: its /proc shows the processes that it made and no others, and its /dev
-has the nodes of VFIO that it made. They are /dev/null by another name, which the tree's `dev/char` says is a group.
+has the VFIO device nodes that it made. They are /dev/null by another name, which the tree's `dev/char` says is a group.
 One reference looks at who opened and nobody else, the other at all processes, as one must who cannot know who opened.
 Neither knows functions, remembers users, or closes files and saves that before it tells, so only what more processes
 add has a target."""

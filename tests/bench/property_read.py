@@ -2,7 +2,7 @@
 
 Time is that of the whole way there and back, as the caller waits for it; the daemon's own part of it
 is printed besides. That no file is touched is seen by strace, which is shown to see such calls, with functions
-of which none is bound to VFIO: of those the daemon reads `enable` now and then, whoever reads properties."""
+of which none is bound to VFIO: of those the daemon reads `enable` now and then, without a reader of properties."""
 
 import re
 import shutil

@@ -15,7 +15,7 @@ DEADLINE = 60
 
 
 def storm(tree, pf, settled):
-    """Yields the CPU time that `settled` tells once the VFs are there, and once they are gone."""
+    """Yields the CPU time that `settled` returns once the VFs are there, and once they are gone."""
     tree.enable_vfs(pf, VFS)
     yield settled(VFS)
     tree.disable_vfs(pf)
@@ -59,7 +59,7 @@ def run_daemon(bed, tree, pf, trouble):
         start = process.cpu()
         there, gone = storm(tree, pf, settled)
         trouble += picture.compare()
-        # A VF is announced before it has its link to the PF: it may be told of first as a plain
+        # A VF is announced before it has its link to the PF: it may be announced first as a plain
         # function and then once more, when it gets the interface of a VF.
         counts = [sum(FUNCTION in s.args[1] for s in client.recorder.since(member=name))
                   for name in ("InterfacesAdded", "InterfacesRemoved")]

@@ -1,4 +1,4 @@
-"""What one unprivileged user does to whoever looks at processes: how long the event loop works at a time, what a
+"""What one unprivileged user does to a program that looks at processes: how long the event loop works at a time, what a
 bystander waits for an answer, and what memory it takes, as ratios to the same without a storm.
 
 The daemon is started in the storm, and a function that is open without a process makes it look at all processes again

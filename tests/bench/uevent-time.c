@@ -1,4 +1,4 @@
-/* uevent-time.c: how long it takes from a uevent to the signal that tells of it.
+/* uevent-time.c: how long it takes from a uevent to the signal that reports it.
  *
  * uevent-time MONITOR BED DEVPATH COUNT
  *

@@ -62,7 +62,7 @@ class Tree(Sysfs):
 
     def populate(self, count):
         """Makes `count` functions, the same mix of 16 over and over: on each bus two PFs with four
-        VFs each, half of these in the hands of vfio-pci, and six plain functions."""
+        VFs each, half of these bound to vfio-pci, and six plain functions."""
         for number in range((count + 15) // 16):
             left = min(count - 16 * number, 16)
             bus = f"{number >> 8:04x}:{number & 0xff:02x}"
@@ -87,7 +87,7 @@ class Tree(Sysfs):
 
     @property
     def monitor(self):
-        """What uevent-time is to be told."""
+        """The arguments of uevent-time."""
         return self.root
 
 

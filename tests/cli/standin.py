@@ -1,7 +1,7 @@
-"""What the tests of the command stand on: a private bus, a daemon that says what it is told, and a
+"""What the tests of the command stand on: a private bus, a daemon that answers as the test orders, and a
 way to run the command on a pipe or on a terminal.
 
-The stand-in is no model of vfwardend. A test gives it the picture and decides what each call
+The stand-in is no model of vfwardend. A test gives it the inventory and decides what each call
 answers, so that the command meets every error and every hostile string there can be. It lives in a
 thread of this process."""
 

@@ -26,7 +26,7 @@ def main(argv):
         at = argv.index("--vfwarden")
         standin.CommandTest.vfwarden = os.path.abspath(argv[at + 1])
         del argv[at:at + 2]
-    # Whoever runs this in the background, or by nohup, has some ignored; what is started here would inherit that.
+    # A shell in the background, or nohup, ignores some signals; what is started here would inherit that.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,4 +1,4 @@
-"""lock, unlock, release-all and reload, and how failures of calls are told."""
+"""lock, unlock, release-all and reload, and how failures of calls are printed."""
 
 import json
 import os

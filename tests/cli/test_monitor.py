@@ -43,7 +43,7 @@ class Monitor(CommandTest):
         run = self.watch()
         self.stand_in.changed(IGB, FUNCTION, Driver=text("vfio-pci"))
         self.assertEqual(run.event(), f"{IGB}  Driver: igb -> vfio-pci")
-        # What it was is what it was told last.
+        # The old value is the last one reported.
         self.stand_in.changed(IGB, FUNCTION, Driver=text(""))
         self.assertEqual(run.event(), f"{IGB}  Driver: vfio-pci -> none")
 

@@ -28,7 +28,7 @@ class Reader(CommandTest):
         daemon.answers["Describe"] = describe
         with open(path, "wb") as file:
             run = self.monitor(stdout=file)
-        # By then the picture, which came before it, has been written.
+        # By then the inventory, which came before it, has been written.
         self.assertIn("A signal Violation of the daemon is not understood", run.error_line())
         self.bus.close()
         self.assertEqual(run.end(), (5, "vfwarden: Cannot reach the system bus: Connection reset by "

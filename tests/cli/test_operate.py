@@ -1,4 +1,4 @@
-"""bind, unbind, reset, set-vfs and set-autoprobe: what is asked for, and what is told afterwards."""
+"""bind, unbind, reset, set-vfs and set-autoprobe: the requests, and the output afterwards."""
 
 import json
 import threading
@@ -14,7 +14,7 @@ class Operate(CommandTest):
         self.stand_in = self.start_daemon(pictures.host())
 
     def answer(self, method, address, **members):
-        """The stand-in does as it is told: afterwards the function has these members."""
+        """The stand-in obeys: afterwards the function has these members."""
         function = self.stand_in.function(address)
         self.stand_in.answers[method] = lambda *_: function.update(members)
 

@@ -1,4 +1,4 @@
-"""list, show and status: the picture as a person and as a script sees it."""
+"""list, show and status: the inventory as a person and as a script sees it."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Options, verbs and addresses: what is told before anything is asked of the daemon."""
+"""Options, verbs and addresses: what is printed before a request to the daemon."""
 
 import os
 import re

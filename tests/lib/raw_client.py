@@ -1,4 +1,4 @@
-"""A D-Bus client that reads what the bus sends it only when it is told to: until then all is in its socket."""
+"""A D-Bus client that reads what the bus sends it only when ordered: until then all is in its socket."""
 
 import os
 import socket

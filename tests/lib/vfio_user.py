@@ -1,7 +1,7 @@
 """A vfio-user client, written from the protocol (QEMU's docs/interop/vfio-user.rst) and nothing else.
 
 It shares no line with the server or the client library, so that what both understand wrongly is seen. It sends what it
-is told to send, also what no client should.
+has to send, also what no client should.
 """
 
 import array

@@ -68,7 +68,7 @@ class DeadlineMissed(AssertionError):
 def wait_until(predicate, deadline=None, what="a condition"):
     """Iterates the default main context until `predicate()` is true and returns its value.
 
-    Woken by events alone: whoever waits for something that is not a D-Bus message attaches a source
+    Woken by events alone: a test that waits for something that is not a D-Bus message attaches a source
     for it (a file's inotify watch, a pipe, a pidfd). `deadline` is in seconds, already scaled;
     `what` names the awaited thing in the failure, and may be a function."""
     context = GLib.MainContext.default()
@@ -278,7 +278,7 @@ class Picture:
         for signal in self._early:
             self._apply(signal)
         client.ping()
-        # What came before the reply is in it already; what changed while it was made is told again after it.
+        # What came before the reply is in it already; what changed while it was made is signalled again after it.
         self.faults.clear()
 
     def _on_signal(self, signal):

@@ -53,7 +53,7 @@ Test(call_queue, users_take_turns_and_root_is_first) {
         cr_assert_eq(call_queue_count(queue), 0);
 }
 
-/* What is worked on stays the next, whoever else comes, but root. */
+/* The answer in progress stays the next; only root's come before it. */
 Test(call_queue, a_call_is_the_next_until_it_is_removed) {
         g_autoptr(CallQueue) queue = call_queue_new();
 

@@ -346,7 +346,7 @@ Test(check, inhibitors_of_an_unplug) {
         }
 }
 
-/* Who uses it is asked to let go; who uses something else is not. */
+/* Its users are asked to release it; users of something else are not. */
 Test(check, users_and_locks_of_an_unplug) {
         static const struct {
                 const char *used, *without, *with;

@@ -146,8 +146,8 @@ static const InterfaceProperty *find_row(const Interface *interface, const char 
         return NULL;
 }
 
-/* A property of a function emits PropertiesChanged if, and only if, its row names what changes.
- * What sd-bus tells of it by the vtable, Describe() and the signals tell by the row. */
+/* A property of a function emits PropertiesChanged if, and only if, its row names what changes. The
+ * vtable says to sd-bus what the row says to Describe() and the signals. */
 Test(method, properties_that_change_have_rows) {
         unsigned in_vtables = 0, rows = 0;
 

@@ -26,7 +26,7 @@ static void teardown(Fixture *fixture) {
         sd_event_unref(fixture->event);
 }
 
-/* Lets the loop run until it has nothing to do; returns how often the change was told since the
+/* Lets the loop run until it has nothing to do; returns how often the change was reported since the
  * last time. */
 static unsigned take_told(Fixture *fixture) {
         unsigned told;

@@ -27,7 +27,7 @@ Test(request_log, a_user_is_bounded) {
         cr_assert_eq(take(log, UID, 1, START + REQUEST_LOG_INTERVAL_USEC - 1), 0);
         cr_assert_eq(take(log, OTHER, 3, START), 3, "others are not affected");
         cr_assert_eq(take(log, 0, 10000, START), 10000, "root has no bound");
-        /* What was left out is told with the first line of the next interval. */
+        /* The first line of the next interval says how many were left out. */
         cr_assert(request_log_take(log, UID, START + REQUEST_LOG_INTERVAL_USEC, &left_out));
         cr_assert_eq(left_out, 1001 - REQUEST_LOG_BURST);
         cr_assert(request_log_take(log, UID, START + REQUEST_LOG_INTERVAL_USEC, &left_out));

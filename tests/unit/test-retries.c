@@ -45,7 +45,7 @@ Test(retries, each_time_later) {
                 retries_add(fixture.retries, 7); /* waits already */
                 cr_assert(retries_has(fixture.retries, 7));
                 cr_assert_geq(wait_for_next(&fixture), delay - 1000);
-                cr_assert(retries_has(fixture.retries, 7), "until it is known what came of it");
+                cr_assert(retries_has(fixture.retries, 7), "until its result is known");
         }
         cr_assert_eq(fixture.handed->len, 3);
 

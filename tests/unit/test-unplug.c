@@ -94,7 +94,7 @@ Test(unplug, states) {
         }
 }
 
-/* What no cell may do, whoever changes the table. */
+/* What no cell may ever do. */
 Test(unplug, rules_for_all_cells) {
         for (UnplugState state = 0; state < _UNPLUG_STATE_MAX; state++)
                 for (UnplugEvent event = 0; event < _UNPLUG_EVENT_MAX; event++) {

@@ -86,7 +86,7 @@ Test(vf_token, somebody_has_the_pf) {
         cr_assert_eq(STEP(false, false, false), VF_TOKEN_PF_HELD);
         cr_assert_eq(STEP(true, true, false), VF_TOKEN_PF_HELD);
         cr_assert_eq(STEP(true, false, false), VF_TOKEN_HOLDS);
-        /* Who has it from us was given our token. */
+        /* A lease comes with our token. */
         use(PF, true);
         cr_assert_eq(STEP(true, true, false), VF_TOKEN_HOLDS);
         cr_assert_eq(STEP(false, false, false), VF_TOKEN_PF_HELD);
@@ -106,7 +106,7 @@ Test(vf_token, somebody_has_a_vf) {
         cr_assert_eq(step(true, true, true, false), VF_TOKEN_HOLDS);
         cr_assert_eq(step(false, false, true, false), VF_TOKEN_VFS_HELD);
         cr_assert_eq(STEP(true, true, false), VF_TOKEN_IMPOSE);
-        cr_assert_eq(STEP(false, false, false), VF_TOKEN_VFS_HELD, "they were told another");
+        cr_assert_eq(STEP(false, false, false), VF_TOKEN_VFS_HELD, "they have another one");
         use(VF0, false);
         cr_assert_eq(STEP(true, true, false), VF_TOKEN_VFS_HELD);
 }

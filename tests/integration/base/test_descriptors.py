@@ -70,7 +70,7 @@ class Descriptors(FaultTest):
         self.assert_closed(self.other, *ALL)
         self.wait_slot_mode("4", 0o444)
         self.wait_property(OTHER, "ClosedFiles", [*ALL, "power"])
-        # Somebody opens it behind the daemon's back.
+        # Somebody restores its write bit.
         self.other.chmod("sriov_numvfs", 0o644)
         self.assert_closed(self.other, *ALL)
         self.kill()

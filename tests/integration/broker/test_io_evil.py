@@ -196,7 +196,7 @@ class Reports(EvilTest):
                 self.assert_unharmed()
 
     def test_a_flood(self):
-        """It is heard once; whoever listens to the daemon hears nothing of it."""
+        """It is read once; clients of the daemon see nothing of it."""
         self.start()
         end, puppet = self.session()
         self.fence()
@@ -484,7 +484,7 @@ class Openers(test_open.OpenTest):
 
 class TokenOpeners(test_vf_tokens.TokenTest):
     def test_imposing_hangs(self):
-        """Both who asked for the token and who asked for a VF are told, and nothing is left behind."""
+        """The callers of GetVfToken() and of Open() get errors, and nothing is left behind."""
         self.start()
         self.vfio.hang()
         pf, vf = test_vf_tokens.PF, test_vf_tokens.VFS[0]

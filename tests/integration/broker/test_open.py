@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Functions opened for others: who gets a descriptor, who is told to have it, and until when."""
+"""Leases: which client gets a descriptor, which user is listed, and until when."""
 
 import errno
 import os
@@ -48,7 +48,7 @@ class OpenTest(fixtures.DaemonTest):
             vb.function_path(address), vb.FUNCTION, "Open", "(a{sv})", (values,), with_fds=True)
 
     def open(self, address=ONE, keep_receipt=False, **options):
-        """(descriptor, facts); the receipt is closed, as it is when a binding frees the message."""
+        """(descriptor, facts); "receipt" is closed, as it is when a binding frees the message."""
         call = self.start_open(address, **options)
         handle, facts = call.result()
         fds = call.fds
@@ -402,7 +402,7 @@ class Lasting(OpenTest):
         self.wait_free()
 
     def test_passed_on_by_one_after_the_other(self):
-        """Whoever is looked at may have passed it on to a child, and ended, since the child could be listed."""
+        """A process may pass it on to a child and end between the listing and the look at it."""
         self.start()
         for _ in range(5):
             fd, _ = self.open()

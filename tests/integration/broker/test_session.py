@@ -81,7 +81,7 @@ class SessionTest(fixtures.DaemonTest):
 
 
 class SingleTest(SessionTest):
-    """At the end nothing lingers: what would change in the midst of a last look at the picture."""
+    """At the end no idle process is left: it would change the inventory during the last look."""
 
     def tearDown(self):
         if self.daemon.running:
@@ -144,7 +144,7 @@ class Lingering(SingleTest):
         return bytes(self.call(address, "Load", "(ytq)", 0, 0, 8, client=client)[0])
 
     def linger(self):
-        """A descriptor of the process that lingers."""
+        """A descriptor of the idle process."""
         self.load()
         pidfd = os.pidfd_open(self.io_pid())
         self.addCleanup(os.close, pidfd)
@@ -190,7 +190,7 @@ class Lingering(SingleTest):
         self.wait_property(PLAIN, "InUse", False)
 
     def test_asking_ends_nothing(self):
-        """Whoever may ask without permission gets the right answer, and the idle process stays."""
+        """A client without permission gets the right answer, and the idle process stays."""
         self.start()
         self.linger()
         for client in (self.client, self.client_of()):

@@ -235,7 +235,7 @@ class Others(TokenTest):
         message = self.refused(VFS[0])
         self.assertIn(f"{VFS[1]}: bound to igbvf", message)
         self.assertEqual(self.vfio.opened, [])
-        # Whoever opens the PF resets it all the same.
+        # An open of the PF resets it all the same.
         os.close(self.open(PF)[0])
         self.wait_free(PF)
 

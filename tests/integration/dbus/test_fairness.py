@@ -33,7 +33,7 @@ class Fairness(fixtures.DaemonTest):
             self.sysfs.add(address, driver="igb")
 
     def connect(self, uid):
-        """A client that reads when it is told to."""
+        """A client that reads when the test orders it."""
         with self.as_user(uid):
             client = RawClient(self.bus.address)
         client.socket.settimeout(4 * DEADLINE)
@@ -129,7 +129,7 @@ class Order(Fairness):
         replies = [reply for flooder, serials in asked for reply in flooder.read_replies(serials)]
         self.assertLessEqual(set(self.errors(replies)), {vb.LIMITS_EXCEEDED})
         self.assertEqual(len(replies), len(flooders) * (PENDING_MAX - 1))
-        # Whoever has one connection only, and all the calls that the bus allows, has all of them served.
+        # A user with one connection, and all the calls that the bus allows, gets all of them served.
         # (The bus counts a call as pending for some moments after its answer.)
         for client in (flooders[0], self.connect(0)):
             for call in ((vb.PROPERTIES, "GetAll", GLib.Variant("(s)", (vb.FUNCTION,))), (vb.INTROSPECTABLE, "Introspect")):

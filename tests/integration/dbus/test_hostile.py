@@ -153,7 +153,7 @@ class Calls(LockTest):
         self.client.lock(PF, "")
         self.wait_property(PF, "LockReasons", ["administrator"])
         self.assert_closed(pf, *ALL)
-        # LockWhy was empty before, so nothing may be said of it (the picture's faults tell, too).
+        # LockWhy was empty before, so nothing may be said of it (the faults of the inventory show that, too).
         told = {name for s in self.client.recorder.since(mark, "PropertiesChanged")
                 if s.path == vb.function_path(PF) for name in s.args[1]}
         self.assertEqual(told, {"Locked", "LockReasons", "ClosedFiles"})

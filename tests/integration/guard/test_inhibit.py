@@ -54,7 +54,7 @@ class InhibitTest(LockTest):
         return self.client.manager("ListInhibitors")
 
     def wait_listed(self, *names):
-        """Until exactly these inhibit, in this order. Nothing else tells of an inhibitor that closes no file."""
+        """Until exactly these inhibit, in this order. Nothing else shows an inhibitor that locks no file."""
         vb.wait_until(lambda: [row[2] for row in self.listed()] == list(names), None,
                       lambda: f"the inhibitors {names}, are {self.listed()}")
 
@@ -80,7 +80,7 @@ class InhibitTest(LockTest):
         return process
 
     def person(self, uid, count):
-        """Takes inhibitors as somebody else; what came of each is told by lines_of()."""
+        """Takes inhibitors as another user; lines_of() returns the results."""
         return self.holder(PF, "bind", count, user=uid, group=65534, extra_groups=[], env={"PATH": "/usr/bin:/bin"})
 
 
@@ -350,7 +350,7 @@ class Restart(InhibitTest):
         self.release(fd)
         self.wait_property(PF, "Locked", False)
         self.wait_listed("other")
-        # It has been told to forget what ended.
+        # It has been ordered to forget what ended.
         vb.wait_until(lambda: len(self.notify.store) == 1, None, "systemd to forget")
         self.again("kill")
         self.wait_listed("other")

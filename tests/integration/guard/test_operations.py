@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""The guarded operations: what is written, in which order, what comes of it, and who is told what."""
+"""The guarded operations: the writes, their order, their results, and the signals."""
 
 import ctypes
 import errno
@@ -57,7 +57,7 @@ class OperationTest(fixtures.DaemonTest):
         return next((b for b in self.client.check(address, operation)[1] if b[0] == "operation"), None)
 
     def wait_idle(self, address):
-        """Until Check() shows no operation; nothing tells of that, so it is asked when anything happens."""
+        """Until Check() shows no operation; no signal reports that, so Check() is called when anything happens."""
         vb.wait_until(lambda: not self.operation(address), None, f"the end of the operation on {address}")
 
     def no_violation(self, mark=0):
@@ -74,7 +74,7 @@ class Bind(OperationTest):
         self.assertEqual(self.writes, [("igb/unbind", PLAIN), (f"{PLAIN}/driver_override", "vfio-pci"),
                                        ("vfio-pci/bind", PLAIN)])
         self.assertEqual(function.driver, "vfio-pci")
-        # Whoever has the reply has been told of it.
+        # The signal came before the reply.
         self.assertEqual(self.picture.function(PLAIN)["Driver"], "vfio-pci")
         self.wait_property(PLAIN, "DriverOverride", "vfio-pci")
 
@@ -340,7 +340,7 @@ class Refused(OperationTest):
     def test_who_opened_it_since_the_last_look(self):
         function = self.sysfs.add(PLAIN, driver="vfio-pci")
         self.start()
-        # Nothing tells of it, and the operation looks again by itself.
+        # No event reports it, and the operation looks again by itself.
         for _ in range(20):
             function.write("enable", "1")
             self.assert_bus_error(vb.REFUSED, self.unbind, PLAIN)

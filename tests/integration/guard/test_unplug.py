@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Taking functions away in order: who is asked, what is done, and what everybody is told."""
+"""Unplug: which users are asked, what is done, and which signals are sent."""
 
 import errno
 import os
@@ -476,7 +476,7 @@ class Asked(UnplugTest):
         self.wait_property(PLAIN, "State", "unplug-requested")
         reset = self.client.start_function_call(PLAIN, "Reset")
         self.assert_fails(vb.REFUSED, reset)
-        # The holder lets go, and whoever asks next makes the daemon see that first.
+        # The user releases it, and the next request makes the daemon see that first.
         self.kernel.hang.add("vfio-pci/unbind")
         function.write("enable", "0")
         self.kernel.held.clear()

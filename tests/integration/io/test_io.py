@@ -249,7 +249,7 @@ class Lifetime(IoTest):
         self.assertEqual(io.wait(), 0)
 
     def test_drain(self):
-        """The client is told by its eventfd, and served on; who asks late is told at once."""
+        """The client's eventfd is signalled, and requests are served on; an eventfd that comes late is signalled at once."""
         io = self.start()
         event = os.eventfd(0)
         self.addCleanup(os.close, event)

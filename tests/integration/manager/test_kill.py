@@ -145,7 +145,7 @@ class Kill(fixtures.DaemonTest):
         return address
 
     def begin(self):
-        """Sends one call, or lets go of something. Returns the Call, or None."""
+        """Sends one call, or releases something. Returns the Call, or None."""
         self.number += 1
         begin, addresses, tables = self.random.choice([
             (self.inhibit, PLAIN, ()), (self.inhibit, PLAIN, ()), (self.lock, PLAIN, ()), (self.unlock, PLAIN, ()),

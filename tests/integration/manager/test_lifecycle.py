@@ -82,7 +82,7 @@ class Lifecycle(LockTest):
 
 class Overrun(LockTest):
     def overrun(self):
-        """The next event and all behind it are lost, and the daemon is told so."""
+        """The next event and all behind it are lost, and the daemon gets ENOBUFS."""
         with open(os.path.join(self.sysfs.root, "overrun"), "w", encoding="ascii"):
             pass
         self.sysfs.uevent("change", "/devices/nothing", "pci")

@@ -172,7 +172,7 @@ class Restart(LockTest):
         os.unlink(self.state_file())
         self.sysfs.rebind(pf, "igb")
         self.start()
-        # For all it knows somebody else closed them. Whoever wants them open says so.
+        # For all it knows somebody else closed them. An administrator can unlock them.
         self.fence()
         self.assert_closed(pf, *SRIOV)
         self.assertEqual(sorted(self.client.manager("ReleaseAll")),

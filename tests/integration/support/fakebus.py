@@ -119,8 +119,8 @@ class Question:
 
 
 class Polkit:
-    """The stand-in. `verdicts` maps an action to True, False or "later"; others are denied. A question that is taken
-    back is answered with an error at once, or never if `answers_cancelled` is False.
+    """The stand-in. `verdicts` maps an action to True, False or "later"; others are denied. A cancelled
+    question is answered with an error at once, or never if `answers_cancelled` is False.
 
     python3-dbusmock's template records neither details nor subjects and sleeps in its only thread
     when it is to be slow; this one keeps every question in `questions`."""

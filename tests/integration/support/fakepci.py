@@ -344,7 +344,7 @@ class Sysfs:
         function.link("iommu", self.path("class/iommu", iommu))
 
     def allocate_msis(self, function, chip, count=2):
-        """What a driver's pci_alloc_irq_vectors() leaves; `{}` in `chip` is the function's address. No event tells
+        """What a driver's pci_alloc_irq_vectors() leaves; `{}` in `chip` is the function's address. No event reports it
         of it. Returns the numbers."""
         irqs = range(self._irqs, self._irqs + count)
         self._irqs += count

@@ -1,5 +1,5 @@
-"""Fakes the device nodes of VFIO (/dev/vfio/*) and programs that have them open. vfio-nodes.c makes the daemon take
-them for VFIO's."""
+"""Fakes VFIO's device files (/dev/vfio/*) and programs that have them open. vfio-nodes.c makes the
+daemon see them as VFIO's."""
 
 import fcntl
 import os

@@ -1,5 +1,5 @@
 /* io-probe.c: preloaded into vfwarden-io, it does what vfwarden-io must not do, so that it is seen
- * what comes of it.
+ * the result.
  *
  * A message with command 0x7777 makes it call getppid(), which is in no list. From the first
  * message on, any use of the heap does the same (not with a sanitizer, which has a heap of its

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Stands for a vfwarden-io that was taken over. It hands its control socket to the test, which then says what the process
-says, and stays until the test lets it go, or for as long as its standard signals let it. See test_io_evil.py."""
+says, and stays until the test ends it, or a standard signal does. See test_io_evil.py."""
 
 import array
 import os

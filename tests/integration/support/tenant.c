@@ -1,5 +1,5 @@
-/* tenant.c: what somebody without privilege does to whoever looks at processes. Says "ready" on
- * standard output, and stays.
+/* tenant.c: what a user without privilege does to a program that looks at processes. Says "ready"
+ * on standard output, and stays.
  *
  *   tenant table DESCRIPTORS PROCESSES shared|own
  *      large tables of descriptors, one for all or one for each
@@ -198,7 +198,7 @@ static void __attribute__((noreturn)) serve(int fd, int reads, bool silent) {
         }
 }
 
-/* Returns what tells of each read that is not answered. */
+/* Returns a descriptor that reports each read that is not answered. */
 static int mount_silence(const char *device, const char *directory, bool silent) {
         char options[128];
         int reads[2];
@@ -269,8 +269,8 @@ static void wait_for_state(pid_t pid, char state) {
         } while (behind && behind[2] != state);
 }
 
-/* In the memory of its parent, whose lock it needs to leave it: until then it keeps whoever
- * compares it with others. */
+/* In the memory of its parent, whose lock it needs to leave it: until then it blocks any process
+ * that compares it with others. */
 static int run_another(void *go) {
         static char *const words[] = { (char *) "true", NULL };
         char byte;

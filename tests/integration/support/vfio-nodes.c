@@ -5,7 +5,7 @@
  * is missing is made up:
  *   - the system's /dev is the tests' (/proc/1/root/dev is hidden, and fanotify's marks go there);
  *   - what other tests have open is not there;
- *   - a group is open once at a time: whoever opens it through here locks it (flock());
+ *   - a group is open once at a time: an open through here locks it (flock());
  *   - ioctls of the process that opens for the daemon succeed; the name that a device was asked for
  * by is written to the file $UMOCKDEV_DIR/vfio-opened, and where there is a file
  * $UMOCKDEV_DIR/vfio-fails, it fails with the number in that;

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """VFs of s390, where the machine gives away each function for itself: any may be here without its PF, come before it,
-outlive it, or be a slot that is switched off. What moves is told, and nothing else."""
+outlive it, or be a slot that is switched off. Signals report what changed, and nothing else."""
 
 import os
 
@@ -63,7 +63,7 @@ class Slots(fixtures.DaemonTest):
         return set(self.picture.objects[vb.function_path(address)])
 
     def changed(self, mark, path):
-        """Property -> the last value that was told of it."""
+        """Property -> its last value in a signal."""
         return {name: value for (at, name), value in changes(self.signals_since(mark)).items() if at == path}
 
     def interfaces_moved(self, mark, path):

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""What the kernel's events do to the picture, and that nothing is told which did not change."""
+"""Uevents update the inventory, and signals report changes only."""
 
 import os
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""What is told of the functions that are there when the daemon starts, odd ones included."""
+"""The inventory of the functions that exist when the daemon starts, odd ones included."""
 
 import os
 
@@ -68,7 +68,7 @@ class Inventory(fixtures.DaemonTest):
         self.assertEqual(self.picture.function(PF)["NumVFs"], 2)
 
     def test_sriov_numvfs_is_never_read(self):
-        # A FIFO that nobody writes: whoever opens it for reading stays there, as one stays in the
+        # A FIFO without a writer: an open for reading hangs there, as one stays in the
         # kernel while an unbind is stuck (facts: reading takes the device lock).
         pf = self.sysfs.add_pf(PF, vfs=2)
         pf.unset("sriov_numvfs")

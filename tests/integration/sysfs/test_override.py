@@ -80,7 +80,7 @@ class Hanging(fixtures.DaemonTest):
         self.wait_function(PLAIN)
 
     def test_one_process_hangs_however_often_it_is_asked(self):
-        """SIGKILL does not end it either; when the lock is let go of, the value is read again."""
+        """SIGKILL does not end it either; when the lock is released, the value is read again."""
         with open(os.path.join(self.sysfs.root, "deathless"), "w", encoding="ascii"):
             pass
         self.preload.append(os.environ["VFWARDEN_DEATHLESS"])

@@ -88,7 +88,7 @@ class Pasid(PasidTest):
             self.wait_property(pf.vfs[0].address, "Enabled", False)
 
     def test_the_bit_follows_later(self):
-        # A domain is attached after the driver was bound: nothing tells of that.
+        # A domain is attached after the driver was bound: no event reports that.
         pf = self.sysfs.add_pf(PF, config=recorded_config("amd-gpu"), driver=None)
         self.start()
         self.wait_property(PF, "Enabled", False)
@@ -158,7 +158,7 @@ class Pasid(PasidTest):
 
 
 class Dependents(PasidTest):
-    """Which VFs are in use while the capability is enabled: that is told as it changes."""
+    """Signals report which VFs are in use while the capability is enabled."""
 
     def setUp(self):
         super().setUp()
@@ -175,7 +175,7 @@ class Dependents(PasidTest):
         self.wait_property(vf.address, "InUse", used)
 
     def expect(self, *vfs):
-        """They are told, and are what Check() goes by."""
+        """Signals report them, and Check() counts them."""
         self.wait_property(PF, "Dependents", [vb.function_path(vf.address) for vf in vfs])
         for operation in ("disable-pasid", "unbind", "reset", "remove", "power-off"):
             self.assertEqual([subject for kind, subject, *_ in self.client.check(PF, operation)[1] if kind == "pasid"],

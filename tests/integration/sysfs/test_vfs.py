@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""VFs that come and go, in the order in which the kernel tells of them."""
+"""VFs that are added and removed, in the order of the kernel's events."""
 
 import os
 
@@ -12,7 +12,7 @@ PF = "0000:01:00.0"
 
 class Vfs(fixtures.DaemonTest):
     def counts(self, mark):
-        """The values of the PF's NumVFs in the order in which they were told."""
+        """The values of the PF's NumVFs in the order of the signals."""
         return [s.args[1]["NumVFs"] for s in self.signals_since(mark)
                 if s.member == "PropertiesChanged" and s.path == vb.function_path(PF)
                 and "NumVFs" in s.args[1]]

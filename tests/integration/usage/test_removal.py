@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Removals that cannot be taken back: insisted upon, begun by others, or a surprise."""
+"""Removals that cannot be cancelled: by "insist", external ones, or a surprise."""
 
 import errno
 import os
@@ -57,7 +57,7 @@ class Insisting(UnplugTest):
         mark = self.mark()
         call = self.client.start_unplug(PF, LONG, insist=True)
         self.kernel.wait_for("vfio-pci/unbind")
-        # Both holders were told before anything was done.
+        # Both users were notified before anything was done.
         self.assertEqual(set(self.requests(mark)), {PF, VFS[0], VFS[1]})
         self.assertEqual(self.writes, [("vfio-pci/unbind", VFS[0])])
         self.assertEqual(self.picture.function(VFS[0])["State"], "present")
@@ -254,7 +254,7 @@ class ByOthers(UnplugTest):
         return self.client.manager("Check", "(ss)", address, operation)[1]
 
     def test_the_kernel_takes_the_slot(self):
-        """Nobody writes: the button was pressed. All who have anything in the slot are told at once."""
+        """Nobody writes: the button was pressed. All users of functions in the slot are notified at once."""
         pf = self.sysfs.add_pf(PF, vfs=3, vf_driver="vfio-pci")
         mate = self.sysfs.add("0000:01:00.1", driver="vfio-pci")
         other = self.sysfs.add(PLAIN, driver="vfio-pci")
@@ -337,7 +337,7 @@ class ByOthers(UnplugTest):
         wait_until(lambda: not self.blockers(PF), None, "nothing to be in the way of the PF")
 
     def test_the_kernel_gave_it_up(self):
-        """All let go, and it stays for all that: it is anybody's again."""
+        """All release it, and it stays all the same: it can be used again."""
         pf = self.sysfs.add_pf(PF, vfs=2, vf_driver="vfio-pci")
         self.start()
         self.use(*pf.vfs)
@@ -351,7 +351,7 @@ class ByOthers(UnplugTest):
         self.assertEqual(self.blockers(PF), [])
 
     def test_let_go_a_moment_ago(self):
-        """The daemon's last word on the users is old when the driver goes: nobody is told anything."""
+        """The daemon's last word on the users is old when the driver goes: no signal is sent."""
         pf = self.sysfs.add_pf(PF, vfs=2, vf_driver="vfio-pci")
         self.start()
         self.use(*pf.vfs)

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""What somebody without privilege can do to whoever looks at processes: the daemon answers, keeps what is locked, and
-finds the users of the others."""
+"""Attacks by a user without privilege on the look at processes: the daemon answers, keeps locks, and finds the
+users of others' functions."""
 
 import json
 import os
@@ -25,7 +25,7 @@ DESCRIPTORS = min(524288, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
 ALL_DESCRIPTORS = 4 * 524288
 # No turn of the event loop is longer: in microseconds, by the processor's time, which a busy machine does not change.
 LONGEST_TURN = 20000 * (4 if os.environ.get("VFWARDEN_SANITIZED") else 1)
-# Processes of one user that cost the daemon a descriptor, and a function's users that are told one by one.
+# Processes of one user that cost the daemon a descriptor, and a function's users that are listed one by one.
 WATCHED = LISTED = 64
 
 

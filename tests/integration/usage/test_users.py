@@ -27,7 +27,7 @@ class UsersTest(LockTest):
         return self.client.manager("ListUsers")
 
     def told(self, address, mark, interface=vb.FUNCTION):
-        """The properties that were told to change since, in order, as pairs."""
+        """The properties that signals reported since, in order, as pairs."""
         return [pair for s in self.signals_since(mark)
                 if s.member == "PropertiesChanged" and s.path == vb.function_path(address)
                 and s.args[0] == interface for pair in s.args[1].items()]

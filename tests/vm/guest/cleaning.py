@@ -19,7 +19,7 @@ PLUG_SECONDS = 30 * pace.SCALE
 
 
 def clean(uevents_wait):
-    """`uevents_wait(predicate, what)` waits for something that uevents tell of."""
+    """`uevents_wait(predicate, what)` waits for something that uevents report."""
     daemon = service.Service()
     daemon.stop()
     end_holders()

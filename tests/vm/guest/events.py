@@ -45,7 +45,7 @@ class Uevents:
         return len(self.events)
 
     def of(self, name, mark=0):
-        """The actions told of `name` since `mark`, in order."""
+        """The actions reported for `name` since `mark`, in order."""
         return [action for action, sysname, _ in self.events[mark:] if sysname == name]
 
     def close(self):

@@ -19,7 +19,7 @@ class JsonClient:
     command = "python3"
 
     def __init__(self, machine, name="visitor", ready=True):
-        """Without `ready`, whoever starts several calls wait_ready() of each."""
+        """Without `ready`, a caller that starts several calls wait_ready() of each."""
         self.process = subprocess.Popen(
             ["setpriv", f"--reuid={name}", f"--regid={name}", "--clear-groups", "--no-new-privs",
              sys.executable, "-B", "-m", self.module],
@@ -60,7 +60,7 @@ class JsonClient:
 
 
 def serve(server, errno_of=lambda error: error.errno, errors=(OSError,)):
-    """The program's end: methods of `server` are the verbs. `errors` are those that are told, by errno_of()."""
+    """The program's end: methods of `server` are the verbs. `errors` are those that are returned, by errno_of()."""
     print(json.dumps({"value": None}), flush=True)
     for line in iter(sys.stdin.readline, ""):
         if not line.strip():

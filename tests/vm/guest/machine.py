@@ -84,7 +84,7 @@ class Machine:
         self.connect()
 
     def stop_daemon(self):
-        """The picture stays as it was last; connect() makes a new one."""
+        """The inventory stays as it was last; connect() makes a new one."""
         self.daemon.stop()
         self.expected_pid = 0
 
@@ -112,7 +112,7 @@ class Machine:
         return vb.wait_until(predicate, scaled(seconds), what)
 
     def poll(self, predicate, what, seconds=None):
-        """For what nobody tells of: `predicate()` is asked again and again until it holds."""
+        """For what no event reports: `predicate()` is asked again and again until it holds."""
         timer = GLib.timeout_add(100, lambda: GLib.SOURCE_CONTINUE)
         try:
             return vb.wait_until(predicate, scaled(seconds), what)

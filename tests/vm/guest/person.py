@@ -1,4 +1,4 @@
-"""Somebody without privilege at the bus: a process of their own that does what it is told.
+"""A user without privilege on the bus: a process of their own that obeys the scenario.
 
 Run as a program, by Person: reads requests as lines of JSON, answers each with a line of JSON.
 """

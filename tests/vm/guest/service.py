@@ -49,7 +49,7 @@ def exec_start(*options):
 
 
 def wait_for_stop(pid):
-    """A stopped process is told of to its parent alone; the others must look."""
+    """Only its parent is notified of a stopped process; others must look."""
     deadline = time.monotonic() + pace.DEADLINE
     while time.monotonic() < deadline:
         with open(f"/proc/{pid}/stat", encoding="ascii") as file:

@@ -1,4 +1,4 @@
-"""Functions that vfio-pci has, who has them open, and having one open in the scenario's own process."""
+"""Functions on vfio-pci, their users, and opening one in the scenario's own process."""
 
 import fcntl
 import os
@@ -79,7 +79,7 @@ def root_reads(machine, function):
 
 
 def check_refused(call, who, words=()):
-    """A guarded operation is refused, and whoever reads why knows the process to go to."""
+    """A guarded operation is refused, and the reason names the process."""
     error = raises(vb.BusError, call.result, call.what)
     equal(error.name, vb.REFUSED, f"the error of {call.what} ({error.message})")
     for word in (f"pid {who.pid}", who.command, *words):
@@ -109,7 +109,7 @@ def open_device(group, address, token=None):
     try:
         fcntl.ioctl(group, GROUP_SET_CONTAINER, struct.pack("i", container))
         fcntl.ioctl(container, SET_IOMMU, TYPE1V2_IOMMU)
-        # Of an array that can be changed, for only then its result is told.
+        # Of an array that can be changed, for only then its result is reported.
         return container, fcntl.ioctl(group, GROUP_GET_DEVICE_FD, bytearray(name.encode() + b"\0"))
     except OSError:
         os.close(container)

@@ -81,7 +81,7 @@ def add_users(root):
 
 
 def compile_python(root):
-    """Where it is fast; what comes of it is the same for all architectures, but not for all versions, and
+    """Where it is fast; the result is the same for all architectures, but not for all versions, and
     the guest's Python passes over what another version compiled."""
     run([sys.executable, "-m", "compileall", "-q", "-j2", "-s", root, "-p", "/", "--invalidation-mode",
          "unchecked-hash", "-x", "/(lib2to3|test|idlelib|ensurepip)/", *root.glob("usr/lib/python3*")])

@@ -4,7 +4,7 @@ A request is a line of JSON {"verb": NAME, ...}; the answer is {"ok": true, "val
 {"ok": false, "error": TEXT}. Verbs:
   plug id                    puts an endpoint of the hardware's table back where it was, once QEMU has given it up
   unplug id                  asks the guest's kernel to give it up, as an operator's button does;
-                             answers at once, or once the slot has settled after a `plug`
+                             answers at once, or once the slot is stable after a `plug`
   wait_unplugged id seconds  answers when the guest gave it up after the last `plug` or `unplug`
   qmp command [arguments]    any other command
 """
@@ -48,7 +48,7 @@ class Outside:
     def plug(self, id):
         self.marks[id] = self.qmp.mark()
         for device in self.hardware.devices(id):
-            # The guest's kernel has let go of it, and QEMU is about to.
+            # The guest's kernel has released it, and QEMU is about to.
             self.settled("device_add", device, "Duplicate device ID")
 
     def unplug(self, id):

@@ -1,4 +1,4 @@
-"""What `machine` can be told to do. Each verb returns the exit status."""
+"""The verbs of `machine`. Each verb returns the exit status."""
 
 import shutil
 import sys

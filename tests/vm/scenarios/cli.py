@@ -107,7 +107,7 @@ def run_shown(machine, *words, status=0):
     return result.stdout
 
 
-@scenario("why, users, inhibit and unplug say who has a function, since when, and what to do; and what came of it")
+@scenario("why, users, inhibit and unplug print the users of a function, since when, what to do, and the result")
 def who_and_what_to_do(machine):
     vf, free = igb_vfs(machine, 2)
     one = Holder(machine, "--unplug=100", vf, wrapper=["systemd-run", "--quiet", "--pipe", "--collect", "--unit=guest-web.service",

@@ -1,5 +1,4 @@
-"""Functions that somebody else takes away, past the daemon: their holders are told all the same, and everybody can
-see what goes on and whom it waits for."""
+"""External removals: the users of the functions are notified, and everybody can see the progress and the blocking users."""
 
 import os
 import subprocess
@@ -15,7 +14,7 @@ from guest.vfio import igb_vfs, wait_users
 
 # From the button to the kernel's removal 5 s pass, as on real slots.
 BUTTON_SECONDS = 20
-# When the holders let go, the scenario decides.
+# The scenario decides when the users release the function.
 NEVER = 3600 * 1000
 
 
@@ -62,7 +61,7 @@ def told(machine, functions, mark):
     return story
 
 
-@scenario("an unbind behind the daemon's back that hangs on a holder is shown, with who hangs and on whom; all else "
+@scenario("an external unbind that waits for a user is shown, with its writer and that user; all else "
           "goes on, and it ends with the holder", deadline=180)
 def unbind(machine):
     vf, = igb_vfs(machine)
@@ -104,7 +103,7 @@ def unbind(machine):
 
 
 def check_goes(machine, holders, mark, by_slot=True):
-    """The PF and its VFs, whose holders are `holders`, go once those have ended; each holder was told before."""
+    """The PF and its VFs, whose holders are `holders`, go once those have ended; each user was notified before."""
     for one in holders.values():
         one.end()
     machine.wait_function(IGB, there=False, seconds=BUTTON_SECONDS)
@@ -126,7 +125,7 @@ def check_goes(machine, holders, mark, by_slot=True):
         equal(one.process.returncode, 0, f"how the holder of {vf} ended")
 
 
-@scenario("an operator's button takes a PF away whose VF is held: the holder hears of it and lets go, and all goes",
+@scenario("an operator's button removes a PF whose VF is in use: the user is notified and releases it, and all is removed",
           deadline=180)
 def button(machine):
     vf, = igb_vfs(machine)
@@ -140,7 +139,7 @@ def button(machine):
     check_goes(machine, {vf: one}, mark)
 
 
-@scenario("the same with two VFs and two holders: both are told at once, before either has let go", deadline=180)
+@scenario("the same with two VFs and two users: both are notified at once, before either releases its VF", deadline=180)
 def button_two_holders(machine):
     vfs = igb_vfs(machine, 2)
     holders = {vf: Holder(machine, f"--unplug={NEVER}", vf) for vf in vfs}
@@ -158,7 +157,7 @@ def check_goes_at_once(machine, holders, mark, by_slot=True):
     check_goes(machine, holders, mark, by_slot)
 
 
-@scenario("root writes to remove and to the slot's power through descriptors from before the lock: holders are told at "
+@scenario("root writes to remove and to the slot's power through descriptors from before the lock: users are notified at "
           "once, and all goes", deadline=240)
 def old_descriptors(machine):
     for name, text in (("remove", "1"), ("power", "0")):

@@ -1,5 +1,4 @@
-"""Inhibitors: whoever holds one keeps operations from being done, for as long as they live and no longer, whatever
-happens to the daemon."""
+"""Inhibitors: operations are refused exactly as long as the holder lives, whatever happens to the daemon."""
 
 import errno
 import os

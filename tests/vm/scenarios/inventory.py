@@ -1,4 +1,4 @@
-"""The picture over D-Bus is the kernel's own, at rest and when VFs and drivers come and go."""
+"""The inventory over D-Bus equals the kernel's own, at rest and when VFs and drivers come and go."""
 
 import os
 

@@ -155,7 +155,7 @@ def unplugged(machine):
     machine.wait_function(PLAIN, there=False)
 
 
-@scenario("the slot is switched off by a hand while a client, asked to let go, does I/O: served, then ENODEV, and gone",
+@scenario("the slot is switched off by hand while a client, asked to release it, does I/O: served, then ENODEV, and gone",
           deadline=120)
 def slot_power(machine):
     allow(machine)

@@ -1,4 +1,4 @@
-"""How the processes of I/O end: with their clients, by what they must not do, and for whoever wants the function."""
+"""How the processes of I/O end: with their clients, by what they must not do, and for another request."""
 
 import errno
 import os
@@ -107,7 +107,7 @@ def forbidden_call(machine):
         wait_free(machine, function)
 
 
-@scenario("the process of a load lingers for the next one and is in nobody's way: Check, a VMM, a session, root's own hand")
+@scenario("the process of a load is kept idle for the next one and blocks nothing: Check, a VMM, a session, root's own hand")
 def lingering(machine):
     vf, = igb_vfs(machine)
     allow(machine)

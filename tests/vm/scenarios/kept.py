@@ -91,7 +91,7 @@ def on_a_disk_that(machine, spoil, mend, reason):
     machine.start_daemon()
 
 
-@scenario("/run is full: nothing is promised that a crash would take back")
+@scenario("/run is full: nothing is confirmed that a crash would undo")
 def full_run(machine):
     ballast = service.STATE / "ballast"
 
@@ -114,7 +114,7 @@ def read_only_run(machine):
     on_a_disk_that(machine, lambda: remount("ro"), lambda: remount("rw"), "Read-only file system")
 
 
-@scenario("a daemon that was stopped stays so, whoever calls")
+@scenario("a stopped daemon stays stopped, whatever client calls")
 def stopped(machine):
     IGB.bind("vfio-pci")
     machine.check_locked(IGB, USERSPACE, SRIOV)

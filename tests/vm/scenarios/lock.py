@@ -195,7 +195,7 @@ def native_driver(machine):
     machine.client.lock(vf.address)
     machine.check_locked(vf, ADMINISTRATOR, vf_files)
     IGB.check_closed("power")
-    # The slot opens when the last function in it lets go.
+    # The slot is unlocked when no function in it needs the lock.
     machine.client.lock(IGB.address)
     machine.check_locked(IGB, ADMINISTRATOR, ALL)
     machine.client.unlock(vf.address)

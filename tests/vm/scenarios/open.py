@@ -138,7 +138,7 @@ def not_read(machine):
     check_can_be_opened(machine, vf)
 
 
-@scenario("somebody with a lease is asked to let go as any holder is, and lets go")
+@scenario("a client with a lease is asked to release the function like any user, and releases it")
 def unplugged(machine):
     vf, = igb_vfs(machine)
     allow(machine)
@@ -163,8 +163,8 @@ QUEUE = "/proc/sys/fs/fanotify/max_queued_events"
 EVENTS = 100
 
 
-@scenario("events of VFIO's nodes are lost: a lease ends all the same when its holder does, and goes on as long as it does "
-          "not")
+@scenario("events of VFIO device nodes are lost: a lease ends all the same when its holder does, "
+          "and not before")
 def lost_events(machine):
     vf, other = igb_vfs(machine, 2)
     allow(machine)

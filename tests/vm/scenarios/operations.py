@@ -39,7 +39,7 @@ def failed(call, name, *words):
     return error.message
 
 
-@scenario("a VF that is held: nobody can take it, its PF or their state away, and is told who has it; without the "
+@scenario("a VF in use: no operation takes it, its PF or their state away, and errors name the user; without the "
           "daemon one write takes it from its holder", deadline=180)
 def held(machine):
     client = machine.client
@@ -227,7 +227,7 @@ def override(machine):
 def opened_after_check(machine):
     client = machine.client
     vf, = igb_vfs(machine)
-    # Of what is opened in another /dev, such as libvirt's machines have, nobody is told; there the device's `enable`
+    # An open in another /dev, such as libvirt's machines have, is not reported; there the device's `enable`
     # gives it away.
     elsewhere = "/dev/elsewhere"
     os.mknod(elsewhere, 0o600 | stat.S_IFCHR, os.stat(group_node(vf)).st_rdev)

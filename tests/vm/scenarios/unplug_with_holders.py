@@ -170,11 +170,11 @@ def two_vfs(machine):
 
 
 def refusal(machine, node):
-    """What a visitor is told who opens a device node of theirs."""
+    """The error of a newcomer that opens a device node."""
     return machine.run_as("visitor", "sh", "-c", f"exec 3<>{node}", check=False).stdout
 
 
-@scenario("a holder that does not let go is undisturbed while newcomers are kept out: Timeout, or a CancelUnplug, and "
+@scenario("a user that does not release it is undisturbed while newcomers are refused: Timeout, or a CancelUnplug, and "
           "all is as before", deadline=180)
 def deaf(machine):
     vf, = igb_vfs(machine)
@@ -220,7 +220,7 @@ def operation_pid(machine, function):
     return rows[0][3]
 
 
-@scenario("insist on a holder that does not let go: Timeout, no way back, shown with its process, over a restart of "
+@scenario("insist with a user that does not release it: Timeout, not cancellable, shown with its process, over a restart of "
           "the daemon too; all else goes on; done when the holder is killed", deadline=240)
 def deaf_insist(machine):
     vf, = igb_vfs(machine)

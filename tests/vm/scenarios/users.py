@@ -74,7 +74,7 @@ def who(machine):
     wait_users(machine, second, [])
 
 
-@scenario("a holder killed with SIGKILL, in each state; its pid is told to nobody else")
+@scenario("a holder killed with SIGKILL, in each state; its pid never appears for another process")
 def killed(machine):
     vf, = igb_vfs(machine)
     for prepare in (lambda one: None, Holder.close_group):
@@ -201,7 +201,7 @@ def service_process(machine, program):
     return Pretender()
 
 
-@scenario("held before the daemon starts: known from its first answer; let go while it is down: free")
+@scenario("held before the daemon starts: known from its first answer; released while it is down: free")
 def over_a_restart(machine):
     vf, other = igb_vfs(machine, 2)
     one, two = Holder(machine, vf), Holder(machine, other)

@@ -51,7 +51,7 @@ def check_told_nowhere(machine, token):
 
 
 @scenario("a visitor has a VF of a PF on vfio-pci opened and uses it with the token that came along; without, the kernel "
-          "refuses root; the token is told nowhere", deadline=150)
+          "refuses root; the token appears nowhere", deadline=150)
 def visitor_opens(machine):
     vf, other = nvme_vfs(machine)
     check_kernel_refuses(vf, None, errno.EACCES)
@@ -128,7 +128,7 @@ def asked_for(machine):
     check_told_nowhere(machine, other)
 
 
-@scenario("root's own program has the PF, with a token of its own: said clearly and not guessed; when it lets go, ours is "
+@scenario("root's own program has the PF, with a token of its own: said clearly and not guessed; when it ends, ours is "
           "imposed again", deadline=150)
 def somebody_elses(machine):
     vf, other = nvme_vfs(machine)

@@ -1,4 +1,4 @@
-"""What is done behind the daemon's back is undone where it can be, and told in any case."""
+"""Violations of a lock are undone where possible, and reported in any case."""
 
 import os
 import time

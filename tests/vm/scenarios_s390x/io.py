@@ -96,7 +96,7 @@ def session(machine):
         equal(error.errno, errno.EINVAL, "its error")
 
 
-@scenario("unplug during a session: a cooperative client is served, lets go, and the slot is off", deadline=60)
+@scenario("unplug during a session: a cooperative client is served, releases it, and the slot is off", deadline=60)
 def unplug(machine):
     allow(machine)
     power = power_path(ZNVME)
@@ -134,7 +134,7 @@ def unplug_stubborn(machine):
     equal((ZNVME.exists(), pci.read(power)), (False, "0"), "the function and its slot's power")
 
 
-@scenario("power 0 through a descriptor opened before the lock, while the client, asked to let go, does I/O: it is "
+@scenario("power 0 through a descriptor opened before the lock, while the client, asked to release it, does I/O: it is "
           "served, then gets ENODEV, and the power goes; power 1: the function is back, without its driver_override",
           deadline=90)
 def behind_our_back(machine):

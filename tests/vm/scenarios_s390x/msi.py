@@ -1,4 +1,4 @@
-"""org.vfwarden1.Msix: on s390 isolation is the architecture's, whoever has the function."""
+"""org.vfwarden1.Msix: on s390 isolation is the architecture's, whatever the function's driver is."""
 
 import re
 

@@ -27,7 +27,7 @@ def bind_vfio(machine, function):
 
 
 def write_in_child(descriptor):
-    """Switches off. It blocks in the kernel until the holder has let go: not for the scenario to do."""
+    """Switches off. It blocks in the kernel until the user has released it: not for the scenario to do."""
     writer = os.fork()
     if writer == 0:
         os.write(descriptor, b"0\n")
@@ -51,7 +51,7 @@ def lock(machine):
     machine.check_locked(ZNVME, [], [])
 
 
-@scenario("power 0: the function goes, its slot stays; power 1: a new device, whose lost driver_override is told")
+@scenario("power 0: the function goes, its slot stays; power 1: a new device, whose lost driver_override is reported")
 def off_and_on(machine):
     bind_vfio(machine, ZNVME)
     inode = os.stat(ZNVME.directory).st_ino
@@ -79,7 +79,7 @@ def off_and_on(machine):
     equal(len(machine.journal.messages(service.OVERRIDE_LOST)), 1, "how often it was said")
 
 
-@scenario("power 0 through a descriptor opened before the lock: the holder is told, and lets go; then it is off",
+@scenario("power 0 through a descriptor opened before the lock: the user is notified, and releases it; then it is off",
           deadline=150)
 def behind_our_back(machine):
     bind_vfio(machine, ZNVME)

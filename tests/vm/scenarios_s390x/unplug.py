@@ -12,7 +12,7 @@ from scenarios.slot import CLOSABLE, bind_vfio, power_path
 LONG, SHORT = 120, 3
 
 
-@scenario("a holder that cooperates: asked over D-Bus, lets go; the slot is switched off", deadline=180)
+@scenario("a cooperative user: asked over D-Bus, releases it; the slot is switched off", deadline=180)
 def cooperative(machine):
     bind_vfio(machine, ZNVME)
     power = power_path(ZNVME)
@@ -26,7 +26,7 @@ def cooperative(machine):
           "the function, its slot's power and the mode of that")
 
 
-@scenario("a stubborn holder: Timeout and nothing has changed; with insist it goes when it lets go", deadline=240)
+@scenario("a stubborn user: Timeout and nothing has changed; with insist it is removed when released", deadline=240)
 def stubborn(machine):
     bind_vfio(machine, ZNVME)
     power = power_path(ZNVME)
