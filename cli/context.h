@@ -13,6 +13,8 @@
 
 typedef struct Context {
         const char *host; /* NULL for this one */
+        bool help, version;
+        ColorMode color;
         bool json;
         char *address; /* of the function, for the errors of the run; NULL until it is known */
         bool legend;
@@ -29,5 +31,6 @@ typedef struct Context {
         bool separated;        /* a "--" stood before the arguments */
         bool sigpipe_ignored;  /* by who started the command, so it is to be by what it starts */
         Output output;
-        sd_bus *bus; /* NULL until client_connect() */
+        sd_bus *bus;       /* NULL until client_connect() */
+        GPtrArray *copies; /* of arguments, see options.c */
 } Context;

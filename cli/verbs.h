@@ -1,23 +1,40 @@
-/* verbs.h: the verbs, one file per group.
+/* verbs.h: the verbs, one file per group in verbs/.
  *
- * Owns the table of them: names, arguments, what --help says of each.
- * A verb gets its arguments, as many as its row in the table allows, and NULL after them. It
- * prints its own errors, leaves its output in the context's buffer and returns the exit code. */
+ * Owns the list of them; each verb is declared in its file, with its options. From the list come
+ * --help, the errors about usage and the completion of shells. A verb gets its arguments, as many
+ * as it allows, and NULL after them. It prints its own errors, leaves its output in the context's
+ * buffer and returns the exit code. */
 #pragma once
 
 #include "cli/context.h"
 #include "cli/exit-code.h"
+#include "cli/options.h"
+
+#include <limits.h>
 
 typedef struct Verb {
         const char *name;
         const char *arguments; /* as --help shows them */
-        int min, max;
+        int min, max;          /* how many of them there are */
         ExitCode (*run)(Context *context, char **arguments);
         const char *help;
+        const Option *options; /* NULL: none besides those of all verbs */
+        /* What a shell offers for each argument, as verbs/completion.c has it; NULL: what
+         * `arguments` says. */
+        const char *offers;
+        bool hidden; /* for programs: --help and completion leave it out */
 } Verb;
+
+/* The first verb for NULL, and NULL after the last. */
+const Verb *verb_next(const Verb *verb);
+
+#define verb_foreach(verb) for (const Verb *verb = verb_next(NULL); verb; verb = verb_next(verb))
 
 /* The verb called `name`, or NULL. */
 const Verb *verb_find(const char *name);
+
+/* The first verb that has an option `name` of its own, or NULL. */
+const Verb *verb_with_option(const char *name);
 
 /* The name of the verb that a person meant who typed `name`, which is none; or NULL. */
 const char *verb_nearest(const char *name);
@@ -28,26 +45,8 @@ bool verb_check_count(const Verb *verb, int n, char **arguments);
 /* Adds two columns: each verb with its arguments, and what it does. */
 void verbs_print_help(Output *output);
 
-ExitCode verb_list(Context *context, char **arguments);
-ExitCode verb_show(Context *context, char **arguments);
-ExitCode verb_status(Context *context, char **arguments);
-ExitCode verb_monitor(Context *context, char **arguments);
-ExitCode verb_lock(Context *context, char **arguments);
-ExitCode verb_unlock(Context *context, char **arguments);
-ExitCode verb_release_all(Context *context, char **arguments);
-ExitCode verb_reload(Context *context, char **arguments);
-ExitCode verb_check_config(Context *context, char **arguments);
-ExitCode verb_why(Context *context, char **arguments);
-ExitCode verb_users(Context *context, char **arguments);
-ExitCode verb_inhibitors(Context *context, char **arguments);
-ExitCode verb_inhibit(Context *context, char **arguments);
-ExitCode verb_bind(Context *context, char **arguments);
-ExitCode verb_unbind(Context *context, char **arguments);
-ExitCode verb_reset(Context *context, char **arguments);
-ExitCode verb_set_vfs(Context *context, char **arguments);
-ExitCode verb_set_autoprobe(Context *context, char **arguments);
-ExitCode verb_unplug(Context *context, char **arguments);
-ExitCode verb_cancel_unplug(Context *context, char **arguments);
-ExitCode verb_libvirt_hook(Context *context, char **arguments);
-ExitCode verb_open(Context *context, char **arguments);
-ExitCode verb_io(Context *context, char **arguments);
+extern const Verb verb_bind, verb_cancel_unplug, verb_check_config, verb_completion_table,
+        verb_inhibit, verb_inhibitors, verb_io, verb_libvirt_hook, verb_list, verb_lock,
+        verb_monitor, verb_open, verb_release_all, verb_reload, verb_reset, verb_set_autoprobe,
+        verb_set_vfs, verb_show, verb_status, verb_unbind, verb_unlock, verb_unplug, verb_users,
+        verb_why;

@@ -1,5 +1,6 @@
 /* What libvirt runs when a domain starts and ends (https://libvirt.org/hooks.html). It must not
  * call libvirt, which waits for it meanwhile. */
+#include "cli/arguments.h"
 #include "cli/cleanup.h"
 #include "cli/client.h"
 #include "cli/holders.h"
@@ -249,7 +250,7 @@ static ExitCode on_release(Hook *hook) {
                              g_get_monotonic_time() + SYSTEMD_TIMEOUT_USEC);
 }
 
-ExitCode verb_libvirt_hook(Context *context, char **arguments) {
+static ExitCode run_libvirt_hook(Context *context, char **arguments) {
         static const struct {
                 const char *operation;
                 ExitCode (*run)(Hook *hook);
@@ -280,3 +281,25 @@ ExitCode verb_libvirt_hook(Context *context, char **arguments) {
         }
         return EXIT_CODE_DONE; /* nothing to do at the others */
 }
+
+static bool read_unguarded(Context *context, const char *value) {
+        return argument_read_unguarded(value, &context->allow_unguarded);
+}
+
+static const Option libvirt_hook_options[] = {
+        { .name = "unguarded",
+          .value = "allow|refuse",
+          .read = read_unguarded,
+          .help = "whether a domain starts that cannot be guarded, as without a daemon (refuse)" },
+        { NULL },
+};
+
+const Verb verb_libvirt_hook = {
+        .name = "libvirt-hook",
+        .arguments = "DOMAIN OPERATION SUB-OPERATION EXTRA",
+        .max = 4,
+        .run = run_libvirt_hook,
+        .help = "What libvirt runs: guard a domain's functions",
+        .options = libvirt_hook_options,
+        .offers = "- prepare|start|reconnect|release",
+};

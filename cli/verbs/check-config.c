@@ -7,7 +7,7 @@
 #include <glib.h>
 #include <unistd.h>
 
-ExitCode verb_check_config(Context *context, char **arguments) {
+static ExitCode run_check_config(Context *context, char **arguments) {
         g_autofree char *directory =
                 arguments[0] ? g_strconcat("--config-dir=", arguments[0], NULL) : NULL;
 
@@ -19,3 +19,11 @@ ExitCode verb_check_config(Context *context, char **arguments) {
         print_error("Cannot run %s: %m", VFWARDEN_DAEMON_PROGRAM);
         return EXIT_CODE_FAILED;
 }
+
+const Verb verb_check_config = {
+        .name = "check-config",
+        .arguments = "[DIRECTORY]",
+        .max = 1,
+        .run = run_check_config,
+        .help = "Read the configuration, and say what is wrong",
+};

@@ -154,14 +154,14 @@ static void hint_what(const char *what) {
                 }
 }
 
-ExitCode verb_inhibit(Context *context, char **arguments) {
+static ExitCode run_inhibit(Context *context, char **arguments) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         g_autofree char *address = NULL, *what = NULL;
         ExitCode code;
         int fd = -1, r;
 
         if (context->list && !arguments[0])
-                return verb_inhibitors(context, arguments);
+                return verb_inhibitors.run(context, arguments);
         if (context->list || !arguments[0] || !arguments[1] || !context->separated) {
                 print_error("inhibit needs an address, -- and a command: vfwarden inhibit ADDRESS "
                             "-- COMMAND...; or --list alone");
@@ -193,3 +193,23 @@ ExitCode verb_inhibit(Context *context, char **arguments) {
         (void) close(fd);
         return code;
 }
+
+static const Option inhibit_options[] = {
+        { .name = "what",
+          .value = "OPERATIONS",
+          .member = offsetof(Context, what),
+          .help = "which, joined by \":\" (all but open)" },
+        OPTION_TEXT("who", "TEXT", who, "who inhibits (the name of COMMAND)"),
+        OPTION_TEXT("why", "TEXT", why, "why (COMMAND and its arguments)"),
+        OPTION_SWITCH("list", list, "as the verb inhibitors"),
+        { NULL },
+};
+
+const Verb verb_inhibit = {
+        .name = "inhibit",
+        .arguments = "ADDRESS -- COMMAND...",
+        .max = INT_MAX,
+        .run = run_inhibit,
+        .help = "Keep operations from being done while COMMAND runs",
+        .options = inhibit_options,
+};

@@ -229,7 +229,7 @@ static void end_session(Context *context, const char *address, const char *path,
         }
 }
 
-ExitCode verb_io(Context *context, char **arguments) {
+static ExitCode run_io(Context *context, char **arguments) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         _cleanup_(access_clear) Access access = { 0 };
         g_autoptr(VfwardenIo) io = NULL;
@@ -271,3 +271,12 @@ ExitCode verb_io(Context *context, char **arguments) {
         end_session(context, access.address, path, g_steal_pointer(&io));
         return code;
 }
+
+const Verb verb_io = {
+        .name = "io",
+        .arguments = "load|store ADDRESS SPACE OFFSET LENGTH|HEXBYTES",
+        .min = 5,
+        .max = 5,
+        .run = run_io,
+        .help = "Load bytes from it, or store bytes to it",
+};

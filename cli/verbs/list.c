@@ -118,7 +118,7 @@ static void print_json(Context *context, const Inventory *inventory) {
         output_json(&context->output, node, true);
 }
 
-ExitCode verb_list(Context *context, char **arguments) {
+static ExitCode run_list(Context *context, char **arguments) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         g_autoptr(Inventory) inventory = NULL;
         int r;
@@ -133,3 +133,16 @@ ExitCode verb_list(Context *context, char **arguments) {
                 print_tree(context, inventory);
         return EXIT_CODE_DONE;
 }
+
+static const Option list_options[] = {
+        OPTION_SWITCH("sriov", sriov, "only physical and virtual functions"),
+        { NULL },
+};
+
+const Verb verb_list = {
+        .name = "list",
+        .arguments = "",
+        .run = run_list,
+        .help = "All PCI functions, VFs below their physical one",
+        .options = list_options,
+};

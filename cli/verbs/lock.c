@@ -109,10 +109,28 @@ static ExitCode change_lock(Context *context, const char *argument, const char *
         return EXIT_CODE_DONE;
 }
 
-ExitCode verb_lock(Context *context, char **arguments) {
+static ExitCode run_lock(Context *context, char **arguments) {
         return change_lock(context, arguments[0], arguments[1] ? arguments[1] : "");
 }
 
-ExitCode verb_unlock(Context *context, char **arguments) {
+const Verb verb_lock = {
+        .name = "lock",
+        .arguments = "ADDRESS [WHY]",
+        .min = 1,
+        .max = 2,
+        .run = run_lock,
+        .help = "Close the files that remove, reset or reconfigure it",
+};
+
+static ExitCode run_unlock(Context *context, char **arguments) {
         return change_lock(context, arguments[0], NULL);
 }
+
+const Verb verb_unlock = {
+        .name = "unlock",
+        .arguments = "ADDRESS",
+        .min = 1,
+        .max = 1,
+        .run = run_unlock,
+        .help = "Take such a lock back, and tell what still locks",
+};

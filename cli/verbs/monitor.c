@@ -231,7 +231,7 @@ static int start(Monitor *monitor, sd_bus_error *ret_error) {
         return r < 0 && r != -EPERM ? r : 0;
 }
 
-ExitCode verb_monitor(Context *context, char **arguments) {
+static ExitCode run_monitor(Context *context, char **arguments) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         _cleanup_(monitor_done) Monitor monitor = { .context = context };
         int r;
@@ -247,3 +247,10 @@ ExitCode verb_monitor(Context *context, char **arguments) {
                 return client_fail(context, r, &error, "Cannot monitor");
         return monitor.code;
 }
+
+const Verb verb_monitor = {
+        .name = "monitor",
+        .arguments = "",
+        .run = run_monitor,
+        .help = "A line for each change, until interrupted",
+};

@@ -123,7 +123,7 @@ static ExitCode execute(const Context *context, const Opened *opened, const char
         return (ExitCode) (error == ENOENT ? 127 : 126);
 }
 
-ExitCode verb_open(Context *context, char **arguments) {
+static ExitCode run_open(Context *context, char **arguments) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         _cleanup_(opened_clear) Opened opened = { .node = -1, .iommufd = -1 };
         g_autofree char *address = NULL;
@@ -148,3 +148,11 @@ ExitCode verb_open(Context *context, char **arguments) {
         context->bus = sd_bus_flush_close_unref(context->bus);
         return execute(context, &opened, address, arguments + 1);
 }
+
+const Verb verb_open = {
+        .name = "open",
+        .arguments = "ADDRESS -- COMMAND...",
+        .max = INT_MAX,
+        .run = run_open,
+        .help = "Run COMMAND with it opened through VFIO",
+};

@@ -152,7 +152,7 @@ static ExitCode operate(Context *context, const Operation *operation, const char
         return EXIT_CODE_DONE;
 }
 
-ExitCode verb_bind(Context *context, char **arguments) {
+static ExitCode run_bind(Context *context, char **arguments) {
         const char *driver = arguments[1] ? arguments[1] : "";
 
         if (!argument_is_text("The driver", driver))
@@ -160,15 +160,42 @@ ExitCode verb_bind(Context *context, char **arguments) {
         return operate(context, &operation_bind, arguments[0], "s", driver);
 }
 
-ExitCode verb_unbind(Context *context, char **arguments) {
+const Verb verb_bind = {
+        .name = "bind",
+        .arguments = "ADDRESS [DRIVER]",
+        .min = 1,
+        .max = 2,
+        .run = run_bind,
+        .help = "Bind it to DRIVER, or to the kernel's choice",
+};
+
+static ExitCode run_unbind(Context *context, char **arguments) {
         return operate(context, &operation_unbind, arguments[0], "");
 }
 
-ExitCode verb_reset(Context *context, char **arguments) {
+const Verb verb_unbind = {
+        .name = "unbind",
+        .arguments = "ADDRESS",
+        .min = 1,
+        .max = 1,
+        .run = run_unbind,
+        .help = "Unbind it from its driver",
+};
+
+static ExitCode run_reset(Context *context, char **arguments) {
         return operate(context, &operation_reset, arguments[0], "");
 }
 
-ExitCode verb_set_vfs(Context *context, char **arguments) {
+const Verb verb_reset = {
+        .name = "reset",
+        .arguments = "ADDRESS",
+        .min = 1,
+        .max = 1,
+        .run = run_reset,
+        .help = "Reset it",
+};
+
+static ExitCode run_set_vfs(Context *context, char **arguments) {
         uint16_t count;
 
         if (!argument_read_count(arguments[1], &count))
@@ -179,10 +206,35 @@ ExitCode verb_set_vfs(Context *context, char **arguments) {
         return operate(context, &operation_set_vfs, arguments[0], "qa{sv}", (int) count, 0);
 }
 
-ExitCode verb_set_autoprobe(Context *context, char **arguments) {
+static const Option set_vfs_options[] = {
+        OPTION_SWITCH("override", override,
+                      "pass over the locks of a user-space driver and of an administrator"),
+        { NULL },
+};
+
+const Verb verb_set_vfs = {
+        .name = "set-vfs",
+        .arguments = "ADDRESS COUNT",
+        .min = 2,
+        .max = 2,
+        .run = run_set_vfs,
+        .help = "Enable so many virtual functions",
+        .options = set_vfs_options,
+};
+
+static ExitCode run_set_autoprobe(Context *context, char **arguments) {
         bool enable;
 
         if (!argument_read_switch(arguments[1], &enable))
                 return EXIT_CODE_USAGE;
         return operate(context, &operation_set_autoprobe, arguments[0], "b", (int) enable);
 }
+
+const Verb verb_set_autoprobe = {
+        .name = "set-autoprobe",
+        .arguments = "ADDRESS yes|no",
+        .min = 2,
+        .max = 2,
+        .run = run_set_autoprobe,
+        .help = "Whether new virtual functions get a driver",
+};

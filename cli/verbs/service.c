@@ -134,7 +134,7 @@ static void print_status(Context *context, DaemonState state, const Answers *ans
         table_print(table);
 }
 
-ExitCode verb_status(Context *context, char **arguments) {
+static ExitCode run_status(Context *context, char **arguments) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         _cleanup_(answers_done) Answers answers = { 0 };
         DaemonState state;
@@ -156,9 +156,16 @@ ExitCode verb_status(Context *context, char **arguments) {
         return state == DAEMON_RUNNING ? EXIT_CODE_DONE : EXIT_CODE_UNREACHABLE;
 }
 
+const Verb verb_status = {
+        .name = "status",
+        .arguments = "",
+        .run = run_status,
+        .help = "The daemon, and how much is in use and locked",
+};
+
 /* Closed files stay closed while the daemon is away: the removal of the package starts it for
  * this. */
-ExitCode verb_release_all(Context *context, char **arguments) {
+static ExitCode run_release_all(Context *context, char **arguments) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         g_autoptr(sd_bus_message) reply = NULL;
         g_autoptr(JsonNode) files = NULL;
@@ -190,7 +197,14 @@ ExitCode verb_release_all(Context *context, char **arguments) {
         return EXIT_CODE_DONE;
 }
 
-ExitCode verb_reload(Context *context, char **arguments) {
+const Verb verb_release_all = {
+        .name = "release-all",
+        .arguments = "",
+        .run = run_release_all,
+        .help = "Open all closed files, before vfwarden is removed",
+};
+
+static ExitCode run_reload(Context *context, char **arguments) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         int r;
 
@@ -200,3 +214,10 @@ ExitCode verb_reload(Context *context, char **arguments) {
                 return client_fail(context, r, &error, "Cannot reload the configuration");
         return EXIT_CODE_DONE;
 }
+
+const Verb verb_reload = {
+        .name = "reload",
+        .arguments = "",
+        .run = run_reload,
+        .help = "Have the daemon read its configuration again",
+};

@@ -327,7 +327,7 @@ static void print_function(Context *context, JsonObject *function, JsonArray *us
         table_print(table);
 }
 
-ExitCode verb_show(Context *context, char **arguments) {
+static ExitCode run_show(Context *context, char **arguments) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         g_autofree char *address = address_from_argument(context, arguments[0]);
         g_autoptr(JsonArray) all_users = NULL, all_inhibitors = NULL;
@@ -365,3 +365,12 @@ ExitCode verb_show(Context *context, char **arguments) {
                 print_function(context, function, users, inhibitors);
         return EXIT_CODE_DONE;
 }
+
+const Verb verb_show = {
+        .name = "show",
+        .arguments = "ADDRESS",
+        .min = 1,
+        .max = 1,
+        .run = run_show,
+        .help = "Everything known about one function",
+};

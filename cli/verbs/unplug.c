@@ -1,4 +1,5 @@
 #include "cli/address.h"
+#include "cli/arguments.h"
 #include "cli/cleanup.h"
 #include "cli/client.h"
 #include "cli/holders.h"
@@ -329,7 +330,7 @@ static ExitCode tell(Context *context, Wait *wait) {
         return code;
 }
 
-ExitCode verb_unplug(Context *context, char **arguments) {
+static ExitCode run_unplug(Context *context, char **arguments) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         g_autofree char *address = address_from_argument(context, arguments[0]);
         _cleanup_(wait_done) Wait wait = { .context = context, .address = address };
@@ -352,7 +353,30 @@ ExitCode verb_unplug(Context *context, char **arguments) {
         return tell(context, &wait);
 }
 
-ExitCode verb_cancel_unplug(Context *context, char **arguments) {
+static bool read_timeout(Context *context, const char *value) {
+        return argument_read_timeout(value, &context->timeout_usec);
+}
+
+static const Option unplug_options[] = {
+        { .name = "timeout",
+          .value = "TIME",
+          .read = read_timeout,
+          .help = "how long to wait: 500ms, 30s, 5min, 1h (1min)" },
+        OPTION_SWITCH("insist", insist, "have the kernel ask, too; cannot be cancelled"),
+        { NULL },
+};
+
+const Verb verb_unplug = {
+        .name = "unplug",
+        .arguments = "ADDRESS",
+        .min = 1,
+        .max = 1,
+        .run = run_unplug,
+        .help = "Ask its users to release it, and remove it",
+        .options = unplug_options,
+};
+
+static ExitCode run_cancel_unplug(Context *context, char **arguments) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         g_autofree char *address = address_from_argument(context, arguments[0]), *path = NULL;
         int r;
@@ -369,3 +393,12 @@ ExitCode verb_cancel_unplug(Context *context, char **arguments) {
                 output_format(&context->output, "The unplug of %s was cancelled\n", address);
         return EXIT_CODE_DONE;
 }
+
+const Verb verb_cancel_unplug = {
+        .name = "cancel-unplug",
+        .arguments = "ADDRESS",
+        .min = 1,
+        .max = 1,
+        .run = run_cancel_unplug,
+        .help = "Take such a request back",
+};

@@ -78,7 +78,7 @@ static void print_json(Context *context, JsonArray *holders) {
         output_json(&context->output, node, true);
 }
 
-ExitCode verb_users(Context *context, char **arguments) {
+static ExitCode run_users(Context *context, char **arguments) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         g_autofree char *address = NULL;
         g_autoptr(JsonArray) users = NULL;
@@ -106,7 +106,15 @@ ExitCode verb_users(Context *context, char **arguments) {
         return EXIT_CODE_DONE;
 }
 
-ExitCode verb_inhibitors(Context *context, char **arguments) {
+const Verb verb_users = {
+        .name = "users",
+        .arguments = "[ADDRESS]",
+        .max = 1,
+        .run = run_users,
+        .help = "The processes that have functions open",
+};
+
+static ExitCode run_inhibitors(Context *context, char **arguments) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         g_autoptr(JsonArray) inhibitors = NULL;
         int r;
@@ -123,3 +131,10 @@ ExitCode verb_inhibitors(Context *context, char **arguments) {
                 output_format(&context->output, "There are no inhibitors.\n");
         return EXIT_CODE_DONE;
 }
+
+const Verb verb_inhibitors = {
+        .name = "inhibitors",
+        .arguments = "",
+        .run = run_inhibitors,
+        .help = "Who keeps operations from being done",
+};

@@ -331,7 +331,7 @@ static ExitCode why_word(Context *context, const char *address, const char *word
         return code == EXIT_CODE_DONE && !allowed ? EXIT_CODE_REFUSED : code;
 }
 
-ExitCode verb_why(Context *context, char **arguments) {
+static ExitCode run_why(Context *context, char **arguments) {
         g_autofree char *address = address_from_argument(context, arguments[0]);
         bool allowed;
 
@@ -340,3 +340,12 @@ ExitCode verb_why(Context *context, char **arguments) {
         return arguments[1] ? why_word(context, address, arguments[1])
                             : why_each(context, address, vocabulary_all, &allowed);
 }
+
+const Verb verb_why = {
+        .name = "why",
+        .arguments = "ADDRESS [OPERATION]",
+        .min = 1,
+        .max = 2,
+        .run = run_why,
+        .help = "What stands against it, and what to do about that",
+};

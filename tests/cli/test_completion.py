@@ -1,4 +1,5 @@
-"""The completion for bash, as readline calls it."""
+"""The completion for bash, as readline calls it; for fish, as fish itself does; and for zsh, with stand-ins for what
+its completion system has."""
 
 import os
 import subprocess
@@ -7,16 +8,24 @@ import textwrap
 from standin import CommandTest
 import pictures
 
-SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "cli",
-                      "vfwarden.bash-completion")
+SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "cli", "completion")
+SCRIPT = os.path.join(SCRIPTS, "vfwarden.bash")
 
 
-class Completion(CommandTest):
+class Shell(CommandTest):
     def setUp(self):
         super().setUp()
         os.symlink(os.path.abspath(self.vfwarden), os.path.join(self.directory, "vfwarden"))
         self.environment["PATH"] = f"{self.directory}:{os.environ['PATH']}"
 
+    def run_shell(self, *command):
+        done = subprocess.run(command, env={**self.environment, "HOME": self.directory}, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, text=True)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        return done.stdout.splitlines()
+
+
+class Completion(Shell):
     def complete(self, line, word_breaks=" \t\n\"'><=;|&(:"):
         """What bash would offer at the end of `line`."""
         done = subprocess.run(
@@ -122,3 +131,80 @@ class Completion(CommandTest):
         self.assertEqual(self.complete("vfwarden show "), [])
         self.start_daemon(pictures.host())
         self.assertEqual(self.complete("vfwarden -H far show "), [])
+
+
+class OtherShells:
+    """What zsh and fish offer. The order is theirs."""
+
+    def offered(self, line):
+        return {word.rstrip("=") for word in self.complete(line)}
+
+    def test_syntax(self):
+        self.run_shell(*self.CHECK)
+
+    def test_verbs(self):
+        self.assertEqual(self.offered("vfwarden l"), {"list", "lock", "libvirt-hook"})
+        self.assertEqual(len(self.offered("vfwarden ")), 23)
+        self.assertEqual(self.offered("vfwarden -H far s"), {"show", "status", "set-vfs", "set-autoprobe"})
+        self.assertEqual(self.offered("vfwarden list "), set())
+
+    def test_options(self):
+        common = {"--help", "--version", "--host", "--json", "--no-legend", "--color", "--no-ask-password"}
+        self.assertEqual(self.offered("vfwarden --"), common)
+        self.assertEqual(self.offered("vfwarden unplug 1:0.0 --"), common | {"--timeout", "--insist"})
+        self.assertEqual(self.offered("vfwarden --color a"), {"auto", "always"})
+        self.assertEqual(self.offered("vfwarden inhibit --who "), set())
+
+    def test_arguments(self):
+        self.assertEqual(self.offered("vfwarden why 1:0.0 re"), {"reset", "remove"})
+        self.assertEqual(self.offered("vfwarden set-autoprobe 1:0.0 "), {"yes", "no"})
+        self.assertEqual(self.offered("vfwarden set-vfs 1:0.0 "), set())
+        self.assertEqual(self.offered("vfwarden io "), {"load", "store"})
+        self.assertEqual(self.offered("vfwarden io load 1:0.0 "), {"0", "1", "2", "3", "4", "5", "config"})
+        self.assertEqual(self.offered("vfwarden libvirt-hook web1 re"), {"reconnect", "release"})
+        self.assertEqual({word.rpartition(":")[2] for word in self.offered("vfwarden inhibit --what reset:o")},
+                         {"open"})
+
+    def test_addresses(self):
+        self.start_daemon(pictures.host())
+        everything = {f["Address"] for f in pictures.host()}
+        for verb in ("show", "lock", "inhibit --why x", "io load"):
+            self.assertEqual(self.offered(f"vfwarden {verb} "), everything)
+        self.assertEqual(self.offered("vfwarden lock 0000:01:00.0 "), set())
+        self.assertEqual(self.offered("vfwarden -H far show "), set())
+
+
+class Fish(OtherShells, Shell):
+    SCRIPT = os.path.join(SCRIPTS, "vfwarden.fish")
+    CHECK = ("fish", "--no-execute", SCRIPT)
+
+    def complete(self, line):
+        lines = self.run_shell("fish", "--no-config", "-c", 'source $argv[1]; complete -C $argv[2]', self.SCRIPT, line)
+        return [line.split("\t")[0] for line in lines]
+
+
+class Zsh(OtherShells, Shell):
+    SCRIPT = os.path.join(SCRIPTS, "_vfwarden")
+    CHECK = ("zsh", "-fn", SCRIPT)
+    # These exist only while zsh completes. Each prints what it is given that begins as typed.
+    STAND_INS = textwrap.dedent("""\
+        compadd() {
+                while [[ $1 != -- ]]; do shift; done
+                shift
+                (( $# == 0 )) || print -rl -- ${(M)@:#$PREFIX*}
+        }
+        _describe() {
+                local array=$2
+                [[ $1 != -o ]] || array=$3
+                print -rl -- ${${(M)${(P)array}:#$PREFIX*}%%:*}
+        }
+        compset() { PREFIX=${PREFIX##*${2#\\*}} }
+        words=(${(z)2})
+        [[ $2 != *' ' ]] || words+=('')
+        CURRENT=$#words PREFIX=$words[-1]
+        source $1
+        true
+        """)
+
+    def complete(self, line):
+        return [word for word in self.run_shell("zsh", "-fc", self.STAND_INS, "zsh", self.SCRIPT, line) if word]

@@ -240,9 +240,33 @@ class ManualPage(CommandTest):
         for number, _ in codes:
             self.assertRegex(status, rf"(?m)^ +{number} +\S")
 
+    def test_the_manual_page_has_each_form(self):
+        """What a verb takes, and the value of an option, stand in the page as the command has them."""
+        page = self.rendered()
+        for usage in re.findall(r"^  ((?:[a-z]+-?)+(?: \S+)*?)(?:  .*)?$", self.verbs_text(), re.M):
+            forms = [usage]
+            alternatives = re.fullmatch(r"(\w+) (\w+)\|(\w+) (.*) (\w+)\|(\w+)", usage)
+            if alternatives:        # io has one paragraph for each
+                verb, first, second, middle, last, other = alternatives.groups()
+                forms = [f"{verb} {first} {middle} {last}", f"{verb} {second} {middle} {other}"]
+            for form in forms:
+                self.assertRegex(page, rf"(?m)^ {{7}}{re.escape(form)}( {{2,}}| [A-Z][a-z]|$)")
+        for row in self.table():
+            if row[0] == "option":
+                self.assertRegex(page, rf"(?m)^ +(-\w, )?{row[3]}" + (r"\S" if row[3][-1] == "=" else r"( |$)"))
+
+    def verbs_text(self):
+        return self.run_command("--help")[1].split("Verbs:\n")[1].split("\nOptions:\n")[0]
+
+    def table(self):
+        code, output, error = self.run_command("completion-table")
+        self.assertEqual((code, error), (0, ""))
+        return [line.split("\t") for line in output.splitlines()]
+
     def test_the_completion_has_it_all(self):
         verbs, options, _ = self.help()
-        with open(os.path.join(self.ROOT, "cli", "vfwarden.bash-completion"),
-                  encoding="utf-8") as file:
-            words = set(re.findall(r"[\w-]+", file.read()))
+        table = self.table()
+        self.assertEqual({len(row) for row in table}, {6})
+        self.assertEqual({cell for row in table for cell in row if cell != cell.strip() or not cell}, set())
+        words = {word for row in table for word in (row[1], row[3].rstrip("="))}
         self.assertEqual([w for w in verbs + options if w not in words], [])
