@@ -1,12 +1,14 @@
 /* open-time.c: how long it takes from the open of a VFIO device node to the signal that reports it.
  *
- * open-time NODE ENABLE PID ROUNDS PROCESSES OPENS
+ * open-time NODE ENABLE OBJECT PID ROUNDS PROCESSES OPENS
  *
  * Nobody else may send signals on the system bus. In each round PROCESSES processes at once open
  * NODE, OPENS times each, and the function's count ENABLE becomes 1, as VFIO makes it; the wait
  * from there to the PropertiesChanged that says InUse is a line's first number, in nanoseconds. The
  * second one is process PID's own CPU time for these opens and the closes after them, with all that
- * follows from them for a while. */
+ * follows from them for a while. OBJECT is the function's path. A daemon that has just started
+ * takes a function for used until it has looked at all processes; the first round waits for that.
+ */
 #include "daemon/base/util.h"
 #include "policy/number.h"
 
@@ -77,6 +79,14 @@ static int wait_for(Run *run, int in_use) {
                         r = sd_bus_wait(run->bus, LOST_NSEC / 1000);
         }
         return r;
+}
+
+/* A reference has no such object: there the function is free. */
+static int wait_until_free(Run *run, const char *object) {
+        (void) sd_bus_get_property_trivial(run->bus, "org.vfwarden1", object,
+                                           "org.vfwarden1.Function", "InUse", NULL, 'b',
+                                           &run->in_use);
+        return wait_for(run, 0);
 }
 
 static int set_enable(const Run *run, char value) {
@@ -168,10 +178,10 @@ int main(int argc, char **argv) {
         clockid_t clock;
         int r;
 
-        if (argc != 7 || number_parse(argv[3], 10, INT_MAX, &pid) < 0 ||
-            number_parse(argv[4], 10, COUNT_MAX, &rounds) < 0 ||
-            number_parse(argv[5], 10, COUNT_MAX, &run.processes) < 0 ||
-            number_parse(argv[6], 10, COUNT_MAX, &run.opens) < 0 ||
+        if (argc != 8 || number_parse(argv[4], 10, INT_MAX, &pid) < 0 ||
+            number_parse(argv[5], 10, COUNT_MAX, &rounds) < 0 ||
+            number_parse(argv[6], 10, COUNT_MAX, &run.processes) < 0 ||
+            number_parse(argv[7], 10, COUNT_MAX, &run.opens) < 0 ||
             clock_getcpuclockid((pid_t) pid, &clock) != 0) {
                 fprintf(stderr, "open-time: wrong arguments\n");
                 return EXIT_FAILURE;
@@ -183,6 +193,8 @@ int main(int argc, char **argv) {
         if (r >= 0)
                 r = sd_bus_match_signal(bus, NULL, NULL, NULL, "org.freedesktop.DBus.Properties",
                                         "PropertiesChanged", on_changed, &run);
+        if (r >= 0)
+                r = wait_until_free(&run, argv[3]);
         for (uint64_t i = 0; r >= 0 && i < rounds; i++)
                 r = run_round(&run, clock);
         if (r < 0)

@@ -32,6 +32,7 @@ WARM_UP = 5
 OPENS = 60
 STORM = 1000
 ADDRESS, GROUP, NULL = "0000:f0:00.0", 7777, (1, 3)
+OBJECT = "/org/vfwarden1/function/_30000_3af0_3a00_2e0"
 NODE = f"/dev/vfio/{GROUP}"
 BARE = ("opener", "everybody")
 
@@ -100,7 +101,7 @@ class Measuring:
 
     def _open(self, process, rounds, processes=1, opens=1):
         """Pairs: microseconds from the open to the signal, and of `process`'s CPU for it."""
-        lines = self._bed.measure("open-time", NODE, self._tree[ADDRESS].path("enable"), process.pid,
+        lines = self._bed.measure("open-time", NODE, self._tree[ADDRESS].path("enable"), OBJECT, process.pid,
                                   rounds, processes, opens)
         return [(line[0] / 1000, line[1] / 1000) for line in lines]
 
