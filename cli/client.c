@@ -80,6 +80,52 @@ int client_call(Context *context, const char *path, const char *interface, const
         return r < 0 ? r : 0;
 }
 
+static int on_reply(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        ClientCall *call = userdata;
+
+        call->reply = sd_bus_message_ref(reply);
+        return 0;
+}
+
+static bool all_replied(const ClientCall *calls, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                if (!calls[i].reply)
+                        return false;
+        return true;
+}
+
+int client_call_all(Context *context, ClientCall *calls, size_t n) {
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < n; i++)
+                r = sd_bus_call_async(context->bus, &calls[i].slot, calls[i].call, on_reply,
+                                      &calls[i], 0);
+        while (r >= 0 && !all_replied(calls, n)) {
+                r = sd_bus_process(context->bus, NULL);
+                if (r == 0)
+                        r = sd_bus_wait(context->bus, UINT64_MAX);
+                if (r == -EINTR)
+                        r = 0;
+        }
+        return r < 0 ? r : 0;
+}
+
+int client_call_result(const ClientCall *call, sd_bus_error *ret_error) {
+        if (!sd_bus_message_is_method_error(call->reply, NULL))
+                return 0;
+        (void) sd_bus_error_copy(ret_error, sd_bus_message_get_error(call->reply));
+        return -sd_bus_message_get_errno(call->reply);
+}
+
+void client_calls_free(ClientCall *calls, size_t n) {
+        for (size_t i = 0; calls && i < n; i++) {
+                sd_bus_slot_unref(calls[i].slot);
+                sd_bus_message_unref(calls[i].reply);
+                sd_bus_message_unref(calls[i].call);
+        }
+        g_free(calls);
+}
+
 int client_get_function(Context *context, const char *address, sd_bus_error *ret_error,
                         char **ret_path) {
         g_autoptr(sd_bus_message) reply = NULL;

@@ -45,6 +45,24 @@ int client_call(Context *context, const char *path, const char *interface, const
                 unsigned flags, sd_bus_error *ret_error, sd_bus_message **ret_reply,
                 const char *types, ...);
 
+/* A call that is made together with others. */
+typedef struct ClientCall {
+        sd_bus_message *call;  /* owned */
+        sd_bus_message *reply; /* or error, owned; NULL until it is there */
+        sd_bus_slot *slot;
+} ClientCall;
+
+/* Sends all `n` calls before it waits for the replies to them: a busy bus takes its time for each
+ * round, and this is one. Returns 0 when each has its reply, which may be an error, or a negative
+ * errno. */
+int client_call_all(Context *context, ClientCall *calls, size_t n);
+
+/* Returns 0, or a negative errno with `ret_error` set when the reply is an error. */
+int client_call_result(const ClientCall *call, sd_bus_error *ret_error);
+
+/* Frees an array that g_new0() made. */
+void client_calls_free(ClientCall *calls, size_t n);
+
 /* How long a call with these flags is waited for, in microseconds; 0 is sd-bus' own time. */
 uint64_t client_timeout(unsigned flags);
 

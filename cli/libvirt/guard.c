@@ -45,14 +45,9 @@ void guard_limit_calls(Context *context, gint64 deadline) {
                                               (uint64_t) MAX(deadline - g_get_monotonic_time(), 1));
 }
 
-static int take(Holding *holding, Held *held, const char *who, sd_bus_error *ret_error) {
-        g_autoptr(sd_bus_message) reply = NULL;
+static int take(Held *held, sd_bus_message *reply) {
         int fd, r;
 
-        r = client_call(&holding->context, CLIENT_ROOT, CLIENT_MANAGER, "Inhibit", 0, ret_error,
-                        &reply, "ssss", held->address, WHAT, who, WHY);
-        if (r < 0)
-                return r;
         r = sd_bus_message_read(reply, "h", &fd); /* stays the message's */
         if (r < 0)
                 return r;
@@ -113,24 +108,33 @@ static int on_name_owner_changed(sd_bus_message *message, void *userdata, sd_bus
         return 0;
 }
 
-static int begin(Holding *holding, const Domain *domain, const char *who, gint64 deadline,
-                 sd_bus_error *ret_error) {
-        sd_bus *bus;
+static int watch(Holding *holding) {
+        sd_bus *bus = holding->context.bus;
+        int r;
+
+        r = sd_bus_match_signal_async(bus, NULL, CLIENT_BUS_NAME, NULL,
+                                      "org.freedesktop.DBus.Properties", "PropertiesChanged",
+                                      on_properties_changed, NULL, holding);
+        if (r >= 0)
+                r = sd_bus_add_match_async(
+                        bus, NULL,
+                        "type='signal',sender='org.freedesktop.DBus',"
+                        "interface='org.freedesktop.DBus',member='NameOwnerChanged',"
+                        "arg0='" CLIENT_BUS_NAME "'",
+                        on_name_owner_changed, NULL, holding);
+        return r;
+}
+
+/* All that can be done before it is known whether the domain is to be guarded. */
+static int prepare(Holding *holding, const Domain *domain, gint64 deadline,
+                   sd_bus_error *ret_error) {
         int r;
 
         r = client_connect(&holding->context);
         if (r < 0)
                 return r;
         guard_limit_calls(&holding->context, deadline);
-        bus = holding->context.bus;
-        r = sd_bus_match_signal(bus, NULL, CLIENT_BUS_NAME, NULL, "org.freedesktop.DBus.Properties",
-                                "PropertiesChanged", on_properties_changed, holding);
-        if (r >= 0)
-                r = sd_bus_add_match(bus, NULL,
-                                     "type='signal',sender='org.freedesktop.DBus',"
-                                     "interface='org.freedesktop.DBus',member='NameOwnerChanged',"
-                                     "arg0='" CLIENT_BUS_NAME "'",
-                                     on_name_owner_changed, holding);
+        r = watch(holding);
         for (guint i = 0; r >= 0 && i < domain->functions->len; i++) {
                 const DomainFunction *function = domain->functions->pdata[i];
                 Held *held = g_new0(Held, 1);
@@ -139,10 +143,36 @@ static int begin(Holding *holding, const Domain *domain, const char *who, gint64
                 held->fd = -1;
                 g_ptr_array_add(holding->held, held);
                 r = client_get_function(&holding->context, held->address, ret_error, &held->path);
-                if (r >= 0)
-                        r = take(holding, held, who, ret_error);
         }
         holding->n = holding->held->len;
+        return r;
+}
+
+static int make_call(Holding *holding, const Held *held, const char *who, ClientCall *ret) {
+        int r;
+
+        r = client_new_call(&holding->context, CLIENT_ROOT, CLIENT_MANAGER, "Inhibit", 0,
+                            &ret->call);
+        return r < 0 ? r : sd_bus_message_append(ret->call, "ssss", held->address, WHAT, who, WHY);
+}
+
+/* Inhibits everything on all functions. */
+static int inhibit(Holding *holding, const char *who, gint64 deadline, sd_bus_error *ret_error) {
+        guint n = holding->held->len;
+        ClientCall *calls = g_new0(ClientCall, n);
+        int r = 0;
+
+        guard_limit_calls(&holding->context, deadline);
+        for (guint i = 0; r >= 0 && i < n; i++)
+                r = make_call(holding, holding->held->pdata[i], who, &calls[i]);
+        if (r >= 0)
+                r = client_call_all(&holding->context, calls, n);
+        for (guint i = 0; r >= 0 && i < n; i++) {
+                r = client_call_result(&calls[i], ret_error);
+                if (r >= 0)
+                        r = take(holding->held->pdata[i], calls[i].reply);
+        }
+        client_calls_free(calls, n);
         return r;
 }
 
@@ -184,7 +214,12 @@ static _Noreturn void be_guard(const Domain *domain, const char *who, gint64 dea
         int r;
 
         leave_behind();
-        r = begin(&holding, domain, who, deadline, &error);
+        r = prepare(&holding, domain, deadline, &error);
+        /* The hook's order to inhibit, with the deadline; or its end, by whatever way. */
+        if (recv(fd, &deadline, sizeof(deadline), 0) != sizeof(deadline))
+                _exit(EXIT_CODE_FAILED);
+        if (r >= 0)
+                r = inhibit(&holding, who, deadline, &error);
         if (r < 0) {
                 message[0] = (char) exit_code_from_failure(&error, r);
                 (void) g_strlcpy(message + 1, error.message ? error.message : g_strerror(-r),
@@ -193,7 +228,7 @@ static _Noreturn void be_guard(const Domain *domain, const char *who, gint64 dea
         if (send(fd, message, 1 + strlen(message + 1), MSG_NOSIGNAL) < 0 || r < 0)
                 _exit(EXIT_CODE_FAILED);
 
-        /* The hook's word to stay; or its end, by whatever way. */
+        /* The hook's word to stay; or its end. */
         if (recv(fd, message, 1, 0) != 1)
                 _exit(EXIT_CODE_FAILED);
         (void) close(fd);
@@ -227,31 +262,32 @@ static ExitCode hear(const Guard *guard, gint64 deadline) {
 }
 
 ExitCode guard_start(const Domain *domain, const char *who, gint64 deadline, Guard *ret) {
-        _cleanup_(guard_drop) Guard guard = { .fd = -1 };
-        ExitCode code;
         int fds[2];
+        pid_t pid;
 
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0) {
                 print_error("Cannot inhibit anything: %s", g_strerror(errno));
                 return EXIT_CODE_FAILED;
         }
-        guard.pid = fork();
-        if (guard.pid == 0) {
+        pid = fork();
+        if (pid == 0) {
                 (void) close(fds[0]);
                 be_guard(domain, who, deadline, fds[1]);
         }
-        guard.fd = fds[0];
         (void) close(fds[1]);
-        if (guard.pid < 0) {
+        if (pid < 0) {
                 print_error("Cannot inhibit anything: %s", g_strerror(errno));
+                (void) close(fds[0]);
                 return EXIT_CODE_FAILED;
         }
-        code = hear(&guard, deadline);
-        if (code != EXIT_CODE_DONE)
-                return code;
-        *ret = guard;
-        guard = (Guard){ .fd = -1 };
+        *ret = (Guard){ pid, fds[0] };
         return EXIT_CODE_DONE;
+}
+
+ExitCode guard_inhibit(const Guard *guard, gint64 deadline) {
+        /* If the guard has ended, hear() says so. */
+        (void) send(guard->fd, &deadline, sizeof(deadline), MSG_NOSIGNAL);
+        return hear(guard, deadline);
 }
 
 void guard_drop(Guard *guard) {

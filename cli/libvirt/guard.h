@@ -15,13 +15,16 @@
 
 typedef struct Guard {
         pid_t pid;
-        int fd; /* while it is open and nothing was written to it, the guard waits for its order */
+        int fd; /* while it is open, the guard waits for the next order */
 } Guard;
 
-/* Starts a process that inhibits, as `who`, all that takes the domain's functions away or gives
- * them to somebody else. Returns EXIT_CODE_DONE when it has; or prints why it has not. All calls
- * end before `deadline`, of g_get_monotonic_time(). */
+/* Starts a process that is ready to inhibit, as `who`, all that takes the domain's functions away
+ * or gives them to somebody else. It connects to the bus while the caller goes on. Its calls end
+ * before `deadline`, of g_get_monotonic_time(). Prints what fails. */
 ExitCode guard_start(const Domain *domain, const char *who, gint64 deadline, Guard *ret);
+
+/* Has the process inhibit that. Returns EXIT_CODE_DONE when it has; or prints why it has not. */
+ExitCode guard_inhibit(const Guard *guard, gint64 deadline);
 
 /* Moves the guard into the domain's scope, where it replaces an older one and continues by itself.
  * `name` is the domain's. Prints what fails; the guard is ended then. */

@@ -135,17 +135,11 @@ static void print_blocker(const Hook *hook, const char *address, const Blocker *
 }
 
 /* Prints what stands against the domain's having the function at `address`. */
-static int check(const Hook *hook, const char *address, sd_bus_error *ret_error,
-                 bool *ret_refused) {
-        g_autoptr(sd_bus_message) reply = NULL;
+static int read_verdict(const Hook *hook, const char *address, sd_bus_message *reply,
+                        bool *ret_refused) {
         Blocker blocker;
         int r, allowed;
 
-        guard_limit_calls(hook->context, hook->deadline);
-        r = client_call(hook->context, CLIENT_ROOT, CLIENT_MANAGER, "Check", 0, ret_error, &reply,
-                        "ss", address, "open");
-        if (r < 0)
-                return r;
         r = sd_bus_message_read(reply, "b", &allowed);
         if (r >= 0)
                 r = sd_bus_message_enter_container(reply, SD_BUS_TYPE_ARRAY, "(sssu)");
@@ -158,18 +152,43 @@ static int check(const Hook *hook, const char *address, sd_bus_error *ret_error,
         return r;
 }
 
+static const char *address_of(const Hook *hook, guint i) {
+        return ((const DomainFunction *) hook->domain->functions->pdata[i])->address;
+}
+
+static int make_check(const Hook *hook, const char *address, ClientCall *ret) {
+        int r;
+
+        r = client_new_call(hook->context, CLIENT_ROOT, CLIENT_MANAGER, "Check", 0, &ret->call);
+        return r < 0 ? r : sd_bus_message_append(ret->call, "ss", address, "open");
+}
+
+static int ask_all(const Hook *hook, ClientCall *calls, guint n) {
+        int r = 0;
+
+        guard_limit_calls(hook->context, hook->deadline);
+        for (guint i = 0; r >= 0 && i < n; i++)
+                r = make_check(hook, address_of(hook, i), &calls[i]);
+        return r < 0 ? r : client_call_all(hook->context, calls, n);
+}
+
 static ExitCode check_all(const Hook *hook) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        guint n = hook->domain->functions->len, i;
+        ClientCall *calls = g_new0(ClientCall, n);
         bool refused = false;
+        int r;
 
-        for (guint i = 0; i < hook->domain->functions->len; i++) {
-                _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-                const DomainFunction *function = hook->domain->functions->pdata[i];
-                int r = check(hook, function->address, &error, &refused);
-
-                if (r < 0)
-                        return client_fail(hook->context, r, &error, "Cannot ask about %s",
-                                           function->address);
+        r = ask_all(hook, calls, n);
+        for (i = 0; r >= 0 && i < n; i++) {
+                r = client_call_result(&calls[i], &error);
+                if (r >= 0)
+                        r = read_verdict(hook, address_of(hook, i), calls[i].reply, &refused);
         }
+        client_calls_free(calls, n);
+        if (r < 0)
+                return client_fail(hook->context, r, &error, "Cannot ask about %s",
+                                   address_of(hook, MAX(i, 1) - 1));
         return refused ? EXIT_CODE_REFUSED : EXIT_CODE_DONE;
 }
 
@@ -182,6 +201,11 @@ static ExitCode guard(Hook *hook, bool asking) {
         int r;
 
         hook->deadline = g_get_monotonic_time() + DAEMON_TIMEOUT_USEC;
+        /* Most domains are not guarded yet, and on a busy bus each round takes its time: the guard
+         * gets ready meanwhile. */
+        code = guard_start(hook->domain, hook->who, hook->deadline + ANSWERS_TIMEOUT_USEC, &guard);
+        if (code != EXIT_CODE_DONE)
+                return code;
         r = client_connect(hook->context);
         if (r >= 0) {
                 guard_limit_calls(hook->context, hook->deadline);
@@ -194,7 +218,7 @@ static ExitCode guard(Hook *hook, bool asking) {
 
         hook->deadline = g_get_monotonic_time() + ANSWERS_TIMEOUT_USEC;
         /* First inhibited, then asked: of two that start at a time, none overlooks the other. */
-        code = guard_start(hook->domain, hook->who, hook->deadline, &guard);
+        code = guard_inhibit(&guard, hook->deadline);
         if (code == EXIT_CODE_DONE && asking)
                 code = check_all(hook);
         if (code != EXIT_CODE_DONE)

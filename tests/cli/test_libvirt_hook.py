@@ -200,6 +200,21 @@ class Start(HookTest):
         self.assertTrue(self.has_ended(0, DEADLINE))
         self.assertFalse(self.has_ended(1))
 
+    def test_no_call_waits_for_another_functions_answer(self):
+        """On a busy bus each answer takes its time."""
+        def answer(*_):
+            pending.append(self.stand_in.later())
+            for end in pending if len(pending) == 2 else ():
+                end(DBusError("org.freedesktop.DBus.Error.LimitsExceeded", "both are here"))
+            return self.stand_in.NO_REPLY
+        for member in ("Check", "Inhibit"):
+            with self.subTest(member):
+                pending = []
+                self.stand_in.answers[member] = answer
+                code, error = self.hook("prepare", domain(hostdev(IGB_VF0), hostdev(IGB_VF1)))
+                self.assertEqual(code, 7, error)
+                self.assertIn("both are here", error)
+
     def test_names(self):
         for name, who in (("--help", "domain --help"), ("\u00e4" * 200, "domain " + "\u00e4" * 124)):
             self.assertEqual(self.hook("prepare", domain(hostdev(IGB_VF0)), name=name), (0, ""))
