@@ -16,6 +16,10 @@
 #define NEWCOMER_CALLS_MAX 1U
 #define NEWCOMERS_MORE_MAX 256U
 
+/* While calls come faster than the loop turns, a turn takes as many as it can in this time: a turn
+ * costs more than the refusal of a call. */
+#define BURST_USEC 500ULL
+
 /* With so many messages waiting to be written, the bus does not keep up: no more errors then. */
 #define QUEUED_ERRORS_MAX 1024U
 
@@ -26,6 +30,7 @@ struct Admission {
         unsigned n_more;       /* of these, beyond NEWCOMER_CALLS_MAX each */
         sd_bus_slot *filter;
         sd_event_source *quiet; /* no call waits to be read */
+        sd_event_source *burst; /* more of them wait */
 };
 
 /* What calls cost: points (see allowance.h), and about how many bytes the answers have. */
@@ -36,6 +41,8 @@ typedef struct Cost {
 } Cost;
 
 static const Cost costs[] = {
+        /* Its answer is smaller than a refusal. */
+        { "org.freedesktop.DBus.Peer", "Ping", 0, 64 },
         { "org.freedesktop.DBus.Introspectable", "Introspect", 4, 16384 },
         { "org.freedesktop.DBus.Properties", "GetAll", 4, 2048 },
         { BUS_INTERFACE("Manager"), "Check", 4, 1024 },
@@ -116,6 +123,13 @@ static void refuse(const Admission *admission, sd_bus_message *call, const char 
         clients_sent(admission->bus->clients, name, uid, usual_cost.bytes);
 }
 
+/* A call that comes before the loop was quiet after the one before is one of many. */
+static void note_call(Admission *admission) {
+        if (sd_event_source_get_enabled(admission->quiet, NULL) > 0)
+                (void) sd_event_source_set_enabled(admission->burst, SD_EVENT_ONESHOT);
+        (void) sd_event_source_set_enabled(admission->quiet, SD_EVENT_ONESHOT);
+}
+
 /* Whether the call is to be served; if it is not, it has been dealt with. */
 static bool admit(Admission *admission, sd_bus_message *call, const char *name) {
         Clients *clients = admission->bus->clients;
@@ -123,7 +137,7 @@ static bool admit(Admission *admission, sd_bus_message *call, const char *name) 
         uint32_t uid = uid_of(admission, name);
         ClientState state;
 
-        sd_event_source_set_enabled(admission->quiet, SD_EVENT_ONESHOT);
+        note_call(admission);
         if (is_idle(call))
                 return false;
         state = uid == 0 ? CLIENT_READS
@@ -197,6 +211,17 @@ static int on_quiet(sd_event_source *source, void *userdata) {
         return 0;
 }
 
+/* Takes more calls in this turn. Each enables this source again. */
+static int on_burst(sd_event_source *source, void *userdata) {
+        const Admission *admission = userdata;
+        uint64_t end_usec = (uint64_t) g_get_monotonic_time() + BURST_USEC;
+        int r = 1;
+
+        while (r > 0 && (uint64_t) g_get_monotonic_time() < end_usec)
+                r = sd_bus_process(admission->bus->connection, NULL);
+        return 0; /* of a lost connection the bus's own source tells */
+}
+
 static void on_left(void *userdata, const char *name) {
         end_newcomer(userdata, name);
 }
@@ -210,6 +235,12 @@ static int watch_quiet(Admission *admission, sd_event *event) {
         return r < 0 ? r : sd_event_source_set_enabled(admission->quiet, SD_EVENT_OFF);
 }
 
+static int watch_burst(Admission *admission, sd_event *event) {
+        int r = sd_event_add_defer(event, &admission->burst, on_burst, admission);
+
+        return r < 0 ? r : sd_event_source_set_enabled(admission->burst, SD_EVENT_OFF);
+}
+
 int admission_new(Bus *bus, sd_event *event, Admission **ret) {
         Admission *admission = g_new0(Admission, 1);
         int r;
@@ -218,6 +249,8 @@ int admission_new(Bus *bus, sd_event *event, Admission **ret) {
         admission->allowance = allowance_new();
         admission->newcomers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         r = watch_quiet(admission, event);
+        if (r >= 0)
+                r = watch_burst(admission, event);
         if (r >= 0)
                 r = sd_bus_add_filter(bus->connection, &admission->filter, on_message, admission);
         if (r < 0) {
@@ -234,6 +267,7 @@ Admission *admission_free(Admission *admission) {
                 return NULL;
         sd_bus_slot_unref(admission->filter);
         sd_event_source_disable_unref(admission->quiet);
+        sd_event_source_disable_unref(admission->burst);
         g_hash_table_unref(admission->newcomers);
         allowance_free(admission->allowance);
         g_free(admission);

@@ -1,11 +1,11 @@
 /* answers.h: the answers that are too large to be made in one turn of the event loop.
  *
  * Owns the calls that wait for them. Always holds: an answer is built in slices of some
- * milliseconds; between them the loop goes on. Users take turns (policy/call-queue.h). One answer
- * is sent at a time, when nothing else waits to be written, so a small answer waits for one large
- * one at most; a client gets one only when it has read the one before (dbus/clients.h). No answer
- * has more than ANSWER_MAX bytes: one that lists functions leaves out the rest and says how many,
- * and one that cannot is refused.
+ * milliseconds; between them the loop goes on. Users take turns (policy/call-queue.h). One large
+ * answer is sent at a time, when nothing else waits to be written, so a small answer waits for one
+ * large one at most; a client gets one only when it has read the one before (dbus/clients.h). No
+ * answer has more than ANSWER_MAX bytes: one that lists functions leaves out the rest and says how
+ * many, and one that cannot is refused.
  *
  * A list is made function by function; a function that changes between two slices is listed as it
  * was, or as it has become. GetManagedObjects() makes good for that (managed-objects.h). */

@@ -18,12 +18,15 @@
  * to 3 bytes each here. */
 #define METHOD_COMMAND_MAX 46
 
+/* The caller of an `open` method whom the bus has not named yet. */
+#define METHOD_UID_UNKNOWN UINT32_MAX
+
 typedef struct MethodCall {
         Bus *bus;
         sd_bus_message *message;
         PciKey key; /* of the function that is concerned, by path or by the first argument ... */
         uint64_t inode; /* ... and this is the device; 0: none is */
-        uint32_t uid;   /* the caller's */
+        uint32_t uid;   /* the caller's, or METHOD_UID_UNKNOWN */
         uint32_t pid;   /* likewise, 0 when unknown; for people only: another may have it by now */
         char command[METHOD_COMMAND_MAX]; /* comm of that process */
 } MethodCall;
@@ -36,6 +39,8 @@ typedef struct Method {
         const char *interface, *member;
         const char *action; /* polkit's, or NULL: free to all */
         MethodHandler *run;
+        bool open;    /* runs before the bus names the caller; -EAGAIN: it needs that, and runs
+                         again */
         bool names;   /* a function, in its first argument, a string: polkit gets that */
         bool waits;   /* for the kernel or a holder, and so is counted; with an action only */
         bool wants;   /* the function: an idle process on it has to end first, see manager_let_go()

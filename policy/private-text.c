@@ -1,6 +1,7 @@
 #include "policy/private-text.h"
 
 #include <glib.h>
+#include <string.h>
 
 #define BEGIN '\x02'
 #define END   '\x03'
@@ -18,4 +19,8 @@ char *private_text_for(const char *text, bool may_see) {
                         g_string_append_c(out, *p);
         }
         return g_string_free(g_steal_pointer(&out), FALSE);
+}
+
+bool private_text_is_public(const char *text) {
+        return !strchr(text, BEGIN);
 }

@@ -13,3 +13,6 @@
 /* A copy of `text` without marks; the private parts are there, or "a process" stands for each. Free
  * with g_free(). */
 char *private_text_for(const char *text, bool may_see);
+
+/* Whether `text` reads the same to everybody. */
+bool private_text_is_public(const char *text);

@@ -119,6 +119,14 @@ static int append_verdict(sd_bus_message *reply, const Verdict *verdict, bool ma
         return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
+static bool is_public(const Verdict *verdict) {
+        for (guint i = 0; i < verdict->blockers->len; i++)
+                if (!private_text_is_public(
+                            ((const Blocker *) verdict->blockers->pdata[i])->reason))
+                        return false;
+        return true;
+}
+
 int manager_check(const MethodCall *call, sd_bus_error *error) {
         const Inventory *inventory = manager_inventory(call->bus->manager);
         g_autoptr(Verdict) verdict = NULL;
@@ -146,6 +154,8 @@ int manager_check(const MethodCall *call, sd_bus_error *error) {
                                      address, word);
 
         verdict = check(inventory, function, operation, 0);
+        if (call->uid == METHOD_UID_UNKNOWN && !is_public(verdict))
+                return -EAGAIN;
         r = sd_bus_message_new_method_return(call->message, &reply);
         if (r >= 0)
                 r = append_verdict(reply, verdict, call->uid == 0);

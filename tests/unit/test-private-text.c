@@ -25,5 +25,8 @@ Test(private_text, is_shown_or_left_out) {
 
                 cr_assert_str_eq(shown, rows[i].shown);
                 cr_assert_str_eq(hidden, rows[i].hidden);
+                /* The mark of an end that hides nothing is no reason to ask who reads. */
+                cr_assert_eq(private_text_is_public(rows[i].text),
+                             g_str_equal(rows[i].shown, rows[i].hidden));
         }
 }
