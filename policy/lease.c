@@ -28,11 +28,20 @@ LeaseKind lease_choose_kind(const LeaseNodes *nodes, LeaseKind wanted) {
         return (LeaseKind) -EOPNOTSUPP;
 }
 
-bool lease_is_over(LeaseKind kind, const LeaseSigns *signs) {
+/* Of a lease whose descriptor was made and has been read, once all processes were looked at. */
+static const LeaseStep steps[][2] = {
+        /* by `held`:                 not closed,         closed or missed */
+        [LEASE_HELD_BY_NOBODY] = { LEASE_STEP_SEARCH, LEASE_STEP_END },
+        [LEASE_HELD_SOMEWHERE] = { LEASE_STEP_SEARCH, LEASE_STEP_SEARCH },
+        [LEASE_HELD_BY_PROCESS] = { LEASE_STEP_CONFIRM, LEASE_STEP_CONFIRM },
+};
+
+LeaseStep lease_step(LeaseKind kind, const LeaseSigns *signs) {
         if (!signs->opened)
-                return false;
-        if (signs->closed && kind == LEASE_KIND_GROUP)
-                return true;
-        return (signs->closed || signs->missed) && !signs->in_flight && signs->looked &&
-               !signs->held;
+                return LEASE_STEP_WAIT;
+        if (signs->closed && kind == LEASE_KIND_GROUP && !signs->enabled)
+                return LEASE_STEP_END;
+        if (!signs->looked || (signs->in_flight && signs->held != LEASE_HELD_BY_PROCESS))
+                return LEASE_STEP_WAIT;
+        return steps[signs->held][signs->closed || signs->missed];
 }

@@ -45,17 +45,36 @@ typedef struct LeaseNodes {
  * node. */
 LeaseKind lease_choose_kind(const LeaseNodes *nodes, LeaseKind wanted);
 
+/* What a look at all processes says of a function. */
+typedef enum LeaseHeld {
+        LEASE_HELD_BY_NOBODY,
+        LEASE_HELD_SOMEWHERE, /* it is open, and no process has it: a descriptor is in a socket, or
+                                 the kernel is still closing it, which resets the device */
+        LEASE_HELD_BY_PROCESS,
+} LeaseHeld;
+
 typedef struct LeaseSigns {
         bool opened;    /* the descriptor was made */
         bool in_flight; /* the answer was not read: the descriptor may be in a socket, where no
                            process has it */
         bool closed;    /* the node was closed by its last holder since */
         bool missed;    /* such a closing may have gone unseen */
-        bool looked;    /* all processes have been looked at just now ... */
-        bool held;      /* ... and one has it, or the device is open; or it was not looked */
+        bool enabled;   /* a device of the group is open at this moment */
+        bool looked;    /* all processes have been looked at just now, and ... */
+        LeaseHeld held; /* ... this is who has it */
 } LeaseSigns;
 
-/* Whether the last copy of the descriptor is gone. A group's close is that: it is open once.
- * Another may have closed a device's node, and a close may have been missed: then it is gone when
- * it is neither in flight nor found. */
-bool lease_is_over(LeaseKind kind, const LeaseSigns *signs);
+typedef enum LeaseStep {
+        LEASE_STEP_WAIT,    /* for another sign */
+        LEASE_STEP_CONFIRM, /* a process has it: no earlier close was its own */
+        LEASE_STEP_SEARCH,  /* somebody has it: look at all processes again, later */
+        LEASE_STEP_END,     /* the last copy of the descriptor is gone */
+        _LEASE_STEP_MAX,
+} LeaseStep;
+
+/* What the signs mean. A group is open once at a time, so its close is the end, unless a device is
+ * open: under an iommufd a device keeps no reference to the group's file, as it does under a
+ * container (vfio_group_use_container()). Another process may have closed a device's node, and a
+ * close may have been missed: then the lease ends when the descriptor is neither in flight nor
+ * found, and nothing is open any more. */
+LeaseStep lease_step(LeaseKind kind, const LeaseSigns *signs);

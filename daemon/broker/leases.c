@@ -169,26 +169,34 @@ void leases_closes_missed(Leases *leases) {
         }
 }
 
-static bool is_used(const Leases *leases, PciKey key, bool *known) {
-        g_autoptr(GPtrArray) users = users_of(leases->users, key);
+/* Adds what was found of one function. Who is reported is not asked: that may be a process of
+ * before, as long as its descriptor, or the end of its close, is being searched for. */
+static void add_finding(const Leases *leases, PciKey key, LeaseSigns *signs, bool *known) {
+        static const LeaseHeld held_by[_VFIO_FOUND_MAX] = {
+                [VFIO_FOUND_NOBODY] = LEASE_HELD_BY_NOBODY,
+                [VFIO_FOUND_SOMEWHERE] = LEASE_HELD_SOMEWHERE,
+                [VFIO_FOUND_PROCESS] = LEASE_HELD_BY_PROCESS,
+        };
 
+        signs->held = MAX(signs->held, held_by[users_finding(leases->users, key)]);
+        signs->enabled |= users_device_is_open(leases->users, key);
         *known &= users_are_known(leases->users, key);
-        return users && users->len > 0;
 }
 
-/* Whether the lease has a user; a user of a group may use any member. In `ret_known`, whether that
- * was seen since the last reason to look: until then a user that has ended may still be reported.
- */
-static bool is_held(const LeaseEntry *entry, bool *ret_known) {
+/* Who has the lease; a user of a group may use any member. In `ret_known`, whether that was seen
+ * since the last reason to look. */
+static void find_holder(LeaseEntry *entry, bool *ret_known) {
         const Leases *leases = entry->leases;
         const GPtrArray *group = inventory_group(leases->inventory, entry->group);
-        bool held;
+        LeaseSigns *signs = &entry->signs;
 
         *ret_known = true;
-        held = is_used(leases, entry->key, ret_known);
+        signs->held = LEASE_HELD_BY_NOBODY;
+        signs->enabled = false;
+        add_finding(leases, entry->key, signs, ret_known);
         for (guint i = 0; entry->lease.kind == LEASE_KIND_GROUP && group && i < group->len; i++)
-                held |= is_used(leases, ((const Function *) group->pdata[i])->facts.key, ret_known);
-        return held;
+                add_finding(leases, ((const Function *) group->pdata[i])->facts.key, signs,
+                            ret_known);
 }
 
 static int on_search(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -198,8 +206,8 @@ static int on_search(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
-/* It was not closed, so somebody has it: it was passed on while all were being looked at, or is in
- * a socket. All are looked at again, at ever longer intervals. */
+/* A process has it: it was passed on while all were being looked at, or is in a socket; or the
+ * kernel has not ended its close. All are looked at again, at ever longer intervals. */
 static void search_again(LeaseEntry *entry) {
         uint64_t usec = MIN(SEARCH_MIN_USEC << MIN(entry->n_searches, 16U), SEARCH_MAX_USEC);
         PciAddress address = pci_address_from_key(entry->key);
@@ -214,27 +222,28 @@ static void search_again(LeaseEntry *entry) {
 
 static void update_users(LeaseEntry *entry, bool everybody) {
         LeaseSigns *signs = &entry->signs;
+        LeaseStep step;
         bool known;
 
         if (!signs->opened)
                 return;
         signs->looked = everybody;
-        signs->held = is_held(entry, &known);
-        if (lease_is_over(entry->lease.kind, signs) ||
-            (everybody && !lease_entry_function(entry))) {
+        find_holder(entry, &known);
+        step = lease_step(entry->lease.kind, signs);
+        if (step == LEASE_STEP_END || (everybody && !lease_entry_function(entry))) {
                 lease_entry_end(entry, 0, NULL);
                 return;
         }
         if (!everybody)
                 return;
         entry->search = sd_event_source_disable_unref(entry->search);
-        if (signs->held && known) {
+        if (step == LEASE_STEP_CONFIRM && known) {
                 signs->closed = signs->missed = false;
                 entry->n_searches = 0;
-        } else if (signs->held) {
+        } else if (step == LEASE_STEP_CONFIRM) {
                 /* Another look is coming, since its users are not known. */
                 entry->needs_walk = users_look(entry->leases->users);
-        } else if (!signs->in_flight)
+        } else if (step == LEASE_STEP_SEARCH)
                 search_again(entry);
         /* Of a lease of an earlier daemon nothing has been reported: perhaps none of its users can
          * be found. */

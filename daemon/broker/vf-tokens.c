@@ -26,8 +26,7 @@ typedef struct Entry {
         PciKey key;
         uint64_t inode, binding; /* of the PF that was given it, and of its driver's link */
         uint64_t number;         /* counts up, never used again */
-        int32_t group;
-        int memory; /* has the token */
+        int memory;              /* has the token */
         bool imposed, doubtful;
         bool adopted;           /* nobody has asked since the daemon was started */
         VfioOpen *open;         /* while it is being imposed ... */
@@ -214,7 +213,6 @@ static Entry *add_entry(VfTokens *tokens, PciKey key, uint64_t number, int *memo
         entry->tokens = tokens;
         entry->key = key;
         entry->number = number;
-        entry->group = -1;
         entry->memory = take_fd(memory);
         entry->waiters = g_array_new(FALSE, FALSE, sizeof(Waiter));
         g_hash_table_replace(tokens->entries, &entry->key, entry);
@@ -258,7 +256,6 @@ static int find_or_make(VfTokens *tokens, const Function *pf, Entry **ret) {
                 entry->inode = pf->facts.inode;
                 entry->binding = binding;
         }
-        entry->group = pf->facts.iommu_group;
         *ret = entry;
         return 0;
 }
@@ -387,11 +384,9 @@ void vf_tokens_node_closed(VfTokens *tokens, const char *name) {
 
         g_hash_table_iter_init(&iter, tokens->entries);
         while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &entry)) {
-                g_autofree char *group = g_strdup_printf("%d", entry->group);
                 const Function *pf = inventory_get(tokens->inventory, entry->key);
 
-                /* Which device a node of its own is, its closing does not tell. */
-                if (pf && (g_str_equal(name, group) || g_str_has_prefix(name, "vfio")))
+                if (pf && tokens->handler->is_node_of(tokens->context, entry->key, name))
                         vf_tokens_pf_used(tokens, pf);
         }
 }

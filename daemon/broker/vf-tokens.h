@@ -29,6 +29,8 @@ typedef struct VfTokensHandler {
         /* Whether the function's device is open now (users_device_is_open()): it is that, and not
          * its group, for whose sake the kernel keeps a token. */
         bool (*is_open)(void *context, PciKey key);
+        /* Whether the node `name` is the function's own or its group's (users_is_node_of()). */
+        bool (*is_node_of)(void *context, PciKey key, const char *name);
 } VfTokensHandler;
 
 /* 0, or a negative errno with `message`: -ENODEV when the PF has gone meanwhile; -EBUSY when

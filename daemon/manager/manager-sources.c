@@ -289,8 +289,13 @@ static bool is_open(void *context, PciKey key) {
         return users_device_is_open(((const Manager *) context)->users, key);
 }
 
+static bool is_node_of(void *context, PciKey key, const char *name) {
+        return users_is_node_of(((const Manager *) context)->users, key, name);
+}
+
 const VfTokensHandler manager_vf_tokens_handler = {
         .changed = on_kept_changed,
         .refresh = on_refresh,
         .is_open = is_open,
+        .is_node_of = is_node_of,
 };

@@ -8,6 +8,7 @@
 #include "daemon/usage/scanner.h"
 #include "daemon/usage/users.h"
 #include "daemon/usage/vfio-device.h"
+#include "daemon/usage/vfio-openings.h"
 #include "daemon/usage/vfio-watch.h"
 
 #include <systemd/sd-login.h>
@@ -37,8 +38,9 @@ struct Users {
         bool strays_are_new; /* whose they are was not looked up, or may be another's now */
         GHashTable
                 *opened; /* name of a node -> pid of who opened it, which was not seen to have it */
-        GHashTable *closed;   /* names of device nodes that were closed -> the round that sees their
-                               * users */
+        GHashTable *closed; /* names of device nodes that were closed -> the round that sees their
+                             * users */
+        VfioOpenings *openings;
         GHashTable *unnamed;  /* pids whose command lines are asked for */
         GPtrArray *refreshes; /* of Refresh*, owned */
         sd_login_monitor *machines;
@@ -84,6 +86,20 @@ void users_note_due(Users *users, const Opener *opener);
 
 /* The functions behind a node of that name: "12", "noiommu-12", "vfio3". */
 bool users_node_is(const VfioDevice *device, const char *name);
+
+/* users-openings.c. Closes may have gone unseen: what a process had may be closed. What no process
+ * had is open until its close is told, which may yet come. */
+void users_doubt_openings(Users *users);
+
+/* A walk has ended that began after the last doubt: `in_process`, a process has the function. */
+void users_settle_openings(const Users *users, const VfioDevice *device, bool in_process);
+
+/* The groups (int32_t in pointers) that a process has, or of which a device is open; owned. */
+GHashTable *users_explained_groups(const GPtrArray *functions, const GPtrArray *holders);
+
+/* Whether a node of the function, or of its group if that is not in `explained`, was opened and not
+ * closed. */
+bool users_node_is_open(const Users *users, const VfioDevice *device, GHashTable *explained);
 
 /* users-look.c */
 extern const ScannerHandler users_scanner_handler;

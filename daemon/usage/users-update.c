@@ -65,33 +65,38 @@ static GArray *attribute(const GPtrArray *functions, const GPtrArray *holders) {
         return vfio_attribute(plain, functions->len, has, holders->len);
 }
 
-/* Whether `now` is known. An open device without a process may be on its way from one process to
- * another, or be in the course of closing, which takes the kernel a while (it resets the device);
- * and what was held and not closed is held by somebody else, who is found by a walk that began
- * after that: a walk may take long, and somebody may get it who was looked at already. */
+static VfioFinding finding_of(const GPtrArray *now) {
+        if (!now)
+                return VFIO_FOUND_NOBODY;
+        return find_user(now, 0) ? VFIO_FOUND_SOMEWHERE : VFIO_FOUND_PROCESS;
+}
+
+/* Whether `now` can be reported. A walk may take long, and a process may get a descriptor that was
+ * looked at already: only one that began after the doubt answers it. */
 static bool can_tell(Users *users, VfioDevice *device, const GPtrArray *now, bool all_seen) {
         g_autofree char *group = g_strdup_printf("%d", device->vfio.group);
-        bool answered = all_seen && device->needs_walk != 0 && users_is_sure(users, device);
+        uint64_t lost_usec = device->lost_usec, time_usec = users_now_usec();
+        VfioUseSigns signs = {
+                .finding = finding_of(now),
+                .reported = device->users != NULL,
+                .was_lost = lost_usec != 0,
+                .may_close = time_usec - lost_usec < CLOSING_USEC,
+                .searched = all_seen && device->needs_walk != 0 && users_is_sure(users, device),
+                .group_closed = g_hash_table_contains(users->closed, group),
+        };
+        VfioUseStep step = vfio_use_step(&signs);
 
-        if (now && find_user(now, 0)) {
-                if (device->lost_usec == 0) {
-                        device->lost_usec = users_now_usec();
-                        users_need_walk(users, device);
-                        return false;
-                }
-                if (answered && device->users &&
-                    users_now_usec() - device->lost_usec < CLOSING_USEC) {
-                        device->needs_walk = 0;
-                        return false;
-                }
-                return answered;
-        }
-        device->lost_usec = 0;
-        if (now || !device->users || answered || g_hash_table_contains(users->closed, group))
-                return true;
-        if (device->needs_walk == 0)
+        device->finding = signs.finding;
+        if (signs.finding != VFIO_FOUND_SOMEWHERE)
+                device->lost_usec = 0;
+        else if (lost_usec == 0)
+                device->lost_usec = time_usec;
+        if (step == VFIO_USE_SEARCH && (device->needs_walk == 0 || device->lost_usec == time_usec))
                 users_need_walk(users, device);
-        return false;
+        /* The next search is for the timer to ask for. */
+        if (step == VFIO_USE_KEEP && signs.searched)
+                device->needs_walk = 0;
+        return step == VFIO_USE_REPORT;
 }
 
 /* Notes its users now; returns whether that is new. */
@@ -155,10 +160,12 @@ static bool note_unknown(const Users *users, VfioDevice *device) {
 static void match(Users *users, bool all_seen, GArray *news) {
         g_autoptr(GPtrArray) functions = sorted_functions(users);
         g_autoptr(GPtrArray) holders = holders_sorted(users->holders);
+        g_autoptr(GHashTable) groups = NULL;
         g_autoptr(GArray) uses = NULL;
         guint next = 0;
 
         g_ptr_array_foreach(functions, look_at_device, NULL);
+        groups = users_explained_groups(functions, holders);
         uses = attribute(functions, holders);
         for (guint i = 0; i < functions->len; i++) {
                 VfioDevice *device = functions->pdata[i];
@@ -171,6 +178,12 @@ static void match(Users *users, bool all_seen, GArray *news) {
                         if (!now)
                                 now = user_list_new();
                         add_user(now, device, j == VFIO_NO_HOLDER ? NULL : holders->pdata[j]);
+                }
+                if (all_seen && users_is_sure(users, device))
+                        users_settle_openings(users, device, now != NULL);
+                if (!now && users_node_is_open(users, device, groups)) {
+                        now = user_list_new();
+                        add_user(now, device, NULL);
                 }
                 if (!can_tell(users, device, now, all_seen))
                         g_clear_pointer(&now, g_ptr_array_unref);

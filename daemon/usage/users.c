@@ -225,18 +225,29 @@ static void note_opener(Users *users, pid_t pid, const char *name) {
                 users_note_due(users, opener);
 }
 
+static const char *plain_name(const char *name) {
+        return g_str_has_prefix(name, "noiommu-") ? name + strlen("noiommu-") : name;
+}
+
 static void note_stray(Users *users, const char *name) {
-        if (g_str_has_prefix(name, "noiommu-"))
-                name += strlen("noiommu-");
+        name = plain_name(name);
         if (!g_hash_table_contains(users->strays, name))
                 g_hash_table_add(users->strays, g_strdup(name));
         users->strays_are_new = true;
 }
 
+static void on_created(void *context, const char *name) {
+        Users *users = context;
+
+        vfio_openings_forget(users->openings, plain_name(name));
+}
+
 static void on_opened(void *context, pid_t pid, const char *name) {
         Users *users = context;
 
+        name = plain_name(name);
         (void) g_hash_table_remove(users->closed, name);
+        vfio_openings_opened(users->openings, name);
         /* Without CAP_SYS_ADMIN the kernel keeps it for itself. */
         if (pid <= 0 || (g_hash_table_size(users->openers) >= OPENERS_MAX &&
                          !g_hash_table_contains(users->openers, GINT_TO_POINTER(pid))))
@@ -251,9 +262,9 @@ static void on_opened(void *context, pid_t pid, const char *name) {
 static void on_closed(void *context, const char *name) {
         Users *users = context;
 
+        name = plain_name(name);
         (void) g_hash_table_remove(users->opened, name);
-        if (g_str_has_prefix(name, "noiommu-"))
-                name += strlen("noiommu-");
+        vfio_openings_closed(users->openings, name);
         g_hash_table_replace(users->closed, g_strdup(name), GSIZE_TO_POINTER(users->n_rounds + 1));
         users->handler->closed(users->context, name);
         users->check = true;
@@ -263,6 +274,7 @@ static void on_closed(void *context, const char *name) {
 static void on_overrun(void *context) {
         Users *users = context;
 
+        users_doubt_openings(users);
         users->handler->missed(users->context);
         users_need_walk(users, NULL);
 }
@@ -284,6 +296,18 @@ bool users_device_is_open(const Users *users, PciKey key) {
         VfioDevice *device = g_hash_table_lookup(users->functions, &key);
 
         return device && vfio_device_is_open(device);
+}
+
+VfioFinding users_finding(const Users *users, PciKey key) {
+        const VfioDevice *device = g_hash_table_lookup(users->functions, &key);
+
+        return device ? device->finding : VFIO_FOUND_NOBODY;
+}
+
+bool users_is_node_of(const Users *users, PciKey key, const char *name) {
+        const VfioDevice *device = g_hash_table_lookup(users->functions, &key);
+
+        return device && users_node_is(device, name);
 }
 
 uint64_t users_look(Users *users) {
@@ -330,13 +354,16 @@ int users_function_changed(Users *users, const Function *function) {
         }
         device->bound = bound != 0;
         /* What is being unbound keeps its node and group for who still has it open; another driver
-         * gets it only after the last of them has released it. */
+         * gets it only after the last of them has released it. VFIO
+         * removes the entry of the device node in sysfs first, while the rest stays. */
         if (bound) {
                 device->is_old |= !users->started;
                 device->let_go = false;
-                device->node = node;
-                g_free(device->node_name);
-                device->node_name = g_steal_pointer(&name);
+                if (name) {
+                        device->node = node;
+                        g_free(device->node_name);
+                        device->node_name = g_steal_pointer(&name);
+                }
                 device->vfio.group = function->facts.iommu_group;
         } else if (function->facts.driver[0] != '\0')
                 vfio_device_let_go(device);
@@ -350,7 +377,7 @@ void users_function_gone(Users *users, PciKey key) {
         (void) g_hash_table_remove(users->functions, &key);
 }
 
-static const VfioWatchHandler watch_handler = { on_opened, on_closed, on_overrun };
+static const VfioWatchHandler watch_handler = { on_created, on_opened, on_closed, on_overrun };
 
 int users_new(sd_event *event, const Inventory *inventory, const UsersHandler *handler,
               void *context, Users **ret) {
@@ -366,6 +393,7 @@ int users_new(sd_event *event, const Inventory *inventory, const UsersHandler *h
         users->unnamed = g_hash_table_new(NULL, NULL);
         users->refreshes = g_ptr_array_new_with_free_func(users_refresh_free);
         users->openers_due_usec = UINT64_MAX;
+        users->openings = vfio_openings_new();
         users->strays = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         users->opened = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         users->closed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
@@ -415,6 +443,7 @@ Users *users_free(Users *users) {
         g_hash_table_unref(users->opened);
         g_hash_table_unref(users->closed);
         g_hash_table_unref(users->unnamed);
+        vfio_openings_free(users->openings);
         g_ptr_array_unref(users->refreshes);
         sd_event_unref(users->event);
         g_free(users);

@@ -8,7 +8,9 @@
  * is open, in whatever process or socket its descriptor is, 0 while only its group is (igb, nvme,
  * e1000e on 6.12). A count that somebody left behind before the driver was bound stays; then the
  * device is runtime-suspended while nobody has it open, and does not count as open;
- *  - opens and closes as fanotify tells them (vfio-watch.h), as the reason to look.
+ *  - opens and closes as fanotify tells them (vfio-watch.h), as the reason to look, and as the only
+ * trace of a device node that is open in a socket and not bound to an iommufd (vfio-openings.h).
+ * What follows from these is a table, policy/vfio-use.h.
  * An open is looked at in the process that opened. When that one neither has it nor closed it, or a
  * holder closes it or ends and the kernel reports no close, another process has it, by fork() or
  * SCM_RIGHTS. Then all processes are looked at; a storm of events is answered by one look. What was
@@ -31,6 +33,7 @@
 #pragma once
 
 #include "policy/inventory.h"
+#include "policy/vfio-use.h"
 
 #include <systemd/sd-event.h>
 
@@ -79,6 +82,13 @@ GPtrArray *users_of(const Users *users, PciKey key);
 
 /* Whether the function's device is open at this moment: not only its group. */
 bool users_device_is_open(const Users *users, PciKey key);
+
+/* What the last look found, whoever is reported. */
+VfioFinding users_finding(const Users *users, PciKey key);
+
+/* Whether the node `name`, as UsersHandler.closed tells it, is the function's own or its group's.
+ */
+bool users_is_node_of(const Users *users, PciKey key, const char *name);
 
 /* Looks at all processes soon: for a question where a process that got a descriptor by fork() or
  * SCM_RIGHTS from one that still has it should not be missing. Whether a function is in use is

@@ -10,15 +10,18 @@
 
 #include "policy/function.h"
 #include "policy/vfio-holder.h"
+#include "policy/vfio-use.h"
 
 #include <sys/types.h>
 
 typedef struct VfioDevice {
         VfioFunction vfio;
-        bool bound;          /* VFIO has it; else it is kept for who still has it open */
-        bool is_old;         /* VFIO had it before the daemon could see who opened it */
-        dev_t node;          /* its own, 0 none ... */
-        char *node_name;     /* ... and that one's name, "vfio3" */
+        bool bound;      /* VFIO has it; else it is kept for who still has it open */
+        bool is_old;     /* VFIO had it before the daemon could see who opened it */
+        dev_t node;      /* its own, 0 none ... */
+        char *node_name; /* ... and that one's name, "vfio3"; both stay while the driver is being
+                            unbound, which removes the entry in sysfs at once */
+        VfioFinding finding; /* of the last look */
         GPtrArray *users;    /* of User*, as reported; NULL */
         uint64_t lost_usec;  /* CLOCK_MONOTONIC since when it has been open without a process, 0: is
                                 not */

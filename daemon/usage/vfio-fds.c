@@ -110,6 +110,7 @@ static void mark_node(const VfioFds *fds, const char *name, dev_t file_system) {
 static void take_node(VfioFds *fds, const char *name) {
         ScanProcess *process = fds->process;
         VfioNode node = { .group = -1 };
+        VfioFdinfo info;
         struct statx st;
         dev_t device;
         int r;
@@ -119,16 +120,21 @@ static void take_node(VfioFds *fds, const char *name) {
             !S_ISCHR(st.stx_mode))
                 return;
         device = makedev(st.stx_rdev_major, st.stx_rdev_minor);
-        if (is_known(fds, device) || read_fdinfo(fds->procfd, name).path_only)
+        if (is_known(fds, device))
+                return;
+        info = read_fdinfo(fds->procfd, name);
+        if (info.path_only)
                 return;
         if (fds->n_known < KNOWN_MAX)
                 fds->known[fds->n_known++] = device;
         r = read_node(device, &node);
         if (r == -EINVAL)
                 return; /* the container */
-        if (r < 0) {
-                /* Maybe a device's own, whose driver is being unbound while somebody holds it: the
-                 * daemon knows. */
+        if (r < 0 && info.has_function)
+                (void) add_function(process, info.function);
+        else if (r < 0) {
+                /* Maybe a device's own, whose driver is being unbound while a process holds it.
+                 * Newer kernels tell in fdinfo; else the daemon may remember the node. */
                 if (process->n_nodes == SCAN_NODES_MAX)
                         return;
                 process->nodes[process->n_nodes++] = device;

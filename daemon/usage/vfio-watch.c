@@ -85,6 +85,8 @@ static void hand_over(VfioWatch *watch, const struct fanotify_event_metadata *ev
         /* The container is no device. */
         if (strcmp(name, "vfio") == 0)
                 return;
+        if (event->mask & FAN_CREATE)
+                watch->handler->created(watch->context, name);
         /* Of a merged event the order is not known; most open it to look, and close it. */
         if (event->mask & FAN_OPEN)
                 watch->handler->opened(watch->context, event->pid, name);

@@ -23,6 +23,8 @@
 typedef struct VfioWatch VfioWatch;
 
 typedef struct VfioWatchHandler {
+        /* The node `name` is new. */
+        void (*created)(void *context, const char *name);
         /* `pid` (0: it is not told) opened the node `name`; it may not have it yet, or not any
          * more. */
         void (*opened)(void *context, pid_t pid, const char *name);

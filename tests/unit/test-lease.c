@@ -38,23 +38,48 @@ Test(lease, which_kind) {
         }
 }
 
-/* All that can be seen, and when it means that the descriptor is gone. */
-Test(lease, over) {
-        for (unsigned bits = 0; bits < 64; bits++) {
-                LeaseSigns signs = {
-                        .opened = bits & 1,
-                        .in_flight = bits & 2,
-                        .closed = bits & 4,
-                        .missed = bits & 8,
-                        .looked = bits & 16,
-                        .held = bits & 32,
-                };
-                /* A doubt, everybody was looked at, and it is neither on the way nor found. */
-                bool settled = (bits & 1) && (bits & (4 | 8)) && (bits & 16) && !(bits & (2 | 32));
+/* Each cell: who has it, by what was told of closes and of the answer, after a look at everybody.
+ */
+Test(lease, steps) {
+        static const struct {
+                LeaseHeld held;
+                bool in_flight;
+                LeaseStep open, closed; /* nothing was closed; something was, or may have been */
+        } rows[] = {
+#define WAIT    LEASE_STEP_WAIT
+#define CONFIRM LEASE_STEP_CONFIRM
+#define SEARCH  LEASE_STEP_SEARCH
+#define END     LEASE_STEP_END
+                { LEASE_HELD_BY_NOBODY, false, SEARCH, END },
+                { LEASE_HELD_BY_NOBODY, true, WAIT, WAIT },
+                { LEASE_HELD_SOMEWHERE, false, SEARCH, SEARCH },
+                { LEASE_HELD_SOMEWHERE, true, WAIT, WAIT },
+                { LEASE_HELD_BY_PROCESS, false, CONFIRM, CONFIRM },
+                { LEASE_HELD_BY_PROCESS, true, CONFIRM, CONFIRM },
+        };
 
-                cr_assert_eq(lease_is_over(LEASE_KIND_DEVICE, &signs), settled, "device %#x", bits);
-                /* A group's close is the close of what was handed out. */
-                cr_assert_eq(lease_is_over(LEASE_KIND_GROUP, &signs),
-                             settled || (bits & (1 | 4)) == (1 | 4), "group %#x", bits);
-        }
+        for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+                for (unsigned bits = 0; bits < 32; bits++) {
+                        LeaseSigns signs = {
+                                .opened = bits & 1,
+                                .in_flight = rows[i].in_flight,
+                                .closed = bits & 2,
+                                .missed = bits & 4,
+                                .enabled = bits & 8,
+                                .looked = bits & 16,
+                                .held = rows[i].held,
+                        };
+                        LeaseStep step = !signs.opened || !signs.looked ? WAIT
+                                         : bits & (2 | 4)               ? rows[i].closed
+                                                                        : rows[i].open;
+
+                        cr_assert_eq(lease_step(LEASE_KIND_DEVICE, &signs), step,
+                                     "device, row %zu, %#x", i, bits);
+                        /* A group's close is the close of what was handed out, unless a device that
+                         * was opened through it is open on its own. */
+                        if (signs.opened && signs.closed && !signs.enabled)
+                                step = END;
+                        cr_assert_eq(lease_step(LEASE_KIND_GROUP, &signs), step,
+                                     "group, row %zu, %#x", i, bits);
+                }
 }

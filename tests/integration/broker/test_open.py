@@ -197,6 +197,53 @@ class Opening(OpenTest):
         os.close(fd)
         self.wait_free()
 
+    def own_node(self):
+        """The function's own node, which an iommufd makes of use."""
+        self.vfio.add_device(self.functions[ONE], "vfio7")
+        self.vfio.add_iommufd()
+        return self.vfio.path("vfio/devices/vfio7")
+
+    def open_device(self):
+        fd, facts = self.open()
+        self.assertEqual(facts["kind"], "device")
+        os.close(facts["fds"][facts["iommufd"]])
+        return fd
+
+    def test_closed_while_the_kernel_resets(self):
+        """The last close of a bound device disables it after it has reset it: until then it is in use, by nobody that
+        could be found, and then it is free."""
+        self.own_node()
+        self.start()
+        fd = self.open_device()
+        self.functions[ONE].write("enable", "1")
+        self.wait_users([(os.getpid(), True)])
+        os.close(fd)
+        self.wait_users([(0, True)])
+        self.functions[ONE].write("enable", "0")
+        self.wait_free()
+        os.close(self.open_device())
+        self.wait_free()
+
+    def test_own_node_in_a_socket(self):
+        """A device that is not bound to an iommufd is disabled, and no process has it: only its opening tells."""
+        path = self.own_node()
+        self.start()
+        fd = self.open_device()
+        ours, theirs = socket.socketpair()
+        self.addCleanup(ours.close)
+        socket.send_fds(ours, [b"x"], [fd])
+        os.close(fd)
+        self.wait_users([(0, True)])
+        # Another process opens and closes the same node: that is not the end of the first.
+        os.close(os.open(path, os.O_RDWR))
+        self.fence()
+        self.wait_users([(0, True)])
+        with self.assertRaises(vb.BusError) as caught:
+            self.client.bus.call(vb.function_path(ONE), vb.FUNCTION, "Unbind")
+        self.assertEqual(caught.exception.name, vb.REFUSED)
+        theirs.close()
+        self.wait_free()
+
     def test_group_peers(self):
         peer = self.sysfs.add("0000:02:00.1", driver="vfio-pci", group=self.functions[ONE].group)
         self.start()

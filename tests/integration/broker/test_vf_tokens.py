@@ -59,6 +59,49 @@ class TokenTest(OpenTest):
         super().tearDown()
 
 
+class Strangers(TokenTest):
+    """Root's own program has a VF with the token of GetVfToken; nodes of other functions are opened and closed."""
+
+    def check_token_holds(self, name):
+        self.start()
+        token = self.token()
+        own = self.vfio.open_group(self.functions[VFS[0]])
+        self.functions[VFS[0]].write("enable", "1")
+        self.wait_users([(os.getpid(), False)], VFS[0])
+        os.close(os.open(self.vfio.path(name), os.O_RDWR))
+        self.fence()
+        self.assertEqual(self.token(), token)
+        os.close(own)
+        self.functions[VFS[0]].write("enable", "0")
+        self.wait_free(VFS[0])
+
+    def test_group_of_another(self):
+        self.check_token_holds(f"vfio/{self.functions['0000:02:00.0'].group}")
+
+    def test_node_of_another(self):
+        self.vfio.add_device(self.functions["0000:02:00.0"], "vfio9")
+        self.check_token_holds("vfio/devices/vfio9")
+
+    def test_node_of_none(self):
+        self.vfio.add_node("vfio/devices/vfio9")
+        self.check_token_holds("vfio/devices/vfio9")
+
+    def test_node_of_the_pf(self):
+        """Whoever had that may have given the PF another token."""
+        self.vfio.add_device(self.functions[PF], "vfio9")
+        self.start()
+        self.token()
+        own = self.vfio.open_group(self.functions[VFS[0]])
+        self.functions[VFS[0]].write("enable", "1")
+        self.wait_users([(os.getpid(), False)], VFS[0])
+        os.close(os.open(self.vfio.path("vfio/devices/vfio9"), os.O_RDWR))
+        self.fence()
+        self.assertIn("not known to vfwarden", self.token_refused())
+        os.close(own)
+        self.functions[VFS[0]].write("enable", "0")
+        self.wait_free(VFS[0])
+
+
 class Handing(TokenTest):
     def test_a_vf(self):
         self.start()

@@ -10,7 +10,7 @@ class VfioNodes:
     """Each is a character device that a test may open: a descriptor of it looks to the daemon, in /proc, as one of VFIO's
     does. There are as many as memory has harmless devices."""
 
-    MINORS = (3, 5, 7, 8)       # null, zero, full, random
+    MINORS = (3, 5, 7, 8, 11)   # null, zero, full, random, kmsg
     OTHER = 9                   # urandom, for what belongs to no function
 
     def __init__(self, sysfs):
@@ -40,6 +40,10 @@ class VfioNodes:
         minor = self._add(f"vfio/devices/{name}", f"../..{function.devpath}/vfio-dev/{name}")
         os.makedirs(function.path(f"vfio-dev/{name}"))
         function.write(f"vfio-dev/{name}/dev", f"1:{minor}")
+
+    def add_node(self, name):
+        """A node that is no PCI function's."""
+        self._make(name, self.OTHER)
 
     def add_iommufd(self):
         self._make("iommu", self.OTHER)

@@ -1,0 +1,63 @@
+/* What follows for functions from the openings of their nodes. */
+#include "daemon/usage/users-internal.h"
+
+static char *group_name(const VfioDevice *device) {
+        return g_strdup_printf("%d", device->vfio.group);
+}
+
+void users_doubt_openings(Users *users) {
+        GHashTableIter iter;
+        const VfioDevice *device;
+
+        g_hash_table_iter_init(&iter, users->functions);
+        while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &device)) {
+                g_autofree char *group = group_name(device);
+
+                if (device->finding != VFIO_FOUND_PROCESS)
+                        continue;
+                vfio_openings_doubt(users->openings, group);
+                if (device->node_name)
+                        vfio_openings_doubt(users->openings, device->node_name);
+        }
+}
+
+void users_settle_openings(const Users *users, const VfioDevice *device, bool in_process) {
+        g_autofree char *group = group_name(device);
+
+        vfio_openings_looked(users->openings, group, in_process);
+        if (device->node_name)
+                vfio_openings_looked(users->openings, device->node_name, in_process);
+}
+
+GHashTable *users_explained_groups(const GPtrArray *functions, const GPtrArray *holders) {
+        GHashTable *groups = g_hash_table_new(NULL, NULL);
+
+        for (guint i = 0; i < holders->len; i++) {
+                const GArray *held = ((const Holder *) holders->pdata[i])->has.groups;
+
+                for (guint j = 0; j < held->len; j++)
+                        g_hash_table_add(groups, GINT_TO_POINTER(g_array_index(held, int32_t, j)));
+        }
+        for (guint i = 0; i < functions->len; i++) {
+                const VfioFunction *function = &((const VfioDevice *) functions->pdata[i])->vfio;
+
+                if (function->open)
+                        g_hash_table_add(groups, GINT_TO_POINTER(function->group));
+        }
+        return groups;
+}
+
+/* As long as its opener is yet to be looked at, it is that process's. */
+static bool is_open(const Users *users, const char *name) {
+        return !g_hash_table_contains(users->opened, name) &&
+               vfio_openings_of(users->openings, name) > 0;
+}
+
+bool users_node_is_open(const Users *users, const VfioDevice *device, GHashTable *explained) {
+        g_autofree char *group = group_name(device);
+
+        if (device->node_name && is_open(users, device->node_name))
+                return true;
+        return device->vfio.group >= 0 && is_open(users, group) &&
+               !g_hash_table_contains(explained, GINT_TO_POINTER(device->vfio.group));
+}

@@ -1,0 +1,125 @@
+#include "daemon/usage/vfio-openings.h"
+
+#include "daemon/base/util.h"
+#include "daemon/sysfs/sysfs.h"
+#include "policy/number.h"
+
+#include <fcntl.h>
+
+#define MODULE "/sys/module/vfio"
+
+struct VfioOpenings {
+        GHashTable *counts; /* name -> VfioNodeCount*, owned */
+};
+
+static bool is_group(const char *name) {
+        return g_ascii_isdigit(name[0]);
+}
+
+VfioOpenings *vfio_openings_new(void) {
+        VfioOpenings *openings = g_new0(VfioOpenings, 1);
+
+        openings->counts = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+        return openings;
+}
+
+VfioOpenings *vfio_openings_free(VfioOpenings *openings) {
+        if (!openings)
+                return NULL;
+        g_hash_table_unref(openings->counts);
+        g_free(openings);
+        return NULL;
+}
+
+static VfioNodeCount *find_or_make(VfioOpenings *openings, const char *name) {
+        VfioNodeCount *count = g_hash_table_lookup(openings->counts, name);
+
+        if (!count) {
+                count = g_new0(VfioNodeCount, 1);
+                g_hash_table_insert(openings->counts, g_strdup(name), count);
+        }
+        return count;
+}
+
+static void drop_if_closed(VfioOpenings *openings, const char *name, const VfioNodeCount *count) {
+        if (!vfio_node_count_is_open(count))
+                (void) g_hash_table_remove(openings->counts, name);
+}
+
+void vfio_openings_opened(VfioOpenings *openings, const char *name) {
+        vfio_node_count_opened(find_or_make(openings, name), is_group(name));
+}
+
+void vfio_openings_closed(VfioOpenings *openings, const char *name) {
+        VfioNodeCount *count = g_hash_table_lookup(openings->counts, name);
+
+        if (!count)
+                return;
+        vfio_node_count_closed(count, is_group(name));
+        drop_if_closed(openings, name, count);
+}
+
+void vfio_openings_forget(VfioOpenings *openings, const char *name) {
+        (void) g_hash_table_remove(openings->counts, name);
+}
+
+void vfio_openings_doubt(VfioOpenings *openings, const char *name) {
+        VfioNodeCount *count = g_hash_table_lookup(openings->counts, name);
+
+        if (count)
+                vfio_node_count_doubt(count);
+}
+
+void vfio_openings_looked(VfioOpenings *openings, const char *name, bool in_process) {
+        VfioNodeCount *count = g_hash_table_lookup(openings->counts, name);
+
+        if (!count)
+                return;
+        vfio_node_count_looked(count, in_process);
+        drop_if_closed(openings, name, count);
+}
+
+static int count_entries(const char *path) {
+        _cleanup_(closedirp) DIR *dir = opendir(path);
+        const struct dirent *entry;
+        int n = 0;
+
+        if (!dir)
+                return -errno;
+        while ((errno = 0, entry = readdir(dir)))
+                n += entry->d_name[0] != '.';
+        return errno != 0 ? -errno : n;
+}
+
+/* Each open file of a group, a device, or the container has a reference to the module (fops_get()),
+ * and so has each module that uses it; these are its holders. */
+static bool nothing_is_open(void) {
+        char value[SYSFS_VALUE_MAX];
+        uint64_t references;
+        int n_modules = count_entries(MODULE "/holders");
+
+        return n_modules >= 0 && sysfs_read(AT_FDCWD, MODULE "/refcnt", value, sizeof(value)) > 0 &&
+               number_parse(value, 10, INT_MAX, &references) >= 0 &&
+               references == (uint64_t) n_modules;
+}
+
+uint32_t vfio_openings_of(VfioOpenings *openings, const char *name) {
+        const VfioNodeCount *count = g_hash_table_lookup(openings->counts, name);
+
+        if (!count)
+                return 0;
+        if (nothing_is_open()) {
+                g_hash_table_remove_all(openings->counts);
+                return 0;
+        }
+        return count->openings;
+}
+
+void vfio_openings_adopt(VfioOpenings *openings, const char *name, uint32_t n) {
+        VfioNodeCount *count;
+
+        if (n == 0)
+                return;
+        count = find_or_make(openings, name);
+        count->openings = MAX(count->openings, n);
+}

@@ -1,0 +1,37 @@
+/* vfio-openings.h: which nodes of VFIO are open, as their openings and closings were told.
+ *
+ * Owns a count for each node that was opened. A descriptor that nobody has bound to an iommufd
+ * leaves no other trace while it is in a socket: no process has it, and the device is disabled. The
+ * kernel does not unbind the driver before its close (vfio_unregister_group_dev()). Counts may be
+ * wrong where events were merged or lost; policy/vfio-use.h says how. */
+#pragma once
+
+#include "policy/vfio-use.h"
+
+#include <glib.h>
+
+typedef struct VfioOpenings VfioOpenings;
+
+VfioOpenings *vfio_openings_new(void);
+VfioOpenings *vfio_openings_free(VfioOpenings *openings);
+
+/* `name` is "12" of a group, or "vfio3" of a device's own node. */
+void vfio_openings_opened(VfioOpenings *openings, const char *name);
+void vfio_openings_closed(VfioOpenings *openings, const char *name);
+
+/* VFIO has made a new node of that name: what was told is of another one. */
+void vfio_openings_forget(VfioOpenings *openings, const char *name);
+
+/* A close may have gone unseen; a process had it before that. */
+void vfio_openings_doubt(VfioOpenings *openings, const char *name);
+
+/* All processes were looked at. A doubtful node that no process has is closed; what a process has
+ * is not doubtful. */
+void vfio_openings_looked(VfioOpenings *openings, const char *name, bool in_process);
+
+/* How often it is open, as far as was told; 0 of every node when the kernel says that nothing of
+ * VFIO is open at all. */
+uint32_t vfio_openings_of(VfioOpenings *openings, const char *name);
+
+/* What an earlier daemon counted. */
+void vfio_openings_adopt(VfioOpenings *openings, const char *name, uint32_t n);
