@@ -26,27 +26,6 @@ static int check_limits(const Leases *leases, const Config *config, uint32_t uid
                        : 0;
 }
 
-/* Sets kind and node. */
-static int choose_node(LeaseEntry *entry, const Function *function, LeaseKind wanted) {
-        g_autofree char *device = NULL, *group = NULL;
-        int iommufd = vfio_node_has_iommufd();
-        int r = iommufd < 0 ? iommufd : vfio_node_of_device(function, &device);
-        LeaseKind kind;
-
-        if (r >= 0)
-                r = vfio_node_of_group(function, &group);
-        if (r < 0)
-                return r;
-        kind = lease_choose_kind(
-                &(LeaseNodes){ .group = group, .device = device, .iommufd = iommufd > 0 }, wanted);
-        if ((int) kind < 0)
-                return (int) kind;
-        entry->lease.kind = kind;
-        entry->node =
-                kind == LEASE_KIND_DEVICE ? g_steal_pointer(&device) : g_steal_pointer(&group);
-        return 0;
-}
-
 static int on_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
         lease_entry_end(userdata, -ETIMEDOUT, "it was not opened in time");
         return 0;
@@ -73,7 +52,7 @@ int leases_begin(Leases *leases, Function *function, const Config *config,
         entry->lease.since_usec = (uint64_t) g_get_real_time();
         r = sysfs_read_binding(function_address(function), &entry->binding);
         if (r >= 0)
-                r = choose_node(entry, function, request->kind);
+                r = vfio_node_choose(function, request->kind, &entry->lease.kind, &entry->node);
         if (r >= 0)
                 r = sd_event_add_time_relative(leases->event, &entry->timer, CLOCK_MONOTONIC,
                                                OPEN_TIMEOUT_USEC, 0, on_timeout, entry);

@@ -2,6 +2,8 @@
 
 #include "daemon/base/child.h"
 #include "daemon/base/util.h"
+#include "daemon/broker/vfio-cdev.h"
+#include "daemon/usage/vfio-node.h"
 #include "daemon/usage/vfio-watch.h"
 
 #include <errno.h>
@@ -34,7 +36,7 @@ struct VfioOpen {
 typedef struct Task {
         const Function *function; /* its device is to be opened ... */
         const VfToken *token;     /* ... with this, and closed; or NULL */
-        const char *node;         /* this is to be opened; or NULL ... */
+        const char *node;         /* this is to be opened; or the device by it; or NULL ... */
         bool iommufd;             /* ... and /dev/iommu, too */
 } Task;
 
@@ -108,19 +110,39 @@ static void answer(int channel, const int *fds, unsigned n_fds, int error, const
         (void) sendmsg(channel, &message, MSG_NOSIGNAL);
 }
 
-static void run_device(const Function *function, const VfToken *token, int channel) {
+/* By its own node. */
+static int open_by_node(const char *node, const VfToken *token, const char **ret_step) {
+        const char *dev = vfio_watch_dev_directory();
+        char path[64], iommufd[64];
+
+        snprintf(path, sizeof(path), "%s/vfio/%s", dev, node);
+        snprintf(iommufd, sizeof(iommufd), "%s/iommu", dev);
+        return vfio_cdev_open(path, iommufd, token, ret_step);
+}
+
+/* Over its group. */
+static int open_by_group(const Function *function, const VfToken *token, const char **ret_step) {
         char address[PCI_ADDRESS_STRING_MAX],
                 name[PCI_ADDRESS_STRING_MAX + sizeof(" vf_token=") + VF_TOKEN_STRING_MAX];
-        const char *step;
-        int device, error;
+        int device;
 
         pci_address_format(function_address(function), address);
         if (token)
                 snprintf(name, sizeof(name), "%s vf_token=%s", address, token->text);
         else
                 g_strlcpy(name, address, sizeof(name));
-        device = open_device(name, function->facts.iommu_group, &step);
-        error = device < 0 ? errno : 0;
+        device = open_device(name, function->facts.iommu_group, ret_step);
+        explicit_bzero(name, sizeof(name));
+        return device;
+}
+
+static void run_device(const Task *task, int channel) {
+        const VfToken *token = task->token;
+        const char *step;
+        int device = task->node ? open_by_node(task->node, token, &step)
+                                : open_by_group(task->function, token, &step);
+        int error = device < 0 ? errno : 0;
+
         if (device >= 0 && token) {
                 /* The handler finds the PF free. */
                 close(device);
@@ -220,7 +242,7 @@ static int start(sd_event *event, const VfioOpenFor *whom, const Task *task, voi
         pid = child_fork("vfwarden-open", &theirs, 1);
         if (pid == 0) {
                 if (task->function)
-                        run_device(task->function, task->token, theirs);
+                        run_device(task, theirs);
                 else
                         run_node(task, theirs);
                 _exit(EXIT_SUCCESS);
@@ -243,14 +265,33 @@ static int start(sd_event *event, const VfioOpenFor *whom, const Task *task, voi
         return 0;
 }
 
-int vfio_open_start(sd_event *event, const VfioOpenFor *whom, const Function *function,
-                    VfioOpenDone *done, void *context, VfioOpen **ret) {
-        const Task task = { .function = function };
+/* Sets how the device is opened: by its own node where that can be used, else over its group. */
+static int choose_way(Task *task, char **ret_node) {
+        const Function *function = task->function;
+        g_autofree char *node = NULL;
+        LeaseKind kind;
         int r;
 
-        if (function->facts.iommu_group < 0)
-                return -EOPNOTSUPP;
-        r = start(event, whom, &task, context, ret);
+        r = vfio_node_choose(function, _LEASE_KIND_INVALID, &kind, &node);
+        if (r == -EOPNOTSUPP)
+                kind = LEASE_KIND_GROUP; /* which says what is missing */
+        else if (r < 0)
+                return r;
+        if (kind == LEASE_KIND_GROUP)
+                return function->facts.iommu_group < 0 ? -EOPNOTSUPP : 0;
+        task->node = *ret_node = g_steal_pointer(&node);
+        return 0;
+}
+
+int vfio_open_start(sd_event *event, const VfioOpenFor *whom, const Function *function,
+                    VfioOpenDone *done, void *context, VfioOpen **ret) {
+        Task task = { .function = function };
+        g_autofree char *node = NULL;
+        int r;
+
+        r = choose_way(&task, &node);
+        if (r >= 0)
+                r = start(event, whom, &task, context, ret);
         if (r >= 0)
                 (*ret)->done = done;
         return r;
@@ -269,12 +310,13 @@ int vfio_open_node(sd_event *event, const VfioOpenFor *whom, const char *name, b
 
 int vfio_open_impose(sd_event *event, const VfioOpenFor *whom, const Function *pf,
                      const VfToken *token, VfioImposed *done, void *context, VfioOpen **ret) {
-        const Task task = { .function = pf, .token = token };
+        Task task = { .function = pf, .token = token };
+        g_autofree char *node = NULL;
         int r;
 
-        if (pf->facts.iommu_group < 0)
-                return -EOPNOTSUPP;
-        r = start(event, whom, &task, context, ret);
+        r = choose_way(&task, &node);
+        if (r >= 0)
+                r = start(event, whom, &task, context, ret);
         if (r >= 0)
                 (*ret)->imposed = done;
         return r;

@@ -3,9 +3,10 @@
  * Owns the process. It keeps a copy of an open device until vfio_open_free(), so that the daemon's
  * copy is never the last one: the last close resets the device, and waits for that. Opening a
  * device resets it, and may wait for whatever the kernel waits for; a group's node waits for the
- * lock that is held meanwhile. So the daemon never does either itself. A device is opened over its
- * group with a type 1 container of its own: it can do no DMA, since nothing is ever mapped. Group
- * and container live as long as the device's descriptor does (vfio_group_use_container()). */
+ * lock that is held meanwhile. So the daemon never does either itself. A device is opened by its
+ * own node and an iommufd where both exist (vfio-cdev.h), else over its group with a type 1
+ * container of its own. It can do no DMA, since nothing is ever mapped. Group and container live as
+ * long as the device's descriptor does (vfio_group_use_container()). */
 #pragma once
 
 #include "daemon/base/children.h"

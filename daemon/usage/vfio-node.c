@@ -81,3 +81,22 @@ int vfio_node_of_group(const Function *function, char **ret) {
 int vfio_node_has_iommufd(void) {
         return node_exists("iommu");
 }
+
+int vfio_node_choose(const Function *function, LeaseKind wanted, LeaseKind *ret_kind, char **ret) {
+        g_autofree char *device = NULL, *group = NULL;
+        int iommufd = vfio_node_has_iommufd();
+        int r = iommufd < 0 ? iommufd : vfio_node_of_device(function, &device);
+        LeaseKind kind;
+
+        if (r >= 0)
+                r = vfio_node_of_group(function, &group);
+        if (r < 0)
+                return r;
+        kind = lease_choose_kind(
+                &(LeaseNodes){ .group = group, .device = device, .iommufd = iommufd > 0 }, wanted);
+        if ((int) kind < 0)
+                return (int) kind;
+        *ret_kind = kind;
+        *ret = kind == LEASE_KIND_DEVICE ? g_steal_pointer(&device) : g_steal_pointer(&group);
+        return 0;
+}

@@ -102,6 +102,48 @@ class Strangers(TokenTest):
         self.wait_free(VFS[0])
 
 
+class WithoutGroups(TokenTest):
+    """A kernel without VFIO_GROUP, or a function whose own node can be used: all goes by that."""
+
+    def setUp(self):
+        super().setUp()
+        for address, name in ((PF, "vfio1"), (VFS[0], "vfio2")):
+            self.vfio.remove_group(self.functions[address])
+            self.vfio.add_device(self.functions[address], name)
+        self.vfio.add_iommufd()
+
+    def check_imposed(self, expected):
+        self.start()
+        call = self.start_open(VFS[0])
+        handle, facts = call.result()
+        token = facts["vf-token"]
+        self.seen.add(token)
+        self.assertEqual(facts["kind"], "device")
+        self.assertEqual(self.vfio.opened, [line.format(token) for line in expected])
+        self.assertEqual(self.token(), token)
+        self.fence()
+        self.assertEqual(self.users(PF), [], "our own opening is no use of the PF")
+        for number, fd in enumerate(call.fds):
+            if number != handle:
+                os.close(fd)
+        self.wait_users([(os.getpid(), True)], VFS[0])
+        os.close(call.fds[handle])
+        self.wait_free(VFS[0])
+
+    def test_a_bind_takes_the_token(self):
+        self.check_imposed(["vfio1 vf_token={}"])
+
+    def test_a_bind_takes_no_token(self):
+        self.vfio.take_no_token()
+        self.check_imposed(["vfio1", "vfio1 vf_token={}"])
+
+    def test_the_kernel_refuses(self):
+        self.vfio.fail(errno.EACCES)
+        self.start()
+        self.assertIn("iommufd: Permission denied", self.refused(VFS[0], vb.FAILED))
+        self.vfio.fail(0)
+
+
 class Handing(TokenTest):
     def test_a_vf(self):
         self.start()

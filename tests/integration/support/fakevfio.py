@@ -35,6 +35,13 @@ class VfioNodes:
     def add_group(self, function):
         self._add(f"vfio/{function.group}", f"../../devices/virtual/vfio/{function.group}")
 
+    def remove_group(self, function):
+        path = self.path(f"vfio/{function.group}")
+        minor = os.minor(os.stat(path).st_rdev)
+        os.unlink(path)
+        os.unlink(self.sysfs.path("dev/char", f"1:{minor}"))
+        self._free.append(minor)
+
     def add_device(self, function, name):
         """The function's own node, and its entry in sysfs."""
         minor = self._add(f"vfio/devices/{name}", f"../..{function.devpath}/vfio-dev/{name}")
@@ -67,6 +74,11 @@ class VfioNodes:
                 file.write(str(number))
         else:
             os.unlink(path)
+
+    def take_no_token(self):
+        """A bind is as before Linux 6.17."""
+        with open(os.path.join(self.sysfs.root, "vfio-bind-takes-no-token"), "w", encoding="ascii"):
+            pass
 
     def hang(self):
         with open(os.path.join(self.sysfs.root, "vfio-hangs"), "w", encoding="ascii"):

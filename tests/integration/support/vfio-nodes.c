@@ -7,8 +7,9 @@
  *   - what other tests have open is not there;
  *   - a group is open once at a time: an open through here locks it (flock());
  *   - ioctls of the process that opens for the daemon succeed; the name that a device was asked for
- * by is written to the file $UMOCKDEV_DIR/vfio-opened, and where there is a file
- * $UMOCKDEV_DIR/vfio-fails, it fails with the number in that;
+ * by, or the node that was bound to an iommufd, is written to the file $UMOCKDEV_DIR/vfio-opened,
+ * with the VF token; where there is a file $UMOCKDEV_DIR/vfio-fails, it fails with the number in
+ * that; where there is one $UMOCKDEV_DIR/vfio-bind-takes-no-token, a bind is as before Linux 6.17;
  *   - while there is a file $UMOCKDEV_DIR/vfio-hangs, that process waits (for the file to go). */
 #undef _FILE_OFFSET_BITS /* open() and open64() are two names here */
 #include <dlfcn.h>
@@ -133,7 +134,7 @@ static int open_as(int (*next)(const char *, int, ...), const char *path, int fl
 OPEN(open)
 OPEN(open64)
 
-static int get_device(const char *name) {
+static int note_opened(const char *name) {
         char path[4096], text[16] = "";
         int fd;
 
@@ -149,7 +150,56 @@ static int get_device(const char *name) {
         fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
         dprintf(fd, "%s\n", name);
         close(fd);
-        return open("/dev/null", O_RDWR | O_CLOEXEC);
+        return 0;
+}
+
+static int get_device(const char *name) {
+        return note_opened(name) < 0 ? -1 : open("/dev/null", O_RDWR | O_CLOEXEC);
+}
+
+/* Of the node that `fd` is of: "vfio7", or "vfio7 vf_token=UUID". */
+static int note_bound(int fd, const uint8_t *uuid) {
+        char link[64], path[4096], name[4096];
+        ssize_t n;
+        int at;
+
+        snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+        n = readlink(link, path, sizeof(path) - 1);
+        if (n < 0)
+                return -1;
+        path[n] = '\0';
+        at = snprintf(name, sizeof(name), "%s", strrchr(path, '/') + 1);
+        if (uuid)
+                at += snprintf(name + at, sizeof(name) - (size_t) at, " vf_token=");
+        for (unsigned i = 0; uuid && i < 16; i++)
+                at += snprintf(name + at, sizeof(name) - (size_t) at, "%s%02x",
+                               i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", uuid[i]);
+        return note_opened(name);
+}
+
+/* VFIO_DEVICE_BIND_IOMMUFD, which Debian 12's headers do not have. */
+struct bind_iommufd {
+        uint32_t argsz, flags;
+        int32_t iommufd;
+        uint32_t out_devid;
+        uint64_t token_uuid_ptr;
+};
+#define BIND_IOMMUFD _IO(VFIO_TYPE, VFIO_BASE + 18)
+
+static int bind_iommufd(int fd, const struct bind_iommufd *bind) {
+        char path[4096];
+
+        bed(path, sizeof(path), "vfio-bind-takes-no-token");
+        if (bind->flags != 0 && access(path, F_OK) == 0) {
+                errno = EINVAL;
+                return -1;
+        }
+        return note_bound(fd,
+                          bind->flags ? (const uint8_t *) (uintptr_t) bind->token_uuid_ptr : NULL);
+}
+
+static int set_feature(int fd, const struct vfio_device_feature *feature) {
+        return note_bound(fd, (const uint8_t *) (feature + 1));
 }
 
 __attribute__((visibility("default"))) int ioctl(int fd, unsigned long request, ...) {
@@ -170,6 +220,10 @@ __attribute__((visibility("default"))) int ioctl(int fd, unsigned long request, 
                 return 0;
         case VFIO_GROUP_GET_DEVICE_FD:
                 return get_device(argument);
+        case BIND_IOMMUFD:
+                return bind_iommufd(fd, argument);
+        case VFIO_DEVICE_FEATURE:
+                return set_feature(fd, argument);
         default:
                 return 0;
         }
