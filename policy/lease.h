@@ -61,7 +61,7 @@ typedef struct LeaseSigns {
         bool missed;    /* such a closing may have gone unseen */
         bool enabled;   /* a device of the group is open at this moment */
         bool looked;    /* all processes have been looked at just now, and ... */
-        LeaseHeld held; /* ... this is who has it */
+        LeaseHeld held; /* ... this is the holder */
 } LeaseSigns;
 
 typedef enum LeaseStep {

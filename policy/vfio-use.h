@@ -1,8 +1,8 @@
 /* vfio-use.h: when a function that VFIO has is in use, by all that can be seen of it.
  *
- * Pure. No event and no file tells of every user: a process shows its descriptors, `enable` shows
+ * Pure. No event and no file shows every user: a process shows its descriptors, `enable` shows
  * that a device is open wherever its descriptor is, and the openings and closings of a device node
- * tell of a descriptor that is in no process. Here "open", "closed" and "nobody" are told apart,
+ * show a descriptor that is in no process. The table here separates "open", "closed" and "nobody",
  * for groups and for device nodes alike. Always holds: a function is reported to be free only when
  * its device is disabled, its nodes are closed, and a search that began after the last doubt found
  * no process. */
@@ -26,7 +26,7 @@ void vfio_node_count_opened(VfioNodeCount *count, bool is_group);
 void vfio_node_count_closed(VfioNodeCount *count, bool is_group);
 
 /* Events were lost, or no daemon ran, while a process had the node. A node that was open and in no
- * process is not doubtful: it stays open until its close is told. */
+ * process is not doubtful: it stays open until its close is reported. */
 void vfio_node_count_doubt(VfioNodeCount *count);
 
 /* All processes were looked at: `in_process`, one of them has it. */
@@ -51,7 +51,7 @@ typedef struct VfioUseSigns {
         bool was_lost;     /* the finding was VFIO_FOUND_SOMEWHERE before */
         bool may_close;    /* ... but not for long: the kernel may be closing the device still */
         bool searched;     /* all processes were looked at since the last doubt */
-        bool group_closed; /* the close of its group was told, which is that of the last copy */
+        bool group_closed; /* the close of its group was reported, which is that of the last copy */
 } VfioUseSigns;
 
 typedef enum VfioUseStep {

@@ -88,7 +88,7 @@ void users_note_due(Users *users, const Opener *opener);
 bool users_node_is(const VfioDevice *device, const char *name);
 
 /* users-openings.c. Closes may have gone unseen: what a process had may be closed. What no process
- * had is open until its close is told, which may yet come. */
+ * had is open until its close is reported, which may yet come. */
 void users_doubt_openings(Users *users);
 
 /* A walk has ended that began after the last doubt: `in_process`, a process has the function. */

@@ -83,7 +83,7 @@ GPtrArray *users_of(const Users *users, PciKey key);
 /* Whether the function's device is open at this moment: not only its group. */
 bool users_device_is_open(const Users *users, PciKey key);
 
-/* What the last look found, whoever is reported. */
+/* What the last look found; the reported users may be older. */
 VfioFinding users_finding(const Users *users, PciKey key);
 
 /* Whether the node `name`, as UsersHandler.closed tells it, is the function's own or its group's.

@@ -1,4 +1,4 @@
-/* vfio-openings.h: which nodes of VFIO are open, as their openings and closings were told.
+/* vfio-openings.h: which device nodes are open, as fanotify reports it.
  *
  * Owns a count for each node that was opened. A descriptor that nobody has bound to an iommufd
  * leaves no other trace while it is in a socket: no process has it, and the device is disabled. The
@@ -19,7 +19,7 @@ VfioOpenings *vfio_openings_free(VfioOpenings *openings);
 void vfio_openings_opened(VfioOpenings *openings, const char *name);
 void vfio_openings_closed(VfioOpenings *openings, const char *name);
 
-/* VFIO has made a new node of that name: what was told is of another one. */
+/* VFIO has made a new node of that name; earlier reports are of another one. */
 void vfio_openings_forget(VfioOpenings *openings, const char *name);
 
 /* A close may have gone unseen; a process had it before that. */
@@ -29,7 +29,7 @@ void vfio_openings_doubt(VfioOpenings *openings, const char *name);
  * is not doubtful. */
 void vfio_openings_looked(VfioOpenings *openings, const char *name, bool in_process);
 
-/* How often it is open, as far as was told; 0 of every node when the kernel says that nothing of
+/* How often it is open, by the reports; 0 of every node when the kernel says that nothing of
  * VFIO is open at all. */
 uint32_t vfio_openings_of(VfioOpenings *openings, const char *name);
 

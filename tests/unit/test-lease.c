@@ -38,7 +38,7 @@ Test(lease, which_kind) {
         }
 }
 
-/* Each cell: who has it, by what was told of closes and of the answer, after a look at everybody.
+/* Each cell: the holder, by the reports of closes and of the answer, after a look at everybody.
  */
 Test(lease, steps) {
         static const struct {

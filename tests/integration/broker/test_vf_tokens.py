@@ -87,7 +87,7 @@ class Strangers(TokenTest):
         self.check_token_holds("vfio/devices/vfio9")
 
     def test_node_of_the_pf(self):
-        """Whoever had that may have given the PF another token."""
+        """Its user may have given the PF another token."""
         self.vfio.add_device(self.functions[PF], "vfio9")
         self.start()
         self.token()
