@@ -23,11 +23,11 @@ static void advise_unplug(const Question *question, const char *subject, GPtrArr
         JsonObject *function = inventory_find(question->inventory, subject);
 
         if (asks_for(question, "remove") || asks_for(question, "power-off"))
-                say(advice, "\"vfwarden unplug %s\" asks for it and takes it away in order",
+                say(advice, "\"vfwarden unplug %s\" asks its users and removes it in order",
                     question->address);
         else if (!g_str_equal(subject, question->address) && function &&
                  function_is(function, "vf"))
-                say(advice, "\"vfwarden unplug %s\" asks for it", subject);
+                say(advice, "\"vfwarden unplug %s\" asks to release it", subject);
 }
 
 static void advise_user(const Question *question, JsonObject *blocker, GPtrArray *advice) {
@@ -101,11 +101,11 @@ static void advise_lock(const Question *question, JsonObject *blocker, GPtrArray
         g_auto(GStrv) reasons = g_strsplit(joined ? joined : "", ",", -1);
 
         if (g_strv_contains((const char *const *) reasons, "administrator"))
-                say(advice, "\"vfwarden unlock %s\" takes the administrator's lock back", subject);
+                say(advice, "\"vfwarden unlock %s\" removes the administrator's lock", subject);
         if (!g_strv_contains((const char *const *) reasons, "userspace-driver"))
                 return;
         if (asks_for(question, "set-num-vfs"))
-                say(advice, "\"vfwarden set-vfs --override %s COUNT\" passes over it", subject);
+                say(advice, "\"vfwarden set-vfs --override %s COUNT\" ignores it", subject);
         if (asks_for(question, "set-num-vfs") || asks_for(question, "set-autoprobe"))
                 say(advice, "\"vfwarden bind %s\" gives it back to its driver on the host",
                     subject);

@@ -28,12 +28,13 @@ static void print_locked(Context *context, const Inventory *inventory, JsonObjec
         output_text(output, STYLE_BOLD, function_string(function, "Address"));
         output_format(output, " is locked, ");
         if (*closed) {
-                output_format(output, "closed files: ");
+                output_format(output, "write-protected files: ");
                 output_text(output, STYLE_PLAIN, closed);
         } else
-                output_format(output, g_str_equal(inventory->enforcement, "advise")
-                                              ? "but vfwardend only advises: no file is closed"
-                                              : "but it has no file to close");
+                output_format(output,
+                              g_str_equal(inventory->enforcement, "advise")
+                                      ? "but vfwardend only advises: no file is write-protected"
+                                      : "but it has no file to write-protect");
         output_format(output, "\n");
 }
 

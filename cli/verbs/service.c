@@ -178,7 +178,7 @@ static ExitCode run_release_all(Context *context, char **arguments) {
         if (r >= 0)
                 r = value_read(reply, &files);
         if (r < 0)
-                return client_fail(context, r, &error, "Cannot open the closed files");
+                return client_fail(context, r, &error, "Cannot unlock the files");
 
         if (context->json) {
                 output_json(&context->output, files, true);
@@ -193,7 +193,7 @@ static ExitCode run_release_all(Context *context, char **arguments) {
                 output_format(&context->output, "\n");
         }
         if (n == 0 && context->legend)
-                output_format(&context->output, "No file was closed.\n");
+                output_format(&context->output, "No file was write-protected.\n");
         return EXIT_CODE_DONE;
 }
 

@@ -68,7 +68,7 @@ static int on_cancelled(sd_bus_message *reply, void *userdata, sd_bus_error *ret
         if (!wait->cancelled && !wait->replied)
                 print_warning(
                         "Cannot cancel the unplug: %s. Still waiting; interrupt again to leave it "
-                        "to itself",
+                        "pending",
                         sd_bus_message_get_error(reply)->message);
         end_if_all_is_told(wait);
         return 0;
@@ -196,17 +196,17 @@ static void print_request(Context *context, const char *address, JsonArray *hold
         Output *output = &context->output;
 
         if (json_array_get_length(holders) == 0)
-                output_format(output, "Nobody holds %s. Taking it away.\n", address);
+                output_format(output, "%s is not in use. Removing it.\n", address);
         else if (timeout == 0)
-                output_format(output, "%s is held, and nobody is asked:\n", address);
+                output_format(output, "%s is in use, and its users are not asked:\n", address);
         else {
-                output_format(output, "Asking for %s, for ", address);
+                output_format(output, "Asking to release %s, for ", address);
                 output_format(output,
                               timeout % G_USEC_PER_SEC == 0 ? "%" G_GUINT64_FORMAT " s"
                                                             : "%" G_GUINT64_FORMAT " ms",
                               timeout % G_USEC_PER_SEC == 0 ? timeout / G_USEC_PER_SEC
                                                             : timeout / 1000);
-                output_format(output, " at most. It is held by\n");
+                output_format(output, " at most. It is in use by\n");
         }
         print_holders(output, holders);
         if (context->insist)
@@ -294,8 +294,8 @@ static void print_timeout(const Wait *wait) {
                                       ? "The function will be removed once it is released; this "
                                         "cannot be cancelled. "
                                       : "Nothing has changed. ");
-        output_format(output, json_array_get_length(holders) > 0 ? "It is held by\n"
-                                                                 : "Nobody holds it any more.\n");
+        output_format(output, json_array_get_length(holders) > 0 ? "It is in use by\n"
+                                                                 : "It is not in use any more.\n");
         print_holders(output, holders);
 }
 
@@ -304,7 +304,7 @@ static ExitCode tell(Context *context, Wait *wait) {
         ExitCode code;
 
         if (wait->left) {
-                print_error("The unplug of %s is left to itself: it ends at its deadline, or when "
+                print_error("The unplug of %s stays pending: it ends at its deadline, or when "
                             "\"vfwarden cancel-unplug %s\" cancels it",
                             address, address);
                 return (ExitCode) (128 + wait->interrupted);

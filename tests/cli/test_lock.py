@@ -32,7 +32,7 @@ class Lock(CommandTest):
     def test_lock(self):
         daemon = self.start_locking()
         self.check(["lock", "01:00.0", "guest db1"],
-                   "0000:01:00.0 is locked, closed files: remove, reset\n")
+                   "0000:01:00.0 is locked, write-protected files: remove, reset\n")
         self.assertEqual([c[:3] for c in daemon.calls], [
             ("GetFunction", "/org/vfwarden1", (FULL,)), ("Lock", encode(FULL), ("guest db1",)),
             ("Describe", "/org/vfwarden1", ())])
@@ -45,11 +45,11 @@ class Lock(CommandTest):
     def test_lock_that_closes_nothing(self):
         self.start_locking(closed=(), enforcement="advise")
         self.check(["lock", FULL],
-                   "0000:01:00.0 is locked, but vfwardend only advises: no file is closed\n")
+                   "0000:01:00.0 is locked, but vfwardend only advises: no file is write-protected\n")
 
     def test_lock_of_a_function_without_files(self):
         self.start_locking(closed=())
-        self.check(["lock", FULL], "0000:01:00.0 is locked, but it has no file to close\n")
+        self.check(["lock", FULL], "0000:01:00.0 is locked, but it has no file to write-protect\n")
 
     def test_unlock(self):
         daemon = self.start_locking()
@@ -123,7 +123,7 @@ class ReleaseAll(CommandTest):
 
     def test_nothing_to_open(self):
         self.start_releasing([])
-        self.check(["release-all"], "No file was closed.\n")
+        self.check(["release-all"], "No file was write-protected.\n")
         self.check(["release-all", "--no-legend"])
         self.check(["release-all", "--json"], "[]\n")
 
@@ -132,7 +132,7 @@ class ReleaseAll(CommandTest):
         # The stand-in's own library would not let this pass as an answer of ReleaseAll.
         daemon.answers["ReleaseAll"] = lambda: self.misshapen(daemon)
         self.check(["release-all"], code=1,
-                   error="vfwarden: Cannot open the closed files: Bad message\n")
+                   error="vfwarden: Cannot unlock the files: Bad message\n")
 
     @staticmethod
     def misshapen(daemon):

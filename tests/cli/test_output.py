@@ -121,7 +121,7 @@ class Escaping(CommandTest):
 
     def test_lock_and_release_all(self):
         daemon = self.start_daemon([self.hostile()])
-        self.check(["lock", FULL], f"{FULL} is locked, closed files: {HARMLESS}\n")
+        self.check(["lock", FULL], f"{FULL} is locked, write-protected files: {HARMLESS}\n")
         self.check(["unlock", FULL], f"{FULL} is no longer locked by the administrator, but still by\n"
                                      f"  {HARMLESS}\n")
         daemon.answers["ReleaseAll"] = lambda: GLib.Variant("(as)", ([HOSTILE],))

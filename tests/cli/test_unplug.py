@@ -46,24 +46,24 @@ class Unplug(CommandTest):
         self.hang()
         run = self.start("unplug", *options, IGB_VF1)
         self.assertTrue(self.asked.wait(20))
-        self.assertEqual(run.line(), f"Asking for {IGB_VF1}, for 60 s at most. It is held by")
+        self.assertEqual(run.line(), f"Asking to release {IGB_VF1}, for 60 s at most. It is in use by")
         self.assertEqual(run.line() + "\n", HELD)
         return run
 
     def test_done(self):
-        self.check(["unplug", "1:10.2"], f"Asking for {IGB_VF1}, for 60 s at most. It is held by\n"
+        self.check(["unplug", "1:10.2"], f"Asking to release {IGB_VF1}, for 60 s at most. It is in use by\n"
                                          f"{HELD}{IGB_VF1} is free and bound to no driver\n")
         self.assertEqual(self.calls("Unplug"), [(encode(IGB_VF1), (60000000, {}), True)])
 
     def test_gone(self):
         self.stand_in.answers["Unplug"] = lambda *_: self.stand_in.document["Functions"].clear()
-        self.check(["unplug", NVME], f"Nobody holds {NVME}. Taking it away.\n"
+        self.check(["unplug", NVME], f"{NVME} is not in use. Removing it.\n"
                                      f"{NVME} was taken away\n")
 
     def test_holders_of_vfs_are_asked(self):
         self.stand_in.users += [(IGB, 4200002, 0, "x", ""), (NVME, 4200003, 0, "y", "")]
         _, output, _ = self.run_command("unplug", IGB)
-        self.assertEqual(output, f"Asking for {IGB}, for 60 s at most. It is held by\n{HELD}"
+        self.assertEqual(output, f"Asking to release {IGB}, for 60 s at most. It is in use by\n{HELD}"
                                  f"  {IGB}  x (pid 4200002, uid 0)\n"
                                  f"{IGB} is free and bound to no driver\n")
 
@@ -108,7 +108,7 @@ class Unplug(CommandTest):
         # While a password is typed, say: the holder of before has left, another has come.
         self.stand_in.users = [(IGB_VF1, 4200009, 0, "late", "")]
         self.stand_in.emit(encode(IGB_VF1), FUNCTION, "UnplugRequested", "(t)", (1,))
-        self.assertEqual(run.line(), f"Asking for {IGB_VF1}, for 60 s at most. It is held by")
+        self.assertEqual(run.line(), f"Asking to release {IGB_VF1}, for 60 s at most. It is in use by")
         self.assertEqual(run.line(), f"  {IGB_VF1}  late (pid 4200009, uid 0)")
         self.answer()
         self.assertEqual(run.line(), f"{IGB_VF1} is free and bound to no driver")
@@ -126,13 +126,13 @@ class Unplug(CommandTest):
     def test_timeout(self):
         self.end_with(TIMEOUT)
         error = f"vfwarden: Cannot unplug {IGB_VF1}: timed out waiting for its users to release it\n"
-        start = f"Asking for {IGB_VF1}, for 1 s at most. It is held by\n{HELD}"
+        start = f"Asking to release {IGB_VF1}, for 1 s at most. It is in use by\n{HELD}"
         insist = "The kernel asks as well; this cannot be cancelled.\n"
         self.check(["unplug", "--timeout=1", IGB_VF1],
-                   f"{start}Nothing has changed. It is held by\n{HELD}", error, 8)
+                   f"{start}Nothing has changed. It is in use by\n{HELD}", error, 8)
         self.check(["unplug", "--timeout=1", "--insist", IGB_VF1], start + insist
                    + "The function will be removed once it is released; this cannot be cancelled. "
-                   f"It is held by\n{HELD}",
+                   f"It is in use by\n{HELD}",
                    error, 8)
 
         def leave(*_):
@@ -140,7 +140,7 @@ class Unplug(CommandTest):
             raise TIMEOUT
         self.stand_in.answers["Unplug"] = leave
         self.check(["unplug", "--timeout=1", IGB_VF1],
-                   f"{start}Nothing has changed. Nobody holds it any more.\n", error, 8)
+                   f"{start}Nothing has changed. It is not in use any more.\n", error, 8)
 
     def test_refused(self):
         self.end_with(DBusError("org.vfwarden1.Error.Refused", "backup: inhibits remove"))
@@ -187,7 +187,7 @@ class Unplug(CommandTest):
         while not message.endswith(b"\n"):
             message += run.process.stderr.read(1)
         self.assertEqual(message, b"vfwarden: Cannot cancel the unplug: this cannot be cancelled any more. "
-                                  b"Still waiting; interrupt again to leave it to itself\n")
+                                  b"Still waiting; interrupt again to leave it pending\n")
         return run
 
     def test_interrupt_too_late(self):
@@ -205,7 +205,7 @@ class Unplug(CommandTest):
     def test_second_interrupt_leaves(self):
         run = self.interrupt_in_vain()
         run.process.send_signal(signal.SIGINT)
-        self.assertEqual(run.end(), (130, f"vfwarden: The unplug of {IGB_VF1} is left to itself: it "
+        self.assertEqual(run.end(), (130, f"vfwarden: The unplug of {IGB_VF1} stays pending: it "
                                           "ends at its deadline, or when \"vfwarden cancel-unplug "
                                           f"{IGB_VF1}\" cancels it\n"))
         self.assertEqual(len(self.calls("CancelUnplug")), 1)

@@ -22,7 +22,7 @@ REFUSED = f"""\
        Process:  pid 4200001, uid 107, unit machine-qemu\\x2d1\\x2dweb1.scope
 Holds it since:  2026-11-21 00:51
     What to do:  shut the virtual machine web1 down, or detach 0000:01:10.2 from it
-            or:  "vfwarden unplug 0000:01:10.2" asks for it
+            or:  "vfwarden unplug 0000:01:10.2" asks to release it
 
 backup: inhibits unbind: saving the configuration
           Kind:  inhibitor
@@ -115,9 +115,9 @@ class Why(CommandTest):
         scope = [(IGB, WORKER, 0, "dpdk", "session-4.scope")]
         vf, pf = ("user", IGB_VF1, "in use", WEB1), ("user", IGB, "in use", WORKER)
         shut = f"shut the virtual machine box down, or detach {IGB_VF1} from it"
-        unplug = f'"vfwarden unplug {IGB}" asks for it and takes it away in order'
+        unplug = f'"vfwarden unplug {IGB}" asks its users and removes it in order'
         self.assertEqual(self.to_do(vf, users=machine),
-                         [shut, f'"vfwarden unplug {IGB_VF1}" asks for it'])
+                         [shut, f'"vfwarden unplug {IGB_VF1}" asks to release it'])
         self.assertEqual(self.to_do(vf, users=machine, address=IGB_VF1), [shut])
         self.assertEqual(self.to_do(vf, "remove", users=machine), [shut, unplug])
         self.assertEqual(self.to_do(vf, "power-off", users=machine), [shut, unplug])
@@ -149,7 +149,7 @@ class Why(CommandTest):
     def test_what_to_do_about_locks(self):
         lock = ("lock", NVME, "locked", 0)
         unlock = f'"vfwarden unlock {NVME}" takes the administrator\'s lock back'
-        override = f'"vfwarden set-vfs --override {NVME} COUNT" passes over it'
+        override = f'"vfwarden set-vfs --override {NVME} COUNT" ignores it'
         bind = f'"vfwarden bind {NVME}" gives it back to its driver on the host'
         self.assertEqual(self.to_do(lock, "reset", NVME), [unlock])
         self.assertEqual(self.to_do(lock, "set-num-vfs", NVME), [unlock, override, bind])
@@ -175,7 +175,7 @@ class Why(CommandTest):
         self.assertEqual(self.to_do(("session", IGB, "an I/O session serves it", 7)),
                          ["end the process 7 that has the session"])
         self.assertEqual(self.to_do(("session", IGB_VF1, "is a VF of it and in use", 7)),
-                         ["end the process 7 that has the session", f'"vfwarden unplug {IGB_VF1}" asks for it'])
+                         ["end the process 7 that has the session", f'"vfwarden unplug {IGB_VF1}" asks to release it'])
 
     def test_json(self):
         daemon = self.start(reset=([("user", IGB, "in use", 7)], ["careful"]))

@@ -137,7 +137,7 @@ class Cli(LockTest):
         pf = self.sysfs.add_pf(PF)
         self.start()
         self.check(["lock", "01:00.0", "noon"],
-                   f"{PF} is locked, closed files: {', '.join(ALL)}\n")
+                   f"{PF} is locked, write-protected files: {', '.join(ALL)}\n")
         self.assert_closed(pf, *ALL)
         self.assertEqual(self.json("show", PF)["LockWhy"], "noon")
         self.check(["unlock", PF], f"{PF} is unlocked\n")
@@ -172,8 +172,8 @@ class Cli(LockTest):
         self.assertEqual(sorted(os.path.basename(line) for line in output.splitlines()),
                          sorted(ALL))
         self.assert_closed(pf)
-        self.check(["release-all"], "No file was closed.\n")
-        self.check(["lock", PF], f"{PF} is locked, but vfwardend only advises: no file is closed\n")
+        self.check(["release-all"], "No file was write-protected.\n")
+        self.check(["lock", PF], f"{PF} is locked, but vfwardend only advises: no file is write-protected\n")
         self.check(["reload"])
         self.assert_closed(pf, *ALL)
 

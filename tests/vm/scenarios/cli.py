@@ -121,7 +121,7 @@ def who_and_what_to_do(machine):
     for pattern in (r"Kind:  user\n", rf"Process:  pid {pid}, uid 0, unit guest-web\.service\n",
                     r"Holds it since:  \d{4}-\d\d-\d\d \d\d:\d\d\n",
                     r'What to do:  "systemctl stop guest-web\.service", if it can be missed\n',
-                    rf'or:  "vfwarden unplug {vf}" asks for it\n', r"Warning: 2 virtual functions are enabled"):
+                    rf'or:  "vfwarden unplug {vf}" asks to release it\n', r"Warning: 2 virtual functions are enabled"):
         true(re.search(pattern, text), f"{pattern!r} is not in what why prints: {text!r}")
     contains(run_shown(machine, "why", IGB.address), "user", "why of all operations")
     equal(run_shown(machine, "why", free.address, "unbind").splitlines()[0],
@@ -143,12 +143,12 @@ def who_and_what_to_do(machine):
     equal(machine.client.manager("ListInhibitors"), [], "inhibitors after the command")
 
     text = run_shown(machine, "unplug", "--timeout=20s", vf.address)
-    equal(text.splitlines()[0], f"Asking for {vf}, for 20 s at most. It is held by", "unplug")
+    equal(text.splitlines()[0], f"Asking to release {vf}, for 20 s at most. It is in use by", "unplug")
     contains(text.splitlines()[1], f"pid {pid}", "unplug says who has it")
     equal(text.splitlines()[-1], f"{vf} is free and bound to no driver", "unplug says how it ended")
     one.process.wait()
     two = Holder(machine, free)
     wait_users(machine, free, [two.pid])
     text = run_shown(machine, "unplug", "--timeout=500ms", free.address, status=TIMED_OUT)
-    contains(text, "timed out waiting for its users to release it\nNothing has changed. It is held by\n", "unplug in vain")
+    contains(text, "timed out waiting for its users to release it\nNothing has changed. It is in use by\n", "unplug in vain")
     contains(text.splitlines()[-1], f"pid {two.pid}", "unplug says who has it still")
