@@ -1,9 +1,9 @@
-/* absence.h: what an error of looking at a thing says of the thing.
+/* absence.h: what a failed read says about the thing that was to be read.
  *
- * Owns nothing. Always holds: only what was looked at and not found is absent. A reader that could
- * not look (no descriptor, no memory, no permission, a broken disk) knows nothing new, keeps what
- * is known and looks again: a tenant who uses up the daemon's descriptors must not make the daemon
- * forget what is locked. */
+ * Owns nothing. Always holds: only what was looked for and not found is absent. A reader that could
+ * not look (no descriptor, no memory, no permission, a broken disk) knows nothing new, keeps its
+ * last knowledge and looks again. Otherwise a tenant who uses up the daemon's descriptors could
+ * make the daemon forget what is locked. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,9 +1,9 @@
 /* allowance.h: how much each user may have served at once before it is others' turn.
  *
- * Owns the balances. A user begins with ALLOWANCE_MAX points and gets them back with time, all of
- * them as soon as nobody's call waits any more (allowance_reset()): only a user whose calls come
- * faster than they can be served ever runs out. Points stand for about 25 us of work. No clock
- * here: the caller says what time it is. */
+ * Owns the balances. A user begins with ALLOWANCE_MAX points and regains them with time, all of
+ * them as soon as no call waits any more (allowance_reset()). So only a user whose calls come
+ * faster than they can be served ever runs out. A point stands for about 25 us of work. No clock
+ * here: the caller passes the time. */
 #pragma once
 
 #include <glib.h>

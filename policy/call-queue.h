@@ -1,8 +1,8 @@
-/* call-queue.h: whose call is served next.
+/* call-queue.h: which call is served next.
  *
- * Owns the order and the bounds, not the calls. Always holds: root's calls come first; the other
- * users take turns, whatever the number of their calls and clients; the calls of one user keep
- * their order; no client and no user has more calls here than the bounds say. */
+ * Owns the order and the limits, not the calls. Always holds: root's calls come first. The other
+ * users take turns, whatever the number of their calls and clients. The calls of one user keep
+ * their order. No client and no user has more calls here than the limits allow. */
 #pragma once
 
 #include <glib.h>

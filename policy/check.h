@@ -1,8 +1,7 @@
-/* check.h: "may I?", answered from the inventory alone.
+/* check.h: whether an operation is possible, answered from the inventory alone.
  *
- * Owns the rule of who stands against what; what an operation does to whom is effect.h's. Pure: no
- * device is touched, and the cost does not grow with functions that have nothing to do with the one
- * asked about. */
+ * Owns the rule of what blocks an operation; effect.h says what an operation does to which
+ * function. Pure: no device is touched, and the cost does not grow with unrelated functions. */
 #pragma once
 
 #include "policy/inventory.h"

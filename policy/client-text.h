@@ -1,10 +1,10 @@
 /* client-text.h: texts that clients and processes choose for other people to read.
  *
- * They are shown on terminals, in logs and in other clients' windows, so a control character in one
- * is an attack on the reader: an escape sequence, a line of a log that nobody wrote, a mark of
- * private-text.h. And they are parts of answers: sd-bus neither writes nor reads a string with one
- * of Unicode's noncharacters (U+FFFE, U+FDD0, ...), which GLib and dbus-daemon take for valid. With
- * one such string nobody gets the answer. */
+ * They appear on terminals, in logs and in other clients' windows. A control character in one is
+ * therefore an attack on the reader: an escape sequence, a forged line of a log, a mark of
+ * private-text.h. They are also parts of replies: sd-bus neither writes nor reads a string with one
+ * of Unicode's noncharacters (U+FFFE, U+FDD0, ...), which GLib and dbus-daemon accept. With one
+ * such string nobody would get the reply. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,7 +1,7 @@
 /* effect.h: what an operation on a function does, to it and to others.
  *
- * Owns the one table of that. An operation does others on the way: an inhibitor of one of those
- * blocks it, on the bus and by the files that perform it. */
+ * Owns the one table of that. An operation may include others as steps: an inhibitor of one of
+ * those blocks it, on the bus and by the files that perform it. */
 #pragma once
 
 #include "policy/operation.h"

@@ -1,10 +1,11 @@
-/* external-removal.h: functions that somebody takes from their drivers without asking us, and what
- * goes with them.
+/* external-removal.h: functions that another program takes from their drivers, and what goes with
+ * them.
  *
- * Pure. The kernel takes the `driver` link away first and waits for the users then, so a function
- * that is held and has no driver is being taken away. By whom and how far it goes shows who is in
- * the middle of a write to a file that does such a thing; if nobody is, the kernel itself is at it:
- * somebody pressed the slot's button, or a hypervisor wants the device back. */
+ * Pure. The kernel removes the `driver` link first and waits for the users then, so a function with
+ * a user and without a driver is being removed. A process in the middle of a write to a file that
+ * does such a thing shows who removes it, and how far the removal goes. Without such a process the
+ * kernel itself removes it, because somebody pressed the slot's button or a hypervisor wants the
+ * device back. */
 #pragma once
 
 #include "policy/inventory.h"

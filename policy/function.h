@@ -1,10 +1,10 @@
-/* function.h: one PCI function: what the kernel says of it, and what follows from that.
+/* function.h: one PCI function: what the kernel shows of it, and what follows from that.
  *
  * FunctionFacts are what was read, at one moment; they hold no decision. A Function is the facts
- * with its links to other functions and what the rules derived. Strings are interned GRefStrings
+ * with its links to other functions and the results of the rules. Strings are interned GRefStrings
  * (g_ref_string_new_intern), never NULL, "" where there is nothing: ten thousand functions share
- * the few dozen names there are, and equal strings are equal pointers. Functions are made, changed
- * and freed by the inventory only. */
+ * the few dozen names there are, and equal strings are equal pointers. Only the inventory makes,
+ * changes and frees functions. */
 #pragma once
 
 #include "policy/address.h"

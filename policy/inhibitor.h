@@ -1,5 +1,4 @@
-/* inhibitor.h: somebody's wish that operations on a function be not done, as long as they hold on
- * to it.
+/* inhibitor.h: a client's order to refuse operations on a function while it holds a descriptor.
  *
  * A plain record; the daemon owns them, a Function lists its own. */
 #pragma once

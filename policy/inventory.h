@@ -1,7 +1,7 @@
-/* inventory.h: the inventory of all PCI functions and of how they hang together.
+/* inventory.h: what is known of all PCI functions and of the links between them.
  *
- * Owns every Function. Always holds: a VF whose PF is known points to it, and the PF's `vfs` holds
- * exactly the known functions that its links name, in the order of their numbers; `changes` of each
+ * Owns every Function. Always holds: a VF whose PF is known points to it. The PF's `vfs` has
+ * exactly the known functions that its links name, in the order of their numbers. `changes` of each
  * function has the bit of every property that differs from before. Nothing here reads or decides.
  * The manager is the only writer. */
 #pragma once

@@ -1,11 +1,11 @@
 /* io-report.h: what vfwarden-io reports, and whether the daemon may believe it.
  *
- * Owns nothing. vfwarden-io has no privilege and reads what a client sends, so it may have been
- * taken over: its reports are as a client's data. Always holds: each report that io_report_take()
- * lets pass answers an order that was pending, or is the one that a process begins or ends with; so
- * a process cannot report more than it was asked. All values are in the ranges that vfwarden-io
- * itself keeps to, and texts come from fixed lists. After the first report that does not fit no
- * other is to be read. */
+ * Owns nothing. vfwarden-io has no privilege and reads what a client sends, so it may be under an
+ * attacker's control: its reports are as untrusted as a client's data. Always holds: each report
+ * that io_report_take() accepts answers a pending order, or is the first or the last one of a
+ * process. So a process cannot report more than it was asked. All values are in the ranges of
+ * vfwarden-io itself, and texts come from fixed lists. After the first report that does not fit no
+ * other may be read. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,9 +1,9 @@
 /* lease.h: a VFIO descriptor that was opened for a client: what kind it is, and until when the
  * client has it.
  *
- * Plain records and rules over them; the daemon owns the leases, a Function points to its own.
- * Nobody tells when the last copy of a descriptor is closed, or where copies are: what is known
- * comes from four signs (LeaseSigns), none of which is there at all times. */
+ * Plain records and rules over them; the daemon owns the leases, a Function points to its own. No
+ * event reports where the copies of a descriptor are, nor the close of the last one. The end of a
+ * lease follows from four signs (LeaseSigns), none of which is available at all times. */
 #pragma once
 
 #include <errno.h>

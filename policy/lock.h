@@ -1,6 +1,6 @@
-/* lock.h: when the configuration of a function must not change, and which files that closes.
+/* lock.h: when the configuration of a function must not change, and which files that locks.
  *
- * Owns the tables of reasons, of files and of which reason closes which file. The reasons are
+ * Owns the tables of reasons, of files and of which reason locks which file. The reasons are
  * derived from the inventory each time, so they cannot go stale. */
 #pragma once
 

@@ -3,21 +3,22 @@
  *
  * VFIO lets a user map the MSI-X table whatever the isolation is
  * (VFIO_REGION_INFO_CAP_MSIX_MAPPABLE says so of every device), so a VMM that would map it must
- * know. The kernel knows (msi_device_has_isolated_msi() in kernel/irq/msi.c) and tells nobody; this
- * is what can be seen from outside. In effect beats advertised: x86    The name of an interrupt's
- * controller begins with "IR-" if it is remapped: prefix of the domains of Intel's and AMD's IOMMU
- * drivers. MSIs are there only while a driver has allocated them; when the function has none,
- * another function behind the same IOMMU tells. That Intel's IOMMU could remap (bit 3 of its
- *          extended capabilities) does not mean that it does; that it could not, means that it does
- * not. ARM    "ITS-": the GIC's translation service checks who writes. (The kernel knows one
- * exception that cannot be seen here, Socionext's pre-ITS: its_enable_quirk_socionext_synquacer().)
- *   s390   All MSIs are isolated, though less than elsewhere: arch_is_isolated_msi().
- *   others Nothing is known.
- * What is unknown or contradictory counts as no. VFIO's parameter allow_unsafe_interrupts isolates
+ * know. The kernel knows (msi_device_has_isolated_msi() in kernel/irq/msi.c) and does not export
+ * it; this is the evidence from outside. What is in effect counts more than what is advertised:
+ *  - x86: the name of an interrupt's controller begins with "IR-" if it is remapped: prefix of the
+ *    domains of Intel's and AMD's IOMMU drivers. MSIs exist only while a driver has allocated them;
+ *    when the function has none, another function behind the same IOMMU shows it. If Intel's IOMMU
+ *    can remap (bit 3 of its extended capabilities), that does not mean that it does; if it cannot,
+ *    it does not.
+ *  - ARM: "ITS-": the GIC's translation service checks the writer. (The kernel knows one exception
+ *    that cannot be seen here, Socionext's pre-ITS: its_enable_quirk_socionext_synquacer().)
+ *  - s390: all MSIs are isolated, though less than elsewhere: arch_is_isolated_msi().
+ *  - others: nothing is known.
+ * Unknown or contradictory evidence counts as no. VFIO's parameter allow_unsafe_interrupts isolates
  * nothing: it is reported, and does not count.
  *
- * Owns no files: the evidence is gathered by daemon/sysfs/msi-source.h. Strings are interned
- * GRefStrings, or NULL. */
+ * Owns no files: daemon/sysfs/msi-source.h gathers the evidence. Strings are interned GRefStrings,
+ * or NULL. */
 #pragma once
 
 #include "policy/address.h"

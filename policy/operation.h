@@ -1,6 +1,6 @@
-/* operation.h: what can be done to a function that others may depend on.
+/* operation.h: the operations on a function.
  *
- * Owns the names. */
+ * Owns their names. */
 #pragma once
 
 #include "policy/function.h"

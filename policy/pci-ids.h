@@ -1,7 +1,7 @@
 /* pci-ids.h: finds names in the text of pci.ids (its form: pci.ids(5)).
  *
- * Owns the text and where each vendor is in it; a device is looked for among its vendor's lines
- * when it is asked for. Pure: who calls it has read the file. */
+ * Owns the text and where each vendor is in it; a device is looked for among its vendor's lines at
+ * each query. Pure: the caller has read the file. */
 #pragma once
 
 #include <glib.h>

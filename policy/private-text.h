@@ -1,8 +1,8 @@
 /* private-text.h: messages of which not every reader may see every part.
  *
- * A command line can have secrets in it. Where a message names a process, its command line stands
- * between two marks, until it is known for whom the message is. The marks are control characters,
- * which neither a command line here nor a text from a client has. */
+ * A command line can contain secrets. Where a message names a process, its command line stands
+ * between two marks until the reader of the message is known. The marks are control characters,
+ * which neither a command line here nor a text from a client contains. */
 #pragma once
 
 #include <stdbool.h>

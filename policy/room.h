@@ -1,8 +1,8 @@
-/* room.h: what is kept for root of all that users share.
+/* room.h: the share of each limited resource that is kept for root.
  *
  * Owns nothing. Always holds: users other than root, however many they are, leave ROOM_FOR_ROOT of
- * each bounded thing (inhibitors, leases, sessions), so that libvirt and the administrator always
- * get theirs. */
+ * each limited resource (inhibitors, leases, sessions). So libvirt and the administrator always get
+ * theirs. */
 #pragma once
 
 #include <stdbool.h>

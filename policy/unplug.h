@@ -3,10 +3,10 @@
  * Owns nothing: a pure table. unplug_step() gets an event and returns the actions; the caller
  * performs them, and reports the results as further events. tests/model checks the same table,
  * printed as Promela, together with a kernel, holders and a daemon that crashes. Always holds:
- *   - a caller of Unplug is answered by its deadline, whatever the kernel and the holders do;
- *   - until `unbinding` everything can be cancelled; from then on nothing can;
- *   - nothing is removed or powered off that has not been unbound: an unbind waits for the holders
- * under the function's own lock, a removal would wait under the lock of all PCI hot-plug. */
+ *  - a caller of Unplug is answered by its deadline, whatever the kernel and the users do;
+ *  - until `unbinding` everything can be cancelled; from then on nothing can;
+ *  - only an unbound function is removed or powered off: an unbind waits for the users under the
+ *    function's own lock, a removal would wait under the lock of all PCI hot-plug. */
 #pragma once
 
 #include "policy/function.h"

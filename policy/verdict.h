@@ -1,7 +1,6 @@
-/* verdict.h: the answer to "may I?", with its reasons.
+/* verdict.h: the answer to whether an operation is possible, with its reasons.
  *
- * Owns the list of what stands against an operation. Made by the rule in check.h; read by the faces
- * and by the guarded operations. */
+ * Owns the list of blockers. The rule in check.h makes it. */
 #pragma once
 
 #include <errno.h>

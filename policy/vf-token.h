@@ -1,10 +1,10 @@
-/* vf-token.h: the secret that a physical function on vfio-pci shares with its virtual functions'
- * users.
+/* vf-token.h: the secret that a physical function on vfio-pci shares with the users of its virtual
+ * functions.
  *
- * The kernel (vfio_pci_validate_vf_token()) lets nobody open a VF of such a PF without the PF's
- * token, a UUID. The PF has a random one, which cannot be read, until somebody opens it with
- * another while no VF is open; it keeps that when it is closed, until its driver is bound anew.
- * Pure rules; */
+ * The kernel (vfio_pci_validate_vf_token()) refuses every open of a VF of such a PF without the
+ * PF's token, a UUID. The PF starts with a random one, which cannot be read. An open of the PF with
+ * another token sets that one, if no VF is open. It stays when the PF is closed, until its driver
+ * is bound anew. Pure rules. */
 #pragma once
 
 #include "policy/function.h"

@@ -1,10 +1,10 @@
-/* vfio-holder.h: what a process has open of VFIO, and which functions that makes it a user of.
+/* vfio-holder.h: the VFIO descriptors of a process, and which functions it uses by them.
  *
- * Pure. There are three kinds of descriptors: the node of a group (/dev/vfio/N), the node of a
- * device (/dev/vfio/devices/vfioN), and the device as a group gave it out, which has no node and
- * before Linux 7 says nothing of its function. A link in /proc/PID/fd is text that its process can
- * partly choose, and opening with O_PATH is no opening, so a node counts by its device number and
- * its flags. */
+ * Pure. There are three kinds of descriptors: the device node of a group (/dev/vfio/N), the node of
+ * a device (/dev/vfio/devices/vfioN), and the device from a group. The last has no device node, and
+ * before Linux 7 it does not show its function. A process can partly choose the text of a link in
+ * /proc/PID/fd, and opening with O_PATH is no opening. So a device node counts by its device number
+ * and its flags. */
 #pragma once
 
 #include "policy/address.h"
