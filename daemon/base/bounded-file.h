@@ -1,8 +1,8 @@
-/* bounded-file.h: the content of a small file, whatever stands at its path.
+/* bounded-file.h: the content of a small file, whatever kind of file the path names.
  *
  * Owns nothing. A path can lead to a FIFO, a device, a directory or a file without end. An open of
- * a FIFO or a device can block or act on hardware, so the node is looked at first (O_PATH), and
- * only a regular file is opened. */
+ * a FIFO or a device can block or act on hardware. So the file is examined first (O_PATH), and only
+ * a regular file is opened. */
 #pragma once
 
 #include <stddef.h>

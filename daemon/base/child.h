@@ -1,6 +1,6 @@
 /* child.h: processes that do for the daemon what may hang in the kernel.
  *
- * Owns how they are begun: with nothing of the daemon's but what they need. A child that hangs
+ * Owns their start: a child inherits nothing of the daemon but what it needs. A child that hangs
  * cannot even be killed; if it kept the daemon's connection to the bus, the daemon's name would be
  * taken until it ends. No program is executed: the daemon has one thread, so its copy can go on in
  * C. */

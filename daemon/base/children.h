@@ -1,11 +1,11 @@
 /* children.h: processes that are to end, and of which some cannot.
  *
  * A process that hangs in the kernel over a device (uninterruptible sleep) does not end by SIGKILL
- * before that wait is over, which may be never. Owns such processes from the moment that they are
- * killed until they have ended: nobody waits for them, they are reaped whenever that is. Always
- * holds: a process that has not ended CHILDREN_GRACE_USEC after SIGKILL is reported as hanging,
- * once; it counts as its user's, and nothing else is begun over its function; at most
- * CHILDREN_HANGING_MAX hang, for beyond that nothing is begun that could. */
+ * before that wait is over, which may be never. Owns such processes from their SIGKILL until their
+ * end, and reaps them without waiting. Always holds:
+ *  - a process that has not ended CHILDREN_GRACE_USEC after SIGKILL is reported as hanging, once;
+ *  - it counts as its user's, and nothing else is begun with its function;
+ *  - at most CHILDREN_HANGING_MAX hang: beyond that nothing is begun that could hang. */
 #pragma once
 
 #include "policy/address.h"

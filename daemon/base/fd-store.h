@@ -1,13 +1,14 @@
-/* fd-store.h: descriptors that outlive the daemon, kept by systemd meanwhile.
+/* fd-store.h: descriptors that survive the daemon, kept by systemd meanwhile.
  *
- * Owns those that were given back at start until somebody takes them, and the names of all that
- * systemd keeps. What each is, is in the run-time state, under its name. Without systemd nothing is
- * kept, which is no error: it then ends with the daemon. See FDSTORE=1 in sd_notify(3). systemd
- * takes a descriptor without an answer, and closes what exceeds FileDescriptorStoreMax= with
- * nothing but a warning in its own log (service_add_fd_store() in src/core/service.c), so they are
+ * Owns the descriptors that systemd returned at the start until a module takes them, and the names
+ * of all that systemd keeps. The run-time state says, under its name, what each is. Without systemd
+ * nothing is kept, which is no error: it then ends with the daemon. See FDSTORE=1 in sd_notify(3).
+ *
+ * systemd takes a descriptor without an answer, and closes what exceeds FileDescriptorStoreMax=
+ * with a warning in its own log only (service_add_fd_store() in src/core/service.c), so they are
  * counted here. systemd may drop one earlier than the daemon does, when it hangs up, and never
- * later: the count is never too low. A message that was sent is taken also of a daemon that was
- * killed, because systemd reads messages before it reaps children. */
+ * later: the count is never too low. A message also counts after the daemon was killed, because
+ * systemd reads messages before it reaps children. */
 #pragma once
 
 #include "daemon/base/notify.h"

@@ -1,8 +1,8 @@
-/* log.h: what the daemon says, to the journal or to standard error.
+/* log.h: the daemon's messages, to the journal or to standard error.
  *
  * Owns the one global of the program: level and target, which org.freedesktop.LogControl1 can
- * change at run time. Messages name the function they are about; those that somebody may want to
- * act upon have a message id of their own. policy/ never logs. */
+ * change at run time. Messages name their function; those that may need an action have a message id
+ * of their own. policy/ never logs. */
 #pragma once
 
 #include "policy/address.h"

@@ -1,11 +1,10 @@
 /* notify.h: the notifications to systemd: READY=1, STATUS=, WATCHDOG=1 and the like, as
  * sd_notify(3) has it.
  *
- * Owns one socket for all messages. sd_notify() opens one for each, and so cannot say that the
- * daemon is alive when descriptors are used up: systemd would kill it, and the guard with it.
- * Always holds: while systemd expects it, "WATCHDOG=1" is sent four times in its period by the
- * event loop, so only a loop that stands still is killed. Without systemd nothing is sent, which is
- * no error. */
+ * Owns one socket for all messages. sd_notify() opens one for each, so it fails when descriptors
+ * are used up: systemd would then kill the daemon, and the guard with it. Always holds: while
+ * systemd expects it, the event loop sends "WATCHDOG=1" four times in its period, so only a loop
+ * that stands still is killed. Without systemd nothing is sent, which is no error. */
 #pragma once
 
 #include <glib.h>

@@ -1,10 +1,10 @@
 /* process.h: what /proc shows of one process.
  *
- * Owns nothing. Which files are read where: docs/architecture.md has the table of locks that they
- * wait for. `status`, `comm` and `cgroup` wait for nobody. `stat` waits for an execve() of the
- * process (seen on 6.18), and `cmdline` for the process's memory, for as long as the process likes:
- * in the event loop they are read of no stranger. Reading processes of other users needs
- * CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH. */
+ * Owns nothing. docs/architecture.md has the table of the files and of the locks that reading them
+ * waits for. `status`, `comm` and `cgroup` wait for no process. `stat` waits for an execve() of the
+ * process (seen on 6.18), and `cmdline` for the process's memory, for as long as the process likes.
+ * The event loop reads these two of the daemon's own processes only. Reading processes of other
+ * users needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH. */
 #pragma once
 
 #include <glib.h>

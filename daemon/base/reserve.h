@@ -2,11 +2,10 @@
  *
  * Owns RESERVE_SIZE descriptors of nothing (eventfds). Always holds: between reserve_open() and
  * reserve_close() so many opens succeed although the process (EMFILE) or the system (ENFILE) has no
- * descriptor left, as far as they were there. Held descriptors, and not a limit that is lifted:
- * they serve under a limit that somebody lowers while the daemon runs, and the system's own limit
- * cannot be lifted at all. For taking write bits away and for saving the state. Neither keeps a
- * descriptor, so the reserve is whole again afterwards; where it is not, it is filled the next
- * time. */
+ * descriptor left, as far as they were there. A higher limit would not do: held descriptors serve
+ * under a limit that somebody lowers while the daemon runs, and the system's own limit cannot be
+ * raised. They are for removing write bits and for saving the state. Neither keeps a descriptor, so
+ * the reserve is whole again afterwards; where it is not, it is filled the next time. */
 #pragma once
 
 #include <stdbool.h>

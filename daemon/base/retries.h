@@ -1,8 +1,8 @@
-/* retries.h: what has failed and is to be tried again, for each function by itself.
+/* retries.h: what has failed and is to be repeated, for each function by itself.
  *
- * Owns when. Always holds: a key that was added is handed to the handler once, after a time that
- * doubles from RETRIES_FIRST_USEC to RETRIES_LAST_USEC with each time that it is added again, until
- * it is dropped. */
+ * Owns the times. Always holds: a key that was added is passed to the handler once, after a time
+ * that doubles from RETRIES_FIRST_USEC to RETRIES_LAST_USEC each time that the key is added again,
+ * until it is dropped. */
 #pragma once
 
 #include "policy/address.h"

@@ -1,8 +1,8 @@
 /* turn-meter.h: how long the event loop works at a time.
  *
  * Owns the loop, and the longest of its turns so far. A turn is the time between two waits for
- * events. While it lasts nobody is answered, so whatever others can multiply must not make one
- * long: one of more than TURN_LONG_USEC is logged. */
+ * events. No client is answered during a turn. So work that others can multiply must not make one
+ * long: a turn of more than TURN_LONG_USEC is logged. */
 #pragma once
 
 #include <stdint.h>

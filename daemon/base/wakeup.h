@@ -1,7 +1,7 @@
-/* wakeup.h: event sources that are off until something is to be done, and off again once they were
- * called.
+/* wakeup.h: event sources for work that is put off: on when there is work, off again after each
+ * call.
  *
- * Its creator owns it: sd_event_source_disable_unref(). */
+ * The creator owns the source: sd_event_source_disable_unref(). */
 #pragma once
 
 #include <stdint.h>

@@ -1,9 +1,9 @@
 /* worker.h: a process that carries out a plan, so that the daemon never waits in the kernel.
  *
  * Owns the child and its result. A write to sysfs may hang for as long as a guest likes, and then
- * not even SIGKILL ends it; nobody waits for it here: the creator is notified of its end, and has a
- * deadline of its own. A worker outlives the daemon and can be found again by pid and start
- * time. */
+ * not even SIGKILL ends it. So nothing waits for it: the creator is notified of its end, and has a
+ * deadline of its own. A worker survives the daemon and can be found again by pid and start time.
+ */
 #pragma once
 
 #include "policy/plan.h"

@@ -1,6 +1,6 @@
-/* file-mode.h: finds the sysfs files that locks close, and changes their modes.
+/* file-mode.h: finds the sysfs files that locks write-protect, and changes their modes.
  *
- * Owns nothing. Always holds: what is looked at and what is changed are one node, and both work
+ * Owns nothing. Always holds: the file that is examined is the file that is changed, and both work
  * when all descriptors are used up, by those in reserve. */
 #pragma once
 

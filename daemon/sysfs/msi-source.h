@@ -1,17 +1,17 @@
-/* msi-source.h: what the host shows of whether MSIs are isolated; see policy/msi.h.
+/* msi-source.h: the evidence of the host about the isolation of MSIs; see policy/msi.h.
  *
- * Owns, for each function, its IOMMU and what the controllers of its MSIs are called, and for the
- * functions behind one IOMMU together the two that stand for the others. Read are the function's
- * `msi_irqs` and `iommu`, `chip_name` of its interrupts and `ecap` of its IOMMU: none of that waits
- * for a device or touches it.
+ * Owns, for each function, its IOMMU and the names of its MSIs' controllers, and for the functions
+ * behind one IOMMU the two that stand for the others. Read are the function's `msi_irqs` and
+ * `iommu`, `chip_name` of its interrupts and `ecap` of its IOMMU: none of that waits for a device
+ * or touches it.
  *
- * Read when a function is new, with each of its events, a second after its driver, or whether it is
- * open, has changed, and every five seconds while it is open and has none; no event reports MSIs as
- * such, but they come with the driver, and with VFIO's users, where it is the guest's driver that
- * asks for them. Events of one turn are handled together. A result of one function is reported once
- * for the others behind its IOMMU. So ten thousand functions cost what they cost one by one: only
- * when the one that stands for the others has gone is another looked for, and one that stays (no
- * VF) is preferred. */
+ * No event reports MSIs as such. They come with the driver, and with VFIO's users, where the
+ * guest's driver asks for them. So a function is read when it is new, with each of its events, a
+ * second after its driver or its use has changed, and every five seconds while it is open and has
+ * none. Events of one turn are handled together. A result of one function is reported once for the
+ * others behind its IOMMU. So ten thousand functions cost what they cost one by one: only when the
+ * one that stands for the others has gone is another looked for, and one that stays (no VF) is
+ * preferred. */
 #pragma once
 
 #include "daemon/base/problems.h"

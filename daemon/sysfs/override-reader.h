@@ -1,15 +1,15 @@
 /* override-reader.h: reads `driver_override` of functions, in a process of its own.
  *
  * Reading that file takes the device's lock (driver_override_show() in drivers/pci/pci-sysfs.c),
- * and an unbind of a function that a guest uses keeps the lock until the guest releases it: a
+ * and an unbind of a function that a guest uses keeps the lock until the guest releases it. A
  * reader then sleeps, and not even SIGKILL wakes it. The other files that the daemon reads take no
  * lock.
  *
- * Owns the process, which answers one question after the other, and the questions. When one is not
- * answered in time the process is killed and left alone, another one answers the rest, and the
- * caller learns that the value is not available now. Always holds: one process at most hangs at a
- * function, and eight in all; a function that was asked for meanwhile is read again when its
- * process has ended. */
+ * Owns the process, which answers one question after the other, and the questions. When an answer
+ * is late, the process is killed and abandoned, another one answers the rest, and the caller learns
+ * that the value is not available now. Always holds: one process at most hangs at a function, and
+ * eight in all; a function that was asked for meanwhile is read again when its process has ended.
+ */
 #pragma once
 
 #include "policy/address.h"

@@ -1,7 +1,7 @@
 /* slot.h: the hot-plug slots of /sys/bus/pci/slots.
  *
- * Owns nothing: slots come and go without a word to a watcher of the pci subsystem, so they are
- * looked up when asked for. */
+ * Owns nothing: no event of the pci subsystem reports slots that come and go, so they are looked up
+ * at each query. */
 #pragma once
 
 #include "policy/function.h"

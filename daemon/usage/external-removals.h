@@ -1,10 +1,10 @@
 /* external-removals.h: removals that another program began, from their first sign to their end.
  *
  * Owns what is known of those in progress, and the `outside` of every function that goes with one.
- * A function that is held and has lost its driver is looked at, once the inventory is fresh:
- * policy/external-removal.h judges by whom and how far. That the kernel itself takes a slot's
- * device is believed only when no writer is found twice in a row: more users are notified of it
- * than of an unbind. */
+ * A function with a user that has lost its driver is looked at, once the inventory is fresh:
+ * policy/external-removal.h judges who removes it and how far that goes. A removal of a slot's
+ * device by the kernel itself is assumed only when no writer is found twice in a row, because more
+ * users are notified of it than of an unbind. */
 #pragma once
 
 #include "policy/inventory.h"

@@ -1,9 +1,8 @@
-/* scan-child.h: the scanner, the process of the daemon that looks into /proc for it.
+/* scan-child.h: the scanner, a process of the daemon that looks into /proc for it.
  *
- * Owns what is asked of it and not yet answered. It does a little of each request in turn, and asks
- * for new ones in between, so a process with a million descriptors delays the answer about itself
- * only. Each of its steps shows in ScanProgress at which process it is. It opens nothing, and ends
- * when the daemon does. */
+ * Owns its pending requests. It does a little of each request in turn, and reads new ones in
+ * between. So a process with a million descriptors delays the answer about itself only.
+ * ScanProgress shows at which process it is. It opens nothing, and ends when the daemon does. */
 #pragma once
 
 #include "daemon/base/process.h"

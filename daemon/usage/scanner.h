@@ -1,10 +1,10 @@
-/* scanner.h: the daemon's side of the process that looks into /proc for it (scan-child.h).
+/* scanner.h: the daemon's side of the scanner, the process that looks into /proc (scan-child.h).
  *
- * Owns that process, what it was asked, and what it must leave out. Nothing here waits. A scanner
- * that is at one process for HANG_USEC and does not run is killed, and another one, which leaves
- * out what that one hung at, is asked the same again. One that hangs may not even end when it is
- * killed; at most STUCK_MAX of those are left behind, and until one of them ends there is no other:
- * requests wait then. Callees may ask for more, but must not free the scanner. */
+ * Owns that process, its pending requests, and what it must leave out. Nothing here waits. A
+ * scanner that is at one process for HANG_USEC and does not run is killed. Another one gets the
+ * same requests, and leaves out what the first hung at. One that hangs may not even end when it is
+ * killed; at most STUCK_MAX of those are left behind. Until one of them ends there is no other, and
+ * requests wait. Handlers may make more requests, but must not free the scanner. */
 #pragma once
 
 #include "daemon/usage/scan.h"

@@ -16,18 +16,18 @@
  * SCM_RIGHTS. Then all processes are looked at; a storm of events is answered by one look. What was
  * held is not told to be free before that.
  *
- * Nothing of this waits. A process of the daemon, the scanner, reads /proc (scanner.h), for others
- * decide how long that takes; what it has not told yet counts as in use. Before all processes were
- * looked at for the first time, every function that was bound to VFIO at the daemon's start has a
- * user of whom nothing is known (User.unknown).
+ * Nothing of this waits. A process of the daemon, the scanner, reads /proc (scanner.h), because
+ * other processes can delay that; what it has not reported yet counts as in use. Before the first
+ * look at all processes has ended, every function that was bound to VFIO at the daemon's start has
+ * an unknown user (User.unknown).
  *
- * A timer runs in these states alone, and reads `enable` and whether known descriptors are still
- * there. That costs a microsecond for each function bound to VFIO; where these are so many that it
- * would be more than a fiftieth of the time, the 40 ms become longer, up to a second:
+ * A timer runs in these states only, and reads `enable` and whether known descriptors are still
+ * there. That costs a microsecond for each function bound to VFIO; with so many that it would be
+ * more than a fiftieth of the time, the 40 ms become longer, up to a second:
  *  - every 40 ms while an open device has no process, or a group of several functions is held:
- * their devices are opened and closed by ioctl, of which nobody tells;
+ *    their devices are opened and closed by ioctl, which no event reports;
  *  - every 40 ms for half a minute after a function was bound to VFIO or a machine was registered:
- * the one who opens it may have a /dev of its own, of which fanotify does not tell;
+ *    the opener may have a /dev of its own, which fanotify does not cover;
  *  - every second while any function is bound to VFIO, for the same, and for descriptors passed on.
  */
 #pragma once

@@ -1,11 +1,11 @@
-/* vfio-fds.h: which descriptors of VFIO a process has, from /proc, some at a time.
+/* vfio-fds.h: the VFIO descriptors of a process, from /proc, some at a time.
  *
- * Owns the directory that is being read. Runs in the scanner only. Opens no device node: names are
- * read with readlink, device numbers with statx, and who is behind a number from /sys/dev/char. A
- * path that looks like a node's may be in a file system of the process's own (FUSE), which answers
- * when it likes: AT_STATX_DONT_SYNC keeps the kernel from asking it (fuse_update_get_attr() in
- * fs/fuse/dir.c). DeviceNodes in a /dev of their own are marked for fanotify here as well: the mark
- * follows the path, too. */
+ * Owns the directory that is being read. Runs in the scanner only. Opens no device node: names come
+ * from readlink, device numbers from statx, and the function behind a number from /sys/dev/char. A
+ * path that looks like a device node may be in a file system of the process's own (FUSE), which
+ * answers when it likes: AT_STATX_DONT_SYNC keeps the kernel from asking it (fuse_update_get_attr()
+ * in fs/fuse/dir.c). Device nodes in a /dev of their own are marked for fanotify here as well: the
+ * mark follows the path, too. */
 #pragma once
 
 #include "daemon/usage/scan.h"
