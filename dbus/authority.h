@@ -1,14 +1,14 @@
 /* authority.h: asks polkit whether a caller may do something, without blocking.
  *
- * Owns the questions to polkit. polkit is not asked about root, to whom it always says yes; to
- * others the answer is no unless polkit says yes. Where calls come in runs, a yes is remembered for
- * a second (cached authorisations.h). A question ends with polkit's reply, its deadline, or the
+ * Owns the questions to polkit. polkit is not asked about root, whom it always allows; for others
+ * the answer is no unless polkit says yes. Where calls come in runs, a yes is remembered for a
+ * second (authorisation-cache.h). A question ends with polkit's reply, its deadline, or the
  * caller's departure.
  *
- * The number of questions is bounded for each user and for all users together (quota.h), well below
+ * The number of questions is limited for each user and for all users together (quota.h), well below
  * what the bus allows this daemon and polkitd. When no place is left for a user with few questions,
- * the user with the most loses the youngest of theirs; so no user can keep another one from
- * asking. */
+ * the user with the most loses the youngest of theirs. So no user can keep another one from asking.
+ */
 #pragma once
 
 #include "dbus/method.h"

@@ -1,12 +1,12 @@
-/* clients.h: what the bus still holds for each client, because the client has not read it.
+/* clients.h: the bytes that the bus still keeps for each client, because the client has not read
+ * them.
  *
- * Owns the counts of bytes, and the questions to the bus that are pending. dbus-daemon keeps an
- * answer until its client has read it, and reads nothing more from the daemon once it keeps more
- * than max_incoming_bytes of the daemon's (check_read_watch() in dbus-transport-socket.c; 127 MiB):
- * one user who reads nothing would stop all answers. So what is sent counts as unread until the bus
+ * Owns the counts of bytes, and the pending questions to the bus. dbus-daemon keeps an answer until
+ * its client has read it. It reads nothing more from the daemon once it keeps more than
+ * max_incoming_bytes of the daemon's (check_read_watch() in dbus-transport-socket.c; 127 MiB): one
+ * user who reads nothing would stop all answers. So what is sent counts as unread until the bus
  * says otherwise (org.freedesktop.DBus.Debug.Stats, open to root). dbus-broker has no such
- * question, and disconnects a client that reads nothing; there everything that is asked about
- * counts as read.
+ * question, and disconnects a client that reads nothing; there everything counts as read.
  *
  * A user has at most CLIENTS_UID_MAX bytes unread, and a client CLIENTS_CLIENT_MAX and one large
  * answer; with twice as much, not even an error is sent. dbus-daemon lets the client have 128 calls

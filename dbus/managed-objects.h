@@ -1,11 +1,10 @@
 /* managed-objects.h: GetManagedObjects() and Introspect() of the folder of all functions, in
  * slices.
  *
- * sd-bus makes both in one go, 45 ms for 2,000 functions; bus.c gives the calls here instead.
- * Between two slices functions change, and the signals that say so reach the client before the
- * answer does. GetManagedObjects() is what clients begin with, so it makes good for that: the
- * answer is followed by signals to this one client, with what has changed in the functions that
- * were in it already. */
+ * sd-bus makes both in one go, 45 ms for 2,000 functions; bus.c passes the calls to this module
+ * instead. Functions can change between two slices, and the signals about that reach the client
+ * before the answer does. Clients begin with GetManagedObjects(), so after the answer this one
+ * client gets the signals again, with the changes of functions that were in the answer already. */
 #pragma once
 
 #include "dbus/answers.h"

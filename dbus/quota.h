@@ -1,9 +1,10 @@
 /* quota.h: how much of something each user may have at a time.
  *
- * Owns the counts, by uid. No user has more than their bound, and all users but root together no
- * more than a total, of which a user has at most as many as are left for others: the first may have
- * half of it, the second half of the rest. Root's bound is there against programs gone wild and is
- * far above what an honest one needs: a libvirt that starts all machines of a host at once, say. */
+ * Owns the counts, by uid. No user has more than their limit, and all users but root together no
+ * more than a total. Of the total a user has at most as many as are left for others: the first may
+ * have half of it, the second half of the rest. Root's limit guards against programs out of control
+ * and is far above what an honest one needs: a libvirt that starts all machines of a host at once,
+ * for example. */
 #pragma once
 
 #include <stdbool.h>

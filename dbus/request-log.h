@@ -1,10 +1,10 @@
-/* request-log.h: what clients asked for, in the journal.
+/* request-log.h: the requests of clients, in the journal.
  *
- * Owns the lines about requests: for each call that needs an authorisation the function, the method
- * with its arguments, the client's uid, pid and command, and how the call ended. A client must not
- * be able to make journald drop the daemon's other messages (RateLimitBurst= in journald.conf(5)):
- * each user but root has a bound, beyond which calls are only counted. What a client chose itself,
- * arguments and its command, is printed without control characters. */
+ * Owns the lines about requests. For each call that needs an authorisation a line has the function,
+ * the method with its arguments, the client's uid, pid and command, and the result. A client must
+ * not be able to make journald drop the daemon's other messages (RateLimitBurst= in
+ * journald.conf(5)). So each user but root has a limit, beyond which calls are only counted. Texts
+ * that a client chose, the arguments and its command, are printed without control characters. */
 #pragma once
 
 #include "dbus/method.h"

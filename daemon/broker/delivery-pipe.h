@@ -1,8 +1,8 @@
 /* delivery-pipe.h: tells whether a reply over the bus was read, or thrown away.
  *
- * Owns the reading end of a pipe; the writing end goes with the answer. Wherever the answer is, in
- * whose socket ever, the writing end is with it; libraries close it when they free the message, and
- * it is closed when the message is dropped. systemd keeps the reading end as well (fd-store.h). */
+ * Owns the reading end of a pipe; the writing end goes with the reply. In whatever socket the reply
+ * is, the writing end is with it. Libraries close it when they free the message, and the kernel
+ * closes it when the message is dropped. systemd keeps the reading end as well (fd-store.h). */
 #pragma once
 
 #include "daemon/base/fd-store.h"

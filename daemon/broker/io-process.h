@@ -1,14 +1,14 @@
 /* io-process.h: one process vfwarden-io, seen from the daemon.
  *
  * Owns the daemon's end of its control socket, and its pidfd. The process runs as a user of its
- * own, without privilege, and serves one client and one function, or single requests of the daemon;
- * see daemon/io/control.h for what is said. It outlives the daemon.
+ * own, without privilege, and serves one client and one function, or single requests of the daemon.
+ * daemon/io/control.h has the protocol. It survives the daemon.
  *
- * Always holds: the process is not trusted. What it reports is judged by policy/io-report.h before
- * anybody hears of it; the first report that does not fit ends it. An order that is not answered
- * within five seconds ends it, too, and so does a process that reports its end, or closes its
- * socket, and goes on. To end is SIGKILL; a process that hangs in the kernel is reported as
- * hanging, and is nobody's when it is freed. Nothing here waits. */
+ * Always holds: the process is not trusted. policy/io-report.h judges its reports before anything
+ * else sees them, and the first report that does not fit ends the process. So does an order without
+ * an answer within five seconds, and so does a process that reports its end, or closes its socket,
+ * and goes on. The process is ended by SIGKILL. One that hangs in the kernel is reported as
+ * hanging, and belongs to nobody after it is freed. Nothing here waits. */
 #pragma once
 
 #include "daemon/base/children.h"

@@ -1,7 +1,7 @@
-/* lease-entry.h: one lease, as leases.c and lease-opening.c have it between them.
+/* lease-entry.h: one lease, shared by leases.c and lease-opening.c.
  *
- * lease-opening.c has it from the request to the answer, leases.c from the answer until the last
- * copy is closed, and over a restart. */
+ * lease-opening.c has it from the request to the reply, leases.c from the reply until the last copy
+ * is closed, and over a restart. */
 #pragma once
 
 #include "daemon/broker/delivery-pipe.h"

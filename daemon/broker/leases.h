@@ -1,16 +1,19 @@
 /* leases.h: the VFIO descriptors that were opened for clients, and their users.
  *
- * Owns the leases. One begins when a client has been allowed a function, so that of two clients at
- * a time one gets it; the descriptor is opened in a process of its own; the daemon passes it on and
- * keeps no copy, or the function would never be free. With it goes a delivery pipe: the writing end
- * of a pipe, of which nobody needs to know. As long as it is open the answer was not read, and the
- * descriptor is in a socket, where no process has it; when it is closed, the client has the
- * descriptor, or it went with the answer. From then on its holders are found as any others are
- * (users.h), and marked; while none is found, all processes are looked at now and then: it was not
- * closed, so somebody has it. When a lease is over, policy/lease.h says. Leases outlive the daemon:
- * systemd keeps the reading ends of delivery pipes, the run-time state says whose they are. What
- * was closed meanwhile is found out by looking. Whether somebody may have one is for the caller to
- * see to. */
+ * Owns the leases. A lease begins when a client has been allowed a function, so of two clients at a
+ * time one gets it. A process of its own opens the descriptor. The daemon passes it on and keeps no
+ * copy, or the function would never be free.
+ *
+ * With the descriptor goes the writing end of a pipe (delivery-pipe.h). While it is open, the reply
+ * was not read, and the descriptor is in a socket and not in a process. When it is closed, the
+ * client has the descriptor, or the descriptor went with the reply. From then on its users are
+ * found like any others (users.h), and marked. While none is found, all processes are looked at now
+ * and then: the descriptor was not closed, so some process has it. policy/lease.h says when a lease
+ * is over.
+ *
+ * Leases survive the daemon: systemd keeps the reading ends of delivery pipes, and the run-time
+ * state says whose they are. What was closed meanwhile is found by looking. The caller decides
+ * whether a client may have a lease. */
 #pragma once
 
 #include "daemon/base/children.h"

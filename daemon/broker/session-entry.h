@@ -1,8 +1,8 @@
 /* session-entry.h: one I/O session, from the opening of its device to the end of its process.
  *
- * What the files of the sessions share: sessions.c has those there are, single-requests.c the ones
- * for single loads and stores, session-entry.c the life of each. Owns the daemon's end of the
- * process; an entry is in the list of its Sessions from its start to its end, which frees it. */
+ * What the files of the sessions share: sessions.c has the list, single-requests.c the sessions for
+ * single loads and stores, session-entry.c the life of each. Owns the daemon's end of the process;
+ * an entry is in the list of its Sessions from its start to its end, which frees it. */
 #pragma once
 
 #include "daemon/broker/emulated-devices.h"

@@ -1,14 +1,15 @@
-/* sessions.h: the I/O sessions: who has which function's loads and stores done by vfwarden-io.
+/* sessions.h: the I/O sessions: functions whose loads and stores vfwarden-io does for a client.
  *
- * Owns the sessions and the daemon's end of their processes. Opening is done in three steps, none
- * of which the daemon waits for: a process opens the device, vfwarden-io is started with it, and
- * says that it is ready. A function has one session at a time; it is a user of the function as any
- * other, named by its client. A session outlives the daemon: systemd keeps the control socket, the
- * run-time state says whose it is. Whether somebody may have one is for the caller to see to.
+ * Owns the sessions and the daemon's end of their processes. A session is opened in three steps,
+ * none of which the daemon waits for: a process opens the device, vfwarden-io is started with it,
+ * and reports that it is ready. A function has one session at a time; the session is a user of the
+ * function like any other, named by its client. A session survives the daemon: systemd keeps the
+ * control socket, and the run-time state says whose it is. The caller decides whether a client may
+ * have a session.
  *
  * A single load or store is served likewise, and its process is kept idle for the user's next one.
- * An idle process shows as a user of the function, but blocks nothing: sessions_end_idle() ends it
- * for a client that wants the function. */
+ * An idle process shows as a user of the function, but blocks nothing: a client that wants the
+ * function ends it. */
 #pragma once
 
 #include "daemon/base/config.h"

@@ -1,11 +1,11 @@
-/* vf-tokens.h: the tokens that physical functions on vfio-pci have from us.
+/* vf-tokens.h: vfwarden's VF tokens for physical functions on vfio-pci.
  *
  * Owns one token for each such PF, made when it is first needed, in a sealed memfd that systemd
- * keeps over a restart: a token is in no file, no property, no message of the log; it is handed to
- * those alone whom the caller has found to be allowed. Imposing one means to open the PF, in a
- * process of its own, which resets it; so that is done when the PF and all its VFs are free, and
- * only when somebody is about to open one of them. What somebody else may have done to the token
- * since is not known, and not guessed: policy/vf-token.h. */
+ * keeps over a restart. A token is in no file, no property and no message of the log; only clients
+ * that the caller has authorised get it. To set a token, a process of its own opens the PF, which
+ * resets the PF. So that is done when the PF and all its VFs are free, and only just before one of
+ * them is opened. Whether another program has changed the token since is not known, and not
+ * guessed: policy/vf-token.h. */
 #pragma once
 
 #include "daemon/base/children.h"

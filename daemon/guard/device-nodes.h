@@ -1,10 +1,10 @@
 /* device-nodes.h: VFIO's device nodes, write-protected against new users while their function is
- * being taken away.
+ * being removed.
  *
- * Owns the modes that closed nodes had before. A device node without permission bits refuses
- * processes without CAP_DAC_OVERRIDE; present users are not disturbed. Root is stopped by the
- * kernel alone, which gives a group out once at a time. The node of a group that serves other
- * functions too stays open. */
+ * Owns the modes that such device nodes had before. A device node without permission bits refuses
+ * processes without CAP_DAC_OVERRIDE; present users are not disturbed. Root is refused by the
+ * kernel alone, which opens a group once at a time. The device node of a group that serves other
+ * functions, too, stays as it is. */
 #pragma once
 
 #include "daemon/base/problems.h"

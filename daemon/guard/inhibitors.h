@@ -1,9 +1,9 @@
-/* inhibitors.h: who inhibits which operations, as long as they hold the descriptor they were given.
+/* inhibitors.h: the inhibitors, each of which exists as long as its holder keeps a descriptor open.
  *
  * Owns the inhibitors and the reading ends of their pipes. The writing end is the client's; when
- * its last copy is closed, the inhibitor ends. The reading ends are kept by systemd as well
- * (fd-store.h), so inhibitors outlive the daemon; what they are is in the run-time state. An
- * inhibitor names an address: it stays while the device is away, and is there when one comes. */
+ * its last copy is closed, the inhibitor ends. systemd keeps the reading ends as well (fd-store.h),
+ * so inhibitors survive the daemon; the run-time state says what each is. An inhibitor names an
+ * address: it stays while the device is absent, and applies to the next device there. */
 #pragma once
 
 #include "daemon/base/fd-store.h"

@@ -1,9 +1,8 @@
-/* operations.h: what is being done to functions, from the decision to the last write's return.
+/* operations.h: the operations in progress, from the decision to the return of the last write.
  *
- * Owns the running operations. Always holds: a function in the middle of one has `operation` set,
- * and no second one begins on it or on what it hangs together with. An operation whose deadline
- * passed is still running, and shown so, until the kernel returns from it; also after a restart of
- * the daemon. */
+ * Owns them. Always holds: a function in the middle of one has `operation` set, and no second one
+ * begins on it or on a related function. An operation whose deadline has passed is still in
+ * progress, and shown so, until the kernel returns from it, also after a restart of the daemon. */
 #pragma once
 
 #include "daemon/base/worker.h"

@@ -1,9 +1,9 @@
-/* protected-files.h: the sysfs files that are closed for writing, by their mode bits.
+/* protected-files.h: the sysfs files that are write-protected, by their mode bits.
  *
- * Owns which file is closed on whose behalf, and each one's own mode. A file without a write bit
- * refuses write opens of root too, in every mount of sysfs and every network namespace, because
- * kernfs insists on a write bit (kernfs_fop_open(), KERNFS_ROOT_EXTRA_OPEN_PERM_CHECK); reads go
- * on. Always holds: a file is closed here only after it was recorded, so a caller that saves the
+ * Owns which file is locked on which function's behalf, and each one's own mode. A file without a
+ * write bit refuses write opens of root, too, in every mount of sysfs and every network namespace,
+ * because kernfs requires a write bit (kernfs_fop_open(), KERNFS_ROOT_EXTRA_OPEN_PERM_CHECK); reads
+ * go on. Always holds: a file is locked here only after it was recorded. So a caller that saves the
  * records between protected_files_plan() and protected_files_commit() finds every own mode again
  * after a crash. A slot's `power` may be locked for several functions, and is unlocked when the
  * last one needs no lock. */

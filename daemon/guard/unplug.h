@@ -1,9 +1,8 @@
 /* unplug.h: functions that are being taken away in order.
  *
- * Owns the pending unplugs and their deadlines. What to do next is policy/unplug.h's table; here it
- * is done, and the result goes to the table as an event. Nothing here waits: the kernel is waited
- * for by a worker. A function that somebody else began to take away (external removals.h) is
- * followed to its end. */
+ * Owns the pending unplugs and their deadlines. policy/unplug.h's table says what to do next; here
+ * it is done, and the result goes to the table as an event. Nothing here waits: a worker waits for
+ * the kernel. A function of an external removal (external-removals.h) is followed to its end. */
 #pragma once
 
 #include "daemon/base/problems.h"

@@ -1,9 +1,9 @@
-/* backend.h: one function's address spaces, whatever does the loads and stores.
+/* backend.h: one function's address spaces, with one of several methods of access.
  *
  * Owns the device's descriptor, and what it has mapped. The caller has asked policy/zpci-request.h
  * before: a back end carries out a request in one piece or fails, it never splits (but for `mmio`,
- * see there). Bytes go as they are: BARs are little-endian, and who asks has them in that order.
- * Regions' places and sizes are those that VFIO_DEVICE_GET_REGION_INFO tells; VFIO's drivers lay
+ * see there). Bytes are transferred as they are: BARs are little-endian, and so are the caller's
+ * bytes. VFIO_DEVICE_GET_REGION_INFO returns the places and sizes of regions; VFIO's drivers lay
  * them out differently. */
 #pragma once
 

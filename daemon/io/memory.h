@@ -1,10 +1,11 @@
-/* memory.h: the memory that a client lets us read and write, as it mapped it by DMA_MAP.
+/* memory.h: the client's memory that a session may read and write, as the client mapped it by
+ * DMA_MAP.
  *
  * Owns the descriptors. Nothing is ever mapped here: memory is read by pread() and written by
- * pwrite(), so a file that is cut under a request gives an error and no SIGBUS, no seal needs to be
- * asked for, pages that nobody has touched are not brought into being by reading them, and the
- * address space stays as small as it is. Only memfds are taken, and files of tmpfs: a file of
- * another file system could make a read wait for as long as its server likes.
+ * pwrite(). So a file that is truncated during a request gives an error and no SIGBUS, and needs no
+ * seal. Reading untouched pages allocates none, and the address space stays as small as it is. Only
+ * memfds are accepted, and files of tmpfs: a file of another file system could make a read wait for
+ * as long as its server likes.
  *
  * All in one fixed table, no allocation. */
 #pragma once

@@ -1,8 +1,8 @@
-/* notifier.h: notifies the client that the function is wanted, by an eventfd of the client's.
+/* notifier.h: asks the client to release the function, by an eventfd of the client's.
  *
- * Owns the eventfd. A write to it may wait for ever, whatever was done before to prevent it: the
+ * Owns the eventfd. A write to it may wait for ever, whatever was done before to prevent it. The
  * client can fill the counter, and make the descriptor blocking again, for all copies of it share
- * their flags (F_SETFL). So a thread does nothing but these writes, and nobody waits for it. */
+ * their flags (F_SETFL). So a thread does nothing but these writes, and nothing waits for it. */
 #pragma once
 
 #include <pthread.h>

@@ -1,9 +1,9 @@
-/* sandbox.h: what vfwarden-io gives away before it looks at a client's first byte.
+/* sandbox.h: what vfwarden-io drops before it looks at a client's first byte.
  *
- * Owns nothing. It is started as the user it stays, with the descriptors that it needs; here goes
- * the rest. What it may do then is in one list of system calls, in which there is no open, no
- * socket, no memory, no process: so no bug in reading a client's messages leads anywhere, and
- * memory cannot grow. */
+ * Owns nothing. The process is started as its final user, with the descriptors that it needs;
+ * everything else is dropped here. Afterwards one list of system calls is allowed, without open,
+ * socket, memory or process. So no bug in reading a client's messages leads anywhere, and memory
+ * cannot grow. */
 #pragma once
 
 #include <stddef.h>

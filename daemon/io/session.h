@@ -1,13 +1,14 @@
 /* session.h: what one client may do with one function, and what it has done.
  *
- * Owns the back end, the client's memory and its eventfd. Takes messages that are whole and gives
- * replies, in the order in which they came; it reads and writes no socket. Two threads meet here:
- * one has the client's messages, the other the daemon's orders. Always holds: the lock is not held
- * while anything is done with a descriptor of the client's that may wait (any close, fstat() of
- * what is not known to be memory, a read or write of memory: a client can hold the lock of the
- * file's inode for ever, by a write from memory that is a page of its own FUSE), nor while the
- * device does an access. So an order finds at most one access of the device half done, and only the
- * end waits for that. Allocates nothing. */
+ * Owns the back end, the client's memory and its eventfd. Takes whole messages and gives replies in
+ * the same order; it reads and writes no socket. Two threads meet here: one has the client's
+ * messages, the other the daemon's orders.
+ *
+ * Always holds: the lock is not held during an action on a client's descriptor that may wait (any
+ * close, fstat() of what is not known to be memory, a read or write of memory). A client can hold
+ * the lock of the file's inode for ever, by a write from memory that is a page of its own FUSE. Nor
+ * is the lock held while the device does an access. So an order finds at most one access of the
+ * device half done, and only the end waits for that. Allocates nothing. */
 #pragma once
 
 #include "daemon/io/backend.h"

@@ -1,7 +1,7 @@
-/* single-requests.h: loads and stores that the daemon was asked for, one by one.
+/* single-requests.h: loads and stores for the daemon, one by one.
  *
  * Owns nothing. It runs in a process of its own, since a device may take its time and the daemon
- * has none: who started it sets the deadlines, and kills it when nothing comes any more. */
+ * has none: the daemon sets the deadlines, and kills the process when it stops answering. */
 #pragma once
 
 #include "daemon/io/backend.h"

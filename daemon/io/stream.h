@@ -1,9 +1,9 @@
 /* stream.h: the client's socket: bytes and descriptors in, replies out.
  *
- * Owns two fixed buffers. What has come is executed as far as it is whole, in order, and answered
- * by one send: a client that asks one thing at a time has its answer after two system calls, one
- * that asks many at once pays them once for all. No more is read before the replies have been
- * taken, so a client that does not read is left waiting, and bounds its own requests by that. */
+ * Owns two fixed buffers. Whole messages are executed in order and answered by one send. A client
+ * that makes one request at a time has its answer after two system calls; a client that sends many
+ * at once pays them once for all. No more is read before the replies have been received, so a
+ * client that does not read has to wait, and limits its own requests by that. */
 #pragma once
 
 #include "daemon/io/session.h"
