@@ -18,67 +18,66 @@
 typedef struct ProtectedFiles ProtectedFiles;
 
 typedef struct ProtectedFilesHandler {
-        /* A closed file was found with a write bit, `mode`; it is closed again by now, if that is
+        /* A locked file was found with a write bit, `mode`; it is locked again by now, if that is
          * possible. */
         void (*violation)(void *context, PciKey key, LockFile file, const char *path,
                           unsigned mode);
-        /* A file that is to be closed on the function's behalf was closed, or can no longer be. */
+        /* A file that is to be locked on the function's behalf was locked, or can no longer be. */
         void (*changed)(void *context, PciKey key);
 } ProtectedFilesHandler;
 
 ProtectedFiles *protected_files_new(Watch *watch, Problems *problems, Reserve *reserve,
                                     const ProtectedFilesHandler *handler, void *context);
-ProtectedFiles *protected_files_free(ProtectedFiles *closed);
+ProtectedFiles *protected_files_free(ProtectedFiles *files);
 
 /* Takes over the records of an earlier run. Their files stay as they are until planned for, or
  * until protected_files_drop_adopted() opens those that nobody planned for. */
-void protected_files_adopt(ProtectedFiles *closed, const GArray *records);
-void protected_files_drop_adopted(ProtectedFiles *closed);
+void protected_files_adopt(ProtectedFiles *files, const GArray *records);
+void protected_files_drop_adopted(ProtectedFiles *files);
 
-/* Says which files (1 << LockFile) of `function` are to be closed, all others not to be. Files that
- * the function does not have are passed over. Returns 0, or a negative errno when that is unknown:
- * the caller plans again later. What is closed stays so meanwhile. */
-int protected_files_plan(ProtectedFiles *closed, const Function *function, unsigned files);
+/* Says which files (1 << LockFile) of `function` are to be locked, all others not. Files that the
+ * function does not have are passed over. Returns 0, or a negative errno when that is unknown: the
+ * caller plans again later. Locked files stay locked meanwhile. */
+int protected_files_plan(ProtectedFiles *files, const Function *function, unsigned wanted);
 
 /* Whether the records differ from what was last saved; protected_files_record() adds them to
  * `records` (of StateFile, see records.h). */
-bool protected_files_dirty(const ProtectedFiles *closed);
-void protected_files_record(ProtectedFiles *closed, GArray *records);
+bool protected_files_dirty(const ProtectedFiles *files);
+void protected_files_record(ProtectedFiles *files, GArray *records);
 
 /* Does what was planned. What fails is logged and tried again at the next plan. */
-void protected_files_commit(ProtectedFiles *closed);
+void protected_files_commit(ProtectedFiles *files);
 
-/* The files (1 << LockFile) of the function that are closed in fact on its behalf. */
-unsigned protected_files_mask(const ProtectedFiles *closed, PciKey key);
+/* The files (1 << LockFile) of the function that are locked on its behalf now. */
+unsigned protected_files_mask(const ProtectedFiles *files, PciKey key);
 
-/* Opens `path` for writing, be it closed or not: the bit is restored for the moment of the open,
+/* Opens `path` for writing, be it locked or not: the bit is restored for the moment of the open,
  * and removed again before an event is handled. Returns a descriptor that the caller closes, or a
  * negative errno. */
-int protected_files_open_for_writing(ProtectedFiles *closed, const char *path);
+int protected_files_open_for_writing(ProtectedFiles *files, const char *path);
 
 /* The function is gone, and its files with it; its slot's `power` opens if nobody else holds it. */
-void protected_files_forget(ProtectedFiles *closed, PciKey key);
+void protected_files_forget(ProtectedFiles *files, PciKey key);
 
 /* The file `name` of the function changed its mode, perhaps. The caller watches the functions'
  * directories: watching such a file itself would need the right to read it, which nobody has for
  * `reset`. The slots' files are watched here. */
-void protected_files_touched(ProtectedFiles *closed, PciKey key, const char *name);
+void protected_files_touched(ProtectedFiles *files, PciKey key, const char *name);
 
-/* Looks at every closed file as if a change of its mode had been reported: for changes made through
+/* Looks at every locked file as if a change of its mode had been reported: for changes made through
  * another mount of sysfs, of which inotify hears nothing. */
-void protected_files_check(ProtectedFiles *closed);
+void protected_files_check(ProtectedFiles *files);
 
 /* Opens every file of `function` that has no write bit although the kernel makes it with one, and
- * that is not closed on anybody's behalf: left by a run whose records are lost. Adds the paths to
+ * that is locked on no function's behalf: left by a run whose records are lost. Adds the paths to
  * `paths` (strings, owned) when it is not NULL. */
-void protected_files_open_strays(ProtectedFiles *closed, const Function *function,
-                                 GPtrArray *paths);
+void protected_files_open_strays(ProtectedFiles *files, const Function *function, GPtrArray *paths);
 
 /* Whether a file could not be looked at, or its mode not be changed: protected_files_check() tries
  * again. */
-bool protected_files_failing(const ProtectedFiles *closed);
+bool protected_files_failing(const ProtectedFiles *files);
 
-bool protected_files_any(const ProtectedFiles *closed);
+bool protected_files_any(const ProtectedFiles *files);
 
-/* The paths of all files that are closed now. Free with g_ptr_array_unref(). */
-GPtrArray *protected_files_list(const ProtectedFiles *closed);
+/* The paths of all files that are locked now. Free with g_ptr_array_unref(). */
+GPtrArray *protected_files_list(const ProtectedFiles *files);

@@ -366,7 +366,7 @@ int users_function_changed(Users *users, const Function *function) {
                 }
                 device->vfio.group = function->facts.iommu_group;
         } else if (function->facts.driver[0] != '\0')
-                vfio_device_let_go(device);
+                vfio_device_mark_released(device);
         users->check = true;
         users_schedule(users);
         users_update_soon(users, false);

@@ -19,7 +19,7 @@ static int absent_or_error(int r) {
 
 /* While an unbind waits for a holder, the driver and VFIO's own device have gone; what stays is the
  * group, and the device enabled. Returns 1, 0, or a negative errno when that is unknown. */
-static int is_being_let_go(const Function *function, int dirfd) {
+static int is_being_released(const Function *function, int dirfd) {
         char value[SYSFS_VALUE_MAX], path[64];
         ssize_t n;
 
@@ -80,7 +80,7 @@ int vfio_device_read_bound(const Function *function, dev_t *ret_node, char **ret
                 return -errno;
         /* Before Linux 6.1 VFIO made no directory. */
         if (!dir)
-                return function_has_vfio_driver(function) ? 1 : is_being_let_go(function, dirfd);
+                return function_has_vfio_driver(function) ? 1 : is_being_released(function, dirfd);
 
         while ((errno = 0, entry = readdir(dir))) {
                 r = entry->d_name[0] == '.' ? 0
@@ -109,10 +109,10 @@ VfioDevice *vfio_device_free(VfioDevice *device) {
         return NULL;
 }
 
-void vfio_device_let_go(VfioDevice *device) {
+void vfio_device_mark_released(VfioDevice *device) {
         closep(&device->enable_fd);
         device->enable_fd = -1;
-        device->let_go = true;
+        device->released = true;
         device->node = 0;
         device->vfio.group = -1;
 }
@@ -134,7 +134,7 @@ static int read_count(VfioDevice *device, uint64_t *ret) {
         int r;
 
         *ret = 0;
-        if (device->let_go)
+        if (device->released)
                 return 0;
         r = open_enable(device);
         if (r < 0)

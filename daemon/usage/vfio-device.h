@@ -25,7 +25,7 @@ typedef struct VfioDevice {
         GPtrArray *users;    /* of User*, as reported; NULL */
         uint64_t lost_usec;  /* CLOCK_MONOTONIC since when it has been open without a process, 0: is
                                 not */
-        bool let_go;         /* another driver has it: nobody has it open through VFIO */
+        bool released;       /* another driver has it: nobody has it open through VFIO */
         bool told_unknown;   /* nobody was looked for yet, and that was reported */
         uint64_t needs_walk; /* the number of the walk that finds its users, 0: no question */
         bool unreadable;     /* `enable` could not be read the last time */
@@ -42,7 +42,7 @@ VfioDevice *vfio_device_new(PciKey key);
 VfioDevice *vfio_device_free(VfioDevice *device);
 
 /* Another driver has the function: from now on nobody has it open through VFIO. */
-void vfio_device_let_go(VfioDevice *device);
+void vfio_device_mark_released(VfioDevice *device);
 
 /* Reads whether it is open. What cannot be read stays as it was; before the first reading it counts
  * as open. */
