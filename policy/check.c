@@ -72,7 +72,7 @@ static void block_lock(const Question *question, const Function *function) {
         for (unsigned i = 0; i < LOCK_REASONS_MAX; i++) {
                 LockReason reason = 1U << i;
 
-                if (!(reasons & reason) || !lock_reason_closes(reason, question->operation))
+                if (!(reasons & reason) || !lock_reason_locks(reason, question->operation))
                         continue;
                 if (reason == LOCK_REASON_USERSPACE_DRIVER)
                         verdict_block(question->verdict, BLOCKER_LOCK, address, 0,

@@ -142,8 +142,8 @@ struct Function {
                 *outside; /* what somebody else does that takes it away; NULL: nothing */
 
         unsigned lock_reasons;    /* LockReason bits that hold */
-        unsigned lock_files;      /* LockFile bits that they close, be the files there or not */
-        unsigned protected_files; /* LockFile bits that are closed in fact */
+        unsigned lock_files;      /* LockFile bits that they lock, whether the files exist or not */
+        unsigned protected_files; /* LockFile bits that are locked now */
         char *lock_why;           /* what the administrator said; NULL without their lock */
         bool emulated;            /* I/O sessions go to memory, as configured */
         bool userspace_driver;    /* a PF that a userspace driver, and so a VMM, has or has had */

@@ -107,7 +107,7 @@ unsigned lock_reasons_files(const Function *function, unsigned reasons) {
         return files;
 }
 
-bool lock_reason_closes(LockReason reason, Operation operation) {
+bool lock_reason_locks(LockReason reason, Operation operation) {
         unsigned files = lock_reason_files[__builtin_ctz(reason)];
 
         for (LockFile file = 0; file < _LOCK_FILE_MAX; file++)

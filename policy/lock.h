@@ -42,18 +42,19 @@ LockFile lock_file_from_string(const char *name);
 Operation lock_file_operation(LockFile file);
 
 /* The mode that the kernel makes the file with (drivers/pci/pci-sysfs.c, iov.c, slot.c). The own
- * mode of a file that was found closed and of which no record is left. */
+ * mode of a file that was found locked and of which no record is left. */
 unsigned lock_file_kernel_mode(LockFile file);
 
 /* The LockReason bits that hold for `function`, 0 when its configuration may change.
  * `userspace_drivers` are the drivers that hand a device to userspace. */
 unsigned lock_reasons(const Function *function, const PatternList *userspace_drivers);
 
-/* The LockFile bits (1 << file) that `reasons` close on `function`, be the files there or not. */
+/* The LockFile bits (1 << file) that `reasons` lock on `function`, whether the files exist or
+ * not. */
 unsigned lock_reasons_files(const Function *function, unsigned reasons);
 
-/* Whether `reason`, which is not LOCK_REASON_INHIBITOR, closes a file that performs `operation`. */
-bool lock_reason_closes(LockReason reason, Operation operation);
+/* Whether `reason`, which is not LOCK_REASON_INHIBITOR, locks a file that performs `operation`. */
+bool lock_reason_locks(LockReason reason, Operation operation);
 
 /* Whether a change in the number of VFs is a violation: from a descriptor opened before the lock,
  * say. What counts is `pf->lock_files`, from before the change: with a VF its inhibitors and users

@@ -137,7 +137,7 @@ Test(lock, files) {
                 for (unsigned j = 0; j < 4; j++) {
                         cr_assert_eq((lock_reasons_files(&function, reasons[j].reason) & bit) != 0,
                                      reasons[j].closes, "%s, reason %u", rows[i].name, j);
-                        cr_assert_eq(lock_reason_closes(reasons[j].reason, rows[i].operation),
+                        cr_assert_eq(lock_reason_locks(reasons[j].reason, rows[i].operation),
                                      reasons[j].closes, "%s, reason %u", rows[i].name, j);
                 }
         }
