@@ -268,7 +268,7 @@ static void add_lock(Table *table, JsonObject *function) {
         }
         if (*why)
                 add(table, "Administrator says", STYLE_PLAIN, why);
-        add_member(table, "Closed files", function, "ClosedFiles");
+        add_member(table, "Locked files", function, "ClosedFiles");
 }
 
 static void add_state(Table *table, JsonObject *function, JsonArray *users, JsonArray *inhibitors) {

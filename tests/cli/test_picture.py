@@ -48,7 +48,7 @@ VF drivers autoprobe:  no
         Lock reasons:  userspace-driver: a userspace driver has this function
                        administrator: an administrator locked it
   Administrator says:  guest db1 starts at noon
-        Closed files:  sriov_numvfs, sriov_drivers_autoprobe, remove, reset
+        Locked files:  sriov_numvfs, sriov_drivers_autoprobe, remove, reset
              Tainted:  yes, until it is plugged in anew
 """
 
@@ -69,7 +69,7 @@ Memory enable bit:  hardwired to 0, as in every VF: a virtual machine monitor mu
             State:  draining, its holder winds down
            In use:  yes
            Locked:  no
-     Closed files:  none
+     Locked files:  none
           Tainted:  no
 """
 
@@ -93,7 +93,7 @@ Memory enable bit:  hardwired to 0, as in every VF: a virtual machine monitor mu
             State:  present
            In use:  no
            Locked:  no
-     Closed files:  none
+     Locked files:  none
           Tainted:  no
 """
 
@@ -112,7 +112,7 @@ Memory enable bit:  implemented
             State:  present
            In use:  no
            Locked:  no
-     Closed files:  none
+     Locked files:  none
           Tainted:  no
 """
 
