@@ -12,7 +12,7 @@ static const char *const descriptions[_EXIT_CODE_MAX] = {
         [EXIT_CODE_ACCESS_DENIED] = "access denied",
         [EXIT_CODE_UNREACHABLE] =
                 "the daemon cannot be reached: not running, not installed, no bus",
-        [EXIT_CODE_REFUSED] = "refused: something would be pulled out from under its user",
+        [EXIT_CODE_REFUSED] = "refused: a user would lose the function",
         [EXIT_CODE_BUSY] = "busy: another operation is running, or a limit is reached",
         [EXIT_CODE_TIMED_OUT] = "timed out",
         [EXIT_CODE_GONE] = "the function went away meanwhile",

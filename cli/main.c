@@ -17,9 +17,8 @@
 static void print_help(Output *output) {
         output_format(output,
                       "vfwarden [OPTION]... VERB [ARGUMENT]...\n\n"
-                      "Shows the PCI functions of a host that virtual machines may hold, "
-                      "keeps them\nfrom being pulled out from under their users, and takes them "
-                      "away in order.\n\nVerbs:\n");
+                      "Shows the PCI functions of a host, protects those that virtual machines "
+                      "use,\nand unplugs them in order.\n\nVerbs:\n");
         verbs_print_help(output);
         output_format(output, "\nOptions:\n");
         options_print_help(output);

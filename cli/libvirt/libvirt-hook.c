@@ -323,7 +323,7 @@ const Verb verb_libvirt_hook = {
         .arguments = "DOMAIN OPERATION SUB-OPERATION EXTRA",
         .max = 4,
         .run = run_libvirt_hook,
-        .help = "What libvirt runs: guard a domain's functions",
+        .help = "The hook of libvirt: guard a domain's functions",
         .options = libvirt_hook_options,
         .offers = "- prepare|start|reconnect|release",
 };

@@ -25,5 +25,5 @@ const Verb verb_check_config = {
         .arguments = "[DIRECTORY]",
         .max = 1,
         .run = run_check_config,
-        .help = "Read the configuration, and say what is wrong",
+        .help = "Check the configuration, and print what is wrong",
 };

@@ -210,6 +210,6 @@ const Verb verb_inhibit = {
         .arguments = "ADDRESS -- COMMAND...",
         .max = INT_MAX,
         .run = run_inhibit,
-        .help = "Keep operations from being done while COMMAND runs",
+        .help = "Inhibit operations on it while COMMAND runs",
         .options = inhibit_options,
 };

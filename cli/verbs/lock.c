@@ -120,7 +120,7 @@ const Verb verb_lock = {
         .min = 1,
         .max = 2,
         .run = run_lock,
-        .help = "Close the files that remove, reset or reconfigure it",
+        .help = "Lock the files that remove, reset or reconfigure it",
 };
 
 static ExitCode run_unlock(Context *context, char **arguments) {
@@ -133,5 +133,5 @@ const Verb verb_unlock = {
         .min = 1,
         .max = 1,
         .run = run_unlock,
-        .help = "Take such a lock back, and tell what still locks",
+        .help = "Remove such a lock, and print the other reasons",
 };

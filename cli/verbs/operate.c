@@ -208,7 +208,7 @@ static ExitCode run_set_vfs(Context *context, char **arguments) {
 
 static const Option set_vfs_options[] = {
         OPTION_SWITCH("override", override,
-                      "pass over the locks of a user-space driver and of an administrator"),
+                      "ignore the locks of a userspace driver and of an administrator"),
         { NULL },
 };
 
@@ -218,7 +218,7 @@ const Verb verb_set_vfs = {
         .min = 2,
         .max = 2,
         .run = run_set_vfs,
-        .help = "Enable so many virtual functions",
+        .help = "Enable COUNT virtual functions",
         .options = set_vfs_options,
 };
 

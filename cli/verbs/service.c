@@ -163,7 +163,7 @@ const Verb verb_status = {
         .help = "The daemon, and how much is in use and locked",
 };
 
-/* Closed files stay closed while the daemon is away: the removal of the package starts it for
+/* Locked files stay locked while the daemon is away: the removal of the package starts it for
  * this. */
 static ExitCode run_release_all(Context *context, char **arguments) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
@@ -201,7 +201,7 @@ const Verb verb_release_all = {
         .name = "release-all",
         .arguments = "",
         .run = run_release_all,
-        .help = "Open all closed files, before vfwarden is removed",
+        .help = "Unlock all files, before vfwarden is removed",
 };
 
 static ExitCode run_reload(Context *context, char **arguments) {
@@ -219,5 +219,5 @@ const Verb verb_reload = {
         .name = "reload",
         .arguments = "",
         .run = run_reload,
-        .help = "Have the daemon read its configuration again",
+        .help = "Make the daemon read its configuration again",
 };

@@ -400,5 +400,5 @@ const Verb verb_cancel_unplug = {
         .min = 1,
         .max = 1,
         .run = run_cancel_unplug,
-        .help = "Take such a request back",
+        .help = "Cancel such a request",
 };

@@ -136,5 +136,5 @@ const Verb verb_inhibitors = {
         .name = "inhibitors",
         .arguments = "",
         .run = run_inhibitors,
-        .help = "Who keeps operations from being done",
+        .help = "The inhibitors of operations",
 };

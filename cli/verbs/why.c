@@ -347,5 +347,5 @@ const Verb verb_why = {
         .min = 1,
         .max = 2,
         .run = run_why,
-        .help = "What stands against it, and what to do about that",
+        .help = "What blocks it, and what to do about that",
 };

@@ -19,7 +19,7 @@ class Usage(CommandTest):
         self.assertEqual((code, error), (0, ""))
         self.assertEqual(output.splitlines()[0], "vfwarden [OPTION]... VERB [ARGUMENT]...")
         self.assertNotIn(" \n", output)
-        for line in ("  lock ADDRESS [WHY]       Close the files that remove, reset or reconfigure it",
+        for line in ("  lock ADDRESS [WHY]       Lock the files that remove, reset or reconfigure it",
                      "  why ADDRESS [OPERATION]  What stands against it, and what to do about that",
                      "  inhibit ADDRESS -- COMMAND...",
                      "                           Keep operations from being done while COMMAND runs",
