@@ -20,9 +20,9 @@ class Usage(CommandTest):
         self.assertEqual(output.splitlines()[0], "vfwarden [OPTION]... VERB [ARGUMENT]...")
         self.assertNotIn(" \n", output)
         for line in ("  lock ADDRESS [WHY]       Lock the files that remove, reset or reconfigure it",
-                     "  why ADDRESS [OPERATION]  What stands against it, and what to do about that",
+                     "  why ADDRESS [OPERATION]  What blocks it, and what to do about that",
                      "  inhibit ADDRESS -- COMMAND...",
-                     "                           Keep operations from being done while COMMAND runs",
+                     "                           Inhibit operations on it while COMMAND runs",
                      "  -H, --host=HOST     Ask the daemon of [USER@]HOST, over ssh",
                      "   0  done",
                      "   5  the daemon cannot be reached: not running, not installed, no bus",
