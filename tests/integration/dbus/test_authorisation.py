@@ -116,7 +116,7 @@ class Authorisation(LockTest):
         self.assertTrue(leaves.cancellation and stays.cancellation)
         self.assertNotEqual(leaves.cancellation, stays.cancellation)
         callers[0].close()
-        vb.wait_until(lambda: polkit.cancelled, None, "the question to be taken back")
+        vb.wait_until(lambda: polkit.cancelled, None, "the question to be cancelled")
         # What is said to it all the same has no effect.
         leaves.answer(True)
         self.fence()
@@ -219,7 +219,7 @@ class Authorisation(LockTest):
         call = self.client_of().start_function_call(PF, "Lock", "(s)", "mine")
         error = self.assert_bus_error(vb.ACCESS_DENIED, call.result, 30 + fixtures.DEADLINE)
         self.assertIn("in time", error.message)
-        vb.wait_until(lambda: polkit.cancelled, None, "the question to be taken back")
+        vb.wait_until(lambda: polkit.cancelled, None, "the question to be cancelled")
         self.assertEqual(polkit.cancelled, [polkit.questions[0].cancellation])
         self.assert_closed(pf)
 

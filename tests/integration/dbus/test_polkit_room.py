@@ -13,7 +13,7 @@ PF = "0000:01:00.0"
 USERS = (1, 2, 3, 5, 6, 7)
 EACH = 32       # questions of one user
 OPEN = 64       # of all users but root
-ASKED = 96      # of these and of those that polkit has not let go of
+ASKED = 96      # of these and of those that polkit has not answered
 
 
 class Room(LockTest):
@@ -92,7 +92,7 @@ class Room(LockTest):
             self.ask(visitor, 40)
             self.settle()
         visitors[0].close()
-        vb.wait_until(lambda: not self.open_by_user()[USERS[0]], 2 * DEADLINE, "the questions to be taken back")
+        vb.wait_until(lambda: not self.open_by_user()[USERS[0]], 2 * DEADLINE, "the questions to be cancelled")
         calls = self.ask(visitors[1], 40)
         vb.wait_until(lambda: self.open_by_user()[USERS[1]] == EACH, 2 * DEADLINE, "the room to be used")
         self.assertNotIn(vb.ACCESS_DENIED, {e.name for e in self.refused(calls)})
@@ -106,7 +106,7 @@ class Room(LockTest):
             vb.wait_until(lambda: len(self.refused(calls)) + self.asked_of(uid) - asked >= 40, 2 * DEADLINE, "refusals")
             visitor.close()
             vb.wait_until(lambda: len(self.polkit.cancelled) == len(self.polkit.questions), 2 * DEADLINE,
-                          "all to be taken back")
+                          "all to be cancelled")
         self.assertLessEqual(len(self.polkit.open_questions), ASKED)
         self.assertGreater(len(self.polkit.open_questions), OPEN)
         error = self.assert_bus_error(vb.LIMITS_EXCEEDED, self.visitor(USERS[0]).lock, PF)

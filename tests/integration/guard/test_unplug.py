@@ -69,7 +69,7 @@ class UnplugTest(fixtures.DaemonTest):
 
 
 class Free(UnplugTest):
-    """Nobody holds it."""
+    """It has no user."""
 
     def test_by_its_own_remove(self):
         self.sysfs.add(PLAIN, driver="igb")

@@ -244,7 +244,7 @@ class VfInUse(UsersTest):
         self.open(pf.vfs[0])
         self.wait_property(PF, "LockReasons", ["vf-in-use"])
         mark = self.mark()
-        self.sysfs.detach_driver(pf.vfs[0], keep_enable=True)   # or it is seen to be let go just before
+        self.sysfs.detach_driver(pf.vfs[0], keep_enable=True)   # or its release is seen just before
         self.sysfs.disable_vfs(pf)
         told = self.client.recorder.wait_for("Violation", mark=mark)
         self.assertEqual(told.args[:2], (PF, "set-num-vfs"))

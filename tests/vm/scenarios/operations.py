@@ -48,7 +48,7 @@ def held(machine):
     for function in (IGB, vf):
         cleaning.open_files(function)
     one = Holder(machine, "--request=obey", vf)
-    IGB.set_num_vfs(0)  # returns when the holder has let go
+    IGB.set_num_vfs(0)  # returns when the user has released it
     one.wait_line(f"request {vf}")
     one.wait_line(f"closed {vf}")
     equal(IGB.vfs(), [], "the VFs, with nobody to guard them")

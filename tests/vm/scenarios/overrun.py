@@ -64,7 +64,7 @@ def overrun(machine):
     removed = {signal.args[0] for signal in machine.client.recorder.since(mark, "InterfacesRemoved")}
     path = vb.function_path
     equal(added, {path(vf.address) for vf in new}, "the objects that were announced")
-    equal(removed, {path(vf.address) for vf in old}, "the objects that were taken back")
+    equal(removed, {path(vf.address) for vf in old}, "the objects that were removed")
     equal(set(machine.client.list_functions()) - before, {vf.address for vf in new}, "what is new")
     entries = machine.journal.messages(service.OVERRUN)
     equal(len(entries), 1, "journal entries about lost events")

@@ -39,11 +39,11 @@ def killed(machine):
 
     machine.start_daemon()
     equal(machine.property(IGB, "LockReasons"), ["userspace-driver", "administrator"], "the lock reasons")
-    equal(machine.property(IGB, "ClosedFiles"), list(ALL), "the closed files")
+    equal(machine.property(IGB, "ClosedFiles"), list(ALL), "the locked files")
     equal(machine.property(IGB, "LockWhy"), "until the audit is over", "LockWhy")
     equal(machine.property(IGB, "UserspaceDriver"), True, "whether a userspace driver has it")
     equal(machine.property(IGB, "Tainted"), False, "whether it is tainted")
-    equal(machine.property(NVME, "ClosedFiles"), list(SRIOV), "the closed files of the other")
+    equal(machine.property(NVME, "ClosedFiles"), list(SRIOV), "the locked files of the other")
     equal(machine.journal.messages(service.VIOLATION), [], "violations in the journal")
     IGB.check_closed(*ALL, own=OWN)
 
@@ -86,7 +86,7 @@ def started_again(machine):
     machine.wait_daemon(True)
     machine.connect()
     equal(machine.expected_pid != pid, True, "whether it is another process")
-    equal(machine.property(IGB, "ClosedFiles"), list(ALL), "the closed files")
+    equal(machine.property(IGB, "ClosedFiles"), list(ALL), "the locked files")
     IGB.check_closed(*ALL, own=OWN)
     NVME.check_closed(*SRIOV)
 
@@ -97,7 +97,7 @@ def stopped(machine):
     machine.stop_daemon()
     IGB.check_closed(*ALL, own=OWN)
     machine.start_daemon()
-    equal(machine.property(IGB, "ClosedFiles"), list(ALL), "the closed files")
+    equal(machine.property(IGB, "ClosedFiles"), list(ALL), "the locked files")
     machine.client.unlock(IGB.address)
     IGB.bind(None)
     machine.wait_property(IGB, "ClosedFiles", [])

@@ -72,7 +72,7 @@ def over_dbus(machine):
     check_loads(lambda *words: client.load(ZNVME, 0, *words), capabilities)
     check_stores(lambda *words: client.load(ZNVME, 0, *words), lambda *words: client.store(ZNVME, 0, *words))
     stored = client.load(ZNVME, 0, ASQ, 8)
-    wait_free(machine, ZNVME)   # the process of the loads has let go of the group
+    wait_free(machine, ZNVME)   # the process of the loads has closed the group
     equal(root_reads(ASQ, 8), stored, "ASQ as root reads it")
     wait_free(machine, ZNVME)
     equal(client.load(ZNVME, 15, 0, 2), int(ZNVME.read("vendor"), 16).to_bytes(2, "little"), "the vendor")
@@ -106,7 +106,7 @@ def unplug(machine):
     mark = machine.mark()
     call = machine.client.start_unplug(ZNVME.address, 60)
     machine.client.recorder.wait_for("UnplugRequested", mark=mark)
-    equal(client.read(0, VS, 4), VERSION, "what is read while it is asked to let go")
+    equal(client.read(0, VS, 4), VERSION, "what is read while it is asked to release it")
     client.end_session()
     call.result(60)
     machine.wait_function(ZNVME, there=False)

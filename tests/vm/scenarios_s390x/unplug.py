@@ -41,7 +41,7 @@ def stubborn(machine):
     call = machine.client.start_unplug(ZNVME.address, SHORT, insist=True)
     holder.wait_line("request.*")
     equal(raises(vb.BusError, lambda: call.result(LONG), "Unplug").name, vb.TIMEOUT, "the error")
-    equal(machine.property(ZNVME, "State"), "removing", "the state, from which there is no way back")
+    equal(machine.property(ZNVME, "State"), "removing", "the state, which cannot be cancelled")
     holder.end()
     machine.wait_function(ZNVME, there=False, seconds=LONG)
     equal((ZNVME.exists(), pci.read(power)), (False, "0"), "the function and its slot's power")
