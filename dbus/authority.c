@@ -253,7 +253,7 @@ static void question_take_back(Question *question) {
                                         NULL, NULL, "s", id);
 }
 
-/* Who was to be asked for a password need not answer any more. */
+/* The person that was asked for a password need not answer any more. */
 static void on_client_left(void *userdata, const char *name) {
         Authority *authority = userdata;
         GHashTableIter iter;

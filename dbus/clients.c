@@ -7,7 +7,7 @@
 /* Between two questions about one client. */
 #define QUESTION_INTERVAL_USEC (10 * 1000ULL)
 
-/* What a client with a large answer may have unread of other answers. */
+/* The limit of other unread answers of a client with a large one. */
 #define BEFORE_LARGE_MAX (64U * 1024)
 
 typedef struct Client {
@@ -166,7 +166,7 @@ static void ask(Client *client, uint64_t now_usec) {
                 client->sent_since = 0;
 }
 
-/* What a user may have unread. */
+/* The limit of unread bytes of a user. */
 static size_t user_max(const Clients *clients) {
         return clients->unread > CLIENTS_ALL_MAX ? CLIENTS_UID_MAX / 8 : CLIENTS_UID_MAX;
 }

@@ -39,7 +39,7 @@ int bus_error_set(sd_bus_error *error, int r, const char *format, ...) {
         va_start(arguments, format);
         (void) vsnprintf(message, sizeof(message), format, arguments);
         va_end(arguments);
-        /* Who may see private parts got them before. */
+        /* Readers that may see private parts got them before. */
         shown = private_text_for(message, false);
         text = client_text_make_valid(shown, -1); /* the buffer may end within a character */
         client_text_cut(text, BUS_ERROR_MAX);

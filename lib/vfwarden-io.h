@@ -33,7 +33,7 @@
  * Byte order. Data goes as it is in memory: BARs and configuration space are little-endian, on
  * every host.
  *
- * Stability. What is in this file stays as it is; new functions may come. */
+ * Stability. The content of this file is stable; new functions may come. */
 #pragma once
 
 #include <stdbool.h>
@@ -54,15 +54,15 @@ typedef struct VfwardenIo VfwardenIo;
 /* Asks vfwardend, on the system bus, for a session with the function at `address`, such as
  * "0000:01:00.0".
  *
- * What the daemon answers when it refuses becomes -EACCES (polkit said no), -ENODEV (there is no
- * such function), -EBUSY (it is refused now: somebody has the function, it has to be bound to
- * vfio-pci first, or its MSI-X is not allowed), -EAGAIN (another session with it is just being
- * opened), -EOPNOTSUPP (this daemon or function has no sessions), -EDQUOT (too many sessions, or
- * too much memory), -ETIMEDOUT or -ECOMM (anything else, also no daemon). `*ret_why`, unless it is
- * NULL, is what the daemon says to people about it; free() it. It is NULL on success.
+ * A refusal of the daemon becomes -EACCES (polkit said no), -ENODEV (there is no such function),
+ * -EBUSY (it is refused now: somebody has the function, it has to be bound to vfio-pci first, or
+ * its MSI-X is not allowed), -EAGAIN (another session with it is just being opened), -EOPNOTSUPP
+ * (this daemon or function has no sessions), -EDQUOT (too many sessions, or too much memory),
+ * -ETIMEDOUT or -ECOMM (anything else, also no daemon). `*ret_why`, unless it is NULL, is what the
+ * daemon says to people about it; free() it. It is NULL on success.
  *
- * The session may map 1 GiB of memory. Who needs more calls OpenSession() with its option
- * "max-mapped-memory" (t, in bytes), and vfwarden_io_open_socket() with the socket. */
+ * The session may map 1 GiB of memory. A program that needs more calls OpenSession() with its
+ * option "max-mapped-memory" (t, in bytes), and vfwarden_io_open_socket() with the socket. */
 int vfwarden_io_open(const char *address, char **ret_why, VfwardenIo **ret);
 
 /* Begins a session over a socket that somebody else got from OpenSession(). Takes `fd` over, on
@@ -74,8 +74,8 @@ VfwardenIo *vfwarden_io_close(VfwardenIo *io);
 
 /* What there is */
 
-/* What does the accesses: "zpci-region", "ism-vfio-pci", "mmio", "vfio-pci" or "emulated"; "" over
- * a socket of one's own. Valid until the session is closed. */
+/* The method of access: "zpci-region", "ism-vfio-pci", "mmio", "vfio-pci" or "emulated"; "" over a
+ * socket of one's own. Valid until the session is closed. */
 const char *vfwarden_io_backend(const VfwardenIo *io);
 
 /* The longest block, in bytes; 8 where there is no store block. */

@@ -60,7 +60,7 @@ static void block_all_inhibitors(const Question *question, const Function *funct
                 block_inhibitors(question, function->vfs->pdata[i], vfs);
 }
 
-/* What is said by the reasons that no override passes is said by the users themselves. */
+/* The users themselves are listed for the reasons that no override ignores. */
 static void block_lock(const Question *question, const Function *function) {
         unsigned reasons =
                 function->lock_reasons & (LOCK_REASON_USERSPACE_DRIVER | LOCK_REASON_ADMINISTRATOR);
@@ -132,7 +132,7 @@ static void block_operation(const Question *question, const Function *function) 
                 block_outside(question, &function->outside->running, address);
 }
 
-/* What somebody who has `user` open, `function` or one of its VFs, means for the one who asked. */
+/* The blocker that a user of `user` (`function` or one of its VFs) is for the request. */
 static const char *words_for_use(const Question *question, const Function *function,
                                  const Function *user) {
         if (user == question->named)

@@ -15,13 +15,13 @@ typedef enum CheckFlags {
                                     not count */
 } CheckFlags;
 
-/* What stands against `operation` on `function`. The result is never NULL; an operation that
- * functions of this kind do not have is the caller's to refuse (operation_on_kind()). */
+/* The blockers of `operation` on `function`. The result is never NULL; an operation that functions
+ * of this kind do not have is the caller's to refuse (operation_on_kind()). */
 Verdict *check(const Inventory *inventory, const Function *function, Operation operation,
                unsigned flags);
 
-/* What stands against taking `function` away in order, by `remove` or by its slot's power, and a VF
- * by an unbind. Its users and those of its VFs are asked to release it, so they count only with
+/* The blockers of an unplug of `function`, by `remove` or by its slot's power, and a VF by an
+ * unbind. Its users and those of its VFs are asked to release it, so they count only with
  * `users_too`. Never NULL. */
 Verdict *check_unplug(const Inventory *inventory, const Function *function, bool users_too);
 

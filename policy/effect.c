@@ -3,7 +3,7 @@
 /* clang-format off */
 #define DOES(operation) (1U << OPERATION_##operation)
 
-/* What goes leaves its driver first, and what it shared with its VFs is switched off with it. */
+/* A removed function is unbound first, and what it shared with its VFs is switched off with it. */
 #define TAKES_AWAY (DOES(REMOVE) | DOES(UNBIND) | DOES(DISABLE_PASID) | DOES(SET_NUM_VFS))
 /* A driver that is unbound from a PF may take the VFs along, and some do. */
 #define LETS_GO    (DOES(UNBIND) | DOES(DISABLE_PASID) | DOES(SET_NUM_VFS))

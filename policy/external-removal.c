@@ -71,7 +71,7 @@ static RemovalFinding find_device(Function *function, Operation operation, uint3
                                  .takes_device = !function->facts.s390 };
 }
 
-/* What the write does, if it is what takes `function` away. */
+/* The operation of the write, if it takes `function` away. */
 static bool judge_writer(Function *function, const RemovalPlace *place, const RemovalWriter *writer,
                          RemovalFinding *ret) {
         RemovalFinding finding = { .operation = writer->operation, .pid = writer->pid };

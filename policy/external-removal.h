@@ -26,7 +26,7 @@ void removal_writer_free(RemovalWriter *writer);
  * NULL when it has none. */
 const char *external_removal_path(const char *path);
 
-/* What writing to the file does to some function, or -EINVAL when it is no such file. `path` as
+/* The operation that a write to the file performs, or -EINVAL when it is no such file. `path` as
  * external_removal_path() cut it. */
 Operation external_removal_file_operation(const char *path);
 
@@ -53,7 +53,7 @@ bool external_removal_suspects(const Function *function);
 /* Whether the function has a user and no driver, for whatever reason. */
 bool external_removal_is_stuck(const Function *function);
 
-/* What is being done to `function`, which is stuck. `writers` is of RemovalWriter*. */
+/* The operation on `function`, which hangs. `writers` is of RemovalWriter*. */
 RemovalFinding external_removal_judge(Function *function, const RemovalPlace *place,
                                       const GPtrArray *writers);
 

@@ -43,8 +43,8 @@ typedef enum FunctionState {
 const char *function_kind_to_string(FunctionKind kind);
 const char *function_state_to_string(FunctionState state);
 
-/* What identity properties say where the kernel gave nothing readable: all ones, as PCI itself
- * answers a read of what is not there. */
+/* The values of identity properties that cannot be read: all ones, as PCI itself answers a read of
+ * what is not there. */
 #define PCI_ID_UNREADABLE       0xffffU
 #define PCI_CLASS_UNREADABLE    0xffffffU
 #define PCI_REVISION_UNREADABLE 0xffU
@@ -167,8 +167,8 @@ PciAddress function_address(const Function *function);
 /* Orders elements of a GPtrArray of Function* by address; a GCompareFunc. */
 int function_compare(gconstpointer a, gconstpointer b);
 
-/* What `facts` show the function to be. `before` is its kind so far, _FUNCTION_KIND_INVALID if it
- * is new: the kernel takes the links of a dying VF away before it takes the VF
+/* The kind of the function by its `facts`. `before` is its kind so far, _FUNCTION_KIND_INVALID if
+ * it is new: the kernel takes the links of a dying VF away before it takes the VF
  * (pci_iov_remove_virtfn()), and a VF without them is a VF still. */
 FunctionKind function_kind(const FunctionFacts *facts, FunctionKind before);
 

@@ -70,7 +70,7 @@ static bool virtfns_equal(const GArray *a, const GArray *b) {
         return true;
 }
 
-/* Adds the properties in which the facts of one device differ. What identifies the device (vendor,
+/* Adds the properties in which the facts of one device differ. The identity of the device (vendor,
  * class, ...) cannot differ. */
 static void facts_compare(const FunctionFacts *a, const FunctionFacts *b, PropertySet *changes) {
         if (a->driver != b->driver)
@@ -202,7 +202,7 @@ void inventory_set_pasid(Inventory *inventory, Function *function, const Pasid *
         if (before == pasid->present && enabled == pasid->enabled)
                 return;
 
-        /* What it is to a PF, it is to its VFs. */
+        /* A change of the PF is a change of its VFs, too. */
         property_set_add(&function->changes, FUNCTION_PROPERTY_PASID_ENABLED);
         for (guint i = 0; function->vfs && i < function->vfs->len; i++) {
                 Function *vf = function->vfs->pdata[i];

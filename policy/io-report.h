@@ -46,7 +46,7 @@ typedef struct IoReport {
         uint32_t length; /* of `data` */
         uint8_t data[8]; /* what was loaded */
         IoCounts counts;
-        /* What the back end is and can do; in every report but IO_FAILED. */
+        /* The kind and the limits of the back end; in every report but IO_FAILED. */
         char backend[IO_BACKEND_NAME_MAX];
         uint64_t bar_size[6];
         uint16_t max_store_block;
@@ -55,8 +55,8 @@ typedef struct IoReport {
         uint32_t reserved;
 } IoReport;
 
-/* What is known of one process: what it was ordered and has not answered, and what it said of its
- * back end. */
+/* The state of one process: what it was ordered and has not answered, and what it said of its back
+ * end. */
 typedef struct IoReports {
         bool emulated; /* memory stands for the device; if `adopted`, that is not known */
         bool adopted;  /* orders of an earlier daemon may be pending, too */

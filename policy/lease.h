@@ -33,7 +33,7 @@ typedef struct Lease {
                          looked at since */
 } Lease;
 
-/* What can be seen of VFIO's device nodes for a function. */
+/* The VFIO device nodes of a function, as far as they can be seen. */
 typedef struct LeaseNodes {
         bool group;   /* /dev/vfio/N */
         bool device;  /* /dev/vfio/devices/vfioN ... */

@@ -57,8 +57,8 @@ unsigned lock_reasons_files(const Function *function, unsigned reasons);
 bool lock_reason_locks(LockReason reason, Operation operation);
 
 /* Whether a change in the number of VFs is a violation: from a descriptor opened before the lock,
- * say. What counts is `pf->lock_files`, from before the change: with a VF its inhibitors and users
- * go out of the inventory. A PF without a driver has just lost it, and its VFs with it: the kernel
- * takes the `driver` link away before it lets the driver clean up (__device_release_driver()), so
- * that is an unbind and no write. */
+ * say. `pf->lock_files` from before the change counts: with a VF its inhibitors and users go out of
+ * the inventory. A PF without a driver has just lost it, and its VFs with it: the kernel takes the
+ * `driver` link away before it lets the driver clean up (__device_release_driver()), so that is an
+ * unbind and no write. */
 bool lock_num_vfs_change_violates(const Function *pf);

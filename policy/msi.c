@@ -123,8 +123,8 @@ static bool ecap_denies(const MsiEvidence *evidence) {
         return evidence->has_ecap && !(evidence->ecap & ECAP_INTERRUPT_REMAPPING);
 }
 
-/* Whether a name without "IR-" says something: it is the mark of these two IOMMUs' drivers. What
- * remaps behind another may be called anything. */
+/* Whether a name without "IR-" says something: it is the mark of these two IOMMUs' drivers. A
+ * remapping domain behind another may have any name. */
 static bool names_deny(const MsiEvidence *evidence) {
         return evidence->architecture == MSI_ARCHITECTURE_X86 &&
                (evidence->iommu_kind == MSI_IOMMU_INTEL || evidence->iommu_kind == MSI_IOMMU_AMD);

@@ -21,9 +21,9 @@
 
 #define BAR_MAX           5
 
-/* What a read of a device that does not answer gives (2.3.2, and the kernel's PCI_ERROR_RESPONSE).
- * Nothing that is read here can look like this: there is no capability 0xff, status has bits that
- * are 0, there is no BAR 7. */
+/* The result of a read from a device that does not answer (2.3.2, and the kernel's
+ * PCI_ERROR_RESPONSE). Nothing that is read here can look like this: there is no capability 0xff,
+ * status has bits that are 0, there is no BAR 7. */
 #define NO_ANSWER UINT32_MAX
 
 typedef struct Walk {

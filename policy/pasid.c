@@ -21,9 +21,9 @@
 #define WIDTH(registers) (((registers) >> 8) & 0x1fU)
 #define ENABLED          (1U << 16)
 
-/* What a read of a device that does not answer gives (2.3.2, and the kernel's PCI_ERROR_RESPONSE).
- * Neither a header nor our registers can look like this: `next` would have reserved bits, as the
- * registers would. */
+/* The result of a read from a device that does not answer (2.3.2, and the kernel's
+ * PCI_ERROR_RESPONSE). Neither a header nor our registers can look like this: `next` would have
+ * reserved bits, as the registers would. */
 #define NO_ANSWER UINT32_MAX
 
 typedef struct Walk {

@@ -40,7 +40,7 @@ static bool parse_id(const char *entry, uint16_t *ret) {
         return is_blank(entry[ID_DIGITS]);
 }
 
-/* What stands behind the digits, up to the end of the line. */
+/* The text behind the digits, up to the end of the line. */
 static char *entry_name(const char *entry) {
         const char *start = entry + ID_DIGITS, *end = line_end(start);
 

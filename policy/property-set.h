@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What can change while a function stays the same device. */
+/* The properties that can change while a function stays the same device. */
 typedef enum FunctionProperty {
         FUNCTION_PROPERTY_KIND,
         FUNCTION_PROPERTY_DRIVER,

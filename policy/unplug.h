@@ -42,7 +42,7 @@ typedef enum UnplugEvent {
         _UNPLUG_EVENT_INVALID = -EINVAL,
 } UnplugEvent;
 
-/* What to do, in the order of the bits. A reply goes to the caller of the pending Unplug(), if it
+/* The actions, in the order of the bits. A reply goes to the caller of the pending Unplug(), if it
  * still waits; one Unplug() gets one reply. */
 typedef enum UnplugAction {
         UNPLUG_ACTION_REFUSE = 1 << 0, /* the request or cancellation itself: `Busy`, or too late */
@@ -75,7 +75,7 @@ typedef struct UnplugStep {
         unsigned actions; /* UnplugAction bits */
 } UnplugStep;
 
-/* What `event` in `state` leads to. An event that means nothing there leaves the state and asks for
+/* The step from `state` by `event`. An event that means nothing there leaves the state and asks for
  * no action; so a late deadline or an event seen twice does no harm. */
 UnplugStep unplug_step(UnplugState state, UnplugEvent event);
 

@@ -21,8 +21,8 @@ Function *vf_token_pf(const Function *function) {
         return pf && pf->facts.total_vfs > 0 && function_has_vfio_driver(pf) ? pf : NULL;
 }
 
-/* Who has the group of a VF from us, and has not opened it, will use the token that was imposed: as
- * far as the kernel is concerned the VF is free. */
+/* A client with a lease of a VF's group that has not opened the VF will use the token that was set:
+ * as far as the kernel is concerned the VF is free. */
 static bool is_held(const Function *vf, const VfTokenFacts *facts) {
         return function_in_use(vf) &&
                (!facts->imposed || facts->proven || !function_is_brokered(vf));

@@ -39,6 +39,5 @@ typedef struct VfTokenFacts {
         bool for_pf;   /* the PF is to be opened: that resets its VFs anyway */
 } VfTokenFacts;
 
-/* What is to be done before a function of `pf` is opened. A lease of the PF comes with our token,
- * too. */
+/* The step before a function of `pf` is opened. A lease of the PF comes with our token, too. */
 VfTokenStep vf_token_step(const Function *pf, const VfTokenFacts *facts);

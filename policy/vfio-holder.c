@@ -126,8 +126,7 @@ void vfio_functions_add(GArray *functions, PciKey function) {
                 g_array_append_val(functions, function);
 }
 
-/* What of it grows with the processes and descriptors that somebody makes is looked up, never
- * searched for. */
+/* Tables that grow with the processes and descriptors of a user are looked up, never searched. */
 typedef struct Attribution {
         const VfioFunction *functions;
         guint n_functions;

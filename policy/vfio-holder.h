@@ -19,7 +19,7 @@ typedef enum VfioLink {
         VFIO_LINK_DEVICE, /* a device that was opened through its group */
 } VfioLink;
 
-/* What a link in /proc/PID/fd points to. */
+/* The target of a link in /proc/PID/fd. */
 VfioLink vfio_link_parse(const char *link);
 
 typedef struct VfioFdinfo {
@@ -77,7 +77,7 @@ typedef struct VfioUse {
         guint holder;   /* index, or VFIO_NO_HOLDER */
 } VfioUse;
 
-/* Who uses which of `functions` (all that are bound to a VFIO driver):
+/* The users of `functions` (all that are bound to a VFIO driver):
  *  - a function that a descriptor names is used by its holder;
  *  - who has a group open uses those of its functions that are open, and all of them while none is:
  * it is about to open them;

@@ -1,8 +1,8 @@
 /* zpci-request.h: which PCI loads and stores a function may be asked for.
  *
- * Owns nothing. What an instruction of the z/Architecture would refuse is refused before any device
- * sees it: PCI LOAD (PCILG), PCI STORE (PCISTG) and PCI STORE BLOCK (PCISTB), strict as the
- * architecture has them or relaxed as ISM devices take them; and the request of the zPCI I/O
+ * Owns nothing. A request that an instruction of the z/Architecture would refuse is refused before
+ * any device sees it: PCI LOAD (PCILG), PCI STORE (PCISTG) and PCI STORE BLOCK (PCISTB), strict as
+ * the architecture has them or relaxed as ISM devices take them; and the request of the zPCI I/O
  * region, whose layout was proposed for vfio-pci in 2021. Nothing is ever split: a request is one
  * instruction, or refused. */
 #pragma once
@@ -18,7 +18,7 @@
 #define ZPCI_PAGE_SIZE 4096U
 #define ZPCI_LOAD_MAX  8U
 
-/* What a function and its back end can do. */
+/* The capabilities of a function and its back end. */
 typedef struct ZpciTarget {
         uint64_t bar_size[ZPCI_N_BARS]; /* 0: there is none */
         uint32_t config_size;
@@ -91,7 +91,7 @@ ZpciViolation zpci_check_store_block(const ZpciTarget *target, unsigned pcias, u
 
 /* A whole request of the region: the above, and where the data is. The source of a block stays
  * inside one page, strict 8-aligned; no `gaddr` wraps around. Reserved fields are not looked at, as
- * in 2021. Who answers with an errno answers any violation with EIO. */
+ * in 2021. A caller that replies with an errno replies to any violation with EIO. */
 ZpciViolation zpci_check_request(const ZpciTarget *target, const ZpciRegionRequest *request);
 
 /* A read of `count` bytes at `offset` of the region: 0, -EINVAL when it begins past the region's

@@ -57,7 +57,8 @@ pid_t child_fork(const char *name, const int *keep, unsigned n_keep) {
 }
 
 static int on_forgotten_end(sd_event_source *source, const siginfo_t *info, void *userdata) {
-        /* Reaped. What floats is the event loop's, with its pidfd, until it is taken from it. */
+        /* Reaped. A floating source belongs to the event loop, with its pidfd, until it is
+         * removed. */
         (void) sd_event_source_set_floating(source, false);
         return 0;
 }

@@ -26,7 +26,7 @@ typedef struct Config {
 /* Whether sessions with the function go to emulated memory and never to the device. */
 bool config_emulates(const Config *config, PciKey key);
 
-/* What is in force without any file. */
+/* The configuration without any file. */
 Config *config_new_default(void);
 
 /* Reads the files in `directory`; none at all give the defaults. Never waits, whatever stands in

@@ -98,7 +98,7 @@ int fd_store_keep(FdStore *store, const char *name, int fd) {
 }
 
 void fd_store_drop(FdStore *store, const char *name) {
-        /* What systemd was not told, it keeps. */
+        /* systemd keeps a descriptor until it is notified. */
         if (notify_send(store->notify, "FDSTOREREMOVE=1\nFDNAME=%s", name) >= 0)
                 g_hash_table_remove(store->kept, name);
 }

@@ -37,7 +37,7 @@ static int on_tell(sd_event_source *source, void *userdata) {
         Problems *problems = userdata;
         g_auto(GStrv) now = problems_list(problems);
 
-        /* What begins and ends within a turn is no change. */
+        /* A problem that begins and ends within a turn is no change. */
         if (g_strv_equal((const char *const *) now, (const char *const *) problems->told))
                 return 0;
         g_strfreev(problems->told);
@@ -87,7 +87,8 @@ static char *make_line(char *text) {
 
         if (strlen(owned) > PROBLEM_TEXT_MAX)
                 owned[PROBLEM_TEXT_MAX] = '\0';
-        /* What was cut in two, or was no UTF-8, is replaced by more bytes than it had. */
+        /* A character that was cut in two, or was no UTF-8, is replaced by more bytes than it
+         * had. */
         line = client_text_make_valid(owned, -1);
         if (strlen(line) > PROBLEM_TEXT_MAX) {
                 end = g_utf8_find_prev_char(line, line + PROBLEM_TEXT_MAX + 1);

@@ -3,9 +3,9 @@
  * Owns the problems, each under a key of its reporter. Always holds: at most PROBLEMS_MAX problems
  * are kept, each a line of valid UTF-8 of at most PROBLEM_TEXT_MAX bytes; a problem is logged as a
  * warning when it begins or its text changes, and as a notice when it ends, however often it is
- * reported meanwhile. When there are more problems than room, one more line says so. What is
- * reported stays until its reporter resolves it: the reporter tries again, and resolves it with the
- * first success. The problems of a function have its address in their key, in their text and in the
+ * reported meanwhile. When there are more problems than room, one more line says so. A problem
+ * stays until its reporter resolves it: the reporter tries again, and resolves it with the first
+ * success. The problems of a function have its address in their key, in their text and in the
  * journal's field. */
 #pragma once
 

@@ -108,7 +108,7 @@ static char *format_state(const State *state) {
         return json_generator_to_data(generator, NULL);
 }
 
-/* What was left behind by a daemon that was killed while it saved. */
+/* A file that a daemon left behind when it was killed while it saved. */
 static void remove_left_over(const char *directory) {
         g_autoptr(GDir) dir = g_dir_open(directory, 0, NULL);
         size_t length = strlen(TEMPORARY_NAME);

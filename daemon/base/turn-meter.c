@@ -22,7 +22,7 @@ static void note(TurnMeter *meter, uint64_t usec, uint64_t cpu_usec) {
         meter->longest_cpu_usec = MAX(meter->longest_cpu_usec, cpu_usec);
 }
 
-/* sd_event_run() in its parts. What it waits for is no work. */
+/* sd_event_run() in its parts. Waiting is no work. */
 int turn_meter_loop(TurnMeter *meter, sd_event *event) {
         int r, code;
 

@@ -14,7 +14,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-/* What the child says before it ends. */
+/* The child's report before it ends. */
 typedef struct Report {
         uint32_t step;
         int32_t error;
@@ -131,8 +131,8 @@ int worker_start(sd_event *event, Plan *plan, WorkerOpen *open_file, WorkerDone 
         ours = pair[0];
         theirs = pair[1];
 
-        /* What cannot be opened now, because an earlier step makes it, the child opens in its turn.
-         */
+        /* A file that cannot be opened now, because an earlier step makes it, is opened by the
+         * child in its turn. */
         for (guint i = 0; i < plan->steps->len; i++)
                 fds[i] = open_file(context, ((PlanStep *) plan->steps->pdata[i])->path);
         fds[plan->steps->len] = theirs;

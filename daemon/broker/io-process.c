@@ -200,7 +200,7 @@ run(const char *path, Identity identity, int control, const IoProcessOptions *op
         _exit(EXIT_FAILURE);
 }
 
-/* What it said before it ended is heard before its end. */
+/* Its last reports are read before its end is handled. */
 static int end_after_reports(IoProcess *process) {
         return sd_event_source_set_priority(process->exit, SD_EVENT_PRIORITY_NORMAL + 1);
 }

@@ -34,7 +34,7 @@ typedef struct LeaseRequest {
         LeaseKind kind;    /* wanted; _LEASE_KIND_INVALID: the best there is */
 } LeaseRequest;
 
-/* What a client gets; the callee may duplicate the descriptors, and keeps none of them. */
+/* The reply to a client; the callee may duplicate the descriptors, and keeps none of them. */
 typedef struct LeaseFds {
         int node;
         int iommufd; /* with LEASE_KIND_DEVICE; else -1 */
@@ -67,7 +67,7 @@ void leases_fail(Leases *leases, uint64_t generation, int result, const char *me
 /* The daemon ends: tells all who wait. */
 void leases_end_calls(Leases *leases, const char *why);
 
-/* What `users` tells (UsersHandler). */
+/* The results of `users` (UsersHandler). */
 void leases_node_closed(Leases *leases, const char *name);
 void leases_closes_missed(Leases *leases);
 void leases_looked(Leases *leases, uint64_t walk);

@@ -69,7 +69,7 @@ void session_entry_tell(SessionEntry *entry, int result, const char *message);
 /* The same; frees the entry. */
 void session_entry_end(SessionEntry *entry, int result, const char *message);
 
-/* Who the client is now. */
+/* The client now. */
 void session_entry_identify(SessionEntry *entry, uint32_t pid);
 
 /* Whom its process is for. */
@@ -81,7 +81,7 @@ int session_entry_set_timer(SessionEntry *entry, uint64_t usec, sd_event_time_ha
 
 void session_entry_tell_change(const SessionEntry *entry);
 
-/* What its control socket is called in systemd's store. Free with g_free(). */
+/* The name of its control socket in systemd's store. Free with g_free(). */
 char *session_entry_fd_name(const SessionEntry *entry);
 
 /* The one of the function, or NULL. */

@@ -55,8 +55,8 @@ SessionEntry *sessions_find(const Sessions *sessions, PciKey key) {
         return NULL;
 }
 
-/* What only idle is no session that anybody has: there is one for a function at most, and it goes
- * by itself. */
+/* An idle process is no session of a client: there is one for a function at most, and it goes by
+ * itself. */
 static int check_limits(const Sessions *sessions, const Config *config,
                         const SessionRequest *request) {
         uint64_t mapped = request->max_mapped;

@@ -16,7 +16,7 @@
 #define ANSWER_TIMEOUT_USEC (20 * 1000 * 1000ULL)
 
 /* A process that waits in recv() dies at once, but the kernel resets the device when it is closed.
- * What is wanted of the function goes on after this time, and meets what is there. */
+ * The request for the function goes on after this time, and finds the function as it is. */
 #define LET_GO_TIMEOUT_USEC (2 * 1000 * 1000ULL)
 
 struct SessionWaiter {

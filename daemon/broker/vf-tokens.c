@@ -46,7 +46,7 @@ struct VfTokens {
         uint64_t next_number;
 };
 
-/* What its memory is called in systemd's store. */
+/* The name of its memory in systemd's store. */
 static char *fd_name(uint64_t number) {
         return g_strdup_printf("vf-token-%" PRIu64, number);
 }
@@ -76,7 +76,7 @@ VfTokens *vf_tokens_new(sd_event *event, Children *children, Inventory *inventor
         return tokens;
 }
 
-/* Tells all who wait. What they do then may begin anew. */
+/* Tells all who wait. Their handlers may begin anew. */
 static void tell(Entry *entry, int result, const char *message) {
         g_autoptr(GArray) waiters = entry->waiters;
         const VfTokens *tokens = entry->tokens;

@@ -42,8 +42,8 @@ VfTokens *vf_tokens_new(sd_event *event, Children *children, Inventory *inventor
                         const VfTokensHandler *handler, void *context);
 VfTokens *vf_tokens_free(VfTokens *tokens);
 
-/* What is to be done before a function of `pf` is opened; see vf_token_step(). VF_TOKEN_IMPOSE also
- * while that is being done. */
+/* The step before a function of `pf` is opened; see vf_token_step(). VF_TOKEN_IMPOSE also while
+ * that is being done. */
 VfTokenStep vf_tokens_step(VfTokens *tokens, const Function *pf, bool for_pf);
 
 /* Does it. Returns 0 when `done` will be called, or a negative errno. */
@@ -56,7 +56,7 @@ int vf_tokens_get(const VfTokens *tokens, PciKey pf, VfToken *ret);
 /* The daemon ends: tells all who wait. */
 void vf_tokens_end_calls(VfTokens *tokens, const char *why);
 
-/* What `users` tells: somebody closed a node, perhaps unseen; somebody has the PF open. */
+/* The results of `users`: somebody closed a node, perhaps unseen; somebody has the PF open. */
 void vf_tokens_node_closed(VfTokens *tokens, const char *name);
 void vf_tokens_closes_missed(VfTokens *tokens);
 void vf_tokens_pf_used(VfTokens *tokens, const Function *pf);

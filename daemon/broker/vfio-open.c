@@ -32,7 +32,7 @@ struct VfioOpen {
         void *context;
 };
 
-/* What the child is to do. */
+/* The order to the child. */
 typedef struct Task {
         const Function *function; /* its device is to be opened ... */
         const VfToken *token;     /* ... with this, and closed; or NULL */
@@ -40,7 +40,7 @@ typedef struct Task {
         bool iommufd;             /* ... and /dev/iommu, too */
 } Task;
 
-/* What the child says; the descriptors come beside it. */
+/* The report of the child; the descriptors come beside it. */
 typedef struct Answer {
         int32_t error;
         char step[60];

@@ -11,7 +11,7 @@
 #include <poll.h>
 #include <sys/epoll.h>
 
-/* What its descriptor is called in the store. */
+/* The name of its descriptor in the store. */
 static char *fd_name(uint64_t number) {
         return g_strdup_printf("inhibitor-%" PRIu64, number);
 }

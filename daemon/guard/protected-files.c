@@ -236,7 +236,7 @@ void protected_files_record(ProtectedFiles *files, GArray *records) {
         files->dirty = false;
 }
 
-/* What came of an attempt at the file: `r` is 0 or a negative errno, `what` was to be done. */
+/* The result of an attempt at the file: `r` is 0 or a negative errno, `what` was to be done. */
 static void note(ProtectedFiles *files, ProtectedFile *file, int r, const char *what) {
         g_autofree char *key = g_strconcat("file ", file->path, NULL);
 

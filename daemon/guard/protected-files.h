@@ -45,7 +45,7 @@ int protected_files_plan(ProtectedFiles *files, const Function *function, unsign
 bool protected_files_dirty(const ProtectedFiles *files);
 void protected_files_record(ProtectedFiles *files, GArray *records);
 
-/* Does what was planned. What fails is logged and tried again at the next plan. */
+/* Does what was planned. A failure is logged, and the file is tried again at the next plan. */
 void protected_files_commit(ProtectedFiles *files);
 
 /* The files (1 << LockFile) of the function that are locked on its behalf now. */

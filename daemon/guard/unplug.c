@@ -389,7 +389,7 @@ void unplugs_overtaken(Unplugs *unplugs, Function *function) {
         unplug_tell(unplug, UNPLUG_EVENT_REMOVAL_SEEN);
 }
 
-/* What somebody else began has ended, and the function is still there. */
+/* The external removal has ended, and the function is still there. */
 static bool is_left(const Function *function, unsigned n_users) {
         return !function->operation && !(function->outside && function->outside->takes) &&
                (n_users == 0 || function->facts.driver[0] != '\0');

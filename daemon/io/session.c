@@ -126,7 +126,8 @@ static int handle_irq_info(const VfioUserRequest *request, Reply *reply) {
         return 0;
 }
 
-/* What is no anonymous inode is no eventfd, and the other kinds of these take no such write. */
+/* A file that is no anonymous inode is no eventfd, and the other kinds of these accept no such
+ * write. */
 static int check_eventfd(int fd) {
         struct stat st;
 

@@ -81,7 +81,7 @@ int stream_execute(Stream *stream, Session *session) {
                         return send_replies(stream) < 0 ? -EPIPE : r;
         }
 
-        /* What is left is less than one message. */
+        /* The rest is less than one message. */
         memmove(stream->in, stream->in + stream->begin, stream->end - stream->begin);
         stream->fd_end -= stream->fd >= 0 || stream->fd_too_many ? stream->begin : stream->fd_end;
         stream->end -= stream->begin;

@@ -39,7 +39,7 @@ typedef struct Entry {
         bool confirm;                  /* to be read once more a little later */
 } Entry;
 
-/* What a child says of one function. */
+/* A child's report of one function. */
 typedef struct Report {
         PciKey key;
         uint64_t inode;
@@ -170,7 +170,7 @@ static bool cannot_look(int result) {
                result != -EBADMSG;
 }
 
-/* What is known stays; it is read again. */
+/* The known values stay; it is read again. */
 static void note_report(ConfigSpace *space, Entry *entry, const Report *report) {
         PciAddress address = pci_address_from_key(entry->key);
         int r = cannot_look(report->msix_result) ? report->msix_result : report->pasid_result;
@@ -204,7 +204,7 @@ static void take_pasid(ConfigSpace *space, Entry *entry, const Report *report) {
         if (report->is_vf || (report->pasid_result < 0 && !entry->dirty) ||
             cannot_look(report->pasid_result))
                 return;
-        /* What holds for all of configuration space was said of MSI-X. */
+        /* The result for MSI-X says what holds for all of configuration space. */
         log_result(space, entry,
                    report->pasid_result == report->msix_result ? report->pasid_result : before,
                    report->pasid_result, "the list of its extended capabilities is broken");
@@ -239,7 +239,7 @@ static void child_forget_key(Child *child, PciKey key) {
                 }
 }
 
-/* What it was given from number `from` on is wanted still. */
+/* The functions from number `from` on are still to be read. */
 static void child_return_keys(Child *child, guint from) {
         for (guint i = from; i < child->keys->len; i++) {
                 Entry *entry = g_hash_table_lookup(child->space->entries,

@@ -13,9 +13,9 @@
  * opened the device (VFIO_DEVICE_ATTACH_IOMMUFD_PT); Intel's and SMMUv3's set it when the device
  * appears. VFs have no PASID of their own (PCIe 6.0, 9.3.7.14).
  *
- * Nothing is woken (config-reader.h). What cannot be read is not known, and shown as no capability,
- * unless it was read before and nothing has happened since that may have changed it; it is tried
- * again with the function's next event. */
+ * Nothing is woken (config-reader.h). A capability that cannot be read is unknown, and shown as
+ * none, unless it was read before and nothing has happened since that may have changed it; it is
+ * tried again with the function's next event. */
 #pragma once
 
 #include "daemon/base/problems.h"

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* A reading in progress. What cannot be looked at stays as it was known. */
+/* A reading in progress. A fact that cannot be read keeps its last known value. */
 typedef struct Reading {
         int dirfd;
         const FunctionFacts *known; /* of this very device; NULL when it is new */
@@ -20,11 +20,11 @@ typedef struct Reading {
         bool hopeless; /* it is new, and cannot be shown without a fact that cannot be read */
 } Reading;
 
-/* What was known of a fact, or else `unknown`. */
+/* The last known value of a fact, or else `unknown`. */
 #define KNOWN(reading, fact, unknown) ((reading)->known ? (reading)->known->fact : (unknown))
 
-/* Whether `r`, of a look at the file `name`, leaves the fact as it was known. What is there and
- * makes no sense is "unknown" where nothing better is known. */
+/* Whether `r`, of a look at the file `name`, leaves the fact as it was known. A value that makes no
+ * sense is "unknown" where nothing better is known. */
 static bool is_unreadable(Reading *reading, const char *name, int r) {
         if (r >= 0 || errno_means_absent(r) || (!reading->known && errno_means_malformed(r)))
                 return false;

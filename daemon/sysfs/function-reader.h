@@ -1,6 +1,6 @@
 /* function-reader.h: reads the facts of one PCI function from sysfs.
  *
- * Owns nothing. What cannot be read or understood is given as "unknown" in the way that
+ * Owns nothing. A fact that cannot be read or understood is "unknown" in the way that
  * policy/function.h says for each member, never as a guess: a strange device must not stop the
  * daemon. Nothing here touches the device itself: reading `config` could wake one that sleeps, and
  * reading sriov_numvfs or driver_override waits for the device's lock. */

@@ -5,8 +5,9 @@
 
 #include "policy/msi.h"
 
-/* What the MSIs that the function at `key` has now say; its directory is at `function_fd`. Returns
- * 0, and the caller clears `*ret`, or a negative errno when that cannot be read at present. */
+/* The evidence of the present MSIs of the function at `key`; its directory is at `function_fd`.
+ * Returns 0, and the caller clears `*ret`, or a negative errno when that cannot be read at
+ * present. */
 int msi_reader_chips(MsiArchitecture architecture, PciKey key, int function_fd, MsiChips *ret);
 
 /* What kind of IOMMU bears the name, and Intel's extended capabilities. Returns 0, or a negative

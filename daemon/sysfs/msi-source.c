@@ -230,7 +230,8 @@ static int read_now(MsiSource *source, const Entry *entry, MsiChips *ret_own, Gr
         return 0;
 }
 
-/* Returns whether something was found that was not known. What cannot be read stays as it was. */
+/* Returns whether something was found that was not known. A value that cannot be read stays as it
+ * was. */
 static bool read_entry(MsiSource *source, Entry *entry) {
         PciAddress address = pci_address_from_key(entry->key);
         MsiChips own = { 0 };

@@ -55,8 +55,8 @@ static void __attribute__((format(printf, 1, 2))) on_debug(char *format, ...) {
 PciNames *pci_names_new(void) {
         PciNames *names = g_new0(PciNames, 1);
 
-        /* pci_alloc() alone: pci_init() would open a back end for configuration space. What it
-         * would have set as well, libpci calls without looking. */
+        /* pci_alloc() alone: pci_init() would open a back end for configuration space. libpci calls
+         * these without a check, so they are set here as well. */
         names->access = pci_alloc();
         names->access->error = on_error;
         names->access->warning = on_warning;

@@ -69,8 +69,8 @@ static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *
                         hand_over(uevents, device);
                         continue;
                 }
-                /* netlink(7): the socket's buffer was full and messages were dropped. What is in
-                 * the buffer is still to come. */
+                /* netlink(7): the socket's buffer was full and messages were dropped. The events in
+                 * the buffer are still to come. */
                 if (errno == ENOBUFS)
                         uevents->handler->overrun(uevents->context);
                 else if (errno == EAGAIN || errno == 0)

@@ -14,8 +14,8 @@
 typedef struct ExternalRemovals ExternalRemovals;
 
 typedef struct ExternalRemovalsHandler {
-        /* Who uses these functions is to be looked at now; external_removals_refreshed() is to be
-         * called then, perhaps before this returns. */
+        /* The users of these functions are to be looked at now; external_removals_refreshed() is to
+         * be called then, perhaps before this returns. */
         void (*refresh)(void *context, const PciKey *keys, unsigned n_keys);
         /* The function is being taken away by somebody else: its users are to be notified.
          * `with_vfs`: those of its VFs as well, unless they were. It may be called again. */
@@ -37,5 +37,5 @@ void external_removals_function_changed(ExternalRemovals *external_removals,
 /* A function has gone. */
 void external_removals_function_gone(ExternalRemovals *external_removals);
 
-/* What `refresh` asked for is known, or could not be found out. */
+/* The answer to `refresh` is known, or could not be found out. */
 void external_removals_refreshed(ExternalRemovals *external_removals);

@@ -276,7 +276,7 @@ bool holders_take(Holders *holders, const ScanProcess *process) {
         bool holds = is_holder(holders, process), other = false;
         Count *count;
 
-        /* What cannot be looked at is as it was. */
+        /* A process that cannot be looked at stays as it was. */
         if (process->state == SCAN_STATE_UNCHANGED || process->state == SCAN_STATE_UNKNOWN) {
                 if (holder)
                         holder->round = holders->round;

@@ -1,9 +1,10 @@
 /* holders.h: the processes that have anything of VFIO open.
  *
  * Owns a Holder for each, as the scanner reported it last, and for the first WATCHED_PER_UID of
- * each user a pidfd, which reports their end at once. What else a user has is found by looking. Of
- * more than RECORDS_PER_UID processes of one user the rest are one Holder, the crowd, which has all
- * that any of them has: neither descriptors nor memory grow with what a user forks. */
+ * each user a pidfd, which reports their end at once. The other processes of a user are found by
+ * looking. Of more than RECORDS_PER_UID processes of one user the rest are one Holder, the crowd,
+ * which has all that any of them has: neither descriptors nor memory grow with what a user
+ * forks. */
 #pragma once
 
 #include "daemon/usage/scan.h"

@@ -218,7 +218,8 @@ static void send_requests(Scanner *scanner) {
                         request = g_queue_pop_head(&scanner->queued);
                 if (!request)
                         break;
-                /* What cannot be sent is sent when the next answer is there, or another scanner. */
+                /* A request that cannot be sent now is sent with the next answer, or to another
+                 * scanner. */
                 if (send(scanner->channel, request, sizeof(*request), MSG_DONTWAIT | MSG_NOSIGNAL) <
                     0) {
                         g_queue_push_head(&scanner->urgent, request);

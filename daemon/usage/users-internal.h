@@ -64,7 +64,7 @@ struct Users {
         bool any_unlookable; /* a process, and that was reported */
         bool started;        /* what VFIO is bound to from now on, it is bound to in our sight */
         uint64_t walk_not_before_usec; /* CLOCK_MONOTONIC */
-        /* Walks are counted. What a question needs is the walk that begins after it: */
+        /* Walks are counted. A question needs the walk that begins after it: */
         uint64_t n_walks, n_walks_ended;
         uint64_t needs_walk; /* of all functions; of each, VfioDevice has its own */
 };

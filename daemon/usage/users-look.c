@@ -1,4 +1,4 @@
-/* What the users ask the scanner, and what it answers. */
+/* The requests of the users to the scanner, and its answers. */
 #include "daemon/usage/users-internal.h"
 
 #include "daemon/base/log.h"

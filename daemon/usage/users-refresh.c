@@ -170,7 +170,7 @@ void users_refresh_updated(Users *users) {
                 if (g_hash_table_size(refresh->pids) == 0 && is_sure(refresh))
                         g_ptr_array_add(ended, refresh);
         }
-        /* Who is called may end others, or begin new ones. */
+        /* A handler may end others, or begin new ones. */
         for (guint i = 0; i < ended->len; i++)
                 if (g_ptr_array_find(users->refreshes, ended->pdata[i], &place))
                         end(ended->pdata[i], 0);

@@ -110,7 +110,7 @@ static bool set_users(VfioDevice *device, GPtrArray *now) {
         return true;
 }
 
-/* Until all processes were looked at once. What VFIO got since the start, nobody had open
+/* Until all processes were looked at once. A function that VFIO got since the start had no user
  * before. */
 static bool is_unknown(const Users *users, const VfioDevice *device) {
         return users->n_walks_ended == 0 && device->bound && device->is_old;
@@ -156,7 +156,7 @@ static bool note_unknown(const Users *users, VfioDevice *device) {
         return other;
 }
 
-/* Who has what now; those whose users are others are noted in `news`. */
+/* The users now; those whose users are others are noted in `news`. */
 static void match(Users *users, bool all_seen, GArray *news) {
         g_autoptr(GPtrArray) functions = sorted_functions(users);
         g_autoptr(GPtrArray) holders = holders_sorted(users->holders);
@@ -216,7 +216,7 @@ void users_update_now(Users *users) {
         users_set_timer(users);
 }
 
-/* What is due at once stays so. */
+/* An update that is due at once stays so. */
 void users_update_soon(Users *users, bool at_once) {
         uint64_t due = users->last_conclusion_usec + CONCLUSION_INTERVAL_USEC, before;
         int enabled = SD_EVENT_OFF;

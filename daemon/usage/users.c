@@ -75,7 +75,7 @@ static bool is_stray(const Users *users, const VfioDevice *device) {
                (device->node_name && g_hash_table_contains(users->strays, device->node_name));
 }
 
-/* Who has opened the strays is searched for among all processes. Their functions alone wait for
+/* The openers of the strays are searched for among all processes. Their functions alone wait for
  * that: a user that opens their own device node again and again, each time in another process, must
  * not make all others' unknown. Many nodes are no PCI function's, and one may become that. */
 static void search_for_strays(Users *users) {
@@ -340,8 +340,8 @@ int users_function_changed(Users *users, const Function *function) {
 
         if (!device && !bound)
                 return 0;
-        /* What cannot be looked at is bound as it was, and before the first look VFIO may well have
-         * it. */
+        /* A function that cannot be looked at is bound as it was, and before the first look it may
+         * be bound to VFIO. */
         if (r < 0 && device)
                 return r;
         if (!device) {

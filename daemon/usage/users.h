@@ -76,8 +76,8 @@ void users_start(Users *users);
 /* Whether users_of() has the answer of a look that began after the last reason for one. */
 bool users_are_known(Users *users, PciKey key);
 
-/* Who has the function open, as last told (of User*, by pid), owned by the caller; NULL when nobody
- * has. */
+/* The users of the function, as last reported (of User*, by pid), owned by the caller; NULL when
+ * nobody has. */
 GPtrArray *users_of(const Users *users, PciKey key);
 
 /* Whether the function's device is open at this moment: not only its group. */

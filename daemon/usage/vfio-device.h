@@ -44,8 +44,8 @@ VfioDevice *vfio_device_free(VfioDevice *device);
 /* Another driver has the function: from now on nobody has it open through VFIO. */
 void vfio_device_mark_released(VfioDevice *device);
 
-/* Reads whether it is open. What cannot be read stays as it was; before the first reading it counts
- * as open. */
+/* Reads whether it is open. A value that cannot be read stays as it was; before the first reading
+ * it counts as open. */
 void vfio_device_look(VfioDevice *device);
 
 /* Whether it is known that it is open: 0 or a negative errno. */

@@ -14,7 +14,7 @@
 /* Longer names are of no interest: no VFIO device node has one. */
 #define LINK_MAX_LENGTH 255
 #define FDINFO_MAX      4096
-/* What a descriptor of VFIO costs, in others. */
+/* The cost of a VFIO descriptor, in others. */
 #define COST_OF_VFIO 8
 /* Device numbers that were looked at: copies of one descriptor cost a statx each and no more. */
 #define KNOWN_MAX 64
@@ -65,7 +65,7 @@ static int read_node(dev_t device, VfioNode *ret) {
         return vfio_node_parse(target, ret);
 }
 
-/* What does not fit makes the process a possible user of every open function. */
+/* A descriptor that does not fit makes the process a possible user of every open function. */
 static void add_group(ScanProcess *process, int32_t group) {
         for (uint32_t i = 0; i < process->n_groups; i++)
                 if (process->groups[i] == group)

@@ -74,7 +74,7 @@ static void hand_over(VfioWatch *watch, const struct fanotify_event_metadata *ev
         if (!name)
                 return;
         if (event->mask & FAN_ONDIR) {
-                /* What was opened between the making and the marking was not told. */
+                /* An open between the creation and the mark was not reported. */
                 if ((event->mask & FAN_CREATE) &&
                     (strcmp(name, "vfio") == 0 || strcmp(name, "devices") == 0)) {
                         mark_directories(watch);

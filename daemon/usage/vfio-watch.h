@@ -3,8 +3,8 @@
  * Owns the fanotify descriptor. Watches /dev/vfio and /dev/vfio/devices, and /dev for their coming:
  * they exist only while VFIO has something to show. Without CAP_SYS_ADMIN no pid is reported. With
  * FAN_REPORT_FID the kernel hands over names; without, it would open the node for the listener, and
- * a group can be opened only once. What it tells is a reason to look, not a fact: events of one
- * process on one node may be merged.
+ * a group can be opened only once. An event is a reason to look, not a fact: events of one process
+ * on one node may be merged.
  *
  * The file behind a group's node lives until the last device that was opened through it is closed:
  * a device has a reference to it (vfio_group_use_container()). So the close of the group is
