@@ -148,7 +148,7 @@ class Why(CommandTest):
 
     def test_what_to_do_about_locks(self):
         lock = ("lock", NVME, "locked", 0)
-        unlock = f'"vfwarden unlock {NVME}" takes the administrator\'s lock back'
+        unlock = f'"vfwarden unlock {NVME}" removes the administrator\'s lock'
         override = f'"vfwarden set-vfs --override {NVME} COUNT" ignores it'
         bind = f'"vfwarden bind {NVME}" gives it back to its driver on the host'
         self.assertEqual(self.to_do(lock, "reset", NVME), [unlock])
