@@ -358,7 +358,7 @@ int users_function_changed(Users *users, const Function *function) {
          * removes the entry of the device node in sysfs first, while the rest stays. */
         if (bound) {
                 device->is_old |= !users->started;
-                device->let_go = false;
+                device->released = false;
                 if (name) {
                         device->node = node;
                         g_free(device->node_name);
