@@ -1,6 +1,7 @@
 #include "cli/advice.h"
 
 #include "cli/holders.h"
+#include "policy/blocker-kinds.h"
 
 static void say(GPtrArray *advice, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
@@ -50,6 +51,10 @@ static void advise_user(const Question *question, JsonObject *blocker, GPtrArray
                 say(advice, "end the process %" G_GINT64_FORMAT ", or have it let %s go", pid,
                     subject);
         advise_unplug(question, subject, advice);
+}
+
+static void advise_pasid(const Question *question, JsonObject *blocker, GPtrArray *advice) {
+        advise_user(question, blocker, advice);
 }
 
 static void advise_driver(const Question *question, JsonObject *blocker, GPtrArray *advice) {
@@ -133,10 +138,9 @@ GPtrArray *advice_for(const Question *question, JsonObject *blocker) {
                 const char *kind;
                 void (*advise)(const Question *question, JsonObject *blocker, GPtrArray *advice);
         } kinds[] = {
-                { "user", advise_user },       { "pasid", advise_user },
-                { "group", advise_group },     { "inhibitor", advise_inhibitor },
-                { "lock", advise_lock },       { "operation", advise_operation },
-                { "session", advise_session }, { "driver", advise_driver },
+#define ADVICE_ROW(kind, word, unplug, text) { #word, advise_##word },
+                BLOCKER_KINDS(ADVICE_ROW)
+#undef ADVICE_ROW
         };
         GPtrArray *advice = g_ptr_array_new_with_free_func(g_free);
 

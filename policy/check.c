@@ -324,8 +324,7 @@ Verdict *check_unplug(const Inventory *inventory, const Function *function, bool
         for (guint i = verdict->blockers->len; i > 0 && !users_too; i--) {
                 const Blocker *blocker = verdict->blockers->pdata[i - 1];
 
-                if (blocker->kind == BLOCKER_USER || blocker->kind == BLOCKER_PASID ||
-                    blocker->kind == BLOCKER_SESSION)
+                if (blocker_kind_is_asked(blocker->kind))
                         g_ptr_array_remove_index(verdict->blockers, i - 1);
         }
         return verdict;

@@ -4,15 +4,29 @@
 
 #include <stdarg.h>
 
-static const char *const blocker_kind_names[_BLOCKER_KIND_MAX] = {
-        [BLOCKER_USER] = "user",       [BLOCKER_INHIBITOR] = "inhibitor",
-        [BLOCKER_LOCK] = "lock",       [BLOCKER_PASID] = "pasid",
-        [BLOCKER_GROUP] = "group",     [BLOCKER_OPERATION] = "operation",
-        [BLOCKER_SESSION] = "session", [BLOCKER_DRIVER] = "driver",
+static const struct {
+        const char *word;
+        enum {
+                REFUSED,
+                ASKS
+        } unplug;
+        const char *text;
+} blocker_kinds[_BLOCKER_KIND_MAX] = {
+#define BLOCKER_ROW(kind, word, unplug, text) [BLOCKER_##kind] = { #word, unplug, text },
+        BLOCKER_KINDS(BLOCKER_ROW)
+#undef BLOCKER_ROW
 };
 
 const char *blocker_kind_to_string(BlockerKind kind) {
-        return blocker_kind_names[kind];
+        return blocker_kinds[kind].word;
+}
+
+const char *blocker_kind_text(BlockerKind kind) {
+        return blocker_kinds[kind].text;
+}
+
+bool blocker_kind_is_asked(BlockerKind kind) {
+        return blocker_kinds[kind].unplug == ASKS;
 }
 
 static void blocker_free(gpointer data) {

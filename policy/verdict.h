@@ -3,20 +3,17 @@
  * Owns the list of blockers. The rule in check.h makes it. */
 #pragma once
 
+#include "policy/blocker-kinds.h"
+
 #include <errno.h>
 #include <glib.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 typedef enum BlockerKind {
-        BLOCKER_USER,      /* a process has it, or what depends on it, open */
-        BLOCKER_INHIBITOR, /* somebody asked that it be not done */
-        BLOCKER_LOCK,      /* a lock reason of the function */
-        BLOCKER_PASID,     /* a VF in use relies on the PF's PASID enable */
-        BLOCKER_GROUP,     /* another function of the IOMMU group is in use */
-        BLOCKER_OPERATION, /* something else is being done to it */
-        BLOCKER_SESSION,   /* an I/O session serves it */
-        BLOCKER_DRIVER,    /* it, or another of its IOMMU group, has a driver that does not fit */
+#define BLOCKER_ROW(kind, word, unplug, text) BLOCKER_##kind,
+        BLOCKER_KINDS(BLOCKER_ROW)
+#undef BLOCKER_ROW
         _BLOCKER_KIND_MAX,
         _BLOCKER_KIND_INVALID = -EINVAL,
 } BlockerKind;
@@ -34,6 +31,13 @@ typedef struct Verdict {
 } Verdict;
 
 const char *blocker_kind_to_string(BlockerKind kind);
+
+/* What the kind means: a clause, without a full stop. */
+const char *blocker_kind_text(BlockerKind kind);
+
+/* Whether Unplug asks those behind the blocker to release the function, instead of being refused.
+ */
+bool blocker_kind_is_asked(BlockerKind kind);
 
 Verdict *verdict_new(void);
 Verdict *verdict_free(Verdict *verdict);
