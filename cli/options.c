@@ -92,9 +92,14 @@ static GArray *make_long_options(void) {
                                               LONG_OPTION + (int) all->len };
                         bool known = false;
 
-                        for (guint i = 0; i < all->len; i++)
-                                known |= g_str_equal(g_array_index(all, struct option, i).name,
-                                                     option->name);
+                        for (guint i = 0; i < all->len; i++) {
+                                const struct option *other = &g_array_index(all, struct option, i);
+
+                                if (!g_str_equal(other->name, row.name))
+                                        continue;
+                                g_assert(other->has_arg == row.has_arg);
+                                known = true;
+                        }
                         if (!known)
                                 g_array_append_val(all, row);
                 }
@@ -184,6 +189,7 @@ static bool take_option(Context *context, const char *name, const char *value, C
         if (option)
                 return option_read(option, context, value);
         given.owner = verb_with_option(name);
+        g_assert(given.owner); /* getopt_long() knows no others */
         given.option = find(given.owner->options, name);
         g_array_append_val(line->given, given);
         return true;

@@ -3,6 +3,7 @@
 #include "dbus/answers.h"
 #include "dbus/clients.h"
 #include "dbus/error.h"
+#include "dbus/interfaces/method-table.h"
 #include "dbus/managed-objects.h"
 #include "dbus/path.h"
 #include "dbus/senders.h"
@@ -230,6 +231,8 @@ static int watch_quiet(Admission *admission, sd_event *event) {
         int r = sd_event_add_defer(event, &admission->quiet, on_quiet, admission);
 
         /* Behind the bus and all that serves its calls. */
+        if (r >= 0)
+                r = sd_event_source_set_description(admission->quiet, "admission-quiet");
         if (r >= 0)
                 r = sd_event_source_set_priority(admission->quiet, SD_EVENT_PRIORITY_IDLE);
         return r < 0 ? r : sd_event_source_set_enabled(admission->quiet, SD_EVENT_OFF);

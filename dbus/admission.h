@@ -11,7 +11,7 @@
  * Calls that ask for large answers go from here to answers.h, all others to the objects. */
 #pragma once
 
-#include "dbus/bus.h"
+#include "dbus/bus-parts.h"
 
 typedef struct Admission Admission;
 

@@ -310,12 +310,16 @@ int answers_attach(Answers *answers, sd_event *event) {
 
         /* Behind the bus, whose calls are read first. */
         if (r >= 0)
+                r = sd_event_source_set_description(answers->idle, "answers-idle");
+        if (r >= 0)
                 r = sd_event_source_set_priority(answers->idle, SD_EVENT_PRIORITY_NORMAL + 1);
         if (r >= 0)
                 r = sd_event_source_set_enabled(answers->idle, SD_EVENT_OFF);
         if (r >= 0)
                 r = sd_event_add_time_relative(event, &answers->tick, CLOCK_MONOTONIC, 0, 1000,
                                                on_tick, answers);
+        if (r >= 0)
+                r = sd_event_source_set_description(answers->tick, "answers-tick");
         return r < 0 ? r : sd_event_source_set_enabled(answers->tick, SD_EVENT_OFF);
 }
 

@@ -9,31 +9,7 @@
  * wait twice. */
 #pragma once
 
-#include "daemon/manager/manager.h"
-
-#include <systemd/sd-bus.h>
-
-typedef struct Admission Admission;
-typedef struct Answers Answers;
-typedef struct Authority Authority;
-typedef struct Clients Clients;
-typedef struct Quota Quota;
-typedef struct RequestLog RequestLog;
-typedef struct Senders Senders;
-
-typedef struct Bus {
-        sd_bus *connection;
-        sd_bus *questions;
-        Manager *manager;
-        Senders *senders;
-        Authority *authority;
-        RequestLog *requests;
-        Clients *clients;
-        Answers *answers;
-        Admission *admission;
-        Quota *waiting; /* of calls that wait for the kernel or a holder, see method_reply_later()
-                         */
-} Bus;
+#include "dbus/bus-parts.h"
 
 /* Connects to the system bus and takes the name: before anything is touched, for two daemons with
  * two opinions on the same files would be worse than none. Calls that come now wait for

@@ -1,10 +1,11 @@
-/* method.h: every D-Bus method, who may call it, and what it runs.
+/* method.h: a call of a D-Bus method, from the bus to its handler and back.
  *
- * Owns the one table. A method that has no row here is refused, whatever vtable it stands in; so
- * none can be forgotten. Reading is free; what changes something names a polkit action. */
+ * Owns the calls on their way. A method without a row in the table of
+ * dbus/interfaces/method-table.h is refused, whatever vtable it stands in, so none can be
+ * forgotten. Reading is free; what changes something names a polkit action. */
 #pragma once
 
-#include "dbus/bus.h"
+#include "dbus/bus-parts.h"
 
 /* polkit's actions. */
 #define ACTION_CONFIGURE   "org.vfwarden1.configure"
@@ -21,9 +22,12 @@
 /* The caller of an `open` method whom the bus has not named yet. */
 #define METHOD_UID_UNKNOWN UINT32_MAX
 
+typedef struct Method Method;
+
 typedef struct MethodCall {
         Bus *bus;
         sd_bus_message *message;
+        const Method *method; /* its row; NULL: a method of sd-bus itself */
         PciKey key; /* of the function that is concerned, by path or by the first argument ... */
         uint64_t inode; /* ... and this is the device; 0: none is */
         uint32_t uid;   /* the caller's, or METHOD_UID_UNKNOWN */
@@ -35,7 +39,7 @@ typedef struct MethodReply MethodReply;
 
 typedef int MethodHandler(const MethodCall *call, sd_bus_error *error);
 
-typedef struct Method {
+struct Method {
         const char *interface, *member;
         const char *action; /* polkit's, or NULL: free to all */
         MethodHandler *run;
@@ -47,10 +51,7 @@ typedef struct Method {
                          ... */
         bool repeats; /* ... but for what serves the same user's calls of this kind; they come in
                          runs */
-} Method;
-
-/* The row, or NULL. */
-const Method *method_find(const char *interface, const char *member);
+};
 
 /* The handler that every method in a vtable names: finds the row and the caller's user, asks for
  * authorisation if need be, and runs the method, now or when the answers are there. */

@@ -240,8 +240,7 @@ static bool find_address(const Method *method, sd_bus_message *message, PciAddre
 }
 
 static void print(RequestLog *log, const MethodCall *call, int level, const char *end) {
-        const Method *method = method_find(sd_bus_message_get_interface(call->message),
-                                           sd_bus_message_get_member(call->message));
+        const Method *method = call->method;
         g_autofree char *arguments = NULL;
         PciAddress address;
         unsigned n_left_out;

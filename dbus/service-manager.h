@@ -4,7 +4,7 @@
  * READY=1. */
 #pragma once
 
-#include "dbus/bus.h"
+#include "dbus/bus-parts.h"
 
 typedef struct ServiceFacts {
         uint32_t fd_store_max; /* FileDescriptorStoreMax=; UINT32_MAX: not known */

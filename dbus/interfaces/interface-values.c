@@ -21,6 +21,7 @@ int interface_append_values(sd_bus_message *message, const Interface *interface,
                             const Function *function) {
         int r = sd_bus_message_open_container(message, 'a', "{sv}");
 
+        g_assert(interface->properties);
         for (const InterfaceProperty *p = interface->properties; r >= 0 && p->name; p++)
                 r = append_value(message, p, function);
         return r < 0 ? r : sd_bus_message_close_container(message);

@@ -4,6 +4,7 @@
 
 /* Makes room for the next element. */
 static void json_separate(ValueWriter *writer) {
+        g_assert(writer->json);
         if (writer->follows)
                 g_string_append_c(writer->json, ',');
         writer->follows = true;

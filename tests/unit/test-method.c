@@ -1,4 +1,5 @@
 #include "dbus/interfaces/interface-table.h"
+#include "dbus/interfaces/method-table.h"
 #include "dbus/method.h"
 #include "dbus/path.h"
 

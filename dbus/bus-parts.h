@@ -1,0 +1,30 @@
+/* bus-parts.h: what the modules of dbus/ share.
+ *
+ * bus.c makes the parts and frees them. All are there from bus_serve() on. */
+#pragma once
+
+#include "daemon/manager/manager.h"
+
+#include <systemd/sd-bus.h>
+
+typedef struct Admission Admission;
+typedef struct Answers Answers;
+typedef struct Authority Authority;
+typedef struct Clients Clients;
+typedef struct Quota Quota;
+typedef struct RequestLog RequestLog;
+typedef struct Senders Senders;
+
+typedef struct Bus {
+        sd_bus *connection;
+        sd_bus *questions;
+        Manager *manager;
+        Senders *senders;
+        Authority *authority;
+        RequestLog *requests;
+        Clients *clients;
+        Answers *answers;
+        Admission *admission;
+        Quota *waiting; /* of calls that wait for the kernel or a holder, see method_reply_later()
+                         */
+} Bus;
