@@ -148,8 +148,12 @@ static bool run_open(const Method *method, MethodCall *call) {
                 return false;
         call->uid = METHOD_UID_UNKNOWN;
         r = method->run(call, &error);
-        if (r == -EAGAIN)
-                return false;
+        if (r == -EAGAIN) {
+                /* It has read the arguments, and reads them again. */
+                r = sd_bus_message_rewind(call->message, true);
+                if (r >= 0)
+                        return false;
+        }
         if (r < 0)
                 reply_error(call, r, &error);
         return true;

@@ -75,6 +75,12 @@ class Private(HeldTest):
                     self.assertIn(self.command, text)
                 self.assertNotRegex(text, r"[\x02\x03]|\\u000[23]")
 
+    def test_check_as_the_first_call_of_a_client(self):
+        """The daemon does not know this client's user yet, and the answer depends on it."""
+        client = vb.Client(self.bus.address)
+        self.addCleanup(client.close)
+        self.assertIn(self.command, json.dumps(client.check(ONE, "unbind")))
+
     def test_others_see_who_without_the_command(self):
         visitor = self.client_of(VISITOR)
         user = self.described(visitor)
