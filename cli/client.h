@@ -23,8 +23,8 @@ typedef enum CallFlags {
         CALL_NO_AUTO_START = 1 << 0,
         /* polkit may ask the user for a password; the call waits for the answer. */
         CALL_INTERACTIVE = 1 << 1,
-        /* The daemon does something to the function and answers when that has ended, or is overdue.
-         */
+        /* The daemon does something to the function and answers when that has ended, or is
+         * overdue. */
         CALL_OPERATION = 1 << 2,
 } CallFlags;
 

@@ -19,8 +19,8 @@ typedef struct Option {
         const char *help;
         /* Takes the value. Returns false for one that is wrong, and has printed so. */
         bool (*read)(Context *context, const char *value);
-        /* Without `read`: the member of Context that becomes true or, with a value, points to it.
-         */
+        /* Without `read`: the member of Context that becomes true or, with a value, points to
+         * it. */
         size_t member;
 } Option;
 

@@ -7,8 +7,8 @@
  *
  * The number of questions is limited for each user and for all users together (quota.h), well below
  * what the bus allows this daemon and polkitd. When no place is left for a user with few questions,
- * the user with the most loses the youngest of theirs. So no user can keep another one from asking.
- */
+ * the user with the most loses the youngest of theirs. So no user can keep another one from
+ * asking. */
 #pragma once
 
 #include "dbus/method.h"

@@ -82,8 +82,8 @@ static int add_objects(Bus *bus) {
         return r;
 }
 
-/* A signal that cannot be sent is lost memory or a lost bus; the second ends the daemon by itself.
- */
+/* A signal that cannot be sent is lost memory or a lost bus; the second ends the daemon by
+ * itself. */
 static void check_sent(int r) {
         if (r < 0)
                 log_error("a signal cannot be sent: %s", g_strerror(-r));

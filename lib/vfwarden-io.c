@@ -44,8 +44,8 @@ static void close_fd(int *fd) {
                 close(*fd);
 }
 
-/* A request in the making: its fixed part, what follows, and a descriptor that goes along, -1 none.
- */
+/* A request in the making: its fixed part, what follows, and a descriptor that goes along, -1
+ * none. */
 typedef struct Request {
         VfioUserCommand command;
         const void *fixed, *data;
@@ -53,8 +53,8 @@ typedef struct Request {
         int fd;
 } Request;
 
-/* Waits where that is what has to be done: a socket that somebody gave us may be one that does not.
- */
+/* Waits where that is what has to be done: a socket that somebody gave us may be one that does
+ * not. */
 static bool may_go_on(const VfwardenIo *io, short events) {
         struct pollfd poll_fd = { .fd = io->socket, .events = events };
 

@@ -24,8 +24,8 @@ typedef uint64_t PciKey;
 
 /* Reads exactly the form that the kernel writes: lower- or upper-case hexadecimal digits, 4 to 8
  * for the domain (no needless leading zeros beyond four), 2 for the bus, 2 for the device up to 1f,
- * 1 for the function up to 7, nothing before or after. Returns 0, or -EINVAL with `*ret` untouched.
- */
+ * 1 for the function up to 7, nothing before or after. Returns 0, or -EINVAL with `*ret`
+ * untouched. */
 int pci_address_parse(const char *text, PciAddress *ret);
 
 /* Reads the address of a hot-plug slot, DDDD:BB:NN with no function number (address_read_file() in

@@ -146,8 +146,8 @@ static bool pf_lists(const Function *pf, const Function *vf) {
 }
 
 /* Ties a VF that is new, or has just shown its link, to its PF. Whether the PF lists it is looked
- * up only while the PF does not hold it: else a thousand changes of VFs would cost a million steps.
- */
+ * up only while the PF does not hold it: else a thousand changes of VFs would cost a million
+ * steps. */
 static void relink_vf(Inventory *inventory, Function *vf) {
         Function *pf = inventory_get(inventory, vf->facts.physfn);
 

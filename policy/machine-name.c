@@ -33,8 +33,8 @@ char *machine_name_from_unit(const char *unit) {
                 return NULL;
         name = g_strndup(unit + strlen(PREFIX), strlen(unit) - strlen(PREFIX) - strlen(SUFFIX));
 
-        /* systemd.unit(5): "-" stands for "/", which no machine's name has, and the rest is \xNN.
-         */
+        /* systemd.unit(5): "-" stands for "/", which no machine's name has, and the rest is
+         * \xNN. */
         to = name;
         for (const char *p = name; *p != '\0'; p++) {
                 if (p[0] == '\\' && p[1] == 'x' && g_ascii_isxdigit(p[2]) &&

@@ -9,8 +9,8 @@ struct PciIds {
         GHashTable *vendors; /* number -> its line in the text */
 };
 
-/* Not strchr(): under AddressSanitizer that measures all the rest of the text first, for each line.
- */
+/* Not strchr(): under AddressSanitizer that measures all the rest of the text first, for each
+ * line. */
 static const char *line_end(const char *line) {
         while (*line != '\n' && *line != '\0')
                 line++;

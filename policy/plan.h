@@ -34,8 +34,8 @@ Plan *plan_bind(const Function *function, const char *driver, bool userspace);
 
 /* The PF gets `count` VFs, at most its TotalVFs. The kernel goes from one number to another through
  * 0 only (sriov_numvfs_store() in drivers/pci/iov.c). VFs are unbound one by one first: each such
- * wait holds the lock of its VF alone, while a write to sriov_numvfs holds the one of all hot-plug.
- */
+ * wait holds the lock of its VF alone, while a write to sriov_numvfs holds the one of all
+ * hot-plug. */
 Plan *plan_set_num_vfs(const Function *pf, uint16_t count);
 
 Plan *plan_set_autoprobe(const Function *pf, bool enable);

@@ -35,8 +35,8 @@ const char *blocker_kind_to_string(BlockerKind kind);
 /* What the kind means: a clause, without a full stop. */
 const char *blocker_kind_text(BlockerKind kind);
 
-/* Whether Unplug asks those behind the blocker to release the function, instead of being refused.
- */
+/* Whether Unplug asks those behind the blocker to release the function, instead of being
+ * refused. */
 bool blocker_kind_is_asked(BlockerKind kind);
 
 Verdict *verdict_new(void);

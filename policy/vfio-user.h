@@ -167,8 +167,8 @@ int64_t vfio_user_message_size(const uint8_t *bytes, size_t size);
  * in any case, and nothing else on failure. `size` is what vfio_user_message_size() said. */
 int vfio_user_parse(const uint8_t *message, size_t size, VfioUserRequest *ret);
 
-/* The header of the reply with `size` bytes after it; `error` is 0 or an errno, which comes alone.
- */
+/* The header of the reply with `size` bytes after it; `error` is 0 or an errno, which comes
+ * alone. */
 VfioUserHeader vfio_user_reply(const VfioUserHeader *request, int error, size_t size);
 
 /* Whether an error reply or a reply is expected at all. */

@@ -63,8 +63,8 @@ static bool attribute_is(const xmlNode *node, const char *name, const char *valu
         return equal;
 }
 
-/* A number as libvirt writes it, 0x1f, or decimal, as its users may; as the digits of an address.
- */
+/* A number as libvirt writes it, 0x1f, or decimal, as its users may; as the digits of an
+ * address. */
 static char *number_to_digits(const xmlNode *node, const char *name) {
         xmlChar *text = xmlGetNoNsProp(node, (const xmlChar *) name);
         const char *number = text ? (const char *) text : "0";

@@ -16,13 +16,13 @@
 #include <unistd.h>
 
 /* All there is: nobody takes it away, and nobody else opens it. libvirt's own writes to sysfs, by
- * which it binds a managed function to vfio-pci and back, are no operation that an inhibitor stops.
- */
+ * which it binds a managed function to vfio-pci and back, are no operation that an inhibitor
+ * stops. */
 #define WHAT "set-num-vfs:set-autoprobe:bind:unbind:reset:remove:power-off:disable-pasid:open"
 #define WHY  "the function is given to it"
 
-/* What the guard says when it has all inhibitors, or has not: the exit code, then what went wrong.
- */
+/* What the guard says when it has all inhibitors, or has not: the exit code, then what went
+ * wrong. */
 #define MESSAGE_MAX 512
 
 /* Of a function that the guard holds. */
@@ -243,8 +243,8 @@ static ExitCode hear(const Guard *guard, gint64 deadline) {
         int n;
 
         do {
-                /* What the guard waits for ends at the deadline; it is to have the time to say so.
-                 */
+                /* What the guard waits for ends at the deadline; it is to have the time to say
+                 * so. */
                 left = deadline - g_get_monotonic_time() + G_USEC_PER_SEC / 10;
                 n = poll(&poll_fd, 1, (int) MAX(left / 1000, 0));
         } while (n < 0 && errno == EINTR);

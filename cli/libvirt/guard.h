@@ -34,8 +34,8 @@ ExitCode guard_install(Context *context, const Domain *domain, const char *name,
 /* Ends the guard, unless it was installed, and the descriptor. For _cleanup_(). */
 void guard_drop(Guard *guard);
 
-/* Ends the domain's guard, if there is one; when the call returns, it has ended. Prints what fails.
- */
+/* Ends the domain's guard, if there is one; when the call returns, it has ended. Prints what
+ * fails. */
 ExitCode guard_release(Context *context, const Domain *domain, gint64 deadline);
 
 /* Has the calls on the context's bus end before `deadline`. */

@@ -121,8 +121,8 @@ static bool counts(const Hook *hook, const Blocker *blocker) {
         return true;
 }
 
-/* One line for each: libvirt shows what the hook says as the reason why the domain does not start.
- */
+/* One line for each: libvirt shows what the hook says as the reason why the domain does not
+ * start. */
 static void print_blocker(const Hook *hook, const char *address, const Blocker *blocker) {
         if (g_str_equal(blocker->subject, address))
                 print_error("Domain %s cannot have %s: %s", hook->name, address, blocker->reason);

@@ -1,5 +1,5 @@
-/* Loads and stores, by a session of the client library: what its users get, an administrator sees.
- */
+/* Loads and stores, by a session of the client library: what its users get, an administrator
+ * sees. */
 #include "cli/address.h"
 #include "cli/agent.h"
 #include "cli/arguments.h"

@@ -51,8 +51,8 @@ static void add_row(Table *table, JsonObject *function, const char *branch) {
         add(table, STYLE_PLAIN, name);
 }
 
-/* The VFs of each PF, in the order of the inventory: PF -> GPtrArray of JsonObject, all borrowed.
- */
+/* The VFs of each PF, in the order of the inventory: PF -> GPtrArray of JsonObject, all
+ * borrowed. */
 static GHashTable *collect_children(const Inventory *inventory) {
         GHashTable *children =
                 g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify) g_ptr_array_unref);

@@ -97,8 +97,8 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
         return 0;
 }
 
-/* The daemon's time starts when polkit has said yes, and what is begun at the deadline has to end.
- */
+/* The daemon's time starts when polkit has said yes, and what is begun at the deadline has to
+ * end. */
 static int call_unplug(Wait *wait) {
         const Context *context = wait->context;
         g_autoptr(sd_bus_message) message = NULL;

@@ -71,8 +71,8 @@ static void properties_changed(Watch *watch, const char *address, JsonObject *kn
                 property_changed(watch, address, known, name, value);
 }
 
-/* Reads a{sa{sv}}: all properties into one object, and the names of the interfaces that are ours.
- */
+/* Reads a{sa{sv}}: all properties into one object, and the names of the interfaces that are
+ * ours. */
 static int read_interfaces(sd_bus_message *message, JsonObject *properties, GPtrArray *interfaces) {
         int r;
 

@@ -2,8 +2,8 @@
  *
  * Owns the child and its result. A write to sysfs may hang for as long as a guest likes, and then
  * not even SIGKILL ends it. So nothing waits for it: the creator is notified of its end, and has a
- * deadline of its own. A worker survives the daemon and can be found again by pid and start time.
- */
+ * deadline of its own. A worker survives the daemon and can be found again by pid and start
+ * time. */
 #pragma once
 
 #include "policy/plan.h"

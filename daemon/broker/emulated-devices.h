@@ -15,6 +15,6 @@ typedef struct EmulatedDevices EmulatedDevices;
 EmulatedDevices *emulated_devices_new(void);
 EmulatedDevices *emulated_devices_free(EmulatedDevices *devices);
 
-/* The one of the function `key`, made at the first time; stays the callee's. Or a negative errno.
- */
+/* The one of the function `key`, made at the first time; stays the callee's. Or a negative
+ * errno. */
 int emulated_devices_get(EmulatedDevices *devices, PciKey key);

@@ -80,8 +80,8 @@ void sessions_end_calls(Sessions *sessions, const char *why);
 void sessions_function_changed(Sessions *sessions, const Function *function);
 
 /* The function is asked for: its client is notified, and served further. With `end_usec` (from now)
- * other than SESSIONS_NO_END the session then ends for good: every request is answered with ENODEV.
- */
+ * other than SESSIONS_NO_END the session then ends for good: every request is answered with
+ * ENODEV. */
 #define SESSIONS_NO_END UINT64_MAX
 void sessions_drain(Sessions *sessions, PciKey key, uint64_t end_usec);
 

@@ -222,8 +222,7 @@ void protected_files_record(ProtectedFiles *files, GArray *records) {
 
                 g_array_append_val(records, record);
         }
-        if (files->adopted) { /* still at start: nothing of what is not looked at yet may be lost
-                               */
+        if (files->adopted) { /* still at start: unread functions must lose nothing */
                 g_hash_table_iter_init(&iter, files->adopted);
                 while (g_hash_table_iter_next(&iter, NULL, &value)) {
                         const StateFile *adopted = value;

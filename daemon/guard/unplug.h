@@ -17,13 +17,13 @@ typedef struct UnplugsHandler {
         /* Its users, and those of its VFs, are to be notified. `deadline_usec` is CLOCK_REALTIME,
          * 0: none. */
         void (*ask)(void *context, Function *function, uint64_t deadline_usec);
-        /* The nodes of the function and of its VFs are to be closed to newcomers, or opened again.
-         */
+        /* The nodes of the function and of its VFs are to be closed to newcomers, or opened
+         * again. */
         void (*close)(void *context, Function *function, bool closed);
         /* The function is gone: every request of its I/O session fails from now on. */
         void (*end_sessions)(void *context, Function *function);
-        /* That it can no longer be cancelled is to be saved now, or forgotten: Function.unplugging.
-         */
+        /* That it can no longer be cancelled is to be saved now, or forgotten:
+         * Function.unplugging. */
         void (*remember)(void *context, Function *function, bool remember);
 } UnplugsHandler;
 

@@ -44,8 +44,8 @@ static int mmio_store(IoBackend *backend, unsigned pcias, uint64_t offset, const
                                    : -EIO;
         if (length > sizeof(block))
                 return -EIO;
-        /* Of data that is not aligned the kernel makes pieces of 8 bytes: zpci_get_max_io_size().
-         */
+        /* Of data that is not aligned the kernel makes pieces of 8 bytes:
+         * zpci_get_max_io_size(). */
         memcpy(block, data, length);
         return result(syscall(__NR_s390_pci_mmio_write,
                               (unsigned long) (backend->map[pcias] + offset), block, length));

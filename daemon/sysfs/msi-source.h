@@ -37,6 +37,6 @@ void msi_source_function_changed(MsiSource *source, const Function *function);
 /* The function is gone; no callback is made for it any more. */
 void msi_source_function_gone(MsiSource *source, PciKey key);
 
-/* The evidence about the function at `key`, which the caller clears; without it: nothing is known.
- */
+/* The evidence about the function at `key`, which the caller clears; without it: nothing is
+ * known. */
 void msi_source_evidence(MsiSource *source, PciKey key, MsiEvidence *ret);

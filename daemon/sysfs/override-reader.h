@@ -8,8 +8,8 @@
  * Owns the process, which answers one question after the other, and the questions. When an answer
  * is late, the process is killed and abandoned, another one answers the rest, and the caller learns
  * that the value is not available now. Always holds: one process at most hangs at a function, and
- * eight in all; a function that was asked for meanwhile is read again when its process has ended.
- */
+ * eight in all; a function that was asked for meanwhile is read again when its process has
+ * ended. */
 #pragma once
 
 #include "policy/address.h"

@@ -62,8 +62,8 @@ PciNames *pci_names_new(void) {
         names->access->warning = on_warning;
         names->access->debug = on_debug;
         /* pci.ids only: the same name on every host, none of udev's database in memory, and no
-         * cache in anybody's home, which the default PCI_LOOKUP_CACHE reads for an unknown device.
-         */
+         * cache in anybody's home, which the default PCI_LOOKUP_CACHE reads for an unknown
+         * device. */
         names->access->id_lookup_mode = PCI_LOOKUP_NO_HWDB;
         names->pairs = g_hash_table_new_full(NULL, NULL, NULL, name_pair_free);
         return names;

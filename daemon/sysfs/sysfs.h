@@ -18,8 +18,8 @@
 /* No attribute that is read here is longer: driver_override is a page at the most. */
 #define SYSFS_VALUE_MAX 4096
 
-/* The path of `name` of the function, or of its directory when `name` is NULL. Free with g_free().
- */
+/* The path of `name` of the function, or of its directory when `name` is NULL. Free with
+ * g_free(). */
 char *sysfs_function_path(PciAddress address, const char *name);
 
 /* Opens the function's directory for the calls below. Returns a descriptor that the caller closes,
@@ -32,8 +32,8 @@ int sysfs_list_functions(GArray **ret);
 
 /* Reads the attribute `name` (not a directory's, not a link) into `value`, NUL-terminated and
  * without its final newline. Returns the length, or a negative errno: -ENOENT when the function has
- * no such attribute, -ENODEV and others when the device is just going, -EFBIG when it does not fit.
- */
+ * no such attribute, -ENODEV and others when the device is just going, -EFBIG when it does not
+ * fit. */
 ssize_t sysfs_read(int dirfd, const char *name, char *value, size_t size);
 
 /* Tells one binding of a driver from the next, be it the same driver: by the inode of the

@@ -108,8 +108,8 @@ int uevents_new(sd_event *event, const UeventsHandler *handler, void *context, i
         if (r >= 0)
                 r = sd_event_add_io(event, &uevents->source, udev_monitor_get_fd(uevents->monitor),
                                     EPOLLIN, on_readable, uevents);
-        /* Before the bus, so that clients are answered from what is already known to have changed.
-         */
+        /* Before the bus, so that clients are answered from what is already known to have
+         * changed. */
         if (r >= 0)
                 r = sd_event_source_set_priority(uevents->source, UEVENTS_PRIORITY);
         if (r < 0) {

@@ -86,8 +86,8 @@ bool users_device_is_open(const Users *users, PciKey key);
 /* What the last look found; the reported users may be older. */
 VfioFinding users_finding(const Users *users, PciKey key);
 
-/* Whether the node `name`, as UsersHandler.closed tells it, is the function's own or its group's.
- */
+/* Whether the node `name`, as UsersHandler.closed tells it, is the function's own or its
+ * group's. */
 bool users_is_node_of(const Users *users, PciKey key, const char *name);
 
 /* Looks at all processes soon: for a question where a process that got a descriptor by fork() or

@@ -32,8 +32,8 @@ static int node_exists(const char *name) {
         return S_ISCHR(st.st_mode);
 }
 
-/* Takes `name`, which is below /dev/vfio, over. Returns 1 with it in `*ret`, 0 or a negative errno.
- */
+/* Takes `name`, which is below /dev/vfio, over. Returns 1 with it in `*ret`, 0 or a negative
+ * errno. */
 static int take_existing(char *name, char **ret) {
         g_autofree char *owned = name, *path = g_build_filename("vfio", name, NULL);
         int r = node_exists(path);

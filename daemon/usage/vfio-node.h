@@ -19,8 +19,8 @@ int vfio_node_of_group(const Function *function, char **ret);
 
 /* By which of them the function is opened, for a client or for vfwarden itself, where `wanted` is
  * wanted, or any kind (_LEASE_KIND_INVALID); see lease_choose_kind(). Returns 0 with the kind and
- * the name, free with g_free(); -EOPNOTSUPP when there is no such node; or another negative errno.
- */
+ * the name, free with g_free(); -EOPNOTSUPP when there is no such node; or another negative
+ * errno. */
 int vfio_node_choose(const Function *function, LeaseKind wanted, LeaseKind *ret_kind, char **ret);
 
 /* Whether there is /dev/iommu: without it a device's own node is of no use to anybody

@@ -17,8 +17,8 @@ typedef struct Interface {
          * Function. */
         const char *path;
         const sd_bus_vtable *vtable;
-        /* With `path` NULL: the properties, the last without a name. NULL: only sd-bus reads them.
-         */
+        /* With `path` NULL: the properties, the last without a name. NULL: only sd-bus reads
+         * them. */
         const InterfaceProperty *properties;
         /* With `path` NULL: whether the function has it now; NULL: each function has it. */
         bool (*on_function)(const Function *function);

@@ -17,8 +17,8 @@ typedef struct ValueWriter {
         bool follows; /* JSON: an element of the same array or object stands before */
 } ValueWriter;
 
-/* Each writes one value, of the D-Bus type that its name says, and returns 0 or a negative errno.
- */
+/* Each writes one value, of the D-Bus type that its name says, and returns 0 or a negative
+ * errno. */
 int value_write_boolean(ValueWriter *writer, bool value);
 int value_write_byte(ValueWriter *writer, uint8_t value);
 int value_write_uint16(ValueWriter *writer, uint16_t value);

@@ -82,8 +82,7 @@ static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *
                 snprintf(pid, sizeof(pid), "%d", event->pid);
                 if (event->mask & FAN_OPEN) {
                         if (bare->everybody ? !anybody_holds() : !holds(pid))
-                                n_missed++; /* it is reported before the opener has its descriptor
-                                             */
+                                n_missed++; /* reported before the opener has its descriptor */
                         r = say(bare, true);
                 }
                 if (r >= 0 && (event->mask & FAN_CLOSE)) /* may be reported along */

@@ -7,8 +7,8 @@
  * from there to the PropertiesChanged that says InUse is a line's first number, in nanoseconds. The
  * second one is process PID's own CPU time for these opens and the closes after them, with all that
  * follows from them for a while. OBJECT is the function's path. A daemon that has just started
- * takes a function for used until it has looked at all processes; the first round waits for that.
- */
+ * takes a function for used until it has looked at all processes; the first round waits for
+ * that. */
 #include "daemon/base/util.h"
 #include "policy/number.h"
 

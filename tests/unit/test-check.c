@@ -210,8 +210,8 @@ Test(check, an_administrator_locked) {
         ROW(MATE, "", "", "", "", "", "", "lock " PF, "", "driver " MATE);
 }
 
-/* --- inhibitors: every operation against every inhibited one, from wherever the inhibitor may be
- */
+/* --- inhibitors: every operation against every inhibited one, from wherever the inhibitor may
+ * be */
 
 /* The operations, in words joined by ':', of which an inhibitor on `where` stands against `asked`
  * of `address`. */
@@ -313,8 +313,8 @@ Test(check, words_of_inhibitors) {
         cr_assert_str_eq(vf_text, "backup: inhibits unbind: copying");
 }
 
-/* Unplug goes by `remove` or by the slot, and is free of both sorts of inhibitors, or is not begun.
- */
+/* Unplug goes by `remove` or by the slot, and is free of both sorts of inhibitors, or is not
+ * begun. */
 Test(check, inhibitors_of_an_unplug) {
         static const struct {
                 const char *asked, *where, *expected;

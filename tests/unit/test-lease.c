@@ -38,8 +38,8 @@ Test(lease, which_kind) {
         }
 }
 
-/* Each cell: the holder, by the reports of closes and of the answer, after a look at everybody.
- */
+/* Each cell: the holder, by the reports of closes and of the answer, after a look at
+ * everybody. */
 Test(lease, steps) {
         static const struct {
                 LeaseHeld held;

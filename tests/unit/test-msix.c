@@ -1,5 +1,5 @@
-/* Over images of configuration spaces (see config-image.h), and over made-up lists of a few words.
- */
+/* Over images of configuration spaces (see config-image.h), and over made-up lists of a few
+ * words. */
 #include "policy/msix.h"
 
 #include "config-image.h"
@@ -274,8 +274,8 @@ Test(msix, each_bit) {
         }
 }
 
-/* The list may lead to any place, and is bounded whatever it says: random images, always the same.
- */
+/* The list may lead to any place, and is bounded whatever it says: random images, always the
+ * same. */
 Test(msix, random_images) {
         uint64_t random = 88172645463325252ULL;
         static Image image;

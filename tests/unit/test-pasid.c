@@ -153,8 +153,8 @@ Test(pasid, each_bit_of_the_id) {
         }
 }
 
-/* The list may lead to any place, and is bounded whatever it says: random images, always the same.
- */
+/* The list may lead to any place, and is bounded whatever it says: random images, always the
+ * same. */
 Test(pasid, random_images) {
         uint64_t random = 88172645463325252ULL;
         static Image image;

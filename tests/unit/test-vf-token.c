@@ -100,8 +100,8 @@ Test(vf_token, somebody_has_a_vf) {
         cr_assert_eq(STEP(false, false, true), VF_TOKEN_VFS_HELD);
         cr_assert_eq(STEP(true, true, false), VF_TOKEN_VFS_HELD);
         cr_assert_eq(STEP(true, false, false), VF_TOKEN_HOLDS);
-        /* With its device open our token is proven; with its group alone the PF can have it anew.
-         */
+        /* With its device open our token is proven; with its group alone the PF can have it
+         * anew. */
         use(VF1, true);
         cr_assert_eq(step(true, true, true, false), VF_TOKEN_HOLDS);
         cr_assert_eq(step(false, false, true, false), VF_TOKEN_VFS_HELD);
