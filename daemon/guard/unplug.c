@@ -257,8 +257,8 @@ static void reply(Unplug *unplug, unsigned actions) {
                   "timed out waiting for its users to release it" },
                 { UNPLUG_ACTION_REPLY_CANCELLED, -ECANCELED, "the unplug was cancelled" },
                 { UNPLUG_ACTION_REPLY_FAILED, -EIO, NULL },
-                { UNPLUG_ACTION_REPLY_OVERTAKEN, -EALREADY, "somebody else began to take it away" },
-                { UNPLUG_ACTION_REPLY_GONE, -ENODEV, "it vanished" },
+                { UNPLUG_ACTION_REPLY_OVERTAKEN, -EALREADY, "an external removal has begun" },
+                { UNPLUG_ACTION_REPLY_GONE, -ENODEV, "it was removed meanwhile" },
         };
         UnplugDone *done = unplug->done;
 

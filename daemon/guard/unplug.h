@@ -17,8 +17,8 @@ typedef struct UnplugsHandler {
         /* Its users, and those of its VFs, are to be notified. `deadline_usec` is CLOCK_REALTIME,
          * 0: none. */
         void (*ask)(void *context, Function *function, uint64_t deadline_usec);
-        /* The nodes of the function and of its VFs are to be closed to newcomers, or opened
-         * again. */
+        /* The device nodes of the function and of its VFs are to be write-protected, or not any
+         * more. */
         void (*close)(void *context, Function *function, bool closed);
         /* The function is gone: every request of its I/O session fails from now on. */
         void (*end_sessions)(void *context, Function *function);

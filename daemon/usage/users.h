@@ -86,7 +86,7 @@ bool users_device_is_open(const Users *users, PciKey key);
 /* What the last look found; the reported users may be older. */
 VfioFinding users_finding(const Users *users, PciKey key);
 
-/* Whether the node `name`, as UsersHandler.closed tells it, is the function's own or its
+/* Whether the device node `name`, as UsersHandler.closed passes it, is the function's own or its
  * group's. */
 bool users_is_node_of(const Users *users, PciKey key, const char *name);
 
