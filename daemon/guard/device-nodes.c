@@ -155,8 +155,8 @@ void device_nodes_commit(DeviceNodes *nodes) {
                         continue;
                 node->closed = true;
                 if (chmod(path, node->mode & ~PERMISSIONS) < 0 && errno != ENOENT)
-                        log_full(LOG_WARNING, &address, NULL,
-                                 "/dev/%s cannot be closed to newcomers: %m", node->name);
+                        log_full(LOG_WARNING, &address, NULL, "Failed to write-protect /dev/%s: %m",
+                                 node->name);
         }
 }
 

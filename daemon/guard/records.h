@@ -31,7 +31,7 @@ typedef struct StateOperation {
         Operation operation;
 } StateOperation;
 
-/* A device node that was closed to newcomers. */
+/* A device node that was write-protected. */
 typedef struct StateNode {
         char *name; /* below /dev */
         uint64_t device;
