@@ -256,6 +256,7 @@ int main(int argc, char **argv) {
                 .receive_buffer = RECEIVE_BUFFER_DEFAULT,
                 .io_program = VFWARDEN_IO_PROGRAM,
                 .io_user = "vfwarden",
+                .spawn_socket = getenv("VFWARDEN_SPAWN_SOCKET"),
         };
         bool check = false;
         sigset_t signals;

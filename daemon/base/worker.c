@@ -1,6 +1,6 @@
 #include "daemon/base/worker.h"
 
-#include "daemon/base/child.h"
+#include "daemon/base/helper.h"
 #include "daemon/base/process.h"
 #include "daemon/base/util.h"
 
@@ -136,7 +136,7 @@ int worker_start(sd_event *event, Plan *plan, WorkerOpen *open_file, WorkerDone 
         for (guint i = 0; i < plan->steps->len; i++)
                 fds[i] = open_file(context, ((PlanStep *) plan->steps->pdata[i])->path);
         fds[plan->steps->len] = theirs;
-        pid = child_fork("vfwarden-worker", fds, plan->steps->len + 1);
+        pid = helper_fork_process("vfwarden-worker", fds, plan->steps->len + 1);
         if (pid == 0)
                 run_plan(plan, fds, theirs);
         close_all(fds, plan->steps->len);

@@ -1,8 +1,8 @@
 /* io-process.h: one process vfwarden-io, seen from the daemon.
  *
- * Owns the daemon's end of its control socket, and its pidfd. The process runs as a user of its
- * own, without privilege, and serves one client and one function, or single requests of the daemon.
- * daemon/io/control.h has the protocol. It survives the daemon.
+ * Owns the process, and with it the daemon's end of its control socket. The process runs as a user
+ * of its own, without privilege, and serves one client and one function, or single requests of the
+ * daemon. daemon/io/control.h has the protocol. It survives the daemon.
  *
  * Always holds: the process is not trusted. policy/io-report.h judges its reports before anything
  * else sees them, and the first report that does not fit ends the process. So does an order without
@@ -11,20 +11,10 @@
  * hanging, and belongs to nobody after it is freed. Nothing here waits. */
 #pragma once
 
-#include "daemon/base/children.h"
+#include "daemon/broker/spawner.h"
 #include "daemon/io/control.h"
 
-#include <stdbool.h>
-#include <sys/types.h>
-#include <systemd/sd-event.h>
-
 typedef struct IoProcess IoProcess;
-
-/* The program and the user that it runs as. */
-typedef struct IoProgram {
-        const char *path;
-        const char *user;
-} IoProgram;
 
 /* For whom it is, for when it cannot be ended. */
 typedef struct IoProcessFor {
@@ -34,14 +24,17 @@ typedef struct IoProcessFor {
 } IoProcessFor;
 
 typedef struct IoProcessOptions {
-        int client;           /* the socket that is served; -1: single requests */
-        int device;           /* VFIO's, or a memfd that stands for one */
-        const char *driver;   /* of the function */
-        const char *emulated; /* the program's option that says so; NULL for a real device */
-        uint64_t max_mapped;  /* bytes that the client may map */
+        int client;          /* the socket that is served; -1: single requests */
+        int device;          /* VFIO's, or a memfd that stands for one */
+        const char *driver;  /* of the function */
+        bool emulated;       /* the device is a memfd */
+        uint64_t max_mapped; /* bytes that the client may map */
 } IoProcessOptions;
 
 typedef struct IoProcessHandler {
+        /* With 0 its pid is known, and it waits for io_process_serve(); with a negative errno it
+         * could not be started, and is to be freed. */
+        void (*started)(void *context, int result);
         void (*report)(void *context, const IoReport *report);
         /* The process has ended, by the signal `killer`, or 0: by itself, or that is unknown. It is
          * to be freed. */
@@ -50,11 +43,13 @@ typedef struct IoProcessHandler {
         void (*hangs)(void *context);
 } IoProcessHandler;
 
-/* Starts it; the descriptors in `options` stay the caller's. The first report is IO_READY or
- * IO_FAILED. Returns 0, or a negative errno: -ENOENT when there is no such user or program. */
-int io_process_start(sd_event *event, const IoProgram *program, const IoProcessFor *whom,
-                     const IoProcessOptions *options, const IoProcessHandler *handler,
+/* Starts it. Returns 0 or a negative errno. */
+int io_process_start(Spawner *spawner, const IoProcessFor *whom, const IoProcessHandler *handler,
                      void *context, IoProcess **ret);
+
+/* Gives it what it serves; the descriptors in `options` stay the caller's. The first report is
+ * IO_READY or IO_FAILED. Once, after `started`. Returns 0 or a negative errno. */
+int io_process_serve(IoProcess *process, const IoProcessOptions *options);
 
 /* One that an earlier run of the daemon started. Takes over `*control` on success. Returns 0, or a
  * negative errno: -ESRCH when it has ended. */

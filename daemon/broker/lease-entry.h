@@ -29,6 +29,7 @@ typedef struct LeaseEntry {
 
 struct Leases {
         sd_event *event;
+        Spawner *spawner;
         Children *children;
         Inventory *inventory;
         Users *users;

@@ -159,8 +159,8 @@ void leases_go(Leases *leases, uint64_t generation) {
 
         if (!entry)
                 return;
-        r = vfio_open_node(leases->event,
-                           &(VfioOpenFor){ .children = leases->children,
+        r = vfio_open_node(&(VfioOpenFor){ .spawner = leases->spawner,
+                                           .children = leases->children,
                                            .key = entry->key,
                                            .uid = entry->lease.uid },
                            entry->node, entry->lease.kind == LEASE_KIND_DEVICE, on_opened, entry,

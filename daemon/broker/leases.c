@@ -35,11 +35,12 @@ static uint64_t first_generation(void) {
         return (uint64_t) t.tv_sec * 1000000 + (uint64_t) t.tv_nsec / 1000;
 }
 
-Leases *leases_new(sd_event *event, Children *children, Inventory *inventory, Users *users,
-                   FdStore *store, const LeasesHandler *handler, void *context) {
+Leases *leases_new(sd_event *event, Spawner *spawner, Children *children, Inventory *inventory,
+                   Users *users, FdStore *store, const LeasesHandler *handler, void *context) {
         Leases *leases = g_new0(Leases, 1);
 
         leases->event = sd_event_ref(event);
+        leases->spawner = spawner;
         leases->children = children;
         leases->inventory = inventory;
         leases->users = users;

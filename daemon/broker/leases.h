@@ -19,6 +19,7 @@
 #include "daemon/base/children.h"
 #include "daemon/base/config.h"
 #include "daemon/base/fd-store.h"
+#include "daemon/broker/spawner.h"
 #include "daemon/usage/users.h"
 #include "policy/inventory.h"
 
@@ -47,9 +48,9 @@ typedef struct LeaseFds {
 typedef void LeaseOpened(void *context, int result, const char *message, const LeaseFds *fds,
                          const Lease *lease);
 
-/* `users` and `store` must outlive it. */
-Leases *leases_new(sd_event *event, Children *children, Inventory *inventory, Users *users,
-                   FdStore *store, const LeasesHandler *handler, void *context);
+/* `spawner`, `users` and `store` must outlive it. */
+Leases *leases_new(sd_event *event, Spawner *spawner, Children *children, Inventory *inventory,
+                   Users *users, FdStore *store, const LeasesHandler *handler, void *context);
 Leases *leases_free(Leases *leases);
 
 /* Begins one: from now on the function is the client's. Returns 0 when `done` will be called, once,

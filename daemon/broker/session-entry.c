@@ -188,8 +188,10 @@ static void on_report(void *context, const IoReport *report) {
                 on_ready(entry, report);
                 break;
         case IO_FAILED:
-                message = g_strdup_printf("the device cannot be served: %s",
-                                          g_strerror(-report->error));
+                message = report->error == -ENOENT
+                                  ? g_strdup("vfwarden-io, or its user, is not installed")
+                                  : g_strdup_printf("the device cannot be served: %s",
+                                                    g_strerror(-report->error));
                 session_entry_end(entry, report->error == -EOPNOTSUPP ? -EOPNOTSUPP : -EIO,
                                   message);
                 break;
@@ -214,12 +216,6 @@ static void on_report(void *context, const IoReport *report) {
         }
 }
 
-const IoProcessHandler session_entry_process_handler = {
-        .report = on_report,
-        .ended = on_ended,
-        .hangs = on_hangs,
-};
-
 IoProcessFor session_entry_whom(const SessionEntry *entry) {
         return (IoProcessFor){
                 .children = entry->sessions->children,
@@ -228,24 +224,27 @@ IoProcessFor session_entry_whom(const SessionEntry *entry) {
         };
 }
 
-static int start_process(SessionEntry *entry, int device) {
-        Sessions *sessions = entry->sessions;
-        IoProcessOptions options = {
-                .client = entry->served,
-                .device = device,
-                .driver = entry->driver,
-                .emulated = entry->emulated ? EMULATED_DEVICES_OPTION : NULL,
-                .max_mapped = entry->max_mapped,
-        };
-        IoProcessFor whom = session_entry_whom(entry);
-        int r;
+static void end_unstarted(SessionEntry *entry, int r) {
+        g_autofree char *message =
+                g_strdup_printf("vfwarden-io cannot be started: %s", g_strerror(-r));
 
-        r = io_process_start(sessions->event, &sessions->program, &whom, &options,
-                             &session_entry_process_handler, entry, &entry->process);
+        session_entry_end(entry, -EIO, message);
+}
+
+/* The device stays the caller's. */
+static void serve(SessionEntry *entry, int device) {
+        int r = io_process_serve(entry->process, &(IoProcessOptions){
+                                                         .client = entry->served,
+                                                         .device = device,
+                                                         .driver = entry->driver,
+                                                         .emulated = entry->emulated,
+                                                         .max_mapped = entry->max_mapped,
+                                                 });
+
         if (r < 0)
-                return r;
-        entry->session.io_pid = (uint32_t) io_process_pid(entry->process);
-        return 0;
+                end_unstarted(entry, r);
+        else
+                session_entry_tell_change(entry); /* whose process it is that has it open now */
 }
 
 static void on_opened(void *context, int fd, const char *step) {
@@ -253,7 +252,6 @@ static void on_opened(void *context, int fd, const char *step) {
         _cleanup_(vfio_open_freep) VfioOpen *open = g_steal_pointer(&entry->open);
         _cleanup_(closep) int device = fd; /* closed before `open` is freed */
         g_autofree char *message = NULL;
-        int r;
 
         if (fd < 0) {
                 message = g_strdup_printf("it cannot be opened: %s: %s", step, g_strerror(-fd));
@@ -264,14 +262,52 @@ static void on_opened(void *context, int fd, const char *step) {
                 session_entry_end(entry, -ENODEV, "the function has gone meanwhile");
                 return;
         }
-        r = start_process(entry, device);
-        if (r < 0) {
-                message = g_strdup_printf("vfwarden-io cannot be started: %s", g_strerror(-r));
-                session_entry_end(entry, -EIO, message);
-                return;
-        }
-        session_entry_tell_change(entry); /* whose process it is that has it open now */
+        serve(entry, device);
 }
+
+static void on_opening(void *context, pid_t pid) {
+        SessionEntry *entry = context;
+
+        entry->session.opener_pid = (uint32_t) pid;
+}
+
+/* The process is there before the device is opened: so the device is never the daemon's for longer
+ * than it takes to pass it on. */
+static void on_process_started(void *context, int result) {
+        SessionEntry *entry = context;
+        Sessions *sessions = entry->sessions;
+        const Function *function = entry_function(entry);
+        VfioOpenFor whom = {
+                .spawner = sessions->spawner,
+                .children = sessions->children,
+                .key = entry->key,
+                .uid = entry->session.uid,
+                .begun = on_opening,
+        };
+
+        if (result >= 0)
+                entry->session.io_pid = (uint32_t) io_process_pid(entry->process);
+        if (result >= 0 && entry->emulated)
+                result = emulated_devices_get(sessions->emulated, entry->key);
+        if (result < 0)
+                end_unstarted(entry, result);
+        else if (!function)
+                session_entry_end(entry, -ENODEV, "the function has gone meanwhile");
+        else if (entry->emulated)
+                serve(entry, result);
+        else {
+                result = vfio_open_start(&whom, function, on_opened, entry, &entry->open);
+                if (result < 0)
+                        session_entry_end(entry, result, "it cannot be opened");
+        }
+}
+
+const IoProcessHandler session_entry_process_handler = {
+        .started = on_process_started,
+        .report = on_report,
+        .ended = on_ended,
+        .hangs = on_hangs,
+};
 
 static int on_start_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
         session_entry_end(userdata, -ETIMEDOUT, "it was not opened in time");
@@ -303,31 +339,15 @@ SessionEntry *session_entry_new(Sessions *sessions, const Function *function,
         return entry;
 }
 
-/* Opens the device, or what stands for it. */
-static int open_device(SessionEntry *entry, const Function *function) {
-        Sessions *sessions = entry->sessions;
-        int r;
-
-        if (entry->emulated) {
-                r = emulated_devices_get(sessions->emulated, entry->key);
-                return r < 0 ? r : start_process(entry, r);
-        }
-        r = vfio_open_start(sessions->event,
-                            &(VfioOpenFor){ .children = sessions->children,
-                                            .key = entry->key,
-                                            .uid = entry->session.uid },
-                            function, on_opened, entry, &entry->open);
-        if (r >= 0)
-                entry->session.opener_pid = (uint32_t) vfio_open_pid(entry->open);
-        return r;
-}
-
 int session_entry_start(SessionEntry *entry, Function *function) {
-        int r;
+        IoProcessFor whom = session_entry_whom(entry);
+        int r = entry->emulated || function->facts.iommu_group >= 0 ? 0 : -EOPNOTSUPP;
 
-        r = session_entry_set_timer(entry, START_TIMEOUT_USEC, on_start_timeout);
         if (r >= 0)
-                r = open_device(entry, function);
+                r = session_entry_set_timer(entry, START_TIMEOUT_USEC, on_start_timeout);
+        if (r >= 0)
+                r = io_process_start(entry->sessions->spawner, &whom,
+                                     &session_entry_process_handler, entry, &entry->process);
         if (r < 0) {
                 session_entry_free(entry);
                 return r;

@@ -43,7 +43,7 @@ struct Sessions {
         Children *children;
         Inventory *inventory;
         FdStore *store;
-        IoProgram program;
+        Spawner *spawner;
         const SessionsHandler *handler;
         void *context;
         GPtrArray *entries; /* of SessionEntry*, owned */

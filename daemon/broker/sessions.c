@@ -10,15 +10,15 @@
 /* All users together. */
 #define SESSIONS_MAX 1024
 
-Sessions *sessions_new(sd_event *event, Children *children, Inventory *inventory, FdStore *store,
-                       const IoProgram *program, const SessionsHandler *handler, void *context) {
+Sessions *sessions_new(sd_event *event, Spawner *spawner, Children *children, Inventory *inventory,
+                       FdStore *store, const SessionsHandler *handler, void *context) {
         Sessions *sessions = g_new0(Sessions, 1);
 
         sessions->event = sd_event_ref(event);
         sessions->children = children;
         sessions->inventory = inventory;
         sessions->store = store;
-        sessions->program = *program;
+        sessions->spawner = spawner;
         sessions->handler = handler;
         sessions->context = context;
         sessions->entries = g_ptr_array_new_with_free_func(session_entry_free);

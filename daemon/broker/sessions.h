@@ -44,9 +44,9 @@ typedef void SessionOpened(void *context, int result, const char *message, int c
 typedef void SessionAnswered(void *context, int result, const char *message,
                              const IoReport *report);
 
-/* `store` must outlive it. */
-Sessions *sessions_new(sd_event *event, Children *children, Inventory *inventory, FdStore *store,
-                       const IoProgram *program, const SessionsHandler *handler, void *context);
+/* `store` and `spawner` must outlive it. */
+Sessions *sessions_new(sd_event *event, Spawner *spawner, Children *children, Inventory *inventory,
+                       FdStore *store, const SessionsHandler *handler, void *context);
 Sessions *sessions_free(Sessions *sessions);
 
 /* Opens one. Returns 0 when `done` will be called, once; -EBUSY when the function has one; -EDQUOT

@@ -37,6 +37,7 @@ typedef struct Entry {
 
 struct VfTokens {
         sd_event *event;
+        Spawner *spawner;
         Children *children;
         Inventory *inventory;
         FdStore *store;
@@ -61,11 +62,12 @@ static void entry_free(gpointer data) {
         g_free(entry);
 }
 
-VfTokens *vf_tokens_new(sd_event *event, Children *children, Inventory *inventory, FdStore *store,
-                        const VfTokensHandler *handler, void *context) {
+VfTokens *vf_tokens_new(sd_event *event, Spawner *spawner, Children *children, Inventory *inventory,
+                        FdStore *store, const VfTokensHandler *handler, void *context) {
         VfTokens *tokens = g_new0(VfTokens, 1);
 
         tokens->event = sd_event_ref(event);
+        tokens->spawner = spawner;
         tokens->children = children;
         tokens->inventory = inventory;
         tokens->store = store;
@@ -340,8 +342,8 @@ static int start(Entry *entry, const Function *pf) {
                 r = sd_event_add_time_relative(tokens->event, &entry->timer, CLOCK_MONOTONIC,
                                                IMPOSE_TIMEOUT_USEC, 0, on_timeout, entry);
         if (r >= 0)
-                r = vfio_open_impose(tokens->event,
-                                     &(VfioOpenFor){ .children = tokens->children,
+                r = vfio_open_impose(&(VfioOpenFor){ .spawner = tokens->spawner,
+                                                     .children = tokens->children,
                                                      .key = entry->key,
                                                      .uid = CHILDREN_NOBODY },
                                      pf, &token, on_imposed, entry, &entry->open);

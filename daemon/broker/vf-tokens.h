@@ -8,8 +8,8 @@
  * guessed: policy/vf-token.h. */
 #pragma once
 
-#include "daemon/base/children.h"
 #include "daemon/base/fd-store.h"
+#include "daemon/broker/spawner.h"
 #include "policy/inventory.h"
 #include "policy/vf-token.h"
 
@@ -38,8 +38,8 @@ typedef struct VfTokensHandler {
 typedef void VfTokenImposed(void *context, int result, const char *message);
 
 /* `store` must outlive it. */
-VfTokens *vf_tokens_new(sd_event *event, Children *children, Inventory *inventory, FdStore *store,
-                        const VfTokensHandler *handler, void *context);
+VfTokens *vf_tokens_new(sd_event *event, Spawner *spawner, Children *children, Inventory *inventory,
+                        FdStore *store, const VfTokensHandler *handler, void *context);
 VfTokens *vf_tokens_free(VfTokens *tokens);
 
 /* The step before a function of `pf` is opened; see vf_token_step(). VF_TOKEN_IMPOSE also while

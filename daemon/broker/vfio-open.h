@@ -9,19 +9,20 @@
  * long as the device's descriptor does (vfio_group_use_container()). */
 #pragma once
 
-#include "daemon/base/children.h"
+#include "daemon/broker/spawner.h"
 #include "policy/function.h"
-#include "policy/vf-token.h"
-
-#include <systemd/sd-event.h>
 
 typedef struct VfioOpen VfioOpen;
 
 /* For whom it is, for when the process hangs. */
 typedef struct VfioOpenFor {
+        Spawner *spawner;
         Children *children;
         PciKey key;
         uint32_t uid;
+        /* The process is known, and is about to open: NULL: nobody needs to know. With the context
+         * of the rest. */
+        void (*begun)(void *context, pid_t pid);
 } VfioOpenFor;
 
 /* `fd` is the device's or the device node's; the handler owns it; or it is a negative errno, and
@@ -30,24 +31,21 @@ typedef void VfioOpenDone(void *context, int fd, const char *step);
 
 /* Begins. `done` is called once, from the event loop, unless vfio_open_free() comes before. Returns
  * 0 or a negative errno; -EOPNOTSUPP when the function is in no IOMMU group. */
-int vfio_open_start(sd_event *event, const VfioOpenFor *whom, const Function *function,
-                    VfioOpenDone *done, void *context, VfioOpen **ret);
+int vfio_open_start(const VfioOpenFor *whom, const Function *function, VfioOpenDone *done,
+                    void *context, VfioOpen **ret);
 
 /* The same for the node `name` below /dev/vfio, which is just opened. With `iommufd` another
  * descriptor comes along, of /dev/iommu. */
 typedef void VfioNodeDone(void *context, int fd, int iommufd, const char *step);
-int vfio_open_node(sd_event *event, const VfioOpenFor *whom, const char *name, bool iommufd,
-                   VfioNodeDone *done, void *context, VfioOpen **ret);
+int vfio_open_node(const VfioOpenFor *whom, const char *name, bool iommufd, VfioNodeDone *done,
+                   void *context, VfioOpen **ret);
 
 /* Opens the physical function `pf` with `token`, which is its token from then on unless a VF is
  * open (then it must be already), and closes it. `result` is 0 or a negative errno; when it is
  * called, all is closed. */
 typedef void VfioImposed(void *context, int result, const char *step);
-int vfio_open_impose(sd_event *event, const VfioOpenFor *whom, const Function *pf,
-                     const VfToken *token, VfioImposed *done, void *context, VfioOpen **ret);
-
-/* Of the process that opens. */
-pid_t vfio_open_pid(const VfioOpen *open);
+int vfio_open_impose(const VfioOpenFor *whom, const Function *pf, const VfToken *token,
+                     VfioImposed *done, void *context, VfioOpen **ret);
 
 /* Also of one that has not answered: what it opens then is closed at once. Comes after the daemon
  * has closed its copy. */

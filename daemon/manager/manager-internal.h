@@ -16,6 +16,7 @@
 #include "daemon/broker/leases.h"
 #include "daemon/broker/records.h"
 #include "daemon/broker/sessions.h"
+#include "daemon/broker/spawner.h"
 #include "daemon/broker/vf-tokens.h"
 #include "daemon/guard/device-nodes.h"
 #include "daemon/guard/inhibitors.h"
@@ -59,6 +60,7 @@ struct Manager {
         DeviceNodes *device_nodes;
         Unplugs *unplugs;
         Children *children;
+        Spawner *spawner;
         Sessions *sessions;
         Leases *leases;
         VfTokens *vf_tokens;

@@ -61,8 +61,6 @@ static const char *result_text(int result) {
                 return "this user, or all users, have too many I/O sessions, or too much memory mapped for them";
         case -EBUSY:
                 return "another I/O session is being opened";
-        case -ENOENT:
-                return "vfwarden-io, or its user, is not installed";
         default:
                 return g_strerror(-result);
         }

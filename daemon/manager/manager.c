@@ -228,14 +228,17 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
         manager->operations = operations_new(event, manager->inventory, manager->closed,
                                              &manager_operations_handler, manager);
         manager->children = children_new(event, &manager_children_handler, manager);
+        manager->spawner = spawner_new(event, manager->problems, options->spawn_socket,
+                                       &(SpawnProgram){ options->io_program, options->io_user });
         manager->sessions =
-                sessions_new(event, manager->children, manager->inventory, manager->store,
-                             &(IoProgram){ .path = options->io_program, .user = options->io_user },
-                             &manager_sessions_handler, manager);
-        manager->leases = leases_new(event, manager->children, manager->inventory, manager->users,
-                                     manager->store, &manager_leases_handler, manager);
-        manager->vf_tokens = vf_tokens_new(event, manager->children, manager->inventory,
-                                           manager->store, &manager_vf_tokens_handler, manager);
+                sessions_new(event, manager->spawner, manager->children, manager->inventory,
+                             manager->store, &manager_sessions_handler, manager);
+        manager->leases =
+                leases_new(event, manager->spawner, manager->children, manager->inventory,
+                           manager->users, manager->store, &manager_leases_handler, manager);
+        manager->vf_tokens =
+                vf_tokens_new(event, manager->spawner, manager->children, manager->inventory,
+                              manager->store, &manager_vf_tokens_handler, manager);
         r = unplugs_new(event, manager->inventory, manager->operations, manager->problems,
                         &manager_unplugs_handler, manager, &manager->unplugs);
         if (r >= 0)
@@ -266,6 +269,7 @@ Manager *manager_free(Manager *manager) {
         users_free(manager->users);
         config_space_free(manager->config_space);
         sessions_free(manager->sessions);
+        spawner_free(manager->spawner);
         children_free(manager->children);
         msi_source_free(manager->msi_source);
         external_removals_free(manager->external_removals);

@@ -49,8 +49,9 @@ typedef struct ManagerOptions {
         const char *state_directory;
         int receive_buffer; /* bytes for uevents, 0: the system's */
         const char *io_program, *io_user;
-        uint32_t fd_store_max; /* descriptors that systemd keeps, UINT32_MAX: not known */
-        bool started;          /* by somebody, which ends a release; false when that is not known */
+        const char *spawn_socket; /* of vfwarden-spawn.service; NULL: the daemon forks itself */
+        uint32_t fd_store_max;    /* descriptors that systemd keeps, UINT32_MAX: not known */
+        bool started; /* by somebody, which ends a release; false when that is not known */
         const TurnMeter *turns; /* of the event loop; outlives the manager */
 } ManagerOptions;
 

@@ -1,6 +1,6 @@
 #include "daemon/sysfs/config-space.h"
 
-#include "daemon/base/child.h"
+#include "daemon/base/helper.h"
 #include "daemon/base/log.h"
 #include "daemon/base/util.h"
 #include "daemon/base/wakeup.h"
@@ -297,7 +297,7 @@ static int on_reports(sd_event_source *source, int fd, uint32_t revents, void *u
         }
 
         /* It has ended, or is about to. */
-        child_forget(space->event, child->pid);
+        helper_forget_process(space->event, child->pid);
         child_return_keys(child, 0);
         g_ptr_array_remove(space->children, child);
         if (space->wanted->len > 0)
@@ -315,7 +315,7 @@ static int start_child(ConfigSpace *space, const GArray *requests) {
                 return -errno;
         reading = ends[0];
         writing = ends[1];
-        pid = child_fork("vfwarden-config", &writing, 1);
+        pid = helper_fork_process("vfwarden-config", &writing, 1);
         if (pid < 0)
                 return (int) pid;
         if (pid == 0)
@@ -334,7 +334,7 @@ static int start_child(ConfigSpace *space, const GArray *requests) {
                 r = sd_event_add_time_relative(space->event, &child->hang, CLOCK_MONOTONIC,
                                                HANG_USEC, G_USEC_PER_SEC / 10, on_hang, child);
         if (r < 0) { /* it ends when it has nobody to report to */
-                child_forget(space->event, pid);
+                helper_forget_process(space->event, pid);
                 g_ptr_array_remove(space->children, child);
         }
         return r;

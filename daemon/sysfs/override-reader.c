@@ -1,6 +1,6 @@
 #include "daemon/sysfs/override-reader.h"
 
-#include "daemon/base/child.h"
+#include "daemon/base/helper.h"
 #include "daemon/base/log.h"
 #include "daemon/base/util.h"
 #include "daemon/base/wakeup.h"
@@ -162,7 +162,7 @@ static void dismiss(OverrideReader *reader, const PciKey *key) {
         reader->socket = -1;
         (void) kill(reader->pid, SIGKILL);
         if (!key) {
-                child_forget(reader->event, reader->pid);
+                helper_forget_process(reader->event, reader->pid);
                 return;
         }
         hanging = g_new0(Hanging, 1);
@@ -202,7 +202,7 @@ static int employ(OverrideReader *reader) {
                 return -errno;
         ours = pair[0];
         theirs = pair[1];
-        pid = child_fork("vfwarden-reader", &theirs, 1);
+        pid = helper_fork_process("vfwarden-reader", &theirs, 1);
         if (pid == 0)
                 serve(theirs);
         if (pid < 0)
@@ -210,7 +210,7 @@ static int employ(OverrideReader *reader) {
 
         r = sd_event_add_io(reader->event, &reader->source, ours, EPOLLIN, on_readable, reader);
         if (r < 0) {
-                child_forget(reader->event, pid);
+                helper_forget_process(reader->event, pid);
                 return r;
         }
         reader->pid = pid;

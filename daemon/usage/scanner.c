@@ -1,6 +1,6 @@
 #include "daemon/usage/scanner.h"
 
-#include "daemon/base/child.h"
+#include "daemon/base/helper.h"
 #include "daemon/base/log.h"
 #include "daemon/base/process.h"
 #include "daemon/base/util.h"
@@ -79,7 +79,7 @@ static void drop_process(Scanner *scanner) {
         scanner->channel = -1;
         (void) kill(scanner->pid, SIGKILL);
         g_array_append_val(scanner->stuck, scanner->pid);
-        child_forget(scanner->event, scanner->pid);
+        helper_forget_process(scanner->event, scanner->pid);
         scanner->pid = 0;
         requeue(scanner);
 }
@@ -169,7 +169,7 @@ static int start_process(Scanner *scanner) {
         theirs = pair[1];
         keep = descriptors_of_child(scanner, theirs);
         atomic_store(&scanner->progress->pid, 0);
-        pid = child_fork(scanner->name, (const int *) (void *) keep->data, keep->len);
+        pid = helper_fork_process(scanner->name, (const int *) (void *) keep->data, keep->len);
         if (pid == 0) {
                 child.channel = theirs;
                 scan_child_run(&child);

@@ -464,7 +464,7 @@ class Openers(test_open.OpenTest):
         for address in (test_open.ONE, test_open.TWO):
             self.wait_property(address, "InUse", False)
         self.assertEqual(self.client.manager("ListUsers"), [], "nothing is left behind")
-        pids = fixtures.children(self.daemon.pid, "vfwarden-open")
+        pids = self.helpers("vfwarden-open")
         self.assertEqual(len(pids), 2)
         for call in (self.start_open(test_open.ONE),
                      self.client.bus.start_call(vb.function_path(test_open.TWO), ZPCI_IO, "OpenSession", "(a{sv})",
@@ -497,7 +497,7 @@ class TokenOpeners(test_vf_tokens.TokenTest):
         for address in (pf, vf):
             self.wait_property(address, "InUse", False)
         self.assertEqual(self.client.manager("ListUsers"), [])
-        wait_until(lambda: not fixtures.children(self.daemon.pid, "vfwarden-open"), None, "the process to be ended")
+        wait_until(lambda: not self.helpers("vfwarden-open"), None, "the process to be ended")
         self.vfio.go_on()
         fd, _ = self.open(vf)
         os.close(fd)

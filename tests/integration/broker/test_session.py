@@ -75,7 +75,7 @@ class SessionTest(fixtures.DaemonTest):
 
     def io_pid(self):
         """Of the one process vfwarden-io."""
-        pids = fixtures.children(self.daemon.pid, "vfwarden-io")
+        pids = self.helpers("vfwarden-io")
         self.assertEqual(len(pids), 1, pids)
         return pids[0]
 

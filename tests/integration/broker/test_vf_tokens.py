@@ -203,9 +203,9 @@ class Handing(TokenTest):
         self.vfio.hang()
         calls = [self.start_open(VFS[0]),
                  self.client.bus.start_call(vb.function_path(PF), vb.PHYSICAL, "GetVfToken")]
-        wait_until(lambda: fixtures.children(self.daemon.pid, "vfwarden-open"), None, "the process that opens")
+        wait_until(lambda: self.helpers("vfwarden-open"), None, "the process that opens")
         self.fence()
-        self.assertEqual(len(fixtures.children(self.daemon.pid, "vfwarden-open")), 1)
+        self.assertEqual(len(self.helpers("vfwarden-open")), 1)
         self.vfio.go_on()
         _, facts = calls[0].result()
         self.assertEqual(calls[1].result()[0], facts["vf-token"])
@@ -228,7 +228,7 @@ class Handing(TokenTest):
         self.vfio.hang()
         client = RawClient(self.bus.address)
         client.open(VFS[0])
-        wait_until(lambda: fixtures.children(self.daemon.pid, "vfwarden-open"), None, "the process that opens")
+        wait_until(lambda: self.helpers("vfwarden-open"), None, "the process that opens")
         self.wait_property(VFS[0], "InUse", True)
         client.close()
         self.vfio.go_on()
@@ -294,7 +294,7 @@ class Others(TokenTest):
         self.start()
         self.vfio.hang()
         call = self.start_open(VFS[0])
-        wait_until(lambda: fixtures.children(self.daemon.pid, "vfwarden-open"), None, "the process that opens")
+        wait_until(lambda: self.helpers("vfwarden-open"), None, "the process that opens")
         fd = self.vfio.open_group(self.functions[PF])
         self.vfio.go_on()
         with self.assertRaises(vb.BusError) as caught:

@@ -8,6 +8,8 @@ Environment, set by meson:
   VFWARDEN_OVERRUN         the library that makes a monitor's buffer overrun (overrun.c)
   VFWARDEN_FAULT_LIBRARY   the library that makes the daemon's looks at the world fail (fault.c)
   VFWARDEN_KERNEL_LIBRARY  the library that hands a worker's writes to the kernel of the tests (kernel.c)
+  VFWARDEN_SPAWN           vfwarden-spawn's binary
+  VFWARDEN_SPAWN_SERVICE   1: the daemon orders processes from a vfwarden-spawn, and does not fork them itself
 """
 
 import contextlib
@@ -292,6 +294,47 @@ class Daemon:
         os.close(self._read)
 
 
+class SpawnService(Daemon):
+    """One run of vfwarden-spawn, on a socket as systemd makes it."""
+
+    def __init__(self, path, options, environment):
+        self.path = path
+        self.listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.listening.bind(path)
+        os.chmod(path, 0o600)
+        self.listening.listen()
+        self._arguments = [os.environ["VFWARDEN_SPAWN"], *options]
+        self._environment = environment
+        self.run()
+
+    def run(self):
+        """Also again, after it has ended: systemd keeps the socket."""
+        super().__init__(self._arguments, self._environment, [("spawn", self.listening.fileno())])
+
+    def children(self):
+        return [int(pid) for pid in filter(str.isdigit, os.listdir("/proc"))
+                if (process(pid) or (None, 0))[1] == self.pid]
+
+    def close(self, kill_children=True):
+        for pid in self.children() if kill_children else ():
+            os.kill(pid, signal.SIGKILL)
+        super().close(kill_children=False)
+
+    def end(self):
+        """Returns what went wrong."""
+        trouble = []
+        if self.running:
+            self.kill(signal.SIGCONT)
+            self.kill(signal.SIGTERM)
+            if self.wait_exit(2 * DEADLINE) != 0:
+                trouble.append(f"vfwarden-spawn ended with status {self.status}")
+        self.close()
+        self.listening.close()
+        if SANITIZER_REPORT.search(self.log):
+            trouble.append("a sanitizer reported something of vfwarden-spawn")
+        return [f"{text}:\n{self.log}" for text in trouble]
+
+
 class DaemonTest(unittest.TestCase):
     """setUp() makes the world, start() the daemon. tearDown() stops it and insists on a clean end:
     exit status 0, no sanitizer report, and a picture kept up by signals that equals the truth."""
@@ -303,6 +346,8 @@ class DaemonTest(unittest.TestCase):
     machine = None
     # The bus policy, None for the project's own.
     BUS_POLICY = None
+    # Whether vfwarden-spawn starts the processes that open devices or become vfwarden-io; else the daemon does.
+    SPAWN_SERVICE = os.environ.get("VFWARDEN_SPAWN_SERVICE") == "1"
 
     def setUp(self):
         # tmpfs, because like sysfs it gives no inode number twice: the daemon tells a device that was
@@ -331,6 +376,7 @@ class DaemonTest(unittest.TestCase):
         self.picture = None
         self.daemon = None
         self.daemons = []
+        self.spawn_service = None
         self._fence = 0
         self._sentinel = None
         self.environment = {}
@@ -399,8 +445,22 @@ class DaemonTest(unittest.TestCase):
         environment.update(self.environment)
         return environment
 
+    def start_spawn_service(self, *options):
+        environment = self.command_environment()
+        path = os.path.join(self.directory, "spawn")
+        self.spawn_service = SpawnService(path, options, environment)
+        self.environment["VFWARDEN_SPAWN_SOCKET"] = path
+        return self.spawn_service
+
+    def helpers(self, name):
+        """Process ids of the processes of that name, those of vfwarden-spawn, too."""
+        parents = [self.daemon] + ([self.spawn_service] if self.spawn_service else [])
+        return [pid for parent in parents for pid in children(parent.pid, name)]
+
     def spawn(self, *options):
         """Starts vfwardend and does not wait for anything."""
+        if self.SPAWN_SERVICE and not self.spawn_service:
+            self.start_spawn_service(*(option for option in options if option.startswith("--io-")))
         argv = shlex.split(os.environ.get("VFWARDEN_WRAPPER", "")) + [
             os.environ["VFWARDEND"], f"--config-dir={self.config_dir}",
             f"--state-dir={self.state_dir}", "--log-target=console", "--log-level=debug", *options]
@@ -466,6 +526,8 @@ class DaemonTest(unittest.TestCase):
                 trouble.append(str(error))
         elif self.daemon and not self.crash_expected and self.daemon.status not in (0, -9):
             trouble.append(f"the daemon ended by itself with status {self.daemon.status}")
+        if self.spawn_service:
+            trouble += self.spawn_service.end()
         for daemon in self.daemons:
             daemon.close()
             if SANITIZER_REPORT.search(daemon.log):

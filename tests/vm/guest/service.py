@@ -14,6 +14,7 @@ import pace
 from guest.check import Failed
 
 UNIT = "vfwardend.service"
+SPAWN_UNIT = "vfwarden-spawn.service"
 BINARY = "/usr/libexec/vfwardend"
 DROP_INS = pathlib.Path(f"/run/systemd/system/{UNIT}.d")
 DEBUG_DROP_IN = DROP_INS / "10-debug.conf"

@@ -33,7 +33,8 @@ def uninstall(machine):
 def check_gone(machine):
     equal([path for path in project.installed() if os.path.lexists(path)], [], "the files that are left")
     equal(machine.daemon.property("LoadState"), "not-found", "what systemd says of the unit")
-    for path in ("/run/vfwarden", "/run/systemd/system/vfwardend.service"):
+    equal(machine.daemon.property("LoadState", service.SPAWN_UNIT), "not-found", "what systemd says of the other unit")
+    for path in ("/run/vfwarden", "/run/vfwarden-spawn.socket", "/run/systemd/system/vfwardend.service"):
         equal(os.path.lexists(path), False, f"whether {path} is there")
     equal(list(pathlib.Path("/etc/systemd/system").rglob("*vfwarden1*")), [], "the links to the unit")
     raises(KeyError, lambda: pwd.getpwnam("vfwarden"), "looking for its user")
