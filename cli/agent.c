@@ -15,13 +15,13 @@
 
 /* A person who can be asked, at a terminal of this host, where polkit is: root is never asked, and
  * a terminal of another host is not seen by its polkit. */
-static bool is_wanted(const Context *context) {
+static bool agent_is_wanted(const Context *context) {
         return context->ask_password && context->agent == 0 && !context->host && geteuid() != 0 &&
                isatty(STDIN_FILENO) && (isatty(STDOUT_FILENO) || isatty(STDERR_FILENO));
 }
 
 /* In the child. `notify` is closed by the agent when it has registered. */
-static _Noreturn void execute(pid_t parent, int notify) {
+static _Noreturn void agent_execute(pid_t parent, int notify) {
         g_autofree char *number = NULL;
         char *arguments[] = { (char *) "pkttyagent", (char *) "--notify-fd", NULL,
                               (char *) "--fallback", NULL };
@@ -58,11 +58,11 @@ void agent_begin(Context *context) {
         pid_t parent = getpid(), child;
         int notify[2];
 
-        if (!is_wanted(context) || pipe2(notify, O_CLOEXEC) < 0)
+        if (!agent_is_wanted(context) || pipe2(notify, O_CLOEXEC) < 0)
                 return;
         child = fork();
         if (child == 0)
-                execute(parent, notify[1]);
+                agent_execute(parent, notify[1]);
         (void) close(notify[1]);
         if (child > 0) {
                 wait_registered(notify[0]);

@@ -71,7 +71,7 @@ static ExitCode run_verb(Context *context, const CommandLine *line) {
         return verb->run(context, words + 1);
 }
 
-static ExitCode run(Context *context, int argc, char **argv, CommandLine *line) {
+static ExitCode main_run(Context *context, int argc, char **argv, CommandLine *line) {
         bool parsed = options_parse(context, argc, argv, line);
 
         if (!parsed)
@@ -103,7 +103,7 @@ int main(int argc, char **argv) {
 
         report_begin(wants_json(argc, argv));
         context.copies = copies;
-        code = run(&context, argc, argv, &line);
+        code = main_run(&context, argc, argv, &line);
         r = context.output.buffer ? output_flush(&context.output) : 0;
         if (r < 0 && r != -EPIPE) {
                 print_error("Cannot write the output: %s", g_strerror(-r));

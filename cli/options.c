@@ -70,7 +70,7 @@ static bool option_read(const Option *option, Context *context, const char *valu
         return true;
 }
 
-static const Option *find(const Option *table, const char *name) {
+static const Option *options_find(const Option *table, const char *name) {
         option_foreach (option, table)
                 if (g_str_equal(option->name, name))
                         return option;
@@ -183,14 +183,14 @@ static const char *name_of_letter(int letter) {
 
 /* One option that getopt_long() has found, by its name. */
 static bool take_option(Context *context, const char *name, const char *value, CommandLine *line) {
-        const Option *option = find(options_common, name);
+        const Option *option = options_find(options_common, name);
         Given given = { .value = value };
 
         if (option)
                 return option_read(option, context, value);
         given.owner = verb_with_option(name);
         g_assert(given.owner); /* getopt_long() knows no others */
-        given.option = find(given.owner->options, name);
+        given.option = options_find(given.owner->options, name);
         g_array_append_val(line->given, given);
         return true;
 }
@@ -228,7 +228,7 @@ bool options_parse(Context *context, int argc, char **argv, CommandLine *ret) {
 bool options_apply(Context *context, const Verb *verb, const CommandLine *line) {
         for (guint i = 0; i < line->given->len; i++) {
                 const Given *given = &g_array_index(line->given, Given, i);
-                const Option *option = find(verb->options, given->option->name);
+                const Option *option = options_find(verb->options, given->option->name);
 
                 if (!option) {
                         /* A verb that ignored it would do another thing than was asked for. */

@@ -66,7 +66,7 @@ static void print_text(const char *message) {
         }
 }
 
-static void take(const char *name, bool hint, const char *format, va_list arguments) {
+static void report_take(const char *name, bool hint, const char *format, va_list arguments) {
         g_autofree char *message = g_strchomp(g_strdup_vprintf(format, arguments));
 
         if (!report.json) {
@@ -87,7 +87,7 @@ void print_error(const char *format, ...) {
         va_list arguments;
 
         va_start(arguments, format);
-        take(NULL, false, format, arguments);
+        report_take(NULL, false, format, arguments);
         va_end(arguments);
 }
 
@@ -95,7 +95,7 @@ void print_named_error(const char *name, const char *format, ...) {
         va_list arguments;
 
         va_start(arguments, format);
-        take(name, false, format, arguments);
+        report_take(name, false, format, arguments);
         va_end(arguments);
 }
 
@@ -103,7 +103,7 @@ void print_hint(const char *format, ...) {
         va_list arguments;
 
         va_start(arguments, format);
-        take(NULL, true, format, arguments);
+        report_take(NULL, true, format, arguments);
         va_end(arguments);
 }
 

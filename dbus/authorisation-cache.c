@@ -22,7 +22,8 @@ AuthorisationCache *authorisation_cache_free(AuthorisationCache *authorisation_c
         return NULL;
 }
 
-static gboolean is_over(gpointer question, gpointer end_usec, gpointer now_usec) {
+static gboolean authorisation_cache_is_over(gpointer question, gpointer end_usec,
+                                            gpointer now_usec) {
         return *(const uint64_t *) end_usec <= *(const uint64_t *) now_usec;
 }
 
@@ -30,7 +31,8 @@ void authorisation_cache_add(AuthorisationCache *authorisation_cache, const char
                              uint64_t now_usec) {
         uint64_t end_usec = now_usec + AUTHORISATION_CACHE_USEC;
 
-        g_hash_table_foreach_remove(authorisation_cache->entries, is_over, &now_usec);
+        g_hash_table_foreach_remove(authorisation_cache->entries, authorisation_cache_is_over,
+                                    &now_usec);
         if (g_hash_table_size(authorisation_cache->entries) < AUTHORISATION_CACHE_MAX)
                 g_hash_table_replace(authorisation_cache->entries, g_strdup(question),
                                      g_memdup2(&end_usec, sizeof(end_usec)));

@@ -133,7 +133,7 @@ static void on_changed(void *context, Function *function, const PropertySet *pro
         }
 }
 
-static int append_details(sd_bus_message *signal, const Violation *violation) {
+static int bus_append_details(sd_bus_message *signal, const Violation *violation) {
         int r = sd_bus_message_open_container(signal, 'a', "{sv}");
 
         if (r >= 0 && violation->file)
@@ -170,7 +170,7 @@ static void on_violation(void *context, const Violation *violation) {
                         pci_address_format(pci_address_from_key(violation->key), address),
                         violation->operation);
         if (r >= 0)
-                r = append_details(signal, violation);
+                r = bus_append_details(signal, violation);
         if (r >= 0)
                 r = sd_bus_send(bus->connection, signal, NULL);
         sd_bus_message_unref(signal);

@@ -107,7 +107,7 @@ static void on_authorized(void *userdata, const MethodCall *call) {
 }
 
 /* The caller is known. */
-static void on_sender(void *userdata, int result, const Sender *sender) {
+static void on_method_sender(void *userdata, int result, const Sender *sender) {
         g_autoptr(Pending) pending = userdata;
         const Method *method = pending->method;
         MethodCall *call = &pending->call;
@@ -181,8 +181,8 @@ int method_dispatch(sd_bus_message *message, void *userdata, sd_bus_error *error
                 call.inode = function->facts.inode;
         }
         if (!run_open(method, &call))
-                senders_find(call.bus->senders, sd_bus_message_get_sender(message), on_sender,
-                             pending_new(method, &call));
+                senders_find(call.bus->senders, sd_bus_message_get_sender(message),
+                             on_method_sender, pending_new(method, &call));
         return 1;
 }
 

@@ -46,7 +46,7 @@ RequestLog *request_log_unref(RequestLog *log) {
         return NULL;
 }
 
-static gboolean is_over(gpointer key, gpointer value, gpointer now) {
+static gboolean request_log_is_over(gpointer key, gpointer value, gpointer now) {
         const Count *count = value;
 
         return count->n_left_out == 0 &&
@@ -59,7 +59,7 @@ static Count *find_count(RequestLog *log, uint32_t uid, uint64_t now_usec) {
         if (count)
                 return count;
         if (g_hash_table_size(log->counts) >= USERS_MAX)
-                g_hash_table_foreach_remove(log->counts, is_over, &now_usec);
+                g_hash_table_foreach_remove(log->counts, request_log_is_over, &now_usec);
         if (g_hash_table_size(log->counts) >= USERS_MAX && uid != USERS_REST)
                 return find_count(log, USERS_REST, now_usec);
         count = g_new0(Count, 1);

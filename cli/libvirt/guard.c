@@ -45,7 +45,7 @@ void guard_limit_calls(Context *context, gint64 deadline) {
                                               (uint64_t) MAX(deadline - g_get_monotonic_time(), 1));
 }
 
-static int take(Held *held, sd_bus_message *reply) {
+static int guard_take(Held *held, sd_bus_message *reply) {
         int fd, r;
 
         r = sd_bus_message_read(reply, "h", &fd); /* stays the message's */
@@ -65,7 +65,7 @@ static void see_use(Holding *holding, Held *held, bool in_use) {
         }
 }
 
-static Held *find(const Holding *holding, const char *path) {
+static Held *guard_find(const Holding *holding, const char *path) {
         for (guint i = 0; i < holding->held->len; i++) {
                 Held *held = holding->held->pdata[i];
 
@@ -77,7 +77,7 @@ static Held *find(const Holding *holding, const char *path) {
 
 static int on_properties_changed(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         Holding *holding = userdata;
-        Held *held = find(holding, sd_bus_message_get_path(message));
+        Held *held = guard_find(holding, sd_bus_message_get_path(message));
         g_autoptr(JsonObject) properties = json_object_new();
 
         if (held && sd_bus_message_skip(message, "s") >= 0 &&
@@ -100,7 +100,8 @@ static void look(Holding *holding) {
 }
 
 /* A daemon that has started: what happened while there was none, it has not told. */
-static int on_name_owner_changed(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+static int on_guard_name_owner_changed(sd_bus_message *message, void *userdata,
+                                       sd_bus_error *error) {
         const char *name, *before, *after;
 
         if (sd_bus_message_read(message, "sss", &name, &before, &after) >= 0 && *after)
@@ -121,7 +122,7 @@ static int watch(Holding *holding) {
                         "type='signal',sender='org.freedesktop.DBus',"
                         "interface='org.freedesktop.DBus',member='NameOwnerChanged',"
                         "arg0='" CLIENT_BUS_NAME "'",
-                        on_name_owner_changed, NULL, holding);
+                        on_guard_name_owner_changed, NULL, holding);
         return r;
 }
 
@@ -170,7 +171,7 @@ static int inhibit(Holding *holding, const char *who, gint64 deadline, sd_bus_er
         for (guint i = 0; r >= 0 && i < n; i++) {
                 r = client_call_result(&calls[i], ret_error);
                 if (r >= 0)
-                        r = take(holding->held->pdata[i], calls[i].reply);
+                        r = guard_take(holding->held->pdata[i], calls[i].reply);
         }
         client_calls_free(calls, n);
         return r;
@@ -304,7 +305,8 @@ static char *unit_name(const Domain *domain) {
         return g_strdup_printf("vfwarden-domain-%s.scope", domain->uuid);
 }
 
-static ExitCode fail(const char *attempt, const char *unit, int r, const sd_bus_error *error) {
+static ExitCode guard_fail(const char *attempt, const char *unit, int r,
+                           const sd_bus_error *error) {
         print_error("Cannot %s %s: %s", attempt, unit,
                     error->message ? error->message : g_strerror(-r));
         return exit_code_from_failure(error, r);
@@ -326,7 +328,7 @@ ExitCode guard_install(Context *context, const Domain *domain, const char *name,
                 r = -errno;
         if (r < 0) {
                 guard_drop(guard);
-                return fail("start", unit, r, &error);
+                return guard_fail("start", unit, r, &error);
         }
         guard->pid = 0; /* systemd's from now on */
         guard_drop(guard);
@@ -339,5 +341,5 @@ ExitCode guard_release(Context *context, const Domain *domain, gint64 deadline) 
         int r;
 
         r = scope_stop(context, unit, deadline, &error);
-        return r < 0 ? fail("stop", unit, r, &error) : EXIT_CODE_DONE;
+        return r < 0 ? guard_fail("stop", unit, r, &error) : EXIT_CODE_DONE;
 }

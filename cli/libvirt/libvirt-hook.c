@@ -123,7 +123,8 @@ static bool counts(const Hook *hook, const Blocker *blocker) {
 
 /* One line for each: libvirt shows what the hook says as the reason why the domain does not
  * start. */
-static void print_blocker(const Hook *hook, const char *address, const Blocker *blocker) {
+static void libvirt_hook_print_blocker(const Hook *hook, const char *address,
+                                       const Blocker *blocker) {
         if (g_str_equal(blocker->subject, address))
                 print_error("Domain %s cannot have %s: %s", hook->name, address, blocker->reason);
         else if (g_str_equal(blocker->kind, "inhibitor"))
@@ -146,7 +147,7 @@ static int read_verdict(const Hook *hook, const char *address, sd_bus_message *r
         while (r >= 0 && (r = sd_bus_message_read(reply, "(sssu)", &blocker.kind, &blocker.subject,
                                                   &blocker.reason, &blocker.pid)) > 0)
                 if (counts(hook, &blocker)) {
-                        print_blocker(hook, address, &blocker);
+                        libvirt_hook_print_blocker(hook, address, &blocker);
                         *ret_refused = true;
                 }
         return r;

@@ -45,8 +45,8 @@ static char *offers_for(const char *arguments) {
         return g_string_free(g_steal_pointer(&offers), FALSE);
 }
 
-static void print_row(Output *output, const char *kind, const char *verb, char letter,
-                      const char *name, const char *offers, const char *help) {
+static void completion_print_row(Output *output, const char *kind, const char *verb, char letter,
+                                 const char *name, const char *offers, const char *help) {
         g_autofree char *short_form = letter ? g_strdup_printf("-%c", letter) : NULL;
 
         output_format(output, "%s\t%s\t%s\t%s\t%s\t%s\n", kind, verb, short_form ? short_form : "-",
@@ -61,7 +61,8 @@ static void print_options(Output *output, const char *verb, const Option *option
 
                 if (option->value)
                         offers = offers_for(option->offers ? option->offers : option->value);
-                print_row(output, "option", verb, option->letter, name, offers, option->help);
+                completion_print_row(output, "option", verb, option->letter, name, offers,
+                                     option->help);
         }
 }
 
@@ -74,7 +75,7 @@ static ExitCode run_completion_table(Context *context, char **arguments) {
 
                 if (verb->hidden)
                         continue;
-                print_row(output, "verb", verb->name, 0, "-", offers, verb->help);
+                completion_print_row(output, "verb", verb->name, 0, "-", offers, verb->help);
                 print_options(output, verb->name, verb->options);
         }
         return EXIT_CODE_DONE;

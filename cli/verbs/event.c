@@ -163,7 +163,7 @@ static void print_line(Output *output, GDateTime *now, const Event *event) {
         output_format(output, "\n");
 }
 
-static void print_json(Output *output, GDateTime *now, const Event *event) {
+static void event_print_json(Output *output, GDateTime *now, const Event *event) {
         g_autoptr(GDateTime) utc = g_date_time_to_utc(now);
         g_autofree char *seconds = g_date_time_format(utc, "%Y-%m-%dT%H:%M:%S");
         g_autofree char *time =
@@ -206,7 +206,7 @@ void event_print(Context *context, const Event *event) {
         g_autoptr(GDateTime) now = g_date_time_new_now_local();
 
         if (context->json)
-                print_json(&context->output, now, event);
+                event_print_json(&context->output, now, event);
         else
                 print_line(&context->output, now, event);
 }

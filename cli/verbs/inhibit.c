@@ -37,8 +37,8 @@ static char *describe_command(char **command) {
 }
 
 /* Takes the inhibitor. `*ret_fd` is the caller's, and not inherited by what it executes. */
-static int take(Context *context, const char *address, const char *what, char **command,
-                sd_bus_error *ret_error, int *ret_fd) {
+static int inhibit_take(Context *context, const char *address, const char *what, char **command,
+                        sd_bus_error *ret_error, int *ret_fd) {
         g_autoptr(sd_bus_message) reply = NULL;
         g_autofree char *name = g_path_get_basename(command[0]);
         char *words[] = { name, NULL };
@@ -62,8 +62,8 @@ static int take(Context *context, const char *address, const char *what, char **
 }
 
 /* In the child. Does not return; `failed` gets the errno if the command cannot be executed. */
-static _Noreturn void execute(const Context *context, char **command, pid_t parent,
-                              const sigset_t *mask, int failed) {
+static _Noreturn void inhibit_execute(const Context *context, char **command, pid_t parent,
+                                      const sigset_t *mask, int failed) {
         int error;
 
         /* Without its guard the command must not go on; and who guards it may be gone already. */
@@ -93,7 +93,7 @@ static int wait_for(pid_t child, const sigset_t *signals) {
         }
 }
 
-static ExitCode run(const Context *context, char **command) {
+static ExitCode inhibit_run(const Context *context, char **command) {
         pid_t parent = getpid(), child;
         sigset_t signals, before;
         int failed[2], error, status;
@@ -113,7 +113,7 @@ static ExitCode run(const Context *context, char **command) {
                 return EXIT_CODE_FAILED;
         }
         if (child == 0)
-                execute(context, command, parent, &before, failed[1]);
+                inhibit_execute(context, command, parent, &before, failed[1]);
 
         (void) close(failed[1]);
         if (read(failed[0], &error, sizeof(error)) == (ssize_t) sizeof(error))
@@ -178,7 +178,7 @@ static ExitCode run_inhibit(Context *context, char **arguments) {
             (context->why && !argument_is_text("--why", context->why)))
                 return EXIT_CODE_USAGE;
 
-        r = take(context, address, what, arguments + 1, &error, &fd);
+        r = inhibit_take(context, address, what, arguments + 1, &error, &fd);
         if (r < 0) {
                 code = client_fail(context, r, &error, "Cannot inhibit anything on %s", address);
                 if (code == EXIT_CODE_USAGE)
@@ -189,7 +189,7 @@ static ExitCode run_inhibit(Context *context, char **arguments) {
         /* The command may run for weeks; it is the descriptor that counts. */
         agent_end(&context->agent);
         context->bus = sd_bus_flush_close_unref(context->bus);
-        code = run(context, arguments + 1);
+        code = inhibit_run(context, arguments + 1);
         (void) close(fd);
         return code;
 }

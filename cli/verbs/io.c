@@ -166,7 +166,7 @@ static char *hex_text(const GByteArray *bytes) {
         return g_string_free(text, FALSE);
 }
 
-static void print_json(Context *context, const VfwardenIo *io, const Access *access) {
+static void io_print_json(Context *context, const VfwardenIo *io, const Access *access) {
         g_autofree char *data = hex_text(access->bytes);
         g_autofree char *space = access->pcias == VFWARDEN_IO_CONFIG
                                          ? g_strdup("config")
@@ -185,7 +185,7 @@ static void print_json(Context *context, const VfwardenIo *io, const Access *acc
 
 static void print_access(Context *context, const VfwardenIo *io, const Access *access) {
         if (context->json) {
-                print_json(context, io, access);
+                io_print_json(context, io, access);
         } else if (access->store) {
                 g_autofree char *space = space_text(access->pcias);
 

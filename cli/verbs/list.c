@@ -5,7 +5,7 @@
 
 /* "-" where there is nothing: a blank cell would move the next one to its place for the eye, and
  * for awk. */
-static void add(Table *table, Style style, const char *text) {
+static void list_add(Table *table, Style style, const char *text) {
         table_add(table, *text ? style : STYLE_PLAIN, *text ? text : "-");
 }
 
@@ -17,14 +17,15 @@ static void add_group(Table *table, JsonObject *function) {
         table_add(table, STYLE_PLAIN, text);
 }
 
-static void add_lock(Table *table, JsonObject *function) {
+static void list_add_lock(Table *table, JsonObject *function) {
         g_autofree char *reasons = function_joined(function, "LockReasons", ",");
 
         /* A lock without a reason would be a fault of the daemon's: show it. */
-        add(table, STYLE_YELLOW, !*reasons && function_flag(function, "Locked") ? "yes" : reasons);
+        list_add(table, STYLE_YELLOW,
+                 !*reasons && function_flag(function, "Locked") ? "yes" : reasons);
 }
 
-static void add_state(Table *table, JsonObject *function) {
+static void list_add_state(Table *table, JsonObject *function) {
         const char *state = function_string(function, "State");
         bool tainted = function_flag(function, "Tainted");
         g_autoptr(GString) text = g_string_new(NULL);
@@ -35,20 +36,20 @@ static void add_state(Table *table, JsonObject *function) {
                 g_string_append_printf(text, "%s%s", text->len > 0 ? "," : "", state);
         if (tainted)
                 g_string_append(text, text->len > 0 ? ",tainted" : "tainted");
-        add(table, tainted ? STYLE_RED : STYLE_GREEN, text->str);
+        list_add(table, tainted ? STYLE_RED : STYLE_GREEN, text->str);
 }
 
-static void add_row(Table *table, JsonObject *function, const char *branch) {
+static void list_add_row(Table *table, JsonObject *function, const char *branch) {
         g_autofree char *name = function_name(function);
 
         table_add_prefixed(table, branch, function_is(function, "pf") ? STYLE_BOLD : STYLE_PLAIN,
                            function_string(function, "Address"));
-        add(table, STYLE_PLAIN, function_string(function, "Kind"));
-        add(table, STYLE_PLAIN, function_string(function, "Driver"));
+        list_add(table, STYLE_PLAIN, function_string(function, "Kind"));
+        list_add(table, STYLE_PLAIN, function_string(function, "Driver"));
         add_group(table, function);
-        add_lock(table, function);
-        add_state(table, function);
-        add(table, STYLE_PLAIN, name);
+        list_add_lock(table, function);
+        list_add_state(table, function);
+        list_add(table, STYLE_PLAIN, name);
 }
 
 /* The VFs of each PF, in the order of the inventory: PF -> GPtrArray of JsonObject, all
@@ -74,7 +75,7 @@ static GHashTable *collect_children(const Inventory *inventory) {
         return children;
 }
 
-static bool is_wanted(const Context *context, JsonObject *function) {
+static bool list_is_wanted(const Context *context, JsonObject *function) {
         return !context->sriov || !function_is(function, "plain");
 }
 
@@ -94,17 +95,17 @@ static void print_tree(Context *context, const Inventory *inventory) {
                 JsonObject *function = g_ptr_array_index(inventory->functions, i);
                 GPtrArray *vfs = g_hash_table_lookup(children, function);
 
-                if (inventory_parent(inventory, function) || !is_wanted(context, function))
+                if (inventory_parent(inventory, function) || !list_is_wanted(context, function))
                         continue;
-                add_row(table, function, "");
+                list_add_row(table, function, "");
                 for (guint j = 0; vfs && j < vfs->len; j++)
-                        add_row(table, g_ptr_array_index(vfs, j),
-                                j + 1 < vfs->len ? branch : last_branch);
+                        list_add_row(table, g_ptr_array_index(vfs, j),
+                                     j + 1 < vfs->len ? branch : last_branch);
         }
         table_print(table);
 }
 
-static void print_json(Context *context, const Inventory *inventory) {
+static void list_print_json(Context *context, const Inventory *inventory) {
         g_autoptr(JsonNode) node = json_node_new(JSON_NODE_ARRAY);
         JsonArray *array = json_array_new();
 
@@ -112,7 +113,7 @@ static void print_json(Context *context, const Inventory *inventory) {
         for (guint i = 0; i < inventory->functions->len; i++) {
                 JsonObject *function = g_ptr_array_index(inventory->functions, i);
 
-                if (is_wanted(context, function))
+                if (list_is_wanted(context, function))
                         json_array_add_object_element(array, json_object_ref(function));
         }
         output_json(&context->output, node, true);
@@ -128,7 +129,7 @@ static ExitCode run_list(Context *context, char **arguments) {
                 return client_fail(context, r, &error, "Cannot list the functions");
 
         if (context->json)
-                print_json(context, inventory);
+                list_print_json(context, inventory);
         else
                 print_tree(context, inventory);
         return EXIT_CODE_DONE;

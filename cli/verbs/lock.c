@@ -5,7 +5,7 @@
 #include "cli/verbs.h"
 #include "cli/words.h"
 
-static void print_json(Context *context, JsonObject *function) {
+static void lock_print_json(Context *context, JsonObject *function) {
         static const char *const members[] = { "Address", "Locked", "LockReasons", "LockWhy",
                                                "ClosedFiles" };
         g_autoptr(JsonNode) node = json_node_init_object(json_node_alloc(), NULL);
@@ -102,7 +102,7 @@ static ExitCode change_lock(Context *context, const char *argument, const char *
         }
 
         if (context->json)
-                print_json(context, function);
+                lock_print_json(context, function);
         else if (why)
                 print_locked(context, inventory, function);
         else

@@ -84,7 +84,7 @@ static int load(Monitor *monitor) {
 
 /* Anybody on the system bus may send us a signal with the daemon's paths and names in it; what
  * makes it the daemon's is that the bus says so. */
-static int on_signal(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
+static int on_monitor_signal(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
         Monitor *monitor = userdata;
         Watch *watch = &monitor->watch;
         int r = 0;
@@ -113,7 +113,8 @@ static int on_signal(sd_bus_message *message, void *userdata, sd_bus_error *ret_
         return 0;
 }
 
-static int on_name_owner_changed(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
+static int on_monitor_name_owner_changed(sd_bus_message *message, void *userdata,
+                                         sd_bus_error *ret_error) {
         Monitor *monitor = userdata;
         const char *name, *old, *new;
         int r;
@@ -164,14 +165,14 @@ static int subscribe(Monitor *monitor) {
         r = sd_bus_add_match(bus, NULL,
                              "type='signal',sender='" CLIENT_BUS_NAME
                              "',path_namespace='" CLIENT_ROOT "'",
-                             on_signal, monitor);
+                             on_monitor_signal, monitor);
         if (r < 0)
                 return r;
         r = sd_bus_add_match(bus, NULL,
                              "type='signal',sender='org.freedesktop.DBus',"
                              "path='/org/freedesktop/DBus',interface='org.freedesktop.DBus',"
                              "member='NameOwnerChanged',arg0='" CLIENT_BUS_NAME "'",
-                             on_name_owner_changed, monitor);
+                             on_monitor_name_owner_changed, monitor);
         if (r < 0)
                 return r;
         return sd_bus_add_match(bus, NULL,

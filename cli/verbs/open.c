@@ -78,7 +78,7 @@ static int read_reply(sd_bus_message *reply, Opened *opened) {
         return r >= 0 && !opened->kind ? -EBADMSG : r;
 }
 
-static int take(Context *context, const char *address, sd_bus_error *error, Opened *opened) {
+static int open_take(Context *context, const char *address, sd_bus_error *error, Opened *opened) {
         g_autoptr(sd_bus_message) reply = NULL;
         g_autofree char *path = NULL;
         int r;
@@ -106,8 +106,8 @@ static void set_environment(const Opened *opened, const char *address) {
 }
 
 /* Returns only if the command cannot be executed. */
-static ExitCode execute(const Context *context, const Opened *opened, const char *address,
-                        char **command) {
+static ExitCode open_execute(const Context *context, const Opened *opened, const char *address,
+                             char **command) {
         int error;
 
         set_environment(opened, address);
@@ -141,12 +141,12 @@ static ExitCode run_open(Context *context, char **arguments) {
         address = address_from_argument(context, arguments[0]);
         if (!address)
                 return EXIT_CODE_USAGE;
-        r = take(context, address, &error, &opened);
+        r = open_take(context, address, &error, &opened);
         if (r < 0)
                 return client_fail(context, r, &error, "Cannot open %s", address);
         agent_end(&context->agent);
         context->bus = sd_bus_flush_close_unref(context->bus);
-        return execute(context, &opened, address, arguments + 1);
+        return open_execute(context, &opened, address, arguments + 1);
 }
 
 const Verb verb_open = {

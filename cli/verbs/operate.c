@@ -71,7 +71,7 @@ static const Operation operation_set_autoprobe = {
         autoprobe_members,     print_autoprobe
 };
 
-static void print_json(Context *context, const Operation *operation, JsonObject *function) {
+static void operate_print_json(Context *context, const Operation *operation, JsonObject *function) {
         JsonObject *object = json_object_new();
         g_autoptr(JsonNode) node = json_node_init_object(json_node_alloc(), object);
 
@@ -83,8 +83,8 @@ static void print_json(Context *context, const Operation *operation, JsonObject 
         output_json(&context->output, node, true);
 }
 
-static ExitCode fail(Context *context, const Operation *operation, const char *address, int r,
-                     const sd_bus_error *error) {
+static ExitCode operate_fail(Context *context, const Operation *operation, const char *address,
+                             int r, const sd_bus_error *error) {
         ExitCode code;
 
         /* What sd-bus and GDBus say of an interface that is not there is for programmers. */
@@ -129,7 +129,7 @@ static ExitCode operate(Context *context, const Operation *operation, const char
         if (r >= 0)
                 r = sd_bus_call(context->bus, message, client_timeout(flags), &error, NULL);
         if (r < 0)
-                return fail(context, operation, address, r, &error);
+                return operate_fail(context, operation, address, r, &error);
 
         r = client_describe(context, 0, &error, &inventory);
         if (r < 0)
@@ -143,7 +143,7 @@ static ExitCode operate(Context *context, const Operation *operation, const char
         }
 
         if (context->json)
-                print_json(context, operation, function);
+                operate_print_json(context, operation, function);
         else {
                 output_text(&context->output, STYLE_BOLD, address);
                 operation->print(&context->output, function);

@@ -76,7 +76,7 @@ static void print_status_json(Context *context, DaemonState state, const Answers
         output_json(&context->output, node, true);
 }
 
-static void add(Table *table, const char *label, Style style, const char *text) {
+static void service_add(Table *table, const char *label, Style style, const char *text) {
         g_autofree char *heading = g_strdup_printf("%s:", label);
 
         table_add(table, STYLE_PLAIN, heading);
@@ -86,7 +86,7 @@ static void add(Table *table, const char *label, Style style, const char *text) 
 static void add_count(Table *table, const char *label, Style style, unsigned n) {
         g_autofree char *number = g_strdup_printf("%u", n);
 
-        add(table, label, n > 0 ? style : STYLE_PLAIN, number);
+        service_add(table, label, n > 0 ? style : STYLE_PLAIN, number);
 }
 
 /* What the daemon cannot do at present, a line each. */
@@ -95,7 +95,7 @@ static void add_problems(Table *table, JsonArray *problems) {
                 g_autofree char *text =
                         value_format("Problems", json_array_get_element(problems, i));
 
-                add(table, "Problem", STYLE_RED, text);
+                service_add(table, "Problem", STYLE_RED, text);
         }
 }
 
@@ -109,9 +109,9 @@ static void print_status(Context *context, DaemonState state, const Answers *ans
                         g_strdup_printf("running, version %s", inventory->version);
                 bool enforces = g_str_equal(inventory->enforcement, "enforce");
 
-                add(table, "Daemon", STYLE_GREEN, running);
-                add(table, "Enforcement", enforces ? STYLE_PLAIN : STYLE_YELLOW,
-                    words_for_enforcement(inventory->enforcement));
+                service_add(table, "Daemon", STYLE_GREEN, running);
+                service_add(table, "Enforcement", enforces ? STYLE_PLAIN : STYLE_YELLOW,
+                            words_for_enforcement(inventory->enforcement));
                 add_problems(table, inventory->problems);
         } else {
                 g_autofree char *place = client_where(context);
@@ -120,7 +120,7 @@ static void print_status(Context *context, DaemonState state, const Answers *ans
                                 ? g_strdup_printf("not running%s; " CLIENT_HOW_TO_START, place)
                                 : g_strdup_printf("not installed%s", place);
 
-                add(table, "Daemon", STYLE_RED, absent);
+                service_add(table, "Daemon", STYLE_RED, absent);
         }
 
         for (size_t i = 0; inventory && i < G_N_ELEMENTS(counts); i++)

@@ -54,7 +54,7 @@ static const char *const labelled[] = {
         NULL,
 };
 
-static void add(Table *table, const char *label, Style style, const char *text) {
+static void show_add(Table *table, const char *label, Style style, const char *text) {
         g_autofree char *heading = *label ? g_strdup_printf("%s:", label) : g_strdup("");
 
         table_add(table, STYLE_PLAIN, heading);
@@ -71,7 +71,7 @@ static char *format(JsonObject *function, const char *member) {
 static void add_member(Table *table, const char *label, JsonObject *function, const char *member) {
         g_autofree char *text = format(function, member);
 
-        add(table, label, STYLE_PLAIN, text);
+        show_add(table, label, STYLE_PLAIN, text);
 }
 
 /* Two numbers, with the name in front of them where pci.ids has one. */
@@ -81,7 +81,7 @@ static void add_id(Table *table, const char *label, JsonObject *function, const 
         const char *words = function_string(function, name);
         g_autofree char *text = *words ? g_strdup_printf("%s [%s]", words, id) : g_strdup(id);
 
-        add(table, label, STYLE_PLAIN, text);
+        show_add(table, label, STYLE_PLAIN, text);
 }
 
 /* Two values that belong together; they are one where both are unreadable. */
@@ -100,13 +100,13 @@ static void add_identity(Table *table, JsonObject *function) {
         g_autofree char *revision = format(function, "Revision");
         g_autofree char *class_and_revision = join(class, ", revision ", revision);
 
-        add(table, "Kind", STYLE_PLAIN, words_for_kind(kind));
+        show_add(table, "Kind", STYLE_PLAIN, words_for_kind(kind));
         if (consequence)
-                add(table, "", STYLE_PLAIN, consequence);
+                show_add(table, "", STYLE_PLAIN, consequence);
         add_id(table, "Vendor", function, "VendorName", "VendorId");
         add_id(table, "Device", function, "DeviceName", "DeviceId");
-        add(table, "Subsystem", STYLE_PLAIN, subsystem);
-        add(table, "Class", STYLE_PLAIN, class_and_revision);
+        show_add(table, "Subsystem", STYLE_PLAIN, subsystem);
+        show_add(table, "Class", STYLE_PLAIN, class_and_revision);
 }
 
 static void add_place(Table *table, JsonObject *function) {
@@ -116,8 +116,8 @@ static void add_place(Table *table, JsonObject *function) {
         add_member(table, "Driver override", function, "DriverOverride");
         add_member(table, "IOMMU group", function, "IommuGroup");
         add_member(table, "NUMA node", function, "NumaNode");
-        add(table, "Memory enable bit", STYLE_PLAIN,
-            *memory ? words_for_command_memory(memory) : "unknown");
+        show_add(table, "Memory enable bit", STYLE_PLAIN,
+                 *memory ? words_for_command_memory(memory) : "unknown");
 }
 
 /* Each string of an array member on a line of its own. */
@@ -126,11 +126,11 @@ static void add_lines(Table *table, const char *label, JsonObject *function, con
         guint n = array ? json_array_get_length(array) : 0;
 
         if (n == 0)
-                add(table, label, STYLE_PLAIN, array ? "none" : "unknown");
+                show_add(table, label, STYLE_PLAIN, array ? "none" : "unknown");
         for (guint i = 0; i < n; i++) {
                 g_autofree char *text = value_format(member, json_array_get_element(array, i));
 
-                add(table, i == 0 ? label : "", STYLE_PLAIN, text);
+                show_add(table, i == 0 ? label : "", STYLE_PLAIN, text);
         }
 }
 
@@ -141,8 +141,8 @@ static void add_sriov(Table *table, JsonObject *function) {
                 g_autofree char *autoprobe = format(function, "DriversAutoprobe");
                 g_autofree char *text = g_strdup_printf("%s of %s", count, total);
 
-                add(table, "Number of VFs", STYLE_PLAIN, text);
-                add(table, "VF drivers autoprobe", STYLE_PLAIN, autoprobe);
+                show_add(table, "Number of VFs", STYLE_PLAIN, text);
+                show_add(table, "VF drivers autoprobe", STYLE_PLAIN, autoprobe);
                 add_lines(table, "Virtual functions", function, "VirtualFunctions");
         } else if (function_is(function, "vf")) {
                 add_member(table, "Physical function", function, "PhysicalFunction");
@@ -162,7 +162,7 @@ static void add_zpci(Table *table, JsonObject *function) {
                 return;
         text = g_strdup_printf("id %s, UID %s, channel %s, group %s, type %s", id, uid, channel,
                                group, type);
-        add(table, "zPCI function", STYLE_PLAIN, text);
+        show_add(table, "zPCI function", STYLE_PLAIN, text);
         add_member(table, "zPCI handle", function, "FunctionHandle");
         add_member(table, "zPCI MIO enabled", function, "MioEnabled");
 }
@@ -179,7 +179,7 @@ static void add_zpci_io(Table *table, JsonObject *function) {
         if (max > 0)
                 text = g_strdup_printf("%s, stores of at most %" G_GINT64_FORMAT " bytes", backend,
                                        max);
-        add(table, "I/O sessions", STYLE_PLAIN, text ? text : backend);
+        show_add(table, "I/O sessions", STYLE_PLAIN, text ? text : backend);
 }
 
 /* Nothing where there is no MSI-X, or it is not known. */
@@ -199,12 +199,12 @@ static void add_msix(Table *table, JsonObject *function) {
                 function_integer(msix, "PbaOffset", 0));
         const char *isolation = function_string(msix, "Isolation");
 
-        add(table, "MSI-X", STYLE_PLAIN, place);
-        add(table, "MSI isolation", mappable ? STYLE_GREEN : STYLE_YELLOW,
-            words_for_isolation(isolation));
+        show_add(table, "MSI-X", STYLE_PLAIN, place);
+        show_add(table, "MSI isolation", mappable ? STYLE_GREEN : STYLE_YELLOW,
+                 words_for_isolation(isolation));
         add_member(table, "", msix, "Reason");
-        add(table, "MSI-X table", STYLE_PLAIN,
-            mappable ? "may be mapped into a guest" : "must not be mapped into a guest");
+        show_add(table, "MSI-X table", STYLE_PLAIN,
+                 mappable ? "may be mapped into a guest" : "must not be mapped into a guest");
         add_lines(table, "MSI evidence", msix, "Evidence");
 }
 
@@ -214,7 +214,7 @@ static void add_holders(Table *table, const char *label, JsonArray *holders,
         for (guint i = 0; i < json_array_get_length(holders); i++) {
                 g_autofree char *text = describe(json_array_get_object_element(holders, i));
 
-                add(table, i == 0 ? label : "", STYLE_PLAIN, text);
+                show_add(table, i == 0 ? label : "", STYLE_PLAIN, text);
         }
 }
 
@@ -233,7 +233,7 @@ static void add_operation(Table *table, JsonObject *function) {
                 g_string_append_printf(text, " since %s", since);
         if (pid != 0)
                 g_string_append_printf(text, " (process %" G_GINT64_FORMAT ")", pid);
-        add(table, "In progress", STYLE_YELLOW, text->str);
+        show_add(table, "In progress", STYLE_YELLOW, text->str);
 }
 
 /* "enabled, 20 bits, execute, privileged", and who relies on it. */
@@ -249,43 +249,45 @@ static void add_pasid(Table *table, JsonObject *function) {
                                function_integer(pasid, "Width", 0),
                                function_flag(pasid, "Execute") ? ", execute" : "",
                                function_flag(pasid, "Privileged") ? ", privileged" : "");
-        add(table, "PASID", STYLE_PLAIN, text);
+        show_add(table, "PASID", STYLE_PLAIN, text);
         if (dependents && json_array_get_length(dependents) > 0)
                 add_lines(table, "Relied on by", pasid, "Dependents");
 }
 
-static void add_lock(Table *table, JsonObject *function) {
+static void show_add_lock(Table *table, JsonObject *function) {
         JsonArray *reasons = function_array(function, "LockReasons");
         const char *why = function_string(function, "LockWhy");
         bool locked = function_flag(function, "Locked");
 
-        add(table, "Locked", locked ? STYLE_YELLOW : STYLE_PLAIN, locked ? "yes" : "no");
+        show_add(table, "Locked", locked ? STYLE_YELLOW : STYLE_PLAIN, locked ? "yes" : "no");
         for (guint i = 0; reasons && i < json_array_get_length(reasons); i++) {
                 g_autofree char *reason = value_format("", json_array_get_element(reasons, i));
                 g_autofree char *text = words_for_reason(reason);
 
-                add(table, i == 0 ? "Lock reasons" : "", STYLE_PLAIN, text);
+                show_add(table, i == 0 ? "Lock reasons" : "", STYLE_PLAIN, text);
         }
         if (*why)
-                add(table, "Administrator says", STYLE_PLAIN, why);
+                show_add(table, "Administrator says", STYLE_PLAIN, why);
         add_member(table, "Locked files", function, "ClosedFiles");
 }
 
-static void add_state(Table *table, JsonObject *function, JsonArray *users, JsonArray *inhibitors) {
+static void show_add_state(Table *table, JsonObject *function, JsonArray *users,
+                           JsonArray *inhibitors) {
         bool tainted = function_flag(function, "Tainted"),
              in_use = function_flag(function, "InUse");
         const char *state = function_string(function, "State");
 
-        add(table, "State", STYLE_PLAIN, *state ? words_for_state(state) : "unknown");
-        add(table, "In use", in_use ? STYLE_GREEN : STYLE_PLAIN, in_use ? "yes" : "no");
+        show_add(table, "State", STYLE_PLAIN, *state ? words_for_state(state) : "unknown");
+        show_add(table, "In use", in_use ? STYLE_GREEN : STYLE_PLAIN, in_use ? "yes" : "no");
         add_holders(table, "Used by", users, holder_describe);
         add_operation(table, function);
         add_holders(table, "Inhibitors", inhibitors, inhibitor_describe);
-        add_lock(table, function);
+        show_add_lock(table, function);
         if (function_flag(function, "UserspaceDriver"))
-                add(table, "Userspace driver", STYLE_PLAIN, "yes, now or since it was plugged in");
-        add(table, "Tainted", tainted ? STYLE_RED : STYLE_PLAIN,
-            tainted ? "yes, until it is plugged in anew" : "no");
+                show_add(table, "Userspace driver", STYLE_PLAIN,
+                         "yes, now or since it was plugged in");
+        show_add(table, "Tainted", tainted ? STYLE_RED : STYLE_PLAIN,
+                 tainted ? "yes, until it is plugged in anew" : "no");
 }
 
 static void add_rest(Table *table, JsonObject *function) {
@@ -298,7 +300,7 @@ static void add_rest(Table *table, JsonObject *function) {
                 g_autofree char *text = value_format(member, value);
 
                 if (!g_strv_contains(labelled, member))
-                        add(table, member, STYLE_PLAIN, text);
+                        show_add(table, member, STYLE_PLAIN, text);
         }
 }
 
@@ -315,7 +317,7 @@ static void print_function(Context *context, JsonObject *function, JsonArray *us
         add_pasid(table, function);
         add_zpci(table, function);
         add_zpci_io(table, function);
-        add_state(table, function, users, inhibitors);
+        show_add_state(table, function, users, inhibitors);
         add_rest(table, function);
 
         output_text(&context->output, STYLE_BOLD, function_string(function, "Address"));

@@ -74,7 +74,8 @@ static int on_cancelled(sd_bus_message *reply, void *userdata, sd_bus_error *ret
         return 0;
 }
 
-static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
+static int on_unplug_signal(sd_event_source *source, const struct signalfd_siginfo *info,
+                            void *userdata) {
         g_autoptr(sd_bus_message) message = NULL;
         Wait *wait = userdata;
         int r;
@@ -136,7 +137,7 @@ static int wait_for_unplug(Wait *wait) {
 
         r = sd_event_new(&wait->event);
         for (size_t i = 0; r >= 0 && i < G_N_ELEMENTS(signals); i++)
-                r = sd_event_add_signal(wait->event, NULL, signals[i], on_signal, wait);
+                r = sd_event_add_signal(wait->event, NULL, signals[i], on_unplug_signal, wait);
         if (r >= 0)
                 r = sd_bus_attach_event(wait->context->bus, wait->event, SD_EVENT_PRIORITY_NORMAL);
         if (r >= 0)

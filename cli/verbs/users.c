@@ -72,7 +72,7 @@ static void print(Context *context, JsonArray *holders, const Column *columns, s
         table_print(table);
 }
 
-static void print_json(Context *context, JsonArray *holders) {
+static void users_print_json(Context *context, JsonArray *holders) {
         g_autoptr(JsonNode) node = json_node_init_array(json_node_alloc(), holders);
 
         output_json(&context->output, node, true);
@@ -96,7 +96,7 @@ static ExitCode run_users(Context *context, char **arguments) {
                 return client_fail(context, r, &error, "Cannot list the users");
 
         if (context->json)
-                print_json(context, users);
+                users_print_json(context, users);
         else if (json_array_get_length(users) > 0)
                 print(context, users, user_columns, G_N_ELEMENTS(user_columns));
         else if (context->legend && address)
@@ -124,7 +124,7 @@ static ExitCode run_inhibitors(Context *context, char **arguments) {
                 return client_fail(context, r, &error, "Cannot list the inhibitors");
 
         if (context->json)
-                print_json(context, inhibitors);
+                users_print_json(context, inhibitors);
         else if (json_array_get_length(inhibitors) > 0)
                 print(context, inhibitors, inhibitor_columns, G_N_ELEMENTS(inhibitor_columns));
         else if (context->legend)

@@ -15,7 +15,7 @@ void watch_done(Watch *watch) {
         watch->inventory = inventory_free(watch->inventory);
 }
 
-static JsonObject *find(const Watch *watch, const char *address) {
+static JsonObject *watch_find(const Watch *watch, const char *address) {
         return watch->inventory ? inventory_find(watch->inventory, address) : NULL;
 }
 
@@ -134,7 +134,7 @@ int watch_interfaces_added(Watch *watch, sd_bus_message *message) {
         if (!address || interfaces->len == 0)
                 return 0;
 
-        JsonObject *known = find(watch, address);
+        JsonObject *known = watch_find(watch, address);
 
         if (!has_function(interfaces)) {
                 print_interfaces(watch, EVENT_INTERFACE_ADDED, address, interfaces);
@@ -235,7 +235,7 @@ int watch_properties_changed(Watch *watch, sd_bus_message *message) {
                 return 0;
         }
 
-        JsonObject *known = find(watch, address);
+        JsonObject *known = watch_find(watch, address);
 
         properties_changed(watch, address, known, properties);
         for (guint i = 0; i < invalidated->len; i++)
@@ -297,7 +297,7 @@ static void print_differences(Watch *watch, const Inventory *now) {
         for (guint i = 0; i < now->functions->len; i++) {
                 JsonObject *function = g_ptr_array_index(now->functions, i);
                 const char *address = function_string(function, "Address");
-                JsonObject *known = find(watch, address);
+                JsonObject *known = watch_find(watch, address);
 
                 if (known)
                         properties_changed(watch, address, known, function);

@@ -70,7 +70,7 @@ static int ask(Context *context, const char *address, const char *operation,
         return 0;
 }
 
-static void print_row(Output *output, const char *label, Style style, const char *text) {
+static void why_print_row(Output *output, const char *label, Style style, const char *text) {
         output_format(output, "%15s  ", label);
         output_text(output, style, text);
         output_format(output, "\n");
@@ -85,12 +85,12 @@ static void print_process(Context *context, JsonObject *user) {
                                 function_integer(user, "Pid", 0), function_integer(user, "Uid", 0),
                                 *unit ? ", unit " : "", unit);
 
-        print_row(&context->output, "Process:", STYLE_PLAIN, process);
+        why_print_row(&context->output, "Process:", STYLE_PLAIN, process);
         if (since)
-                print_row(&context->output, "Holds it since:", STYLE_PLAIN, since);
+                why_print_row(&context->output, "Holds it since:", STYLE_PLAIN, since);
 }
 
-static void print_blocker(Context *context, const Question *question, JsonObject *blocker) {
+static void why_print_blocker(Context *context, const Question *question, JsonObject *blocker) {
         const char *subject = function_string(blocker, "Subject");
         gint64 pid = function_integer(blocker, "Pid", 0);
         g_autoptr(GPtrArray) advice = advice_for(question, blocker);
@@ -102,16 +102,17 @@ static void print_blocker(Context *context, const Question *question, JsonObject
         output_format(output, ": ");
         output_text(output, STYLE_PLAIN, function_string(blocker, "Reason"));
         output_format(output, "\n");
-        print_row(output, "Kind:", STYLE_PLAIN, function_string(blocker, "Kind"));
+        why_print_row(output, "Kind:", STYLE_PLAIN, function_string(blocker, "Kind"));
         if (user)
                 print_process(context, user);
         else if (pid != 0) {
                 g_autofree char *process = g_strdup_printf("pid %" G_GINT64_FORMAT, pid);
 
-                print_row(output, "Process:", STYLE_PLAIN, process);
+                why_print_row(output, "Process:", STYLE_PLAIN, process);
         }
         for (guint i = 0; i < advice->len; i++)
-                print_row(output, i == 0 ? "What to do:" : "or:", STYLE_PLAIN, advice->pdata[i]);
+                why_print_row(output, i == 0 ? "What to do:" : "or:", STYLE_PLAIN,
+                              advice->pdata[i]);
 }
 
 static void print_answer(Context *context, const Question *question, JsonObject *answer) {
@@ -136,7 +137,7 @@ static void print_answer(Context *context, const Question *question, JsonObject 
                 output_format(output, ", because of these %u:\n", n);
 
         for (guint i = 0; i < n; i++)
-                print_blocker(context, question, json_array_get_object_element(blockers, i));
+                why_print_blocker(context, question, json_array_get_object_element(blockers, i));
         for (guint i = 0; i < json_array_get_length(warnings); i++) {
                 if (i == 0)
                         output_format(output, "\n");
@@ -178,8 +179,8 @@ static ExitCode why_one(Context *context, const char *address, const char *opera
         return function_flag(answer, "Allowed") ? EXIT_CODE_DONE : EXIT_CODE_REFUSED;
 }
 
-static void add_row(Table *table, JsonObject *answer, const char *verdict, Style style,
-                    const char *kind, const char *subject, const char *reason) {
+static void why_add_row(Table *table, JsonObject *answer, const char *verdict, Style style,
+                        const char *kind, const char *subject, const char *reason) {
         table_add(table, STYLE_PLAIN, function_string(answer, "Operation"));
         table_add(table, style, verdict);
         table_add(table, STYLE_PLAIN, kind);
@@ -202,14 +203,15 @@ static void print_answers(Context *context, JsonArray *answers) {
                 bool allowed = function_flag(answer, "Allowed");
 
                 if (json_array_get_length(blockers) == 0)
-                        add_row(table, answer, allowed ? "yes" : "no",
-                                allowed ? STYLE_GREEN : STYLE_RED, "-", "-", "-");
+                        why_add_row(table, answer, allowed ? "yes" : "no",
+                                    allowed ? STYLE_GREEN : STYLE_RED, "-", "-", "-");
                 for (guint j = 0; j < json_array_get_length(blockers); j++) {
                         JsonObject *blocker = json_array_get_object_element(blockers, j);
 
-                        add_row(table, answer, "no", STYLE_RED, function_string(blocker, "Kind"),
-                                function_string(blocker, "Subject"),
-                                function_string(blocker, "Reason"));
+                        why_add_row(table, answer, "no", STYLE_RED,
+                                    function_string(blocker, "Kind"),
+                                    function_string(blocker, "Subject"),
+                                    function_string(blocker, "Reason"));
                 }
         }
         table_print(table);

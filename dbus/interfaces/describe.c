@@ -143,7 +143,7 @@ static void add_use(JsonBuilder *builder, const Function *function, bool command
         json_builder_end_object(builder);
 }
 
-static int add_function(Answer *answer, Function *function) {
+static int describe_add_function(Answer *answer, Function *function) {
         ValueWriter writer = { .json = answer->text };
         g_autoptr(JsonBuilder) use = json_builder_new();
         g_autoptr(GString) use_text = g_string_new(NULL);
@@ -174,7 +174,7 @@ static int end_document(Answer *answer) {
 int manager_describe(const MethodCall *call, sd_bus_error *error) {
         static const AnswerKind kind = {
                 .begin = begin_document,
-                .add = add_function,
+                .add = describe_add_function,
                 .end = end_document,
                 .is_text = true,
         };

@@ -99,7 +99,7 @@ static void on_caller(void *userdata, int result, const Sender *sender) {
         sd_bus_message_unref(call);
 }
 
-static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+static int on_log_control_message(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         const Bus *bus = userdata;
         const char *path = sd_bus_message_get_path(message);
 
@@ -112,7 +112,7 @@ static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *err
 }
 
 int log_control_take_calls(Bus *bus) {
-        return sd_bus_add_filter(bus->connection, NULL, on_message, bus);
+        return sd_bus_add_filter(bus->connection, NULL, on_log_control_message, bus);
 }
 
 const sd_bus_vtable log_control_vtable[] = {

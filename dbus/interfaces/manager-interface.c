@@ -39,7 +39,7 @@ static int begin_functions(Answer *answer) {
         return sd_bus_message_open_container(answer->reply, 'a', "(sssbo)");
 }
 
-static int add_function(Answer *answer, Function *function) {
+static int manager_add_function(Answer *answer, Function *function) {
         answer->bytes += LISTED_BYTES;
         return append_function(answer->reply, function);
 }
@@ -51,7 +51,7 @@ static int end_functions(Answer *answer) {
 int manager_list_functions(const MethodCall *call, sd_bus_error *error) {
         static const AnswerKind kind = {
                 .begin = begin_functions,
-                .add = add_function,
+                .add = manager_add_function,
                 .end = end_functions,
                 .is_whole = true,
         };

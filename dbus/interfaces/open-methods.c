@@ -35,7 +35,8 @@ typedef struct OpenReply {
         MethodCall call; /* `message` is not ours */
 } OpenReply;
 
-static int append_facts(sd_bus_message *reply, const MethodCall *call, const ManagerOpen *open) {
+static int open_append_facts(sd_bus_message *reply, const MethodCall *call,
+                             const ManagerOpen *open) {
         const Function *function = inventory_get(manager_inventory(call->bus->manager), call->key);
         int r;
 
@@ -71,7 +72,7 @@ static void on_opened(void *context, int result, const char *message, const Mana
         if (r >= 0)
                 r = sd_bus_message_append(values, "h", open->fd);
         if (r >= 0)
-                r = append_facts(values, &waiting->call, open);
+                r = open_append_facts(values, &waiting->call, open);
         method_reply_with(waiting->reply, values, r);
 }
 

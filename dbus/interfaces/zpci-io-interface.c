@@ -21,7 +21,7 @@ PROPERTY_VALUE(zpci_io_relaxed) {
         return value_write_boolean(writer, function_io_relaxed(function));
 }
 
-static ManagerIo client_of(const MethodCall *call) {
+static ManagerIo zpci_io_client_of(const MethodCall *call) {
         return (ManagerIo){ .uid = call->uid, .pid = call->pid, .max_mapped = MAX_MAPPED_DEFAULT };
 }
 
@@ -39,7 +39,7 @@ static void on_loaded(void *context, int result, const char *message, const uint
 
 int zpci_io_method_load(const MethodCall *call, sd_bus_error *error) {
         Function *function = method_function(call, error);
-        ManagerIo io = client_of(call);
+        ManagerIo io = zpci_io_client_of(call);
         ManagerAccess access = { 0 };
         MethodReply *reply;
         int r;
@@ -65,7 +65,7 @@ static void on_stored(void *context, int result, const char *message, const uint
 
 int zpci_io_method_store_block(const MethodCall *call, sd_bus_error *error) {
         Function *function = method_function(call, error);
-        ManagerIo io = client_of(call);
+        ManagerIo io = zpci_io_client_of(call);
         ManagerAccess access = { 0 };
         const void *data;
         MethodReply *reply;
@@ -92,7 +92,7 @@ int zpci_io_method_store_block(const MethodCall *call, sd_bus_error *error) {
         return 1;
 }
 
-static int append_facts(sd_bus_message *reply, const IoSession *session) {
+static int zpci_io_append_facts(sd_bus_message *reply, const IoSession *session) {
         return sd_bus_message_append(
                 reply, "a{sv}", 6, "backend", "s", session->backend, "max-store-block", "q",
                 session->max_store_block, "relaxed", "b", (int) session->relaxed, "pieces", "b",
@@ -109,13 +109,13 @@ static void on_session(void *context, int result, const char *message, int clien
                 return;
         r = sd_bus_message_append(values, "h", client);
         if (r >= 0)
-                r = append_facts(values, session);
+                r = zpci_io_append_facts(values, session);
         method_reply_with(reply, values, r);
 }
 
 int zpci_io_method_open_session(const MethodCall *call, sd_bus_error *error) {
         Function *function = method_function(call, error);
-        ManagerIo io = client_of(call);
+        ManagerIo io = zpci_io_client_of(call);
         MethodReply *reply;
         int r;
 
