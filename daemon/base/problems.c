@@ -56,6 +56,8 @@ int problems_new(sd_event *event, ProblemsHandler *handler, void *context, Probl
         problems->context = context;
         /* One signal for all that fails in a turn, for many functions can fail together. */
         r = wakeup_new_idle(event, on_tell, problems, &problems->tell);
+        if (r >= 0)
+                r = sd_event_source_set_description(problems->tell, "problems: report changes");
         /* Before the bus: nobody is answered with what is not told yet. */
         if (r >= 0)
                 r = sd_event_source_set_priority(problems->tell, SD_EVENT_PRIORITY_IMPORTANT);

@@ -29,6 +29,8 @@ int retries_new(sd_event *event, RetriesHandler *handler, void *context, Retries
         retries->handler = handler;
         retries->context = context;
         r = wakeup_new_timer(event, ACCURACY_USEC, on_timer, retries, &retries->timer);
+        if (r >= 0)
+                r = sd_event_source_set_description(retries->timer, "retries: next attempt");
         if (r < 0) {
                 retries_free(retries);
                 return r;

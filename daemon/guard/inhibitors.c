@@ -118,6 +118,7 @@ static int add_entry(Inhibitors *inhibitors, PciKey key, const Inhibitor *inhibi
                 entry_free(entry);
                 return r;
         }
+        (void) sd_event_source_set_description(entry->source, "inhibitors: end of a pipe");
         g_ptr_array_add(inhibitors->entries, entry);
         function = inventory_get(inhibitors->inventory, key);
         if (function)

@@ -112,6 +112,8 @@ int uevents_new(sd_event *event, const UeventsHandler *handler, void *context, i
          * changed. */
         if (r >= 0)
                 r = sd_event_source_set_priority(uevents->source, UEVENTS_PRIORITY);
+        if (r >= 0)
+                r = sd_event_source_set_description(uevents->source, "uevents: netlink");
         if (r < 0) {
                 uevents_free(uevents);
                 return r;

@@ -70,6 +70,8 @@ int watch_new(sd_event *event, void (*overflow)(void *context), void *context, W
          * bus and of uevents. */
         if (r >= 0)
                 r = sd_event_source_set_priority(watch->source, SD_EVENT_PRIORITY_IMPORTANT);
+        if (r >= 0)
+                r = sd_event_source_set_description(watch->source, "watch: inotify");
         if (r < 0) {
                 watch_free(watch);
                 return r;

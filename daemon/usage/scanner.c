@@ -182,6 +182,8 @@ static int start_process(Scanner *scanner) {
                             on_answers, scanner);
         if (r < 0)
                 drop_process(scanner);
+        else
+                (void) sd_event_source_set_description(scanner->answers, "scanner: answers");
         return r;
 }
 

@@ -412,6 +412,10 @@ int users_new(sd_event *event, const Inventory *inventory, const UsersHandler *h
                 r = wakeup_new_timer(event, 1, on_work, users, &users->work);
         if (r >= 0)
                 r = wakeup_new_timer(event, 1, on_timer, users, &users->timer);
+        if (r >= 0)
+                r = sd_event_source_set_description(users->timer, "users: look at `enable`");
+        if (r >= 0)
+                r = sd_event_source_set_description(users->work, "users: work");
         if (r < 0)
                 return r;
 

@@ -147,6 +147,7 @@ int vfio_watch_new(sd_event *event, const VfioWatchHandler *handler, void *conte
                 vfio_watch_free(watch);
                 return r;
         }
+        (void) sd_event_source_set_description(watch->source, "vfio-watch: fanotify");
         mark_directories(watch);
         *ret = watch;
         return 0;
