@@ -194,6 +194,12 @@ int helper_identify(Helper *helper, pid_t pid, int *pidfd) {
         return 0;
 }
 
+static void end_process(pid_t pid) {
+        (void) kill(pid, SIGKILL);
+        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+                ;
+}
+
 int helper_fork(sd_event *event, const HelperHandler *handler, void *context, HelperRun *run,
                 void *task, const int *keep, unsigned n_keep, Helper **ret) {
         g_autofree int *all = g_new(int, n_keep + 1);
@@ -220,7 +226,9 @@ int helper_fork(sd_event *event, const HelperHandler *handler, void *context, He
         }
         r = pid < 0 ? (int) pid : helper_identify(helper, pid, NULL);
         if (r < 0) {
-                if (pid > 0) {
+                if (pid > 0 && handler->waits)
+                        end_process(pid);
+                else if (pid > 0) {
                         (void) kill(pid, SIGKILL);
                         helper_forget_process(event, pid);
                 }
@@ -272,6 +280,15 @@ Helper *helper_free(Helper *helper) {
         sd_event_unref(helper->event);
         g_free(helper);
         return NULL;
+}
+
+Helper *helper_discard(Helper *helper) {
+        if (helper && !helper->over) {
+                helper->end = sd_event_source_disable_unref(helper->end);
+                helper->over = true;
+                end_process(helper->pid);
+        }
+        return helper_free(helper);
 }
 
 void helper_kill(Helper *helper) {

@@ -23,6 +23,7 @@ typedef struct Helper Helper;
 /* Called from the event loop; each may free the helper. */
 typedef struct HelperHandler {
         const char *name; /* of the process, 15 characters at the most */
+        bool waits;       /* the process does nothing before a message comes over its channel */
         /* Only of one that was ordered: with 0 its pid is known, and it waits for its task; with a
          * negative errno there is no process. */
         void (*started)(void *context, int result);
@@ -52,6 +53,10 @@ int helper_adopt(sd_event *event, const HelperHandler *handler, void *context, p
 /* Stops watching. The process goes on, and is reaped when it ends, however late; most end when
  * their channel is closed, which it is now. */
 Helper *helper_free(Helper *helper);
+
+/* Ends one that `waits`, and has had no message. It has touched no device, so nothing in the kernel
+ * keeps it: this waits for no longer than a process takes to die, and leaves no zombie. */
+Helper *helper_discard(Helper *helper);
 
 /* SIGKILL; its end is notified as any other. */
 void helper_kill(Helper *helper);

@@ -23,6 +23,7 @@ DEFINE_CLEANUP(struct udev_enumerate *, udev_enumerate_unref)
 static inline void closep(int *fd) {
         if (*fd >= 0)
                 close(*fd);
+        *fd = -1;
 }
 
 /* The directory `name` below `parent`, a descriptor, or a negative errno of getting one. NULL with
