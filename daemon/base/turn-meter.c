@@ -22,12 +22,13 @@ static void note(TurnMeter *meter, uint64_t usec, uint64_t cpu_usec) {
         meter->longest_cpu_usec = MAX(meter->longest_cpu_usec, cpu_usec);
 }
 
-/* sd_event_run() in its parts. Waiting is no work. */
+/* sd_event_run() in its parts. What it waits for is no work. */
 int turn_meter_loop(TurnMeter *meter, sd_event *event) {
+        uint64_t cpu, cpu_before = now_usec(CLOCK_THREAD_CPUTIME_ID);
         int r, code;
 
         while (sd_event_get_state(event) != SD_EVENT_FINISHED) {
-                uint64_t start, cpu;
+                uint64_t start;
 
                 r = sd_event_prepare(event);
                 if (r == 0)
@@ -35,13 +36,14 @@ int turn_meter_loop(TurnMeter *meter, sd_event *event) {
                 if (r < 0)
                         return r;
                 start = now_usec(CLOCK_MONOTONIC);
-                cpu = now_usec(CLOCK_THREAD_CPUTIME_ID);
                 if (r > 0)
                         r = sd_event_dispatch(event);
                 if (r < 0)
                         return r;
-                note(meter, now_usec(CLOCK_MONOTONIC) - start,
-                     now_usec(CLOCK_THREAD_CPUTIME_ID) - cpu);
+                /* One system call a turn: what the loop itself takes to wait is counted along. */
+                cpu = now_usec(CLOCK_THREAD_CPUTIME_ID);
+                note(meter, now_usec(CLOCK_MONOTONIC) - start, cpu - cpu_before);
+                cpu_before = cpu;
         }
         r = sd_event_get_exit_code(event, &code);
         return r < 0 ? r : code;

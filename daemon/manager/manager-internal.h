@@ -10,6 +10,7 @@
 #include "daemon/base/children.h"
 #include "daemon/base/config.h"
 #include "daemon/base/problems.h"
+#include "daemon/base/rate-limit.h"
 #include "daemon/base/reserve.h"
 #include "daemon/base/retries.h"
 #include "daemon/base/state.h"
@@ -77,6 +78,8 @@ struct Manager {
         sd_event_source *work; /* runs when there is something stale or queued */
         GHashTable *watches;   /* PciKey* -> number of the watch on the function's directory */
         Retries *rereads;      /* of functions, all or some facts of which cannot be read */
+        RateLimit *bindings;   /* of functions whose driver changes: their driver_override is asked
+                                  for */
         Retries *overrides;    /* of functions whose driver_override cannot be read */
         Retries *relocks;      /* of functions whose files cannot all be closed */
         Retries *closings;     /* of functions whose device nodes cannot all be closed */

@@ -277,7 +277,8 @@ static void add_or_update(Manager *manager, Function *function, bool is_new, uin
         }
         check_num_vfs(manager, function, num_vfs);
         /* Whoever binds it may have set the override through another mount of sysfs. */
-        if (driver != function->facts.driver)
+        if (driver != function->facts.driver &&
+            rate_limit_take(manager->bindings, function->facts.key))
                 override_reader_ask(manager->override_reader, function->facts.key);
 }
 

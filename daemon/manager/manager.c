@@ -47,6 +47,9 @@ static int add_retries(Manager *manager) {
                 r = retries_new(manager->event, manager_on_override_due, manager,
                                 &manager->overrides);
         if (r >= 0)
+                r = rate_limit_new(manager->event, manager_on_override_due, manager,
+                                   &manager->bindings);
+        if (r >= 0)
                 r = retries_new(manager->event, manager_on_relock, manager, &manager->relocks);
         if (r >= 0)
                 r = retries_new(manager->event, manager_on_closing_due, manager,
@@ -296,6 +299,7 @@ Manager *manager_free(Manager *manager) {
         pci_names_free(manager->names);
         retries_free(manager->rereads);
         retries_free(manager->overrides);
+        rate_limit_free(manager->bindings);
         retries_free(manager->relocks);
         retries_free(manager->closings);
         g_hash_table_unref(manager->unknown);
