@@ -344,6 +344,11 @@ void helper_ignore(Helper *helper) {
         (void) sd_event_source_set_enabled(helper->messages, SD_EVENT_OFF);
 }
 
+void helper_hang_up(Helper *helper) {
+        helper->messages = sd_event_source_disable_unref(helper->messages);
+        closep(&helper->channel);
+}
+
 pid_t helper_pid(const Helper *helper) {
         return helper->pid;
 }

@@ -69,8 +69,9 @@ Helper *helper_condemn(Helper *helper, Children *children, const KilledChild *vi
 int helper_set_deadline(Helper *helper, uint64_t usec);
 void helper_clear_deadline(Helper *helper);
 
-/* Stops listening to the channel. */
+/* Stops listening to the channel; closes it. */
 void helper_ignore(Helper *helper);
+void helper_hang_up(Helper *helper);
 
 pid_t helper_pid(const Helper *helper); /* 0: it is not known yet */
 uint64_t helper_start_time(const Helper *helper);

@@ -33,28 +33,27 @@ typedef struct Reply {
         char value[SYSFS_VALUE_MAX];
 } Reply;
 
-/* A killed process; it ends when the device's lock is released. */
-typedef struct Hanging {
+/* A process; one that hangs was killed, and ends when the device's lock is free. */
+typedef struct Process {
         OverrideReader *reader;
-        PciKey key;
+        Helper *helper;
+        PciKey key;   /* at which it hangs */
+        bool hangs;   /* it is in `hanging`, and nobody asks it any more */
         bool refused; /* in `refused` */
-        bool again;   /* asked for meanwhile: that answer may be outdated */
-        sd_event_source *exit;
-} Hanging;
+        bool again;   /* asked for meanwhile: the earlier answer may be outdated */
+} Process;
 
 struct OverrideReader {
         sd_event *event;
-        sd_event_source *source;
         sd_event_source *timer;
         sd_event_source *refuse; /* when there can be no process: tells so those who wait */
         int error;               /* ... and why; 0: those in `refused` alone */
-        int socket;              /* -1 while there is no process */
-        pid_t pid;
-        GQueue *waiting;    /* of PciKey*, owned: not sent yet */
-        GQueue *sent;       /* likewise, in the order in which they will be answered */
-        GHashTable *asked;  /* set of the keys in `waiting` */
-        GQueue *refused;    /* of PciKey*, owned: a process hangs at them already */
-        GPtrArray *hanging; /* of Hanging*, owned; one for a function */
+        Process *process;        /* that is asked; NULL: none */
+        GQueue *waiting;         /* of PciKey*, owned: not sent yet */
+        GQueue *sent;            /* likewise, in the order in which they will be answered */
+        GHashTable *asked;       /* set of the keys in `waiting` */
+        GQueue *refused;         /* of PciKey*, owned: a process hangs at them already */
+        GPtrArray *hanging;      /* of Process*, owned; one for a function */
         OverrideHandler *handler;
         void *context;
 };
@@ -81,7 +80,7 @@ static void answer(PciKey key, Reply *reply) {
                 reply->value[0] = '\0';
 }
 
-static void __attribute__((noreturn)) serve(int socket) {
+static void serve(void *task, int socket) {
         Reply reply;
         PciKey key;
 
@@ -97,15 +96,15 @@ static void __attribute__((noreturn)) serve(int socket) {
 
 /* --- the daemon --- */
 
-static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *userdata);
+static void on_readable(void *context, int channel);
 static int on_timeout(sd_event_source *source, uint64_t usec, void *userdata);
 static int on_refuse(sd_event_source *source, void *userdata);
 
-static void hanging_free(gpointer data) {
-        Hanging *hanging = data;
+static void process_free(gpointer data) {
+        Process *process = data;
 
-        sd_event_source_disable_unref(hanging->exit);
-        g_free(hanging);
+        helper_free(process->helper);
+        g_free(process);
 }
 
 int override_reader_new(sd_event *event, OverrideHandler *handler, void *context,
@@ -114,12 +113,11 @@ int override_reader_new(sd_event *event, OverrideHandler *handler, void *context
         int r;
 
         reader->event = sd_event_ref(event);
-        reader->socket = -1;
         reader->waiting = g_queue_new();
         reader->sent = g_queue_new();
         reader->asked = g_hash_table_new(g_int64_hash, g_int64_equal);
         reader->refused = g_queue_new();
-        reader->hanging = g_ptr_array_new_with_free_func(hanging_free);
+        reader->hanging = g_ptr_array_new_with_free_func(process_free);
         reader->handler = handler;
         reader->context = context;
         r = wakeup_new_idle(event, on_refuse, reader, &reader->refuse);
@@ -131,21 +129,29 @@ int override_reader_new(sd_event *event, OverrideHandler *handler, void *context
         return 0;
 }
 
-static int on_hanging_end(sd_event_source *source, const siginfo_t *info, void *userdata) {
-        Hanging *hanging = userdata;
-        OverrideReader *reader = hanging->reader;
-        PciKey key = hanging->key;
-        bool again = hanging->again;
+/* The end of one that is asked shows as the end of its channel. */
+static void on_ended(void *context, int killer) {
+        Process *process = context;
+        OverrideReader *reader = process->reader;
+        PciKey key = process->key;
+        bool again = process->again;
 
-        g_ptr_array_remove_fast(reader->hanging, hanging);
+        if (!process->hangs)
+                return;
+        g_ptr_array_remove_fast(reader->hanging, process);
         if (again)
                 override_reader_ask(reader, key);
-        return 0;
 }
 
-static Hanging *find_hanging(const OverrideReader *reader, PciKey key) {
+static const HelperHandler helper_handler = {
+        .name = "vfwarden-reader",
+        .readable = on_readable,
+        .ended = on_ended,
+};
+
+static Process *find_hanging(const OverrideReader *reader, PciKey key) {
         for (guint i = 0; i < reader->hanging->len; i++)
-                if (((Hanging *) reader->hanging->pdata[i])->key == key)
+                if (((Process *) reader->hanging->pdata[i])->key == key)
                         return reader->hanging->pdata[i];
         return NULL;
 }
@@ -153,26 +159,19 @@ static Hanging *find_hanging(const OverrideReader *reader, PciKey key) {
 /* Nobody waits for the process: it ends at once, or when its wait in the kernel is over. `key` is
  * what it hangs at, NULL nothing. */
 static void dismiss(OverrideReader *reader, const PciKey *key) {
-        Hanging *hanging;
+        Process *process = g_steal_pointer(&reader->process);
 
-        if (reader->socket < 0)
+        if (!process)
                 return;
-        reader->source = sd_event_source_disable_unref(reader->source);
-        closep(&reader->socket);
-        reader->socket = -1;
-        (void) kill(reader->pid, SIGKILL);
-        if (!key) {
-                helper_forget_process(reader->event, reader->pid);
+        helper_kill(process->helper);
+        if (!key || helper_has_ended(process->helper)) {
+                process_free(process);
                 return;
         }
-        hanging = g_new0(Hanging, 1);
-        hanging->reader = reader;
-        hanging->key = *key;
-        if (sd_event_add_child(reader->event, &hanging->exit, reader->pid, WEXITED, on_hanging_end,
-                               hanging) < 0)
-                hanging_free(hanging);
-        else
-                g_ptr_array_add(reader->hanging, hanging);
+        helper_hang_up(process->helper);
+        process->key = *key;
+        process->hangs = true;
+        g_ptr_array_add(reader->hanging, process);
 }
 
 OverrideReader *override_reader_free(OverrideReader *reader) {
@@ -192,29 +191,20 @@ OverrideReader *override_reader_free(OverrideReader *reader) {
 }
 
 static int employ(OverrideReader *reader) {
-        _cleanup_(closep) int ours = -1, theirs = -1;
-        int pair[2], r;
-        pid_t pid;
+        Process *process;
+        int r;
 
         if (reader->hanging->len >= HANGING_MAX)
                 return -EBUSY;
-        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-                return -errno;
-        ours = pair[0];
-        theirs = pair[1];
-        pid = helper_fork_process("vfwarden-reader", &theirs, 1);
-        if (pid == 0)
-                serve(theirs);
-        if (pid < 0)
-                return pid;
-
-        r = sd_event_add_io(reader->event, &reader->source, ours, EPOLLIN, on_readable, reader);
+        process = g_new0(Process, 1);
+        process->reader = reader;
+        r = helper_fork(reader->event, &helper_handler, process, serve, NULL, NULL, 0,
+                        &process->helper);
         if (r < 0) {
-                helper_forget_process(reader->event, pid);
+                g_free(process);
                 return r;
         }
-        reader->pid = pid;
-        reader->socket = take_fd(&ours);
+        reader->process = process;
         return 0;
 }
 
@@ -236,7 +226,7 @@ static void tell(OverrideReader *reader, PciKey key, int error) {
         reader->handler(reader->context, key, &given_up);
 }
 
-static void refuse(OverrideReader *reader, Hanging *hanging) {
+static void refuse(OverrideReader *reader, Process *hanging) {
         if (!hanging->refused)
                 g_queue_push_tail(reader->refused, g_memdup2(&hanging->key, sizeof(hanging->key)));
         hanging->refused = hanging->again = true;
@@ -250,7 +240,7 @@ static void send_waiting(OverrideReader *reader) {
 
         while (!g_queue_is_empty(reader->waiting) && reader->sent->length < WINDOW) {
                 const PciKey *key = g_queue_peek_head(reader->waiting);
-                Hanging *hanging = find_hanging(reader, *key);
+                Process *hanging = find_hanging(reader, *key);
 
                 if (hanging) {
                         refuse(reader, hanging);
@@ -258,10 +248,10 @@ static void send_waiting(OverrideReader *reader) {
                         g_free(g_queue_pop_head(reader->waiting));
                         continue;
                 }
-                if (reader->socket < 0)
+                if (!reader->process)
                         r = employ(reader);
-                if (r < 0 ||
-                    send(reader->socket, key, sizeof(*key), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+                if (r < 0 || send(helper_channel(reader->process->helper), key, sizeof(*key),
+                                  MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
                         break;
                 g_hash_table_remove(reader->asked, key);
                 g_queue_push_tail(reader->sent, g_queue_pop_head(reader->waiting));
@@ -289,7 +279,7 @@ static void refuse_waiting(OverrideReader *reader) {
 static void refuse_hanging(OverrideReader *reader) {
         for (guint n = reader->refused->length; n > 0; n--) {
                 g_autofree PciKey *key = g_queue_pop_head(reader->refused);
-                Hanging *hanging = find_hanging(reader, *key);
+                Process *hanging = find_hanging(reader, *key);
 
                 if (hanging)
                         hanging->refused = false;
@@ -345,7 +335,7 @@ static bool take_answer(OverrideReader *reader) {
         Reply reply;
         ssize_t n;
 
-        n = recv(reader->socket, &reply, sizeof(reply), MSG_DONTWAIT);
+        n = recv(helper_channel(reader->process->helper), &reply, sizeof(reply), MSG_DONTWAIT);
         if (n <= (ssize_t) offsetof(Reply, value) || g_queue_is_empty(reader->sent))
                 return false;
         key = g_queue_pop_head(reader->sent);
@@ -360,14 +350,13 @@ static bool take_answer(OverrideReader *reader) {
         return true;
 }
 
-static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
-        OverrideReader *reader = userdata;
+static void on_readable(void *context, int channel) {
+        OverrideReader *reader = ((Process *) context)->reader;
 
         if (!take_answer(reader))
                 give_up(reader); /* somebody killed it: its question may be at fault */
         else
                 send_waiting(reader);
-        return 0;
 }
 
 bool override_reader_is_idle(const OverrideReader *reader) {
@@ -377,7 +366,8 @@ bool override_reader_is_idle(const OverrideReader *reader) {
 
 void override_reader_finish(OverrideReader *reader) {
         while (!g_queue_is_empty(reader->sent)) {
-                struct pollfd poll_fd = { .fd = reader->socket, .events = POLLIN };
+                struct pollfd poll_fd = { .fd = helper_channel(reader->process->helper),
+                                          .events = POLLIN };
 
                 if (poll(&poll_fd, 1, ANSWER_TIMEOUT_MSEC) > 0 && take_answer(reader))
                         send_waiting(reader);
