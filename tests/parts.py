@@ -104,6 +104,26 @@ def vm():
     return passed, failed
 
 
+# Those that open device nodes; the ids of scenarios contain one of these.
+IOMMUFD = ("character_devices.", "open.", "vf_tokens.", "users.")
+IOMMUFD_LONG = ("unplug_with_holders.", "external_removal.", "hotplug.", "libvirt.", "io.", "io_end.")
+
+
+def vm_iommufd():
+    """Scenarios of users and opens on a kernel with iommufd and character devices."""
+    return machine_run("--vfio", "iommufd", *IOMMUFD)
+
+
+def vm_iommufd_long():
+    """Those of removals, libvirt and I/O sessions there; and on kernels without groups, and with iommufd's container."""
+    passed = failed = 0
+    for arguments in (("--vfio", "iommufd", *IOMMUFD_LONG), ("--vfio", "devices", "opened_by_node", "open_by_node", "io."),
+                      ("--vfio", "compat", "open.", "users.", "io.")):
+        ok, bad = machine_run(*arguments)
+        passed, failed = passed + ok, failed + bad
+    return passed, failed
+
+
 def vm_s390x():
     """Those of zPCI, in the emulated s390x machine."""
     return machine_run("--arch", "s390x")
@@ -123,10 +143,10 @@ def stress():
 # Those of a lane run one after the other, the lanes side by side: the machines wait for hardware most of the time.
 LANES = [
     [plain, sanitize, fuzz, model, analysis],
-    [install, vm, vm_s390x],
+    [install, vm, vm_iommufd, vm_s390x],
 ]
 # What takes too long for each change: --all.
-LONG = [stress]
+LONG = [stress, vm_iommufd_long]
 PARTS = {part.__name__.replace("_", "-"): part for part in [*(part for lane in LANES for part in lane), *LONG]}
 
 

@@ -148,6 +148,7 @@ static State *record_state(Manager *manager) {
         sessions_record(manager->sessions, state_records(state, &sessions_section));
         leases_record(manager->leases, state_records(state, &leases_section));
         vf_tokens_record(manager->vf_tokens, state_records(state, &vf_tokens_section));
+        users_record(manager->users, state_records(state, &openings_section));
         record_unknown(manager, functions);
         inventory_foreach (manager->inventory, function) {
                 if (!function->userspace_driver && !function->tainted && !function->lock_why &&

@@ -37,6 +37,7 @@
 #include "daemon/sysfs/watch.h"
 #include "daemon/usage/external-removals.h"
 #include "daemon/usage/users.h"
+#include "daemon/usage/vfio-openings.h"
 
 struct Manager {
         sd_event *event;

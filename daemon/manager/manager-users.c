@@ -35,6 +35,7 @@ void manager_on_users_changed(void *context, PciKey key) {
         if (!function)
                 return;
         inventory_set_users(manager->inventory, function, users_told(manager, function));
+        manager->state_dirty = true; /* users_record() */
         tell_group(manager, function);
         if (function_in_use(function))
                 vf_tokens_pf_used(manager->vf_tokens, function);

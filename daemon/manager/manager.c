@@ -10,9 +10,11 @@
 #include <systemd/sd-daemon.h>
 
 const StateSection *const manager_sections[] = {
-        &protected_files_section, &functions_section,    &inhibitors_section,
-        &operations_section,      &device_nodes_section, &sessions_section,
-        &leases_section,          &vf_tokens_section,    NULL,
+        &protected_files_section, &functions_section,
+        &inhibitors_section,      &operations_section,
+        &device_nodes_section,    &sessions_section,
+        &leases_section,          &vf_tokens_section,
+        &openings_section,        NULL,
 };
 
 static int on_work(sd_event_source *source, void *userdata) {
@@ -156,6 +158,7 @@ static int start(Manager *manager, bool started) {
         manager_read_stale(manager); /* asks for the overrides ... */
         override_reader_finish(manager->override_reader);
         manager_read_stale(manager); /* ... and reads the rest */
+        users_adopt(manager->users, state_records(state, &openings_section));
         users_start(manager->users);
         manager_apply(manager);
         (void) sd_event_source_set_enabled(manager->work, SD_EVENT_OFF);

@@ -61,3 +61,63 @@ bool users_node_is_open(const Users *users, const VfioDevice *device, GHashTable
         return device->vfio.group >= 0 && is_open(users, group) &&
                !g_hash_table_contains(explained, GINT_TO_POINTER(device->vfio.group));
 }
+
+/* --- over a restart */
+
+/* Nothing is recorded of what is found again by looking: a group in a process. */
+void users_record(const Users *users, GArray *records) {
+        GHashTableIter iter;
+        const VfioDevice *device;
+
+        g_hash_table_iter_init(&iter, users->functions);
+        while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &device)) {
+                const Function *function = inventory_get(users->inventory, device->vfio.key);
+                g_autofree char *group = group_name(device);
+                StateOpening record = { .key = device->vfio.key,
+                                        .in_process = device->finding == VFIO_FOUND_PROCESS };
+
+                if (!function || device->finding == VFIO_FOUND_NOBODY ||
+                    (!device->node_name && record.in_process))
+                        continue;
+                record.inode = function->facts.inode;
+                record.node = device->node;
+                record.name = g_strdup(device->node_name ? device->node_name : "");
+                record.own = device->node_name
+                                     ? vfio_openings_of(users->openings, device->node_name)
+                                     : 0;
+                record.group = vfio_openings_of(users->openings, group);
+                g_array_append_val(records, record);
+        }
+}
+
+static void adopt(Users *users, const StateOpening *record, VfioDevice *device) {
+        g_autofree char *group = group_name(device);
+
+        if (!device->node_name && record->name[0] != '\0') {
+                device->node = record->node;
+                device->node_name = g_strdup(record->name);
+        }
+        if (g_strcmp0(device->node_name, record->name) == 0)
+                vfio_openings_adopt(users->openings, record->name, record->own, record->in_process);
+        vfio_openings_adopt(users->openings, group, record->group, record->in_process);
+}
+
+void users_adopt(Users *users, const GArray *records) {
+        for (guint i = 0; i < records->len; i++) {
+                const StateOpening *record = &g_array_index(records, StateOpening, i);
+                const Function *function = inventory_get(users->inventory, record->key);
+                VfioDevice *device = g_hash_table_lookup(users->functions, &record->key);
+
+                if (!function || function->facts.inode != record->inode)
+                        continue;
+                /* Its driver is being unbound, and waits for a user. */
+                if (!device && function->facts.driver[0] == '\0') {
+                        device = vfio_device_new(record->key);
+                        device->vfio.group = function->facts.iommu_group;
+                        device->is_old = device->adopted = true;
+                        g_hash_table_insert(users->functions, &device->vfio.key, device);
+                }
+                if (device)
+                        adopt(users, record, device);
+        }
+}

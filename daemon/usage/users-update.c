@@ -113,7 +113,7 @@ static bool set_users(VfioDevice *device, GPtrArray *now) {
 /* Until all processes were looked at once. A function that VFIO got since the start had no user
  * before. */
 static bool is_unknown(const Users *users, const VfioDevice *device) {
-        return users->n_walks_ended == 0 && device->bound && device->is_old;
+        return users->n_walks_ended == 0 && (device->bound || device->adopted) && device->is_old;
 }
 
 static GPtrArray *unknown_users(void) {
@@ -195,7 +195,7 @@ static void match(Users *users, bool all_seen, GArray *news) {
                 }
                 if (note_unknown(users, device))
                         g_array_append_val(news, device->vfio.key);
-                if (!device->bound && !device->users)
+                if (!device->bound && !device->users && !is_unknown(users, device))
                         g_hash_table_remove(users->functions, &device->vfio.key);
         }
 }

@@ -69,6 +69,11 @@ int users_function_changed(Users *users, const Function *function);
 /* The function is gone; no callback is made for it any more. */
 void users_function_gone(Users *users, PciKey key);
 
+/* What the daemon could not find again by looking. Adopted once all functions are known, before
+ * users_start(). Records are of openings_section (vfio-openings.h). */
+void users_record(const Users *users, GArray *records);
+void users_adopt(Users *users, const GArray *records);
+
 /* Looks at all processes for the first time, once all functions are known. Tells at once that
  * nobody is known yet. */
 void users_start(Users *users);

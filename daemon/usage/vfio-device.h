@@ -17,6 +17,7 @@
 typedef struct VfioDevice {
         VfioFunction vfio;
         bool bound;      /* VFIO has it; else it is kept for who still has it open */
+        bool adopted;    /* an earlier daemon knew it, while its driver was being unbound */
         bool is_old;     /* VFIO had it before the daemon could see who opened it */
         dev_t node;      /* its own, 0 none ... */
         char *node_name; /* ... and that one's name, "vfio3"; both stay while the driver is being

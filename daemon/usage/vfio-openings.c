@@ -4,7 +4,9 @@
 #include "daemon/sysfs/sysfs.h"
 #include "policy/number.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 
 #define MODULE "/sys/module/vfio"
 
@@ -115,11 +117,65 @@ uint32_t vfio_openings_of(VfioOpenings *openings, const char *name) {
         return count->openings;
 }
 
-void vfio_openings_adopt(VfioOpenings *openings, const char *name, uint32_t n) {
+void vfio_openings_adopt(VfioOpenings *openings, const char *name, uint32_t n, bool doubtful) {
         VfioNodeCount *count;
 
         if (n == 0)
                 return;
         count = find_or_make(openings, name);
         count->openings = MAX(count->openings, n);
+        if (doubtful)
+                vfio_node_count_doubt(count);
 }
+
+/* --- state.json */
+
+/* "vfio3", or nothing. */
+static bool is_name(const char *name) {
+        const char *digits = g_str_has_prefix(name, "vfio") ? name + strlen("vfio") : "";
+        size_t n = strspn(digits, "0123456789");
+
+        return name[0] == '\0' || (n > 0 && n < 10 && digits[n] == '\0');
+}
+
+static int read_opening(StateReader *reader, JsonObject *object, void *ret) {
+        const char *name = state_section_text(object, "name");
+        StateOpening *record = ret;
+
+        if (!name || !is_name(name) || state_section_address(object, &record->key) < 0 ||
+            state_section_number(object, "inode", STATE_ID_MAX, &record->inode) < 0 ||
+            state_section_number(object, "node", STATE_ID_MAX, &record->node) < 0 ||
+            state_section_number32(object, "own", INT32_MAX, &record->own) < 0 ||
+            state_section_number32(object, "group", INT32_MAX, &record->group) < 0 ||
+            !state_section_is_new_number(reader, "opening-of", record->key))
+                return -EBADMSG;
+        record->in_process = state_section_flag(object, "in-process");
+        record->name = g_strdup(name);
+        return 0;
+}
+
+static void write_opening(JsonBuilder *builder, const void *data) {
+        const StateOpening *record = data;
+
+        state_section_add_address(builder, record->key);
+        state_section_add_number(builder, "inode", record->inode);
+        state_section_add_number(builder, "node", record->node);
+        state_section_add_text(builder, "name", record->name);
+        state_section_add_number(builder, "own", record->own);
+        state_section_add_number(builder, "group", record->group);
+        state_section_add_flag(builder, "in-process", record->in_process);
+}
+
+static void clear_opening(void *data) {
+        StateOpening *record = data;
+
+        g_free(record->name);
+}
+
+const StateSection openings_section = {
+        .name = "openings",
+        .record_size = sizeof(StateOpening),
+        .read = read_opening,
+        .write = write_opening,
+        .clear = clear_opening,
+};

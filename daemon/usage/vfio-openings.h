@@ -6,6 +6,7 @@
  * wrong where events were merged or lost; policy/vfio-use.h says how. */
 #pragma once
 
+#include "daemon/base/state-section.h"
 #include "policy/vfio-use.h"
 
 #include <glib.h>
@@ -33,5 +34,21 @@ void vfio_openings_looked(VfioOpenings *openings, const char *name, bool in_proc
  * VFIO is open at all. */
 uint32_t vfio_openings_of(VfioOpenings *openings, const char *name);
 
-/* What an earlier daemon counted. */
-void vfio_openings_adopt(VfioOpenings *openings, const char *name, uint32_t n);
+/* What an earlier daemon counted. With `doubtful`, a process had it. */
+void vfio_openings_adopt(VfioOpenings *openings, const char *name, uint32_t n, bool doubtful);
+
+/* --- state.json: a function whose driver is being unbound has no entry in sysfs for its device
+ * node any more, and a node in a socket left no trace but its opening */
+
+/* A function that is in use, with the nodes by which it can be. */
+typedef struct StateOpening {
+        PciKey key;
+        uint64_t inode;
+        uint64_t node;   /* device number of its own node, 0 none ... */
+        char *name;      /* ... and the node's name, "vfio3"; "" none */
+        uint32_t own;    /* how often that is open ... */
+        uint32_t group;  /* ... and its group, as far as was seen */
+        bool in_process; /* a process had the function; else it was in a socket */
+} StateOpening;
+
+extern const StateSection openings_section;

@@ -25,7 +25,7 @@ class OpenClient(JsonClient):
     module = "guest.open_client"
 
     def open(self, function):
-        """What Open() told, without descriptors."""
+        """What Open() told, without descriptors. By the group, whatever else the kernel has; see device_client.py."""
         return self.ask("open", function.address)
 
     def open_and_do_not_read(self, function):
@@ -58,7 +58,8 @@ class Server:
         self.container = self.opened = -1
 
     def open(self, address):
-        call = self.client.bus.start_call(vb.function_path(address), vb.FUNCTION, "Open", "(a{sv})", ({},),
+        options = {"kind": GLib.Variant("s", "group")}
+        call = self.client.bus.start_call(vb.function_path(address), vb.FUNCTION, "Open", "(a{sv})", (options,),
                                           with_fds=True)
         handle, facts = call.result(60)
         self.descriptor = call.fds[handle]

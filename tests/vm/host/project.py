@@ -114,13 +114,14 @@ class Builder:
              "PKG_CONFIG_ALLOW_SYSTEM_CFLAGS=1", "PKG_CONFIG_ALLOW_SYSTEM_LIBS=1", "sh", "-ec", compile_line],
             cwd=directory)
 
-    def guest_files(self, directory):
-        """The scenarios and what runs them."""
+    def guest_files(self, directory, more_scenarios=()):
+        """The scenarios, with those of the directories `more_scenarios`, and what runs them."""
         self.holder(directory / "usr/local/bin")
         shutil.copytree(VM_DIR / "guest/files", directory, dirs_exist_ok=True)
         home = directory / "usr/lib/vfwarden-vm"
         home.mkdir(parents=True, exist_ok=True)
-        for source, name in (("guest", "guest"), (self.target.scenarios, "scenarios")):
+        sources = (self.target.scenarios, *more_scenarios)
+        for source, name in (("guest", "guest"), *((source, "scenarios") for source in sources)):
             shutil.copytree(VM_DIR / source, home / name, dirs_exist_ok=True,
                             ignore=shutil.ignore_patterns("files", "__pycache__"))
         shutil.copy(VM_DIR / "demo", home / "demo")

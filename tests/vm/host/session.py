@@ -24,7 +24,7 @@ import time
 
 import pace
 
-from host import guestroot, initrd, kernel as kernels, project, qemu as qemus
+from host import guestroot, initrd, kernel as kernels, project, qemu as qemus, vfio_modules
 from host.common import Failure, cache_dir, locked, remove_tree, say
 from host.outside import Outside
 from host.qmp import Qmp, connect
@@ -74,6 +74,7 @@ class Parts:
 
     def __init__(self, target, kernel_name, vfio):
         self.target = target
+        self.vfio = vfio
         results, failures = {}, []
 
         def work(name, function):
@@ -111,7 +112,7 @@ class Session:
         self.work = pathlib.Path(tempfile.mkdtemp(prefix="vfwarden-vm-"))
         trees = [self.work / "guest"]
         builder = project.Builder(parts.target, parts.base)
-        builder.guest_files(trees[0])
+        builder.guest_files(trees[0], vfio_modules.scenarios(parts.vfio))
         if with_project:
             trees.insert(0, self.work / "project")
             builder.install(trees[0])

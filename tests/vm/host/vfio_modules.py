@@ -34,6 +34,11 @@ SPAN_ITERATOR = re.compile(r"^#ifdef CONFIG_INTERVAL_TREE_SPAN_ITER$.*?^#endif\b
 PACKAGES = r"linux-(?:headers|kbuild)-\d\S*"
 
 
+def scenarios(kind):
+    """The directories of scenarios that only a kernel of that kind can run."""
+    return ["scenarios_iommufd"] if kind != "packaged" else []
+
+
 def download(apt, image, directory):
     """The packages of headers and source that belong to the kernel package `image` (NAME=VERSION). Returns their files."""
     name, _, version = image.partition("=")
