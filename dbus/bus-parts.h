@@ -25,6 +25,7 @@ typedef struct Bus {
         Clients *clients;
         Answers *answers;
         Admission *admission;
+        GHashTable *shown; /* PciKey* -> bits of the interfaces that clients know of the function */
         Quota *waiting; /* of calls that wait for the kernel or a holder, see method_reply_later()
                          */
 } Bus;

@@ -89,12 +89,22 @@ static void check_sent(int r) {
                 log_error("a signal cannot be sent: %s", g_strerror(-r));
 }
 
+static unsigned shown_as(const Bus *bus, const Function *function) {
+        return GPOINTER_TO_UINT(g_hash_table_lookup(bus->shown, &function->facts.key));
+}
+
+static void show(const Bus *bus, const Function *function) {
+        PciKey *key = g_memdup2(&function->facts.key, sizeof(*key));
+
+        g_hash_table_replace(bus->shown, key, GUINT_TO_POINTER(interfaces_on_function(function)));
+}
+
 static void on_added(void *context, Function *function) {
         const Bus *bus = context;
         char path[FUNCTION_PATH_MAX];
 
         answers_note_change(bus->answers, function, 0);
-        function->published_as = interfaces_on_function(function);
+        show(bus, function);
         check_sent(sd_bus_emit_object_added(bus->connection,
                                             function_path_format(function->facts.key, path)));
 }
@@ -103,7 +113,8 @@ static void on_removed(void *context, Function *function) {
         const Bus *bus = context;
         char path[FUNCTION_PATH_MAX];
 
-        answers_note_change(bus->answers, function, function->published_as);
+        answers_note_change(bus->answers, function, shown_as(bus, function));
+        g_hash_table_remove(bus->shown, &function->facts.key);
         check_sent(sd_bus_emit_object_removed(bus->connection,
                                               function_path_format(function->facts.key, path)));
 }
@@ -112,10 +123,10 @@ static void on_changed(void *context, Function *function, const PropertySet *pro
         const Bus *bus = context;
         char path[FUNCTION_PATH_MAX];
 
-        unsigned before = function->published_as, now = interfaces_on_function(function);
+        unsigned before = shown_as(bus, function), now = interfaces_on_function(function);
 
         answers_note_change(bus->answers, function, before);
-        function->published_as = now;
+        show(bus, function);
         function_path_format(function->facts.key, path);
         interface_foreach (interface) {
                 unsigned bit = interface_bit(interface);
@@ -253,6 +264,7 @@ int bus_new(Bus **ret) {
                 log_error("Failed to subscribe to departures from the bus: %s", g_strerror(-r));
                 return r;
         }
+        bus->shown = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
         bus->clients = clients_new(bus->connection);
         bus->answers = answers_new(bus);
         bus->authority = authority_new(bus);
@@ -289,7 +301,7 @@ int bus_serve(Bus *bus, sd_event *event, Manager *manager) {
         }
         /* Clients that ask from now on see this. */
         inventory_foreach (manager_inventory(manager), function)
-                function->published_as = interfaces_on_function(function);
+                show(bus, function);
         manager_set_observer(manager, &bus_observer, bus);
         return 0;
 }
@@ -305,6 +317,7 @@ Bus *bus_free(Bus *bus) {
         request_log_unref(bus->requests);
         answers_free(bus->answers);
         clients_free(bus->clients);
+        g_clear_pointer(&bus->shown, g_hash_table_unref);
         quota_unref(bus->waiting);
         sd_bus_flush_close_unref(bus->questions);
         sd_bus_flush_close_unref(bus->connection);

@@ -150,16 +150,7 @@ struct Function {
         bool tainted;             /* a PF whose VFs were changed in spite of a lock */
         bool unplugging;          /* its removal cannot be cancelled; a restarted daemon goes on */
 
-        PropertySet changes;   /* that no signal has reported yet */
-        bool queued;           /* in the manager's queue of what to apply */
-        bool published;        /* a signal has announced it ... */
-        unsigned published_as; /* ... and as what: the observer's to say and to keep */
-        FunctionState published_state;
-        unsigned published_lock_reasons;
-        bool published_in_use;
-        char published_backend[IO_SESSION_BACKEND_MAX];
-        uint16_t published_max_store_block;
-        bool published_relaxed;
+        PropertySet changes; /* that no signal has reported yet */
 };
 
 PciAddress function_address(const Function *function);

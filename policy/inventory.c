@@ -51,6 +51,12 @@ Function *inventory_get(const Inventory *inventory, PciKey key) {
         return g_hash_table_lookup(inventory->functions, &key);
 }
 
+Function *inventory_get_device(const Inventory *inventory, PciKey key, uint64_t inode) {
+        Function *function = inventory_get(inventory, key);
+
+        return function && function->facts.inode == inode ? function : NULL;
+}
+
 void inventory_iter_init(const Inventory *inventory, GHashTableIter *iter) {
         g_hash_table_iter_init(iter, inventory->functions);
 }

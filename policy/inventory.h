@@ -19,6 +19,10 @@ unsigned inventory_count(const Inventory *inventory);
 /* The function at `key`, or NULL. Borrowed. */
 Function *inventory_get(const Inventory *inventory, PciKey key);
 
+/* The same if it is still the device that had `inode` (FunctionFacts.inode), and not one that was
+ * plugged anew under the address; else NULL. */
+Function *inventory_get_device(const Inventory *inventory, PciKey key, uint64_t inode);
+
 /* Takes over what `facts` holds (and clears it) as the new truth about `facts->key`, makes the
  * function if there was none, and mends the links. Returns the function, borrowed. The caller sees
  * to it that a device made anew under the old address (another inode) was removed first. */

@@ -96,6 +96,16 @@ unsigned lock_reasons(const Function *function, const PatternList *userspace_dri
         return reasons;
 }
 
+char *lock_reasons_format(unsigned reasons) {
+        g_autoptr(GString) text = g_string_new(NULL);
+
+        for (unsigned i = 0; i < LOCK_REASONS_MAX; i++)
+                if (reasons & (1U << i))
+                        g_string_append_printf(text, "%s%s", text->len > 0 ? ", " : "",
+                                               lock_reason_to_string(1U << i));
+        return g_string_free(g_steal_pointer(&text), FALSE);
+}
+
 unsigned lock_reasons_files(const Function *function, unsigned reasons) {
         unsigned files = 0;
 

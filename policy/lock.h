@@ -49,6 +49,9 @@ unsigned lock_file_kernel_mode(LockFile file);
  * `userspace_drivers` are the drivers that hand a device to userspace. */
 unsigned lock_reasons(const Function *function, const PatternList *userspace_drivers);
 
+/* "userspace-driver, administrator"; "" for none. Free with g_free(). */
+char *lock_reasons_format(unsigned reasons);
+
 /* The LockFile bits (1 << file) that `reasons` lock on `function`, whether the files exist or
  * not. */
 unsigned lock_reasons_files(const Function *function, unsigned reasons);

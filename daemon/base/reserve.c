@@ -6,6 +6,9 @@
 #include <glib.h>
 #include <sys/eventfd.h>
 
+/* The key among the problems. */
+#define PROBLEM "descriptors"
+
 struct Reserve {
         int fds[RESERVE_SIZE]; /* -1: given up */
 };
@@ -65,4 +68,19 @@ int reserve_probe(const Reserve *reserve) {
         _cleanup_(closep) int fd = take();
 
         return fd < 0 ? fd : 0;
+}
+
+void reserve_check(Reserve *reserve, Problems *problems) {
+        int r = reserve_probe(reserve);
+
+        if (r < 0)
+                problems_report(problems, PROBLEM,
+                                "Failed to get a descriptor, changes are seen late: %s",
+                                g_strerror(-r));
+        else if (reserve_fill(reserve))
+                problems_resolve(problems, PROBLEM);
+}
+
+bool reserve_is_reported(const Problems *problems) {
+        return problems_has(problems, PROBLEM);
 }

@@ -8,6 +8,8 @@
  * the reserve is whole again afterwards; where it is not, it is filled the next time. */
 #pragma once
 
+#include "daemon/base/problems.h"
+
 #include <stdbool.h>
 
 typedef struct Reserve Reserve;
@@ -30,3 +32,10 @@ bool reserve_fill(Reserve *reserve);
 /* Whether a descriptor is to be had besides those of the reserve: 0, or the negative errno of the
  * attempt. */
 int reserve_probe(const Reserve *reserve);
+
+/* Looks whether a descriptor is to be had, fills the reserve, and reports or resolves the problem:
+ * what fails for want of a descriptor is reported where it fails, this says why. */
+void reserve_check(Reserve *reserve, Problems *problems);
+
+/* Whether it is reported now. */
+bool reserve_is_reported(const Problems *problems);

@@ -21,3 +21,16 @@ int wakeup_new_timer(sd_event *event, uint64_t accuracy_usec, sd_event_time_hand
                 r = sd_event_source_set_enabled(*ret, SD_EVENT_OFF);
         return r;
 }
+
+void wakeup_within(sd_event_source *timer, uint64_t usec) {
+        uint64_t now = 0, due = 0;
+        int enabled = SD_EVENT_OFF;
+
+        (void) sd_event_source_get_enabled(timer, &enabled);
+        (void) sd_event_source_get_time(timer, &due);
+        (void) sd_event_now(sd_event_source_get_event(timer), CLOCK_MONOTONIC, &now);
+        if (enabled != SD_EVENT_OFF && due <= now + usec)
+                return;
+        (void) sd_event_source_set_time(timer, now + usec);
+        (void) sd_event_source_set_enabled(timer, SD_EVENT_ONESHOT);
+}

@@ -16,3 +16,6 @@ int wakeup_new_idle(sd_event *event, sd_event_handler_t handler, void *context,
  * for sd-event's 250 ms. */
 int wakeup_new_timer(sd_event *event, uint64_t accuracy_usec, sd_event_time_handler_t handler,
                      void *context, sd_event_source **ret);
+
+/* Lets such a timer run out in `usec` at the latest. */
+void wakeup_within(sd_event_source *timer, uint64_t usec);

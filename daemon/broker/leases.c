@@ -93,9 +93,7 @@ static LeaseEntry *find_group(const Leases *leases, int32_t group) {
 }
 
 Function *lease_entry_function(const LeaseEntry *entry) {
-        Function *function = inventory_get(entry->leases->inventory, entry->key);
-
-        return function && function->facts.inode == entry->inode ? function : NULL;
+        return inventory_get_device(entry->leases->inventory, entry->key, entry->inode);
 }
 
 void lease_entry_tell_change(const LeaseEntry *entry) {

@@ -40,9 +40,7 @@ char *session_entry_fd_name(const SessionEntry *entry) {
 
 /* The function, if it is the same device still. */
 static Function *entry_function(const SessionEntry *entry) {
-        Function *function = inventory_get(entry->sessions->inventory, entry->key);
-
-        return function && function->facts.inode == entry->inode ? function : NULL;
+        return inventory_get_device(entry->sessions->inventory, entry->key, entry->inode);
 }
 
 void session_entry_tell_change(const SessionEntry *entry) {

@@ -1,6 +1,7 @@
 #include "daemon/guard/device-nodes.h"
 
 #include "daemon/base/log.h"
+#include "daemon/base/retries.h"
 #include "daemon/base/util.h"
 #include "daemon/guard/records.h"
 #include "daemon/sysfs/sysfs.h"
@@ -24,8 +25,9 @@ typedef struct Node {
 } Node;
 
 struct DeviceNodes {
-        Problems *problems;
-        GPtrArray *all; /* of Node*, owned */
+        const PartContext *context;
+        GPtrArray *all;    /* of Node*, owned */
+        Retries *unclosed; /* functions whose nodes could not all be looked at */
 };
 
 static void node_free(gpointer data) {
@@ -33,22 +35,6 @@ static void node_free(gpointer data) {
 
         g_free(node->name);
         g_free(node);
-}
-
-DeviceNodes *device_nodes_new(Problems *problems) {
-        DeviceNodes *nodes = g_new(DeviceNodes, 1);
-
-        nodes->problems = problems;
-        nodes->all = g_ptr_array_new_with_free_func(node_free);
-        return nodes;
-}
-
-DeviceNodes *device_nodes_free(DeviceNodes *nodes) {
-        if (!nodes)
-                return NULL;
-        g_ptr_array_unref(nodes->all);
-        g_free(nodes);
-        return NULL;
 }
 
 static char *node_path(const char *name) {
@@ -132,7 +118,10 @@ static int plan_function(DeviceNodes *nodes, PciKey key, const Inventory *invent
         return group < 0 ? group : device;
 }
 
-int device_nodes_plan(DeviceNodes *nodes, const Inventory *inventory, const Function *function) {
+/* Notes the nodes of the function, and of its VFs, as to be closed. Returns 0, or a negative errno
+ * when one cannot be looked at: the others are noted. */
+static int plan(DeviceNodes *nodes, const Function *function) {
+        const Inventory *inventory = nodes->context->inventory;
         int result = plan_function(nodes, function->facts.key, inventory, function);
 
         for (guint i = 0; function->vfs && i < function->vfs->len; i++) {
@@ -145,7 +134,7 @@ int device_nodes_plan(DeviceNodes *nodes, const Inventory *inventory, const Func
         return result;
 }
 
-void device_nodes_commit(DeviceNodes *nodes) {
+static void commit(DeviceNodes *nodes) {
         for (guint i = 0; i < nodes->all->len; i++) {
                 Node *node = nodes->all->pdata[i];
                 g_autofree char *path = node_path(node->name);
@@ -181,16 +170,17 @@ static void open_node(DeviceNodes *nodes, guint i) {
 
         node->failing = r < 0;
         if (r < 0) {
-                problems_report(nodes->problems, problem,
+                problems_report(nodes->context->problems, problem,
                                 "Failed to open /dev/%s to users again: %s", node->name,
                                 g_strerror(-r));
                 return;
         }
-        problems_resolve(nodes->problems, problem);
+        problems_resolve(nodes->context->problems, problem);
         g_ptr_array_remove_index(nodes->all, i);
 }
 
-bool device_nodes_open(DeviceNodes *nodes, PciKey key) {
+/* Returns whether any node was closed for the function at `key`. */
+static bool open_nodes(DeviceNodes *nodes, PciKey key) {
         bool any = false;
 
         for (guint i = nodes->all->len; i > 0; i--) {
@@ -204,7 +194,79 @@ bool device_nodes_open(DeviceNodes *nodes, PciKey key) {
         return any;
 }
 
-void device_nodes_record(const DeviceNodes *nodes, GArray *records) {
+/* Whether the nodes that are to be closed could be found. */
+static void note_looked(DeviceNodes *nodes, PciKey key, int r) {
+        PciAddress address = pci_address_from_key(key);
+
+        if (r >= 0) {
+                problems_resolve_function(nodes->context->problems, address, "nodes");
+                retries_drop(nodes->unclosed, key);
+                return;
+        }
+        problems_report_function(nodes->context->problems, address, "nodes",
+                                 "Failed to look at the device nodes to close to newcomers: %s",
+                                 g_strerror(-r));
+        retries_add(nodes->unclosed, key);
+}
+
+void device_nodes_open(DeviceNodes *nodes, PciKey key) {
+        const PartContext *context = nodes->context;
+
+        note_looked(nodes, key, 0);
+        if (open_nodes(nodes, key))
+                context->host->record_changed(context->host_context);
+}
+
+void device_nodes_close(DeviceNodes *nodes, const Function *function) {
+        const PartContext *context = nodes->context;
+
+        note_looked(nodes, function->facts.key, plan(nodes, function));
+        context->host->record_changed(context->host_context);
+        /* What they were must be known to whoever opens them again, or nobody ever can. */
+        if (context->host->save(context->host_context) < 0)
+                (void) open_nodes(nodes, function->facts.key);
+        else
+                commit(nodes);
+}
+
+static void on_due(void *userdata, PciKey key) {
+        DeviceNodes *nodes = userdata;
+        const Function *function = inventory_get(nodes->context->inventory, key);
+
+        if (function)
+                device_nodes_close(nodes, function);
+        else
+                retries_drop(nodes->unclosed, key);
+}
+
+/* --- the part */
+
+static void free_device_nodes(void *self) {
+        DeviceNodes *nodes = self;
+
+        retries_free(nodes->unclosed);
+        g_ptr_array_unref(nodes->all);
+        g_free(nodes);
+}
+
+static int new_device_nodes(const PartContext *context, void **ret) {
+        DeviceNodes *nodes = g_new0(DeviceNodes, 1);
+        int r;
+
+        nodes->context = context;
+        nodes->all = g_ptr_array_new_with_free_func(node_free);
+        r = retries_new(context->event, on_due, nodes, &nodes->unclosed);
+        if (r < 0) {
+                free_device_nodes(nodes);
+                return r;
+        }
+        *ret = nodes;
+        return 0;
+}
+
+static void record_device_nodes(void *self, GArray *records) {
+        const DeviceNodes *nodes = self;
+
         for (guint i = 0; i < nodes->all->len; i++) {
                 const Node *node = nodes->all->pdata[i];
                 StateNode record = { g_strdup(node->name), node->device, node->mode };
@@ -213,7 +275,9 @@ void device_nodes_record(const DeviceNodes *nodes, GArray *records) {
         }
 }
 
-void device_nodes_undo(DeviceNodes *nodes, const GArray *records) {
+static int adopt_device_nodes(void *self, const GArray *records) {
+        DeviceNodes *nodes = self;
+
         for (guint i = 0; i < records->len; i++) {
                 const StateNode *record = &g_array_index(records, StateNode, i);
                 Node *node = g_new(Node, 1);
@@ -225,17 +289,45 @@ void device_nodes_undo(DeviceNodes *nodes, const GArray *records) {
                 g_ptr_array_add(nodes->all, node);
                 open_node(nodes, nodes->all->len - 1);
         }
+        return 0;
 }
 
-void device_nodes_retry(DeviceNodes *nodes) {
-        for (guint i = nodes->all->len; i > 0; i--)
-                if (((const Node *) nodes->all->pdata[i - 1])->failing)
-                        open_node(nodes, i - 1);
+static void device_nodes_function_gone(void *self, Function *function) {
+        retries_drop(((DeviceNodes *) self)->unclosed, function->facts.key);
 }
 
-bool device_nodes_failing(const DeviceNodes *nodes) {
+static bool is_failing(const DeviceNodes *nodes) {
         for (guint i = 0; i < nodes->all->len; i++)
                 if (((const Node *) nodes->all->pdata[i])->failing)
                         return true;
         return false;
 }
+
+static PartCheck device_nodes_want_check(const void *self) {
+        return is_failing(self) ? PART_CHECK_SOON : PART_CHECK_NEVER;
+}
+
+/* Tries again to open what could not be opened. */
+static void check_device_nodes(void *self) {
+        DeviceNodes *nodes = self;
+        const PartContext *context = nodes->context;
+        guint before = nodes->all->len;
+
+        for (guint i = before; i > 0; i--)
+                if (((const Node *) nodes->all->pdata[i - 1])->failing)
+                        open_node(nodes, i - 1);
+        if (nodes->all->len < before)
+                context->host->record_changed(context->host_context);
+}
+
+const Part device_nodes_part = {
+        .name = "device-nodes",
+        .section = &device_nodes_section,
+        .new = new_device_nodes,
+        .adopt = adopt_device_nodes,
+        .record = record_device_nodes,
+        .function_gone = device_nodes_function_gone,
+        .wants_check = device_nodes_want_check,
+        .check = check_device_nodes,
+        .free = free_device_nodes,
+};

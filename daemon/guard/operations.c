@@ -59,9 +59,7 @@ Operations *operations_free(Operations *operations) {
 
 /* The function that the entry is about, if it is there and the same device. */
 static Function *entry_function(const Entry *entry) {
-        Function *function = inventory_get(entry->operations->inventory, entry->key);
-
-        return function && function->facts.inode == entry->inode ? function : NULL;
+        return inventory_get_device(entry->operations->inventory, entry->key, entry->inode);
 }
 
 static void tell(Entry *entry, int result, const char *path) {

@@ -40,7 +40,6 @@ struct ProtectedFiles {
         GHashTable *adopted;   /* path -> StateFile*, of an earlier run; NULL after start */
         GPtrArray *pending;    /* borrowed ProtectedFile*, to be committed */
         unsigned n_failing;
-        bool dirty;
 };
 
 static Holder holder_make(PciKey key, LockFile file) {
@@ -105,7 +104,7 @@ static void forget_file(ProtectedFiles *files, ProtectedFile *file) {
         problems_resolve(files->problems, watch_key);
         files->n_failing -= file->failing;
         g_hash_table_remove(files->by_path, file->path);
-        files->dirty = true;
+        files->handler->record_changed(files->context);
 }
 
 /* The entry for `path`, made if need be from what is seen and what is known of earlier. */
@@ -153,7 +152,7 @@ static int protected_file_get(ProtectedFiles *files, char *path, LockFile which,
 
         file->path = g_steal_pointer(&owned);
         g_hash_table_insert(files->by_path, file->path, file);
-        files->dirty = true;
+        files->handler->record_changed(files->context);
         *ret = file;
         return 0;
 }
@@ -207,10 +206,6 @@ int protected_files_plan(ProtectedFiles *files, const Function *function, unsign
         return failed;
 }
 
-bool protected_files_dirty(const ProtectedFiles *files) {
-        return files->dirty;
-}
-
 void protected_files_record(ProtectedFiles *files, GArray *records) {
         GHashTableIter iter;
         gpointer value;
@@ -232,7 +227,6 @@ void protected_files_record(ProtectedFiles *files, GArray *records) {
                         g_array_append_val(records, record);
                 }
         }
-        files->dirty = false;
 }
 
 /* The result of an attempt at the file: `r` is 0 or a negative errno, `what` was to be done. */
@@ -285,7 +279,7 @@ static void adopt_new_node(ProtectedFiles *files, ProtectedFile *file, const str
         file->inode = st->st_ino;
         file->own_mode = st->st_mode & 07777U;
         file->locked = false;
-        files->dirty = true;
+        files->handler->record_changed(files->context);
         watch_slot(files, file);
 }
 
@@ -430,7 +424,7 @@ void protected_files_drop_adopted(ProtectedFiles *files) {
                         log_info("%s: unlocked, the reason to lock it is gone", record->path);
                 else if (!errno_means_absent(r))
                         keep_record(files, record, r);
-                files->dirty = true;
+                files->handler->record_changed(files->context);
         }
         g_clear_pointer(&files->adopted, g_hash_table_unref);
 }

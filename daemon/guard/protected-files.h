@@ -24,6 +24,8 @@ typedef struct ProtectedFilesHandler {
                           unsigned mode);
         /* A file that is to be locked on the function's behalf was locked, or can no longer be. */
         void (*changed)(void *context, PciKey key);
+        /* protected_files_record() records something else than before. */
+        void (*record_changed)(void *context);
 } ProtectedFilesHandler;
 
 ProtectedFiles *protected_files_new(Watch *watch, Problems *problems, Reserve *reserve,
@@ -40,9 +42,7 @@ void protected_files_drop_adopted(ProtectedFiles *files);
  * caller plans again later. Locked files stay locked meanwhile. */
 int protected_files_plan(ProtectedFiles *files, const Function *function, unsigned wanted);
 
-/* Whether the records differ from what was last saved; protected_files_record() adds them to
- * `records` (of StateFile, see records.h). */
-bool protected_files_dirty(const ProtectedFiles *files);
+/* `records` are of StateFile, see records.h. */
 void protected_files_record(ProtectedFiles *files, GArray *records);
 
 /* Does what was planned. A failure is logged, and the file is tried again at the next plan. */

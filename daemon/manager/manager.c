@@ -1,326 +1,349 @@
+#include "daemon/manager/manager.h"
+
 #include "daemon/base/log.h"
 #include "daemon/base/turn-meter.h"
-#include "daemon/base/util.h"
-#include "daemon/manager/manager-internal.h"
+#include "daemon/guard/function-marks.h"
+#include "daemon/guard/protected-files.h"
+#include "daemon/manager/checks.h"
+#include "daemon/manager/function-users.h"
+#include "daemon/manager/inventory-keeper.h"
+#include "daemon/manager/io-requests.h"
+#include "daemon/manager/lasting-requests.h"
+#include "daemon/manager/opening.h"
+#include "daemon/manager/requests.h"
+#include "daemon/manager/status.h"
+#include "daemon/manager/unplug-calls.h"
 #include "daemon/sysfs/function-reader.h"
+#include "daemon/sysfs/watch.h"
+#include "daemon/usage/users.h"
+#include "policy/check.h"
 
 #include <errno.h>
 #include <malloc.h>
 #include <string.h>
-#include <systemd/sd-daemon.h>
 
-const StateSection *const manager_sections[] = {
-        &protected_files_section, &functions_section,
-        &inhibitors_section,      &operations_section,
-        &device_nodes_section,    &sessions_section,
-        &leases_section,          &vf_tokens_section,
-        &openings_section,        NULL,
+/* What is left of an earlier run. */
+typedef enum Takeover {
+        TAKEOVER_NONE,    /* nothing, or nothing any more */
+        TAKEOVER_RECORDS, /* records of functions that may not be known yet */
+        TAKEOVER_STRAYS,  /* the same, but the records were lost: locks are found by looking */
+} Takeover;
+
+struct Manager {
+        PartContext context; /* of the parts, and of all below */
+        const TurnMeter *turns;
+        Settings *settings;
+        Publisher *publisher;
+        Parts *parts;
+        StateKeeper *state;
+        Apply *apply;
+        InventoryKeeper *keeper;
+        Requests *requests;
+        UnplugCalls *unplug_calls;
+        LastingRequests *lasting;
+        Checks *checks;
+        Status *status;
+        Takeover takeover;
 };
 
-static int on_work(sd_event_source *source, void *userdata) {
-        manager_read_stale(userdata);
-        manager_apply(userdata);
-        return 0;
+/* --- what the parts ask for */
+
+static void host_queue(void *context, Function *function) {
+        apply_queue(((const Manager *) context)->apply, function);
 }
 
-static void on_watch_overflow(void *context) {
+static void host_queue_related(void *context, Function *function) {
+        apply_queue_related(((const Manager *) context)->apply, function);
+}
+
+static void host_mark_stale(void *context, PciKey key) {
+        inventory_keeper_mark_stale(((const Manager *) context)->keeper, key);
+}
+
+static void host_read_stale(void *context) {
+        inventory_keeper_read(((const Manager *) context)->keeper);
+}
+
+static void host_apply(void *context) {
+        apply_now(((const Manager *) context)->apply);
+}
+
+static void host_record_changed(void *context) {
+        apply_record_changed(((const Manager *) context)->apply);
+}
+
+static int host_save(void *context) {
+        return state_keeper_save(((const Manager *) context)->state);
+}
+
+static void host_users_changed(void *context, PciKey key) {
+        function_users_update(&((const Manager *) context)->context, key);
+}
+
+static void host_tell(void *context, Function *function, unsigned news) {
+        const char *reads;
+
+        (void) parts_function_changed(((const Manager *) context)->parts, function, news, &reads);
+}
+
+static void host_violation(void *context, const Violation *violation) {
+        publisher_violation(((const Manager *) context)->publisher, violation);
+}
+
+static void host_ask_release(void *context, Function *function, uint64_t deadline_usec) {
+        publisher_ask_release(((const Manager *) context)->publisher, function, deadline_usec);
+}
+
+static const Config *host_config(void *context) {
+        return settings_config(((const Manager *) context)->settings);
+}
+
+static void *host_find(void *context, const Part *part) {
+        return parts_find(((const Manager *) context)->parts, part);
+}
+
+static const PartHost part_host = {
+        .queue = host_queue,
+        .queue_related = host_queue_related,
+        .mark_stale = host_mark_stale,
+        .read_stale = host_read_stale,
+        .apply = host_apply,
+        .record_changed = host_record_changed,
+        .save = host_save,
+        .users_changed = host_users_changed,
+        .tell = host_tell,
+        .violation = host_violation,
+        .ask_release = host_ask_release,
+        .config = host_config,
+        .find = host_find,
+};
+
+/* --- rounds of applying */
+
+/* Gives up what is left of an earlier run's records, once every function has been read: until then
+ * a file may be closed on behalf of a function that is not known yet. */
+static void end_takeover(Manager *manager) {
+        ProtectedFiles *files = part_find(&manager->context, protected_files_part);
+        bool strays = manager->takeover == TAKEOVER_STRAYS;
+        const Function *function;
+
+        if (manager->takeover == TAKEOVER_NONE || !inventory_keeper_knows_all(manager->keeper))
+                return;
+        manager->takeover = TAKEOVER_NONE;
+        function_marks_end_adoption(part_find(&manager->context, function_marks_part));
+        protected_files_drop_adopted(files);
+        if (strays)
+                inventory_foreach (manager->context.inventory, function)
+                        protected_files_open_strays(files, function, NULL);
+        (void) state_keeper_save(manager->state);
+}
+
+static void before_round(void *context) {
+        inventory_keeper_read(((const Manager *) context)->keeper);
+}
+
+static void after_round(void *context) {
         Manager *manager = context;
+
+        status_update(manager->status);
+        checks_update(manager->checks);
+        end_takeover(manager);
+        requests_verify(manager->requests);
+        unplug_calls_tell(manager->unplug_calls);
+}
+
+static const ApplyHandler apply_handler = { .before = before_round, .after = after_round };
+
+/* --- life */
+
+static void on_watch_overflow(void *context) {
+        const Manager *manager = context;
 
         log_full(LOG_WARNING, NULL, LOG_ID_OVERRUN,
                  "changes of files were lost, all PCI functions are read again");
-        protected_files_check(manager->closed);
-        manager_mark_all_stale(manager);
+        protected_files_check(part_find(&manager->context, protected_files_part));
+        inventory_keeper_mark_all_stale(manager->keeper);
 }
 
 static void on_problems_changed(void *context) {
+        publisher_problems_changed(((const Manager *) context)->publisher);
+}
+
+/* The process, as a user of the function or not, keeps it in use; whoever looks for the reason
+ * finds this. */
+static void on_child_hangs(void *context, const KilledChild *child) {
         const Manager *manager = context;
 
-        if (manager->observer)
-                manager->observer->problems_changed(manager->observer_context);
+        problems_report_function(manager->context.problems, pci_address_from_key(child->key),
+                                 "process", "Failed to end process %d (%s): it hangs in the kernel",
+                                 (int) child->pid, child->name);
 }
 
-static int add_retries(Manager *manager) {
-        int r;
+static void on_child_released(void *context, PciKey key) {
+        const Manager *manager = context;
 
-        r = problems_new(manager->event, on_problems_changed, manager, &manager->problems);
-        if (r >= 0)
-                r = retries_new(manager->event, manager_on_reread, manager, &manager->rereads);
-        if (r >= 0)
-                r = retries_new(manager->event, manager_on_override_due, manager,
-                                &manager->overrides);
-        if (r >= 0)
-                r = rate_limit_new(manager->event, manager_on_override_due, manager,
-                                   &manager->bindings);
-        if (r >= 0)
-                r = retries_new(manager->event, manager_on_relock, manager, &manager->relocks);
-        if (r >= 0)
-                r = retries_new(manager->event, manager_on_closing_due, manager,
-                                &manager->closings);
-        return r;
+        problems_resolve_function(manager->context.problems, pci_address_from_key(key), "process");
 }
 
-static int add_sources(Manager *manager, int receive_buffer) {
+static const ChildrenHandler children_handler = {
+        .hangs = on_child_hangs,
+        .released = on_child_released,
+};
+
+static int make_context(Manager *manager, sd_event *event, const ManagerOptions *options) {
+        PartContext *context = &manager->context;
         int r;
 
-        r = sd_event_add_defer(manager->event, &manager->work, on_work, manager);
+        /* First of all, so that its descriptors have low numbers: a limit that is lowered is one of
+         * numbers. */
+        context->reserve = reserve_new();
+        context->event = sd_event_ref(event);
+        context->inventory = inventory_new();
+        context->io_program = options->io_program;
+        context->io_user = options->io_user;
+        context->spawn_socket = options->spawn_socket;
+        context->host = &part_host;
+        context->host_context = manager;
+        r = problems_new(event, on_problems_changed, manager, &context->problems);
+        if (r >= 0)
+                r = watch_new(event, on_watch_overflow, manager, &context->watch);
         if (r < 0)
                 return r;
-        r = sd_event_source_set_priority(manager->work, UEVENTS_PRIORITY);
-        if (r < 0)
-                return r;
-        r = sd_event_add_time(manager->event, &manager->check_timer, CLOCK_MONOTONIC, 0,
-                              MANAGER_CHECK_ACCURACY_USEC, manager_on_check_timer, manager);
-        if (r < 0)
-                return r;
-        r = sd_event_add_time(manager->event, &manager->status_timer, CLOCK_MONOTONIC, 0, 0,
-                              manager_on_status_timer, manager);
-        if (r < 0)
-                return r;
-        r = watch_new(manager->event, on_watch_overflow, manager, &manager->watch);
-        if (r < 0)
-                return r;
-        r = users_new(manager->event, manager->inventory, &manager_users_handler, manager,
-                      &manager->users);
-        if (r < 0)
-                return r;
-        r = config_space_new(manager->event, manager->problems, &manager_config_space_handler,
-                             manager, &manager->config_space);
-        if (r < 0)
-                return r;
-        r = msi_source_new(manager->event, manager->watch, manager->problems,
-                           manager_on_msi_changed, manager, &manager->msi_source);
-        if (r < 0)
-                return r;
-        return uevents_new(manager->event, &manager_uevents_handler, manager, receive_buffer,
-                           &manager->uevents);
-}
-
-/* The records of an earlier run. Returns 0, also when they are lost; or a negative errno when they
- * are there and cannot be read now: to begin without them would lose them for good, descriptors
- * that systemd keeps included, and a daemon that fails to start leaves all as it is. */
-static int load_state(Manager *manager) {
-        g_autofree char *reason = NULL;
-        int r;
-
-        reserve_open(manager->reserve);
-        r = state_load(manager->state_directory, manager_sections, &manager->earlier, &reason);
-        reserve_close(manager->reserve);
-        if (state_is_out_of_reach(r)) {
-                log_error("Failed to read the state in %s: %s", manager->state_directory, reason);
-                return r;
-        }
-        manager->earlier_lost = r < 0 && r != -ENOENT;
-        if (manager->earlier_lost)
-                log_warning("the state in %s cannot be used, locks are found by looking: %s",
-                            manager->state_directory, reason);
+        context->store = fd_store_new(options->notify, options->fd_store_max);
+        context->children = children_new(event, &children_handler, manager);
         return 0;
 }
 
-/* Processes of an earlier run that go on. To forget one would let others at its function. */
-static int adopt_processes(Manager *manager) {
-        int r = sessions_adopt(manager->sessions,
-                               state_records(manager->earlier, &sessions_section));
-
-        if (r >= 0)
-                r = operations_adopt(manager->operations,
-                                     state_records(manager->earlier, &operations_section));
-        if (r < 0)
-                log_error("Failed to look at the processes of an earlier run: %s", g_strerror(-r));
-        return r;
-}
-
-/* Reads everything for the first time and takes over what an earlier run left. */
-static int start(Manager *manager, bool started) {
-        const State *state = manager->earlier;
-        const GArray *functions = state_records(state, &functions_section);
+/* Listening comes before looking, so that nothing falls between. */
+static int make_objects(Manager *manager, const ManagerOptions *options) {
+        const PartContext *context = &manager->context;
         int r;
 
-        manager->released = state_is_released(state) && !started;
-        manager->state_dirty = state_is_released(state) != manager->released;
-        manager_show_release(manager);
-        manager->remembered = g_hash_table_new(g_int64_hash, g_int64_equal);
-        for (guint i = 0; i < functions->len; i++) {
-                StateFunction *record = &g_array_index(functions, StateFunction, i);
-
-                g_hash_table_replace(manager->remembered, &record->key, record);
-        }
-        protected_files_adopt(manager->closed, state_records(state, &protected_files_section));
-        inhibitors_adopt(manager->inhibitors, state_records(state, &inhibitors_section));
-        r = adopt_processes(manager);
+        manager->turns = options->turns;
+        manager->publisher = publisher_new();
+        manager->settings = settings_new(options->config_directory, context->problems);
+        manager->parts = parts_new(parts_table);
+        manager->state = state_keeper_new(options->state_directory, context, manager->parts,
+                                          manager->settings);
+        r = apply_new(context, manager->settings, manager->state, manager->publisher,
+                      &apply_handler, manager, &manager->apply);
+        if (r >= 0)
+                r = parts_make(manager->parts, context);
+        if (r >= 0)
+                r = inventory_keeper_new(manager->apply, manager->parts, manager->publisher,
+                                         manager->settings, options->receive_buffer,
+                                         &manager->keeper);
+        if (r >= 0)
+                r = checks_new(context->event, manager->parts, manager->state, &manager->checks);
+        if (r >= 0)
+                r = status_new(options->notify, manager->apply, manager->settings,
+                               &manager->status);
         if (r < 0)
                 return r;
-        leases_adopt(manager->leases, state_records(state, &leases_section));
-        vf_tokens_adopt(manager->vf_tokens, state_records(state, &vf_tokens_section));
-        fd_store_drop_untaken(manager->store);
-        device_nodes_undo(manager->device_nodes, state_records(state, &device_nodes_section));
+        manager->requests = requests_new(manager->apply);
+        manager->unplug_calls = unplug_calls_new(manager->apply);
+        manager->lasting =
+                lasting_requests_new(manager->apply, manager->settings, manager->publisher);
+        return 0;
+}
 
-        manager_mark_all_stale(manager);
-        manager_read_stale(manager); /* asks for the overrides ... */
-        override_reader_finish(manager->override_reader);
-        manager_read_stale(manager); /* ... and reads the rest */
-        users_adopt(manager->users, state_records(state, &openings_section));
-        users_start(manager->users);
-        manager_apply(manager);
-        (void) sd_event_source_set_enabled(manager->work, SD_EVENT_OFF);
+/* Takes over what an earlier run recorded. To forget one of its processes that goes on would let
+ * others at its function. */
+static int adopt(Manager *manager, bool started) {
+        g_autoptr(State) state = NULL;
+        bool lost = false, released;
+        int r;
 
-        manager_end_takeover(manager);
-        manager_save_state(manager);
+        r = state_keeper_load(manager->state, &state, &lost);
+        if (r < 0)
+                return r;
+        released = state_is_released(state) && !started;
+        settings_set_released(manager->settings, released);
+        if (state_is_released(state) != released)
+                state_keeper_mark_changed(manager->state);
+        settings_show_release(manager->settings);
+        r = parts_adopt(manager->parts, state);
+        if (r < 0) {
+                log_error("Failed to look at the processes of an earlier run: %s", g_strerror(-r));
+                return r;
+        }
+        fd_store_drop_untaken(manager->context.store);
+        manager->takeover = lost ? TAKEOVER_STRAYS : TAKEOVER_RECORDS;
+        return 0;
+}
+
+/* Reads everything for the first time. */
+static void look(Manager *manager) {
+        inventory_keeper_start(manager->keeper);
+        users_start(part_find(&manager->context, users_part));
+        apply_now(manager->apply);
+        apply_sleep(manager->apply);
+        (void) state_keeper_save(manager->state);
         /* What was read in the course of this. */
         malloc_trim(0);
-        return 0;
-}
-
-/* At start. Without a daemon nothing would be guarded, and part of a configuration is none that
- * anybody wrote. */
-static void load_config(Manager *manager) {
-        g_autofree char *error = NULL;
-
-        if (config_load(manager->config_directory, &manager->config, &error) >= 0)
-                return;
-        manager->config = config_new_default();
-        log_full(LOG_ERR, NULL, LOG_ID_CONFIG, "%s", error);
-        problems_report(manager->problems, MANAGER_PROBLEM_CONFIG,
-                        "Failed to read the configuration: %s; the defaults are in force until "
-                        "the next reload",
-                        error);
 }
 
 int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
         g_autoptr(Manager) manager = g_new0(Manager, 1);
         int r;
 
-        /* First of all, so that its descriptors have low numbers: a limit that is lowered is one of
-         * numbers. */
-        manager->reserve = reserve_new();
-        manager->notify = options->notify;
-        manager->event = sd_event_ref(event);
-        manager->turns = options->turns;
-        manager->config_directory = g_strdup(options->config_directory);
-        manager->state_directory = g_strdup(options->state_directory);
-        manager->inventory = inventory_new();
-        manager->lost_overrides = lost_overrides_new();
-        manager->names = pci_names_new();
-        manager->stale = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
-        manager->watches = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
-        manager->arrivals =
-                g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, manager_arrival_free);
-        manager->unknown = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
-        manager->queue = g_ptr_array_new();
-        manager->requests = g_ptr_array_new();
-        manager->unverified = g_ptr_array_new();
-        manager->unplug_calls = g_ptr_array_new();
-
-        r = add_retries(manager);
+        r = make_context(manager, event, options);
         if (r >= 0)
-                r = override_reader_new(event, manager_on_override, manager,
-                                        &manager->override_reader);
+                r = make_objects(manager, options);
         if (r < 0) {
                 log_error("the sources of events cannot be set up: %s", g_strerror(-r));
                 return r;
         }
-        load_config(manager);
-        /* Listening comes before looking, so that nothing falls between. */
-        r = add_sources(manager, options->receive_buffer);
-        if (r < 0) {
-                log_error("the sources of events cannot be set up: %s", g_strerror(-r));
-                return r;
-        }
-        manager->closed = protected_files_new(manager->watch, manager->problems, manager->reserve,
-                                              &manager_protected_files_handler, manager);
-        manager->device_nodes = device_nodes_new(manager->problems);
-        manager->store = fd_store_new(options->notify, options->fd_store_max);
-        manager->inhibitors = inhibitors_new(event, manager->inventory, manager->store,
-                                             manager_on_inhibitor_ended, manager);
-        manager->operations = operations_new(event, manager->inventory, manager->closed,
-                                             &manager_operations_handler, manager);
-        manager->children = children_new(event, &manager_children_handler, manager);
-        manager->spawner = spawner_new(event, manager->problems, options->spawn_socket,
-                                       &(SpawnProgram){ options->io_program, options->io_user });
-        manager->sessions =
-                sessions_new(event, manager->spawner, manager->children, manager->inventory,
-                             manager->store, &manager_sessions_handler, manager);
-        manager->leases =
-                leases_new(event, manager->spawner, manager->children, manager->inventory,
-                           manager->users, manager->store, &manager_leases_handler, manager);
-        manager->vf_tokens =
-                vf_tokens_new(event, manager->spawner, manager->children, manager->inventory,
-                              manager->store, &manager_vf_tokens_handler, manager);
-        r = unplugs_new(event, manager->inventory, manager->operations, manager->problems,
-                        &manager_unplugs_handler, manager, &manager->unplugs);
-        if (r >= 0)
-                r = external_removals_new(event, manager->inventory,
-                                          &manager_external_removals_handler, manager,
-                                          &manager->external_removals);
-        if (r < 0) {
-                log_error("the sources of events cannot be set up: %s", g_strerror(-r));
-                return r;
-        }
-        r = load_state(manager);
-        if (r >= 0)
-                r = start(manager, options->started);
+        r = adopt(manager, options->started);
         if (r < 0)
                 return r;
-
+        look(manager);
         *ret = g_steal_pointer(&manager);
         return 0;
 }
 
+/* The closed files stay closed: a restart must not open them for a moment. */
 Manager *manager_free(Manager *manager) {
+        PartContext *context;
+
         if (!manager)
                 return NULL;
-        /* The closed files stay closed: a restart must not open them for a moment. */
-        uevents_free(manager->uevents);
-        vf_tokens_free(manager->vf_tokens);
-        leases_free(manager->leases);
-        users_free(manager->users);
-        config_space_free(manager->config_space);
-        sessions_free(manager->sessions);
-        spawner_free(manager->spawner);
-        children_free(manager->children);
-        msi_source_free(manager->msi_source);
-        external_removals_free(manager->external_removals);
-        unplugs_free(manager->unplugs);
-        operations_free(manager->operations);
-        device_nodes_free(manager->device_nodes);
-        inhibitors_free(manager->inhibitors);
-        fd_store_free(manager->store);
-        protected_files_free(manager->closed);
-        watch_free(manager->watch);
-        sd_event_source_disable_unref(manager->check_timer);
-        sd_event_source_disable_unref(manager->status_timer);
-        sd_event_source_disable_unref(manager->work);
-        inventory_free(manager->inventory);
-        lost_overrides_free(manager->lost_overrides);
-        override_reader_free(manager->override_reader);
-        g_hash_table_unref(manager->arrivals);
-        g_hash_table_unref(manager->stale);
-        g_hash_table_unref(manager->watches);
-        g_ptr_array_unref(manager->queue);
-        g_ptr_array_unref(manager->requests);
-        g_ptr_array_unref(manager->unverified);
-        g_ptr_array_unref(manager->unplug_calls);
-        pci_names_free(manager->names);
-        retries_free(manager->rereads);
-        retries_free(manager->overrides);
-        rate_limit_free(manager->bindings);
-        retries_free(manager->relocks);
-        retries_free(manager->closings);
-        g_hash_table_unref(manager->unknown);
-        g_clear_pointer(&manager->remembered, g_hash_table_unref);
-        state_free(manager->earlier);
-        reserve_free(manager->reserve);
-        problems_free(manager->problems);
-        config_free(manager->config);
-        g_free(manager->config_directory);
-        g_free(manager->state_directory);
-        sd_event_unref(manager->event);
+        context = &manager->context;
+        status_free(manager->status);
+        checks_free(manager->checks);
+        lasting_requests_free(manager->lasting);
+        unplug_calls_free(manager->unplug_calls);
+        requests_free(manager->requests);
+        inventory_keeper_free(manager->keeper);
+        parts_free(manager->parts);
+        apply_free(manager->apply);
+        state_keeper_free(manager->state);
+        settings_free(manager->settings);
+        publisher_free(manager->publisher);
+        children_free(context->children);
+        fd_store_free(context->store);
+        watch_free(context->watch);
+        inventory_free(context->inventory);
+        reserve_free(context->reserve);
+        problems_free(context->problems);
+        sd_event_unref(context->event);
         g_free(manager);
         return NULL;
 }
 
+void manager_end_calls(Manager *manager) {
+        static const char why[] = "the daemon ends; what was begun goes on";
+
+        /* Requests that wait for users to be known are told by the users. */
+        parts_end_calls(manager->parts, why);
+        requests_end_calls(manager->requests, why);
+        unplug_calls_end_calls(manager->unplug_calls, why);
+}
+
+/* --- the manager's face; what is meant is in manager.h */
+
 void manager_set_observer(Manager *manager, const ManagerObserver *observer, void *context) {
-        manager->observer = observer;
-        manager->observer_context = context;
+        publisher_set_observer(manager->publisher, observer, context);
 }
 
 uint32_t manager_function_handle(const Function *function) {
@@ -328,7 +351,7 @@ uint32_t manager_function_handle(const Function *function) {
 }
 
 const Inventory *manager_inventory(const Manager *manager) {
-        return manager->inventory;
+        return manager->context.inventory;
 }
 
 void manager_get_turns(const Manager *manager, uint64_t *ret_longest, uint64_t *ret_longest_cpu) {
@@ -337,9 +360,111 @@ void manager_get_turns(const Manager *manager, uint64_t *ret_longest, uint64_t *
 }
 
 char **manager_problems(const Manager *manager) {
-        return problems_list(manager->problems);
+        return problems_list(manager->context.problems);
 }
 
 bool manager_enforces(const Manager *manager) {
-        return manager->config->enforce && !manager->released;
+        return settings_enforce(manager->settings);
+}
+
+char *manager_describe_failure(const Manager *manager, int error) {
+        return state_keeper_describe_failure(manager->state, error);
+}
+
+int manager_lock(Manager *manager, Function *function, const char *why) {
+        return lasting_requests_lock(manager->lasting, function, why);
+}
+
+int manager_unlock(Manager *manager, Function *function) {
+        return lasting_requests_unlock(manager->lasting, function);
+}
+
+int manager_inhibit(Manager *manager, PciKey key, const Inhibitor *inhibitor, int *ret_fd) {
+        return lasting_requests_inhibit(manager->lasting, key, inhibitor, ret_fd);
+}
+
+void manager_foreach_inhibitor(const Manager *manager,
+                               void (*visit)(void *context, PciKey key, const Inhibitor *inhibitor),
+                               void *context) {
+        lasting_requests_foreach_inhibitor(manager->lasting, visit, context);
+}
+
+int manager_reload(Manager *manager, char **ret_error) {
+        return lasting_requests_reload(manager->lasting, ret_error);
+}
+
+int manager_release_all(Manager *manager, GPtrArray **ret) {
+        return lasting_requests_release_all(manager->lasting, ret);
+}
+
+void manager_end_release(Manager *manager) {
+        lasting_requests_end_release(manager->lasting);
+}
+
+void manager_set_num_vfs(Manager *manager, Function *pf, uint16_t count, bool override,
+                         ManagerDone *done, void *context) {
+        const RequestWish wish = { .operation = OPERATION_SET_NUM_VFS,
+                                   .count = count,
+                                   .flags = override ? CHECK_OVERRIDE : 0 };
+
+        requests_begin(manager->requests, pf, &wish, done, context);
+}
+
+void manager_set_autoprobe(Manager *manager, Function *pf, bool enable, ManagerDone *done,
+                           void *context) {
+        const RequestWish wish = { .operation = OPERATION_SET_AUTOPROBE, .autoprobe = enable };
+
+        requests_begin(manager->requests, pf, &wish, done, context);
+}
+
+void manager_bind(Manager *manager, Function *function, const char *driver, ManagerDone *done,
+                  void *context) {
+        const RequestWish wish = { .operation = OPERATION_BIND, .driver = driver };
+
+        requests_begin(manager->requests, function, &wish, done, context);
+}
+
+void manager_unbind(Manager *manager, Function *function, ManagerDone *done, void *context) {
+        const RequestWish wish = { .operation = OPERATION_UNBIND };
+
+        requests_begin(manager->requests, function, &wish, done, context);
+}
+
+void manager_reset(Manager *manager, Function *function, ManagerDone *done, void *context) {
+        const RequestWish wish = { .operation = OPERATION_RESET };
+
+        requests_begin(manager->requests, function, &wish, done, context);
+}
+
+void manager_unplug(Manager *manager, Function *function, uint64_t timeout_usec, bool insist,
+                    ManagerDone *done, void *context) {
+        unplug_calls_begin(manager->unplug_calls, function, timeout_usec, insist, done, context);
+}
+
+int manager_cancel_unplug(Manager *manager, Function *function) {
+        return unplug_calls_cancel(manager->unplug_calls, function);
+}
+
+void manager_open(Manager *manager, Function *function, const ManagerOpener *opener,
+                  ManagerOpened *done, void *context) {
+        opening_open(manager->apply, function, opener, done, context);
+}
+
+void manager_get_vf_token(Manager *manager, Function *pf, ManagerVfToken *done, void *context) {
+        opening_get_vf_token(manager->apply, pf, done, context);
+}
+
+void manager_open_session(Manager *manager, Function *function, const ManagerIo *io,
+                          ManagerSessionOpened *done, void *context) {
+        io_requests_open_session(manager->apply, function, io, done, context);
+}
+
+void manager_access(Manager *manager, Function *function, const ManagerIo *io,
+                    const ManagerAccess *access, ManagerAccessed *done, void *context) {
+        io_requests_access(manager->apply, function, io, access, done, context);
+}
+
+void manager_let_go(Manager *manager, const Function *function, uint32_t uid, ManagerLetGo *done,
+                    void *context) {
+        io_requests_let_go(manager->apply, function, uid, done, context);
 }

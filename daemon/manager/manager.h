@@ -30,8 +30,7 @@ typedef struct Violation {
 } Violation;
 
 /* What the manager tells, in this order within one round of applying: removals (while the function
- * can still be looked at), additions, changes, then what concerns the whole. What clients were told
- * that a function is, the observer keeps in its `published_as`. */
+ * can still be looked at), additions, changes, then what concerns the whole. */
 typedef struct ManagerObserver {
         void (*removed)(void *context, Function *function);
         void (*added)(void *context, Function *function);

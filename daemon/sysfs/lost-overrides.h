@@ -6,15 +6,6 @@
  * when a function comes back without. */
 #pragma once
 
-#include "policy/function.h"
+#include "daemon/base/part.h"
 
-typedef struct LostOverrides LostOverrides;
-
-LostOverrides *lost_overrides_new(void);
-LostOverrides *lost_overrides_free(LostOverrides *lost);
-
-/* The function goes. */
-void lost_overrides_function_gone(LostOverrides *lost, const Function *function);
-
-/* The function is new, and what its driver_override is has been read. */
-void lost_overrides_function_came(LostOverrides *lost, const Function *function);
+extern const Part lost_overrides_part;

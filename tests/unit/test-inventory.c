@@ -31,6 +31,17 @@ static void assert_linked(const Function *pf, const Function *vf, uint32_t index
         cr_assert_eq(pf->vfs->pdata[index], vf);
 }
 
+/* A device that was plugged anew is another one, at the same address. */
+Test(inventory, knows_the_same_device) {
+        g_autoptr(Inventory) inventory = inventory_new();
+        Function *pf = apply(inventory, facts_pf(PF, NULL));
+        PciKey key = pf->facts.key;
+
+        cr_assert_eq(inventory_get_device(inventory, key, pf->facts.inode), pf);
+        cr_assert_null(inventory_get_device(inventory, key, pf->facts.inode + 1));
+        cr_assert_null(inventory_get_device(inventory, key + 1, pf->facts.inode));
+}
+
 /* Whatever is read first, the links end the same. */
 Test(inventory, links_in_any_order) {
         static const unsigned orders[][3] = { { 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 },

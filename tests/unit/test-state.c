@@ -1,26 +1,25 @@
 #include "daemon/base/state.h"
 
 #include "daemon/broker/records.h"
+#include "daemon/guard/function-marks.h"
 #include "daemon/guard/records.h"
-#include "daemon/manager/functions.h"
+#include "daemon/manager/parts.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <signal.h>
 #include <sys/resource.h>
 
-/* All that the daemon writes. */
-static const StateSection *const sections[] = {
-        &functions_section,  &protected_files_section, &inhibitors_section,
-        &operations_section, &device_nodes_section,    &sessions_section,
-        &leases_section,     &vf_tokens_section,       NULL,
-};
+/* Their lists are all that the daemon writes. */
+static Parts *all_parts;
+#define sections          parts_sections(all_parts)
 
 #define LIST(state, part) state_records((state), &part##_section)
 
 static char *directory;
 
 static void set_up(void) {
+        all_parts = parts_new(parts_table);
         directory = g_dir_make_tmp("vfwarden-state-XXXXXX", NULL);
 }
 
@@ -29,6 +28,7 @@ static void tear_down(void) {
 
         cr_assert(g_spawn_command_line_sync(command, NULL, NULL, NULL, NULL));
         g_free(directory);
+        all_parts = parts_free(all_parts);
 }
 
 TestSuite(state, .init = set_up, .fini = tear_down);
@@ -48,13 +48,13 @@ Test(state, comes_back_as_it_was) {
 
         g_array_append_val(LIST(saved, device_nodes), node);
         g_array_append_val(LIST(saved, protected_files), file);
-        g_array_append_val(LIST(saved, functions), locked);
-        g_array_append_val(LIST(saved, functions), tainted);
+        g_array_append_val(LIST(saved, function_marks), locked);
+        g_array_append_val(LIST(saved, function_marks), tainted);
         cr_assert_eq(state_save(directory, saved), 0);
 
         cr_assert_eq(state_load(directory, sections, &loaded, &reason), 0, "%s", reason);
         cr_assert_eq(LIST(loaded, protected_files)->len, 1);
-        cr_assert_eq(LIST(loaded, functions)->len, 2);
+        cr_assert_eq(LIST(loaded, function_marks)->len, 2);
         cr_assert_eq(LIST(loaded, device_nodes)->len, 1);
         StateNode *n = &g_array_index(LIST(loaded, device_nodes), StateNode, 0);
         cr_assert_str_eq(n->name, "vfio/12");
@@ -64,7 +64,7 @@ Test(state, comes_back_as_it_was) {
         cr_assert_str_eq(f->path, file.path);
         cr_assert_eq(f->inode, file.inode);
         cr_assert_eq(f->mode, file.mode);
-        StateFunction *functions = (StateFunction *) (void *) LIST(loaded, functions)->data;
+        StateFunction *functions = (StateFunction *) (void *) LIST(loaded, function_marks)->data;
         cr_assert_eq(functions[0].key, locked.key);
         cr_assert_str_eq(functions[0].lock_why, locked.lock_why);
         cr_assert(functions[0].userspace_driver);
@@ -124,7 +124,7 @@ Test(state, none_is_empty) {
         g_autofree char *reason = NULL;
 
         cr_assert_eq(state_load(directory, sections, &state, &reason), -ENOENT);
-        cr_assert_eq(LIST(state, protected_files)->len + LIST(state, functions)->len, 0);
+        cr_assert_eq(LIST(state, protected_files)->len + LIST(state, function_marks)->len, 0);
 }
 
 Test(state, damaged_is_set_aside) {
@@ -159,8 +159,8 @@ Test(state, damaged_is_set_aside) {
                 cr_assert_eq(state_load(directory, sections, &state, &reason), -EBADMSG, "%s",
                              damaged[i]);
                 cr_assert_not_null(reason);
-                cr_assert_eq(LIST(state, protected_files)->len + LIST(state, functions)->len, 0,
-                             "%s", damaged[i]);
+                cr_assert_eq(LIST(state, protected_files)->len + LIST(state, function_marks)->len,
+                             0, "%s", damaged[i]);
                 cr_assert_not(g_file_test(path, G_FILE_TEST_EXISTS));
                 cr_assert(g_file_get_contents(aside, &kept, NULL, NULL));
                 cr_assert_str_eq(kept, damaged[i]);
@@ -259,7 +259,7 @@ Test(state, wrong_entries_are_left_out) {
                 cr_assert(g_file_set_contents(path, text, -1, NULL));
                 (void) state_load(directory, sections, &state, &reason);
                 array = g_str_equal(list, "files")        ? LIST(state, protected_files)
-                        : g_str_equal(list, "functions")  ? LIST(state, functions)
+                        : g_str_equal(list, "functions")  ? LIST(state, function_marks)
                         : g_str_equal(list, "inhibitors") ? LIST(state, inhibitors)
                         : g_str_equal(list, "operations") ? LIST(state, operations)
                                                           : LIST(state, device_nodes);

@@ -1,12 +1,16 @@
-/* I/O by clients without privilege: who may have it, and its way to sessions.h. */
-#include "daemon/manager/manager-internal.h"
+#include "daemon/manager/io-requests.h"
+
+#include "daemon/base/config.h"
+#include "daemon/broker/sessions.h"
+#include "daemon/manager/function-users.h"
+#include "policy/check.h"
 #include "policy/zpci-request.h"
 
 #include <errno.h>
 #include <string.h>
 
 /* Why the function can have no session now; NULL when it can. Free with g_free(). */
-static char *refusal(const Manager *manager, const Function *function) {
+static char *refusal(const PartContext *parts, const Function *function) {
         char address[PCI_ADDRESS_STRING_MAX];
         g_autoptr(Verdict) verdict = NULL;
 
@@ -19,19 +23,20 @@ static char *refusal(const Manager *manager, const Function *function) {
                         address);
         /* vfwarden-io stores to no MSI-X table it knows of, and a function may have other ways to
          * its vectors. */
-        if (function->facts.msix.present && !function->emulated && !manager->config->allow_msix)
+        if (function->facts.msix.present && !function->emulated &&
+            !parts->host->config(parts->host_context)->allow_msix)
                 return g_strdup_printf(
                         "%s has MSI-X, and I/O sessions with such functions are not allowed (AllowMsix= in vfwarden.conf)",
                         address);
-        verdict = check(manager->inventory, function, OPERATION_OPEN,
+        verdict = check(parts->inventory, function, OPERATION_OPEN,
                         function->emulated ? CHECK_EMULATED : 0);
-        return verdict_allowed(verdict) ? children_refusal(manager->children, function->facts.key)
+        return verdict_allowed(verdict) ? children_refusal(parts->children, function->facts.key)
                                         : verdict_message(verdict);
 }
 
 /* Whoever waits for a session, or for one access. */
 typedef struct IoCall {
-        Manager *manager;
+        Apply *apply;
         ManagerSessionOpened *opened;
         ManagerAccessed *accessed;
         void *context;
@@ -45,10 +50,10 @@ static void on_opened(void *context, int result, const char *message, int client
 
         /* Who hears of the session finds that it is told, and that a later daemon knows it. */
         if (result >= 0)
-                r = manager_apply_request(call->manager, NULL, NULL);
+                r = apply_request(call->apply, NULL, NULL);
         if (r < 0) {
                 /* It ends when the client's end of its socket is closed, which nobody gets. */
-                text = manager_describe_failure(call->manager, r);
+                text = state_keeper_describe_failure(apply_state(call->apply), r);
                 call->opened(call->context, -EIO, text, -1, NULL);
                 return;
         }
@@ -86,7 +91,7 @@ static void on_accessed(void *context, int result, const char *message, const Io
 
 /* Somebody who wants a session, or one access, while the users are looked at. */
 typedef struct IoRequest {
-        Manager *manager;
+        Apply *apply;
         ManagerIo io;
         IoOrder *order; /* NULL: a session */
         ManagerSessionOpened *opened;
@@ -95,28 +100,32 @@ typedef struct IoRequest {
 } IoRequest;
 
 static void open_session(const IoRequest *request, Function *function) {
-        Manager *manager = request->manager;
+        Apply *apply = request->apply;
+        const PartContext *parts = apply_context(apply);
         SessionRequest session = make_request(function, &request->io);
         IoCall *call = g_new0(IoCall, 1);
         int r;
 
-        call->manager = manager;
+        call->apply = apply;
         call->opened = request->opened;
         call->context = request->context;
-        r = sessions_open(manager->sessions, function, manager->config, &session, on_opened, call);
+        r = sessions_open(part_find(parts, sessions_part), function,
+                          parts->host->config(parts->host_context), &session, on_opened, call);
         if (r < 0)
                 on_opened(call, r, result_text(r), -1, NULL);
 }
 
 static void access_now(const IoRequest *request, Function *function) {
-        Manager *manager = request->manager;
+        Apply *apply = request->apply;
+        const PartContext *parts = apply_context(apply);
         SessionRequest session = make_request(function, &request->io);
         IoCall *call = g_new0(IoCall, 1);
         int r;
 
         call->accessed = request->accessed;
         call->context = request->context;
-        r = sessions_request(manager->sessions, function, manager->config, &session, request->order,
+        r = sessions_request(part_find(parts, sessions_part), function,
+                             parts->host->config(parts->host_context), &session, request->order,
                              on_accessed, call);
         if (r < 0)
                 on_accessed(call, r, result_text(r), NULL);
@@ -138,7 +147,7 @@ static void on_users_known(void *context, Function *function, int result, const 
                 refuse(request, result, message);
                 return;
         }
-        text = refusal(request->manager, function);
+        text = refusal(apply_context(request->apply), function);
         if (text)
                 refuse(request, -ECONNREFUSED, text);
         else if (order)
@@ -149,29 +158,32 @@ static void on_users_known(void *context, Function *function, int result, const 
 
 /* Users need not be looked for where a process of ours idle: nobody else can have it open. */
 static void begin(IoRequest *request, Function *function) {
-        if (sessions_idle(request->manager->sessions, function, request->io.uid))
+        const PartContext *parts = apply_context(request->apply);
+
+        if (sessions_idle(part_find(parts, sessions_part), function, request->io.uid))
                 on_users_known(request, function, 0, NULL);
         else
-                manager_refresh_users(request->manager, function, on_users_known, request);
+                function_users_refresh(parts, function, on_users_known, request);
 }
 
-void manager_open_session(Manager *manager, Function *function, const ManagerIo *io,
-                          ManagerSessionOpened *done, void *context) {
+void io_requests_open_session(Apply *apply, Function *function, const ManagerIo *io,
+                              ManagerSessionOpened *done, void *context) {
         IoRequest *request = g_new0(IoRequest, 1);
 
-        *request = (IoRequest){ .manager = manager, .io = *io, .opened = done, .context = context };
+        *request = (IoRequest){ .apply = apply, .io = *io, .opened = done, .context = context };
         begin(request, function);
 }
 
-void manager_let_go(Manager *manager, const Function *function, uint32_t uid, ManagerLetGo *done,
-                    void *context) {
-        g_autoptr(GPtrArray) related = check_related(manager->inventory, function);
+void io_requests_let_go(Apply *apply, const Function *function, uint32_t uid, ManagerLetGo *done,
+                        void *context) {
+        const PartContext *parts = apply_context(apply);
+        g_autoptr(GPtrArray) related = check_related(parts->inventory, function);
 
-        sessions_let_go(manager->sessions, function, related, uid, done, context);
+        sessions_let_go(part_find(parts, sessions_part), function, related, uid, done, context);
 }
 
-void manager_access(Manager *manager, Function *function, const ManagerIo *io,
-                    const ManagerAccess *access, ManagerAccessed *done, void *context) {
+void io_requests_access(Apply *apply, Function *function, const ManagerIo *io,
+                        const ManagerAccess *access, ManagerAccessed *done, void *context) {
         IoRequest *request = g_new0(IoRequest, 1);
         IoOrder *order = g_new0(IoOrder, 1);
 
@@ -182,7 +194,7 @@ void manager_access(Manager *manager, Function *function, const ManagerIo *io,
         if (access->data)
                 memcpy(order->data, access->data, MIN(access->length, sizeof(order->data)));
         *request = (IoRequest){
-                .manager = manager, .io = *io, .order = order, .accessed = done, .context = context
+                .apply = apply, .io = *io, .order = order, .accessed = done, .context = context
         };
         begin(request, function);
 }

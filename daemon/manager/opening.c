@@ -1,13 +1,17 @@
-/* Devices that are opened for others, and the tokens that go with them: who may have one, and the
- * way to leases.h and vf-tokens.h. */
-#include "daemon/manager/manager-internal.h"
+#include "daemon/manager/opening.h"
+
+#include "daemon/base/config.h"
+#include "daemon/broker/leases.h"
+#include "daemon/broker/vf-tokens.h"
+#include "daemon/manager/function-users.h"
+#include "policy/check.h"
 
 #include <errno.h>
 #include <string.h>
 
 /* Whoever waits for a descriptor. */
 typedef struct OpenCall {
-        Manager *manager;
+        Apply *apply;
         PciKey key, pf; /* of the function, and of the PF whose token goes with it */
         bool has_token;
         ManagerOpened *done;
@@ -17,17 +21,17 @@ typedef struct OpenCall {
 /* Whoever waits for a token: a lease that has begun, by its generation, or somebody who asked for
  * it. */
 typedef struct TokenCall {
-        Manager *manager;
+        Apply *apply;
         PciKey pf;
         uint64_t generation;
         ManagerVfToken *done; /* NULL: the lease */
         void *context;
 } TokenCall;
 
-static char *blockers(Manager *manager, const Function *function) {
-        g_autoptr(Verdict) verdict = check(manager->inventory, function, OPERATION_OPEN, 0);
+static char *blockers(const PartContext *parts, const Function *function) {
+        g_autoptr(Verdict) verdict = check(parts->inventory, function, OPERATION_OPEN, 0);
 
-        return verdict_allowed(verdict) ? children_refusal(manager->children, function->facts.key)
+        return verdict_allowed(verdict) ? children_refusal(parts->children, function->facts.key)
                                         : verdict_message(verdict);
 }
 
@@ -57,7 +61,7 @@ static const Function *find_vf(const Function *pf, bool in_use) {
 }
 
 /* Why there can be no token now, for people; NULL when there can. */
-static char *token_refusal(Manager *manager, const Function *pf, VfTokenStep step) {
+static char *token_refusal(const PartContext *parts, const Function *pf, VfTokenStep step) {
         char address[PCI_ADDRESS_STRING_MAX], other[PCI_ADDRESS_STRING_MAX];
         const Function *vf = find_vf(pf, step == VF_TOKEN_VFS_HELD);
         g_autofree char *who = describe_users(step == VF_TOKEN_PF_HELD ? pf : vf);
@@ -78,7 +82,7 @@ static char *token_refusal(Manager *manager, const Function *pf, VfTokenStep ste
                 return g_strdup_printf("%s: bound to %s; giving its PF %s a VF token resets both",
                                        other, vf->facts.driver, address);
         case VF_TOKEN_IMPOSE:
-                return children_refusal(manager->children, pf->facts.key);
+                return children_refusal(parts->children, pf->facts.key);
         default:
                 return NULL;
         }
@@ -96,7 +100,8 @@ static void on_late_users_known(void *context, Function *function, int result,
         g_autofree Late *late = context;
         g_autofree OpenCall *call = late->call;
         g_autofree char *first = late->message;
-        g_autofree char *text = function && result >= 0 ? blockers(call->manager, function) : NULL;
+        g_autofree char *text =
+                function && result >= 0 ? blockers(apply_context(call->apply), function) : NULL;
 
         call->done(call->context, -ECONNREFUSED, text ? text : first, NULL);
 }
@@ -105,14 +110,15 @@ static void refuse_late(OpenCall *call, const Function *function, const char *me
         Late *late = g_new(Late, 1);
 
         *late = (Late){ call, g_strdup(message) };
-        manager_refresh_users(call->manager, function, on_late_users_known, late);
+        function_users_refresh(apply_context(call->apply), function, on_late_users_known, late);
 }
 
 static void on_opened(void *context, int result, const char *message, const LeaseFds *fds,
                       const Lease *lease) {
         OpenCall *unfinished = context;
-        Manager *manager = unfinished->manager;
-        const Function *function = inventory_get(manager->inventory, unfinished->key);
+        Apply *apply = unfinished->apply;
+        const PartContext *parts = apply_context(apply);
+        const Function *function = inventory_get(parts->inventory, unfinished->key);
         g_autofree OpenCall *call = NULL;
         g_autofree char *text = NULL;
         VfToken token = { 0 };
@@ -129,16 +135,16 @@ static void on_opened(void *context, int result, const char *message, const Leas
                 return;
         }
         /* Who hears of it finds that it is told, and that a later daemon knows it. */
-        r = call->has_token ? vf_tokens_get(manager->vf_tokens, call->pf, &token) : 0;
+        r = call->has_token ? vf_tokens_get(part_find(parts, vf_tokens_part), call->pf, &token) : 0;
         if (r < 0)
                 text = g_strdup_printf("its VF token cannot be read: %s", g_strerror(-r));
         else
-                r = manager_apply_request(manager, NULL, NULL);
+                r = apply_request(apply, NULL, NULL);
         if (r < 0) {
                 if (!text)
-                        text = manager_describe_failure(manager, r);
+                        text = state_keeper_describe_failure(apply_state(apply), r);
                 explicit_bzero(&token, sizeof(token));
-                leases_fail(manager->leases, lease->generation, r, text);
+                leases_fail(part_find(parts, leases_part), lease->generation, r, text);
                 call->done(call->context, -EIO, text, NULL);
                 return;
         }
@@ -153,21 +159,22 @@ static void on_opened(void *context, int result, const char *message, const Leas
 }
 
 static void token_call_end(TokenCall *call, int result, const char *message) {
-        Manager *manager = call->manager;
+        Apply *apply = call->apply;
+        const PartContext *parts = apply_context(apply);
         g_autofree char *text = NULL;
         VfToken token = { 0 };
         int r;
 
         if (!call->done && result < 0)
-                leases_fail(manager->leases, call->generation, result, message);
+                leases_fail(part_find(parts, leases_part), call->generation, result, message);
         else if (!call->done)
-                leases_go(manager->leases, call->generation);
+                leases_go(part_find(parts, leases_part), call->generation);
         else {
                 if (result >= 0)
-                        result = vf_tokens_get(manager->vf_tokens, call->pf, &token);
-                r = result >= 0 ? manager_apply_request(manager, NULL, NULL) : 0;
+                        result = vf_tokens_get(part_find(parts, vf_tokens_part), call->pf, &token);
+                r = result >= 0 ? apply_request(apply, NULL, NULL) : 0;
                 if (r < 0) {
-                        text = manager_describe_failure(manager, r);
+                        text = state_keeper_describe_failure(apply_state(apply), r);
                         result = -EIO;
                         message = text;
                 }
@@ -181,18 +188,20 @@ static void token_call_end(TokenCall *call, int result, const char *message) {
 static void on_imposing_users_known(void *context, Function *pf, int result, const char *message) {
         TokenCall *call = context;
         g_autofree char *text =
-                pf && result >= 0 ? token_refusal(call->manager, pf, VF_TOKEN_PF_HELD) : NULL;
+                pf && result >= 0 ? token_refusal(apply_context(call->apply), pf, VF_TOKEN_PF_HELD)
+                                  : NULL;
 
         token_call_end(call, -ECONNREFUSED, text ? text : message);
 }
 
 static void on_imposed(void *context, int result, const char *message) {
         TokenCall *call = context;
-        Manager *manager = call->manager;
-        const Function *pf = inventory_get(manager->inventory, call->pf);
+        Apply *apply = call->apply;
+        const PartContext *parts = apply_context(apply);
+        const Function *pf = inventory_get(parts->inventory, call->pf);
 
         if (result == -EBUSY && pf)
-                manager_refresh_users(manager, pf, on_imposing_users_known, call);
+                function_users_refresh(parts, pf, on_imposing_users_known, call);
         else
                 token_call_end(call, result, message);
 }
@@ -206,7 +215,8 @@ static void get_token(TokenCall *call, const Function *pf, VfTokenStep step) {
                 token_call_end(call, 0, NULL);
                 return;
         }
-        r = vf_tokens_impose(call->manager->vf_tokens, pf, on_imposed, call);
+        r = vf_tokens_impose(part_find(apply_context(call->apply), vf_tokens_part), pf, on_imposed,
+                             call);
         if (r >= 0)
                 return;
         text = g_strdup_printf("the physical function cannot be given a VF token: %s",
@@ -227,7 +237,7 @@ static const char *result_text(int result) {
 
 /* Somebody who wants a descriptor, or a token, while the users are looked at. */
 typedef struct OpenRequest {
-        Manager *manager;
+        Apply *apply;
         ManagerOpener opener;
         ManagerOpened *opened;
         ManagerVfToken *got_token;
@@ -235,36 +245,38 @@ typedef struct OpenRequest {
 } OpenRequest;
 
 /* Why the function cannot be opened now; else `*ret_step` is what its token takes. */
-static char *open_refusal(Manager *manager, Function *function, VfTokenStep *ret_step) {
+static char *open_refusal(const PartContext *parts, Function *function, VfTokenStep *ret_step) {
         const Function *pf = vf_token_pf(function);
-        char *text = blockers(manager, function);
+        char *text = blockers(parts, function);
 
         *ret_step = VF_TOKEN_HOLDS;
         if (text || !pf)
                 return text;
-        *ret_step = vf_tokens_step(manager->vf_tokens, pf, pf == function);
-        return token_refusal(manager, pf, *ret_step);
+        *ret_step = vf_tokens_step(part_find(parts, vf_tokens_part), pf, pf == function);
+        return token_refusal(parts, pf, *ret_step);
 }
 
 static void open_now(const OpenRequest *request, Function *function, VfTokenStep step) {
         const LeaseRequest lease = { .uid = request->opener.uid,
                                      .pid = request->opener.pid,
                                      .kind = request->opener.kind };
-        Manager *manager = request->manager;
+        Apply *apply = request->apply;
+        const PartContext *parts = apply_context(apply);
         const Function *pf = vf_token_pf(function);
         TokenCall *token_call = g_new0(TokenCall, 1);
         OpenCall *call = g_new(OpenCall, 1);
         int r;
 
-        *call = (OpenCall){ .manager = manager,
+        *call = (OpenCall){ .apply = apply,
                             .key = function->facts.key,
                             .pf = pf ? pf->facts.key : 0,
                             .has_token = pf != NULL,
                             .done = request->opened,
                             .context = request->context };
-        token_call->manager = manager;
+        token_call->apply = apply;
         token_call->pf = call->pf;
-        r = leases_begin(manager->leases, function, manager->config, &lease, on_opened, call,
+        r = leases_begin(part_find(parts, leases_part), function,
+                         parts->host->config(parts->host_context), &lease, on_opened, call,
                          &token_call->generation);
         if (r < 0) {
                 g_free(token_call);
@@ -284,26 +296,27 @@ static void on_open_users_known(void *context, Function *function, int result,
                 request->opened(request->context, result, message, NULL);
                 return;
         }
-        text = open_refusal(request->manager, function, &step);
+        text = open_refusal(apply_context(request->apply), function, &step);
         if (text)
                 request->opened(request->context, -ECONNREFUSED, text, NULL);
         else
                 open_now(request, function, step);
 }
 
-void manager_open(Manager *manager, Function *function, const ManagerOpener *opener,
+void opening_open(Apply *apply, Function *function, const ManagerOpener *opener,
                   ManagerOpened *done, void *context) {
         OpenRequest *request = g_new0(OpenRequest, 1);
 
         *request = (OpenRequest){
-                .manager = manager, .opener = *opener, .opened = done, .context = context
+                .apply = apply, .opener = *opener, .opened = done, .context = context
         };
-        manager_refresh_users(manager, function, on_open_users_known, request);
+        function_users_refresh(apply_context(apply), function, on_open_users_known, request);
 }
 
 static void on_token_users_known(void *context, Function *pf, int result, const char *message) {
         g_autofree OpenRequest *request = context;
-        Manager *manager = request->manager;
+        Apply *apply = request->apply;
+        const PartContext *parts = apply_context(apply);
         g_autofree char *text = NULL;
         char address[PCI_ADDRESS_STRING_MAX];
         VfTokenStep step = VF_TOKEN_HOLDS;
@@ -319,24 +332,24 @@ static void on_token_users_known(void *context, Function *pf, int result, const 
                         "%s is bound to %s, not to a VFIO driver: its virtual functions need no token",
                         address, pf->facts.driver[0] != '\0' ? pf->facts.driver : "no driver");
         else {
-                step = vf_tokens_step(manager->vf_tokens, pf, false);
-                text = token_refusal(manager, pf, step);
+                step = vf_tokens_step(part_find(parts, vf_tokens_part), pf, false);
+                text = token_refusal(parts, pf, step);
         }
         if (text) {
                 request->got_token(request->context, -ECONNREFUSED, text, NULL);
                 return;
         }
         call = g_new0(TokenCall, 1);
-        call->manager = manager;
+        call->apply = apply;
         call->pf = pf->facts.key;
         call->done = request->got_token;
         call->context = request->context;
         get_token(call, pf, step);
 }
 
-void manager_get_vf_token(Manager *manager, Function *pf, ManagerVfToken *done, void *context) {
+void opening_get_vf_token(Apply *apply, Function *pf, ManagerVfToken *done, void *context) {
         OpenRequest *request = g_new0(OpenRequest, 1);
 
-        *request = (OpenRequest){ .manager = manager, .got_token = done, .context = context };
-        manager_refresh_users(manager, pf, on_token_users_known, request);
+        *request = (OpenRequest){ .apply = apply, .got_token = done, .context = context };
+        function_users_refresh(apply_context(apply), pf, on_token_users_known, request);
 }

@@ -1,0 +1,28 @@
+/* function-marks.h: what is remembered of each function itself: an administrator's lock, that a
+ * userspace driver has or had it, that it is tainted or being unplugged.
+ *
+ * Owns what an earlier run recorded of functions that are not known yet; the marks themselves are
+ * the Function's. Always holds: until function_marks_end_adoption(), saving loses nothing of what
+ * the earlier run recorded. */
+#pragma once
+
+#include "daemon/base/part.h"
+
+typedef struct FunctionMarks FunctionMarks;
+
+extern const Part function_marks_part;
+
+/* As recorded. */
+typedef struct StateFunction {
+        PciKey key;
+        uint64_t inode;
+        char *lock_why; /* NULL: no administrator's lock */
+        bool userspace_driver;
+        bool tainted; /* of an older daemon: for a userspace driver, too, and it did not say so */
+        bool unplugging;
+} StateFunction;
+
+extern const StateSection function_marks_section;
+
+/* Every function that exists is known: what is left of an earlier run's records speaks of none. */
+void function_marks_end_adoption(FunctionMarks *marks);

@@ -1,0 +1,62 @@
+/* apply.h: from the inventory through the rules to files, state and clients.
+ *
+ * Owns the queue of functions that something was changed of, and the event source that runs when
+ * there is something to be read or applied. One round of applying asks the rules about each queued
+ * function, saves what must be known to the next daemon, write-protects files, and notifies, in
+ * this order: see protected-files.h. Always holds: a function is queued at most once, and none that
+ * has gone is; no round begins within another. What comes before and after a round is its
+ * handler's. */
+#pragma once
+
+#include "daemon/manager/publisher.h"
+#include "daemon/manager/state-keeper.h"
+
+typedef struct Apply Apply;
+
+typedef struct ApplyHandler {
+        /* A round is about to begin because the loop has come to it: what is stale is to be read.
+         */
+        void (*before)(void *context);
+        /* A round has ended, and all has been told. */
+        void (*after)(void *context);
+} ApplyHandler;
+
+/* All is borrowed; the parts are made before the first round. Returns 0 or a negative errno. */
+int apply_new(const PartContext *context, const Settings *settings, StateKeeper *state,
+              Publisher *publisher, const ApplyHandler *handler, void *handler_context,
+              Apply **ret);
+Apply *apply_free(Apply *apply);
+
+const PartContext *apply_context(const Apply *apply);
+StateKeeper *apply_state(const Apply *apply);
+
+/* The function is to be judged in the next round; so is its PF, for what is true of a VF can be a
+ * reason of its PF. The loop comes to that round by itself. */
+void apply_queue(Apply *apply, Function *function);
+void apply_queue_all(Apply *apply);
+/* The function, and those whose links its reading may have changed. */
+void apply_queue_related(Apply *apply, Function *function);
+
+/* The loop is to come to a round, whether or not something is queued; or, after the start, not. */
+void apply_wake(Apply *apply);
+void apply_sleep(Apply *apply);
+
+/* The function goes; it is in the inventory still. */
+void apply_function_gone(Apply *apply, Function *function);
+
+/* One round, now. What events ask for is locked even if the state cannot be saved: a device that is
+ * taken from under its user is worse than a file that a later daemon opens with the kernel's mode.
+ */
+void apply_now(Apply *apply);
+
+/* The same for a request that is to outlive the daemon. When the state cannot be saved, `undo`
+ * (NULL: nothing) takes back what the request changed, before a file was touched or anybody was
+ * told. Returns 0 or a negative errno. */
+typedef void ApplyUndo(void *context);
+int apply_request(Apply *apply, ApplyUndo *undo, void *context);
+
+/* What a part records is another: it is saved at the end of the turn at the latest. */
+void apply_record_changed(Apply *apply);
+
+/* How many functions have a lock reason. */
+unsigned apply_count_locked(const Apply *apply);

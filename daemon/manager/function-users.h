@@ -1,0 +1,21 @@
+/* function-users.h: who uses a function, as clients are told and the rules see it.
+ *
+ * Owns nothing. What was seen of processes (users.h) is put right by those who open functions for
+ * others: sessions, leases and VF tokens. */
+#pragma once
+
+#include "daemon/base/part.h"
+
+/* What was seen, or what somebody says of it, is another: sets the function's users, and tells the
+ * parts that it concerns. */
+void function_users_update(const PartContext *context, PciKey key);
+
+/* Who uses the function, and all that is related, is known now. `function` is looked up again: NULL
+ * with -ENODEV and -ECANCELED. -EBUSY when it could not be found out in time. `message` is for
+ * people, NULL with 0. */
+typedef void FunctionUsersKnown(void *userdata, Function *function, int result,
+                                const char *message);
+
+/* `done` is called once, perhaps before this returns. */
+void function_users_refresh(const PartContext *context, const Function *function,
+                            FunctionUsersKnown *done, void *userdata);

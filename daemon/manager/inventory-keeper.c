@@ -1,0 +1,477 @@
+#include "daemon/manager/inventory-keeper.h"
+
+#include "daemon/base/log.h"
+#include "daemon/base/rate-limit.h"
+#include "daemon/base/retries.h"
+#include "daemon/guard/protected-files.h"
+#include "daemon/manager/unread.h"
+#include "daemon/sysfs/override-reader.h"
+#include "daemon/sysfs/pci-names.h"
+#include "daemon/sysfs/sysfs.h"
+#include "daemon/sysfs/uevents.h"
+#include "daemon/sysfs/watch.h"
+#include "policy/absence.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/inotify.h>
+
+struct InventoryKeeper {
+        const PartContext *context;
+        Apply *apply;
+        Parts *parts;
+        Publisher *publisher;
+        const Settings *settings;
+        PciNames *names;
+        Uevents *uevents;
+        OverrideReader *override_reader;
+        RateLimit *bindings; /* of functions whose driver changes: their driver_override is read */
+        Retries *overrides;  /* functions whose driver_override cannot be read */
+        Unread *unread;
+        GHashTable *arrivals; /* PciKey* -> Arrival*: answered, and not yet read */
+        GHashTable *stale;    /* set of PciKey* to be read again */
+        GHashTable *watches;  /* PciKey* -> number of the watch on the function's directory */
+};
+
+static gpointer key_copy(PciKey key) {
+        return g_memdup2(&key, sizeof(key));
+}
+
+void inventory_keeper_mark_stale(InventoryKeeper *keeper, PciKey key) {
+        g_hash_table_add(keeper->stale, key_copy(key));
+        apply_wake(keeper->apply);
+}
+
+/* A process wrote to a file of the function, or changed its mode. */
+static void on_touched(void *context, void *userdata, const char *name) {
+        InventoryKeeper *keeper = context;
+        const Function *function = userdata;
+
+        protected_files_touched(part_find(keeper->context, protected_files_part),
+                                function->facts.key, name);
+        /* A write to these changes a property, and the kernel sends no event of it. */
+        if (strcmp(name, "driver_override") == 0)
+                override_reader_ask(keeper->override_reader, function->facts.key);
+        else if (strcmp(name, "sriov_drivers_autoprobe") == 0)
+                inventory_keeper_mark_stale(keeper, function->facts.key);
+}
+
+/* Returns whether it is watched, or going anyway. */
+static bool watch_function(InventoryKeeper *keeper, Function *function) {
+        g_autofree char *path = sysfs_function_path(function_address(function), NULL);
+        PciAddress address = function_address(function);
+        int number;
+
+        if (g_hash_table_contains(keeper->watches, &function->facts.key))
+                return true;
+        number = watch_add(keeper->context->watch, path, IN_MODIFY | IN_ATTRIB | IN_ONLYDIR,
+                           on_touched, keeper, function);
+        if (number < 0 && !errno_means_absent(number)) {
+                problems_report_function(
+                        keeper->context->problems, address, "watch",
+                        "Failed to watch its files, changes there are seen late: %s",
+                        g_strerror(-number));
+                return false;
+        }
+        problems_resolve_function(keeper->context->problems, address, "watch");
+        if (number >= 0)
+                g_hash_table_insert(keeper->watches, key_copy(function->facts.key),
+                                    GINT_TO_POINTER(number));
+        return true;
+}
+
+static bool links_have(const GArray *links, PciKey vf) {
+        for (guint i = 0; links && i < links->len; i++)
+                if (g_array_index(links, VirtfnLink, i).vf == vf)
+                        return true;
+        return false;
+}
+
+/* A VF went before it was ever read, or was first read when its links had gone: its PF, which
+ * counted it, is not told of otherwise. */
+static void mark_lister(InventoryKeeper *keeper, PciKey vf) {
+        const Function *function;
+
+        inventory_foreach (keeper->context->inventory, function)
+                if (links_have(function->facts.virtfns, vf))
+                        inventory_keeper_mark_stale(keeper, function->facts.key);
+}
+
+static void stop_watching(InventoryKeeper *keeper, PciKey key) {
+        gpointer number;
+
+        if (!g_hash_table_lookup_extended(keeper->watches, &key, NULL, &number))
+                return;
+        watch_remove(keeper->context->watch, GPOINTER_TO_INT(number));
+        g_hash_table_remove(keeper->watches, &key);
+}
+
+/* Those that the function was linked with, and that no event tells of its end. */
+static void mark_left(InventoryKeeper *keeper, Function *pf, PciKey key, bool was_pf) {
+        Function *other;
+
+        if (pf) {
+                apply_queue(keeper->apply, pf);
+                /* Its links went without an event for it. */
+                inventory_keeper_mark_stale(keeper, pf->facts.key);
+        } else
+                mark_lister(keeper, key);
+        if (!was_pf)
+                return;
+        inventory_foreach (keeper->context->inventory, other)
+                if (!property_set_is_empty(&other->changes))
+                        apply_queue(keeper->apply, other);
+}
+
+static void forget(InventoryKeeper *keeper, Function *function) {
+        PciKey key = function->facts.key;
+        Function *pf = function->pf;
+        bool was_pf = function->kind == FUNCTION_KIND_PF;
+
+        publisher_function_gone(keeper->publisher, function);
+        parts_function_gone(keeper->parts, function);
+        unread_forget(keeper->unread, key);
+        retries_drop(keeper->overrides, key);
+        stop_watching(keeper, key);
+        apply_function_gone(keeper->apply, function);
+        /* On s390 its VFs may stay, and are then somebody else's. */
+        for (guint i = 0; function->vfs && i < function->vfs->len; i++)
+                inventory_keeper_mark_stale(keeper,
+                                            ((Function *) function->vfs->pdata[i])->facts.key);
+
+        inventory_remove(keeper->context->inventory, function);
+
+        apply_wake(keeper->apply);
+        mark_left(keeper, pf, key, was_pf);
+}
+
+/* `pf`, which had `before` links to VFs, was read again. */
+static void check_num_vfs(InventoryKeeper *keeper, Function *pf, uint16_t before) {
+        Violation violation = {
+                .key = pf->facts.key,
+                .operation = operation_to_string(OPERATION_SET_NUM_VFS),
+                .reasons = pf->lock_reasons,
+                .num_vfs_before = before,
+                .num_vfs = pf->facts.n_virtfn_links,
+        };
+
+        /* What we do ourselves is not done behind our back. */
+        if (pf->operation || violation.num_vfs == before || !lock_num_vfs_change_violates(pf))
+                return;
+        if (!pf->tainted) {
+                pf->tainted = true;
+                property_set_add(&pf->changes, FUNCTION_PROPERTY_TAINTED);
+                apply_record_changed(keeper->apply);
+        }
+        publisher_violation(keeper->publisher, &violation);
+}
+
+/* A PF lists VFs that it did not list before and that are not known yet: their own events will
+ * come, but whoever looks now should find them. */
+static void mark_new_vfs(InventoryKeeper *keeper, const GArray *before, const GArray *links) {
+        for (guint i = 0; links && i < links->len; i++) {
+                PciKey vf = g_array_index(links, VirtfnLink, i).vf;
+
+                if (!inventory_get(keeper->context->inventory, vf) && !links_have(before, vf))
+                        inventory_keeper_mark_stale(keeper, vf);
+        }
+}
+
+/* An answer that waits for its function to be read for the first time. */
+typedef struct Arrival {
+        uint64_t inode; /* of whom it speaks; 0: whoever is there, nothing could be found out */
+        GRefString *override;
+} Arrival;
+
+static void arrival_free(gpointer data) {
+        Arrival *arrival = data;
+
+        g_ref_string_release(arrival->override);
+        g_free(arrival);
+}
+
+/* Whether the value could be read. While something holds the device's lock, each attempt leaves a
+ * process behind that waits for it: it is not tried again. */
+static void note_override(InventoryKeeper *keeper, PciKey key, int error) {
+        PciAddress address = pci_address_from_key(key);
+
+        if (error < 0 && error != -ETIMEDOUT) {
+                problems_report_function(keeper->context->problems, address, "override",
+                                         "Failed to read driver_override: %s", g_strerror(-error));
+                retries_add(keeper->overrides, key);
+                return;
+        }
+        problems_resolve_function(keeper->context->problems, address, "override");
+        retries_drop(keeper->overrides, key);
+}
+
+static void on_override(void *context, PciKey key, const OverrideAnswer *answer) {
+        InventoryKeeper *keeper = context;
+        Function *function = inventory_get(keeper->context->inventory, key);
+
+        if (errno_means_absent(answer->error)) {
+                if (!function) {
+                        unread_forget(keeper->unread, key);
+                        retries_drop(keeper->overrides, key);
+                        mark_lister(keeper, key);
+                }
+                return; /* of one that is known its own events tell */
+        }
+        note_override(keeper, key, answer->error);
+        if (function && (answer->error < 0 || answer->inode == function->facts.inode)) {
+                if (answer->error < 0)
+                        return; /* what is known stays */
+                inventory_set_driver_override(function, answer->value);
+                apply_queue(keeper->apply, function);
+                return;
+        }
+
+        Arrival *arrival = g_new(Arrival, 1);
+        *arrival = (Arrival){ answer->inode,
+                              g_ref_string_new_intern(answer->error < 0 ? "" : answer->value) };
+        g_hash_table_replace(keeper->arrivals, key_copy(key), arrival);
+        inventory_keeper_mark_stale(keeper, key);
+}
+
+/* Gives `facts` their driver_override: as it is known, or as it was answered. Returns false when it
+ * has to be asked for first. */
+static bool complete_facts(InventoryKeeper *keeper, const Function *function,
+                           FunctionFacts *facts) {
+        const Arrival *arrival = g_hash_table_lookup(keeper->arrivals, &facts->key);
+        GRefString *override = NULL;
+
+        if (function)
+                override = function->facts.driver_override;
+        else if (arrival && (arrival->inode == 0 || arrival->inode == facts->inode))
+                override = arrival->override;
+        if (override) {
+                g_ref_string_release(facts->driver_override);
+                facts->driver_override = g_ref_string_acquire(override);
+        }
+        g_hash_table_remove(keeper->arrivals, &facts->key);
+        return override;
+}
+
+/* What is to be done about a function that has been read; `num_vfs` links to VFs and `driver` are
+ * of before. */
+static void add_or_update(InventoryKeeper *keeper, Function *function, bool is_new,
+                          uint16_t num_vfs, const GRefString *driver) {
+        if (is_new) {
+                function->emulated =
+                        config_emulates(settings_config(keeper->settings), function->facts.key);
+                parts_attach(keeper->parts, function);
+                return;
+        }
+        check_num_vfs(keeper, function, num_vfs);
+        /* Whoever binds it may have set the override through another mount of sysfs. */
+        if (driver != function->facts.driver &&
+            rate_limit_take(keeper->bindings, function->facts.key))
+                override_reader_ask(keeper->override_reader, function->facts.key);
+}
+
+/* What is missing of a function that is known: `failure` kept something from being read, NULL for
+ * nothing. */
+static void note_reading(InventoryKeeper *keeper, Function *function,
+                         const FunctionReadFailure *failure) {
+        PciKey key = function->facts.key;
+        bool watched = watch_function(keeper, function);
+
+        if (failure) {
+                unread_add(keeper->unread, key, failure);
+                return;
+        }
+        unread_drop(keeper->unread, key, watched);
+}
+
+/* `asked`: by an event, and not because another function called for it. */
+static void read_one(InventoryKeeper *keeper, PciKey key, bool asked) {
+        g_auto(FunctionFacts) facts = { 0 };
+        FunctionReadFailure failure = { 0 };
+        FunctionKind kind = _FUNCTION_KIND_INVALID;
+        Function *function = inventory_get(keeper->context->inventory, key);
+        const GRefString *driver = NULL;
+        const char *reads = NULL;
+        uint16_t num_vfs = 0;
+        int r, heard;
+
+        g_hash_table_remove(keeper->stale, &key);
+        /* A function that is new is read when the answer is there. */
+        if (!function && !g_hash_table_contains(keeper->arrivals, &key)) {
+                override_reader_ask(keeper->override_reader, key);
+                return;
+        }
+
+        r = function_read(key, function ? &function->facts : NULL, keeper->names, &failure, &facts);
+        if (r < 0 && !errno_means_absent(r)) {
+                unread_add(keeper->unread, key, &failure); /* what is known stays */
+                return;
+        }
+        if (function && (r < 0 || function->facts.inode != facts.inode)) {
+                forget(keeper, function);
+                function = NULL;
+        }
+        if (r < 0) {
+                unread_forget(keeper->unread, key);
+                retries_drop(keeper->overrides, key);
+                if (g_hash_table_remove(keeper->arrivals, &key))
+                        mark_lister(keeper, key);
+                return;
+        }
+        if (!complete_facts(keeper, function, &facts)) {
+                override_reader_ask(keeper->override_reader, key);
+                return;
+        }
+
+        if (function) {
+                kind = function->kind;
+                num_vfs = function->facts.n_virtfn_links;
+                driver = function->facts.driver;
+        }
+        mark_new_vfs(keeper, function ? function->facts.virtfns : NULL, facts.virtfns);
+        function = inventory_apply(keeper->context->inventory, &facts);
+        add_or_update(keeper, function, kind == _FUNCTION_KIND_INVALID, num_vfs, driver);
+
+        /* A VF has its link, and the PF's link to it was not seen: it is new as well, and the event
+         * for the PF may have come before it or not come at all. */
+        if (function->kind == FUNCTION_KIND_VF && (asked || kind != FUNCTION_KIND_VF) &&
+            (!function->pf || function->index == VF_INDEX_UNKNOWN))
+                inventory_keeper_mark_stale(keeper, function->facts.physfn);
+        heard = parts_function_changed(keeper->parts, function, PART_NEWS_READ, &reads);
+        if (r == 0 && heard < 0) {
+                failure = (FunctionReadFailure){ heard, reads };
+                r = 1;
+        }
+        apply_queue_related(keeper->apply, function);
+        note_reading(keeper, function, r > 0 ? &failure : NULL);
+}
+
+static int compare_keys_descending(gconstpointer a, gconstpointer b) {
+        PciKey x = **(const PciKey *const *) a, y = **(const PciKey *const *) b;
+
+        return (x < y) - (x > y);
+}
+
+void inventory_keeper_read(InventoryKeeper *keeper) {
+        /* Reading a VF may call for its PF, and that for VFs not known yet: a few rounds at the
+         * most, for a VF that is known and was called for calls for nothing. */
+        for (unsigned round = 0; g_hash_table_size(keeper->stale) > 0; round++) {
+                guint n;
+                g_autofree gpointer *keys = g_hash_table_get_keys_as_array(keeper->stale, &n);
+
+                /* VFs before their PF, which lies below: it then finds all of them, once. */
+                g_autoptr(GArray) order = g_array_sized_new(FALSE, FALSE, sizeof(PciKey), n);
+                qsort(keys, n, sizeof(*keys), compare_keys_descending);
+                for (guint i = 0; i < n; i++)
+                        g_array_append_vals(order, keys[i], 1);
+                for (guint i = 0; i < n; i++) {
+                        const PciKey *key = &g_array_index(order, PciKey, i);
+
+                        if (g_hash_table_contains(keeper->stale, key))
+                                read_one(keeper, *key, round == 0);
+                }
+        }
+        unread_mark_pfs(keeper->unread);
+}
+
+void inventory_keeper_mark_all_stale(InventoryKeeper *keeper) {
+        g_autoptr(GArray) keys = NULL;
+        Function *function;
+        int r;
+
+        inventory_foreach (keeper->context->inventory, function) {
+                inventory_keeper_mark_stale(keeper, function->facts.key);
+                override_reader_ask(keeper->override_reader, function->facts.key);
+        }
+        r = sysfs_list_functions(&keys);
+        unread_note_list(keeper->unread, r);
+        for (guint i = 0; r >= 0 && i < keys->len; i++)
+                inventory_keeper_mark_stale(keeper, g_array_index(keys, PciKey, i));
+}
+
+/* What the event says is not looked at: when it is a `remove`, the link that the function is read
+ * by has gone already, or belongs to the next device at the address. */
+static void on_uevent(void *context, PciKey key) {
+        inventory_keeper_mark_stale(context, key);
+}
+
+static void on_overrun(void *context) {
+        log_full(LOG_WARNING, NULL, LOG_ID_OVERRUN,
+                 "events were lost, all PCI functions are read again");
+        inventory_keeper_mark_all_stale(context);
+}
+
+static const UeventsHandler uevents_handler = { .event = on_uevent, .overrun = on_overrun };
+
+/* --- life */
+
+static void on_due(void *context, PciKey key) {
+        if (key == RETRIES_EVERYTHING)
+                inventory_keeper_mark_all_stale(context);
+        else
+                inventory_keeper_mark_stale(context, key);
+}
+
+static void on_override_due(void *context, PciKey key) {
+        override_reader_ask(((const InventoryKeeper *) context)->override_reader, key);
+}
+
+static GHashTable *new_table(GDestroyNotify value_free) {
+        return g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, value_free);
+}
+
+int inventory_keeper_new(Apply *apply, Parts *parts, Publisher *publisher, const Settings *settings,
+                         int receive_buffer, InventoryKeeper **ret) {
+        g_autoptr(InventoryKeeper) keeper = g_new0(InventoryKeeper, 1);
+        sd_event *event = apply_context(apply)->event;
+        int r;
+
+        keeper->context = apply_context(apply);
+        keeper->apply = apply;
+        keeper->parts = parts;
+        keeper->publisher = publisher;
+        keeper->settings = settings;
+        keeper->names = pci_names_new();
+        keeper->arrivals = new_table(arrival_free);
+        keeper->stale = new_table(NULL);
+        keeper->watches = new_table(NULL);
+        r = retries_new(event, on_override_due, keeper, &keeper->overrides);
+        if (r >= 0)
+                r = rate_limit_new(event, on_override_due, keeper, &keeper->bindings);
+        if (r >= 0)
+                r = unread_new(apply, on_due, keeper, &keeper->unread);
+        if (r >= 0)
+                r = override_reader_new(event, on_override, keeper, &keeper->override_reader);
+        if (r >= 0)
+                r = uevents_new(event, &uevents_handler, keeper, receive_buffer, &keeper->uevents);
+        if (r < 0)
+                return r;
+        *ret = g_steal_pointer(&keeper);
+        return 0;
+}
+
+InventoryKeeper *inventory_keeper_free(InventoryKeeper *keeper) {
+        if (!keeper)
+                return NULL;
+        uevents_free(keeper->uevents);
+        override_reader_free(keeper->override_reader);
+        unread_free(keeper->unread);
+        retries_free(keeper->overrides);
+        rate_limit_free(keeper->bindings);
+        g_hash_table_unref(keeper->arrivals);
+        g_hash_table_unref(keeper->stale);
+        g_hash_table_unref(keeper->watches);
+        pci_names_free(keeper->names);
+        g_free(keeper);
+        return NULL;
+}
+
+void inventory_keeper_start(InventoryKeeper *keeper) {
+        inventory_keeper_mark_all_stale(keeper);
+        inventory_keeper_read(keeper); /* asks for the overrides ... */
+        override_reader_finish(keeper->override_reader);
+        inventory_keeper_read(keeper); /* ... and reads the rest */
+}
+
+bool inventory_keeper_knows_all(const InventoryKeeper *keeper) {
+        return unread_is_empty(keeper->unread) && override_reader_is_idle(keeper->override_reader);
+}

@@ -1,0 +1,260 @@
+#include "daemon/manager/lasting-requests.h"
+
+#include "daemon/base/log.h"
+#include "daemon/base/util.h"
+#include "daemon/guard/inhibitors.h"
+#include "daemon/guard/protected-files.h"
+
+#include <errno.h>
+#include <string.h>
+
+struct LastingRequests {
+        Apply *apply;
+        const PartContext *context;
+        StateKeeper *state;
+        Settings *settings;
+        Publisher *publisher;
+};
+
+LastingRequests *lasting_requests_new(Apply *apply, Settings *settings, Publisher *publisher) {
+        LastingRequests *requests = g_new(LastingRequests, 1);
+
+        *requests = (LastingRequests){
+                .apply = apply,
+                .context = apply_context(apply),
+                .state = apply_state(apply),
+                .settings = settings,
+                .publisher = publisher,
+        };
+        return requests;
+}
+
+LastingRequests *lasting_requests_free(LastingRequests *requests) {
+        g_free(requests);
+        return NULL;
+}
+
+static void set_lock_why(LastingRequests *requests, Function *function, char *why) {
+        if (g_strcmp0(why, function->lock_why) != 0)
+                state_keeper_mark_changed(requests->state);
+        /* Without a lock the property is empty, too. */
+        if (g_strcmp0(why ? why : "", function->lock_why ? function->lock_why : "") != 0)
+                property_set_add(&function->changes, FUNCTION_PROPERTY_LOCK_WHY);
+        g_free(function->lock_why);
+        function->lock_why = why;
+        apply_queue(requests->apply, function);
+}
+
+/* What stood there before a lock or an unlock. */
+typedef struct LockChange {
+        LastingRequests *requests;
+        Function *function;
+        char *why; /* NULL: no lock */
+} LockChange;
+
+static void undo_lock_change(void *context) {
+        LockChange *change = context;
+
+        set_lock_why(change->requests, change->function, g_steal_pointer(&change->why));
+        property_set_remove(&change->function->changes, FUNCTION_PROPERTY_LOCK_WHY);
+}
+
+static int change_lock(LastingRequests *requests, Function *function, const char *why) {
+        LockChange change;
+        int r;
+
+        apply_now(requests->apply); /* what else there is to do is not this request's */
+        change = (LockChange){ requests, function, g_strdup(function->lock_why) };
+        set_lock_why(requests, function, g_strdup(why));
+        r = apply_request(requests->apply, undo_lock_change, &change);
+        g_free(change.why);
+        return r;
+}
+
+int lasting_requests_lock(LastingRequests *requests, Function *function, const char *why) {
+        return strlen(why) > MANAGER_LOCK_WHY_MAX ? -EINVAL : change_lock(requests, function, why);
+}
+
+int lasting_requests_unlock(LastingRequests *requests, Function *function) {
+        return change_lock(requests, function, NULL);
+}
+
+typedef struct NewInhibitor {
+        LastingRequests *requests;
+        uint64_t number;
+} NewInhibitor;
+
+static void undo_inhibitor(void *context) {
+        const NewInhibitor *added = context;
+
+        inhibitors_remove(part_find(added->requests->context, inhibitors_part), added->number);
+}
+
+int lasting_requests_inhibit(LastingRequests *requests, PciKey key, const Inhibitor *inhibitor,
+                             int *ret_fd) {
+        NewInhibitor added = { .requests = requests };
+        _cleanup_(closep) int fd = -1;
+        Function *function;
+        int r;
+
+        apply_now(requests->apply); /* what else there is to do is not this request's */
+        r = inhibitors_add(part_find(requests->context, inhibitors_part), key, inhibitor,
+                           &added.number, &fd);
+        if (r < 0)
+                return r;
+        state_keeper_mark_changed(requests->state);
+        function = inventory_get(requests->context->inventory, key);
+        if (function)
+                apply_queue(requests->apply, function);
+        r = apply_request(requests->apply, undo_inhibitor, &added);
+        if (r < 0)
+                return r == -EDQUOT ? -ENOSPC : r; /* the disk's quota, not the user's */
+        *ret_fd = take_fd(&fd);
+        return 0;
+}
+
+void lasting_requests_foreach_inhibitor(const LastingRequests *requests,
+                                        void (*visit)(void *context, PciKey key,
+                                                      const Inhibitor *inhibitor),
+                                        void *context) {
+        inhibitors_foreach(part_find(requests->context, inhibitors_part), visit, context);
+}
+
+static void tell_enforcement(LastingRequests *requests, bool before) {
+        if (settings_enforce(requests->settings) != before)
+                publisher_enforcement_changed(requests->publisher);
+}
+
+/* What was in force before a reload. */
+typedef struct Reload {
+        LastingRequests *requests;
+        Config *config;
+        bool released;
+} Reload;
+
+static void swap_config(Reload *reload) {
+        LastingRequests *requests = reload->requests;
+        bool released = settings_are_released(requests->settings);
+        Function *function;
+
+        reload->config = settings_swap(requests->settings, reload->config);
+        settings_set_released(requests->settings, reload->released);
+        reload->released = released;
+        inventory_foreach (requests->context->inventory, function)
+                function->emulated =
+                        config_emulates(settings_config(requests->settings), function->facts.key);
+        apply_queue_all(requests->apply);
+}
+
+static void undo_reload(void *context) {
+        swap_config(context);
+}
+
+/* A reload that ends a release must outlive the daemon: the next one would enforce nothing. Of any
+ * other the next daemon reads the same files. */
+static int apply_config(LastingRequests *requests, Config *config) {
+        Reload reload = { requests, config, false };
+        bool was_released = settings_are_released(requests->settings);
+        int r;
+
+        apply_now(requests->apply); /* what else there is to do is not this request's */
+        if (was_released)
+                state_keeper_mark_changed(requests->state);
+        swap_config(&reload);
+        r = apply_request(requests->apply, was_released ? undo_reload : NULL, &reload);
+        config_free(reload.config);
+        return was_released ? r : 0;
+}
+
+int lasting_requests_reload(LastingRequests *requests, char **ret_error) {
+        g_autoptr(Config) config = NULL;
+        bool enforced = settings_enforce(requests->settings);
+        int r;
+
+        r = settings_load(requests->settings, &config, ret_error);
+        if (r < 0)
+                return r;
+        r = apply_config(requests, g_steal_pointer(&config));
+        if (r < 0) {
+                *ret_error = state_keeper_describe_failure(requests->state, r);
+                return r;
+        }
+        settings_resolve(requests->settings);
+        settings_show_release(requests->settings);
+        tell_enforcement(requests, enforced);
+        log_info("the configuration was read again");
+        return 0;
+}
+
+/* The locks that were forgotten, in case that they have to be remembered again. */
+typedef struct Release {
+        LastingRequests *requests;
+        GPtrArray *changes; /* of LockChange*, owned */
+        bool before;
+} Release;
+
+static void lock_change_free(gpointer data) {
+        LockChange *change = data;
+
+        g_free(change->why);
+        g_free(change);
+}
+
+static void undo_release(void *context) {
+        Release *release = context;
+
+        settings_set_released(release->requests->settings, release->before);
+        for (guint i = 0; i < release->changes->len; i++)
+                undo_lock_change(release->changes->pdata[i]);
+}
+
+static void forget_locks(LastingRequests *requests, GPtrArray *changes) {
+        Function *function;
+
+        inventory_foreach (requests->context->inventory, function) {
+                LockChange *change;
+
+                if (!function->lock_why)
+                        continue;
+                change = g_new(LockChange, 1);
+                *change = (LockChange){ requests, function, g_strdup(function->lock_why) };
+                g_ptr_array_add(changes, change);
+                set_lock_why(requests, function, NULL);
+        }
+}
+
+int lasting_requests_release_all(LastingRequests *requests, GPtrArray **ret) {
+        g_autoptr(GPtrArray) changes = g_ptr_array_new_with_free_func(lock_change_free);
+        g_autoptr(GPtrArray) paths = NULL;
+        Release release = { requests, changes, settings_are_released(requests->settings) };
+        bool enforced = settings_enforce(requests->settings);
+        Function *function;
+        int r;
+
+        apply_now(requests->apply); /* what else there is to do is not this request's */
+        paths = protected_files_list(part_find(requests->context, protected_files_part));
+        settings_set_released(requests->settings, true);
+        state_keeper_mark_changed(requests->state);
+        forget_locks(requests, changes);
+        apply_queue_all(requests->apply);
+        r = apply_request(requests->apply, undo_release, &release);
+        if (r < 0)
+                return r;
+        inventory_foreach (requests->context->inventory, function)
+                protected_files_open_strays(part_find(requests->context, protected_files_part),
+                                            function, paths);
+        tell_enforcement(requests, enforced);
+        settings_show_release(requests->settings);
+        log_notice("%u files were opened again; nothing is enforced until a reload or restart",
+                   paths->len);
+        *ret = g_steal_pointer(&paths);
+        return 0;
+}
+
+void lasting_requests_end_release(LastingRequests *requests) {
+        if (!settings_are_released(requests->settings))
+                return;
+        settings_set_released(requests->settings, false);
+        state_keeper_mark_changed(requests->state);
+        (void) state_keeper_save(requests->state);
+}

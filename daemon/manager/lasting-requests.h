@@ -1,0 +1,27 @@
+/* lasting-requests.h: requests that outlive the daemon: administrators' locks, inhibitors,
+ * reloading and releasing all.
+ *
+ * Owns nothing but what they were given. Always holds: each is saved before it is answered, or
+ * taken back. */
+#pragma once
+
+#include "daemon/manager/apply.h"
+
+typedef struct LastingRequests LastingRequests;
+
+/* All is borrowed. */
+LastingRequests *lasting_requests_new(Apply *apply, Settings *settings, Publisher *publisher);
+LastingRequests *lasting_requests_free(LastingRequests *requests);
+
+/* See the functions of the manager with the same name. */
+int lasting_requests_lock(LastingRequests *requests, Function *function, const char *why);
+int lasting_requests_unlock(LastingRequests *requests, Function *function);
+int lasting_requests_inhibit(LastingRequests *requests, PciKey key, const Inhibitor *inhibitor,
+                             int *ret_fd);
+void lasting_requests_foreach_inhibitor(const LastingRequests *requests,
+                                        void (*visit)(void *context, PciKey key,
+                                                      const Inhibitor *inhibitor),
+                                        void *context);
+int lasting_requests_reload(LastingRequests *requests, char **ret_error);
+int lasting_requests_release_all(LastingRequests *requests, GPtrArray **ret);
+void lasting_requests_end_release(LastingRequests *requests);

@@ -1,0 +1,332 @@
+/* The parts that guard functions: what they ask of each other, and of sessions. */
+#include "daemon/base/config.h"
+#include "daemon/broker/sessions.h"
+#include "daemon/guard/device-nodes.h"
+#include "daemon/guard/inhibitors.h"
+#include "daemon/guard/operations.h"
+#include "daemon/guard/protected-files.h"
+#include "daemon/guard/records.h"
+#include "daemon/guard/unplug.h"
+#include "daemon/manager/manager.h"
+#include "daemon/manager/parts.h"
+
+/* --- write-protected files */
+
+static void on_file_changed(void *userdata, PciKey key) {
+        const PartContext *context = userdata;
+        Function *function = inventory_get(context->inventory, key);
+
+        if (function)
+                context->host->queue(context->host_context, function);
+}
+
+static void on_file_violation(void *userdata, PciKey key, LockFile file, const char *path,
+                              unsigned mode) {
+        const PartContext *context = userdata;
+        const Function *function = inventory_get(context->inventory, key);
+        const Violation violation = {
+                .key = key,
+                .operation = operation_to_string(lock_file_operation(file)),
+                .reasons = function ? function->lock_reasons : 0,
+                .file = lock_file_to_string(file),
+                .path = path,
+                .mode = mode,
+        };
+
+        context->host->violation(context->host_context, &violation);
+}
+
+static void on_record_changed(void *userdata) {
+        const PartContext *context = userdata;
+
+        context->host->record_changed(context->host_context);
+}
+
+static const ProtectedFilesHandler protected_files_handler = {
+        .violation = on_file_violation,
+        .changed = on_file_changed,
+        .record_changed = on_record_changed,
+};
+
+static int new_protected_files(const PartContext *context, void **ret) {
+        *ret = protected_files_new(context->watch, context->problems, context->reserve,
+                                   &protected_files_handler, (void *) context);
+        return 0;
+}
+
+static int adopt_protected_files(void *self, const GArray *records) {
+        protected_files_adopt(self, records);
+        return 0;
+}
+
+static void record_protected_files(void *self, GArray *records) {
+        protected_files_record(self, records);
+}
+
+static void protected_files_function_gone(void *self, Function *function) {
+        protected_files_forget(self, function->facts.key);
+}
+
+static PartCheck protected_files_want_check(const void *self) {
+        if (protected_files_failing(self))
+                return PART_CHECK_SOON;
+        return protected_files_any(self) ? PART_CHECK_SOMETIMES : PART_CHECK_NEVER;
+}
+
+static void check_protected_files(void *self) {
+        protected_files_check(self);
+}
+
+static void free_protected_files(void *self) {
+        (void) protected_files_free(self);
+}
+
+const Part protected_files_part = {
+        .name = "protected-files",
+        .section = &protected_files_section,
+        .new = new_protected_files,
+        .adopt = adopt_protected_files,
+        .record = record_protected_files,
+        .function_gone = protected_files_function_gone,
+        .wants_check = protected_files_want_check,
+        .check = check_protected_files,
+        .free = free_protected_files,
+};
+
+/* --- inhibitors */
+
+static void on_inhibitor_ended(void *userdata, PciKey key) {
+        const PartContext *context = userdata;
+        Function *function = inventory_get(context->inventory, key);
+
+        context->host->record_changed(context->host_context);
+        if (function)
+                context->host->queue(context->host_context, function);
+        context->host->apply(context->host_context);
+}
+
+static int new_inhibitors(const PartContext *context, void **ret) {
+        *ret = inhibitors_new(context->event, context->inventory, context->store,
+                              on_inhibitor_ended, (void *) context);
+        return 0;
+}
+
+static int adopt_inhibitors(void *self, const GArray *records) {
+        inhibitors_adopt(self, records);
+        return 0;
+}
+
+static void record_inhibitors(void *self, GArray *records) {
+        inhibitors_record(self, records);
+}
+
+static void attach_inhibitors(void *self, Function *function) {
+        inhibitors_attach(self, function);
+}
+
+static void free_inhibitors(void *self) {
+        (void) inhibitors_free(self);
+}
+
+const Part inhibitors_part = {
+        .name = "inhibitors",
+        .section = &inhibitors_section,
+        .new = new_inhibitors,
+        .adopt = adopt_inhibitors,
+        .record = record_inhibitors,
+        .attach = attach_inhibitors,
+        .free = free_inhibitors,
+};
+
+/* --- operations */
+
+/* Who began it may be in the middle of a function's reading: what that function is must not change
+ * now. */
+static void on_operation_began(void *userdata, PciKey key) {
+        const PartContext *context = userdata;
+
+        context->host->record_changed(context->host_context);
+        /* Before it does anything: a later run must find it. */
+        (void) context->host->save(context->host_context);
+        context->host->mark_stale(context->host_context, key);
+}
+
+/* What came of it is read before anybody is told. */
+static void on_operation_ending(void *userdata, PciKey key) {
+        const PartContext *context = userdata;
+        const Function *function = inventory_get(context->inventory, key);
+
+        context->host->record_changed(context->host_context);
+        context->host->mark_stale(context->host_context, key);
+        for (guint i = 0; function && function->vfs && i < function->vfs->len; i++)
+                context->host->mark_stale(context->host_context,
+                                          ((const Function *) function->vfs->pdata[i])->facts.key);
+        context->host->read_stale(context->host_context);
+}
+
+static void on_operation_ended(void *userdata, PciKey key) {
+        const PartContext *context = userdata;
+        Function *function = inventory_get(context->inventory, key);
+
+        /* Its process is not to be looked for any more. */
+        context->host->record_changed(context->host_context);
+        unplugs_retry(part_find(context, unplugs_part));
+        if (!function)
+                return;
+        context->host->queue(context->host_context, function);
+        context->host->tell(context->host_context, function, PART_NEWS_OPERATION);
+}
+
+static const OperationsHandler operations_handler = {
+        .began = on_operation_began,
+        .ending = on_operation_ending,
+        .ended = on_operation_ended,
+};
+
+static int new_operations(const PartContext *context, void **ret) {
+        *ret = operations_new(context->event, context->inventory,
+                              part_find(context, protected_files_part), &operations_handler,
+                              (void *) context);
+        return 0;
+}
+
+static int adopt_operations(void *self, const GArray *records) {
+        return operations_adopt(self, records);
+}
+
+static void record_operations(void *self, GArray *records) {
+        operations_record(self, records);
+}
+
+static void attach_operations(void *self, Function *function) {
+        operations_attach(self, function);
+}
+
+static void operations_function_gone(void *self, Function *function) {
+        operations_forget(self, function);
+}
+
+static void free_operations(void *self) {
+        (void) operations_free(self);
+}
+
+const Part operations_part = {
+        .name = "operations",
+        .section = &operations_section,
+        .new = new_operations,
+        .adopt = adopt_operations,
+        .record = record_operations,
+        .attach = attach_operations,
+        .function_gone = operations_function_gone,
+        .free = free_operations,
+};
+
+/* --- unplugs */
+
+static void on_unplug_changed(void *userdata, Function *function) {
+        const PartContext *context = userdata;
+
+        context->host->queue(context->host_context, function);
+}
+
+/* A session is ours: where there is no way back, it does not keep the function for longer than a
+ * guest needs to wind down. */
+static void drain_sessions(const PartContext *context, const Function *function) {
+        Sessions *sessions = part_find(context, sessions_part);
+        uint64_t end_usec = function->state == FUNCTION_STATE_REMOVING
+                                    ? context->host->config(context->host_context)->drain_usec
+                                    : SESSIONS_NO_END;
+
+        sessions_drain(sessions, function->facts.key, end_usec);
+        for (guint i = 0; function->vfs && i < function->vfs->len; i++)
+                sessions_drain(sessions, ((const Function *) function->vfs->pdata[i])->facts.key,
+                               end_usec);
+}
+
+/* The holders of the function and of its VFs are notified at once; those of a VF by the VF that
+ * they hold. When somebody else takes it away (there is no deadline then), they may have been
+ * already. */
+static void on_unplug_ask(void *userdata, Function *function, uint64_t deadline_usec) {
+        const PartContext *context = userdata;
+
+        drain_sessions(context, function);
+        context->host->ask_release(context->host_context, function, deadline_usec);
+        for (guint i = 0; function->vfs && i < function->vfs->len; i++) {
+                Function *vf = function->vfs->pdata[i];
+
+                if (function_in_use(vf) &&
+                    (deadline_usec != 0 || vf->state == FUNCTION_STATE_PRESENT))
+                        context->host->ask_release(context->host_context, vf, deadline_usec);
+        }
+}
+
+static void on_unplug_close(void *userdata, Function *function, bool closed) {
+        DeviceNodes *nodes = part_find((const PartContext *) userdata, device_nodes_part);
+
+        if (closed)
+                device_nodes_close(nodes, function);
+        else
+                device_nodes_open(nodes, function->facts.key);
+}
+
+static void on_unplug_end_sessions(void *userdata, Function *function) {
+        sessions_function_gone(part_find((const PartContext *) userdata, sessions_part),
+                               function->facts.key);
+}
+
+/* Written down before anything is done: see policy/unplug.h. Whoever asked for the unplug saw to it
+ * that it can be. */
+static void on_unplug_remember(void *userdata, Function *function, bool remember) {
+        const PartContext *context = userdata;
+
+        if (function->unplugging == remember)
+                return;
+        function->unplugging = remember;
+        context->host->record_changed(context->host_context);
+        (void) context->host->save(context->host_context);
+}
+
+static const UnplugsHandler unplugs_handler = {
+        .changed = on_unplug_changed,
+        .close = on_unplug_close,
+        .end_sessions = on_unplug_end_sessions,
+        .remember = on_unplug_remember,
+        .ask = on_unplug_ask,
+};
+
+static int new_unplugs(const PartContext *context, void **ret) {
+        Unplugs *unplugs = NULL;
+        int r = unplugs_new(context->event, context->inventory, part_find(context, operations_part),
+                            context->problems, &unplugs_handler, (void *) context, &unplugs);
+
+        *ret = unplugs;
+        return r;
+}
+
+static void attach_unplugs(void *self, Function *function) {
+        if (function->unplugging)
+                unplugs_resume(self, function);
+}
+
+static int unplugs_hear(void *self, Function *function, unsigned news) {
+        unplugs_function_changed(self, function);
+        return 0;
+}
+
+static void unplugs_hear_of_end(void *self, Function *function) {
+        unplugs_function_gone(self, function);
+}
+
+static void free_unplugs(void *self) {
+        (void) unplugs_free(self);
+}
+
+const Part unplugs_part = {
+        .name = "unplugs",
+        .new = new_unplugs,
+        .attach = attach_unplugs,
+        .hears = PART_NEWS_READ | PART_NEWS_USERS | PART_NEWS_VF_USERS | PART_NEWS_OPERATION,
+        .function_changed = unplugs_hear,
+        .function_gone = unplugs_hear_of_end,
+        .free = free_unplugs,
+};

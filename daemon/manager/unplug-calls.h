@@ -1,0 +1,22 @@
+/* unplug-calls.h: who waits for an unplug.
+ *
+ * Owns the calls. Always holds: each is told of its end once, after the inventory has shown how the
+ * unplug ended. */
+#pragma once
+
+#include "daemon/manager/apply.h"
+
+typedef struct UnplugCalls UnplugCalls;
+
+UnplugCalls *unplug_calls_new(Apply *apply);
+UnplugCalls *unplug_calls_free(UnplugCalls *calls);
+
+/* See manager_unplug() and manager_cancel_unplug(). */
+void unplug_calls_begin(UnplugCalls *calls, Function *function, uint64_t timeout_usec, bool insist,
+                        ManagerDone *done, void *context);
+int unplug_calls_cancel(UnplugCalls *calls, Function *function);
+
+/* A round of applying has ended: those whose unplug had ended are told. */
+void unplug_calls_tell(UnplugCalls *calls);
+
+void unplug_calls_end_calls(UnplugCalls *calls, const char *why);
