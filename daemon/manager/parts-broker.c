@@ -2,6 +2,7 @@
 #include "daemon/broker/leases.h"
 #include "daemon/broker/records.h"
 #include "daemon/broker/sessions.h"
+#include "daemon/broker/spawner.h"
 #include "daemon/broker/vf-tokens.h"
 #include "daemon/manager/parts.h"
 #include "daemon/usage/users.h"
@@ -13,6 +14,20 @@ static void on_kept_changed(void *userdata, PciKey key) {
         context->host->record_changed(context->host_context);
         context->host->users_changed(context->host_context, key);
 }
+
+/* --- the spawner of their processes */
+
+static int new_spawner(const PartContext *context, void **ret) {
+        *ret = spawner_new(context->event, context->problems, context->spawn_socket,
+                           &(SpawnProgram){ context->io_program, context->io_user });
+        return 0;
+}
+
+static void free_spawner(void *self) {
+        (void) spawner_free(self);
+}
+
+const Part spawner_part = { .name = "spawner", .new = new_spawner, .free = free_spawner };
 
 /* --- sessions */
 
@@ -27,10 +42,9 @@ static const SessionsHandler sessions_handler = {
 };
 
 static int new_sessions(const PartContext *context, void **ret) {
-        const IoProgram program = { .path = context->io_program, .user = context->io_user };
-
-        *ret = sessions_new(context->event, context->children, context->inventory, context->store,
-                            &program, &sessions_handler, (void *) context);
+        *ret = sessions_new(context->event, part_find(context, spawner_part), context->children,
+                            context->inventory, context->store, &sessions_handler,
+                            (void *) context);
         return 0;
 }
 
@@ -96,8 +110,9 @@ static const VfTokensHandler vf_tokens_handler = {
 };
 
 static int new_vf_tokens(const PartContext *context, void **ret) {
-        *ret = vf_tokens_new(context->event, context->children, context->inventory, context->store,
-                             &vf_tokens_handler, (void *) context);
+        *ret = vf_tokens_new(context->event, part_find(context, spawner_part), context->children,
+                             context->inventory, context->store, &vf_tokens_handler,
+                             (void *) context);
         return 0;
 }
 
@@ -146,9 +161,9 @@ const Part vf_tokens_part = {
 static const LeasesHandler leases_handler = { .changed = on_kept_changed };
 
 static int new_leases(const PartContext *context, void **ret) {
-        *ret = leases_new(context->event, context->children, context->inventory,
-                          part_find(context, users_part), context->store, &leases_handler,
-                          (void *) context);
+        *ret = leases_new(context->event, part_find(context, spawner_part), context->children,
+                          context->inventory, part_find(context, users_part), context->store,
+                          &leases_handler, (void *) context);
         return 0;
 }
 
