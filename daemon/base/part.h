@@ -1,10 +1,10 @@
 /* part.h: a part of the manager: something with a life of its own beside the inventory.
  *
  * Owns nothing: the form that all parts have, so that start, restart, state and end are loops over
- * one table (daemon/manager/parts.c). What a part does not need is NULL. A part is told of
- * functions in the order of the table, and of a function's end, like its own, in the reverse order:
- * whoever depends on another part stands below it and goes first. What a part needs from others it
- * asks of its PartHost, so no part calls the manager. */
+ * one table (daemon/manager/parts.c). What a part does not need is NULL. Parts hear of a function
+ * in the order of the table. They hear of its end, and end themselves, in the reverse order, so a
+ * part stands below all that it depends on. What a part needs from others it asks of its PartHost,
+ * so no part calls the manager. */
 #pragma once
 
 #include "daemon/base/children.h"
@@ -19,7 +19,7 @@ typedef struct Part Part;
 typedef struct Violation Violation;
 typedef struct Watch Watch;
 
-/* Why a part is told that a function has changed. */
+/* What has changed of a function. */
 typedef enum PartNews {
         PART_NEWS_READ = 1 << 0,      /* the function was read again, or for the first time */
         PART_NEWS_USERS = 1 << 1,     /* its users may be others */
@@ -94,7 +94,7 @@ struct Part {
 
         /* Returns 0 with the part in `*ret`, or a negative errno. */
         int (*new)(const PartContext *context, void **ret);
-        /* The daemon ends: whoever waits is told -ECANCELED with `why`. No turn of the loop comes
+        /* The daemon ends: pending calls end with -ECANCELED and `why`. No turn of the loop comes
          * after it. */
         void (*end_calls)(void *self, const char *why);
         void (*free)(void *self);

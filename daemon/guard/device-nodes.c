@@ -222,7 +222,7 @@ void device_nodes_close(DeviceNodes *nodes, const Function *function) {
 
         note_looked(nodes, function->facts.key, plan(nodes, function));
         context->host->record_changed(context->host_context);
-        /* What they were must be known to whoever opens them again, or nobody ever can. */
+        /* The next daemon needs their modes to open them again. */
         if (context->host->save(context->host_context) < 0)
                 (void) open_nodes(nodes, function->facts.key);
         else

@@ -168,7 +168,7 @@ static void log_reasons(const Apply *apply, const Function *function) {
 
 /* vfio-pci refuses to take a PF whose VFs are enabled ("Cannot bind to PF with SR-IOV enabled",
  * EBUSY); VFs of its own come from the module parameter enable_sriov. Other drivers of the list are
- * less strict. Either way the VFs now depend on whoever drives the PF. */
+ * less strict. Either way the VFs now depend on the driver of the PF. */
 static void warn_pf_with_vfs(const Function *pf) {
         PciAddress address = function_address(pf);
 

@@ -17,7 +17,7 @@ typedef struct ApplyHandler {
         /* A round is about to begin because the loop has come to it: what is stale is to be read.
          */
         void (*before)(void *context);
-        /* A round has ended, and all has been told. */
+        /* A round has ended, and its changes are published. */
         void (*after)(void *context);
 } ApplyHandler;
 
@@ -50,8 +50,8 @@ void apply_function_gone(Apply *apply, Function *function);
 void apply_now(Apply *apply);
 
 /* The same for a request that is to outlive the daemon. When the state cannot be saved, `undo`
- * (NULL: nothing) takes back what the request changed, before a file was touched or anybody was
- * told. Returns 0 or a negative errno. */
+ * (NULL: nothing) undoes what the request changed, before a file is touched or a change published.
+ * Returns 0 or a negative errno. */
 typedef void ApplyUndo(void *context);
 int apply_request(Apply *apply, ApplyUndo *undo, void *context);
 

@@ -2,7 +2,7 @@
 
 #include "daemon/base/wakeup.h"
 
-/* How often what events tell of is looked at all the same: each network namespace has a sysfs of
+/* How often to look at what events report as well: each network namespace has a sysfs of
  * its own, whose nodes share the mode bits and not the inodes. */
 #define INTERVAL_USEC (5 * 1000 * 1000ULL)
 
@@ -37,7 +37,7 @@ int checks_new(sd_event *event, Parts *parts, StateKeeper *state, Checks **ret) 
 
         checks->parts = parts;
         checks->state = state;
-        /* Due at once: what happened while no daemon ran was told by no event. */
+        /* Due at once: no event reports what happened while no daemon ran. */
         r = sd_event_add_time(event, &checks->timer, CLOCK_MONOTONIC, 0, ACCURACY_USEC, on_timer,
                               checks);
         if (r < 0) {

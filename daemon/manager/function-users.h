@@ -1,4 +1,4 @@
-/* function-users.h: who uses a function, as clients are told and the rules see it.
+/* function-users.h: the users of a function, as the rules and clients see them.
  *
  * Owns nothing. What was seen of processes (users.h) is put right by those who open functions for
  * others: sessions, leases and VF tokens. */

@@ -88,7 +88,7 @@ static bool links_have(const GArray *links, PciKey vf) {
 }
 
 /* A VF went before it was ever read, or was first read when its links had gone: its PF, which
- * counted it, is not told of otherwise. */
+ * counted it, has no other event. */
 static void mark_lister(InventoryKeeper *keeper, PciKey vf) {
         const Function *function;
 
@@ -106,7 +106,7 @@ static void stop_watching(InventoryKeeper *keeper, PciKey key) {
         g_hash_table_remove(keeper->watches, &key);
 }
 
-/* Those that the function was linked with, and that no event tells of its end. */
+/* No event reports the end of the function to those that it was linked with. */
 static void mark_left(InventoryKeeper *keeper, Function *pf, PciKey key, bool was_pf) {
         Function *other;
 
@@ -155,7 +155,7 @@ static void check_num_vfs(InventoryKeeper *keeper, Function *pf, uint16_t before
                 .num_vfs = pf->facts.n_virtfn_links,
         };
 
-        /* What we do ourselves is not done behind our back. */
+        /* An operation of ours is no violation. */
         if (pf->operation || violation.num_vfs == before || !lock_num_vfs_change_violates(pf))
                 return;
         if (!pf->tainted) {
@@ -167,7 +167,7 @@ static void check_num_vfs(InventoryKeeper *keeper, Function *pf, uint16_t before
 }
 
 /* A PF lists VFs that it did not list before and that are not known yet: their own events will
- * come, but whoever looks now should find them. */
+ * come, but a client that looks now should find them. */
 static void mark_new_vfs(InventoryKeeper *keeper, const GArray *before, const GArray *links) {
         for (guint i = 0; links && i < links->len; i++) {
                 PciKey vf = g_array_index(links, VirtfnLink, i).vf;
@@ -179,7 +179,7 @@ static void mark_new_vfs(InventoryKeeper *keeper, const GArray *before, const GA
 
 /* An answer that waits for its function to be read for the first time. */
 typedef struct Arrival {
-        uint64_t inode; /* of whom it speaks; 0: whoever is there, nothing could be found out */
+        uint64_t inode; /* of the device that was asked; 0: of any, nothing could be found out */
         GRefString *override;
 } Arrival;
 
@@ -263,7 +263,7 @@ static void add_or_update(InventoryKeeper *keeper, Function *function, bool is_n
                 return;
         }
         check_num_vfs(keeper, function, num_vfs);
-        /* Whoever binds it may have set the override through another mount of sysfs. */
+        /* The program that binds it may have set the override through another mount of sysfs. */
         if (driver != function->facts.driver &&
             rate_limit_take(keeper->bindings, function->facts.key))
                 override_reader_ask(keeper->override_reader, function->facts.key);

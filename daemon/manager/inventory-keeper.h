@@ -2,8 +2,8 @@
  *
  * Owns what is to be read, and the readers: uevents and inotify say that something has happened to
  * a function, never what; the function is then read anew, VFs before their PF. Always holds: the
- * parts are told of a function that comes after it is in the inventory with all that could be read,
- * and of one that goes before it leaves. A function that is new is read when its driver_override
+ * parts hear of a new function after it is in the inventory with all that could be read, and of its
+ * end before it leaves. A function that is new is read when its driver_override
  * has been asked for, which no other reading waits for. */
 #pragma once
 

@@ -34,7 +34,7 @@ static char *refusal(const PartContext *parts, const Function *function) {
                                         : verdict_message(verdict);
 }
 
-/* Whoever waits for a session, or for one access. */
+/* A call that waits for a session, or for one access. */
 typedef struct IoCall {
         Apply *apply;
         ManagerSessionOpened *opened;
@@ -48,7 +48,7 @@ static void on_opened(void *context, int result, const char *message, int client
         g_autofree char *text = NULL;
         int r = 0;
 
-        /* Who hears of the session finds that it is told, and that a later daemon knows it. */
+        /* The session is published, and known to a later daemon, before the client gets it. */
         if (result >= 0)
                 r = apply_request(call->apply, NULL, NULL);
         if (r < 0) {

@@ -169,8 +169,8 @@ static void on_problems_changed(void *context) {
         publisher_problems_changed(((const Manager *) context)->publisher);
 }
 
-/* The process, as a user of the function or not, keeps it in use; whoever looks for the reason
- * finds this. */
+/* The process keeps the function in use, as a user of it or not; this problem is the reason that an
+ * administrator finds. */
 static void on_child_hangs(void *context, const KilledChild *child) {
         const Manager *manager = context;
 
@@ -334,7 +334,7 @@ Manager *manager_free(Manager *manager) {
 void manager_end_calls(Manager *manager) {
         static const char why[] = "the daemon ends; what was begun goes on";
 
-        /* Requests that wait for users to be known are told by the users. */
+        /* The users end the requests that wait for them. */
         parts_end_calls(manager->parts, why);
         requests_end_calls(manager->requests, why);
         unplug_calls_end_calls(manager->unplug_calls, why);

@@ -2,8 +2,8 @@
  *
  * Owns the inventory, its sources (uevents, inotify, sysfs), the actuator (closed files), the
  * configuration and the run-time state. All goes one way: an event marks functions to be read; they
- * are read; the rules are asked; files are closed or opened; the observer is told what changed.
- * None of it waits for anything. Made by main(), called by the faces in dbus/. */
+ * are read; the rules are asked; files are closed or opened; the observer is notified of what
+ * changed. None of it waits for anything. Made by main(), called by the faces in dbus/. */
 #pragma once
 
 #include "policy/inventory.h"
@@ -59,12 +59,12 @@ typedef struct ManagerOptions {
 int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret);
 Manager *manager_free(Manager *manager);
 
-/* The daemon ends: whoever waits for something is told so, while the bus can still carry it; what
- * was begun goes on. No turn of the event loop comes after it. */
+/* The daemon ends: pending calls end, while the bus can still carry the replies; what was begun
+ * goes on. No turn of the event loop comes after it. */
 void manager_end_calls(Manager *manager);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Manager, manager_free)
 
-/* The observer is told from now on; there can be one. NULL for none. */
+/* Notifies the observer from now on; there can be one. NULL for none. */
 void manager_set_observer(Manager *manager, const ManagerObserver *observer, void *context);
 
 const Inventory *manager_inventory(const Manager *manager);
@@ -89,17 +89,17 @@ uint32_t manager_function_handle(const Function *function);
 int manager_lock(Manager *manager, Function *function, const char *why);
 int manager_unlock(Manager *manager, Function *function);
 
-/* Why a request was taken back that is to outlive the daemon and would not have, for people.
+/* Why a request failed that must survive the daemon and would not have, for people.
  * `error` is what the request returned. Free with g_free(). */
 char *manager_describe_failure(const Manager *manager, int error);
 
-/* How long an operation may take until its caller is told that it goes on without them. Below the
+/* How long an operation may take until its call ends and it goes on without a caller. Below the
  * 25 seconds after which D-Bus clients stop waiting by themselves. */
 #define MANAGER_OPERATION_TIMEOUT_USEC (20 * 1000 * 1000ULL)
 
 /* How an operation ended: 0 when it was done, and seen to be; -ECONNREFUSED when something stands
  * against it; -EBUSY when something related is in progress; -ETIMEDOUT when it goes on; -ENODEV
- * when the function vanished; -EIO when the kernel refused it, or took it and nothing came of it.
+ * when the function vanished; -EIO when the kernel refused it, or it had no effect.
  * `message` says more, for people; NULL with 0. */
 typedef void ManagerDone(void *context, int result, const char *message);
 
@@ -116,7 +116,7 @@ void manager_bind(Manager *manager, Function *function, const char *driver, Mana
 void manager_unbind(Manager *manager, Function *function, ManagerDone *done, void *context);
 void manager_reset(Manager *manager, Function *function, ManagerDone *done, void *context);
 
-/* Takes the function away in order: its holders are asked and have `timeout_usec` to let go; with
+/* Takes the function away in order: its users are asked and have `timeout_usec` to release it; with
  * `insist` the kernel asks them too, and there is no way back. With a timeout of 0 nobody is asked:
  * it is refused if there is a holder. A VF ends without a driver; all others end removed. `done` as
  * above, and: -ETIMEDOUT when its users did not release it in time (without `insist` nothing has
@@ -124,7 +124,8 @@ void manager_reset(Manager *manager, Function *function, ManagerDone *done, void
 void manager_unplug(Manager *manager, Function *function, uint64_t timeout_usec, bool insist,
                     ManagerDone *done, void *context);
 
-/* Returns 0; -EALREADY when there is no way back any more; -ENOENT when nothing was asked for. */
+/* Returns 0; -EALREADY when there is no way back any more; -ENOENT when no unplug is in progress.
+ */
 int manager_cancel_unplug(Manager *manager, Function *function);
 
 /* Lets nobody do `inhibitor->operations` to the function at `key` until the descriptor in

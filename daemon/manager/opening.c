@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* Whoever waits for a descriptor. */
+/* A call that waits for a descriptor. */
 typedef struct OpenCall {
         Apply *apply;
         PciKey key, pf; /* of the function, and of the PF whose token goes with it */
@@ -18,8 +18,8 @@ typedef struct OpenCall {
         void *context;
 } OpenCall;
 
-/* Whoever waits for a token: a lease that has begun, by its generation, or somebody who asked for
- * it. */
+/* A call that waits for a token: of a lease that has begun, by its generation, or for the token
+ * itself. */
 typedef struct TokenCall {
         Apply *apply;
         PciKey pf;
@@ -134,7 +134,7 @@ static void on_opened(void *context, int result, const char *message, const Leas
                 call->done(call->context, result == -EBUSY ? -ECONNREFUSED : result, message, NULL);
                 return;
         }
-        /* Who hears of it finds that it is told, and that a later daemon knows it. */
+        /* The lease is published, and known to a later daemon, before the client gets it. */
         r = call->has_token ? vf_tokens_get(part_find(parts, vf_tokens_part), call->pf, &token) : 0;
         if (r < 0)
                 text = g_strdup_printf("its VF token cannot be read: %s", g_strerror(-r));

@@ -1,5 +1,5 @@
-/* The parts that find facts out: what they find goes into the inventory, and to whoever waits for
- * it. */
+/* The parts that read facts: what they find goes into the inventory, and to the parts that need it.
+ */
 #include "daemon/broker/leases.h"
 #include "daemon/broker/vf-tokens.h"
 #include "daemon/guard/unplug.h"

@@ -151,7 +151,7 @@ static void on_operation_began(void *userdata, PciKey key) {
         context->host->mark_stale(context->host_context, key);
 }
 
-/* What came of it is read before anybody is told. */
+/* Its result is read before its caller gets an answer. */
 static void on_operation_ending(void *userdata, PciKey key) {
         const PartContext *context = userdata;
         const Function *function = inventory_get(context->inventory, key);
@@ -229,8 +229,8 @@ static void on_unplug_changed(void *userdata, Function *function) {
         context->host->queue(context->host_context, function);
 }
 
-/* A session is ours: where there is no way back, it does not keep the function for longer than a
- * guest needs to wind down. */
+/* Where there is no way back, a session keeps the function for no longer than a guest needs to wind
+ * down. */
 static void drain_sessions(const PartContext *context, const Function *function) {
         Sessions *sessions = part_find(context, sessions_part);
         uint64_t end_usec = function->state == FUNCTION_STATE_REMOVING
@@ -274,8 +274,8 @@ static void on_unplug_end_sessions(void *userdata, Function *function) {
                                function->facts.key);
 }
 
-/* Written down before anything is done: see policy/unplug.h. Whoever asked for the unplug saw to it
- * that it can be. */
+/* Written down before anything is done: see policy/unplug.h. unplug_calls_begin() has checked that
+ * the state can be saved. */
 static void on_unplug_remember(void *userdata, Function *function, bool remember) {
         const PartContext *context = userdata;
 

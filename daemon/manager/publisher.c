@@ -55,7 +55,7 @@ unsigned publisher_lock_reasons(const Publisher *publisher, const Function *func
 }
 
 /* What sessions say comes from the driver, the configuration and the session there is: it is
- * compared here, with what clients were told, and nowhere else. */
+ * compared here, with what was published, and nowhere else. */
 static void note_io_changes(const Published *published, const Function *function,
                             PropertySet *changes) {
         if (!g_str_equal(function_io_backend(function), published->backend))
@@ -66,8 +66,8 @@ static void note_io_changes(const Published *published, const Function *function
                 property_set_add(changes, FUNCTION_PROPERTY_IO_RELAXED);
 }
 
-/* What came and went between two rounds of applying is no change: a request can be taken back, an
- * unplug can begin and end, and one who was to get a function may not get it. */
+/* What came and went between two rounds of applying is no change: a request can fail, an unplug can
+ * begin and end, and a client that was to get a function may not get it. */
 static void drop_unchanged(const Published *published, const Function *function,
                            PropertySet *changes) {
         if (function->lock_reasons == published->lock_reasons) {

@@ -1,8 +1,8 @@
-/* publisher.h: what the observer was told of each function, and what it is to be told.
+/* publisher.h: what was published of each function, and what differs from that.
  *
  * Owns, for each published function, what clients know of it beside the bits of Function.changes.
  * Always holds: the observer hears of a function first by `added`, of a difference to what it heard
- * before and of nothing else by `changed`, and last by `removed`. */
+ * before, and of nothing else, by `changed`, and last by `removed`. */
 #pragma once
 
 #include "daemon/manager/manager.h"
@@ -12,7 +12,7 @@ typedef struct Publisher Publisher;
 Publisher *publisher_new(void);
 Publisher *publisher_free(Publisher *publisher);
 
-/* NULL for none; what is published meanwhile counts as told. */
+/* NULL for none; what is published meanwhile counts as heard. */
 void publisher_set_observer(Publisher *publisher, const ManagerObserver *observer, void *context);
 
 bool publisher_knows(const Publisher *publisher, const Function *function);
@@ -20,14 +20,14 @@ bool publisher_knows(const Publisher *publisher, const Function *function);
 /* The lock reasons that were published last, 0 for a function that was not. */
 unsigned publisher_lock_reasons(const Publisher *publisher, const Function *function);
 
-/* Tells that the function is there, or what of it has changed; clears its `changes`. */
+/* Announces the function, or what of it has changed; clears its `changes`. */
 void publisher_publish(Publisher *publisher, Function *function);
 void publisher_function_gone(Publisher *publisher, Function *function);
 
-/* Tells how many functions there are, if that has changed since the last time. */
+/* Announces the number of functions, if it has changed since the last time. */
 void publisher_publish_count(Publisher *publisher);
 
-/* Logs and tells. */
+/* Logs and announces it. */
 void publisher_violation(Publisher *publisher, const Violation *violation);
 
 void publisher_ask_release(Publisher *publisher, Function *function, uint64_t deadline_usec);

@@ -1,8 +1,7 @@
 /* requests.h: the guarded operations that clients wait for.
  *
  * Owns the requests: each is asked about, refused or done by a worker (operations.h), and ends when
- * the inventory shows what was asked for, or cannot. Always holds: each request is told of its end
- * once. */
+ * the inventory shows what was asked for, or cannot. Always holds: each request ends once. */
 #pragma once
 
 #include "daemon/manager/apply.h"

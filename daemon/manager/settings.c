@@ -60,7 +60,6 @@ void settings_set_released(Settings *settings, bool released) {
         settings->released = released;
 }
 
-/* Whoever wonders why nothing is locked finds it in the status. */
 void settings_show_release(Settings *settings) {
         if (settings->released)
                 problems_report(settings->problems, PROBLEM_RELEASED,

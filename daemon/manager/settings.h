@@ -31,7 +31,7 @@ void settings_show_release(Settings *settings);
  * a negative errno with the reason in `*ret_error`, which is a problem from now on. */
 int settings_load(Settings *settings, Config **ret, char **ret_error);
 
-/* Puts `config` in force, and returns what was before. Both are owned by who has them. */
+/* Puts `config` in force, and returns what was before. The caller owns what is returned. */
 Config *settings_swap(Settings *settings, Config *config);
 
 /* What settings_load() read last is in force: that it could not be read once is over. */

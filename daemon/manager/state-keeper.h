@@ -30,6 +30,6 @@ int state_keeper_save(StateKeeper *keeper);
 /* Whether the last attempt failed. */
 bool state_keeper_is_failing(const StateKeeper *keeper);
 
-/* Why a request that is to outlive the daemon was taken back with `error`, for people. Free with
- * g_free(). */
+/* Why a request that must survive the daemon failed with `error`, for people. Free with g_free().
+ */
 char *state_keeper_describe_failure(const StateKeeper *keeper, int error);

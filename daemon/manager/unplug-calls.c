@@ -12,7 +12,7 @@ struct UnplugCalls {
         GPtrArray *calls; /* of UnplugCall* */
 };
 
-/* Somebody who waits for an unplug. They are told when the inventory shows how it ended. */
+/* A call that waits for an unplug. It ends when the inventory shows how the unplug ended. */
 typedef struct UnplugCall {
         UnplugCalls *calls;
         ManagerDone *done;

@@ -1,7 +1,7 @@
-/* unplug-calls.h: who waits for an unplug.
+/* unplug-calls.h: calls that wait for an unplug.
  *
- * Owns the calls. Always holds: each is told of its end once, after the inventory has shown how the
- * unplug ended. */
+ * Owns the calls. Always holds: each ends once, after the inventory has shown how the unplug
+ * ended. */
 #pragma once
 
 #include "daemon/manager/apply.h"
@@ -16,7 +16,7 @@ void unplug_calls_begin(UnplugCalls *calls, Function *function, uint64_t timeout
                         ManagerDone *done, void *context);
 int unplug_calls_cancel(UnplugCalls *calls, Function *function);
 
-/* A round of applying has ended: those whose unplug had ended are told. */
+/* A round of applying has ended: so do the calls whose unplug had ended. */
 void unplug_calls_tell(UnplugCalls *calls);
 
 void unplug_calls_end_calls(UnplugCalls *calls, const char *why);

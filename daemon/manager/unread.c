@@ -8,7 +8,7 @@ struct Unread {
         const PartContext *context;
         Retries *retries;    /* functions, all or some facts of which cannot be read */
         GHashTable *unknown; /* set of PciKey* that exist, and of which nothing can be read */
-        bool changed;        /* `unknown`, since the PFs were told */
+        bool changed;        /* `unknown`, since the PFs were marked */
 };
 
 int unread_new(Apply *apply, UnreadDue *due, void *due_context, Unread **ret) {
@@ -36,7 +36,7 @@ Unread *unread_free(Unread *unread) {
         return NULL;
 }
 
-/* The PFs are told when the loop has come to what is to be read. */
+/* The PFs are marked when the loop has come to what is to be read. */
 static void note_change(Unread *unread, bool changed) {
         if (!changed)
                 return;

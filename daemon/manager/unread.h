@@ -29,9 +29,9 @@ void unread_forget(Unread *unread, PciKey key);
 /* The functions could, with 0, or could not be listed; then it is tried again. */
 void unread_note_list(Unread *unread, int r);
 
-/* Tells PFs whether VFs of theirs are among those of which nothing can be read; queues those to
- * which that is new. To be called when functions have been read. */
+/* Marks the PFs that list VFs of which nothing can be read; queues those to which that is new. To
+ * be called when functions have been read. */
 void unread_mark_pfs(Unread *unread);
 
-/* Whether there is none of which nothing is known, as far as that can be told. */
+/* Whether something is known of every function, and all could be listed. */
 bool unread_is_empty(const Unread *unread);

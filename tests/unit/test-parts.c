@@ -175,8 +175,8 @@ Test(parts, are_made_in_order_and_end_in_reverse) {
         assert_story("first attach, second attach");
         parts_function_gone(parts, NULL);
         assert_story("second gone, first gone");
-        parts_end_calls(parts, "is told to end");
-        assert_story("first is told to end");
+        parts_end_calls(parts, "calls end");
+        assert_story("first calls end");
         parts = parts_free(parts);
         assert_story("third free, second free, first free");
 }
@@ -204,7 +204,7 @@ Test(parts, hear_what_they_asked_for) {
         assert_story("");
         cr_assert_null(reads);
 
-        /* All are told, and the first failure is what is reported. */
+        /* All hear of it, and the first failure is what is reported. */
         changed_result = -EIO;
         cr_assert_eq(parts_function_changed(parts, NULL, PART_NEWS_READ, &reads), -EIO);
         assert_story("first changed, second changed");
