@@ -2,12 +2,11 @@
  * being removed.
  *
  * Owns the modes that such device nodes had before, and when to try again. Always holds: a device
- * node is write-protected only after its mode was saved, so the next daemon can restore it. A device
- * node without permission bits refuses
- * processes without CAP_DAC_OVERRIDE; present users are not disturbed. Root is refused by the
- * kernel alone, which opens a group once at a time. The device node of a group that serves other
- * functions, too, stays as it is. A part: it restores at the start what an earlier run changed, and a
- * removal that goes on changes it again. */
+ * node is write-protected only after its mode was saved, so the next daemon can restore it. A
+ * device node without permission bits refuses processes without CAP_DAC_OVERRIDE; present users are
+ * not disturbed. Root is refused by the kernel alone, which opens a group once at a time. The
+ * device node of a group that serves other functions, too, stays as it is. A part: it restores at
+ * the start what an earlier run changed, and a removal that goes on changes it again. */
 #pragma once
 
 #include "daemon/base/part.h"
