@@ -249,7 +249,7 @@ static int make_objects(Manager *manager, const ManagerOptions *options) {
 
 /* Takes over what an earlier run recorded. To forget one of its processes that goes on would let
  * others at its function. */
-static int adopt(Manager *manager, bool started) {
+static int adopt(Manager *manager, bool started, State **ret) {
         g_autoptr(State) state = NULL;
         bool lost = false, released;
         int r;
@@ -269,12 +269,14 @@ static int adopt(Manager *manager, bool started) {
         }
         fd_store_drop_untaken(manager->context.store);
         manager->takeover = lost ? TAKEOVER_STRAYS : TAKEOVER_RECORDS;
+        *ret = g_steal_pointer(&state);
         return 0;
 }
 
 /* Reads everything for the first time. */
-static void look(Manager *manager) {
+static void look(Manager *manager, const State *earlier) {
         inventory_keeper_start(manager->keeper);
+        parts_adopt_known(manager->parts, earlier);
         users_start(part_find(&manager->context, users_part));
         apply_now(manager->apply);
         apply_sleep(manager->apply);
@@ -285,6 +287,7 @@ static void look(Manager *manager) {
 
 int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
         g_autoptr(Manager) manager = g_new0(Manager, 1);
+        g_autoptr(State) earlier = NULL;
         int r;
 
         r = make_context(manager, event, options);
@@ -294,10 +297,10 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
                 log_error("the sources of events cannot be set up: %s", g_strerror(-r));
                 return r;
         }
-        r = adopt(manager, options->started);
+        r = adopt(manager, options->started, &earlier);
         if (r < 0)
                 return r;
-        look(manager);
+        look(manager, earlier);
         *ret = g_steal_pointer(&manager);
         return 0;
 }

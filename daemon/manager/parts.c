@@ -41,7 +41,7 @@ Parts *parts_new(const Part *const *table) {
         parts->sections = g_new0(const StateSection *, parts->n + 1);
         for (unsigned i = 0; i < parts->n; i++)
                 if (table[i]->section) {
-                        g_assert(table[i]->record && table[i]->adopt);
+                        g_assert(table[i]->record && !table[i]->adopt == !!table[i]->adopt_known);
                         parts->sections[n_sections++] = table[i]->section;
                 }
         return parts;
@@ -87,14 +87,23 @@ const StateSection *const *parts_sections(const Parts *parts) {
 int parts_adopt(Parts *parts, const State *state) {
         for (unsigned i = 0; i < parts->n_made; i++) {
                 const Part *part = parts->table[i];
-                int r = part->section
-                                ? part->adopt(parts->selves[i], state_records(state, part->section))
-                                : 0;
+                int r = 0;
 
+                if (part->adopt)
+                        r = part->adopt(parts->selves[i], state_records(state, part->section));
                 if (r < 0)
                         return r;
         }
         return 0;
+}
+
+void parts_adopt_known(Parts *parts, const State *state) {
+        for (unsigned i = 0; i < parts->n_made; i++) {
+                const Part *part = parts->table[i];
+
+                if (part->adopt_known)
+                        part->adopt_known(parts->selves[i], state_records(state, part->section));
+        }
 }
 
 void parts_record(Parts *parts, State *state) {

@@ -35,6 +35,8 @@ void *parts_find(const Parts *parts, const Part *part);
 /* The lists of state.json, in the order of the table and ending with NULL. */
 const StateSection *const *parts_sections(const Parts *parts);
 int parts_adopt(Parts *parts, const State *state);
+/* When every function has been read. */
+void parts_adopt_known(Parts *parts, const State *state);
 void parts_record(Parts *parts, State *state);
 
 void parts_attach(Parts *parts, Function *function);

@@ -299,7 +299,8 @@ Test(parts, every_row_is_whole) {
                           part->name);
                 cr_assert_not_null(part->new, "%s", part->name);
                 cr_assert_eq(part->section != NULL, part->record != NULL, "%s", part->name);
-                cr_assert_eq(part->section != NULL, part->adopt != NULL, "%s", part->name);
+                cr_assert_eq(part->section != NULL,
+                             (part->adopt != NULL) + (part->adopt_known != NULL), "%s", part->name);
                 cr_assert_eq(part->hears != 0, part->function_changed != NULL, "%s", part->name);
                 cr_assert_eq(part->wants_check != NULL, part->check != NULL, "%s", part->name);
                 cr_assert(!part->section || g_hash_table_add(lists, (gpointer) part->section->name),
