@@ -1,13 +1,11 @@
-/* manager.h: the one that holds everything together.
+/* manager.h: the one that holds everything together, and the face of daemon/ for dbus/.
  *
- * Owns the inventory, its sources (uevents, inotify, sysfs), the actuator (closed files), the
- * configuration and the run-time state. All goes one way: an event marks functions to be read; they
- * are read; the rules are asked; files are closed or opened; the observer is notified of what
- * changed. None of it waits for anything. Made by main(), called by the faces in dbus/. */
+ * Owns all parts and objects of the daemon. All goes one way: an event marks functions to be read;
+ * they are read; the rules are asked; files are locked or unlocked; the observer is notified of
+ * what changed. None of it waits for anything. */
 #pragma once
 
-#include "policy/inventory.h"
-#include "policy/lock.h"
+#include "daemon/manager/manager-types.h"
 
 #include <stdbool.h>
 #include <systemd/sd-event.h>
@@ -15,32 +13,6 @@
 typedef struct Manager Manager;
 typedef struct Notify Notify;
 typedef struct TurnMeter TurnMeter;
-
-/* The longest text that an administrator may give for a lock, in bytes. */
-#define MANAGER_LOCK_WHY_MAX 512
-
-typedef struct Violation {
-        PciKey key;
-        const char *operation; /* as in the contract, e.g. "set-num-vfs" */
-        unsigned reasons;      /* LockReason bits that stood against it */
-        const char *file; /* what was opened, as in ProtectedFiles; NULL when VFs came or went */
-        const char *path; /* with `file`: where it is */
-        unsigned mode;    /* with `file`: the mode that it was found with */
-        uint16_t num_vfs_before, num_vfs; /* without */
-} Violation;
-
-/* What the manager tells, in this order within one round of applying: removals (while the function
- * can still be looked at), additions, changes, then what concerns the whole. */
-typedef struct ManagerObserver {
-        void (*removed)(void *context, Function *function);
-        void (*added)(void *context, Function *function);
-        void (*changed)(void *context, Function *function, const PropertySet *properties);
-        void (*violation)(void *context, const Violation *violation);
-        void (*unplug_requested)(void *context, Function *function, uint64_t deadline_usec);
-        void (*count_changed)(void *context);
-        void (*enforcement_changed)(void *context);
-        void (*problems_changed)(void *context);
-} ManagerObserver;
 
 typedef struct ManagerOptions {
         Notify *notify; /* outlives the manager */
@@ -93,16 +65,6 @@ int manager_unlock(Manager *manager, Function *function);
  * `error` is what the request returned. Free with g_free(). */
 char *manager_describe_failure(const Manager *manager, int error);
 
-/* How long an operation may take until its call ends and it goes on without a caller. Below the
- * 25 seconds after which D-Bus clients stop waiting by themselves. */
-#define MANAGER_OPERATION_TIMEOUT_USEC (20 * 1000 * 1000ULL)
-
-/* How an operation ended: 0 when it was done, and seen to be; -ECONNREFUSED when something stands
- * against it; -EBUSY when something related is in progress; -ETIMEDOUT when it goes on; -ENODEV
- * when the function vanished; -EIO when the kernel refused it, or it had no effect.
- * `message` says more, for people; NULL with 0. */
-typedef void ManagerDone(void *context, int result, const char *message);
-
 /* The guarded operations: refused with reasons, else carried out by a process of their own and
  * verified. `done` is called once, perhaps before these return. The caller has seen to it that
  * `count` is at most the PF's TotalVFs, and that `driver` is a valid name or "" for whichever the
@@ -138,57 +100,19 @@ void manager_foreach_inhibitor(const Manager *manager,
                                void (*visit)(void *context, PciKey key, const Inhibitor *inhibitor),
                                void *context);
 
-/* An I/O session for a client of user `uid`, process `pid`, that wants to map `max_mapped` bytes.
- * Refused unless the function is bound to a VFIO driver (or emulated, as configured), free, and
- * without MSI-X (or that is allowed). */
-typedef struct ManagerIo {
-        uint32_t uid, pid;
-        uint64_t max_mapped;
-} ManagerIo;
-
-/* `client` is the client's end of the socket with 0, and stays the manager's; see ManagerDone for
- * the results, and: -EDQUOT for too many sessions or too much memory; -EOPNOTSUPP when no back end
- * serves the function. */
-typedef void ManagerSessionOpened(void *context, int result, const char *message, int client,
-                                  const IoSession *session);
+/* See ManagerIo. */
 void manager_open_session(Manager *manager, Function *function, const ManagerIo *io,
                           ManagerSessionOpened *done, void *context);
 
-/* A load of `length` bytes, or a store of `data` where it is not NULL, in one piece. The bytes
- * loaded are in `loaded`. -EINVAL when the rules refuse it. */
-typedef struct ManagerAccess {
-        uint8_t pcias;
-        uint64_t offset;
-        uint16_t length;
-        const uint8_t *data;
-} ManagerAccess;
-
-typedef void ManagerAccessed(void *context, int result, const char *message, const uint8_t *loaded,
-                             size_t length);
+/* See ManagerAccess. */
 void manager_access(Manager *manager, Function *function, const ManagerIo *io,
                     const ManagerAccess *access, ManagerAccessed *done, void *context);
 
-/* A VFIO descriptor of the function for a client. Refused while check() has something against
- * `open`, or the VF token that it takes is somebody else's. */
-typedef struct ManagerOpener {
-        uint32_t uid, pid;
-        LeaseKind kind; /* wanted; _LEASE_KIND_INVALID: the best there is */
-} ManagerOpener;
-
-typedef struct ManagerOpen {
-        int fd, iommufd, delivery_pipe; /* stay the manager's; `iommufd` -1 without */
-        const Lease *lease;
-        const char *token; /* NULL when none is needed; gone when the callee returns */
-} ManagerOpen;
-
-/* `open` is what the client gets, with 0; see ManagerDone for the results, and: -EDQUOT for too
- * many leases; -EOPNOTSUPP when VFIO has no node of the kind. */
-typedef void ManagerOpened(void *context, int result, const char *message, const ManagerOpen *open);
+/* See ManagerOpener. */
 void manager_open(Manager *manager, Function *function, const ManagerOpener *opener,
                   ManagerOpened *done, void *context);
 
-/* The VF token of a physical function, for who opens it or its VFs without us. `token` as above. */
-typedef void ManagerVfToken(void *context, int result, const char *message, const char *token);
+/* See ManagerVfToken. */
 void manager_get_vf_token(Manager *manager, Function *pf, ManagerVfToken *done, void *context);
 
 /* To be called before anything is done with, or said of, a function on somebody's behalf: a process
@@ -196,8 +120,6 @@ void manager_get_vf_token(Manager *manager, Function *pf, ManagerVfToken *done, 
  * is ended by this where it is on the function or on a related one. It stays for `uid`, who is
  * about to load or store; MANAGER_NOBODY where nobody is. `done` is called once, perhaps before
  * this returns: 0, or -ECANCELED when the daemon ends. The function may have gone then. */
-#define MANAGER_NOBODY UINT32_MAX
-typedef void ManagerLetGo(void *context, int result);
 void manager_let_go(Manager *manager, const Function *function, uint32_t uid, ManagerLetGo *done,
                     void *context);
 

@@ -7,7 +7,7 @@
 #include "daemon/guard/protected-files.h"
 #include "daemon/guard/records.h"
 #include "daemon/guard/unplug.h"
-#include "daemon/manager/manager.h"
+#include "daemon/manager/manager-types.h"
 #include "daemon/manager/parts.h"
 
 /* --- write-protected files */

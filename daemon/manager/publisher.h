@@ -5,7 +5,7 @@
  * before, and of nothing else, by `changed`, and last by `removed`. */
 #pragma once
 
-#include "daemon/manager/manager.h"
+#include "daemon/manager/manager-types.h"
 
 typedef struct Publisher Publisher;
 
