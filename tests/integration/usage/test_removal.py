@@ -243,7 +243,7 @@ class ByOthers(UnplugTest):
         self.wait_property(PLAIN, "State", "unplug-requested")
         self.begin(function)
         error = self.assert_fails(vb.FAILED, call)
-        self.assertIn("somebody else", error.message)
+        self.assertIn("an external removal", error.message)
         self.assertEqual(self.states(PLAIN, mark), ["unplug-requested", "removing"])
         self.kernel.let_go(function)
         self.sysfs.remove(function)
