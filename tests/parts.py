@@ -117,7 +117,7 @@ def vm_iommufd():
 def vm_iommufd_long():
     """Those of removals, libvirt and I/O sessions there; and on kernels without groups, and with iommufd's container."""
     passed = failed = 0
-    for arguments in (("--vfio", "iommufd", *IOMMUFD_LONG), ("--vfio", "devices", "opened_by_node", "open_by_node", "io."),
+    for arguments in (("--vfio", "iommufd", *IOMMUFD_LONG), ("--vfio", "devices", "opened_by_node", "open_by_node", "s.in_a_socket", "io."),
                       ("--vfio", "compat", "open.", "users.", "io.")):
         ok, bad = machine_run(*arguments)
         passed, failed = passed + ok, failed + bad

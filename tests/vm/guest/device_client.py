@@ -16,19 +16,13 @@ from gi.repository import GLib
 import vfwarden_bus as vb
 
 from guest.json_client import JsonClient, serve
-from guest.vfio import IRQ_SET, SET_IRQS, region_place
+from guest.vfio import IRQ_SET, SET_IRQS, device_node, region_place
 
 # <linux/vfio.h>: _IO(';', 100 + N), and <linux/iommufd.h>: _IO(';', 0x80 + N)
 BIND_IOMMUFD, ATTACH_IOMMUFD_PT = 0x3b76, 0x3b77
 IOAS_ALLOC = 0x3b81
 BAR0, CONFIG = 0, 7
 DATA_EVENTFD_ACTION_TRIGGER, REQUEST_INDEX = 0x24, 4
-
-
-def device_node(function):
-    """The function's own node."""
-    name, = os.listdir(function.path("vfio-dev"))
-    return f"/dev/vfio/devices/{name}"
 
 
 class DeviceClient(JsonClient):

@@ -6,10 +6,10 @@ import signal
 import vfwarden_bus as vb
 
 from guest.check import equal, raises, true
-from guest.device_client import DeviceClient, device_node
+from guest.device_client import DeviceClient
 from guest.pci import NVME, PLAIN
 from guest.registry import scenario
-from guest.vfio import Opening, check_refused, group_node, igb_vfs, pids, wait_users
+from guest.vfio import Opening, check_refused, device_node, group_node, igb_vfs, pids, wait_users
 from scenarios.open import allow, brokered, check_brokered, check_not_opened
 from scenarios.vf_tokens import nvme_vfs
 
