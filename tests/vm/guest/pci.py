@@ -23,11 +23,11 @@ KERNEL_MODES = {"sriov_numvfs": 0o644, "sriov_drivers_autoprobe": 0o644, "remove
 
 
 def read(path):
-    """Without the line's end; None where there is no such file."""
+    """Without the line's end; None where there is no such file, or the process of a file in /proc has ended (ESRCH)."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read().removesuffix("\n")
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
 
 
