@@ -56,9 +56,10 @@ static void __attribute__((noreturn)) fail(int channel, int error) {
 static int become(const char *user) {
         struct passwd entry, *found = NULL;
         char buffer[4096];
+        int r = getpwnam_r(user, &entry, buffer, sizeof(buffer), &found);
 
-        if (getpwnam_r(user, &entry, buffer, sizeof(buffer), &found) != 0 || !found)
-                return -ENOENT;
+        if (!found)
+                return r > 0 && r != ESRCH ? -r : -ENOENT;
         if (setgroups(0, NULL) < 0 || setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid) < 0 ||
             setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid) < 0)
                 return -errno;

@@ -3,6 +3,7 @@
 #include "daemon/base/helper.h"
 #include "daemon/base/log.h"
 #include "daemon/base/util.h"
+#include "daemon/base/wakeup.h"
 #include "daemon/broker/packet.h"
 
 #include <errno.h>
@@ -21,6 +22,8 @@
 #define CONNECTIONS_MAX 4096
 /* From the connection to the order. */
 #define ORDER_TIMEOUT_USEC (5 * 1000 * 1000ULL)
+/* After accept4() failed. */
+#define ACCEPT_RETRY_USEC (500 * 1000ULL)
 
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77 /* Linux 6.5 */
@@ -38,6 +41,7 @@ struct SpawnServer {
         sd_event *event;
         SpawnServerOptions options;
         sd_event_source *listening;
+        sd_event_source *retry;
         GPtrArray *connections; /* of Connection*, owned */
 };
 
@@ -231,14 +235,30 @@ static int add_connection(SpawnServer *server, int *fd) {
         return 0;
 }
 
+static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
+        SpawnServer *server = userdata;
+
+        if (server->connections->len < CONNECTIONS_MAX)
+                (void) sd_event_source_set_enabled(server->listening, SD_EVENT_ON);
+        return 0;
+}
+
+/* The connection stays pending, and would wake the loop at once. The missing descriptor or memory
+ * may be freed by any process of the host, and not by the end of a connection here. */
+static void pause_listening(SpawnServer *server, int error) {
+        log_warning("Failed to accept a connection: %s", g_strerror(error));
+        if (sd_event_source_set_time_relative(server->retry, ACCEPT_RETRY_USEC) >= 0 &&
+            sd_event_source_set_enabled(server->retry, SD_EVENT_ONESHOT) >= 0)
+                (void) sd_event_source_set_enabled(server->listening, SD_EVENT_OFF);
+}
+
 static int on_connection(sd_event_source *source, int listening, uint32_t revents, void *userdata) {
         SpawnServer *server = userdata;
         _cleanup_(closep) int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
         if (fd < 0) {
-                /* With no descriptor left, it waits for one that is closed. */
-                if (errno == EMFILE || errno == ENFILE)
-                        (void) sd_event_source_set_enabled(source, SD_EVENT_OFF);
+                if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+                        pause_listening(server, errno);
                 return 0;
         }
         if (check_peer(server, fd) < 0)
@@ -256,12 +276,16 @@ int spawn_server_new(sd_event *event, int listening, const SpawnServerOptions *o
         server->event = sd_event_ref(event);
         server->options = *options;
         server->connections = g_ptr_array_new_with_free_func(connection_free);
-        r = sd_event_add_io(event, &server->listening, listening, EPOLLIN, on_connection, server);
+        r = wakeup_new_timer(event, 1, on_retry, server, &server->retry);
+        if (r >= 0)
+                r = sd_event_add_io(event, &server->listening, listening, EPOLLIN, on_connection,
+                                    server);
         if (r < 0) {
                 spawn_server_free(server);
                 return r;
         }
         (void) sd_event_source_set_description(server->listening, "spawn-connections");
+        (void) sd_event_source_set_description(server->retry, "spawn-retry");
         *ret = server;
         return 0;
 }
@@ -270,6 +294,7 @@ SpawnServer *spawn_server_free(SpawnServer *server) {
         if (!server)
                 return NULL;
         sd_event_source_disable_unref(server->listening);
+        sd_event_source_disable_unref(server->retry);
         g_ptr_array_unref(server->connections);
         sd_event_unref(server->event);
         g_free(server);
