@@ -121,6 +121,9 @@ static void on_started(Order *order, const SpawnStarted *started, Packet *packet
         problems_resolve(order->spawner->problems, PROBLEM);
         r = started->error > 0 ? -started->error
                                : helper_identify(order->helper, started->pid, &packet->fds[0]);
+        /* What is left to come is the end: what the process said before is heard first. */
+        if (r >= 0)
+                r = sd_event_source_set_priority(order->answers, SD_EVENT_PRIORITY_NORMAL + 1);
         if (r < 0)
                 fail(order, r);
         else

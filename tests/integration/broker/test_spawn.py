@@ -2,18 +2,23 @@
 """vfwarden-spawn: what it does for whom, and what becomes of the daemon's clients when it does not."""
 
 import array
+import errno
 import os
+import resource
 import select
 import signal
 import socket
 import struct
 import time
 
+from gi.repository import GLib
+
 import fixtures
 from fixtures import BusError, wait_until
-from ioprocess import memfd
+from ioprocess import CLOSED, READY, memfd
 from pace import DEADLINE
 from reachable import reachable
+import test_io_evil
 import test_open
 import test_session
 import vfwarden_bus as vb
@@ -41,6 +46,15 @@ def receive(sock, what, size=1024):
     for _level, _type, bytes_ in ancillary:
         fds.frombytes(bytes_)
     return data, list(fds)
+
+
+def look_until(predicate, what):
+    """Of what no event tells: names, descriptors and children of processes."""
+    ticks = GLib.timeout_add(10, lambda: GLib.SOURCE_CONTINUE)
+    try:
+        wait_until(predicate, None, what)
+    finally:
+        GLib.source_remove(ticks)
 
 
 class Peer:
@@ -117,7 +131,7 @@ class SpawnTest(fixtures.DaemonTest):
         self.assertEqual(peer.ended(), 0)
 
     def wait_no_children(self):
-        wait_until(lambda: not self.spawn_service.children(), None, "the processes to end")
+        look_until(lambda: not self.spawn_service.children(), "the processes to end")
 
 
 class Orders(SpawnTest):
@@ -130,7 +144,7 @@ class Orders(SpawnTest):
         """It ends with its channel."""
         self.serve()
         peer = self.peer().order()
-        wait_until(lambda: fixtures.process(peer.pid) == ("vfwarden-open", self.spawn_service.pid), None, "its name")
+        look_until(lambda: fixtures.process(peer.pid) == ("vfwarden-open", self.spawn_service.pid), "its name")
         peer.channel.close()
         self.assertEqual(peer.ended(), 0)
 
@@ -153,8 +167,8 @@ class Orders(SpawnTest):
         """Its channel, and nothing of the service's."""
         self.serve()
         peer = self.peer().order()
-        wait_until(lambda: sorted(name.split(":")[0] for name in fixtures.descriptors(peer.pid).values())
-                   == ["/dev/null"] * 3 + ["socket"], None,
+        look_until(lambda: sorted(name.split(":")[0] for name in fixtures.descriptors(peer.pid).values())
+                   == ["/dev/null"] * 3 + ["socket"],
                    lambda: f"it to have its channel alone, has {fixtures.descriptors(peer.pid)}")
 
     def test_the_service_is_ended(self):
@@ -235,7 +249,7 @@ class WrongOrders(SpawnTest):
             self.refused(good, fds)
         self.assertEqual(self.spawn_service.children(), [])
         self.assert_serves()
-        wait_until(lambda: len(fixtures.descriptors(self.spawn_service.pid)) == before, None, "nothing to be left open")
+        look_until(lambda: len(fixtures.descriptors(self.spawn_service.pid)) == before, "nothing to be left open")
 
     def test_a_second_order(self):
         """One is what a connection is for; what was started goes on."""
@@ -257,6 +271,24 @@ class WrongOrders(SpawnTest):
         for peer in silent:
             self.assertTrue(peer.closes())
             peer.close()
+
+    def test_no_descriptor_is_left(self):
+        """It listens again when there is one, though no connection of its own has ended."""
+        service = self.serve()
+        self.assert_serves()
+        self.wait_no_children()
+        # Reaped, and so without a descriptor of that process in the event loop's hands, a moment later.
+        look_until(lambda: "pidfd" not in " ".join(fixtures.descriptors(service.pid).values()), "the last pidfd to be closed")
+        taken = {int(number) for number in fixtures.descriptors(service.pid)}
+        soft, hard = resource.prlimit(service.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(service.pid, resource.RLIMIT_NOFILE, (min(set(range(len(taken) + 1)) - taken), hard))
+        peer = self.peer()
+        service.wait_log("Failed to accept a connection: ")
+        resource.prlimit(service.pid, resource.RLIMIT_NOFILE, (soft, hard))
+        peer.order()
+        peer.channel.close()
+        self.assertEqual(peer.ended(), 0)
+        self.assert_serves()
 
     def test_no_user_and_no_program(self):
         memory = memfd(4096 + 65536, seal=True)
@@ -367,7 +399,7 @@ class OpenByService(test_open.OpenTest):
             self.wait_free(address)
         self.spawn_service.kill(signal.SIGCONT)
         self.assert_opens()
-        wait_until(lambda: not self.spawn_service.children(), None, "what came too late to end")
+        look_until(lambda: not self.spawn_service.children(), "what came too late to end")
 
     def test_it_is_killed_in_the_midst(self):
         """An order that it has is lost; one behind is served by the next."""
@@ -375,7 +407,7 @@ class OpenByService(test_open.OpenTest):
         service = self.spawn_service
         service.kill(signal.SIGSTOP)
         first = self.start_open(test_open.ONE)
-        wait_until(lambda: self.client.function(test_open.ONE, "InUse"), None, "the opening to begin")
+        look_until(lambda: self.client.function(test_open.ONE, "InUse"), "the opening to begin")
         service.kill(signal.SIGKILL)
         service.wait_exit()
         service.close()
@@ -388,7 +420,7 @@ class OpenByService(test_open.OpenTest):
         # It has taken the order, and ends before it has answered.
         self.vfio.hang()
         second = self.start_open(test_open.TWO)
-        wait_until(lambda: self.helpers("vfwarden-open"), None, "the process that opens")
+        look_until(lambda: self.helpers("vfwarden-open"), "the process that opens")
         service.kill(signal.SIGKILL)
         service.wait_exit()
         # The process is there, and goes on.
@@ -429,6 +461,33 @@ class OpenByService(test_open.OpenTest):
             connection.close()
             self.assertEqual(self.failing(call), vb.FAILED, (answer, fds))
             self.wait_free()
+
+
+class LastReports(test_io_evil.EvilTest):
+    SPAWN_SERVICE = True
+
+    @staticmethod
+    def is_stopped(pid):
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] == "T"
+
+    def test_they_are_heard_before_the_end(self):
+        """It reports and ends, and the service has reported the end, before the daemon has a turn."""
+        self.start()
+        call = self.start_open()
+        puppet = self.puppet()
+        self.daemon.kill(signal.SIGSTOP)
+        try:
+            look_until(lambda: self.is_stopped(self.daemon.pid), "the daemon to stop")
+            puppet.say(test_io_evil.report(READY))
+            puppet.say(test_io_evil.report(CLOSED, error=-errno.EUCLEAN))
+            puppet.connection.send(b"x")    # it ends
+            look_until(lambda: not self.spawn_service.children(), "the service to reap it")
+        finally:
+            self.daemon.kill(signal.SIGCONT)
+        call.result()
+        os.close(call.fds[0])
+        self.daemon.wait_log(f"the I/O session of .* has ended: {os.strerror(errno.EUCLEAN)}")
 
 
 class SessionsByService(test_session.SessionTest):
