@@ -184,11 +184,26 @@ int vfio_open_impose(const VfioOpenFor *whom, const Function *pf, const VfToken 
         return r;
 }
 
+/* Closes what the process has sent and nobody has taken. That comes before SIGKILL, as long as the
+ * process has its own copy: the last close resets the device. From now on it cannot send (EPIPE by
+ * unix_dgram_sendmsg()). */
+static void discard_answer(int channel) {
+        char buffer[sizeof(VfioAnswer) + 1];
+        Packet packet;
+
+        (void) shutdown(channel, SHUT_RD);
+        while (packet_receive(channel, buffer, sizeof(buffer), MSG_DONTWAIT, &packet) >= 0 &&
+               packet.size > 0)
+                packet_clear(&packet);
+}
+
 VfioOpen *vfio_open_free(VfioOpen *open) {
         uint64_t now = (uint64_t) g_get_monotonic_time();
 
         if (!open)
                 return NULL;
+        if (open->helper && !open->told)
+                discard_answer(helper_channel(open->helper));
         helper_condemn(open->helper, open->whom.children,
                        &(KilledChild){
                                .pidfd = -1,
