@@ -176,8 +176,12 @@ static bool add_group(Attribution *all, int32_t group, guint holder, bool or_all
                 add_use(all, function, holder);
                 any = true;
         }
-        for (guint i = 0; members && or_all && !any && i < members->len; i++)
-                add_use(all, g_array_index(members, guint, i), holder);
+        for (guint i = 0; members && or_all && !any && i < members->len; i++) {
+                guint function = g_array_index(members, guint, i);
+
+                if (!all->functions[function].unbound)
+                        add_use(all, function, holder);
+        }
         return any;
 }
 

@@ -63,7 +63,9 @@ bool vfio_groups_contain(const GArray *groups, int32_t group);
 typedef struct VfioFunction {
         PciKey key;
         int32_t group;
-        bool open; /* the kernel has the device enabled for a user */
+        bool open;    /* the kernel has the device enabled for a user */
+        bool unbound; /* its driver has gone: a group without the device holds nothing of it, and
+                         nothing waits for that group (vfio_unregister_group_dev()) */
 } VfioFunction;
 
 #define VFIO_NO_HOLDER UINT_MAX

@@ -58,7 +58,7 @@ bool users_node_is_open(const Users *users, const VfioDevice *device, GHashTable
 
         if (device->node_name && is_open(users, device->node_name))
                 return true;
-        return device->vfio.group >= 0 && is_open(users, group) &&
+        return device->vfio.group >= 0 && !device->vfio.unbound && is_open(users, group) &&
                !g_hash_table_contains(explained, GINT_TO_POINTER(device->vfio.group));
 }
 
@@ -115,6 +115,7 @@ void users_adopt(Users *users, const GArray *records) {
                         device = vfio_device_new(record->key);
                         device->vfio.group = function->facts.iommu_group;
                         device->is_old = device->adopted = true;
+                        device->vfio.unbound = true;
                         g_hash_table_insert(users->functions, &device->vfio.key, device);
                 }
                 if (device)

@@ -353,6 +353,7 @@ int users_function_changed(Users *users, const Function *function) {
                 users->strays_are_new = g_hash_table_size(users->strays) > 0;
         }
         device->bound = bound != 0;
+        device->vfio.unbound = !bound;
         /* What is being unbound keeps its node and group for who still has it open; another driver
          * gets it only after the last of them has released it. VFIO
          * removes the entry of the device node in sysfs first, while the rest stays. */

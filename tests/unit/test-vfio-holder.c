@@ -103,7 +103,8 @@ Test(vfio_holder, fdinfo) {
 }
 
 /* A row says who holds what of three functions, in words:
- *   functions  for each of `a` (group 1), `b` and `c` (group 2): upper case if it is open
+ *   functions  for each of `a` (group 1), `b` and `c` (group 2): upper case if it is open,
+ *              '.' if it is closed and its driver has gone
  *   holders    separated by blanks, of each letter one descriptor: 1, 2 a group; a, b, c a device
  * that is named; ? one that is not; < and what follows: a group that it may come from uses the
  * answer: function and the holder's number from 0, or - for nobody */
@@ -145,7 +146,8 @@ static char *attribute(const Row *row) {
         for (guint i = 0; i < m; i++)
                 functions[i] = (VfioFunction){ .key = i + 1,
                                                .group = i == 0 ? 1 : 2,
-                                               .open = g_ascii_isupper(row->functions[i]) };
+                                               .open = g_ascii_isupper(row->functions[i]),
+                                               .unbound = row->functions[i] == '.' };
 
         g_autoptr(GArray) result = vfio_attribute(functions, m, list, n);
         for (guint i = 0; i < result->len; i++) {
@@ -168,6 +170,10 @@ Test(vfio_holder, attribution) {
                 /* The group alone: about to use what is in it. */
                 { "abc", "1", "a0" },
                 { "abc", "2", "b0 c0" },
+                /* Its driver has gone while somebody kept the group: nothing waits for that. */
+                { ".bc", "1", "" },
+                { "a.c", "2", "c0" },
+                { ".bc", "a", "a0" },
                 /* Open through the group, which is kept. */
                 { "Abc", "1?", "a0" },
                 { "aBc", "2?", "b0" },

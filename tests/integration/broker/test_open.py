@@ -507,7 +507,7 @@ class Lasting(OpenTest):
         os.close(fd)
         self.sysfs.add(ONE, driver="vfio-pci", group=self.functions[ONE].group, announce=True)
         self.wait_function(ONE)
-        self.assertEqual(self.users(), [])
+        self.wait_free()
         fd, second = self.open()
         self.assertGreater(second["generation"], first["generation"])
         os.close(fd)
