@@ -23,14 +23,14 @@ struct VfioOpen {
 
 /* Reports the result; the handler frees. `n` is the number of descriptors, or a negative errno. */
 static void tell(VfioOpen *open, int n, const int *fds, const char *step) {
-        int fd = n > 0 ? fds[0] : n < 0 ? n : -EIO;
+        int fd = n > 0 && fds ? fds[0] : n < 0 ? n : -EIO;
 
         open->told = true;
         helper_ignore(open->helper);
         if (open->imposed)
                 open->imposed(open->context, n < 0 ? n : 0, step);
         else if (open->node_done)
-                open->node_done(open->context, fd, n > 1 ? fds[1] : -1, step);
+                open->node_done(open->context, fd, n > 1 && fds ? fds[1] : -1, step);
         else
                 open->done(open->context, fd, step);
 }

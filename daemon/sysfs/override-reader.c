@@ -365,7 +365,7 @@ bool override_reader_is_idle(const OverrideReader *reader) {
 }
 
 void override_reader_finish(OverrideReader *reader) {
-        while (!g_queue_is_empty(reader->sent)) {
+        while (reader->process && !g_queue_is_empty(reader->sent)) {
                 struct pollfd poll_fd = { .fd = helper_channel(reader->process->helper),
                                           .events = POLLIN };
 

@@ -26,7 +26,7 @@ static void json_append_string(GString *json, const char *value) {
 
 static int json_write_number(ValueWriter *writer, int64_t value) {
         json_separate(writer);
-        g_string_append_printf(writer->json, "%" G_GINT64_FORMAT, value);
+        g_string_append_printf(writer->json, "%lld", (long long) value);
         return 0;
 }
 

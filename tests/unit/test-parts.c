@@ -177,7 +177,7 @@ Test(parts, are_made_in_order_and_end_in_reverse) {
         assert_story("second gone, first gone");
         parts_end_calls(parts, "calls end");
         assert_story("first calls end");
-        parts = parts_free(parts);
+        g_clear_pointer(&parts, parts_free);
         assert_story("third free, second free, first free");
 }
 
