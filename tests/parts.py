@@ -142,8 +142,8 @@ def stress():
 
 # Those of a lane run one after the other, the lanes side by side: the machines wait for hardware most of the time.
 LANES = [
-    [plain, sanitize, fuzz, model, analysis],
-    [install, vm, vm_iommufd, vm_s390x],
+    [plain, sanitize, fuzz, model, analysis, vm_s390x],
+    [install, vm, vm_iommufd],
 ]
 # What takes too long for each change: --all.
 LONG = [stress, vm_iommufd_long]
