@@ -100,7 +100,7 @@ class Session(LibraryTest):
         io, program = self.session()
         self.assertEqual(program("notice"), "ours")
         io.order(ioprocess.DRAIN)
-        self.assertEqual(program("notice"), "wanted")
+        self.assertEqual(program("notice", 60000), "wanted")
         self.assertEqual(program("store", 0, 0, "0011223344556677"), "ok")
         io.order(ioprocess.END)
         self.assertEqual(program("load", 0, 0, 8), "ENODEV")

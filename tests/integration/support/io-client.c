@@ -4,11 +4,13 @@
  * io-client socket FD | bus ADDRESS
  *
  *   info                                   backend, maximum, relaxed, sizes of BARs and of
- * configuration space load PCIAS OFFSET LENGTH               bytes, in hex store PCIAS OFFSET HEX
+ *                                          configuration space
+ *   load PCIAS OFFSET LENGTH               bytes, in hex
+ *   store PCIAS OFFSET HEX
  *   map GADDR SIZE                         new memory, whose bytes are their own offset, modulo 251
  *   unmap GADDR SIZE
  *   block PCIAS OFFSET GADDR LENGTH
- *   notice                                 whether the host wants the function back */
+ *   notice [MSEC]                          whether the host wants the function back, within MSEC */
 #include "lib/vfwarden-io.h"
 
 #include <errno.h>
@@ -75,12 +77,12 @@ static int map(VfwardenIo *io, const uint64_t *n) {
         return say(r);
 }
 
-static int notice(VfwardenIo *io) {
+static int notice(VfwardenIo *io, int msec) {
         struct pollfd poll_fd = { .fd = vfwarden_io_notice_fd(io), .events = POLLIN };
 
         if (poll_fd.fd < 0)
                 return say(poll_fd.fd);
-        printf("%s\n", poll(&poll_fd, 1, 0) == 1 ? "wanted" : "ours");
+        printf("%s\n", poll(&poll_fd, 1, msec) == 1 ? "wanted" : "ours");
         return fflush(stdout);
 }
 
@@ -104,7 +106,7 @@ static void obey(VfwardenIo *io, char *line) {
         else if (strcmp(word, "block") == 0)
                 say(vfwarden_io_store_block(io, (unsigned) n[0], n[1], n[2], n[3]));
         else if (strcmp(word, "notice") == 0)
-                notice(io);
+                notice(io, (int) n[0]);
         else
                 printf("what?\n");
 }
