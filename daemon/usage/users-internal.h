@@ -92,7 +92,7 @@ bool users_node_is(const VfioDevice *device, const char *name);
 void users_doubt_openings(Users *users);
 
 /* A walk has ended that began after the last doubt: `in_process`, a process has the function. */
-void users_settle_openings(const Users *users, const VfioDevice *device, bool in_process);
+void users_correct_openings(const Users *users, const VfioDevice *device, bool in_process);
 
 /* The groups (int32_t in pointers) that a process has, or of which a device is open; owned. */
 GHashTable *users_explained_groups(const GPtrArray *functions, const GPtrArray *holders);

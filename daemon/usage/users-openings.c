@@ -21,7 +21,7 @@ void users_doubt_openings(Users *users) {
         }
 }
 
-void users_settle_openings(const Users *users, const VfioDevice *device, bool in_process) {
+void users_correct_openings(const Users *users, const VfioDevice *device, bool in_process) {
         g_autofree char *group = group_name(device);
 
         vfio_openings_looked(users->openings, group, in_process);

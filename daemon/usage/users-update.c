@@ -180,7 +180,7 @@ static void match(Users *users, bool all_seen, GArray *news) {
                         add_user(now, device, j == VFIO_NO_HOLDER ? NULL : holders->pdata[j]);
                 }
                 if (all_seen && users_is_sure(users, device))
-                        users_settle_openings(users, device, now != NULL);
+                        users_correct_openings(users, device, now != NULL);
                 if (!now && users_node_is_open(users, device, groups)) {
                         now = user_list_new();
                         add_user(now, device, NULL);

@@ -30,7 +30,10 @@ int function_method_bind(const MethodCall *call, sd_bus_error *error) {
         return 1;
 }
 
-int function_method_unbind(const MethodCall *call, sd_bus_error *error) {
+/* An operation that takes no arguments. */
+typedef void PlainOperation(Manager *manager, Function *function, ManagerDone *done, void *context);
+
+static int begin(const MethodCall *call, PlainOperation *operation, sd_bus_error *error) {
         Function *function = method_function(call, error);
         MethodReply *reply;
 
@@ -39,21 +42,16 @@ int function_method_unbind(const MethodCall *call, sd_bus_error *error) {
         reply = method_reply_later(call, error);
         if (!reply)
                 return -EDQUOT;
-        manager_unbind(call->bus->manager, function, method_reply, reply);
+        operation(call->bus->manager, function, method_reply, reply);
         return 1;
 }
 
-int function_method_reset(const MethodCall *call, sd_bus_error *error) {
-        Function *function = method_function(call, error);
-        MethodReply *reply;
+int function_method_unbind(const MethodCall *call, sd_bus_error *error) {
+        return begin(call, manager_unbind, error);
+}
 
-        if (!function)
-                return -ENODEV;
-        reply = method_reply_later(call, error);
-        if (!reply)
-                return -EDQUOT;
-        manager_reset(call->bus->manager, function, method_reply, reply);
-        return 1;
+int function_method_reset(const MethodCall *call, sd_bus_error *error) {
+        return begin(call, manager_reset, error);
 }
 
 int function_method_unplug(const MethodCall *call, sd_bus_error *error) {
