@@ -12,10 +12,16 @@ import re
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 COUNTS = re.compile(r"^(\d+) passed, (\d+) failed$")
+# What meson's tests printed when they failed is said once more at the end, this much of each: who has only the end of the
+# output sees why.
+SAID_AGAIN_LINES = 40
+# Directory of what failed parts and tests said; a part in a process of its own finds it in its environment.
+FAILURES = "VFWARDEN_TEST_FAILURES"
 
 
 def build(name, *options, targets=(), **environment):
@@ -29,6 +35,19 @@ def build(name, *options, targets=(), **environment):
     return directory
 
 
+def remember(title, output):
+    """Keeps the end of what a failed test said for say_again()."""
+    directory = pathlib.Path(os.environ[FAILURES])
+    lines = output.splitlines()[-SAID_AGAIN_LINES:]
+    (directory / f"{time.monotonic_ns()}").write_text("\n".join([f"-- {title}", *lines]) + "\n")
+
+
+def say_again():
+    """Prints what failed once more."""
+    for file in sorted(pathlib.Path(os.environ[FAILURES]).iterdir()):
+        print(file.read_text(), end="")
+
+
 def meson(directory, *arguments):
     """Runs meson's tests; returns (passed, failed)."""
     for log in (directory / "meson-logs").glob("testlog*.json"):
@@ -37,9 +56,13 @@ def meson(directory, *arguments):
     passed = failed = 0
     for log in (directory / "meson-logs").glob("testlog*.json"):
         for line in log.read_text().splitlines():
-            result = json.loads(line)["result"]
-            passed += result == "OK"
-            failed += result != "OK"
+            test = json.loads(line)
+            if test["result"] == "OK":
+                passed += 1
+            else:
+                failed += 1
+                remember(f"{directory.name}: {test['name']}: {test['result']}",
+                         test.get("stdout", "") + test.get("stderr", ""))
     return passed, failed
 
 
@@ -74,9 +97,30 @@ def fuzz():
     return meson(directory, "--no-rebuild", "--suite", "fuzz")
 
 
+class NotOk:
+    """Remembers each line "not ok" with the lines "  # why" below it."""
+
+    def __init__(self):
+        self.title, self.why = None, []
+
+    def line(self, line):
+        if self.title and line.startswith("  # "):
+            self.why.append(line.rstrip())
+            return
+        self.end()
+        if line.startswith("not ok"):
+            self.title = line.strip()
+
+    def end(self):
+        if self.title:
+            remember(self.title, "\n".join(self.why))
+        self.title, self.why = None, []
+
+
 def counted(command, prefix=""):
     """Runs a program that ends with the line "N passed, N failed"; returns (passed, failed)."""
     passed = failed = 0
+    failures = NotOk()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT if prefix else None,
                           text=True, errors="replace") as process:
         for line in process.stdout:
@@ -84,6 +128,9 @@ def counted(command, prefix=""):
             counts = COUNTS.match(line)
             if counts:
                 passed, failed = (int(n) for n in counts.groups())
+            if not prefix:
+                failures.line(line)
+    failures.end()
     # A program that did not come to its last line, or found nothing to run, has failed.
     if process.returncode != 0 and failed == 0 or passed + failed == 0:
         failed += 1
@@ -162,6 +209,7 @@ def run_here(name):
         passed, failed = PARTS[name]()
     except subprocess.CalledProcessError as error:
         print(error)
+        remember(f"{name}: {error}", "")
         passed, failed = 0, 1
     print(f"== {name}: {passed} ok, {failed} not, {time.monotonic() - start:.0f} s, "
           f"{processor_seconds():.0f} s of processor time", flush=True)
@@ -178,6 +226,17 @@ def run_lane(lane, wanted):
     return [sum(column) for column in zip(*counts)] or [0, 0]
 
 
+def run(wanted):
+    """Runs parts, here if there is only one, else the lanes side by side; returns (passed, failed)."""
+    if len(wanted) == 1:
+        return run_here(wanted[0])
+    start = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        counts = list(pool.map(lambda lane: run_lane(lane, wanted), [*LANES, LONG]))
+    print(f"== {time.monotonic() - start:.0f} s")
+    return [sum(column) for column in zip(*counts)]
+
+
 def main():
     os.chdir(ROOT)
     if "--all" in sys.argv:
@@ -188,14 +247,12 @@ def main():
     if unknown:
         sys.exit(f"unknown part {unknown[0]}; there are: {', '.join(PARTS)}")
 
-    if len(wanted) == 1:
-        passed, failed = run_here(wanted[0])
-    else:
-        start = time.monotonic()
-        with concurrent.futures.ThreadPoolExecutor() as pool:
-            counts = list(pool.map(lambda lane: run_lane(lane, wanted), [*LANES, LONG]))
-        passed, failed = (sum(column) for column in zip(*counts))
-        print(f"== {time.monotonic() - start:.0f} s")
+    with tempfile.TemporaryDirectory() as directory:
+        outermost = FAILURES not in os.environ
+        os.environ.setdefault(FAILURES, directory)
+        passed, failed = run(wanted)
+        if outermost:
+            say_again()
     print(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
 
