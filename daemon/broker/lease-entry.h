@@ -4,9 +4,12 @@
  * is closed, and over a restart. */
 #pragma once
 
-#include "daemon/broker/delivery-pipe.h"
+#include "daemon/base/client-pipe.h"
 #include "daemon/broker/leases.h"
 #include "daemon/broker/vfio-open.h"
+
+/* The name of its delivery pipe in systemd's store, before its generation. */
+#define LEASE_PIPE_KIND "lease"
 
 typedef struct LeaseEntry {
         Leases *leases;
@@ -24,7 +27,7 @@ typedef struct LeaseEntry {
         sd_event_source *search; /* while no user of it is found ... */
         unsigned n_searches;     /* ... for so many times */
         void *context;
-        DeliveryPipe *delivery_pipe; /* NULL: the answer was read */
+        ClientPipe *delivery_pipe; /* NULL: the answer was read */
 } LeaseEntry;
 
 struct Leases {
@@ -56,5 +59,5 @@ void lease_entry_tell_change(const LeaseEntry *entry);
 void lease_entry_end(LeaseEntry *entry, int result, const char *message);
 
 /* The client has read the answer, or it was thrown away: who has the descriptor now, if anybody, is
- * to be found. A DeliveryPipeClosed; the context is the entry. */
+ * to be found. A ClientPipeClosed; the context is the entry. */
 void lease_entry_delivery_pipe_closed(void *context);

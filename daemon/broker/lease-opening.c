@@ -143,9 +143,9 @@ static void on_opened(void *context, int fd, int iommufd, const char *step) {
                 lease_entry_end(entry, r, why);
                 return;
         }
-        r = delivery_pipe_new(entry->leases->event, entry->leases->store, entry->lease.generation,
-                              lease_entry_delivery_pipe_closed, entry, &writing,
-                              &entry->delivery_pipe);
+        r = client_pipe_new(entry->leases->event, entry->leases->store, LEASE_PIPE_KIND,
+                            entry->lease.generation, lease_entry_delivery_pipe_closed, entry,
+                            &writing, &entry->delivery_pipe);
         if (r < 0) {
                 lease_entry_end(entry, -EIO, fd_store_error(r));
                 return;

@@ -20,7 +20,7 @@ void lease_entry_free(gpointer data) {
         sd_event_source_disable_unref(entry->timer);
         sd_event_source_disable_unref(entry->search);
         vfio_open_free(entry->open);
-        delivery_pipe_free(entry->delivery_pipe);
+        client_pipe_free(entry->delivery_pipe);
         g_free(entry->node);
         g_free(entry->lease.command);
         g_free(entry->lease.unit);
@@ -121,7 +121,7 @@ void lease_entry_end(LeaseEntry *entry, int result, const char *message) {
                 log_full(LOG_INFO, &address, NULL,
                          "what was opened for %s (uid %u) is no longer in use",
                          entry->lease.command, entry->lease.uid);
-        entry->delivery_pipe = delivery_pipe_drop(entry->delivery_pipe);
+        entry->delivery_pipe = client_pipe_drop(entry->delivery_pipe);
         /* Users that remain although the driver was unbound were not looked for yet. */
         if (entry->signs.opened && !entry->lease.arrived && !entry->signs.closed)
                 (void) users_look(leases->users);
@@ -140,7 +140,7 @@ void lease_entry_end(LeaseEntry *entry, int result, const char *message) {
 void lease_entry_delivery_pipe_closed(void *context) {
         LeaseEntry *entry = context;
 
-        entry->delivery_pipe = delivery_pipe_drop(entry->delivery_pipe);
+        entry->delivery_pipe = client_pipe_drop(entry->delivery_pipe);
         entry->signs.in_flight = false;
         entry->needs_walk = users_look(entry->leases->users);
 }
@@ -384,9 +384,9 @@ static void adopt(Leases *leases, const StateLease *record) {
         entry->lease.unit = g_strdup(record->lease.unit);
         entry->lease.arrived = false;
         entry->adopted = true;
-        entry->delivery_pipe =
-                delivery_pipe_adopt(leases->event, leases->store, entry->lease.generation,
-                                    lease_entry_delivery_pipe_closed, entry);
+        (void) client_pipe_adopt(leases->event, leases->store, LEASE_PIPE_KIND,
+                                 entry->lease.generation, lease_entry_delivery_pipe_closed, entry,
+                                 &entry->delivery_pipe);
         /* It may have been closed while nobody was there to see it. */
         entry->signs = (LeaseSigns){ .opened = true,
                                      .in_flight = entry->delivery_pipe != NULL,

@@ -4,12 +4,12 @@
  * time one gets it. A process of its own opens the descriptor. The daemon passes it on and keeps no
  * copy, or the function would never be free.
  *
- * With the descriptor goes the writing end of a pipe (delivery-pipe.h). While it is open, the reply
- * was not read, and the descriptor is in a socket and not in a process. When it is closed, the
- * client has the descriptor, or the descriptor went with the reply. From then on its users are
- * found like any others (users.h), and marked. While none is found, all processes are looked at now
- * and then: the descriptor was not closed, so some process has it. policy/lease.h says when a lease
- * is over.
+ * With the descriptor goes the writing end of a pipe, the delivery pipe (client-pipe.h). While it
+ * is open, the reply was not read, and the descriptor is in a socket and not in a process. When it
+ * is closed, the client has the descriptor, or the descriptor went with the reply. From then on its
+ * users are found like any others (users.h), and marked. While none is found, all processes are
+ * looked at now and then: the descriptor was not closed, so some process has it. policy/lease.h
+ * says when a lease is over.
  *
  * Leases survive the daemon: systemd keeps the reading ends of delivery pipes, and the run-time
  * state says whose they are. What was closed meanwhile is found by looking. The caller decides

@@ -1,28 +1,21 @@
 #include "daemon/guard/inhibitors.h"
 
+#include "daemon/base/client-pipe.h"
 #include "daemon/base/log.h"
-#include "daemon/base/util.h"
 #include "daemon/guard/records.h"
 #include "policy/room.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <poll.h>
-#include <sys/epoll.h>
 
-/* The name of its descriptor in the store. */
-static char *fd_name(uint64_t number) {
-        return g_strdup_printf("inhibitor-%" PRIu64, number);
-}
+/* The name of its pipe in systemd's store, before its number. */
+#define PIPE_KIND "inhibitor"
 
 typedef struct Entry {
         Inhibitors *inhibitors;
         Inhibitor inhibitor; /* strings owned */
         PciKey key;
         uint64_t number; /* counts up, never used again */
-        int fd;          /* reading end */
-        sd_event_source *source;
+        ClientPipe *pipe;
 } Entry;
 
 struct Inhibitors {
@@ -38,8 +31,7 @@ struct Inhibitors {
 static void entry_free(gpointer data) {
         Entry *entry = data;
 
-        sd_event_source_disable_unref(entry->source);
-        closep(&entry->fd);
+        client_pipe_free(entry->pipe);
         g_free(entry->inhibitor.who);
         g_free(entry->inhibitor.why);
         g_free(entry);
@@ -77,17 +69,16 @@ static void attach(Function *function, Entry *entry) {
 static void end(Entry *entry) {
         Inhibitors *inhibitors = entry->inhibitors;
         Function *function = inventory_get(inhibitors->inventory, entry->key);
-        g_autofree char *name = fd_name(entry->number);
 
         if (function && function->inhibitors)
                 g_ptr_array_remove(function->inhibitors, &entry->inhibitor);
-        fd_store_drop(inhibitors->store, name);
+        entry->pipe = client_pipe_drop(entry->pipe);
         g_ptr_array_remove(inhibitors->entries, entry);
 }
 
 /* The client closed its end. */
-static int on_hang_up(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
-        Entry *entry = userdata;
+static void on_closed(void *context) {
+        Entry *entry = context;
         Inhibitors *inhibitors = entry->inhibitors;
         PciKey key = entry->key;
         PciAddress address = pci_address_from_key(key);
@@ -95,14 +86,11 @@ static int on_hang_up(sd_event_source *source, int fd, uint32_t revents, void *u
         log_full(LOG_INFO, &address, NULL, "%s no longer inhibits anything", entry->inhibitor.who);
         end(entry);
         inhibitors->ended(inhibitors->context, key);
-        return 0;
 }
 
-static int add_entry(Inhibitors *inhibitors, PciKey key, const Inhibitor *inhibitor,
-                     uint64_t number, int *fd) {
+static Entry *entry_new(Inhibitors *inhibitors, PciKey key, const Inhibitor *inhibitor,
+                        uint64_t number) {
         Entry *entry = g_new0(Entry, 1);
-        Function *function;
-        int r;
 
         entry->inhibitors = inhibitors;
         entry->inhibitor = *inhibitor;
@@ -110,20 +98,16 @@ static int add_entry(Inhibitors *inhibitors, PciKey key, const Inhibitor *inhibi
         entry->inhibitor.why = g_strdup(inhibitor->why);
         entry->key = key;
         entry->number = number;
-        entry->fd = take_fd(fd);
-        /* No events asked for: what the client may write is never read, and EPOLLHUP is always
-         * told. */
-        r = sd_event_add_io(inhibitors->event, &entry->source, entry->fd, 0, on_hang_up, entry);
-        if (r < 0) {
-                entry_free(entry);
-                return r;
-        }
-        (void) sd_event_source_set_description(entry->source, "inhibitors: end of a pipe");
+        return entry;
+}
+
+/* It has its pipe, and is in effect from now on. */
+static void add_entry(Inhibitors *inhibitors, Entry *entry) {
+        Function *function = inventory_get(inhibitors->inventory, entry->key);
+
         g_ptr_array_add(inhibitors->entries, entry);
-        function = inventory_get(inhibitors->inventory, key);
         if (function)
                 attach(function, entry);
-        return 0;
 }
 
 static unsigned count_of(const Inhibitors *inhibitors, uint32_t uid) {
@@ -136,30 +120,22 @@ static unsigned count_of(const Inhibitors *inhibitors, uint32_t uid) {
 
 int inhibitors_add(Inhibitors *inhibitors, PciKey key, const Inhibitor *inhibitor,
                    uint64_t *ret_number, int *ret_fd) {
-        _cleanup_(closep) int reading = -1, writing = -1;
-        uint64_t number = inhibitors->next_number;
-        g_autofree char *name = fd_name(number);
-        int fds[2], r;
+        Entry *entry;
+        int r;
 
         if (!room_left(inhibitors->entries->len, INHIBITORS_MAX, inhibitor->uid) ||
             (inhibitor->uid != 0 && count_of(inhibitors, inhibitor->uid) >= INHIBITORS_PER_UID_MAX))
                 return -EDQUOT;
-        if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
-                return -errno;
-        reading = fds[0];
-        writing = fds[1];
-
-        r = fd_store_keep(inhibitors->store, name, reading);
-        if (r < 0)
-                return r;
-        inhibitors->next_number++;
-        r = add_entry(inhibitors, key, inhibitor, number, &reading);
+        entry = entry_new(inhibitors, key, inhibitor, inhibitors->next_number);
+        r = client_pipe_new(inhibitors->event, inhibitors->store, PIPE_KIND, entry->number,
+                            on_closed, entry, ret_fd, &entry->pipe);
         if (r < 0) {
-                fd_store_drop(inhibitors->store, name);
+                entry_free(entry);
                 return r;
         }
-        *ret_number = number;
-        *ret_fd = take_fd(&writing);
+        inhibitors->next_number++;
+        *ret_number = entry->number;
+        add_entry(inhibitors, entry);
         return 0;
 }
 
@@ -198,31 +174,33 @@ void inhibitors_record(const Inhibitors *inhibitors, GArray *records) {
         }
 }
 
-static bool has_hung_up(int fd) {
-        struct pollfd poll_fd = { .fd = fd };
-
-        return poll(&poll_fd, 1, 0) > 0;
-}
-
 static void log_lost(const StateInhibitor *record) {
         PciAddress address = pci_address_from_key(record->key);
 
         log_full(LOG_WARNING, &address, NULL, "the inhibitor of %s is lost", record->inhibitor.who);
 }
 
+static void adopt(Inhibitors *inhibitors, const StateInhibitor *record) {
+        Entry *entry = entry_new(inhibitors, record->key, &record->inhibitor, record->number);
+        int r = client_pipe_adopt(inhibitors->event, inhibitors->store, PIPE_KIND, entry->number,
+                                  on_closed, entry, &entry->pipe);
+
+        if (r >= 0) {
+                add_entry(inhibitors, entry);
+                return;
+        }
+        if (r != -ENOENT)
+                log_lost(record);
+        entry_free(entry);
+}
+
 void inhibitors_adopt(Inhibitors *inhibitors, const GArray *records) {
         for (guint i = 0; i < records->len; i++) {
                 const StateInhibitor *record = &g_array_index(records, StateInhibitor, i);
-                g_autofree char *name = fd_name(record->number);
-                _cleanup_(closep) int fd = fd_store_take(inhibitors->store, name);
 
                 /* Numbers are not used again, also of those that ended meanwhile. */
                 inhibitors->next_number = MAX(inhibitors->next_number, record->number + 1);
-                if (fd < 0 || has_hung_up(fd))
-                        fd_store_drop(inhibitors->store, name);
-                else if (add_entry(inhibitors, record->key, &record->inhibitor, record->number,
-                                   &fd) < 0)
-                        log_lost(record);
+                adopt(inhibitors, record);
         }
 }
 

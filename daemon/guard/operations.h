@@ -5,8 +5,8 @@
  * progress, and shown so, until the kernel returns from it, also after a restart of the daemon. */
 #pragma once
 
-#include "daemon/base/worker.h"
 #include "daemon/guard/protected-files.h"
+#include "daemon/guard/worker.h"
 #include "policy/check.h"
 
 typedef struct Operations Operations;

@@ -1,4 +1,4 @@
-#include "daemon/base/worker.h"
+#include "daemon/guard/worker.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,4 +1,4 @@
-#include "daemon/base/worker.h"
+#include "daemon/guard/worker.h"
 
 #include "daemon/base/helper.h"
 #include "daemon/base/util.h"
