@@ -2,6 +2,7 @@
 
 #include "daemon/base/process.h"
 #include "daemon/base/util.h"
+#include "daemon/base/wakeup.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -326,13 +327,17 @@ static int on_due(sd_event_source *source, uint64_t usec, void *userdata) {
 }
 
 int helper_set_deadline(Helper *helper, uint64_t usec) {
-        int r;
+        int r = 0;
 
-        helper_clear_deadline(helper);
-        r = sd_event_add_time_relative(helper->event, &helper->deadline, CLOCK_MONOTONIC, usec,
-                                       DEADLINE_ACCURACY_USEC, on_due, helper);
+        if (!helper->deadline)
+                r = wakeup_new_timer(helper->event, DEADLINE_ACCURACY_USEC, on_due, helper,
+                                     &helper->deadline);
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_description(helper->deadline, "helper-deadline");
+        r = sd_event_source_set_time_relative(helper->deadline, usec);
         if (r >= 0)
-                (void) sd_event_source_set_description(helper->deadline, "helper-deadline");
+                r = sd_event_source_set_enabled(helper->deadline, SD_EVENT_ONESHOT);
         return r;
 }
 

@@ -3,20 +3,18 @@
 #include "daemon/base/helper.h"
 #include "daemon/base/log.h"
 #include "daemon/base/util.h"
-#include "daemon/base/wakeup.h"
 #include "daemon/sysfs/config-reader.h"
+#include "daemon/sysfs/read-queue.h"
 #include "daemon/sysfs/sysfs.h"
 #include "policy/absence.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
+#include <unistd.h>
 
 /* A child that has said nothing for so long hangs; those behind are given to another. */
 #define HANG_USEC (2 * G_USEC_PER_SEC)
@@ -24,19 +22,13 @@
 #define CONFIRM_USEC (1 * G_USEC_PER_SEC)
 /* A host on which so many functions hang at a time is beyond help; the others wait. */
 #define CHILDREN_MAX 8
+/* Reports that are taken in one turn of the event loop. */
+#define REPORTS_MAX 64
 
 typedef struct Entry {
-        PciKey key;
-        uint64_t inode;
-        GRefString *driver;
-        bool in_use;
-        bool is_vf;
+        ReadEntry base;
         int pasid_result, msix_result; /* of the last read; -EINPROGRESS before the first */
-        bool wanted;                   /* in `wanted` */
-        bool reading;                  /* by a child */
-        bool again;                    /* asked for while being read */
         bool dirty;                    /* what was read last of PASID may not be so any more */
-        bool confirm;                  /* to be read once more a little later */
 } Entry;
 
 /* A child's report of one function. */
@@ -51,20 +43,16 @@ typedef struct Report {
 
 typedef struct Child {
         ConfigSpace *space;
-        pid_t pid;
-        int pipe;
+        Helper *helper;
         GArray *keys; /* of PciKey: what it was given and has not reported */
-        sd_event_source *source, *hang;
 } Child;
 
 struct ConfigSpace {
         sd_event *event;
         const ConfigSpaceHandler *handler;
         void *context;
-        GHashTable *entries; /* PciKey in the entry -> Entry*, owned */
-        GPtrArray *wanted;   /* borrowed Entry* */
+        ReadQueue *queue;    /* of Entry */
         GPtrArray *children; /* of Child*, owned */
-        sd_event_source *start, *confirm;
         Problems *problems;
         bool told_unprivileged;
 };
@@ -88,61 +76,25 @@ static void read_function(const Report *request, Report *ret) {
         ret->msix_result = error < 0 ? error : msix_result;
 }
 
-/* The child. */
-static void __attribute__((noreturn)) run_child(const Report *requests, guint n, int fd) {
+/* The child. `task` is of Report. */
+static void run_child(void *task, int channel) {
+        const GArray *requests = task;
+
         (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
 
-        for (guint i = 0; i < n; i++) {
+        for (guint i = 0; i < requests->len; i++) {
                 Report report;
 
-                read_function(&requests[i], &report);
-                if (write(fd, &report, sizeof(report)) != sizeof(report))
+                read_function(&g_array_index(requests, Report, i), &report);
+                if (send(channel, &report, sizeof(report), MSG_NOSIGNAL) != sizeof(report))
                         _exit(EXIT_FAILURE);
         }
         _exit(EXIT_SUCCESS);
 }
 
-static void want(ConfigSpace *space, Entry *entry) {
-        if (entry->reading) {
-                entry->again = true;
-                return;
-        }
-        if (!entry->wanted)
-                g_ptr_array_add(space->wanted, entry);
-        entry->wanted = true;
-        (void) sd_event_source_set_enabled(space->start, SD_EVENT_ONESHOT);
-}
-
-static void want_again_later(ConfigSpace *space, Entry *entry) {
-        int enabled = SD_EVENT_OFF;
-
-        entry->confirm = true;
-        (void) sd_event_source_get_enabled(space->confirm, &enabled);
-        if (enabled != SD_EVENT_OFF)
-                return;
-        (void) sd_event_source_set_time_relative(space->confirm, CONFIRM_USEC);
-        (void) sd_event_source_set_enabled(space->confirm, SD_EVENT_ONESHOT);
-}
-
-static int on_confirm(sd_event_source *source, uint64_t usec, void *userdata) {
-        ConfigSpace *space = userdata;
-        GHashTableIter iter;
-        gpointer value;
-
-        g_hash_table_iter_init(&iter, space->entries);
-        while (g_hash_table_iter_next(&iter, NULL, &value)) {
-                Entry *entry = value;
-
-                if (entry->confirm)
-                        want(space, entry);
-                entry->confirm = false;
-        }
-        return 0;
-}
-
 static void log_result(ConfigSpace *space, const Entry *entry, int before, int result,
                        const char *broken) {
-        PciAddress address = pci_address_from_key(entry->key);
+        PciAddress address = pci_address_from_key(entry->base.key);
 
         if (result == 0 || result == before || result == -ENOENT)
                 return;
@@ -172,7 +124,7 @@ static bool cannot_look(int result) {
 
 /* The known values stay; it is read again. */
 static void note_report(ConfigSpace *space, Entry *entry, const Report *report) {
-        PciAddress address = pci_address_from_key(entry->key);
+        PciAddress address = pci_address_from_key(entry->base.key);
         int r = cannot_look(report->msix_result) ? report->msix_result : report->pasid_result;
 
         if (!cannot_look(r)) {
@@ -181,7 +133,7 @@ static void note_report(ConfigSpace *space, Entry *entry, const Report *report) 
         }
         problems_report_function(space->problems, address, "config",
                                  "Failed to read its configuration: %s", g_strerror(-r));
-        want_again_later(space, entry);
+        read_queue_want_later(space->queue, &entry->base, CONFIRM_USEC);
 }
 
 /* The capability cannot move, so what was read before stays true when it cannot be read. */
@@ -214,18 +166,15 @@ static void take_pasid(ConfigSpace *space, Entry *entry, const Report *report) {
 }
 
 static void take_report(ConfigSpace *space, const Report *report) {
-        Entry *entry = g_hash_table_lookup(space->entries, &report->key);
+        Entry *entry = read_queue_find(space->queue, report->key);
+        bool again;
 
         /* Of a device that has gone, or that another child has reported since. */
-        if (!entry || entry->inode != report->inode || !entry->reading)
+        if (!entry || entry->base.inode != report->inode || !entry->base.reading)
                 return;
-        entry->reading = false;
-        if (report->pasid_result == 0 && !entry->again)
+        again = read_queue_done(space->queue, &entry->base);
+        if (report->pasid_result == 0 && !again)
                 entry->dirty = false;
-        if (entry->again) {
-                entry->again = false;
-                want(space, entry);
-        }
         note_report(space, entry, report);
         take_msix(space, entry, report);
         take_pasid(space, entry, report);
@@ -241,15 +190,15 @@ static void child_forget_key(Child *child, PciKey key) {
 
 /* The functions from number `from` on are still to be read. */
 static void child_return_keys(Child *child, guint from) {
-        for (guint i = from; i < child->keys->len; i++) {
-                Entry *entry = g_hash_table_lookup(child->space->entries,
-                                                   &g_array_index(child->keys, PciKey, i));
+        ReadQueue *queue = child->space->queue;
 
-                if (!entry || !entry->reading)
+        for (guint i = from; i < child->keys->len; i++) {
+                Entry *entry = read_queue_find(queue, g_array_index(child->keys, PciKey, i));
+
+                if (!entry || !entry->base.reading)
                         continue;
-                entry->reading = false;
-                entry->again = false;
-                want(child->space, entry);
+                (void) read_queue_done(queue, &entry->base);
+                read_queue_want(queue, &entry->base);
         }
         g_array_set_size(child->keys, MIN(from, child->keys->len));
 }
@@ -257,87 +206,83 @@ static void child_return_keys(Child *child, guint from) {
 static void child_free(gpointer data) {
         Child *child = data;
 
-        sd_event_source_disable_unref(child->source);
-        sd_event_source_disable_unref(child->hang);
-        closep(&child->pipe);
+        helper_free(child->helper);
         g_array_unref(child->keys);
         g_free(child);
 }
 
-static int on_hang(sd_event_source *source, uint64_t usec, void *userdata) {
-        Child *child = userdata;
+static void on_hang(void *context) {
+        Child *child = context;
         PciAddress address;
 
         if (child->keys->len == 0)
-                return 0;
+                return;
         address = pci_address_from_key(g_array_index(child->keys, PciKey, 0));
         log_full(LOG_INFO, &address, NULL,
                  "its configuration cannot be read for now: it is being reset, or does not answer");
         child_return_keys(child, 1);
-        return 0;
 }
 
-static int on_reports(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
-        Child *child = userdata;
+/* It has ended, or is about to. */
+static void end_child(Child *child) {
         ConfigSpace *space = child->space;
-        Report reports[64];
-        ssize_t n;
 
-        /* Reports are written whole: they are shorter than PIPE_BUF. */
-        n = read(fd, reports, sizeof(reports));
-        if (n < 0)
-                return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-        for (size_t i = 0; i < (size_t) n / sizeof(*reports); i++) {
-                child_forget_key(child, reports[i].key);
-                take_report(space, &reports[i]);
-        }
-        if (n > 0) {
-                (void) sd_event_source_set_time_relative(child->hang, HANG_USEC);
-                return 0;
-        }
-
-        /* It has ended, or is about to. */
-        helper_forget_process(space->event, child->pid);
         child_return_keys(child, 0);
         g_ptr_array_remove(space->children, child);
-        if (space->wanted->len > 0)
-                (void) sd_event_source_set_enabled(space->start, SD_EVENT_ONESHOT);
-        return 0;
+        if (!read_queue_is_empty(space->queue))
+                read_queue_wake(space->queue);
 }
 
-static int start_child(ConfigSpace *space, const GArray *requests) {
-        _cleanup_(closep) int reading = -1, writing = -1;
-        Child *child;
-        int ends[2], r;
-        pid_t pid;
+/* Returns 1, 0 when there is no report now, or -EPIPE when there will be none. */
+static int receive_report(Child *child, int channel) {
+        Report report;
+        ssize_t n = recv(channel, &report, sizeof(report), MSG_DONTWAIT);
 
-        if (pipe2(ends, O_CLOEXEC) < 0)
-                return -errno;
-        reading = ends[0];
-        writing = ends[1];
-        pid = helper_fork_process("vfwarden-config", &writing, 1);
-        if (pid < 0)
-                return (int) pid;
-        if (pid == 0)
-                run_child((const Report *) (void *) requests->data, requests->len, writing);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                return 0;
+        if (n != sizeof(report))
+                return -EPIPE;
+        child_forget_key(child, report.key);
+        take_report(child->space, &report);
+        return 1;
+}
 
-        child = g_new0(Child, 1);
+static void on_reports(void *context, int channel) {
+        Child *child = context;
+        int r = 1;
+
+        for (unsigned i = 0; i < REPORTS_MAX && r > 0; i++)
+                r = receive_report(child, channel);
+        if (r < 0)
+                end_child(child);
+        else
+                (void) helper_set_deadline(child->helper, HANG_USEC);
+}
+
+static const HelperHandler helper_handler = {
+        .name = "vfwarden-config",
+        .readable = on_reports,
+        .due = on_hang,
+};
+
+static int start_child(ConfigSpace *space, GArray *requests) {
+        Child *child = g_new0(Child, 1);
+        int r;
+
         child->space = space;
-        child->pid = pid;
-        child->pipe = take_fd(&reading);
         child->keys = g_array_sized_new(FALSE, FALSE, sizeof(PciKey), requests->len);
         for (guint i = 0; i < requests->len; i++)
                 g_array_append_val(child->keys, g_array_index(requests, Report, i).key);
-        g_ptr_array_add(space->children, child);
-        r = sd_event_add_io(space->event, &child->source, child->pipe, EPOLLIN, on_reports, child);
+        r = helper_fork(space->event, &helper_handler, child, run_child, requests, NULL, 0,
+                        &child->helper);
         if (r >= 0)
-                r = sd_event_add_time_relative(space->event, &child->hang, CLOCK_MONOTONIC,
-                                               HANG_USEC, G_USEC_PER_SEC / 10, on_hang, child);
-        if (r < 0) { /* it ends when it has nobody to report to */
-                helper_forget_process(space->event, pid);
-                g_ptr_array_remove(space->children, child);
+                r = helper_set_deadline(child->helper, HANG_USEC);
+        if (r < 0) { /* a process ends when it has nobody to report to */
+                child_free(child);
+                return r;
         }
-        return r;
+        g_ptr_array_add(space->children, child);
+        return 0;
 }
 
 /* Nobody can read for us at present: those who were to be read are again, a little later. */
@@ -345,47 +290,44 @@ static void put_off(ConfigSpace *space, const GArray *requests, int r) {
         problems_report(space->problems, "config", "Failed to read configuration space: %s",
                         g_strerror(-r));
         for (guint i = 0; i < requests->len; i++) {
-                Entry *entry = g_hash_table_lookup(space->entries,
-                                                   &g_array_index(requests, Report, i).key);
+                Entry *entry =
+                        read_queue_find(space->queue, g_array_index(requests, Report, i).key);
 
-                entry->reading = false;
-                want_again_later(space, entry);
+                (void) read_queue_done(space->queue, &entry->base);
+                read_queue_want_later(space->queue, &entry->base, CONFIRM_USEC);
         }
 }
 
-static int on_start(sd_event_source *source, void *userdata) {
-        ConfigSpace *space = userdata;
+/* One child for all that the waiting events ask for. */
+static bool on_start(void *context) {
+        ConfigSpace *space = context;
         g_autoptr(GArray) requests = NULL;
+        const ReadEntry *entry;
         int r;
 
-        if (space->wanted->len == 0 || space->children->len >= CHILDREN_MAX)
-                return 0;
-        requests = g_array_sized_new(FALSE, TRUE, sizeof(Report), space->wanted->len);
-        for (guint i = 0; i < space->wanted->len; i++) {
-                Entry *entry = space->wanted->pdata[i];
+        if (read_queue_is_empty(space->queue) || space->children->len >= CHILDREN_MAX)
+                return false;
+        requests = g_array_new(FALSE, FALSE, sizeof(Report));
+        while ((entry = read_queue_take(space->queue))) {
                 Report request = { .key = entry->key,
                                    .inode = entry->inode,
                                    .is_vf = entry->is_vf };
 
                 g_array_append_val(requests, request);
-                entry->wanted = false;
-                entry->reading = true;
         }
-        g_ptr_array_set_size(space->wanted, 0);
         r = start_child(space, requests);
         if (r < 0)
                 put_off(space, requests, r);
         else
                 problems_resolve(space->problems, "config");
-        return 0;
+        return false;
 }
 
-static void entry_free(gpointer data) {
-        Entry *entry = data;
-
-        g_ref_string_release(entry->driver);
-        g_free(entry);
-}
+static const ReadQueueHandler queue_handler = {
+        .name = "config-space",
+        .entry_size = sizeof(Entry),
+        .start = on_start,
+};
 
 int config_space_new(sd_event *event, Problems *problems, const ConfigSpaceHandler *handler,
                      void *context, ConfigSpace **ret) {
@@ -396,14 +338,8 @@ int config_space_new(sd_event *event, Problems *problems, const ConfigSpaceHandl
         space->problems = problems;
         space->handler = handler;
         space->context = context;
-        space->entries = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, entry_free);
-        space->wanted = g_ptr_array_new();
         space->children = g_ptr_array_new_with_free_func(child_free);
-        /* One child for all that the waiting events ask for. */
-        r = wakeup_new_idle(event, on_start, space, &space->start);
-        if (r >= 0)
-                r = wakeup_new_timer(event, G_USEC_PER_SEC / 10, on_confirm, space,
-                                     &space->confirm);
+        r = read_queue_new(event, &queue_handler, space, &space->queue);
         if (r < 0)
                 return r;
         *ret = g_steal_pointer(&space);
@@ -413,11 +349,8 @@ int config_space_new(sd_event *event, Problems *problems, const ConfigSpaceHandl
 ConfigSpace *config_space_free(ConfigSpace *space) {
         if (!space)
                 return NULL;
-        sd_event_source_disable_unref(space->start);
-        sd_event_source_disable_unref(space->confirm);
         g_ptr_array_unref(space->children);
-        g_ptr_array_unref(space->wanted);
-        g_hash_table_unref(space->entries);
+        read_queue_free(space->queue);
         sd_event_unref(space->event);
         g_free(space);
         return NULL;
@@ -428,58 +361,31 @@ static bool worth_a_try(int result) {
 }
 
 void config_space_function_changed(ConfigSpace *space, const Function *function) {
-        Entry *entry = g_hash_table_lookup(space->entries, &function->facts.key);
-        bool is_vf =
-                function->kind == FUNCTION_KIND_VF || function->kind == FUNCTION_KIND_DETACHED_VF;
-        bool in_use = function_in_use(function), changed, driver_changed;
+        unsigned news;
+        Entry *entry = read_queue_note(space->queue, function, &news);
+        bool is_vf = entry->base.is_vf;
 
-        if (entry && entry->inode != function->facts.inode) {
-                config_space_function_gone(space, function->facts.key);
-                entry = NULL;
-        }
-        if (!entry) {
-                entry = g_new0(Entry, 1);
-                entry->key = function->facts.key;
-                entry->inode = function->facts.inode;
-                entry->driver = g_ref_string_acquire(function->facts.driver);
-                entry->in_use = in_use;
-                entry->is_vf = is_vf;
+        if (news & READ_NEWS_DEVICE) {
                 entry->pasid_result = entry->msix_result = -EINPROGRESS;
                 entry->dirty = true;
-                g_hash_table_insert(space->entries, &entry->key, entry);
-                want(space, entry);
+                read_queue_want(space->queue, &entry->base);
                 return;
         }
-
-        driver_changed = entry->driver != function->facts.driver;
-        changed = driver_changed || entry->in_use != in_use;
-        if (driver_changed) {
-                g_ref_string_release(entry->driver);
-                entry->driver = g_ref_string_acquire(function->facts.driver);
-        }
-        entry->in_use = in_use;
-        entry->is_vf = is_vf;
         /* A PF can give a VF another number of vectors while the VF has no driver
          * (sriov_vf_msix_count_store()). */
         if (worth_a_try(entry->msix_result) ||
-            (is_vf && driver_changed && function->facts.msix.present))
-                want(space, entry);
+            (is_vf && (news & READ_NEWS_DRIVER) && function->facts.msix.present))
+                read_queue_want(space->queue, &entry->base);
         /* Most functions have no capability, and none will grow. */
         if (is_vf || (entry->pasid_result == 0 && !function->facts.pasid.present))
                 return;
-        entry->dirty = entry->dirty || changed;
-        if (changed || worth_a_try(entry->pasid_result))
-                want(space, entry);
-        if (changed)
-                want_again_later(space, entry);
+        entry->dirty = entry->dirty || news != 0;
+        if (news != 0 || worth_a_try(entry->pasid_result))
+                read_queue_want(space->queue, &entry->base);
+        if (news != 0)
+                read_queue_want_later(space->queue, &entry->base, CONFIRM_USEC);
 }
 
 void config_space_function_gone(ConfigSpace *space, PciKey key) {
-        Entry *entry = g_hash_table_lookup(space->entries, &key);
-
-        if (!entry)
-                return;
-        if (entry->wanted)
-                g_ptr_array_remove_fast(space->wanted, entry);
-        g_hash_table_remove(space->entries, &key);
+        read_queue_function_gone(space->queue, key);
 }

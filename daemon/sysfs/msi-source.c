@@ -1,8 +1,8 @@
 #include "daemon/sysfs/msi-source.h"
 
 #include "daemon/base/util.h"
-#include "daemon/base/wakeup.h"
 #include "daemon/sysfs/msi-reader.h"
+#include "daemon/sysfs/read-queue.h"
 #include "daemon/sysfs/sysfs.h"
 #include "policy/absence.h"
 
@@ -26,15 +26,11 @@
 typedef struct Group Group;
 
 typedef struct Entry {
-        PciKey key;
-        uint64_t inode;
-        GRefString *driver;
-        bool in_use, is_vf, s390;
+        ReadEntry base;
+        bool s390;
+        bool read;    /* at least once */
         Group *group; /* NULL: no IOMMU, or not looked at yet */
         MsiChips own;
-        GList *wanted; /* in the source's `wanted`; NULL: it is not */
-        bool read;     /* at least once */
-        bool confirm;  /* to be read once more a little later */
 } Entry;
 
 /* The functions behind one IOMMU in one domain of PCI: more than one domain behind an IOMMU may
@@ -60,12 +56,10 @@ struct MsiSource {
         MsiUnsafe unsafe[_MSI_UNSAFE_MAX];
         uint64_t unsafe_inode[_MSI_UNSAFE_MAX];
         int unsafe_watch[_MSI_UNSAFE_MAX];
-        GHashTable *entries; /* PciKey in the entry -> Entry*, owned */
-        GHashTable *groups;  /* id in the group -> Group*, owned */
-        GHashTable *dirty;   /* set of borrowed Group* where others stand for the rest, or say
-                                something else */
-        GQueue wanted;       /* borrowed Entry* */
-        sd_event_source *start, *confirm;
+        ReadQueue *queue;   /* of Entry */
+        GHashTable *groups; /* id in the group -> Group*, owned */
+        GHashTable *dirty;  /* set of borrowed Group* where others stand for the rest, or say
+                               something else */
 };
 
 static void group_free(gpointer data) {
@@ -121,7 +115,7 @@ static const Entry *group_find(const Group *group, bool isolating) {
                 if (!entry_interrupt(entry, isolating)->chip)
                         continue;
                 found = entry;
-                if (!entry->is_vf)
+                if (!entry->base.is_vf)
                         break;
         }
         return found;
@@ -140,7 +134,7 @@ static void group_update(MsiSource *source, Group *group, const Entry *entry) {
                         continue;
                 *of = has ? entry : group_find(group, isolating);
                 g_hash_table_add(source->dirty, group);
-                (void) sd_event_source_set_enabled(source->start, SD_EVENT_ONESHOT);
+                read_queue_wake(source->queue);
         }
 }
 
@@ -166,42 +160,10 @@ static bool names_count(MsiArchitecture architecture) {
         return architecture == MSI_ARCHITECTURE_X86 || architecture == MSI_ARCHITECTURE_ARM;
 }
 
-static void entry_free(gpointer data) {
-        Entry *entry = data;
-
-        g_ref_string_release(entry->driver);
-        msi_chips_clear(&entry->own);
-        g_free(entry);
-}
-
-static void want(MsiSource *source, Entry *entry) {
-        if (!entry->wanted) {
-                g_queue_push_tail(&source->wanted, entry);
-                entry->wanted = source->wanted.tail;
-        }
-        (void) sd_event_source_set_enabled(source->start, SD_EVENT_ONESHOT);
-}
-
-/* In `usec` at the latest. */
-static void want_again_later(MsiSource *source, Entry *entry, uint64_t usec) {
-        uint64_t now = 0, due = UINT64_MAX;
-        int enabled = SD_EVENT_OFF;
-
-        entry->confirm = true;
-        (void) sd_event_source_get_enabled(source->confirm, &enabled);
-        if (enabled != SD_EVENT_OFF)
-                (void) sd_event_source_get_time(source->confirm, &due);
-        (void) sd_event_now(sd_event_source_get_event(source->confirm), CLOCK_MONOTONIC, &now);
-        if (due <= now + usec)
-                return;
-        (void) sd_event_source_set_time(source->confirm, now + usec);
-        (void) sd_event_source_set_enabled(source->confirm, SD_EVENT_ONESHOT);
-}
-
 /* Reads what `entry` has now. Returns 0, -ENOENT when it has gone, or another negative errno when
  * it cannot be read at present. */
 static int read_now(MsiSource *source, const Entry *entry, MsiChips *ret_own, Group **ret_group) {
-        PciAddress address = pci_address_from_key(entry->key);
+        PciAddress address = pci_address_from_key(entry->base.key);
         _cleanup_(closep) int dirfd = sysfs_open_function(address);
         char iommu[NAME_MAX + 1];
         Group *group = NULL;
@@ -214,9 +176,9 @@ static int read_now(MsiSource *source, const Entry *entry, MsiChips *ret_own, Gr
                 return dirfd;
         if (fstat(dirfd, &st) < 0)
                 return -errno;
-        if (st.st_ino != entry->inode)
+        if (st.st_ino != entry->base.inode)
                 return -ENOENT;
-        r = msi_reader_chips(source->architecture, entry->key, dirfd, &own);
+        r = msi_reader_chips(source->architecture, entry->base.key, dirfd, &own);
         if (r < 0)
                 return r;
         n = sysfs_read_link(dirfd, "iommu", iommu, sizeof(iommu));
@@ -233,7 +195,7 @@ static int read_now(MsiSource *source, const Entry *entry, MsiChips *ret_own, Gr
 /* Returns whether something was found that was not known. A value that cannot be read stays as it
  * was. */
 static bool read_entry(MsiSource *source, Entry *entry) {
-        PciAddress address = pci_address_from_key(entry->key);
+        PciAddress address = pci_address_from_key(entry->base.key);
         MsiChips own = { 0 };
         Group *group = NULL;
         int r;
@@ -245,7 +207,7 @@ static bool read_entry(MsiSource *source, Entry *entry) {
         if (r < 0 && !errno_means_absent(r)) {
                 problems_report_function(source->problems, address, "msi",
                                          "Failed to read its interrupts: %s", g_strerror(-r));
-                want_again_later(source, entry, CONFIRM_USEC);
+                read_queue_want_later(source->queue, &entry->base, CONFIRM_USEC);
                 return false;
         }
         problems_resolve_function(source->problems, address, "msi");
@@ -269,39 +231,19 @@ static bool read_entry(MsiSource *source, Entry *entry) {
 
 /* Whether a guest may have MSIs allocated for it at any time. */
 static bool may_get_msis(const MsiSource *source, const Entry *entry) {
-        return entry->in_use && msi_chips_empty(&entry->own) &&
+        return entry->base.in_use && msi_chips_empty(&entry->own) &&
                names_count(architecture_of(source, entry));
 }
 
-static int on_confirm(sd_event_source *event_source, uint64_t usec, void *userdata) {
-        MsiSource *source = userdata;
-        GHashTableIter iter;
-        gpointer value;
+static void tell(void *context, void *data) {
+        const MsiSource *source = context;
+        const Entry *entry = data;
 
-        g_hash_table_iter_init(&iter, source->entries);
-        while (g_hash_table_iter_next(&iter, NULL, &value)) {
-                Entry *entry = value;
-
-                if (entry->confirm)
-                        want(source, entry);
-                entry->confirm = false;
-        }
-        return 0;
-}
-
-static void tell_all(MsiSource *source) {
-        GHashTableIter iter;
-        gpointer value;
-
-        g_hash_table_iter_init(&iter, source->entries);
-        while (g_hash_table_iter_next(&iter, NULL, &value))
-                source->changed(source->context, ((const Entry *) value)->key);
+        source->changed(source->context, entry->base.key);
 }
 
 static void on_unsafe_written(void *context, void *userdata, const char *name) {
-        MsiSource *source = context;
-
-        (void) sd_event_source_set_enabled(source->start, SD_EVENT_ONESHOT);
+        read_queue_wake(((const MsiSource *) context)->queue);
 }
 
 /* Watches the file of the parameter, which comes and goes with its module. Returns whether it is
@@ -353,30 +295,48 @@ static void tell_dirty(MsiSource *source) {
                         const Entry *entry = key;
 
                         if (msi_chips_empty(&entry->own))
-                                source->changed(source->context, entry->key);
+                                tell(source, (void *) entry);
                 }
         }
         g_hash_table_remove_all(source->dirty);
 }
 
-static int on_start(sd_event_source *event_source, void *userdata) {
-        MsiSource *source = userdata;
+static bool on_start(void *context) {
+        MsiSource *source = context;
         Entry *entry;
 
         if (read_unsafe(source))
-                tell_all(source);
-        for (unsigned i = 0; i < BATCH_MAX && (entry = g_queue_pop_head(&source->wanted)); i++) {
-                entry->wanted = NULL;
-                if (read_entry(source, entry))
-                        source->changed(source->context, entry->key);
+                read_queue_foreach(source->queue, tell, source);
+        for (unsigned i = 0; i < BATCH_MAX && (entry = read_queue_take(source->queue)); i++) {
+                bool changed = read_entry(source, entry);
+
+                (void) read_queue_done(source->queue, &entry->base);
+                if (changed)
+                        tell(source, entry);
                 if (may_get_msis(source, entry))
-                        want_again_later(source, entry, GUEST_USEC);
+                        read_queue_want_later(source->queue, &entry->base, GUEST_USEC);
         }
-        if (g_queue_is_empty(&source->wanted))
-                tell_dirty(source);
-        return sd_event_source_set_enabled(
-                event_source, g_queue_is_empty(&source->wanted) ? SD_EVENT_OFF : SD_EVENT_ONESHOT);
+        if (!read_queue_is_empty(source->queue))
+                return true;
+        tell_dirty(source);
+        return false;
 }
+
+static void entry_gone(void *context, void *entry) {
+        entry_leave(context, entry);
+}
+
+static void entry_clear(void *entry) {
+        msi_chips_clear(&((Entry *) entry)->own);
+}
+
+static const ReadQueueHandler queue_handler = {
+        .name = "msi-source",
+        .entry_size = sizeof(Entry),
+        .start = on_start,
+        .gone = entry_gone,
+        .clear = entry_clear,
+};
 
 int msi_source_new(sd_event *event, Watch *watch, Problems *problems, MsiSourceChanged *changed,
                    void *context, MsiSource **ret) {
@@ -393,15 +353,10 @@ int msi_source_new(sd_event *event, Watch *watch, Problems *problems, MsiSourceC
         source->machine = g_ref_string_new_intern(name.machine);
         for (MsiUnsafeModule i = 0; i < _MSI_UNSAFE_MAX; i++)
                 source->unsafe_watch[i] = -1;
-        source->entries = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, entry_free);
         source->groups = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, group_free);
         source->dirty = g_hash_table_new(NULL, NULL);
-        g_queue_init(&source->wanted);
         (void) read_unsafe(source);
-        r = wakeup_new_idle(event, on_start, source, &source->start);
-        if (r >= 0)
-                r = wakeup_new_timer(event, G_USEC_PER_SEC / 10, on_confirm, source,
-                                     &source->confirm);
+        r = read_queue_new(event, &queue_handler, source, &source->queue);
         if (r < 0)
                 return r;
         *ret = g_steal_pointer(&source);
@@ -413,60 +368,31 @@ MsiSource *msi_source_free(MsiSource *source) {
                 return NULL;
         for (MsiUnsafeModule i = 0; i < _MSI_UNSAFE_MAX; i++)
                 watch_remove(source->watch, source->unsafe_watch[i]);
-        sd_event_source_disable_unref(source->start);
-        sd_event_source_disable_unref(source->confirm);
-        g_queue_clear(&source->wanted);
+        read_queue_free(source->queue);
         g_hash_table_unref(source->dirty);
         g_hash_table_unref(source->groups);
-        g_hash_table_unref(source->entries);
         g_ref_string_release(source->machine);
         g_free(source);
         return NULL;
 }
 
 void msi_source_function_changed(MsiSource *source, const Function *function) {
-        Entry *entry = g_hash_table_lookup(source->entries, &function->facts.key);
-        bool in_use = function_in_use(function), changed;
+        unsigned news;
+        Entry *entry = read_queue_note(source->queue, function, &news);
 
-        if (entry && entry->inode != function->facts.inode) {
-                msi_source_function_gone(source, function->facts.key);
-                entry = NULL;
-        }
-        if (!entry) {
-                entry = g_new0(Entry, 1);
-                entry->key = function->facts.key;
-                entry->inode = function->facts.inode;
-                entry->driver = g_ref_string_acquire(function->facts.driver);
-                entry->in_use = in_use;
+        if (news & READ_NEWS_DEVICE)
                 entry->s390 = function->facts.s390;
-                g_hash_table_insert(source->entries, &entry->key, entry);
-        }
-        changed = entry->driver != function->facts.driver || entry->in_use != in_use;
-        if (entry->driver != function->facts.driver) {
-                g_ref_string_release(entry->driver);
-                entry->driver = g_ref_string_acquire(function->facts.driver);
-        }
-        entry->in_use = in_use;
-        entry->is_vf =
-                function->kind == FUNCTION_KIND_VF || function->kind == FUNCTION_KIND_DETACHED_VF;
-        want(source, entry);
-        if (changed)
-                want_again_later(source, entry, CONFIRM_USEC);
+        read_queue_want(source->queue, &entry->base);
+        if (news & (READ_NEWS_DRIVER | READ_NEWS_USE))
+                read_queue_want_later(source->queue, &entry->base, CONFIRM_USEC);
 }
 
 void msi_source_function_gone(MsiSource *source, PciKey key) {
-        Entry *entry = g_hash_table_lookup(source->entries, &key);
-
-        if (!entry)
-                return;
-        entry_leave(source, entry);
-        if (entry->wanted)
-                g_queue_delete_link(&source->wanted, entry->wanted);
-        g_hash_table_remove(source->entries, &key);
+        read_queue_function_gone(source->queue, key);
 }
 
 void msi_source_evidence(MsiSource *source, PciKey key, MsiEvidence *ret) {
-        Entry *entry = g_hash_table_lookup(source->entries, &key);
+        Entry *entry = read_queue_find(source->queue, key);
         const Group *group;
 
         *ret = (MsiEvidence){ .architecture = MSI_ARCHITECTURE_OTHER };
