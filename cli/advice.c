@@ -133,6 +133,10 @@ static void advise_session(const Question *question, JsonObject *blocker, GPtrAr
         advise_unplug(question, function_string(blocker, "Subject"), advice);
 }
 
+static void advise_unsupported(const Question *question, JsonObject *blocker, GPtrArray *advice) {
+        /* Nothing that a client can do gives the device a method. */
+}
+
 GPtrArray *advice_for(const Question *question, JsonObject *blocker) {
         static const struct {
                 const char *kind;

@@ -29,6 +29,8 @@ static const Words reasons[] = {
         { "in-use", "the function is in use" },
         { "inhibitor", "somebody inhibits an operation on it or on a VF of it" },
         { "administrator", "an administrator locked it" },
+        { "below-in-use", "a function below it is in use" },
+        { "below-locked", "an administrator locked a function below it" },
         { NULL, NULL },
 };
 

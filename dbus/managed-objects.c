@@ -3,6 +3,7 @@
 #include "daemon/base/log.h"
 #include "dbus/interfaces/interface-values.h"
 #include "dbus/path.h"
+#include "policy/topology.h"
 
 #include <string.h>
 
@@ -58,7 +59,7 @@ static size_t object_bytes(const Function *function) {
         size_t n_vfs = function->vfs ? function->vfs->len : 0;
 
         /* A PF's VFs are in two lists (VirtualFunctions, Dependents). */
-        return OBJECT_BYTES + 2 * n_vfs * FUNCTION_PATH_MAX +
+        return OBJECT_BYTES + (2 * n_vfs + topology_n_children(function)) * FUNCTION_PATH_MAX +
                (function->lock_why ? strlen(function->lock_why) : 0);
 }
 

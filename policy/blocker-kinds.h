@@ -19,5 +19,6 @@
         ROW(OPERATION, operation, REFUSED, "another operation is in progress")                   \
         ROW(SESSION, session, ASKS, "an I/O session serves it")                                  \
         ROW(DRIVER, driver, REFUSED,                                                             \
-            "the function, or another of its IOMMU group, is bound to a driver that does not fit")
+            "the function, or another of its IOMMU group, is bound to a driver that does not fit") \
+        ROW(UNSUPPORTED, unsupported, REFUSED, "the kernel has no method for the operation")
 /* clang-format on */

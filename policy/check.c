@@ -1,135 +1,53 @@
 #include "policy/check.h"
 
+#include "policy/blockers.h"
+#include "policy/bus-reset.h"
 #include "policy/effect.h"
 #include "policy/lock.h"
+#include "policy/topology.h"
 
-typedef struct Question {
-        const Inventory *inventory;
-        const Function *named; /* by the caller */
-        const Function *asked; /* that one, or the PF in whose slot it is */
-        Operation operation;
-        Operation or_else; /* the same by another way, which must be free of inhibitors as well */
-        unsigned flags;
-        Verdict *verdict;
-} Question;
+/* How `function`, below the one that was asked about, stands to it. */
+static char *words_for_place(const Question *question, const Function *function) {
+        g_autofree char *path = topology_path(question->top, function);
 
-static void block_users(const Question *question, BlockerKind kind, const Function *function,
-                        const char *what) {
+        if (function == question->named)
+                return g_strdup("");
+        return g_strdup_printf(question->top == question->named ? "is below it (%s) and "
+                                                                : "sits in its slot (%s) and ",
+                               path);
+}
+
+/* All that stands against the operation at one function below. */
+static void block_below(const Question *question, const Function *function) {
+        g_autofree char *place = words_for_place(question, function);
+        g_autofree char *in_use = g_strconcat(place, "in use", NULL);
         char address[PCI_ADDRESS_STRING_MAX];
 
         pci_address_format(function_address(function), address);
-        for (guint i = 0; function->users && i < function->users->len; i++) {
-                const User *user = function->users->pdata[i];
-                g_autofree char *who = NULL;
-
-                if (user->session && function->session && function->session->idle)
-                        continue;
-                who = user_describe(user);
-
-                verdict_block(question->verdict, user->session ? BLOCKER_SESSION : kind, address,
-                              user->pid, "%s by %s", what, who);
-        }
-}
-
-static void block_inhibitors(const Question *question, const Function *function,
-                             unsigned operations) {
-        char address[PCI_ADDRESS_STRING_MAX];
-        bool other = function != question->asked;
-
-        pci_address_format(function_address(function), address);
-        for (guint i = 0; function->inhibitors && i < function->inhibitors->len; i++) {
-                const Inhibitor *inhibitor = function->inhibitors->pdata[i];
-                g_autofree char *what = operations_format(inhibitor->operations & operations);
-
-                if (what[0] != '\0')
-                        verdict_block(question->verdict, BLOCKER_INHIBITOR, inhibitor->who,
-                                      inhibitor->pid, "inhibits %s%s%s: %s", what,
-                                      other ? " of " : "", other ? address : "", inhibitor->why);
-        }
-}
-
-/* Those on the function for what is done to it on the way, and those on its VFs likewise. */
-static void block_all_inhibitors(const Question *question, const Function *function) {
-        unsigned vfs = effect_on_vfs(function, question->operation) |
-                       effect_on_vfs(function, question->or_else);
-
+        if (function->lock_why && !(question->flags & CHECK_OVERRIDE))
+                verdict_block(question->verdict, BLOCKER_LOCK, address, 0,
+                              "%slocked by an administrator%s%s", place,
+                              function->lock_why[0] != '\0' ? ": " : "", function->lock_why);
+        block_users(question, BLOCKER_USER, function, in_use);
+        block_unreadable(question, function);
         block_inhibitors(question, function,
-                         effect_on_function(function, question->operation) |
-                                 effect_on_function(function, question->or_else));
-        for (guint i = 0; function->vfs && i < function->vfs->len; i++)
-                block_inhibitors(question, function->vfs->pdata[i], vfs);
+                         effect_on_below(function, question->operation) |
+                                 effect_on_below(function, question->or_else));
+        block_pasid(question, function);
+        block_operation(question, function);
+        block_leaving(question, function);
 }
 
-/* The users themselves are listed for the reasons that no override ignores. */
-static void block_lock(const Question *question, const Function *function) {
-        unsigned reasons =
-                function->lock_reasons & (LOCK_REASON_USERSPACE_DRIVER | LOCK_REASON_ADMINISTRATOR);
-        char address[PCI_ADDRESS_STRING_MAX];
+/* Looks at those functions below `top` alone of which something is known: see topology.h. */
+static void check_below(Question *question, const Function *top) {
+        g_autoptr(GPtrArray) marked = NULL;
 
-        if (question->flags & CHECK_OVERRIDE)
+        if (!effect_of(question->operation)->below)
                 return;
-        pci_address_format(function_address(function), address);
-        for (unsigned i = 0; i < LOCK_REASONS_MAX; i++) {
-                LockReason reason = 1U << i;
-
-                if (!(reasons & reason) || !lock_reason_locks(reason, question->operation))
-                        continue;
-                if (reason == LOCK_REASON_USERSPACE_DRIVER)
-                        verdict_block(question->verdict, BLOCKER_LOCK, address, 0,
-                                      "bound to the userspace driver %s", function->facts.driver);
-                else
-                        verdict_block(question->verdict, BLOCKER_LOCK, address, 0,
-                                      "locked by an administrator%s%s",
-                                      function->lock_why[0] != '\0' ? ": " : "",
-                                      function->lock_why);
-        }
-}
-
-static void block_pasid(const Question *question, const Function *function) {
-        const Pasid *pasid = &function->facts.pasid;
-
-        if (!pasid->present || !pasid->enabled)
-                return;
-        for (guint i = 0; function->vfs && i < function->vfs->len; i++)
-                block_users(
-                        question, BLOCKER_PASID, function->vfs->pdata[i],
-                        "relies on the PASID capability of its PF, which is enabled, while used");
-}
-
-static void block_group(const Question *question, const Function *function) {
-        const GPtrArray *group = inventory_group(question->inventory, function->facts.iommu_group);
-
-        for (guint i = 0; group && i < group->len; i++) {
-                const Function *peer = group->pdata[i];
-
-                if (peer != function && peer->pf != function)
-                        block_users(question, BLOCKER_GROUP, peer,
-                                    "shares the IOMMU group and is in use");
-        }
-}
-
-static void block_outside(const Question *question, const RunningOperation *running,
-                          const char *address) {
-        if (running->pid != 0)
-                verdict_block(question->verdict, BLOCKER_OPERATION, address, running->pid,
-                              "%s by process %u is in progress, and waits for the users",
-                              running->name, running->pid);
-        else
-                verdict_block(question->verdict, BLOCKER_OPERATION, address, 0,
-                              "the kernel is taking it away (%s), and waits for the users",
-                              running->name);
-}
-
-static void block_operation(const Question *question, const Function *function) {
-        char address[PCI_ADDRESS_STRING_MAX];
-
-        pci_address_format(function_address(function), address);
-        if (function->operation)
-                verdict_block(question->verdict, BLOCKER_OPERATION, address,
-                              function->operation->pid, "%s is in progress",
-                              function->operation->name);
-        if (function->outside && function->outside->subject == function->facts.key)
-                block_outside(question, &function->outside->running, address);
+        marked = topology_marked(top, TOPOLOGY_MARKS_ALL);
+        question->top = top;
+        for (guint i = 0; marked && i < marked->len; i++)
+                block_below(question, marked->pdata[i]);
 }
 
 /* The blocker that a user of `user` (`function` or one of its VFs) is for the request. */
@@ -140,16 +58,6 @@ static const char *words_for_use(const Question *question, const Function *funct
         if (function != question->named)
                 return "sits in its slot and is in use";
         return "is a VF of it and in use";
-}
-
-/* The users are unknown. */
-static void block_unreadable(const Question *question, const Function *pf) {
-        char address[PCI_ADDRESS_STRING_MAX];
-
-        if (pf->unreadable_vfs)
-                verdict_block(question->verdict, BLOCKER_USER,
-                              pci_address_format(function_address(pf), address), 0,
-                              "has VFs that cannot be read at present and may be in use");
 }
 
 /* All that stands against the operation where it touches `function`. */
@@ -172,16 +80,6 @@ static void check_effects(const Question *question, const Function *function) {
                 block_group(question, function);
 }
 
-static void block_leaving(const Question *question, const Function *function) {
-        char address[PCI_ADDRESS_STRING_MAX];
-
-        if (function->state != FUNCTION_STATE_PRESENT)
-                verdict_block(question->verdict, BLOCKER_OPERATION,
-                              pci_address_format(function_address(function), address), 0,
-                              "it is being taken away (%s)",
-                              function_state_to_string(function->state));
-}
-
 /* Whether a VMM may open the function now. An IOMMU group is the smallest thing that can be given
  * away: no member may belong to somebody else, or to a driver of the host. */
 static void check_open(const Question *question) {
@@ -193,6 +91,8 @@ static void check_open(const Question *question) {
         block_leaving(question, function);
         if (function->pf)
                 block_leaving(question, function->pf);
+        for (const Function *above = function->parent; above; above = above->parent)
+                block_leaving(question, above);
         if (!function_has_vfio_driver(function) && !(question->flags & CHECK_EMULATED))
                 verdict_block(question->verdict, BLOCKER_DRIVER, address, 0,
                               function->facts.driver[0] != '\0'
@@ -241,6 +141,13 @@ static void warn(const Question *question) {
         case OPERATION_POWER_OFF:
                 verdict_warn(question->verdict, "%u virtual functions go with it", n);
                 break;
+        case OPERATION_RESET:
+                verdict_warn(
+                        question->verdict,
+                        "%u virtual functions are reset with it: the kernel enables them again "
+                        "with what they were configured to lost",
+                        n);
+                break;
         case OPERATION_OPEN:
                 verdict_warn(question->verdict,
                              "%u virtual functions are enabled and depend on who opens it", n);
@@ -268,28 +175,116 @@ static void foreach_slot_mate(const Inventory *inventory, const Function *functi
 }
 
 static void check_slot_mate(void *context, Function *mate) {
-        const Question *question = context;
+        Question *question = context;
 
         /* A VF in the PF's device goes with the PF and is looked at there. */
-        if (mate->pf != question->asked)
-                check_effects(question, mate);
+        if (mate->pf == question->asked)
+                return;
+        check_effects(question, mate);
+        check_below(question, mate);
+}
+
+/* The names of some functions, for people. */
+static char *list_addresses(const GPtrArray *functions) {
+        g_autoptr(GString) text = g_string_new(NULL);
+
+        for (guint i = 0; i < functions->len; i++) {
+                char address[PCI_ADDRESS_STRING_MAX];
+
+                g_string_append_printf(
+                        text, "%s%s", i > 0 ? ", " : "",
+                        pci_address_format(function_address(functions->pdata[i]), address));
+        }
+        return g_string_free(g_steal_pointer(&text), FALSE);
+}
+
+/* A function that the reset of its bus resets along. */
+static void check_bus_mate(const Question *question, const Function *mate) {
+        static const char words[] = "is reset with it, for they share the bus, and in use";
+        g_autoptr(GPtrArray) used = topology_marked(mate, TOPOLOGY_MARK_USED);
+
+        block_users(question, BLOCKER_USER, mate, words);
+        for (guint i = 0; mate->vfs && i < mate->vfs->len; i++)
+                block_users(question, BLOCKER_USER, mate->vfs->pdata[i], words);
+        for (guint i = 0; used && i < used->len; i++)
+                block_users(question, BLOCKER_USER, used->pdata[i], words);
+}
+
+static void check_reset(const Question *question) {
+        const Function *function = question->asked;
+        g_autoptr(GPtrArray) members = bus_reset_members(question->inventory, function);
+        g_autofree char *names = NULL;
+        char address[PCI_ADDRESS_STRING_MAX];
+
+        if (function->facts.reset_scope == RESET_SCOPE_NONE)
+                verdict_block(question->verdict, BLOCKER_UNSUPPORTED,
+                              pci_address_format(function_address(function), address), 0,
+                              "cannot be reset: the kernel has no method for it");
+        if (!members)
+                return;
+        names = list_addresses(members);
+        verdict_warn(question->verdict, "VFIO's hot reset resets %s, too: they share the bus",
+                     names);
+        if (function->facts.reset_scope != RESET_SCOPE_BUS)
+                return;
+        verdict_warn(question->verdict,
+                     "the kernel resets it by its bus alone, and by `reset` only while it has the "
+                     "bus to itself");
+        for (guint i = 0; i < members->len; i++)
+                check_bus_mate(question, members->pdata[i]);
+}
+
+/* Whose slot is switched off: with all that is in it. A function of s390 has a slot of its own. */
+static const Function *slot_owner(const Function *function) {
+        const Function *owner = topology_slot_owner(function);
+
+        if (owner)
+                return owner;
+        return function->pf && !function->facts.s390 ? function->pf : function;
+}
+
+static void add_once(void *context, Function *function) {
+        GPtrArray *array = context;
+
+        if (!g_ptr_array_find(array, function, NULL))
+                g_ptr_array_add(array, function);
+}
+
+/* See check_related(); there may be thousands below. */
+static GPtrArray *related_but_below(const Inventory *inventory, const Function *function) {
+        GPtrArray *related = g_ptr_array_new();
+        const GPtrArray *group = inventory_group(inventory, function->facts.iommu_group);
+
+        g_ptr_array_add(related, (gpointer) function);
+        if (function->pf)
+                add_once(related, function->pf);
+        for (guint i = 0; function->vfs && i < function->vfs->len; i++)
+                add_once(related, function->vfs->pdata[i]);
+        for (guint i = 0; group && i < group->len; i++)
+                add_once(related, group->pdata[i]);
+        foreach_slot_mate(inventory, function, add_once, related);
+        for (Function *above = function->parent; above; above = above->parent)
+                add_once(related, above);
+        return related;
 }
 
 static Verdict *answer(Question *question) {
         const Effect *effect = effect_of(question->operation);
         g_autoptr(GPtrArray) related = NULL;
 
-        /* The slot of a VF is its PF's, with all that is in it. */
-        if (effect->slot && question->asked->pf && !question->asked->facts.s390)
-                question->asked = question->asked->pf;
+        if (effect->slot)
+                question->asked = slot_owner(question->asked);
         question->verdict = verdict_new();
-        related = check_related(question->inventory, question->asked);
+        related = related_but_below(question->inventory, question->asked);
         for (guint i = 0; i < related->len; i++)
                 block_operation(question, related->pdata[i]);
         if (question->operation == OPERATION_OPEN)
                 check_open(question);
         else
                 check_effects(question, question->asked);
+        check_below(question, question->asked);
+        if (question->operation == OPERATION_RESET)
+                check_reset(question);
         if (effect->slot)
                 foreach_slot_mate(question->inventory, question->asked, check_slot_mate, question);
         warn(question);
@@ -330,24 +325,15 @@ Verdict *check_unplug(const Inventory *inventory, const Function *function, bool
         return verdict;
 }
 
-static void add_once(void *context, Function *function) {
-        GPtrArray *array = context;
-
-        if (!g_ptr_array_find(array, function, NULL))
-                g_ptr_array_add(array, function);
-}
-
 GPtrArray *check_related(const Inventory *inventory, const Function *function) {
-        GPtrArray *related = g_ptr_array_new();
-        const GPtrArray *group = inventory_group(inventory, function->facts.iommu_group);
+        GPtrArray *related = related_but_below(inventory, function);
+        g_autoptr(GHashTable) known = g_hash_table_new(NULL, NULL);
+        g_autoptr(GPtrArray) below = topology_below(function);
 
-        g_ptr_array_add(related, (gpointer) function);
-        if (function->pf)
-                add_once(related, function->pf);
-        for (guint i = 0; function->vfs && i < function->vfs->len; i++)
-                add_once(related, function->vfs->pdata[i]);
-        for (guint i = 0; group && i < group->len; i++)
-                add_once(related, group->pdata[i]);
-        foreach_slot_mate(inventory, function, add_once, related);
+        for (guint i = 0; i < related->len; i++)
+                g_hash_table_add(known, related->pdata[i]);
+        for (guint i = 0; i < below->len; i++)
+                if (!g_hash_table_contains(known, below->pdata[i]))
+                        g_ptr_array_add(related, below->pdata[i]);
         return related;
 }

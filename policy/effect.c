@@ -7,6 +7,8 @@
 #define TAKES_AWAY (DOES(REMOVE) | DOES(UNBIND) | DOES(DISABLE_PASID) | DOES(SET_NUM_VFS))
 /* A driver that is unbound from a PF may take the VFs along, and some do. */
 #define LETS_GO    (DOES(UNBIND) | DOES(DISABLE_PASID) | DOES(SET_NUM_VFS))
+/* What is below feels it as this operation. */
+#define BELOW(operation) .below = true, .to_below = OPERATION_##operation
 
 static const struct {
         Effect effect;
@@ -17,16 +19,20 @@ static const struct {
                                       DOES(SET_NUM_VFS), DOES(UNBIND) | DOES(REMOVE) },
         [OPERATION_SET_AUTOPROBE] = { { .vfs = true },
                                       DOES(SET_AUTOPROBE), 0 },
-        [OPERATION_BIND]          = { { .self = true, .vfs = true, .group = true, .pasid = true },
+        [OPERATION_BIND]          = { { .self = true, .vfs = true, .group = true, .pasid = true,
+                                        BELOW(REMOVE) },
                                       DOES(BIND) | LETS_GO, DOES(UNBIND) | DOES(REMOVE) },
-        [OPERATION_UNBIND]        = { { .self = true, .vfs = true, .group = true, .pasid = true },
+        /* vmd takes a whole domain along (vmd_remove()), pcieport the slots below it. */
+        [OPERATION_UNBIND]        = { { .self = true, .vfs = true, .group = true, .pasid = true,
+                                        BELOW(REMOVE) },
                                       LETS_GO, DOES(UNBIND) | DOES(REMOVE) },
-        [OPERATION_RESET]         = { { .self = true, .vfs = true, .pasid = true },
+        [OPERATION_RESET]         = { { .self = true, .vfs = true, .pasid = true, BELOW(RESET) },
                                       DOES(RESET) | DOES(DISABLE_PASID), DOES(RESET) },
-        [OPERATION_REMOVE]        = { { .self = true, .vfs = true, .pasid = true },
+        [OPERATION_REMOVE]        = { { .self = true, .vfs = true, .pasid = true, BELOW(REMOVE) },
                                       TAKES_AWAY, DOES(UNBIND) | DOES(REMOVE) },
         /* The slot of a VF is its PF's. */
-        [OPERATION_POWER_OFF]     = { { .self = true, .vfs = true, .pasid = true, .slot = true },
+        [OPERATION_POWER_OFF]     = { { .self = true, .vfs = true, .pasid = true, .slot = true,
+                                        BELOW(POWER_OFF) },
                                       DOES(POWER_OFF) | TAKES_AWAY,
                                       DOES(POWER_OFF) | DOES(UNBIND) | DOES(REMOVE) },
         /* VFs have no PASID capability but their PF's. */
@@ -65,6 +71,12 @@ unsigned effect_on_vfs(const Function *pf, Operation operation) {
         if (effects[operation].effect.pasid && pasid_is_on(pf))
                 done |= DOES(DISABLE_PASID);
         return done;
+}
+
+unsigned effect_on_below(const Function *below, Operation operation) {
+        const Effect *effect = effect_of(operation);
+
+        return effect->below ? effect_on_function(below, effect->to_below) : 0;
 }
 
 unsigned effect_inhibited(const Function *function) {

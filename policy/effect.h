@@ -7,11 +7,13 @@
 #include "policy/operation.h"
 
 typedef struct Effect {
-        bool self;  /* disturbs who has the function itself open */
-        bool vfs;   /* disturbs who has one of its VFs open */
-        bool group; /* changes what the IOMMU group's members rely on */
-        bool pasid; /* switches the PASID capability off on the way */
-        bool slot;  /* does all this to every function of the slot */
+        bool self;          /* disturbs who has the function itself open */
+        bool vfs;           /* disturbs who has one of its VFs open */
+        bool group;         /* changes what the IOMMU group's members rely on */
+        bool pasid;         /* switches the PASID capability off on the way */
+        bool slot;          /* does all this to every function of the slot */
+        bool below;         /* disturbs whatever is below the function ... */
+        Operation to_below; /* ... as this does */
 } Effect;
 
 const Effect *effect_of(Operation operation);
@@ -22,6 +24,9 @@ unsigned effect_on_function(const Function *function, Operation operation);
 
 /* The same for each VF of `pf`. */
 unsigned effect_on_vfs(const Function *pf, Operation operation);
+
+/* The same for a function below it; 0 where `operation` is not felt there. */
+unsigned effect_on_below(const Function *below, Operation operation);
 
 /* The operations that `function`'s own inhibitors forbid. */
 unsigned effect_inhibited(const Function *function);

@@ -1,5 +1,7 @@
 #include "policy/external-removal.h"
 
+#include "policy/topology.h"
+
 #include <string.h>
 
 void removal_writer_free(RemovalWriter *writer) {
@@ -35,8 +37,16 @@ bool external_removal_is_stuck(const Function *function) {
         return function->facts.driver[0] == '\0' && function_is_held(function);
 }
 
+/* What we do to a bridge, we do to all that is below it. */
+static bool is_ours(const Function *function) {
+        for (; function; function = function->parent)
+                if (function->operation)
+                        return true;
+        return false;
+}
+
 bool external_removal_suspects(const Function *function) {
-        return external_removal_is_stuck(function) && !function->outside && !function->operation &&
+        return external_removal_is_stuck(function) && !function->outside && !is_ours(function) &&
                !(function->pf && function->pf->operation);
 }
 
@@ -57,18 +67,48 @@ static bool is_remove_above(const char *path, const char *directory) {
                directory[length] == '/';
 }
 
+/* The function in whose directory the file at `path` is, of those above `function`. */
+static Function *find_above(Function *function, const char *path) {
+        g_autofree char *directory = g_path_get_dirname(path);
+        const char *name = strrchr(directory, '/');
+        PciAddress address;
+
+        if (!name || pci_address_parse(name + 1, &address) < 0)
+                return NULL;
+        while (function && function->facts.key != pci_address_key(address))
+                function = function->parent;
+        return function;
+}
+
 static Function *head(Function *function) {
         return function->pf && !function->facts.s390 ? function->pf : function;
 }
 
 /* The whole slot, or what is behind a bridge. */
 static RemovalFinding find_device(Function *function, Operation operation, uint32_t pid) {
+        const Function *owner = topology_slot_owner(function);
+
         return (RemovalFinding){ .operation = operation,
                                  .pid = pid,
-                                 .subject = head(function),
+                                 .subject = owner ? (Function *) owner : head(function),
                                  .takes_subject = true,
                                  .takes_vfs = true,
-                                 .takes_device = !function->facts.s390 };
+                                 .takes_device = !function->facts.s390,
+                                 .takes_below = true };
+}
+
+/* A bridge is removed with all that is below it. */
+static RemovalFinding find_bridge(Function *function, const RemovalWriter *writer) {
+        Function *bridge = find_above(function, writer->path);
+
+        if (!bridge) /* one that is not known */
+                return find_device(function, OPERATION_REMOVE, writer->pid);
+        return (RemovalFinding){ .operation = OPERATION_REMOVE,
+                                 .pid = writer->pid,
+                                 .subject = bridge,
+                                 .takes_subject = true,
+                                 .takes_vfs = true,
+                                 .takes_below = true };
 }
 
 /* The operation of the write, if it takes `function` away. */
@@ -87,7 +127,7 @@ static bool judge_writer(Function *function, const RemovalPlace *place, const Re
                 return g_strcmp0(writer->path, place->power) == 0;
         case OPERATION_REMOVE:
                 if (is_remove_above(writer->path, place->function)) {
-                        *ret = find_device(function, OPERATION_REMOVE, writer->pid);
+                        *ret = find_bridge(function, writer);
                         return true;
                 }
                 finding.subject =
@@ -137,8 +177,13 @@ static void add_once(GPtrArray *array, Function *function) {
 
 static void add_with_vfs(GPtrArray *array, const RemovalFinding *finding, Function *function,
                          bool itself) {
+        g_autoptr(GPtrArray) below = NULL;
+
         for (guint i = 0; finding->takes_vfs && function->vfs && i < function->vfs->len; i++)
                 add_once(array, function->vfs->pdata[i]);
+        below = finding->takes_below ? topology_below(function) : NULL;
+        for (guint i = 0; below && i < below->len; i++)
+                add_once(array, below->pdata[i]);
         if (itself)
                 add_once(array, function);
 }

@@ -44,6 +44,7 @@ typedef struct RemovalFinding {
         bool takes_subject; /* it goes, and not only its VFs or its driver */
         bool takes_vfs;     /* all VFs of it go ... */
         bool takes_device;  /* ... and all else that is in the slot */
+        bool takes_below;   /* all that is below it goes */
 } RemovalFinding;
 
 /* Whether the function is held and has lost its driver, and nothing that we do, or know of already,

@@ -48,10 +48,10 @@ int function_compare(gconstpointer a, gconstpointer b) {
 FunctionKind function_kind(const FunctionFacts *facts, FunctionKind before) {
         if (facts->has_physfn)
                 return FUNCTION_KIND_VF;
-        if (facts->s390_vfn != 0)
-                return FUNCTION_KIND_DETACHED_VF;
         if (before == FUNCTION_KIND_VF)
                 return FUNCTION_KIND_VF;
+        if (facts->s390_vfn != 0)
+                return FUNCTION_KIND_DETACHED_VF;
         return facts->has_sriov ? FUNCTION_KIND_PF : FUNCTION_KIND_PLAIN;
 }
 

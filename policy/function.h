@@ -70,6 +70,14 @@ typedef struct ZpciFacts {
         bool mio_enabled;
 } ZpciFacts;
 
+/* What a reset by the first of the function's methods reaches. */
+typedef enum ResetScope {
+        RESET_SCOPE_UNKNOWN,  /* the kernel does not tell; as the next */
+        RESET_SCOPE_FUNCTION, /* the function alone */
+        RESET_SCOPE_BUS,      /* whatever is on its bus */
+        RESET_SCOPE_NONE,     /* there is no method */
+} ResetScope;
+
 typedef struct FunctionFacts {
         PciKey key;
         uint64_t
@@ -84,10 +92,13 @@ typedef struct FunctionFacts {
         bool vfio_device;       /* `vfio-dev` exists: VFIO has the function (since Linux 6.1) */
         bool drivers_autoprobe; /* true also where there is no such file: the kernel's default */
         uint16_t total_vfs;
+        bool has_parent; /* a PCI function is above it in sysfs ... */
+        ResetScope reset_scope;
         bool s390;         /* `vfn` exists, as on every function of s390 ... */
         uint16_t s390_vfn; /* ... and says this; 0: no virtual function */
         ZpciFacts zpci;    /* of s390 */
         PciKey physfn;     /* ... and points here */
+        PciKey parent;     /* ... and this is it: a bridge, or a VMD controller */
         Pasid pasid;       /* the function's own capability */
         Msix msix;
         GRefString *driver;
@@ -120,6 +131,8 @@ typedef struct RemovalOperation {
         bool takes;     /* the function goes in the end, and not only its driver */
 } RemovalOperation;
 
+typedef struct TopologyBelow TopologyBelow;
+
 typedef struct Function Function;
 struct Function {
         FunctionFacts facts;
@@ -130,6 +143,12 @@ struct Function {
         uint32_t index;      /* of a VF; VF_INDEX_UNKNOWN while no PF lists it */
         GPtrArray *vfs;      /* of a PF: borrowed Function*, by index; NULL when there is none */
         bool unreadable_vfs; /* it lists VFs that cannot be read at present, which may be in use */
+
+        Function *parent; /* what it is below; NULL: nothing, or not known yet */
+        Function *next_sibling, *previous_sibling; /* below the same parent; see topology.h */
+        TopologyBelow *below;                      /* owned by topology.h; NULL: nothing is below */
+        unsigned marks;                            /* TopologyMark bits that it is counted with */
+        const char *slot; /* interned name of the slot that it is in by itself, NULL: none */
 
         MsiEvidence *msi; /* owned; NULL while its MSI-X capability is not known, or not there */
 

@@ -1,10 +1,13 @@
 #include "policy/inventory.h"
 
+#include "policy/topology.h"
+
 #include <string.h>
 
 struct Inventory {
         GHashTable *functions; /* PciKey in the function's facts -> Function* */
         GHashTable *groups;    /* IOMMU group -> GPtrArray of borrowed Function* */
+        Topology *topology;
 };
 
 static void msi_free(Function *function) {
@@ -22,6 +25,7 @@ static void function_free(gpointer data) {
         g_clear_pointer(&function->inhibitors, g_ptr_array_unref);
         msi_free(function);
         g_free(function->lock_why);
+        g_free(function->below);
         g_free(function);
 }
 
@@ -32,6 +36,7 @@ Inventory *inventory_new(void) {
                 g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, function_free);
         inventory->groups =
                 g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify) g_ptr_array_unref);
+        inventory->topology = topology_new();
         return inventory;
 }
 
@@ -40,6 +45,7 @@ void inventory_free(Inventory *inventory) {
                 return;
         g_hash_table_unref(inventory->groups);
         g_hash_table_unref(inventory->functions);
+        topology_free(inventory->topology);
         g_free(inventory);
 }
 
@@ -114,6 +120,36 @@ static void vf_detach(Function *vf) {
         }
 }
 
+static int compare_indices(gconstpointer a, gconstpointer b) {
+        uint32_t x = (*(Function *const *) a)->index, y = (*(Function *const *) b)->index;
+
+        return (x > y) - (x < y);
+}
+
+/* Adds those of `before` to `vfs` whose links have gone. The kernel takes a VF's links away before
+ * it waits for the VF's user (pci_iov_remove_virtfn()), so such a VF depends on its PF
+ * until it is gone itself. */
+static GPtrArray *keep_dying(const Function *pf, const GPtrArray *before, GPtrArray *vfs) {
+        g_autoptr(GHashTable) listed = g_hash_table_new(NULL, NULL);
+        guint n = vfs ? vfs->len : 0;
+
+        for (guint i = 0; i < n; i++)
+                g_hash_table_add(listed, vfs->pdata[i]);
+        for (guint i = 0; i < before->len; i++) {
+                Function *vf = before->pdata[i];
+
+                if (vf->kind != FUNCTION_KIND_VF || vf->pf != pf ||
+                    g_hash_table_contains(listed, vf))
+                        continue;
+                if (!vfs)
+                        vfs = g_ptr_array_new();
+                g_ptr_array_add(vfs, vf);
+        }
+        if (vfs && vfs->len > n)
+                g_ptr_array_sort(vfs, compare_indices);
+        return vfs;
+}
+
 /* Makes `pf->vfs` agree with the PF's links and with which functions are known. */
 static void relink_pf(Inventory *inventory, Function *pf) {
         const GArray *links = pf->facts.virtfns;
@@ -133,6 +169,8 @@ static void relink_pf(Inventory *inventory, Function *pf) {
                         vf_set_pf(vf, pf, link->index);
         }
 
+        if (pf->vfs)
+                vfs = keep_dying(pf, pf->vfs, g_steal_pointer(&vfs));
         guint after = vfs ? vfs->len : 0;
         if (before != after ||
             (after > 0 && memcmp(pf->vfs->pdata, vfs->pdata, after * sizeof(gpointer)) != 0))
@@ -194,6 +232,7 @@ void inventory_set_users(Inventory *inventory, Function *function, GPtrArray *us
 
         g_clear_pointer(&function->users, g_ptr_array_unref);
         function->users = users;
+        topology_update(function);
         if (function_in_use(function) == before)
                 return;
         property_set_add(&function->changes, FUNCTION_PROPERTY_IN_USE);
@@ -205,6 +244,7 @@ void inventory_set_pasid(Inventory *inventory, Function *function, const Pasid *
         bool before = function->facts.pasid.present, enabled = function->facts.pasid.enabled;
 
         function->facts.pasid = *pasid;
+        topology_update(function); /* what is inhibited of it */
         if (before == pasid->present && enabled == pasid->enabled)
                 return;
 
@@ -251,6 +291,13 @@ void inventory_set_msi(Function *function, MsiEvidence *evidence) {
         *evidence = (MsiEvidence){ 0 };
 }
 
+/* A VF is one until it is gone. On s390 it may outlive its PF, which another system has then. */
+static FunctionKind kind_before(const Function *function, const FunctionFacts *facts) {
+        return function->kind == FUNCTION_KIND_VF && facts->s390_vfn != 0 && !function->pf
+                       ? _FUNCTION_KIND_INVALID
+                       : function->kind;
+}
+
 Function *inventory_apply(Inventory *inventory, FunctionFacts *facts) {
         Function *function = inventory_get(inventory, facts->key);
         bool relink = true;
@@ -262,8 +309,10 @@ Function *inventory_apply(Inventory *inventory, FunctionFacts *facts) {
                 function->kind = function_kind(facts, _FUNCTION_KIND_INVALID);
                 g_hash_table_insert(inventory->functions, &function->facts.key, function);
                 group_join(inventory, function);
+                topology_add(inventory->topology, function,
+                             facts->has_parent ? inventory_get(inventory, facts->parent) : NULL);
         } else {
-                FunctionKind kind = function_kind(facts, function->kind);
+                FunctionKind kind = function_kind(facts, kind_before(function, facts));
 
                 facts_compare(&function->facts, facts, &function->changes);
                 if (kind != function->kind) {
@@ -289,6 +338,7 @@ Function *inventory_apply(Inventory *inventory, FunctionFacts *facts) {
                 function->facts = *facts;
                 function->kind = kind;
                 group_join(inventory, function);
+                topology_update(function);
         }
         *facts = (FunctionFacts){ 0 };
 
@@ -324,6 +374,7 @@ void inventory_remove(Inventory *inventory, Function *function) {
                 property_set_add(&pf->changes, FUNCTION_PROPERTY_PASID_DEPENDENTS);
 
         group_leave(inventory, function);
+        topology_remove(inventory->topology, function);
         g_hash_table_remove(inventory->functions, &function->facts.key);
 }
 

@@ -1,9 +1,10 @@
 /* inventory.h: what is known of all PCI functions and of the links between them.
  *
- * Owns every Function. Always holds: a VF whose PF is known points to it. The PF's `vfs` has
- * exactly the known functions that its links name, in the order of their numbers. `changes` of each
- * function has the bit of every property that differs from before. Nothing here reads or decides.
- * The manager is the only writer. */
+ * Owns every Function. Always holds: a VF whose PF is known points to it. The PF's `vfs` has the
+ * known functions that its links name, and those that they named before and that still exist, in
+ * the order of their numbers. Each function is linked with its parent (topology.h). `changes` of
+ * each function has the bit of every property that differs from before. Nothing here reads or
+ * decides. The manager is the only writer. */
 #pragma once
 
 #include "policy/function.h"

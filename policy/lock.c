@@ -2,9 +2,11 @@
 
 #include "policy/effect.h"
 #include "policy/names.h"
+#include "policy/topology.h"
 
 static const char *const lock_reason_names[LOCK_REASONS_MAX] = {
-        "userspace-driver", "vf-in-use", "in-use", "inhibitor", "administrator",
+        "userspace-driver", "vf-in-use",    "in-use",       "inhibitor",
+        "administrator",    "below-in-use", "below-locked",
 };
 
 #define FILE_BIT(file) (1U << (file))
@@ -18,6 +20,8 @@ static const unsigned lock_reason_files[LOCK_REASONS_MAX] = {
         FILES_AWAY,  /* in-use */
         0,           /* inhibitor: those of the operation, inhibited_files() */
         FILES_ALL,   /* administrator */
+        FILES_AWAY,  /* below-in-use */
+        FILES_AWAY,  /* below-locked */
 };
 
 static const char *const lock_file_names[_LOCK_FILE_MAX] = {
@@ -26,6 +30,7 @@ static const char *const lock_file_names[_LOCK_FILE_MAX] = {
         [LOCK_FILE_REMOVE] = "remove",
         [LOCK_FILE_RESET] = "reset",
         [LOCK_FILE_RESET_METHOD] = "reset_method",
+        [LOCK_FILE_RESET_SUBORDINATE] = "reset_subordinate",
         [LOCK_FILE_SLOT_POWER] = "power",
 };
 
@@ -38,6 +43,7 @@ static const struct {
         [LOCK_FILE_REMOVE] = { OPERATION_REMOVE, 0220 },
         [LOCK_FILE_RESET] = { OPERATION_RESET, 0200 },
         [LOCK_FILE_RESET_METHOD] = { OPERATION_RESET, 0644 },
+        [LOCK_FILE_RESET_SUBORDINATE] = { OPERATION_RESET, 0200 },
         [LOCK_FILE_SLOT_POWER] = { OPERATION_POWER_OFF, 0644 },
 };
 
@@ -65,7 +71,8 @@ static unsigned inhibited_files(const Function *function) {
         unsigned files = 0;
 
         for (LockFile file = 0; file < _LOCK_FILE_MAX; file++)
-                if (effect_is_inhibited(function, lock_files[file].operation))
+                if (effect_is_inhibited(function, lock_files[file].operation) ||
+                    topology_inhibits_below(function, lock_files[file].operation))
                         files |= FILE_BIT(file);
         return files;
 }
@@ -93,6 +100,10 @@ unsigned lock_reasons(const Function *function, const PatternList *userspace_dri
                 reasons |= LOCK_REASON_INHIBITOR;
         if (function->lock_why)
                 reasons |= LOCK_REASON_ADMINISTRATOR;
+        if (topology_marks_below(function) & TOPOLOGY_MARK_HELD)
+                reasons |= LOCK_REASON_BELOW_IN_USE;
+        if (topology_marks_below(function) & TOPOLOGY_MARK_LOCKED)
+                reasons |= LOCK_REASON_BELOW_LOCKED;
         return reasons;
 }
 

@@ -15,8 +15,10 @@ typedef enum LockReason {
         LOCK_REASON_IN_USE = 1 << 2,           /* the function itself is in use */
         LOCK_REASON_INHIBITOR = 1 << 3,        /* somebody inhibits an operation, see effect.h */
         LOCK_REASON_ADMINISTRATOR = 1 << 4,    /* somebody asked for it */
+        LOCK_REASON_BELOW_IN_USE = 1 << 5,     /* a function below it is in use */
+        LOCK_REASON_BELOW_LOCKED = 1 << 6,     /* somebody asked for the lock of one below it */
 } LockReason;
-#define LOCK_REASONS_MAX 5
+#define LOCK_REASONS_MAX 7
 
 /* What. Each is an attribute of the function in sysfs, but for the slot's. The numbers are
  * the bits' positions in Function.protected_files. */
@@ -26,7 +28,8 @@ typedef enum LockFile {
         LOCK_FILE_REMOVE,
         LOCK_FILE_RESET,
         LOCK_FILE_RESET_METHOD,
-        LOCK_FILE_SLOT_POWER, /* `power` of the hot-plug slot that the function sits in */
+        LOCK_FILE_RESET_SUBORDINATE, /* of a bridge, since Linux 6.13: resets what is below it */
+        LOCK_FILE_SLOT_POWER,        /* `power` of the hot-plug slot that the function sits in */
         _LOCK_FILE_MAX,
         _LOCK_FILE_INVALID = -EINVAL,
 } LockFile;

@@ -1,5 +1,7 @@
 #include "policy/plan.h"
 
+#include "policy/topology.h"
+
 #include <string.h>
 
 #define DRIVER_NAME_MAX 63
@@ -146,17 +148,36 @@ Plan *plan_reset(const Function *function) {
         return plan;
 }
 
-Plan *plan_release(const Function *function) {
-        Plan *plan = plan_new();
-
+/* One below what goes. A VF goes with its PF. Nothing waits at a bridge, and one that stays after
+ * all keeps its slots. */
+static void add_release(Plan *plan, const Function *function) {
+        if (function->pf || topology_is_bridge(function))
+                return;
         add_take_down(plan, function);
         add_unbind(plan->steps, function);
+        if (function->facts.driver[0] != '\0')
+                add_bind(plan->undo, function, "");
+}
+
+Plan *plan_release(const Function *function) {
+        g_autoptr(GPtrArray) below = topology_below(function);
+        Plan *plan = plan_new();
+
+        for (guint i = 0; i < below->len; i++)
+                add_release(plan, below->pdata[i]);
+        add_take_down(plan, function);
+        if (!topology_is_bridge(function))
+                add_unbind(plan->steps, function);
         return plan;
 }
 
 Plan *plan_remove(const Function *function, const char *slot_power) {
+        g_autoptr(GPtrArray) below = topology_below(function);
         Plan *plan = plan_new();
 
+        for (guint i = 0; i < below->len; i++)
+                if (!((const Function *) below->pdata[i])->pf)
+                        add_attribute(plan->steps, below->pdata[i], "remove", "1");
         if (slot_power)
                 add(plan->steps, g_strdup(slot_power), "0");
         else

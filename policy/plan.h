@@ -42,10 +42,12 @@ Plan *plan_set_autoprobe(const Function *pf, bool enable);
 
 Plan *plan_reset(const Function *function);
 
-/* The first half of taking a function away: its VFs leave their drivers one by one and go, then it
- * leaves its own. This is where the kernel waits for a user of one of them. */
+/* The first half of taking a function away: the functions below it leave their drivers one by one,
+ * VFs before their PF, and then it leaves its own. This is where the kernel waits for a user of one
+ * of them. Bridges keep their driver. */
 Plan *plan_release(const Function *function);
 
-/* The second half: it goes, by the `power` file of its slot at `slot_power`, or when that is NULL
- * by its own `remove`. Not for a VF, which goes with its PF only. */
+/* The second half: what is below it goes, leaves first, and then the function, by the `power` file
+ * of its slot at `slot_power`, or when that is NULL by its own `remove`. So the lock of all
+ * hot-plug is held for one function at a time. Not for a VF, which goes with its PF only. */
 Plan *plan_remove(const Function *function, const char *slot_power);

@@ -77,6 +77,13 @@ bool verdict_allowed(const Verdict *verdict) {
         return verdict->blockers->len == 0;
 }
 
+bool verdict_unsupported(const Verdict *verdict) {
+        for (guint i = 0; i < verdict->blockers->len; i++)
+                if (((const Blocker *) verdict->blockers->pdata[i])->kind != BLOCKER_UNSUPPORTED)
+                        return false;
+        return verdict->blockers->len > 0;
+}
+
 char *verdict_message(const Verdict *verdict) {
         g_autoptr(GString) text = g_string_new(NULL);
 

@@ -49,6 +49,10 @@ void verdict_warn(Verdict *verdict, const char *format, ...) __attribute__((form
 
 bool verdict_allowed(const Verdict *verdict);
 
+/* Whether nothing but the kernel's lack of a method stands against it: no client can change that.
+ */
+bool verdict_unsupported(const Verdict *verdict);
+
 /* The blockers as one sentence: "0000:01:10.0: in use by ...; ...". The first has private texts
  * (private-text.h) and is for an error's message, whose reader is not known yet; the second is for
  * those who may see all. Free with g_free(). */

@@ -23,6 +23,9 @@ static const char *const labelled[] = {
         "DriverOverride",
         "IommuGroup",
         "NumaNode",
+        "Parent",
+        "Children",
+        "Slot",
         "CommandMemory",
         "InUse",
         "Locked",
@@ -109,17 +112,6 @@ static void add_identity(Table *table, JsonObject *function) {
         show_add(table, "Class", STYLE_PLAIN, class_and_revision);
 }
 
-static void add_place(Table *table, JsonObject *function) {
-        const char *memory = function_string(function, "CommandMemory");
-
-        add_member(table, "Driver", function, "Driver");
-        add_member(table, "Driver override", function, "DriverOverride");
-        add_member(table, "IOMMU group", function, "IommuGroup");
-        add_member(table, "NUMA node", function, "NumaNode");
-        show_add(table, "Memory enable bit", STYLE_PLAIN,
-                 *memory ? words_for_command_memory(memory) : "unknown");
-}
-
 /* Each string of an array member on a line of its own. */
 static void add_lines(Table *table, const char *label, JsonObject *function, const char *member) {
         JsonArray *array = function_array(function, member);
@@ -132,6 +124,29 @@ static void add_lines(Table *table, const char *label, JsonObject *function, con
 
                 show_add(table, i == 0 ? label : "", STYLE_PLAIN, text);
         }
+}
+
+static bool has_elements(JsonObject *function, const char *member) {
+        JsonArray *array = function_array(function, member);
+
+        return array && json_array_get_length(array) > 0;
+}
+
+static void add_place(Table *table, JsonObject *function) {
+        const char *memory = function_string(function, "CommandMemory");
+
+        add_member(table, "Driver", function, "Driver");
+        add_member(table, "Driver override", function, "DriverOverride");
+        add_member(table, "IOMMU group", function, "IommuGroup");
+        add_member(table, "NUMA node", function, "NumaNode");
+        if (*function_string(function, "Slot"))
+                add_member(table, "Slot", function, "Slot");
+        if (*function_string(function, "Parent"))
+                add_member(table, "Parent", function, "Parent");
+        if (has_elements(function, "Children"))
+                add_lines(table, "Children", function, "Children");
+        show_add(table, "Memory enable bit", STYLE_PLAIN,
+                 *memory ? words_for_command_memory(memory) : "unknown");
 }
 
 static void add_sriov(Table *table, JsonObject *function) {

@@ -7,6 +7,7 @@
 #include "daemon/sysfs/sysfs.h"
 #include "daemon/usage/vfio-watch.h"
 #include "policy/absence.h"
+#include "policy/topology.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -118,15 +119,22 @@ static int plan_function(DeviceNodes *nodes, PciKey key, const Inventory *invent
         return group < 0 ? group : device;
 }
 
-/* Notes the nodes of the function, and of its VFs, as to be closed. Returns 0, or a negative errno
- * when one cannot be looked at: the others are noted. */
+/* Notes the nodes of the function, of its VFs and of all below it as to be closed. Returns 0, or a
+ * negative errno when one cannot be looked at: the others are noted. */
 static int plan(DeviceNodes *nodes, const Function *function) {
         const Inventory *inventory = nodes->context->inventory;
+        g_autoptr(GPtrArray) below = topology_below(function);
         int result = plan_function(nodes, function->facts.key, inventory, function);
 
         for (guint i = 0; function->vfs && i < function->vfs->len; i++) {
                 int r = plan_function(nodes, function->facts.key, inventory,
                                       function->vfs->pdata[i]);
+
+                if (r < 0)
+                        result = r;
+        }
+        for (guint i = 0; i < below->len; i++) {
+                int r = plan_function(nodes, function->facts.key, inventory, below->pdata[i]);
 
                 if (r < 0)
                         result = r;

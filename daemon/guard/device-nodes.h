@@ -15,8 +15,8 @@ typedef struct DeviceNodes DeviceNodes;
 
 extern const Part device_nodes_part;
 
-/* Closes the nodes of the function, and of its VFs. Those that cannot be looked at are tried again.
- * Without a saved state none is closed. */
+/* Closes the nodes of the function, of its VFs and of all below it. Those that cannot be looked at
+ * are tried again. Without a saved state none is closed. */
 void device_nodes_close(DeviceNodes *nodes, const Function *function);
 
 /* Gives the nodes that were closed for the function at `key` their modes back, those that are still

@@ -4,6 +4,7 @@
 #include "daemon/base/log.h"
 #include "daemon/guard/records.h"
 #include "policy/room.h"
+#include "policy/topology.h"
 
 #include <errno.h>
 
@@ -64,14 +65,17 @@ static void attach(Function *function, Entry *entry) {
         if (!function->inhibitors)
                 function->inhibitors = g_ptr_array_new();
         g_ptr_array_add(function->inhibitors, &entry->inhibitor);
+        topology_update(function);
 }
 
 static void end(Entry *entry) {
         Inhibitors *inhibitors = entry->inhibitors;
         Function *function = inventory_get(inhibitors->inventory, entry->key);
 
-        if (function && function->inhibitors)
+        if (function && function->inhibitors) {
                 g_ptr_array_remove(function->inhibitors, &entry->inhibitor);
+                topology_update(function);
+        }
         entry->pipe = client_pipe_drop(entry->pipe);
         g_ptr_array_remove(inhibitors->entries, entry);
 }

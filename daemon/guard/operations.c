@@ -2,6 +2,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/guard/records.h"
+#include "policy/topology.h"
 
 #include <errno.h>
 #include <sys/time.h>
@@ -62,6 +63,11 @@ static Function *entry_function(const Entry *entry) {
         return inventory_get_device(entry->operations->inventory, entry->key, entry->inode);
 }
 
+static void set_operation(Function *function, const RunningOperation *running) {
+        function->operation = running;
+        topology_update(function);
+}
+
 static void tell(Entry *entry, int result, const char *path) {
         OperationDone *done = entry->done;
 
@@ -84,7 +90,7 @@ static void on_worker_done(void *context, const WorkerResult *result) {
         operations->handler->ending(operations->context, entry->key);
         function = entry_function(entry);
         if (function && function->operation == &entry->running)
-                function->operation = NULL;
+                set_operation(function, NULL);
         tell(entry, -result->error, result->path);
         operations->handler->ended(operations->context, entry->key);
         g_ptr_array_remove(operations->entries, entry);
@@ -161,14 +167,14 @@ int operations_start(Operations *operations, Function *function, Operation opera
         entry->done = done;
         entry->done_context = context;
         g_ptr_array_add(operations->entries, entry);
-        function->operation = &entry->running;
+        set_operation(function, &entry->running);
         operations->handler->began(operations->context, entry->key);
         (void) worker_go(entry->worker); /* fails if it has ended, which is reported */
         return 0;
 }
 
 void operations_forget(Operations *operations, Function *function) {
-        function->operation = NULL;
+        set_operation(function, NULL);
 }
 
 void operations_attach(Operations *operations, Function *function) {
@@ -176,7 +182,7 @@ void operations_attach(Operations *operations, Function *function) {
                 const Entry *entry = operations->entries->pdata[i];
 
                 if (entry->key == function->facts.key && entry->inode == function->facts.inode)
-                        function->operation = &entry->running;
+                        set_operation(function, &entry->running);
         }
 }
 

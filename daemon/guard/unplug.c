@@ -4,6 +4,7 @@
 #include "daemon/base/retries.h"
 #include "daemon/sysfs/slot.h"
 #include "policy/absence.h"
+#include "policy/topology.h"
 
 #include <errno.h>
 #include <sys/time.h>
@@ -12,7 +13,7 @@ typedef struct Unplug {
         Unplugs *unplugs;
         PciKey key;
         UnplugState state;
-        unsigned n_users; /* of the function and its VFs, when last looked at */
+        unsigned n_users; /* of all that goes, when last looked at */
         sd_event_source *deadline;
         uint64_t timeout_usec;
         UnplugDone *done; /* NULL once told, or when nobody asked */
@@ -82,7 +83,9 @@ static Function *unplug_function(const Unplug *unplug) {
         return inventory_get(unplug->unplugs->inventory, unplug->key);
 }
 
+/* Of the function, its VFs and all that is below it. */
 static unsigned count_users(const Function *function) {
+        g_autoptr(GPtrArray) below = topology_marked(function, TOPOLOGY_MARK_USED);
         unsigned n = function->users ? function->users->len : 0;
 
         for (guint i = 0; function->vfs && i < function->vfs->len; i++) {
@@ -90,7 +93,23 @@ static unsigned count_users(const Function *function) {
 
                 n += vf->users ? vf->users->len : 0;
         }
+        for (guint i = 0; below && i < below->len; i++)
+                n += ((const Function *) below->pdata[i])->users->len;
         return n;
+}
+
+/* The first that still has a driver of those that were to leave theirs; NULL: all have. */
+static const Function *still_bound(const Function *function) {
+        g_autoptr(GPtrArray) below = topology_below(function);
+
+        g_ptr_array_add(below, (gpointer) function);
+        for (guint i = 0; i < below->len; i++) {
+                const Function *one = below->pdata[i];
+
+                if (one->facts.driver[0] != '\0' && !topology_is_bridge(one))
+                        return one;
+        }
+        return NULL;
 }
 
 /* Frees the entry if it is over and nobody uses it. */
@@ -136,7 +155,7 @@ static void on_released(void *context, int result, const char *path) {
         unplug->working = false;
         /* When the function has gone, unplugs_function_gone() has told so. */
         if (unplug->state == UNPLUG_STATE_UNBINDING && function) {
-                if (result < 0 || function->facts.driver[0] != '\0')
+                if (result < 0 || still_bound(function))
                         fail(unplug, "it cannot be unbound", result, path);
                 else
                         unplug_tell(unplug,
@@ -329,6 +348,7 @@ static void unplug_tell(Unplug *unplug, UnplugEvent event) {
 
                 if (function->state != shown) {
                         function->state = shown;
+                        topology_update(function);
                         property_set_add(&function->changes, FUNCTION_PROPERTY_STATE);
                         unplugs->handler->changed(unplugs->context, function);
                 }
@@ -368,6 +388,22 @@ int unplugs_request(Unplugs *unplugs, Function *function, uint64_t timeout_usec,
 
 void unplugs_resume(Unplugs *unplugs, Function *function) {
         unplug_tell(unplug_new(unplugs, function), UNPLUG_EVENT_RESUME);
+}
+
+bool unplugs_waits_for_below(const Function *function) {
+        return function->below || topology_is_bridge(function) ||
+               g_str_equal(function->facts.driver, "vmd");
+}
+
+void unplugs_resume_all(Unplugs *unplugs) {
+        g_autoptr(GPtrArray) functions = inventory_sorted(unplugs->inventory);
+
+        for (guint i = 0; i < functions->len; i++) {
+                Function *function = functions->pdata[i];
+
+                if (function->unplugging && function->state == FUNCTION_STATE_PRESENT)
+                        unplugs_resume(unplugs, function);
+        }
 }
 
 int unplugs_cancel(Unplugs *unplugs, Function *function) {

@@ -48,6 +48,10 @@ int unplugs_cancel(Unplugs *unplugs, Function *function);
 /* In an earlier run of the daemon it could no longer be cancelled: continues there. */
 void unplugs_resume(Unplugs *unplugs, Function *function);
 
+/* Whether that has to wait until every function is known: one below might be overlooked. */
+bool unplugs_waits_for_below(const Function *function);
+void unplugs_resume_all(Unplugs *unplugs);
+
 /* The function was read again, its users changed, or an operation on it ended. */
 void unplugs_function_changed(Unplugs *unplugs, Function *function);
 

@@ -134,16 +134,19 @@ void apply_function_gone(Apply *apply, Function *function) {
         retries_drop(apply->relocks, function->facts.key);
 }
 
-/* Takes the queue. What is true of a VF can be a reason of its PF: that it is used, or that
- * something is inhibited. The functions stay `queued` until end_round(). */
+/* Takes the queue. What is true of a VF can be a reason of its PF, and of any function a reason of
+ * those above it: that it is used, or that something is inhibited. The functions stay `queued`
+ * until end_round(). */
 static GPtrArray *begin_round(Apply *apply) {
         GPtrArray *round = apply->queue;
 
         for (guint i = 0, n = round->len; i < n; i++) {
-                Function *pf = ((const Function *) round->pdata[i])->pf;
+                const Function *function = round->pdata[i];
 
-                if (pf)
-                        add(apply, pf);
+                if (function->pf)
+                        add(apply, function->pf);
+                for (Function *above = function->parent; above; above = above->parent)
+                        add(apply, above);
         }
         apply->queue = g_ptr_array_new();
         g_ptr_array_sort(round, function_compare);

@@ -11,6 +11,7 @@
 #include "daemon/sysfs/uevents.h"
 #include "daemon/sysfs/watch.h"
 #include "policy/absence.h"
+#include "policy/topology.h"
 
 #include <errno.h>
 #include <string.h>
@@ -45,7 +46,7 @@ void inventory_keeper_mark_stale(InventoryKeeper *keeper, PciKey key) {
 /* A process wrote to a file of the function, or changed its mode. */
 static void on_touched(void *context, void *userdata, const char *name) {
         InventoryKeeper *keeper = context;
-        const Function *function = userdata;
+        Function *function = userdata;
 
         protected_files_touched(part_find(keeper->context, protected_files_part),
                                 function->facts.key, name);
@@ -54,6 +55,8 @@ static void on_touched(void *context, void *userdata, const char *name) {
                 override_reader_ask(keeper->override_reader, function->facts.key);
         else if (strcmp(name, "sriov_drivers_autoprobe") == 0)
                 inventory_keeper_mark_stale(keeper, function->facts.key);
+        else if (strcmp(name, "reset_method") == 0)
+                function->facts.reset_scope = function_read_reset_scope(function);
 }
 
 /* Returns whether it is watched, or going anyway. */
@@ -139,6 +142,10 @@ static void forget(InventoryKeeper *keeper, Function *function) {
                 inventory_keeper_mark_stale(keeper,
                                             ((Function *) function->vfs->pdata[i])->facts.key);
 
+        for (Function *above = function->parent; above; above = above->parent)
+                apply_queue(keeper->apply, above);
+        if (function->parent && !pf) /* an unplug of it may wait */
+                inventory_keeper_mark_stale(keeper, function->parent->facts.key);
         inventory_remove(keeper->context->inventory, function);
 
         apply_wake(keeper->apply);
@@ -260,6 +267,7 @@ static void add_or_update(InventoryKeeper *keeper, Function *function, bool is_n
                 function->emulated =
                         config_emulates(settings_config(keeper->settings), function->facts.key);
                 parts_attach(keeper->parts, function);
+                topology_update(function);
                 return;
         }
         check_num_vfs(keeper, function, num_vfs);

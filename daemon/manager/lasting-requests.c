@@ -4,6 +4,7 @@
 #include "daemon/base/util.h"
 #include "daemon/guard/inhibitors.h"
 #include "daemon/guard/protected-files.h"
+#include "policy/topology.h"
 
 #include <errno.h>
 #include <string.h>
@@ -42,6 +43,7 @@ static void set_lock_why(LastingRequests *requests, Function *function, char *wh
                 property_set_add(&function->changes, FUNCTION_PROPERTY_LOCK_WHY);
         g_free(function->lock_why);
         function->lock_why = why;
+        topology_update(function);
         apply_queue(requests->apply, function);
 }
 

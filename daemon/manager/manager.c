@@ -4,6 +4,7 @@
 #include "daemon/base/turn-meter.h"
 #include "daemon/guard/function-marks.h"
 #include "daemon/guard/protected-files.h"
+#include "daemon/guard/unplug.h"
 #include "daemon/manager/checks.h"
 #include "daemon/manager/function-users.h"
 #include "daemon/manager/inventory-keeper.h"
@@ -131,6 +132,7 @@ static void end_takeover(Manager *manager) {
                 return;
         manager->takeover = TAKEOVER_NONE;
         function_marks_end_adoption(part_find(&manager->context, function_marks_part));
+        unplugs_resume_all(part_find(&manager->context, unplugs_part));
         protected_files_drop_adopted(files);
         if (strays)
                 inventory_foreach (manager->context.inventory, function)

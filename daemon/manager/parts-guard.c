@@ -9,6 +9,7 @@
 #include "daemon/guard/unplug.h"
 #include "daemon/manager/manager-types.h"
 #include "daemon/manager/parts.h"
+#include "policy/topology.h"
 
 /* --- write-protected files */
 
@@ -155,12 +156,18 @@ static void on_operation_began(void *userdata, PciKey key) {
 static void on_operation_ending(void *userdata, PciKey key) {
         const PartContext *context = userdata;
         const Function *function = inventory_get(context->inventory, key);
+        g_autoptr(GPtrArray) below = NULL;
 
         context->host->record_changed(context->host_context);
         context->host->mark_stale(context->host_context, key);
         for (guint i = 0; function && function->vfs && i < function->vfs->len; i++)
                 context->host->mark_stale(context->host_context,
                                           ((const Function *) function->vfs->pdata[i])->facts.key);
+        if (function)
+                below = topology_below(function);
+        for (guint i = 0; below && i < below->len; i++)
+                context->host->mark_stale(context->host_context,
+                                          ((const Function *) below->pdata[i])->facts.key);
         context->host->read_stale(context->host_context);
 }
 
@@ -236,28 +243,37 @@ static void drain_sessions(const PartContext *context, const Function *function)
         uint64_t end_usec = function->state == FUNCTION_STATE_REMOVING
                                     ? context->host->config(context->host_context)->drain_usec
                                     : SESSIONS_NO_END;
+        g_autoptr(GPtrArray) below = topology_marked(function, TOPOLOGY_MARK_USED);
 
         sessions_drain(sessions, function->facts.key, end_usec);
+        for (guint i = 0; below && i < below->len; i++)
+                sessions_drain(sessions, ((const Function *) below->pdata[i])->facts.key, end_usec);
         for (guint i = 0; function->vfs && i < function->vfs->len; i++)
                 sessions_drain(sessions, ((const Function *) function->vfs->pdata[i])->facts.key,
                                end_usec);
 }
 
-/* The holders of the function and of its VFs are notified at once; those of a VF by the VF that
- * they hold. When somebody else takes it away (there is no deadline then), they may have been
+/* Those of a function that goes with another. */
+static void ask_release(const PartContext *context, Function *function, uint64_t deadline_usec) {
+        if (function_in_use(function) &&
+            (deadline_usec != 0 || function->state == FUNCTION_STATE_PRESENT))
+                context->host->ask_release(context->host_context, function, deadline_usec);
+}
+
+/* The holders of the function, of its VFs and of all below it are notified at once, by the function
+ * that they hold. When somebody else takes it away (there is no deadline then), they may have been
  * already. */
 static void on_unplug_ask(void *userdata, Function *function, uint64_t deadline_usec) {
         const PartContext *context = userdata;
+        g_autoptr(GPtrArray) below = NULL;
 
         drain_sessions(context, function);
         context->host->ask_release(context->host_context, function, deadline_usec);
-        for (guint i = 0; function->vfs && i < function->vfs->len; i++) {
-                Function *vf = function->vfs->pdata[i];
-
-                if (function_in_use(vf) &&
-                    (deadline_usec != 0 || vf->state == FUNCTION_STATE_PRESENT))
-                        context->host->ask_release(context->host_context, vf, deadline_usec);
-        }
+        for (guint i = 0; function->vfs && i < function->vfs->len; i++)
+                ask_release(context, function->vfs->pdata[i], deadline_usec);
+        below = topology_marked(function, TOPOLOGY_MARK_USED);
+        for (guint i = 0; below && i < below->len; i++)
+                ask_release(context, below->pdata[i], deadline_usec);
 }
 
 static void on_unplug_close(void *userdata, Function *function, bool closed) {
@@ -304,12 +320,14 @@ static int new_unplugs(const PartContext *context, void **ret) {
 }
 
 static void attach_unplugs(void *self, Function *function) {
-        if (function->unplugging)
+        if (function->unplugging && !unplugs_waits_for_below(function))
                 unplugs_resume(self, function);
 }
 
 static int unplugs_hear(void *self, Function *function, unsigned news) {
-        unplugs_function_changed(self, function);
+        /* An unplug of what is above waits for the same users. */
+        for (; function; function = function->parent)
+                unplugs_function_changed(self, function);
         return 0;
 }
 

@@ -258,7 +258,7 @@ static void on_users_known(void *context, Function *function, int result, const 
         verdict = check(parts->inventory, function, request->wish.operation, request->wish.flags);
         if (!verdict_allowed(verdict)) {
                 text = verdict_message(verdict);
-                request_end(request, -ECONNREFUSED, text);
+                request_end(request, verdict_unsupported(verdict) ? -EIO : -ECONNREFUSED, text);
                 return;
         }
         r = operations_start(part_find(parts, operations_part), function, request->wish.operation,

@@ -2,6 +2,7 @@
 
 #include "daemon/base/retries.h"
 #include "daemon/sysfs/sysfs.h"
+#include "policy/topology.h"
 
 struct Unread {
         Apply *apply;
@@ -105,6 +106,7 @@ void unread_mark_pfs(Unread *unread) {
                 if (unreadable == function->unreadable_vfs)
                         continue;
                 function->unreadable_vfs = unreadable;
+                topology_update(function);
                 apply_queue(unread->apply, function);
         }
 }

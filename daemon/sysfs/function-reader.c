@@ -4,13 +4,16 @@
 #include "daemon/base/util.h"
 #include "daemon/sysfs/sysfs.h"
 #include "policy/absence.h"
+#include "policy/bus-reset.h"
 #include "policy/number.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* A reading in progress. A fact that cannot be read keeps its last known value. */
 typedef struct Reading {
@@ -241,6 +244,45 @@ static void read_s390(Reading *reading, FunctionFacts *facts) {
 #undef READ
 }
 
+/* The function above is the part of the path before its own, or the one before that where a root
+ * bus is between: "../../../devices/pci0000:00/0000:00:0e.0/pci10000:e0/10000:e0:01.0". */
+static void read_parent(Reading *reading, FunctionFacts *facts) {
+        g_autofree char *path = sysfs_function_path(pci_address_from_key(facts->key), NULL);
+        char target[PATH_MAX];
+        ssize_t n = readlink(path, target, sizeof(target) - 1);
+        g_auto(GStrv) parts = NULL;
+
+        if (is_essential_unreadable(reading, "its path", n < 0 ? -errno : 0) || n < 0)
+                return;
+        target[n] = '\0';
+        parts = g_strsplit(target, "/", -1);
+        for (guint i = g_strv_length(parts); i > 1 && !facts->has_parent; i--) {
+                PciAddress above;
+
+                if (pci_address_parse(parts[i - 2], &above) < 0)
+                        continue;
+                facts->has_parent = true;
+                facts->parent = pci_address_key(above);
+        }
+}
+
+/* Without `reset` the kernel has found no method (pci_dev_reset_attr_is_visible()). `reset_method`
+ * is there since Linux 5.15, and empty when an administrator took all methods away. */
+static ResetScope read_reset_scope(Reading *reading) {
+        char value[SYSFS_VALUE_MAX];
+        ssize_t n;
+        int r = faccessat(reading->dirfd, "reset", F_OK, 0) < 0 ? -errno : 0;
+
+        if (is_unreadable(reading, "reset", r))
+                return RESET_SCOPE_UNKNOWN;
+        if (r < 0)
+                return RESET_SCOPE_NONE;
+        n = sysfs_read(reading->dirfd, "reset_method", value, sizeof(value));
+        if (is_unreadable(reading, "reset_method", (int) n))
+                return RESET_SCOPE_UNKNOWN;
+        return n < 0 ? RESET_SCOPE_UNKNOWN : reset_scope_parse(value);
+}
+
 /* Reads what never changes while a device is the same device (or is made anew: another inode). */
 static void read_identity(Reading *reading, PciNames *names, FunctionFacts *facts) {
         int r;
@@ -257,6 +299,7 @@ static void read_identity(Reading *reading, PciNames *names, FunctionFacts *fact
         facts->revision = READ("revision", uint8_t, UINT8_MAX, revision, PCI_REVISION_UNREADABLE);
 #undef READ
         read_s390(reading, facts);
+        read_parent(reading, facts);
         r = pci_names_lookup(names, facts->vendor, facts->device, &facts->vendor_name,
                              &facts->device_name);
         (void) is_essential_unreadable(reading, "pci.ids", r);
@@ -281,6 +324,8 @@ static void copy_identity(const FunctionFacts *known, FunctionFacts *facts) {
         facts->s390 = known->s390;
         facts->s390_vfn = known->s390_vfn;
         facts->zpci = known->zpci;
+        facts->has_parent = known->has_parent;
+        facts->parent = known->parent;
         facts->vendor_name = g_ref_string_acquire(known->vendor_name);
         facts->device_name = g_ref_string_acquire(known->device_name);
 }
@@ -309,6 +354,9 @@ static int read_facts(Reading *reading, PciNames *names, FunctionFacts *facts) {
         facts->numa_node = read_numa_node(reading);
         facts->driver = read_driver(reading);
         facts->vfio_device = read_vfio_device(reading);
+        facts->reset_scope = KNOWN(reading, reset_scope, RESET_SCOPE_UNKNOWN);
+        if (facts->reset_scope == RESET_SCOPE_UNKNOWN) /* else see function_read_reset_scope() */
+                facts->reset_scope = read_reset_scope(reading);
         facts->driver_override = g_ref_string_new_intern("");
         take_sriov(reading, facts);
 
@@ -357,4 +405,14 @@ uint32_t function_read_handle(const Function *function) {
         if (dirfd < 0 || fstat(dirfd, &st) < 0 || st.st_ino != function->facts.inode)
                 return 0;
         return (uint32_t) read_number(&reading, "function_handle", 16, UINT32_MAX, 0, 0);
+}
+
+ResetScope function_read_reset_scope(const Function *function) {
+        _cleanup_(closep) int dirfd = sysfs_open_function(function_address(function));
+        Reading reading = { .dirfd = dirfd, .known = &function->facts };
+        struct stat st;
+
+        if (dirfd < 0 || fstat(dirfd, &st) < 0 || st.st_ino != function->facts.inode)
+                return function->facts.reset_scope;
+        return read_reset_scope(&reading);
 }

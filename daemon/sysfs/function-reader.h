@@ -29,3 +29,7 @@ int function_read(PciKey key, const FunctionFacts *known, PciNames *names,
  * function has gone or is no function of s390. Takes no lock (zpci_attr() in
  * arch/s390/pci/pci_sysfs.c prints a number). */
 uint32_t function_read_handle(const Function *function);
+
+/* What a reset of the function reaches now, after somebody wrote to `reset_method`. Reading that
+ * takes no lock (reset_method_show() in drivers/pci/pci.c prints a list). */
+ResetScope function_read_reset_scope(const Function *function);

@@ -6,6 +6,7 @@
 #include "daemon/sysfs/sysfs.h"
 #include "daemon/usage/writers.h"
 #include "policy/absence.h"
+#include "policy/topology.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -81,11 +82,12 @@ static char *place_of(const Function *function) {
  * `power` is not recognised then. */
 static int judge(Function *function, const GPtrArray *writers, RemovalFinding *ret) {
         g_autofree char *itself = place_of(function), *pf = NULL, *power = NULL;
+        const Function *owner = topology_slot_owner(function);
         int r;
 
         if (function->pf)
                 pf = place_of(function->pf);
-        r = slot_find_power(function, &power);
+        r = slot_find_power(owner ? owner : function, &power);
         *ret = external_removal_judge(
                 function,
                 &(RemovalPlace){ itself, pf, power ? external_removal_path(power) : NULL },
@@ -98,6 +100,7 @@ static void set_outside(ExternalRemovals *external_removals, Function *function,
         if (function->outside == outside)
                 return;
         function->outside = outside;
+        topology_update(function);
         external_removals->handler->changed(external_removals->context, function);
 }
 

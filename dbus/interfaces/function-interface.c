@@ -4,6 +4,7 @@
 
 #include "daemon/base/log.h"
 #include "policy/client-text.h"
+#include "policy/topology.h"
 
 #include <errno.h>
 
@@ -70,6 +71,28 @@ PROPERTY_MEMBER(function_driver, value_write_string, facts.driver)
 PROPERTY_MEMBER(function_driver_override, value_write_string, facts.driver_override)
 PROPERTY_MEMBER(function_iommu_group, value_write_int32, facts.iommu_group)
 PROPERTY_MEMBER(function_numa_node, value_write_int32, facts.numa_node)
+
+/* As the path in sysfs says; the object of a new parent may come a moment later. */
+PROPERTY_VALUE(function_parent) {
+        const Function parent = { .facts.key = function->facts.parent };
+
+        return value_write_function(writer, function->facts.has_parent ? &parent : NULL);
+}
+
+PROPERTY_VALUE(function_children) {
+        g_autoptr(GPtrArray) children = topology_children(function);
+        int r = value_begin_array(writer, "o");
+
+        for (guint i = 0; r >= 0 && i < children->len; i++)
+                r = value_write_function(writer, children->pdata[i]);
+        return r < 0 ? r : value_end_array(writer);
+}
+
+PROPERTY_VALUE(function_slot) {
+        const Function *owner = topology_slot_owner(function);
+
+        return value_write_string(writer, owner ? owner->slot : NULL);
+}
 
 PROPERTY_VALUE(function_command_memory) {
         return value_write_string(writer, function_kind_memory_hardwired_zero(function->kind)
@@ -145,6 +168,9 @@ PROPERTY_MEMBER(vf_index, value_write_uint32, index)
         ROW("DriverOverride", "s", FUNCTION_PROPERTY_DRIVER_OVERRIDE, function_driver_override) \
         ROW("IommuGroup", "i", FUNCTION_PROPERTY_IOMMU_GROUP, function_iommu_group)       \
         ROW("NumaNode", "i", FUNCTION_PROPERTY_NUMA_NODE, function_numa_node)             \
+        ROW("Parent", "o", PROPERTY_CONSTANT, function_parent)                            \
+        ROW("Children", "ao", FUNCTION_PROPERTY_CHILDREN, function_children)              \
+        ROW("Slot", "s", FUNCTION_PROPERTY_SLOT, function_slot)                           \
         ROW("CommandMemory", "s", FUNCTION_PROPERTY_COMMAND_MEMORY, function_command_memory) \
         ROW("InUse", "b", FUNCTION_PROPERTY_IN_USE, function_is_in_use)                   \
         ROW("Locked", "b", FUNCTION_PROPERTY_LOCKED, function_locked)                     \

@@ -499,7 +499,7 @@ Test(check, warnings) {
         } rows[] = {
                 { OPERATION_SET_NUM_VFS, true }, { OPERATION_SET_AUTOPROBE, false },
                 { OPERATION_BIND, true },        { OPERATION_UNBIND, true },
-                { OPERATION_RESET, false },      { OPERATION_REMOVE, true },
+                { OPERATION_RESET, true },       { OPERATION_REMOVE, true },
                 { OPERATION_POWER_OFF, true },   { OPERATION_DISABLE_PASID, false },
                 { OPERATION_OPEN, true },
         };

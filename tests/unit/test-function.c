@@ -15,10 +15,11 @@ Test(function, kind) {
                 /* before its link is there, and after it has gone */
                 { true, false, 0, FUNCTION_KIND_PLAIN, FUNCTION_KIND_VF },
                 { false, false, 0, FUNCTION_KIND_VF, FUNCTION_KIND_VF },
-                /* s390: the PF elsewhere, seen later, gone again */
+                /* s390: the PF elsewhere, seen later, its link gone again */
                 { false, false, 1, _FUNCTION_KIND_INVALID, FUNCTION_KIND_DETACHED_VF },
                 { true, false, 1, FUNCTION_KIND_DETACHED_VF, FUNCTION_KIND_VF },
-                { false, false, 1, FUNCTION_KIND_VF, FUNCTION_KIND_DETACHED_VF },
+                /* still a VF of that PF: the inventory says when it is not any more */
+                { false, false, 1, FUNCTION_KIND_VF, FUNCTION_KIND_VF },
                 { false, true, 0, FUNCTION_KIND_PLAIN, FUNCTION_KIND_PF },
                 { false, false, 0, FUNCTION_KIND_PF, FUNCTION_KIND_PLAIN },
         };

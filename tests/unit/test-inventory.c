@@ -90,7 +90,8 @@ Test(inventory, enabling) {
         cr_assert(changed(pf, SET(FUNCTION_PROPERTY_NUM_VFS, FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS)));
 }
 
-/* One of s390 goes on without its PF, and is nobody's VF then. */
+/* One of s390 goes on without its PF, and is nobody's VF then; but not before the PF is gone, for
+ * the links go first when the VF itself is taken away. */
 Test(inventory, detaching) {
         g_autoptr(Inventory) inventory = inventory_new();
         Function *pf = apply(inventory, facts_pf(PF, VFS(VF0)));
@@ -99,6 +100,14 @@ Test(inventory, detaching) {
 
         assert_linked(pf, vf, 0);
         property_set_clear(&vf->changes);
+        alone.s390_vfn = 1;
+        apply(inventory, alone);
+        assert_linked(pf, vf, 0);
+        cr_assert_eq(vf->kind, FUNCTION_KIND_VF);
+        cr_assert(changed(vf, SET()));
+
+        inventory_remove(inventory, pf);
+        alone = facts_plain(VF0);
         alone.s390_vfn = 1;
         apply(inventory, alone);
         cr_assert_eq(vf->kind, FUNCTION_KIND_DETACHED_VF);
@@ -126,14 +135,16 @@ Test(inventory, disabling) {
         FunctionFacts left = facts_pf(PF, VFS(VF1));
         g_array_index(left.virtfns, VirtfnLink, 0).index = 1;
         apply(inventory, left);
-        cr_assert(changed(pf, SET(FUNCTION_PROPERTY_NUM_VFS, FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS)));
+        cr_assert(changed(pf, SET(FUNCTION_PROPERTY_NUM_VFS)));
+        assert_linked(pf, vf, 0);
         cr_assert_eq(vf->index, 0);
         cr_assert_eq(other->index, 1);
         cr_assert(changed(other, SET()));
 
         property_set_clear(&pf->changes);
         inventory_remove(inventory, vf);
-        cr_assert(changed(pf, SET()));
+        cr_assert(changed(pf, SET(FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS)));
+        cr_assert_eq(pf->vfs->len, 1);
         cr_assert_null(inventory_get(inventory, key_of(VF0)));
         cr_assert_eq(inventory_count(inventory), 2);
 }

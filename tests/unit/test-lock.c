@@ -51,7 +51,7 @@ Test(lock, reasons) {
                 /* an operation that no file performs closes none */
                 { FUNCTION_KIND_PF, "igb", NULL, OTHERWISE_INHIBITED, 0 },
                 { FUNCTION_KIND_PF, "vfio-pci", "x", IN_USE | VF_IN_USE | INHIBITED,
-                  (1U << LOCK_REASONS_MAX) - 1 },
+                  LOCK_REASON_BELOW_IN_USE - 1 },
         };
         g_autoptr(PatternList) list = drivers();
         g_autoptr(GPtrArray) someone = g_ptr_array_new(), inhibitors = g_ptr_array_new(),
@@ -112,6 +112,8 @@ Test(lock, files) {
                 { LOCK_FILE_RESET, "reset", OPERATION_RESET, 0200, false, true, true, true },
                 { LOCK_FILE_RESET_METHOD, "reset_method", OPERATION_RESET, 0644, false, true, true,
                   true },
+                { LOCK_FILE_RESET_SUBORDINATE, "reset_subordinate", OPERATION_RESET, 0200, false,
+                  true, true, true },
                 { LOCK_FILE_SLOT_POWER, "power", OPERATION_POWER_OFF, 0644, false, true, true,
                   true },
         };
@@ -182,14 +184,18 @@ Test(lock, an_inhibitor_closes_what_does_its_operations) {
                 [OPERATION_BIND] = { "", "", "", "", "" },
                 [OPERATION_UNBIND] = { "remove power", "remove power", "remove power",
                                        "sriov_numvfs remove power", "sriov_numvfs remove power" },
-                [OPERATION_RESET] = { "reset reset_method", "reset reset_method",
-                                      "reset reset_method", "reset reset_method",
-                                      "reset reset_method" },
+                [OPERATION_RESET] = { "reset reset_method reset_subordinate",
+                                      "reset reset_method reset_subordinate",
+                                      "reset reset_method reset_subordinate",
+                                      "reset reset_method reset_subordinate",
+                                      "reset reset_method reset_subordinate" },
                 [OPERATION_REMOVE] = { "remove power", "remove power", "remove power",
                                        "sriov_numvfs remove power", "sriov_numvfs remove power" },
                 [OPERATION_POWER_OFF] = { "power", "power", "power", "power", "power" },
-                [OPERATION_DISABLE_PASID] = { "", "", "remove reset reset_method power", "",
-                                              "remove reset reset_method power" },
+                [OPERATION_DISABLE_PASID] = { "", "",
+                                              "remove reset reset_method reset_subordinate power",
+                                              "",
+                                              "remove reset reset_method reset_subordinate power" },
                 [OPERATION_OPEN] = { "", "", "", "", "" },
         };
 
@@ -220,8 +226,9 @@ Test(lock, an_inhibitor_closes_what_does_its_operations) {
 }
 
 Test(lock, words) {
-        static const char *const words[] = { "userspace-driver", "vf-in-use", "in-use", "inhibitor",
-                                             "administrator" };
+        static const char *const words[] = { "userspace-driver", "vf-in-use",     "in-use",
+                                             "inhibitor",        "administrator", "below-in-use",
+                                             "below-locked" };
 
         for (unsigned i = 0; i < LOCK_REASONS_MAX; i++)
                 cr_assert_str_eq(lock_reason_to_string(1U << i), words[i]);

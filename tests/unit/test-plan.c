@@ -105,6 +105,8 @@ Test(plan, set_num_vfs) {
                     "drivers_probe=10.0");
         assert_plan(plan_set_num_vfs(get(PF), 2), "", "");
         apply(world, facts_driver(facts_pf(PF, NULL), "igb"));
+        inventory_remove(world, get(VF0));
+        inventory_remove(world, get(VF1));
         assert_plan(plan_set_num_vfs(get(PF), 8), "00.0/sriov_numvfs=8", "");
 }
 

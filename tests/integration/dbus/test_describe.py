@@ -43,6 +43,8 @@ class Describe(fixtures.DaemonTest):
                     flat[name.rpartition(".")[2]] = properties
                 else:
                     flat.update(properties)
+            flat["Parent"] = addresses.get(flat["Parent"], "")
+            flat["Children"] = [addresses[path] for path in flat["Children"]]
             if "VirtualFunctions" in flat:
                 flat["VirtualFunctions"] = [addresses[p] for p in flat["VirtualFunctions"]]
             if "PhysicalFunction" in flat:

@@ -188,7 +188,7 @@ class Warnings(CheckTest):
         self.start()
         told = {operation: self.client.check(PF, operation)[2] for operation in OPERATIONS}
         self.assertEqual({operation for operation, warnings in told.items() if warnings},
-                         {"set-num-vfs", "bind", "unbind", "remove", "power-off", "open"})
+                         {"set-num-vfs", "bind", "unbind", "reset", "remove", "power-off", "open"})
         for warnings in told.values():
             for warning in warnings:
                 self.assertIn("3 virtual functions", warning)

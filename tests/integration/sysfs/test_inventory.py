@@ -26,6 +26,7 @@ class Inventory(fixtures.DaemonTest):
             "SubsystemVendorId": 0x15d9, "SubsystemDeviceId": 0x1533, "Class": 0x020000,
             "Revision": 3, "Driver": "igb", "DriverOverride": "", "IommuGroup": 7, "NumaNode": 1,
             "CommandMemory": "implemented", "InUse": False, "Locked": False, "LockReasons": [],
+            "Parent": "/", "Children": [], "Slot": "",
             "LockWhy": "", "ClosedFiles": [], "UserspaceDriver": False, "Tainted": False, "State": "present"})
         self.assertEqual(names, ("Intel Corporation", "I210 Gigabit Network Connection"))
 

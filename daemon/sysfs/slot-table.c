@@ -1,0 +1,211 @@
+#include "daemon/sysfs/slot-table.h"
+
+#include "daemon/base/log.h"
+#include "daemon/base/util.h"
+#include "daemon/sysfs/sysfs.h"
+#include "policy/absence.h"
+#include "policy/topology.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+
+/* The same text in `address` is a device elsewhere, and a function on s390 (s390_pci_hpc.c). */
+typedef struct Names {
+        GHashTable *by_device;   /* PciKey* of its first function -> interned name */
+        GHashTable *by_function; /* PciKey* -> interned name */
+} Names;
+
+typedef struct SlotTable {
+        const PartContext *context;
+        Names names;
+        uint64_t turn; /* of the loop, in which they were read */
+} SlotTable;
+
+static Names names_new(void) {
+        return (Names){
+                g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL),
+                g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL),
+        };
+}
+
+static void names_clear(Names *names) {
+        g_clear_pointer(&names->by_device, g_hash_table_unref);
+        g_clear_pointer(&names->by_function, g_hash_table_unref);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Names, names_clear)
+
+static void add(GHashTable *names, const char *address, bool s390, const char *name) {
+        PciAddress slot;
+        PciKey key;
+
+        if (pci_address_parse_slot(address, s390, &slot) < 0)
+                return;
+        key = pci_address_key(slot);
+        g_hash_table_replace(names, g_memdup2(&key, sizeof(key)), (gpointer) g_intern_string(name));
+}
+
+/* Returns 0, also for a slot that has just gone, or whose address makes no sense. */
+static int read_slot(int parent, const char *name, const Names *names) {
+        _cleanup_(closep) int fd = openat(parent, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        char value[SYSFS_VALUE_MAX];
+        ssize_t n = fd < 0 ? -errno : sysfs_read(fd, "address", value, sizeof(value));
+
+        if (n < 0)
+                return errno_means_absent((int) n) || errno_means_malformed((int) n) ? 0 : (int) n;
+        add(names->by_device, value, false, name);
+        add(names->by_function, value, true, name);
+        return 0;
+}
+
+static int read_all(const Names *names) {
+        _cleanup_(closedirp) DIR *dir = opendir(SYSFS_PCI_SLOTS);
+        const struct dirent *entry;
+        int r = 0;
+
+        if (!dir)
+                return errno_means_absent(-errno) ? 0 : -errno;
+        while (r == 0 && (errno = 0, entry = readdir(dir)))
+                if (entry->d_name[0] != '.')
+                        r = read_slot(dirfd(dir), entry->d_name, names);
+        return r < 0 ? r : -errno;
+}
+
+/* Adds what `names` has otherwise than `others`. */
+static void compare(GHashTable *names, GHashTable *others, GArray *changed) {
+        GHashTableIter iter;
+        gpointer key, name;
+
+        g_hash_table_iter_init(&iter, names);
+        while (g_hash_table_iter_next(&iter, &key, &name))
+                if (g_hash_table_lookup(others, key) != name)
+                        g_array_append_vals(changed, key, 1);
+}
+
+/* Reads all slots again. `ret_changed` (of PciKey) gets the addresses of which the slot may be
+ * another one now. Returns 0 or a negative errno, with the table as it was. */
+static int read_table(SlotTable *table, GArray **ret_changed) {
+        g_auto(Names) names = names_new();
+        Names before;
+        int r = read_all(&names);
+
+        if (r < 0)
+                return r;
+        *ret_changed = g_array_new(FALSE, FALSE, sizeof(PciKey));
+        compare(names.by_device, table->names.by_device, *ret_changed);
+        compare(table->names.by_device, names.by_device, *ret_changed);
+        compare(names.by_function, table->names.by_function, *ret_changed);
+        compare(table->names.by_function, names.by_function, *ret_changed);
+        before = table->names;
+        table->names = names;
+        names = before;
+        return 0;
+}
+
+/* The name of the slot that holds the function itself; NULL: none. Interned. */
+static const char *find_slot(const SlotTable *table, const Function *function) {
+        PciAddress address = function_address(function);
+        PciKey key;
+
+        if (function->facts.s390)
+                return g_hash_table_lookup(table->names.by_function, &function->facts.key);
+        /* A VF has its PF's device number, or one that says nothing about where it is. */
+        if (function->kind == FUNCTION_KIND_VF)
+                return NULL;
+        address.function = 0;
+        key = pci_address_key(address);
+        return g_hash_table_lookup(table->names.by_device, &key);
+}
+
+/* The slot of a function is that of its VFs (but on s390) and of all below it. */
+static void set_slot(const SlotTable *table, Function *function) {
+        const PartContext *context = table->context;
+        const char *slot = find_slot(table, function);
+        g_autoptr(GPtrArray) concerned = NULL;
+
+        if (slot == function->slot)
+                return;
+        function->slot = slot;
+        concerned = topology_below(function);
+        g_ptr_array_add(concerned, function);
+        for (guint i = 0; !function->facts.s390 && function->vfs && i < function->vfs->len; i++)
+                g_ptr_array_add(concerned, function->vfs->pdata[i]);
+        for (guint i = 0; i < concerned->len; i++) {
+                Function *one = concerned->pdata[i];
+
+                property_set_add(&one->changes, FUNCTION_PROPERTY_SLOT);
+                context->host->queue(context->host_context, one);
+        }
+}
+
+/* The function at `key`, and all of the device whose first function is there. */
+static void set_slots(const SlotTable *table, PciKey key) {
+        PciAddress address = pci_address_from_key(key);
+
+        for (uint8_t i = address.function; i < 8; i++) {
+                Function *function;
+
+                address.function = i;
+                function = inventory_get(table->context->inventory, pci_address_key(address));
+                if (function)
+                        set_slot(table, function);
+        }
+}
+
+static void read_again(SlotTable *table) {
+        g_autoptr(GArray) changed = NULL;
+        uint64_t turn = 0;
+        int r;
+
+        (void) sd_event_get_iteration(table->context->event, &turn);
+        if (table->turn == turn + 1)
+                return;
+        r = read_table(table, &changed);
+        if (r < 0) { /* tried again with the next function that is new */
+                log_debug("Failed to read the slots: %s", g_strerror(-r));
+                return;
+        }
+        table->turn = turn + 1; /* 0 is never */
+        for (guint i = 0; i < changed->len; i++)
+                set_slots(table, g_array_index(changed, PciKey, i));
+}
+
+/* --- the part */
+
+static int new_slot_table(const PartContext *context, void **ret) {
+        SlotTable *table = g_new0(SlotTable, 1);
+
+        table->context = context;
+        table->names = names_new();
+        *ret = table;
+        return 0;
+}
+
+static void free_slot_table(void *self) {
+        SlotTable *table = self;
+
+        names_clear(&table->names);
+        g_free(table);
+}
+
+static void attach_slot(void *self, Function *function) {
+        if (function->facts.s390 || function->kind != FUNCTION_KIND_VF)
+                read_again(self);
+        set_slot(self, function);
+}
+
+/* The hot-plug driver of a bridge makes the slots below it. */
+static int slot_table_hear(void *self, Function *function, unsigned news) {
+        if (topology_is_bridge(function))
+                read_again(self);
+        return 0;
+}
+
+const Part slot_table_part = {
+        .name = "slot-table",
+        .new = new_slot_table,
+        .attach = attach_slot,
+        .hears = PART_NEWS_READ,
+        .function_changed = slot_table_hear,
+        .free = free_slot_table,
+};

@@ -1,0 +1,139 @@
+#include "policy/blockers.h"
+
+#include "policy/effect.h"
+#include "policy/lock.h"
+
+void block_users(const Question *question, BlockerKind kind, const Function *function,
+                 const char *what) {
+        char address[PCI_ADDRESS_STRING_MAX];
+
+        pci_address_format(function_address(function), address);
+        for (guint i = 0; function->users && i < function->users->len; i++) {
+                const User *user = function->users->pdata[i];
+                g_autofree char *who = NULL;
+
+                if (user->session && function->session && function->session->idle)
+                        continue;
+                who = user_describe(user);
+
+                verdict_block(question->verdict, user->session ? BLOCKER_SESSION : kind, address,
+                              user->pid, "%s by %s", what, who);
+        }
+}
+
+void block_inhibitors(const Question *question, const Function *function, unsigned operations) {
+        char address[PCI_ADDRESS_STRING_MAX];
+        bool other = function != question->asked;
+
+        pci_address_format(function_address(function), address);
+        for (guint i = 0; function->inhibitors && i < function->inhibitors->len; i++) {
+                const Inhibitor *inhibitor = function->inhibitors->pdata[i];
+                g_autofree char *what = operations_format(inhibitor->operations & operations);
+
+                if (what[0] != '\0')
+                        verdict_block(question->verdict, BLOCKER_INHIBITOR, inhibitor->who,
+                                      inhibitor->pid, "inhibits %s%s%s: %s", what,
+                                      other ? " of " : "", other ? address : "", inhibitor->why);
+        }
+}
+
+void block_all_inhibitors(const Question *question, const Function *function) {
+        unsigned vfs = effect_on_vfs(function, question->operation) |
+                       effect_on_vfs(function, question->or_else);
+
+        block_inhibitors(question, function,
+                         effect_on_function(function, question->operation) |
+                                 effect_on_function(function, question->or_else));
+        for (guint i = 0; function->vfs && i < function->vfs->len; i++)
+                block_inhibitors(question, function->vfs->pdata[i], vfs);
+}
+
+void block_lock(const Question *question, const Function *function) {
+        unsigned reasons =
+                function->lock_reasons & (LOCK_REASON_USERSPACE_DRIVER | LOCK_REASON_ADMINISTRATOR);
+        char address[PCI_ADDRESS_STRING_MAX];
+
+        if (question->flags & CHECK_OVERRIDE)
+                return;
+        pci_address_format(function_address(function), address);
+        for (unsigned i = 0; i < LOCK_REASONS_MAX; i++) {
+                LockReason reason = 1U << i;
+
+                if (!(reasons & reason) || !lock_reason_locks(reason, question->operation))
+                        continue;
+                if (reason == LOCK_REASON_USERSPACE_DRIVER)
+                        verdict_block(question->verdict, BLOCKER_LOCK, address, 0,
+                                      "bound to the userspace driver %s", function->facts.driver);
+                else
+                        verdict_block(question->verdict, BLOCKER_LOCK, address, 0,
+                                      "locked by an administrator%s%s",
+                                      function->lock_why[0] != '\0' ? ": " : "",
+                                      function->lock_why);
+        }
+}
+
+void block_pasid(const Question *question, const Function *function) {
+        const Pasid *pasid = &function->facts.pasid;
+
+        if (!pasid->present || !pasid->enabled)
+                return;
+        for (guint i = 0; function->vfs && i < function->vfs->len; i++)
+                block_users(
+                        question, BLOCKER_PASID, function->vfs->pdata[i],
+                        "relies on the PASID capability of its PF, which is enabled, while used");
+}
+
+void block_group(const Question *question, const Function *function) {
+        const GPtrArray *group = inventory_group(question->inventory, function->facts.iommu_group);
+
+        for (guint i = 0; group && i < group->len; i++) {
+                const Function *peer = group->pdata[i];
+
+                if (peer != function && peer->pf != function)
+                        block_users(question, BLOCKER_GROUP, peer,
+                                    "shares the IOMMU group and is in use");
+        }
+}
+
+static void block_outside(const Question *question, const RunningOperation *running,
+                          const char *address) {
+        if (running->pid != 0)
+                verdict_block(question->verdict, BLOCKER_OPERATION, address, running->pid,
+                              "%s by process %u is in progress, and waits for the users",
+                              running->name, running->pid);
+        else
+                verdict_block(question->verdict, BLOCKER_OPERATION, address, 0,
+                              "the kernel is taking it away (%s), and waits for the users",
+                              running->name);
+}
+
+void block_operation(const Question *question, const Function *function) {
+        char address[PCI_ADDRESS_STRING_MAX];
+
+        pci_address_format(function_address(function), address);
+        if (function->operation)
+                verdict_block(question->verdict, BLOCKER_OPERATION, address,
+                              function->operation->pid, "%s is in progress",
+                              function->operation->name);
+        if (function->outside && function->outside->subject == function->facts.key)
+                block_outside(question, &function->outside->running, address);
+}
+
+void block_unreadable(const Question *question, const Function *pf) {
+        char address[PCI_ADDRESS_STRING_MAX];
+
+        if (pf->unreadable_vfs)
+                verdict_block(question->verdict, BLOCKER_USER,
+                              pci_address_format(function_address(pf), address), 0,
+                              "has VFs that cannot be read at present and may be in use");
+}
+
+void block_leaving(const Question *question, const Function *function) {
+        char address[PCI_ADDRESS_STRING_MAX];
+
+        if (function->state != FUNCTION_STATE_PRESENT)
+                verdict_block(question->verdict, BLOCKER_OPERATION,
+                              pci_address_format(function_address(function), address), 0,
+                              "it is being taken away (%s)",
+                              function_state_to_string(function->state));
+}

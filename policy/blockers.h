@@ -1,0 +1,47 @@
+/* blockers.h: one fact of a function put as what stands against an operation.
+ *
+ * Owns the words. Which facts count for which operation is check.c's, which alone calls this. Each
+ * function adds to the verdict of the question, nothing when the fact does not hold. */
+#pragma once
+
+#include "policy/check.h"
+
+/* "May I?", while it is answered. */
+typedef struct Question {
+        const Inventory *inventory;
+        const Function *named; /* by the caller */
+        const Function *asked; /* that one, or the one in whose slot it is */
+        const Function *top;   /* while what is below that one is looked at */
+        Operation operation;
+        Operation or_else; /* the same by another way, which must be free of inhibitors as well */
+        unsigned flags;
+        Verdict *verdict;
+} Question;
+
+/* The users of `function`; `what` says why they matter: "in use". */
+void block_users(const Question *question, BlockerKind kind, const Function *function,
+                 const char *what);
+
+/* The inhibitors of `function` for one of `operations` (1 << Operation). */
+void block_inhibitors(const Question *question, const Function *function, unsigned operations);
+
+/* The inhibitors of the function for what is done to it on the way, and of its VFs likewise. */
+void block_all_inhibitors(const Question *question, const Function *function);
+
+/* The lock reasons that an override passes; for the others the users are named themselves. */
+void block_lock(const Question *question, const Function *function);
+
+/* The VFs in use that rely on the PASID capability of `function`. */
+void block_pasid(const Question *question, const Function *function);
+
+/* The users of other members of the IOMMU group. */
+void block_group(const Question *question, const Function *function);
+
+/* What is being done to `function`, by us or by somebody else. */
+void block_operation(const Question *question, const Function *function);
+
+/* VFs of `pf` that cannot be read, and may have users. */
+void block_unreadable(const Question *question, const Function *pf);
+
+/* That `function` is being taken away. */
+void block_leaving(const Question *question, const Function *function);

@@ -1,0 +1,283 @@
+#!/usr/bin/python3
+"""What is below what: shown, judged, locked and taken away together, on made-up trees."""
+
+import os
+
+import fixtures
+import vfwarden_bus as vb
+
+BRIDGE = 0x060400
+ROOT, UP, DOWN1, DOWN2 = "0000:00:02.0", "0000:01:00.0", "0000:02:01.0", "0000:02:02.0"
+PF, MATE, CARD, OTHER = "0000:03:00.0", "0000:03:00.1", "0000:04:00.0", "0000:00:1f.0"
+VMD, PORT, DISK = "0000:00:0e.0", "10000:e0:01.0", "10000:e1:00.0"
+TAKING = ("bind", "unbind", "reset", "remove", "power-off")
+LONG = 600
+SHORT = 0.3
+
+
+class TopologyTest(fixtures.DaemonTest):
+    """A root port with a switch in slot 5, below it a PF with a VF and a second function of its device, and a card in
+    a slot of the switch; a VMD controller with a disk; and a function by itself."""
+
+    def setUp(self):
+        super().setUp()
+        self.start_polkit(configure=True, inhibit=True, unplug=True)
+        self.start_kernel()
+        add = self.sysfs.add
+        self.root = add(ROOT, class_code=BRIDGE, driver="pcieport", attributes={"reset_subordinate": ""})
+        self.root.chmod("reset_subordinate", 0o200)
+        self.up = add(UP, parent=self.root, class_code=BRIDGE, driver="pcieport", slot="5")
+        self.down1 = add(DOWN1, parent=self.up, class_code=BRIDGE, driver="pcieport")
+        self.down2 = add(DOWN2, parent=self.up, class_code=BRIDGE, driver="pcieport")
+        self.pf = self.sysfs.add_pf(PF, parent=self.down1, vfs=1, vf_driver="vfio-pci")
+        self.vf = self.pf.vfs[0]
+        self.mate = add(MATE, parent=self.down1, driver="vfio-pci")
+        self.card = add(CARD, parent=self.down2, driver="vfio-pci", slot="5-2")
+        self.vmd = add(VMD, class_code=0x010400, driver="vmd")
+        self.port = add(PORT, parent=self.vmd, class_code=BRIDGE, driver="pcieport")
+        self.disk = add(DISK, parent=self.port, class_code=0x010802, driver="vfio-pci")
+        self.other = add(OTHER, driver="vfio-pci")
+        self.above = (self.root, self.up, self.down1)
+
+    def use(self, *functions):
+        """A VMM opens them."""
+        for function in functions:
+            function.write("enable", "1")
+            self.kernel.held.add(function.address)
+        for function in functions:
+            self.wait_property(function.address, "InUse", True)
+
+    def release(self, *functions):
+        for function in functions:
+            function.write("enable", "0")
+            self.kernel.held.discard(function.address)
+        for function in functions:
+            self.wait_property(function.address, "InUse", False)
+
+    def blockers(self, address, operation):
+        return [row[:2] for row in self.client.check(address, operation)[1]]
+
+    def is_closed(self, function, name):
+        return function.mode(name) & 0o222 == 0
+
+
+class Shown(TopologyTest):
+    def test_parent_children_and_slot(self):
+        self.start()
+        paths = vb.function_path
+        for address, parent, children, slot in (
+                (ROOT, None, [UP], ""), (UP, ROOT, [DOWN1, DOWN2], "5"), (DOWN1, UP, [PF, MATE, self.vf.address], "5"),
+                (PF, DOWN1, [], "5"), (self.vf.address, DOWN1, [], "5"), (CARD, DOWN2, [], "5-2"),
+                (VMD, None, [PORT], ""), (PORT, VMD, [DISK], ""), (DISK, PORT, [], ""), (OTHER, None, [], "")):
+            with self.subTest(address):
+                told = self.picture.function(address)
+                self.assertEqual((told["Parent"], told["Children"], told["Slot"]),
+                                 (paths(parent) if parent else "/", [paths(child) for child in children], slot))
+
+    def test_a_card_that_comes_and_goes(self):
+        self.start()
+        card = self.sysfs.add("0000:05:00.0", parent=self.root, driver="igb", slot="9", announce=True)
+        self.wait_function(card.address)
+        self.wait_property(ROOT, "Children", [vb.function_path(UP), vb.function_path(card.address)])
+        self.assertEqual(self.picture.function(card.address)["Slot"], "9")
+        self.sysfs.remove(card)
+        self.wait_property(ROOT, "Children", [vb.function_path(UP)])
+
+
+class Judged(TopologyTest):
+    def test_a_user_below(self):
+        self.start()
+        self.use(self.vf)
+        for bridge in self.above:
+            for operation in TAKING:
+                with self.subTest(f"{operation} of {bridge.address}"):
+                    allowed, blockers, _ = self.client.check(bridge.address, operation)
+                    self.assertFalse(allowed)
+                    self.assertIn(("user", self.vf.address), [row[:2] for row in blockers])
+        _, blockers, _ = self.client.check(ROOT, "remove")
+        self.assertIn(f"is below it ({ROOT} > {UP} > {DOWN1} > {self.vf.address}) and in use by", blockers[0][2])
+        for operation in TAKING[:-1]:      # the slot is the same
+            self.assertEqual(self.blockers(DOWN2, operation), [], f"another branch: {operation}")
+
+    def test_another_domain(self):
+        self.start()
+        self.assertEqual(self.blockers(VMD, "unbind"), [])
+        self.use(self.disk)
+        self.assertEqual(self.blockers(VMD, "unbind"), [("user", DISK)])
+        with self.assertRaises(vb.BusError) as caught:
+            self.client.start_function_call(VMD, "Unbind").result()
+        self.assertEqual(caught.exception.name, "org.vfwarden1.Error.Refused")
+
+    def test_the_slot_of_a_switch(self):
+        self.start()
+        self.use(self.vf)
+        for address in (UP, DOWN1, PF, MATE):
+            self.assertIn(("user", self.vf.address), self.blockers(address, "power-off"), address)
+        self.assertEqual(self.blockers(CARD, "power-off"), [], "its own slot")
+
+    def test_an_administrators_lock_below(self):
+        self.start()
+        self.client.lock(CARD, "customer 7")
+        self.assertEqual(self.blockers(ROOT, "remove"), [("lock", CARD)])
+        self.wait_property(ROOT, "LockReasons", ["below-locked"])
+        self.assertTrue(self.is_closed(self.root, "remove"))
+        self.client.unlock(CARD)
+        self.wait_property(ROOT, "LockReasons", [])
+        self.assertFalse(self.is_closed(self.root, "remove"))
+
+    def test_a_bus_reset_names_the_siblings(self):
+        self.start()
+        warnings = self.client.check(MATE, "reset")[2]
+        self.assertTrue(any(PF in warning for warning in warnings), warnings)
+        self.mate.write("reset_method", "bus")
+        self.use(self.vf)
+        vb.wait_until(lambda: ("user", self.vf.address) in self.blockers(MATE, "reset"), None,
+                      "the bus reset's consequence")
+
+    def test_no_reset_method(self):
+        self.card.unset("reset")
+        self.card.unset("reset_method")
+        self.start()
+        self.assertEqual(self.blockers(CARD, "reset"), [("unsupported", CARD)])
+
+    def test_what_a_reset_does_to_vfs(self):
+        self.start()
+        warnings = self.client.check(PF, "reset")[2]
+        self.assertTrue(any("1 virtual functions" in warning for warning in warnings), warnings)
+
+
+class Locked(TopologyTest):
+    FILES = ("remove", "reset", "reset_method")
+
+    def test_everything_above_a_held_function(self):
+        self.start()
+        self.use(self.vf)
+        for bridge in self.above:
+            self.wait_property(bridge.address, "LockReasons", ["below-in-use"])
+            for name in self.FILES:
+                self.assertTrue(self.is_closed(bridge, name), f"{name} of {bridge.address}")
+        self.assertTrue(self.is_closed(self.root, "reset_subordinate"))
+        self.assertEqual(self.sysfs.slot_mode("5") & 0o222, 0, "the slot with the switch")
+        for name in self.FILES:
+            self.assertFalse(self.is_closed(self.down2, name), "another branch")
+        self.assertNotEqual(self.sysfs.slot_mode("5-2") & 0o222, 0)
+
+        self.use(self.card)
+        self.release(self.vf)
+        self.wait_property(DOWN1, "LockReasons", [])
+        self.assertEqual(self.picture.function(ROOT)["LockReasons"], ["below-in-use"], "the card is held still")
+        self.assertTrue(self.is_closed(self.root, "remove"))
+        self.release(self.card)
+        for bridge in self.above:
+            self.wait_property(bridge.address, "ClosedFiles", [])
+            for name in self.FILES:
+                self.assertFalse(self.is_closed(bridge, name), f"{name} of {bridge.address}")
+        self.assertEqual(self.root.mode("reset_subordinate"), 0o200)
+        self.assertEqual(self.sysfs.slot_mode("5"), 0o644)
+
+    def test_a_restart(self):
+        self.start()
+        self.use(self.card)
+        self.wait_property(ROOT, "LockReasons", ["below-in-use"])
+        own = self.root.mode("reset_method")
+        self.kill()
+        self.assertTrue(self.is_closed(self.root, "remove"), "no gap")
+        self.start()
+        self.wait_property(ROOT, "LockReasons", ["below-in-use"])
+        self.assertEqual(self.root.mode("reset_method"), own)
+        self.release(self.card)
+        self.wait_property(ROOT, "ClosedFiles", [])
+        self.assertEqual(self.root.mode("reset_method"), 0o644)
+
+    def test_a_bridge_that_comes_above_a_held_function(self):
+        """Its children are known first."""
+        self.start()
+        root = self.sysfs.add("0000:00:05.0", class_code=BRIDGE, listed=False)
+        card = self.sysfs.add("0000:09:00.0", parent=root, driver="vfio-pci", announce=True)
+        self.wait_function(card.address)
+        self.use(card)
+        self.sysfs.list_function(root)
+        self.sysfs.tell("add", root)
+        self.wait_function(root.address)
+        self.wait_property(root.address, "LockReasons", ["below-in-use"])
+        self.assertTrue(self.is_closed(root, "remove"))
+
+
+class Unplugged(TopologyTest):
+    def unplug(self, address, timeout=LONG, **options):
+        return self.client.start_unplug(address, timeout, **options)
+
+    def requests(self, mark=0):
+        self.fence()
+        return {self.picture.objects[told.path][vb.FUNCTION]["Address"]
+                for told in self.client.recorder.since(mark, "UnplugRequested")}
+
+    def test_from_the_leaves_up(self):
+        self.start()
+        self.unplug(UP).result()
+        self.assertEqual(self.kernel.writes, [
+            ("vfio-pci/unbind", self.vf.address), (f"{PF}/sriov_numvfs", "0"), ("igb/unbind", PF),
+            ("vfio-pci/unbind", MATE), ("vfio-pci/unbind", CARD),
+            (f"{PF}/remove", "1"), (f"{MATE}/remove", "1"), (f"{DOWN1}/remove", "1"), (f"{CARD}/remove", "1"),
+            (f"{DOWN2}/remove", "1"), ("5/power", "0")])
+        for address in (UP, DOWN1, DOWN2, PF, MATE, CARD):
+            self.assertIsNone(self.picture.function(address), address)
+        self.assertIsNotNone(self.picture.function(ROOT))
+
+    def test_holders_below_are_asked(self):
+        self.start()
+        self.use(self.vf, self.card)
+        mark = self.mark()
+        call = self.unplug(ROOT)
+        self.wait_property(ROOT, "State", "unplug-requested")
+        self.assertEqual(self.requests(mark), {ROOT, self.vf.address, CARD})
+        self.assertEqual(self.kernel.writes, [])
+        self.assertIn(("operation", ROOT), self.blockers(MATE, "open"))
+        self.release(self.vf)
+        self.wait_property(ROOT, "State", "draining")
+        self.assertEqual(self.kernel.writes, [])
+        self.release(self.card)
+        call.result()
+        self.assertIsNone(self.picture.function(ROOT))
+
+    def test_a_holder_below_that_refuses(self):
+        self.start()
+        self.use(self.card)
+        with self.assertRaises(vb.BusError) as caught:
+            self.unplug(ROOT, SHORT).result()
+        self.assertEqual(caught.exception.name, "org.vfwarden1.Error.Timeout")
+        self.assertEqual(self.kernel.writes, [])
+        self.wait_property(ROOT, "State", "present")
+
+    def test_an_inhibitor_below_refuses_it(self):
+        self.start()
+        self.addCleanup(os.close, self.client.inhibit(CARD, "remove", "backup", "copying"))
+        with self.assertRaises(vb.BusError) as caught:
+            self.unplug(ROOT).result()
+        self.assertEqual(caught.exception.name, "org.vfwarden1.Error.Refused")
+        self.assertEqual(self.kernel.writes, [])
+
+
+class Dying(TopologyTest):
+    def test_the_lock_holds_until_the_last_vf_is_gone(self):
+        """`echo 0 > sriov_numvfs` by a descriptor of before: the links go first, the kernel waits then."""
+        self.start()
+        self.use(self.vf)
+        self.wait_property(PF, "LockReasons", ["vf-in-use"])
+        for function, name in ((self.pf, "virtfn0"), (self.vf, "physfn")):
+            function.unset(name)
+        self.sysfs.detach_driver(self.vf, keep_enable=True)
+        self.sysfs.tell("unbind", self.vf)
+        self.wait_property(self.vf.address, "Driver", "")
+        self.sysfs.change(self.pf)
+        self.fence()
+        told = self.picture.function(self.vf.address)
+        self.assertEqual((told["Kind"], told["InUse"]), ("vf", True))
+        self.assertEqual(told["PhysicalFunction"], vb.function_path(PF))
+        self.assertEqual(self.picture.function(PF)["LockReasons"], ["vf-in-use"])
+        self.assertTrue(self.is_closed(self.pf, "remove"))
+        self.assertIn(("user", self.vf.address), self.blockers(PF, "remove"))
+
+
+if __name__ == "__main__":
+    fixtures.main()
