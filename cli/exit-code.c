@@ -17,6 +17,7 @@ static const char *const descriptions[_EXIT_CODE_MAX] = {
         [EXIT_CODE_TIMED_OUT] = "timed out",
         [EXIT_CODE_GONE] = "the function went away meanwhile",
         [EXIT_CODE_NOT_SUPPORTED] = "not supported by the function or by this daemon",
+        [EXIT_CODE_UNFINISHED] = "not finished in time: the function is being removed",
 };
 
 /* A name that ends in '.' stands for all names that begin so. */

@@ -19,6 +19,7 @@ typedef enum ExitCode {
         EXIT_CODE_TIMED_OUT = 8,
         EXIT_CODE_GONE = 9,
         EXIT_CODE_NOT_SUPPORTED = 10,
+        EXIT_CODE_UNFINISHED = 11,
         _EXIT_CODE_MAX,
 } ExitCode;
 

@@ -277,27 +277,48 @@ static void print_timeout_json(const Wait *wait, const Inventory *inventory, Jso
         output_json(&wait->context->output, node, true);
 }
 
-/* What a request that was not granted in time leaves behind. */
-static void print_timeout(const Wait *wait) {
+/* Whether the unplug has passed the point from which it cannot be cancelled. Then it goes on after
+ * the deadline; the daemon shows that by the function's state. */
+static bool is_being_removed(const Inventory *inventory, const char *address) {
+        JsonObject *function = inventory_find(inventory, address);
+
+        return !function || g_str_equal(function_string(function, "State"), "removing");
+}
+
+static const char *words_for_timeout(const Wait *wait, const Inventory *inventory) {
+        if (!inventory_find(inventory, wait->address))
+                return "The function has been removed since. ";
+        if (wait->context->insist)
+                return "The function will be removed once it is released; this cannot be "
+                       "cancelled. ";
+        if (is_being_removed(inventory, wait->address))
+                return "The function is being removed; this cannot be cancelled. ";
+        return "Nothing has changed. ";
+}
+
+/* What a request that was not granted in time leaves behind, and the exit code for that. */
+static ExitCode print_timeout(const Wait *wait) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         Output *output = &wait->context->output;
         g_autoptr(JsonArray) holders = NULL;
         g_autoptr(Inventory) inventory = NULL;
+        ExitCode code;
 
         if (client_describe(wait->context, 0, &error, &inventory) < 0 ||
             list_holders(wait->context, wait->address, &error, &holders) < 0)
-                return;
+                return EXIT_CODE_TIMED_OUT;
+        code = !wait->context->insist && is_being_removed(inventory, wait->address)
+                       ? EXIT_CODE_UNFINISHED
+                       : EXIT_CODE_TIMED_OUT;
         if (wait->context->json) {
                 print_timeout_json(wait, inventory, holders);
-                return;
+                return code;
         }
-        output_format(output, wait->context->insist
-                                      ? "The function will be removed once it is released; this "
-                                        "cannot be cancelled. "
-                                      : "Nothing has changed. ");
+        output_format(output, "%s", words_for_timeout(wait, inventory));
         output_format(output, json_array_get_length(holders) > 0 ? "It is in use by\n"
                                                                  : "It is not in use any more.\n");
         print_holders(output, holders);
+        return code;
 }
 
 static ExitCode tell(Context *context, Wait *wait) {
@@ -325,7 +346,7 @@ static ExitCode tell(Context *context, Wait *wait) {
                 tell_request(wait);
         code = client_fail(context, wait->result, &wait->error, "Cannot unplug %s", address);
         if (code == EXIT_CODE_TIMED_OUT)
-                print_timeout(wait);
+                code = print_timeout(wait);
         if (code == EXIT_CODE_REFUSED)
                 print_hint("\"vfwarden why %s remove\" tells what can be done about it", address);
         return code;

@@ -265,6 +265,14 @@ static void on_slot_due(void *context, PciKey key) {
                 retries_drop(((const Unplugs *) context)->slots, key);
 }
 
+/* At the deadline nobody may use the function any more, and the kernel be slow to remove it. */
+static const char *words_for_reply(const Unplug *unplug, UnplugAction action, const char *words) {
+        if (action == UNPLUG_ACTION_REPLY_TIMEOUT && unplug->state != UNPLUG_STATE_PRESENT &&
+            unplug->n_users == 0)
+                return "timed out; it is being removed, which cannot be cancelled";
+        return words ? words : unplug->message;
+}
+
 static void reply(Unplug *unplug, unsigned actions) {
         static const struct {
                 UnplugAction action;
@@ -286,7 +294,7 @@ static void reply(Unplug *unplug, unsigned actions) {
                         continue;
                 unplug->done = NULL;
                 done(unplug->done_context, replies[i].result,
-                     replies[i].message ? replies[i].message : unplug->message);
+                     words_for_reply(unplug, replies[i].action, replies[i].message));
                 return;
         }
 }

@@ -123,6 +123,20 @@ class Unplug(CommandTest):
         self.assertEqual(run.process.stdout.read(), b"")
         self.assertEqual(run.end(), (4, f"vfwarden: Cannot unplug {IGB_VF1}: polkit refused\n"))
 
+    def test_timeout_while_it_is_being_removed(self):
+        """The users released it in time, and the kernel is slow."""
+        def fail(*_):
+            for shown in self.stand_in.document["Functions"]:
+                if shown["Address"] == IGB_VF1:
+                    shown["State"] = "removing"
+            self.stand_in.users.clear()
+            raise TIMEOUT
+        self.stand_in.answers["Unplug"] = fail
+        code, output, _ = self.run_command("unplug", "--timeout=1", IGB_VF1)
+        self.assertEqual(code, 11)
+        self.assertNotIn("Nothing has changed", output)
+        self.assertIn("The function is being removed; this cannot be cancelled. It is not in use any more.\n", output)
+
     def test_timeout(self):
         self.end_with(TIMEOUT)
         error = f"vfwarden: Cannot unplug {IGB_VF1}: timed out waiting for its users to release it\n"

@@ -235,7 +235,7 @@ class ManualPage(CommandTest):
             self.assertRegex(page, rf"(?m)^ {{7}}{verb}( load)?( \[?ADDRESS.*| \[--.*| +\[?[A-Z].*)?$")
         for option in options:
             self.assertRegex(page, rf"(?m)^ +(-\w, )?{option}\b")
-        self.assertEqual([int(number) for number, _ in codes], list(range(11)))
+        self.assertEqual([int(number) for number, _ in codes], list(range(12)))
         status = page.split("EXIT STATUS")[1]
         for number, _ in codes:
             self.assertRegex(status, rf"(?m)^ +{number} +\S")

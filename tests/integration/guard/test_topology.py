@@ -2,6 +2,7 @@
 """What is below what: shown, judged, locked and taken away together, on made-up trees."""
 
 import os
+import subprocess
 
 import fixtures
 import vfwarden_bus as vb
@@ -248,6 +249,23 @@ class Unplugged(TopologyTest):
         self.assertEqual(caught.exception.name, "org.vfwarden1.Error.Timeout")
         self.assertEqual(self.kernel.writes, [])
         self.wait_property(ROOT, "State", "present")
+
+    def test_a_removal_that_is_slower_than_the_deadline(self):
+        """Nobody holds it any more: the words and the exit code say what is."""
+        self.start()
+        self.kernel.hang.add("vfio-pci/unbind")
+        command = subprocess.Popen([os.environ["VFWARDEN"], "unplug", "--timeout=1s", CARD], text=True,
+                                   env={**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": self.bus.address},
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        pidfd = os.pidfd_open(command.pid)
+        self.addCleanup(os.close, pidfd)
+        fixtures.wait_for_end(pidfd)
+        said, _ = command.communicate()
+        for write in list(self.kernel.waiting):
+            self.kernel.release(write)
+        self.assertEqual(command.returncode, 11, said)
+        self.assertNotIn("Nothing has changed", said)
+        self.assertIn("is being removed", said)
 
     def test_an_inhibitor_below_refuses_it(self):
         self.start()
