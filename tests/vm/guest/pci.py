@@ -19,7 +19,7 @@ ENABLE_SRIOV = "/sys/module/vfio_pci/parameters/enable_sriov"
 # The files that a lock can close, with the mode that the kernel makes each with.
 SRIOV = ("sriov_numvfs", "sriov_drivers_autoprobe")
 KERNEL_MODES = {"sriov_numvfs": 0o644, "sriov_drivers_autoprobe": 0o644, "remove": 0o220,
-                "reset": 0o200, "reset_method": 0o644, "power": 0o644}
+                "reset": 0o200, "reset_method": 0o644, "reset_subordinate": 0o200, "power": 0o644}
 
 
 def read(path):
@@ -107,6 +107,18 @@ class Function:
 
     def chmod(self, name, bits):
         os.chmod(self.path(name), bits)
+
+    # --- what is above and below
+
+    def parent(self):
+        """The function above, None on a root bus."""
+        above = os.path.basename(os.path.dirname(os.path.realpath(self.directory)))
+        return Function(above) if above in os.listdir(DEVICES) else None
+
+    def children(self):
+        """Addresses of the functions directly below."""
+        here = os.path.realpath(self.directory)
+        return [address for address in addresses() if os.path.dirname(os.path.realpath(f"{DEVICES}/{address}")) == here]
 
     # --- driver
 
@@ -204,6 +216,9 @@ IGB = Function("0000:01:00.0")
 NVME = Function("0000:02:00.0")
 PLAIN = Function("0000:03:00.0")
 FOURTH = Function("0000:04:00.0")
+SWITCH = Function("0000:05:00.0")
+CARD0 = Function("0000:07:00.0")
+CARD1 = Function("0000:08:00.0")
 # ... and of s390x, where each function has a slot of its own:
 ZNVME = Function("0013:00:00.0")
 ZRNG = Function("abcd:00:00.0")
@@ -214,6 +229,6 @@ if ON_S390:
     ENDPOINTS = {ZNVME: "nvme0", ZRNG: "rng0"}
     EMPTY_AT_BOOT = ()
 else:
-    NATIVE_DRIVERS = {IGB: "igb", NVME: "nvme", PLAIN: "e1000e"}
-    ENDPOINTS = {IGB: "igb0", NVME: "nvme0", PLAIN: "plain0", FOURTH: "igb1"}
+    NATIVE_DRIVERS = {IGB: "igb", NVME: "nvme", PLAIN: "e1000e", CARD0: "e1000e", CARD1: "e1000e"}
+    ENDPOINTS = {IGB: "igb0", NVME: "nvme0", PLAIN: "plain0", FOURTH: "igb1", CARD0: "card0", CARD1: "card1"}
     EMPTY_AT_BOOT = (FOURTH,)

@@ -18,9 +18,18 @@ ENDPOINTS = {
     "plain0": {"driver": "e1000e", "id": "plain0", "bus": "port3", "mac": "52:54:00:00:00:03"},
     # Empty at boot: a second igb to be plugged by who needs it.
     "igb1": {"driver": "igb", "id": "igb1", "bus": "port4", "mac": "52:54:00:00:00:04"},
+    # Two cards below one switch.
+    "card0": {"driver": "e1000e", "id": "card0", "bus": "down0", "mac": "52:54:00:00:00:05"},
+    "card1": {"driver": "e1000e", "id": "card1", "bus": "down1", "mac": "52:54:00:00:00:06"},
 }
-AT_BOOT = ("igb0", "nvme0", "plain0")
-PORTS = 4
+AT_BOOT = ("igb0", "nvme0", "plain0", "card0", "card1")
+PORTS = 5
+# QEMU plugs no switch while the machine runs.
+SWITCH = (
+    {"driver": "x3130-upstream", "id": "up0", "bus": "port5"},
+    {"driver": "xio3130-downstream", "id": "down0", "bus": "up0", "addr": "0x0", "slot": 6, "chassis": 6},
+    {"driver": "xio3130-downstream", "id": "down1", "bus": "up0", "addr": "0x1", "slot": 7, "chassis": 7},
+)
 
 IOMMUS = {
     # VT-d with interrupt remapping: MSIs are isolated.
@@ -53,6 +62,8 @@ def arguments(iommu):
     for port in range(1, PORTS + 1):
         words += ["-device", json.dumps({"driver": "pcie-root-port", "id": f"port{port}", "bus": "pcie.0",
                                          "addr": f"0x{port + 1:x}", "slot": port, "chassis": port})]
+    for device in SWITCH:
+        words += ["-device", json.dumps(device)]
     words += ["-device", json.dumps({"driver": "nvme-subsys", "id": "subsys0", "nqn": "vfwarden"})]
     for name in AT_BOOT:
         words += ["-device", json.dumps(ENDPOINTS[name])]

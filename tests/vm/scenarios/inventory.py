@@ -37,6 +37,8 @@ def check_function(machine, function):
         "CommandMemory": "hardwired-zero" if kind_of(function) == "vf" else "implemented",
         "InUse": False, "Locked": False, "LockReasons": [], "LockWhy": "", "ClosedFiles": [],
         "Tainted": False, "State": "present",
+        "Parent": vb.function_path(function.parent().address) if function.parent() else "/",
+        "Children": [vb.function_path(child) for child in function.children()],
     }
     if kind_of(function) == "pf":
         expected |= {
