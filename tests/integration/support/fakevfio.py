@@ -3,6 +3,7 @@ daemon see them as VFIO's."""
 
 import fcntl
 import os
+import shutil
 import stat
 
 
@@ -48,12 +49,42 @@ class VfioNodes:
         os.makedirs(function.path(f"vfio-dev/{name}"))
         function.write(f"vfio-dev/{name}/dev", f"1:{minor}")
 
+    def forget_device(self, function, name):
+        """Its entries in sysfs go, and its node stays."""
+        minor = os.minor(os.stat(self.path(f"vfio/devices/{name}")).st_rdev)
+        os.unlink(self.sysfs.path("dev/char", f"1:{minor}"))
+        shutil.rmtree(function.path("vfio-dev"))
+
     def add_node(self, name):
         """A node that is no PCI function's."""
         self._make(name, self.OTHER)
 
     def add_iommufd(self):
         self._make("iommu", self.OTHER)
+
+    def open_device(self, function):
+        """A descriptor of the device, as its group gives it: nothing in it names the function."""
+        return os.open(self._make_file("vfio-device", function.address), os.O_RDWR | os.O_CLOEXEC)
+
+    def tell_in_fdinfo(self, function, *names):
+        """From now on fdinfo of the function's device, and of these nodes, names it, as newer kernels do."""
+        for name in (function.address, *names):
+            with open(self._make_file("vfio-fdinfo", name), "w", encoding="ascii") as file:
+                file.write(f"vfio-device-syspath: /sys{function.devpath}\n")
+
+    def _make_file(self, directory, name):
+        os.makedirs(os.path.join(self.sysfs.root, directory), exist_ok=True)
+        path = os.path.join(self.sysfs.root, directory, name)
+        with open(path, "a", encoding="ascii"):
+            return path
+
+    def set_references(self, n):
+        """What the kernel says of its module: so many files of groups and devices are open."""
+        os.makedirs(self.sysfs.path("module/vfio/holders"), exist_ok=True)
+        new = self.sysfs.path("module/vfio/new")
+        with open(new, "w", encoding="ascii") as file:
+            file.write(f"{n}\n")
+        os.rename(new, self.sysfs.path("module/vfio/refcnt"))
 
     # --- what the process that opens for the daemon does
 

@@ -10,6 +10,11 @@
  * by, or the node that was bound to an iommufd, is written to the file $UMOCKDEV_DIR/vfio-opened,
  * with the VF token; where there is a file $UMOCKDEV_DIR/vfio-fails, it fails with the number in
  * that; where there is one $UMOCKDEV_DIR/vfio-bind-takes-no-token, a bind is as before Linux 6.17;
+ *   - a descriptor of a file in $UMOCKDEV_DIR/vfio-device looks like one of a device that was
+ * opened through its group;
+ *   - a descriptor of one of these, or of a node, has in its fdinfo also the text of the file of
+ * the same name in $UMOCKDEV_DIR/vfio-fdinfo, as the kernel's vfio_device_show_fdinfo() adds a
+ * line;
  *   - while there is a file $UMOCKDEV_DIR/vfio-hangs, that process waits (for the file to go). */
 #undef _FILE_OFFSET_BITS /* open() and open64() are two names here */
 #include <dlfcn.h>
@@ -27,6 +32,7 @@
 #include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -74,18 +80,84 @@ __attribute__((visibility("default"))) ssize_t readlinkat(int dirfd, const char 
                                                           size_t size) {
         static ssize_t (*next)(int, const char *, char *, size_t);
         static const char other[] = "another test's";
+        static const char device[] = "anon_inode:[vfio-device]";
         const char *root = getenv("UMOCKDEV_DIR");
         ssize_t n;
 
         if (!next)
                 *(void **) &next = dlsym(RTLD_NEXT, "readlinkat");
         n = next(dirfd, path, target, size);
+        if (n > 0 && root && (size_t) n > strlen(root) && memcmp(target, root, strlen(root)) == 0 &&
+            memmem(target, (size_t) n, "/vfio-device/", 13)) {
+                memcpy(target, device, MIN(size, sizeof(device)));
+                return (ssize_t) MIN(size, sizeof(device) - 1);
+        }
         if (n <= 0 || !root || !memmem(target, (size_t) n, "/dev/vfio/", 10) ||
             ((size_t) n >= strlen(root) && memcmp(target, root, strlen(root)) == 0))
                 return n;
         memcpy(target, other, MIN(size, sizeof(other)));
         return (ssize_t) MIN(size, sizeof(other) - 1);
 }
+
+/* The text that the file beside "fdinfo/N" adds, or -1: for what this process looks at. */
+static int open_addition(int dirfd, const char *number) {
+        char link[64], target[4096], other[4096];
+        ssize_t n;
+
+        snprintf(link, sizeof(link), "/proc/self/fd/%d/fd/%s", dirfd, number);
+        n = readlink(link, target, sizeof(target) - 1);
+        if (n <= 0)
+                return -1;
+        target[n] = '\0';
+        if (!getenv("UMOCKDEV_DIR") || !strstr(target, "vfio") || !strrchr(target, '/'))
+                return -1;
+        bed(other, sizeof(other), "vfio-fdinfo");
+        strncat(other, strrchr(target, '/'), sizeof(other) - strlen(other) - 1);
+        return open(other, O_RDONLY | O_CLOEXEC);
+}
+
+/* Both texts as one file; takes over the descriptors. */
+static int join(int first, int second) {
+        int both = memfd_create("fdinfo", MFD_CLOEXEC), fds[] = { first, second };
+        char text[4096];
+        ssize_t n;
+
+        for (unsigned i = 0; i < 2; i++) {
+                while ((n = read(fds[i], text, sizeof(text))) > 0)
+                        (void) !write(both, text, (size_t) n);
+                close(fds[i]);
+        }
+        (void) lseek(both, 0, SEEK_SET);
+        return both;
+}
+
+static int open_at(int (*next)(int, const char *, int, ...), int dirfd, const char *path, int flags,
+                   int mode) {
+        int fd = next(dirfd, path, flags, mode), addition;
+
+        if (fd < 0 || strncmp(path, "fdinfo/", 7) != 0)
+                return fd;
+        addition = open_addition(dirfd, path + 7);
+        return addition < 0 ? fd : join(fd, addition);
+}
+
+#define OPENAT(symbol)                                                                            \
+        __attribute__((visibility("default"))) int symbol(int dirfd, const char *path, int flags, \
+                                                          ...) {                                  \
+                static int (*next)(int, const char *, int, ...);                                  \
+                va_list arguments;                                                                \
+                int mode = 0;                                                                     \
+                                                                                                  \
+                if (!next)                                                                        \
+                        *(void **) &next = dlsym(RTLD_NEXT, #symbol);                             \
+                va_start(arguments, flags);                                                       \
+                if (flags & (O_CREAT | O_TMPFILE))                                                \
+                        mode = va_arg(arguments, int);                                            \
+                va_end(arguments);                                                                \
+                return open_at(next, dirfd, path, flags, mode);                                   \
+        }
+OPENAT(openat)
+OPENAT(openat64)
 
 static void hang(void) {
         char path[4096], event[1024];
