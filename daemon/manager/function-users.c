@@ -40,7 +40,6 @@ void function_users_update(const PartContext *context, PciKey key) {
         if (!function)
                 return;
         inventory_set_users(context->inventory, function, users_told(context, function));
-        host->record_changed(context->host_context); /* users_record() */
         update_group(context, function);
         host->queue(context->host_context, function);
         host->tell(context->host_context, function, PART_NEWS_USERS);

@@ -46,6 +46,12 @@ static void on_users_changed(void *userdata, PciKey key) {
         context->host->users_changed(context->host_context, key);
 }
 
+static void on_users_record_changed(void *userdata) {
+        const PartContext *context = userdata;
+
+        context->host->record_changed(context->host_context);
+}
+
 static void on_node_closed(void *userdata, const char *name) {
         const PartContext *context = userdata;
 
@@ -81,6 +87,7 @@ static void on_unlookable(void *userdata, pid_t pid) {
 
 static const UsersHandler users_handler = {
         .changed = on_users_changed,
+        .record_changed = on_users_record_changed,
         .closed = on_node_closed,
         .missed = on_closes_missed,
         .looked = on_users_looked,

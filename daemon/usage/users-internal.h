@@ -101,6 +101,9 @@ GHashTable *users_explained_groups(const GPtrArray *functions, const GPtrArray *
  * closed. */
 bool users_node_is_open(const Users *users, const VfioDevice *device, GHashTable *explained);
 
+/* Notes what users_record() is to write of the function; returns whether that is new. */
+bool users_note_record(const Users *users, VfioDevice *device);
+
 /* users-look.c */
 extern const ScannerHandler users_scanner_handler;
 extern const HoldersHandler users_holders_handler;

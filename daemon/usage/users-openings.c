@@ -65,6 +65,27 @@ bool users_node_is_open(const Users *users, const VfioDevice *device, GHashTable
 /* --- over a restart */
 
 /* Nothing is recorded of what is found again by looking: a group in a process. */
+static VfioRecorded record_of(const Users *users, const VfioDevice *device) {
+        VfioRecorded record = { .in_process = device->finding == VFIO_FOUND_PROCESS };
+        g_autofree char *group = group_name(device);
+
+        if (device->finding == VFIO_FOUND_NOBODY || (!device->node_name && record.in_process))
+                return (VfioRecorded){ 0 };
+        record.any = true;
+        record.node = device->node;
+        record.own = device->node_name ? vfio_openings_of(users->openings, device->node_name) : 0;
+        record.group = vfio_openings_of(users->openings, group);
+        return record;
+}
+
+bool users_note_record(const Users *users, VfioDevice *device) {
+        VfioRecorded before = device->recorded, now = record_of(users, device);
+
+        device->recorded = now;
+        return now.any != before.any || now.in_process != before.in_process ||
+               now.node != before.node || now.own != before.own || now.group != before.group;
+}
+
 void users_record(const Users *users, GArray *records) {
         GHashTableIter iter;
         const VfioDevice *device;
@@ -72,20 +93,19 @@ void users_record(const Users *users, GArray *records) {
         g_hash_table_iter_init(&iter, users->functions);
         while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &device)) {
                 const Function *function = inventory_get(users->inventory, device->vfio.key);
-                g_autofree char *group = group_name(device);
-                StateOpening record = { .key = device->vfio.key,
-                                        .in_process = device->finding == VFIO_FOUND_PROCESS };
+                VfioRecorded what = record_of(users, device);
+                StateOpening record = {
+                        .key = device->vfio.key,
+                        .node = what.node,
+                        .own = what.own,
+                        .group = what.group,
+                        .in_process = what.in_process,
+                };
 
-                if (!function || device->finding == VFIO_FOUND_NOBODY ||
-                    (!device->node_name && record.in_process))
+                if (!function || !what.any)
                         continue;
                 record.inode = function->facts.inode;
-                record.node = device->node;
                 record.name = g_strdup(device->node_name ? device->node_name : "");
-                record.own = device->node_name
-                                     ? vfio_openings_of(users->openings, device->node_name)
-                                     : 0;
-                record.group = vfio_openings_of(users->openings, group);
                 g_array_append_val(records, record);
         }
 }

@@ -156,12 +156,14 @@ static bool note_unknown(const Users *users, VfioDevice *device) {
         return other;
 }
 
-/* The users now; those whose users are others are noted in `news`. */
-static void match(Users *users, bool all_seen, GArray *news) {
+/* The users now; those whose users are others are noted in `news`. Returns whether what must be
+ * recorded is new. */
+static bool match(Users *users, bool all_seen, GArray *news) {
         g_autoptr(GPtrArray) functions = sorted_functions(users);
         g_autoptr(GPtrArray) holders = holders_sorted(users->holders);
         g_autoptr(GHashTable) groups = NULL;
         g_autoptr(GArray) uses = NULL;
+        bool record_changed = false;
         guint next = 0;
 
         g_ptr_array_foreach(functions, look_at_device, NULL);
@@ -195,9 +197,11 @@ static void match(Users *users, bool all_seen, GArray *news) {
                 }
                 if (note_unknown(users, device))
                         g_array_append_val(news, device->vfio.key);
+                record_changed |= users_note_record(users, device);
                 if (!device->bound && !device->users && !is_unknown(users, device))
                         g_hash_table_remove(users->functions, &device->vfio.key);
         }
+        return record_changed;
 }
 
 void users_update_now(Users *users) {
@@ -205,7 +209,8 @@ void users_update_now(Users *users) {
         bool all_seen = users->all_seen;
 
         users->all_seen = false;
-        match(users, all_seen, news);
+        if (match(users, all_seen, news))
+                users->handler->record_changed(users->context);
         g_hash_table_foreach_remove(users->closed, is_past, users);
         users->last_conclusion_usec = users_now_usec();
         for (guint i = 0; i < news->len; i++)

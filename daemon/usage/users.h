@@ -43,6 +43,8 @@ typedef struct Users Users;
 typedef struct UsersHandler {
         /* The users of the function `key` have changed. */
         void (*changed)(void *context, PciKey key);
+        /* What users_record() writes is different. Comes before `changed` tells the users. */
+        void (*record_changed)(void *context);
         /* The last copy of a descriptor of a VFIO device node, "12" of a group or "vfio3" of a
          * device, was closed. The result for its functions is reported later. */
         void (*closed)(void *context, const char *name);

@@ -14,6 +14,14 @@
 
 #include <sys/types.h>
 
+/* What must outlive the daemon, because no search finds it again. */
+typedef struct VfioRecorded {
+        bool any;
+        bool in_process;
+        dev_t node;
+        uint32_t own, group; /* how often the nodes are open */
+} VfioRecorded;
+
 typedef struct VfioDevice {
         VfioFunction vfio;
         bool bound;      /* VFIO has it; else it is kept for who still has it open */
@@ -28,9 +36,10 @@ typedef struct VfioDevice {
                                 not */
         bool released;       /* another driver has it: nobody has it open through VFIO */
         bool told_unknown;   /* nobody was looked for yet, and that was reported */
-        uint64_t needs_walk; /* the number of the walk that finds its users, 0: no question */
-        bool unreadable;     /* `enable` could not be read the last time */
-        int enable_fd;       /* -1 while it could not be opened */
+        VfioRecorded recorded; /* what users_record() is to write of it, as last told */
+        uint64_t needs_walk;   /* the number of the walk that finds its users, 0: no question */
+        bool unreadable;       /* `enable` could not be read the last time */
+        int enable_fd;         /* -1 while it could not be opened */
         uint64_t count, left_behind; /* of `enable`, as last read; of that, what is nobody's */
 } VfioDevice;
 
