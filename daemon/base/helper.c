@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -240,6 +241,13 @@ int helper_fork(sd_event *event, const HelperHandler *handler, void *context, He
         return 0;
 }
 
+/* Also when its parent has not waited for it yet: /proc still shows such a process. */
+static bool has_ended(int pidfd) {
+        struct pollfd end = { .fd = pidfd, .events = POLLIN };
+
+        return poll(&end, 1, 0) > 0;
+}
+
 int helper_adopt(sd_event *event, const HelperHandler *handler, void *context, pid_t pid,
                  uint64_t start_time, int *channel, Helper **ret) {
         /* The descriptor first: then the pid cannot change hands between looking and watching. */
@@ -249,6 +257,8 @@ int helper_adopt(sd_event *event, const HelperHandler *handler, void *context, p
 
         if (pidfd < 0)
                 return -errno;
+        if (has_ended(pidfd))
+                return -ESRCH;
         r = helper_new(event, handler, context, channel ? &copy : NULL, &helper);
         if (r < 0)
                 return r;

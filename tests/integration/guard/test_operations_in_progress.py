@@ -190,14 +190,18 @@ class Restart(OperationTest):
         self.wait_idle(PF)
 
     def test_ended_meanwhile(self):
+        """Nobody waits for the worker's end before the daemon looks: /proc shows it still."""
+        fixtures.adopt_orphans(self)
         write = self.hang()
         pidfd = os.pidfd_open(write.pid)
         self.addCleanup(os.close, pidfd)
         self.kill()
         self.kernel.release(write)
         fixtures.wait_for_end(pidfd)
+        self.addCleanup(os.waitpid, write.pid, 0)
         self.start()
         self.assertIsNone(self.operation(PF))
+        self.assertNotIn("is still in progress", self.daemon.log)
 
     def test_another_device_has_the_address_meanwhile(self):
         write = self.hang()

@@ -13,6 +13,7 @@ Environment, set by meson:
 """
 
 import contextlib
+import ctypes
 import functools
 import json
 import os
@@ -26,6 +27,8 @@ import subprocess
 import sys
 import tempfile
 import unittest
+
+PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
@@ -89,6 +92,17 @@ def children(parent, name):
     """Process ids of a process's children of that name."""
     return [int(pid) for pid in os.listdir("/proc")
             if pid.isdigit() and process(pid) == (name, parent)]
+
+
+def adopt_orphans(test):
+    """For the rest of the test: processes whose parent ends become the test's children, so that they stay in /proc until
+    the test waits for them."""
+    def set_subreaper(on):
+        if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, on, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "prctl")
+
+    set_subreaper(1)
+    test.addCleanup(set_subreaper, 0)
 
 
 def wait_for_end(pidfd, deadline=DEADLINE, what="the process's end"):
