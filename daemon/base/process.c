@@ -209,3 +209,9 @@ void process_describe(pid_t pid, char **ret_name, char **ret_unit) {
         *ret_name = read_comm(pid);
         *ret_unit = read_unit(pid);
 }
+
+const char *process_system_dev(void) {
+        static const char dev[] = "/proc/1/root/dev";
+
+        return access(dev, F_OK) == 0 ? dev : "/dev";
+}

@@ -52,3 +52,8 @@ ssize_t process_read_command(pid_t pid, char *words, size_t size);
 /* The beginning of the command line in `cmdline` as people read it: valid UTF-8, no control
  * characters, cut at a word's end to at most PROCESS_COMMAND_MAX bytes. Owned by the caller. */
 char *process_format_command(const char *cmdline, size_t size);
+
+/* The system's /dev. The unit's PrivateDevices= gives the daemon one of its own, in which nobody
+ * opens anything (on s390 ReadOnlyPaths= makes it one that cannot be written); the system's is that
+ * of process 1, which CAP_SYS_PTRACE opens the way to. */
+const char *process_system_dev(void);

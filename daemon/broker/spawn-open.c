@@ -1,9 +1,9 @@
 /* The process that opens VFIO's device nodes. */
+#include "daemon/base/process.h"
 #include "daemon/base/util.h"
 #include "daemon/broker/packet.h"
 #include "daemon/broker/spawn-child.h"
 #include "daemon/broker/vfio-cdev.h"
-#include "daemon/usage/vfio-watch.h"
 
 #include <linux/vfio.h>
 #include <stdio.h>
@@ -15,7 +15,7 @@
 static int open_node(const char *name) {
         char path[64];
 
-        snprintf(path, sizeof(path), "%s/%s", vfio_watch_dev_directory(), name);
+        snprintf(path, sizeof(path), "%s/%s", process_system_dev(), name);
         return open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY);
 }
 
@@ -64,7 +64,7 @@ static void answer(int channel, const int *fds, unsigned n_fds, int error, const
 
 /* By its own node. */
 static int open_by_node(const VfioTask *task, const char **ret_step) {
-        const char *dev = vfio_watch_dev_directory();
+        const char *dev = process_system_dev();
         char node[VFIO_TASK_NODE_MAX], path[64], iommufd[64];
 
         vfio_task_format_node(task, node);

@@ -1,11 +1,11 @@
 #include "daemon/guard/device-nodes.h"
 
 #include "daemon/base/log.h"
+#include "daemon/base/process.h"
 #include "daemon/base/retries.h"
 #include "daemon/base/util.h"
 #include "daemon/guard/records.h"
 #include "daemon/sysfs/sysfs.h"
-#include "daemon/usage/vfio-watch.h"
 #include "policy/absence.h"
 #include "policy/topology.h"
 
@@ -39,7 +39,7 @@ static void node_free(gpointer data) {
 }
 
 static char *node_path(const char *name) {
-        return g_build_filename(vfio_watch_dev_directory(), name, NULL);
+        return g_build_filename(process_system_dev(), name, NULL);
 }
 
 /* One that could not be opened after an earlier unplug is to stay closed now. */

@@ -1,7 +1,7 @@
 #include "daemon/usage/commands.h"
 
 #include "daemon/base/process.h"
-#include "daemon/usage/scanner.h"
+#include "daemon/scan/scanner.h"
 
 #define UID_PENALTY_USEC (600 * 1000 * 1000ULL)
 /* Of all users together. */

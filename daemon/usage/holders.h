@@ -7,7 +7,7 @@
  * forks. */
 #pragma once
 
-#include "daemon/usage/scan.h"
+#include "daemon/scan/scan.h"
 #include "policy/vfio-holder.h"
 
 #include <sys/types.h>

@@ -3,13 +3,13 @@
  * users-update.c knows what follows from what was seen. */
 #pragma once
 
+#include "daemon/scan/scanner.h"
+#include "daemon/scan/vfio-watch.h"
 #include "daemon/usage/commands.h"
 #include "daemon/usage/holders.h"
-#include "daemon/usage/scanner.h"
 #include "daemon/usage/users.h"
 #include "daemon/usage/vfio-device.h"
 #include "daemon/usage/vfio-openings.h"
-#include "daemon/usage/vfio-watch.h"
 
 #include <systemd/sd-login.h>
 

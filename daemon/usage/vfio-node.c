@@ -1,8 +1,8 @@
 #include "daemon/usage/vfio-node.h"
 
+#include "daemon/base/process.h"
 #include "daemon/base/util.h"
 #include "daemon/sysfs/sysfs.h"
-#include "daemon/usage/vfio-watch.h"
 #include "policy/absence.h"
 #include "policy/number.h"
 
@@ -24,7 +24,7 @@ bool vfio_node_is_name(const char *name) {
 }
 
 static int node_exists(const char *name) {
-        g_autofree char *path = g_build_filename(vfio_watch_dev_directory(), name, NULL);
+        g_autofree char *path = g_build_filename(process_system_dev(), name, NULL);
         struct stat st;
 
         if (stat(path, &st) < 0)

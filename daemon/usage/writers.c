@@ -1,6 +1,6 @@
 #include "daemon/usage/writers.h"
 
-#include "daemon/usage/scanner.h"
+#include "daemon/scan/scanner.h"
 
 #include <errno.h>
 

@@ -7,7 +7,7 @@
  * requests wait. Handlers may make more requests, but must not free the scanner. */
 #pragma once
 
-#include "daemon/usage/scan.h"
+#include "daemon/scan/scan.h"
 
 #include <glib.h>
 #include <sys/types.h>

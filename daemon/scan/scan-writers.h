@@ -7,6 +7,6 @@
  * not answer (AT_STATX_DONT_SYNC), and the mounts list it. */
 #pragma once
 
-#include "daemon/usage/scan-child.h"
+#include "daemon/scan/scan-child.h"
 
 bool scan_writers_step(ScanChild *child, ScanJob *job);

@@ -1,7 +1,8 @@
-#include "daemon/usage/vfio-fds.h"
+#include "daemon/scan/vfio-fds.h"
 
+#include "daemon/base/process.h"
 #include "daemon/base/util.h"
-#include "daemon/usage/vfio-watch.h"
+#include "daemon/scan/vfio-watch.h"
 #include "policy/number.h"
 #include "policy/vfio-holder.h"
 
@@ -171,7 +172,7 @@ int vfio_fds_open(pid_t pid, int fanotify, ScanProcess *process, VfioFds **ret) 
         fds = g_new0(VfioFds, 1);
         fds->fanotify = fanotify;
         fds->process = process;
-        if (fanotify >= 0 && stat(vfio_watch_dev_directory(), &st) == 0)
+        if (fanotify >= 0 && stat(process_system_dev(), &st) == 0)
                 fds->dev = st.st_dev;
         fds->procfd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (fds->procfd >= 0)

@@ -1,6 +1,7 @@
-#include "daemon/usage/vfio-watch.h"
+#include "daemon/scan/vfio-watch.h"
 
 #include "daemon/base/log.h"
+#include "daemon/base/process.h"
 #include "daemon/base/util.h"
 
 #include <errno.h>
@@ -23,19 +24,13 @@ struct VfioWatch {
         void *context;
 };
 
-const char *vfio_watch_dev_directory(void) {
-        static const char system_dev[] = "/proc/1/root/dev";
-
-        return access(system_dev, F_OK) == 0 ? system_dev : "/dev";
-}
-
 /* Each appears when VFIO has the first thing to show there. Marking again does nothing. */
 static void mark_directories(VfioWatch *watch) {
         static const char *const directories[] = { "vfio", "vfio/devices" };
 
         for (size_t i = 0; i < G_N_ELEMENTS(directories); i++) {
                 g_autofree char *path =
-                        g_strconcat(vfio_watch_dev_directory(), "/", directories[i], NULL);
+                        g_strconcat(process_system_dev(), "/", directories[i], NULL);
 
                 if (fanotify_mark(watch->fd, FAN_MARK_ADD | FAN_MARK_ONLYDIR, DIRECTORY_EVENTS,
                                   AT_FDCWD, path) < 0 &&
@@ -139,7 +134,7 @@ int vfio_watch_new(sd_event *event, const VfioWatchHandler *handler, void *conte
                 FAN_CLASS_NOTIF | FAN_REPORT_DFID_NAME | FAN_CLOEXEC | FAN_NONBLOCK, 0);
         if (watch->fd < 0 ||
             fanotify_mark(watch->fd, FAN_MARK_ADD | FAN_MARK_ONLYDIR, FAN_CREATE | FAN_ONDIR,
-                          AT_FDCWD, vfio_watch_dev_directory()) < 0)
+                          AT_FDCWD, process_system_dev()) < 0)
                 r = -errno;
         if (r >= 0)
                 r = sd_event_add_io(event, &watch->source, watch->fd, EPOLLIN, on_readable, watch);

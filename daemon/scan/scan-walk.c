@@ -1,8 +1,8 @@
-#include "daemon/usage/scan-walk.h"
+#include "daemon/scan/scan-walk.h"
 
 #include "daemon/base/process.h"
 #include "daemon/base/util.h"
-#include "daemon/usage/vfio-fds.h"
+#include "daemon/scan/vfio-fds.h"
 #include "policy/number.h"
 
 #include <limits.h>

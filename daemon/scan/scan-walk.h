@@ -12,6 +12,6 @@
  * turn, from one that closes it before its own. */
 #pragma once
 
-#include "daemon/usage/scan-child.h"
+#include "daemon/scan/scan-child.h"
 
 bool scan_walk_step(ScanChild *child, ScanJob *job);

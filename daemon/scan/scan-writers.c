@@ -1,4 +1,4 @@
-#include "daemon/usage/scan-writers.h"
+#include "daemon/scan/scan-writers.h"
 
 #include "daemon/base/process.h"
 #include "daemon/base/util.h"

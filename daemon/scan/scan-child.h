@@ -1,12 +1,11 @@
 /* scan-child.h: the scanner, a process of the daemon that looks into /proc for it.
  *
- * Owns its pending requests. It does a little of each request in turn, and reads new ones in
- * between. So a process with a million descriptors delays the answer about itself only.
- * ScanProgress shows at which process it is. It opens nothing, and ends when the daemon does. */
+ * Owns its end of the channel, and what it must leave out. ScanProgress shows at which process it
+ * is. It opens nothing, and ends when the daemon does. What it does is in scan-jobs.h. */
 #pragma once
 
 #include "daemon/base/process.h"
-#include "daemon/usage/scan.h"
+#include "daemon/scan/scan.h"
 
 #include <glib.h>
 #include <sys/types.h>
@@ -34,8 +33,6 @@ struct ScanJob {
         GDestroyNotify data_free;
 };
 
-void __attribute__((noreturn)) scan_child_run(ScanChild *child);
-
 /* Where it is: at process `pid` from now on, 0: at none; or at two, which it compares by
  * kcmp(2). */
 void scan_child_at(ScanChild *child, pid_t pid);
@@ -46,6 +43,10 @@ int scan_child_read_facts(ScanChild *child, pid_t pid, ProcessFacts *ret);
 
 /* What an earlier scanner hung at with this process: ScanAvoid bits. */
 unsigned scan_child_avoids(const ScanChild *child, pid_t pid);
+
+/* Whether it is the process that began at `start_time` (0: any). Of one that hangs in execve() that
+ * is not looked up. */
+bool scan_child_is_same(ScanChild *child, pid_t pid, uint64_t start_time);
 
 void scan_child_send(ScanChild *child, const ScanJob *job, ScanAnswer *answer);
 

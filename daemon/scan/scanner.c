@@ -1,16 +1,13 @@
-#include "daemon/usage/scanner.h"
+#include "daemon/scan/scanner.h"
 
 #include "daemon/base/helper.h"
 #include "daemon/base/log.h"
 #include "daemon/base/process.h"
 #include "daemon/base/util.h"
 #include "daemon/base/wakeup.h"
-#include "daemon/usage/scan-child.h"
+#include "daemon/scan/scan-jobs.h"
 
 #include <poll.h>
-#include <signal.h>
-#include <string.h>
-#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -34,17 +31,16 @@
 
 struct Scanner {
         sd_event *event;
-        const char *name;
+        HelperHandler process; /* what its processes are, and what is heard of them */
         const ScannerHandler *handler;
         void *context;
         int fanotify;
-        pid_t pid;   /* 0: none */
-        int channel; /* to it, -1 without */
-        sd_event_source *answers, *watchdog;
+        Helper *helper; /* NULL: there is none */
+        sd_event_source *watchdog;
         ScanProgress *progress;
         GHashTable *avoid;           /* pid -> ScanAvoided*, owned */
         GQueue urgent, queued, sent; /* of ScanRequest*, owned */
-        GArray *stuck;               /* of pid_t: killed and not ended */
+        GPtrArray *stuck;            /* of Helper*, owned: killed and perhaps not ended */
         uint64_t next_ticket;
         uint64_t steps, since_usec; /* as last seen, and since when */
         uint64_t retry_usec;        /* CLOCK_MONOTONIC before which none is begun */
@@ -72,23 +68,20 @@ static void requeue(Scanner *scanner) {
 }
 
 static void drop_process(Scanner *scanner) {
-        if (scanner->pid == 0)
+        Helper *helper = g_steal_pointer(&scanner->helper);
+
+        if (!helper)
                 return;
-        scanner->answers = sd_event_source_disable_unref(scanner->answers);
-        closep(&scanner->channel);
-        scanner->channel = -1;
-        (void) kill(scanner->pid, SIGKILL);
-        g_array_append_val(scanner->stuck, scanner->pid);
-        helper_forget_process(scanner->event, scanner->pid);
-        scanner->pid = 0;
+        helper_kill(helper);
+        helper_hang_up(helper);
+        g_ptr_array_add(scanner->stuck, helper);
         requeue(scanner);
 }
 
-/* Reaped ones are no processes any more; the pid cannot be another's before. */
 static unsigned count_stuck(Scanner *scanner) {
         for (guint i = scanner->stuck->len; i > 0; i--)
-                if (kill(g_array_index(scanner->stuck, pid_t, i - 1), 0) < 0)
-                        g_array_remove_index_fast(scanner->stuck, i - 1);
+                if (helper_has_ended(scanner->stuck->pdata[i - 1]))
+                        g_ptr_array_remove_index_fast(scanner->stuck, i - 1);
         return scanner->stuck->len;
 }
 
@@ -102,7 +95,7 @@ static void start_watchdog(Scanner *scanner) {
 /* Returns whether there is more. */
 static bool receive(Scanner *scanner) {
         ScanAnswer *answer = scanner->answer;
-        ssize_t n = recv(scanner->channel, answer, sizeof(*answer), MSG_DONTWAIT);
+        ssize_t n = recv(helper_channel(scanner->helper), answer, sizeof(*answer), MSG_DONTWAIT);
         ScanRequest *request = NULL;
         GList *link = NULL;
 
@@ -128,69 +121,51 @@ static bool receive(Scanner *scanner) {
         scanner->handler->answer(scanner->context, request, answer);
         if (answer->kind == SCAN_KIND_DONE)
                 g_free(request);
-        return scanner->channel >= 0;
+        return scanner->helper != NULL;
 }
 
-static int on_answers(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
-        Scanner *scanner = userdata;
+static void on_answers(void *context, int channel) {
+        Scanner *scanner = context;
 
         for (unsigned i = 0; i < ANSWERS_MAX && receive(scanner); i++)
                 ;
         send_requests(scanner);
-        return 0;
 }
 
-static GArray *descriptors_of_child(const Scanner *scanner, int channel) {
+static GArray *descriptors_of_child(const Scanner *scanner) {
         GArray *all = g_array_new(FALSE, FALSE, sizeof(int));
         GHashTableIter iter;
         const ScanAvoided *avoided;
 
-        g_array_append_val(all, channel);
-        if (scanner->fanotify >= 0)
-                g_array_append_val(all, scanner->fanotify);
+        g_array_append_val(all, scanner->fanotify);
         g_hash_table_iter_init(&iter, scanner->avoid);
         while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &avoided))
                 g_array_append_val(all, avoided->pidfd);
         return all;
 }
 
-static int start_process(Scanner *scanner) {
-        ScanChild child = { .fanotify = scanner->fanotify,
+static void run_process(void *task, int channel) {
+        const Scanner *scanner = task;
+        ScanChild child = { .channel = channel,
+                            .fanotify = scanner->fanotify,
                             .progress = scanner->progress,
                             .avoid = scanner->avoid };
-        _cleanup_(closep) int ours = -1, theirs = -1;
-        g_autoptr(GArray) keep = NULL;
-        int pair[2], r;
-        pid_t pid;
 
-        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-                return -errno;
-        ours = pair[0];
-        theirs = pair[1];
-        keep = descriptors_of_child(scanner, theirs);
+        scan_jobs_run(&child);
+}
+
+static int start_process(Scanner *scanner) {
+        g_autoptr(GArray) keep = descriptors_of_child(scanner);
+
         atomic_store(&scanner->progress->pid, 0);
-        pid = helper_fork_process(scanner->name, (const int *) (void *) keep->data, keep->len);
-        if (pid == 0) {
-                child.channel = theirs;
-                scan_child_run(&child);
-        }
-        if (pid < 0)
-                return (int) pid;
-        scanner->pid = pid;
-        scanner->channel = take_fd(&ours);
-        r = sd_event_add_io(scanner->event, &scanner->answers, scanner->channel, EPOLLIN,
-                            on_answers, scanner);
-        if (r < 0)
-                drop_process(scanner);
-        else
-                (void) sd_event_source_set_description(scanner->answers, "scanner: answers");
-        return r;
+        return helper_fork(scanner->event, &scanner->process, scanner, run_process, scanner,
+                           (const int *) (void *) keep->data, keep->len, &scanner->helper);
 }
 
 static bool ensure_process(Scanner *scanner) {
         int r;
 
-        if (scanner->pid != 0)
+        if (scanner->helper)
                 return true;
         if (now_usec() < scanner->retry_usec || count_stuck(scanner) >= STUCK_MAX)
                 return false;
@@ -222,8 +197,8 @@ static void send_requests(Scanner *scanner) {
                         break;
                 /* A request that cannot be sent now is sent with the next answer, or to another
                  * scanner. */
-                if (send(scanner->channel, request, sizeof(*request), MSG_DONTWAIT | MSG_NOSIGNAL) <
-                    0) {
+                if (send(helper_channel(scanner->helper), request, sizeof(*request),
+                         MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
                         g_queue_push_head(&scanner->urgent, request);
                         break;
                 }
@@ -324,14 +299,14 @@ static int on_watchdog(sd_event_source *source, uint64_t usec, void *userdata) {
 
         if (scanner_pending(scanner) == 0)
                 return 0;
-        if (scanner->pid == 0) {
+        if (!scanner->helper) {
                 send_requests(scanner);
-                if (scanner->pid == 0)
+                if (!scanner->helper)
                         start_watchdog(scanner);
                 return 0;
         }
         /* A scanner that waits for the processor does not hang. */
-        if (steps != scanner->steps || process_is_running(scanner->pid)) {
+        if (steps != scanner->steps || process_is_running(helper_pid(scanner->helper))) {
                 start_watchdog(scanner);
                 return 0;
         }
@@ -344,20 +319,23 @@ static int on_watchdog(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
+static void free_helper(gpointer helper) {
+        helper_free(helper);
+}
+
 int scanner_new(sd_event *event, const char *name, int fanotify, const ScannerHandler *handler,
                 void *context, Scanner **ret) {
         Scanner *scanner = g_new0(Scanner, 1);
         int r;
 
         scanner->event = sd_event_ref(event);
-        scanner->name = name;
+        scanner->process = (HelperHandler){ .name = name, .readable = on_answers };
         scanner->fanotify = fanotify;
         scanner->handler = handler;
         scanner->context = context;
-        scanner->channel = -1;
         scanner->next_ticket = 1;
         scanner->avoid = g_hash_table_new_full(NULL, NULL, NULL, free_avoided);
-        scanner->stuck = g_array_new(FALSE, FALSE, sizeof(pid_t));
+        scanner->stuck = g_ptr_array_new_with_free_func(free_helper);
         scanner->answer = g_new0(ScanAnswer, 1);
         g_queue_init(&scanner->urgent);
         g_queue_init(&scanner->queued);
@@ -369,6 +347,8 @@ int scanner_new(sd_event *event, const char *name, int fanotify, const ScannerHa
                 scanner->progress = NULL;
         else
                 r = wakeup_new_timer(event, 0, on_watchdog, scanner, &scanner->watchdog);
+        if (r >= 0)
+                r = sd_event_source_set_description(scanner->watchdog, "scanner: watchdog");
         if (r < 0) {
                 scanner_free(scanner);
                 return r;
@@ -386,7 +366,7 @@ Scanner *scanner_free(Scanner *scanner) {
         g_queue_clear_full(&scanner->queued, g_free);
         g_queue_clear_full(&scanner->sent, g_free);
         g_hash_table_unref(scanner->avoid);
-        g_array_unref(scanner->stuck);
+        g_ptr_array_unref(scanner->stuck);
         if (scanner->progress)
                 (void) munmap(scanner->progress, sizeof(*scanner->progress));
         g_free(scanner->answer);

@@ -47,10 +47,5 @@ int vfio_watch_fd(const VfioWatch *watch);
  * whichever process makes them. */
 void vfio_watch_mark_node(int fd, int dirfd, const char *name);
 
-/* The system's /dev. The unit's PrivateDevices= gives the daemon one of its own, in which nobody
- * opens anything (on s390 ReadOnlyPaths= makes it one that cannot be written); the system's is that
- * of process 1, which CAP_SYS_PTRACE opens the way to. */
-const char *vfio_watch_dev_directory(void);
-
 /* Hands over the events so far, without waiting for the event loop. */
 void vfio_watch_drain(VfioWatch *watch);

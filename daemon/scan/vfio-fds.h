@@ -8,7 +8,7 @@
  * mark follows the path, too. */
 #pragma once
 
-#include "daemon/usage/scan.h"
+#include "daemon/scan/scan.h"
 
 #include <sys/types.h>
 
