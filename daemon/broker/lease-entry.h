@@ -1,17 +1,20 @@
-/* lease-entry.h: one lease, shared by leases.c and lease-opening.c.
+/* lease-entry.h: one lease, from the request to its end.
  *
- * lease-opening.c has it from the request to the reply, leases.c from the reply until the last copy
- * is closed, and over a restart. */
+ * Owns the daemon's end of the delivery pipe, and what is pending for it. Always holds: an entry is
+ * in the list of its Leases, which its end takes it from and frees it; it has told its caller by
+ * then. */
 #pragma once
 
 #include "daemon/base/client-pipe.h"
-#include "daemon/broker/leases.h"
+#include "daemon/broker/broker-types.h"
 #include "daemon/broker/vfio-open.h"
+#include "daemon/usage/users.h"
+#include "policy/inventory.h"
 
 /* The name of its delivery pipe in systemd's store, before its generation. */
 #define LEASE_PIPE_KIND "lease"
 
-typedef struct LeaseEntry {
+struct LeaseEntry {
         Leases *leases;
         Lease lease; /* strings owned; what the function points to */
         PciKey key;
@@ -28,7 +31,7 @@ typedef struct LeaseEntry {
         unsigned n_searches;     /* ... for so many times */
         void *context;
         ClientPipe *delivery_pipe; /* NULL: the answer was read */
-} LeaseEntry;
+};
 
 struct Leases {
         sd_event *event;
@@ -42,10 +45,6 @@ struct Leases {
         GPtrArray *entries; /* of LeaseEntry*, owned */
         uint64_t next_generation;
 };
-
-/* NULL when there is none. */
-LeaseEntry *leases_find(const Leases *leases, PciKey key);
-LeaseEntry *leases_find_generation(const Leases *leases, uint64_t generation);
 
 void lease_entry_free(gpointer entry);
 

@@ -1,8 +1,10 @@
-/* A lease from the request to the answer. */
+#include "daemon/broker/lease-opening.h"
+
 #include "daemon/base/log.h"
 #include "daemon/base/process.h"
 #include "daemon/base/util.h"
 #include "daemon/broker/lease-entry.h"
+#include "daemon/broker/leases.h"
 #include "daemon/sysfs/sysfs.h"
 #include "daemon/usage/vfio-node.h"
 #include "policy/room.h"
@@ -31,9 +33,9 @@ static int on_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
-int leases_begin(Leases *leases, Function *function, const Config *config,
-                 const LeaseRequest *request, LeaseOpened *done, void *context,
-                 uint64_t *ret_generation) {
+int lease_opening_begin(Leases *leases, Function *function, const Config *config,
+                        const LeaseRequest *request, LeaseOpened *done, void *context,
+                        uint64_t *ret_generation) {
         LeaseEntry *entry;
         int r;
 
@@ -72,7 +74,7 @@ int leases_begin(Leases *leases, Function *function, const Config *config,
         return 0;
 }
 
-void leases_end_calls(Leases *leases, const char *why) {
+void lease_opening_end_calls(Leases *leases, const char *why) {
         for (guint i = 0; i < leases->entries->len; i++) {
                 LeaseEntry *entry = leases->entries->pdata[i];
                 LeaseOpened *opened = g_steal_pointer(&entry->opened);
@@ -82,7 +84,7 @@ void leases_end_calls(Leases *leases, const char *why) {
         }
 }
 
-void leases_fail(Leases *leases, uint64_t generation, int result, const char *message) {
+void lease_opening_fail(Leases *leases, uint64_t generation, int result, const char *message) {
         LeaseEntry *entry = leases_find_generation(leases, generation);
 
         if (entry)
@@ -153,7 +155,7 @@ static void on_opened(void *context, int fd, int iommufd, const char *step) {
         hand_out(entry, &(LeaseFds){ .node = node, .iommufd = second, .delivery_pipe = writing });
 }
 
-void leases_go(Leases *leases, uint64_t generation) {
+void lease_opening_go(Leases *leases, uint64_t generation) {
         LeaseEntry *entry = leases_find_generation(leases, generation);
         int r;
 

@@ -19,54 +19,15 @@
 #include "daemon/base/children.h"
 #include "daemon/base/config.h"
 #include "daemon/base/fd-store.h"
+#include "daemon/broker/broker-types.h"
 #include "daemon/broker/spawner.h"
 #include "daemon/usage/users.h"
 #include "policy/inventory.h"
-
-typedef struct Leases Leases;
-
-typedef struct LeasesHandler {
-        /* Function.lease, or what it says, is another; so are the function's users. */
-        void (*changed)(void *context, PciKey key);
-} LeasesHandler;
-
-typedef struct LeaseRequest {
-        uint32_t uid, pid; /* of the client */
-        LeaseKind kind;    /* wanted; _LEASE_KIND_INVALID: the best there is */
-} LeaseRequest;
-
-/* The reply to a client; the callee may duplicate the descriptors, and keeps none of them. */
-typedef struct LeaseFds {
-        int node;
-        int iommufd; /* with LEASE_KIND_DEVICE; else -1 */
-        int delivery_pipe;
-} LeaseFds;
-
-/* How it ended: 0 with descriptors and lease; or a negative errno with `message`: -EBUSY when the
- * kernel says that somebody else has it open; -ENODEV when the function has gone meanwhile;
- * -ECONNREFUSED when it is being taken away; -ETIMEDOUT; -EIO; or the error of leases_fail(). */
-typedef void LeaseOpened(void *context, int result, const char *message, const LeaseFds *fds,
-                         const Lease *lease);
 
 /* `spawner`, `users` and `store` must outlive it. */
 Leases *leases_new(sd_event *event, Spawner *spawner, Children *children, Inventory *inventory,
                    Users *users, FdStore *store, const LeasesHandler *handler, void *context);
 Leases *leases_free(Leases *leases);
-
-/* Begins one: from now on the function is the client's. Returns 0 when `done` will be called, once,
- * after leases_go() or leases_fail(), or before if it takes too long; -EDQUOT when the user, or
- * all, have too many; -EOPNOTSUPP when VFIO has no node of that kind for the function; or another
- * negative errno. */
-int leases_begin(Leases *leases, Function *function, const Config *config,
-                 const LeaseRequest *request, LeaseOpened *done, void *context,
-                 uint64_t *ret_generation);
-
-/* Opens the descriptor of one that was begun, or ends it. Do nothing about one that has ended. */
-void leases_go(Leases *leases, uint64_t generation);
-void leases_fail(Leases *leases, uint64_t generation, int result, const char *message);
-
-/* The daemon ends: tells all who wait. */
-void leases_end_calls(Leases *leases, const char *why);
 
 /* The results of `users` (UsersHandler). */
 void leases_node_closed(Leases *leases, const char *name);
@@ -88,3 +49,9 @@ void leases_record(const Leases *leases, GArray *records);
 
 /* Takes over those that an earlier run recorded. Before any function is known. */
 void leases_adopt(Leases *leases, const GArray *records);
+
+/* --- for those who open them */
+
+/* NULL when there is none. */
+LeaseEntry *leases_find(const Leases *leases, PciKey key);
+LeaseEntry *leases_find_generation(const Leases *leases, uint64_t generation);

@@ -19,6 +19,69 @@
  * users are updated by then. */
 #define CLOSED_CHECK_USEC (5 * 1000 * 1000ULL)
 
+/* A process that waits in recv() dies at once, but the kernel resets the device when it is closed.
+ * The request for the function goes on after this time, and finds the function as it is. */
+#define END_IDLE_TIMEOUT_USEC (2 * 1000 * 1000ULL)
+
+/* --- those who wait for its end */
+
+struct SessionWaiter {
+        Sessions *sessions;
+        unsigned n_entries; /* that have not ended */
+        sd_event_source *due;
+        SessionsIdleEnded *done;
+        void *context;
+};
+
+static void waiter_tell(SessionWaiter *waiter, int result) {
+        g_ptr_array_remove_fast(waiter->sessions->waiters, waiter);
+        waiter->done(waiter->context, result);
+        sd_event_source_disable_unref(waiter->due);
+        g_free(waiter);
+}
+
+static int on_due(sd_event_source *source, void *userdata) {
+        waiter_tell(userdata, 0);
+        return 0;
+}
+
+static void tell_waiters(GPtrArray *waiters) {
+        for (guint i = 0; waiters && i < waiters->len; i++) {
+                SessionWaiter *waiter = waiters->pdata[i];
+
+                if (--waiter->n_entries > 0)
+                        continue;
+                /* The code that ended the last one may be in the middle of reading the function. */
+                if (sd_event_add_defer(waiter->sessions->event, &waiter->due, on_due, waiter) < 0)
+                        waiter_tell(waiter, -ECANCELED);
+        }
+        g_clear_pointer(&waiters, g_ptr_array_unref);
+}
+
+void session_waiters_cancel(Sessions *sessions) {
+        while (sessions->waiters->len > 0)
+                waiter_tell(sessions->waiters->pdata[0], -ECANCELED);
+}
+
+SessionWaiter *session_waiter_new(Sessions *sessions, SessionsIdleEnded *done, void *context) {
+        SessionWaiter *waiter = g_new0(SessionWaiter, 1);
+
+        waiter->sessions = sessions;
+        waiter->done = done;
+        waiter->context = context;
+        g_ptr_array_add(sessions->waiters, waiter);
+        return waiter;
+}
+
+void session_entry_add_waiter(SessionEntry *entry, SessionWaiter *waiter) {
+        if (!entry->waiters)
+                entry->waiters = g_ptr_array_new();
+        g_ptr_array_add(entry->waiters, waiter);
+        waiter->n_entries++;
+}
+
+/* --- the entry */
+
 void session_entry_free(gpointer data) {
         SessionEntry *entry = data;
 
@@ -79,7 +142,22 @@ void session_entry_end(SessionEntry *entry, int result, const char *message) {
                 fd_store_drop(sessions->store, name);
         g_ptr_array_remove(sessions->entries, entry);
         sessions->handler->changed(sessions->context, key);
-        single_requests_tell_waiters(waiters);
+        tell_waiters(waiters);
+}
+
+static int on_end_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
+        SessionEntry *entry = userdata;
+
+        tell_waiters(g_steal_pointer(&entry->waiters));
+        return 0;
+}
+
+void session_entry_end_idle(SessionEntry *entry) {
+        if (!entry->session.idle || entry->ending)
+                return;
+        entry->ending = true;
+        io_process_kill(entry->process, "the function is wanted");
+        (void) session_entry_set_timer(entry, END_IDLE_TIMEOUT_USEC, on_end_timeout);
 }
 
 /* Why it ended, for people: why it was killed, or with which error it said good-bye. */
@@ -128,7 +206,7 @@ static void on_hangs(void *context) {
 }
 
 /* An honest process has closed the device by now. */
-static int on_let_go_check(sd_event_source *source, uint64_t usec, void *userdata) {
+static int on_closed_check(sd_event_source *source, uint64_t usec, void *userdata) {
         SessionEntry *entry = userdata;
 
         entry->timer = sd_event_source_disable_unref(entry->timer);
@@ -138,7 +216,7 @@ static int on_let_go_check(sd_event_source *source, uint64_t usec, void *userdat
 }
 
 static void on_device_closed(SessionEntry *entry) {
-        if (session_entry_set_timer(entry, CLOSED_CHECK_USEC, on_let_go_check) < 0)
+        if (session_entry_set_timer(entry, CLOSED_CHECK_USEC, on_closed_check) < 0)
                 io_process_kill(entry->process, "no timer can be had for vfwarden-io");
 }
 
@@ -159,7 +237,8 @@ static void on_ready(SessionEntry *entry, const IoReport *report) {
 
         take_facts(entry, report);
         if (entry->session.single) {
-                single_request_ready(entry);
+                if (io_process_request(entry->process, &entry->order) < 0)
+                        session_entry_end(entry, -EIO, "vfwarden-io does not take the request");
                 return;
         }
         entry->timer = sd_event_source_disable_unref(entry->timer);
@@ -196,7 +275,7 @@ static void on_report(void *context, const IoReport *report) {
         case IO_LOAD:
         case IO_STORE:
                 if (entry->session.single)
-                        single_request_reported(entry, report);
+                        entry->reported(entry, report);
                 break;
         case IO_STATUS:
                 take_facts(entry, report);

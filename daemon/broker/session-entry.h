@@ -1,18 +1,24 @@
 /* session-entry.h: one I/O session, from the opening of its device to the end of its process.
  *
- * What the files of the sessions share: sessions.c has the list, single-requests.c the sessions for
- * single loads and stores, session-entry.c the life of each. Owns the daemon's end of the process;
- * an entry is in the list of its Sessions from its start to its end, which frees it. */
+ * Owns the daemon's end of the process, and those who wait for its end. Always holds: an entry is
+ * in the list of its Sessions from its start to its end, which frees it; it has told its caller by
+ * then. */
 #pragma once
 
+#include "daemon/base/fd-store.h"
+#include "daemon/broker/broker-types.h"
 #include "daemon/broker/emulated-devices.h"
-#include "daemon/broker/sessions.h"
+#include "daemon/broker/io-process.h"
 #include "daemon/broker/vfio-open.h"
+#include "policy/inventory.h"
 
 /* Somebody who waits for an idle process to end. */
 typedef struct SessionWaiter SessionWaiter;
 
-typedef struct SessionEntry {
+/* A single one's process has reported on the request. */
+typedef void SessionReported(SessionEntry *entry, const IoReport *report);
+
+struct SessionEntry {
         Sessions *sessions;
         IoSession session; /* strings owned; what the function points to */
         PciKey key;
@@ -29,6 +35,7 @@ typedef struct SessionEntry {
         sd_event_source *timer; /* of what is waited for: to be ready, to answer, to end */
         SessionOpened *opened;  /* NULL once told */
         SessionAnswered *answered;
+        SessionReported *reported; /* of a single one */
         void *context;
         IoOrder order;      /* of a single request */
         GPtrArray *waiters; /* of SessionWaiter*, borrowed: who waits for the end; NULL: nobody */
@@ -36,7 +43,7 @@ typedef struct SessionEntry {
         bool gone;          /* the function; the client has not noticed yet, or not ended */
         bool has_device;    /* the process, when users were updated last */
         bool ending;        /* a single one that is being ended for somebody else */
-} SessionEntry;
+};
 
 struct Sessions {
         sd_event *event;
@@ -84,24 +91,15 @@ void session_entry_tell_change(const SessionEntry *entry);
 /* The name of its control socket in systemd's store. Free with g_free(). */
 char *session_entry_fd_name(const SessionEntry *entry);
 
-/* The one of the function, or NULL. */
-SessionEntry *sessions_find(const Sessions *sessions, PciKey key);
+/* Ends the process of one that idles, because the function is wanted. */
+void session_entry_end_idle(SessionEntry *entry);
 
-/* Whether there may be one: 0, -EBUSY or -EDQUOT as of sessions_open(). */
-int sessions_check(const Sessions *sessions, const Function *function, const Config *config,
-                   const SessionRequest *request);
+/* `waiter` waits for the end of the entry, which was asked for. */
+void session_entry_add_waiter(SessionEntry *entry, SessionWaiter *waiter);
 
-/* single-requests.c: the process is ready for, or has done, the request; its end tells who waited
- * for it. */
-void single_request_ready(SessionEntry *entry);
-void single_request_reported(SessionEntry *entry, const IoReport *report);
-
-/* Ends one that idle. */
-void single_request_let_go(SessionEntry *entry);
-
-/* The entry has ended: waiting callers are answered soon, by the event loop. Takes `waiters` over,
- * which may be NULL. */
-void single_requests_tell_waiters(GPtrArray *waiters);
+/* Somebody who waits for the end of at least one entry. `done` is called once, by the event loop
+ * when the last of them has ended or takes too long, or by session_waiters_cancel(). */
+SessionWaiter *session_waiter_new(Sessions *sessions, SessionsIdleEnded *done, void *context);
 
 /* Tells all that they wait in vain. */
-void single_requests_cancel_waiters(Sessions *sessions);
+void session_waiters_cancel(Sessions *sessions);

@@ -1,7 +1,8 @@
-#include "daemon/broker/session-entry.h"
+#include "daemon/broker/sessions.h"
 
 #include "daemon/base/util.h"
 #include "daemon/broker/records.h"
+#include "daemon/broker/session-entry.h"
 #include "policy/room.h"
 
 #include <errno.h>
@@ -40,7 +41,7 @@ Sessions *sessions_free(Sessions *sessions) {
 }
 
 void sessions_end_calls(Sessions *sessions, const char *why) {
-        single_requests_cancel_waiters(sessions);
+        session_waiters_cancel(sessions);
         for (guint i = 0; i < sessions->entries->len; i++)
                 session_entry_tell(sessions->entries->pdata[i], -ECANCELED, why);
 }
@@ -127,7 +128,7 @@ void sessions_drain(Sessions *sessions, PciKey key, uint64_t end_usec) {
         SessionEntry *entry = sessions_find(sessions, key);
 
         if (entry && entry->session.single)
-                single_request_let_go(entry);
+                session_entry_end_idle(entry);
         if (!entry || !entry->session.ready || entry->session.single)
                 return;
         io_process_order(entry->process, IO_DRAIN);

@@ -7,42 +7,14 @@
  * control socket, and the run-time state says whose it is. The caller decides whether a client may
  * have a session.
  *
- * A single load or store is served likewise, and its process is kept idle for the user's next one.
- * An idle process shows as a user of the function, but blocks nothing: a client that wants the
- * function ends it. */
+ * A single load or store is served by a session of its own kind, see single-requests.h. */
 #pragma once
 
 #include "daemon/base/config.h"
 #include "daemon/base/fd-store.h"
-#include "daemon/broker/io-process.h"
+#include "daemon/broker/broker-types.h"
+#include "daemon/broker/spawner.h"
 #include "policy/inventory.h"
-
-typedef struct Sessions Sessions;
-
-typedef struct SessionsHandler {
-        /* Function.session, or what it says, is another; so are the function's users. */
-        void (*changed)(void *context, PciKey key);
-        /* A process that had a function open has ended: its users can be listed anew, before
-         * `changed` is called for it. From the event loop. */
-        void (*process_ended)(void *context);
-} SessionsHandler;
-
-typedef struct SessionRequest {
-        uint32_t uid, pid;   /* of the client */
-        uint64_t max_mapped; /* bytes that it wants to map */
-        bool emulated;       /* memory instead of the device */
-} SessionRequest;
-
-/* How it ended: 0 with the client's end of the socket, which is the callee's to close, and the
- * session; or a negative errno with `message`: -ENODEV: the function has gone meanwhile;
- * -ETIMEDOUT; -EIO. */
-typedef void SessionOpened(void *context, int result, const char *message, int client,
-                           const IoSession *session);
-
-/* How a single request ended: 0 with vfwarden-io's report, or a negative errno with `message`:
- * -EINVAL for what the rules refuse, -EIO for what the device refused, and those above. */
-typedef void SessionAnswered(void *context, int result, const char *message,
-                             const IoReport *report);
 
 /* `store` and `spawner` must outlive it. */
 Sessions *sessions_new(sd_event *event, Spawner *spawner, Children *children, Inventory *inventory,
@@ -55,29 +27,9 @@ Sessions *sessions_free(Sessions *sessions);
 int sessions_open(Sessions *sessions, Function *function, const Config *config,
                   const SessionRequest *request, SessionOpened *done, void *context);
 
-/* Has one load or store done, by an idle process if that fits. Returns as sessions_open(). */
-int sessions_request(Sessions *sessions, Function *function, const Config *config,
-                     const SessionRequest *request, const IoOrder *order, SessionAnswered *done,
-                     void *context);
-
-/* Whether an idle process on the function could serve the user's next request; it has the device
- * open then. */
-bool sessions_idle(const Sessions *sessions, const Function *function, uint32_t uid);
-
-/* A client wants the function. Ends the idle processes on it and on the `related` functions (of
- * Function*, with itself), but keeps one that can serve the next request of user `uid` on the
- * function itself. `done` is called once with 0 when none is left, perhaps at once; or with
- * -ECANCELED by sessions_end_calls(). */
-typedef void SessionsLetGo(void *context, int result);
-void sessions_let_go(Sessions *sessions, const Function *function, const GPtrArray *related,
-                     uint32_t uid, SessionsLetGo *done, void *context);
-
 /* Tells all that wait for something -ECANCELED, with `why`. Comes before sessions_free(), with no
  * turn of the event loop between the two. */
 void sessions_end_calls(Sessions *sessions, const char *why);
-
-/* The function was read again. */
-void sessions_function_changed(Sessions *sessions, const Function *function);
 
 /* The function is asked for: its client is notified, and served further. With `end_usec` (from now)
  * other than SESSIONS_NO_END the session then ends for good: every request is answered with
@@ -103,3 +55,12 @@ void sessions_record(const Sessions *sessions, GArray *records);
  * known. Returns 0, or a negative errno when that is unknown for one: nothing of it was dropped
  * then. */
 int sessions_adopt(Sessions *sessions, const GArray *records);
+
+/* --- for those who open sessions */
+
+/* The one of the function, or NULL. */
+SessionEntry *sessions_find(const Sessions *sessions, PciKey key);
+
+/* Whether there may be one: 0, -EBUSY or -EDQUOT as of sessions_open(). */
+int sessions_check(const Sessions *sessions, const Function *function, const Config *config,
+                   const SessionRequest *request);

@@ -1,9 +1,7 @@
-/* Single loads and stores: each by a process vfwarden-io, which idle for the next one.
- *
- * Opening a device takes two processes and a reset of the device; who loads twice in a row should
- * pay for it once. A process that only idle serves nobody, so it is in nobody's way: whatever else
- * is wanted of the function ends it first. A pending request counts as any session does. */
+#include "daemon/broker/single-requests.h"
+
 #include "daemon/broker/session-entry.h"
+#include "daemon/broker/sessions.h"
 
 #include <errno.h>
 
@@ -15,76 +13,14 @@
 /* As for the start. */
 #define ANSWER_TIMEOUT_USEC (20 * 1000 * 1000ULL)
 
-/* A process that waits in recv() dies at once, but the kernel resets the device when it is closed.
- * The request for the function goes on after this time, and finds the function as it is. */
-#define LET_GO_TIMEOUT_USEC (2 * 1000 * 1000ULL)
-
-struct SessionWaiter {
-        Sessions *sessions;
-        unsigned n_entries; /* that have not ended */
-        sd_event_source *due;
-        SessionsLetGo *done;
-        void *context;
-};
-
-static void waiter_tell(SessionWaiter *waiter, int result) {
-        g_ptr_array_remove_fast(waiter->sessions->waiters, waiter);
-        waiter->done(waiter->context, result);
-        sd_event_source_disable_unref(waiter->due);
-        g_free(waiter);
-}
-
-static int on_due(sd_event_source *source, void *userdata) {
-        waiter_tell(userdata, 0);
-        return 0;
-}
-
-void single_requests_tell_waiters(GPtrArray *waiters) {
-        for (guint i = 0; waiters && i < waiters->len; i++) {
-                SessionWaiter *waiter = waiters->pdata[i];
-
-                if (--waiter->n_entries > 0)
-                        continue;
-                /* The code that ended the last one may be in the middle of reading the function. */
-                if (sd_event_add_defer(waiter->sessions->event, &waiter->due, on_due, waiter) < 0)
-                        waiter_tell(waiter, -ECANCELED);
-        }
-        g_clear_pointer(&waiters, g_ptr_array_unref);
-}
-
-void single_requests_cancel_waiters(Sessions *sessions) {
-        while (sessions->waiters->len > 0)
-                waiter_tell(sessions->waiters->pdata[0], -ECANCELED);
-}
-
-static int on_let_go_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
-        SessionEntry *entry = userdata;
-
-        single_requests_tell_waiters(g_steal_pointer(&entry->waiters));
-        return 0;
-}
-
-void single_request_let_go(SessionEntry *entry) {
-        if (!entry->session.idle || entry->ending)
-                return;
-        entry->ending = true;
-        io_process_kill(entry->process, "the function is wanted");
-        (void) session_entry_set_timer(entry, LET_GO_TIMEOUT_USEC, on_let_go_timeout);
-}
-
 static int on_idle_end(sd_event_source *source, uint64_t usec, void *userdata) {
-        single_request_let_go(userdata);
+        session_entry_end_idle(userdata);
         return 0;
 }
 
 static int on_answer_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
         session_entry_end(userdata, -ETIMEDOUT, "the device did not answer in time");
         return 0;
-}
-
-void single_request_ready(SessionEntry *entry) {
-        if (io_process_request(entry->process, &entry->order) < 0)
-                session_entry_end(entry, -EIO, "vfwarden-io does not take the request");
 }
 
 /* Whether a request of the user's can be the next one of an idle process. */
@@ -95,7 +31,7 @@ static bool fits(const SessionEntry *entry, const Function *function, uint32_t u
                function->state == FUNCTION_STATE_PRESENT;
 }
 
-void single_request_reported(SessionEntry *entry, const IoReport *report) {
+static void on_reported(SessionEntry *entry, const IoReport *report) {
         const Function *function = inventory_get(entry->sessions->inventory, entry->key);
         SessionAnswered *answered = g_steal_pointer(&entry->answered);
 
@@ -106,11 +42,11 @@ void single_request_reported(SessionEntry *entry, const IoReport *report) {
         entry->session.idle = true;
         if (!function || !fits(entry, function, entry->session.uid) ||
             session_entry_set_timer(entry, IDLE_USEC, on_idle_end) < 0)
-                single_request_let_go(entry);
+                session_entry_end_idle(entry);
         answered(entry->context, report->error, g_strerror(-report->error), report);
 }
 
-bool sessions_idle(const Sessions *sessions, const Function *function, uint32_t uid) {
+bool single_requests_has_idle(const Sessions *sessions, const Function *function, uint32_t uid) {
         const SessionEntry *entry = sessions_find(sessions, function->facts.key);
 
         return entry && fits(entry, function, uid);
@@ -132,9 +68,9 @@ static int serve_next(SessionEntry *entry, const SessionRequest *request) {
         return 0;
 }
 
-int sessions_request(Sessions *sessions, Function *function, const Config *config,
-                     const SessionRequest *request, const IoOrder *order, SessionAnswered *done,
-                     void *context) {
+int single_requests_serve(Sessions *sessions, Function *function, const Config *config,
+                          const SessionRequest *request, const IoOrder *order,
+                          SessionAnswered *done, void *context) {
         SessionEntry *entry = sessions_find(sessions, function->facts.key);
         bool next = entry && fits(entry, function, request->uid);
         int r;
@@ -145,6 +81,7 @@ int sessions_request(Sessions *sessions, Function *function, const Config *confi
                         return r;
                 entry = session_entry_new(sessions, function, request);
                 entry->session.single = true;
+                entry->reported = on_reported;
         }
         entry->order = *order;
         entry->answered = done;
@@ -154,13 +91,14 @@ int sessions_request(Sessions *sessions, Function *function, const Config *confi
         r = serve_next(entry, request);
         if (r < 0) {
                 entry->answered = NULL;
-                single_request_let_go(entry);
+                session_entry_end_idle(entry);
         }
         return r;
 }
 
-void sessions_let_go(Sessions *sessions, const Function *function, const GPtrArray *related,
-                     uint32_t uid, SessionsLetGo *done, void *context) {
+void single_requests_end_idle(Sessions *sessions, const Function *function,
+                              const GPtrArray *related, uint32_t uid, SessionsIdleEnded *done,
+                              void *context) {
         SessionWaiter *waiter = NULL;
 
         for (guint i = 0; i < related->len; i++) {
@@ -170,27 +108,19 @@ void sessions_let_go(Sessions *sessions, const Function *function, const GPtrArr
                 if (!entry || !entry->session.idle ||
                     (other == function && fits(entry, function, uid)))
                         continue;
-                single_request_let_go(entry);
-                if (!waiter) {
-                        waiter = g_new0(SessionWaiter, 1);
-                        waiter->sessions = sessions;
-                        waiter->done = done;
-                        waiter->context = context;
-                        g_ptr_array_add(sessions->waiters, waiter);
-                }
-                if (!entry->waiters)
-                        entry->waiters = g_ptr_array_new();
-                g_ptr_array_add(entry->waiters, waiter);
-                waiter->n_entries++;
+                session_entry_end_idle(entry);
+                if (!waiter)
+                        waiter = session_waiter_new(sessions, done, context);
+                session_entry_add_waiter(entry, waiter);
         }
         if (!waiter)
                 done(context, 0);
 }
 
-void sessions_function_changed(Sessions *sessions, const Function *function) {
+void single_requests_function_changed(Sessions *sessions, const Function *function) {
         SessionEntry *entry = sessions_find(sessions, function->facts.key);
 
         /* Unbound by any program: the kernel waits for the last user. */
         if (entry && entry->driver != function->facts.driver)
-                single_request_let_go(entry);
+                session_entry_end_idle(entry);
 }

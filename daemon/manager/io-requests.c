@@ -2,6 +2,7 @@
 
 #include "daemon/base/config.h"
 #include "daemon/broker/sessions.h"
+#include "daemon/broker/single-requests.h"
 #include "daemon/manager/function-users.h"
 #include "policy/check.h"
 #include "policy/zpci-request.h"
@@ -124,9 +125,9 @@ static void access_now(const IoRequest *request, Function *function) {
 
         call->accessed = request->accessed;
         call->context = request->context;
-        r = sessions_request(part_find(parts, sessions_part), function,
-                             parts->host->config(parts->host_context), &session, request->order,
-                             on_accessed, call);
+        r = single_requests_serve(part_find(parts, sessions_part), function,
+                                  parts->host->config(parts->host_context), &session,
+                                  request->order, on_accessed, call);
         if (r < 0)
                 on_accessed(call, r, result_text(r), NULL);
 }
@@ -160,7 +161,7 @@ static void on_users_known(void *context, Function *function, int result, const 
 static void begin(IoRequest *request, Function *function) {
         const PartContext *parts = apply_context(request->apply);
 
-        if (sessions_idle(part_find(parts, sessions_part), function, request->io.uid))
+        if (single_requests_has_idle(part_find(parts, sessions_part), function, request->io.uid))
                 on_users_known(request, function, 0, NULL);
         else
                 function_users_refresh(parts, function, on_users_known, request);
@@ -179,7 +180,8 @@ void io_requests_let_go(Apply *apply, const Function *function, uint32_t uid, Ma
         const PartContext *parts = apply_context(apply);
         g_autoptr(GPtrArray) related = check_related(parts->inventory, function);
 
-        sessions_let_go(part_find(parts, sessions_part), function, related, uid, done, context);
+        single_requests_end_idle(part_find(parts, sessions_part), function, related, uid, done,
+                                 context);
 }
 
 void io_requests_access(Apply *apply, Function *function, const ManagerIo *io,

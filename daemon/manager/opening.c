@@ -1,7 +1,7 @@
 #include "daemon/manager/opening.h"
 
 #include "daemon/base/config.h"
-#include "daemon/broker/leases.h"
+#include "daemon/broker/lease-opening.h"
 #include "daemon/broker/vf-tokens.h"
 #include "daemon/manager/function-users.h"
 #include "policy/check.h"
@@ -144,7 +144,7 @@ static void on_opened(void *context, int result, const char *message, const Leas
                 if (!text)
                         text = state_keeper_describe_failure(apply_state(apply), r);
                 explicit_bzero(&token, sizeof(token));
-                leases_fail(part_find(parts, leases_part), lease->generation, r, text);
+                lease_opening_fail(part_find(parts, leases_part), lease->generation, r, text);
                 call->done(call->context, -EIO, text, NULL);
                 return;
         }
@@ -166,9 +166,10 @@ static void token_call_end(TokenCall *call, int result, const char *message) {
         int r;
 
         if (!call->done && result < 0)
-                leases_fail(part_find(parts, leases_part), call->generation, result, message);
+                lease_opening_fail(part_find(parts, leases_part), call->generation, result,
+                                   message);
         else if (!call->done)
-                leases_go(part_find(parts, leases_part), call->generation);
+                lease_opening_go(part_find(parts, leases_part), call->generation);
         else {
                 if (result >= 0)
                         result = vf_tokens_get(part_find(parts, vf_tokens_part), call->pf, &token);
@@ -275,9 +276,9 @@ static void open_now(const OpenRequest *request, Function *function, VfTokenStep
                             .context = request->context };
         token_call->apply = apply;
         token_call->pf = call->pf;
-        r = leases_begin(part_find(parts, leases_part), function,
-                         parts->host->config(parts->host_context), &lease, on_opened, call,
-                         &token_call->generation);
+        r = lease_opening_begin(part_find(parts, leases_part), function,
+                                parts->host->config(parts->host_context), &lease, on_opened, call,
+                                &token_call->generation);
         if (r < 0) {
                 g_free(token_call);
                 on_opened(call, r, result_text(r), NULL, NULL);

@@ -1,7 +1,9 @@
 /* The parts that give functions to clients: what they ask of each other, and of users. */
+#include "daemon/broker/lease-opening.h"
 #include "daemon/broker/leases.h"
 #include "daemon/broker/records.h"
 #include "daemon/broker/sessions.h"
+#include "daemon/broker/single-requests.h"
 #include "daemon/broker/spawner.h"
 #include "daemon/broker/vf-tokens.h"
 #include "daemon/manager/parts.h"
@@ -61,7 +63,7 @@ static void attach_session(void *self, Function *function) {
 }
 
 static int sessions_hear(void *self, Function *function, unsigned news) {
-        sessions_function_changed(self, function);
+        single_requests_function_changed(self, function);
         return 0;
 }
 
@@ -190,7 +192,7 @@ static void leases_hear_of_end(void *self, Function *function) {
 }
 
 static void end_lease_calls(void *self, const char *why) {
-        leases_end_calls(self, why);
+        lease_opening_end_calls(self, why);
 }
 
 static void free_leases(void *self) {
