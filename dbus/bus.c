@@ -154,6 +154,8 @@ static int bus_append_details(sd_bus_message *signal, const Violation *violation
                 r = sd_bus_message_append(signal, "{sv}{sv}", "num-vfs-before", "q",
                                           violation->num_vfs_before, "num-vfs", "q",
                                           violation->num_vfs);
+        if (r >= 0 && violation->count > 1)
+                r = sd_bus_message_append(signal, "{sv}", "count", "u", violation->count);
         if (r >= 0)
                 r = sd_bus_message_open_container(signal, 'e', "sv");
         if (r >= 0)

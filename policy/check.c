@@ -234,6 +234,20 @@ static void check_reset(const Question *question) {
                 check_bus_mate(question, members->pdata[i]);
 }
 
+/* disable_slot() in drivers/pci/hotplug/s390_pci_hpc.c: EBUSY while VFs are enabled. */
+static void check_slot(const Question *question) {
+        const Function *function = question->asked;
+        char address[PCI_ADDRESS_STRING_MAX];
+        uint16_t n = function_num_vfs(function);
+
+        if (function->facts.s390 && n > 0)
+                verdict_block(question->verdict, BLOCKER_UNSUPPORTED,
+                              pci_address_format(function_address(function), address), 0,
+                              "has %u virtual functions enabled: the kernel refuses to switch its "
+                              "slot off",
+                              n);
+}
+
 /* Whose slot is switched off: with all that is in it. A function of s390 has a slot of its own. */
 static const Function *slot_owner(const Function *function) {
         const Function *owner = topology_slot_owner(function);
@@ -285,6 +299,8 @@ static Verdict *answer(Question *question) {
         check_below(question, question->asked);
         if (question->operation == OPERATION_RESET)
                 check_reset(question);
+        if (question->operation == OPERATION_POWER_OFF)
+                check_slot(question);
         if (effect->slot)
                 foreach_slot_mate(question->inventory, question->asked, check_slot_mate, question);
         warn(question);

@@ -139,9 +139,10 @@ struct Function {
         FunctionKind kind;
         FunctionState state;
 
-        Function *pf;        /* of a VF; NULL while the inventory does not have it */
-        uint32_t index;      /* of a VF; VF_INDEX_UNKNOWN while no PF lists it */
-        GPtrArray *vfs;      /* of a PF: borrowed Function*, by index; NULL when there is none */
+        Function *pf;   /* of a VF; NULL while the inventory does not have it */
+        uint32_t index; /* of a VF; VF_INDEX_UNKNOWN while no PF lists it */
+        GPtrArray *vfs; /* of a PF: borrowed Function*, by index; NULL when there is none */
+        uint16_t n_vfs_taken, n_vfs_switched; /* of a PF: see vf-departure.h */
         bool unreadable_vfs; /* it lists VFs that cannot be read at present, which may be in use */
 
         Function *parent; /* what it is below; NULL: nothing, or not known yet */

@@ -160,13 +160,13 @@ static void relink_pf(Inventory *inventory, Function *pf) {
                 const VirtfnLink *link = &g_array_index(links, VirtfnLink, i);
                 Function *vf = inventory_get(inventory, link->vf);
 
-                if (!vf || vf == pf)
+                /* One that does not show its own link yet shows it at its next reading. */
+                if (!vf || vf == pf || vf->kind != FUNCTION_KIND_VF)
                         continue;
                 if (!vfs)
                         vfs = g_ptr_array_sized_new(links->len);
                 g_ptr_array_add(vfs, vf);
-                if (vf->kind == FUNCTION_KIND_VF)
-                        vf_set_pf(vf, pf, link->index);
+                vf_set_pf(vf, pf, link->index);
         }
 
         if (pf->vfs)
@@ -351,6 +351,27 @@ Function *inventory_apply(Inventory *inventory, FunctionFacts *facts) {
         return function;
 }
 
+void inventory_restore_vf(Inventory *inventory, Function *vf, PciKey physfn, uint32_t index) {
+        Function *pf = inventory_get(inventory, physfn);
+
+        if (vf->facts.has_physfn || vf->pf)
+                return;
+        if (vf->kind != FUNCTION_KIND_VF) {
+                vf->kind = FUNCTION_KIND_VF;
+                property_set_add(&vf->changes, FUNCTION_PROPERTY_KIND);
+                property_set_add(&vf->changes, FUNCTION_PROPERTY_COMMAND_MEMORY);
+        }
+        vf->facts.physfn = physfn;
+        if (!pf || pf == vf || pf->kind != FUNCTION_KIND_PF)
+                return;
+        vf_set_pf(vf, pf, index);
+        if (!pf->vfs)
+                pf->vfs = g_ptr_array_new();
+        g_ptr_array_add(pf->vfs, vf);
+        g_ptr_array_sort(pf->vfs, compare_indices);
+        property_set_add(&pf->changes, FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS);
+}
+
 void inventory_set_driver_override(Function *function, const char *value) {
         GRefString *override = g_ref_string_new_intern(value);
 
@@ -367,7 +388,7 @@ void inventory_remove(Inventory *inventory, Function *function) {
         if (function->kind == FUNCTION_KIND_PF)
                 inventory_foreach (inventory, other)
                         if (other->pf == function)
-                                vf_set_pf(other, NULL, VF_INDEX_UNKNOWN);
+                                vf_detach(other);
         if (pf && pf->vfs && g_ptr_array_remove(pf->vfs, function))
                 property_set_add(&pf->changes, FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS);
         if (pf && function_depends_on_pasid(function))

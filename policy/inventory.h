@@ -29,6 +29,11 @@ Function *inventory_get_device(const Inventory *inventory, PciKey key, uint64_t 
  * to it that a device made anew under the old address (another inode) was removed first. */
 Function *inventory_apply(Inventory *inventory, FunctionFacts *facts);
 
+/* Makes a function without links what an earlier run knew: the VF number `index` of `physfn`, which
+ * the kernel is taking away. Without effect once it has a link or a PF; it is linked when the PF is
+ * known. */
+void inventory_restore_vf(Inventory *inventory, Function *vf, PciKey physfn, uint32_t index);
+
 /* `value` is what the function's driver_override says now. */
 void inventory_set_driver_override(Function *function, const char *value);
 

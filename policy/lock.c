@@ -9,6 +9,10 @@ static const char *const lock_reason_names[LOCK_REASONS_MAX] = {
         "administrator",    "below-in-use", "below-locked",
 };
 
+#define READ_BITS      0444U
+#define WRITE_BITS     0222U
+#define OWNER_WRITES   0200U
+
 #define FILE_BIT(file) (1U << (file))
 #define FILES_SRIOV    (FILE_BIT(LOCK_FILE_SRIOV_NUMVFS) | FILE_BIT(LOCK_FILE_SRIOV_DRIVERS_AUTOPROBE))
 #define FILES_ALL      (FILE_BIT(_LOCK_FILE_MAX) - 1U)
@@ -65,6 +69,16 @@ Operation lock_file_operation(LockFile file) {
 
 unsigned lock_file_kernel_mode(LockFile file) {
         return lock_files[file].kernel_mode;
+}
+
+unsigned lock_file_own_mode(unsigned own, unsigned found) {
+        unsigned locked = own & ~WRITE_BITS, lost = locked & ~found & READ_BITS;
+
+        if ((found & ~WRITE_BITS) == locked)
+                return own;
+        if (found & WRITE_BITS)
+                return found;
+        return found | (own & WRITE_BITS & ~(lost >> 1)) | OWNER_WRITES;
 }
 
 static unsigned inhibited_files(const Function *function) {

@@ -48,6 +48,12 @@ Operation lock_file_operation(LockFile file);
  * mode of a file that was found locked and of which no record is left. */
 unsigned lock_file_kernel_mode(LockFile file);
 
+/* The own mode of a locked file, `own` so far, that was found with mode `found`. Write bits alone
+ * are a violation, which is undone. Any other change is an administrator's wish for the file, and
+ * holds once it is unlocked: all of `found` if it has write bits. Without them the classes keep
+ * theirs that may still read the file; its owner always does. */
+unsigned lock_file_own_mode(unsigned own, unsigned found);
+
 /* The LockReason bits that hold for `function`, 0 when its configuration may change.
  * `userspace_drivers` are the drivers that hand a device to userspace. */
 unsigned lock_reasons(const Function *function, const PatternList *userspace_drivers);

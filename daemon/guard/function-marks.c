@@ -6,7 +6,22 @@ struct FunctionMarks {
         const PartContext *context;
         GArray *records;    /* of StateFunction, of an earlier run; NULL when all are known */
         GHashTable *by_key; /* PciKey in the record -> StateFunction in `records` */
+        GHashTable *linked; /* set of PciKey*: VFs in use, which are recorded with their PFs */
 };
+
+static int read_link(JsonObject *object, StateFunction *function) {
+        const char *physfn = state_section_text(object, "physfn");
+        PciAddress address;
+
+        if (!json_object_has_member(object, "physfn"))
+                return 0;
+        if (!physfn || pci_address_parse(physfn, &address) < 0 ||
+            state_section_number32(object, "index", VF_INDEX_UNKNOWN, &function->index) < 0)
+                return -EBADMSG;
+        function->physfn = pci_address_key(address);
+        function->linked = true;
+        return 0;
+}
 
 static int read_function(StateReader *reader, JsonObject *object, void *ret) {
         const char *lock_why = state_section_text(object, "lock-why");
@@ -15,6 +30,7 @@ static int read_function(StateReader *reader, JsonObject *object, void *ret) {
         if (state_section_address(object, &function->key) < 0 ||
             state_section_number(object, "inode", STATE_ID_MAX, &function->inode) < 0 ||
             (json_object_has_member(object, "lock-why") && !lock_why) ||
+            read_link(object, function) < 0 ||
             !state_section_is_new_number(reader, "function", function->key))
                 return -EBADMSG;
         function->userspace_driver = state_section_flag(object, "userspace-driver");
@@ -34,6 +50,14 @@ static void write_function(JsonBuilder *builder, const void *record) {
         state_section_add_flag(builder, "unplugging", function->unplugging);
         if (function->lock_why)
                 state_section_add_text(builder, "lock-why", function->lock_why);
+        if (function->linked) {
+                char address[PCI_ADDRESS_STRING_MAX];
+
+                state_section_add_text(
+                        builder, "physfn",
+                        pci_address_format(pci_address_from_key(function->physfn), address));
+                state_section_add_number(builder, "index", function->index);
+        }
 }
 
 static void clear_function(void *record) {
@@ -61,6 +85,7 @@ static int new_function_marks(const PartContext *context, void **ret) {
 
         marks->context = context;
         marks->by_key = g_hash_table_new(g_int64_hash, g_int64_equal);
+        marks->linked = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
         *ret = marks;
         return 0;
 }
@@ -69,6 +94,7 @@ static void free_function_marks(void *self) {
         FunctionMarks *marks = self;
 
         g_hash_table_unref(marks->by_key);
+        g_hash_table_unref(marks->linked);
         g_clear_pointer(&marks->records, g_array_unref);
         g_free(marks);
 }
@@ -85,28 +111,68 @@ static int adopt_function_marks(void *self, const GArray *records) {
         return 0;
 }
 
+/* A PF is read after its VFs. */
+static void restore_vfs(const FunctionMarks *marks, const Function *pf) {
+        for (guint i = 0; marks->records && i < marks->records->len; i++) {
+                const StateFunction *record = &g_array_index(marks->records, StateFunction, i);
+                Function *vf = record->linked && record->physfn == pf->facts.key
+                                       ? inventory_get_device(marks->context->inventory,
+                                                              record->key, record->inode)
+                                       : NULL;
+
+                if (vf)
+                        inventory_restore_vf(marks->context->inventory, vf, record->physfn,
+                                             record->index);
+        }
+}
+
 /* What an earlier run knew of this very device. */
 static void attach_function_marks(void *self, Function *function) {
         const FunctionMarks *marks = self;
         const StateFunction *record = g_hash_table_lookup(marks->by_key, &function->facts.key);
 
+        if (function->kind == FUNCTION_KIND_PF)
+                restore_vfs(marks, function);
         if (!record || record->inode != function->facts.inode)
                 return;
         function->userspace_driver = record->userspace_driver;
         function->tainted = record->tainted;
         function->lock_why = g_strdup(record->lock_why);
         function->unplugging = record->unplugging;
+        if (record->linked)
+                inventory_restore_vf(marks->context->inventory, function, record->physfn,
+                                     record->index);
+}
+
+static bool is_linked(const Function *function) {
+        return function->pf && function_in_use(function);
+}
+
+static int function_marks_hear(void *self, Function *function, unsigned news) {
+        const FunctionMarks *marks = self;
+        PciKey key = function->facts.key;
+        bool linked = is_linked(function);
+
+        if (linked == g_hash_table_contains(marks->linked, &key))
+                return 0;
+        if (linked)
+                g_hash_table_add(marks->linked, g_memdup2(&key, sizeof(key)));
+        else
+                g_hash_table_remove(marks->linked, &key);
+        marks->context->host->record_changed(marks->context->host_context);
+        return 0;
 }
 
 static bool has_marks(const Function *function) {
         return function->userspace_driver || function->tainted || function->lock_why ||
-               function->unplugging;
+               function->unplugging || is_linked(function);
 }
 
 static void function_marks_function_gone(void *self, Function *function) {
-        const PartContext *context = ((const FunctionMarks *) self)->context;
+        const FunctionMarks *marks = self;
+        const PartContext *context = marks->context;
 
-        if (has_marks(function))
+        if (g_hash_table_remove(marks->linked, &function->facts.key) || has_marks(function))
                 context->host->record_changed(context->host_context);
 }
 
@@ -134,6 +200,9 @@ static void record_function_marks(void *self, GArray *records) {
                         .userspace_driver = function->userspace_driver,
                         .tainted = function->tainted,
                         .unplugging = function->unplugging,
+                        .linked = is_linked(function),
+                        .physfn = function->pf ? function->pf->facts.key : 0,
+                        .index = function->index,
                 };
 
                 if (!has_marks(function))
@@ -150,6 +219,8 @@ const Part function_marks_part = {
         .adopt = adopt_function_marks,
         .record = record_function_marks,
         .attach = attach_function_marks,
+        .hears = PART_NEWS_READ | PART_NEWS_USERS,
+        .function_changed = function_marks_hear,
         .function_gone = function_marks_function_gone,
         .free = free_function_marks,
 };

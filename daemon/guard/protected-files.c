@@ -46,6 +46,17 @@ static Holder holder_make(PciKey key, LockFile file) {
         return key << 4 | (Holder) file;
 }
 
+static ProtectedFile *protected_file_new(LockFile which, uint64_t inode, unsigned own_mode) {
+        ProtectedFile *file = g_new0(ProtectedFile, 1);
+
+        file->which = which;
+        file->inode = inode;
+        file->own_mode = own_mode;
+        file->holders = g_array_new(FALSE, FALSE, sizeof(Holder));
+        file->watch = -1;
+        return file;
+}
+
 static void protected_file_free(gpointer data) {
         ProtectedFile *file = data;
 
@@ -114,18 +125,14 @@ static int protected_file_get(ProtectedFiles *files, char *path, LockFile which,
         const StateFile *record;
         ProtectedFile *file;
         struct stat st;
-        int r;
+        bool held;
 
         file = g_hash_table_lookup(files->by_path, path);
-        if (file && file->holders->len > 0) {
-                *ret = file;
-                return 0;
-        }
-        r = lstat(path, &st) < 0 ? -errno : 0;
-        if (r < 0)
-                return r;
+        held = file && file->holders->len > 0;
+        if (!held && lstat(path, &st) < 0)
+                return -errno;
         /* One that could not be opened again is taken up, if it is the same still. */
-        if (file && file->inode == st.st_ino) {
+        if (held || (file && file->inode == st.st_ino)) {
                 *ret = file;
                 return 0;
         }
@@ -134,13 +141,7 @@ static int protected_file_get(ProtectedFiles *files, char *path, LockFile which,
         if (!S_ISREG(st.st_mode))
                 return -ENOENT;
 
-        file = g_new0(ProtectedFile, 1);
-        file->which = which;
-        file->inode = st.st_ino;
-        file->own_mode = st.st_mode & 07777U;
-        file->holders = g_array_new(FALSE, FALSE, sizeof(Holder));
-        file->watch = -1;
-
+        file = protected_file_new(which, st.st_ino, st.st_mode & 07777U);
         record = files->adopted ? g_hash_table_lookup(files->adopted, path) : NULL;
         if (record && record->inode == st.st_ino) {
                 file->own_mode = record->mode;
@@ -206,27 +207,25 @@ int protected_files_plan(ProtectedFiles *files, const Function *function, unsign
         return failed;
 }
 
+static void add_record(GArray *records, const char *path, uint64_t inode, unsigned mode) {
+        StateFile record = { g_strdup(path), inode, mode };
+
+        g_array_append_val(records, record);
+}
+
 void protected_files_record(ProtectedFiles *files, GArray *records) {
+        const ProtectedFile *file;
+        const StateFile *adopted;
         GHashTableIter iter;
-        gpointer value;
 
         g_hash_table_iter_init(&iter, files->by_path);
-        while (g_hash_table_iter_next(&iter, NULL, &value)) {
-                const ProtectedFile *file = value;
-                StateFile record = { g_strdup(file->path), file->inode, file->own_mode };
-
-                g_array_append_val(records, record);
-        }
-        if (files->adopted) { /* still at start: unread functions must lose nothing */
-                g_hash_table_iter_init(&iter, files->adopted);
-                while (g_hash_table_iter_next(&iter, NULL, &value)) {
-                        const StateFile *adopted = value;
-                        StateFile record = { g_strdup(adopted->path), adopted->inode,
-                                             adopted->mode };
-
-                        g_array_append_val(records, record);
-                }
-        }
+        while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &file))
+                add_record(records, file->path, file->inode, file->own_mode);
+        if (!files->adopted)
+                return;
+        g_hash_table_iter_init(&iter, files->adopted); /* unread functions must lose nothing */
+        while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &adopted))
+                add_record(records, adopted->path, adopted->inode, adopted->mode);
 }
 
 /* The result of an attempt at the file: `r` is 0 or a negative errno, `what` was to be done. */
@@ -283,6 +282,16 @@ static void adopt_new_node(ProtectedFiles *files, ProtectedFile *file, const str
         watch_slot(files, file);
 }
 
+/* The mode that it gets when it is unlocked. */
+static void note_own_mode(ProtectedFiles *files, ProtectedFile *file, unsigned mode) {
+        unsigned own = lock_file_own_mode(file->own_mode, mode);
+
+        if (!file->locked || own == file->own_mode)
+                return;
+        file->own_mode = own;
+        files->handler->record_changed(files->context);
+}
+
 /* Write-protects a file that has a holder. */
 static void protected_file_check(ProtectedFiles *files, ProtectedFile *file) {
         struct stat st;
@@ -302,6 +311,7 @@ static void protected_file_check(ProtectedFiles *files, ProtectedFile *file) {
         }
         if (file->which == LOCK_FILE_SLOT_POWER && file->watch < 0)
                 watch_slot(files, file);
+        note_own_mode(files, file, st.st_mode & 07777U);
         if ((st.st_mode & WRITE_BITS) == 0) {
                 set_locked(files, file, true);
                 note(files, file, 0, "close");
@@ -321,12 +331,9 @@ static void protected_file_check(ProtectedFiles *files, ProtectedFile *file) {
 
 void protected_files_touched(ProtectedFiles *files, PciKey key, const char *name) {
         LockFile which = lock_file_from_string(name);
-        ProtectedFile *file;
-
-        if (which < 0)
-                return;
         Holder holder = holder_make(key, which);
-        file = g_hash_table_lookup(files->by_holder, &holder);
+        ProtectedFile *file = which < 0 ? NULL : g_hash_table_lookup(files->by_holder, &holder);
+
         if (file)
                 protected_file_check(files, file);
 }
@@ -396,28 +403,23 @@ int protected_files_open_for_writing(ProtectedFiles *files, const char *path) {
 
 /* A file without a holder that cannot be unlocked at present: its purpose is unknown. */
 static void keep_record(ProtectedFiles *files, const StateFile *record, int r) {
-        ProtectedFile *file = g_new0(ProtectedFile, 1);
+        /* Which one matters to those with holders only. */
+        ProtectedFile *file = protected_file_new(LOCK_FILE_REMOVE, record->inode, record->mode);
 
         file->path = g_strdup(record->path);
-        file->which = LOCK_FILE_REMOVE; /* which matters to those with holders only */
-        file->inode = record->inode;
-        file->own_mode = record->mode;
-        file->holders = g_array_new(FALSE, FALSE, sizeof(Holder));
         file->locked = true;
-        file->watch = -1;
         g_hash_table_replace(files->by_path, file->path, file);
         note(files, file, r, "open again");
 }
 
 void protected_files_drop_adopted(ProtectedFiles *files) {
         GHashTableIter iter;
-        gpointer value;
+        const StateFile *record;
 
         if (!files->adopted)
                 return;
         g_hash_table_iter_init(&iter, files->adopted);
-        while (g_hash_table_iter_next(&iter, NULL, &value)) {
-                const StateFile *record = value;
+        while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &record)) {
                 int r = file_mode_set(record->path, record->inode, record->mode, files->reserve);
 
                 if (r == 0)

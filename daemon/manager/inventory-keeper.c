@@ -3,6 +3,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/rate-limit.h"
 #include "daemon/base/retries.h"
+#include "daemon/guard/orphan.h"
 #include "daemon/guard/protected-files.h"
 #include "daemon/manager/unread.h"
 #include "daemon/sysfs/override-reader.h"
@@ -12,6 +13,7 @@
 #include "daemon/sysfs/watch.h"
 #include "policy/absence.h"
 #include "policy/topology.h"
+#include "policy/vf-departure.h"
 
 #include <errno.h>
 #include <string.h>
@@ -131,6 +133,7 @@ static void forget(InventoryKeeper *keeper, Function *function) {
         Function *pf = function->pf;
         bool was_pf = function->kind == FUNCTION_KIND_PF;
 
+        vf_departure_note(function); /* by what is done to it until now */
         publisher_function_gone(keeper->publisher, function);
         parts_function_gone(keeper->parts, function);
         unread_forget(keeper->unread, key);
@@ -138,9 +141,11 @@ static void forget(InventoryKeeper *keeper, Function *function) {
         stop_watching(keeper, key);
         apply_function_gone(keeper->apply, function);
         /* On s390 its VFs may stay, and are then somebody else's. */
-        for (guint i = 0; function->vfs && i < function->vfs->len; i++)
+        for (guint i = 0; function->vfs && i < function->vfs->len; i++) {
+                orphan_report(keeper->context, function->vfs->pdata[i]);
                 inventory_keeper_mark_stale(keeper,
                                             ((Function *) function->vfs->pdata[i])->facts.key);
+        }
 
         for (Function *above = function->parent; above; above = above->parent)
                 apply_queue(keeper->apply, above);
@@ -162,15 +167,18 @@ static void check_num_vfs(InventoryKeeper *keeper, Function *pf, uint16_t before
                 .num_vfs = pf->facts.n_virtfn_links,
         };
 
+        bool explained = vf_departures_explain(pf, before, violation.num_vfs);
+
         /* An operation of ours is no violation. */
-        if (pf->operation || violation.num_vfs == before || !lock_num_vfs_change_violates(pf))
+        if (pf->operation || explained || violation.num_vfs == before ||
+            !lock_num_vfs_change_violates(pf))
                 return;
         if (!pf->tainted) {
                 pf->tainted = true;
                 property_set_add(&pf->changes, FUNCTION_PROPERTY_TAINTED);
                 apply_record_changed(keeper->apply);
         }
-        publisher_violation(keeper->publisher, &violation);
+        keeper->context->host->violation(keeper->context->host_context, &violation);
 }
 
 /* A PF lists VFs that it did not list before and that are not known yet: their own events will

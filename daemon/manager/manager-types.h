@@ -5,21 +5,12 @@
 
 #include "policy/inventory.h"
 #include "policy/lock.h"
+#include "policy/violation.h"
 
 #include <stdbool.h>
 
 /* The longest text that an administrator may give for a lock, in bytes. */
 #define MANAGER_LOCK_WHY_MAX 512
-
-typedef struct Violation {
-        PciKey key;
-        const char *operation; /* as in the contract, e.g. "set-num-vfs" */
-        unsigned reasons;      /* LockReason bits that stood against it */
-        const char *file; /* what was opened, as in ProtectedFiles; NULL when VFs came or went */
-        const char *path; /* with `file`: where it is */
-        unsigned mode;    /* with `file`: the mode that it was found with */
-        uint16_t num_vfs_before, num_vfs; /* without */
-} Violation;
 
 /* What the manager tells, in this order within one round of applying: removals (while the function
  * can still be looked at), additions, changes, then what concerns the whole. */

@@ -5,6 +5,7 @@
 #include "daemon/guard/function-marks.h"
 #include "daemon/guard/protected-files.h"
 #include "daemon/guard/unplug.h"
+#include "daemon/guard/violations.h"
 #include "daemon/manager/checks.h"
 #include "daemon/manager/function-users.h"
 #include "daemon/manager/inventory-keeper.h"
@@ -35,6 +36,7 @@ struct Manager {
         const TurnMeter *turns;
         Settings *settings;
         Publisher *publisher;
+        Violations *violations;
         Parts *parts;
         StateKeeper *state;
         Apply *apply;
@@ -88,6 +90,10 @@ static void host_tell(void *context, Function *function, unsigned news) {
 }
 
 static void host_violation(void *context, const Violation *violation) {
+        violations_report(((const Manager *) context)->violations, violation);
+}
+
+static void on_violation_due(void *context, const Violation *violation) {
         publisher_violation(((const Manager *) context)->publisher, violation);
 }
 
@@ -227,8 +233,10 @@ static int make_objects(Manager *manager, const ManagerOptions *options) {
         manager->parts = parts_new(parts_table);
         manager->state = state_keeper_new(options->state_directory, context, manager->parts,
                                           manager->settings);
-        r = apply_new(context, manager->settings, manager->state, manager->publisher,
-                      &apply_handler, manager, &manager->apply);
+        r = violations_new(context->event, on_violation_due, manager, &manager->violations);
+        if (r >= 0)
+                r = apply_new(context, manager->settings, manager->state, manager->publisher,
+                              &apply_handler, manager, &manager->apply);
         if (r >= 0)
                 r = parts_make(manager->parts, context);
         if (r >= 0)
@@ -324,6 +332,7 @@ Manager *manager_free(Manager *manager) {
         apply_free(manager->apply);
         state_keeper_free(manager->state);
         settings_free(manager->settings);
+        violations_free(manager->violations);
         publisher_free(manager->publisher);
         children_free(context->children);
         fd_store_free(context->store);

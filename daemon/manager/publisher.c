@@ -127,18 +127,21 @@ void publisher_publish_count(Publisher *publisher) {
 void publisher_violation(Publisher *publisher, const Violation *violation) {
         PciAddress address = pci_address_from_key(violation->key);
         g_autofree char *reasons = lock_reasons_format(violation->reasons);
+        g_autofree char *times = violation->count > 1
+                                         ? g_strdup_printf(" (%u times)", violation->count)
+                                         : g_strdup("");
 
         if (violation->file)
                 log_full(LOG_WARNING, &address, LOG_ID_VIOLATION,
                          "%s got write permission (mode %04o) although %s is "
-                         "locked (%s); closed again",
-                         violation->path, violation->mode, violation->operation, reasons);
+                         "locked (%s); closed again%s",
+                         violation->path, violation->mode, violation->operation, reasons, times);
         else
                 log_full(LOG_WARNING, &address, LOG_ID_VIOLATION,
                          "the number of virtual functions went from %u to %u "
-                         "although %s is locked (%s)",
+                         "although %s is locked (%s)%s",
                          violation->num_vfs_before, violation->num_vfs, violation->operation,
-                         reasons);
+                         reasons, times);
         if (publisher->observer)
                 publisher->observer->violation(publisher->context, violation);
 }

@@ -174,7 +174,8 @@ Test(inventory, a_pf_goes) {
         inventory_remove(inventory, pf);
         cr_assert_null(listed->pf);
         cr_assert_null(unlisted->pf);
-        cr_assert(changed(listed, SET(FUNCTION_PROPERTY_PHYSICAL_FUNCTION)));
+        cr_assert(
+                changed(listed, SET(FUNCTION_PROPERTY_PHYSICAL_FUNCTION, FUNCTION_PROPERTY_INDEX)));
         cr_assert(changed(unlisted, SET(FUNCTION_PROPERTY_PHYSICAL_FUNCTION)));
         cr_assert_eq(listed->kind, FUNCTION_KIND_VF);
 }

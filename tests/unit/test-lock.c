@@ -257,3 +257,28 @@ Test(lock, a_change_of_the_count_violates) {
                 cr_assert_eq(lock_num_vfs_change_violates(&pf), cells[i].violates, "cell %zu", i);
         }
 }
+
+Test(lock, own_mode) {
+        static const struct {
+                unsigned own, found, now;
+        } table[] = {
+                { 0644, 0444, 0644 }, /* as it was locked */
+                { 0644, 0644, 0644 }, /* write bits alone are undone ... */
+                { 0644, 0666, 0644 },
+                { 0664, 0644, 0664 },
+                { 0220, 0222, 0220 },
+                { 0644, 0600, 0600 }, /* ... and a mode of its own holds */
+                { 0644, 0660, 0660 },
+                { 0644, 0400, 0600 }, /* who may not read may not write either */
+                { 0664, 0400, 0600 },
+                { 0664, 0440, 0660 },
+                { 0644, 0000, 0200 }, /* the owner always may */
+                { 0200, 0400, 0600 },
+                { 0200, 0000, 0200 },
+        };
+
+        for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++)
+                cr_assert_eq(lock_file_own_mode(table[i].own, table[i].found), table[i].now,
+                             "%04o found as %04o: %04o", table[i].own, table[i].found,
+                             lock_file_own_mode(table[i].own, table[i].found));
+}

@@ -86,6 +86,52 @@ class Violation(LockTest):
             self.wait_mode(pf, "sriov_numvfs", 0o444)
             self.assertEqual(len(self.violations(mark)), 1)
 
+    def test_a_loop_is_counted(self):
+        """Each time the file is locked again; ten are reported one by one, and all others together."""
+        pf = self.sysfs.add_pf(PF, driver="vfio-pci")
+        self.start()
+        self.assert_closed(pf, *SRIOV)
+        log, mark = self.daemon.log_mark(), self.mark()
+        for _ in range(25):
+            pf.chmod("sriov_numvfs", 0o644)
+            self.wait_mode(pf, "sriov_numvfs", 0o444)
+        self.fence()
+        self.assertEqual([args[2].get("count") for args in self.violations(mark)], [None] * 10)
+        fixtures.wait_until(lambda: len(self.violations(mark)) > 10, 3 * fixtures.DEADLINE, "those that were counted")
+        self.assertEqual(self.violations(mark)[10:], [(PF, "set-num-vfs", {
+            "file": "sriov_numvfs", "mode": 0o644, "count": 15, "reasons": ["userspace-driver"]})])
+        self.daemon.wait_log(r"got write permission .* \(15 times\)", log)
+
+    def test_another_file_is_counted_for_itself(self):
+        pf = self.sysfs.add_pf(PF, driver="vfio-pci")
+        self.start()
+        self.assert_closed(pf, *SRIOV)
+        for _ in range(12):
+            pf.chmod("sriov_numvfs", 0o644)
+            self.wait_mode(pf, "sriov_numvfs", 0o444)
+        self.fence()
+        mark = self.mark()
+        pf.chmod("sriov_drivers_autoprobe", 0o644)
+        self.assertEqual(self.client.recorder.wait_for("Violation", mark=mark).args[1], "set-autoprobe")
+
+    def test_a_mode_of_an_administrator_is_kept(self):
+        """What was changed while the file was locked holds once it is unlocked, over a restart, too."""
+        pf = self.sysfs.add_pf(PF, driver="vfio-pci")
+        self.start()
+        self.assert_closed(pf, *SRIOV)
+        mark = self.mark()
+        pf.chmod("sriov_drivers_autoprobe", 0o400)
+        self.fence()
+        self.assertEqual(self.violations(mark), [])
+        pf.chmod("sriov_numvfs", 0o660)
+        self.client.recorder.wait_for("Violation", mark=mark)
+        self.wait_mode(pf, "sriov_numvfs", 0o440)
+        self.kill()
+        self.start()
+        self.sysfs.rebind(pf, "igb")
+        self.wait_mode(pf, "sriov_numvfs", 0o660)
+        self.wait_mode(pf, "sriov_drivers_autoprobe", 0o600)
+
     def test_taking_bits_away_is_no_violation(self):
         pf = self.sysfs.add_pf(PF, driver="vfio-pci")
         self.start()
