@@ -1,9 +1,9 @@
 #include "dbus/method.h"
 
 #include "dbus/authority.h"
+#include "dbus/call-functions.h"
 #include "dbus/error.h"
 #include "dbus/interfaces/method-table.h"
-#include "dbus/path.h"
 #include "dbus/quota.h"
 #include "dbus/request-log.h"
 #include "dbus/senders.h"
@@ -11,28 +11,6 @@
 
 #include <errno.h>
 #include <string.h>
-
-static Function *called_function(const MethodCall *call) {
-        PciKey key;
-
-        if (function_path_parse(sd_bus_message_get_path(call->message), &key) < 0)
-                return NULL;
-        return inventory_get(manager_inventory(call->bus->manager), key);
-}
-
-/* The function that a call without an object of one names; what is wrong with the name the method
- * says later. */
-static Function *named_function(const MethodCall *call) {
-        const char *text;
-        PciAddress address;
-
-        if (sd_bus_message_read(call->message, "s", &text) < 0)
-                text = "";
-        (void) sd_bus_message_rewind(call->message, true);
-        if (pci_address_parse(text, &address) < 0)
-                return NULL;
-        return inventory_get(manager_inventory(call->bus->manager), pci_address_key(address));
-}
 
 static void reply_error(const MethodCall *call, int r, sd_bus_error *error) {
         if (!sd_bus_error_is_set(error))
@@ -59,12 +37,14 @@ static void run_now(const Method *method, const MethodCall *call) {
 typedef struct Pending {
         const Method *method;
         MethodCall call; /* holds a reference to the message */
+        guint n_awaited; /* idle processes, and one while more may come */
+        int result;      /* of those that have ended */
 } Pending;
 
 static Pending *pending_new(const Method *method, const MethodCall *call) {
         Pending *pending = g_new(Pending, 1);
 
-        *pending = (Pending){ method, *call };
+        *pending = (Pending){ .method = method, .call = *call };
         sd_bus_message_ref(call->message);
         return pending;
 }
@@ -76,34 +56,64 @@ static Pending *pending_free(Pending *pending) {
 }
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Pending, pending_free)
 
+/* An idle process on one of the functions has ended. */
 static void on_let_go(void *context, int result) {
-        g_autoptr(Pending) pending = context;
+        Pending *pending = context;
         sd_bus_error error = SD_BUS_ERROR_NULL;
 
-        if (result < 0)
-                reply_error(&pending->call, bus_error_set(&error, result, "the daemon ends"),
-                            &error);
+        pending->result = result < 0 ? result : pending->result;
+        if (--pending->n_awaited > 0)
+                return;
+        if (pending->result < 0)
+                reply_error(&pending->call,
+                            bus_error_set(&error, pending->result, "the daemon ends"), &error);
         else
                 run_now(pending->method, &pending->call);
+        pending_free(pending);
 }
 
-/* When an idle process on the function is no obstacle any more. */
+/* When idle processes on the functions are no obstacle any more. */
 static void run_when_let_go(const Method *method, const MethodCall *call) {
-        const Function *function = NULL;
+        g_autoptr(GPtrArray) functions = NULL;
+        Pending *pending;
 
-        if (call->inode != 0)
-                function = inventory_get(manager_inventory(call->bus->manager), call->key);
-        if (method->wants && function)
-                manager_let_go(call->bus->manager, function,
-                               method->repeats ? call->uid : MANAGER_NOBODY, on_let_go,
-                               pending_new(method, call));
-        else
+        if (!method->wants) {
                 run_now(method, call);
+                return;
+        }
+        functions = call_functions_find(call);
+        pending = pending_new(method, call);
+        pending->n_awaited = functions->len + 1;
+        for (guint i = 0; i < functions->len; i++)
+                manager_let_go(call->bus->manager, functions->pdata[i],
+                               method->repeats ? call->uid : MANAGER_NOBODY, on_let_go, pending);
+        on_let_go(pending, 0);
 }
 
-/* The caller may do it. */
+static void ask_polkit(const Method *method, const MethodCall *call);
+
+/* The caller may do it: to the first of several functions, and perhaps to the next. So a rule for
+ * one function holds for several. Root, whom polkit always allows (authority.h), is not asked about
+ * so often. */
 static void on_authorized(void *userdata, const MethodCall *call) {
-        run_when_let_go(userdata, call);
+        const Method *method = userdata;
+        MethodCall next = *call;
+
+        next.n_asked++;
+        if (method->several && call->uid != 0 && call_functions_select(&next, next.n_asked))
+                ask_polkit(method, &next);
+        else
+                run_when_let_go(method, call);
+}
+
+static void ask_polkit(const Method *method, const MethodCall *call) {
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+        int r;
+
+        r = authority_ask(call->bus->authority, call, method->action, method->repeats,
+                          on_authorized, (void *) method, &error);
+        if (r < 0)
+                reply_error(call, r, &error);
 }
 
 /* The caller is known. */
@@ -112,7 +122,6 @@ static void on_method_sender(void *userdata, int result, const Sender *sender) {
         const Method *method = pending->method;
         MethodCall *call = &pending->call;
         sd_bus_error error = SD_BUS_ERROR_NULL;
-        int r;
 
         if (result == -ENXIO) /* and has left: there is nobody to answer */
                 return;
@@ -131,10 +140,7 @@ static void on_method_sender(void *userdata, int result, const Sender *sender) {
                 run_when_let_go(method, call);
                 return;
         }
-        r = authority_ask(call->bus->authority, call, method->action, method->repeats,
-                          on_authorized, (void *) method, &error);
-        if (r < 0)
-                reply_error(call, r, &error);
+        ask_polkit(method, call);
 }
 
 /* The question who calls takes a round of the bus, in which a flooded one reads a piece of every
@@ -170,16 +176,11 @@ int method_dispatch(sd_bus_message *message, void *userdata, sd_bus_error *error
                 .message = message,
                 .method = method,
         };
-        const Function *function =
-                method && method->names ? named_function(&call) : called_function(&call);
 
         if (!method)
                 return bus_error_set(error, -EACCES, "%s.%s has no rule that allows it", interface,
                                      member);
-        if (function) {
-                call.key = function->facts.key;
-                call.inode = function->facts.inode;
-        }
+        (void) call_functions_select(&call, 0);
         if (!run_open(method, &call))
                 senders_find(call.bus->senders, sd_bus_message_get_sender(message),
                              on_method_sender, pending_new(method, &call));
@@ -293,33 +294,4 @@ int method_read_option(sd_bus_message *message, const char *known, const char *t
                 r = sd_bus_message_exit_container(message);
         }
         return r < 0 ? r : sd_bus_message_exit_container(message);
-}
-
-Function *method_function(const MethodCall *call, sd_bus_error *error) {
-        Function *function = called_function(call);
-        char address[PCI_ADDRESS_STRING_MAX] = "";
-        PciKey key;
-
-        if (function && function->facts.inode == call->inode)
-                return function;
-        if (function_path_parse(sd_bus_message_get_path(call->message), &key) == 0)
-                pci_address_format(pci_address_from_key(key), address);
-        (void) bus_error_set(error, -ENODEV, "the PCI function %s has gone since it was called",
-                             address);
-        return NULL;
-}
-
-int method_find_function(const MethodCall *call, const char *text, Function **ret,
-                         sd_bus_error *error) {
-        PciAddress address;
-        Function *function;
-
-        if (pci_address_parse(text, &address) < 0)
-                return bus_error_set(error, -EINVAL,
-                                     "'%s' is no address of a PCI function (DDDD:BB:DD.F)", text);
-        function = inventory_get(manager_inventory(call->bus->manager), pci_address_key(address));
-        if (!function)
-                return bus_error_set(error, -ENXIO, "there is no PCI function %s", text);
-        *ret = function;
-        return 0;
 }

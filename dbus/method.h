@@ -28,11 +28,13 @@ typedef struct MethodCall {
         Bus *bus;
         sd_bus_message *message;
         const Method *method; /* its row; NULL: a method of sd-bus itself */
-        PciKey key; /* of the function that is concerned, by path or by the first argument ... */
+        PciKey key;     /* of the function that is concerned, by path or by the first argument; of
+                           several the one that polkit is asked about ... */
         uint64_t inode; /* ... and this is the device; 0: none is */
         uint32_t uid;   /* the caller's, or METHOD_UID_UNKNOWN */
         uint32_t pid;   /* likewise, 0 when unknown; for people only: another may have it by now */
         char command[METHOD_COMMAND_MAX]; /* comm of that process */
+        unsigned n_asked; /* of several functions: those that polkit was asked about */
 } MethodCall;
 
 typedef struct MethodReply MethodReply;
@@ -46,6 +48,7 @@ struct Method {
         bool open;    /* runs before the bus names the caller; -EAGAIN: it needs that, and runs
                          again */
         bool names;   /* a function, in its first argument, a string: polkit gets that */
+        bool several; /* functions, in its first argument, an array: polkit is asked about each */
         bool waits;   /* for the kernel or a holder, and so is counted; with an action only */
         bool wants;   /* the function: an idle process on it has to end first, see manager_let_go()
                          ... */

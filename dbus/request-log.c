@@ -168,6 +168,28 @@ static int append_basic(sd_bus_message *message, char type, GString *text) {
         return -EOPNOTSUPP;
 }
 
+/* [text, ...]; so much of it that the arguments behind it have room, too. */
+static int append_strings(sd_bus_message *message, GString *text) {
+        unsigned n = 0, n_left_out = 0;
+        int r = sd_bus_message_enter_container(message, 'a', "s");
+
+        g_string_append_c(text, '[');
+        while (r >= 0 && (r = sd_bus_message_at_end(message, false)) == 0)
+                if (text->len > ARGUMENTS_MAX / 2) {
+                        n_left_out++;
+                        r = sd_bus_message_skip(message, "s");
+                } else {
+                        g_string_append(text, n++ > 0 ? ", " : "");
+                        r = append_text(message, 's', text);
+                }
+        if (r >= 0)
+                r = sd_bus_message_exit_container(message);
+        if (n_left_out > 0)
+                g_string_append_printf(text, ", and %u more", n_left_out);
+        g_string_append_c(text, ']');
+        return r;
+}
+
 /* {name: value, ...} */
 static int append_options(sd_bus_message *message, GString *text) {
         const char *separator = "{", *name, *contents;
@@ -214,6 +236,8 @@ char *request_log_arguments(sd_bus_message *message) {
                 }
                 if (type == 'a' && strcmp(contents, "{sv}") == 0)
                         r = append_options(message, text);
+                else if (type == 'a' && strcmp(contents, "s") == 0)
+                        r = append_strings(message, text);
                 else
                         r = append_basic(message, type, text);
         }

@@ -8,6 +8,11 @@
 /* Bounds on what a client may say, in bytes. */
 #define INHIBITOR_TEXT_MAX 256
 
+/* How many one user but root, and all together, may have (see room.h); one on several functions
+ * counts once for each. Root's are those of libvirt's domains. */
+#define INHIBITORS_PER_UID_MAX 64
+#define INHIBITORS_MAX         1024
+
 typedef struct Inhibitor {
         unsigned operations; /* 1 << Operation */
         char *who;           /* UTF-8, for people */

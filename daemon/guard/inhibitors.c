@@ -14,7 +14,8 @@
 typedef struct Entry {
         Inhibitors *inhibitors;
         Inhibitor inhibitor; /* strings owned */
-        PciKey key;
+        PciKey *keys;        /* owned, each once */
+        size_t n_keys;
         uint64_t number; /* counts up, never used again */
         ClientPipe *pipe;
 } Entry;
@@ -35,6 +36,7 @@ static void entry_free(gpointer data) {
         client_pipe_free(entry->pipe);
         g_free(entry->inhibitor.who);
         g_free(entry->inhibitor.why);
+        g_free(entry->keys);
         g_free(entry);
 }
 
@@ -68,14 +70,21 @@ static void attach(Function *function, Entry *entry) {
         topology_update(function);
 }
 
+static void detach(Entry *entry) {
+        for (size_t i = 0; i < entry->n_keys; i++) {
+                Function *function = inventory_get(entry->inhibitors->inventory, entry->keys[i]);
+
+                if (function && function->inhibitors) {
+                        g_ptr_array_remove(function->inhibitors, &entry->inhibitor);
+                        topology_update(function);
+                }
+        }
+}
+
 static void end(Entry *entry) {
         Inhibitors *inhibitors = entry->inhibitors;
-        Function *function = inventory_get(inhibitors->inventory, entry->key);
 
-        if (function && function->inhibitors) {
-                g_ptr_array_remove(function->inhibitors, &entry->inhibitor);
-                topology_update(function);
-        }
+        detach(entry);
         entry->pipe = client_pipe_drop(entry->pipe);
         g_ptr_array_remove(inhibitors->entries, entry);
 }
@@ -84,53 +93,68 @@ static void end(Entry *entry) {
 static void on_closed(void *context) {
         Entry *entry = context;
         Inhibitors *inhibitors = entry->inhibitors;
-        PciKey key = entry->key;
-        PciAddress address = pci_address_from_key(key);
+        size_t n_keys = entry->n_keys;
+        g_autofree PciKey *keys = g_memdup2(entry->keys, n_keys * sizeof(*keys));
 
-        log_full(LOG_INFO, &address, NULL, "%s no longer inhibits anything", entry->inhibitor.who);
+        for (size_t i = 0; i < n_keys; i++) {
+                PciAddress address = pci_address_from_key(keys[i]);
+
+                log_full(LOG_INFO, &address, NULL, "%s no longer inhibits anything",
+                         entry->inhibitor.who);
+        }
         end(entry);
-        inhibitors->ended(inhibitors->context, key);
+        inhibitors->ended(inhibitors->context, keys, n_keys);
 }
 
-static Entry *entry_new(Inhibitors *inhibitors, PciKey key, const Inhibitor *inhibitor,
-                        uint64_t number) {
+static Entry *entry_new(Inhibitors *inhibitors, const PciKey *keys, size_t n_keys,
+                        const Inhibitor *inhibitor, uint64_t number) {
         Entry *entry = g_new0(Entry, 1);
 
         entry->inhibitors = inhibitors;
         entry->inhibitor = *inhibitor;
         entry->inhibitor.who = g_strdup(inhibitor->who);
         entry->inhibitor.why = g_strdup(inhibitor->why);
-        entry->key = key;
+        entry->keys = g_memdup2(keys, n_keys * sizeof(*keys));
+        entry->n_keys = n_keys;
         entry->number = number;
         return entry;
 }
 
 /* It has its pipe, and is in effect from now on. */
 static void add_entry(Inhibitors *inhibitors, Entry *entry) {
-        Function *function = inventory_get(inhibitors->inventory, entry->key);
-
         g_ptr_array_add(inhibitors->entries, entry);
-        if (function)
-                attach(function, entry);
+        for (size_t i = 0; i < entry->n_keys; i++) {
+                Function *function = inventory_get(inhibitors->inventory, entry->keys[i]);
+
+                if (function)
+                        attach(function, entry);
+        }
 }
 
-static unsigned count_of(const Inhibitors *inhibitors, uint32_t uid) {
-        unsigned n = 0;
+/* Whether the user may have `more`. */
+static bool has_room(const Inhibitors *inhibitors, uint32_t uid, size_t more) {
+        size_t n_all = 0, n_own = 0;
 
-        for (guint i = 0; i < inhibitors->entries->len; i++)
-                n += ((const Entry *) inhibitors->entries->pdata[i])->inhibitor.uid == uid;
-        return n;
+        for (guint i = 0; i < inhibitors->entries->len; i++) {
+                const Entry *entry = inhibitors->entries->pdata[i];
+
+                n_all += entry->n_keys;
+                n_own += entry->inhibitor.uid == uid ? entry->n_keys : 0;
+        }
+        return more <= INHIBITORS_MAX &&
+               room_left((unsigned) (n_all + more - 1), INHIBITORS_MAX, uid) &&
+               (uid == 0 || n_own + more <= INHIBITORS_PER_UID_MAX);
 }
 
-int inhibitors_add(Inhibitors *inhibitors, PciKey key, const Inhibitor *inhibitor,
-                   uint64_t *ret_number, int *ret_fd) {
+int inhibitors_add(Inhibitors *inhibitors, const PciKey *keys, size_t n_keys,
+                   const Inhibitor *inhibitor, uint64_t *ret_number, int *ret_fd) {
         Entry *entry;
         int r;
 
-        if (!room_left(inhibitors->entries->len, INHIBITORS_MAX, inhibitor->uid) ||
-            (inhibitor->uid != 0 && count_of(inhibitors, inhibitor->uid) >= INHIBITORS_PER_UID_MAX))
+        g_assert(n_keys > 0);
+        if (!has_room(inhibitors, inhibitor->uid, n_keys))
                 return -EDQUOT;
-        entry = entry_new(inhibitors, key, inhibitor, inhibitors->next_number);
+        entry = entry_new(inhibitors, keys, n_keys, inhibitor, inhibitors->next_number);
         r = client_pipe_new(inhibitors->event, inhibitors->store, PIPE_KIND, entry->number,
                             on_closed, entry, ret_fd, &entry->pipe);
         if (r < 0) {
@@ -158,8 +182,9 @@ void inhibitors_attach(Inhibitors *inhibitors, Function *function) {
         for (guint i = 0; i < inhibitors->entries->len; i++) {
                 Entry *entry = inhibitors->entries->pdata[i];
 
-                if (entry->key == function->facts.key)
-                        attach(function, entry);
+                for (size_t j = 0; j < entry->n_keys; j++)
+                        if (entry->keys[j] == function->facts.key)
+                                attach(function, entry);
         }
 }
 
@@ -168,7 +193,8 @@ void inhibitors_record(const Inhibitors *inhibitors, GArray *records) {
                 const Entry *entry = inhibitors->entries->pdata[i];
                 StateInhibitor record = {
                         .number = entry->number,
-                        .key = entry->key,
+                        .keys = g_memdup2(entry->keys, entry->n_keys * sizeof(*entry->keys)),
+                        .n_keys = entry->n_keys,
                         .inhibitor = entry->inhibitor,
                 };
 
@@ -179,13 +205,17 @@ void inhibitors_record(const Inhibitors *inhibitors, GArray *records) {
 }
 
 static void log_lost(const StateInhibitor *record) {
-        PciAddress address = pci_address_from_key(record->key);
+        for (size_t i = 0; i < record->n_keys; i++) {
+                PciAddress address = pci_address_from_key(record->keys[i]);
 
-        log_full(LOG_WARNING, &address, NULL, "the inhibitor of %s is lost", record->inhibitor.who);
+                log_full(LOG_WARNING, &address, NULL, "the inhibitor of %s is lost",
+                         record->inhibitor.who);
+        }
 }
 
 static void adopt(Inhibitors *inhibitors, const StateInhibitor *record) {
-        Entry *entry = entry_new(inhibitors, record->key, &record->inhibitor, record->number);
+        Entry *entry = entry_new(inhibitors, record->keys, record->n_keys, &record->inhibitor,
+                                 record->number);
         int r = client_pipe_adopt(inhibitors->event, inhibitors->store, PIPE_KIND, entry->number,
                                   on_closed, entry, &entry->pipe);
 
@@ -214,6 +244,7 @@ void inhibitors_foreach(const Inhibitors *inhibitors,
         for (guint i = 0; i < inhibitors->entries->len; i++) {
                 const Entry *entry = inhibitors->entries->pdata[i];
 
-                visit(context, entry->key, &entry->inhibitor);
+                for (size_t j = 0; j < entry->n_keys; j++)
+                        visit(context, entry->keys[j], &entry->inhibitor);
         }
 }

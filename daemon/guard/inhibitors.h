@@ -1,9 +1,10 @@
 /* inhibitors.h: the inhibitors, each of which exists as long as its holder keeps a descriptor open.
  *
  * Owns the inhibitors and the reading ends of their pipes. The writing end is the client's; when
- * its last copy is closed, the inhibitor ends. systemd keeps the reading ends as well (fd-store.h),
- * so inhibitors survive the daemon; the run-time state says what each is. An inhibitor names an
- * address: it stays while the device is absent, and applies to the next device there. */
+ * its last copy is closed, the inhibitor ends, on all functions that it was made for. systemd keeps
+ * the reading ends as well (fd-store.h), so inhibitors survive the daemon; the run-time state says
+ * what each is. An inhibitor names addresses: it stays while a device is absent, and applies to the
+ * next device there. */
 #pragma once
 
 #include "daemon/base/fd-store.h"
@@ -12,26 +13,22 @@
 
 #include <systemd/sd-event.h>
 
-/* How many one user but root, and all together, may have (see room.h). Root's are those of
- * libvirt's domains. */
-#define INHIBITORS_PER_UID_MAX 64
-#define INHIBITORS_MAX         1024
-
 typedef struct Inhibitors Inhibitors;
 
-/* `ended` is called when an inhibitor on `key` has gone, after it was taken from the function. */
-typedef void InhibitorsEnded(void *context, PciKey key);
+/* Called when an inhibitor on the functions at `keys` has gone, after it was taken from them. */
+typedef void InhibitorsEnded(void *context, const PciKey *keys, size_t n_keys);
 
 /* `store` must outlive it. */
 Inhibitors *inhibitors_new(sd_event *event, Inventory *inventory, FdStore *store,
                            InhibitorsEnded *ended, void *context);
 Inhibitors *inhibitors_free(Inhibitors *inhibitors);
 
-/* Adds one on the function at `key`. Returns 0 with its number, and with the descriptor to hand out
- * in `*ret_fd`, which the caller closes; -EDQUOT when the user, or all, have too many; -EXFULL when
- * systemd keeps no more descriptors; or another negative errno. */
-int inhibitors_add(Inhibitors *inhibitors, PciKey key, const Inhibitor *inhibitor,
-                   uint64_t *ret_number, int *ret_fd);
+/* Adds one on the functions at `keys`, at least one and each once: on all or on none. Returns 0
+ * with its number, and with the descriptor to hand out in `*ret_fd`, which the caller closes;
+ * -EDQUOT when the user, or all, have too many; -EXFULL when systemd keeps no more descriptors; or
+ * another negative errno. */
+int inhibitors_add(Inhibitors *inhibitors, const PciKey *keys, size_t n_keys,
+                   const Inhibitor *inhibitor, uint64_t *ret_number, int *ret_fd);
 
 /* Undoes inhibitors_add(); without a signal. */
 void inhibitors_remove(Inhibitors *inhibitors, uint64_t number);
@@ -46,7 +43,7 @@ void inhibitors_record(const Inhibitors *inhibitors, GArray *records);
  * meanwhile. Called once, before any function is known. */
 void inhibitors_adopt(Inhibitors *inhibitors, const GArray *records);
 
-/* Calls `visit` for each, in the order in which they were made. */
+/* Calls `visit` for each function of each, in the order in which they were made. */
 void inhibitors_foreach(const Inhibitors *inhibitors,
                         void (*visit)(void *context, PciKey key, const Inhibitor *inhibitor),
                         void *context);

@@ -79,6 +79,71 @@ const StateSection protected_files_section = {
 
 /* --- inhibitors */
 
+static bool is_new_key(const GArray *keys, PciKey key) {
+        for (guint i = 0; i < keys->len; i++)
+                if (g_array_index(keys, PciKey, i) == key)
+                        return false;
+        return true;
+}
+
+static int read_key(JsonNode *node, GArray *keys) {
+        const char *text = NULL;
+        PciAddress address;
+        PciKey key;
+
+        if (JSON_NODE_HOLDS_VALUE(node) && json_node_get_value_type(node) == G_TYPE_STRING)
+                text = json_node_get_string(node);
+        if (!text || pci_address_parse(text, &address) < 0)
+                return -EBADMSG;
+        key = pci_address_key(address);
+        if (!is_new_key(keys, key))
+                return -EBADMSG;
+        g_array_append_val(keys, key);
+        return 0;
+}
+
+/* One on a single function has "address", as every version wrote it; another has "addresses". */
+static int read_keys(JsonObject *object, StateInhibitor *record) {
+        g_autoptr(GArray) keys = g_array_new(FALSE, FALSE, sizeof(PciKey));
+        const char *name = json_object_has_member(object, "addresses") ? "addresses" : "address";
+        JsonNode *node = json_object_get_member(object, name);
+        g_autoptr(JsonArray) array = NULL;
+
+        if (!node)
+                return -EBADMSG;
+        if (JSON_NODE_HOLDS_ARRAY(node))
+                array = json_array_ref(json_node_get_array(node));
+        else {
+                array = json_array_new();
+                json_array_add_element(array, json_node_copy(node));
+        }
+        if (json_array_get_length(array) == 0 || json_array_get_length(array) > INHIBITORS_MAX)
+                return -EBADMSG;
+        for (guint i = 0; i < json_array_get_length(array); i++)
+                if (read_key(json_array_get_element(array, i), keys) < 0)
+                        return -EBADMSG;
+        record->n_keys = keys->len;
+        record->keys = g_array_steal(keys, NULL);
+        return 0;
+}
+
+static void write_keys(JsonBuilder *builder, const StateInhibitor *record) {
+        if (record->n_keys == 1) {
+                state_section_add_address(builder, record->keys[0]);
+                return;
+        }
+        json_builder_set_member_name(builder, "addresses");
+        json_builder_begin_array(builder);
+        for (size_t i = 0; i < record->n_keys; i++) {
+                char address[PCI_ADDRESS_STRING_MAX];
+
+                json_builder_add_string_value(
+                        builder,
+                        pci_address_format(pci_address_from_key(record->keys[i]), address));
+        }
+        json_builder_end_array(builder);
+}
+
 static int read_inhibitor(StateReader *reader, JsonObject *object, void *ret) {
         const char *who = state_section_text(object, "who");
         const char *why = state_section_text(object, "why");
@@ -87,11 +152,11 @@ static int read_inhibitor(StateReader *reader, JsonObject *object, void *ret) {
         Inhibitor *inhibitor = &record->inhibitor;
 
         if (!who || !why || !what || operations_parse(what, &inhibitor->operations) < 0 ||
-            state_section_address(object, &record->key) < 0 ||
             state_section_number(object, "number", STATE_COUNTER_MAX, &record->number) < 0 ||
             state_section_number32(object, "uid", UINT32_MAX, &inhibitor->uid) < 0 ||
             state_section_number32(object, "pid", UINT32_MAX, &inhibitor->pid) < 0 ||
-            !state_section_is_new_number(reader, "inhibitor", record->number))
+            !state_section_is_new_number(reader, "inhibitor", record->number) ||
+            read_keys(object, record) < 0)
                 return -EBADMSG;
         inhibitor->who = g_strdup(who);
         inhibitor->why = g_strdup(why);
@@ -103,7 +168,7 @@ static void write_inhibitor(JsonBuilder *builder, const void *data) {
         g_autofree char *what = operations_format(record->inhibitor.operations);
 
         state_section_add_number(builder, "number", record->number);
-        state_section_add_address(builder, record->key);
+        write_keys(builder, record);
         state_section_add_text(builder, "what", what);
         state_section_add_text(builder, "who", record->inhibitor.who);
         state_section_add_text(builder, "why", record->inhibitor.why);
@@ -114,6 +179,7 @@ static void write_inhibitor(JsonBuilder *builder, const void *data) {
 static void clear_inhibitor(void *data) {
         StateInhibitor *record = data;
 
+        g_free(record->keys);
         g_free(record->inhibitor.who);
         g_free(record->inhibitor.why);
 }

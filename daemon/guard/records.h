@@ -16,7 +16,8 @@ typedef struct StateFile {
 
 typedef struct StateInhibitor {
         uint64_t number; /* under which systemd keeps its descriptor */
-        PciKey key;
+        PciKey *keys;    /* owned, at least one and each once */
+        size_t n_keys;
         Inhibitor inhibitor; /* strings owned */
 } StateInhibitor;
 

@@ -92,22 +92,24 @@ static void undo_inhibitor(void *context) {
         inhibitors_remove(part_find(added->requests->context, inhibitors_part), added->number);
 }
 
-int lasting_requests_inhibit(LastingRequests *requests, PciKey key, const Inhibitor *inhibitor,
-                             int *ret_fd) {
+int lasting_requests_inhibit(LastingRequests *requests, const PciKey *keys, size_t n_keys,
+                             const Inhibitor *inhibitor, int *ret_fd) {
         NewInhibitor added = { .requests = requests };
         _cleanup_(closep) int fd = -1;
-        Function *function;
         int r;
 
         apply_now(requests->apply); /* what else there is to do is not this request's */
-        r = inhibitors_add(part_find(requests->context, inhibitors_part), key, inhibitor,
+        r = inhibitors_add(part_find(requests->context, inhibitors_part), keys, n_keys, inhibitor,
                            &added.number, &fd);
         if (r < 0)
                 return r;
         state_keeper_mark_changed(requests->state);
-        function = inventory_get(requests->context->inventory, key);
-        if (function)
-                apply_queue(requests->apply, function);
+        for (size_t i = 0; i < n_keys; i++) {
+                Function *function = inventory_get(requests->context->inventory, keys[i]);
+
+                if (function)
+                        apply_queue(requests->apply, function);
+        }
         r = apply_request(requests->apply, undo_inhibitor, &added);
         if (r < 0)
                 return r == -EDQUOT ? -ENOSPC : r; /* the disk's quota, not the user's */

@@ -16,8 +16,8 @@ LastingRequests *lasting_requests_free(LastingRequests *requests);
 /* See the functions of the manager with the same name. */
 int lasting_requests_lock(LastingRequests *requests, Function *function, const char *why);
 int lasting_requests_unlock(LastingRequests *requests, Function *function);
-int lasting_requests_inhibit(LastingRequests *requests, PciKey key, const Inhibitor *inhibitor,
-                             int *ret_fd);
+int lasting_requests_inhibit(LastingRequests *requests, const PciKey *keys, size_t n_keys,
+                             const Inhibitor *inhibitor, int *ret_fd);
 void lasting_requests_foreach_inhibitor(const LastingRequests *requests,
                                         void (*visit)(void *context, PciKey key,
                                                       const Inhibitor *inhibitor),

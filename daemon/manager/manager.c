@@ -393,8 +393,9 @@ int manager_unlock(Manager *manager, Function *function) {
         return lasting_requests_unlock(manager->lasting, function);
 }
 
-int manager_inhibit(Manager *manager, PciKey key, const Inhibitor *inhibitor, int *ret_fd) {
-        return lasting_requests_inhibit(manager->lasting, key, inhibitor, ret_fd);
+int manager_inhibit(Manager *manager, const PciKey *keys, size_t n_keys, const Inhibitor *inhibitor,
+                    int *ret_fd) {
+        return lasting_requests_inhibit(manager->lasting, keys, n_keys, inhibitor, ret_fd);
 }
 
 void manager_foreach_inhibitor(const Manager *manager,

@@ -90,11 +90,12 @@ void manager_unplug(Manager *manager, Function *function, uint64_t timeout_usec,
  */
 int manager_cancel_unplug(Manager *manager, Function *function);
 
-/* Lets nobody do `inhibitor->operations` to the function at `key` until the descriptor in
- * `*ret_fd`, which the caller closes, has no copy left. Returns 0; -EDQUOT when the user has too
- * many; or another negative errno when it would not outlive the daemon, see
- * manager_describe_failure(). */
-int manager_inhibit(Manager *manager, PciKey key, const Inhibitor *inhibitor, int *ret_fd);
+/* Lets nobody do `inhibitor->operations` to the functions at `keys`, each of which is there once,
+ * until the descriptor in `*ret_fd`, which the caller closes, has no copy left. Returns 0; -EDQUOT
+ * when the user has too many; or another negative errno when it would not outlive the daemon, see
+ * manager_describe_failure(). When it fails, nothing is inhibited on any of them. */
+int manager_inhibit(Manager *manager, const PciKey *keys, size_t n_keys, const Inhibitor *inhibitor,
+                    int *ret_fd);
 
 void manager_foreach_inhibitor(const Manager *manager,
                                void (*visit)(void *context, PciKey key, const Inhibitor *inhibitor),

@@ -96,13 +96,16 @@ const Part protected_files_part = {
 
 /* --- inhibitors */
 
-static void on_inhibitor_ended(void *userdata, PciKey key) {
+static void on_inhibitor_ended(void *userdata, const PciKey *keys, size_t n_keys) {
         const PartContext *context = userdata;
-        Function *function = inventory_get(context->inventory, key);
 
         context->host->record_changed(context->host_context);
-        if (function)
-                context->host->queue(context->host_context, function);
+        for (size_t i = 0; i < n_keys; i++) {
+                Function *function = inventory_get(context->inventory, keys[i]);
+
+                if (function)
+                        context->host->queue(context->host_context, function);
+        }
         context->host->apply(context->host_context);
 }
 

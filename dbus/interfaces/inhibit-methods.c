@@ -1,9 +1,12 @@
-/* Inhibit() and ListInhibitors(). */
+/* Inhibit(), InhibitMany() and ListInhibitors(). */
 #include "dbus/answers.h"
+#include "dbus/call-functions.h"
 #include "dbus/error.h"
 #include "dbus/interfaces/interface.h"
+#include "policy/check.h"
 #include "policy/client-text.h"
 #include "policy/operation.h"
+#include "policy/private-text.h"
 
 #include <errno.h>
 #include <string.h>
@@ -12,16 +15,16 @@
 /* What an inhibitor takes in an answer without `who` and `why`. */
 #define INHIBITOR_BYTES 160U
 
-int manager_method_inhibit(const MethodCall *call, sd_bus_error *error) {
-        const char *address, *what, *who, *why;
-        int fd = -1;
+/* Of InhibitMany(). A blocker has some hundred bytes, and a user's command 4 KiB at most: far less
+ * than a message of the system bus can have (32 MiB). */
+#define BLOCKERS_MAX 4096U
+
+static int read_words(const MethodCall *call, Inhibitor *ret, sd_bus_error *error) {
+        const char *what, *who, *why;
         Inhibitor inhibitor = { .uid = call->uid, .pid = call->pid };
-        Function *function;
         int r;
 
-        r = sd_bus_message_read(call->message, "ssss", &address, &what, &who, &why);
-        if (r >= 0)
-                r = method_find_function(call, address, &function, error);
+        r = sd_bus_message_read(call->message, "sss", &what, &who, &why);
         if (r < 0)
                 return r;
         if (operations_parse(what, &inhibitor.operations) < 0) {
@@ -37,17 +40,226 @@ int manager_method_inhibit(const MethodCall *call, sd_bus_error *error) {
                                      "'who' must be given, and 'who' and 'why' have at most %d "
                                      "bytes, none of a control character",
                                      INHIBITOR_TEXT_MAX);
-
         inhibitor.who = (char *) who;
         inhibitor.why = (char *) why;
-        r = manager_inhibit(call->bus->manager, function->facts.key, &inhibitor, &fd);
+        *ret = inhibitor;
+        return 0;
+}
+
+static int inhibit_functions(const MethodCall *call, const PciKey *keys, size_t n_keys,
+                             const Inhibitor *inhibitor, int *ret_fd, sd_bus_error *error) {
+        int r = manager_inhibit(call->bus->manager, keys, n_keys, inhibitor, ret_fd);
+
         if (r == -EDQUOT)
                 return bus_error_set(error, r, "this user, or all users, have too many inhibitors");
+        return r < 0 ? method_fail(call, r, error) : 0;
+}
+
+int manager_method_inhibit(const MethodCall *call, sd_bus_error *error) {
+        const char *address;
+        Inhibitor inhibitor;
+        Function *function;
+        int fd = -1, r;
+
+        r = sd_bus_message_read(call->message, "s", &address);
+        if (r >= 0)
+                r = method_find_function(call, address, &function, error);
+        if (r >= 0)
+                r = read_words(call, &inhibitor, error);
+        if (r >= 0)
+                r = inhibit_functions(call, &function->facts.key, 1, &inhibitor, &fd, error);
         if (r < 0)
-                return method_fail(call, r, error);
+                return r;
         r = sd_bus_reply_method_return(call->message, "h", fd);
         close(fd); /* the message has a copy, and the caller will have the only one */
         return r;
+}
+
+typedef struct Options {
+        Operation check; /* _OPERATION_INVALID: nothing is asked */
+} Options;
+
+typedef struct Request {
+        GPtrArray *functions; /* of Function*, borrowed, each once */
+        GArray *keys;         /* theirs */
+        Inhibitor inhibitor;  /* its strings are the message's */
+        Options options;
+} Request;
+
+static Request *request_free(Request *request) {
+        g_ptr_array_unref(request->functions);
+        g_array_unref(request->keys);
+        g_free(request);
+        return NULL;
+}
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Request, request_free)
+
+static int add_named(const MethodCall *call, const char *text, GHashTable *seen, Request *request,
+                     sd_bus_error *error) {
+        Function *function;
+        int r;
+
+        if (request->functions->len >= CALL_FUNCTIONS_MAX)
+                return bus_error_set(error, -EINVAL, "more than %u functions are named",
+                                     CALL_FUNCTIONS_MAX);
+        r = method_find_function(call, text, &function, error);
+        if (r < 0)
+                return r;
+        if (!g_hash_table_add(seen, function))
+                return bus_error_set(error, -EINVAL, "%s is named twice", text);
+        g_ptr_array_add(request->functions, function);
+        g_array_append_val(request->keys, function->facts.key);
+        return 0;
+}
+
+static int read_functions(const MethodCall *call, Request *request, sd_bus_error *error) {
+        g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
+        const char *text;
+        int r;
+
+        r = sd_bus_message_enter_container(call->message, 'a', "s");
+        while (r >= 0 && (r = sd_bus_message_read(call->message, "s", &text)) > 0)
+                r = add_named(call, text, seen, request, error);
+        if (r < 0)
+                return r;
+        if (request->functions->len == 0)
+                return bus_error_set(error, -EINVAL, "no function is named");
+        return sd_bus_message_exit_container(call->message);
+}
+
+static int read_check(sd_bus_message *message, Options *options, sd_bus_error *error) {
+        const char *word;
+
+        if (sd_bus_message_read(message, "v", "s", &word) < 0)
+                return bus_error_set(error, -EINVAL, "the option 'check' is of type 's'");
+        options->check = operation_from_string(word);
+        if (options->check < 0)
+                return bus_error_set(error, -EINVAL, "'%s' is no operation", word);
+        return 0;
+}
+
+static int read_options(sd_bus_message *message, Options *ret, sd_bus_error *error) {
+        Options options = { .check = _OPERATION_INVALID };
+        const char *name;
+        int r;
+
+        r = sd_bus_message_enter_container(message, 'a', "{sv}");
+        while (r >= 0 && (r = sd_bus_message_enter_container(message, 'e', "sv")) > 0) {
+                r = sd_bus_message_read(message, "s", &name);
+                if (r >= 0 && strcmp(name, "check") != 0)
+                        return bus_error_set(error, -EINVAL, "there is no option '%s'", name);
+                if (r >= 0)
+                        r = read_check(message, &options, error);
+                if (r >= 0)
+                        r = sd_bus_message_exit_container(message);
+        }
+        if (r >= 0)
+                r = sd_bus_message_exit_container(message);
+        if (r >= 0)
+                *ret = options;
+        return r;
+}
+
+static int read_request(const MethodCall *call, Request *request, sd_bus_error *error) {
+        int r;
+
+        r = read_functions(call, request, error);
+        if (r >= 0)
+                r = read_words(call, &request->inhibitor, error);
+        if (r >= 0)
+                r = read_options(call->message, &request->options, error);
+        for (guint i = 0; r >= 0 && request->options.check >= 0 && i < request->functions->len;
+             i++) {
+                const Function *function = request->functions->pdata[i];
+                char address[PCI_ADDRESS_STRING_MAX];
+
+                if (!operation_on_kind(request->options.check, function->kind))
+                        r = bus_error_set(error, -EOPNOTSUPP,
+                                          "%s is no physical function: no %s there",
+                                          pci_address_format(function_address(function), address),
+                                          operation_to_string(request->options.check));
+        }
+        return r;
+}
+
+static int append_blocker(sd_bus_message *reply, const Function *function, const Blocker *blocker,
+                          bool may_see) {
+        g_autofree char *reason = private_text_for(blocker->reason, may_see);
+        char address[PCI_ADDRESS_STRING_MAX];
+
+        return sd_bus_message_append(
+                reply, "(ssssu)", pci_address_format(function_address(function), address),
+                blocker_kind_to_string(blocker->kind), blocker->subject, reason, blocker->pid);
+}
+
+static void verdict_destroy(gpointer verdict) {
+        (void) verdict_free(verdict);
+}
+
+/* One Verdict* for each function, owned. */
+static GPtrArray *check_all(const MethodCall *call, const Request *request) {
+        const Inventory *inventory = manager_inventory(call->bus->manager);
+        GPtrArray *verdicts = g_ptr_array_new_with_free_func(verdict_destroy);
+
+        for (guint i = 0; i < request->functions->len; i++)
+                g_ptr_array_add(verdicts, check(inventory, request->functions->pdata[i],
+                                                request->options.check, 0));
+        return verdicts;
+}
+
+/* Adds the list of blockers and the number of those that it leaves out. */
+static int append_blockers(sd_bus_message *reply, const Request *request, const GPtrArray *verdicts,
+                           bool may_see) {
+        guint n = 0;
+        int r;
+
+        r = sd_bus_message_open_container(reply, 'a', "(ssssu)");
+        for (guint i = 0; verdicts && i < verdicts->len; i++) {
+                const Verdict *verdict = verdicts->pdata[i];
+
+                for (guint j = 0; r >= 0 && j < verdict->blockers->len; j++)
+                        if (n++ < BLOCKERS_MAX)
+                                r = append_blocker(reply, request->functions->pdata[i],
+                                                   verdict->blockers->pdata[j], may_see);
+        }
+        if (r >= 0)
+                r = sd_bus_message_close_container(reply);
+        return r < 0 ? r : sd_bus_message_append(reply, "u", n - MIN(n, BLOCKERS_MAX));
+}
+
+/* The functions are checked before the caller's own inhibitor counts. No other call is served in
+ * between, so of two callers one always sees the other. */
+static int inhibit_and_answer(const MethodCall *call, const Request *request, sd_bus_error *error) {
+        g_autoptr(GPtrArray) verdicts = NULL;
+        sd_bus_message *reply = NULL;
+        int fd, r;
+
+        if (request->options.check >= 0)
+                verdicts = check_all(call, request);
+        r = inhibit_functions(call, (const PciKey *) request->keys->data, request->keys->len,
+                              &request->inhibitor, &fd, error);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_new_method_return(call->message, &reply);
+        if (r >= 0)
+                r = sd_bus_message_append(reply, "h", fd);
+        close(fd); /* the message has a copy, and the caller will have the only one */
+        if (r >= 0)
+                r = append_blockers(reply, request, verdicts, call->uid == 0);
+        if (r >= 0)
+                r = sd_bus_message_send(reply);
+        sd_bus_message_unref(reply);
+        return r;
+}
+
+int manager_method_inhibit_many(const MethodCall *call, sd_bus_error *error) {
+        g_autoptr(Request) request = g_new0(Request, 1);
+        int r;
+
+        request->functions = g_ptr_array_new();
+        request->keys = g_array_new(FALSE, FALSE, sizeof(PciKey));
+        r = read_request(call, request, error);
+        return r < 0 ? r : inhibit_and_answer(call, request, error);
 }
 
 typedef struct Listing {

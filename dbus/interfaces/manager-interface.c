@@ -208,6 +208,11 @@ const sd_bus_vtable manager_vtable[] = {
         SD_BUS_METHOD_WITH_ARGS("Inhibit", SD_BUS_ARGS("s", address, "s", what, "s", who, "s", why),
                                 SD_BUS_RESULT("h", descriptor), method_dispatch,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                "InhibitMany",
+                SD_BUS_ARGS("as", addresses, "s", what, "s", who, "s", why, "a{sv}", options),
+                SD_BUS_RESULT("h", descriptor, "a(ssssu)", blockers, "u", more), method_dispatch,
+                SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ListInhibitors", SD_BUS_NO_ARGS,
                                 SD_BUS_RESULT("a(ssssuu)", inhibitors), method_dispatch,
                                 SD_BUS_VTABLE_UNPRIVILEGED),

@@ -13,6 +13,8 @@ static const Method methods[] = {
         { BUS_INTERFACE("Manager"), "DescribeUsers", NULL, manager_describe_users },
         { BUS_INTERFACE("Manager"), "Inhibit", ACTION_INHIBIT, manager_method_inhibit,
           .names = true, .wants = true },
+        { BUS_INTERFACE("Manager"), "InhibitMany", ACTION_INHIBIT, manager_method_inhibit_many,
+          .several = true, .wants = true },
         { BUS_INTERFACE("Manager"), "ListInhibitors", NULL, manager_list_inhibitors },
         { BUS_INTERFACE("Manager"), "Describe", NULL, manager_describe },
         { BUS_INTERFACE("Manager"), "Reload", ACTION_CONFIGURE, manager_method_reload },

@@ -477,6 +477,15 @@ class Client:
         return self.bus.start_call(ROOT, MANAGER, "Inhibit", "(ssss)", (address, what, who, why),
                                    with_fds=True)
 
+    def inhibit_many(self, addresses, what, who="test", why="", **options):
+        """Returns the descriptor, which is the caller's to close, the blockers, and the number of others."""
+        call = self.bus.start_call(ROOT, MANAGER, "InhibitMany", "(assssa{sv})",
+                                   (addresses, what, who, why,
+                                    {name: GLib.Variant("s", value) for name, value in options.items()}),
+                                   with_fds=True)
+        _, blockers, more = call.result()
+        return call.fds[0], blockers, more
+
     def lock(self, address, why="test", **kwargs):
         self.bus.call(function_path(address), FUNCTION, "Lock", "(s)", (why,), **kwargs)
 
