@@ -87,43 +87,41 @@ static int on_reply(sd_bus_message *reply, void *userdata, sd_bus_error *error) 
         return 0;
 }
 
-static bool all_replied(const ClientCall *calls, size_t n) {
-        for (size_t i = 0; i < n; i++)
-                if (!calls[i].reply)
-                        return false;
-        return true;
-}
+int client_call_send(sd_bus_message *message, ClientCall *call) {
+        int r = sd_bus_call_async(sd_bus_message_get_bus(message), &call->slot, message, on_reply,
+                                  call, UINT64_MAX);
 
-int client_call_all(Context *context, ClientCall *calls, size_t n) {
-        int r = 0;
-
-        for (size_t i = 0; r >= 0 && i < n; i++)
-                r = sd_bus_call_async(context->bus, &calls[i].slot, calls[i].call, on_reply,
-                                      &calls[i], 0);
-        while (r >= 0 && !all_replied(calls, n)) {
-                r = sd_bus_process(context->bus, NULL);
-                if (r == 0)
-                        r = sd_bus_wait(context->bus, UINT64_MAX);
-                if (r == -EINTR)
-                        r = 0;
-        }
         return r < 0 ? r : 0;
 }
 
-int client_call_result(const ClientCall *call, sd_bus_error *ret_error) {
-        if (!sd_bus_message_is_method_error(call->reply, NULL))
-                return 0;
+int client_process(Context *context, gint64 deadline) {
+        gint64 left = deadline - g_get_monotonic_time();
+        int r = sd_bus_process(context->bus, NULL);
+
+        if (r != 0)
+                return r < 0 && r != -EINTR ? r : 0;
+        if (left <= 0)
+                return -ETIMEDOUT;
+        r = sd_bus_wait(context->bus, (uint64_t) left);
+        return r < 0 && r != -EINTR ? r : 0;
+}
+
+int client_call_wait(Context *context, const ClientCall *call, gint64 deadline,
+                     sd_bus_error *ret_error) {
+        int r = 0;
+
+        while (r >= 0 && !call->reply)
+                r = client_process(context, deadline);
+        if (r < 0 || !sd_bus_message_is_method_error(call->reply, NULL))
+                return r;
         (void) sd_bus_error_copy(ret_error, sd_bus_message_get_error(call->reply));
         return -sd_bus_message_get_errno(call->reply);
 }
 
-void client_calls_free(ClientCall *calls, size_t n) {
-        for (size_t i = 0; calls && i < n; i++) {
-                sd_bus_slot_unref(calls[i].slot);
-                sd_bus_message_unref(calls[i].reply);
-                sd_bus_message_unref(calls[i].call);
-        }
-        g_free(calls);
+void client_call_done(ClientCall *call) {
+        sd_bus_slot_unref(call->slot);
+        sd_bus_message_unref(call->reply);
+        *call = (ClientCall){ NULL, NULL };
 }
 
 int client_get_function(Context *context, const char *address, sd_bus_error *ret_error,

@@ -45,23 +45,25 @@ int client_call(Context *context, const char *path, const char *interface, const
                 unsigned flags, sd_bus_error *ret_error, sd_bus_message **ret_reply,
                 const char *types, ...);
 
-/* A call that is made together with others. */
+/* A call that is not waited for at once: on a busy bus each round takes its time, and several calls
+ * that are sent together take one. */
 typedef struct ClientCall {
-        sd_bus_message *call;  /* owned */
         sd_bus_message *reply; /* or error, owned; NULL until it is there */
         sd_bus_slot *slot;
 } ClientCall;
 
-/* Sends all `n` calls before it waits for the replies to them: a busy bus takes its time for each
- * round, and this is one. Returns 0 when each has its reply, which may be an error, or a negative
- * errno. */
-int client_call_all(Context *context, ClientCall *calls, size_t n);
+/* Sends `message`, without a timeout. `call` stays where it is until client_call_done(). */
+int client_call_send(sd_bus_message *message, ClientCall *call);
 
-/* Returns 0, or a negative errno with `ret_error` set when the reply is an error. */
-int client_call_result(const ClientCall *call, sd_bus_error *ret_error);
+/* Waits until the reply is there. Returns 0; -ETIMEDOUT at `deadline`, of g_get_monotonic_time();
+ * or another negative errno, with `ret_error` set when the reply is an error. */
+int client_call_wait(Context *context, const ClientCall *call, gint64 deadline,
+                     sd_bus_error *ret_error);
+void client_call_done(ClientCall *call);
 
-/* Frees an array that g_new0() made. */
-void client_calls_free(ClientCall *calls, size_t n);
+/* Handles what has come from the bus, or waits for something to come. Returns 0, -ETIMEDOUT at
+ * `deadline`, or another negative errno. */
+int client_process(Context *context, gint64 deadline);
 
 /* How long a call with these flags is waited for, in microseconds; 0 is sd-bus' own time. */
 uint64_t client_timeout(unsigned flags);

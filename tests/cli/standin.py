@@ -62,6 +62,13 @@ XML = """
    <arg name="who" type="s" direction="in"/><arg name="why" type="s" direction="in"/>
    <arg name="descriptor" type="h" direction="out"/>
   </method>
+  <method name="InhibitMany">
+   <arg name="addresses" type="as" direction="in"/><arg name="what" type="s" direction="in"/>
+   <arg name="who" type="s" direction="in"/><arg name="why" type="s" direction="in"/>
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="descriptor" type="h" direction="out"/>
+   <arg name="blockers" type="a(ssssu)" direction="out"/><arg name="more" type="u" direction="out"/>
+  </method>
   <method name="ReleaseAll"><arg name="files" type="as" direction="out"/></method>
   <method name="Reload"/>
  </interface>
@@ -123,6 +130,7 @@ class Daemon:
         self.inhibitors = []
         self.verdicts = {}
         self.inhibited = []
+        self.more = 0
         self.connection = bus.connect()
         self._own_name = own_name
         self._sessions = sessions
@@ -233,6 +241,21 @@ class Daemon:
         descriptors = Gio.UnixFDList.new_from_array([theirs])  # which closes it
         self.inhibited.append(ours)
         self._invocation.return_value_with_unix_fd_list(GLib.Variant("(h)", (0,)), descriptors)
+        return self.NO_REPLY
+
+    def _InhibitMany(self, addresses, _what, _who, _why, options):
+        """The blockers are those of `verdicts` and `inhibitors`; `more` says how many others there are."""
+        blockers = []
+        for address in addresses:
+            self._GetFunction(address)
+            found = list(self.verdicts.get(options.get("check"), ([], []))[0])
+            found += [("inhibitor", row[2], "inhibits it", row[5]) for row in self.inhibitors if row[0] == address]
+            blockers += [(address, *blocker) for blocker in found]
+        ours, theirs = os.pipe()
+        descriptors = Gio.UnixFDList.new_from_array([theirs])  # which closes it
+        self.inhibited.append(ours)
+        self._invocation.return_value_with_unix_fd_list(
+            GLib.Variant("(ha(ssssu)u)", (0, blockers, self.more)), descriptors)
         return self.NO_REPLY
 
     def function(self, address):

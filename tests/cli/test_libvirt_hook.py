@@ -1,5 +1,6 @@
 """libvirt-hook: what libvirt runs when a domain starts and ends. systemd has a stand-in of its own."""
 
+import json
 import os
 import select
 import signal
@@ -11,6 +12,8 @@ from gi.repository import Gio, GLib
 
 from main_loop import quit_loop
 import pace
+from private_bus import NAME
+from raw_client import RawClient
 from standin import CommandTest, DBusError, DEADLINE
 import pictures
 from pictures import IGB, IGB_VF0, IGB_VF1, NVME
@@ -38,10 +41,10 @@ SYSTEMD_XML = """
 
 
 class Systemd:
-    """Has scopes, by name, and ends their processes as they are stopped."""
+    """Has scopes, by name, which end with their process, and ends the processes of one that is stopped."""
 
     def __init__(self, bus):
-        self.scopes = {}
+        self._scopes = {}
         self.result = "done"
         self.jobs = 0
         self.connection = bus.connect()
@@ -76,21 +79,27 @@ class Systemd:
         if method == "StopUnit":
             self.end(name)
         elif self.result == "done":
-            self.scopes[name] = dict(rest[0])
+            self._scopes[name] = dict(rest[0])
         # One that was there before the answer, of another job, and this one's after it.
         for of, result in ((job + "0", "failed"), (job, self.result)):
             if of == job:
                 invocation.return_value(GLib.Variant("(o)", (job,)))
+            if result is None:      # it takes for ever
+                return
             self.connection.emit_signal(None, path, interface, "JobRemoved",
                                         GLib.Variant("(uoss)", (1, of, name, result)))
 
+    @property
+    def scopes(self):
+        return {name: told for name, told in self._scopes.items() if os.path.exists(f"/proc/{told['PIDs'][0]}")}
+
     def pid(self, name=SCOPE):
-        pid, = self.scopes[name]["PIDs"]
+        pid, = self._scopes[name]["PIDs"]
         return pid
 
     def end(self, name):
         pid = self.pid(name)
-        del self.scopes[name]
+        del self._scopes[name]
         try:
             os.kill(pid, signal.SIGTERM)
         except ProcessLookupError:
@@ -137,7 +146,8 @@ class HookTest(CommandTest):
         return done.returncode, done.stderr.decode()
 
     def inhibited(self):
-        return [c[2] for c in self.stand_in.calls if c[0] == "Inhibit"]
+        """The arguments of each call that inhibits."""
+        return [c[2] for c in self.stand_in.calls if c[0] == "InhibitMany"]
 
     def has_ended(self, number=-1, wait=0.0):
         """Whether the inhibitor that was the `number`th to be made has ended."""
@@ -150,17 +160,16 @@ class Start(HookTest):
     def test_a_domain_is_guarded_until_its_release(self):
         xml = domain(hostdev(IGB_VF0), hostdev(IGB_VF1))
         self.assertEqual(self.hook("prepare", xml), (0, ""))
-        self.assertEqual(self.inhibited(), [(IGB_VF0, WHAT, "domain web1", WHY),
-                                            (IGB_VF1, WHAT, "domain web1", WHY)])
+        self.assertEqual(self.inhibited(), [([IGB_VF0, IGB_VF1], WHAT, "domain web1", WHY, {"check": "open"})])
         self.assertEqual(list(self.systemd.scopes), [SCOPE])
         self.assertIn("web1", self.systemd.scopes[SCOPE]["Description"])
-        self.assertFalse(self.has_ended(0) or self.has_ended(1))
+        self.assertFalse(self.has_ended(0))
         for operation, suboperation in (("started", "begin"), ("stopped", "end")):
             self.assertEqual(self.hook(operation, xml, suboperation=suboperation), (0, ""))
         self.assertFalse(self.has_ended(0))
         # What was detached meanwhile is not in the XML any more.
         self.assertEqual(self.hook("release", domain(), suboperation="end"), (0, ""))
-        self.assertTrue(self.has_ended(0, DEADLINE) and self.has_ended(1, DEADLINE))
+        self.assertTrue(self.has_ended(0, DEADLINE))
         self.assertEqual(self.hook("release", xml, suboperation="end"), (0, ""))
 
     def test_nothing_to_guard(self):
@@ -178,19 +187,21 @@ class Start(HookTest):
             f"<disk type='nvme'>{source(NVME).replace('<source', '<source namespace=%s' % repr('2'))}</disk>",
             "<hostdev type='pci'><source><address bus='1' slot='0x10' function='2'/></source></hostdev>")
         self.assertEqual(self.hook("prepare", xml), (0, ""))
-        self.assertEqual([c[0] for c in self.inhibited()], [IGB_VF0, NVME, IGB_VF1])
+        self.assertEqual([c[0] for c in self.inhibited()], [[IGB_VF0, NVME, IGB_VF1]])
 
     def test_what_a_network_gives_is_guarded_at_start(self):
         self.hook("prepare", domain(hostdev(IGB_VF0)))
         first = self.systemd.pid()
         self.stand_in.inhibitors = [(IGB_VF0, WHAT, "domain web1", WHY, 0, first)]
         self.assertEqual(self.hook("start", domain(hostdev(IGB_VF0))), (0, ""))
-        self.assertEqual(len(self.inhibited()), 1)  # all are guarded already
+        self.assertTrue(self.has_ended(1, DEADLINE))    # all are guarded already
+        self.assertFalse(self.has_ended(0))
+        self.assertEqual(self.systemd.pid(), first)
         xml = domain(hostdev(IGB_VF0), f"<interface type='hostdev' managed='yes'>{source(IGB_VF1)}</interface>")
         self.assertEqual(self.hook("start", xml), (0, ""))
-        self.assertEqual([c[0] for c in self.inhibited()], [IGB_VF0, IGB_VF0, IGB_VF1])
+        self.assertEqual([c[0] for c in self.inhibited()], [[IGB_VF0], [IGB_VF0], [IGB_VF0, IGB_VF1]])
         self.assertTrue(self.has_ended(0, DEADLINE))
-        self.assertFalse(self.has_ended(1) or self.has_ended(2))
+        self.assertFalse(self.has_ended(2))
         self.assertNotEqual(self.systemd.pid(), first)
 
     def test_what_was_left_of_a_former_run_is_replaced(self):
@@ -200,20 +211,19 @@ class Start(HookTest):
         self.assertTrue(self.has_ended(0, DEADLINE))
         self.assertFalse(self.has_ended(1))
 
-    def test_no_call_waits_for_another_functions_answer(self):
-        """On a busy bus each answer takes its time."""
-        def answer(*_):
-            pending.append(self.stand_in.later())
-            for end in pending if len(pending) == 2 else ():
-                end(DBusError("org.freedesktop.DBus.Error.LimitsExceeded", "both are here"))
-            return self.stand_in.NO_REPLY
-        for member in ("Check", "Inhibit"):
-            with self.subTest(member):
-                pending = []
-                self.stand_in.answers[member] = answer
-                code, error = self.hook("prepare", domain(hostdev(IGB_VF0), hostdev(IGB_VF1)))
-                self.assertEqual(code, 7, error)
-                self.assertIn("both are here", error)
+    def test_nothing_waits_for_the_daemons_answer(self):
+        """On a busy bus each round takes its time, so one call asks for all, and systemd is asked meanwhile."""
+        def answer(*arguments):
+            deadline = time.monotonic() + DEADLINE
+            while not self.systemd.jobs and time.monotonic() < deadline:
+                time.sleep(0.01)
+            started.append(self.systemd.jobs)
+            return self.stand_in._InhibitMany(*arguments)   # pylint: disable=protected-access
+        started = []
+        self.stand_in.answers["InhibitMany"] = answer
+        self.assertEqual(self.hook("prepare", domain(hostdev(IGB_VF0), hostdev(IGB_VF1))), (0, ""))
+        self.assertEqual(started, [1])
+        self.assertEqual([c[0] for c in self.stand_in.calls], ["InhibitMany"])
 
     def test_names(self):
         for name, who in (("--help", "domain --help"), ("\u00e4" * 200, "domain " + "\u00e4" * 124)):
@@ -268,11 +278,9 @@ class Refusal(HookTest):
         self.allowed([("inhibitor", "domain web1", "inhibits open: it has it", 7)])
         self.refused([("inhibitor", "domain web", "inhibits open: it has it", 7)])
 
-    def test_inhibited_before_it_is_asked(self):
-        """Of two domains that start at a time at least one sees the other."""
-        self.allowed([])
-        order = [c[0] for c in self.stand_in.calls if c[0] in ("Inhibit", "Check")]
-        self.assertEqual(order, ["Inhibit", "Check"])
+    def test_obstacles_that_are_not_listed(self):
+        self.stand_in.more = 3
+        self.assertIn("there are 3 more obstacles", self.refused([]))
 
 
 class Unguarded(HookTest):
@@ -300,12 +308,17 @@ class Unguarded(HookTest):
         self.both_ways(5, "Cannot reach the system bus")
 
     def test_a_daemon_that_hangs(self):
-        self.stand_in.answers["ListInhibitors"] = lambda: self.stand_in.NO_REPLY
-        self.both_ways(8, "Cannot ask who inhibits what")
+        self.stand_in.close()
+        hanging = RawClient(self.bus.address)
+        self.addCleanup(hanging.close)
+        hanging.send("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "RequestName",
+                     GLib.Variant("(su)", (NAME, 4)))
+        hanging.read_replies([2])
+        self.both_ways(8, "Cannot inhibit anything: vfwardend did not answer in time")
 
     def test_a_daemon_that_hangs_later(self):
         """It has answered once, so it is not away: polkit may take its time."""
-        self.stand_in.answers["Inhibit"] = lambda *_: self.stand_in.NO_REPLY
+        self.stand_in.answers["InhibitMany"] = lambda *_: self.stand_in.NO_REPLY
         code, error = self.hook("prepare", self.XML, "--unguarded=refuse")
         self.assertEqual(code, 8)
         self.assertIn("Cannot inhibit anything", error)
@@ -313,12 +326,23 @@ class Unguarded(HookTest):
     def test_an_inhibitor_that_is_refused(self):
         def fail(*_):
             raise DBusError("org.freedesktop.DBus.Error.LimitsExceeded", "too many inhibitors")
-        self.stand_in.answers["Inhibit"] = fail
+        self.stand_in.answers["InhibitMany"] = fail
         self.both_ways(7, "vfwarden: Cannot inhibit anything: too many inhibitors\n")
 
     def test_a_function_that_is_not_there(self):
         self.XML = domain(hostdev("0000:09:00.0"))
         self.both_ways(3, "There is no PCI function 0000:09:00.0")
+
+    def test_an_older_daemon(self):
+        def fail(*_):
+            raise DBusError("org.freedesktop.DBus.Error.UnknownMethod", "Unknown method InhibitMany")
+        self.stand_in.answers["InhibitMany"] = fail
+        self.both_ways(10, "vfwardend is older than this command")
+
+    def test_errors_as_json(self):
+        self.stand_in.verdicts["open"] = ([("user", IGB_VF0, "in use by qemu", 7)], [])
+        code, error = self.hook("prepare", self.XML, "--json")
+        self.assertEqual((code, json.loads(error)["Message"]), (6, f"Domain web1 cannot have {IGB_VF0}: in use by qemu"))
 
     def test_no_scope(self):
         self.systemd.result = "failed"
@@ -335,13 +359,13 @@ class Unguarded(HookTest):
             self.both_ways(1, why)
 
     def test_a_hook_that_is_killed_leaves_nothing(self):
-        self.stand_in.answers["Check"] = lambda *_: self.stand_in.NO_REPLY
+        self.systemd.result = None
         with subprocess.Popen(self.argv(["libvirt-hook", "web1", "prepare", "begin", "-"]),
                               env=self.environment, stdin=subprocess.PIPE) as process:
             process.stdin.write(self.XML.encode())
             process.stdin.close()
             end = time.monotonic() + DEADLINE
-            while not any(c[0] == "Check" for c in self.stand_in.calls) and time.monotonic() < end:
+            while not (self.stand_in.inhibited and self.systemd.jobs) and time.monotonic() < end:
                 time.sleep(0.01)
             process.kill()
         self.assertTrue(self.has_ended(-1, DEADLINE))
@@ -374,15 +398,31 @@ class Life(HookTest):
 
     def test_what_the_domain_lets_go_of_is_let_go_of(self):
         self.hook("prepare", domain(hostdev(IGB_VF0), hostdev(IGB_VF1)))
+        guard = self.systemd.pid()
         self.use(False)
         self.use(True)
         self.use(True, IGB_VF1)
         self.assertFalse(self.has_ended(0, 0.2))
         self.use(False)
         self.assertTrue(self.has_ended(0, DEADLINE))
+        self.assertEqual([c[0] for c in self.inhibited()], [[IGB_VF0, IGB_VF1], [IGB_VF1]])
         self.assertFalse(self.has_ended(1))
         self.use(False, IGB_VF1)
         self.assertTrue(self.has_ended(1, DEADLINE))
+        self.assertFalse(os.path.exists(f"/proc/{guard}/fd/0"))
+
+    def test_what_cannot_be_inhibited_alone_stays_inhibited(self):
+        def fail(*_):
+            raise DBusError("org.freedesktop.DBus.Error.LimitsExceeded", "too many inhibitors")
+        self.hook("prepare", domain(hostdev(IGB_VF0), hostdev(IGB_VF1)))
+        self.stand_in.answers["InhibitMany"] = fail
+        self.use(True)
+        self.use(False)
+        self.assertFalse(self.has_ended(0, 0.2))
+        del self.stand_in.answers["InhibitMany"]
+        self.use(True, IGB_VF1)     # the next event is another try
+        self.assertTrue(self.has_ended(0, DEADLINE))
+        self.assertFalse(self.has_ended(1))
 
     def test_the_daemon_may_go_meanwhile(self):
         self.hook("prepare", domain(hostdev(IGB_VF0)))
