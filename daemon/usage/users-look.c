@@ -1,5 +1,5 @@
 /* The requests of the users to the scanner, and its answers. */
-#include "daemon/usage/users-internal.h"
+#include "daemon/usage/users-state.h"
 
 #include "daemon/base/log.h"
 
@@ -14,18 +14,6 @@
 #define WALK_RETRY_USEC (1000 * 1000ULL)
 
 /* --- asking */
-
-uint64_t users_ask(Users *users, pid_t pid, const Holder *holder, bool urgent) {
-        ScanRequest request = { .task = SCAN_TASK_LOOK, .pid = pid };
-
-        if (holder) {
-                /* Its pidfd tells its end. */
-                request.start_time = holder->pidfd >= 0 ? 0 : holder->start_time;
-                request.n_numbers = holder->n_numbers;
-                memcpy(request.numbers, holder->numbers, sizeof(request.numbers));
-        }
-        return scanner_ask(users->scanner, &request, urgent);
-}
 
 void users_look_at_openers(Users *users) {
         uint64_t now = users_now_usec();

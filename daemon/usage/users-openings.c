@@ -1,5 +1,6 @@
 /* What follows for functions from the openings of their nodes. */
-#include "daemon/usage/users-internal.h"
+#include "daemon/usage/users-state.h"
+#include "daemon/usage/users.h"
 
 static char *group_name(const VfioDevice *device) {
         return g_strdup_printf("%d", device->vfio.group);

@@ -1,5 +1,6 @@
 /* Those who wait until it is known who has certain functions open. */
-#include "daemon/usage/users-internal.h"
+#include "daemon/usage/users-state.h"
+#include "daemon/usage/users.h"
 
 /* Below the time after which D-Bus clients stop waiting by themselves. */
 #define REFRESH_USEC (5 * 1000 * 1000ULL)
@@ -128,7 +129,7 @@ void users_refresh(Users *users, const PciKey *keys, unsigned n_keys, UsersRefre
                    void *context) {
         Refresh *refresh = g_new0(Refresh, 1);
 
-        users_drain(users);
+        vfio_watch_drain(users->watch);
         refresh->users = users;
         refresh->keys = g_array_new(FALSE, FALSE, sizeof(PciKey));
         g_array_append_vals(refresh->keys, keys, n_keys);

@@ -1,4 +1,5 @@
-#include "daemon/usage/users-internal.h"
+#include "daemon/usage/users-state.h"
+#include "daemon/usage/users.h"
 
 /* All that happens in this time is answered by one conclusion. */
 #define CONCLUSION_INTERVAL_USEC 3000
@@ -238,10 +239,4 @@ void users_update_soon(Users *users, bool at_once) {
                 return;
         (void) sd_event_source_set_time(users->conclusion, due);
         (void) sd_event_source_set_enabled(users->conclusion, SD_EVENT_ONESHOT);
-}
-
-int users_on_conclusion(sd_event_source *source, uint64_t usec, void *userdata) {
-        users_update_now(userdata);
-        users_refresh_updated(userdata);
-        return 0;
 }

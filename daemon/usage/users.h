@@ -32,30 +32,11 @@
  */
 #pragma once
 
+#include "daemon/usage/users-types.h"
 #include "policy/inventory.h"
 #include "policy/vfio-use.h"
 
 #include <systemd/sd-event.h>
-
-typedef struct Users Users;
-
-/* The callee may call any function of this header but users_free(). */
-typedef struct UsersHandler {
-        /* The users of the function `key` have changed. */
-        void (*changed)(void *context, PciKey key);
-        /* What users_record() writes is different. Comes before `changed` tells the users. */
-        void (*record_changed)(void *context);
-        /* The last copy of a descriptor of a VFIO device node, "12" of a group or "vfio3" of a
-         * device, was closed. The result for its functions is reported later. */
-        void (*closed)(void *context, const char *name);
-        /* Such may have gone unseen. */
-        void (*missed)(void *context);
-        /* All that was seen up to now has been reported. `walk` is not 0 when all processes were
-         * looked at since the last time: the number of that walk, as of users_look(). */
-        void (*looked)(void *context, uint64_t walk);
-        /* The process cannot be looked at: what it has is not known. 0: all can be again. */
-        void (*unlookable)(void *context, pid_t pid);
-} UsersHandler;
 
 /* Returns 0, or a negative errno. `inventory` must outlive it. */
 int users_new(sd_event *event, const Inventory *inventory, const UsersHandler *handler,
@@ -109,10 +90,6 @@ void users_drain(Users *users);
 /* Forgets the processes that have ended up to now, and tells what is new by that. Bounded, and
  * never waits. */
 void users_drop_ended(Users *users);
-
-/* 0 when the users of the functions have been reported, as they are after this call; -ETIMEDOUT
- * when that could not be found out: they count as in use; -ECANCELED when the daemon ends. */
-typedef void UsersRefreshed(void *context, int result);
 
 /* Brings what is known of these functions' users up to date: before something is done to them.
  * Looks at their holders, at who opened their nodes, and at `enable`; at all processes only if that

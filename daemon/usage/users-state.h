@@ -1,15 +1,22 @@
-/* users-internal.h: what the files of the users share. users.c knows when to look, users-look.c
- * asks the scanner and takes its answers, users-refresh.c serves those who wait for a look,
- * users-update.c knows what follows from what was seen. */
+/* users-state.h: what was seen of the users of functions, and what is to be looked at next.
+ *
+ * Owns the facts that the other files of users share. users-look.c asks the scanner and takes its
+ * answers, users-openings.c knows what follows from opens and closes, users-update.c what follows
+ * from all that was seen, users-refresh.c serves those who wait for a look. users.c hears the
+ * events and decides when to look. Each needs only those before it.
+ *
+ * Always holds: a question is answered by a walk that began after it (`needs_walk`,
+ * `n_walks_ended`). One walk and one round of looks at the holders is in progress at a time. */
 #pragma once
 
 #include "daemon/scan/scanner.h"
 #include "daemon/scan/vfio-watch.h"
 #include "daemon/usage/commands.h"
 #include "daemon/usage/holders.h"
-#include "daemon/usage/users.h"
+#include "daemon/usage/users-types.h"
 #include "daemon/usage/vfio-device.h"
 #include "daemon/usage/vfio-openings.h"
+#include "policy/inventory.h"
 
 #include <systemd/sd-login.h>
 
@@ -74,7 +81,7 @@ static inline uint64_t users_now_usec(void) {
         return (uint64_t) g_get_monotonic_time();
 }
 
-/* users.c: something is to be looked at; soon. */
+/* Something is to be looked at; soon. */
 void users_schedule(Users *users);
 void users_set_timer(Users *users);
 
@@ -84,6 +91,13 @@ bool users_is_sure(Users *users, const VfioDevice *device);
 
 /* The opener is to be looked at when it is due. */
 void users_note_due(Users *users, const Opener *opener);
+
+/* Those who opened a node and are not known are searched for among all processes. */
+void users_search_for_strays(Users *users);
+
+/* Asks for a look at the process; its ticket is returned. `holder`: only if it has released
+ * something. */
+uint64_t users_ask(Users *users, pid_t pid, const Holder *holder, bool urgent);
 
 /* The functions behind a node of that name: "12", "noiommu-12", "vfio3". */
 bool users_node_is(const VfioDevice *device, const char *name);
@@ -111,9 +125,6 @@ extern const ScannerHandler users_scanner_handler;
 extern const HoldersHandler users_holders_handler;
 void users_on_command(void *context, pid_t pid, const char *command);
 
-/* Asks for a look at the process; its ticket is returned. `holder`: only if it has released
- * something. */
-uint64_t users_ask(Users *users, pid_t pid, const Holder *holder, bool urgent);
 void users_look_at_openers(Users *users);
 void users_look_at_holders(Users *users);
 void users_walk(Users *users);
@@ -122,7 +133,6 @@ void users_walk(Users *users);
  * lines that are there. */
 void users_update_soon(Users *users, bool at_once);
 void users_update_now(Users *users);
-int users_on_conclusion(sd_event_source *source, uint64_t usec, void *userdata);
 
 /* users-refresh.c: a look has been done; all that was seen has been reported. */
 void users_refresh_looked(Users *users, pid_t pid, uint64_t ticket);
