@@ -177,7 +177,7 @@ def vm_s390x():
 
 
 def install():
-    """README's installation and removal, in bare roots of Debian 12 and 13."""
+    """README's installations and removals, in bare roots of Debian 12 and 13, and the life of the packages."""
     return counted([ROOT / "tests/install/run.py"])
 
 

@@ -1,6 +1,6 @@
-"""Where the lines that README.md prints under Install are run.
+"""Where the lines that README.md prints under From source are run.
 
-A bare root (install/run.py) has no systemd that runs; the emulated machine (vm/scenarios/manuals.py) has no compiler.
+A bare root (install/from_source.py) has no systemd that runs; the emulated machine (vm/scenarios/manuals.py) has no compiler.
 tests/lint/examples sees to it that each line is run at least in one of them."""
 
 

@@ -130,7 +130,7 @@ def readme(machine):
             if installation.runs_in_machine(session.steps[0][1]):
                 session.run(without="sudo ")
             else:
-                session.skip("install/run.py does so")
+                session.skip("install/from_source.py does so")
     web, db = igb_vfs(machine, 2)
     guest(machine, web, "guest-web", "--unplug=100")
     with example(machine, "readme-busctl") as session:
