@@ -98,6 +98,16 @@ static void advise_inhibitor(const Question *question, JsonObject *blocker, GPtr
             who, pid);
 }
 
+/* An unplug asks a client that delays it, as it asks a user. */
+static void advise_delay(const Question *question, JsonObject *blocker, GPtrArray *advice) {
+        static const char *const operations[] = { "remove", "power-off", "unbind", NULL };
+
+        if (g_strv_contains(operations, question->operation))
+                say(advice, "\"vfwarden unplug %s\" asks %s to release it, and waits for that",
+                    question->address, function_string(blocker, "Subject"));
+        advise_inhibitor(question, blocker, advice);
+}
+
 /* The reason userspace-driver is about SR-IOV alone. */
 static void advise_lock(const Question *question, JsonObject *blocker, GPtrArray *advice) {
         const char *subject = function_string(blocker, "Subject");

@@ -26,6 +26,7 @@ typedef struct Context {
         bool override;     /* set-vfs */
         const char *what;  /* inhibit: operations joined by ':', NULL for what it guards against */
         const char *who, *why; /* inhibit, NULL if not given */
+        bool delay;            /* inhibit: mode "delay" */
         uint64_t timeout_usec; /* unplug */
         bool allow_unguarded;  /* libvirt-hook */
         bool separated;        /* a "--" stood before the arguments */

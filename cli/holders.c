@@ -17,7 +17,13 @@ static const struct {
         { "since", "Since", true },
 };
 
-static const char *const inhibitor_members[] = { "Address", "What", "Who", "Why", "Uid", "Pid" };
+/* Of ListInhibitors() in their order, and then those of DescribeInhibitors() alone. */
+static const struct {
+        const char *key, *member;
+} inhibitor_members[] = {
+        { "address", "Address" }, { "what", "What" }, { "who", "Who" },   { "why", "Why" },
+        { "uid", "Uid" },         { "pid", "Pid" },   { "mode", "Mode" },
+};
 
 /* What a daemon leaves out, or says otherwise than agreed, is empty. */
 static JsonObject *user_new(JsonObject *told) {
@@ -61,17 +67,48 @@ int holders_list_users(Context *context, const char *address, unsigned flags,
         return 0;
 }
 
+/* From the dictionaries of DescribeInhibitors(). */
+static JsonObject *inhibitor_described(JsonObject *told) {
+        JsonObject *inhibitor = json_object_new();
+
+        for (size_t i = 0; i < G_N_ELEMENTS(inhibitor_members); i++) {
+                JsonNode *value = json_object_get_member(told, inhibitor_members[i].key);
+
+                if (value)
+                        json_object_set_member(inhibitor, inhibitor_members[i].member,
+                                               json_node_copy(value));
+        }
+        return inhibitor;
+}
+
+/* From the records of ListInhibitors(), of an older daemon. */
+static JsonObject *inhibitor_listed(JsonArray *values) {
+        JsonObject *inhibitor = json_object_new();
+
+        for (guint i = 0; i < json_array_get_length(values); i++)
+                json_object_set_member(inhibitor, inhibitor_members[i].member,
+                                       json_array_dup_element(values, i));
+        return inhibitor;
+}
+
 int holders_list_inhibitors(Context *context, unsigned flags, sd_bus_error *ret_error,
                             JsonArray **ret) {
         g_autoptr(sd_bus_message) reply = NULL;
         g_autoptr(JsonNode) node = NULL;
+        bool described;
         int r;
 
-        r = client_call(context, CLIENT_ROOT, CLIENT_MANAGER, "ListInhibitors", flags, ret_error,
-                        &reply, "");
+        r = client_call(context, CLIENT_ROOT, CLIENT_MANAGER, "DescribeInhibitors", flags,
+                        ret_error, &reply, "");
+        if (r < 0 && sd_bus_error_has_name(ret_error, SD_BUS_ERROR_UNKNOWN_METHOD)) {
+                sd_bus_error_free(ret_error);
+                r = client_call(context, CLIENT_ROOT, CLIENT_MANAGER, "ListInhibitors", flags,
+                                ret_error, &reply, "");
+        }
         if (r < 0)
                 return r;
-        if (!sd_bus_message_has_signature(reply, "a(ssssuu)"))
+        described = sd_bus_message_has_signature(reply, "aa{sv}");
+        if (!described && !sd_bus_message_has_signature(reply, "a(ssssuu)"))
                 return -EBADMSG;
         r = value_read(reply, &node);
         if (r < 0)
@@ -80,15 +117,11 @@ int holders_list_inhibitors(Context *context, unsigned flags, sd_bus_error *ret_
         JsonArray *records = json_node_get_array(node);
         g_autoptr(JsonArray) inhibitors = json_array_new();
 
-        for (guint i = 0; i < json_array_get_length(records); i++) {
-                JsonArray *values = json_array_get_array_element(records, i);
-                JsonObject *inhibitor = json_object_new();
-
-                for (guint j = 0; j < json_array_get_length(values); j++)
-                        json_object_set_member(inhibitor, inhibitor_members[j],
-                                               json_array_dup_element(values, j));
-                json_array_add_object_element(inhibitors, inhibitor);
-        }
+        for (guint i = 0; i < json_array_get_length(records); i++)
+                json_array_add_object_element(
+                        inhibitors,
+                        described ? inhibitor_described(json_array_get_object_element(records, i))
+                                  : inhibitor_listed(json_array_get_array_element(records, i)));
         *ret = g_steal_pointer(&inhibitors);
         return 0;
 }
@@ -184,11 +217,16 @@ char *holder_describe(JsonObject *user) {
                                pid, uid, brokered);
 }
 
+bool inhibitor_delays(JsonObject *inhibitor) {
+        return g_str_equal(function_string(inhibitor, "Mode"), "delay");
+}
+
 char *inhibitor_describe(JsonObject *inhibitor) {
         const char *why = function_string(inhibitor, "Why");
 
-        return g_strdup_printf("%s (pid %" G_GINT64_FORMAT ") inhibits %s%s%s",
+        return g_strdup_printf("%s (pid %" G_GINT64_FORMAT ") %s %s%s%s",
                                function_string(inhibitor, "Who"),
                                function_integer(inhibitor, "Pid", 0),
+                               inhibitor_delays(inhibitor) ? "delays" : "inhibits",
                                function_string(inhibitor, "What"), *why ? ": " : "", why);
 }

@@ -1,9 +1,10 @@
 /* holders.h: who uses functions, and who inhibits what is done to them.
  *
- * Owns nothing. The answers of DescribeUsers() and ListInhibitors() become arrays of JSON objects,
- * whose members are read with the accessors of inventory.h and printed as they are by --json. A
- * user has Address, Pid, Uid, Command, Unit, Machine (the virtual machine's name) and Since (in
- * microseconds); an inhibitor has Address, What, Who, Why, Uid and Pid. */
+ * Owns nothing. The answers of DescribeUsers() and DescribeInhibitors() become arrays of JSON
+ * objects, whose members are read with the accessors of inventory.h and printed as they are by
+ * --json. A user has Address, Pid, Uid, Command, Unit, Machine (the virtual machine's name) and
+ * Since (in microseconds); an inhibitor has Address, What, Who, Why, Uid, Pid and, unless an older
+ * daemon lists it, Mode. */
 #pragma once
 
 #include "cli/context.h"
@@ -33,5 +34,8 @@ unsigned holders_count_processes(JsonArray *users);
 /* "COMMAND (pid 4711, virtual machine web1)". The caller's; not escaped. */
 char *holder_describe(JsonObject *user);
 
-/* "WHO (pid 4711) inhibits reset:remove: WHY". The caller's; not escaped. */
+/* Whether an unplug asks the inhibitor's client, instead of being refused. */
+bool inhibitor_delays(JsonObject *inhibitor);
+
+/* "WHO (pid 4711) inhibits reset:remove: WHY", or "delays". The caller's; not escaped. */
 char *inhibitor_describe(JsonObject *inhibitor);

@@ -48,6 +48,7 @@ static const Cost costs[] = {
         { "org.freedesktop.DBus.Properties", "GetAll", 4, 2048 },
         { BUS_INTERFACE("Manager"), "Check", 4, 1024 },
         { BUS_INTERFACE("Manager"), "ListInhibitors", 4, 256 },
+        { BUS_INTERFACE("Manager"), "DescribeInhibitors", 4, 256 },
         { BUS_INTERFACE("Manager"), "InhibitMany", 4, 1024 },
 };
 

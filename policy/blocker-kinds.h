@@ -12,6 +12,7 @@
 #define BLOCKER_KINDS(ROW)                                                                       \
         ROW(USER, user, ASKS, "a process has the function, or one that depends on it, open")     \
         ROW(INHIBITOR, inhibitor, REFUSED, "a client inhibits the operation")                    \
+        ROW(DELAY, delay, ASKS, "a client delays the operation until it has been asked")         \
         ROW(LOCK, lock, REFUSED, "a lock reason of the function")                                \
         ROW(PASID, pasid, ASKS,                                                                  \
             "a VF in use relies on the PASID capability that would be switched off")             \

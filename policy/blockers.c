@@ -21,6 +21,15 @@ void block_users(const Question *question, BlockerKind kind, const Function *fun
         }
 }
 
+static BlockerKind inhibitor_kind(const Inhibitor *inhibitor) {
+        static const BlockerKind kinds[_INHIBITOR_MODE_MAX] = {
+                [INHIBITOR_MODE_BLOCK] = BLOCKER_INHIBITOR,
+                [INHIBITOR_MODE_DELAY] = BLOCKER_DELAY,
+        };
+
+        return kinds[inhibitor->mode];
+}
+
 void block_inhibitors(const Question *question, const Function *function, unsigned operations) {
         char address[PCI_ADDRESS_STRING_MAX];
         bool other = function != question->asked;
@@ -31,7 +40,7 @@ void block_inhibitors(const Question *question, const Function *function, unsign
                 g_autofree char *what = operations_format(inhibitor->operations & operations);
 
                 if (what[0] != '\0')
-                        verdict_block(question->verdict, BLOCKER_INHIBITOR, inhibitor->who,
+                        verdict_block(question->verdict, inhibitor_kind(inhibitor), inhibitor->who,
                                       inhibitor->pid, "inhibits %s%s%s: %s", what,
                                       other ? " of " : "", other ? address : "", inhibitor->why);
         }

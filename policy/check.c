@@ -341,6 +341,18 @@ Verdict *check_unplug(const Inventory *inventory, const Function *function, bool
         return verdict;
 }
 
+unsigned check_unplug_inhibitors(const Inventory *inventory, const Function *function) {
+        g_autoptr(Verdict) verdict = check_unplug(inventory, function, true);
+        unsigned n = 0;
+
+        for (guint i = 0; i < verdict->blockers->len; i++) {
+                BlockerKind kind = ((const Blocker *) verdict->blockers->pdata[i])->kind;
+
+                n += kind == BLOCKER_INHIBITOR || kind == BLOCKER_DELAY;
+        }
+        return n;
+}
+
 GPtrArray *check_related(const Inventory *inventory, const Function *function) {
         GPtrArray *related = related_but_below(inventory, function);
         g_autoptr(GHashTable) known = g_hash_table_new(NULL, NULL);

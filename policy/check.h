@@ -21,9 +21,13 @@ Verdict *check(const Inventory *inventory, const Function *function, Operation o
                unsigned flags);
 
 /* The blockers of an unplug of `function`, by `remove` or by its slot's power, and a VF by an
- * unbind. Its users and those of its VFs are asked to release it, so they count only with
- * `users_too`. Never NULL. */
+ * unbind. Its users and those of its VFs are asked to release it, and so are inhibitors that only
+ * delay. They count only with `users_too`. Never NULL. */
 Verdict *check_unplug(const Inventory *inventory, const Function *function, bool users_too);
+
+/* The number of inhibitors, of either mode, that an unplug of `function` waits for. One that blocks
+ * is among them if it was made after the request. */
+unsigned check_unplug_inhibitors(const Inventory *inventory, const Function *function);
 
 /* The functions that stand still together: no two operations may run at a time on functions of
  * which one is in the other's list. The function itself, its PF or VFs, the functions of its device

@@ -6,9 +6,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-/* All there is: nobody takes it away, and nobody else opens it. libvirt's own writes to sysfs, by
- * which it binds a managed function to vfio-pci and back, are no operation that an inhibitor
- * stops. */
+/* All there is: nobody else opens it, and nobody takes it away but an unplug, which asks first.
+ * libvirt's own writes to sysfs, by which it binds a managed function to vfio-pci and back, are no
+ * operation that an inhibitor stops. */
 #define WHAT "set-num-vfs:set-autoprobe:bind:unbind:reset:remove:power-off:disable-pasid:open"
 #define WHY  "the function is given to it"
 
@@ -54,8 +54,8 @@ static int send_call(Context *context, const GPtrArray *addresses, const char *w
         if (r >= 0)
                 r = sd_bus_message_close_container(message);
         if (r >= 0)
-                r = sd_bus_message_append(message, "sssa{sv}", WHAT, who, WHY, 1, "check", "s",
-                                          "open");
+                r = sd_bus_message_append(message, "sssa{sv}", WHAT, who, WHY, 2, "check", "s",
+                                          "open", "mode", "s", "delay");
         return r < 0 ? r : client_call_send(message, &claim->call);
 }
 
@@ -119,8 +119,12 @@ void claim_done(Claim *claim) {
         claim->fd = -1;
 }
 
+static bool is_inhibitor(const ClaimBlocker *blocker) {
+        return g_str_equal(blocker->kind, "inhibitor") || g_str_equal(blocker->kind, "delay");
+}
+
 static bool is_own(const ClaimBlocker *blocker, const char *who) {
-        return g_str_equal(blocker->kind, "inhibitor") && g_str_equal(blocker->subject, who);
+        return is_inhibitor(blocker) && g_str_equal(blocker->subject, who);
 }
 
 bool claim_was_held(const Claim *claim, const Domain *domain, const char *who) {
@@ -160,8 +164,7 @@ static char *format_obstacle(const ClaimBlocker *blocker, const char *name) {
                 return g_strdup_printf("Domain %s cannot have %s: %s", name, blocker->address,
                                        blocker->reason);
         return g_strdup_printf("Domain %s cannot have %s: %s%s %s", name, blocker->address,
-                               blocker->subject, g_str_equal(blocker->kind, "inhibitor") ? "" : ":",
-                               blocker->reason);
+                               blocker->subject, is_inhibitor(blocker) ? "" : ":", blocker->reason);
 }
 
 GPtrArray *claim_obstacles(const Claim *claim, const Domain *domain, const char *name,

@@ -36,6 +36,17 @@ static char *describe_command(char **command) {
         return g_strndup(text, (gsize) (g_utf8_find_prev_char(text, text + TEXT_MAX + 1) - text));
 }
 
+/* An inhibitor that blocks is one of Inhibit(), which every daemon has. */
+static int inhibit_call(Context *context, const char *address, const char *what, const char *who,
+                        const char *why, sd_bus_error *ret_error, sd_bus_message **ret_reply) {
+        if (context->delay)
+                return client_call(context, CLIENT_ROOT, CLIENT_MANAGER, "InhibitWithOptions",
+                                   CALL_INTERACTIVE, ret_error, ret_reply, "ssssa{sv}", address,
+                                   what, who, why, 1, "mode", "s", "delay");
+        return client_call(context, CLIENT_ROOT, CLIENT_MANAGER, "Inhibit", CALL_INTERACTIVE,
+                           ret_error, ret_reply, "ssss", address, what, who, why);
+}
+
 /* Takes the inhibitor. `*ret_fd` is the caller's, and not inherited by what it executes. */
 static int inhibit_take(Context *context, const char *address, const char *what, char **command,
                         sd_bus_error *ret_error, int *ret_fd) {
@@ -46,9 +57,8 @@ static int inhibit_take(Context *context, const char *address, const char *what,
         g_autofree char *why = describe_command(command);
         int fd, r;
 
-        r = client_call(context, CLIENT_ROOT, CLIENT_MANAGER, "Inhibit", CALL_INTERACTIVE,
-                        ret_error, &reply, "ssss", address, what, context->who ? context->who : who,
-                        context->why ? context->why : why);
+        r = inhibit_call(context, address, what, context->who ? context->who : who,
+                         context->why ? context->why : why, ret_error, &reply);
         if (r < 0)
                 return r;
         r = sd_bus_message_read(reply, "h", &fd); /* stays the message's */
@@ -194,11 +204,23 @@ static ExitCode run_inhibit(Context *context, char **arguments) {
         return code;
 }
 
+static bool read_inhibit_mode(Context *context, const char *value) {
+        context->delay = g_str_equal(value, "delay");
+        if (context->delay || g_str_equal(value, "block"))
+                return true;
+        print_error("--mode is block or delay, not '%s'", value);
+        return false;
+}
+
 static const Option inhibit_options[] = {
         { .name = "what",
           .value = "OPERATIONS",
           .member = offsetof(Context, what),
           .help = "which, joined by \":\" (all but open)" },
+        { .name = "mode",
+          .value = "block|delay",
+          .read = read_inhibit_mode,
+          .help = "whether an unplug is refused, or asks first and waits (block)" },
         OPTION_TEXT("who", "TEXT", who, "who inhibits (the name of COMMAND)"),
         OPTION_TEXT("why", "TEXT", why, "why (COMMAND and its arguments)"),
         OPTION_SWITCH("list", list, "as the verb inhibitors"),

@@ -151,38 +151,62 @@ static int wait_for_unplug(Wait *wait) {
         return r < 0 ? r : 0;
 }
 
-/* Those who hold the function or, if it is a PF, a VF of it. */
+/* Whether the user or inhibitor holds the function or, if it is a PF, a VF of it. */
+static bool holds(const Inventory *inventory, JsonObject *holder, const char *address) {
+        const char *held = function_string(holder, "Address");
+        JsonObject *function = inventory_find(inventory, held);
+
+        return g_str_equal(held, address) ||
+               (function && g_str_equal(function_string(function, "PhysicalFunction"), address));
+}
+
+/* Its users, and the inhibitors whose clients are asked as well. */
 static int list_holders(Context *context, const char *address, sd_bus_error *ret_error,
                         JsonArray **ret) {
-        g_autoptr(JsonArray) users = NULL, holders = NULL;
+        g_autoptr(JsonArray) users = NULL, inhibitors = NULL, holders = NULL;
         g_autoptr(Inventory) inventory = NULL;
         int r;
 
         r = client_describe(context, 0, ret_error, &inventory);
         if (r >= 0)
                 r = holders_list_users(context, "", 0, ret_error, &users);
+        if (r >= 0)
+                r = holders_list_inhibitors(context, 0, ret_error, &inhibitors);
         if (r < 0)
                 return r;
 
         holders = json_array_new();
         for (guint i = 0; i < json_array_get_length(users); i++) {
                 JsonObject *user = json_array_get_object_element(users, i);
-                const char *held = function_string(user, "Address");
-                JsonObject *function = inventory_find(inventory, held);
 
-                if (g_str_equal(held, address) ||
-                    (function &&
-                     g_str_equal(function_string(function, "PhysicalFunction"), address)))
+                if (holds(inventory, user, address))
                         json_array_add_object_element(holders, json_object_ref(user));
+        }
+        for (guint i = 0; i < json_array_get_length(inhibitors); i++) {
+                JsonObject *inhibitor = json_array_get_object_element(inhibitors, i);
+
+                if (inhibitor_delays(inhibitor) && holds(inventory, inhibitor, address))
+                        json_array_add_object_element(holders, json_object_ref(inhibitor));
         }
         *ret = g_steal_pointer(&holders);
         return 0;
 }
 
+static char *describe_holder(JsonObject *holder) {
+        return inhibitor_delays(holder) ? inhibitor_describe(holder) : holder_describe(holder);
+}
+
+static bool any_delays(JsonArray *holders) {
+        for (guint i = 0; i < json_array_get_length(holders); i++)
+                if (inhibitor_delays(json_array_get_object_element(holders, i)))
+                        return true;
+        return false;
+}
+
 static void print_holders(Output *output, JsonArray *holders) {
         for (guint i = 0; i < json_array_get_length(holders); i++) {
                 JsonObject *holder = json_array_get_object_element(holders, i);
-                g_autofree char *who = holder_describe(holder);
+                g_autofree char *who = describe_holder(holder);
 
                 output_format(output, "  ");
                 output_text(output, STYLE_YELLOW, function_string(holder, "Address"));
@@ -210,7 +234,9 @@ static void print_request(Context *context, const char *address, JsonArray *hold
                 output_format(output, " at most. It is in use by\n");
         }
         print_holders(output, holders);
-        if (context->insist)
+        if (context->insist && any_delays(holders))
+                output_format(output, "The kernel asks when nobody delays that any more.\n");
+        else if (context->insist)
                 output_format(output, "The kernel asks as well; this cannot be cancelled.\n");
         (void) output_flush(output); /* main() reports a write that failed */
 }
@@ -285,10 +311,11 @@ static bool is_being_removed(const Inventory *inventory, const char *address) {
         return !function || g_str_equal(function_string(function, "State"), "removing");
 }
 
-static const char *words_for_timeout(const Wait *wait, const Inventory *inventory) {
+static const char *words_for_timeout(const Wait *wait, const Inventory *inventory,
+                                     JsonArray *holders) {
         if (!inventory_find(inventory, wait->address))
                 return "The function has been removed since. ";
-        if (wait->context->insist)
+        if (wait->context->insist && !any_delays(holders))
                 return "The function will be removed once it is released; this cannot be "
                        "cancelled. ";
         if (is_being_removed(inventory, wait->address))
@@ -314,7 +341,7 @@ static ExitCode print_timeout(const Wait *wait) {
                 print_timeout_json(wait, inventory, holders);
                 return code;
         }
-        output_format(output, "%s", words_for_timeout(wait, inventory));
+        output_format(output, "%s", words_for_timeout(wait, inventory, holders));
         output_format(output, json_array_get_length(holders) > 0 ? "It is in use by\n"
                                                                  : "It is not in use any more.\n");
         print_holders(output, holders);

@@ -26,6 +26,13 @@ static const Column user_columns[] = {
 
 static const Column inhibitor_columns[] = {
         { "ADDRESS", "Address", false }, { "WHAT", "What", false }, { "WHO", "Who", false },
+        { "PID", "Pid", true },          { "UID", "Uid", true },    { "MODE", "Mode", false },
+        { "WHY", "Why", false },
+};
+
+/* The same, of a daemon that knows no modes. */
+static const Column older_inhibitor_columns[] = {
+        { "ADDRESS", "Address", false }, { "WHAT", "What", false }, { "WHO", "Who", false },
         { "PID", "Pid", true },          { "UID", "Uid", true },    { "WHY", "Why", false },
 };
 
@@ -114,6 +121,14 @@ const Verb verb_users = {
         .help = "The processes that have functions open",
 };
 
+static void print_inhibitors(Context *context, JsonArray *inhibitors) {
+        if (json_object_has_member(json_array_get_object_element(inhibitors, 0), "Mode"))
+                print(context, inhibitors, inhibitor_columns, G_N_ELEMENTS(inhibitor_columns));
+        else
+                print(context, inhibitors, older_inhibitor_columns,
+                      G_N_ELEMENTS(older_inhibitor_columns));
+}
+
 static ExitCode run_inhibitors(Context *context, char **arguments) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         g_autoptr(JsonArray) inhibitors = NULL;
@@ -126,7 +141,7 @@ static ExitCode run_inhibitors(Context *context, char **arguments) {
         if (context->json)
                 users_print_json(context, inhibitors);
         else if (json_array_get_length(inhibitors) > 0)
-                print(context, inhibitors, inhibitor_columns, G_N_ELEMENTS(inhibitor_columns));
+                print_inhibitors(context, inhibitors);
         else if (context->legend)
                 output_format(&context->output, "There are no inhibitors.\n");
         return EXIT_CODE_DONE;

@@ -148,10 +148,13 @@ static int read_inhibitor(StateReader *reader, JsonObject *object, void *ret) {
         const char *who = state_section_text(object, "who");
         const char *why = state_section_text(object, "why");
         const char *what = state_section_text(object, "what");
+        const char *mode = state_section_text(object, "mode"); /* of an older daemon: none */
         StateInhibitor *record = ret;
         Inhibitor *inhibitor = &record->inhibitor;
 
+        inhibitor->mode = mode ? inhibitor_mode_from_string(mode) : INHIBITOR_MODE_BLOCK;
         if (!who || !why || !what || operations_parse(what, &inhibitor->operations) < 0 ||
+            inhibitor->mode < 0 ||
             state_section_number(object, "number", STATE_COUNTER_MAX, &record->number) < 0 ||
             state_section_number32(object, "uid", UINT32_MAX, &inhibitor->uid) < 0 ||
             state_section_number32(object, "pid", UINT32_MAX, &inhibitor->pid) < 0 ||
@@ -170,6 +173,7 @@ static void write_inhibitor(JsonBuilder *builder, const void *data) {
         state_section_add_number(builder, "number", record->number);
         write_keys(builder, record);
         state_section_add_text(builder, "what", what);
+        state_section_add_text(builder, "mode", inhibitor_mode_to_string(record->inhibitor.mode));
         state_section_add_text(builder, "who", record->inhibitor.who);
         state_section_add_text(builder, "why", record->inhibitor.why);
         state_section_add_number(builder, "uid", record->inhibitor.uid);

@@ -4,6 +4,7 @@
 #include "daemon/base/retries.h"
 #include "daemon/sysfs/slot.h"
 #include "policy/absence.h"
+#include "policy/check.h"
 #include "policy/topology.h"
 
 #include <errno.h>
@@ -13,7 +14,8 @@ typedef struct Unplug {
         Unplugs *unplugs;
         PciKey key;
         UnplugState state;
-        unsigned n_users; /* of all that goes, when last looked at */
+        bool insist;
+        unsigned n_awaited; /* count_awaited(), when last looked at */
         sd_event_source *deadline;
         uint64_t timeout_usec;
         UnplugDone *done; /* NULL once told, or when nobody asked */
@@ -96,6 +98,12 @@ static unsigned count_users(const Function *function) {
         for (guint i = 0; below && i < below->len; i++)
                 n += ((const Function *) below->pdata[i])->users->len;
         return n;
+}
+
+/* What the unplug waits for before it unbinds; with `insist` the kernel asks the users. */
+static unsigned count_awaited(const Unplug *unplug, const Function *function) {
+        return check_unplug_inhibitors(unplug->unplugs->inventory, function) +
+               (unplug->insist ? 0 : count_users(function));
 }
 
 /* The first that still has a driver of those that were to leave theirs; NULL: all have. */
@@ -268,7 +276,7 @@ static void on_slot_due(void *context, PciKey key) {
 /* At the deadline nobody may use the function any more, and the kernel be slow to remove it. */
 static const char *words_for_reply(const Unplug *unplug, UnplugAction action, const char *words) {
         if (action == UNPLUG_ACTION_REPLY_TIMEOUT && unplug->state != UNPLUG_STATE_PRESENT &&
-            unplug->n_users == 0)
+            count_users(unplug_function(unplug)) == 0)
                 return "timed out; it is being removed, which cannot be cancelled";
         return words ? words : unplug->message;
 }
@@ -371,7 +379,7 @@ static Unplug *unplug_new(Unplugs *unplugs, const Function *function) {
         unplug->unplugs = unplugs;
         unplug->key = function->facts.key;
         unplug->state = UNPLUG_STATE_PRESENT;
-        unplug->n_users = count_users(function);
+        unplug->n_awaited = count_awaited(unplug, function);
         g_hash_table_insert(unplugs->entries, &unplug->key, unplug);
         return unplug;
 }
@@ -383,12 +391,16 @@ int unplugs_request(Unplugs *unplugs, Function *function, uint64_t timeout_usec,
         if (unplug)
                 return -EBUSY;
         unplug = unplug_new(unplugs, function);
+        unplug->insist = insist;
+        unplug->n_awaited = count_awaited(unplug, function);
         unplug->timeout_usec = timeout_usec;
         unplug->done = done;
         unplug->done_context = context;
         unplug->depth++;
-        unplug_tell(unplug, insist ? UNPLUG_EVENT_REQUEST_INSIST : UNPLUG_EVENT_REQUEST);
-        if (unplug->n_users == 0)
+        /* The kernel asks users only: inhibitors are waited for before it does. */
+        unplug_tell(unplug, insist && unplug->n_awaited == 0 ? UNPLUG_EVENT_REQUEST_INSIST
+                                                             : UNPLUG_EVENT_REQUEST);
+        if (unplug->n_awaited == 0)
                 unplug_tell(unplug, UNPLUG_EVENT_USERS_GONE);
         unplug_put(unplug);
         return 0;
@@ -434,23 +446,23 @@ void unplugs_overtaken(Unplugs *unplugs, Function *function) {
 }
 
 /* The external removal has ended, and the function is still there. */
-static bool is_left(const Function *function, unsigned n_users) {
+static bool is_left(const Function *function) {
         return !function->operation && !(function->outside && function->outside->takes) &&
-               (n_users == 0 || function->facts.driver[0] != '\0');
+               (count_users(function) == 0 || function->facts.driver[0] != '\0');
 }
 
 void unplugs_function_changed(Unplugs *unplugs, Function *function) {
         Unplug *unplug = g_hash_table_lookup(unplugs->entries, &function->facts.key);
-        unsigned n = count_users(function), before;
+        unsigned n, before;
 
         if (!unplug)
                 return;
-
-        before = unplug->n_users;
-        unplug->n_users = n;
+        n = count_awaited(unplug, function);
+        before = unplug->n_awaited;
+        unplug->n_awaited = n;
         if (is_waiting(unplug))
                 go_on(unplug);
-        else if (unplug->state == UNPLUG_STATE_OVERTAKEN && is_left(function, n))
+        else if (unplug->state == UNPLUG_STATE_OVERTAKEN && is_left(function))
                 unplug_tell(unplug, UNPLUG_EVENT_UNBOUND);
         else if (n == 0 && before > 0)
                 unplug_tell(unplug, UNPLUG_EVENT_USERS_GONE);

@@ -9,6 +9,7 @@
 #include "daemon/guard/unplug.h"
 #include "daemon/manager/manager-types.h"
 #include "daemon/manager/parts.h"
+#include "policy/effect.h"
 #include "policy/topology.h"
 
 /* --- write-protected files */
@@ -96,6 +97,13 @@ const Part protected_files_part = {
 
 /* --- inhibitors */
 
+/* An unplug of the function or of its PF may wait for it. */
+static void tell_inhibitor_ended(const PartContext *context, Function *function) {
+        context->host->tell(context->host_context, function, PART_NEWS_INHIBITORS);
+        if (function->pf)
+                context->host->tell(context->host_context, function->pf, PART_NEWS_INHIBITORS);
+}
+
 static void on_inhibitor_ended(void *userdata, const PciKey *keys, size_t n_keys) {
         const PartContext *context = userdata;
 
@@ -103,8 +111,10 @@ static void on_inhibitor_ended(void *userdata, const PciKey *keys, size_t n_keys
         for (size_t i = 0; i < n_keys; i++) {
                 Function *function = inventory_get(context->inventory, keys[i]);
 
-                if (function)
-                        context->host->queue(context->host_context, function);
+                if (!function)
+                        continue;
+                context->host->queue(context->host_context, function);
+                tell_inhibitor_ended(context, function);
         }
         context->host->apply(context->host_context);
 }
@@ -256,9 +266,12 @@ static void drain_sessions(const PartContext *context, const Function *function)
                                end_usec);
 }
 
-/* Those of a function that goes with another. */
+/* What a removal does to each function that goes with another. */
+#define TAKES_FROM_VFS (1U << OPERATION_UNBIND | 1U << OPERATION_REMOVE | 1U << OPERATION_POWER_OFF)
+
+/* The holders of a function that goes with another. */
 static void ask_release(const PartContext *context, Function *function, uint64_t deadline_usec) {
-        if (function_in_use(function) &&
+        if ((function_in_use(function) || (effect_inhibited(function) & TAKES_FROM_VFS)) &&
             (deadline_usec != 0 || function->state == FUNCTION_STATE_PRESENT))
                 context->host->ask_release(context->host_context, function, deadline_usec);
 }
@@ -274,7 +287,8 @@ static void on_unplug_ask(void *userdata, Function *function, uint64_t deadline_
         context->host->ask_release(context->host_context, function, deadline_usec);
         for (guint i = 0; function->vfs && i < function->vfs->len; i++)
                 ask_release(context, function->vfs->pdata[i], deadline_usec);
-        below = topology_marked(function, TOPOLOGY_MARK_USED);
+        below = topology_marked(function, TOPOLOGY_MARK_USED | TOPOLOGY_MARK_INHIBITS_REMOVE |
+                                                  TOPOLOGY_MARK_INHIBITS_POWER_OFF);
         for (guint i = 0; below && i < below->len; i++)
                 ask_release(context, below->pdata[i], deadline_usec);
 }
@@ -328,7 +342,7 @@ static void attach_unplugs(void *self, Function *function) {
 }
 
 static int unplugs_hear(void *self, Function *function, unsigned news) {
-        /* An unplug of what is above waits for the same users. */
+        /* An unplug of what is above waits for the same users and inhibitors. */
         for (; function; function = function->parent)
                 unplugs_function_changed(self, function);
         return 0;
@@ -346,7 +360,8 @@ const Part unplugs_part = {
         .name = "unplugs",
         .new = new_unplugs,
         .attach = attach_unplugs,
-        .hears = PART_NEWS_READ | PART_NEWS_USERS | PART_NEWS_VF_USERS | PART_NEWS_OPERATION,
+        .hears = PART_NEWS_READ | PART_NEWS_USERS | PART_NEWS_VF_USERS | PART_NEWS_OPERATION |
+                 PART_NEWS_INHIBITORS,
         .function_changed = unplugs_hear,
         .function_gone = unplugs_hear_of_end,
         .free = free_unplugs,

@@ -1,4 +1,4 @@
-/* Inhibit(), InhibitMany() and ListInhibitors(). */
+/* Inhibit() and its kin, ListInhibitors() and DescribeInhibitors(). */
 #include "dbus/answers.h"
 #include "dbus/call-functions.h"
 #include "dbus/error.h"
@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 /* What an inhibitor takes in an answer without `who` and `why`. */
-#define INHIBITOR_BYTES 160U
+#define INHIBITOR_BYTES 320U
 
 /* Of InhibitMany(). A blocker has some hundred bytes, and a user's command 4 KiB at most: far less
  * than a message of the system bus can have (32 MiB). */
@@ -55,10 +55,74 @@ static int inhibit_functions(const MethodCall *call, const PciKey *keys, size_t 
         return r < 0 ? method_fail(call, r, error) : 0;
 }
 
-int manager_method_inhibit(const MethodCall *call, sd_bus_error *error) {
+typedef struct Options {
+        Operation check; /* _OPERATION_INVALID: nothing is asked */
+        InhibitorMode mode;
+} Options;
+
+typedef enum OptionSet {
+        OPTION_SET_NONE,
+        OPTION_SET_MODE, /* "mode" */
+        OPTION_SET_ALL,  /* and "check" */
+} OptionSet;
+
+static int read_word(sd_bus_message *message, const char *name, const char **ret,
+                     sd_bus_error *error) {
+        return sd_bus_message_read(message, "v", "s", ret) < 0
+                       ? bus_error_set(error, -EINVAL, "the option '%s' is of type 's'", name)
+                       : 0;
+}
+
+static int read_option(sd_bus_message *message, OptionSet set, Options *options,
+                       sd_bus_error *error) {
+        const char *name, *word;
+        int r;
+
+        r = sd_bus_message_read(message, "s", &name);
+        if (r < 0)
+                return r;
+        if (strcmp(name, "mode") != 0 && (set != OPTION_SET_ALL || strcmp(name, "check") != 0))
+                return bus_error_set(error, -EINVAL, "there is no option '%s'", name);
+        r = read_word(message, name, &word, error);
+        if (r < 0)
+                return r;
+        if (strcmp(name, "mode") == 0) {
+                options->mode = inhibitor_mode_from_string(word);
+                return options->mode < 0
+                               ? bus_error_set(error, -EINVAL,
+                                               "'%s' is no mode of an inhibitor; there are block "
+                                               "and delay",
+                                               word)
+                               : 0;
+        }
+        options->check = operation_from_string(word);
+        return options->check < 0 ? bus_error_set(error, -EINVAL, "'%s' is no operation", word) : 0;
+}
+
+static int read_options(sd_bus_message *message, OptionSet set, Options *ret, sd_bus_error *error) {
+        Options options = { .check = _OPERATION_INVALID, .mode = INHIBITOR_MODE_BLOCK };
+        int r = 0;
+
+        if (set != OPTION_SET_NONE)
+                r = sd_bus_message_enter_container(message, 'a', "{sv}");
+        while (set != OPTION_SET_NONE && r >= 0 &&
+               (r = sd_bus_message_enter_container(message, 'e', "sv")) > 0) {
+                r = read_option(message, set, &options, error);
+                if (r >= 0)
+                        r = sd_bus_message_exit_container(message);
+        }
+        if (r >= 0 && set != OPTION_SET_NONE)
+                r = sd_bus_message_exit_container(message);
+        if (r >= 0)
+                *ret = options;
+        return r;
+}
+
+static int inhibit_one(const MethodCall *call, OptionSet set, sd_bus_error *error) {
         const char *address;
         Inhibitor inhibitor;
         Function *function;
+        Options options;
         int fd = -1, r;
 
         r = sd_bus_message_read(call->message, "s", &address);
@@ -67,7 +131,11 @@ int manager_method_inhibit(const MethodCall *call, sd_bus_error *error) {
         if (r >= 0)
                 r = read_words(call, &inhibitor, error);
         if (r >= 0)
-                r = inhibit_functions(call, &function->facts.key, 1, &inhibitor, &fd, error);
+                r = read_options(call->message, set, &options, error);
+        if (r < 0)
+                return r;
+        inhibitor.mode = options.mode;
+        r = inhibit_functions(call, &function->facts.key, 1, &inhibitor, &fd, error);
         if (r < 0)
                 return r;
         r = sd_bus_reply_method_return(call->message, "h", fd);
@@ -75,9 +143,13 @@ int manager_method_inhibit(const MethodCall *call, sd_bus_error *error) {
         return r;
 }
 
-typedef struct Options {
-        Operation check; /* _OPERATION_INVALID: nothing is asked */
-} Options;
+int manager_method_inhibit(const MethodCall *call, sd_bus_error *error) {
+        return inhibit_one(call, OPTION_SET_NONE, error);
+}
+
+int manager_method_inhibit_with_options(const MethodCall *call, sd_bus_error *error) {
+        return inhibit_one(call, OPTION_SET_MODE, error);
+}
 
 typedef struct Request {
         GPtrArray *functions; /* of Function*, borrowed, each once */
@@ -127,39 +199,6 @@ static int read_functions(const MethodCall *call, Request *request, sd_bus_error
         return sd_bus_message_exit_container(call->message);
 }
 
-static int read_check(sd_bus_message *message, Options *options, sd_bus_error *error) {
-        const char *word;
-
-        if (sd_bus_message_read(message, "v", "s", &word) < 0)
-                return bus_error_set(error, -EINVAL, "the option 'check' is of type 's'");
-        options->check = operation_from_string(word);
-        if (options->check < 0)
-                return bus_error_set(error, -EINVAL, "'%s' is no operation", word);
-        return 0;
-}
-
-static int read_options(sd_bus_message *message, Options *ret, sd_bus_error *error) {
-        Options options = { .check = _OPERATION_INVALID };
-        const char *name;
-        int r;
-
-        r = sd_bus_message_enter_container(message, 'a', "{sv}");
-        while (r >= 0 && (r = sd_bus_message_enter_container(message, 'e', "sv")) > 0) {
-                r = sd_bus_message_read(message, "s", &name);
-                if (r >= 0 && strcmp(name, "check") != 0)
-                        return bus_error_set(error, -EINVAL, "there is no option '%s'", name);
-                if (r >= 0)
-                        r = read_check(message, &options, error);
-                if (r >= 0)
-                        r = sd_bus_message_exit_container(message);
-        }
-        if (r >= 0)
-                r = sd_bus_message_exit_container(message);
-        if (r >= 0)
-                *ret = options;
-        return r;
-}
-
 static int read_request(const MethodCall *call, Request *request, sd_bus_error *error) {
         int r;
 
@@ -167,7 +206,8 @@ static int read_request(const MethodCall *call, Request *request, sd_bus_error *
         if (r >= 0)
                 r = read_words(call, &request->inhibitor, error);
         if (r >= 0)
-                r = read_options(call->message, &request->options, error);
+                r = read_options(call->message, OPTION_SET_ALL, &request->options, error);
+        request->inhibitor.mode = request->options.mode;
         for (guint i = 0; r >= 0 && request->options.check >= 0 && i < request->functions->len;
              i++) {
                 const Function *function = request->functions->pdata[i];
@@ -262,10 +302,28 @@ int manager_method_inhibit_many(const MethodCall *call, sd_bus_error *error) {
         return r < 0 ? r : inhibit_and_answer(call, request, error);
 }
 
+typedef int AppendInhibitor(sd_bus_message *reply, const char *address, const char *what,
+                            const Inhibitor *inhibitor);
+
 typedef struct Listing {
         Answer *answer;
+        AppendInhibitor *append;
         int result;
 } Listing;
+
+static int inhibitor_append_record(sd_bus_message *reply, const char *address, const char *what,
+                                   const Inhibitor *inhibitor) {
+        return sd_bus_message_append(reply, "(ssssuu)", address, what, inhibitor->who,
+                                     inhibitor->why, inhibitor->uid, inhibitor->pid);
+}
+
+static int inhibitor_append_dictionary(sd_bus_message *reply, const char *address, const char *what,
+                                       const Inhibitor *inhibitor) {
+        return sd_bus_message_append(reply, "a{sv}", 7, "address", "s", address, "what", "s", what,
+                                     "who", "s", inhibitor->who, "why", "s", inhibitor->why, "uid",
+                                     "u", inhibitor->uid, "pid", "u", inhibitor->pid, "mode", "s",
+                                     inhibitor_mode_to_string(inhibitor->mode));
+}
 
 static void append_inhibitor(void *context, PciKey key, const Inhibitor *inhibitor) {
         Listing *listing = context;
@@ -276,18 +334,26 @@ static void append_inhibitor(void *context, PciKey key, const Inhibitor *inhibit
         if (listing->result < 0)
                 return;
         answer->bytes += INHIBITOR_BYTES + strlen(inhibitor->who) + strlen(inhibitor->why);
-        listing->result = sd_bus_message_append(
-                answer->reply, "(ssssuu)", pci_address_format(pci_address_from_key(key), address),
-                what, inhibitor->who, inhibitor->why, inhibitor->uid, inhibitor->pid);
+        listing->result = listing->append(answer->reply,
+                                          pci_address_format(pci_address_from_key(key), address),
+                                          what, inhibitor);
 }
 
 /* At once: there are INHIBITORS_MAX at most, which take a millisecond. */
-static int begin_inhibitors(Answer *answer) {
-        Listing listing = { .answer = answer };
+static int list_inhibitors(Answer *answer, const char *type, AppendInhibitor *append) {
+        Listing listing = { .answer = answer, .append = append };
 
-        listing.result = sd_bus_message_open_container(answer->reply, 'a', "(ssssuu)");
+        listing.result = sd_bus_message_open_container(answer->reply, 'a', type);
         manager_foreach_inhibitor(answer->call.bus->manager, append_inhibitor, &listing);
         return listing.result;
+}
+
+static int begin_inhibitors(Answer *answer) {
+        return list_inhibitors(answer, "(ssssuu)", inhibitor_append_record);
+}
+
+static int begin_described_inhibitors(Answer *answer) {
+        return list_inhibitors(answer, "a{sv}", inhibitor_append_dictionary);
 }
 
 static int end_inhibitors(Answer *answer) {
@@ -297,6 +363,16 @@ static int end_inhibitors(Answer *answer) {
 int manager_list_inhibitors(const MethodCall *call, sd_bus_error *error) {
         static const AnswerKind kind = {
                 .begin = begin_inhibitors,
+                .end = end_inhibitors,
+                .is_whole = true,
+        };
+
+        return answers_add(call->bus->answers, call, &kind, error);
+}
+
+int manager_describe_inhibitors(const MethodCall *call, sd_bus_error *error) {
+        static const AnswerKind kind = {
+                .begin = begin_described_inhibitors,
                 .end = end_inhibitors,
                 .is_whole = true,
         };

@@ -9,8 +9,8 @@
 extern const sd_bus_vtable manager_vtable[];
 MethodHandler manager_get_function, manager_list_functions, manager_describe, manager_check,
         manager_list_users, manager_describe_users, manager_method_inhibit,
-        manager_method_inhibit_many, manager_list_inhibitors, manager_method_reload,
-        manager_method_release_all;
+        manager_method_inhibit_many, manager_method_inhibit_with_options, manager_list_inhibitors,
+        manager_describe_inhibitors, manager_method_reload, manager_method_release_all;
 
 /* On each function; userdata is the Function. The last property has no name. */
 extern const sd_bus_vtable function_vtable[], physical_function_vtable[], virtual_function_vtable[],

@@ -69,6 +69,15 @@ XML = """
    <arg name="descriptor" type="h" direction="out"/>
    <arg name="blockers" type="a(ssssu)" direction="out"/><arg name="more" type="u" direction="out"/>
   </method>
+  <method name="InhibitWithOptions">
+   <arg name="address" type="s" direction="in"/><arg name="what" type="s" direction="in"/>
+   <arg name="who" type="s" direction="in"/><arg name="why" type="s" direction="in"/>
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="descriptor" type="h" direction="out"/>
+  </method>
+  <method name="DescribeInhibitors">
+   <arg name="inhibitors" type="aa{sv}" direction="out"/>
+  </method>
   <method name="ReleaseAll"><arg name="files" type="as" direction="out"/></method>
   <method name="Reload"/>
  </interface>
@@ -128,6 +137,7 @@ class Daemon:
         self.clients = []
         self.users = []
         self.inhibitors = []
+        self.modes = []
         self.verdicts = {}
         self.inhibited = []
         self.more = 0
@@ -225,6 +235,18 @@ class Daemon:
 
     def _ListInhibitors(self):
         return GLib.Variant("(a(ssssuu))", (self.inhibitors,))
+
+    def _DescribeInhibitors(self):
+        """`modes` has the mode of each of `inhibitors`; without it the daemon is an older one, as by default."""
+        if not self.modes:
+            raise DBusError("org.freedesktop.DBus.Error.UnknownMethod", "an older daemon")
+        names = ("address", "what", "who", "why", "uid", "pid", "mode")
+        return GLib.Variant("(aa{sv})", ([
+            {name: GLib.Variant(kind, value) for name, kind, value in zip(names, "ssssuus", (*inhibitor, mode))}
+            for inhibitor, mode in zip(self.inhibitors, self.modes)],))
+
+    def _InhibitWithOptions(self, address, *_):
+        return self._Inhibit(address)
 
     def _Check(self, address, operation):
         """`verdicts` has blockers and warnings by operation; None is one that this kind has not."""

@@ -48,6 +48,16 @@ class Inhibit(CommandTest):
                     "/bin/true", "--json"])
         self.assertEqual(self.inhibited(), (IGB, "reset:open", "backup", "it runs"))
 
+    def test_modes(self):
+        self.check(["inhibit", "--mode=delay", "1:0.0", "--", "/bin/true"])
+        self.check(["inhibit", "--mode=block", "1:0.0", "--", "/bin/true"])
+        self.assertEqual([c[2] for c in self.stand_in.calls if c[0] == "InhibitWithOptions"],
+                         [(IGB, ALL, "true", "/bin/true", {"mode": "delay"})])
+        self.assertEqual(self.inhibited(), (IGB, ALL, "true", "/bin/true"))
+        code, _, error = self.run_command("inhibit", "--mode=later", "1:0.0", "--", "/bin/true")
+        self.assertEqual((code, error), (2, "vfwarden: --mode is block or delay, not 'later'\n"
+                                             'Try "vfwarden --help".\n'))
+
     def test_verbs_are_understood(self):
         for what, operations in (
                 ("set-vfs:unplug", "set-num-vfs:remove"), ("unplug:remove", "remove"), ("io", "open"),

@@ -160,7 +160,8 @@ class Start(HookTest):
     def test_a_domain_is_guarded_until_its_release(self):
         xml = domain(hostdev(IGB_VF0), hostdev(IGB_VF1))
         self.assertEqual(self.hook("prepare", xml), (0, ""))
-        self.assertEqual(self.inhibited(), [([IGB_VF0, IGB_VF1], WHAT, "domain web1", WHY, {"check": "open"})])
+        self.assertEqual(self.inhibited(), [([IGB_VF0, IGB_VF1], WHAT, "domain web1", WHY,
+                                             {"check": "open", "mode": "delay"})])
         self.assertEqual(list(self.systemd.scopes), [SCOPE])
         self.assertIn("web1", self.systemd.scopes[SCOPE]["Description"])
         self.assertFalse(self.has_ended(0))
@@ -276,7 +277,9 @@ class Refusal(HookTest):
 
     def test_the_domains_own_inhibitor_does_not_count(self):
         self.allowed([("inhibitor", "domain web1", "inhibits open: it has it", 7)])
+        self.allowed([("delay", "domain web1", "inhibits open: it has it", 7)])
         self.refused([("inhibitor", "domain web", "inhibits open: it has it", 7)])
+        self.refused([("delay", "domain web", "inhibits open: it has it", 7)])
 
     def test_obstacles_that_are_not_listed(self):
         self.stand_in.more = 3

@@ -67,6 +67,20 @@ class Unplug(CommandTest):
                                  f"  {IGB}  x (pid 4200002, uid 0)\n"
                                  f"{IGB} is free and bound to no driver\n")
 
+    def test_clients_that_delay_are_asked(self):
+        self.stand_in.inhibitors = [(IGB_VF1, "remove", "guest", "has it", 0, 815),
+                                    (NVME, "remove", "other", "", 0, 816), (IGB, "reset", "backup", "", 0, 817)]
+        self.stand_in.modes = ["delay", "delay", "block"]
+        delays = f"  {IGB_VF1}  guest (pid 815) delays remove: has it\n"
+        _, output, _ = self.run_command("unplug", IGB)
+        self.assertEqual(output, f"Asking to release {IGB}, for 60 s at most. It is in use by\n{HELD}{delays}"
+                                 f"{IGB} is free and bound to no driver\n")
+        self.end_with(TIMEOUT)
+        code, output, _ = self.run_command("unplug", "--insist", IGB)
+        self.assertEqual(code, 8)
+        self.assertIn("The kernel asks when nobody delays that any more.\n", output)
+        self.assertIn(f"Nothing has changed. It is in use by\n{HELD}{delays}", output)
+
     def test_options(self):
         for text, usec, words in (("90", 90000000, "for 90 s at"), ("5min", 300000000, "for 300 s at"),
                                   ("1500ms", 1500000, "for 1500 ms at"), ("2s", 2000000, "for 2 s at"),

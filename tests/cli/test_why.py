@@ -142,6 +142,12 @@ class Why(CommandTest):
                                     users=[(IGB_VF0, 0, 0, "", "")]),
                          ["ask again: it may be passing from one process to another"])
 
+    def test_what_to_do_about_who_delays(self):
+        wait = "wait for x, or ask its owner: it ends with the process 5"
+        unplug = f'"vfwarden unplug {IGB}" asks x to release it, and waits for that'
+        self.assertEqual(self.to_do(("delay", "x", "inhibits remove: y", 5), "remove"), [unplug, wait])
+        self.assertEqual(self.to_do(("delay", "x", "inhibits reset: y", 5)), [wait])
+
     def test_what_to_do_about_inhibitors(self):
         self.assertEqual(self.to_do(("inhibitor", "x", "inhibits reset: y", 5)),
                          ["wait for x, or ask its owner: it ends with the process 5"])
@@ -381,5 +387,19 @@ class Inhibitors(CommandTest):
         self.assertEqual(json.loads(output)[1], {
             "Address": NVME_VF, "What": "open", "Who": "me", "Why": "", "Uid": 1000, "Pid": 4711})
         self.check(["inhibit", "--list", "--json"], output)
+
+    def test_modes(self):
+        daemon = self.start_daemon(pictures.host())
+        daemon.inhibitors = [(IGB, "reset", "backup", "nightly", 0, 815), (NVME_VF, "open", "me", "", 1000, 4711)]
+        daemon.modes = ["block", "delay"]
+        self.check(["inhibitors"], textwrap.dedent("""\
+            ADDRESS       WHAT   WHO      PID   UID  MODE   WHY
+            0000:01:00.0  reset  backup   815     0  block  nightly
+            0000:02:00.1  open   me      4711  1000  delay  -
+            """))
+        _, output, _ = self.run_command("inhibitors", "--json")
+        self.assertEqual([inhibitor["Mode"] for inhibitor in json.loads(output)], ["block", "delay"])
+        _, output, _ = self.run_command("show", NVME_VF)
+        self.assertIn("Inhibitors:  me (pid 4711) delays open\n", output)
 
 

@@ -473,6 +473,13 @@ class Client:
         call.result()
         return call.fds[0]
 
+    def delay(self, address, what, who="test", why="", mode="delay"):
+        """An inhibitor by InhibitWithOptions(); the descriptor is the caller's to close."""
+        call = self.bus.start_call(ROOT, MANAGER, "InhibitWithOptions", "(ssssa{sv})",
+                                   (address, what, who, why, {"mode": GLib.Variant("s", mode)}), with_fds=True)
+        call.result()
+        return call.fds[0]
+
     def start_inhibit(self, address, what, who="test", why=""):
         return self.bus.start_call(ROOT, MANAGER, "Inhibit", "(ssss)", (address, what, who, why),
                                    with_fds=True)

@@ -6,6 +6,7 @@
  *   Unbinder, Remover   the children that are in the kernel for it. They live on when the daemon crashes.
  *   Holder    a process that opens the function, does I/O, and lets go when D-Bus asks, or only when the kernel
  *             asks, or never, or dies at any time.
+ *   Delayer   a process with an inhibitor that delays: releases it when D-Bus asks, or never, or dies.
  *   Outsider  root, a hypervisor or a hand that pulls: unbinds, removes, or removes without a word.
  *
  * Everybody does only so many things, so every run comes to rest; Rest looks at what is left then. So no
@@ -19,6 +20,9 @@
 #endif
 #ifndef CANCELS
 #define CANCELS 1
+#endif
+#ifndef INHIBITS
+#define INHIBITS 0
 #endif
 #ifndef CRASHES
 #define CRASHES 1
@@ -34,6 +38,7 @@ mtype = { on_dbus, on_vfio, by_nothing };     /* what makes a holder let go */
 mtype driver = bound;
 bool there = true;          /* the function exists */
 byte users;                 /* who has it open */
+byte delays;                /* inhibitors that delay an unplug */
 bool vfio_asks;             /* the kernel has signalled the holders' request eventfds */
 bool unbinder_busy, remover_busy;
 bool hotplug_lock;          /* under which all PCI hot-plug of the host runs */
@@ -44,7 +49,8 @@ bool stays;                 /* a VF: cannot be removed alone */
 bool alive = true;
 byte state = PRESENT;
 int actions;
-byte known_users;
+byte known_awaited;
+bool insisting;             /* the pending request leaves the users to the kernel */
 bool armed;
 bool signalled;             /* UnplugRequested was sent */
 bool ended;                 /* sessions answer with errors */
@@ -59,7 +65,10 @@ bool seen, unbound, unbind_failed, remove_failed;
 bool waiting;               /* the caller of Unplug has no answer yet */
 bool insisted;              /* some Unplug so far was called with `insist` */
 bool outside;               /* an outsider had a hand in it */
-byte failures = FAILURES, crashes = CRASHES, requests = REQUESTS, cancels = CANCELS;
+byte failures = FAILURES, crashes = CRASHES, requests = REQUESTS, cancels = CANCELS, inhibits = INHIBITS;
+
+/* Those that the daemon waits for before it unbinds. */
+#define AWAITED (delays + (insisting -> 0 : users))
 
 inline act() {
     if :: actions & DO_CLOSE -> node_closed = true :: else fi;
@@ -119,23 +128,29 @@ inline check_step() {
 
 active proctype Daemon() {
     byte event;
-    bool resume;
+    bool resume, insist;
 
     if :: stays = true :: stays = false fi;
 end:
     do
     :: atomic { READY && requests > 0 -> requests--; event = ON_REQUEST; goto step }
-    :: atomic { READY && requests > 0 -> requests--; event = ON_REQUEST_INSIST; goto step }
+    :: atomic { READY && requests > 0 && delays == 0 -> requests--; event = ON_REQUEST_INSIST; goto step }
+    /* The kernel asks users only: inhibitors are waited for before it does. */
+    :: atomic { READY && requests > 0 && delays > 0 -> requests--; event = ON_REQUEST; insist = true; goto step }
+    /* Inhibit(), or none. A function that is being unbound already is not kept by it. */
+    :: atomic { READY && inhibits > 0 && !unbinder_busy && (state == PRESENT || state == REQUESTED || state == DRAINING) ->
+            inhibits--; delays++ }
+    :: atomic { READY && inhibits > 0 -> inhibits-- }
     :: atomic { READY && cancels > 0 -> cancels--; event = ON_CANCEL; goto step }
     :: atomic { READY && armed -> armed = false; event = ON_DEADLINE; goto step }
     /* It looks, and what it sees is an event. */
-    :: atomic { READY && known_users > users && users > 0 ->
-            known_users = users; event = ON_USER_LEFT; goto step }
-    :: atomic { READY && known_users > users && users == 0 ->
-            known_users = users; event = ON_USERS_GONE; goto step }
-    :: atomic { READY && known_users < users -> known_users = users }
-    :: atomic { READY && users == 0 && (state == REQUESTED || state == DRAINING) ->
-            known_users = users; event = ON_USERS_GONE; goto step }
+    :: atomic { READY && known_awaited > AWAITED && AWAITED > 0 ->
+            known_awaited = AWAITED; event = ON_USER_LEFT; goto step }
+    :: atomic { READY && known_awaited > AWAITED && AWAITED == 0 ->
+            known_awaited = AWAITED; event = ON_USERS_GONE; goto step }
+    :: atomic { READY && known_awaited < AWAITED -> known_awaited = AWAITED }
+    :: atomic { READY && AWAITED == 0 && (state == REQUESTED || state == DRAINING) ->
+            known_awaited = AWAITED; event = ON_USERS_GONE; goto step }
     :: atomic { alive && there && seen && driver == unbinding -> seen = false; event = ON_REMOVAL_SEEN; goto step }
     :: atomic { alive && there && seen && driver != unbinding -> seen = false }   /* over before it was seen */
     :: atomic { READY && there && DRIVERLESS && !stays -> unbound = false; event = ON_UNBOUND; goto step }
@@ -157,7 +172,8 @@ end:
             alive = true; state = GONE; remembered = false; node_closed = false; ended = true }
     :: atomic { !alive && there ->
             alive = true;
-            known_users = users;
+            insisting = false;
+            known_awaited = AWAITED;
             /* What was not taken before the crash is lost; what became of it is looked at. */
             unbind_failed = false; remove_failed = false; unbound = false;
             resume = remembered;
@@ -177,12 +193,14 @@ step:
         if
         :: (event == ON_REQUEST || event == ON_REQUEST_INSIST) && !(actions & DO_REFUSE) ->
             waiting = true;
-            insisted = insisted || (event == ON_REQUEST_INSIST)
+            insisting = insist || (event == ON_REQUEST_INSIST);
+            known_awaited = AWAITED;
+            insisted = insisted || insisting
         :: else
         fi;
         act();
         check_step();
-        actions = 0; event = 0;
+        actions = 0; event = 0; insist = false;
         goto end
     }
 }
@@ -198,6 +216,8 @@ end:
         :: atomic { there && driver == bound ->
                 /* Without insist no holder is ever disturbed by us. */
                 assert(users == 0 || insisted || outside);
+                /* And never one that delays. */
+                assert(delays == 0 || outside);
                 /* Here and until the end of the wait it holds the function's own lock, and no other. */
                 driver = unbinding; seen = true;
                 vfio_asks = users > 0 };
@@ -260,6 +280,16 @@ end:
     od;
 wind_down:
     atomic { !io_asked -> open = false; users--; goto end }
+}
+
+active proctype Delayer() {
+end:
+    delays > 0 ->
+    if
+    :: atomic { signalled -> delays-- }          /* asked */
+    :: delays--                                  /* it ends by itself */
+    :: skip                                      /* it keeps it for ever */
+    fi
 }
 
 active proctype Outsider() {

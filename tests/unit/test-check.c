@@ -346,6 +346,32 @@ Test(check, inhibitors_of_an_unplug) {
         }
 }
 
+/* One that delays stands against the same operations, but is asked by an unplug that has time. */
+Test(check, inhibitors_that_delay) {
+        backup.mode = INHIBITOR_MODE_DELAY;
+        inhibit(VF0, 1U << OPERATION_REMOVE | 1U << OPERATION_OPEN);
+        for (Operation asked = 0; asked < OPERATIONS; asked++) {
+                g_autoptr(Verdict) verdict = ask(VF0, asked, 0);
+                bool delayed = asked == OPERATION_REMOVE || asked == OPERATION_POWER_OFF ||
+                               asked == OPERATION_OPEN;
+
+                cr_assert_eq(verdict->blockers->len, delayed, "%s", operation_to_string(asked));
+                if (delayed)
+                        cr_assert_eq(((Blocker *) verdict->blockers->pdata[0])->kind,
+                                     BLOCKER_DELAY);
+        }
+        for (unsigned i = 0; i < 3; i++) {
+                const char *asked = (const char *[]){ VF0, PF, VF1 }[i];
+                g_autoptr(Verdict) later = check_unplug(world, get(asked), false);
+                g_autoptr(Verdict) now = check_unplug(world, get(asked), true);
+                bool delayed = get(asked) != get(VF1);
+
+                cr_assert(verdict_allowed(later), "%s", asked);
+                cr_assert_eq(verdict_allowed(now), !delayed, "%s", asked);
+                cr_assert_eq(check_unplug_inhibitors(world, get(asked)), delayed, "%s", asked);
+        }
+}
+
 /* Its users are asked to release it; users of something else are not. */
 Test(check, users_and_locks_of_an_unplug) {
         static const struct {

@@ -48,7 +48,9 @@ Test(method, actions) {
                 { BUS_INTERFACE("Manager"), "DescribeUsers", NULL },
                 { BUS_INTERFACE("Manager"), "Inhibit", "org.vfwarden1.inhibit" },
                 { BUS_INTERFACE("Manager"), "InhibitMany", "org.vfwarden1.inhibit" },
+                { BUS_INTERFACE("Manager"), "InhibitWithOptions", "org.vfwarden1.inhibit" },
                 { BUS_INTERFACE("Manager"), "ListInhibitors", NULL },
+                { BUS_INTERFACE("Manager"), "DescribeInhibitors", NULL },
                 { BUS_INTERFACE("Manager"), "Reload", "org.vfwarden1.configure" },
                 { BUS_INTERFACE("Manager"), "ReleaseAll", "org.vfwarden1.configure" },
                 { BUS_INTERFACE("Function"), "Lock", "org.vfwarden1.configure" },
@@ -92,7 +94,8 @@ Test(method, which_wait_and_want) {
                                                "Unplug", "SetNumVFs",  "SetDriversAutoprobe",
                                                "Load",   "StoreBlock", "OpenSession",
                                                "Open",   "GetVfToken" };
-        static const char *const wanting[] = { "Inhibit", "InhibitMany", "Lock" };
+        static const char *const wanting[] = { "Inhibit", "InhibitWithOptions", "InhibitMany",
+                                               "Lock" };
         unsigned n = 0;
 
         interface_foreach (interface)

@@ -119,6 +119,29 @@ Test(state, leases_and_tokens) {
         cr_assert(t->imposed);
 }
 
+Test(state, modes_of_inhibitors) {
+        g_autoptr(State) saved = state_new(sections), loaded = NULL;
+        g_autofree char *reason = NULL;
+
+        for (InhibitorMode mode = 0; mode < _INHIBITOR_MODE_MAX; mode++) {
+                StateInhibitor inhibitor = { .number = mode + 1U,
+                                             .keys = g_new0(PciKey, 1),
+                                             .n_keys = 1,
+                                             .inhibitor = { .operations = 1,
+                                                            .mode = mode,
+                                                            .who = g_strdup("guest"),
+                                                            .why = g_strdup("") } };
+
+                g_array_append_val(LIST(saved, inhibitors), inhibitor);
+        }
+        cr_assert_eq(state_save(directory, saved), 0);
+        cr_assert_eq(state_load(directory, sections, &loaded, &reason), 0, "%s", reason);
+        for (InhibitorMode mode = 0; mode < _INHIBITOR_MODE_MAX; mode++)
+                cr_assert_eq(g_array_index(LIST(loaded, inhibitors), StateInhibitor, mode)
+                                     .inhibitor.mode,
+                             mode);
+}
+
 Test(state, none_is_empty) {
         g_autoptr(State) state = NULL;
         g_autofree char *reason = NULL;

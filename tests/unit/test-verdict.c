@@ -36,7 +36,8 @@ Test(verdict, each_kind_is_documented) {
 
 /* Those that have the function are asked; what nobody can release refuses an Unplug. */
 Test(verdict, whom_unplug_asks) {
-        static const BlockerKind asked[] = { BLOCKER_USER, BLOCKER_PASID, BLOCKER_SESSION };
+        static const BlockerKind asked[] = { BLOCKER_USER, BLOCKER_DELAY, BLOCKER_PASID,
+                                             BLOCKER_SESSION };
         unsigned n = 0;
 
         for (size_t i = 0; i < G_N_ELEMENTS(asked); i++)
