@@ -177,6 +177,7 @@ static int add_exit(sd_event *event, Manager *manager) {
         r = sd_event_add_exit(event, &source, on_exit_loop, manager);
         if (r < 0)
                 return r;
+        (void) sd_event_source_set_description(source, "exit");
         r = sd_event_source_set_priority(source, SD_EVENT_PRIORITY_IMPORTANT);
         if (r >= 0)
                 r = sd_event_source_set_floating(source, true);

@@ -243,6 +243,8 @@ static int watch_quiet(Admission *admission, sd_event *event) {
 static int watch_burst(Admission *admission, sd_event *event) {
         int r = sd_event_add_defer(event, &admission->burst, on_burst, admission);
 
+        if (r >= 0)
+                r = sd_event_source_set_description(admission->burst, "admission-burst");
         return r < 0 ? r : sd_event_source_set_enabled(admission->burst, SD_EVENT_OFF);
 }
 

@@ -370,6 +370,9 @@ int authority_ask(Authority *authority, const MethodCall *call, const char *acti
                         sd_bus_get_event(authority->bus->connection), &question->deadline,
                         CLOCK_MONOTONIC, interactive ? INTERACTIVE_TIMEOUT_USEC : TIMEOUT_USEC, 0,
                         on_deadline, question);
+        if (r >= 0)
+                r = sd_event_source_set_description(question->deadline,
+                                                    "authority: answer of polkit");
         if (r < 0) {
                 g_hash_table_remove(authority->questions, question);
                 return bus_error_set(error, -EACCES, "%s needs %s: polkit cannot be asked",

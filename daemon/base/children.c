@@ -1,6 +1,7 @@
 #include "daemon/base/children.h"
 
 #include "daemon/base/util.h"
+#include "daemon/base/wakeup.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -108,14 +109,15 @@ void children_kill(Children *children, const KilledChild *child) {
                                        on_child_end, entry);
         }
         if (r >= 0)
-                r = sd_event_add_time_relative(children->event, &entry->grace, CLOCK_MONOTONIC,
-                                               CHILDREN_GRACE_USEC, 0, on_grace_over, entry);
+                r = wakeup_new_deadline(children->event, "children: grace", CHILDREN_GRACE_USEC, 0,
+                                        on_grace_over, entry, &entry->grace);
         if (r < 0) {
                 /* Out of memory or of descriptors: a zombie is left, which is better than to wait
                  * for it. */
                 entry_free(entry);
                 return;
         }
+        (void) sd_event_source_set_description(entry->exit, "children: end of a process");
         g_ptr_array_add(children->entries, entry);
 }
 

@@ -159,6 +159,8 @@ int notify_start_watchdog(Notify *notify, sd_event *event) {
         r = wakeup_new_timer(event, MAX(period_usec / 16, 1), on_watchdog, notify,
                              &notify->watchdog);
         if (r >= 0)
+                r = sd_event_source_set_description(notify->watchdog, "notify: watchdog");
+        if (r >= 0)
                 r = sd_event_source_set_priority(notify->watchdog, WATCHDOG_PRIORITY);
         if (r >= 0)
                 r = sd_event_source_set_enabled(notify->watchdog, SD_EVENT_ONESHOT); /* at once */

@@ -1,4 +1,5 @@
 #include "daemon/base/rate-limit.h"
+#include "daemon/base/wakeup.h"
 
 #include <glib.h>
 
@@ -67,10 +68,7 @@ int rate_limit_new(sd_event *event, RateLimitHandler *handler, void *context, Ra
         limit->intervals = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
         limit->handler = handler;
         limit->context = context;
-        r = sd_event_add_time_relative(event, &limit->timer, CLOCK_MONOTONIC, 0, ACCURACY_USEC,
-                                       on_timer, limit);
-        if (r >= 0)
-                r = sd_event_source_set_enabled(limit->timer, SD_EVENT_OFF);
+        r = wakeup_new_timer(event, ACCURACY_USEC, on_timer, limit, &limit->timer);
         if (r < 0) {
                 rate_limit_free(limit);
                 return r;

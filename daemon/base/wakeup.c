@@ -22,6 +22,17 @@ int wakeup_new_timer(sd_event *event, uint64_t accuracy_usec, sd_event_time_hand
         return r;
 }
 
+int wakeup_new_deadline(sd_event *event, const char *name, uint64_t usec, uint64_t accuracy_usec,
+                        sd_event_time_handler_t handler, void *context, sd_event_source **ret) {
+        int r;
+
+        r = sd_event_add_time_relative(event, ret, CLOCK_MONOTONIC, usec, accuracy_usec, handler,
+                                       context);
+        if (r >= 0)
+                (void) sd_event_source_set_description(*ret, name);
+        return r;
+}
+
 void wakeup_within(sd_event_source *timer, uint64_t usec) {
         uint64_t now = 0, due = 0;
         int enabled = SD_EVENT_OFF;

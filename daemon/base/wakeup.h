@@ -17,5 +17,9 @@ int wakeup_new_idle(sd_event *event, sd_event_handler_t handler, void *context,
 int wakeup_new_timer(sd_event *event, uint64_t accuracy_usec, sd_event_time_handler_t handler,
                      void *context, sd_event_source **ret);
 
+/* One that runs out once, `usec` from now, and is named `name` in the log of sd-event. */
+int wakeup_new_deadline(sd_event *event, const char *name, uint64_t usec, uint64_t accuracy_usec,
+                        sd_event_time_handler_t handler, void *context, sd_event_source **ret);
+
 /* Lets such a timer run out in `usec` at the latest. */
 void wakeup_within(sd_event_source *timer, uint64_t usec);

@@ -3,6 +3,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/process.h"
 #include "daemon/base/util.h"
+#include "daemon/base/wakeup.h"
 #include "daemon/broker/lease-entry.h"
 #include "daemon/broker/leases.h"
 #include "daemon/sysfs/sysfs.h"
@@ -56,8 +57,8 @@ int lease_opening_begin(Leases *leases, Function *function, const Config *config
         if (r >= 0)
                 r = vfio_node_choose(function, request->kind, &entry->lease.kind, &entry->node);
         if (r >= 0)
-                r = sd_event_add_time_relative(leases->event, &entry->timer, CLOCK_MONOTONIC,
-                                               OPEN_TIMEOUT_USEC, 0, on_timeout, entry);
+                r = wakeup_new_deadline(leases->event, "leases: opening", OPEN_TIMEOUT_USEC, 0,
+                                        on_timeout, entry, &entry->timer);
         if (r < 0) {
                 lease_entry_free(entry);
                 return r;

@@ -2,6 +2,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/base/util.h"
+#include "daemon/base/wakeup.h"
 #include "daemon/broker/lease-entry.h"
 #include "daemon/broker/records.h"
 #include "daemon/sysfs/sysfs.h"
@@ -150,8 +151,8 @@ static void search_again(LeaseEntry *entry) {
 
         entry->n_searches++;
         entry->search = sd_event_source_disable_unref(entry->search);
-        if (sd_event_add_time_relative(entry->leases->event, &entry->search, CLOCK_MONOTONIC, usec,
-                                       0, on_search, entry) < 0)
+        if (wakeup_new_deadline(entry->leases->event, "leases: search for users", usec, 0,
+                                on_search, entry, &entry->search) < 0)
                 log_full(LOG_WARNING, &address, NULL, "the users of a lease of %s may not be found",
                          entry->lease.command);
 }

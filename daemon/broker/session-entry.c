@@ -3,6 +3,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/process.h"
 #include "daemon/base/util.h"
+#include "daemon/base/wakeup.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -54,6 +55,8 @@ static void tell_waiters(GPtrArray *waiters) {
                 /* The code that ended the last one may be in the middle of reading the function. */
                 if (sd_event_add_defer(waiter->sessions->event, &waiter->due, on_due, waiter) < 0)
                         waiter_tell(waiter, -ECANCELED);
+                else
+                        (void) sd_event_source_set_description(waiter->due, "sessions: waiter");
         }
         g_clear_pointer(&waiters, g_ptr_array_unref);
 }
@@ -112,8 +115,8 @@ void session_entry_tell_change(const SessionEntry *entry) {
 
 int session_entry_set_timer(SessionEntry *entry, uint64_t usec, sd_event_time_handler_t callback) {
         entry->timer = sd_event_source_disable_unref(entry->timer);
-        return sd_event_add_time_relative(entry->sessions->event, &entry->timer, CLOCK_MONOTONIC,
-                                          usec, TIMER_ACCURACY, callback, entry);
+        return wakeup_new_deadline(entry->sessions->event, "sessions: deadline", usec,
+                                   TIMER_ACCURACY, callback, entry, &entry->timer);
 }
 
 void session_entry_tell(SessionEntry *entry, int result, const char *message) {

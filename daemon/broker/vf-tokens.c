@@ -2,6 +2,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/base/util.h"
+#include "daemon/base/wakeup.h"
 #include "daemon/broker/records.h"
 #include "daemon/broker/vfio-open.h"
 #include "daemon/sysfs/sysfs.h"
@@ -339,8 +340,8 @@ static int start(Entry *entry, const Function *pf) {
 
         r = read_token(entry, &token);
         if (r >= 0)
-                r = sd_event_add_time_relative(tokens->event, &entry->timer, CLOCK_MONOTONIC,
-                                               IMPOSE_TIMEOUT_USEC, 0, on_timeout, entry);
+                r = wakeup_new_deadline(tokens->event, "vf-tokens: opening of a PF",
+                                        IMPOSE_TIMEOUT_USEC, 0, on_timeout, entry, &entry->timer);
         if (r >= 0)
                 r = vfio_open_impose(&(VfioOpenFor){ .spawner = tokens->spawner,
                                                      .children = tokens->children,

@@ -1,6 +1,7 @@
 #include "daemon/guard/operations.h"
 
 #include "daemon/base/log.h"
+#include "daemon/base/wakeup.h"
 #include "daemon/guard/records.h"
 #include "policy/topology.h"
 
@@ -154,9 +155,9 @@ int operations_start(Operations *operations, Function *function, Operation opera
         if (r >= 0) {
                 g_steal_pointer(&owned);
                 if (timeout_usec != OPERATION_NO_DEADLINE)
-                        r = sd_event_add_time_relative(operations->event, &entry->deadline,
-                                                       CLOCK_MONOTONIC, timeout_usec, 0,
-                                                       on_deadline, entry);
+                        r = wakeup_new_deadline(operations->event, "operations: deadline",
+                                                timeout_usec, 0, on_deadline, entry,
+                                                &entry->deadline);
         }
         if (r < 0) {
                 entry_free(entry);

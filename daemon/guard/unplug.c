@@ -2,6 +2,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/base/retries.h"
+#include "daemon/base/wakeup.h"
 #include "daemon/sysfs/slot.h"
 #include "policy/absence.h"
 #include "policy/check.h"
@@ -309,9 +310,9 @@ static void reply(Unplug *unplug, unsigned actions) {
 
 static void arm(Unplug *unplug) {
         PciAddress address = pci_address_from_key(unplug->key);
-        int r = sd_event_add_time_relative(unplug->unplugs->event, &unplug->deadline,
-                                           CLOCK_MONOTONIC, unplug->timeout_usec, 0, on_deadline,
-                                           unplug);
+        int r = wakeup_new_deadline(unplug->unplugs->event, "unplug: deadline",
+                                    unplug->timeout_usec, 0, on_deadline, unplug,
+                                    &unplug->deadline);
 
         if (r < 0)
                 log_full(LOG_ERR, &address, NULL, "Failed to start the timer of an unplug: %s",

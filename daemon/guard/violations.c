@@ -62,6 +62,8 @@ int violations_new(sd_event *event, ViolationsReport *report, void *context, Vio
         violations->context = context;
         violations->entries = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, entry_free);
         r = wakeup_new_timer(event, 0, on_timer, violations, &violations->timer);
+        if (r >= 0)
+                r = sd_event_source_set_description(violations->timer, "violations");
         if (r < 0) {
                 violations_free(violations);
                 return r;

@@ -121,6 +121,8 @@ int override_reader_new(sd_event *event, OverrideHandler *handler, void *context
         reader->handler = handler;
         reader->context = context;
         r = wakeup_new_idle(event, on_refuse, reader, &reader->refuse);
+        if (r >= 0)
+                r = sd_event_source_set_description(reader->refuse, "override-reader: refuse");
         if (r < 0) {
                 override_reader_free(reader);
                 return r;
@@ -210,9 +212,9 @@ static int employ(OverrideReader *reader) {
 
 static void restart_timer(OverrideReader *reader) {
         if (!reader->timer)
-                (void) sd_event_add_time_relative(reader->event, &reader->timer, CLOCK_MONOTONIC,
-                                                  ANSWER_TIMEOUT_MSEC * 1000ULL, 0, on_timeout,
-                                                  reader);
+                (void) wakeup_new_deadline(reader->event, "override-reader: deadline",
+                                           ANSWER_TIMEOUT_MSEC * 1000ULL, 0, on_timeout, reader,
+                                           &reader->timer);
         if (!reader->timer)
                 return;
         (void) sd_event_source_set_time_relative(reader->timer, ANSWER_TIMEOUT_MSEC * 1000ULL);

@@ -326,6 +326,9 @@ int external_removals_new(sd_event *event, const Inventory *inventory,
         external_removals->suspects = new_suspects();
         external_removals->known = g_ptr_array_new_with_free_func(external_removal_free);
         r = wakeup_new_timer(event, 1, on_work, external_removals, &external_removals->work);
+        if (r >= 0)
+                r = sd_event_source_set_description(external_removals->work,
+                                                    "external-removals: work");
         if (r < 0) {
                 external_removals_free(external_removals);
                 return r;

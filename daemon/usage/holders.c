@@ -126,6 +126,7 @@ static void watch(Holders *holders, Holder *holder) {
                 close(fd);
                 return;
         }
+        (void) sd_event_source_set_description(holder->exit, "holders: end of a process");
         holder->pidfd = fd;
         count->n_watched++;
 }

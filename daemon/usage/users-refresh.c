@@ -1,4 +1,5 @@
 /* Those who wait until it is known who has certain functions open. */
+#include "daemon/base/wakeup.h"
 #include "daemon/usage/users-state.h"
 #include "daemon/usage/users.h"
 
@@ -137,8 +138,8 @@ void users_refresh(Users *users, const PciKey *keys, unsigned n_keys, UsersRefre
         refresh->done = done;
         refresh->context = context;
         g_ptr_array_add(users->refreshes, refresh);
-        if (sd_event_add_time_relative(users->event, &refresh->deadline, CLOCK_MONOTONIC,
-                                       REFRESH_USEC, 0, on_deadline, refresh) < 0) {
+        if (wakeup_new_deadline(users->event, "users: answer to a request", REFRESH_USEC, 0,
+                                on_deadline, refresh, &refresh->deadline) < 0) {
                 end(refresh, -ENOMEM);
                 return;
         }

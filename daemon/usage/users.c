@@ -319,6 +319,8 @@ int users_new(sd_event *event, const Inventory *inventory, const UsersHandler *h
                 r = sd_event_source_set_description(users->timer, "users: look at `enable`");
         if (r >= 0)
                 r = sd_event_source_set_description(users->work, "users: work");
+        if (r >= 0)
+                r = sd_event_source_set_description(users->conclusion, "users: update");
         if (r < 0)
                 return r;
 
@@ -326,6 +328,8 @@ int users_new(sd_event *event, const Inventory *inventory, const UsersHandler *h
                 r = sd_event_add_io(event, &users->machines_source,
                                     sd_login_monitor_get_fd(users->machines), EPOLLIN, on_machines,
                                     users);
+        if (users->machines_source)
+                (void) sd_event_source_set_description(users->machines_source, "users: machines");
         if (r < 0)
                 return r;
         *ret = g_steal_pointer(&users);

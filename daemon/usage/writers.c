@@ -1,5 +1,6 @@
 #include "daemon/usage/writers.h"
 
+#include "daemon/base/wakeup.h"
 #include "daemon/scan/scanner.h"
 
 #include <errno.h>
@@ -67,8 +68,8 @@ int writers_find(sd_event *event, WritersFound *done, void *context, Writers **r
         writers->found = g_ptr_array_new_with_free_func(free_writer);
         r = scanner_new(event, "vfwarden-writer", -1, &scanner_handler, writers, &writers->scanner);
         if (r >= 0)
-                r = sd_event_add_time_relative(event, &writers->end, CLOCK_MONOTONIC, WRITERS_USEC,
-                                               1, on_end, writers);
+                r = wakeup_new_deadline(event, "writers: end of the search", WRITERS_USEC, 1,
+                                        on_end, writers, &writers->end);
         if (r < 0) {
                 writers_free(writers);
                 return r;
