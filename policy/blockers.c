@@ -104,9 +104,17 @@ void block_group(const Question *question, const Function *function) {
         }
 }
 
-static void block_outside(const Question *question, const RunningOperation *running,
+static void block_outside(const Question *question, const RemovalOperation *outside,
                           const char *address) {
-        if (running->pid != 0)
+        const RunningOperation *running = &outside->running;
+        g_autofree char *process =
+                running->pid != 0 ? g_strdup_printf(" (process %u)", running->pid) : g_strdup("");
+
+        if (outside->driver)
+                verdict_block(question->verdict, BLOCKER_OPERATION, address, running->pid,
+                              "the driver %s is leaving%s, and waits for the users",
+                              outside->driver, process);
+        else if (running->pid != 0)
                 verdict_block(question->verdict, BLOCKER_OPERATION, address, running->pid,
                               "%s by process %u is in progress, and waits for the users",
                               running->name, running->pid);
@@ -125,7 +133,7 @@ void block_operation(const Question *question, const Function *function) {
                               function->operation->pid, "%s is in progress",
                               function->operation->name);
         if (function->outside && function->outside->subject == function->facts.key)
-                block_outside(question, &function->outside->running, address);
+                block_outside(question, function->outside, address);
 }
 
 void block_unreadable(const Question *question, const Function *pf) {

@@ -24,6 +24,7 @@ Operation external_removal_file_operation(const char *path) {
                 { "/devices/", "/sriov_numvfs", OPERATION_SET_NUM_VFS },
                 { "/bus/pci/slots/", "/power", OPERATION_POWER_OFF },
                 { "/bus/pci/drivers/", "/unbind", OPERATION_UNBIND },
+                { EXTERNAL_REMOVAL_OF_MODULE, "", OPERATION_UNBIND },
         };
 
         for (unsigned i = 0; i < G_N_ELEMENTS(files); i++)
@@ -141,28 +142,39 @@ static bool judge_writer(Function *function, const RemovalPlace *place, const Re
         }
 }
 
-/* A file `unbind` serves all functions of a driver, and does not say which is written. */
-static uint32_t unbinder(const GPtrArray *writers) {
-        for (guint i = 0; i < writers->len; i++)
-                if (((const RemovalWriter *) writers->pdata[i])->operation == OPERATION_UNBIND)
-                        return ((const RemovalWriter *) writers->pdata[i])->pid;
+/* A file `unbind` serves all functions of a driver, and does not say which is written; nor does a
+ * system call show which module is unloaded (`of_module`). */
+static uint32_t unbinder(const GPtrArray *writers, bool of_module) {
+        for (guint i = 0; i < writers->len; i++) {
+                const RemovalWriter *writer = writers->pdata[i];
+
+                if (writer->operation == OPERATION_UNBIND &&
+                    g_str_equal(writer->path, EXTERNAL_REMOVAL_OF_MODULE) == of_module)
+                        return writer->pid;
+        }
         return 0;
+}
+
+/* A driver that takes its VFs along has been taken from the PF before they go. */
+static RemovalFinding find_pf_unbound(Function *pf, const RemovalPlace *place,
+                                      const GPtrArray *writers) {
+        return (RemovalFinding){ .operation = OPERATION_UNBIND,
+                                 .pid = unbinder(writers, place->driver_leaves),
+                                 .subject = pf,
+                                 .driver = place->driver_leaves ? pf->last_driver : NULL,
+                                 .takes_vfs = true };
 }
 
 RemovalFinding external_removal_judge(Function *function, const RemovalPlace *place,
                                       const GPtrArray *writers) {
         RemovalFinding finding;
-        uint32_t pid = unbinder(writers);
+        uint32_t pid = unbinder(writers, false);
 
         for (guint i = 0; i < writers->len; i++)
                 if (judge_writer(function, place, writers->pdata[i], &finding))
                         return finding;
-        /* A driver that takes its VFs along has been taken from the PF before they go. */
         if (function->pf && function->pf->facts.driver[0] == '\0')
-                return (RemovalFinding){ .operation = OPERATION_UNBIND,
-                                         .pid = pid,
-                                         .subject = function->pf,
-                                         .takes_vfs = true };
+                return find_pf_unbound(function->pf, place, writers);
         if (pid != 0)
                 return (RemovalFinding){ .operation = OPERATION_UNBIND,
                                          .pid = pid,

@@ -30,17 +30,23 @@ const char *external_removal_path(const char *path);
  * external_removal_path() cut it. */
 Operation external_removal_file_operation(const char *path);
 
+/* Stands for a path where a process is in the middle of delete_module(2). */
+#define EXTERNAL_REMOVAL_OF_MODULE "/module"
+
 /* Where a function is, as external_removal_path() cuts it. */
 typedef struct RemovalPlace {
         const char *function; /* its directory */
         const char *pf;       /* its PF's; NULL without */
         const char *power;    /* of its slot; NULL without */
+        bool driver_leaves;   /* the module of its PF's last driver is being unloaded */
 } RemovalPlace;
 
 typedef struct RemovalFinding {
         Operation operation;
-        uint32_t pid;       /* 0: the kernel itself */
-        Function *subject;  /* whom the operation is done to */
+        uint32_t pid;      /* 0: the kernel itself */
+        Function *subject; /* whom the operation is done to */
+        GRefString
+                *driver; /* that leaves with its module, borrowed; NULL: something else happens */
         bool takes_subject; /* it goes, and not only its VFs or its driver */
         bool takes_vfs;     /* all VFs of it go ... */
         bool takes_device;  /* ... and all else that is in the slot */

@@ -127,8 +127,9 @@ typedef struct RunningOperation {
 /* The same of what somebody else began; see external-removal.h. */
 typedef struct RemovalOperation {
         RunningOperation running;
-        PciKey subject; /* whom it is done to: the function itself, or its PF, ... */
-        bool takes;     /* the function goes in the end, and not only its driver */
+        PciKey subject;     /* whom it is done to: the function itself, or its PF, ... */
+        GRefString *driver; /* that leaves with its module; NULL: something else happens */
+        bool takes;         /* the function goes in the end, and not only its driver */
 } RemovalOperation;
 
 typedef struct TopologyBelow TopologyBelow;
@@ -149,7 +150,10 @@ struct Function {
         Function *next_sibling, *previous_sibling; /* below the same parent; see topology.h */
         TopologyBelow *below;                      /* owned by topology.h; NULL: nothing is below */
         unsigned marks;                            /* TopologyMark bits that it is counted with */
-        const char *slot; /* interned name of the slot that it is in by itself, NULL: none */
+        GRefString *
+                last_driver; /* the present one, or when it has none the one before; "": none yet */
+        bool was_native;     /* that is none of VFIO's */
+        const char *slot;    /* interned name of the slot that it is in by itself, NULL: none */
 
         MsiEvidence *msi; /* owned; NULL while its MSI-X capability is not known, or not there */
 

@@ -26,6 +26,7 @@ static void function_free(gpointer data) {
         msi_free(function);
         g_free(function->lock_why);
         g_free(function->below);
+        g_clear_pointer(&function->last_driver, g_ref_string_release);
         g_free(function);
 }
 
@@ -291,6 +292,23 @@ void inventory_set_msi(Function *function, MsiEvidence *evidence) {
         *evidence = (MsiEvidence){ 0 };
 }
 
+/* VFIO's device below a function comes after the driver's link, and goes before it. */
+static void note_driver(Function *function) {
+        GRefString *driver = function->facts.driver;
+        bool is_new = driver != function->last_driver;
+
+        if (!function->last_driver)
+                function->last_driver = g_ref_string_new_intern("");
+        if (driver[0] == '\0')
+                return;
+        function->was_native =
+                (is_new || function->was_native) && !function_has_vfio_driver(function);
+        if (!is_new)
+                return;
+        g_ref_string_release(function->last_driver);
+        function->last_driver = g_ref_string_acquire(driver);
+}
+
 /* A VF is one until it is gone. On s390 it may outlive its PF, which another system has then. */
 static FunctionKind kind_before(const Function *function, const FunctionFacts *facts) {
         return function->kind == FUNCTION_KIND_VF && facts->s390_vfn != 0 && !function->pf
@@ -341,6 +359,7 @@ Function *inventory_apply(Inventory *inventory, FunctionFacts *facts) {
                 topology_update(function);
         }
         *facts = (FunctionFacts){ 0 };
+        note_driver(function);
 
         if (function->kind == FUNCTION_KIND_PF && relink)
                 relink_pf(inventory, function);

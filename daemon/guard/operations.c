@@ -187,6 +187,13 @@ void operations_attach(Operations *operations, Function *function) {
         }
 }
 
+bool operations_own(const Operations *operations, uint32_t pid) {
+        for (guint i = 0; i < operations->entries->len; i++)
+                if (((const Entry *) operations->entries->pdata[i])->running.pid == pid)
+                        return true;
+        return false;
+}
+
 void operations_record(const Operations *operations, GArray *records) {
         for (guint i = 0; i < operations->entries->len; i++) {
                 const Entry *entry = operations->entries->pdata[i];

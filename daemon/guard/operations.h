@@ -45,6 +45,9 @@ void operations_forget(Operations *operations, Function *function);
  * device. */
 void operations_attach(Operations *operations, Function *function);
 
+/* Whether process `pid` carries out an operation. */
+bool operations_own(const Operations *operations, uint32_t pid);
+
 /* `records` are of StateOperation, see records.h. */
 void operations_record(const Operations *operations, GArray *records);
 

@@ -2,6 +2,7 @@
  */
 #include "daemon/broker/leases.h"
 #include "daemon/broker/vf-tokens.h"
+#include "daemon/guard/operations.h"
 #include "daemon/guard/unplug.h"
 #include "daemon/manager/parts.h"
 #include "daemon/sysfs/config-space.h"
@@ -259,13 +260,28 @@ static void on_removals_refreshed(void *userdata, int result) {
                 external_removals_refreshed(part_find(context, external_removals_part));
 }
 
+/* The kernel sends `unbind` only when all is done: what is known of a PF is of before. */
+static void mark_suspect(const PartContext *context, PciKey key) {
+        const Function *function = inventory_get(context->inventory, key);
+
+        context->host->mark_stale(context->host_context, key);
+        if (function && function->pf)
+                context->host->mark_stale(context->host_context, function->pf->facts.key);
+}
+
 static void on_removal_refresh(void *userdata, const PciKey *keys, unsigned n_keys) {
+        for (unsigned i = 0; i < n_keys; i++)
+                mark_suspect(userdata, keys[i]);
         users_refresh(part_find((const PartContext *) userdata, users_part), keys, n_keys,
                       on_removals_refreshed, userdata);
 }
 
 static void on_removal_begun(void *userdata, Function *function) {
         unplugs_overtaken(part_find((const PartContext *) userdata, unplugs_part), function);
+}
+
+static bool is_own_process(void *userdata, uint32_t pid) {
+        return operations_own(part_find((const PartContext *) userdata, operations_part), pid);
 }
 
 static void on_removal_changed(void *userdata, Function *function) {
@@ -281,6 +297,7 @@ static void on_removal_changed(void *userdata, Function *function) {
 static const ExternalRemovalsHandler external_removals_handler = {
         .refresh = on_removal_refresh,
         .begun = on_removal_begun,
+        .is_own = is_own_process,
         .changed = on_removal_changed,
 };
 

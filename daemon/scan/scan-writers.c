@@ -7,11 +7,14 @@
 #include "policy/number.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #define STEP_FDS 512
 /* To open such a file takes root. Of other users, which got it from root, so many descriptors are
@@ -116,6 +119,29 @@ static bool is_roots(pid_t pid) {
         return process_read_uid(pid, &uid) >= 0 && uid == 0;
 }
 
+/* Who unloads a module has no file open; the kernel shows the system call that a process is in
+ * (proc_pid_syscall() in fs/proc/base.c). */
+static bool unloads_module(pid_t pid) {
+        g_autofree char *path = g_strdup_printf("/proc/%d/syscall", pid);
+        g_autofree char *wanted = g_strdup_printf("%d ", SYS_delete_module);
+        _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+        char text[32] = "";
+
+        return fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 && g_str_has_prefix(text, wanted);
+}
+
+static void look_at_call(ScanChild *child, ScanJob *job, pid_t pid) {
+        g_autofree ScanAnswer *answer = NULL;
+
+        if (!is_roots(pid) || !unloads_module(pid))
+                return;
+        answer = g_new0(ScanAnswer, 1);
+        answer->kind = SCAN_KIND_WRITER;
+        answer->writer.pid = pid;
+        g_strlcpy(answer->writer.path, EXTERNAL_REMOVAL_OF_MODULE, SCAN_PATH_MAX);
+        scan_child_send(child, job, answer);
+}
+
 static void end_process(Search *search) {
         closedirp(&search->fds);
         search->fds = NULL;
@@ -156,6 +182,7 @@ static bool next_process(ScanChild *child, ScanJob *job, Search *search) {
         scan_child_at(child, search->pid);
         if (scan_child_avoids(child, search->pid) & SCAN_AVOID_LOOKING)
                 return true;
+        look_at_call(child, job, search->pid);
         path = g_strdup_printf("/proc/%d/fd", search->pid);
         search->fds = opendir(path);
         if (!search->fds)

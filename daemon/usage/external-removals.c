@@ -9,6 +9,7 @@
 #include "policy/topology.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 
@@ -48,6 +49,7 @@ static void external_removal_free(gpointer data) {
         ExternalRemoval *outside = data;
 
         g_array_unref(outside->affected);
+        g_clear_pointer(&outside->shown.driver, g_ref_string_release);
         g_free(outside);
 }
 
@@ -78,6 +80,19 @@ static char *place_of(const Function *function) {
         return copy;
 }
 
+/* Whether the module of the driver that `pf` has just lost is being unloaded: the kernel takes the
+ * driver from its devices one by one then (module_exit(), driver_detach()), and says so
+ * (show_initstate() in kernel/module/sysfs.c). */
+static bool driver_leaves(const Function *pf) {
+        char value[SYSFS_VALUE_MAX];
+        g_autofree char *path = NULL;
+
+        if (pf->facts.driver[0] != '\0' || pf->last_driver[0] == '\0')
+                return false;
+        path = g_strdup_printf("/sys/bus/pci/drivers/%s/module/initstate", pf->last_driver);
+        return sysfs_read(AT_FDCWD, path, value, sizeof(value)) > 0 && g_str_equal(value, "going");
+}
+
 /* Returns 0, or a negative errno when the slot could not be looked for: what is written to its
  * `power` is not recognised then. */
 static int judge(Function *function, const GPtrArray *writers, RemovalFinding *ret) {
@@ -90,7 +105,8 @@ static int judge(Function *function, const GPtrArray *writers, RemovalFinding *r
         r = slot_find_power(owner ? owner : function, &power);
         *ret = external_removal_judge(
                 function,
-                &(RemovalPlace){ itself, pf, power ? external_removal_path(power) : NULL },
+                &(RemovalPlace){ itself, pf, power ? external_removal_path(power) : NULL,
+                                 function->pf && driver_leaves(function->pf) },
                 writers);
         return r < 0 && !errno_means_absent(r) ? r : 0;
 }
@@ -109,7 +125,11 @@ static void log_begin(const Function *function, const RemovalFinding *finding) {
         char stuck[PCI_ADDRESS_STRING_MAX];
 
         pci_address_format(function_address(function), stuck);
-        if (finding->pid != 0)
+        if (finding->driver)
+                log_full(LOG_WARNING, &address, LOG_ID_EXTERNAL_REMOVAL,
+                         "the driver %s is leaving (process %u), and waits for the users of %s",
+                         finding->driver, finding->pid, stuck);
+        else if (finding->pid != 0)
                 log_full(LOG_WARNING, &address, LOG_ID_EXTERNAL_REMOVAL,
                          "%s by process %u is in progress, and waits for the users of %s",
                          operation_to_string(finding->operation), finding->pid, stuck);
@@ -132,6 +152,7 @@ static void begin(ExternalRemovals *external_removals, Function *function,
                              .since_usec = (uint64_t) g_get_real_time(),
                              .pid = finding->pid },
                 .subject = finding->subject->facts.key,
+                .driver = finding->driver ? g_ref_string_acquire(finding->driver) : NULL,
                 .takes = true,
         };
         outside->shown_staying = outside->shown;
@@ -227,6 +248,12 @@ static uint64_t look_at_suspect(ExternalRemovals *external_removals, Function *f
                         log_blindness(function, slot < 0 ? slot : processes);
                 external_removals->handler->begun(external_removals->context, function);
                 return n_looks < LOOKS ? SECOND_LOOK_USEC : BLIND_LOOK_USEC;
+        }
+        /* Somebody opened it after it was found free; the worker waits for them, too. */
+        if (finding.pid != 0 &&
+            external_removals->handler->is_own(external_removals->context, finding.pid)) {
+                external_removals->handler->begun(external_removals->context, function);
+                return BLIND_LOOK_USEC;
         }
         begin(external_removals, function, &finding);
         return 0;

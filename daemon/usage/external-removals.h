@@ -1,7 +1,7 @@
 /* external-removals.h: removals that another program began, from their first sign to their end.
  *
  * Owns what is known of those in progress, and the `outside` of every function that goes with one.
- * A function with a user that has lost its driver is looked at, once the inventory is fresh:
+ * A function with a user that has lost its driver is looked at, once it and its PF were read again:
  * policy/external-removal.h judges who removes it and how far that goes. A removal of a slot's
  * device by the kernel itself is assumed only when no writer is found twice in a row, because more
  * users are notified of it than of an unbind. */
@@ -20,6 +20,8 @@ typedef struct ExternalRemovalsHandler {
         /* The function is being taken away by somebody else: its users are to be notified.
          * `with_vfs`: those of its VFs as well, unless they were. It may be called again. */
         void (*begun)(void *context, Function *function);
+        /* Whether the process is a worker of the daemon. */
+        bool (*is_own)(void *context, uint32_t pid);
         /* Function.outside is another. */
         void (*changed)(void *context, Function *function);
 } ExternalRemovalsHandler;

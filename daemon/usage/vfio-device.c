@@ -18,12 +18,14 @@ static int absent_or_error(int r) {
 }
 
 /* While an unbind waits for a holder, the driver and VFIO's own device have gone; what stays is the
- * group, and the device enabled. Returns 1, 0, or a negative errno when that is unknown. */
+ * group, and the device enabled. Some drivers of the host leave their device enabled, too. Returns
+ * 1, 0, or a negative errno when that is unknown. */
 static int is_being_released(const Function *function, int dirfd) {
         char value[SYSFS_VALUE_MAX], path[64];
         ssize_t n;
 
-        if (function->facts.driver[0] != '\0' || function->facts.iommu_group < 0)
+        if (function->facts.driver[0] != '\0' || function->was_native ||
+            function->facts.iommu_group < 0)
                 return 0;
         snprintf(path, sizeof(path), "/sys/class/vfio/%d", function->facts.iommu_group);
         if (access(path, F_OK) < 0)

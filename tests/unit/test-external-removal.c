@@ -249,3 +249,25 @@ Test(outside, each_function_of_s390_has_a_slot_of_its_own) {
         cr_assert_eq(found.subject, vf);
         cr_assert_eq(affected->len, 1);
 }
+
+/* Another process unbinds something at the same time. */
+Test(outside, the_module_of_the_driver_leaves) {
+        g_autoptr(GPtrArray) writers = g_ptr_array_new_with_free_func(free_writer);
+        RemovalPlace place = { .function = PORT "/" VF1, .pf = PORT "/" PF };
+        RemovalFinding finding;
+
+        use(VF1);
+        take_driver(VF1);
+        take_driver(PF);
+        add_writer(writers, 7, OPERATION_UNBIND, "/bus/pci/drivers/nvme/unbind");
+        add_writer(writers, 8, OPERATION_UNBIND, EXTERNAL_REMOVAL_OF_MODULE);
+        finding = external_removal_judge(get(VF1), &place, writers);
+        cr_assert_eq(finding.pid, 7);
+        cr_assert_null(finding.driver);
+        place.driver_leaves = true;
+        finding = external_removal_judge(get(VF1), &place, writers);
+        cr_assert_eq(finding.pid, 8);
+        cr_assert_str_eq(finding.driver, "igb");
+        cr_assert_eq(finding.subject, get(PF));
+        cr_assert(finding.takes_vfs && !finding.takes_subject && !finding.takes_device);
+}

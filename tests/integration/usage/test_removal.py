@@ -336,6 +336,49 @@ class ByOthers(UnplugTest):
         self.wait_function(VFS[0], there=False)
         wait_until(lambda: not self.blockers(PF), None, "nothing to be in the way of the PF")
 
+    def test_the_driver_of_the_pf_goes_and_nothing_says_so(self):
+        """The kernel sends `unbind` when all is done. The other port of the card keeps its driver and its guests."""
+        pf = self.sysfs.add_pf(PF, vfs=2, vf_driver="vfio-pci")
+        mate = self.sysfs.add("0000:01:00.1", driver="vfio-pci")
+        self.start()
+        self.use(*pf.vfs, mate)
+        mark = self.mark()
+        self.sysfs.detach_driver(pf)
+        self.begin(pf.vfs[1])
+        self.wait_property(VFS[0], "State", "removing")
+        self.assertEqual(self.requests(mark), {VFS[0]: [0], VFS[1]: [0]})
+        self.assertEqual(self.states("0000:01:00.1", mark), [])
+
+    def test_the_module_of_the_driver_goes(self):
+        pf = self.sysfs.add_pf(PF, vfs=1, vf_driver="vfio-pci")
+        os.makedirs(self.sysfs.path("bus/pci/drivers/igb/module"))
+        with open(self.sysfs.path("bus/pci/drivers/igb/module/initstate"), "w", encoding="ascii") as file:
+            file.write("going\n")
+        self.start()
+        self.use(pf.vfs[0])
+        log = self.daemon.log_mark()
+        self.sysfs.detach_driver(pf)
+        self.begin(pf.vfs[0])
+        self.wait_property(VFS[0], "State", "removing")
+        self.assertIn(("operation", PF, "the driver igb is leaving, and waits for the users", 0), self.blockers(PF))
+        self.daemon.wait_log(rf"{PF}: the driver igb is leaving .* and waits for the users of {VFS[0]}", log)
+
+    def test_an_unbind_that_leaves_the_device_enabled_is_none(self):
+        """Bridges, sound and graphics do; the group's node is there for another member."""
+        sound = self.sysfs.add("0000:65:00.1", driver="snd_hda_intel", class_code=0x040300, group=12)
+        self.sysfs.add("0000:65:00.0", driver="vfio-pci", class_code=0x030000, group=12)
+        os.makedirs(self.sysfs.path("class/vfio/12"), exist_ok=True)
+        self.start()
+        mark = self.mark()
+        self.begin(sound)
+        self.sysfs.tell("unbind", sound)
+        self.wait_property(sound.address, "Driver", "")
+        self.fence()
+        for operation in ("bind", "unbind", "remove"):
+            self.assertEqual(self.client.check(sound.address, operation)[:2], (True, []), operation)
+        self.assertEqual(self.client.check("0000:65:00.0", "open")[:2], (True, []))
+        self.assertEqual((self.requests(mark), self.states(sound.address, mark)), ({}, []))
+
     def test_the_kernel_gave_it_up(self):
         """All release it, and it stays all the same: it can be used again."""
         pf = self.sysfs.add_pf(PF, vfs=2, vf_driver="vfio-pci")

@@ -8,7 +8,7 @@ import vfwarden_bus as vb
 from guest import holder, pci
 from guest.check import contains, equal, true
 from guest.holder import Holder
-from guest.pci import FOURTH, IGB
+from guest.pci import CARD0, FOURTH, IGB, PLAIN
 from guest.registry import scenario
 from guest.vfio import igb_vfs, wait_users
 
@@ -174,3 +174,25 @@ def old_descriptors(machine):
         if name == "remove":
             pci.write("/sys/bus/pci/rescan", "1")
             machine.wait_property(IGB, "Driver", "igb", 20)
+
+
+@scenario("modprobe -r of a PF's driver while a guest has a VF: said so, with its process; other functions hear nothing",
+          deadline=180)
+def module(machine):
+    vf, = igb_vfs(machine)
+    one = Holder(machine, "--io", "--request=refuse", vf)
+    wait_users(machine, vf, [one.pid])
+    mark = machine.mark()
+    with subprocess.Popen(["modprobe", "-r", "igb"]) as unloader:
+        machine.closers.append(lambda: pci.load_driver("igb"))
+        machine.wait_property(vf, "State", "removing")
+
+        def operations():
+            return [tuple(row) for row in machine.client.check(IGB.address, "unbind")[1] if row[0] == "operation"]
+        machine.poll(operations, "an operation in the way of the PF's unbind")
+        equal(operations(), [("operation", IGB.address, f"the driver igb is leaving (process {unloader.pid}), and waits "
+                              "for the users", unloader.pid)], "whose it is")
+        equal(sorted(what for _, what in told(machine, [vf, PLAIN, CARD0], mark)), ["asked 0", "removing"], "what was told")
+        one.end()
+    machine.wait_function(vf, there=False)
+    equal(machine.client.check(IGB.address, "bind")[:2], (True, []), "nothing is in the way any more")
