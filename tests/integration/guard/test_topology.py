@@ -5,6 +5,7 @@ import os
 import subprocess
 
 import fixtures
+from test_cli import Command
 import vfwarden_bus as vb
 
 BRIDGE = 0x060400
@@ -74,6 +75,13 @@ class Shown(TopologyTest):
                 told = self.picture.function(address)
                 self.assertEqual((told["Parent"], told["Children"], told["Slot"]),
                                  (paths(parent) if parent else "/", [paths(child) for child in children], slot))
+
+    def test_what_the_command_shows(self):
+        self.start()
+        lines = [line.split() for line in Command(self, ["show", UP]).result()[1].splitlines()]
+        for expected in (["Slot:", "5"], ["Parent:", ROOT], ["Children:", DOWN1], [DOWN2]):
+            self.assertIn(expected, lines)
+        self.assertNotIn("Parent:", Command(self, ["show", OTHER]).result()[1])
 
     def test_a_card_that_comes_and_goes(self):
         self.start()

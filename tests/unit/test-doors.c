@@ -1,0 +1,34 @@
+#include "policy/doors.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+/* A new file of a lock needs a row, and a new promise a test. */
+Test(doors, each_file_of_a_lock_has_a_row) {
+        unsigned n, files = 0;
+        const Door *all = doors(&n);
+
+        for (unsigned i = 0; i < n; i++) {
+                if (all[i].file < 0)
+                        continue;
+                files |= 1U << all[i].file;
+                cr_assert_eq(all[i].answer, DOOR_REFUSED, "%s", all[i].way);
+                cr_assert(strstr(all[i].way, lock_file_to_string(all[i].file)), "%s", all[i].way);
+        }
+        cr_assert_eq(files, (1U << _LOCK_FILE_MAX) - 1);
+}
+
+Test(doors, each_promise_has_a_test) {
+        unsigned n;
+        const Door *all = doors(&n);
+
+        for (unsigned i = 0; i < n; i++) {
+                bool promises = all[i].answer == DOOR_REFUSED || all[i].answer == DOOR_ASKED ||
+                                all[i].answer == DOOR_SEEN;
+
+                cr_assert(!promises || all[i].test, "%s", all[i].way);
+                cr_assert_not_null(door_answer_to_string(all[i].answer));
+                for (unsigned j = 0; j < i; j++)
+                        cr_assert_str_neq(all[i].way, all[j].way);
+        }
+}
