@@ -18,19 +18,10 @@ void vfio_node_count_doubt(VfioNodeCount *count) {
         count->doubtful = count->openings > 0;
 }
 
-void vfio_node_count_looked(VfioNodeCount *count, bool in_process, bool hidden) {
-        if (count->doubtful && !in_process && hidden)
-                return;
+void vfio_node_count_looked(VfioNodeCount *count, bool in_process) {
         if (count->doubtful && !in_process)
                 count->openings = 0;
         count->doubtful = false;
-}
-
-void vfio_node_count_suspect(VfioNodeCount *count) {
-        if (count->openings > 0)
-                return;
-        count->openings = 1;
-        count->doubtful = true;
 }
 
 bool vfio_node_count_is_open(const VfioNodeCount *count) {

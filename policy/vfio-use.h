@@ -29,13 +29,8 @@ void vfio_node_count_closed(VfioNodeCount *count, bool is_group);
  * process is not doubtful: it stays open until its close is reported. */
 void vfio_node_count_doubt(VfioNodeCount *count);
 
-/* All processes were looked at: `in_process`, one of them has it. `hidden`: the kernel counts more
- * open files of VFIO than all processes have, so what no process has may be in a socket. */
-void vfio_node_count_looked(VfioNodeCount *count, bool in_process, bool hidden);
-
-/* A process had it, no process has it, and nobody reported its close. While something is hidden,
- * that may be this node. */
-void vfio_node_count_suspect(VfioNodeCount *count);
+/* All processes were looked at: `in_process`, one of them has it. */
+void vfio_node_count_looked(VfioNodeCount *count, bool in_process);
 
 /* Whether a descriptor of it is somewhere. */
 bool vfio_node_count_is_open(const VfioNodeCount *count);

@@ -26,8 +26,7 @@ typedef bool ScanJobStep(ScanChild *child, ScanJob *job);
 
 struct ScanJob {
         ScanRequest request;
-        uint32_t n_files; /* of a walk */
-        int result;       /* 0, or a negative errno: it could not look at everything */
+        int result; /* 0, or a negative errno: it could not look at everything */
         ScanJobStep *step;
         void *data;
         GDestroyNotify data_free;

@@ -144,7 +144,6 @@ static void step(ScanChild *child) {
                 if (!job->step(child, job))
                         continue;
                 done.result = job->result;
-                done.n_files = job->n_files;
                 scan_child_send(child, job, &done);
                 g_ptr_array_remove_index(child->jobs, i - 1);
         }

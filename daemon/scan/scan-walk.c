@@ -124,10 +124,9 @@ static void look_at_process(ScanChild *child, ScanJob *job, pid_t pid) {
         vfio_fds_free(fds);
         if (r > 0)
                 g_array_append_val(walk->large, pid);
-        else if (r == 0) {
-                job->n_files += walk->process->n_files;
+        else if (r == 0)
                 tell(child, job, walk->process);
-        } else if (!scan_child_is_end(r))
+        else if (!scan_child_is_end(r))
                 scan_child_tell_unknown(child, job, pid, r);
 }
 
@@ -273,8 +272,6 @@ static bool step_large(ScanChild *child, ScanJob *job) {
                 g_array_remove_index(table->pids, 0);
                 return false;
         }
-        if (r >= 0)
-                job->n_files += walk->process->n_files;
         if (r >= 0 || !scan_child_is_end(r))
                 tell_all(child, job, table, r);
         table->told = true;

@@ -56,7 +56,6 @@ typedef struct ScanProcess {
         uint64_t start_time;
         uint32_t n_groups, n_functions, n_nodes, n_numbers;
         uint32_t n_unnamed; /* device descriptors that name no function */
-        uint32_t n_files;   /* descriptors of any file of VFIO, also copies and the container */
         int32_t groups[SCAN_GROUPS_MAX];
         uint64_t functions[SCAN_FUNCTIONS_MAX]; /* of PciKey */
         uint64_t nodes[SCAN_NODES_MAX];         /* dev_t of which sysfs knows nothing */
@@ -91,9 +90,8 @@ typedef enum ScanKind {
 
 typedef struct ScanAnswer {
         uint32_t kind;
-        int32_t result;   /* with SCAN_KIND_DONE: 0, or a negative errno when something could not be
-                             looked at */
-        uint32_t n_files; /* with SCAN_KIND_DONE of a walk: of all processes */
+        int32_t result; /* with SCAN_KIND_DONE: 0, or a negative errno when something could not be
+                           looked at */
         uint64_t ticket;
         union {
                 ScanProcess process;

@@ -120,7 +120,6 @@ static void take_node(VfioFds *fds, const char *name) {
         if (statx(dirfd(fds->dir), name, AT_STATX_DONT_SYNC, STATX_TYPE, &st) < 0 ||
             !S_ISCHR(st.stx_mode))
                 return;
-        process->n_files++;
         device = makedev(st.stx_rdev_major, st.stx_rdev_minor);
         if (is_known(fds, device))
                 return;
@@ -154,7 +153,6 @@ static void take_device(VfioFds *fds, const char *name) {
 
         if (info.path_only)
                 return;
-        process->n_files++;
         if (!info.has_function)
                 process->n_unnamed++;
         else if (!add_function(process, info.function))

@@ -133,10 +133,9 @@ static void end_look(Users *users, const ScanRequest *request, uint64_t ticket) 
         users_refresh_looked(users, request->pid, ticket);
 }
 
-static void end_walk(Users *users, int result, uint32_t n_files) {
+static void end_walk(Users *users, int result) {
         holders_end_walk(users->holders);
         users->walking = false;
-        users->n_files = n_files;
         if (result >= 0 || users->n_walks_ended == 0)
                 users->n_walks_ended = users->n_walks;
         users->all_seen = result >= 0;
@@ -170,7 +169,7 @@ static void on_answer(void *context, const ScanRequest *request, const ScanAnswe
                 return;
         case SCAN_KIND_DONE:
                 if (request->task == SCAN_TASK_WALK)
-                        end_walk(users, answer->result, answer->n_files);
+                        end_walk(users, answer->result);
                 else
                         end_look(users, request, answer->ticket);
                 return;

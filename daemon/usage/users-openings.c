@@ -22,21 +22,12 @@ void users_doubt_openings(Users *users) {
         }
 }
 
-/* What was seen in a process is in a socket now, if no close was reported and something is hidden:
- * not only after a restart, since a node may have been opened while no daemon ran. */
-void users_correct_openings(const Users *users, VfioDevice *device, bool in_process, bool hidden) {
+void users_correct_openings(const Users *users, const VfioDevice *device, bool in_process) {
         g_autofree char *group = group_name(device);
-        bool suspicious =
-                hidden && !in_process && !device->close_seen && (device->users || device->was_held);
 
-        device->was_held = false;
-        vfio_openings_looked(users->openings, group, in_process, hidden);
+        vfio_openings_looked(users->openings, group, in_process);
         if (device->node_name)
-                vfio_openings_looked(users->openings, device->node_name, in_process, hidden);
-        if (suspicious && device->vfio.group >= 0)
-                vfio_openings_suspect(users->openings, group);
-        if (suspicious && device->node_name)
-                vfio_openings_suspect(users->openings, device->node_name);
+                vfio_openings_looked(users->openings, device->node_name, in_process);
 }
 
 GHashTable *users_explained_groups(const GPtrArray *functions, const GPtrArray *holders) {
@@ -74,11 +65,12 @@ bool users_node_is_open(const Users *users, const VfioDevice *device, GHashTable
 
 /* --- over a restart */
 
+/* Nothing is recorded of what is found again by looking: a group in a process. */
 static VfioRecorded record_of(const Users *users, const VfioDevice *device) {
         VfioRecorded record = { .in_process = device->finding == VFIO_FOUND_PROCESS };
         g_autofree char *group = group_name(device);
 
-        if (device->finding == VFIO_FOUND_NOBODY)
+        if (device->finding == VFIO_FOUND_NOBODY || (!device->node_name && record.in_process))
                 return (VfioRecorded){ 0 };
         record.any = true;
         record.node = device->node;
@@ -122,7 +114,6 @@ void users_record(const Users *users, GArray *records) {
 static void adopt(Users *users, const StateOpening *record, VfioDevice *device) {
         g_autofree char *group = group_name(device);
 
-        device->was_held = record->in_process;
         if (!device->node_name && record->name[0] != '\0') {
                 device->node = record->node;
                 device->node_name = g_strdup(record->name);

@@ -63,11 +63,10 @@ struct Users {
         unsigned n_checks;                /* looks of this round that are not done ... */
         uint64_t first_check, last_check; /* ... of those with these tickets */
         unsigned n_lost_ticks;            /* for how many an open device had no process */
-        bool check;       /* holders that released something are to be looked at ... */
-        bool check_all;   /* ... or all holders ... */
-        bool everybody;   /* ... or all processes */
-        uint32_t n_files; /* descriptors of VFIO's files that the last walk found */
-        bool all_seen;    /* since the last conclusion a walk has ended that saw everybody */
+        bool check;     /* holders that released something are to be looked at ... */
+        bool check_all; /* ... or all holders ... */
+        bool everybody; /* ... or all processes */
+        bool all_seen;  /* since the last conclusion a walk has ended that saw everybody */
         bool walking;
         bool any_unlookable; /* a process, and that was reported */
         bool started;        /* what VFIO is bound to from now on, it is bound to in our sight */
@@ -106,9 +105,8 @@ bool users_node_is(const VfioDevice *device, const char *name);
  * had is open until its close is reported, which may yet come. */
 void users_doubt_openings(Users *users);
 
-/* A walk has ended that began after the last doubt: `in_process`, a process has the function;
- * `hidden`, as of vfio_openings_are_hidden(). */
-void users_correct_openings(const Users *users, VfioDevice *device, bool in_process, bool hidden);
+/* A walk has ended that began after the last doubt: `in_process`, a process has the function. */
+void users_correct_openings(const Users *users, const VfioDevice *device, bool in_process);
 
 /* The groups (int32_t in pointers) that a process has, or of which a device is open; owned. */
 GHashTable *users_explained_groups(const GPtrArray *functions, const GPtrArray *holders);

@@ -88,7 +88,6 @@ static bool can_tell(Users *users, VfioDevice *device, const GPtrArray *now, boo
         VfioUseStep step = vfio_use_step(&signs);
 
         device->finding = signs.finding;
-        device->close_seen &= signs.finding != VFIO_FOUND_PROCESS;
         if (signs.finding != VFIO_FOUND_SOMEWHERE)
                 device->lost_usec = 0;
         else if (lost_usec == 0)
@@ -165,11 +164,10 @@ static bool match(Users *users, bool all_seen, GArray *news) {
         g_autoptr(GPtrArray) holders = holders_sorted(users->holders);
         g_autoptr(GHashTable) groups = NULL;
         g_autoptr(GArray) uses = NULL;
-        bool record_changed = false, hidden = false;
+        bool record_changed = false;
         guint next = 0;
 
         g_ptr_array_foreach(functions, look_at_device, NULL);
-        hidden = all_seen && vfio_openings_are_hidden(users->n_files);
         groups = users_explained_groups(functions, holders);
         uses = attribute(functions, holders);
         for (guint i = 0; i < functions->len; i++) {
@@ -185,7 +183,7 @@ static bool match(Users *users, bool all_seen, GArray *news) {
                         add_user(now, device, j == VFIO_NO_HOLDER ? NULL : holders->pdata[j]);
                 }
                 if (all_seen && users_is_sure(users, device))
-                        users_correct_openings(users, device, now != NULL, hidden);
+                        users_correct_openings(users, device, now != NULL);
                 if (!now && users_node_is_open(users, device, groups)) {
                         now = user_list_new();
                         add_user(now, device, NULL);

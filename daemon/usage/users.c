@@ -157,16 +157,10 @@ static void on_opened(void *context, pid_t pid, const char *name) {
 
 static void on_closed(void *context, const char *name) {
         Users *users = context;
-        GHashTableIter iter;
-        VfioDevice *device;
 
         name = plain_name(name);
         (void) g_hash_table_remove(users->opened, name);
         vfio_openings_closed(users->openings, name);
-        g_hash_table_iter_init(&iter, users->functions);
-        while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &device))
-                if ((device->users || device->was_held) && users_node_is(device, name))
-                        device->close_seen = true;
         g_hash_table_replace(users->closed, g_strdup(name), GSIZE_TO_POINTER(users->n_rounds + 1));
         users->handler->closed(users->context, name);
         users->check = true;

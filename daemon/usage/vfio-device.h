@@ -31,8 +31,6 @@ typedef struct VfioDevice {
         char *node_name; /* ... and that one's name, "vfio3"; both stay while the driver is being
                             unbound, which removes the entry in sysfs at once */
         VfioFinding finding; /* of the last look */
-        bool was_held;       /* an earlier daemon saw a process with it */
-        bool close_seen;     /* of a node, since a process was seen with it */
         GPtrArray *users;    /* of User*, as reported; NULL */
         uint64_t lost_usec;  /* CLOCK_MONOTONIC since when it has been open without a process, 0: is
                                 not */

@@ -72,17 +72,13 @@ void vfio_openings_doubt(VfioOpenings *openings, const char *name) {
                 vfio_node_count_doubt(count);
 }
 
-void vfio_openings_looked(VfioOpenings *openings, const char *name, bool in_process, bool hidden) {
+void vfio_openings_looked(VfioOpenings *openings, const char *name, bool in_process) {
         VfioNodeCount *count = g_hash_table_lookup(openings->counts, name);
 
         if (!count)
                 return;
-        vfio_node_count_looked(count, in_process, hidden);
+        vfio_node_count_looked(count, in_process);
         drop_if_closed(openings, name, count);
-}
-
-void vfio_openings_suspect(VfioOpenings *openings, const char *name) {
-        vfio_node_count_suspect(find_or_make(openings, name));
 }
 
 static int count_entries(const char *path) {
@@ -98,23 +94,15 @@ static int count_entries(const char *path) {
 }
 
 /* Each open file of a group, a device, or the container has a reference to the module (fops_get()),
- * and so has each module that uses it; these are its holders. Returns the number of the files, or a
- * negative errno. */
-static int64_t count_files(void) {
+ * and so has each module that uses it; these are its holders. */
+static bool nothing_is_open(void) {
         char value[SYSFS_VALUE_MAX];
         uint64_t references;
-        int n_modules = count_entries(MODULE "/holders"), r;
+        int n_modules = count_entries(MODULE "/holders");
 
-        if (n_modules < 0)
-                return n_modules;
-        r = (int) sysfs_read(AT_FDCWD, MODULE "/refcnt", value, sizeof(value));
-        if (r > 0)
-                r = number_parse(value, 10, INT_MAX, &references);
-        return r < 0 ? r : (int64_t) references - n_modules;
-}
-
-bool vfio_openings_are_hidden(uint32_t n_found) {
-        return count_files() > (int64_t) n_found;
+        return n_modules >= 0 && sysfs_read(AT_FDCWD, MODULE "/refcnt", value, sizeof(value)) > 0 &&
+               number_parse(value, 10, INT_MAX, &references) >= 0 &&
+               references == (uint64_t) n_modules;
 }
 
 uint32_t vfio_openings_of(VfioOpenings *openings, const char *name) {
@@ -122,7 +110,7 @@ uint32_t vfio_openings_of(VfioOpenings *openings, const char *name) {
 
         if (!count)
                 return 0;
-        if (count_files() == 0) {
+        if (nothing_is_open()) {
                 g_hash_table_remove_all(openings->counts);
                 return 0;
         }

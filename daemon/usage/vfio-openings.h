@@ -3,8 +3,7 @@
  * Owns a count for each node that was opened. A descriptor that nobody has bound to an iommufd
  * leaves no other trace while it is in a socket: no process has it, and the device is disabled. The
  * kernel does not unbind the driver before its close (vfio_unregister_group_dev()). Counts may be
- * wrong where events were merged or lost, or while no daemon ran; policy/vfio-use.h says how. The
- * kernel's number of all open files of VFIO corrects them. */
+ * wrong where events were merged or lost; policy/vfio-use.h says how. */
 #pragma once
 
 #include "daemon/base/state-section.h"
@@ -27,16 +26,9 @@ void vfio_openings_forget(VfioOpenings *openings, const char *name);
 /* A close may have gone unseen; a process had it before that. */
 void vfio_openings_doubt(VfioOpenings *openings, const char *name);
 
-/* All processes were looked at. A doubtful node that no process has is closed, unless something is
- * hidden; what a process has is not doubtful. */
-void vfio_openings_looked(VfioOpenings *openings, const char *name, bool in_process, bool hidden);
-
-/* A process had the node, no process has it, and no close was reported. */
-void vfio_openings_suspect(VfioOpenings *openings, const char *name);
-
-/* Whether the kernel counts more open files of VFIO than the processes have descriptors, `n_found`:
- * then one of them is in a socket. Processes that share a file can hide that. */
-bool vfio_openings_are_hidden(uint32_t n_found);
+/* All processes were looked at. A doubtful node that no process has is closed; what a process has
+ * is not doubtful. */
+void vfio_openings_looked(VfioOpenings *openings, const char *name, bool in_process);
 
 /* How often it is open, by the reports; 0 of every node when the kernel says that nothing of
  * VFIO is open at all. */

@@ -62,23 +62,6 @@ Test(vfio_use, counts) {
                 { "dn", 0, 0 },
                 { "odnc", 0, 0 },
                 { "odno", 1, 1 },
-                /* Nobody has it, and something is hidden (h): a doubt stays one. */
-                { "odh", 1, 1 },
-                { "odhn", 0, 0 },
-                { "odhp", 1, 1 },
-                { "odhpn", 1, 1 },
-                { "odhc", 0, 0 },
-                { "oodhc", 0, 1 },
-                { "oh", 1, 1 },
-                { "h", 0, 0 },
-                /* Its opening was not reported (s). */
-                { "s", 1, 1 },
-                { "sh", 1, 1 },
-                { "sn", 0, 0 },
-                { "sp", 1, 1 },
-                { "spc", 0, 0 },
-                { "sc", 0, 0 },
-                { "osn", 1, 1 },
         };
 
         for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
@@ -94,10 +77,8 @@ Test(vfio_use, counts) {
                                         vfio_node_count_closed(count, is_group);
                                 else if (*event == 'd')
                                         vfio_node_count_doubt(count);
-                                else if (*event == 's')
-                                        vfio_node_count_suspect(count);
                                 else
-                                        vfio_node_count_looked(count, *event == 'p', *event == 'h');
+                                        vfio_node_count_looked(count, *event == 'p');
                         }
                 cr_assert_eq(counts[0].openings, rows[i].device, "device: %s", rows[i].events);
                 cr_assert_eq(counts[1].openings, rows[i].group, "group: %s", rows[i].events);
