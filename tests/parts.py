@@ -152,7 +152,7 @@ def vm():
 
 
 # Those that open device nodes; the ids of scenarios contain one of these.
-IOMMUFD = ("character_devices.", "open.", "vf_tokens.", "users.")
+IOMMUFD = ("character_devices.", "open.", "vf_tokens.", "users.", "qemu.")
 IOMMUFD_LONG = ("unplug_with_holders.", "external_removal.", "hotplug.", "libvirt.", "io.", "io_end.")
 
 

@@ -43,6 +43,8 @@ IOMMUS = {
 CONSOLE = "ttyS0"
 DISK = "virtio-blk-pci,bus=pcie.0,addr=0x10"
 CHANNELS = "virtio-serial-pci,bus=pcie.0,addr=0x11"
+# With a QEMU for the guest, where it has iommufd.
+INNER_DISK = "virtio-blk-pci,bus=pcie.0,addr=0x12"
 
 
 def devices(name):

@@ -9,10 +9,9 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 
 from host import debian
-from host.common import Failure, cached, hash_of
+from host.common import Failure, cached, hash_of, run
 
 NEEDED_VERSION = (8, 0)  # the first with igb
 LIBRARIES = "x86_64-linux-gnu"
@@ -46,9 +45,29 @@ def build(target, directory):
         shutil.rmtree(root / path, ignore_errors=True)
 
 
+def tree(target):
+    """The directory with the root of Debian's QEMU."""
+    recipe = inspect.getsource(build) + inspect.getsource(debian.bootstrap)
+    return cached("qemu", hash_of(recipe, target.qemu_package, debian.SUITE), functools.partial(build, target)) / "root"
+
+
+IMAGE_SIZE = "300M"
+
+
+def build_image(root, directory):
+    run(["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-L", "qemu", "-E", "root_owner=0:0",
+         "-d", root, directory / "qemu.img", IMAGE_SIZE])
+
+
+def image(target):
+    """A file system for a guest: of a QEMU that is newer than that of its own release."""
+    root = tree(target)
+    recipe = inspect.getsource(build_image) + IMAGE_SIZE
+    return cached("guestqemu", hash_of(recipe, root), functools.partial(build_image, root)) / "qemu.img"
+
+
 def own(target):
-    recipe = inspect.getsource(sys.modules[__name__]) + inspect.getsource(debian.bootstrap)
-    root = cached("qemu", hash_of(recipe, target.qemu_package, debian.SUITE), functools.partial(build, target)) / "root"
+    root = tree(target)
     libraries = f"{root}/lib/{LIBRARIES}:{root}/usr/lib/{LIBRARIES}"
     loaders = [path for path in (root / "lib64/ld-linux-x86-64.so.2",
                                  root / "usr/lib64/ld-linux-x86-64.so.2") if path.exists()]

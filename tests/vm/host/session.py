@@ -70,7 +70,8 @@ def new_log_directory():
 
 
 class Parts:
-    """What must exist before a machine can start. The three downloads run side by side."""
+    """What must exist before a machine can start. The downloads run side by side. `inner`: an image with a QEMU that knows
+    iommufd, where the kernel does, or None."""
 
     def __init__(self, target, kernel_name, vfio):
         self.target = target
@@ -85,14 +86,15 @@ class Parts:
 
         threads = [threading.Thread(target=work, args=job) for job in (
             ("base", lambda: guestroot.base(target)), ("kernel", lambda: kernels.get(target, kernel_name, vfio)),
-            ("qemu", lambda: qemus.get(target)))]
+            ("qemu", lambda: qemus.get(target)),
+            ("inner", lambda: qemus.image(target) if vfio != "packaged" else None))]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         if failures:
             raise failures[0]
-        self.base, self.kernel, self.qemu = results["base"], results["kernel"], results["qemu"]
+        self.base, self.kernel, self.qemu, self.inner = (results[name] for name in ("base", "kernel", "qemu", "inner"))
 
 
 class Session:
@@ -134,6 +136,9 @@ class Session:
                   "-chardev", f"file,id=journal,path={self.logs / 'journal'}",
                   "-device", "virtserialport,bus=channels.0,chardev=journal,name=vfwarden.journal",
                   "-qmp", f"unix:{self.work / 'qmp'},server=on,wait=off"]
+        if self.parts.inner:
+            words += ["-drive", f"if=none,id=inner,format=raw,readonly=on,file={self.parts.inner}",
+                      "-device", f"{self.hardware.INNER_DISK},drive=inner"]
         for name in CHANNELS:
             words += ["-chardev", f"socket,id={name},path={self.work / name},server=on,wait=off",
                       "-device", f"virtserialport,bus=channels.0,chardev={name},name=vfwarden.{name}"]
