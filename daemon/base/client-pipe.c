@@ -2,6 +2,7 @@
 
 #include "daemon/base/util.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -21,6 +22,7 @@ struct ClientPipe {
 static int on_hang_up(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
         const ClientPipe *client_pipe = userdata;
 
+        assert(client_pipe->fd == fd);
         (void) sd_event_source_set_enabled(source, SD_EVENT_OFF);
         client_pipe->closed(client_pipe->context);
         return 0;

@@ -4,6 +4,7 @@
 #include "daemon/base/util.h"
 #include "daemon/base/wakeup.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
@@ -294,6 +295,7 @@ Helper *helper_free(Helper *helper) {
 }
 
 Helper *helper_discard(Helper *helper) {
+        assert(!helper || helper->handler->waits);
         if (helper && !helper->over) {
                 helper->end = sd_event_source_disable_unref(helper->end);
                 helper->over = true;

@@ -2,6 +2,8 @@
 
 #include "daemon/base/log.h"
 
+#include <assert.h>
+
 void lease_entry_free(gpointer data) {
         LeaseEntry *entry = data;
 
@@ -38,7 +40,8 @@ void lease_entry_end(LeaseEntry *entry, int result, const char *message) {
         Function *function = lease_entry_function(entry);
         PciAddress address = pci_address_from_key(entry->key);
         void *context = entry->context;
-        guint place = 0;
+        gboolean is_listed;
+        guint place;
 
         if (entry->signs.opened)
                 log_full(LOG_INFO, &address, NULL,
@@ -50,7 +53,8 @@ void lease_entry_end(LeaseEntry *entry, int result, const char *message) {
                 (void) users_look(leases->users);
         if (function)
                 function->lease = NULL;
-        (void) g_ptr_array_find(leases->entries, entry, &place);
+        is_listed = g_ptr_array_find(leases->entries, entry, &place);
+        assert(is_listed);
         (void) g_ptr_array_steal_index(leases->entries, place);
         lease_entry_tell_change(entry);
         lease_entry_free(entry);

@@ -5,6 +5,7 @@
 #include "daemon/base/util.h"
 #include "daemon/base/wakeup.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -137,13 +138,15 @@ void session_entry_end(SessionEntry *entry, int result, const char *message) {
         g_autofree char *name = session_entry_fd_name(entry);
         GPtrArray *waiters = g_steal_pointer(&entry->waiters);
         PciKey key = entry->key;
+        gboolean was_listed;
 
         session_entry_tell(entry, result, message);
         if (function)
                 function->session = NULL;
         if (!entry->session.single)
                 fd_store_drop(sessions->store, name);
-        g_ptr_array_remove(sessions->entries, entry);
+        was_listed = g_ptr_array_remove(sessions->entries, entry);
+        assert(was_listed);
         sessions->handler->changed(sessions->context, key);
         tell_waiters(waiters);
 }
@@ -277,6 +280,7 @@ static void on_report(void *context, const IoReport *report) {
                 break;
         case IO_LOAD:
         case IO_STORE:
+                assert(!entry->session.single || entry->reported);
                 if (entry->session.single)
                         entry->reported(entry, report);
                 break;

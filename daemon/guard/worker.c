@@ -3,6 +3,7 @@
 #include "daemon/base/helper.h"
 #include "daemon/base/util.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -132,6 +133,7 @@ int worker_start(sd_event *event, Plan *plan, WorkerOpen *open_file, WorkerDone 
 int worker_go(Worker *worker) {
         char go = 0;
 
+        assert(worker->plan); /* one that was found again has begun long ago */
         worker->waits = false;
         return send(helper_channel(worker->helper), &go, sizeof(go), MSG_NOSIGNAL) < 0 ? -errno : 0;
 }

@@ -7,6 +7,7 @@
 #include "daemon/base/wakeup.h"
 #include "daemon/scan/scan-jobs.h"
 
+#include <assert.h>
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -157,6 +158,7 @@ static void run_process(void *task, int channel) {
 static int start_process(Scanner *scanner) {
         g_autoptr(GArray) keep = descriptors_of_child(scanner);
 
+        assert(!scanner->helper && g_queue_is_empty(&scanner->sent));
         atomic_store(&scanner->progress->pid, 0);
         return helper_fork(scanner->event, &scanner->process, scanner, run_process, scanner,
                            (const int *) (void *) keep->data, keep->len, &scanner->helper);

@@ -3,6 +3,7 @@
 
 #include "daemon/base/log.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* An open is reported before the opener has its descriptor (do_sys_openat2()), and the device
@@ -70,6 +71,7 @@ void users_look_at_holders(Users *users) {
 void users_walk(Users *users) {
         ScanRequest request = { .task = SCAN_TASK_WALK };
 
+        assert(!users->walking);
         users->everybody = false;
         users->walking = true;
         users->n_walks++;
