@@ -1,34 +1,28 @@
 #include "daemon/base/rate-limit.h"
 
-#include <criterion/criterion.h>
-#include <glib.h>
+#include "tests/unit/due-keys.h"
 
 typedef struct Fixture {
-        sd_event *event;
+        DueKeys due;
         RateLimit *limit;
-        GArray *handed; /* of PciKey, in order */
 } Fixture;
 
-static void on_due(void *context, PciKey key) {
-        g_array_append_val(((Fixture *) context)->handed, key);
-}
-
 static void setup(Fixture *fixture) {
-        *fixture = (Fixture){ .handed = g_array_new(FALSE, FALSE, sizeof(PciKey)) };
-        cr_assert_eq(sd_event_new(&fixture->event), 0);
-        cr_assert_eq(rate_limit_new(fixture->event, on_due, fixture, &fixture->limit), 0);
+        due_keys_init(&fixture->due);
+        cr_assert_eq(
+                rate_limit_new(fixture->due.event, due_keys_on_due, &fixture->due, &fixture->limit),
+                0);
 }
 
 static void teardown(Fixture *fixture) {
         cr_assert_null(rate_limit_free(fixture->limit));
         cr_assert_null(rate_limit_free(NULL));
-        g_array_unref(fixture->handed);
-        sd_event_unref(fixture->event);
+        due_keys_clear(&fixture->due);
 }
 
 /* Runs the loop until nothing is pending in it any more. */
 static void run_to_the_end(Fixture *fixture) {
-        while (sd_event_run(fixture->event, 10 * RATE_LIMIT_USEC) > 0)
+        while (sd_event_run(fixture->due.event, 10 * RATE_LIMIT_USEC) > 0)
                 ;
 }
 
@@ -40,10 +34,10 @@ Test(rate_limit, first_at_once_and_the_others_together) {
         for (unsigned i = 0; i < 3; i++)
                 cr_assert_not(rate_limit_take(fixture.limit, 7));
         cr_assert(rate_limit_take(fixture.limit, 8), "each key has its own");
-        cr_assert_eq(fixture.handed->len, 0);
+        cr_assert_eq(fixture.due.handed->len, 0);
         run_to_the_end(&fixture);
-        cr_assert_eq(fixture.handed->len, 1);
-        cr_assert_eq(g_array_index(fixture.handed, PciKey, 0), 7);
+        cr_assert_eq(fixture.due.handed->len, 1);
+        cr_assert_eq(g_array_index(fixture.due.handed, PciKey, 0), 7);
         cr_assert(rate_limit_take(fixture.limit, 7), "the interval is over");
         teardown(&fixture);
 }
@@ -54,10 +48,9 @@ Test(rate_limit, what_was_handed_over_begins_an_interval) {
         setup(&fixture);
         cr_assert(rate_limit_take(fixture.limit, 7));
         cr_assert_not(rate_limit_take(fixture.limit, 7));
-        while (fixture.handed->len == 0)
-                cr_assert_geq(sd_event_run(fixture.event, UINT64_MAX), 0);
+        due_keys_wait(&fixture.due);
         cr_assert_not(rate_limit_take(fixture.limit, 7));
         run_to_the_end(&fixture);
-        cr_assert_eq(fixture.handed->len, 2);
+        cr_assert_eq(fixture.due.handed->len, 2);
         teardown(&fixture);
 }

@@ -1,38 +1,30 @@
 #include "daemon/base/retries.h"
 
-#include <criterion/criterion.h>
-#include <glib.h>
+#include "tests/unit/due-keys.h"
 
 typedef struct Fixture {
-        sd_event *event;
+        DueKeys due;
         Retries *retries;
-        GArray *handed; /* of PciKey, in order */
 } Fixture;
 
-static void on_due(void *context, PciKey key) {
-        g_array_append_val(((Fixture *) context)->handed, key);
-}
-
 static void setup(Fixture *fixture) {
-        *fixture = (Fixture){ .handed = g_array_new(FALSE, FALSE, sizeof(PciKey)) };
-        cr_assert_eq(sd_event_new(&fixture->event), 0);
-        cr_assert_eq(retries_new(fixture->event, on_due, fixture, &fixture->retries), 0);
+        due_keys_init(&fixture->due);
+        cr_assert_eq(
+                retries_new(fixture->due.event, due_keys_on_due, &fixture->due, &fixture->retries),
+                0);
 }
 
 static void teardown(Fixture *fixture) {
         cr_assert_null(retries_free(fixture->retries));
         cr_assert_null(retries_free(NULL));
-        g_array_unref(fixture->handed);
-        sd_event_unref(fixture->event);
+        due_keys_clear(&fixture->due);
 }
 
 /* How long it takes until the next is handed over, in microseconds. */
 static uint64_t wait_for_next(Fixture *fixture) {
         uint64_t begin = (uint64_t) g_get_monotonic_time();
-        guint before = fixture->handed->len;
 
-        while (fixture->handed->len == before)
-                cr_assert_geq(sd_event_run(fixture->event, UINT64_MAX), 0);
+        due_keys_wait(&fixture->due);
         return (uint64_t) g_get_monotonic_time() - begin;
 }
 
@@ -47,7 +39,7 @@ Test(retries, each_time_later) {
                 cr_assert_geq(wait_for_next(&fixture), delay - 1000);
                 cr_assert(retries_has(fixture.retries, 7), "until its result is known");
         }
-        cr_assert_eq(fixture.handed->len, 3);
+        cr_assert_eq(fixture.due.handed->len, 3);
 
         retries_drop(fixture.retries, 7);
         cr_assert_not(retries_any(fixture.retries));
@@ -68,9 +60,9 @@ Test(retries, each_by_itself) {
         retries_drop(fixture.retries, 3);
         (void) wait_for_next(&fixture);
         (void) wait_for_next(&fixture);
-        cr_assert_eq(fixture.handed->len, 3);
-        cr_assert_eq(g_array_index(fixture.handed, PciKey, 1), 2);
-        cr_assert_eq(g_array_index(fixture.handed, PciKey, 2), 1);
+        cr_assert_eq(fixture.due.handed->len, 3);
+        cr_assert_eq(g_array_index(fixture.due.handed, PciKey, 1), 2);
+        cr_assert_eq(g_array_index(fixture.due.handed, PciKey, 2), 1);
         cr_assert_not(retries_has(fixture.retries, 3));
         teardown(&fixture);
 }
