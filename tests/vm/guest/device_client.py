@@ -15,7 +15,8 @@ from gi.repository import GLib
 
 import vfwarden_bus as vb
 
-from guest.json_client import JsonClient, serve
+from guest.descriptor_client import DescriptorClient, DescriptorServer
+from guest.json_client import serve
 from guest.vfio import IRQ_SET, SET_IRQS, device_node, region_place
 
 # <linux/vfio.h>: _IO(';', 100 + N), and <linux/iommufd.h>: _IO(';', 0x80 + N)
@@ -25,7 +26,7 @@ BAR0, CONFIG = 0, 7
 DATA_EVENTFD_ACTION_TRIGGER, REQUEST_INDEX = 0x24, 4
 
 
-class DeviceClient(JsonClient):
+class DeviceClient(DescriptorClient):
     """The other end, for a scenario."""
 
     module = "guest.device_client"
@@ -60,20 +61,16 @@ class DeviceClient(JsonClient):
     def unpark(self):
         self.ask("unpark")
 
-    def fork(self):
-        """The pid of a child that has all that this has, and ends when it is killed."""
-        return self.ask("fork")
-
     def close_device(self):
         self.ask("close-device")
 
-    def close_all(self):
-        self.ask("close-all")
 
+class Server(DescriptorServer):
+    held = ("device", "iommufd")
 
-class Server:
     def __init__(self):
-        self.device = self.iommufd = self.event = -1
+        super().__init__()
+        self.event = -1
         self.parked = None
 
     def open(self, address, kind):
@@ -117,28 +114,9 @@ class Server:
     def unpark(self):
         _, (self.device,), _, _ = socket.recv_fds(self.parked[1], 1, 1)
 
-    def fork(self):
-        ready, told = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            os.close(ready)
-            os.closerange(0, 3)
-            os.close(told)
-            GLib.MainLoop.new(GLib.MainContext.new(), False).run()
-        os.close(told)
-        os.read(ready, 1)
-        os.close(ready)
-        return pid
-
     def close_device(self):
         os.close(self.device)
         self.device = -1
-
-    def close_all(self):
-        for fd in (self.device, self.iommufd):
-            if fd >= 0:
-                os.close(fd)
-        self.device = self.iommufd = -1
 
 
 if __name__ == "__main__":

@@ -12,14 +12,15 @@ import pace
 from raw_client import RawClient
 import vfwarden_bus as vb
 
-from guest.json_client import JsonClient, serve
+from guest.descriptor_client import DescriptorClient, DescriptorServer
+from guest.json_client import serve
 from guest.vfio import open_device, region_place
 
 BAR0 = 0
 CONFIG = 7
 
 
-class OpenClient(JsonClient):
+class OpenClient(DescriptorClient):
     """The other end, for a scenario."""
 
     module = "guest.open_client"
@@ -39,23 +40,17 @@ class OpenClient(JsonClient):
         """The beginning of BAR 0 of the device."""
         return bytes.fromhex(self.ask("read", length))
 
-    def fork(self):
-        """The pid of a child that has all that this has, and ends when it is killed."""
-        return self.ask("fork")
-
-    def close_all(self):
-        self.ask("close-all")
-
     def token(self, function):
         return self.ask("token", function.address)
 
 
-class Server:
+class Server(DescriptorServer):
+    held = ("opened", "container", "descriptor")
+
     def __init__(self):
+        super().__init__()
         self.client = vb.Client()
         self.raw = None
-        self.descriptor = -1
-        self.container = self.opened = -1
 
     def open(self, address):
         options = {"kind": GLib.Variant("s", "group")}
@@ -80,26 +75,6 @@ class Server:
         place = region_place(self.opened, CONFIG)
         os.pwrite(self.opened, b"\2\0", place + 4)  # memory space
         return os.pread(self.opened, length, region_place(self.opened, BAR0)).hex()
-
-    @staticmethod
-    def fork():
-        ready, told = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            os.close(ready)
-            os.closerange(0, 3)
-            os.close(told)
-            GLib.MainLoop.new(GLib.MainContext.new(), False).run()
-        os.close(told)
-        os.read(ready, 1)
-        os.close(ready)
-        return pid
-
-    def close_all(self):
-        for fd in (self.opened, self.container, self.descriptor):
-            if fd >= 0:
-                os.close(fd)
-        self.opened = self.container = self.descriptor = -1
 
 
 if __name__ == "__main__":
