@@ -2,8 +2,8 @@
 """README's installation and removal, exactly as printed there, in bare roots of Debian 12 and 13.
 
 Packages are built in a root and installed in another one; in a third the sources are built and installed. Who installs
-runs each line that README.md prints, and uses what is installed. vm/scenarios/manuals.py and vm/scenarios_packages run what
-needs a systemd that runs.
+runs each line that README.md prints, and uses what is installed. vm/scenarios/manuals.py and uninstall.py run what needs a
+systemd that runs.
 
     run.py [SUITE...]     bookworm and trixie, unless they are named
 
