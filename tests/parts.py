@@ -181,6 +181,27 @@ def install():
     return counted([ROOT / "tests/install/run.py"])
 
 
+def release(name):
+    """Runs the tests in a root of that Debian release; returns (passed, failed)."""
+    return counted([ROOT / "tests/releases/run.py", name])
+
+
+def plain_trixie():
+    """Unit and integration tests on Debian 13, with its compiler and libraries."""
+    return release("trixie")
+
+
+def plain_sid():
+    """The same on Debian unstable."""
+    return release("sid")
+
+
+def sequences():
+    """500 random sequences of what clients do with a function that was opened for them."""
+    os.environ["VFWARDEN_SEQUENCES"] = "500"
+    return meson(build("stress"), "--timeout-multiplier", "10", "integration-open_sequences")
+
+
 def stress():
     """The daemon killed at 1,000 random points of mixed operations, and again with its state on a full disk."""
     os.environ["VFWARDEN_KILLS"] = "1000"
@@ -193,7 +214,7 @@ LANES = [
     [install, vm, vm_iommufd],
 ]
 # What takes too long for each change: --all.
-LONG = [stress, vm_iommufd_long]
+LONG = [stress, sequences, plain_trixie, plain_sid, vm_iommufd_long]
 PARTS = {part.__name__.replace("_", "-"): part for part in [*(part for lane in LANES for part in lane), *LONG]}
 
 
