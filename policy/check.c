@@ -341,6 +341,20 @@ Verdict *check_unplug(const Inventory *inventory, const Function *function, bool
         return verdict;
 }
 
+unsigned check_unplug_users(const Function *function) {
+        g_autoptr(GPtrArray) below = topology_marked(function, TOPOLOGY_MARK_USED);
+        unsigned n = function->users ? function->users->len : 0;
+
+        for (guint i = 0; function->vfs && i < function->vfs->len; i++) {
+                const Function *vf = function->vfs->pdata[i];
+
+                n += vf->users ? vf->users->len : 0;
+        }
+        for (guint i = 0; below && i < below->len; i++)
+                n += ((const Function *) below->pdata[i])->users->len;
+        return n;
+}
+
 unsigned check_unplug_inhibitors(const Inventory *inventory, const Function *function) {
         g_autoptr(Verdict) verdict = check_unplug(inventory, function, true);
         unsigned n = 0;

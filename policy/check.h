@@ -25,6 +25,9 @@ Verdict *check(const Inventory *inventory, const Function *function, Operation o
  * delay. They count only with `users_too`. Never NULL. */
 Verdict *check_unplug(const Inventory *inventory, const Function *function, bool users_too);
 
+/* The number of users of the function, its VFs and all that is below it. */
+unsigned check_unplug_users(const Function *function);
+
 /* The number of inhibitors, of either mode, that an unplug of `function` waits for. One that blocks
  * is among them if it was made after the request. */
 unsigned check_unplug_inhibitors(const Inventory *inventory, const Function *function);

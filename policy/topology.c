@@ -323,6 +323,19 @@ bool topology_is_bridge(const Function *function) {
         return function->facts.class_code >> 8 == CLASS_PCI_BRIDGE;
 }
 
+const Function *topology_still_bound(const Function *function) {
+        g_autoptr(GPtrArray) below = topology_below(function);
+
+        g_ptr_array_add(below, (gpointer) function);
+        for (guint i = 0; i < below->len; i++) {
+                const Function *one = below->pdata[i];
+
+                if (one->facts.driver[0] != '\0' && !topology_is_bridge(one))
+                        return one;
+        }
+        return NULL;
+}
+
 const Function *topology_slot_owner(const Function *function) {
         if (function->pf && !function->facts.s390)
                 function = function->pf;

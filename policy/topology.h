@@ -66,5 +66,9 @@ char *topology_path(const Function *above, const Function *function);
  * waits when it goes (class 0x0604xx, PCI Code and ID Assignment). */
 bool topology_is_bridge(const Function *function);
 
+/* The first that still has a driver, of `function` and all below it; NULL: none has. Bridges do not
+ * count. */
+const Function *topology_still_bound(const Function *function);
+
 /* Whose slot `function` is in: itself, its PF, or the next above that has a slot; NULL: no slot. */
 const Function *topology_slot_owner(const Function *function);

@@ -17,6 +17,16 @@ static const struct {
         { "disk", "nvme" },
 };
 
+/* Devices whose functions stay with a driver of the host, which shares them: the XML does not name
+ * a function, and nothing has it open through VFIO alone. */
+static const struct {
+        const char *element, *type, *name;
+} shared_kinds[] = {
+        { "hostdev", "mdev", "mdev" },
+        { "interface", "vdpa", "vDPA" },
+        { "interface", "direct", "macvtap" },
+};
+
 static void function_free(gpointer data) {
         DomainFunction *function = data;
 
@@ -28,6 +38,7 @@ Domain *domain_free(Domain *domain) {
         if (!domain)
                 return NULL;
         g_free(domain->uuid);
+        g_free(domain->not_guarded);
         g_ptr_array_unref(domain->functions);
         g_free(domain);
         return NULL;
@@ -139,6 +150,23 @@ static int add_functions(Domain *domain, const xmlNode *devices, char **ret_why)
         return 0;
 }
 
+static bool has_device(const xmlNode *devices, const char *element, const char *type) {
+        for (const xmlNode *node = devices ? devices->children : NULL; node; node = node->next)
+                if (is_element(node, element) && attribute_is(node, "type", type))
+                        return true;
+        return false;
+}
+
+static char *list_shared(const xmlNode *devices) {
+        g_autoptr(GString) names = g_string_new(NULL);
+
+        for (size_t i = 0; i < G_N_ELEMENTS(shared_kinds); i++)
+                if (has_device(devices, shared_kinds[i].element, shared_kinds[i].type))
+                        g_string_append_printf(names, "%s%s", names->len > 0 ? ", " : "",
+                                               shared_kinds[i].name);
+        return names->len > 0 ? g_string_free(g_steal_pointer(&names), FALSE) : NULL;
+}
+
 static char *read_uuid(const xmlNode *root) {
         xmlNode *node = find_child(root, "uuid");
         xmlChar *text = node ? xmlNodeGetContent(node) : NULL;
@@ -168,6 +196,7 @@ int domain_parse(const char *xml, size_t size, Domain **ret, char **ret_why) {
                 *ret_why = g_strdup("it has no UUID");
                 return -EBADMSG;
         }
+        domain->not_guarded = list_shared(find_child(root, "devices"));
         r = add_functions(domain, find_child(root, "devices"), ret_why);
         if (r < 0)
                 return r;

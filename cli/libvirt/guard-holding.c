@@ -1,6 +1,7 @@
 #include "cli/libvirt/guard-holding.h"
 
 #include "cli/cleanup.h"
+#include "cli/libvirt/guard-answer.h"
 #include "cli/value.h"
 
 #include <errno.h>
@@ -52,6 +53,18 @@ static int on_properties_changed(sd_bus_message *message, void *userdata, sd_bus
         return 0;
 }
 
+/* In an external removal, which has no deadline, the kernel asks QEMU. */
+static int on_unplug_requested(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        const Holding *holding = userdata;
+        const HeldFunction *function = find_path(holding, sd_bus_message_get_path(message));
+        uint64_t deadline_usec;
+
+        if (function && !function->released &&
+            sd_bus_message_read(message, "t", &deadline_usec) >= 0 && deadline_usec != 0)
+                (void) guard_answer(holding->context.bus, function->path, holding->who);
+        return 0;
+}
+
 /* Asks what signals will tell from now on. What cannot be asked is as before. */
 static void look(Holding *holding) {
         for (guint i = 0; i < holding->functions->len; i++) {
@@ -83,6 +96,10 @@ static int watch(Holding *holding) {
                                    "interface='org.freedesktop.DBus.Properties',"
                                    "member='PropertiesChanged',arg0='" CLIENT_FUNCTION "'",
                                    on_properties_changed, NULL, holding);
+        if (r >= 0)
+                r = sd_bus_match_signal_async(bus, NULL, CLIENT_BUS_NAME, NULL, CLIENT_FUNCTION,
+                                              "UnplugRequested", on_unplug_requested, NULL,
+                                              holding);
         if (r >= 0)
                 r = sd_bus_add_match_async(
                         bus, NULL,

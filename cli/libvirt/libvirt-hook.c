@@ -99,9 +99,17 @@ static ExitCode unguarded(const Hook *hook, ExitCode code) {
         return EXIT_CODE_DONE;
 }
 
+static void say_not_guarded(const Hook *hook) {
+        print_error("Domain %s: not guarded: %s", hook->name, hook->domain->not_guarded);
+        (void) sd_journal_print(LOG_NOTICE, "Domain %s: not guarded: %s", hook->name,
+                                hook->domain->not_guarded);
+}
+
 static ExitCode on_start(Hook *hook) {
         ExitCode code = read_domain(hook);
 
+        if (code == EXIT_CODE_DONE && hook->domain->not_guarded)
+                say_not_guarded(hook);
         if (code == EXIT_CODE_DONE && hook->domain->functions->len > 0)
                 code = guard(hook, true);
         return code == EXIT_CODE_DONE || code == EXIT_CODE_REFUSED ? code : unguarded(hook, code);

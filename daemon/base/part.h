@@ -25,7 +25,7 @@ typedef enum PartNews {
         PART_NEWS_USERS = 1 << 1,      /* its users may be others */
         PART_NEWS_VF_USERS = 1 << 2,   /* those of one of its VFs may be */
         PART_NEWS_OPERATION = 1 << 3,  /* an operation on it has ended */
-        PART_NEWS_INHIBITORS = 1 << 4, /* an inhibitor of it, or of one of its VFs, has ended */
+        PART_NEWS_INHIBITORS = 1 << 4, /* an inhibitor of it, or of a VF of it, began or ended */
 } PartNews;
 
 /* How soon a part wants to look again at what it keeps up. */

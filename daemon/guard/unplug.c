@@ -16,12 +16,13 @@ typedef struct Unplug {
         PciKey key;
         UnplugState state;
         bool insist;
+        bool refused;       /* by somebody who was asked; `message` says why */
         unsigned n_awaited; /* count_awaited(), when last looked at */
         sd_event_source *deadline;
         uint64_t timeout_usec;
         UnplugDone *done; /* NULL once told, or when nobody asked */
         void *done_context;
-        char *message;  /* of the last failure */
+        char *message;  /* of the last failure, or of the refusal */
         bool working;   /* a worker is at it, and will tell this entry */
         unsigned depth; /* of calls that use the entry */
 } Unplug;
@@ -86,39 +87,10 @@ static Function *unplug_function(const Unplug *unplug) {
         return inventory_get(unplug->unplugs->inventory, unplug->key);
 }
 
-/* Of the function, its VFs and all that is below it. */
-static unsigned count_users(const Function *function) {
-        g_autoptr(GPtrArray) below = topology_marked(function, TOPOLOGY_MARK_USED);
-        unsigned n = function->users ? function->users->len : 0;
-
-        for (guint i = 0; function->vfs && i < function->vfs->len; i++) {
-                const Function *vf = function->vfs->pdata[i];
-
-                n += vf->users ? vf->users->len : 0;
-        }
-        for (guint i = 0; below && i < below->len; i++)
-                n += ((const Function *) below->pdata[i])->users->len;
-        return n;
-}
-
 /* What the unplug waits for before it unbinds; with `insist` the kernel asks the users. */
 static unsigned count_awaited(const Unplug *unplug, const Function *function) {
         return check_unplug_inhibitors(unplug->unplugs->inventory, function) +
-               (unplug->insist ? 0 : count_users(function));
-}
-
-/* The first that still has a driver of those that were to leave theirs; NULL: all have. */
-static const Function *still_bound(const Function *function) {
-        g_autoptr(GPtrArray) below = topology_below(function);
-
-        g_ptr_array_add(below, (gpointer) function);
-        for (guint i = 0; i < below->len; i++) {
-                const Function *one = below->pdata[i];
-
-                if (one->facts.driver[0] != '\0' && !topology_is_bridge(one))
-                        return one;
-        }
-        return NULL;
+               (unplug->insist ? 0 : check_unplug_users(function));
 }
 
 /* Frees the entry if it is over and nobody uses it. */
@@ -164,7 +136,7 @@ static void on_released(void *context, int result, const char *path) {
         unplug->working = false;
         /* When the function has gone, unplugs_function_gone() has told so. */
         if (unplug->state == UNPLUG_STATE_UNBINDING && function) {
-                if (result < 0 || still_bound(function))
+                if (result < 0 || topology_still_bound(function))
                         fail(unplug, "it cannot be unbound", result, path);
                 else
                         unplug_tell(unplug,
@@ -277,7 +249,7 @@ static void on_slot_due(void *context, PciKey key) {
 /* At the deadline nobody may use the function any more, and the kernel be slow to remove it. */
 static const char *words_for_reply(const Unplug *unplug, UnplugAction action, const char *words) {
         if (action == UNPLUG_ACTION_REPLY_TIMEOUT && unplug->state != UNPLUG_STATE_PRESENT &&
-            count_users(unplug_function(unplug)) == 0)
+            check_unplug_users(unplug_function(unplug)) == 0)
                 return "timed out; it is being removed, which cannot be cancelled";
         return words ? words : unplug->message;
 }
@@ -302,6 +274,10 @@ static void reply(Unplug *unplug, unsigned actions) {
                 if (!(actions & replies[i].action))
                         continue;
                 unplug->done = NULL;
+                if (unplug->refused) {
+                        done(unplug->done_context, -ECONNREFUSED, unplug->message);
+                        return;
+                }
                 done(unplug->done_context, replies[i].result,
                      words_for_reply(unplug, replies[i].action, replies[i].message));
                 return;
@@ -438,6 +414,22 @@ int unplugs_cancel(Unplugs *unplugs, Function *function) {
         return 0;
 }
 
+int unplugs_refuse(Unplugs *unplugs, const Function *function, const char *why) {
+        Unplug *unplug = NULL;
+
+        for (; function && !unplug; function = function->pf ? function->pf : function->parent)
+                unplug = g_hash_table_lookup(unplugs->entries, &function->facts.key);
+        if (!unplug)
+                return -ENOENT;
+        if (!unplug_state_reversible(unplug->state))
+                return -EALREADY;
+        unplug->refused = true;
+        g_free(unplug->message);
+        unplug->message = g_strdup(why);
+        unplug_tell(unplug, UNPLUG_EVENT_CANCEL);
+        return 0;
+}
+
 void unplugs_overtaken(Unplugs *unplugs, Function *function) {
         Unplug *unplug = g_hash_table_lookup(unplugs->entries, &function->facts.key);
 
@@ -449,7 +441,7 @@ void unplugs_overtaken(Unplugs *unplugs, Function *function) {
 /* The external removal has ended, and the function is still there. */
 static bool is_left(const Function *function) {
         return !function->operation && !(function->outside && function->outside->takes) &&
-               (count_users(function) == 0 || function->facts.driver[0] != '\0');
+               (check_unplug_users(function) == 0 || function->facts.driver[0] != '\0');
 }
 
 void unplugs_function_changed(Unplugs *unplugs, Function *function) {

@@ -27,8 +27,9 @@ typedef struct UnplugsHandler {
         void (*remember)(void *context, Function *function, bool remember);
 } UnplugsHandler;
 
-/* How a request ended: 0: done; -ETIMEDOUT; -ECANCELED; -EIO, `message` says what failed; -ENODEV:
- * it vanished; -EALREADY: somebody else took it over. */
+/* How a request ended: 0: done; -ECONNREFUSED: somebody who was asked refused; -ETIMEDOUT;
+ * -ECANCELED; -EIO, `message` says what failed; -ENODEV: it vanished; -EALREADY: somebody else took
+ * it over. */
 typedef void UnplugDone(void *context, int result, const char *message);
 
 /* `problems` outlives it. Returns 0 or a negative errno. */
@@ -44,6 +45,10 @@ int unplugs_request(Unplugs *unplugs, Function *function, uint64_t timeout_usec,
 /* Cancels the request. Returns 0; -EALREADY when it can no longer be cancelled; -ENOENT when
  * nothing was asked for. */
 int unplugs_cancel(Unplugs *unplugs, Function *function);
+
+/* Somebody who was asked will not release `function`: ends the request of it, of its PF or of what
+ * is above. Its caller gets -ECONNREFUSED and `why`. Returns as unplugs_cancel(). */
+int unplugs_refuse(Unplugs *unplugs, const Function *function, const char *why);
 
 /* In an earlier run of the daemon it could no longer be cancelled: continues there. */
 void unplugs_resume(Unplugs *unplugs, Function *function);

@@ -92,6 +92,22 @@ static void undo_inhibitor(void *context) {
         inhibitors_remove(part_find(added->requests->context, inhibitors_part), added->number);
 }
 
+/* A pending unplug waits for the inhibitor, too. */
+static void tell_inhibited(const LastingRequests *requests, const PciKey *keys, size_t n_keys) {
+        const PartContext *context = requests->context;
+
+        for (size_t i = 0; i < n_keys; i++) {
+                Function *function = inventory_get(context->inventory, keys[i]);
+
+                if (!function)
+                        continue;
+                context->host->tell(context->host_context, function, PART_NEWS_INHIBITORS);
+                if (function->pf)
+                        context->host->tell(context->host_context, function->pf,
+                                            PART_NEWS_INHIBITORS);
+        }
+}
+
 int lasting_requests_inhibit(LastingRequests *requests, const PciKey *keys, size_t n_keys,
                              const Inhibitor *inhibitor, int *ret_fd) {
         NewInhibitor added = { .requests = requests };
@@ -113,6 +129,7 @@ int lasting_requests_inhibit(LastingRequests *requests, const PciKey *keys, size
         r = apply_request(requests->apply, undo_inhibitor, &added);
         if (r < 0)
                 return r == -EDQUOT ? -ENOSPC : r; /* the disk's quota, not the user's */
+        tell_inhibited(requests, keys, n_keys);
         *ret_fd = take_fd(&fd);
         return 0;
 }

@@ -460,6 +460,10 @@ int manager_cancel_unplug(Manager *manager, Function *function) {
         return unplug_calls_cancel(manager->unplug_calls, function);
 }
 
+int manager_refuse_unplug(Manager *manager, const Function *function, const char *why) {
+        return unplug_calls_refuse(manager->unplug_calls, function, why);
+}
+
 void manager_open(Manager *manager, Function *function, const ManagerOpener *opener,
                   ManagerOpened *done, void *context) {
         opening_open(manager->apply, function, opener, done, context);

@@ -90,6 +90,9 @@ void manager_unplug(Manager *manager, Function *function, uint64_t timeout_usec,
  */
 int manager_cancel_unplug(Manager *manager, Function *function);
 
+/* The same by somebody who was asked to release `function`, and says why that will not happen. */
+int manager_refuse_unplug(Manager *manager, const Function *function, const char *why);
+
 /* Lets nobody do `inhibitor->operations` to the functions at `keys`, each of which is there once,
  * until the descriptor in `*ret_fd`, which the caller closes, has no copy left. Returns 0; -EDQUOT
  * when the user has too many; or another negative errno when it would not outlive the daemon, see

@@ -155,6 +155,13 @@ int unplug_calls_cancel(UnplugCalls *calls, Function *function) {
         return r;
 }
 
+int unplug_calls_refuse(UnplugCalls *calls, const Function *function, const char *why) {
+        int r = unplugs_refuse(part_find(calls->context, unplugs_part), function, why);
+
+        apply_now(calls->apply);
+        return r;
+}
+
 void unplug_calls_end_calls(UnplugCalls *calls, const char *why) {
         for (guint i = 0; i < calls->calls->len; i++)
                 on_unplug_done(calls->calls->pdata[i], -ECANCELED, why);

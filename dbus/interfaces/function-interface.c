@@ -208,6 +208,8 @@ const sd_bus_vtable function_vtable[] = {
                                 SD_BUS_NO_RESULT, method_dispatch, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("CancelUnplug", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_dispatch,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("RefuseUnplug", SD_BUS_ARGS("s", why), SD_BUS_NO_RESULT,
+                                method_dispatch, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Open", SD_BUS_ARGS("a{sv}", options),
                                 SD_BUS_RESULT("h", descriptor, "a{sv}", facts), method_dispatch,
                                 SD_BUS_VTABLE_UNPRIVILEGED),

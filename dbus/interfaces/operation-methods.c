@@ -3,12 +3,16 @@
 #include "dbus/authority.h"
 #include "dbus/error.h"
 #include "dbus/interfaces/interface.h"
+#include "policy/client-text.h"
 #include "policy/plan.h"
 
 #include <errno.h>
 
 /* Nobody means longer; and sums of times stay far from overflow. */
 #define UNPLUG_TIMEOUT_MAX_USEC (24 * 60 * 60 * 1000000ULL)
+
+/* In bytes. */
+#define REFUSE_WHY_MAX 512
 
 int function_method_bind(const MethodCall *call, sd_bus_error *error) {
         Function *function = method_function(call, error);
@@ -76,13 +80,7 @@ int function_method_unplug(const MethodCall *call, sd_bus_error *error) {
         return 1;
 }
 
-int function_method_cancel_unplug(const MethodCall *call, sd_bus_error *error) {
-        Function *function = method_function(call, error);
-        int r;
-
-        if (!function)
-                return -ENODEV;
-        r = manager_cancel_unplug(call->bus->manager, function);
+static int reply_cancelled(const MethodCall *call, int r, sd_bus_error *error) {
         if (r == -ENOENT)
                 return bus_error_set(error, -EIO, "no unplug is in progress");
         if (r < 0)
@@ -90,6 +88,33 @@ int function_method_cancel_unplug(const MethodCall *call, sd_bus_error *error) {
                         error, -ECONNREFUSED,
                         "the kernel has been asked, this cannot be cancelled any more");
         return sd_bus_reply_method_return(call->message, NULL);
+}
+
+int function_method_cancel_unplug(const MethodCall *call, sd_bus_error *error) {
+        Function *function = method_function(call, error);
+
+        if (!function)
+                return -ENODEV;
+        return reply_cancelled(call, manager_cancel_unplug(call->bus->manager, function), error);
+}
+
+int function_method_refuse_unplug(const MethodCall *call, sd_bus_error *error) {
+        const Function *function = method_function(call, error);
+        const char *why;
+        int r;
+
+        if (!function)
+                return -ENODEV;
+        r = sd_bus_message_read(call->message, "s", &why);
+        if (r < 0)
+                return r;
+        if (why[0] == '\0' || !client_text_valid(why, REFUSE_WHY_MAX, false))
+                return bus_error_set(error, -EINVAL,
+                                     "'why' must be given, and has at most %d bytes, none of a "
+                                     "control character",
+                                     REFUSE_WHY_MAX);
+        return reply_cancelled(call, manager_refuse_unplug(call->bus->manager, function, why),
+                               error);
 }
 
 static int set_num_vfs(const MethodCall *call, bool override, sd_bus_error *error) {

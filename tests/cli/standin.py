@@ -92,6 +92,7 @@ XML = """
    <arg name="options" type="a{sv}" direction="in"/>
   </method>
   <method name="CancelUnplug"/>
+  <method name="RefuseUnplug"><arg name="why" type="s" direction="in"/></method>
  </interface>
  <interface name="org.vfwarden1.PhysicalFunction">
   <method name="SetNumVFs">

@@ -14,7 +14,7 @@ from main_loop import quit_loop
 import pace
 from private_bus import NAME
 from raw_client import RawClient
-from standin import CommandTest, DBusError, DEADLINE
+from standin import CommandTest, DBusError, DEADLINE, encode
 import pictures
 from pictures import IGB, IGB_VF0, IGB_VF1, NVME
 
@@ -180,6 +180,19 @@ class Start(HookTest):
                              "<disk type='file'><source file='/x'/></disk>")):
             self.assertEqual(self.hook("prepare", domain(*devices)), (0, ""))
         self.assertEqual(self.hook("migrate", "nothing that is XML"), (0, ""))
+
+    def test_shared_devices_are_not_guarded(self):
+        xml = domain(hostdev(IGB_VF0), "<interface type='direct'><source dev='eth0'/></interface>",
+                     "<interface type='vdpa'><source dev='/dev/vhost-vdpa-0'/></interface>",
+                     "<hostdev type='mdev'><source><address uuid='x'/></source></hostdev>")
+        self.assertEqual(self.hook("prepare", xml), (0, "vfwarden: Domain web1: not guarded: mdev, vDPA, macvtap\n"))
+        self.assertEqual([c[0] for c in self.inhibited()], [[IGB_VF0]])
+        self.assertEqual(self.hook("reconnect", xml), (0, ""))
+
+    def test_an_iommufd_domain(self):
+        xml = domain(hostdev(IGB_VF0).replace("<source>", "<driver name='vfio' iommufd='yes'/><source>"))
+        self.assertEqual(self.hook("prepare", xml), (0, ""))
+        self.assertEqual([c[0] for c in self.inhibited()], [[IGB_VF0]])
 
     def test_ways_to_give_a_function(self):
         xml = domain(
@@ -389,6 +402,20 @@ class Life(HookTest):
 
     def use(self, in_use, address=IGB_VF0):
         self.stand_in.changed(address, "org.vfwarden1.Function", InUse=GLib.Variant("b", in_use))
+
+    def test_an_unplug_without_an_agent_is_refused(self):
+        refused = threading.Event()
+        self.stand_in.answers["RefuseUnplug"] = lambda why: refused.set()
+        path = encode(IGB_VF0)
+        self.assertEqual(self.hook("prepare", domain(hostdev(IGB_VF0))), (0, ""))
+        # An external removal, which the kernel tells QEMU of, and another function are not its business.
+        self.stand_in.emit(path, "org.vfwarden1.Function", "UnplugRequested", "(t)", (0,))
+        self.stand_in.emit(encode(IGB_VF1), "org.vfwarden1.Function", "UnplugRequested", "(t)", (1,))
+        self.stand_in.emit(path, "org.vfwarden1.Function", "UnplugRequested", "(t)", (1,))
+        self.assertTrue(refused.wait(DEADLINE))
+        (_, called, (why,), _), = [c for c in self.stand_in.calls if c[0] == "RefuseUnplug"]
+        self.assertEqual(called, path)
+        self.assertIn("domain web1 has it, and vfwarden-libvirt.service", why)
 
     def test_reconnect_never_fails(self):
         xml = domain(hostdev(IGB_VF0))

@@ -1,0 +1,347 @@
+#include "agent/releases.h"
+
+#include "agent/live-domain.h"
+#include "agent/log.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+/* A device that a guest was asked to release, or is about to be. */
+typedef struct Release {
+        Releases *releases;
+        PciAddress function;
+        uint64_t deadline_usec; /* of the request, which has one on all its functions */
+        char *uuid, *name;      /* of the domain */
+        char *alias, *xml;      /* of the device */
+        GuestRelease how;
+        int inhibitor;   /* -1: none */
+        bool is_delayed; /* the inhibitor is being made, and on_delayed() will be called */
+        bool is_asked;   /* the guest was */
+        bool has_ended;  /* the request has; the guest may release the device all the same */
+        bool is_over;    /* nothing is expected of the guest any more */
+} Release;
+
+struct Releases {
+        Warden *warden;
+        Hypervisor *hypervisor;
+        GPtrArray *entries;   /* of Release*, owned */
+        GHashTable *requests; /* PciKey -> deadline, both owned: what is pending */
+};
+
+static void release_free(gpointer data) {
+        Release *release = data;
+
+        if (release->inhibitor >= 0)
+                (void) close(release->inhibitor);
+        g_free(release->uuid);
+        g_free(release->name);
+        g_free(release->alias);
+        g_free(release->xml);
+        g_free(release);
+}
+
+Releases *releases_new(void) {
+        Releases *releases = g_new0(Releases, 1);
+
+        releases->entries = g_ptr_array_new_with_free_func(release_free);
+        releases->requests = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
+        return releases;
+}
+
+Releases *releases_free(Releases *releases) {
+        if (!releases)
+                return NULL;
+        g_ptr_array_unref(releases->entries);
+        g_hash_table_unref(releases->requests);
+        g_free(releases);
+        return NULL;
+}
+
+void releases_set(Releases *releases, Warden *warden, Hypervisor *hypervisor) {
+        releases->warden = warden;
+        releases->hypervisor = hypervisor;
+}
+
+/* Lets the unplug go on, or another begin. */
+static void release_undelay(Release *release) {
+        if (release->inhibitor >= 0)
+                (void) close(release->inhibitor);
+        release->inhibitor = -1;
+}
+
+/* Forgets the device, once no call is pending for it. */
+static void release_end(Release *release) {
+        release_undelay(release);
+        release->is_over = true;
+        if (!release->is_delayed)
+                g_ptr_array_remove(release->releases->entries, release);
+}
+
+static Release *release_find(const Releases *releases, const char *uuid, const char *alias) {
+        for (guint i = 0; i < releases->entries->len; i++) {
+                Release *release = releases->entries->pdata[i];
+
+                if (!release->is_over && g_str_equal(release->uuid, uuid) &&
+                    g_strcmp0(release->alias, alias) == 0)
+                        return release;
+        }
+        return NULL;
+}
+
+static void refuse(const Releases *releases, PciAddress function, const char *name,
+                   const char *why) {
+        g_autofree char *text = g_strdup_printf("domain %s does not release it: %s", name, why);
+        char address[PCI_ADDRESS_STRING_MAX];
+
+        log_notice("%s: %s", pci_address_format(function, address), text);
+        warden_refuse(releases->warden, function, text);
+}
+
+/* --- a guest is asked */
+
+static void ask(Release *release) {
+        Hypervisor *hypervisor = release->releases->hypervisor;
+        char address[PCI_ADDRESS_STRING_MAX];
+        bool again = release->is_asked;
+        g_autofree char *why = NULL;
+        int r;
+
+        pci_address_format(release->function, address);
+        log_info("%s: Asking the guest of domain %s to %s", address, release->name,
+                 release->how == GUEST_RELEASE_SHUT_DOWN ? "shut down" : "release it");
+        r = release->how == GUEST_RELEASE_SHUT_DOWN
+                    ? hypervisor_shut_down(hypervisor, release->uuid, &why)
+                    : hypervisor_detach(hypervisor, release->uuid, release->alias, &why);
+        release->is_asked = true;
+        /* QEMU refuses a second request while the guest has not answered the first. */
+        if (r >= 0 || again)
+                return;
+        refuse(release->releases, release->function, release->name, why);
+        release_end(release);
+}
+
+static void on_delayed(void *context, int fd) {
+        Release *release = context;
+
+        release->is_delayed = false;
+        release->inhibitor = fd;
+        if (release->is_over || (release->has_ended && !release->is_asked))
+                release_end(release);
+        else if (release->has_ended)
+                release_undelay(release);
+        else
+                ask(release);
+}
+
+/* Delays the unplug and asks the guest then; without a delay the guest is asked all the same. */
+static void begin(Release *release) {
+        g_autofree char *why =
+                g_strdup_printf("waits for the guest of domain %s to release it", release->name);
+
+        release->has_ended = false;
+        if (release->is_delayed)
+                return;
+        if (warden_delay(release->releases->warden, release->function, why, on_delayed, release) >=
+            0)
+                release->is_delayed = true;
+        else
+                ask(release);
+}
+
+static void request_of_domain(Releases *releases, const LiveDomain *domain,
+                              const LiveDevice *device, bool is_running, uint64_t deadline_usec) {
+        const GuestFacts facts = {
+                .wish = domain->wish,
+                .has_alias = device->alias != NULL,
+                .is_root_bus = device->is_root_bus,
+                .has_hotplug = domain->has_hotplug,
+                .slot_is_fixed = device->slot_is_fixed,
+                .is_running = is_running,
+        };
+        const char *why;
+        GuestRelease how = guest_release_choose(&facts, &why);
+        Release *release;
+
+        if (how == GUEST_RELEASE_REFUSE) {
+                refuse(releases, device->function, domain->name, why);
+                return;
+        }
+        release = release_find(releases, domain->uuid, device->alias);
+        if (!release) {
+                release = g_new0(Release, 1);
+                *release = (Release){
+                        .releases = releases,
+                        .function = device->function,
+                        .uuid = g_strdup(domain->uuid),
+                        .name = g_strdup(domain->name),
+                        .alias = g_strdup(device->alias),
+                        .xml = g_strdup(device->xml),
+                        .inhibitor = -1,
+                };
+                g_ptr_array_add(releases->entries, release);
+        }
+        release->how = how;
+        release->deadline_usec = deadline_usec;
+        begin(release);
+}
+
+static void request_of_domains(Releases *releases, GPtrArray *domains, PciAddress function,
+                               uint64_t deadline_usec) {
+        for (guint i = 0; i < domains->len; i++) {
+                const HypervisorDomain *found = domains->pdata[i];
+                g_autoptr(LiveDomain) domain = live_domain_parse(found->xml);
+                const LiveDevice *device = NULL;
+
+                while (domain && (device = live_domain_find(domain, function, device)))
+                        request_of_domain(releases, domain, device, found->is_running,
+                                          deadline_usec);
+        }
+}
+
+void releases_request(Releases *releases, PciAddress function, uint64_t deadline_usec) {
+        g_autoptr(GPtrArray) domains = NULL;
+        PciKey key = pci_address_key(function);
+        char address[PCI_ADDRESS_STRING_MAX];
+        g_autofree char *why = NULL;
+
+        /* In an external removal the kernel asks QEMU, and QEMU the guest. */
+        if (deadline_usec == 0 || !hypervisor_is_connected(releases->hypervisor))
+                return;
+        g_hash_table_replace(releases->requests, g_memdup2(&key, sizeof(key)),
+                             g_memdup2(&deadline_usec, sizeof(deadline_usec)));
+        if (hypervisor_list(releases->hypervisor, &domains, &why) < 0)
+                log_warning("%s: Failed to list the domains: %s",
+                            pci_address_format(function, address), why);
+        else
+                request_of_domains(releases, domains, function, deadline_usec);
+}
+
+/* --- the request ends */
+
+static void end_request(Releases *releases, const uint64_t *deadline_usec) {
+        for (guint i = releases->entries->len; i > 0; i--) {
+                Release *release = releases->entries->pdata[i - 1];
+                char address[PCI_ADDRESS_STRING_MAX];
+
+                if (release->has_ended ||
+                    (deadline_usec && release->deadline_usec != *deadline_usec))
+                        continue;
+                log_notice("%s: The unplug has ended, and domain %s has not released it",
+                           pci_address_format(release->function, address), release->name);
+                release->has_ended = true;
+                release_undelay(release);
+                /* A shutdown cannot be cancelled, and has nothing to be given back. */
+                if (!release->is_asked || release->how == GUEST_RELEASE_SHUT_DOWN)
+                        release_end(release);
+        }
+}
+
+void releases_end(Releases *releases, PciAddress function) {
+        PciKey key = pci_address_key(function);
+        const uint64_t *deadline_usec = g_hash_table_lookup(releases->requests, &key);
+
+        if (!deadline_usec)
+                return;
+        /* All functions that go with this one were asked for with the same deadline. */
+        end_request(releases, deadline_usec);
+        g_hash_table_remove(releases->requests, &key);
+}
+
+void releases_end_all(Releases *releases) {
+        end_request(releases, NULL);
+        g_hash_table_remove_all(releases->requests);
+}
+
+/* --- what guests do */
+
+static void give_back(const Release *release) {
+        char address[PCI_ADDRESS_STRING_MAX];
+        g_autofree char *why = NULL;
+
+        pci_address_format(release->function, address);
+        if (hypervisor_attach(release->releases->hypervisor, release->uuid, release->xml, &why) < 0)
+                log_error("%s: Domain %s released it after the unplug had ended; failed to give "
+                          "it back: %s",
+                          address, release->name, why);
+        else
+                log_notice("%s: Domain %s released it after the unplug had ended, and has it again",
+                           address, release->name);
+}
+
+static void on_device_removed(void *context, const char *uuid, const char *alias) {
+        Release *release = release_find(context, uuid, alias);
+        char address[PCI_ADDRESS_STRING_MAX];
+
+        if (!release)
+                return;
+        if (release->has_ended)
+                give_back(release);
+        else
+                log_info("%s: Domain %s has released it",
+                         pci_address_format(release->function, address), release->name);
+        release_end(release);
+}
+
+static void on_removal_failed(void *context, const char *uuid, const char *alias) {
+        Releases *releases = context;
+        Release *release = release_find(releases, uuid, alias);
+
+        if (!release)
+                return;
+        if (!release->has_ended)
+                refuse(releases, release->function, release->name,
+                       "its guest rejected the request (DEVICE_REMOVAL_FAILED)");
+        release_end(release);
+}
+
+static void on_stopped(void *context, const char *uuid) {
+        const Releases *releases = context;
+
+        for (guint i = releases->entries->len; i > 0; i--) {
+                Release *release = releases->entries->pdata[i - 1];
+
+                if (g_str_equal(release->uuid, uuid))
+                        release_end(release);
+        }
+}
+
+static bool has_device(GPtrArray *domains, const Release *release) {
+        for (guint i = 0; i < domains->len; i++) {
+                const HypervisorDomain *found = domains->pdata[i];
+                g_autoptr(LiveDomain) domain = live_domain_parse(found->xml);
+
+                if (domain && g_str_equal(domain->uuid, release->uuid))
+                        return live_domain_has_alias(domain, release->alias);
+        }
+        return false;
+}
+
+static void on_connected(void *context) {
+        Releases *releases = context;
+        g_autoptr(GPtrArray) domains = NULL;
+        g_autofree char *why = NULL;
+
+        warden_announce(releases->warden, true);
+        if (hypervisor_list(releases->hypervisor, &domains, &why) < 0) {
+                log_warning("Failed to list the domains: %s", why);
+                return;
+        }
+        for (guint i = releases->entries->len; i > 0; i--) {
+                Release *release = releases->entries->pdata[i - 1];
+
+                if (release->is_asked && !release->is_over && !has_device(domains, release))
+                        release_end(release);
+        }
+}
+
+static void on_lost(void *context) {
+        warden_announce(((const Releases *) context)->warden, false);
+}
+
+const HypervisorHandler releases_hypervisor_handler = {
+        .connected = on_connected,
+        .lost = on_lost,
+        .device_removed = on_device_removed,
+        .removal_failed = on_removal_failed,
+        .stopped = on_stopped,
+};

@@ -1,0 +1,28 @@
+/* releases.h: the devices that guests are asked to release, from the request to its end.
+ *
+ * Owns them. Each holds an inhibitor of its own that delays the unplug, from before the guest is
+ * asked until libvirt has given the device back: the function is unbound neither while libvirt is
+ * at it, nor before it has a driver of the host again. Always holds: the inhibitor ends with the
+ * release, and a device that a guest releases after the request has ended is given to it again, so
+ * the domain is as it was. */
+#pragma once
+
+#include "agent/hypervisor.h"
+#include "agent/warden.h"
+
+typedef struct Releases Releases;
+
+/* `warden` and `hypervisor` must outlive it; they are set before the loop runs. */
+Releases *releases_new(void);
+Releases *releases_free(Releases *releases);
+void releases_set(Releases *releases, Warden *warden, Hypervisor *hypervisor);
+
+/* The users of `function` are asked to release it, until `deadline_usec` (CLOCK_REALTIME). */
+void releases_request(Releases *releases, PciAddress function, uint64_t deadline_usec);
+
+/* The unplug of `function` has ended, or of all functions: no guest needs to release it. */
+void releases_end(Releases *releases, PciAddress function);
+void releases_end_all(Releases *releases);
+
+/* The handler for the hypervisor; its context is the Releases. */
+extern const HypervisorHandler releases_hypervisor_handler;

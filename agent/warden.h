@@ -1,0 +1,40 @@
+/* warden.h: vfwardend, as far as the agent needs it.
+ *
+ * Owns the agent's connection to the bus and its name there, by which the guards of domains know
+ * that guests are asked. Calls are asynchronous; the connection is made again when it is lost. */
+#pragma once
+
+#include "policy/address.h"
+
+#include <systemd/sd-event.h>
+
+#define WARDEN_AGENT_NAME "org.vfwarden1.Libvirt"
+
+typedef struct Warden Warden;
+
+typedef struct WardenHandler {
+        /* UnplugRequested; `deadline_usec` is CLOCK_REALTIME, 0: an external removal. */
+        void (*requested)(void *context, PciAddress function, uint64_t deadline_usec);
+        /* No unplug of the function is pending any more, or vfwardend has started anew, and none is
+         * of any. */
+        void (*ended)(void *context, PciAddress function);
+        void (*restarted)(void *context);
+} WardenHandler;
+
+/* Connects. Returns 0 or a negative errno. */
+int warden_new(sd_event *event, const WardenHandler *handler, void *context, Warden **ret);
+Warden *warden_free(Warden *warden);
+
+/* Takes the agent's name on the bus while guests can be asked, or gives it up. */
+void warden_announce(Warden *warden, bool can_ask);
+
+/* Called once, with the descriptor of the inhibitor, or -1: it was refused, as the log says. The
+ * descriptor is the callee's. */
+typedef void WardenDelayed(void *context, int fd);
+
+/* Delays an unplug of the function. Returns 0 when `done` will be called, or a negative errno. */
+int warden_delay(Warden *warden, PciAddress function, const char *why, WardenDelayed *done,
+                 void *context);
+
+/* Ends the pending unplug, since the function will not be released. */
+void warden_refuse(Warden *warden, PciAddress function, const char *why);

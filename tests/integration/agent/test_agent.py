@@ -1,0 +1,252 @@
+#!/usr/bin/python3
+"""vfwarden-libvirt: which guests are asked, how a release or a refusal ends an unplug, and that nothing is left behind.
+A directory stands in for libvirt, see support/agent-standin.c."""
+
+import os
+import signal
+import subprocess
+
+import fixtures
+from fixtures import DEADLINE, wait_until
+from test_unplug import LONG, PF, PLAIN, VFS, UnplugTest
+import vfwarden_bus as vb
+
+UUID = "00000000-0000-4000-8000-000000000001"
+OTHER_UUID = "00000000-0000-4000-8000-000000000002"
+METADATA = "http://vfwarden.org/xmlns/libvirt/domain/1.0"
+NAME = "org.vfwarden1.Libvirt"
+
+
+def hostdev(address, alias="hostdev0", bus="0x01"):
+    domain, number, slot = address.split(":")
+    slot, function = slot.split(".")
+    return (f"<hostdev mode='subsystem' type='pci' managed='yes'><source><address domain='0x{domain}' bus='0x{number}' "
+            f"slot='0x{slot}' function='0x{function}'/></source><alias name='{alias}'/>"
+            f"<address type='pci' domain='0x0000' bus='{bus}' slot='0x00' function='0x0'/></hostdev>")
+
+
+class AgentTest(UnplugTest):
+    def setUp(self):
+        super().setUp()
+        self.libvirt = os.path.join(self.directory, "libvirt")
+        os.makedirs(self.libvirt)
+        os.mkfifo(self.file("events"))
+        self.agent = None
+
+    def file(self, name):
+        return os.path.join(self.libvirt, name)
+
+    def define(self, *devices, name="web1", uuid=UUID, wish="", paused=False, machine="pc-q35-7.2"):
+        metadata = f"<metadata><v:unplug xmlns:v='{METADATA}' action='{wish}'/></metadata>" if wish else ""
+        with open(self.file(f"{name}{'.paused' if paused else ''}.xml"), "w", encoding="utf-8") as file:
+            file.write(f"<domain type='qemu'><name>{name}</name><uuid>{uuid}</uuid>{metadata}"
+                       f"<os><type machine='{machine}'>hvm</type></os><devices>"
+                       "<controller type='pci' index='0' model='pcie-root'/>"
+                       "<controller type='pci' index='1' model='pcie-root-port'/>"
+                       "<controller type='pci' index='2' model='pcie-root-port'><target hotplug='off'/></controller>"
+                       f"{''.join(devices)}</devices></domain>")
+
+    def start_agent(self):
+        self.agent = subprocess.Popen([os.environ["VFWARDEN_AGENT"], f"--connect={self.libvirt}"],
+                                      env=self.command_environment())
+        self.addCleanup(lambda: (self.agent.kill(), self.agent.wait()))
+        self.tell("connected")
+        wait_until(self.has_name, 4 * DEADLINE, "the agent's name on the bus")
+
+    def has_name(self):
+        return bool(self.client.bus.name_owner(NAME))
+
+    def tell(self, *words):
+        """An event of libvirt's."""
+        with open(self.file("events"), "w", encoding="utf-8") as file:
+            file.write(" ".join(words) + "\n")
+
+    def log(self):
+        if not os.path.exists(self.file("log")):
+            return []
+        with open(self.file("log"), encoding="utf-8") as file:
+            return file.read().splitlines()
+
+    def wait_log(self, *lines):
+        wait_until(lambda: self.log() == list(lines), 4 * DEADLINE, lambda: f"{lines}, is {self.log()}")
+
+    def holders(self):
+        return [row[2] for row in self.client.manager("ListInhibitors")]
+
+    def wait_holders(self, *names):
+        wait_until(lambda: self.holders() == list(names), 4 * DEADLINE, lambda: f"{names}, are {self.holders()}")
+
+    def given(self, *devices, **options):
+        """A function that a domain has, and the agent runs."""
+        function = self.sysfs.add(PLAIN, driver="vfio-pci")
+        self.define(*(devices or (hostdev(PLAIN),)), **options)
+        self.start()
+        self.use(function)
+        self.start_agent()
+        return function
+
+
+class Released(AgentTest):
+    def test_a_guest_detaches(self):
+        function = self.given()
+        call = self.client.start_unplug(PLAIN, LONG)
+        self.wait_log(f"detach {UUID} hostdev0")
+        self.assertEqual(self.holders(), ["vfwarden-libvirt"])
+        self.kernel.let_go(function)
+        # QEMU has closed it, and libvirt is still at it.
+        self.wait_property(PLAIN, "State", "draining")
+        self.assertEqual(self.writes, [])
+        self.tell("removed", UUID, "hostdev0")
+        call.result()
+        self.wait_holders()
+
+    def test_a_guest_shuts_down(self):
+        function = self.given(wish="shut-down")
+        call = self.client.start_unplug(PLAIN, LONG)
+        self.wait_log(f"shut-down {UUID}")
+        self.kernel.let_go(function)
+        self.tell("stopped", UUID)
+        call.result()
+
+    def test_guests_of_two_vfs_are_asked_at_once(self):
+        pf = self.sysfs.add_pf(PF, vfs=2, vf_driver="vfio-pci")
+        self.define(hostdev(VFS[0]))
+        self.define(hostdev(VFS[1], "hostdev7"), name="web2", uuid=OTHER_UUID)
+        self.start()
+        self.use(*pf.vfs)
+        self.start_agent()
+        call = self.client.start_unplug(PF, LONG)
+        wait_until(lambda: sorted(self.log()) == [f"detach {UUID} hostdev0", f"detach {OTHER_UUID} hostdev7"],
+                   4 * DEADLINE, self.log)
+        for vf, uuid, alias in zip(pf.vfs, (UUID, OTHER_UUID), ("hostdev0", "hostdev7")):
+            self.kernel.let_go(vf)
+            self.tell("removed", uuid, alias)
+        call.result()
+
+
+class Refused(AgentTest):
+    def refuse(self, text, *devices, **options):
+        self.given(*devices, **options)
+        error = self.assert_fails(vb.REFUSED, self.client.start_unplug(PLAIN, LONG))
+        self.assertIn(f"domain web1 does not release it: {text}", error.message)
+        self.assertEqual((self.log(), self.writes), ([], []))
+        self.wait_holders()
+        self.wait_property(PLAIN, "State", "present")
+
+    def test_by_metadata(self):
+        self.refuse("its metadata says to refuse", wish="refuse")
+
+    def test_by_an_unknown_word_of_the_metadata(self):
+        self.refuse("its metadata has an unknown action", wish="maybe")
+
+    def test_paused(self):
+        self.refuse("it is paused", paused=True)
+
+    def test_on_the_root_bus(self):
+        self.refuse("its device is on the root bus", hostdev(PLAIN, bus="0x00"))
+
+    def test_in_a_slot_without_hotplug(self):
+        self.refuse("its device is in a slot without hot-plug", hostdev(PLAIN, bus="0x02"))
+
+    def test_libvirt_fails(self):
+        self.given()
+        with open(self.file("fail"), "w", encoding="utf-8") as file:
+            file.write("device is busy")
+        error = self.assert_fails(vb.REFUSED, self.client.start_unplug(PLAIN, LONG))
+        self.assertIn("domain web1 does not release it: device is busy", error.message)
+        self.wait_holders()
+
+    def test_the_guest_fails(self):
+        self.given()
+        call = self.client.start_unplug(PLAIN, LONG)
+        self.wait_log(f"detach {UUID} hostdev0")
+        self.tell("failed", UUID, "hostdev0")
+        self.assertIn("domain web1 does not release it: its guest rejected", self.assert_fails(vb.REFUSED, call).message)
+        self.wait_holders()
+        self.assertEqual(self.writes, [])
+
+
+class Ended(AgentTest):
+    """The request ends, and the guest has not answered."""
+
+    def asked(self):
+        self.given()
+        call = self.client.start_unplug(PLAIN, LONG)
+        self.wait_log(f"detach {UUID} hostdev0")
+        return call
+
+    def test_cancelled_and_released_later(self):
+        call = self.asked()
+        self.client.cancel_unplug(PLAIN)
+        self.assert_fails(vb.FAILED, call)
+        self.wait_holders()
+        self.tell("removed", UUID, "hostdev0")
+        wait_until(lambda: len(self.log()) == 2, 4 * DEADLINE, "the device to be given back")
+        self.assertIn(f"attach {UUID} <hostdev", self.log()[1])
+        self.assertEqual(self.writes, [])
+
+    def test_timed_out(self):
+        self.given()
+        self.assert_fails(vb.TIMEOUT, self.client.start_unplug(PLAIN, 2))
+        self.wait_holders()
+        self.assertEqual(self.writes, [])
+
+    def test_killed(self):
+        call = self.asked()
+        self.agent.send_signal(signal.SIGKILL)
+        self.wait_holders()
+        self.assertFalse(call.done)
+        self.client.cancel_unplug(PLAIN)
+        self.assert_fails(vb.FAILED, call)
+
+    def test_the_domain_ends_while_libvirts_daemon_is_away(self):
+        call = self.asked()
+        self.tell("lost")
+        wait_until(lambda: not self.has_name(), 4 * DEADLINE, "the name to be given up")
+        os.unlink(self.file("web1.xml"))
+        self.tell("connected")
+        self.wait_holders()
+        self.client.cancel_unplug(PLAIN)
+        self.assert_fails(vb.FAILED, call)
+
+
+class NotAsked(AgentTest):
+    def test_another_user_than_a_domain(self):
+        function = self.given(hostdev(PF))
+        call = self.client.start_unplug(PLAIN, LONG)
+        self.wait_property(PLAIN, "State", "unplug-requested")
+        self.kernel.let_go(function)
+        call.result()
+        self.assertEqual(self.log(), [])
+
+
+class RefuseUnplug(UnplugTest):
+    """The daemon's side of a refusal."""
+
+    def refuse(self, address, why):
+        self.client.bus.call(vb.function_path(address), vb.FUNCTION, "RefuseUnplug", "(s)", (why,))
+
+    def test_what_goes_with_the_function(self):
+        pf = self.sysfs.add_pf(PF, vfs=2, vf_driver="vfio-pci")
+        self.start()
+        self.use(pf.vfs[0])
+        for address in (PF, VFS[0]):
+            call = self.client.start_unplug(PF, LONG)
+            self.wait_property(PF, "State", "unplug-requested")
+            self.refuse(address, "it is needed")
+            self.assertIn("it is needed", self.assert_fails(vb.REFUSED, call).message)
+            self.wait_property(PF, "State", "present")
+        self.assertEqual(self.writes, [])
+
+    def test_errors(self):
+        self.sysfs.add(PLAIN, driver="igb")
+        self.start()
+        for why, name in (("it is needed", vb.FAILED), ("", vb.INVALID_ARGS), ("x" * 513, vb.INVALID_ARGS),
+                          ("a\x1b", vb.INVALID_ARGS)):
+            with self.assertRaises(vb.BusError) as caught:
+                self.refuse(PLAIN, why)
+            self.assertEqual(caught.exception.name, name)
+
+
+if __name__ == "__main__":
+    fixtures.main()
