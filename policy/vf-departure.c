@@ -2,6 +2,11 @@
 
 #include "policy/lock.h"
 
+/* Elsewhere no operation on a VF takes the VF itself. */
+static bool is_taken_by_us(const Function *vf) {
+        return vf->facts.s390 && vf->operation;
+}
+
 static bool is_switchable(const Function *vf) {
         return vf->facts.s390 && !function_is_held(vf) &&
                !(vf->lock_files & 1U << LOCK_FILE_SLOT_POWER);
@@ -12,7 +17,7 @@ void vf_departure_note(Function *vf) {
 
         if (!pf)
                 return;
-        if (vf->operation)
+        if (is_taken_by_us(vf))
                 pf->n_vfs_taken++;
         else if (is_switchable(vf))
                 pf->n_vfs_switched++;
@@ -34,7 +39,7 @@ static unsigned count_going(const Function *pf) {
         for (guint i = 0; pf->vfs && i < pf->vfs->len; i++) {
                 const Function *vf = pf->vfs->pdata[i];
 
-                n += vf->operation && !is_listed(pf, vf);
+                n += is_taken_by_us(vf) && !is_listed(pf, vf);
         }
         return n;
 }

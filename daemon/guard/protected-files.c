@@ -311,7 +311,7 @@ static void protected_file_check(ProtectedFiles *files, ProtectedFile *file) {
         }
         if (file->which == LOCK_FILE_SLOT_POWER && file->watch < 0)
                 watch_slot(files, file);
-        note_own_mode(files, file, st.st_mode & 07777U);
+        note_own_mode(files, file, st.st_mode & 0777U);
         if ((st.st_mode & WRITE_BITS) == 0) {
                 set_locked(files, file, true);
                 note(files, file, 0, "close");

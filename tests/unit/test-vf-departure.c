@@ -31,12 +31,17 @@ static Function *get(const char *address) {
         return inventory_get(world, key_of(address));
 }
 
+static const RunningOperation ours = { .name = "power-off" };
+
+static void operate(const char *address, bool s390) {
+        get(address)->facts.s390 = s390;
+        get(address)->operation = &ours;
+}
+
 static void leave(const char *address) {
         vf_departure_note(get(address));
         inventory_remove(world, get(address));
 }
-
-static const RunningOperation ours = { .name = "power-off" };
 
 Test(vf_departure, nobody_who_may) {
         leave(VF0);
@@ -45,24 +50,31 @@ Test(vf_departure, nobody_who_may) {
 }
 
 Test(vf_departure, by_us) {
-        get(VF0)->operation = &ours;
+        operate(VF0, true);
         leave(VF0);
         cr_assert_not(vf_departures_explain(get(PF), 2, 0), "two went");
         cr_assert_not(vf_departures_explain(get(PF), 2, 1), "it explains one reading");
 }
 
 Test(vf_departure, by_us_and_gone) {
-        get(VF0)->operation = &ours;
+        operate(VF0, true);
         leave(VF0);
         cr_assert(vf_departures_explain(get(PF), 2, 1));
+}
+
+/* Where VFs have no slots, our unbind of one is no reason for it to go. */
+Test(vf_departure, while_we_do_something_else) {
+        operate(VF0, false);
+        leave(VF0);
+        cr_assert_not(vf_departures_explain(get(PF), 2, 1));
 }
 
 /* The kernel takes its links first, and waits for its user then. */
 Test(vf_departure, by_us_and_still_there) {
         FunctionFacts pf = facts_pf(PF, VFS(VF0));
 
-        get(VF1)->operation = &ours;
         apply(world, pf);
+        operate(VF1, true);
         cr_assert(vf_departures_explain(get(PF), 2, 1));
         get(VF1)->operation = NULL;
         cr_assert_not(vf_departures_explain(get(PF), 2, 1));
