@@ -11,6 +11,7 @@ static const char *const lock_reason_names[LOCK_REASONS_MAX] = {
 
 #define READ_BITS      0444U
 #define WRITE_BITS     0222U
+#define OWNER_READS    0400U
 #define OWNER_WRITES   0200U
 
 #define FILE_BIT(file) (1U << (file))
@@ -77,7 +78,7 @@ unsigned lock_file_own_mode(unsigned own, unsigned found) {
         if ((found & ~WRITE_BITS) == locked)
                 return own;
         if (found & WRITE_BITS)
-                return found;
+                return lost & OWNER_READS ? own : found;
         return found | (own & WRITE_BITS & ~(lost >> 1)) | OWNER_WRITES;
 }
 

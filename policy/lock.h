@@ -50,8 +50,9 @@ unsigned lock_file_kernel_mode(LockFile file);
 
 /* The own mode of a locked file, `own` so far, that was found with mode `found`. Write bits alone
  * are a violation, which is undone. Any other change is an administrator's wish for the file, and
- * holds once it is unlocked: all of `found` if it has write bits. Without them the classes keep
- * theirs that may still read the file; its owner always does. */
+ * holds once it is unlocked: all of `found` if it has write bits, unless its owner may read it no
+ * longer. Without them the classes keep theirs that may still read the file; its owner always does.
+ */
 unsigned lock_file_own_mode(unsigned own, unsigned found);
 
 /* The LockReason bits that hold for `function`, 0 when its configuration may change.

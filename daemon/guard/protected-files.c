@@ -319,8 +319,7 @@ static void protected_file_check(ProtectedFiles *files, ProtectedFile *file) {
         }
 
         bool violated = file->locked;
-        r = file_mode_set(file->path, file->inode, st.st_mode & 07777U & ~WRITE_BITS,
-                          files->reserve);
+        r = file_mode_set(file->path, file->inode, file->own_mode & ~WRITE_BITS, files->reserve);
         set_locked(files, file, r == 0);
         note(files, file, errno_means_absent(r) ? 0 : r, "close");
         if (violated)

@@ -267,6 +267,7 @@ Test(lock, own_mode) {
                 { 0644, 0666, 0644 },
                 { 0664, 0644, 0664 },
                 { 0220, 0222, 0220 },
+                { 0644, 0200, 0644 }, /* so is one that its owner could not read */
                 { 0644, 0600, 0600 }, /* ... and a mode of its own holds */
                 { 0644, 0660, 0660 },
                 { 0644, 0400, 0600 }, /* who may not read may not write either */

@@ -132,6 +132,17 @@ class Violation(LockTest):
         self.wait_mode(pf, "sriov_numvfs", 0o660)
         self.wait_mode(pf, "sriov_drivers_autoprobe", 0o600)
 
+    def test_a_mode_that_nobody_could_want_is_undone(self):
+        pf = self.sysfs.add_pf(PF, driver="vfio-pci")
+        self.start()
+        self.assert_closed(pf, *SRIOV)
+        mark = self.mark()
+        pf.chmod("sriov_numvfs", 0o200)
+        self.client.recorder.wait_for("Violation", mark=mark)
+        self.wait_mode(pf, "sriov_numvfs", 0o444)
+        self.sysfs.rebind(pf, "igb")
+        self.assert_closed(pf)
+
     def test_taking_bits_away_is_no_violation(self):
         pf = self.sysfs.add_pf(PF, driver="vfio-pci")
         self.start()
