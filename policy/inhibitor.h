@@ -9,8 +9,8 @@
 /* Bounds on what a client may say, in bytes. */
 #define INHIBITOR_TEXT_MAX 256
 
-/* How many one user but root, and all together, may have (see room.h); one on several functions
- * counts once for each. Root's are those of libvirt's domains. */
+/* How many one user but root, and all together, may have (see root-share.h); one on several
+ * functions counts once for each. Root's are those of libvirt's domains. */
 #define INHIBITORS_PER_UID_MAX 64
 #define INHIBITORS_MAX         1024
 

@@ -8,7 +8,7 @@
 #include "daemon/broker/leases.h"
 #include "daemon/sysfs/sysfs.h"
 #include "daemon/usage/vfio-node.h"
-#include "policy/room.h"
+#include "policy/root-share.h"
 
 #include <errno.h>
 
@@ -24,7 +24,7 @@ static int check_limits(const Leases *leases, const Config *config, uint32_t uid
 
         for (guint i = 0; i < leases->entries->len; i++)
                 n += ((const LeaseEntry *) leases->entries->pdata[i])->lease.uid == uid;
-        return n >= config->max_leases || !room_left(leases->entries->len, LEASES_MAX, uid)
+        return n >= config->max_leases || !root_share_left(leases->entries->len, LEASES_MAX, uid)
                        ? -EDQUOT
                        : 0;
 }

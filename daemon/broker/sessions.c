@@ -3,7 +3,7 @@
 #include "daemon/base/util.h"
 #include "daemon/broker/records.h"
 #include "daemon/broker/session-entry.h"
-#include "policy/room.h"
+#include "policy/root-share.h"
 
 #include <errno.h>
 #include <sys/socket.h>
@@ -73,7 +73,7 @@ static int check_limits(const Sessions *sessions, const Config *config,
                 if (__builtin_add_overflow(mapped, entry->max_mapped, &mapped))
                         return -EDQUOT;
         }
-        return n >= config->max_sessions || !room_left(n_all, SESSIONS_MAX, request->uid) ||
+        return n >= config->max_sessions || !root_share_left(n_all, SESSIONS_MAX, request->uid) ||
                                mapped > config->max_mapped
                        ? -EDQUOT
                        : 0;

@@ -3,7 +3,7 @@
 #include "daemon/base/client-pipe.h"
 #include "daemon/base/log.h"
 #include "daemon/guard/records.h"
-#include "policy/room.h"
+#include "policy/root-share.h"
 #include "policy/topology.h"
 
 #include <errno.h>
@@ -142,7 +142,7 @@ static bool has_room(const Inhibitors *inhibitors, uint32_t uid, size_t more) {
                 n_own += entry->inhibitor.uid == uid ? entry->n_keys : 0;
         }
         return more <= INHIBITORS_MAX &&
-               room_left((unsigned) (n_all + more - 1), INHIBITORS_MAX, uid) &&
+               root_share_left((unsigned) (n_all + more - 1), INHIBITORS_MAX, uid) &&
                (uid == 0 || n_own + more <= INHIBITORS_PER_UID_MAX);
 }
 
