@@ -57,10 +57,63 @@ static void advise_pasid(const Question *question, JsonObject *blocker, GPtrArra
         advise_user(question, blocker, advice);
 }
 
+/* What a person does about each kind of use. OBJECT and BY are the use's. */
+static const struct {
+        const char *kind, *before, *after;
+        bool by; /* and not the object stands between */
+} use_advice[] = {
+        { "network-namespace",
+          "end the container that has the interface, or move it back: \"ip -n ",
+          " link set dev INTERFACE netns 1\"", true },
+        { "network-port", "\"ip link set dev ", " nomaster\", if it can be missed", false },
+        { "network-lower", "\"ip link delete dev ", "\", if it can be missed", true },
+        { "network-address", "\"ip address flush dev ", "\", if the host can miss its addresses",
+          false },
+        { "network-route", "give the default route to another interface than ", "", false },
+        { "network-up", "\"ip link set dev ", " down\", if the host can miss it", false },
+        { "mount", "\"umount ", "\", if it can be missed", true },
+        { "swap", "\"swapoff /dev/", "\"", false },
+        { "block-holder", "take it out of ", ", or end what is made of it", true },
+};
+
+static void say_use(JsonObject *use, GPtrArray *advice) {
+        for (size_t i = 0; i < G_N_ELEMENTS(use_advice); i++)
+                if (g_str_equal(function_string(use, "Kind"), use_advice[i].kind))
+                        say(advice, "%s%s%s", use_advice[i].before,
+                            function_string(use, use_advice[i].by ? "By" : "Object"),
+                            use_advice[i].after);
+}
+
+/* How to end the use; never how to take the function away in spite of it. */
+static void advise_host(const Question *question, JsonObject *blocker, GPtrArray *advice) {
+        JsonObject *function =
+                inventory_find(question->inventory, function_string(blocker, "Subject"));
+        JsonArray *uses = function ? function_array(function, "Uses") : NULL;
+
+        for (guint i = 0; uses && i < json_array_get_length(uses); i++) {
+                JsonObject *use = json_array_get_object_element(uses, i);
+
+                if (g_str_has_suffix(function_string(blocker, "Reason"),
+                                     function_string(use, "Text")))
+                        say_use(use, advice);
+        }
+}
+
+static bool is_used_by_host(JsonObject *function) {
+        JsonArray *uses = function ? function_array(function, "Uses") : NULL;
+
+        return uses && json_array_get_length(uses) > 0;
+}
+
 static void advise_driver(const Question *question, JsonObject *blocker, GPtrArray *advice) {
         const char *subject = function_string(blocker, "Subject");
         JsonObject *function = inventory_find(question->inventory, subject);
 
+        if (is_used_by_host(function)) {
+                say(advice, "leave %s to the host, which uses it: see \"vfwarden show %s\"",
+                    subject, subject);
+                return;
+        }
         say(advice, "\"vfwarden bind %s vfio-pci\" %s", subject,
             function && *function_string(function, "Driver") ? "takes it from the host"
                                                              : "gives it to VFIO");

@@ -30,6 +30,11 @@ typedef struct Option {
 #define OPTION_TEXT(option, what, to, text) \
         { .name = (option), .value = (what), .member = offsetof(Context, to), .help = (text) }
 
+/* Of the verbs that take a function from who uses it. */
+#define OPTION_OVERRIDE_HOST                                 \
+        OPTION_SWITCH("even-if-host-uses-it", override_host, \
+                      "take it although the host itself uses it")
+
 #define option_foreach(option, table) \
         for (const Option *option = (table); option && option->name; option++)
 

@@ -259,10 +259,12 @@ int main(int argc, char **argv) {
                 .io_user = "vfwarden",
                 .spawn_socket = getenv("VFWARDEN_SPAWN_SOCKET"),
         };
+        const char *proc = getenv("VFWARDEN_PROC");
         bool check = false;
         sigset_t signals;
         int r;
 
+        options.proc = proc ? proc : "/proc";
         if (standard_streams_open() < 0)
                 return EXIT_FAILURE;
         log_setup();

@@ -275,23 +275,37 @@ int method_fail(const MethodCall *call, int r, sd_bus_error *error) {
         return bus_error_set(error, -EIO, "%s", text);
 }
 
-int method_read_option(sd_bus_message *message, const char *known, const char *type, void *ret,
-                       sd_bus_error *error) {
+static const MethodOption *find_option(const MethodOption *known, const char *name) {
+        while (known->name && strcmp(known->name, name) != 0)
+                known++;
+        return known->name ? known : NULL;
+}
+
+static int read_option(sd_bus_message *message, const MethodOption *known, sd_bus_error *error) {
+        const MethodOption *option;
         const char *name;
+        int r = sd_bus_message_read(message, "s", &name);
+
+        if (r < 0)
+                return r;
+        option = find_option(known, name);
+        if (!option)
+                return bus_error_set(error, -EINVAL, "there is no option '%s'", name);
+        r = sd_bus_message_read(message, "v", option->type, option->ret);
+        if (r < 0)
+                return bus_error_set(error, -EINVAL, "the option '%s' is of type '%s'",
+                                     option->name, option->type);
+        return sd_bus_message_exit_container(message);
+}
+
+int method_read_options(sd_bus_message *message, const MethodOption *known, sd_bus_error *error) {
         int r;
 
         r = sd_bus_message_enter_container(message, 'a', "{sv}");
         while (r >= 0 && (r = sd_bus_message_enter_container(message, 'e', "sv")) > 0) {
-                r = sd_bus_message_read(message, "s", &name);
+                r = read_option(message, known, error);
                 if (r < 0)
                         return r;
-                if (strcmp(name, known) != 0)
-                        return bus_error_set(error, -EINVAL, "there is no option '%s'", name);
-                r = sd_bus_message_read(message, "v", type, ret);
-                if (r < 0)
-                        return bus_error_set(error, -EINVAL, "the option '%s' is of type '%s'",
-                                             known, type);
-                r = sd_bus_message_exit_container(message);
         }
         return r < 0 ? r : sd_bus_message_exit_container(message);
 }

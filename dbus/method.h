@@ -81,11 +81,15 @@ void method_reply_with(MethodReply *reply, sd_bus_message *message, int r);
  * what the manager returned. Returns a negative errno. */
 int method_fail(const MethodCall *call, int r, sd_bus_error *error);
 
-/* Reads {`known`: value}, or {}, and nothing else. `ret` is as sd_bus_message_read() has it for the
- * basic `type`, and is left alone when there is no such option. Returns 0, or a negative errno with
- * `error` set where it is the option's. */
-int method_read_option(sd_bus_message *message, const char *known, const char *type, void *ret,
-                       sd_bus_error *error);
+/* An option that a method knows. `ret` is as sd_bus_message_read() has it for the basic `type`. */
+typedef struct MethodOption {
+        const char *name, *type;
+        void *ret;
+} MethodOption;
+
+/* Reads a dictionary of the options `known`, an array that a row without a name ends. What is not
+ * given is left alone. Returns 0, or a negative errno with `error` set where it is the options'. */
+int method_read_options(sd_bus_message *message, const MethodOption *known, sd_bus_error *error);
 
 /* The function whose object was called, looked up now: it may have gone while the caller was being
  * authorised, and another may have its address. Returns NULL with `error` set then. Borrowed. */

@@ -21,5 +21,6 @@
         ROW(SESSION, session, ASKS, "an I/O session serves it")                                  \
         ROW(DRIVER, driver, REFUSED,                                                             \
             "the function, or another of its IOMMU group, is bound to a driver that does not fit") \
-        ROW(UNSUPPORTED, unsupported, REFUSED, "the kernel has no method for the operation")
+        ROW(UNSUPPORTED, unsupported, REFUSED, "the kernel has no method for the operation")     \
+        ROW(HOST, host, REFUSED, "the host itself uses the function, or one that depends on it")
 /* clang-format on */

@@ -30,6 +30,39 @@ static BlockerKind inhibitor_kind(const Inhibitor *inhibitor) {
         return kinds[inhibitor->mode];
 }
 
+void block_uses(const Question *question, const Function *function, const char *where) {
+        char address[PCI_ADDRESS_STRING_MAX];
+
+        if (!use_stands_against(question->operation) || (question->flags & CHECK_OVERRIDE_HOST) ||
+            !check_has_host_driver(function))
+                return;
+        pci_address_format(function_address(function), address);
+        for (guint i = 0; function->uses && i < function->uses->len; i++) {
+                const Use *use = function->uses->pdata[i];
+                g_autofree char *what = use_describe(use);
+
+                verdict_block(question->verdict, BLOCKER_HOST, address, use->pid, "%s%s%s", where,
+                              where[0] != '\0' ? "used by the host: " : "", what);
+        }
+}
+
+void block_unknown_uses(const Question *question, const Function *function) {
+        char address[PCI_ADDRESS_STRING_MAX];
+        const char *text;
+        UsesKnown known = inventory_uses_known(question->inventory, &text);
+
+        if (known == USES_KNOWN || !use_stands_against(question->operation) ||
+            (question->flags & CHECK_OVERRIDE_HOST) || !check_may_have_uses(function))
+                return;
+        if (known == USES_UNREADABLE)
+                verdict_block(question->verdict, BLOCKER_HOST,
+                              pci_address_format(function_address(function), address), 0,
+                              "may be used by the host: %s", text);
+        else if (function == question->asked) /* before the operation there is another look */
+                verdict_warn(question->verdict,
+                             "what the host uses is not known yet: the first look has not ended");
+}
+
 void block_inhibitors(const Question *question, const Function *function, unsigned operations) {
         char address[PCI_ADDRESS_STRING_MAX];
         bool other = function != question->asked;

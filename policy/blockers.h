@@ -22,6 +22,13 @@ typedef struct Question {
 void block_users(const Question *question, BlockerKind kind, const Function *function,
                  const char *what);
 
+/* What the host does with `function`; `where` is "" or says what the function is to the one that
+ * was asked about, and ends with a space: "is a VF of it and ". */
+void block_uses(const Question *question, const Function *function, const char *where);
+
+/* That it cannot be seen what the host does with `function`, its VFs and what is below it. */
+void block_unknown_uses(const Question *question, const Function *function);
+
 /* The inhibitors of `function` for one of `operations` (1 << Operation). */
 void block_inhibitors(const Question *question, const Function *function, unsigned operations);
 

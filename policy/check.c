@@ -30,6 +30,7 @@ static void block_below(const Question *question, const Function *function) {
                               function->lock_why[0] != '\0' ? ": " : "", function->lock_why);
         block_users(question, BLOCKER_USER, function, in_use);
         block_unreadable(question, function);
+        block_uses(question, function, place);
         block_inhibitors(question, function,
                          effect_on_below(function, question->operation) |
                                  effect_on_below(function, question->or_else));
@@ -50,14 +51,23 @@ static void check_below(Question *question, const Function *top) {
                 block_below(question, marked->pdata[i]);
 }
 
-/* The blocker that a user of `user` (`function` or one of its VFs) is for the request. */
-static const char *words_for_use(const Question *question, const Function *function,
-                                 const Function *user) {
-        if (user == question->named)
-                return "in use";
+/* What `used` (`function` or one of its VFs) is to the function that was asked about. */
+static const char *words_for_relation(const Question *question, const Function *function,
+                                      const Function *used) {
+        if (used == question->named)
+                return "";
         if (function != question->named)
-                return "sits in its slot and is in use";
-        return "is a VF of it and in use";
+                return "sits in its slot and is ";
+        return "is a VF of it and ";
+}
+
+/* Those who use `used`, and what the host does with it. */
+static void check_uses(const Question *question, const Function *function, const Function *used) {
+        const char *where = words_for_relation(question, function, used);
+        g_autofree char *in_use = g_strconcat(where, "in use", NULL);
+
+        block_users(question, BLOCKER_USER, used, in_use);
+        block_uses(question, used, where);
 }
 
 /* All that stands against the operation where it touches `function`. */
@@ -66,11 +76,9 @@ static void check_effects(const Question *question, const Function *function) {
 
         block_lock(question, function);
         if (effect->self)
-                block_users(question, BLOCKER_USER, function,
-                            words_for_use(question, function, function));
+                check_uses(question, function, function);
         for (guint i = 0; effect->vfs && function->vfs && i < function->vfs->len; i++)
-                block_users(question, BLOCKER_USER, function->vfs->pdata[i],
-                            words_for_use(question, function, function->vfs->pdata[i]));
+                check_uses(question, function, function->vfs->pdata[i]);
         if (effect->vfs)
                 block_unreadable(question, function);
         block_all_inhibitors(question, function);
@@ -182,6 +190,7 @@ static void check_slot_mate(void *context, Function *mate) {
                 return;
         check_effects(question, mate);
         check_below(question, mate);
+        block_unknown_uses(question, mate);
 }
 
 /* The names of some functions, for people. */
@@ -200,14 +209,21 @@ static char *list_addresses(const GPtrArray *functions) {
 
 /* A function that the reset of its bus resets along. */
 static void check_bus_mate(const Question *question, const Function *mate) {
-        static const char words[] = "is reset with it, for they share the bus, and in use";
-        g_autoptr(GPtrArray) used = topology_marked(mate, TOPOLOGY_MARK_USED);
+        static const char where[] = "is reset with it, for they share the bus, and ",
+                          words[] = "is reset with it, for they share the bus, and in use";
+        g_autoptr(GPtrArray) used = topology_marked(mate, TOPOLOGY_MARK_USED | TOPOLOGY_MARK_HOST);
 
         block_users(question, BLOCKER_USER, mate, words);
-        for (guint i = 0; mate->vfs && i < mate->vfs->len; i++)
+        block_uses(question, mate, where);
+        block_unknown_uses(question, mate);
+        for (guint i = 0; mate->vfs && i < mate->vfs->len; i++) {
                 block_users(question, BLOCKER_USER, mate->vfs->pdata[i], words);
-        for (guint i = 0; used && i < used->len; i++)
+                block_uses(question, mate->vfs->pdata[i], where);
+        }
+        for (guint i = 0; used && i < used->len; i++) {
                 block_users(question, BLOCKER_USER, used->pdata[i], words);
+                block_uses(question, used->pdata[i], where);
+        }
 }
 
 static void check_reset(const Question *question) {
@@ -297,6 +313,7 @@ static Verdict *answer(Question *question) {
         else
                 check_effects(question, question->asked);
         check_below(question, question->asked);
+        block_unknown_uses(question, question->asked);
         if (question->operation == OPERATION_RESET)
                 check_reset(question);
         if (question->operation == OPERATION_POWER_OFF)
@@ -321,7 +338,8 @@ Verdict *check(const Inventory *inventory, const Function *function, Operation o
         return answer(&question);
 }
 
-Verdict *check_unplug(const Inventory *inventory, const Function *function, bool users_too) {
+Verdict *check_unplug(const Inventory *inventory, const Function *function, bool users_too,
+                      unsigned flags) {
         Question question = {
                 .inventory = inventory,
                 .named = function,
@@ -329,6 +347,7 @@ Verdict *check_unplug(const Inventory *inventory, const Function *function, bool
                 .operation = OPERATION_REMOVE,
                 .or_else =
                         function->kind == FUNCTION_KIND_VF ? OPERATION_REMOVE : OPERATION_POWER_OFF,
+                .flags = flags,
         };
         Verdict *verdict = answer(&question);
 
@@ -356,7 +375,7 @@ unsigned check_unplug_users(const Function *function) {
 }
 
 unsigned check_unplug_inhibitors(const Inventory *inventory, const Function *function) {
-        g_autoptr(Verdict) verdict = check_unplug(inventory, function, true);
+        g_autoptr(Verdict) verdict = check_unplug(inventory, function, true, 0);
         unsigned n = 0;
 
         for (guint i = 0; i < verdict->blockers->len; i++) {
@@ -365,6 +384,19 @@ unsigned check_unplug_inhibitors(const Inventory *inventory, const Function *fun
                 n += kind == BLOCKER_INHIBITOR || kind == BLOCKER_DELAY;
         }
         return n;
+}
+
+bool check_has_host_driver(const Function *function) {
+        return function->facts.driver[0] != '\0' && !function_has_vfio_driver(function);
+}
+
+bool check_may_have_uses(const Function *function) {
+        if (check_has_host_driver(function) || topology_n_children(function) > 0)
+                return true;
+        for (guint i = 0; function->vfs && i < function->vfs->len; i++)
+                if (check_has_host_driver(function->vfs->pdata[i]))
+                        return true;
+        return false;
 }
 
 GPtrArray *check_related(const Inventory *inventory, const Function *function) {

@@ -13,6 +13,7 @@ typedef enum CheckFlags {
         CHECK_OVERRIDE = 1 << 0, /* `userspace-driver` and `administrator` do not count */
         CHECK_EMULATED = 1 << 1, /* open: memory stands for the device, so driver and IOMMU group do
                                     not count */
+        CHECK_OVERRIDE_HOST = 1 << 2, /* what the host uses does not count */
 } CheckFlags;
 
 /* The blockers of `operation` on `function`. The result is never NULL; an operation that functions
@@ -23,7 +24,15 @@ Verdict *check(const Inventory *inventory, const Function *function, Operation o
 /* The blockers of an unplug of `function`, by `remove` or by its slot's power, and a VF by an
  * unbind. Its users and those of its VFs are asked to release it, and so are inhibitors that only
  * delay. They count only with `users_too`. Never NULL. */
-Verdict *check_unplug(const Inventory *inventory, const Function *function, bool users_too);
+Verdict *check_unplug(const Inventory *inventory, const Function *function, bool users_too,
+                      unsigned flags);
+
+/* Whether the host can use the function, its VFs or what is below it by a driver of its own. */
+bool check_may_have_uses(const Function *function);
+
+/* Whether the driver is one of the host: without it there is no network interface and no disk, even
+ * where no event has said so yet. */
+bool check_has_host_driver(const Function *function);
 
 /* The number of users of the function, its VFs and all that is below it. */
 unsigned check_unplug_users(const Function *function);

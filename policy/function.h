@@ -158,6 +158,7 @@ struct Function {
         MsiEvidence *msi; /* owned; NULL while its MSI-X capability is not known, or not there */
 
         GPtrArray *users;                  /* of User*, owned; NULL when nobody has it open */
+        GPtrArray *uses;                   /* of Use*, owned; NULL when the host uses it not */
         const IoSession *session;          /* NULL: none. Its client is among the users. */
         const Lease *lease;                /* NULL: nobody had it opened by us */
         GPtrArray *inhibitors;             /* of Inhibitor*, borrowed; NULL when there is none */

@@ -8,6 +8,8 @@ struct Inventory {
         GHashTable *functions; /* PciKey in the function's facts -> Function* */
         GHashTable *groups;    /* IOMMU group -> GPtrArray of borrowed Function* */
         Topology *topology;
+        UsesKnown uses_known;
+        char *uses_text; /* with USES_UNREADABLE: what cannot be looked at */
 };
 
 static void msi_free(Function *function) {
@@ -22,6 +24,7 @@ static void function_free(gpointer data) {
         function_facts_clear(&function->facts);
         g_clear_pointer(&function->vfs, g_ptr_array_unref);
         g_clear_pointer(&function->users, g_ptr_array_unref);
+        g_clear_pointer(&function->uses, g_ptr_array_unref);
         g_clear_pointer(&function->inhibitors, g_ptr_array_unref);
         msi_free(function);
         g_free(function->lock_why);
@@ -47,6 +50,7 @@ void inventory_free(Inventory *inventory) {
         g_hash_table_unref(inventory->groups);
         g_hash_table_unref(inventory->functions);
         topology_free(inventory->topology);
+        g_free(inventory->uses_text);
         g_free(inventory);
 }
 
@@ -239,6 +243,23 @@ void inventory_set_users(Inventory *inventory, Function *function, GPtrArray *us
         property_set_add(&function->changes, FUNCTION_PROPERTY_IN_USE);
         if (function->pf && function->pf->facts.pasid.enabled)
                 property_set_add(&function->pf->changes, FUNCTION_PROPERTY_PASID_DEPENDENTS);
+}
+
+void inventory_set_uses(Function *function, GPtrArray *uses) {
+        g_clear_pointer(&function->uses, g_ptr_array_unref);
+        function->uses = uses;
+        topology_update(function);
+}
+
+void inventory_set_uses_known(Inventory *inventory, UsesKnown known, const char *text) {
+        inventory->uses_known = known;
+        g_free(inventory->uses_text);
+        inventory->uses_text = g_strdup(text);
+}
+
+UsesKnown inventory_uses_known(const Inventory *inventory, const char **ret_text) {
+        *ret_text = inventory->uses_text;
+        return inventory->uses_known;
 }
 
 void inventory_set_pasid(Inventory *inventory, Function *function, const Pasid *pasid) {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "policy/function.h"
+#include "policy/use.h"
 
 typedef struct Inventory Inventory;
 
@@ -42,6 +43,14 @@ void inventory_remove(Inventory *inventory, Function *function);
 
 /* Takes over `users` (of User*, may be NULL) as those who have the function open. */
 void inventory_set_users(Inventory *inventory, Function *function, GPtrArray *users);
+
+/* Takes over `uses` (of Use*, NULL: none) as what the host does with the function. */
+void inventory_set_uses(Function *function, GPtrArray *uses);
+
+/* What is known of the uses of all functions; USES_KNOWN of a new inventory. With USES_UNREADABLE
+ * `text` says what cannot be looked at, a clause; else it is NULL. */
+void inventory_set_uses_known(Inventory *inventory, UsesKnown known, const char *text);
+UsesKnown inventory_uses_known(const Inventory *inventory, const char **ret_text);
 
 /* Takes over what was read of the function's PASID capability: its own facts hold it, and say
  * nothing of it. */

@@ -131,6 +131,8 @@ static unsigned marks_of(const Function *function) {
                 marks |= TOPOLOGY_MARK_USED;
         if (function_is_held(function) || function->unreadable_vfs)
                 marks |= TOPOLOGY_MARK_HELD;
+        if (function->uses)
+                marks |= TOPOLOGY_MARK_HOST;
         if (function->lock_why)
                 marks |= TOPOLOGY_MARK_LOCKED;
         if (function->operation || function->outside || function->state != FUNCTION_STATE_PRESENT)

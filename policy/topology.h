@@ -19,8 +19,9 @@ typedef enum TopologyMark {
         TOPOLOGY_MARK_INHIBITS_REMOVE = 1 << 4,    /* somebody forbids its removal ... */
         TOPOLOGY_MARK_INHIBITS_POWER_OFF = 1 << 5, /* ... that its slot is switched off ... */
         TOPOLOGY_MARK_INHIBITS_RESET = 1 << 6,     /* ... its reset */
+        TOPOLOGY_MARK_HOST = 1 << 7,               /* the host uses it */
 } TopologyMark;
-#define TOPOLOGY_MARKS_MAX 7
+#define TOPOLOGY_MARKS_MAX 8
 #define TOPOLOGY_MARKS_ALL ((1U << TOPOLOGY_MARKS_MAX) - 1U)
 
 /* Functions whose parent is not known yet. */

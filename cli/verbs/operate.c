@@ -152,11 +152,25 @@ static ExitCode operate(Context *context, const Operation *operation, const char
         return EXIT_CODE_DONE;
 }
 
+/* The same by the method that takes options. */
+static Operation with_options(const Operation *operation, const char *method) {
+        Operation other = *operation;
+
+        other.method = method;
+        return other;
+}
+
+static const Option host_options[] = { OPTION_OVERRIDE_HOST, { NULL } };
+
 static ExitCode run_bind(Context *context, char **arguments) {
+        const Operation overriding = with_options(&operation_bind, "BindWithOptions");
         const char *driver = arguments[1] ? arguments[1] : "";
 
         if (!argument_is_text("The driver", driver))
                 return EXIT_CODE_USAGE;
+        if (context->override_host)
+                return operate(context, &overriding, arguments[0], "sa{sv}", driver, 1,
+                               "override-host", "b", 1);
         return operate(context, &operation_bind, arguments[0], "s", driver);
 }
 
@@ -167,10 +181,20 @@ const Verb verb_bind = {
         .max = 2,
         .run = run_bind,
         .help = "Bind it to DRIVER, or to the kernel's choice",
+        .options = host_options,
 };
 
+static ExitCode operate_with_options(Context *context, const Operation *operation,
+                                     const char *method, const char *argument) {
+        const Operation overriding = with_options(operation, method);
+
+        if (context->override_host)
+                return operate(context, &overriding, argument, "a{sv}", 1, "override-host", "b", 1);
+        return operate(context, operation, argument, "");
+}
+
 static ExitCode run_unbind(Context *context, char **arguments) {
-        return operate(context, &operation_unbind, arguments[0], "");
+        return operate_with_options(context, &operation_unbind, "UnbindWithOptions", arguments[0]);
 }
 
 const Verb verb_unbind = {
@@ -180,10 +204,11 @@ const Verb verb_unbind = {
         .max = 1,
         .run = run_unbind,
         .help = "Unbind it from its driver",
+        .options = host_options,
 };
 
 static ExitCode run_reset(Context *context, char **arguments) {
-        return operate(context, &operation_reset, arguments[0], "");
+        return operate_with_options(context, &operation_reset, "ResetWithOptions", arguments[0]);
 }
 
 const Verb verb_reset = {
@@ -193,6 +218,7 @@ const Verb verb_reset = {
         .max = 1,
         .run = run_reset,
         .help = "Reset it",
+        .options = host_options,
 };
 
 static ExitCode run_set_vfs(Context *context, char **arguments) {
@@ -200,15 +226,19 @@ static ExitCode run_set_vfs(Context *context, char **arguments) {
 
         if (!argument_read_count(arguments[1], &count))
                 return EXIT_CODE_USAGE;
-        if (context->override)
+        if (context->override && context->override_host)
+                return operate(context, &operation_set_vfs, arguments[0], "qa{sv}", (int) count, 2,
+                               "override", "b", 1, "override-host", "b", 1);
+        if (context->override || context->override_host)
                 return operate(context, &operation_set_vfs, arguments[0], "qa{sv}", (int) count, 1,
-                               "override", "b", 1);
+                               context->override ? "override" : "override-host", "b", 1);
         return operate(context, &operation_set_vfs, arguments[0], "qa{sv}", (int) count, 0);
 }
 
 static const Option set_vfs_options[] = {
         OPTION_SWITCH("override", override,
                       "ignore the locks of a userspace driver and of an administrator"),
+        OPTION_OVERRIDE_HOST,
         { NULL },
 };
 

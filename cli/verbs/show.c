@@ -28,6 +28,7 @@ static const char *const labelled[] = {
         "Slot",
         "CommandMemory",
         "InUse",
+        "Uses",
         "Locked",
         "LockReasons",
         "LockWhy",
@@ -233,6 +234,11 @@ static void add_holders(Table *table, const char *label, JsonArray *holders,
         }
 }
 
+static char *describe_use(JsonObject *use) {
+        return g_strdup_printf("%s; %s", function_string(use, "Text"),
+                               function_string(use, "Lost"));
+}
+
 /* "unbind since 2026-11-21 00:51 (process 815)" */
 static void add_operation(Table *table, JsonObject *function) {
         JsonObject *operation = function_object(function, "Operation");
@@ -295,6 +301,9 @@ static void show_add_state(Table *table, JsonObject *function, JsonArray *users,
         show_add(table, "State", STYLE_PLAIN, *state ? words_for_state(state) : "unknown");
         show_add(table, "In use", in_use ? STYLE_GREEN : STYLE_PLAIN, in_use ? "yes" : "no");
         add_holders(table, "Used by", users, holder_describe);
+        if (has_elements(function, "Uses"))
+                add_holders(table, "Used by the host", function_array(function, "Uses"),
+                            describe_use);
         add_operation(table, function);
         add_holders(table, "Inhibitors", inhibitors, inhibitor_describe);
         show_add_lock(table, function);

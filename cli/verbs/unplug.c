@@ -98,6 +98,18 @@ static int on_unplug_signal(sd_event_source *source, const struct signalfd_sigin
         return 0;
 }
 
+static int append_arguments(const Context *context, sd_bus_message *message) {
+        int r = sd_bus_message_append(message, "t", context->timeout_usec);
+
+        if (r >= 0)
+                r = sd_bus_message_open_container(message, 'a', "{sv}");
+        if (r >= 0 && context->insist)
+                r = sd_bus_message_append(message, "{sv}", "insist", "b", 1);
+        if (r >= 0 && context->override_host)
+                r = sd_bus_message_append(message, "{sv}", "override-host", "b", 1);
+        return r < 0 ? r : sd_bus_message_close_container(message);
+}
+
 /* The daemon's time starts when polkit has said yes, and what is begun at the deadline has to
  * end. */
 static int call_unplug(Wait *wait) {
@@ -109,11 +121,7 @@ static int call_unplug(Wait *wait) {
                             &message);
         if (r < 0)
                 return r;
-        if (context->insist)
-                r = sd_bus_message_append(message, "ta{sv}", context->timeout_usec, 1, "insist",
-                                          "b", 1);
-        else
-                r = sd_bus_message_append(message, "ta{sv}", context->timeout_usec, 0);
+        r = append_arguments(context, message);
         if (r < 0)
                 return r;
         return sd_bus_call_async(context->bus, NULL, message, on_unplugged, wait,
@@ -412,6 +420,7 @@ static const Option unplug_options[] = {
           .read = read_timeout,
           .help = "how long to wait: 500ms, 30s, 5min, 1h (1min)" },
         OPTION_SWITCH("insist", insist, "have the kernel ask, too; cannot be cancelled"),
+        OPTION_OVERRIDE_HOST,
         { NULL },
 };
 

@@ -75,6 +75,7 @@ typedef struct PartContext {
         FdStore *store;
         Children *children;
         Watch *watch;
+        const char *proc;                 /* where procfs is: "/proc" */
         const char *io_program, *io_user; /* of vfwarden-io */
         const char *spawn_socket; /* of vfwarden-spawn.service; NULL: the daemon forks itself */
         const PartHost *host;

@@ -5,6 +5,7 @@
 #include "daemon/broker/vf-tokens.h"
 #include "daemon/manager/parts.h"
 #include "daemon/usage/users.h"
+#include "daemon/uses/uses.h"
 #include "policy/check.h"
 
 #include <errno.h>
@@ -59,8 +60,8 @@ typedef struct RefreshCall {
         void *userdata;
 } RefreshCall;
 
-static void on_refreshed(void *userdata, int result) {
-        g_autofree RefreshCall *call = userdata;
+static void end_refresh(RefreshCall *refresh, int result) {
+        g_autofree RefreshCall *call = refresh;
         const PartContext *context = call->context;
         Function *function;
 
@@ -78,15 +79,60 @@ static void on_refreshed(void *userdata, int result) {
                 call->done(call->userdata, function, 0, NULL);
 }
 
-void function_users_refresh(const PartContext *context, const Function *function,
-                            FunctionUsersKnown *done, void *userdata) {
+static void on_refreshed(void *userdata, int result) {
+        end_refresh(userdata, result);
+}
+
+static void refresh_users(RefreshCall *call, const Function *function) {
+        const PartContext *context = call->context;
         g_autoptr(GPtrArray) related = check_related(context->inventory, function);
         g_autofree PciKey *keys = g_new(PciKey, related->len);
+
+        for (guint i = 0; i < related->len; i++)
+                keys[i] = ((const Function *) related->pdata[i])->facts.key;
+        users_refresh(part_find(context, users_part), keys, related->len, on_refreshed, call);
+}
+
+/* What cannot be looked at is known to be unknown. The users are looked at last: a function is
+ * opened more quickly than it is mounted. */
+static void on_uses_refreshed(void *userdata, int result) {
+        RefreshCall *call = userdata;
+        const Function *function = inventory_get(call->context->inventory, call->key);
+
+        if (result == -ECANCELED || !function)
+                end_refresh(call, result);
+        else
+                refresh_users(call, function);
+}
+
+static bool may_have_uses(const PartContext *context, const Function *function) {
+        g_autoptr(GPtrArray) related = check_related(context->inventory, function);
+
+        for (guint i = 0; i < related->len; i++)
+                if (check_has_host_driver(related->pdata[i]))
+                        return true;
+        return false;
+}
+
+void function_users_refresh(const PartContext *context, const Function *function,
+                            FunctionUsersKnown *done, void *userdata) {
         RefreshCall *call = g_new(RefreshCall, 1);
 
         *call = (RefreshCall){ context, function->facts.key, function->facts.inode, done,
                                userdata };
-        for (guint i = 0; i < related->len; i++)
-                keys[i] = ((const Function *) related->pdata[i])->facts.key;
-        users_refresh(part_find(context, users_part), keys, related->len, on_refreshed, call);
+        refresh_users(call, function);
+}
+
+void function_uses_refresh(const PartContext *context, const Function *function,
+                           FunctionUsersKnown *done, void *userdata) {
+        RefreshCall *call;
+
+        if (!may_have_uses(context, function)) {
+                function_users_refresh(context, function, done, userdata);
+                return;
+        }
+        call = g_new(RefreshCall, 1);
+        *call = (RefreshCall){ context, function->facts.key, function->facts.inode, done,
+                               userdata };
+        uses_refresh(part_find(context, uses_part), on_uses_refreshed, call);
 }

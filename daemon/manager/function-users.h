@@ -19,3 +19,8 @@ typedef void FunctionUsersKnown(void *userdata, Function *function, int result,
 /* `done` is called once, perhaps before this returns. */
 void function_users_refresh(const PartContext *context, const Function *function,
                             FunctionUsersKnown *done, void *userdata);
+
+/* The same, for what takes the function from the host: what the host does with it and with all that
+ * is related is known as well, or known to be unknown. */
+void function_uses_refresh(const PartContext *context, const Function *function,
+                           FunctionUsersKnown *done, void *userdata);

@@ -207,6 +207,7 @@ static int make_context(Manager *manager, sd_event *event, const ManagerOptions 
         context->reserve = reserve_new();
         context->event = sd_event_ref(event);
         context->inventory = inventory_new();
+        context->proc = options->proc;
         context->io_program = options->io_program;
         context->io_user = options->io_user;
         context->spawn_socket = options->spawn_socket;
@@ -416,11 +417,11 @@ void manager_end_release(Manager *manager) {
         lasting_requests_end_release(manager->lasting);
 }
 
-void manager_set_num_vfs(Manager *manager, Function *pf, uint16_t count, bool override,
+void manager_set_num_vfs(Manager *manager, Function *pf, uint16_t count, unsigned flags,
                          ManagerDone *done, void *context) {
         const RequestWish wish = { .operation = OPERATION_SET_NUM_VFS,
                                    .count = count,
-                                   .flags = override ? CHECK_OVERRIDE : 0 };
+                                   .flags = flags };
 
         requests_begin(manager->requests, pf, &wish, done, context);
 }
@@ -432,28 +433,31 @@ void manager_set_autoprobe(Manager *manager, Function *pf, bool enable, ManagerD
         requests_begin(manager->requests, pf, &wish, done, context);
 }
 
-void manager_bind(Manager *manager, Function *function, const char *driver, ManagerDone *done,
-                  void *context) {
-        const RequestWish wish = { .operation = OPERATION_BIND, .driver = driver };
+void manager_bind(Manager *manager, Function *function, const char *driver, unsigned flags,
+                  ManagerDone *done, void *context) {
+        const RequestWish wish = { .operation = OPERATION_BIND, .driver = driver, .flags = flags };
 
         requests_begin(manager->requests, function, &wish, done, context);
 }
 
-void manager_unbind(Manager *manager, Function *function, ManagerDone *done, void *context) {
-        const RequestWish wish = { .operation = OPERATION_UNBIND };
+void manager_unbind(Manager *manager, Function *function, unsigned flags, ManagerDone *done,
+                    void *context) {
+        const RequestWish wish = { .operation = OPERATION_UNBIND, .flags = flags };
 
         requests_begin(manager->requests, function, &wish, done, context);
 }
 
-void manager_reset(Manager *manager, Function *function, ManagerDone *done, void *context) {
-        const RequestWish wish = { .operation = OPERATION_RESET };
+void manager_reset(Manager *manager, Function *function, unsigned flags, ManagerDone *done,
+                   void *context) {
+        const RequestWish wish = { .operation = OPERATION_RESET, .flags = flags };
 
         requests_begin(manager->requests, function, &wish, done, context);
 }
 
 void manager_unplug(Manager *manager, Function *function, uint64_t timeout_usec, bool insist,
-                    ManagerDone *done, void *context) {
-        unplug_calls_begin(manager->unplug_calls, function, timeout_usec, insist, done, context);
+                    unsigned flags, ManagerDone *done, void *context) {
+        unplug_calls_begin(manager->unplug_calls, function, timeout_usec, insist, flags, done,
+                           context);
 }
 
 int manager_cancel_unplug(Manager *manager, Function *function) {

@@ -19,6 +19,7 @@ typedef struct ManagerOptions {
         const char *config_directory;
         const char *state_directory;
         int receive_buffer; /* bytes for uevents, 0: the system's */
+        const char *proc;   /* where procfs is, with the host's process 1: "/proc" */
         const char *io_program, *io_user;
         const char *spawn_socket; /* of vfwarden-spawn.service; NULL: the daemon forks itself */
         uint32_t fd_store_max;    /* descriptors that systemd keeps, UINT32_MAX: not known */
@@ -66,17 +67,19 @@ int manager_unlock(Manager *manager, Function *function);
 char *manager_describe_failure(const Manager *manager, int error);
 
 /* The guarded operations: refused with reasons, else carried out by a process of their own and
- * verified. `done` is called once, perhaps before these return. The caller has seen to it that
- * `count` is at most the PF's TotalVFs, and that `driver` is a valid name or "" for whichever the
- * kernel chooses. */
-void manager_set_num_vfs(Manager *manager, Function *pf, uint16_t count, bool override,
+ * verified. `flags` (CheckFlags) are what the caller may pass over. `done` is called once, perhaps
+ * before these return. The caller has seen to it that `count` is at most the PF's TotalVFs, and
+ * that `driver` is a valid name or "" for whichever the kernel chooses. */
+void manager_set_num_vfs(Manager *manager, Function *pf, uint16_t count, unsigned flags,
                          ManagerDone *done, void *context);
 void manager_set_autoprobe(Manager *manager, Function *pf, bool enable, ManagerDone *done,
                            void *context);
-void manager_bind(Manager *manager, Function *function, const char *driver, ManagerDone *done,
-                  void *context);
-void manager_unbind(Manager *manager, Function *function, ManagerDone *done, void *context);
-void manager_reset(Manager *manager, Function *function, ManagerDone *done, void *context);
+void manager_bind(Manager *manager, Function *function, const char *driver, unsigned flags,
+                  ManagerDone *done, void *context);
+void manager_unbind(Manager *manager, Function *function, unsigned flags, ManagerDone *done,
+                    void *context);
+void manager_reset(Manager *manager, Function *function, unsigned flags, ManagerDone *done,
+                   void *context);
 
 /* Takes the function away in order: its users are asked and have `timeout_usec` to release it; with
  * `insist` the kernel asks them too, and there is no way back. With a timeout of 0 nobody is asked:
@@ -84,7 +87,7 @@ void manager_reset(Manager *manager, Function *function, ManagerDone *done, void
  * above, and: -ETIMEDOUT when its users did not release it in time (without `insist` nothing has
  * changed then); -ECANCELED; -EALREADY when somebody else began to take it away. */
 void manager_unplug(Manager *manager, Function *function, uint64_t timeout_usec, bool insist,
-                    ManagerDone *done, void *context);
+                    unsigned flags, ManagerDone *done, void *context);
 
 /* Returns 0; -EALREADY when there is no way back any more; -ENOENT when no unplug is in progress.
  */

@@ -10,6 +10,7 @@
 #include "daemon/usage/external-removals.h"
 #include "daemon/usage/users.h"
 #include "daemon/usage/vfio-openings.h"
+#include "daemon/uses/uses.h"
 
 #include <errno.h>
 
@@ -140,6 +141,58 @@ const Part users_part = {
         .function_gone = users_hear_of_end,
         .end_calls = end_user_calls,
         .free = free_users,
+};
+
+/* --- uses of the host */
+
+static void on_uses_changed(void *userdata, PciKey key) {
+        const PartContext *context = userdata;
+        Function *function = inventory_get(context->inventory, key);
+
+        if (!function)
+                return;
+        inventory_set_uses(function, uses_of(part_find(context, uses_part), key));
+        context->host->queue(context->host_context, function);
+}
+
+static void on_uses_known(void *userdata, UsesKnown known, const char *text) {
+        inventory_set_uses_known(((const PartContext *) userdata)->inventory, known, text);
+}
+
+static const UsesHandler uses_handler = {
+        .changed = on_uses_changed,
+        .known = on_uses_known,
+};
+
+static int new_uses(const PartContext *context, void **ret) {
+        Uses *uses = NULL;
+        int r = uses_new(context->event, context->problems, context->proc, &uses_handler,
+                         (void *) context, &uses);
+
+        *ret = uses;
+        return r;
+}
+
+/* A source may have reported it before the function was read. Later changes are events of the
+ * kernel's own: an interface or a disk of it comes or goes. */
+static void attach_uses(void *self, Function *function) {
+        inventory_set_uses(function, uses_of(self, function->facts.key));
+}
+
+static void end_uses_calls(void *self, const char *why) {
+        uses_end_refreshes(self);
+}
+
+static void free_uses(void *self) {
+        (void) uses_free(self);
+}
+
+const Part uses_part = {
+        .name = "uses",
+        .new = new_uses,
+        .attach = attach_uses,
+        .end_calls = end_uses_calls,
+        .free = free_uses,
 };
 
 /* --- MSIs */

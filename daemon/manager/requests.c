@@ -276,7 +276,7 @@ void requests_begin(Requests *requests, Function *function, const RequestWish *w
         if (text)
                 request_end(request, -EBUSY, text);
         else /* somebody may have opened it since the last event */
-                function_users_refresh(requests->context, function, on_users_known, request);
+                function_uses_refresh(requests->context, function, on_users_known, request);
 }
 
 void requests_end_calls(Requests *requests, const char *why) {

@@ -68,6 +68,7 @@ typedef struct UnplugRequest {
         UnplugCalls *calls;
         uint64_t timeout_usec;
         bool insist;
+        unsigned flags; /* for check() */
         ManagerDone *done;
         void *context;
 } UnplugRequest;
@@ -125,7 +126,8 @@ static void on_unplug_users_known(void *context, Function *function, int result,
                 request->done(request->context, -EIO, text);
                 return;
         }
-        verdict = check_unplug(calls->context->inventory, function, request->timeout_usec == 0);
+        verdict = check_unplug(calls->context->inventory, function, request->timeout_usec == 0,
+                               request->flags);
         if (verdict_allowed(verdict))
                 start_unplug(request, function);
         else {
@@ -135,7 +137,7 @@ static void on_unplug_users_known(void *context, Function *function, int result,
 }
 
 void unplug_calls_begin(UnplugCalls *calls, Function *function, uint64_t timeout_usec, bool insist,
-                        ManagerDone *done, void *context) {
+                        unsigned flags, ManagerDone *done, void *context) {
         g_autofree char *text = unplug_busy_text(calls, function);
         UnplugRequest *request;
 
@@ -144,8 +146,8 @@ void unplug_calls_begin(UnplugCalls *calls, Function *function, uint64_t timeout
                 return;
         }
         request = g_new(UnplugRequest, 1);
-        *request = (UnplugRequest){ calls, timeout_usec, insist, done, context };
-        function_users_refresh(calls->context, function, on_unplug_users_known, request);
+        *request = (UnplugRequest){ calls, timeout_usec, insist, flags, done, context };
+        function_uses_refresh(calls->context, function, on_unplug_users_known, request);
 }
 
 int unplug_calls_cancel(UnplugCalls *calls, Function *function) {

@@ -13,7 +13,7 @@ UnplugCalls *unplug_calls_free(UnplugCalls *calls);
 
 /* See manager_unplug(), manager_cancel_unplug() and manager_refuse_unplug(). */
 void unplug_calls_begin(UnplugCalls *calls, Function *function, uint64_t timeout_usec, bool insist,
-                        ManagerDone *done, void *context);
+                        unsigned flags, ManagerDone *done, void *context);
 int unplug_calls_cancel(UnplugCalls *calls, Function *function);
 int unplug_calls_refuse(UnplugCalls *calls, const Function *function, const char *why);
 

@@ -18,3 +18,18 @@ void describe_user(JsonBuilder *builder, const User *user, bool commands) {
                 add_number(builder, "Others", user->n_others);
         json_builder_end_object(builder);
 }
+
+void describe_use(JsonBuilder *builder, const Use *use) {
+        g_autofree char *text = use_describe(use);
+
+        json_builder_begin_object(builder);
+        add_string(builder, "Kind", use_kind_to_string(use->kind));
+        add_string(builder, "Subsystem", use_kind_subsystem(use->kind));
+        add_string(builder, "Object", use->object);
+        add_string(builder, "By", use->by);
+        add_string(builder, "Namespace", use_namespace(use));
+        add_number(builder, "Pid", use->pid);
+        add_string(builder, "Text", text);
+        add_string(builder, "Lost", use_kind_lost(use->kind));
+        json_builder_end_object(builder);
+}

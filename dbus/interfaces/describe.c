@@ -68,6 +68,13 @@ static void add_users(JsonBuilder *builder, const Function *function, bool comma
                 add_number(builder, "UsersOmitted", n - USERS_LISTED_MAX);
 }
 
+static void add_uses(JsonBuilder *builder, const Function *function) {
+        begin_array(builder, "Uses");
+        for (guint i = 0; function->uses && i < function->uses->len; i++)
+                describe_use(builder, function->uses->pdata[i]);
+        json_builder_end_array(builder);
+}
+
 static void add_operation(JsonBuilder *builder, const RunningOperation *operation) {
         json_builder_set_member_name(builder, "Operation");
         json_builder_begin_object(builder);
@@ -136,6 +143,7 @@ static int write_interfaces(ValueWriter *writer, const Function *function) {
 static void add_use(JsonBuilder *builder, const Function *function, bool commands) {
         json_builder_begin_object(builder);
         add_users(builder, function, commands);
+        add_uses(builder, function);
         if (function->operation)
                 add_operation(builder, function->operation);
         else if (function->outside)

@@ -8,7 +8,7 @@
 /* On BUS_ROOT; userdata is the Bus. */
 extern const sd_bus_vtable manager_vtable[];
 MethodHandler manager_get_function, manager_list_functions, manager_describe, manager_check,
-        manager_list_users, manager_describe_users, manager_method_inhibit,
+        manager_list_users, manager_describe_users, manager_describe_uses, manager_method_inhibit,
         manager_method_inhibit_many, manager_method_inhibit_with_options, manager_list_inhibitors,
         manager_describe_inhibitors, manager_method_reload, manager_method_release_all;
 
@@ -19,8 +19,9 @@ extern const InterfaceProperty function_properties[], physical_function_properti
         virtual_function_properties[], pasid_properties[], msix_properties[], zpci_properties[],
         zpci_io_properties[];
 MethodHandler function_method_lock, function_method_unlock, function_method_bind,
-        function_method_unbind, function_method_reset, function_method_unplug,
-        function_method_cancel_unplug, function_method_refuse_unplug,
+        function_method_unbind, function_method_reset, function_method_bind_with_options,
+        function_method_unbind_with_options, function_method_reset_with_options,
+        function_method_unplug, function_method_cancel_unplug, function_method_refuse_unplug,
         physical_function_method_set_num_vfs, physical_function_method_set_drivers_autoprobe,
         function_method_open, physical_function_method_get_vf_token, zpci_io_method_load,
         zpci_io_method_store_block, zpci_io_method_open_session;

@@ -86,7 +86,8 @@ int function_method_open(const MethodCall *call, sd_bus_error *error) {
 
         if (!function)
                 return -ENODEV;
-        r = method_read_option(call->message, "kind", "s", &kind, error);
+        r = method_read_options(call->message,
+                                (const MethodOption[]){ { "kind", "s", &kind }, { NULL } }, error);
         if (r < 0)
                 return r;
         if (kind)

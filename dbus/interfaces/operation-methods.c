@@ -3,6 +3,7 @@
 #include "dbus/authority.h"
 #include "dbus/error.h"
 #include "dbus/interfaces/interface.h"
+#include "policy/check.h"
 #include "policy/client-text.h"
 #include "policy/plan.h"
 
@@ -14,30 +15,106 @@
 /* In bytes. */
 #define REFUSE_WHY_MAX 512
 
-int function_method_bind(const MethodCall *call, sd_bus_error *error) {
+/* --- options that pass over blockers */
+
+#define OPTION_OVERRIDE_HOST "override-host"
+
+/* Reads the arguments anew, and begins. */
+typedef struct Beginning {
+        int (*begin)(const MethodCall *call, sd_bus_error *error);
+} Beginning;
+
+/* Runs when the caller may override, too. */
+static void on_may_override(void *userdata, const MethodCall *call) {
+        const Beginning *beginning = userdata;
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+        int r = beginning->begin(call, &error);
+
+        if (r < 0)
+                (void) sd_bus_reply_method_errno(call->message, r, &error);
+        sd_bus_error_free(&error);
+}
+
+/* Begins, if the caller is allowed what `flags` (CheckFlags) say. */
+static int begin_if_allowed(const MethodCall *call, unsigned flags, const Beginning *beginning,
+                            sd_bus_error *error) {
+        if (flags == 0)
+                return beginning->begin(call, error);
+        return authority_ask(call->bus->authority, call, ACTION_OVERRIDE, false, on_may_override,
+                             (void *) beginning, error);
+}
+
+/* Reads a dictionary whose only option is the one that takes the function from the host. */
+static int read_override_host(const MethodCall *call, unsigned *ret_flags, sd_bus_error *error) {
+        int host = false, r;
+        const MethodOption options[] = { { OPTION_OVERRIDE_HOST, "b", &host }, { NULL } };
+
+        r = method_read_options(call->message, options, error);
+        *ret_flags = host ? CHECK_OVERRIDE_HOST : 0;
+        return r;
+}
+
+/* --- Bind() */
+
+static int read_bind(const MethodCall *call, bool options, const char **ret_driver,
+                     unsigned *ret_flags, sd_bus_error *error) {
+        int r = sd_bus_message_rewind(call->message, true);
+
+        *ret_flags = 0;
+        if (r >= 0)
+                r = sd_bus_message_read(call->message, "s", ret_driver);
+        if (r >= 0 && options)
+                r = read_override_host(call, ret_flags, error);
+        if (r >= 0 && (*ret_driver)[0] != '\0' && !plan_driver_name_valid(*ret_driver))
+                return bus_error_set(error, -EINVAL, "'%s' cannot be the name of a driver",
+                                     *ret_driver);
+        return r;
+}
+
+static int begin_bind(const MethodCall *call, bool options, sd_bus_error *error) {
         Function *function = method_function(call, error);
         MethodReply *reply;
         const char *driver;
+        unsigned flags;
         int r;
 
         if (!function)
                 return -ENODEV;
-        r = sd_bus_message_read(call->message, "s", &driver);
+        r = read_bind(call, options, &driver, &flags, error);
         if (r < 0)
                 return r;
-        if (driver[0] != '\0' && !plan_driver_name_valid(driver))
-                return bus_error_set(error, -EINVAL, "'%s' cannot be the name of a driver", driver);
         reply = method_reply_later(call, error);
         if (!reply)
                 return -EDQUOT;
-        manager_bind(call->bus->manager, function, driver, method_reply, reply);
+        manager_bind(call->bus->manager, function, driver, flags, method_reply, reply);
         return 1;
 }
 
-/* An operation that takes no arguments. */
-typedef void PlainOperation(Manager *manager, Function *function, ManagerDone *done, void *context);
+static int begin_bind_with_options(const MethodCall *call, sd_bus_error *error) {
+        return begin_bind(call, true, error);
+}
 
-static int begin(const MethodCall *call, PlainOperation *operation, sd_bus_error *error) {
+int function_method_bind(const MethodCall *call, sd_bus_error *error) {
+        return begin_bind(call, false, error);
+}
+
+int function_method_bind_with_options(const MethodCall *call, sd_bus_error *error) {
+        static const Beginning beginning = { begin_bind_with_options };
+        const char *driver;
+        unsigned flags;
+        int r = read_bind(call, true, &driver, &flags, error);
+
+        return r < 0 ? r : begin_if_allowed(call, flags, &beginning, error);
+}
+
+/* --- Unbind() and Reset() */
+
+/* An operation that takes no arguments but options. */
+typedef void PlainOperation(Manager *manager, Function *function, unsigned flags, ManagerDone *done,
+                            void *context);
+
+static int begin_plain(const MethodCall *call, PlainOperation *operation, unsigned flags,
+                       sd_bus_error *error) {
         Function *function = method_function(call, error);
         MethodReply *reply;
 
@@ -46,38 +123,102 @@ static int begin(const MethodCall *call, PlainOperation *operation, sd_bus_error
         reply = method_reply_later(call, error);
         if (!reply)
                 return -EDQUOT;
-        operation(call->bus->manager, function, method_reply, reply);
+        operation(call->bus->manager, function, flags, method_reply, reply);
         return 1;
 }
 
 int function_method_unbind(const MethodCall *call, sd_bus_error *error) {
-        return begin(call, manager_unbind, error);
+        return begin_plain(call, manager_unbind, 0, error);
 }
 
 int function_method_reset(const MethodCall *call, sd_bus_error *error) {
-        return begin(call, manager_reset, error);
+        return begin_plain(call, manager_reset, 0, error);
 }
 
-int function_method_unplug(const MethodCall *call, sd_bus_error *error) {
-        Function *function = method_function(call, error);
-        MethodReply *reply;
+static int begin_with_options(const MethodCall *call, PlainOperation *operation,
+                              sd_bus_error *error) {
+        unsigned flags = 0;
+        int r = sd_bus_message_rewind(call->message, true);
+
+        if (r >= 0)
+                r = read_override_host(call, &flags, error);
+        return r < 0 ? r : begin_plain(call, operation, flags, error);
+}
+
+static int begin_unbind_with_options(const MethodCall *call, sd_bus_error *error) {
+        return begin_with_options(call, manager_unbind, error);
+}
+
+static int begin_reset_with_options(const MethodCall *call, sd_bus_error *error) {
+        return begin_with_options(call, manager_reset, error);
+}
+
+int function_method_unbind_with_options(const MethodCall *call, sd_bus_error *error) {
+        static const Beginning beginning = { begin_unbind_with_options };
+        unsigned flags;
+        int r = read_override_host(call, &flags, error);
+
+        return r < 0 ? r : begin_if_allowed(call, flags, &beginning, error);
+}
+
+int function_method_reset_with_options(const MethodCall *call, sd_bus_error *error) {
+        static const Beginning beginning = { begin_reset_with_options };
+        unsigned flags;
+        int r = read_override_host(call, &flags, error);
+
+        return r < 0 ? r : begin_if_allowed(call, flags, &beginning, error);
+}
+
+/* --- Unplug() */
+
+typedef struct UnplugArguments {
         uint64_t timeout_usec;
-        int insist = false, r;
+        int insist, host;
+} UnplugArguments;
+
+static int read_unplug(const MethodCall *call, UnplugArguments *ret, sd_bus_error *error) {
+        const MethodOption options[] = { { "insist", "b", &ret->insist },
+                                         { OPTION_OVERRIDE_HOST, "b", &ret->host },
+                                         { NULL } };
+        int r = sd_bus_message_rewind(call->message, true);
+
+        *ret = (UnplugArguments){ 0 };
+        if (r >= 0)
+                r = sd_bus_message_read(call->message, "t", &ret->timeout_usec);
+        if (r >= 0)
+                r = method_read_options(call->message, options, error);
+        if (r >= 0 && ret->timeout_usec > UNPLUG_TIMEOUT_MAX_USEC)
+                return bus_error_set(error, -EINVAL, "the timeout is above a day");
+        return r;
+}
+
+static int begin_unplug(const MethodCall *call, sd_bus_error *error) {
+        Function *function = method_function(call, error);
+        UnplugArguments arguments;
+        MethodReply *reply;
+        int r;
 
         if (!function)
                 return -ENODEV;
-        r = sd_bus_message_read(call->message, "t", &timeout_usec);
-        if (r >= 0)
-                r = method_read_option(call->message, "insist", "b", &insist, error);
+        r = read_unplug(call, &arguments, error);
         if (r < 0)
                 return r;
-        if (timeout_usec > UNPLUG_TIMEOUT_MAX_USEC)
-                return bus_error_set(error, -EINVAL, "the timeout is above a day");
         reply = method_reply_later(call, error);
         if (!reply)
                 return -EDQUOT;
-        manager_unplug(call->bus->manager, function, timeout_usec, insist, method_reply, reply);
+        manager_unplug(call->bus->manager, function, arguments.timeout_usec, arguments.insist,
+                       arguments.host ? CHECK_OVERRIDE_HOST : 0, method_reply, reply);
         return 1;
+}
+
+int function_method_unplug(const MethodCall *call, sd_bus_error *error) {
+        static const Beginning beginning = { begin_unplug };
+        UnplugArguments arguments;
+        int r = read_unplug(call, &arguments, error);
+
+        return r < 0 ? r
+                     : begin_if_allowed(call, arguments.host ? CHECK_OVERRIDE_HOST : 0, &beginning,
+                                        error);
 }
 
 static int reply_cancelled(const MethodCall *call, int r, sd_bus_error *error) {
@@ -117,17 +258,34 @@ int function_method_refuse_unplug(const MethodCall *call, sd_bus_error *error) {
                                error);
 }
 
-static int set_num_vfs(const MethodCall *call, bool override, sd_bus_error *error) {
+/* --- SetNumVFs() */
+
+static int read_num_vfs(const MethodCall *call, uint16_t *ret_count, unsigned *ret_flags,
+                        sd_bus_error *error) {
+        int override = false, host = false, r;
+        const MethodOption options[] = { { "override", "b", &override },
+                                         { OPTION_OVERRIDE_HOST, "b", &host },
+                                         { NULL } };
+
+        r = sd_bus_message_rewind(call->message, true);
+        if (r >= 0)
+                r = sd_bus_message_read(call->message, "q", ret_count);
+        if (r >= 0)
+                r = method_read_options(call->message, options, error);
+        *ret_flags = (override ? CHECK_OVERRIDE : 0) | (host ? CHECK_OVERRIDE_HOST : 0);
+        return r;
+}
+
+static int begin_set_num_vfs(const MethodCall *call, sd_bus_error *error) {
         Function *pf = method_function(call, error);
         MethodReply *reply;
+        unsigned flags;
         uint16_t count;
         int r;
 
         if (!pf)
                 return -ENODEV;
-        r = sd_bus_message_rewind(call->message, true);
-        if (r >= 0)
-                r = sd_bus_message_read(call->message, "q", &count);
+        r = read_num_vfs(call, &count, &flags, error);
         if (r < 0)
                 return r;
         if (count > pf->facts.total_vfs)
@@ -138,33 +296,17 @@ static int set_num_vfs(const MethodCall *call, bool override, sd_bus_error *erro
         reply = method_reply_later(call, error);
         if (!reply)
                 return -EDQUOT;
-        manager_set_num_vfs(call->bus->manager, pf, count, override, method_reply, reply);
+        manager_set_num_vfs(call->bus->manager, pf, count, flags, method_reply, reply);
         return 1;
 }
 
-/* Runs when the caller may override, too. */
-static void set_num_vfs_override(void *userdata, const MethodCall *call) {
-        sd_bus_error error = SD_BUS_ERROR_NULL;
-        int r = set_num_vfs(call, true, &error);
-
-        if (r < 0)
-                (void) sd_bus_reply_method_errno(call->message, r, &error);
-        sd_bus_error_free(&error);
-}
-
 int physical_function_method_set_num_vfs(const MethodCall *call, sd_bus_error *error) {
+        static const Beginning beginning = { begin_set_num_vfs };
+        unsigned flags;
         uint16_t count;
-        int override = false, r;
+        int r = read_num_vfs(call, &count, &flags, error);
 
-        r = sd_bus_message_read(call->message, "q", &count);
-        if (r >= 0)
-                r = method_read_option(call->message, "override", "b", &override, error);
-        if (r < 0)
-                return r;
-        if (override)
-                return authority_ask(call->bus->authority, call, ACTION_OVERRIDE, false,
-                                     set_num_vfs_override, NULL, error);
-        return set_num_vfs(call, false, error);
+        return r < 0 ? r : begin_if_allowed(call, flags, &beginning, error);
 }
 
 int physical_function_method_set_drivers_autoprobe(const MethodCall *call, sd_bus_error *error) {

@@ -1,13 +1,16 @@
-/* ListUsers() and DescribeUsers(). */
+/* ListUsers(), DescribeUsers() and DescribeUses(). */
 #include "dbus/answers.h"
 #include "dbus/error.h"
 #include "dbus/interfaces/interface.h"
+#include "policy/use.h"
 
 #include <errno.h>
 #include <string.h>
 
 /* What a user takes in an answer without their strings. */
 #define USER_BYTES 384U
+/* What a use takes with its strings. */
+#define USE_BYTES 1024U
 
 typedef int AppendUser(sd_bus_message *reply, const char *address, const User *user,
                        const char *command);
@@ -137,29 +140,81 @@ static int describe_all(const MethodCall *call, sd_bus_error *error) {
         return answers_add(call->bus->answers, call, &kind, error);
 }
 
-int manager_describe_users(const MethodCall *call, sd_bus_error *error) {
+/* Replies with what `add` says of one function. */
+static int describe_one(const MethodCall *call, Function *function,
+                        int (*add)(Answer *answer, Function *function)) {
         Answer answer = { .call = *call };
-        Function *function;
-        const char *text;
-        int r;
+        int r = sd_bus_message_new_method_return(call->message, &answer.reply);
 
-        r = sd_bus_message_read(call->message, "s", &text);
-        if (r < 0)
-                return r;
-        if (text[0] == '\0')
-                return describe_all(call, error);
-        r = method_find_function(call, text, &function, error);
-        if (r < 0)
-                return r;
-        r = sd_bus_message_new_method_return(call->message, &answer.reply);
         if (r >= 0)
                 r = begin_dictionaries(&answer);
         if (r >= 0)
-                r = add_dictionaries(&answer, function);
+                r = add(&answer, function);
         if (r >= 0)
                 r = end_dictionaries(&answer);
         if (r >= 0)
                 r = sd_bus_message_send(answer.reply);
         sd_bus_message_unref(answer.reply);
         return r;
+}
+
+/* Reads the address of a function, or "" for all: NULL. */
+static int read_function(const MethodCall *call, Function **ret, sd_bus_error *error) {
+        const char *text;
+        int r = sd_bus_message_read(call->message, "s", &text);
+
+        *ret = NULL;
+        if (r < 0 || text[0] == '\0')
+                return r;
+        return method_find_function(call, text, ret, error);
+}
+
+int manager_describe_users(const MethodCall *call, sd_bus_error *error) {
+        Function *function;
+        int r = read_function(call, &function, error);
+
+        if (r < 0)
+                return r;
+        return function ? describe_one(call, function, add_dictionaries)
+                        : describe_all(call, error);
+}
+
+/* --- uses of the host */
+
+static int append_use(sd_bus_message *reply, const char *address, const Use *use) {
+        g_autofree char *text = use_describe(use);
+
+        return sd_bus_message_append(reply, "a{sv}", 9, "address", "s", address, "kind", "s",
+                                     use_kind_to_string(use->kind), "subsystem", "s",
+                                     use_kind_subsystem(use->kind), "object", "s", use->object,
+                                     "by", "s", use->by, "namespace", "s", use_namespace(use),
+                                     "pid", "u", use->pid, "text", "s", text, "lost", "s",
+                                     use_kind_lost(use->kind));
+}
+
+static int add_uses(Answer *answer, Function *function) {
+        char address[PCI_ADDRESS_STRING_MAX];
+        int r = 0;
+
+        pci_address_format(function_address(function), address);
+        for (guint i = 0; r >= 0 && function->uses && i < function->uses->len; i++) {
+                r = append_use(answer->reply, address, function->uses->pdata[i]);
+                answer->bytes += USE_BYTES;
+        }
+        return r;
+}
+
+int manager_describe_uses(const MethodCall *call, sd_bus_error *error) {
+        static const AnswerKind kind = {
+                .begin = begin_dictionaries,
+                .add = add_uses,
+                .end = end_dictionaries,
+        };
+        Function *function;
+        int r = read_function(call, &function, error);
+
+        if (r < 0)
+                return r;
+        return function ? describe_one(call, function, add_uses)
+                        : answers_add(call->bus->answers, call, &kind, error);
 }

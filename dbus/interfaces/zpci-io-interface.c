@@ -121,7 +121,10 @@ int zpci_io_method_open_session(const MethodCall *call, sd_bus_error *error) {
 
         if (!function)
                 return -ENODEV;
-        r = method_read_option(call->message, "max-mapped-memory", "t", &io.max_mapped, error);
+        r = method_read_options(
+                call->message,
+                (const MethodOption[]){ { "max-mapped-memory", "t", &io.max_mapped }, { NULL } },
+                error);
         if (r < 0)
                 return r;
         if (io.max_mapped > MAX_MAPPED_MAX)

@@ -23,6 +23,7 @@ sys.path[:0] = [os.path.join(TESTS, "integration", "support"), os.path.join(TEST
 import gi  # noqa: E402
 gi.require_version("Gio", "2.0")
 
+from fakehost import Host  # noqa: E402
 from fakepci import Sysfs  # noqa: E402
 
 PRELOAD = "libumockdev-preload.so.0"
@@ -59,6 +60,7 @@ class Tree(Sysfs):
         super().__init__(root)
         self.watch.close()
         self.watch = NoWatch()
+        self.host = Host(root)
 
     def populate(self, count):
         """Makes `count` functions, the same mix of 16 over and over: on each bus two PFs with four
@@ -83,7 +85,7 @@ class Tree(Sysfs):
         """See show()."""
 
     def environment(self):
-        return {"LD_PRELOAD": PRELOAD, "UMOCKDEV_DIR": self.root}
+        return {"LD_PRELOAD": PRELOAD, "UMOCKDEV_DIR": self.root, "VFWARDEN_PROC": self.host.path}
 
     @property
     def monitor(self):
@@ -107,7 +109,7 @@ class MountedTree(Tree):
 
     def environment(self):
         # libudev insists on a file system of type sysfs otherwise.
-        return {"SYSTEMD_DEVICE_VERIFY_SYSFS": "0"}
+        return {"SYSTEMD_DEVICE_VERIFY_SYSFS": "0", "VFWARDEN_PROC": self.host.path}
 
     def uevent(self, action, devpath, subsystem="pci", **properties):
         lines = [f"{action}@{devpath}", f"ACTION={action}", f"DEVPATH={devpath}",

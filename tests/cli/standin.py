@@ -87,6 +87,11 @@ XML = """
   <method name="Bind"><arg name="driver" type="s" direction="in"/></method>
   <method name="Unbind"/>
   <method name="Reset"/>
+  <method name="BindWithOptions">
+   <arg name="driver" type="s" direction="in"/><arg name="options" type="a{sv}" direction="in"/>
+  </method>
+  <method name="UnbindWithOptions"><arg name="options" type="a{sv}" direction="in"/></method>
+  <method name="ResetWithOptions"><arg name="options" type="a{sv}" direction="in"/></method>
   <method name="Unplug">
    <arg name="timeout_usec" type="t" direction="in"/>
    <arg name="options" type="a{sv}" direction="in"/>

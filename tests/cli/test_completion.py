@@ -60,7 +60,7 @@ class Completion(Shell):
         self.assertEqual(self.complete("vfwarden set-vfs --o"), ["--override"])
         self.assertEqual(self.complete("vfwarden unplug 1:0.0 --"), [
             "--help", "--version", "--host=", "--json", "--no-legend", "--color=", "--no-ask-password", "--timeout=",
-            "--insist"])
+            "--insist", "--even-if-host-uses-it"])
         self.assertEqual(self.complete("vfwarden reset --i"), [])
         self.assertEqual(self.complete("vfwarden libvirt-hook --u"), ["--unguarded="])
         self.assertEqual(self.complete("vfwarden libvirt-hook --unguarded=a"), ["allow"])
@@ -151,7 +151,7 @@ class OtherShells:
     def test_options(self):
         common = {"--help", "--version", "--host", "--json", "--no-legend", "--color", "--no-ask-password"}
         self.assertEqual(self.offered("vfwarden --"), common)
-        self.assertEqual(self.offered("vfwarden unplug 1:0.0 --"), common | {"--timeout", "--insist"})
+        self.assertEqual(self.offered("vfwarden unplug 1:0.0 --"), common | {"--timeout", "--insist", "--even-if-host-uses-it"})
         self.assertEqual(self.offered("vfwarden --color a"), {"auto", "always"})
         self.assertEqual(self.offered("vfwarden inhibit --who "), set())
 

@@ -44,6 +44,18 @@ class Operate(CommandTest):
         self.assertEqual(self.called(IGB_VF0, "Reset"), ())
         self.check(["reset", "--json", "1:10.0"], f'{{\n  "Address" : "{IGB_VF0}"\n}}\n')
 
+    def test_even_if_the_host_uses_it(self):
+        option = "--even-if-host-uses-it"
+        self.run_command("bind", option, "1:10.0", "vfio-pci")
+        self.assertEqual(self.called(IGB_VF0, "BindWithOptions"), ("vfio-pci", {"override-host": True}))
+        for verb, method in (("unbind", "UnbindWithOptions"), ("reset", "ResetWithOptions")):
+            self.run_command(verb, option, "1:10.0")
+            self.assertEqual(self.called(IGB_VF0, method), ({"override-host": True},))
+        self.run_command("set-vfs", option, "1:0.0", "0")
+        self.assertEqual(self.called(IGB, "SetNumVFs"), (0, {"override-host": True}))
+        self.run_command("set-vfs", option, "--override", "1:0.0", "0")
+        self.assertEqual(self.called(IGB, "SetNumVFs"), (0, {"override": True, "override-host": True}))
+
     def test_set_vfs(self):
         self.check(["set-vfs", "1:0.0", "2"],
                    f"{IGB} has 2 virtual functions: {IGB_VF0}, {IGB_VF1}\n")

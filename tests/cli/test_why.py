@@ -148,6 +148,26 @@ class Why(CommandTest):
         self.assertEqual(self.to_do(("delay", "x", "inhibits remove: y", 5), "remove"), [unplug, wait])
         self.assertEqual(self.to_do(("delay", "x", "inhibits reset: y", 5)), [wait])
 
+    def test_what_to_do_about_what_the_host_uses(self):
+        """How to end the use; never to take the function away in spite of it."""
+        def used(kind, text, **members):
+            return [function(IGB, "pf"), function(IGB_VF0, "vf", Uses=[
+                {"Kind": "network-up", "Text": "its network interface eth3 is up and has a link", "Object": "eth3"},
+                {"Kind": kind, "Text": text, **members}])]
+        pod = "its network interface eth3 is in the network namespace pod1"
+        functions = used("network-namespace", pod, Object="eth3", By="pod1")
+        self.assertEqual(self.to_do(("host", IGB_VF0, f"is a VF of it and used by the host: {pod}", 0), "set-num-vfs",
+                                    functions=functions),
+                         ['end the container that has the interface, or move it back: "ip -n pod1 link set dev '
+                          'INTERFACE netns 1"'])
+        root = "its block device vda1 is mounted on /srv"
+        functions = used("mount", root, Object="vda1", By="/srv")
+        self.assertEqual(self.to_do(("host", IGB_VF0, root, 0), functions=functions),
+                         ['"umount /srv", if it can be missed'])
+        self.assertEqual(self.to_do(("driver", IGB_VF0, "is bound to igbvf", 0), "open", functions=functions),
+                         [f'leave {IGB_VF0} to the host, which uses it: see "vfwarden show {IGB_VF0}"'])
+        self.assertEqual(self.to_do(("host", IGB_VF0, "may be used by the host", 0)), [])
+
     def test_what_to_do_about_inhibitors(self):
         self.assertEqual(self.to_do(("inhibitor", "x", "inhibits reset: y", 5)),
                          ["wait for x, or ask its owner: it ends with the process 5"])

@@ -335,7 +335,8 @@ Test(check, inhibitors_of_an_unplug) {
 
                 for (Operation inhibited = 0; inhibited < OPERATIONS; inhibited++) {
                         inhibit(rows[i].where, 1U << inhibited);
-                        g_autoptr(Verdict) verdict = check_unplug(world, get(rows[i].asked), false);
+                        g_autoptr(Verdict) verdict =
+                                check_unplug(world, get(rows[i].asked), false, 0);
 
                         if (!verdict_allowed(verdict))
                                 found |= 1U << inhibited;
@@ -362,8 +363,8 @@ Test(check, inhibitors_that_delay) {
         }
         for (unsigned i = 0; i < 3; i++) {
                 const char *asked = (const char *[]){ VF0, PF, VF1 }[i];
-                g_autoptr(Verdict) later = check_unplug(world, get(asked), false);
-                g_autoptr(Verdict) now = check_unplug(world, get(asked), true);
+                g_autoptr(Verdict) later = check_unplug(world, get(asked), false, 0);
+                g_autoptr(Verdict) now = check_unplug(world, get(asked), true, 0);
                 bool delayed = get(asked) != get(VF1);
 
                 cr_assert(verdict_allowed(later), "%s", asked);
@@ -385,7 +386,7 @@ Test(check, users_and_locks_of_an_unplug) {
         for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
                 use(rows[i].used);
                 for (unsigned too = 0; too < 2; too++) {
-                        g_autoptr(Verdict) verdict = check_unplug(world, get(PF), too);
+                        g_autoptr(Verdict) verdict = check_unplug(world, get(PF), too, 0);
                         g_autofree char *text = kinds_and_subjects(verdict);
 
                         cr_assert_str_eq(text, too ? rows[i].with : rows[i].without, "row %u: %s",
@@ -398,7 +399,7 @@ Test(check, users_and_locks_of_an_unplug) {
         Function *function;
         inventory_foreach (world, function)
                 function->lock_reasons = lock_reasons(function, drivers);
-        g_autoptr(Verdict) verdict = check_unplug(world, get(PF), false);
+        g_autoptr(Verdict) verdict = check_unplug(world, get(PF), false, 0);
         g_autofree char *text = kinds_and_subjects(verdict);
         cr_assert_str_eq(text, "operation " VF1 ", lock " PF);
 }

@@ -46,6 +46,7 @@ Test(method, actions) {
                 { BUS_INTERFACE("Manager"), "Check", NULL },
                 { BUS_INTERFACE("Manager"), "ListUsers", NULL },
                 { BUS_INTERFACE("Manager"), "DescribeUsers", NULL },
+                { BUS_INTERFACE("Manager"), "DescribeUses", NULL },
                 { BUS_INTERFACE("Manager"), "Inhibit", "org.vfwarden1.inhibit" },
                 { BUS_INTERFACE("Manager"), "InhibitMany", "org.vfwarden1.inhibit" },
                 { BUS_INTERFACE("Manager"), "InhibitWithOptions", "org.vfwarden1.inhibit" },
@@ -58,6 +59,9 @@ Test(method, actions) {
                 { BUS_INTERFACE("Function"), "Bind", "org.vfwarden1.configure" },
                 { BUS_INTERFACE("Function"), "Unbind", "org.vfwarden1.configure" },
                 { BUS_INTERFACE("Function"), "Reset", "org.vfwarden1.configure" },
+                { BUS_INTERFACE("Function"), "BindWithOptions", "org.vfwarden1.configure" },
+                { BUS_INTERFACE("Function"), "UnbindWithOptions", "org.vfwarden1.configure" },
+                { BUS_INTERFACE("Function"), "ResetWithOptions", "org.vfwarden1.configure" },
                 { BUS_INTERFACE("Function"), "Unplug", "org.vfwarden1.unplug" },
                 { BUS_INTERFACE("Function"), "CancelUnplug", "org.vfwarden1.unplug" },
                 { BUS_INTERFACE("Function"), "RefuseUnplug", "org.vfwarden1.inhibit" },
@@ -91,10 +95,20 @@ Test(method, actions) {
  * the function ends for all of them, and for those who see to it that the function stays free. A
  * method that is free to all ends nothing. */
 Test(method, which_wait_and_want) {
-        static const char *const waiting[] = { "Bind",   "Unbind",     "Reset",
-                                               "Unplug", "SetNumVFs",  "SetDriversAutoprobe",
-                                               "Load",   "StoreBlock", "OpenSession",
-                                               "Open",   "GetVfToken" };
+        static const char *const waiting[] = { "Bind",
+                                               "Unbind",
+                                               "Reset",
+                                               "Unplug",
+                                               "SetNumVFs",
+                                               "SetDriversAutoprobe",
+                                               "Load",
+                                               "StoreBlock",
+                                               "OpenSession",
+                                               "Open",
+                                               "GetVfToken",
+                                               "BindWithOptions",
+                                               "UnbindWithOptions",
+                                               "ResetWithOptions" };
         static const char *const wanting[] = { "Inhibit", "InhibitWithOptions", "InhibitMany",
                                                "Lock" };
         unsigned n = 0;

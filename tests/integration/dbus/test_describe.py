@@ -34,7 +34,7 @@ class Describe(fixtures.DaemonTest):
                      for path, properties in self.client.managed_objects().items()}
         truth = {}
         for interfaces in self.client.managed_objects().values():
-            flat = {"Users": []}
+            flat = {"Users": [], "Uses": []}
             for name, properties in interfaces.items():
                 if name == PASID:
                     flat["Pasid"] = {**properties, "Provider": addresses[properties["Provider"]],
@@ -53,6 +53,9 @@ class Describe(fixtures.DaemonTest):
         for user in self.client.manager("DescribeUsers", "(s)", ""):
             function = truth[user.pop("address")]
             function["Users"].append({name.capitalize(): value for name, value in user.items()})
+        for use in self.client.manager("DescribeUses", "(s)", ""):
+            function = truth[use.pop("address")]
+            function["Uses"].append({name.capitalize(): value for name, value in use.items()})
         told = {f["Address"]: f for f in document["Functions"]}
         for flat in told.values():
             # "/" of a detached VF has no address: absent, null or empty are all honest.
@@ -168,6 +171,8 @@ class Documented(OperationTest):
             self.note("function", function)
             for user in function["Users"]:
                 self.note("user", user)
+            for use in function["Uses"]:
+                self.note("use", use)
             for kind in ("Pasid", "Msix", "ZpciIo", "Operation"):
                 if kind in function:
                     self.note(kind.lower(), function[kind])
@@ -177,9 +182,11 @@ class Documented(OperationTest):
         self.sysfs.add("0000:02:00.0")
         self.sysfs.add("0013:00:00.0", attributes={"vfn": "0x0001"})
         self.sysfs.add("10000:00:00.0", config=recorded_config("qemu-igb"))
+        os.makedirs(pf.path("net"))     # its interface is in another network namespace
         self.kernel.hang.add("0000:02:00.0/reset")
         self.start()
         self.wait_property(PF, "Enabled", True)
+        vb.wait_until(lambda: self.client.manager("DescribeUses", "(s)", PF), None, "the uses to be known")
         self.wait_property("10000:00:00.0", "Vectors", 10)
         pf.vfs[1].write("enable", "1")
         self.wait_property(pf.vfs[1].address, "InUse", True)

@@ -41,6 +41,7 @@ from gi.repository import GLib  # noqa: E402
 import vfwarden_bus as vb  # noqa: E402
 from vfwarden_bus import DEADLINE, DEADLINE_SCALE, BusError, wait_until  # noqa: E402,F401
 from fakebus import OtherUser, Polkit, PrivateBus  # noqa: E402
+from fakehost import Host  # noqa: E402
 from fakekernel import Kernel  # noqa: E402
 from fakepci import Sysfs  # noqa: E402
 from fakevfio import VfioNodes  # noqa: E402
@@ -374,6 +375,7 @@ class DaemonTest(unittest.TestCase):
         os.mkdir(testbed)
         self.sysfs = Sysfs(testbed)
         self.addCleanup(self.sysfs.close)
+        self.host = Host(self.directory)
         self.config_dir = os.path.join(self.directory, "etc")
         self.state_dir = os.path.join(self.directory, "run")
         os.makedirs(os.path.join(self.config_dir, "vfwarden.conf.d"))
@@ -432,6 +434,7 @@ class DaemonTest(unittest.TestCase):
         environment.update(
             DBUS_SYSTEM_BUS_ADDRESS=self.bus.address,
             UMOCKDEV_DIR=self.sysfs.root,
+            VFWARDEN_PROC=self.host.path,
             NOTIFY_SOCKET=self.notify.path,
             G_SLICE="always-malloc", G_DEBUG="fatal-criticals",
         )

@@ -1,0 +1,23 @@
+/* block-devices.h: which functions a block device is on.
+ *
+ * Owns nothing. A device may be made of others (device-mapper, md, bcache: their `slaves`), be a
+ * path of several controllers (NVMe's multipath), or be on a PCI function itself. */
+#pragma once
+
+#include "policy/address.h"
+
+/* Called for each function; `name` is the device on it. */
+typedef void BlockVisit(void *context, const char *name, PciKey key);
+
+/* All functions that the device `name` ("dm-0", "sda1") is on. Returns 0, also if the device has
+ * gone; or a negative errno. */
+int block_device_functions(const char *name, BlockVisit *visit, void *context);
+
+/* The name of the device with that number; and of one that a program calls `path`
+ * ("/dev/mapper/vg-root"). Returns it, the caller's; NULL without. */
+char *block_device_by_number(unsigned major, unsigned minor);
+char *block_device_by_path(const char *path);
+
+/* Calls `visit` for all devices, with the name of a device that each is a part of. */
+typedef int BlockHeldVisit(void *context, const char *name, const char *holder);
+int block_devices_held(BlockHeldVisit *visit, void *context);

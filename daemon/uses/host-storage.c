@@ -1,0 +1,204 @@
+#include "daemon/uses/host-storage.h"
+
+#include "daemon/base/util.h"
+#include "daemon/sysfs/sysfs.h"
+#include "daemon/uses/block-devices.h"
+#include "daemon/uses/mounts.h"
+#include "policy/absence.h"
+
+#include <linux/netlink.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* The disk of "/" is mounted once for each directory of a container. */
+#define MOUNTS_OF_DEVICE_MAX 4
+#define UEVENT_MAX           8192
+
+typedef struct HostStorage {
+        const char *proc;
+        int mounts, swaps, uevents; /* -1: there is no such file */
+} HostStorage;
+
+/* A look. */
+typedef struct StorageLook {
+        UseChild *child;
+        GHashTable *mounted; /* device -> number of mounts that were added */
+        int error;
+        UseKind kind; /* of the use that is being added, and by what */
+        const char *by;
+} StorageLook;
+
+/* --- listening */
+
+/* With PrivateNetwork= as well: block devices' events reach every network namespace of the initial
+ * user namespace (uevent_net_broadcast_untagged() in lib/kobject_uevent.c). */
+static int open_uevents(void) {
+        const struct sockaddr_nl address = { .nl_family = AF_NETLINK, .nl_groups = 1 };
+        _cleanup_(closep) int fd =
+                socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_KOBJECT_UEVENT);
+
+        if (fd < 0 || bind(fd, (const struct sockaddr *) &address, sizeof(address)) < 0)
+                return -errno;
+        return take_fd(&fd);
+}
+
+/* Both files tell by POLLPRI that they have changed (mounts_poll(), swaps_poll()). */
+static int open_file(const HostStorage *storage, const char *name) {
+        g_autofree char *path = g_strdup_printf("%s/1/%s", storage->proc, name);
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+        return fd < 0 ? -errno : fd;
+}
+
+static int open_storage(UseChild *child, void **ret_state) {
+        HostStorage *storage = g_new0(HostStorage, 1); /* as long as the process */
+
+        storage->proc = use_child_proc(child);
+        storage->mounts = open_file(storage, "mountinfo");
+        if (storage->mounts < 0)
+                return storage->mounts;
+        /* The daemon's own procfs has the processes alone (ProcSubset=pid). */
+        storage->swaps = open_file(storage, "root/proc/swaps");
+        if (storage->swaps < 0 && !errno_means_absent(storage->swaps))
+                return storage->swaps;
+        storage->uevents = open_uevents();
+        if (storage->uevents < 0)
+                return storage->uevents;
+        use_child_watch(child, storage->mounts, POLLPRI);
+        use_child_watch(child, storage->swaps, POLLPRI);
+        use_child_watch(child, storage->uevents, POLLIN);
+        *ret_state = storage;
+        return 0;
+}
+
+static bool is_about_blocks(const char *event, size_t size) {
+        static const char line[] = "SUBSYSTEM=block";
+
+        for (const char *end = event + size; event < end; event += strnlen(event, size) + 1) {
+                size = (size_t) (end - event);
+                if (size > sizeof(line) - 1 && memcmp(event, line, sizeof(line)) == 0)
+                        return true;
+        }
+        return false;
+}
+
+static bool take_storage_event(void *state, int fd) {
+        const HostStorage *storage = state;
+        char event[UEVENT_MAX];
+        bool matters = false;
+        ssize_t n;
+
+        if (fd != storage->uevents)
+                return true;
+        while ((n = recv(fd, event, sizeof(event), 0)) > 0 || (n < 0 && errno == ENOBUFS))
+                matters = matters || n < 0 || is_about_blocks(event, (size_t) n);
+        return matters;
+}
+
+/* --- looking */
+
+static void add_use(void *context, const char *name, PciKey key) {
+        const StorageLook *look = context;
+
+        use_child_add(look->child, key, look->kind, name, look->by, 0);
+}
+
+static int add_device(StorageLook *look, const char *device, UseKind kind, const char *by) {
+        int r;
+
+        look->kind = kind;
+        look->by = by;
+        r = block_device_functions(device, add_use, look);
+        if (r < 0)
+                look->error = r;
+        return r;
+}
+
+/* In the order of the list: "/" is the first of its device. */
+static void add_mount(StorageLook *look, const char *device, const char *point) {
+        guint n = GPOINTER_TO_UINT(g_hash_table_lookup(look->mounted, device));
+
+        if (n >= MOUNTS_OF_DEVICE_MAX)
+                return;
+        g_hash_table_insert(look->mounted, g_strdup(device), GUINT_TO_POINTER(n + 1));
+        (void) add_device(look, device, USE_BLOCK_MOUNT, point);
+}
+
+static void on_mount(void *context, const Mount *mount) {
+        g_autofree char *device = mount->major != 0
+                                          ? block_device_by_number(mount->major, mount->minor)
+                                          : block_device_by_path(mount->source);
+
+        if (device)
+                add_mount(context, device, mount->point);
+}
+
+static void on_swap(void *context, const char *path) {
+        g_autofree char *device = block_device_by_path(path);
+
+        if (device)
+                (void) add_device(context, device, USE_BLOCK_SWAP, "");
+}
+
+/* "vg-root (dm-0)" */
+static char *holder_name(const char *holder) {
+        g_autofree char *file = g_strdup_printf("/sys/class/block/%s/dm/name", holder);
+        char value[SYSFS_VALUE_MAX];
+
+        if (sysfs_read(AT_FDCWD, file, value, sizeof(value)) <= 0)
+                return g_strdup(holder);
+        return g_strdup_printf("%s (%s)", value, holder);
+}
+
+static int on_held(void *context, const char *device, const char *holder) {
+        g_autofree char *by = holder_name(holder);
+
+        return add_device(context, device, USE_BLOCK_HOLDER, by);
+}
+
+/* A file system of btrfs has a device number of its own, and a folder with the devices that it is
+ * on while it is mounted. */
+static int add_btrfs(StorageLook *look) {
+        static const char folder[] = "/sys/fs/btrfs";
+        _cleanup_(closedirp) DIR *dir = opendir(folder);
+        const struct dirent *entry, *device;
+
+        while (dir && (entry = readdir(dir))) {
+                g_autofree char *path = g_strdup_printf("%s/%s/devices", folder, entry->d_name);
+                _cleanup_(closedirp) DIR *devices = entry->d_name[0] == '.' ? NULL : opendir(path);
+
+                while (devices && (device = readdir(devices)))
+                        if (device->d_name[0] != '.')
+                                add_mount(look, device->d_name, "a file system of btrfs");
+        }
+        return 0;
+}
+
+static int look_at_storage(UseChild *child, void *state) {
+        g_autoptr(GHashTable) mounted =
+                g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        const HostStorage *storage = state;
+        StorageLook look = { .child = child, .mounted = mounted };
+        g_autofree char *mounts = g_strconcat(storage->proc, "/1/mountinfo", NULL);
+        g_autofree char *swaps = g_strconcat(storage->proc, "/1/root/proc/swaps", NULL);
+        int r = mounts_read(mounts, on_mount, &look);
+
+        if (r >= 0)
+                r = mounts_read_others(storage->proc, on_mount, &look);
+        if (r >= 0)
+                r = swaps_read(swaps, on_swap, &look);
+        if (r >= 0)
+                r = block_devices_held(on_held, &look);
+        if (r >= 0)
+                r = add_btrfs(&look);
+        return r < 0 ? r : look.error;
+}
+
+const UseSource host_storage = {
+        .name = "vfwarden-disks",
+        .what = "block devices",
+        .open = open_storage,
+        .event = take_storage_event,
+        .look = look_at_storage,
+};

@@ -1,0 +1,134 @@
+#include "daemon/uses/mounts.h"
+
+#include "daemon/base/util.h"
+#include "policy/absence.h"
+#include "policy/number.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+DEFINE_CLEANUP(FILE *, fclose)
+
+static void free_line(char **line) {
+        free(*line);
+}
+
+/* Of a process that has ended, or is ending (mounts_open_common() in fs/proc_namespace.c). */
+static bool is_gone(int r) {
+        return errno_means_absent(r) || r == -ESRCH || r == -EINVAL;
+}
+
+/* A blank, and what is no text, is written "\040" (mangle() in fs/seq_file.c). */
+static char *decode(char *text) {
+        char *to = text;
+
+        for (const char *from = text; *from != '\0'; to++) {
+                if (from[0] == '\\' && from[1] >= '0' && from[1] <= '3' && from[2] >= '0' &&
+                    from[2] <= '7' && from[3] >= '0' && from[3] <= '7') {
+                        *to = (char) ((from[1] - '0') * 64 + (from[2] - '0') * 8 + (from[3] - '0'));
+                        from += 4;
+                } else
+                        *to = *from++;
+        }
+        *to = '\0';
+        return text;
+}
+
+/* "36 35 98:0 /root /point options [optional ...] - type source options" (proc_pid_mountinfo(5)) */
+static void take_mount(char *line, MountVisit *visit, void *context) {
+        g_auto(GStrv) words = g_strsplit(line, " ", -1);
+        guint n = g_strv_length(words), dash = 6;
+        Mount mount;
+
+        while (dash < n && strcmp(words[dash], "-") != 0)
+                dash++;
+        if (dash + 2 >= n || sscanf(words[2], "%u:%u", &mount.major, &mount.minor) != 2)
+                return;
+        mount.point = decode(words[4]);
+        mount.type = words[dash + 1];
+        mount.source = decode(words[dash + 2]);
+        visit(context, &mount);
+}
+
+int mounts_read(const char *path, MountVisit *visit, void *context) {
+        _cleanup_(fclosep) FILE *file = fopen(path, "re");
+        _cleanup_(free_line) char *line = NULL;
+        size_t size = 0;
+        ssize_t n;
+
+        if (!file)
+                return -errno;
+        while ((errno = 0, n = getline(&line, &size, file)) > 0) {
+                if (line[n - 1] == '\n')
+                        line[n - 1] = '\0';
+                take_mount(line, visit, context);
+        }
+        return -errno;
+}
+
+static int read_namespace(const char *proc, const char *pid, char *target, size_t size) {
+        g_autofree char *path = g_strdup_printf("%s/%s/ns/mnt", proc, pid);
+        ssize_t n = readlink(path, target, size - 1);
+
+        if (n < 0)
+                return -errno;
+        target[n] = '\0';
+        return 0;
+}
+
+static int read_other(const char *proc, const char *pid, GHashTable *seen, MountVisit *visit,
+                      void *context) {
+        g_autofree char *path = g_strdup_printf("%s/%s/mountinfo", proc, pid);
+        char target[64];
+        int r = read_namespace(proc, pid, target, sizeof(target));
+
+        if (r >= 0 && g_hash_table_contains(seen, target))
+                return 0;
+        if (r >= 0)
+                r = mounts_read(path, visit, context);
+        if (r < 0)
+                return is_gone(r) ? 0 : r;
+        g_hash_table_add(seen, g_strdup(target));
+        return 0;
+}
+
+int mounts_read_others(const char *proc, MountVisit *visit, void *context) {
+        g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        _cleanup_(closedirp) DIR *dir = opendir(proc);
+        const struct dirent *entry;
+        char target[64];
+        int r;
+
+        if (!dir)
+                return -errno;
+        r = read_namespace(proc, "1", target, sizeof(target));
+        if (r < 0)
+                return r;
+        g_hash_table_add(seen, g_strdup(target));
+        while ((errno = 0, entry = readdir(dir))) {
+                uint64_t pid;
+
+                if (number_parse(entry->d_name, 10, INT32_MAX, &pid) < 0)
+                        continue;
+                r = read_other(proc, entry->d_name, seen, visit, context);
+                if (r < 0)
+                        return r;
+        }
+        return -errno;
+}
+
+int swaps_read(const char *path, SwapVisit *visit, void *context) {
+        _cleanup_(fclosep) FILE *file = fopen(path, "re");
+        _cleanup_(free_line) char *line = NULL;
+        size_t size = 0;
+
+        if (!file) /* a kernel without swapping has no such file */
+                return errno_means_absent(-errno) ? 0 : -errno;
+        while (errno = 0, getline(&line, &size, file) > 0) {
+                line[strcspn(line, " \t\n")] = '\0';
+                if (line[0] == '/')
+                        visit(context, decode(line));
+        }
+        return -errno;
+}

@@ -1,0 +1,38 @@
+/* netlink.h: questions to the kernel's rtnetlink, and its events.
+ *
+ * Owns nothing but what it opens. For a process that may wait: each question waits for the lock of
+ * all network configuration (rtnl_lock()). */
+#pragma once
+
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A socket of the network namespace that the process is in; it stays there. `groups` are bits
+ * (1 << (RTNLGRP_... - 1)) of what it listens to. Returns it, or a negative errno. */
+int netlink_open(uint32_t groups);
+
+/* Called for each message of a dump. A negative errno ends it. */
+typedef int NetlinkVisit(void *context, const struct nlmsghdr *message);
+
+/* Asks for all objects of `type` (RTM_GETLINK, ...), of the address family `family`. Returns 0 or a
+ * negative errno: what `visit` returned, -EINTR when the objects have changed meanwhile, -E2BIG
+ * after `max` messages. */
+int netlink_dump(int fd, uint16_t type, uint8_t family, unsigned max, NetlinkVisit *visit,
+                 void *context);
+
+/* Takes the events that wait. `visit` is called for each, with NULL when some were lost. */
+void netlink_receive_events(int fd, NetlinkVisit *visit, void *context);
+
+/* The attribute `type` among the attributes of a message whose own header has `header` bytes; NULL
+ * without. What it holds is `*ret_size` bytes long. */
+const void *netlink_attribute(const struct nlmsghdr *message, size_t header, uint16_t type,
+                              size_t *ret_size);
+
+/* The same as a number, `otherwise` without it; and as text that ends within the attribute, NULL
+ * without. */
+uint32_t netlink_number(const struct nlmsghdr *message, size_t header, uint16_t type,
+                        uint32_t otherwise);
+const char *netlink_text(const struct nlmsghdr *message, size_t header, uint16_t type);

@@ -1,0 +1,224 @@
+#include "daemon/uses/network-elsewhere.h"
+
+#include "daemon/base/util.h"
+#include "daemon/uses/device-path.h"
+#include "policy/absence.h"
+#include "policy/number.h"
+
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#define LOOK_USEC      (1000 * 1000ULL)
+#define NAMESPACES_MAX 4096
+/* Of interfaces in one namespace: a container may make as many as it likes. */
+#define MESSAGES_MAX 4096
+
+/* Buses whose devices have network interfaces, and are PCI functions or below one. */
+static const char *const buses[] = { "pci", "virtio", "auxiliary", "usb" };
+
+/* Where tools keep namespaces without a process: ip-netns(8) and CNI; Docker. */
+static const char *const folders[] = { "run/netns", "run/docker/netns" };
+
+typedef struct Search {
+        const char *proc;
+        int host;
+        NetworkFind *find;
+        GArray *found;    /* of NetworkElsewhere */
+        GHashTable *seen; /* inode of a namespace */
+        guint n_missing;  /* of `found`: in a namespace that is not found yet */
+        bool everywhere;
+        uint64_t end_usec;
+} Search;
+
+/* --- what the host's sysfs shows */
+
+/* Returns 1 if the directory `net` is there and shows no interface; 0 if not; or a negative
+ * errno. */
+static int net_is_empty(const char *device) {
+        g_autofree char *path = g_strconcat(device, "/net", NULL);
+        _cleanup_(closedirp) DIR *dir = opendir(path);
+        const struct dirent *entry;
+
+        if (!dir)
+                return errno_means_absent(-errno) ? 0 : -errno;
+        while ((errno = 0, entry = readdir(dir)))
+                if (entry->d_name[0] != '.')
+                        return 0;
+        return errno != 0 ? -errno : 1;
+}
+
+static int add_missing(GArray *found, const char *device) {
+        NetworkElsewhere missing = { 0 };
+        int r = net_is_empty(device);
+
+        if (r > 0)
+                r = device_path_find(device, &missing.key);
+        if (r > 0)
+                g_array_append_val(found, missing);
+        return r < 0 ? r : 0;
+}
+
+static int find_missing(GArray *found, const char *bus) {
+        g_autofree char *folder = g_strdup_printf("/sys/bus/%s/devices", bus);
+        _cleanup_(closedirp) DIR *dir = opendir(folder);
+        const struct dirent *entry;
+
+        if (!dir)
+                return errno_means_absent(-errno) ? 0 : -errno;
+        while ((errno = 0, entry = readdir(dir))) {
+                g_autofree char *device = g_strdup_printf("%s/%s", folder, entry->d_name);
+                int r = entry->d_name[0] == '.' ? 0 : add_missing(found, device);
+
+                if (r < 0)
+                        return r;
+        }
+        return -errno;
+}
+
+int network_elsewhere_missing(GArray *missing) {
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < G_N_ELEMENTS(buses); i++)
+                r = find_missing(missing, buses[i]);
+        return r;
+}
+
+/* --- where they are */
+
+static bool is_over(const Search *search) {
+        return (uint64_t) g_get_monotonic_time() > search->end_usec ||
+               g_hash_table_size(search->seen) > NAMESPACES_MAX ||
+               (search->n_missing == 0 && !search->everywhere);
+}
+
+static NetworkElsewhere *missing_at(const Search *search, PciKey key) {
+        for (guint i = 0; i < search->found->len; i++) {
+                NetworkElsewhere *one = &g_array_index(search->found, NetworkElsewhere, i);
+
+                if (one->key == key && one->name[0] == '\0')
+                        return one;
+        }
+        return NULL;
+}
+
+static void add_found(Search *search, const NetworkLink *link, const char *where, uint32_t pid) {
+        NetworkElsewhere one = { .key = link->key, .pid = pid };
+        NetworkElsewhere *missing = missing_at(search, link->key);
+
+        g_strlcpy(one.name, link->name, sizeof(one.name));
+        g_strlcpy(one.where, where, sizeof(one.where));
+        if (missing) {
+                *missing = one;
+                search->n_missing--;
+        } else
+                g_array_append_val(search->found, one);
+}
+
+/* What cannot be looked at there stays where sysfs has shown it: elsewhere. */
+static void look_into(Search *search, int fd, const char *where, uint32_t pid) {
+        g_auto(NetworkLinks) links = { 0 };
+        _cleanup_(closep) int socket = -1;
+
+        if (setns(fd, CLONE_NEWNET) < 0)
+                return;
+        socket = netlink_open(0);
+        /* Nothing right can come of a look from the wrong namespace. */
+        if (setns(search->host, CLONE_NEWNET) < 0)
+                _exit(EXIT_FAILURE);
+        network_links_init(&links, search->find);
+        if (socket >= 0)
+                (void) netlink_dump(socket, RTM_GETLINK, AF_UNSPEC, MESSAGES_MAX, network_links_add,
+                                    &links);
+        for (guint i = 0; i < links.all->len; i++) {
+                const NetworkLink *link = &g_array_index(links.all, NetworkLink, i);
+
+                if (link->on_function)
+                        add_found(search, link, where, pid);
+        }
+}
+
+static bool is_new(const Search *search, uint64_t inode) {
+        return g_hash_table_add(search->seen, g_memdup2(&inode, sizeof(inode)));
+}
+
+static void look_at_file(Search *search, const char *path, const char *where, uint32_t pid) {
+        _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        struct stat st, host;
+
+        /* A folder may have anything: a namespace is on the same file system as the host's. */
+        if (fd >= 0 && fstat(fd, &st) == 0 && fstat(search->host, &host) == 0 &&
+            st.st_dev == host.st_dev && is_new(search, st.st_ino))
+                look_into(search, fd, where, pid);
+}
+
+static void look_at_names(Search *search, const char *folder) {
+        g_autofree char *path = g_strdup_printf("%s/1/root/%s", search->proc, folder);
+        _cleanup_(closedirp) DIR *dir = opendir(path);
+        const struct dirent *entry;
+
+        while (dir && !is_over(search) && (entry = readdir(dir))) {
+                g_autofree char *file = g_strdup_printf("%s/%s", path, entry->d_name);
+
+                if (entry->d_name[0] != '.')
+                        look_at_file(search, file, entry->d_name, 0);
+        }
+}
+
+/* The namespace of a process is known by its inode, without being opened. */
+static bool has_new_namespace(const Search *search, const char *path) {
+        char target[64];
+        ssize_t n = readlink(path, target, sizeof(target) - 1);
+        uint64_t inode;
+
+        if (n < 0)
+                return false;
+        target[n] = '\0';
+        if (target[n - 1] == ']')
+                target[n - 1] = '\0';
+        return g_str_has_prefix(target, "net:[") &&
+               number_parse(target + strlen("net:["), 10, UINT64_MAX, &inode) == 0 &&
+               !g_hash_table_contains(search->seen, &inode);
+}
+
+static void look_at_processes(Search *search) {
+        _cleanup_(closedirp) DIR *dir = opendir(search->proc);
+        const struct dirent *entry;
+
+        while (dir && !is_over(search) && (entry = readdir(dir))) {
+                g_autofree char *path = NULL, *where = NULL;
+                uint64_t pid;
+
+                if (number_parse(entry->d_name, 10, INT32_MAX, &pid) < 0)
+                        continue;
+                path = g_strdup_printf("%s/%s/ns/net", search->proc, entry->d_name);
+                where = g_strdup_printf("of process %s", entry->d_name);
+                if (has_new_namespace(search, path))
+                        look_at_file(search, path, where, (uint32_t) pid);
+        }
+}
+
+int network_elsewhere_locate(const char *proc, int host, NetworkFind *find, bool everywhere,
+                             GArray *found) {
+        g_autoptr(GHashTable) seen =
+                g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+        Search search = { .proc = proc,
+                          .host = host,
+                          .find = find,
+                          .found = found,
+                          .n_missing = found->len,
+                          .seen = seen,
+                          .everywhere = everywhere,
+                          .end_usec = (uint64_t) g_get_monotonic_time() + LOOK_USEC };
+        struct stat st;
+
+        if (fstat(host, &st) < 0)
+                return -errno;
+        (void) is_new(&search, st.st_ino);
+        for (size_t i = 0; i < G_N_ELEMENTS(folders); i++)
+                look_at_names(&search, folders[i]);
+        look_at_processes(&search);
+        return 0;
+}

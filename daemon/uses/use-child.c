@@ -1,0 +1,186 @@
+#include "daemon/uses/use-child.h"
+
+#include "daemon/base/util.h"
+#include "policy/client-text.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+/* An interface that is moved, or a disk that is mounted, sends several events. */
+#define GATHER_USEC (20 * 1000ULL)
+/* After a look that failed. */
+#define AGAIN_USEC (1000 * 1000ULL)
+
+struct UseChild {
+        const UseTask *task;
+        int channel;
+        void *state;
+        GArray *watched;      /* of struct pollfd; the first is the channel */
+        GArray *found, *told; /* of UseReport: of this look, and as the daemon knows them */
+        bool has_told, over;  /* `over`: there are more than USES_MAX */
+        uint64_t ticket;      /* of the latest question */
+        bool asked, event;    /* there is something to do */
+        uint64_t event_usec;  /* when the look for `event` is due */
+};
+
+const char *use_child_proc(const UseChild *child) {
+        return child->task->proc;
+}
+
+void use_child_watch(UseChild *child, int fd, short events) {
+        struct pollfd watched = { .fd = fd, .events = events };
+
+        g_array_append_val(child->watched, watched);
+}
+
+static void copy_text(char *to, size_t size, const char *text) {
+        g_autofree char *valid = client_text_make_valid(text, -1);
+
+        client_text_cut(valid, size - 1);
+        g_strlcpy(to, valid, size);
+}
+
+void use_child_add(UseChild *child, PciKey key, UseKind kind, const char *object, const char *by,
+                   uint32_t pid) {
+        UseReport report;
+
+        if (child->found->len >= USES_MAX) {
+                child->over = true;
+                return;
+        }
+        /* With its padding: reports are compared as bytes. */
+        memset(&report, 0, sizeof(report));
+        report.report = USE_REPORT_USE;
+        report.key = key;
+        report.kind = kind;
+        report.pid = pid;
+        copy_text(report.object, sizeof(report.object), object);
+        copy_text(report.by, sizeof(report.by), by);
+        g_array_append_val(child->found, report);
+}
+
+static uint64_t now_usec(void) {
+        return (uint64_t) g_get_monotonic_time();
+}
+
+/* --- telling */
+
+static void send_report(const UseChild *child, const UseReport *report) {
+        ssize_t n;
+
+        do
+                n = send(child->channel, report, sizeof(*report), MSG_NOSIGNAL);
+        while (n < 0 && errno == EINTR);
+        if (n < 0)
+                _exit(EXIT_SUCCESS); /* the daemon has ended, or has enough of this one */
+}
+
+static bool is_as_told(const UseChild *child) {
+        return child->has_told && child->found->len == child->told->len &&
+               (child->found->len == 0 || memcmp(child->found->data, child->told->data,
+                                                 child->found->len * sizeof(UseReport)) == 0);
+}
+
+static void tell(UseChild *child, int result, bool asked, uint64_t ticket) {
+        UseReport end = { .report = USE_REPORT_END, .result = result, .ticket = ticket };
+        GArray *swap = child->told;
+
+        if (result == 0 && is_as_told(child)) {
+                end.report = USE_REPORT_UNCHANGED;
+                if (asked)
+                        send_report(child, &end);
+                return;
+        }
+        for (guint i = 0; i < child->found->len; i++)
+                send_report(child, &g_array_index(child->found, UseReport, i));
+        send_report(child, &end);
+        child->told = child->found;
+        child->found = swap;
+        child->has_told = result == 0;
+}
+
+static void look(UseChild *child) {
+        bool asked = child->asked;
+        uint64_t ticket = child->ticket;
+        int r;
+
+        child->asked = child->event = child->over = false;
+        g_array_set_size(child->found, 0);
+        r = child->task->source->look(child, child->state);
+        if (r == 0 && child->over)
+                r = -E2BIG;
+        tell(child, r, asked, ticket);
+        if (r < 0) { /* no event says that the reason has gone */
+                child->event = true;
+                child->event_usec = now_usec() + AGAIN_USEC;
+        }
+}
+
+/* --- waiting */
+
+static int patience_msec(const UseChild *child) {
+        uint64_t now = now_usec();
+
+        if (child->asked)
+                return 0;
+        if (!child->event)
+                return -1;
+        return child->event_usec <= now ? 0 : (int) ((child->event_usec - now) / 1000 + 1);
+}
+
+static void take_question(UseChild *child) {
+        UseQuestion question;
+        ssize_t n = recv(child->channel, &question, sizeof(question), MSG_DONTWAIT);
+
+        if (n == sizeof(question)) {
+                child->ticket = question.ticket;
+                child->asked = true;
+        } else if (n >= 0 || (errno != EAGAIN && errno != EINTR))
+                _exit(EXIT_SUCCESS);
+}
+
+static void take_event(UseChild *child, int fd) {
+        if (!child->task->source->event(child->state, fd) || child->event)
+                return;
+        child->event = true;
+        child->event_usec = now_usec() + GATHER_USEC;
+}
+
+static void wait_for_work(UseChild *child) {
+        struct pollfd *watched = (struct pollfd *) (void *) child->watched->data;
+
+        if (poll(watched, child->watched->len, patience_msec(child)) <= 0)
+                return;
+        for (guint i = 1; i < child->watched->len; i++)
+                if (watched[i].revents != 0)
+                        take_event(child, watched[i].fd);
+        if (watched[0].revents != 0)
+                take_question(child);
+}
+
+void use_child_run(void *task, int channel) {
+        UseChild child = { .task = task, .channel = channel };
+        int r;
+
+        /* Others matter more, also while a stranger makes the looks expensive. */
+        (void) setpriority(PRIO_PROCESS, 0, 5);
+        child.watched = g_array_new(FALSE, FALSE, sizeof(struct pollfd));
+        child.found = g_array_new(FALSE, FALSE, sizeof(UseReport));
+        child.told = g_array_new(FALSE, FALSE, sizeof(UseReport));
+        use_child_watch(&child, channel, POLLIN);
+        /* Listening comes before looking, so that nothing falls between. */
+        r = child.task->source->open(&child, &child.state);
+        if (r < 0) {
+                tell(&child, r, true, UINT64_MAX);
+                _exit(EXIT_FAILURE);
+        }
+        child.event = true;
+        for (;;) {
+                if (child.asked || (child.event && child.event_usec <= now_usec()))
+                        look(&child);
+                wait_for_work(&child);
+        }
+}

@@ -1,0 +1,263 @@
+#include "daemon/uses/use-helper.h"
+
+#include "daemon/base/helper.h"
+#include "daemon/base/log.h"
+#include "daemon/base/util.h"
+#include "daemon/base/wakeup.h"
+
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* Below the time after which D-Bus clients stop waiting by themselves. */
+#define HELPER_ANSWER_USEC (5 * 1000 * 1000ULL)
+#define HELPER_RETRY_USEC  (2 * 1000 * 1000ULL)
+#define HELPER_STUCK_MAX   4
+/* Reports that are taken in one turn of the event loop. */
+#define REPORTS_MAX 256
+
+struct UseHelper {
+        sd_event *event;
+        const UseSource *source;
+        UseTask task;
+        const UseHelperHandler *handler;
+        void *context;
+        HelperHandler process_handler;
+        Helper *process;        /* NULL: none */
+        sd_event_source *retry; /* begins another one */
+        GArray *stuck;          /* of pid_t: killed, and perhaps not ended */
+        uint64_t asked, answered;
+        int result;
+        bool waited_for;           /* it has a deadline */
+        GHashTable *uses, *coming; /* PciKey* -> GPtrArray of Use* */
+};
+
+static GHashTable *uses_table(void) {
+        return g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free,
+                                     (GDestroyNotify) g_ptr_array_unref);
+}
+
+uint64_t use_helper_answered(const UseHelper *helper) {
+        return helper->answered;
+}
+
+int use_helper_result(const UseHelper *helper) {
+        return helper->result;
+}
+
+const char *use_helper_what(const UseHelper *helper) {
+        return helper->source->what;
+}
+
+const GPtrArray *use_helper_uses(const UseHelper *helper, PciKey key) {
+        return g_hash_table_lookup(helper->uses, &key);
+}
+
+/* --- what it tells */
+
+static void add_use(UseHelper *helper, const UseReport *report) {
+        GPtrArray *uses = g_hash_table_lookup(helper->coming, &report->key);
+
+        if (report->kind >= _USE_KIND_MAX)
+                return;
+        if (!uses) {
+                uses = use_list_new();
+                g_hash_table_insert(helper->coming, g_memdup2(&report->key, sizeof(report->key)),
+                                    uses);
+        }
+        if (uses->len < USES_OF_FUNCTION_MAX)
+                g_ptr_array_add(uses, use_new((UseKind) report->kind, report->object, report->by,
+                                              report->pid));
+}
+
+/* Adds those functions of `a` of which `b` says something else. */
+static void compare(GHashTable *a, GHashTable *b, bool only_missing, GArray *keys) {
+        GHashTableIter iter;
+        gpointer key, uses;
+
+        g_hash_table_iter_init(&iter, a);
+        while (g_hash_table_iter_next(&iter, &key, &uses)) {
+                const GPtrArray *other = g_hash_table_lookup(b, key);
+
+                if (other ? !only_missing && !uses_equal(uses, other) : true)
+                        g_array_append_vals(keys, key, 1);
+        }
+}
+
+/* All that the look has found is there. Where it could not see everything, what was seen before may
+ * be so still. */
+static void take_uses(UseHelper *helper) {
+        g_autoptr(GArray) keys = g_array_new(FALSE, FALSE, sizeof(PciKey));
+        GHashTable *before = helper->uses;
+
+        compare(before, helper->coming, false, keys);
+        compare(helper->coming, before, true, keys);
+        helper->uses = helper->coming;
+        helper->coming = uses_table();
+        g_hash_table_unref(before);
+        if (keys->len > 0)
+                helper->handler->changed(helper->context, keys);
+}
+
+/* It has a deadline while a question is open, and a new one with each answer. */
+static int expect_answer(UseHelper *helper, bool anew) {
+        bool wait = helper->answered != helper->asked;
+        int r = 0;
+
+        if (!helper->process || (wait == helper->waited_for && !anew))
+                return 0;
+        helper_clear_deadline(helper->process);
+        if (wait)
+                r = helper_set_deadline(helper->process, HELPER_ANSWER_USEC);
+        helper->waited_for = wait && r >= 0;
+        return r;
+}
+
+static void take_end(UseHelper *helper, const UseReport *report) {
+        if (report->report == USE_REPORT_END && report->result == 0)
+                take_uses(helper);
+        else
+                g_hash_table_remove_all(helper->coming);
+        helper->result = report->result;
+        helper->answered = MIN(MAX(helper->answered, report->ticket), helper->asked);
+        (void) expect_answer(helper, report->ticket != 0);
+        helper->handler->looked(helper->context);
+}
+
+/* --- the process */
+
+/* Reaped ones are no processes any more; the pid cannot be another's before. */
+static unsigned count_stuck(UseHelper *helper) {
+        for (guint i = helper->stuck->len; i > 0; i--)
+                if (kill(g_array_index(helper->stuck, pid_t, i - 1), 0) < 0)
+                        g_array_remove_index_fast(helper->stuck, i - 1);
+        return helper->stuck->len;
+}
+
+/* Nothing more is known until another process has looked. */
+static void fail(UseHelper *helper, int error) {
+        g_hash_table_remove_all(helper->coming);
+        helper->process = helper_free(helper->process);
+        helper->waited_for = false;
+        helper->result = error;
+        helper->answered = helper->asked;
+        wakeup_within(helper->retry, HELPER_RETRY_USEC);
+        helper->handler->looked(helper->context);
+}
+
+static void on_due(void *context) {
+        UseHelper *helper = context;
+        pid_t pid = helper_pid(helper->process);
+
+        log_warning("Failed to look at %s: process %d does not answer, and is ended",
+                    helper->source->what, (int) pid);
+        helper_kill(helper->process);
+        g_array_append_val(helper->stuck, pid);
+        fail(helper, -ETIMEDOUT);
+}
+
+static void on_ended(void *context, int killer) {
+        UseHelper *helper = context;
+
+        /* What it told before its end has been taken. */
+        fail(helper,
+             helper->result < 0 && helper->result != -EINPROGRESS ? helper->result : -EPIPE);
+}
+
+static void on_readable(void *context, int channel) {
+        UseHelper *helper = context;
+        UseReport report;
+
+        for (unsigned i = 0; i < REPORTS_MAX; i++) {
+                ssize_t n = recv(channel, &report, sizeof(report), MSG_DONTWAIT);
+
+                if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                        return;
+                if (n != sizeof(report)) { /* its end is reported besides */
+                        helper_ignore(helper->process);
+                        return;
+                }
+                report.object[sizeof(report.object) - 1] = report.by[sizeof(report.by) - 1] = '\0';
+                if (report.report == USE_REPORT_USE)
+                        add_use(helper, &report);
+                else {
+                        take_end(helper, &report);
+                        return; /* a handler may have ended the process */
+                }
+        }
+}
+
+static int start(UseHelper *helper) {
+        if (count_stuck(helper) >= HELPER_STUCK_MAX)
+                return -EBUSY;
+        return helper_fork(helper->event, &helper->process_handler, helper, use_child_run,
+                           &helper->task, NULL, 0, &helper->process);
+}
+
+static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
+        UseHelper *helper = userdata;
+        int r = helper->process ? 0 : start(helper);
+
+        if (r < 0)
+                wakeup_within(helper->retry, HELPER_RETRY_USEC);
+        return 0;
+}
+
+uint64_t use_helper_ask(UseHelper *helper) {
+        UseQuestion question = { .ticket = ++helper->asked };
+        int r = helper->process ? 0 : start(helper);
+
+        if (r >= 0 && send(helper_channel(helper->process), &question, sizeof(question),
+                           MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+                r = -errno;
+        if (r >= 0)
+                r = expect_answer(helper, false);
+        if (r < 0) {
+                helper->result = r;
+                helper->answered = helper->asked;
+        }
+        return question.ticket;
+}
+
+int use_helper_new(sd_event *event, const UseSource *source, const char *proc,
+                   const UseHelperHandler *handler, void *context, UseHelper **ret) {
+        UseHelper *helper = g_new0(UseHelper, 1);
+        int r;
+
+        helper->event = sd_event_ref(event);
+        helper->source = source;
+        helper->task = (UseTask){ source, proc };
+        helper->handler = handler;
+        helper->context = context;
+        helper->process_handler = (HelperHandler){
+                .name = source->name, .readable = on_readable, .due = on_due, .ended = on_ended
+        };
+        helper->stuck = g_array_new(FALSE, FALSE, sizeof(pid_t));
+        helper->result = -EINPROGRESS;
+        helper->uses = uses_table();
+        helper->coming = uses_table();
+        r = wakeup_new_timer(event, 0, on_retry, helper, &helper->retry);
+        if (r >= 0)
+                r = sd_event_source_set_description(helper->retry, "use-helper: begin another");
+        if (r >= 0)
+                r = start(helper);
+        if (r < 0) {
+                use_helper_free(helper);
+                return r;
+        }
+        *ret = helper;
+        return 0;
+}
+
+UseHelper *use_helper_free(UseHelper *helper) {
+        if (!helper)
+                return NULL;
+        helper_free(helper->process);
+        sd_event_source_disable_unref(helper->retry);
+        g_hash_table_unref(helper->uses);
+        g_hash_table_unref(helper->coming);
+        g_array_unref(helper->stuck);
+        sd_event_unref(helper->event);
+        g_free(helper);
+        return NULL;
+}

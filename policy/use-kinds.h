@@ -1,0 +1,40 @@
+/* use-kinds.h: the kinds of use that a function can have besides VFIO.
+ *
+ * Owns the one table; it has words only. A new kind is a row here, and a source that finds it
+ * (daemon/uses). Tests fail until org.vfwarden1.Manager.xml has the word.
+ *
+ * A row has the constant; the word on D-Bus; the subsystem of the kernel; and three texts: the
+ * sentence "BEFORE object BETWEEN by", which has no BY where BETWEEN ends it, and what is lost with
+ * the function. */
+#pragma once
+
+/* clang-format off */
+#define USE_KINDS(ROW)                                                                           \
+        ROW(NETWORK_NAMESPACE, "network-namespace", "net",                                       \
+            "its network interface ", " is in the network namespace ",                           \
+            "the processes in that network namespace lose the interface")                        \
+        ROW(NETWORK_PORT, "network-port", "net",                                                 \
+            "its network interface ", " is a port of ",                                          \
+            "the bond, bridge or team loses the port")                                           \
+        ROW(NETWORK_LOWER, "network-lower", "net",                                               \
+            "its network interface ", " carries ",                                               \
+            "the interface on top of it goes with it")                                           \
+        ROW(NETWORK_ADDRESS, "network-address", "net",                                           \
+            "its network interface ", " has the address ",                                       \
+            "the host loses the address and its connections")                                    \
+        ROW(NETWORK_ROUTE, "network-route", "net",                                               \
+            "its network interface ", " has the default route",                                  \
+            "the host loses its way to other networks")                                          \
+        ROW(NETWORK_UP, "network-up", "net",                                                     \
+            "its network interface ", " is up and has a link",                                   \
+            "the host loses the link")                                                           \
+        ROW(BLOCK_MOUNT, "mount", "block",                                                       \
+            "its block device ", " is mounted on ",                                              \
+            "the file system loses its device, and what was not written is lost")                \
+        ROW(BLOCK_SWAP, "swap", "block",                                                         \
+            "its block device ", " is swap space",                                               \
+            "processes with memory in it are killed")                                            \
+        ROW(BLOCK_HOLDER, "block-holder", "block",                                               \
+            "its block device ", " is part of ",                                                 \
+            "the device made of it loses data or redundancy")
+/* clang-format on */

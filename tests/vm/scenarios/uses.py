@@ -1,0 +1,161 @@
+"""What the host itself does with functions: not taken away by vfwarden, unless somebody says so."""
+
+import json
+import os
+
+import vfwarden_bus as vb
+
+from guest import pci, service
+from guest.check import contains, equal, true
+from guest.machine import scaled
+from guest.pci import IGB, NVME, PLAIN, Function
+from guest.registry import scenario
+
+REFUSED = 6
+
+
+def uses(machine, function):
+    return [use["text"] for use in machine.client.manager("DescribeUses", "(s)", function.address)]
+
+
+def wait_uses(machine, function, *words):
+    """Until each of `words` is in the text of a use, by the kernel's events alone."""
+    vb.wait_until(lambda: all(any(word in text for text in uses(machine, function)) for word in words), scaled(20),
+                  f"the uses of {function}: {words}")
+
+
+def refused(machine, *words):
+    result = machine.run("vfwarden", *words, check=False)
+    print(words, result.returncode, result.stdout)
+    equal(result.returncode, REFUSED, f"the exit code of {words}")
+    return result.stdout
+
+
+def igb_vfs(machine):
+    """Two VFs with interfaces of the host."""
+    pci.load_driver("igbvf")
+    IGB.set_num_vfs(2)
+    vfs = [Function(address) for address in IGB.vfs()]
+    for vf in vfs:
+        machine.wait_property(vf, "Driver", "igbvf")
+    service.run("udevadm", "settle")
+    return vfs
+
+
+def interface(function):
+    name, = os.listdir(function.path("net"))
+    return name
+
+
+@scenario("a VF's interface in a pod: set-vfs 0, unbind and bind are refused, and name the network namespace",
+          deadline=120)
+def pod(machine):
+    vf, other = igb_vfs(machine)
+    name = interface(vf)
+    service.run("ip", "netns", "add", "pod1")
+    machine.closers.append(lambda: service.run("ip", "netns", "del", "pod1", check=False))
+    service.run("ip", "link", "set", name, "netns", "pod1")
+    wait_uses(machine, vf, f"{name} is in the network namespace pod1")
+    for words in (["set-vfs", IGB.address, "0"], ["unbind", vf.address], ["bind", vf.address, "vfio-pci"],
+                  ["unbind", IGB.address], ["reset", IGB.address], ["unplug", IGB.address]):
+        contains(refused(machine, *words), "in the network namespace pod1", f"why {words} is refused")
+    equal(len(IGB.vfs()), 2, "the VFs")
+    equal(vf.driver(), "igbvf", "its driver")
+    contains(machine.run("vfwarden", "show", vf.address).stdout, "pod1", "show")
+    document = json.loads(machine.run("vfwarden", "why", "--json", IGB.address, "set-num-vfs", check=False).stdout)
+    equal([(one["Kind"], one["Subject"]) for one in document["Blockers"]], [("host", vf.address)], "why")
+    machine.run("vfwarden", "unbind", other.address)
+
+    service.run("ip", "netns", "del", "pod1")   # the kernel moves it back
+    vb.wait_until(lambda: not any("namespace" in text for text in uses(machine, vf)), scaled(20), "it to be back")
+    machine.run("vfwarden", "set-vfs", IGB.address, "0")
+    equal(IGB.vfs(), [], "the VFs at the end")
+
+
+@scenario("a VF's interface in the network namespace of a process, or of nobody that can be found", deadline=120)
+def process(machine):
+    vf, _ = igb_vfs(machine)
+    name = interface(vf)
+    service.run("systemd-run", "--quiet", "--collect", "--unit=pod2.service", "--property=PrivateNetwork=yes",
+                "sleep", "infinity")
+    machine.closers.append(lambda: service.systemctl("stop", "pod2.service", check=False))
+    pid = service.systemctl("show", "--value", "-p", "MainPID", "pod2.service").stdout.strip()
+    vb.wait_until(lambda: os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/1/ns/net"), scaled(20), "its own")
+    held = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
+    try:
+        service.run("ip", "link", "set", name, "netns", pid)
+        wait_uses(machine, vf, f"the network namespace of process {pid}")
+        service.systemctl("stop", "pod2.service")
+        contains(refused(machine, "set-vfs", IGB.address, "0"), "in the network namespace", "held by a descriptor alone")
+    finally:
+        os.close(held)
+    vb.wait_until(lambda: not any("namespace" in text for text in uses(machine, vf)), scaled(20), "it to be back")
+
+
+@scenario("the network card with an address and the default route; and as a port of a bridge", deadline=120)
+def card(machine):
+    name = interface(PLAIN)
+    driver = PLAIN.driver()
+    service.run("ip", "link", "set", name, "up")
+    machine.closers.append(lambda: service.run("ip", "link", "set", name, "down", check=False))
+    service.run("ip", "address", "add", "198.51.100.7/24", "dev", name)
+    service.run("ip", "route", "add", "default", "via", "198.51.100.1", "dev", name, "metric", "4711")
+    wait_uses(machine, PLAIN, f"{name} has the address 198.51.100.7/24", f"{name} has the default route")
+    for verb in ("unbind", "reset", "unplug"):
+        contains(refused(machine, verb, PLAIN.address), "default route", f"why {verb} is refused")
+    contains(machine.run("vfwarden", "why", PLAIN.address, "open", check=False).stdout, "leave", "advice")
+    service.run("ip", "route", "del", "default", "dev", name)
+    service.run("ip", "address", "flush", "dev", name)
+    vb.wait_until(lambda: not any("address" in text or "route" in text for text in uses(machine, PLAIN)), scaled(20),
+                  "no address")
+
+    service.run("ip", "link", "add", "bridge7", "type", "bridge")
+    machine.closers.append(lambda: service.run("ip", "link", "del", "bridge7", check=False))
+    service.run("ip", "link", "set", name, "master", "bridge7")
+    wait_uses(machine, PLAIN, f"{name} is a port of bridge7")
+    contains(refused(machine, "unbind", PLAIN.address), "a port of bridge7", "why")
+    equal(PLAIN.driver(), driver, "its driver")
+    machine.run("vfwarden", "unbind", "--even-if-host-uses-it", PLAIN.address)
+    equal(PLAIN.driver(), None, "its driver, after the option")
+    vb.wait_until(lambda: not uses(machine, PLAIN), scaled(20), "no use")
+
+
+@scenario("the disk that / is on", deadline=120)
+def root_disk(machine):
+    device = os.stat("/").st_dev
+    path = os.path.realpath(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}")
+    disk = Function([part for part in path.split("/") if part.count(":") == 2][-1])
+    wait_uses(machine, disk, "is mounted on /")
+    for verb in ("unbind", "reset", "unplug"):
+        contains(refused(machine, verb, disk.address), "is mounted on /", f"why {verb} is refused")
+    true(disk.driver(), "it has its driver")
+
+
+@scenario("an NVMe disk: mounted, mounted by a container alone, swap space", deadline=180)
+def disk(machine):
+    node = "/dev/" + next(name for name in os.listdir("/sys/class/block") if name.startswith("nvme")
+                          and "c" not in name[4:])
+    service.run("mke2fs", "-q", "-F", node)
+    service.run("mount", node, "/mnt")
+    machine.closers.append(lambda: service.run("umount", "/mnt", check=False))
+    wait_uses(machine, NVME, "is mounted on /mnt")
+    contains(refused(machine, "unbind", NVME.address), "is mounted on /mnt", "why")
+    service.run("umount", "/mnt")
+    vb.wait_until(lambda: not uses(machine, NVME), scaled(20), "no mount")
+
+    service.run("systemd-run", "--quiet", "--collect", "--unit=pod3.service", "--property=PrivateMounts=yes",
+                "sh", "-c", f"mount {node} /mnt && exec sleep infinity")
+    machine.closers.append(lambda: service.systemctl("stop", "pod3.service", check=False))
+    pid = service.systemctl("show", "--value", "-p", "MainPID", "pod3.service").stdout.strip()
+    vb.wait_until(lambda: node in pci.read(f"/proc/{pid}/mountinfo"), scaled(20), "the container's mount")
+    true(node not in pci.read("/proc/1/mountinfo"), "the host has no such mount")
+    contains(refused(machine, "unbind", NVME.address), "is mounted on /mnt", "why")
+    service.systemctl("stop", "pod3.service")
+
+    service.run("mkswap", node)
+    service.run("swapon", node)
+    machine.closers.append(lambda: service.run("swapoff", node, check=False))
+    wait_uses(machine, NVME, "is swap space")
+    contains(refused(machine, "reset", NVME.address), "is swap space", "why")
+    service.run("swapoff", node)
+    vb.wait_until(lambda: not uses(machine, NVME), scaled(20), "no swap")
