@@ -8,7 +8,7 @@ import vfwarden_bus as vb
 from guest import pci, service
 from guest.check import contains, equal, true
 from guest.machine import scaled
-from guest.pci import IGB, NVME, PLAIN, Function
+from guest.pci import IGB, PLAIN, Function
 from guest.registry import scenario
 
 REFUSED = 6
@@ -129,33 +129,3 @@ def root_disk(machine):
     for verb in ("unbind", "reset", "unplug"):
         contains(refused(machine, verb, disk.address), "is mounted on /", f"why {verb} is refused")
     true(disk.driver(), "it has its driver")
-
-
-@scenario("an NVMe disk: mounted, mounted by a container alone, swap space", deadline=180)
-def disk(machine):
-    node = "/dev/" + next(name for name in os.listdir("/sys/class/block") if name.startswith("nvme")
-                          and "c" not in name[4:])
-    service.run("mke2fs", "-q", "-F", node)
-    service.run("mount", node, "/mnt")
-    machine.closers.append(lambda: service.run("umount", "/mnt", check=False))
-    wait_uses(machine, NVME, "is mounted on /mnt")
-    contains(refused(machine, "unbind", NVME.address), "is mounted on /mnt", "why")
-    service.run("umount", "/mnt")
-    vb.wait_until(lambda: not uses(machine, NVME), scaled(20), "no mount")
-
-    service.run("systemd-run", "--quiet", "--collect", "--unit=pod3.service", "--property=PrivateMounts=yes",
-                "sh", "-c", f"mount {node} /mnt && exec sleep infinity")
-    machine.closers.append(lambda: service.systemctl("stop", "pod3.service", check=False))
-    pid = service.systemctl("show", "--value", "-p", "MainPID", "pod3.service").stdout.strip()
-    vb.wait_until(lambda: node in pci.read(f"/proc/{pid}/mountinfo"), scaled(20), "the container's mount")
-    true(node not in pci.read("/proc/1/mountinfo"), "the host has no such mount")
-    contains(refused(machine, "unbind", NVME.address), "is mounted on /mnt", "why")
-    service.systemctl("stop", "pod3.service")
-
-    service.run("mkswap", node)
-    service.run("swapon", node)
-    machine.closers.append(lambda: service.run("swapoff", node, check=False))
-    wait_uses(machine, NVME, "is swap space")
-    contains(refused(machine, "reset", NVME.address), "is swap space", "why")
-    service.run("swapoff", node)
-    vb.wait_until(lambda: not uses(machine, NVME), scaled(20), "no swap")
