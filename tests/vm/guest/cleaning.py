@@ -70,8 +70,8 @@ def unplug(function):
 
 def open_files(function):
     for name, path in function.lockable().items():
-        if pci.mode(path) != pci.KERNEL_MODES[name]:
-            os.chmod(path, pci.KERNEL_MODES[name])
+        if pci.mode(path) != pci.ALL_MODES[name]:
+            os.chmod(path, pci.ALL_MODES[name])
 
 
 def clean_function(function, driver):

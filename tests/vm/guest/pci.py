@@ -19,7 +19,9 @@ ENABLE_SRIOV = "/sys/module/vfio_pci/parameters/enable_sriov"
 # The files that a lock can close, with the mode that the kernel makes each with.
 SRIOV = ("sriov_numvfs", "sriov_drivers_autoprobe")
 KERNEL_MODES = {"sriov_numvfs": 0o644, "sriov_drivers_autoprobe": 0o644, "remove": 0o220,
-                "reset": 0o200, "reset_method": 0o644, "reset_subordinate": 0o200, "power": 0o644}
+                "reset": 0o200, "reset_method": 0o644, "power": 0o644}
+# And those that only a bridge has, on some kernels.
+ALL_MODES = {**KERNEL_MODES, "reset_subordinate": 0o200}
 
 
 def read(path):
@@ -169,7 +171,7 @@ class Function:
 
     def lockable(self):
         """Name -> path of the files that the lock is about, of those that the function has."""
-        paths = {name: self.path(name) for name in KERNEL_MODES}
+        paths = {name: self.path(name) for name in ALL_MODES}
         return {name: path for name, path in paths.items() if path and os.path.exists(path)}
 
     def check_closed(self, *closed, own=None):
@@ -177,7 +179,7 @@ class Function:
         modes, or those of `own`, but for what closing takes away."""
         expected = {}
         for name in self.lockable():
-            expected[name] = (own or {}).get(name, KERNEL_MODES[name]) & (~0o222 if name in closed else ~0)
+            expected[name] = (own or {}).get(name, ALL_MODES[name]) & (~0o222 if name in closed else ~0)
         for name in closed:
             if name not in expected:
                 raise Failed(f"{self} has no {name} to be closed")
