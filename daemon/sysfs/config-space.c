@@ -29,6 +29,7 @@ typedef struct Entry {
         ReadEntry base;
         int pasid_result, msix_result; /* of the last read; -EINPROGRESS before the first */
         bool dirty;                    /* what was read last of PASID may not be so any more */
+        bool changed;                  /* something happened to it since its reading began */
 } Entry;
 
 /* A child's report of one function. */
@@ -167,13 +168,12 @@ static void take_pasid(ConfigSpace *space, Entry *entry, const Report *report) {
 
 static void take_report(ConfigSpace *space, const Report *report) {
         Entry *entry = read_queue_find(space->queue, report->key);
-        bool again;
 
         /* Of a device that has gone, or that another child has reported since. */
         if (!entry || entry->base.inode != report->inode || !entry->base.reading)
                 return;
-        again = read_queue_done(space->queue, &entry->base);
-        if (report->pasid_result == 0 && !again)
+        (void) read_queue_done(space->queue, &entry->base);
+        if (report->pasid_result == 0 && !entry->changed)
                 entry->dirty = false;
         note_report(space, entry, report);
         take_msix(space, entry, report);
@@ -302,17 +302,18 @@ static void put_off(ConfigSpace *space, const GArray *requests, int r) {
 static bool on_start(void *context) {
         ConfigSpace *space = context;
         g_autoptr(GArray) requests = NULL;
-        const ReadEntry *entry;
+        Entry *entry;
         int r;
 
         if (read_queue_is_empty(space->queue) || space->children->len >= CHILDREN_MAX)
                 return false;
         requests = g_array_new(FALSE, FALSE, sizeof(Report));
         while ((entry = read_queue_take(space->queue))) {
-                Report request = { .key = entry->key,
-                                   .inode = entry->inode,
-                                   .is_vf = entry->is_vf };
+                Report request = { .key = entry->base.key,
+                                   .inode = entry->base.inode,
+                                   .is_vf = entry->base.is_vf };
 
+                entry->changed = false;
                 g_array_append_val(requests, request);
         }
         r = start_child(space, requests);
@@ -380,6 +381,7 @@ void config_space_function_changed(ConfigSpace *space, const Function *function)
         if (is_vf || (entry->pasid_result == 0 && !function->facts.pasid.present))
                 return;
         entry->dirty = entry->dirty || news != 0;
+        entry->changed = entry->changed || news != 0;
         if (news != 0 || worth_a_try(entry->pasid_result))
                 read_queue_want(space->queue, &entry->base);
         if (news != 0)

@@ -174,7 +174,7 @@ void use_child_run(void *task, int channel) {
         /* Listening comes before looking, so that nothing falls between. */
         r = child.task->source->open(&child, &child.state);
         if (r < 0) {
-                tell(&child, r, true, UINT64_MAX);
+                tell(&child, r, true, USE_TICKET_ALL);
                 _exit(EXIT_FAILURE);
         }
         child.event = true;

@@ -113,7 +113,23 @@ static int expect_answer(UseHelper *helper, bool anew) {
         return r;
 }
 
+/* Nothing more is known until another process has looked. */
+static void fail(UseHelper *helper, int error) {
+        g_hash_table_remove_all(helper->coming);
+        helper->process = helper_free(helper->process);
+        helper->waited_for = false;
+        helper->result = error;
+        helper->answered = helper->asked;
+        wakeup_within(helper->retry, HELPER_RETRY_USEC);
+        helper->handler->looked(helper->context);
+}
+
 static void take_end(UseHelper *helper, const UseReport *report) {
+        /* It ends, and must not be asked any more. Its end is noticed later. */
+        if (report->ticket == USE_TICKET_ALL) {
+                fail(helper, report->result);
+                return;
+        }
         if (report->report == USE_REPORT_END && report->result == 0)
                 take_uses(helper);
         else
@@ -132,17 +148,6 @@ static unsigned count_stuck(UseHelper *helper) {
                 if (kill(g_array_index(helper->stuck, pid_t, i - 1), 0) < 0)
                         g_array_remove_index_fast(helper->stuck, i - 1);
         return helper->stuck->len;
-}
-
-/* Nothing more is known until another process has looked. */
-static void fail(UseHelper *helper, int error) {
-        g_hash_table_remove_all(helper->coming);
-        helper->process = helper_free(helper->process);
-        helper->waited_for = false;
-        helper->result = error;
-        helper->answered = helper->asked;
-        wakeup_within(helper->retry, HELPER_RETRY_USEC);
-        helper->handler->looked(helper->context);
 }
 
 static void on_due(void *context) {

@@ -25,6 +25,9 @@ typedef enum UseReportKind {
         USE_REPORT_UNCHANGED, /* all is as reported last; `ticket`, `result` 0 */
 } UseReportKind;
 
+/* The ticket of a process that cannot even begin to look, and ends. */
+#define USE_TICKET_ALL UINT64_MAX
+
 typedef struct UseReport {
         uint32_t report; /* UseReportKind */
         int32_t result;  /* 0, or a negative errno: the uses are not all that there are */

@@ -121,6 +121,16 @@ def wait_for_end(pidfd, deadline=DEADLINE, what="the process's end"):
         GLib.source_remove(source)
 
 
+def kill_and_wait(pid):
+    """Returns when it has ended; a process that was killed still takes what is sent to it for a moment."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        wait_for_end(pidfd)
+    finally:
+        os.close(pidfd)
+
+
 class Faults:
     """What fault.c reads: which calls of the daemon fail, on which paths, with which errno."""
 

@@ -180,7 +180,7 @@ class NewFunctions(FaultTest):
         self.faults.set(("fork", errno.EAGAIN, "*"))
         # The one that was started for others ends with its question.
         for pid in fixtures.children(self.daemon.pid, "vfwarden-reader"):
-            os.kill(pid, 9)
+            fixtures.kill_and_wait(pid)
         pf = self.sysfs.add_pf(NEW, driver="vfio-pci", attributes={"driver_override": "vfio-pci"}, announce=True)
         self.wait_problem(f"{NEW}: Failed to read driver_override: Resource temporarily unavailable")
         self.assert_closed(pf, *SRIOV)
