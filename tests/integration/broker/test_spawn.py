@@ -133,6 +133,13 @@ class SpawnTest(fixtures.DaemonTest):
     def wait_no_children(self):
         look_until(lambda: not self.spawn_service.children(), "the processes to end")
 
+    def wait_idle(self):
+        """It has no process, and no descriptor of one."""
+        self.wait_no_children()
+        # A process is reaped, and so without a descriptor in the event loop's hands, a moment later.
+        look_until(lambda: "pidfd" not in " ".join(fixtures.descriptors(self.spawn_service.pid).values()),
+                   "the last pidfd to be closed")
+
 
 class Orders(SpawnTest):
     def test_a_node(self):
@@ -159,7 +166,7 @@ class Orders(SpawnTest):
         peer = self.peer().order()
         peer.connection.close()
         self.assert_serves()
-        self.assertEqual(self.spawn_service.children(), [peer.pid])
+        look_until(lambda: self.spawn_service.children() == [peer.pid], "the other process to be waited for")
         peer.channel.close()
         self.wait_no_children()
 
@@ -242,7 +249,7 @@ class WrongOrders(SpawnTest):
         for sock in (stream, datagram, network, channel, other):
             self.addCleanup(sock.close)
         self.assert_serves()
-        self.wait_no_children()
+        self.wait_idle()
         before = len(fixtures.descriptors(self.spawn_service.pid))
         for fds in ([], [null], [stream.fileno()], [datagram.fileno()], [network.fileno()],
                     [channel.fileno(), other.fileno()], [channel.fileno()] * 3, [null] * 253):
@@ -276,9 +283,7 @@ class WrongOrders(SpawnTest):
         """It listens again when there is one, though no connection of its own has ended."""
         service = self.serve()
         self.assert_serves()
-        self.wait_no_children()
-        # Reaped, and so without a descriptor of that process in the event loop's hands, a moment later.
-        look_until(lambda: "pidfd" not in " ".join(fixtures.descriptors(service.pid).values()), "the last pidfd to be closed")
+        self.wait_idle()
         taken = {int(number) for number in fixtures.descriptors(service.pid)}
         soft, hard = resource.prlimit(service.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(service.pid, resource.RLIMIT_NOFILE, (min(set(range(len(taken) + 1)) - taken), hard))

@@ -249,13 +249,21 @@ class Hanging(TenantTest):
         """Of a process that holds a function: it is shown by its name."""
         self.start()
         fd, _ = self.open()
+        self.kill()
+        self.client.recorder.listeners.clear()
+        self.picture = None
+        # No daemon has seen it before it hangs.
         self.hang("memory", pass_fds=[fd])
         os.close(fd)
+        self.start()
+
+        def users():
+            return self.client.manager("DescribeUsers", "(s)", ONE)
 
         def named():
-            return "tenant-hangs" in {user["command"] for user in self.client.manager("DescribeUsers", "(s)", ONE)}
+            return "tenant-hangs" in {user["command"] for user in users()}
         timer = GLib.timeout_add(50, lambda: GLib.SOURCE_CONTINUE)
-        wait_until(named, 4 * fixtures.DEADLINE, "the name of the process")
+        wait_until(named, 4 * fixtures.DEADLINE, lambda: f"the name of the process, there are {users()}")
         GLib.source_remove(timer)
         self.assert_serves()
         self.assertTrue(self.client.list_functions()[ONE][2])
