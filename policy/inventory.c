@@ -318,8 +318,6 @@ static void note_driver(Function *function) {
         GRefString *driver = function->facts.driver;
         bool is_new = driver != function->last_driver;
 
-        if (!function->last_driver)
-                function->last_driver = g_ref_string_new_intern("");
         if (driver[0] == '\0')
                 return;
         function->was_native =
@@ -344,6 +342,7 @@ Function *inventory_apply(Inventory *inventory, FunctionFacts *facts) {
         if (!function) {
                 function = g_new0(Function, 1);
                 function->index = VF_INDEX_UNKNOWN;
+                function->last_driver = g_ref_string_new_intern("");
                 function->facts = *facts;
                 function->kind = function_kind(facts, _FUNCTION_KIND_INVALID);
                 g_hash_table_insert(inventory->functions, &function->facts.key, function);

@@ -173,7 +173,7 @@ static int hold(ProtectedFiles *files, const Function *function, LockFile which)
         r = file_mode_path(function, which, files->reserve, &path);
         if (r >= 0)
                 r = protected_file_get(files, path, which, &file);
-        if (r < 0)
+        if (r < 0 || !file)
                 return errno_means_absent(r) ? 0 : r;
         g_array_append_val(file->holders, holder);
         g_hash_table_insert(files->by_holder, g_memdup2(&holder, sizeof(holder)), file);

@@ -51,6 +51,7 @@ static int enter_host(const char *proc) {
 static int open_network(UseChild *child, void **ret_state) {
         HostNetwork *network = g_new0(HostNetwork, 1); /* as long as the process */
 
+        *ret_state = network;
         network->proc = use_child_proc(child);
         network->routes = g_array_new(FALSE, FALSE, sizeof(int32_t));
         network->on_functions = g_array_new(FALSE, FALSE, sizeof(int32_t));
@@ -67,7 +68,6 @@ static int open_network(UseChild *child, void **ret_state) {
         if (network->events < 0)
                 return network->events;
         use_child_watch(child, network->events, POLLIN);
-        *ret_state = network;
         return 0;
 }
 

@@ -4,6 +4,8 @@
 #include "policy/absence.h"
 #include "policy/number.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +37,24 @@ static char *decode(char *text) {
         return text;
 }
 
+/* "8:17" */
+static int parse_number(const char *word, Mount *ret) {
+        g_auto(GStrv) parts = g_strsplit(word, ":", 2);
+        uint64_t major, minor;
+        int r;
+
+        if (g_strv_length(parts) != 2)
+                return -EINVAL;
+        r = number_parse(parts[0], 10, UINT_MAX, &major);
+        if (r >= 0)
+                r = number_parse(parts[1], 10, UINT_MAX, &minor);
+        if (r < 0)
+                return r;
+        ret->major = (unsigned) major;
+        ret->minor = (unsigned) minor;
+        return 0;
+}
+
 /* "36 35 98:0 /root /point options [optional ...] - type source options" (proc_pid_mountinfo(5)) */
 static void take_mount(char *line, MountVisit *visit, void *context) {
         g_auto(GStrv) words = g_strsplit(line, " ", -1);
@@ -43,7 +63,7 @@ static void take_mount(char *line, MountVisit *visit, void *context) {
 
         while (dash < n && strcmp(words[dash], "-") != 0)
                 dash++;
-        if (dash + 2 >= n || sscanf(words[2], "%u:%u", &mount.major, &mount.minor) != 2)
+        if (dash + 2 >= n || parse_number(words[2], &mount) < 0)
                 return;
         mount.point = decode(words[4]);
         mount.type = words[dash + 1];

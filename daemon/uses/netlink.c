@@ -96,9 +96,12 @@ static int receive_part(int fd, Dump *dump) {
 int netlink_dump(int fd, uint16_t type, uint8_t family, unsigned max, NetlinkVisit *visit,
                  void *context) {
         static uint32_t sequence;
-        Dump dump = { .sequence = ++sequence, .left = max, .visit = visit, .context = context };
-        int r = send_dump(fd, type, family, dump.sequence);
+        Dump dump = { .left = max, .visit = visit, .context = context };
+        int r;
 
+        sequence++;
+        dump.sequence = sequence;
+        r = send_dump(fd, type, family, sequence);
         while (r >= 0 && !dump.ended)
                 r = receive_part(fd, &dump);
         if (r < 0)

@@ -173,7 +173,7 @@ static bool has_new_namespace(const Search *search, const char *path) {
         ssize_t n = readlink(path, target, sizeof(target) - 1);
         uint64_t inode;
 
-        if (n < 0)
+        if (n <= 0)
                 return false;
         target[n] = '\0';
         if (target[n - 1] == ']')

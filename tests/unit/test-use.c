@@ -118,6 +118,7 @@ Test(use, words) {
         use(VF0, USE_NETWORK_NAMESPACE, "eth3", "pod1");
         g_free(found);
         found = hosts(PF, OPERATION_SET_NUM_VFS, 0, &reason);
+        cr_assert_str_eq(found, VF0);
         cr_assert_str_eq(reason,
                          "is a VF of it and used by the host: its network interface eth3 is "
                          "in the network namespace pod1");
