@@ -358,7 +358,7 @@ class Capabilities(FaultTest):
         self.start()
         self.faults.set(("fork", errno.EAGAIN, "*"))
         for pid in fixtures.children(self.daemon.pid, "vfwarden-reader"):
-            os.kill(pid, 9)
+            fixtures.kill_and_wait(pid)
         self.sysfs.add_pf(PF, config=recorded_config("intel-dsa"), announce=True)
         self.wait_problem("Failed to read configuration space: Resource temporarily unavailable")
         self.wait_function(PF)
