@@ -94,6 +94,9 @@ static bool can_tell(Users *users, VfioDevice *device, const GPtrArray *now, boo
                 device->lost_usec = time_usec;
         if (step == VFIO_USE_SEARCH && (device->needs_walk == 0 || device->lost_usec == time_usec))
                 users_need_walk(users, device);
+        /* That was the last copy: nobody can have it from who opened it, wherever they are. */
+        if (signs.finding == VFIO_FOUND_NOBODY && signs.group_closed)
+                device->needs_walk = 0;
         /* The next search is for the timer to ask for. */
         if (step == VFIO_USE_KEEP && signs.searched)
                 device->needs_walk = 0;
