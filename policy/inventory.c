@@ -106,8 +106,13 @@ static void facts_compare(const FunctionFacts *a, const FunctionFacts *b, Proper
 
 static void vf_set_pf(Function *vf, Function *pf, uint32_t index) {
         if (vf->pf != pf) {
+                const Function *owner = topology_slot_owner(vf);
+
                 vf->pf = pf;
                 property_set_add(&vf->changes, FUNCTION_PROPERTY_PHYSICAL_FUNCTION);
+                /* A VF is in the slot of its PF, which may be known before the two are linked. */
+                if (topology_slot_owner(vf) != owner)
+                        property_set_add(&vf->changes, FUNCTION_PROPERTY_SLOT);
         }
         /* A dying VF's link goes first; it keeps the number it had. A detached one has none. */
         if (index != VF_INDEX_UNKNOWN && vf->index != index) {

@@ -5,6 +5,7 @@ Called by tests/run, as root and with everything installed. Runs the parts that 
 """
 
 import concurrent.futures
+import itertools
 import json
 import os
 import pathlib
@@ -17,9 +18,15 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 COUNTS = re.compile(r"^(\d+) passed, (\d+) failed$")
+# "not ok 7 - TITLE (ID, 4.2 s)" of the emulated machine, or "(ID): WHY"
+SCENARIO = re.compile(r"\((?P<id>[\w.]+)(?:, [\d.]+ s\)|\): .*)$")
 # What meson's tests printed when they failed is said once more at the end, this much of each: who has only the end of the
 # output sees why.
 SAID_AGAIN_LINES = 40
+# So many failed tests of a part are run once more, one after the other. What passes then is counted as passed, and named
+# at the end as unsteady: it found a race, or has one of its own. More failures than that have a common reason.
+AGAIN_MAX = 5
+UNSTEADY = ", and passed at a second attempt: unsteady"
 # Directory of what failed parts and tests said; a part in a process of its own finds it in its environment.
 FAILURES = "VFWARDEN_TEST_FAILURES"
 
@@ -48,22 +55,36 @@ def say_again():
         print(file.read_text(), end="")
 
 
-def meson(directory, *arguments):
-    """Runs meson's tests; returns (passed, failed)."""
+def total(*counts):
+    """The sum of any number of (passed, failed)."""
+    return sum(passed for passed, _ in counts), sum(failed for _, failed in counts)
+
+
+def meson_results(directory, *arguments):
+    """Runs meson's tests; returns what its log says of each."""
     for log in (directory / "meson-logs").glob("testlog*.json"):
         log.unlink()
     subprocess.run(["meson", "test", "-C", directory, "--print-errorlogs", *arguments])
-    passed = failed = 0
-    for log in (directory / "meson-logs").glob("testlog*.json"):
-        for line in log.read_text().splitlines():
-            test = json.loads(line)
-            if test["result"] == "OK":
-                passed += 1
-            else:
-                failed += 1
-                remember(f"{directory.name}: {test['name']}: {test['result']}",
-                         test.get("stdout", "") + test.get("stderr", ""))
-    return passed, failed
+    return [json.loads(line) for log in (directory / "meson-logs").glob("testlog*.json")
+            for line in log.read_text().splitlines()]
+
+
+def meson(directory, *arguments):
+    """Runs meson's tests; returns (passed, failed)."""
+    results = meson_results(directory, *arguments)
+    failed = {test["name"]: test for test in results if test["result"] != "OK"}
+    steady = set()
+    if 0 < len(failed) <= AGAIN_MAX:
+        # "PROJECT:SUITE / NAME"
+        names = [name.split(" / ")[-1] for name in failed]
+        print(f"== once more, one after the other: {' '.join(names)}", flush=True)
+        again = meson_results(directory, "--no-rebuild", "--num-processes", "1", *names)
+        steady = {test["name"] for test in again if test["result"] == "OK"}
+    for name, test in failed.items():
+        remember(f"{directory.name}: {name}: {test['result']}" + (UNSTEADY if name in steady else ""),
+                 test.get("stdout", "") + test.get("stderr", ""))
+    n_failed = len(failed.keys() - steady)
+    return len(results) - n_failed, n_failed
 
 
 def plain():
@@ -98,10 +119,10 @@ def fuzz():
 
 
 class NotOk:
-    """Remembers each line "not ok" with the lines "  # why" below it."""
+    """Collects each line "not ok" with the lines "  # why" below it, as (line, why)."""
 
     def __init__(self):
-        self.title, self.why = None, []
+        self.title, self.why, self.all = None, [], []
 
     def line(self, line):
         if self.title and line.startswith("  # "):
@@ -113,14 +134,19 @@ class NotOk:
 
     def end(self):
         if self.title:
-            remember(self.title, "\n".join(self.why))
+            self.all.append((self.title, "\n".join(self.why)))
         self.title, self.why = None, []
 
+    def scenarios(self):
+        """The ids of the emulated machine's scenarios among them."""
+        return [found["id"] for found in (SCENARIO.search(title) for title, _ in self.all) if found]
 
-def counted(command, prefix=""):
-    """Runs a program that ends with the line "N passed, N failed"; returns (passed, failed)."""
+
+def counted(command, prefix="", not_ok=None):
+    """Runs a program that ends with the line "N passed, N failed"; returns (passed, failed). What failed is remembered,
+    or put into `not_ok` for the caller to do so."""
     passed = failed = 0
-    failures = NotOk()
+    failures = not_ok or NotOk()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT if prefix else None,
                           text=True, errors="replace") as process:
         for line in process.stdout:
@@ -131,24 +157,35 @@ def counted(command, prefix=""):
             if not prefix:
                 failures.line(line)
     failures.end()
+    if not not_ok:
+        for failure in failures.all:
+            remember(*failure)
     # A program that did not come to its last line, or found nothing to run, has failed.
     if process.returncode != 0 and failed == 0 or passed + failed == 0:
         failed += 1
     return passed, failed
 
 
-def machine_run(*arguments):
-    """Runs scenarios in one of the emulated machines; returns (passed, failed)."""
-    return counted([ROOT / "tests/vm/machine", "run", *arguments])
+def machine_run(*words, **options):
+    """Runs the scenarios whose id contains one of the words, or all, in an emulated machine with these options; returns
+    (passed, failed). Those that failed, or were not reached, are run in a second machine."""
+    command = [ROOT / "tests/vm/machine", "run", *(f"--{name}={value}" for name, value in options.items())]
+    failures, again, steady = NotOk(), NotOk(), set()
+    passed, failed = counted([*command, *words], not_ok=failures)
+    ids = failures.scenarios()
+    reached = [title for title, _ in failures.all if not title.endswith(": not run")]
+    if 0 < failed == len(ids) and len(reached) <= AGAIN_MAX:
+        print(f"== once more, in a second machine: {' '.join(ids)}", flush=True)
+        ok, bad = counted([*command, *ids], not_ok=again)
+        steady = set(ids) - set(again.scenarios()) if ok and bad == len(again.all) else set()
+    for (title, why), id in itertools.zip_longest(failures.all, ids):
+        remember(title + (UNSTEADY if id in steady else ""), why)
+    return passed + len(steady), failed - len(steady)
 
 
 def vm():
     """The scenarios on a real kernel, in the emulated machine, and those of MSIs with other IOMMUs."""
-    passed = failed = 0
-    for arguments in ((), ("--iommu", "intel-no-intremap", "msi"), ("--iommu", "virtio", "msi")):
-        ok, bad = machine_run(*arguments)
-        passed, failed = passed + ok, failed + bad
-    return passed, failed
+    return total(machine_run(), machine_run("msi", iommu="intel-no-intremap"), machine_run("msi", iommu="virtio"))
 
 
 # Those that open device nodes; the ids of scenarios contain one of these.
@@ -158,22 +195,19 @@ IOMMUFD_LONG = ("unplug_with_holders.", "external_removal.", "hotplug.", "libvir
 
 def vm_iommufd():
     """Scenarios of users and opens on a kernel with iommufd and character devices."""
-    return machine_run("--vfio", "iommufd", *IOMMUFD)
+    return machine_run(*IOMMUFD, vfio="iommufd")
 
 
 def vm_iommufd_long():
     """Those of removals, libvirt and I/O sessions there; and on kernels without groups, and with iommufd's container."""
-    passed = failed = 0
-    for arguments in (("--vfio", "iommufd", *IOMMUFD_LONG), ("--vfio", "devices", "opened_by_node", "open_by_node", "s.in_a_socket", "io."),
-                      ("--vfio", "compat", "open.", "users.", "io.")):
-        ok, bad = machine_run(*arguments)
-        passed, failed = passed + ok, failed + bad
-    return passed, failed
+    return total(machine_run(*IOMMUFD_LONG, vfio="iommufd"),
+                 machine_run("opened_by_node", "open_by_node", "s.in_a_socket", "io.", vfio="devices"),
+                 machine_run("open.", "users.", "io.", vfio="compat"))
 
 
 def vm_s390x():
     """Those of zPCI, in the emulated s390x machine."""
-    return machine_run("--arch", "s390x")
+    return machine_run(arch="s390x")
 
 
 def install():
@@ -244,7 +278,7 @@ def run_apart(name):
 
 def run_lane(lane, wanted):
     counts = [run_apart(name) for name, part in PARTS.items() if part in lane and name in wanted]
-    return [sum(column) for column in zip(*counts)] or [0, 0]
+    return total(*counts)
 
 
 def run(wanted):
@@ -255,7 +289,7 @@ def run(wanted):
     with concurrent.futures.ThreadPoolExecutor() as pool:
         counts = list(pool.map(lambda lane: run_lane(lane, wanted), [*LANES, LONG]))
     print(f"== {time.monotonic() - start:.0f} s")
-    return [sum(column) for column in zip(*counts)]
+    return total(*counts)
 
 
 def main():

@@ -90,6 +90,26 @@ Test(inventory, enabling) {
         cr_assert(changed(pf, SET(FUNCTION_PROPERTY_NUM_VFS, FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS)));
 }
 
+/* What a VF has from its PF is news for the VF when the two are linked, and only then. */
+Test(inventory, slot_of_a_pf) {
+        g_autoptr(Inventory) inventory = inventory_new();
+        Function *pf = apply(inventory, facts_pf(PF, NULL));
+        Function *vf = apply(inventory, facts_plain(VF0));
+
+        pf->slot = g_intern_static_string("1");
+        property_set_clear(&vf->changes);
+        apply(inventory, facts_vf(VF0, PF));
+        cr_assert(changed(vf, SET(FUNCTION_PROPERTY_KIND, FUNCTION_PROPERTY_COMMAND_MEMORY,
+                                  FUNCTION_PROPERTY_PHYSICAL_FUNCTION, FUNCTION_PROPERTY_SLOT)));
+        property_set_clear(&vf->changes);
+        apply(inventory, facts_pf(PF, VFS(VF0)));
+        cr_assert(changed(vf, SET(FUNCTION_PROPERTY_INDEX)));
+        property_set_clear(&vf->changes);
+        inventory_remove(inventory, pf);
+        cr_assert(changed(vf, SET(FUNCTION_PROPERTY_PHYSICAL_FUNCTION, FUNCTION_PROPERTY_INDEX,
+                                  FUNCTION_PROPERTY_SLOT)));
+}
+
 /* One of s390 goes on without its PF, and is nobody's VF then; but not before the PF is gone, for
  * the links go first when the VF itself is taken away. */
 Test(inventory, detaching) {

@@ -392,9 +392,13 @@ class Sessions(SessionTest):
     def test_a_client_that_leaves_before_the_answer(self):
         self.start()
         client = vb.Client(self.bus.address)
-        self.start_open(client=client)
+        call = self.start_open(client=client)
         client.bus.connection.flush_sync(None)
         client.close()
+        wait_until(lambda: call.done, None, "the call to end with its connection")
+        # The answer may have been quicker, and has brought the socket.
+        for fd in call.fds:
+            os.close(fd)
         self.fence()
         wait_until(lambda: not self.users(PLAIN), None, "the session to end with its socket")
         self.open()
