@@ -97,7 +97,8 @@ class Builder:
         directory.mkdir(parents=True, exist_ok=True)
         compiler = [f"{self.target.triplet}-gcc", f"--sysroot={self.root}"] if self.target.foreign else ["cc"]
         run([*compiler, "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Wno-unused-parameter",
-             "-Werror", "-o", directory / "vfio-holder", VM_DIR / "holder/vfio-holder.c", "-lsystemd"])
+             "-Werror", "-I", SOURCE_DIR, "-o", directory / "vfio-holder", *sorted((VM_DIR / "holder").glob("*.c")),
+             "-lsystemd"])
 
     def example(self, installed):
         """The program in docs/zpci-io.md, made by the command that the page gives, from what is installed below
