@@ -2,7 +2,7 @@
 #include "cli/agent.h"
 #include "cli/cleanup.h"
 #include "cli/context.h"
-#include "cli/verbs.h"
+#include "cli/options.h"
 #include "lib/standard-streams.h"
 
 #include <errno.h>

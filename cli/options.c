@@ -1,7 +1,6 @@
 #include "cli/options.h"
 
 #include "cli/suggest.h"
-#include "cli/verbs.h"
 
 #include <getopt.h>
 #include <string.h>

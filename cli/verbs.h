@@ -8,9 +8,38 @@
 
 #include "cli/context.h"
 #include "cli/exit-code.h"
-#include "cli/options.h"
 
 #include <limits.h>
+
+typedef struct Option {
+        const char *name;  /* without the dashes; NULL ends a table */
+        char letter;       /* its short form, 0: there is none */
+        const char *value; /* what --help calls its value; NULL: it takes none */
+        /* What a shell offers for the value, as verbs/completion.c has it; NULL: what `value`
+         * stands for.
+         */
+        const char *offers;
+        const char *help;
+        /* Takes the value. Returns false for one that is wrong, and has printed so. */
+        bool (*read)(Context *context, const char *value);
+        /* Without `read`: the member of Context that becomes true or, with a value, points to
+         * it. */
+        size_t member;
+} Option;
+
+/* Rows of a table. */
+#define OPTION_SWITCH(option, to, text) \
+        { .name = (option), .member = offsetof(Context, to), .help = (text) }
+#define OPTION_TEXT(option, what, to, text) \
+        { .name = (option), .value = (what), .member = offsetof(Context, to), .help = (text) }
+
+/* Of the verbs that take a function from who uses it. */
+#define OPTION_OVERRIDE_HOST                                 \
+        OPTION_SWITCH("even-if-host-uses-it", override_host, \
+                      "take it although the host itself uses it")
+
+#define option_foreach(option, table) \
+        for (const Option *option = (table); option && option->name; option++)
 
 typedef struct Verb {
         const char *name;

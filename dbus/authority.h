@@ -11,7 +11,7 @@
  * asking. */
 #pragma once
 
-#include "dbus/method.h"
+#include "dbus/method-call.h"
 
 /* Runs when the caller was found to be allowed; replies to the call. */
 typedef void AuthorityCallback(void *userdata, const MethodCall *call);

@@ -11,6 +11,7 @@ typedef struct Admission Admission;
 typedef struct Answers Answers;
 typedef struct Authority Authority;
 typedef struct Clients Clients;
+typedef struct Method Method;
 typedef struct Quota Quota;
 typedef struct RequestLog RequestLog;
 typedef struct Senders Senders;
@@ -25,6 +26,8 @@ typedef struct Bus {
         Clients *clients;
         Answers *answers;
         Admission *admission;
+        /* The row of a method, or NULL; see interfaces/method-table.h. */
+        const Method *(*find_method)(const char *interface, const char *member);
         GHashTable *shown; /* PciKey* -> bits of the interfaces that clients know of the function */
         Quota *waiting; /* of calls that wait for the kernel or a holder, see method_reply_later()
                          */

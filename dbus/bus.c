@@ -7,6 +7,7 @@
 #include "dbus/clients.h"
 #include "dbus/interfaces/interface-table.h"
 #include "dbus/interfaces/interface.h"
+#include "dbus/interfaces/method-table.h"
 #include "dbus/path.h"
 #include "dbus/quota.h"
 #include "dbus/request-log.h"
@@ -270,6 +271,7 @@ int bus_new(Bus **ret) {
         bus->clients = clients_new(bus->connection);
         bus->answers = answers_new(bus);
         bus->authority = authority_new(bus);
+        bus->find_method = method_find;
         bus->requests = request_log_new();
         bus->waiting = quota_new(QUOTA_PER_UID_MAX, UINT_MAX);
         *ret = g_steal_pointer(&bus);

@@ -1,11 +1,8 @@
 #include "dbus/call-functions.h"
 
-#include "dbus/error.h"
 #include "dbus/path.h"
 
-#include <errno.h>
-
-static Function *called_function(const MethodCall *call) {
+Function *call_functions_called(const MethodCall *call) {
         PciKey key;
 
         if (function_path_parse(sd_bus_message_get_path(call->message), &key) < 0)
@@ -39,7 +36,7 @@ static Function *find_single(const MethodCall *call) {
         const char *text;
 
         if (!call->method || !call->method->names)
-                return called_function(call);
+                return call_functions_called(call);
         if (sd_bus_message_read(call->message, "s", &text) > 0)
                 function = named_function(call, text);
         (void) sd_bus_message_rewind(call->message, true);
@@ -82,33 +79,4 @@ GPtrArray *call_functions_find(const MethodCall *call) {
         if (function)
                 g_ptr_array_add(found, function);
         return found;
-}
-
-Function *method_function(const MethodCall *call, sd_bus_error *error) {
-        Function *function = called_function(call);
-        char address[PCI_ADDRESS_STRING_MAX] = "";
-        PciKey key;
-
-        if (function && function->facts.inode == call->inode)
-                return function;
-        if (function_path_parse(sd_bus_message_get_path(call->message), &key) == 0)
-                pci_address_format(pci_address_from_key(key), address);
-        (void) bus_error_set(error, -ENODEV, "the PCI function %s has gone since it was called",
-                             address);
-        return NULL;
-}
-
-int method_find_function(const MethodCall *call, const char *text, Function **ret,
-                         sd_bus_error *error) {
-        PciAddress address;
-        Function *function;
-
-        if (pci_address_parse(text, &address) < 0)
-                return bus_error_set(error, -EINVAL,
-                                     "'%s' is no address of a PCI function (DDDD:BB:DD.F)", text);
-        function = inventory_get(manager_inventory(call->bus->manager), pci_address_key(address));
-        if (!function)
-                return bus_error_set(error, -ENXIO, "there is no PCI function %s", text);
-        *ret = function;
-        return 0;
 }

@@ -3,7 +3,7 @@
 #include "dbus/authority.h"
 #include "dbus/call-functions.h"
 #include "dbus/error.h"
-#include "dbus/interfaces/method-table.h"
+#include "dbus/path.h"
 #include "dbus/quota.h"
 #include "dbus/request-log.h"
 #include "dbus/senders.h"
@@ -170,20 +170,17 @@ int method_dispatch(sd_bus_message *message, void *userdata, sd_bus_error *error
         sd_bus_slot *slot = sd_bus_get_current_slot(sd_bus_message_get_bus(message));
         const char *interface = sd_bus_message_get_interface(message);
         const char *member = sd_bus_message_get_member(message);
-        const Method *method = method_find(interface, member);
-        MethodCall call = {
-                .bus = sd_bus_slot_get_userdata(slot),
-                .message = message,
-                .method = method,
-        };
+        Bus *bus = sd_bus_slot_get_userdata(slot);
+        const Method *method = bus->find_method(interface, member);
+        MethodCall call = { .bus = bus, .message = message, .method = method };
 
         if (!method)
                 return bus_error_set(error, -EACCES, "%s.%s has no rule that allows it", interface,
                                      member);
         (void) call_functions_select(&call, 0);
         if (!run_open(method, &call))
-                senders_find(call.bus->senders, sd_bus_message_get_sender(message),
-                             on_method_sender, pending_new(method, &call));
+                senders_find(bus->senders, sd_bus_message_get_sender(message), on_method_sender,
+                             pending_new(method, &call));
         return 1;
 }
 
@@ -273,6 +270,35 @@ int method_fail(const MethodCall *call, int r, sd_bus_error *error) {
         g_autofree char *text = manager_describe_failure(call->bus->manager, r);
 
         return bus_error_set(error, -EIO, "%s", text);
+}
+
+Function *method_function(const MethodCall *call, sd_bus_error *error) {
+        Function *function = call_functions_called(call);
+        char address[PCI_ADDRESS_STRING_MAX] = "";
+        PciKey key;
+
+        if (function && function->facts.inode == call->inode)
+                return function;
+        if (function_path_parse(sd_bus_message_get_path(call->message), &key) == 0)
+                pci_address_format(pci_address_from_key(key), address);
+        (void) bus_error_set(error, -ENODEV, "the PCI function %s has gone since it was called",
+                             address);
+        return NULL;
+}
+
+int method_find_function(const MethodCall *call, const char *text, Function **ret,
+                         sd_bus_error *error) {
+        PciAddress address;
+        Function *function;
+
+        if (pci_address_parse(text, &address) < 0)
+                return bus_error_set(error, -EINVAL,
+                                     "'%s' is no address of a PCI function (DDDD:BB:DD.F)", text);
+        function = inventory_get(manager_inventory(call->bus->manager), pci_address_key(address));
+        if (!function)
+                return bus_error_set(error, -ENXIO, "there is no PCI function %s", text);
+        *ret = function;
+        return 0;
 }
 
 static const MethodOption *find_option(const MethodOption *known, const char *name) {

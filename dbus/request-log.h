@@ -7,7 +7,7 @@
  * that a client chose, the arguments and its command, are printed without control characters. */
 #pragma once
 
-#include "dbus/method.h"
+#include "dbus/method-call.h"
 
 /* Lines of one user in an interval; root has no bound. */
 #define REQUEST_LOG_BURST         40U

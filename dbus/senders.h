@@ -6,7 +6,7 @@
  * specification, "GetConnectionCredentials"): an entry holds until its client leaves the bus. */
 #pragma once
 
-#include "dbus/method.h"
+#include "dbus/method-call.h"
 
 #include <stdint.h>
 #include <systemd/sd-bus.h>

@@ -2,6 +2,7 @@
 
 #include "policy/effect.h"
 #include "policy/lock.h"
+#include "policy/topology.h"
 
 void block_users(const Question *question, BlockerKind kind, const Function *function,
                  const char *what) {
@@ -34,7 +35,7 @@ void block_uses(const Question *question, const Function *function, const char *
         char address[PCI_ADDRESS_STRING_MAX];
 
         if (!use_stands_against(question->operation) || (question->flags & CHECK_OVERRIDE_HOST) ||
-            !check_has_host_driver(function))
+            !function_has_host_driver(function))
                 return;
         pci_address_format(function_address(function), address);
         for (guint i = 0; function->uses && i < function->uses->len; i++) {
@@ -46,13 +47,23 @@ void block_uses(const Question *question, const Function *function, const char *
         }
 }
 
+/* Whether the host can use the function, its VFs or what is below it by a driver of its own. */
+static bool may_have_uses(const Function *function) {
+        if (function_has_host_driver(function) || topology_n_children(function) > 0)
+                return true;
+        for (guint i = 0; function->vfs && i < function->vfs->len; i++)
+                if (function_has_host_driver(function->vfs->pdata[i]))
+                        return true;
+        return false;
+}
+
 void block_unknown_uses(const Question *question, const Function *function) {
         char address[PCI_ADDRESS_STRING_MAX];
         const char *text;
         UsesKnown known = inventory_uses_known(question->inventory, &text);
 
         if (known == USES_KNOWN || !use_stands_against(question->operation) ||
-            (question->flags & CHECK_OVERRIDE_HOST) || !check_may_have_uses(function))
+            (question->flags & CHECK_OVERRIDE_HOST) || !may_have_uses(function))
                 return;
         if (known == USES_UNREADABLE)
                 verdict_block(question->verdict, BLOCKER_HOST,

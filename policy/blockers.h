@@ -4,19 +4,7 @@
  * function adds to the verdict of the question, nothing when the fact does not hold. */
 #pragma once
 
-#include "policy/check.h"
-
-/* "May I?", while it is answered. */
-typedef struct Question {
-        const Inventory *inventory;
-        const Function *named; /* by the caller */
-        const Function *asked; /* that one, or the one in whose slot it is */
-        const Function *top;   /* while what is below that one is looked at */
-        Operation operation;
-        Operation or_else; /* the same by another way, which must be free of inhibitors as well */
-        unsigned flags;
-        Verdict *verdict;
-} Question;
+#include "policy/question.h"
 
 /* The users of `function`; `what` says why they matter: "in use". */
 void block_users(const Question *question, BlockerKind kind, const Function *function,

@@ -386,19 +386,6 @@ unsigned check_unplug_inhibitors(const Inventory *inventory, const Function *fun
         return n;
 }
 
-bool check_has_host_driver(const Function *function) {
-        return function->facts.driver[0] != '\0' && !function_has_vfio_driver(function);
-}
-
-bool check_may_have_uses(const Function *function) {
-        if (check_has_host_driver(function) || topology_n_children(function) > 0)
-                return true;
-        for (guint i = 0; function->vfs && i < function->vfs->len; i++)
-                if (check_has_host_driver(function->vfs->pdata[i]))
-                        return true;
-        return false;
-}
-
 GPtrArray *check_related(const Inventory *inventory, const Function *function) {
         GPtrArray *related = related_but_below(inventory, function);
         g_autoptr(GHashTable) known = g_hash_table_new(NULL, NULL);

@@ -4,17 +4,7 @@
  * function. Pure: no device is touched, and the cost does not grow with unrelated functions. */
 #pragma once
 
-#include "policy/inventory.h"
-#include "policy/operation.h"
-#include "policy/verdict.h"
-
-/* Lock reasons and such that the caller was authorised to pass over. */
-typedef enum CheckFlags {
-        CHECK_OVERRIDE = 1 << 0, /* `userspace-driver` and `administrator` do not count */
-        CHECK_EMULATED = 1 << 1, /* open: memory stands for the device, so driver and IOMMU group do
-                                    not count */
-        CHECK_OVERRIDE_HOST = 1 << 2, /* what the host uses does not count */
-} CheckFlags;
+#include "policy/question.h"
 
 /* The blockers of `operation` on `function`. The result is never NULL; an operation that functions
  * of this kind do not have is the caller's to refuse (operation_on_kind()). */
@@ -26,13 +16,6 @@ Verdict *check(const Inventory *inventory, const Function *function, Operation o
  * delay. They count only with `users_too`. Never NULL. */
 Verdict *check_unplug(const Inventory *inventory, const Function *function, bool users_too,
                       unsigned flags);
-
-/* Whether the host can use the function, its VFs or what is below it by a driver of its own. */
-bool check_may_have_uses(const Function *function);
-
-/* Whether the driver is one of the host: without it there is no network interface and no disk, even
- * where no event has said so yet. */
-bool check_has_host_driver(const Function *function);
 
 /* The number of users of the function, its VFs and all that is below it. */
 unsigned check_unplug_users(const Function *function);

@@ -109,6 +109,10 @@ bool function_has_vfio_driver(const Function *function) {
                (function->facts.vfio_device || vfio_driver_is_named(function->facts.driver));
 }
 
+bool function_has_host_driver(const Function *function) {
+        return function->facts.driver[0] != '\0' && !function_has_vfio_driver(function);
+}
+
 const char *function_io_backend(const Function *function) {
         if (function->session && function->session->ready)
                 return function->session->backend;

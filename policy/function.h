@@ -217,6 +217,10 @@ bool function_msix_table_mappable(const Function *function);
  * driver's name says so. */
 bool function_has_vfio_driver(const Function *function);
 
+/* Whether the driver is one of the host: without it there is no network interface and no disk, even
+ * where no event has said so yet. */
+bool function_has_host_driver(const Function *function);
+
 /* The back end that its I/O session has, or that one would have as far as can be said without
  * opening the device;
  * "" when it can have none. */

@@ -8,7 +8,7 @@
  * ("yes|no") or several ("bind:reset"); ADDRESS, DRIVER, DIRECTORY, HOST or COMMAND; "--" itself;
  * "-" nothing.
  */
-#include "cli/verbs.h"
+#include "cli/options.h"
 #include "cli/vocabulary.h"
 
 #include <string.h>

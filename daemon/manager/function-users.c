@@ -109,7 +109,7 @@ static bool may_have_uses(const PartContext *context, const Function *function) 
         g_autoptr(GPtrArray) related = check_related(context->inventory, function);
 
         for (guint i = 0; i < related->len; i++)
-                if (check_has_host_driver(related->pdata[i]))
+                if (function_has_host_driver(related->pdata[i]))
                         return true;
         return false;
 }

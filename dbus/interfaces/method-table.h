@@ -3,7 +3,7 @@
  * Owns the table. tests/unit/test-method.c fails for a method in a vtable without a row. */
 #pragma once
 
-#include "dbus/method.h"
+#include "dbus/method-call.h"
 
 /* The row, or NULL. */
 const Method *method_find(const char *interface, const char *member);
