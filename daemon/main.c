@@ -4,13 +4,13 @@
 #include "daemon/base/turn-meter.h"
 #include "daemon/base/util.h"
 #include "daemon/manager/manager.h"
+#include "daemon/program.h"
 #include "dbus/bus.h"
 #include "dbus/service-manager.h"
 #include "lib/standard-streams.h"
 #include "policy/number.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,110 +21,74 @@
 #define RECEIVE_BUFFER_DEFAULT (8 * 1024 * 1024)
 #define RECEIVE_BUFFER_MAX     (256 * 1024 * 1024)
 
-static void help(void) {
-        puts("vfwardend [OPTION...]\n"
-             "\n"
-             "Keeps PCI devices safe while virtual machines hold them.\n"
-             "\n"
-             "  -h, --help                 Show this help\n"
-             "      --version              Show the version\n"
-             "      --check-config         Read the configuration, say what is wrong, and end\n"
-             "      --config-dir=DIR       Configuration, instead of " VFWARDEN_CONFIG_DIR "\n"
-             "      --state-dir=DIR        Run-time state, instead of /run/vfwarden\n"
-             "      --io-program=FILE      Carries I/O, instead of " VFWARDEN_IO_PROGRAM "\n"
-             "      --io-user=USER         The user that it runs as, instead of vfwarden\n"
-             "      --log-level=LEVEL      err, warning, notice, info (default), debug, ...\n"
-             "      --log-target=TARGET    journal, console, null\n"
-             "      --receive-buffer=BYTES Buffer for events of the kernel, 0: the system's own");
+static const char help[] =
+        "vfwardend [OPTION...]\n"
+        "\n"
+        "Keeps PCI devices safe while virtual machines hold them.\n"
+        "\n"
+        "  -h, --help                 Show this help\n"
+        "      --version              Show the version\n"
+        "      --check-config         Read the configuration, say what is wrong, and end\n"
+        "      --config-dir=DIR       Configuration, instead of " VFWARDEN_CONFIG_DIR "\n"
+        "      --state-dir=DIR        Run-time state, instead of /run/vfwarden\n"
+        "      --io-program=FILE      Carries I/O, instead of " VFWARDEN_IO_PROGRAM "\n"
+        "      --io-user=USER         The user that it runs as, instead of vfwarden\n"
+        "      --log-level=LEVEL      err, warning, notice, info (default), debug, ...\n"
+        "      --log-target=TARGET    journal, console, null\n"
+        "      --receive-buffer=BYTES Buffer for events of the kernel, 0: the system's own\n";
+
+/* What the command line sets. */
+typedef struct Arguments {
+        ManagerOptions manager;
+        bool check_config;
+} Arguments;
+
+static int take_log_level(void *context, const char *value) {
+        int r = log_level_from_string(value);
+
+        if (r < 0)
+                log_error("--log-level: '%s' is no level", value);
+        else
+                log_set_level(r);
+        return r;
 }
 
-/* Returns 1 to go on, 0 when all is done, -EINVAL when an option is wrong and has been complained
- * of. */
-static int parse_arguments(int argc, char **argv, ManagerOptions *options, bool *ret_check) {
-        enum {
-                CHECK_CONFIG = 256,
-                CONFIG_DIR,
-                STATE_DIR,
-                IO_PROGRAM,
-                IO_USER,
-                LEVEL,
-                TARGET,
-                BUFFER,
-                VERSION
-        };
-        static const struct option longs[] = {
-                { "help", no_argument, NULL, 'h' },
-                { "version", no_argument, NULL, VERSION },
-                { "check-config", no_argument, NULL, CHECK_CONFIG },
-                { "config-dir", required_argument, NULL, CONFIG_DIR },
-                { "state-dir", required_argument, NULL, STATE_DIR },
-                { "io-program", required_argument, NULL, IO_PROGRAM },
-                { "io-user", required_argument, NULL, IO_USER },
-                { "log-level", required_argument, NULL, LEVEL },
-                { "log-target", required_argument, NULL, TARGET },
-                { "receive-buffer", required_argument, NULL, BUFFER },
-                { 0 },
-        };
+static int take_log_target(void *context, const char *value) {
+        int r = log_target_from_string(value);
+
+        if (r < 0)
+                log_error("--log-target: '%s' is no target", value);
+        else
+                log_set_target(r);
+        return r;
+}
+
+static int take_receive_buffer(void *context, const char *value) {
+        Arguments *arguments = context;
         uint64_t number;
-        int option, r;
+        int r = number_parse(value, 10, RECEIVE_BUFFER_MAX, &number);
 
-        while ((option = getopt_long(argc, argv, "h", longs, NULL)) >= 0)
-                switch (option) {
-                case 'h':
-                        help();
-                        return 0;
-                case VERSION:
-                        puts("vfwardend " VFWARDEN_VERSION);
-                        return 0;
-                case CHECK_CONFIG:
-                        *ret_check = true;
-                        break;
-                case CONFIG_DIR:
-                        options->config_directory = optarg;
-                        break;
-                case STATE_DIR:
-                        options->state_directory = optarg;
-                        break;
-                case IO_PROGRAM:
-                        options->io_program = optarg;
-                        break;
-                case IO_USER:
-                        options->io_user = optarg;
-                        break;
-                case LEVEL:
-                        r = log_level_from_string(optarg);
-                        if (r < 0) {
-                                log_error("--log-level: '%s' is no level", optarg);
-                                return r;
-                        }
-                        log_set_level(r);
-                        break;
-                case TARGET:
-                        r = log_target_from_string(optarg);
-                        if (r < 0) {
-                                log_error("--log-target: '%s' is no target", optarg);
-                                return r;
-                        }
-                        log_set_target(r);
-                        break;
-                case BUFFER:
-                        r = number_parse(optarg, 10, RECEIVE_BUFFER_MAX, &number);
-                        if (r < 0) {
-                                log_error("--receive-buffer: '%s' is no number of at most %d",
-                                          optarg, RECEIVE_BUFFER_MAX);
-                                return r;
-                        }
-                        options->receive_buffer = (int) number;
-                        break;
-                default:
-                        return -EINVAL;
-                }
-        if (optind < argc) {
-                log_error("'%s' is one argument too many", argv[optind]);
-                return -EINVAL;
-        }
-        return 1;
+        if (r < 0)
+                log_error("--receive-buffer: '%s' is no number of at most %d", value,
+                          RECEIVE_BUFFER_MAX);
+        else
+                arguments->manager.receive_buffer = (int) number;
+        return r;
 }
+
+static const ProgramOption options_table[] = {
+        { "check-config", false, NULL, offsetof(Arguments, check_config) },
+        { "config-dir", true, NULL, offsetof(Arguments, manager.config_directory) },
+        { "state-dir", true, NULL, offsetof(Arguments, manager.state_directory) },
+        { "io-program", true, NULL, offsetof(Arguments, manager.io_program) },
+        { "io-user", true, NULL, offsetof(Arguments, manager.io_user) },
+        { "log-level", true, take_log_level, 0 },
+        { "log-target", true, take_log_target, 0 },
+        { "receive-buffer", true, take_receive_buffer, 0 },
+        { NULL, false, NULL, 0 },
+};
+
+static const Program program = { "vfwardend", help, options_table };
 
 typedef struct ReloadContext {
         Manager *manager;
@@ -188,9 +152,7 @@ static int add_exit(sd_event *event, Manager *manager) {
 static int add_signals(sd_event *event, ReloadContext *context) {
         int r;
 
-        r = sd_event_add_signal(event, NULL, SIGTERM, NULL, NULL);
-        if (r >= 0)
-                r = sd_event_add_signal(event, NULL, SIGINT, NULL, NULL);
+        r = program_end_on_signals(event);
         if (r >= 0)
                 r = sd_event_add_signal(event, NULL, SIGHUP, on_reload_signal, context);
         return r;
@@ -251,37 +213,31 @@ static int run(const ManagerOptions *given) {
 }
 
 int main(int argc, char **argv) {
-        ManagerOptions options = {
-                .config_directory = VFWARDEN_CONFIG_DIR,
-                .state_directory = "/run/vfwarden",
-                .receive_buffer = RECEIVE_BUFFER_DEFAULT,
-                .io_program = VFWARDEN_IO_PROGRAM,
-                .io_user = "vfwarden",
-                .spawn_socket = getenv("VFWARDEN_SPAWN_SOCKET"),
-        };
         const char *proc = getenv("VFWARDEN_PROC");
-        bool check = false;
-        sigset_t signals;
+        Arguments arguments = {
+                .manager = {
+                        .config_directory = VFWARDEN_CONFIG_DIR,
+                        .state_directory = "/run/vfwarden",
+                        .receive_buffer = RECEIVE_BUFFER_DEFAULT,
+                        .proc = proc ? proc : "/proc",
+                        .io_program = VFWARDEN_IO_PROGRAM,
+                        .io_user = "vfwarden",
+                        .spawn_socket = getenv("VFWARDEN_SPAWN_SOCKET"),
+                },
+        };
         int r;
 
-        options.proc = proc ? proc : "/proc";
         if (standard_streams_open() < 0)
                 return EXIT_FAILURE;
         log_setup();
-        r = parse_arguments(argc, argv, &options, &check);
+        r = program_parse(&program, argc, argv, &arguments);
         if (r <= 0)
                 return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
-        if (check)
-                return check_config(options.config_directory) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+        if (arguments.check_config)
+                return check_config(arguments.manager.config_directory) < 0 ? EXIT_FAILURE
+                                                                            : EXIT_SUCCESS;
 
-        /* Blocked for good: sd-event receives them by signalfd. Children unblock their own. */
-        sigemptyset(&signals);
-        sigaddset(&signals, SIGTERM);
-        sigaddset(&signals, SIGINT);
-        sigaddset(&signals, SIGHUP);
-        sigaddset(&signals, SIGCHLD); /* as sd_event_add_child() wants it */
-        sigprocmask(SIG_BLOCK, &signals, NULL);
-
+        program_block_signals(SIGHUP);
         /* Positive when the bus was lost: systemd is to start the daemon again then. */
-        return run(&options) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+        return run(&arguments.manager) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -9,7 +9,8 @@
 typedef struct Operation {
         const char *name;           /* of Check() */
         const char *interface;      /* that has the method */
-        const char *method;         /* */
+        const char *method;         /* NULL: there is none without options */
+        const char *options_method; /* the same with options; NULL: there is none */
         const char *attempt;        /* "Cannot ..." */
         const char *const *members; /* of the function, that --json shows */
         void (*print)(Output *output, JsonObject *function);
@@ -54,22 +55,28 @@ static void print_autoprobe(Output *output, JsonObject *function) {
                                         "are made");
 }
 
-static const Operation operation_bind = { "bind",        CLIENT_FUNCTION, "Bind",
-                                          "Cannot bind", driver_members,  print_driver };
-static const Operation operation_unbind = { "unbind",        CLIENT_FUNCTION, "Unbind",
-                                            "Cannot unbind", driver_members,  print_driver };
-static const Operation operation_reset = { "reset",        CLIENT_FUNCTION, "Reset",
-                                           "Cannot reset", reset_members,   print_reset };
+/* clang-format off */
+static const Operation operation_bind = {
+        "bind", CLIENT_FUNCTION, "Bind", "BindWithOptions", "Cannot bind",
+        driver_members, print_driver,
+};
+static const Operation operation_unbind = {
+        "unbind", CLIENT_FUNCTION, "Unbind", "UnbindWithOptions", "Cannot unbind",
+        driver_members, print_driver,
+};
+static const Operation operation_reset = {
+        "reset", CLIENT_FUNCTION, "Reset", "ResetWithOptions", "Cannot reset",
+        reset_members, print_reset,
+};
 static const Operation operation_set_vfs = {
-        "set-num-vfs", CLIENT_PHYSICAL,
-        "SetNumVFs",   "Cannot set the number of virtual functions of",
-        vfs_members,   print_vfs
+        "set-num-vfs", CLIENT_PHYSICAL, NULL, "SetNumVFs",
+        "Cannot set the number of virtual functions of", vfs_members, print_vfs,
 };
 static const Operation operation_set_autoprobe = {
-        "set-autoprobe",       CLIENT_PHYSICAL,
-        "SetDriversAutoprobe", "Cannot set the probing of virtual functions of",
-        autoprobe_members,     print_autoprobe
+        "set-autoprobe", CLIENT_PHYSICAL, "SetDriversAutoprobe", NULL,
+        "Cannot set the probing of virtual functions of", autoprobe_members, print_autoprobe,
 };
+/* clang-format on */
 
 static void operate_print_json(Context *context, const Operation *operation, JsonObject *function) {
         JsonObject *object = json_object_new();
@@ -102,7 +109,19 @@ static ExitCode operate_fail(Context *context, const Operation *operation, const
         return code;
 }
 
-/* Calls the method with `arguments` of `types`, and tells what the function is like afterwards. */
+/* Appends the options that were given. */
+static int append_options(const Context *context, sd_bus_message *message) {
+        int r = sd_bus_message_open_container(message, 'a', "{sv}");
+
+        if (r >= 0 && context->override)
+                r = sd_bus_message_append(message, "{sv}", "override", "b", 1);
+        if (r >= 0 && context->override_host)
+                r = sd_bus_message_append(message, "{sv}", "override-host", "b", 1);
+        return r < 0 ? r : sd_bus_message_close_container(message);
+}
+
+/* Calls the method with arguments of `types`, and options behind them if there are any; and says
+ * what the function is like afterwards. */
 static ExitCode operate(Context *context, const Operation *operation, const char *argument,
                         const char *types, ...) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
@@ -110,6 +129,7 @@ static ExitCode operate(Context *context, const Operation *operation, const char
         g_autoptr(sd_bus_message) message = NULL;
         g_autoptr(Inventory) inventory = NULL;
         const unsigned flags = CALL_INTERACTIVE | CALL_OPERATION;
+        bool with_options = !operation->method || context->override || context->override_host;
         JsonObject *function;
         va_list arguments;
         int r;
@@ -118,14 +138,17 @@ static ExitCode operate(Context *context, const Operation *operation, const char
                 return EXIT_CODE_USAGE;
         r = client_get_function(context, address, &error, &path);
         if (r >= 0)
-                r = client_new_call(context, path, operation->interface, operation->method, flags,
-                                    &message);
+                r = client_new_call(context, path, operation->interface,
+                                    with_options ? operation->options_method : operation->method,
+                                    flags, &message);
         if (r < 0)
                 return client_fail(context, r, &error, "%s %s", operation->attempt, address);
 
         va_start(arguments, types);
         r = sd_bus_message_appendv(message, types, arguments);
         va_end(arguments);
+        if (r >= 0 && with_options)
+                r = append_options(context, message);
         if (r >= 0)
                 r = sd_bus_call(context->bus, message, client_timeout(flags), &error, NULL);
         if (r < 0)
@@ -152,25 +175,13 @@ static ExitCode operate(Context *context, const Operation *operation, const char
         return EXIT_CODE_DONE;
 }
 
-/* The same by the method that takes options. */
-static Operation with_options(const Operation *operation, const char *method) {
-        Operation other = *operation;
-
-        other.method = method;
-        return other;
-}
-
 static const Option host_options[] = { OPTION_OVERRIDE_HOST, { NULL } };
 
 static ExitCode run_bind(Context *context, char **arguments) {
-        const Operation overriding = with_options(&operation_bind, "BindWithOptions");
         const char *driver = arguments[1] ? arguments[1] : "";
 
         if (!argument_is_text("The driver", driver))
                 return EXIT_CODE_USAGE;
-        if (context->override_host)
-                return operate(context, &overriding, arguments[0], "sa{sv}", driver, 1,
-                               "override-host", "b", 1);
         return operate(context, &operation_bind, arguments[0], "s", driver);
 }
 
@@ -184,17 +195,8 @@ const Verb verb_bind = {
         .options = host_options,
 };
 
-static ExitCode operate_with_options(Context *context, const Operation *operation,
-                                     const char *method, const char *argument) {
-        const Operation overriding = with_options(operation, method);
-
-        if (context->override_host)
-                return operate(context, &overriding, argument, "a{sv}", 1, "override-host", "b", 1);
-        return operate(context, operation, argument, "");
-}
-
 static ExitCode run_unbind(Context *context, char **arguments) {
-        return operate_with_options(context, &operation_unbind, "UnbindWithOptions", arguments[0]);
+        return operate(context, &operation_unbind, arguments[0], "");
 }
 
 const Verb verb_unbind = {
@@ -208,7 +210,7 @@ const Verb verb_unbind = {
 };
 
 static ExitCode run_reset(Context *context, char **arguments) {
-        return operate_with_options(context, &operation_reset, "ResetWithOptions", arguments[0]);
+        return operate(context, &operation_reset, arguments[0], "");
 }
 
 const Verb verb_reset = {
@@ -226,13 +228,7 @@ static ExitCode run_set_vfs(Context *context, char **arguments) {
 
         if (!argument_read_count(arguments[1], &count))
                 return EXIT_CODE_USAGE;
-        if (context->override && context->override_host)
-                return operate(context, &operation_set_vfs, arguments[0], "qa{sv}", (int) count, 2,
-                               "override", "b", 1, "override-host", "b", 1);
-        if (context->override || context->override_host)
-                return operate(context, &operation_set_vfs, arguments[0], "qa{sv}", (int) count, 1,
-                               context->override ? "override" : "override-host", "b", 1);
-        return operate(context, &operation_set_vfs, arguments[0], "qa{sv}", (int) count, 0);
+        return operate(context, &operation_set_vfs, arguments[0], "q", (int) count);
 }
 
 static const Option set_vfs_options[] = {

@@ -1,4 +1,5 @@
 #include "daemon/base/rate-limit.h"
+#include "daemon/base/util.h"
 #include "daemon/base/wakeup.h"
 
 #include <glib.h>
@@ -17,10 +18,6 @@ struct RateLimit {
         RateLimitHandler *handler;
         void *context;
 };
-
-static uint64_t now_usec(void) {
-        return (uint64_t) g_get_monotonic_time();
-}
 
 /* Those that have ended leave the table. Returns the keys that were asked for again. */
 static GArray *end_intervals(RateLimit *limit, uint64_t now) {

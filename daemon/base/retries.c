@@ -1,5 +1,6 @@
 #include "daemon/base/retries.h"
 
+#include "daemon/base/util.h"
 #include "daemon/base/wakeup.h"
 
 #include <glib.h>
@@ -66,7 +67,7 @@ static void set_timer(Retries *retries) {
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         Retries *retries = userdata;
         g_autoptr(GArray) due = g_array_new(FALSE, FALSE, sizeof(PciKey));
-        uint64_t now = (uint64_t) g_get_monotonic_time();
+        uint64_t now = now_usec();
         GHashTableIter iter;
         Retry *retry;
 
@@ -96,7 +97,7 @@ void retries_add(Retries *retries, PciKey key) {
         }
         retry->delay_usec = retry->delay_usec == 0 ? RETRIES_FIRST_USEC
                                                    : MIN(2 * retry->delay_usec, RETRIES_LAST_USEC);
-        retry->due_usec = (uint64_t) g_get_monotonic_time() + retry->delay_usec;
+        retry->due_usec = now_usec() + retry->delay_usec;
 
         (void) sd_event_source_get_enabled(retries->timer, &enabled);
         (void) sd_event_source_get_time(retries->timer, &due);

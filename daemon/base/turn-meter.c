@@ -6,7 +6,7 @@
 #include <inttypes.h>
 #include <time.h>
 
-static uint64_t now_usec(clockid_t clock) {
+static uint64_t clock_usec(clockid_t clock) {
         struct timespec t = { 0 };
 
         (void) clock_gettime(clock, &t);
@@ -24,7 +24,7 @@ static void note(TurnMeter *meter, uint64_t usec, uint64_t cpu_usec) {
 
 /* sd_event_run() in its parts. What it waits for is no work. */
 int turn_meter_loop(TurnMeter *meter, sd_event *event) {
-        uint64_t cpu, cpu_before = now_usec(CLOCK_THREAD_CPUTIME_ID);
+        uint64_t cpu, cpu_before = clock_usec(CLOCK_THREAD_CPUTIME_ID);
         int r, code;
 
         while (sd_event_get_state(event) != SD_EVENT_FINISHED) {
@@ -35,14 +35,14 @@ int turn_meter_loop(TurnMeter *meter, sd_event *event) {
                         r = sd_event_wait(event, UINT64_MAX);
                 if (r < 0)
                         return r;
-                start = now_usec(CLOCK_MONOTONIC);
+                start = clock_usec(CLOCK_MONOTONIC);
                 if (r > 0)
                         r = sd_event_dispatch(event);
                 if (r < 0)
                         return r;
                 /* One system call a turn: what the loop itself takes to wait is counted along. */
-                cpu = now_usec(CLOCK_THREAD_CPUTIME_ID);
-                note(meter, now_usec(CLOCK_MONOTONIC) - start, cpu - cpu_before);
+                cpu = clock_usec(CLOCK_THREAD_CPUTIME_ID);
+                note(meter, clock_usec(CLOCK_MONOTONIC) - start, cpu - cpu_before);
                 cpu_before = cpu;
         }
         r = sd_event_get_exit_code(event, &code);

@@ -1,4 +1,4 @@
-/* util.h: clean-up attributes for what GLib does not own, and a directory below another. */
+/* util.h: clean-up attributes for what GLib does not own, a directory below another, the time. */
 #pragma once
 
 #include <dirent.h>
@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <glib.h>
 #include <libudev.h>
+#include <stdint.h>
 #include <unistd.h>
 
 #define _cleanup_(function) __attribute__((cleanup(function)))
@@ -41,6 +42,11 @@ static inline DIR *opendir_at(int parent, const char *name) {
         if (dir)
                 fd = -1;
         return dir;
+}
+
+/* CLOCK_MONOTONIC. */
+static inline uint64_t now_usec(void) {
+        return (uint64_t) g_get_monotonic_time();
 }
 
 static inline int take_fd(int *fd) {

@@ -3,11 +3,10 @@
 #include "daemon/base/log.h"
 #include "daemon/base/util.h"
 #include "daemon/broker/spawn-server.h"
+#include "daemon/program.h"
 #include "lib/standard-streams.h"
 
-#include <getopt.h>
-#include <signal.h>
-#include <stdio.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <systemd/sd-daemon.h>
 
@@ -22,50 +21,14 @@ static const char help[] =
         "      --io-program=FILE      Carries I/O, instead of " VFWARDEN_IO_PROGRAM "\n"
         "      --io-user=USER         The user that it runs as, instead of vfwarden\n";
 
-/* Returns 1 to go on, 0 when all is done, -EINVAL when an option is wrong and has been complained
- * of. */
-static int parse_arguments(int argc, char **argv, SpawnServerOptions *options) {
-        enum {
-                VERSION = 256,
-                UNIT,
-                IO_PROGRAM,
-                IO_USER
-        };
-        static const struct option longs[] = {
-                { "help", no_argument, NULL, 'h' },
-                { "version", no_argument, NULL, VERSION },
-                { "unit", required_argument, NULL, UNIT },
-                { "io-program", required_argument, NULL, IO_PROGRAM },
-                { "io-user", required_argument, NULL, IO_USER },
-                { 0 },
-        };
-        int option;
+static const ProgramOption options_table[] = {
+        { "unit", true, NULL, offsetof(SpawnServerOptions, unit) },
+        { "io-program", true, NULL, offsetof(SpawnServerOptions, program.path) },
+        { "io-user", true, NULL, offsetof(SpawnServerOptions, program.user) },
+        { NULL, false, NULL, 0 },
+};
 
-        while ((option = getopt_long(argc, argv, "h", longs, NULL)) >= 0)
-                switch (option) {
-                case 'h':
-                case VERSION:
-                        fputs(option == 'h' ? help : "vfwarden-spawn " VFWARDEN_VERSION "\n",
-                              stdout);
-                        return 0;
-                case UNIT:
-                        options->unit = optarg;
-                        break;
-                case IO_PROGRAM:
-                        options->program.path = optarg;
-                        break;
-                case IO_USER:
-                        options->program.user = optarg;
-                        break;
-                default:
-                        return -EINVAL;
-                }
-        if (optind < argc) {
-                log_error("'%s' is one argument too many", argv[optind]);
-                return -EINVAL;
-        }
-        return 1;
-}
+static const Program program = { "vfwarden-spawn", help, options_table };
 
 static int serve(const SpawnServerOptions *options) {
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
@@ -79,9 +42,7 @@ static int serve(const SpawnServerOptions *options) {
         }
         r = sd_event_default(&event);
         if (r >= 0)
-                r = sd_event_add_signal(event, NULL, SIGTERM, NULL, NULL);
-        if (r >= 0)
-                r = sd_event_add_signal(event, NULL, SIGINT, NULL, NULL);
+                r = program_end_on_signals(event);
         if (r >= 0)
                 r = spawn_server_new(event, SD_LISTEN_FDS_START, options, &server);
         if (r < 0) {
@@ -95,21 +56,15 @@ static int serve(const SpawnServerOptions *options) {
 
 int main(int argc, char **argv) {
         SpawnServerOptions options = { .program = { VFWARDEN_IO_PROGRAM, "vfwarden" } };
-        sigset_t signals;
         int r;
 
         if (standard_streams_open() < 0)
                 return EXIT_FAILURE;
         log_setup();
-        r = parse_arguments(argc, argv, &options);
+        r = program_parse(&program, argc, argv, &options);
         if (r <= 0)
                 return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 
-        /* Blocked for good: sd-event receives them by signalfd. Children unblock their own. */
-        sigemptyset(&signals);
-        sigaddset(&signals, SIGTERM);
-        sigaddset(&signals, SIGINT);
-        sigaddset(&signals, SIGCHLD);
-        sigprocmask(SIG_BLOCK, &signals, NULL);
+        program_block_signals(0);
         return serve(&options) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

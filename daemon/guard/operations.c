@@ -114,7 +114,7 @@ static int on_open(void *context, const char *path) {
         return protected_files_open_for_writing(entry->operations->closed, path);
 }
 
-static uint64_t now_usec(void) {
+static uint64_t realtime_usec(void) {
         struct timeval now;
 
         gettimeofday(&now, NULL);
@@ -150,7 +150,7 @@ int operations_start(Operations *operations, Function *function, Operation opera
         entry->key = function->facts.key;
         entry->inode = function->facts.inode;
         entry->running.name = operation_to_string(operation);
-        entry->running.since_usec = now_usec();
+        entry->running.since_usec = realtime_usec();
         r = worker_start(operations->event, plan, on_open, on_worker_done, entry, &entry->worker);
         if (r >= 0) {
                 g_steal_pointer(&owned);

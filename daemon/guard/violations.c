@@ -1,5 +1,6 @@
 #include "daemon/guard/violations.h"
 
+#include "daemon/base/util.h"
 #include "daemon/base/wakeup.h"
 
 #include <glib.h>
@@ -21,10 +22,6 @@ static void entry_free(gpointer data) {
 
         g_free((char *) entry->last.path);
         g_free(entry);
-}
-
-static uint64_t now_usec(void) {
-        return (uint64_t) g_get_monotonic_time();
 }
 
 static void wake_at(const Violations *violations, uint64_t time_usec) {

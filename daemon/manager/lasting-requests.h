@@ -2,7 +2,7 @@
  * reloading and releasing all.
  *
  * Owns nothing but what they were given. Always holds: each is saved before it is answered, or
- * taken back. */
+ * undone. */
 #pragma once
 
 #include "daemon/manager/apply.h"

@@ -82,14 +82,15 @@ void manager_reset(Manager *manager, Function *function, unsigned flags, Manager
                    void *context);
 
 /* Takes the function away in order: its users are asked and have `timeout_usec` to release it; with
- * `insist` the kernel asks them too, and there is no way back. With a timeout of 0 nobody is asked:
- * it is refused if there is a holder. A VF ends without a driver; all others end removed. `done` as
- * above, and: -ETIMEDOUT when its users did not release it in time (without `insist` nothing has
- * changed then); -ECANCELED; -EALREADY when somebody else began to take it away. */
+ * `insist` the kernel asks them too, and the removal cannot be cancelled. With a timeout of 0
+ * nobody is asked: it is refused if there is a holder. A VF ends without a driver; all others end
+ * removed. `done` as above, and: -ETIMEDOUT when its users did not release it in time (without
+ * `insist` nothing has changed then); -ECANCELED; -EALREADY when somebody else began to take it
+ * away. */
 void manager_unplug(Manager *manager, Function *function, uint64_t timeout_usec, bool insist,
                     unsigned flags, ManagerDone *done, void *context);
 
-/* Returns 0; -EALREADY when there is no way back any more; -ENOENT when no unplug is in progress.
+/* Returns 0; -EALREADY when it cannot be cancelled any more; -ENOENT when no unplug is in progress.
  */
 int manager_cancel_unplug(Manager *manager, Function *function);
 

@@ -249,8 +249,8 @@ static void on_unplug_changed(void *userdata, Function *function) {
         context->host->queue(context->host_context, function);
 }
 
-/* Where there is no way back, a session keeps the function for no longer than a guest needs to wind
- * down. */
+/* Of a removal that cannot be cancelled: a session keeps the function for no longer than a guest
+ * needs to wind down. */
 static void drain_sessions(const PartContext *context, const Function *function) {
         Sessions *sessions = part_find(context, sessions_part);
         uint64_t end_usec = function->state == FUNCTION_STATE_REMOVING

@@ -48,10 +48,6 @@ struct Scanner {
         ScanAnswer *answer;         /* the one that is being received */
 };
 
-static uint64_t now_usec(void) {
-        return (uint64_t) g_get_monotonic_time();
-}
-
 unsigned scanner_pending(const Scanner *scanner) {
         return scanner->urgent.length + scanner->queued.length + scanner->sent.length;
 }

@@ -172,7 +172,7 @@ static void take_report(ConfigSpace *space, const Report *report) {
         /* Of a device that has gone, or that another child has reported since. */
         if (!entry || entry->base.inode != report->inode || !entry->base.reading)
                 return;
-        (void) read_queue_done(space->queue, &entry->base);
+        read_queue_done(space->queue, &entry->base);
         if (report->pasid_result == 0 && !entry->changed)
                 entry->dirty = false;
         note_report(space, entry, report);
@@ -197,7 +197,7 @@ static void child_return_keys(Child *child, guint from) {
 
                 if (!entry || !entry->base.reading)
                         continue;
-                (void) read_queue_done(queue, &entry->base);
+                read_queue_done(queue, &entry->base);
                 read_queue_want(queue, &entry->base);
         }
         g_array_set_size(child->keys, MIN(from, child->keys->len));
@@ -293,7 +293,7 @@ static void put_off(ConfigSpace *space, const GArray *requests, int r) {
                 Entry *entry =
                         read_queue_find(space->queue, g_array_index(requests, Report, i).key);
 
-                (void) read_queue_done(space->queue, &entry->base);
+                read_queue_done(space->queue, &entry->base);
                 read_queue_want_later(space->queue, &entry->base, CONFIRM_USEC);
         }
 }

@@ -310,7 +310,7 @@ static bool on_start(void *context) {
         for (unsigned i = 0; i < BATCH_MAX && (entry = read_queue_take(source->queue)); i++) {
                 bool changed = read_entry(source, entry);
 
-                (void) read_queue_done(source->queue, &entry->base);
+                read_queue_done(source->queue, &entry->base);
                 if (changed)
                         tell(source, entry);
                 if (may_get_msis(source, entry))

@@ -196,12 +196,11 @@ void *read_queue_take(ReadQueue *queue) {
         return entry;
 }
 
-bool read_queue_done(ReadQueue *queue, ReadEntry *entry) {
+void read_queue_done(ReadQueue *queue, ReadEntry *entry) {
         bool again = entry->again;
 
         assert(entry->reading && !entry->place);
         entry->reading = entry->again = false;
         if (again)
                 read_queue_want(queue, entry);
-        return again;
 }

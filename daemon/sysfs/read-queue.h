@@ -75,5 +75,5 @@ bool read_queue_is_empty(const ReadQueue *queue);
 /* The one that has been wanted for longest, which is being read from now on; NULL when none is. */
 void *read_queue_take(ReadQueue *queue);
 
-/* Its reading has ended. Returns whether it was wanted meanwhile, and so is again. */
-bool read_queue_done(ReadQueue *queue, ReadEntry *entry);
+/* Its reading has ended. If it was wanted meanwhile, it is so again. */
+void read_queue_done(ReadQueue *queue, ReadEntry *entry);

@@ -1,6 +1,7 @@
 #include "daemon/usage/external-removals.h"
 
 #include "daemon/base/log.h"
+#include "daemon/base/util.h"
 #include "daemon/base/wakeup.h"
 #include "daemon/sysfs/slot.h"
 #include "daemon/sysfs/sysfs.h"
@@ -51,10 +52,6 @@ static void external_removal_free(gpointer data) {
         g_array_unref(outside->affected);
         g_clear_pointer(&outside->shown.driver, g_ref_string_release);
         g_free(outside);
-}
-
-static uint64_t now_usec(void) {
-        return (uint64_t) g_get_monotonic_time();
 }
 
 /* Not later than it is due already. */

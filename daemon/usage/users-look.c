@@ -1,4 +1,5 @@
 /* The requests of the users to the scanner, and its answers. */
+#include "daemon/base/util.h"
 #include "daemon/usage/users-state.h"
 
 #include "daemon/base/log.h"
@@ -17,7 +18,7 @@
 /* --- asking */
 
 void users_look_at_openers(Users *users) {
-        uint64_t now = users_now_usec();
+        uint64_t now = now_usec();
         GHashTableIter iter;
         gpointer pid;
         Opener *opener;
@@ -36,7 +37,7 @@ void users_look_at_openers(Users *users) {
 
 static void end_round(Users *users) {
         users->n_rounds_ended = users->n_rounds;
-        users->check_cost_usec = users_now_usec() - users->check_begun_usec;
+        users->check_cost_usec = now_usec() - users->check_begun_usec;
         users_update_soon(users, false);
         if (users->check || users->check_all)
                 users_schedule(users);
@@ -49,7 +50,7 @@ void users_look_at_holders(Users *users) {
         if (users->n_checks > 0 || !(users->check || users->check_all))
                 return;
         sorted = holders_sorted(users->holders);
-        users->check_begun_usec = users_now_usec();
+        users->check_begun_usec = now_usec();
         users->n_rounds++;
         users->first_check = 0;
         for (guint i = 0; i < sorted->len; i++) {
@@ -120,7 +121,7 @@ static void opener_looked_at(Users *users, pid_t pid, uint64_t ticket) {
         if (opener->left == 0)
                 g_hash_table_remove(users->openers, GINT_TO_POINTER(pid));
         else {
-                opener->due_usec = MAX(opener->due_usec, users_now_usec() + OPENER_INTERVAL_USEC);
+                opener->due_usec = MAX(opener->due_usec, now_usec() + OPENER_INTERVAL_USEC);
                 users_note_due(users, opener);
         }
         users_schedule(users);
@@ -147,7 +148,7 @@ static void end_walk(Users *users, int result) {
         }
         if (result < 0) {
                 users->everybody = true;
-                users->walk_not_before_usec = users_now_usec() + WALK_RETRY_USEC;
+                users->walk_not_before_usec = now_usec() + WALK_RETRY_USEC;
         }
         users_update_soon(users, false);
         users_schedule(users);
@@ -191,7 +192,7 @@ static void on_unnamed(void *context, const Holder *holder) {
             !commands_ask(users->commands, holder->pid, holder->start_time, holder->uid))
                 return;
         if (g_hash_table_size(users->unnamed) == 0)
-                users->naming_until_usec = users_now_usec() + NAMING_USEC;
+                users->naming_until_usec = now_usec() + NAMING_USEC;
         g_hash_table_add(users->unnamed, GINT_TO_POINTER(holder->pid));
 }
 

@@ -1,5 +1,7 @@
 #include "daemon/usage/users-state.h"
 
+#include "daemon/base/util.h"
+
 #include <string.h>
 
 #define ALERT_PERIOD_USEC (40 * 1000ULL)
@@ -97,7 +99,7 @@ static bool group_is_shared(const Users *users, const VfioDevice *device) {
 }
 
 void users_set_timer(Users *users) {
-        bool alert = users_now_usec() < users->alert_until_usec;
+        bool alert = now_usec() < users->alert_until_usec;
         uint64_t period = CALM_PERIOD_USEC;
         GHashTableIter iter;
         VfioDevice *device;

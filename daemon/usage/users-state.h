@@ -76,10 +76,6 @@ struct Users {
         uint64_t needs_walk; /* of all functions; of each, VfioDevice has its own */
 };
 
-static inline uint64_t users_now_usec(void) {
-        return (uint64_t) g_get_monotonic_time();
-}
-
 /* Something is to be looked at; soon. */
 void users_schedule(Users *users);
 void users_set_timer(Users *users);

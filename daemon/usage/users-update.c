@@ -1,3 +1,4 @@
+#include "daemon/base/util.h"
 #include "daemon/usage/users-state.h"
 #include "daemon/usage/users.h"
 
@@ -76,7 +77,7 @@ static VfioFinding finding_of(const GPtrArray *now) {
  * looked at already: only one that began after the doubt answers it. */
 static bool can_tell(Users *users, VfioDevice *device, const GPtrArray *now, bool all_seen) {
         g_autofree char *group = g_strdup_printf("%d", device->vfio.group);
-        uint64_t lost_usec = device->lost_usec, time_usec = users_now_usec();
+        uint64_t lost_usec = device->lost_usec, time_usec = now_usec();
         VfioUseSigns signs = {
                 .finding = finding_of(now),
                 .reported = device->users != NULL,
@@ -94,7 +95,7 @@ static bool can_tell(Users *users, VfioDevice *device, const GPtrArray *now, boo
                 device->lost_usec = time_usec;
         if (step == VFIO_USE_SEARCH && (device->needs_walk == 0 || device->lost_usec == time_usec))
                 users_need_walk(users, device);
-        /* That was the last copy: nobody can have it from who opened it, wherever they are. */
+        /* That was the last copy, so nobody got one from the opener. */
         if (signs.finding == VFIO_FOUND_NOBODY && signs.group_closed)
                 device->needs_walk = 0;
         /* The next search is for the timer to ask for. */
@@ -216,7 +217,7 @@ void users_update_now(Users *users) {
         if (match(users, all_seen, news))
                 users->handler->record_changed(users->context);
         g_hash_table_foreach_remove(users->closed, is_past, users);
-        users->last_conclusion_usec = users_now_usec();
+        users->last_conclusion_usec = now_usec();
         for (guint i = 0; i < news->len; i++)
                 users->handler->changed(users->context, g_array_index(news, PciKey, i));
         users->handler->looked(users->context, all_seen ? users->n_walks_ended : 0);

@@ -1,6 +1,7 @@
 #include "daemon/usage/users.h"
 
 #include "daemon/base/log.h"
+#include "daemon/base/util.h"
 #include "daemon/base/wakeup.h"
 #include "daemon/usage/users-state.h"
 
@@ -42,7 +43,7 @@ static int on_work(sd_event_source *source, uint64_t usec, void *userdata) {
         users_search_for_strays(users);
         users_look_at_openers(users);
         users_look_at_holders(users);
-        if (users->everybody && !users->walking && users->walk_not_before_usec <= users_now_usec())
+        if (users->everybody && !users->walking && users->walk_not_before_usec <= now_usec())
                 users_walk(users);
         users_schedule(users);
         return 0;
@@ -106,7 +107,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
 
 static void note_opener(Users *users, pid_t pid, const char *name) {
         Opener *opener = g_hash_table_lookup(users->openers, GINT_TO_POINTER(pid));
-        uint64_t now = users_now_usec();
+        uint64_t now = now_usec();
 
         if (!opener) {
                 opener = g_new0(Opener, 1);
@@ -176,7 +177,7 @@ static void on_overrun(void *context) {
 }
 
 static void be_alert(Users *users) {
-        users->alert_until_usec = users_now_usec() + ALERT_USEC;
+        users->alert_until_usec = now_usec() + ALERT_USEC;
         users_set_timer(users);
 }
 

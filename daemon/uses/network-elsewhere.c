@@ -89,8 +89,7 @@ int network_elsewhere_missing(GArray *missing) {
 /* --- where they are */
 
 static bool is_over(const Search *search) {
-        return (uint64_t) g_get_monotonic_time() > search->end_usec ||
-               g_hash_table_size(search->seen) > NAMESPACES_MAX ||
+        return now_usec() > search->end_usec || g_hash_table_size(search->seen) > NAMESPACES_MAX ||
                (search->n_missing == 0 && !search->everywhere);
 }
 
@@ -211,7 +210,7 @@ int network_elsewhere_locate(const char *proc, int host, NetworkFind *find, bool
                           .n_missing = found->len,
                           .seen = seen,
                           .everywhere = everywhere,
-                          .end_usec = (uint64_t) g_get_monotonic_time() + LOOK_USEC };
+                          .end_usec = now_usec() + LOOK_USEC };
         struct stat st;
 
         if (fstat(host, &st) < 0)

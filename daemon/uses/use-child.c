@@ -62,10 +62,6 @@ void use_child_add(UseChild *child, PciKey key, UseKind kind, const char *object
         g_array_append_val(child->found, report);
 }
 
-static uint64_t now_usec(void) {
-        return (uint64_t) g_get_monotonic_time();
-}
-
 /* --- telling */
 
 static void send_report(const UseChild *child, const UseReport *report) {

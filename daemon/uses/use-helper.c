@@ -162,11 +162,8 @@ static void on_due(void *context) {
 }
 
 static void on_ended(void *context, int killer) {
-        UseHelper *helper = context;
-
-        /* What it told before its end has been taken. */
-        fail(helper,
-             helper->result < 0 && helper->result != -EINPROGRESS ? helper->result : -EPIPE);
+        /* A process that cannot look says why, and is forgotten (take_end()); this one did not. */
+        fail(context, -EPIPE);
 }
 
 static void on_readable(void *context, int channel) {

@@ -14,68 +14,80 @@ INTERFACE_GETTER(log_control_get_level) {
         return sd_bus_message_append(reply, "s", log_level_to_string(log_get_level()));
 }
 
-static int set_level(sd_bus *connection, const char *path, const char *interface,
-                     const char *property, sd_bus_message *value, void *userdata,
-                     sd_bus_error *error) {
-        const char *name;
-        int r;
-
-        r = sd_bus_message_read(value, "s", &name);
-        if (r < 0)
-                return r;
-        r = log_level_from_string(name);
-        if (r < 0)
-                return bus_error_set(error, -EINVAL, "'%s' is no log level", name);
-        log_set_level(r);
-        return 0;
-}
-
 INTERFACE_GETTER(log_control_get_target) {
         return sd_bus_message_append(reply, "s", log_target_to_string(log_get_target()));
-}
-
-static int set_target(sd_bus *connection, const char *path, const char *interface,
-                      const char *property, sd_bus_message *value, void *userdata,
-                      sd_bus_error *error) {
-        const char *name;
-        int r;
-
-        r = sd_bus_message_read(value, "s", &name);
-        if (r < 0)
-                return r;
-        r = log_target_from_string(name);
-        if (r < 0)
-                return bus_error_set(error, -EINVAL,
-                                     "'%s' is no log target (journal, console, null)", name);
-        log_set_target(r);
-        return 0;
 }
 
 INTERFACE_GETTER(log_control_get_identifier) {
         return sd_bus_message_append(reply, "s", "vfwardend");
 }
 
+static int set_target(const char *name) {
+        LogTarget target = log_target_from_string(name);
+
+        if (target < 0)
+                return target;
+        log_set_target(target);
+        return 0;
+}
+
+static int set_level(const char *name) {
+        int level = log_level_from_string(name);
+
+        if (level < 0)
+                return level;
+        log_set_level(level);
+        return 0;
+}
+
+/* A property that can be set, to one of a list of names. */
+typedef struct Setting {
+        const char *property;
+        const char *wrong; /* what another name is */
+        int (*set)(const char *name);
+} Setting;
+
+static const Setting settings[] = {
+        { "LogLevel", "no log level", set_level },
+        { "LogTarget", "no log target (journal, console, null)", set_target },
+};
+
+static const Setting *find_setting(const char *property) {
+        for (unsigned i = 0; i < G_N_ELEMENTS(settings); i++)
+                if (g_str_equal(property, settings[i].property))
+                        return &settings[i];
+        return NULL;
+}
+
+/* The setter of both properties. */
+static int log_control_set(sd_bus *connection, const char *path, const char *interface,
+                           const char *property, sd_bus_message *value, void *userdata,
+                           sd_bus_error *error) {
+        const Setting *setting = find_setting(property);
+        const char *name;
+        int r;
+
+        g_assert(setting);
+        r = sd_bus_message_read(value, "s", &name);
+        if (r < 0)
+                return r;
+        r = setting->set(name);
+        return r < 0 ? bus_error_set(error, -EINVAL, "'%s' is %s", name, setting->wrong) : 0;
+}
+
 static int set_property(sd_bus_message *call, sd_bus_error *error) {
-        static const struct {
-                const char *name;
-                sd_bus_property_set_t set;
-        } properties[] = { { "LogLevel", set_level }, { "LogTarget", set_target } };
         const char *interface, *name;
         int r;
 
         r = sd_bus_message_read(call, "ss", &interface, &name);
         if (r < 0)
                 return r;
-        for (unsigned i = 0; i < G_N_ELEMENTS(properties); i++) {
-                if (!g_str_equal(interface, LOG_CONTROL) || !g_str_equal(name, properties[i].name))
-                        continue;
-                if (sd_bus_message_enter_container(call, 'v', "s") <= 0)
-                        return bus_error_set(error, -EINVAL, "%s is a string", name);
-                return properties[i].set(NULL, LOG_CONTROL_PATH, interface, name, call, NULL,
-                                         error);
-        }
-        return sd_bus_error_setf(error, SD_BUS_ERROR_UNKNOWN_PROPERTY,
-                                 "there is no such property that can be set");
+        if (!g_str_equal(interface, LOG_CONTROL) || !find_setting(name))
+                return sd_bus_error_setf(error, SD_BUS_ERROR_UNKNOWN_PROPERTY,
+                                         "there is no such property that can be set");
+        if (sd_bus_message_enter_container(call, 'v', "s") <= 0)
+                return bus_error_set(error, -EINVAL, "%s is a string", name);
+        return log_control_set(NULL, LOG_CONTROL_PATH, interface, name, call, NULL, error);
 }
 
 static void on_caller(void *userdata, int result, const Sender *sender) {
@@ -117,8 +129,8 @@ int log_control_take_calls(Bus *bus) {
 
 const sd_bus_vtable log_control_vtable[] = {
         SD_BUS_VTABLE_START(0),
-        SD_BUS_WRITABLE_PROPERTY("LogLevel", "s", log_control_get_level, set_level, 0, 0),
-        SD_BUS_WRITABLE_PROPERTY("LogTarget", "s", log_control_get_target, set_target, 0, 0),
+        SD_BUS_WRITABLE_PROPERTY("LogLevel", "s", log_control_get_level, log_control_set, 0, 0),
+        SD_BUS_WRITABLE_PROPERTY("LogTarget", "s", log_control_get_target, log_control_set, 0, 0),
         SD_BUS_PROPERTY("SyslogIdentifier", "s", log_control_get_identifier, 0,
                         SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_VTABLE_END,

@@ -261,8 +261,8 @@ class Picture:
     """All objects as one who listens knows them: asked for once, then kept up by signals alone.
 
     It watches over the daemon's manners: a signal that changes nothing, that speaks of an object
-    nobody announced, or announces one twice, goes to `faults`; and compare() tells where the
-    picture is not what the daemon says when it is asked again."""
+    nobody announced, or announces one twice, goes to `faults`; and compare() says where
+    this copy differs from what the daemon says when it is asked again."""
 
     def __init__(self, client):
         self.client = client

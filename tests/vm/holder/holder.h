@@ -70,7 +70,7 @@ void holder_receive_at(Holder *holder, const char *path);
 void holder_pass_device(Holder *holder, const char *path);
 void holder_pass_group(Holder *holder, const char *path);
 
-/* Puts the first device's descriptor into a socket pair and closes it, or takes it back. */
+/* Puts the first device's descriptor into a socket pair and closes it, or receives it again. */
 void holder_park(Holder *holder);
 void holder_unpark(Holder *holder);
 

@@ -22,7 +22,7 @@
  *   pass PATH              "passed": sends the (first) device's descriptor to the listener there
  *   pass-group PATH        "passed": the group's
  *   park                   "parked": puts the device's descriptor into a socket pair and closes it
- *   unpark                 "unparked": takes it back
+ *   unpark                 "unparked": receives it again
  *   io                     "io N VALUE": how many reads so far, and what the last one gave, in
  *                          hexadecimal
  *   end                    ends, with status 0
