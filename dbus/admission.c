@@ -110,8 +110,8 @@ static bool take_allowance(Admission *admission, const char *name, uint32_t uid,
                                           (uint64_t) g_get_monotonic_time());
 }
 
-static void refuse(const Admission *admission, sd_bus_message *call, const char *name,
-                   uint32_t uid) {
+static void admission_refuse(const Admission *admission, sd_bus_message *call, const char *name,
+                             uint32_t uid) {
         sd_bus_error error = SD_BUS_ERROR_NULL;
         uint64_t queued = 0;
 
@@ -148,7 +148,7 @@ static bool admit(Admission *admission, sd_bus_message *call, const char *name) 
         if (state == CLIENT_IS_FAR_BEHIND)
                 return false;
         if (state == CLIENT_IS_BEHIND || !take_allowance(admission, name, uid, cost)) {
-                refuse(admission, call, name, uid);
+                admission_refuse(admission, call, name, uid);
                 return false;
         }
         if (sd_bus_message_get_expect_reply(call) > 0)
@@ -191,7 +191,7 @@ static void request_answer(Bus *bus, sd_bus_message *message, const AnswerKind *
 static void on_named(void *userdata, int result, const Sender *sender) {
 }
 
-static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+static int on_admission_message(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         Admission *admission = userdata;
         Bus *bus = admission->bus;
         const char *name = sd_bus_message_get_sender(message);
@@ -225,7 +225,7 @@ static int on_burst(sd_event_source *source, void *userdata) {
         return 0; /* of a lost connection the bus's own source tells */
 }
 
-static void on_left(void *userdata, const char *name) {
+static void on_admission_left(void *userdata, const char *name) {
         end_newcomer(userdata, name);
 }
 
@@ -259,12 +259,13 @@ int admission_new(Bus *bus, sd_event *event, Admission **ret) {
         if (r >= 0)
                 r = watch_burst(admission, event);
         if (r >= 0)
-                r = sd_bus_add_filter(bus->connection, &admission->filter, on_message, admission);
+                r = sd_bus_add_filter(bus->connection, &admission->filter, on_admission_message,
+                                      admission);
         if (r < 0) {
                 admission_free(admission);
                 return r;
         }
-        senders_watch(bus->senders, on_left, admission);
+        senders_watch(bus->senders, on_admission_left, admission);
         *ret = admission;
         return 0;
 }

@@ -78,7 +78,7 @@ static bool is_ready(void *userdata, void *call) {
         return can_take(userdata, call) || is_late(call);
 }
 
-static void list_functions(const Answers *answers, Answer *answer) {
+static void answers_list_functions(const Answers *answers, Answer *answer) {
         g_autoptr(GPtrArray) functions = inventory_sorted(manager_inventory(answers->bus->manager));
 
         answer->keys = g_array_sized_new(FALSE, FALSE, sizeof(PciKey), functions->len);
@@ -88,7 +88,7 @@ static void list_functions(const Answers *answers, Answer *answer) {
 
 static int answer_begin(Answers *answers, Answer *answer) {
         if (answer->kind->add)
-                list_functions(answers, answer);
+                answers_list_functions(answers, answer);
         else
                 answer->keys = g_array_new(FALSE, FALSE, sizeof(PciKey));
         answer->number = answers->number;
@@ -179,7 +179,7 @@ static int answer_work(Answers *answers, Answer *answer, uint64_t end_usec) {
         return 1;
 }
 
-static void refuse(const Answer *answer, int r) {
+static void answers_refuse(const Answer *answer, int r) {
         const char *member = sd_bus_message_get_member(answer->call.message);
         sd_bus_error error = SD_BUS_ERROR_NULL;
 
@@ -233,7 +233,7 @@ static bool can_send(const Answers *answers, const Answer *answer, bool quiet) {
 }
 
 /* Serves the next answer for a while. Returns whether there may be more to do now. */
-static bool serve_next(Answers *answers, uint64_t end_usec, bool quiet) {
+static bool answers_serve_next(Answers *answers, uint64_t end_usec, bool quiet) {
         Answer *answer = call_queue_next(answers->queue, is_ready, answers);
         int r;
 
@@ -250,12 +250,12 @@ static bool serve_next(Answers *answers, uint64_t end_usec, bool quiet) {
         if (r > 0)
                 send_answer(answers, answer);
         else
-                refuse(answer, r);
+                answers_refuse(answer, r);
         answer_finish(answers, answer);
         return true;
 }
 
-static void plan(Answers *answers, bool more) {
+static void answers_plan(Answers *answers, bool more) {
         bool pending = call_queue_count(answers->queue) > 0;
 
         if (!answers->tick)
@@ -268,26 +268,26 @@ static void plan(Answers *answers, bool more) {
 }
 
 /* `quiet`: no call is waiting to be read. */
-static void serve(Answers *answers, bool quiet) {
+static void answers_serve(Answers *answers, bool quiet) {
         uint64_t end_usec = now_usec() + SLICE_USEC;
         bool more = true;
 
         while (more && now_usec() < end_usec)
-                more = serve_next(answers, end_usec, quiet);
-        plan(answers, more || !quiet);
+                more = answers_serve_next(answers, end_usec, quiet);
+        answers_plan(answers, more || !quiet);
 }
 
 static int on_idle(sd_event_source *source, void *userdata) {
-        serve(userdata, true);
+        answers_serve(userdata, true);
         return 0;
 }
 
 static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
-        serve(userdata, false);
+        answers_serve(userdata, false);
         return 0;
 }
 
-static void on_left(void *userdata, const char *name) {
+static void on_answers_left(void *userdata, const char *name) {
         Answers *answers = userdata;
         Answer *answer;
 
@@ -301,7 +301,7 @@ Answers *answers_new(Bus *bus) {
 
         answers->bus = bus;
         answers->queue = call_queue_new();
-        senders_watch(bus->senders, on_left, answers);
+        senders_watch(bus->senders, on_answers_left, answers);
         return answers;
 }
 
@@ -361,9 +361,9 @@ int answers_add(Answers *answers, const MethodCall *call, const AnswerKind *kind
         sd_bus_message_ref(call->message);
         /* Where nobody else waits, a short answer goes out before anything that comes after it. */
         if (call_queue_count(answers->queue) == 1)
-                serve(answers, false);
+                answers_serve(answers, false);
         else if (sd_event_source_get_enabled(answers->tick, NULL) == 0)
-                plan(answers, true);
+                answers_plan(answers, true);
         return 1;
 }
 

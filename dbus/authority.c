@@ -266,7 +266,7 @@ static void on_client_left(void *userdata, const char *name) {
                         question_take_back(question);
 }
 
-static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
+static int on_authority_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
         Question *question = userdata;
 
         question_refuse(question, -EACCES, "nobody answered in time");
@@ -287,7 +287,7 @@ static Question *youngest_question(const Authority *authority, uint32_t uid) {
 }
 
 /* Makes room for a question of `uid`, if there has to be some. */
-static bool make_room(Authority *authority, uint32_t uid) {
+static bool authority_make_room(Authority *authority, uint32_t uid) {
         Question *question = NULL;
         uint32_t greedy;
 
@@ -309,7 +309,7 @@ static int take_place(Authority *authority, uint32_t uid) {
         if (r < 0)
                 return r;
         r = quota_take(authority->open, uid);
-        if (r == -ENOSPC && make_room(authority, uid))
+        if (r == -ENOSPC && authority_make_room(authority, uid))
                 r = quota_take(authority->open, uid);
         if (r < 0)
                 quota_give(authority->asked, uid);
@@ -369,7 +369,7 @@ int authority_ask(Authority *authority, const MethodCall *call, const char *acti
                 r = sd_event_add_time_relative(
                         sd_bus_get_event(authority->bus->connection), &question->deadline,
                         CLOCK_MONOTONIC, interactive ? INTERACTIVE_TIMEOUT_USEC : TIMEOUT_USEC, 0,
-                        on_deadline, question);
+                        on_authority_deadline, question);
         if (r >= 0)
                 r = sd_event_source_set_description(question->deadline,
                                                     "authority: answer of polkit");

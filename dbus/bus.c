@@ -20,8 +20,8 @@
 #define NAME_TIMEOUT_USEC  (2 * 1000 * 1000ULL)
 #define NAME_INTERVAL_USEC (20 * 1000ULL)
 
-static int find_function(sd_bus *connection, const char *path, const char *interface,
-                         void *userdata, void **ret_found, sd_bus_error *error) {
+static int bus_find_function(sd_bus *connection, const char *path, const char *interface,
+                             void *userdata, void **ret_found, sd_bus_error *error) {
         const Bus *bus = userdata;
         const Interface *row = interface_find(interface);
         Function *function;
@@ -63,7 +63,8 @@ static int add_interface(Bus *bus, const Interface *interface) {
                 return sd_bus_add_object_vtable(bus->connection, NULL, interface->path,
                                                 interface->name, interface->vtable, bus);
         return sd_bus_add_fallback_vtable(bus->connection, NULL, BUS_FUNCTION_PREFIX,
-                                          interface->name, interface->vtable, find_function, bus);
+                                          interface->name, interface->vtable, bus_find_function,
+                                          bus);
 }
 
 static int add_objects(Bus *bus) {
@@ -110,7 +111,7 @@ static void on_added(void *context, Function *function) {
                                             function_path_format(function->facts.key, path)));
 }
 
-static void on_removed(void *context, Function *function) {
+static void on_bus_removed(void *context, Function *function) {
         const Bus *bus = context;
         char path[FUNCTION_PATH_MAX];
 
@@ -120,7 +121,7 @@ static void on_removed(void *context, Function *function) {
                                               function_path_format(function->facts.key, path)));
 }
 
-static void on_changed(void *context, Function *function, const PropertySet *properties) {
+static void on_bus_changed(void *context, Function *function, const PropertySet *properties) {
         const Bus *bus = context;
         char path[FUNCTION_PATH_MAX];
 
@@ -214,19 +215,19 @@ static void on_enforcement_changed(void *context) {
         manager_property_changed(context, "Enforcement");
 }
 
-static void on_problems_changed(void *context) {
+static void on_bus_problems_changed(void *context) {
         manager_property_changed(context, "Problems");
 }
 
 static const ManagerObserver bus_observer = {
         .added = on_added,
-        .removed = on_removed,
-        .changed = on_changed,
+        .removed = on_bus_removed,
+        .changed = on_bus_changed,
         .violation = on_violation,
         .unplug_requested = on_unplug_requested,
         .count_changed = on_count_changed,
         .enforcement_changed = on_enforcement_changed,
-        .problems_changed = on_problems_changed,
+        .problems_changed = on_bus_problems_changed,
 };
 
 /* Takes the name, for which it waits a moment: the bus may not have noticed yet that a daemon
@@ -278,7 +279,7 @@ int bus_new(Bus **ret) {
         return 0;
 }
 
-static int attach(sd_bus *connection, sd_event *event, int priority) {
+static int bus_attach(sd_bus *connection, sd_event *event, int priority) {
         int r = sd_bus_attach_event(connection, event, priority);
 
         /* Without the bus there are no users; systemd starts the daemon again, the locks stay. */
@@ -296,9 +297,9 @@ int bus_serve(Bus *bus, sd_event *event, Manager *manager) {
         if (r >= 0)
                 r = add_objects(bus);
         if (r >= 0)
-                r = attach(bus->connection, event, SD_EVENT_PRIORITY_NORMAL);
+                r = bus_attach(bus->connection, event, SD_EVENT_PRIORITY_NORMAL);
         if (r >= 0)
-                r = attach(bus->questions, event, SD_EVENT_PRIORITY_NORMAL - 1);
+                r = bus_attach(bus->questions, event, SD_EVENT_PRIORITY_NORMAL - 1);
         if (r < 0) {
                 log_error("the objects cannot be exported: %s", g_strerror(-r));
                 return r;

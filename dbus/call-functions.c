@@ -19,7 +19,7 @@ static Function *named_function(const MethodCall *call, const char *text) {
 }
 
 /* NULL for those that do not exist: the others keep their numbers. */
-static GPtrArray *list_functions(const MethodCall *call) {
+static GPtrArray *call_functions_list_functions(const MethodCall *call) {
         GPtrArray *functions = g_ptr_array_new();
         const char *text;
 
@@ -48,7 +48,7 @@ bool call_functions_select(MethodCall *call, unsigned n) {
         const Function *function;
 
         if (call->method && call->method->several) {
-                functions = list_functions(call);
+                functions = call_functions_list_functions(call);
                 if (n >= functions->len)
                         return false;
                 function = functions->pdata[n];
@@ -68,7 +68,7 @@ GPtrArray *call_functions_find(const MethodCall *call) {
         Function *function = NULL;
 
         if (call->method->several) {
-                listed = list_functions(call);
+                listed = call_functions_list_functions(call);
                 for (guint i = 0; i < listed->len; i++)
                         if (listed->pdata[i])
                                 g_ptr_array_add(found, listed->pdata[i]);

@@ -149,7 +149,7 @@ static int on_statistics(sd_bus_message *reply, void *userdata, sd_bus_error *er
         return 0;
 }
 
-static void ask(Client *client, uint64_t now_usec) {
+static void clients_ask(Client *client, uint64_t now_usec) {
         int r;
 
         if (client->question || now_usec < client->asked_usec + QUESTION_INTERVAL_USEC)
@@ -183,10 +183,10 @@ static void ask_users(Clients *clients, uint64_t now_usec) {
         while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &client))
                 if (client->unread > 0 &&
                     unread_of_user(clients, client->uid) > user_max(clients) / 2)
-                        ask(client, now_usec);
+                        clients_ask(client, now_usec);
 }
 
-static ClientState compare(size_t unread, size_t most) {
+static ClientState clients_compare(size_t unread, size_t most) {
         if (unread <= most)
                 return CLIENT_READS;
         return unread <= 2 * most ? CLIENT_IS_BEHIND : CLIENT_IS_FAR_BEHIND;
@@ -200,8 +200,9 @@ ClientState clients_state(Clients *clients, const char *name, uint32_t uid, uint
         if (of_user > user_max(clients) / 2)
                 ask_users(clients, now_usec);
         else if (small > CLIENTS_CLIENT_MAX / 4)
-                ask(client, now_usec);
-        return MAX(compare(of_user, user_max(clients)), compare(small, CLIENTS_CLIENT_MAX));
+                clients_ask(client, now_usec);
+        return MAX(clients_compare(of_user, user_max(clients)),
+                   clients_compare(small, CLIENTS_CLIENT_MAX));
 }
 
 bool clients_can_take_large(Clients *clients, const char *name, uint32_t uid, uint64_t now_usec) {
@@ -212,7 +213,7 @@ bool clients_can_take_large(Clients *clients, const char *name, uint32_t uid, ui
                 return false;
         }
         if (client && client->unread > BEFORE_LARGE_MAX) {
-                ask(client, now_usec);
+                clients_ask(client, now_usec);
                 return false;
         }
         return true;

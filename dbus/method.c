@@ -307,7 +307,8 @@ static const MethodOption *find_option(const MethodOption *known, const char *na
         return known->name ? known : NULL;
 }
 
-static int read_option(sd_bus_message *message, const MethodOption *known, sd_bus_error *error) {
+static int method_read_option(sd_bus_message *message, const MethodOption *known,
+                              sd_bus_error *error) {
         const MethodOption *option;
         const char *name;
         int r = sd_bus_message_read(message, "s", &name);
@@ -329,7 +330,7 @@ int method_read_options(sd_bus_message *message, const MethodOption *known, sd_b
 
         r = sd_bus_message_enter_container(message, 'a', "{sv}");
         while (r >= 0 && (r = sd_bus_message_enter_container(message, 'e', "sv")) > 0) {
-                r = read_option(message, known, error);
+                r = method_read_option(message, known, error);
                 if (r < 0)
                         return r;
         }

@@ -41,7 +41,7 @@ struct Senders {
         GArray *watchers;    /* of Watcher */
 };
 
-static void entry_free(gpointer data) {
+static void senders_entry_free(gpointer data) {
         Entry *entry = data;
 
         sd_bus_slot_unref(entry->question);
@@ -89,7 +89,7 @@ int senders_new(sd_bus *connection, sd_bus *questions, Senders **ret) {
         int r;
 
         senders->questions = questions;
-        senders->entries = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, entry_free);
+        senders->entries = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, senders_entry_free);
         senders->watchers = g_array_new(FALSE, FALSE, sizeof(Watcher));
         r = sd_bus_add_match(connection, &senders->departures, DEPARTURES, on_name_lost, senders);
         if (r < 0) {
@@ -175,7 +175,7 @@ static gboolean is_remembered(gpointer name, gpointer entry, gpointer unused) {
 }
 
 /* Forgets some client: those that are waited for are as few as the bus has connections. */
-static void make_room(Senders *senders) {
+static void senders_make_room(Senders *senders) {
         const Entry *victim;
 
         if (g_hash_table_size(senders->entries) < SENDERS_MAX)
@@ -185,10 +185,10 @@ static void make_room(Senders *senders) {
                 g_hash_table_remove(senders->entries, victim->name);
 }
 
-static Entry *entry_new(Senders *senders, const char *name) {
+static Entry *senders_entry_new(Senders *senders, const char *name) {
         Entry *entry = g_new0(Entry, 1);
 
-        make_room(senders);
+        senders_make_room(senders);
         entry->senders = senders;
         entry->name = g_strdup(name);
         entry->waiters = g_array_new(FALSE, FALSE, sizeof(Waiter));
@@ -208,7 +208,7 @@ void senders_find(Senders *senders, const char *name, SenderFound *found, void *
                 return;
         }
         if (!entry) {
-                entry = entry_new(senders, name);
+                entry = senders_entry_new(senders, name);
                 r = sd_bus_call_method_async(senders->questions, &entry->question,
                                              "org.freedesktop.DBus", "/org/freedesktop/DBus",
                                              "org.freedesktop.DBus", "GetConnectionCredentials",

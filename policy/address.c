@@ -32,8 +32,8 @@ static int take_char(const char **cursor, char expected) {
 }
 
 /* Takes DDDD:BB:NN. */
-static int take_device(const char **cursor, uint32_t *ret_domain, uint32_t *ret_bus,
-                       uint32_t *ret_number) {
+static int address_take_device(const char **cursor, uint32_t *ret_domain, uint32_t *ret_bus,
+                               uint32_t *ret_number) {
         if (take_hex(cursor, 4, 8, ret_domain) < 0 || take_char(cursor, ':') < 0 ||
             take_hex(cursor, 2, 2, ret_bus) < 0 || take_char(cursor, ':') < 0)
                 return -EINVAL;
@@ -43,7 +43,7 @@ static int take_device(const char **cursor, uint32_t *ret_domain, uint32_t *ret_
 int pci_address_parse(const char *text, PciAddress *ret) {
         uint32_t domain, bus, device, function;
 
-        if (take_device(&text, &domain, &bus, &device) < 0 || device > 0x1f ||
+        if (address_take_device(&text, &domain, &bus, &device) < 0 || device > 0x1f ||
             take_char(&text, '.') < 0 || take_hex(&text, 1, 1, &function) < 0 || function > 7 ||
             *text != '\0')
                 return -EINVAL;
@@ -55,7 +55,7 @@ int pci_address_parse(const char *text, PciAddress *ret) {
 int pci_address_parse_slot(const char *text, bool devfn_slots, PciAddress *ret) {
         uint32_t domain, bus, number;
 
-        if (take_device(&text, &domain, &bus, &number) < 0 || *text != '\0')
+        if (address_take_device(&text, &domain, &bus, &number) < 0 || *text != '\0')
                 return -EINVAL;
         if (!devfn_slots) {
                 if (number > 0x1f)

@@ -48,7 +48,7 @@ void block_uses(const Question *question, const Function *function, const char *
 }
 
 /* Whether the host can use the function, its VFs or what is below it by a driver of its own. */
-static bool may_have_uses(const Function *function) {
+static bool blockers_may_have_uses(const Function *function) {
         if (function_has_host_driver(function) || topology_n_children(function) > 0)
                 return true;
         for (guint i = 0; function->vfs && i < function->vfs->len; i++)
@@ -63,7 +63,7 @@ void block_unknown_uses(const Question *question, const Function *function) {
         UsesKnown known = inventory_uses_known(question->inventory, &text);
 
         if (known == USES_KNOWN || !use_stands_against(question->operation) ||
-            (question->flags & CHECK_OVERRIDE_HOST) || !may_have_uses(function))
+            (question->flags & CHECK_OVERRIDE_HOST) || !blockers_may_have_uses(function))
                 return;
         if (known == USES_UNREADABLE)
                 verdict_block(question->verdict, BLOCKER_HOST,

@@ -18,14 +18,14 @@ struct CallQueue {
         unsigned count;
 };
 
-static Entry *entry_new(const char *client, void *call) {
+static Entry *call_queue_entry_new(const char *client, void *call) {
         Entry *entry = g_new(Entry, 1);
 
         *entry = (Entry){ g_strdup(client), call };
         return entry;
 }
 
-static void entry_free(gpointer data) {
+static void call_queue_entry_free(gpointer data) {
         Entry *entry = data;
 
         g_free(entry->client);
@@ -35,7 +35,7 @@ static void entry_free(gpointer data) {
 static void user_free(gpointer data) {
         User *user = data;
 
-        g_queue_clear_full(&user->entries, entry_free);
+        g_queue_clear_full(&user->entries, call_queue_entry_free);
         g_free(user);
 }
 
@@ -58,7 +58,7 @@ unsigned call_queue_count(const CallQueue *queue) {
         return queue->count;
 }
 
-static User *find_user(const CallQueue *queue, uint32_t uid) {
+static User *call_queue_find_user(const CallQueue *queue, uint32_t uid) {
         for (GList *l = queue->users.head; l; l = l->next)
                 if (((User *) l->data)->uid == uid)
                         return l->data;
@@ -66,7 +66,7 @@ static User *find_user(const CallQueue *queue, uint32_t uid) {
 }
 
 /* The newest user waits for all others. Root is the first for as long as it has calls. */
-static User *add_user(CallQueue *queue, uint32_t uid) {
+static User *call_queue_add_user(CallQueue *queue, uint32_t uid) {
         User *user = g_new0(User, 1);
 
         user->uid = uid;
@@ -78,7 +78,7 @@ static User *add_user(CallQueue *queue, uint32_t uid) {
         return user;
 }
 
-static bool has_room(const User *user, const char *client) {
+static bool call_queue_has_room(const User *user, const char *client) {
         unsigned n = 0;
 
         if (user->entries.length >= (user->uid == 0 ? CALL_QUEUE_ROOT_MAX : CALL_QUEUE_UID_MAX))
@@ -91,13 +91,13 @@ static bool has_room(const User *user, const char *client) {
 }
 
 int call_queue_add(CallQueue *queue, uint32_t uid, const char *client, void *call) {
-        User *user = find_user(queue, uid);
+        User *user = call_queue_find_user(queue, uid);
 
-        if (user && !has_room(user, client))
+        if (user && !call_queue_has_room(user, client))
                 return -EDQUOT;
         if (!user)
-                user = add_user(queue, uid);
-        g_queue_push_tail(&user->entries, entry_new(client, call));
+                user = call_queue_add_user(queue, uid);
+        g_queue_push_tail(&user->entries, call_queue_entry_new(client, call));
         queue->count++;
         return 0;
 }
@@ -130,7 +130,7 @@ void call_queue_remove(CallQueue *queue, void *call) {
 
                 if (!l)
                         continue;
-                entry_free(l->data);
+                call_queue_entry_free(l->data);
                 g_queue_delete_link(&user->entries, l);
                 queue->count--;
                 if (user->entries.length == 0) {

@@ -273,7 +273,7 @@ static const Function *slot_owner(const Function *function) {
         return function->pf && !function->facts.s390 ? function->pf : function;
 }
 
-static void add_once(void *context, Function *function) {
+static void check_add_once(void *context, Function *function) {
         GPtrArray *array = context;
 
         if (!g_ptr_array_find(array, function, NULL))
@@ -287,18 +287,18 @@ static GPtrArray *related_but_below(const Inventory *inventory, const Function *
 
         g_ptr_array_add(related, (gpointer) function);
         if (function->pf)
-                add_once(related, function->pf);
+                check_add_once(related, function->pf);
         for (guint i = 0; function->vfs && i < function->vfs->len; i++)
-                add_once(related, function->vfs->pdata[i]);
+                check_add_once(related, function->vfs->pdata[i]);
         for (guint i = 0; group && i < group->len; i++)
-                add_once(related, group->pdata[i]);
-        foreach_slot_mate(inventory, function, add_once, related);
+                check_add_once(related, group->pdata[i]);
+        foreach_slot_mate(inventory, function, check_add_once, related);
         for (Function *above = function->parent; above; above = above->parent)
-                add_once(related, above);
+                check_add_once(related, above);
         return related;
 }
 
-static Verdict *answer(Question *question) {
+static Verdict *check_answer(Question *question) {
         const Effect *effect = effect_of(question->operation);
         g_autoptr(GPtrArray) related = NULL;
 
@@ -335,7 +335,7 @@ Verdict *check(const Inventory *inventory, const Function *function, Operation o
                 .flags = flags,
         };
 
-        return answer(&question);
+        return check_answer(&question);
 }
 
 Verdict *check_unplug(const Inventory *inventory, const Function *function, bool users_too,
@@ -349,7 +349,7 @@ Verdict *check_unplug(const Inventory *inventory, const Function *function, bool
                         function->kind == FUNCTION_KIND_VF ? OPERATION_REMOVE : OPERATION_POWER_OFF,
                 .flags = flags,
         };
-        Verdict *verdict = answer(&question);
+        Verdict *verdict = check_answer(&question);
 
         for (guint i = verdict->blockers->len; i > 0 && !users_too; i--) {
                 const Blocker *blocker = verdict->blockers->pdata[i - 1];

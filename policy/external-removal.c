@@ -182,7 +182,7 @@ RemovalFinding external_removal_judge(Function *function, const RemovalPlace *pl
         return find_device(function, OPERATION_POWER_OFF, 0);
 }
 
-static void add_once(GPtrArray *array, Function *function) {
+static void external_removal_add_once(GPtrArray *array, Function *function) {
         if (!g_ptr_array_find(array, function, NULL))
                 g_ptr_array_add(array, function);
 }
@@ -192,12 +192,12 @@ static void add_with_vfs(GPtrArray *array, const RemovalFinding *finding, Functi
         g_autoptr(GPtrArray) below = NULL;
 
         for (guint i = 0; finding->takes_vfs && function->vfs && i < function->vfs->len; i++)
-                add_once(array, function->vfs->pdata[i]);
+                external_removal_add_once(array, function->vfs->pdata[i]);
         below = finding->takes_below ? topology_below(function) : NULL;
         for (guint i = 0; below && i < below->len; i++)
-                add_once(array, below->pdata[i]);
+                external_removal_add_once(array, below->pdata[i]);
         if (itself)
-                add_once(array, function);
+                external_removal_add_once(array, function);
 }
 
 GPtrArray *external_removal_affected(const Inventory *inventory, Function *function,

@@ -130,7 +130,7 @@ static void vf_detach(Function *vf) {
         }
 }
 
-static int compare_indices(gconstpointer a, gconstpointer b) {
+static int inventory_compare_indices(gconstpointer a, gconstpointer b) {
         uint32_t x = (*(Function *const *) a)->index, y = (*(Function *const *) b)->index;
 
         return (x > y) - (x < y);
@@ -156,7 +156,7 @@ static GPtrArray *keep_dying(const Function *pf, const GPtrArray *before, GPtrAr
                 g_ptr_array_add(vfs, vf);
         }
         if (vfs && vfs->len > n)
-                g_ptr_array_sort(vfs, compare_indices);
+                g_ptr_array_sort(vfs, inventory_compare_indices);
         return vfs;
 }
 
@@ -412,7 +412,7 @@ void inventory_restore_vf(Inventory *inventory, Function *vf, PciKey physfn, uin
         if (!pf->vfs)
                 pf->vfs = g_ptr_array_new();
         g_ptr_array_add(pf->vfs, vf);
-        g_ptr_array_sort(pf->vfs, compare_indices);
+        g_ptr_array_sort(pf->vfs, inventory_compare_indices);
         property_set_add(&pf->changes, FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS);
 }
 

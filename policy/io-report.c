@@ -62,7 +62,7 @@ static bool is_expected(const IoReports *reports, uint32_t kind) {
 
 /* Nothing tells an answer to the earlier daemon from one to this; either way there is one more at
  * the most. */
-static void note(IoReports *reports, uint32_t kind) {
+static void io_report_note(IoReports *reports, uint32_t kind) {
         if (kind == IO_READY)
                 reports->began = true;
         if (kind == IO_FAILED || kind == IO_CLOSED)
@@ -131,7 +131,7 @@ static void keep_facts(IoReports *reports, const IoReport *report) {
         reports->pieces = report->pieces;
 }
 
-static IoFault judge(const IoReports *reports, const IoReport *report) {
+static IoFault io_report_judge(const IoReports *reports, const IoReport *report) {
         if (report->kind == 0 || report->kind >= IO_KIND_MAX)
                 return IO_FAULT_KIND;
         if (!is_expected(reports, report->kind))
@@ -156,11 +156,11 @@ IoFault io_report_take(IoReports *reports, const void *packet, size_t size, IoRe
         if (size != sizeof(report))
                 return IO_FAULT_SIZE;
         memcpy(&report, packet, sizeof(report));
-        fault = judge(reports, &report);
+        fault = io_report_judge(reports, &report);
         if (fault != IO_FAULT_NONE)
                 return fault;
 
-        note(reports, report.kind);
+        io_report_note(reports, report.kind);
         if (report.kind == IO_FAILED)
                 memset(report.backend, 0, sizeof(report.backend));
         else

@@ -33,7 +33,7 @@ typedef struct Walk {
 } Walk;
 _Static_assert(LIST_WORDS == 64, "one bit for each 4 bytes");
 
-static int walk_read(Walk *walk, unsigned offset, uint32_t *ret) {
+static int msix_walk_read(Walk *walk, unsigned offset, uint32_t *ret) {
         int r = walk->read(walk->context, offset, ret);
 
         if (r < 0)
@@ -48,7 +48,7 @@ static int walk_read_list(Walk *walk, unsigned offset, uint32_t *ret) {
         if (offset < LIST_BEGIN || offset > LIST_LAST || (walk->seen & bit))
                 return -EBADMSG;
         walk->seen |= bit;
-        return walk_read(walk, offset, ret);
+        return msix_walk_read(walk, offset, ret);
 }
 
 /* Where the list begins; 0: there is none. */
@@ -56,19 +56,19 @@ static int find_list(Walk *walk, unsigned *ret) {
         uint32_t word;
         int r;
 
-        r = walk_read(walk, PCI_COMMAND, &word);
+        r = msix_walk_read(walk, PCI_COMMAND, &word);
         if (r < 0)
                 return r;
         *ret = 0;
         if (!STATUS_HAS_LIST(word))
                 return 0;
-        r = walk_read(walk, PCI_CACHE_LINE_SIZE, &word);
+        r = msix_walk_read(walk, PCI_CACHE_LINE_SIZE, &word);
         if (r < 0)
                 return r;
-        r = walk_read(walk,
-                      HEADER_TYPE(word) == PCI_HEADER_TYPE_CARDBUS ? PCI_CB_CAPABILITY_LIST
-                                                                   : PCI_CAPABILITY_LIST,
-                      &word);
+        r = msix_walk_read(walk,
+                           HEADER_TYPE(word) == PCI_HEADER_TYPE_CARDBUS ? PCI_CB_CAPABILITY_LIST
+                                                                        : PCI_CAPABILITY_LIST,
+                           &word);
         if (r < 0)
                 return r;
         *ret = POINTER(word);

@@ -33,7 +33,7 @@ typedef struct Walk {
 } Walk;
 
 /* Reads a word that was not read before. */
-static int walk_read(Walk *walk, unsigned offset, uint32_t *ret) {
+static int pasid_walk_read(Walk *walk, unsigned offset, uint32_t *ret) {
         unsigned word = (offset - EXTENDED_BEGIN) / 4;
         uint64_t bit = UINT64_C(1) << (word % 64);
         int r;
@@ -56,14 +56,14 @@ int pasid_find(PasidReader *read, void *context, Pasid *ret) {
                 uint32_t header, registers;
                 int r;
 
-                r = walk_read(&walk, offset, &header);
+                r = pasid_walk_read(&walk, offset, &header);
                 if (r < 0)
                         return r;
                 if (HEADER_ID(header) != CAPABILITY_PASID) {
                         offset = HEADER_NEXT(header);
                         continue;
                 }
-                r = walk_read(&walk, offset + REGISTERS_OFFSET, &registers);
+                r = pasid_walk_read(&walk, offset + REGISTERS_OFFSET, &registers);
                 if (r < 0)
                         return r;
                 *ret = (Pasid){

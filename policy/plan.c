@@ -45,7 +45,7 @@ static char *address_of(const Function *function) {
 }
 
 /* Takes `path` over. */
-static void add(GPtrArray *steps, char *path, const char *value) {
+static void plan_add(GPtrArray *steps, char *path, const char *value) {
         PlanStep *step = g_new(PlanStep, 1);
 
         *step = (PlanStep){ path, g_strdup(value) };
@@ -56,7 +56,7 @@ static void add_attribute(GPtrArray *steps, const Function *function, const char
                           const char *value) {
         g_autofree char *address = address_of(function);
 
-        add(steps, g_strconcat("/sys/bus/pci/devices/", address, "/", name, NULL), value);
+        plan_add(steps, g_strconcat("/sys/bus/pci/devices/", address, "/", name, NULL), value);
 }
 
 static void add_unbind(GPtrArray *steps, const Function *function) {
@@ -70,9 +70,10 @@ static void add_bind(GPtrArray *steps, const Function *function, const char *dri
         g_autofree char *address = address_of(function);
 
         if (driver[0] != '\0')
-                add(steps, g_strconcat("/sys/bus/pci/drivers/", driver, "/bind", NULL), address);
+                plan_add(steps, g_strconcat("/sys/bus/pci/drivers/", driver, "/bind", NULL),
+                         address);
         else
-                add(steps, g_strdup("/sys/bus/pci/drivers_probe"), address);
+                plan_add(steps, g_strdup("/sys/bus/pci/drivers_probe"), address);
 }
 
 /* A newline clears it; writing nothing at all changes nothing (driver_set_override()). */
@@ -179,7 +180,7 @@ Plan *plan_remove(const Function *function, const char *slot_power) {
                 if (!((const Function *) below->pdata[i])->pf)
                         add_attribute(plan->steps, below->pdata[i], "remove", "1");
         if (slot_power)
-                add(plan->steps, g_strdup(slot_power), "0");
+                plan_add(plan->steps, g_strdup(slot_power), "0");
         else
                 add_attribute(plan->steps, function, "remove", "1");
         return plan;

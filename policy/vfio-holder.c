@@ -158,13 +158,13 @@ static void index_functions(Attribution *all) {
         }
 }
 
-static void add_use(Attribution *all, guint function, guint holder) {
+static void vfio_holder_add_use(Attribution *all, guint function, guint holder) {
         all->explained[function] = true;
         g_array_append_val(all->uses, ((VfioUse){ .function = function, .holder = holder }));
 }
 
 /* Those of the group that are open; all of them, with `or_all`, while none is. */
-static bool add_group(Attribution *all, int32_t group, guint holder, bool or_all) {
+static bool vfio_holder_add_group(Attribution *all, int32_t group, guint holder, bool or_all) {
         const GArray *members = g_hash_table_lookup(all->by_group, GINT_TO_POINTER(group));
         bool any = false;
 
@@ -173,14 +173,14 @@ static bool add_group(Attribution *all, int32_t group, guint holder, bool or_all
 
                 if (!all->functions[function].open)
                         continue;
-                add_use(all, function, holder);
+                vfio_holder_add_use(all, function, holder);
                 any = true;
         }
         for (guint i = 0; members && or_all && !any && i < members->len; i++) {
                 guint function = g_array_index(members, guint, i);
 
                 if (!all->functions[function].unbound)
-                        add_use(all, function, holder);
+                        vfio_holder_add_use(all, function, holder);
         }
         return any;
 }
@@ -192,10 +192,11 @@ static void add_plain_uses(Attribution *all, const VfioHolder *holder, guint num
                         all->by_key, &g_array_index(holder->functions, PciKey, i)));
 
                 if (place > 0)
-                        add_use(all, place - 1, number);
+                        vfio_holder_add_use(all, place - 1, number);
         }
         for (guint i = 0; i < holder->groups->len; i++)
-                (void) add_group(all, g_array_index(holder->groups, int32_t, i), number, true);
+                (void) vfio_holder_add_group(all, g_array_index(holder->groups, int32_t, i), number,
+                                             true);
 }
 
 /* Has a device of which nothing more than the groups in `from` can tell the function. */
@@ -208,7 +209,8 @@ static bool add_uses_by_origin(Attribution *all, const VfioHolder *holder, guint
         bool any = false;
 
         for (guint i = 0; i < holder->from->len; i++)
-                any |= add_group(all, g_array_index(holder->from, int32_t, i), number, false);
+                any |= vfio_holder_add_group(all, g_array_index(holder->from, int32_t, i), number,
+                                             false);
         return any;
 }
 
@@ -223,7 +225,7 @@ static void add_guesses(Attribution *all, const GArray *vague) {
                 wanted[i] = all->functions[i].open && (!all->explained[i] || !any_left);
         for (guint i = 0; i < all->n_functions; i++)
                 for (guint j = 0; wanted[i] && j < MIN(vague->len, VFIO_GUESSES_MAX); j++)
-                        add_use(all, i, g_array_index(vague, guint, j));
+                        vfio_holder_add_use(all, i, g_array_index(vague, guint, j));
 }
 
 static int compare_uses(gconstpointer a, gconstpointer b) {
@@ -265,7 +267,7 @@ GArray *vfio_attribute(const VfioFunction *functions, guint n_functions,
         add_guesses(&all, vague);
         for (guint i = 0; i < n_functions; i++)
                 if (functions[i].open && !explained[i])
-                        add_use(&all, i, VFIO_NO_HOLDER);
+                        vfio_holder_add_use(&all, i, VFIO_NO_HOLDER);
         sort_uses(all.uses);
         g_hash_table_unref(all.by_key);
         g_hash_table_unref(all.by_group);

@@ -25,7 +25,7 @@ static int open_path(const char *path, BoundedFileFlags flags) {
 }
 
 /* Reads up to `max` bytes and notices one more. */
-static int read_all(int fd, size_t max, GString *content) {
+static int bounded_file_read_all(int fd, size_t max, GString *content) {
         for (;;) {
                 size_t before = content->len;
                 ssize_t n;
@@ -70,7 +70,7 @@ int bounded_file_read(const char *path, size_t max, BoundedFileFlags flags, char
         fd = open(by_fd, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
         if (fd < 0)
                 return -errno;
-        r = read_all(fd, max, content);
+        r = bounded_file_read_all(fd, max, content);
         if (r < 0)
                 return r;
         *ret_length = content->len;

@@ -23,7 +23,7 @@ struct Children {
         GPtrArray *entries; /* of Entry*, owned */
 };
 
-static void entry_free(gpointer data) {
+static void children_entry_free(gpointer data) {
         Entry *entry = data;
 
         sd_event_source_disable_unref(entry->exit);
@@ -38,7 +38,7 @@ Children *children_new(sd_event *event, const ChildrenHandler *handler, void *co
         children->event = sd_event_ref(event);
         children->handler = handler;
         children->context = context;
-        children->entries = g_ptr_array_new_with_free_func(entry_free);
+        children->entries = g_ptr_array_new_with_free_func(children_entry_free);
         return children;
 }
 
@@ -52,7 +52,7 @@ Children *children_free(Children *children) {
 }
 
 /* One that hangs over the function, or NULL. */
-static const Entry *find_hanging(const Children *children, PciKey key) {
+static const Entry *children_find_hanging(const Children *children, PciKey key) {
         for (guint i = 0; i < children->entries->len; i++) {
                 const Entry *entry = children->entries->pdata[i];
 
@@ -68,16 +68,17 @@ static void ended(Entry *entry) {
         bool hung = entry->hangs;
 
         g_ptr_array_remove_fast(children->entries, entry);
-        if (hung && !find_hanging(children, key))
+        if (hung && !children_find_hanging(children, key))
                 children->handler->released(children->context, key);
 }
 
-static int on_child_end(sd_event_source *source, const siginfo_t *info, void *userdata) {
+static int on_children_child_end(sd_event_source *source, const siginfo_t *info, void *userdata) {
         ended(userdata);
         return 0;
 }
 
-static int on_other_end(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+static int on_children_other_end(sd_event_source *source, int fd, uint32_t revents,
+                                 void *userdata) {
         ended(userdata);
         return 0;
 }
@@ -102,11 +103,11 @@ void children_kill(Children *children, const KilledChild *child) {
         if (child->pidfd >= 0) {
                 (void) syscall(SYS_pidfd_send_signal, child->pidfd, SIGKILL, NULL, 0);
                 r = sd_event_add_io(children->event, &entry->exit, child->pidfd, EPOLLIN,
-                                    on_other_end, entry);
+                                    on_children_other_end, entry);
         } else {
                 (void) kill(child->pid, SIGKILL);
                 r = sd_event_add_child(children->event, &entry->exit, child->pid, WEXITED,
-                                       on_child_end, entry);
+                                       on_children_child_end, entry);
         }
         if (r >= 0)
                 r = wakeup_new_deadline(children->event, "children: grace", CHILDREN_GRACE_USEC, 0,
@@ -114,7 +115,7 @@ void children_kill(Children *children, const KilledChild *child) {
         if (r < 0) {
                 /* Out of memory or of descriptors: a zombie is left, which is better than to wait
                  * for it. */
-                entry_free(entry);
+                children_entry_free(entry);
                 return;
         }
         (void) sd_event_source_set_description(entry->exit, "children: end of a process");
@@ -122,7 +123,7 @@ void children_kill(Children *children, const KilledChild *child) {
 }
 
 char *children_refusal(const Children *children, PciKey key) {
-        const Entry *entry = find_hanging(children, key);
+        const Entry *entry = children_find_hanging(children, key);
         char address[PCI_ADDRESS_STRING_MAX];
         unsigned n = 0;
 

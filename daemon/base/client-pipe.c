@@ -33,8 +33,8 @@ static char *make_name(const char *kind, uint64_t number) {
 }
 
 /* Takes `*fd` over on success. */
-static int watch_end(sd_event *event, FdStore *store, char *name, int *fd, ClientPipeClosed *closed,
-                     void *context, ClientPipe **ret) {
+static int client_pipe_watch_end(sd_event *event, FdStore *store, char *name, int *fd,
+                                 ClientPipeClosed *closed, void *context, ClientPipe **ret) {
         ClientPipe *client_pipe = g_new0(ClientPipe, 1);
         int r;
 
@@ -65,8 +65,8 @@ int client_pipe_new(sd_event *event, FdStore *store, const char *kind, uint64_t 
                 return -errno;
         reading = fds[0];
         writing = fds[1];
-        r = watch_end(event, store, make_name(kind, number), &reading, closed, context,
-                      &client_pipe);
+        r = client_pipe_watch_end(event, store, make_name(kind, number), &reading, closed, context,
+                                  &client_pipe);
         if (r < 0)
                 return r;
         r = fd_store_keep(store, client_pipe->name, client_pipe->fd);
@@ -92,7 +92,7 @@ int client_pipe_adopt(sd_event *event, FdStore *store, const char *kind, uint64_
         int r = -ENOENT;
 
         if (fd >= 0 && !has_hung_up(fd))
-                r = watch_end(event, store, g_strdup(name), &fd, closed, context, ret);
+                r = client_pipe_watch_end(event, store, g_strdup(name), &fd, closed, context, ret);
         if (r < 0)
                 fd_store_drop(store, name);
         return r;

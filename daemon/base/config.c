@@ -99,7 +99,7 @@ static char *set_allow_msix(Config *config, const char *value) {
 }
 
 /* A number from `min` to `max`. */
-static char *read_number(const char *value, uint64_t min, uint64_t max, uint64_t *ret) {
+static char *config_read_number(const char *value, uint64_t min, uint64_t max, uint64_t *ret) {
         g_autofree char *text = shown(value);
 
         if (number_parse(value, 10, max, ret) < 0 || *ret < min)
@@ -110,7 +110,7 @@ static char *read_number(const char *value, uint64_t min, uint64_t max, uint64_t
 
 static char *set_max_sessions(Config *config, const char *value) {
         uint64_t number = config->max_sessions;
-        char *reason = read_number(value, 0, CONFIG_SESSIONS_MAX, &number);
+        char *reason = config_read_number(value, 0, CONFIG_SESSIONS_MAX, &number);
 
         config->max_sessions = (unsigned) number;
         return reason;
@@ -118,7 +118,7 @@ static char *set_max_sessions(Config *config, const char *value) {
 
 static char *set_max_leases(Config *config, const char *value) {
         uint64_t number = config->max_leases;
-        char *reason = read_number(value, 0, CONFIG_LEASES_MAX, &number);
+        char *reason = config_read_number(value, 0, CONFIG_LEASES_MAX, &number);
 
         config->max_leases = (unsigned) number;
         return reason;
@@ -126,7 +126,7 @@ static char *set_max_leases(Config *config, const char *value) {
 
 static char *set_max_mapped(Config *config, const char *value) {
         uint64_t mebibytes = config->max_mapped >> 20;
-        char *reason = read_number(value, 1, CONFIG_MAPPED_MAX_MIB, &mebibytes);
+        char *reason = config_read_number(value, 1, CONFIG_MAPPED_MAX_MIB, &mebibytes);
 
         config->max_mapped = mebibytes << 20;
         return reason;
@@ -134,7 +134,7 @@ static char *set_max_mapped(Config *config, const char *value) {
 
 static char *set_drain_seconds(Config *config, const char *value) {
         uint64_t seconds = config->drain_usec / G_USEC_PER_SEC;
-        char *reason = read_number(value, 0, CONFIG_DRAIN_MAX_SECONDS, &seconds);
+        char *reason = config_read_number(value, 0, CONFIG_DRAIN_MAX_SECONDS, &seconds);
 
         config->drain_usec = seconds * G_USEC_PER_SEC;
         return reason;
@@ -231,7 +231,7 @@ static char *shown_path(const char *path) {
         return text;
 }
 
-static int fail(const char *path, const char *reason, int error, char **ret_error) {
+static int config_fail(const char *path, const char *reason, int error, char **ret_error) {
         g_autofree char *where = shown_path(path);
 
         *ret_error = g_strdup_printf("%s: %s", where, reason);
@@ -283,7 +283,7 @@ static int load_file(Config *config, const char *path, char **ret_error) {
         if (r == -ENOENT)
                 return 0;
         if (r < 0)
-                return fail(path, bounded_file_error(r), -EIO, ret_error);
+                return config_fail(path, bounded_file_error(r), -EIO, ret_error);
         return parse_text(config, path, content, length, ret_error);
 }
 
@@ -318,16 +318,16 @@ static int list_drop_ins(const char *directory, GPtrArray **ret, char **ret_erro
 
         r = open_directory(directory, &dir);
         if (r < 0)
-                return fail(directory, bounded_file_error(r), -EIO, ret_error);
+                return config_fail(directory, bounded_file_error(r), -EIO, ret_error);
         while (dir && (errno = 0, entry = readdir(dir))) {
                 if (!is_drop_in(entry->d_name))
                         continue;
                 if (paths->len >= CONFIG_DROP_INS_MAX)
-                        return fail(directory, "too many files", -EIO, ret_error);
+                        return config_fail(directory, "too many files", -EIO, ret_error);
                 g_ptr_array_add(paths, g_build_filename(directory, entry->d_name, NULL));
         }
         if (dir && errno != 0)
-                return fail(directory, g_strerror(errno), -EIO, ret_error);
+                return config_fail(directory, g_strerror(errno), -EIO, ret_error);
         g_ptr_array_sort(paths, compare_names);
         *ret = g_steal_pointer(&paths);
         return 0;
@@ -352,7 +352,7 @@ static int check_directory(const char *directory, char **ret_error) {
         _cleanup_(closedirp) DIR *dir = NULL;
         int r = open_directory(directory, &dir);
 
-        return r < 0 ? fail(directory, bounded_file_error(r), -EIO, ret_error) : 0;
+        return r < 0 ? config_fail(directory, bounded_file_error(r), -EIO, ret_error) : 0;
 }
 
 int config_load(const char *directory, Config **ret, char **ret_error) {

@@ -24,7 +24,7 @@ static uint64_t find_max(uint32_t max) {
 }
 
 /* systemd drops all of a name at once, so a second one of a name needs no place of its own. */
-static void adopt(FdStore *store, const char *name, int fd) {
+static void fd_store_adopt(FdStore *store, const char *name, int fd) {
         g_hash_table_add(store->kept, g_strdup(name));
         if (g_hash_table_contains(store->untaken, name))
                 close(fd);
@@ -42,7 +42,7 @@ FdStore *fd_store_new(Notify *notify, uint32_t max) {
         store->untaken = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         store->kept = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         for (int i = 0; i < n; i++) {
-                adopt(store, names[i], SD_LISTEN_FDS_START + i);
+                fd_store_adopt(store, names[i], SD_LISTEN_FDS_START + i);
                 free(names[i]);
         }
         free(names);

@@ -99,7 +99,7 @@ void helper_forget_process(sd_event *event, pid_t pid) {
 
 /* --- the daemon's side */
 
-static int on_message(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+static int on_helper_message(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
         const Helper *helper = userdata;
 
         helper->handler->readable(helper->context, fd);
@@ -116,7 +116,7 @@ int helper_new(sd_event *event, const HelperHandler *handler, void *context, int
         helper->context = context;
         helper->channel = helper->pidfd = -1;
         if (channel && handler->readable)
-                r = sd_event_add_io(event, &helper->messages, *channel, EPOLLIN, on_message,
+                r = sd_event_add_io(event, &helper->messages, *channel, EPOLLIN, on_helper_message,
                                     helper);
         if (r < 0) {
                 helper_free(helper);
@@ -145,12 +145,12 @@ void helper_report_end(Helper *helper, int killer) {
                 helper->handler->ended(helper->context, killer);
 }
 
-static int on_child_end(sd_event_source *source, const siginfo_t *info, void *userdata) {
+static int on_helper_child_end(sd_event_source *source, const siginfo_t *info, void *userdata) {
         helper_report_end(userdata, info->si_code == CLD_EXITED ? 0 : info->si_status);
         return 0;
 }
 
-static int on_other_end(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+static int on_helper_other_end(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
         Helper *helper = userdata;
 
         (void) sd_event_source_set_enabled(source, SD_EVENT_OFF);
@@ -162,15 +162,15 @@ static int on_other_end(sd_event_source *source, int fd, uint32_t revents, void 
 }
 
 /* What it said before it ended is heard before its end. */
-static int watch_end(Helper *helper) {
+static int helper_watch_end(Helper *helper) {
         int r;
 
         if (helper->pidfd >= 0)
                 r = sd_event_add_io(helper->event, &helper->end, helper->pidfd, EPOLLIN,
-                                    on_other_end, helper);
+                                    on_helper_other_end, helper);
         else
                 r = sd_event_add_child(helper->event, &helper->end, helper->pid, WEXITED,
-                                       on_child_end, helper);
+                                       on_helper_child_end, helper);
         if (r < 0)
                 return r;
         (void) sd_event_source_set_description(helper->end, "helper-end");
@@ -185,7 +185,7 @@ int helper_identify(Helper *helper, pid_t pid, int *pidfd) {
                 helper->pidfd = *pidfd;
         r = process_read_start_time(pid, &helper->start_time);
         if (r >= 0)
-                r = watch_end(helper);
+                r = helper_watch_end(helper);
         if (r < 0) {
                 helper->end = sd_event_source_disable_unref(helper->end);
                 helper->pid = 0;
@@ -197,7 +197,7 @@ int helper_identify(Helper *helper, pid_t pid, int *pidfd) {
         return 0;
 }
 
-static void end_process(pid_t pid) {
+static void helper_end_process(pid_t pid) {
         (void) kill(pid, SIGKILL);
         while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
                 ;
@@ -230,7 +230,7 @@ int helper_fork(sd_event *event, const HelperHandler *handler, void *context, He
         r = pid < 0 ? (int) pid : helper_identify(helper, pid, NULL);
         if (r < 0) {
                 if (pid > 0 && handler->waits)
-                        end_process(pid);
+                        helper_end_process(pid);
                 else if (pid > 0) {
                         (void) kill(pid, SIGKILL);
                         helper_forget_process(event, pid);
@@ -299,7 +299,7 @@ Helper *helper_discard(Helper *helper) {
         if (helper && !helper->over) {
                 helper->end = sd_event_source_disable_unref(helper->end);
                 helper->over = true;
-                end_process(helper->pid);
+                helper_end_process(helper->pid);
         }
         return helper_free(helper);
 }
@@ -331,7 +331,7 @@ Helper *helper_condemn(Helper *helper, Children *children, const KilledChild *vi
         return helper_free(helper);
 }
 
-static int on_due(sd_event_source *source, uint64_t usec, void *userdata) {
+static int on_helper_due(sd_event_source *source, uint64_t usec, void *userdata) {
         const Helper *helper = userdata;
 
         helper->handler->due(helper->context);
@@ -342,7 +342,7 @@ int helper_set_deadline(Helper *helper, uint64_t usec) {
         int r = 0;
 
         if (!helper->deadline)
-                r = wakeup_new_timer(helper->event, DEADLINE_ACCURACY_USEC, on_due, helper,
+                r = wakeup_new_timer(helper->event, DEADLINE_ACCURACY_USEC, on_helper_due, helper,
                                      &helper->deadline);
         if (r < 0)
                 return r;

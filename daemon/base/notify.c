@@ -140,7 +140,7 @@ int notify_send_fd(Notify *notify, int fd, const char *format, ...) {
 }
 
 /* One that got lost is made up for by the next in good time. */
-static int on_watchdog(sd_event_source *source, uint64_t usec, void *userdata) {
+static int on_notify_watchdog(sd_event_source *source, uint64_t usec, void *userdata) {
         Notify *notify = userdata;
 
         (void) notify_send(notify, "WATCHDOG=1");
@@ -156,7 +156,7 @@ int notify_start_watchdog(Notify *notify, sd_event *event) {
         if (r <= 0)
                 return r;
         notify->interval_usec = MAX(period_usec / 4, 1);
-        r = wakeup_new_timer(event, MAX(period_usec / 16, 1), on_watchdog, notify,
+        r = wakeup_new_timer(event, MAX(period_usec / 16, 1), on_notify_watchdog, notify,
                              &notify->watchdog);
         if (r >= 0)
                 r = sd_event_source_set_description(notify->watchdog, "notify: watchdog");

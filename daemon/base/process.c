@@ -21,7 +21,7 @@
 #define STAT_START_TIME 19
 
 /* Files in /proc/PID are read in one piece. Returns the length; `value` is NUL-terminated. */
-static ssize_t read_file(pid_t pid, const char *name, char *value, size_t size) {
+static ssize_t process_read_file(pid_t pid, const char *name, char *value, size_t size) {
         _cleanup_(closep) int fd = -1;
         size_t length = 0;
         char path[64];
@@ -70,7 +70,7 @@ char *process_format_command(const char *cmdline, size_t size) {
 
 static char *read_comm(pid_t pid) {
         char buffer[COMM_READ_MAX];
-        ssize_t n = read_file(pid, "comm", buffer, sizeof(buffer));
+        ssize_t n = process_read_file(pid, "comm", buffer, sizeof(buffer));
 
         if (n > 0 && buffer[n - 1] == '\n')
                 n--;
@@ -78,14 +78,14 @@ static char *read_comm(pid_t pid) {
 }
 
 ssize_t process_read_command(pid_t pid, char *words, size_t size) {
-        return read_file(pid, "cmdline", words, size);
+        return process_read_file(pid, "cmdline", words, size);
 }
 
 int process_read_uid(pid_t pid, uint32_t *ret) {
         char buffer[STATUS_READ_MAX];
         ssize_t n;
 
-        n = read_file(pid, "status", buffer, sizeof(buffer));
+        n = process_read_file(pid, "status", buffer, sizeof(buffer));
         if (n < 0)
                 return (int) n;
 
@@ -135,7 +135,7 @@ static int read_stat(pid_t pid, char ***ret_fields) {
         const char *behind;
         ssize_t n;
 
-        n = read_file(pid, "stat", text, sizeof(text));
+        n = process_read_file(pid, "stat", text, sizeof(text));
         if (n < 0)
                 return (int) n;
         behind = strrchr(text, ')');
@@ -168,7 +168,7 @@ void process_facts_clear(ProcessFacts *facts) {
 }
 
 /* Returns 0, or a negative errno. */
-static int read_identity(pid_t pid, pid_t *ret_parent, uint64_t *ret_start_time) {
+static int process_read_identity(pid_t pid, pid_t *ret_parent, uint64_t *ret_start_time) {
         g_auto(GStrv) fields = NULL;
         uint64_t parent = 0;
         int r;
@@ -188,7 +188,7 @@ int process_read_facts(pid_t pid, bool stat, ProcessFacts *ret) {
         int r = 0;
 
         if (stat)
-                r = read_identity(pid, &facts.parent, &facts.start_time);
+                r = process_read_identity(pid, &facts.parent, &facts.start_time);
         if (r >= 0)
                 r = process_read_uid(pid, &facts.uid);
         if (r < 0)

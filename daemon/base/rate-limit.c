@@ -43,7 +43,7 @@ static void begin_interval(RateLimit *limit, PciKey key, uint64_t now) {
         g_hash_table_replace(limit->intervals, &interval->key, interval);
 }
 
-static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+static int on_rate_limit_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         RateLimit *limit = userdata;
         uint64_t now = now_usec();
         g_autoptr(GArray) asked = end_intervals(limit, now);
@@ -65,7 +65,7 @@ int rate_limit_new(sd_event *event, RateLimitHandler *handler, void *context, Ra
         limit->intervals = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
         limit->handler = handler;
         limit->context = context;
-        r = wakeup_new_timer(event, ACCURACY_USEC, on_timer, limit, &limit->timer);
+        r = wakeup_new_timer(event, ACCURACY_USEC, on_rate_limit_timer, limit, &limit->timer);
         if (r < 0) {
                 rate_limit_free(limit);
                 return r;

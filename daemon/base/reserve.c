@@ -46,7 +46,7 @@ void reserve_close(Reserve *reserve) {
 }
 
 /* Made each by itself and not duplicated: a copy is no file of the system's. */
-static int take(void) {
+static int reserve_take(void) {
         int fd = eventfd(0, EFD_CLOEXEC);
 
         return fd < 0 ? -errno : fd;
@@ -55,7 +55,7 @@ static int take(void) {
 bool reserve_fill(Reserve *reserve) {
         for (unsigned i = 0; i < RESERVE_SIZE; i++) {
                 if (reserve->fds[i] < 0)
-                        reserve->fds[i] = take();
+                        reserve->fds[i] = reserve_take();
                 if (reserve->fds[i] < 0) {
                         reserve->fds[i] = -1;
                         return false;
@@ -65,7 +65,7 @@ bool reserve_fill(Reserve *reserve) {
 }
 
 int reserve_probe(const Reserve *reserve) {
-        _cleanup_(closep) int fd = take();
+        _cleanup_(closep) int fd = reserve_take();
 
         return fd < 0 ? fd : 0;
 }

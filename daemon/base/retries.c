@@ -20,7 +20,7 @@ struct Retries {
         void *context;
 };
 
-static int on_timer(sd_event_source *source, uint64_t usec, void *userdata);
+static int on_retries_timer(sd_event_source *source, uint64_t usec, void *userdata);
 
 int retries_new(sd_event *event, RetriesHandler *handler, void *context, Retries **ret) {
         Retries *retries = g_new0(Retries, 1);
@@ -29,7 +29,7 @@ int retries_new(sd_event *event, RetriesHandler *handler, void *context, Retries
         retries->all = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
         retries->handler = handler;
         retries->context = context;
-        r = wakeup_new_timer(event, ACCURACY_USEC, on_timer, retries, &retries->timer);
+        r = wakeup_new_timer(event, ACCURACY_USEC, on_retries_timer, retries, &retries->timer);
         if (r >= 0)
                 r = sd_event_source_set_description(retries->timer, "retries: next attempt");
         if (r < 0) {
@@ -64,7 +64,7 @@ static void set_timer(Retries *retries) {
                                            next != UINT64_MAX ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
 }
 
-static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+static int on_retries_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         Retries *retries = userdata;
         g_autoptr(GArray) due = g_array_new(FALSE, FALSE, sizeof(PciKey));
         uint64_t now = now_usec();

@@ -203,7 +203,7 @@ static int write_all(int fd, const char *text, size_t length) {
 }
 
 /* A file system can refuse what was written as late as the descriptor's close (NFS, quotas). */
-static int write_file(int fd, const char *text, size_t length) {
+static int state_write_file(int fd, const char *text, size_t length) {
         int r = write_all(fd, text, length);
 
         return close(fd) < 0 && r == 0 ? -errno : r;
@@ -224,7 +224,7 @@ int state_save(const char *directory, const State *state) {
         fd = mkostemp(temporary, O_CLOEXEC);
         if (fd < 0)
                 return -errno;
-        r = write_file(fd, text, length);
+        r = state_write_file(fd, text, length);
         if (r == 0 && rename(temporary, path) < 0)
                 r = -errno;
         if (r < 0)

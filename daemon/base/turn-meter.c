@@ -13,7 +13,7 @@ static uint64_t clock_usec(clockid_t clock) {
         return (uint64_t) t.tv_sec * 1000000 + (uint64_t) t.tv_nsec / 1000;
 }
 
-static void note(TurnMeter *meter, uint64_t usec, uint64_t cpu_usec) {
+static void turn_meter_note(TurnMeter *meter, uint64_t usec, uint64_t cpu_usec) {
         if (cpu_usec > TURN_LONG_USEC && cpu_usec > meter->longest_cpu_usec)
                 log_notice("the event loop was busy for %" PRIu64 " ms, %" PRIu64
                            " ms of them by itself",
@@ -42,7 +42,7 @@ int turn_meter_loop(TurnMeter *meter, sd_event *event) {
                         return r;
                 /* One system call a turn: what the loop itself takes to wait is counted along. */
                 cpu = clock_usec(CLOCK_THREAD_CPUTIME_ID);
-                note(meter, clock_usec(CLOCK_MONOTONIC) - start, cpu - cpu_before);
+                turn_meter_note(meter, clock_usec(CLOCK_MONOTONIC) - start, cpu - cpu_before);
                 cpu_before = cpu;
         }
         r = sd_event_get_exit_code(event, &code);

@@ -49,6 +49,11 @@ static inline uint64_t now_usec(void) {
         return (uint64_t) g_get_monotonic_time();
 }
 
+/* CLOCK_REALTIME, for what clients see. */
+static inline uint64_t realtime_usec(void) {
+        return (uint64_t) g_get_real_time();
+}
+
 static inline int take_fd(int *fd) {
         int taken = *fd;
 

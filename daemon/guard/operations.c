@@ -1,12 +1,12 @@
 #include "daemon/guard/operations.h"
 
 #include "daemon/base/log.h"
+#include "daemon/base/util.h"
 #include "daemon/base/wakeup.h"
 #include "daemon/guard/records.h"
 #include "policy/topology.h"
 
 #include <errno.h>
-#include <sys/time.h>
 
 typedef struct Entry {
         Operations *operations;
@@ -112,13 +112,6 @@ static int on_open(void *context, const char *path) {
         const Entry *entry = context;
 
         return protected_files_open_for_writing(entry->operations->closed, path);
-}
-
-static uint64_t realtime_usec(void) {
-        struct timeval now;
-
-        gettimeofday(&now, NULL);
-        return (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_usec;
 }
 
 static bool related_busy(const Operations *operations, const Function *function) {

@@ -2,6 +2,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/base/retries.h"
+#include "daemon/base/util.h"
 #include "daemon/base/wakeup.h"
 #include "daemon/sysfs/slot.h"
 #include "policy/absence.h"
@@ -9,7 +10,6 @@
 #include "policy/topology.h"
 
 #include <errno.h>
-#include <sys/time.h>
 
 typedef struct Unplug {
         Unplugs *unplugs;
@@ -111,13 +111,6 @@ static void unplug_put(Unplug *unplug) {
 static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
         unplug_tell(userdata, UNPLUG_EVENT_DEADLINE);
         return 0;
-}
-
-static uint64_t realtime_usec(void) {
-        struct timeval now;
-
-        gettimeofday(&now, NULL);
-        return (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_usec;
 }
 
 static void fail(Unplug *unplug, const char *what, int result, const char *path) {

@@ -20,7 +20,7 @@ struct Apply {
         bool running; /* a round, up to what comes after it */
 };
 
-static int on_work(sd_event_source *source, void *userdata) {
+static int on_apply_work(sd_event_source *source, void *userdata) {
         Apply *apply = userdata;
 
         apply->handler->before(apply->handler_context);
@@ -52,7 +52,7 @@ int apply_new(const PartContext *context, const Settings *settings, StateKeeper 
         apply->handler_context = handler_context;
         apply->queued = g_hash_table_new(NULL, NULL);
         apply->queue = g_ptr_array_new();
-        r = sd_event_add_defer(context->event, &apply->work, on_work, apply);
+        r = sd_event_add_defer(context->event, &apply->work, on_apply_work, apply);
         if (r >= 0)
                 r = sd_event_source_set_priority(apply->work, UEVENTS_PRIORITY);
         if (r >= 0)
@@ -87,7 +87,7 @@ StateKeeper *apply_state(const Apply *apply) {
 
 /* --- the queue */
 
-static void add(Apply *apply, Function *function) {
+static void apply_add(Apply *apply, Function *function) {
         if (g_hash_table_add(apply->queued, function))
                 g_ptr_array_add(apply->queue, function);
 }
@@ -95,7 +95,7 @@ static void add(Apply *apply, Function *function) {
 void apply_queue(Apply *apply, Function *function) {
         if (g_hash_table_contains(apply->queued, function))
                 return;
-        add(apply, function);
+        apply_add(apply, function);
         apply_wake(apply);
 }
 
@@ -136,7 +136,7 @@ void apply_function_gone(Apply *apply, Function *function) {
 
 /* Takes the queue. What is true of a VF can be a reason of its PF, and of any function a reason of
  * those above it: that it is used, or that something is inhibited. The functions stay `queued`
- * until end_round(). */
+ * until apply_end_round(). */
 static GPtrArray *begin_round(Apply *apply) {
         GPtrArray *round = apply->queue;
 
@@ -144,9 +144,9 @@ static GPtrArray *begin_round(Apply *apply) {
                 const Function *function = round->pdata[i];
 
                 if (function->pf)
-                        add(apply, function->pf);
+                        apply_add(apply, function->pf);
                 for (Function *above = function->parent; above; above = above->parent)
-                        add(apply, above);
+                        apply_add(apply, above);
         }
         apply->queue = g_ptr_array_new();
         g_ptr_array_sort(round, function_compare);
@@ -207,7 +207,7 @@ static void set_lock_reasons(Apply *apply, Function *function, unsigned reasons)
         function->lock_reasons = reasons;
 }
 
-static void judge(Apply *apply, ProtectedFiles *files, Function *function) {
+static void apply_judge(Apply *apply, ProtectedFiles *files, Function *function) {
         const Config *config = settings_config(apply->settings);
         unsigned reasons = lock_reasons(function, config->userspace_drivers);
         unsigned appeared = reasons & ~function->lock_reasons;
@@ -231,10 +231,10 @@ static void judge(Apply *apply, ProtectedFiles *files, Function *function) {
 
 static void judge_all(Apply *apply, ProtectedFiles *files, const GPtrArray *round) {
         for (guint i = 0; i < round->len; i++)
-                judge(apply, files, round->pdata[i]);
+                apply_judge(apply, files, round->pdata[i]);
 }
 
-static void end_round(Apply *apply, const ProtectedFiles *files, const GPtrArray *round) {
+static void apply_end_round(Apply *apply, const ProtectedFiles *files, const GPtrArray *round) {
         for (guint i = 0; i < round->len; i++) {
                 Function *function = round->pdata[i];
                 unsigned mask = protected_files_mask(files, function->facts.key);
@@ -276,7 +276,7 @@ int apply_request(Apply *apply, ApplyUndo *undo, void *context) {
         for (guint i = 0; i < round->len; i++)
                 log_reasons(apply, round->pdata[i]);
         protected_files_commit(files);
-        end_round(apply, files, round);
+        apply_end_round(apply, files, round);
         (void) state_keeper_save(apply->state);
         publish(apply->publisher, round);
         apply->running = false;

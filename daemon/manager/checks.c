@@ -18,7 +18,7 @@ struct Checks {
         uint64_t failing_usec; /* how soon what fails is looked at again */
 };
 
-static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+static int on_checks_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         Checks *checks = userdata;
 
         parts_check(checks->parts);
@@ -38,8 +38,8 @@ int checks_new(sd_event *event, Parts *parts, StateKeeper *state, Checks **ret) 
         checks->parts = parts;
         checks->state = state;
         /* Due at once: no event reports what happened while no daemon ran. */
-        r = sd_event_add_time(event, &checks->timer, CLOCK_MONOTONIC, 0, ACCURACY_USEC, on_timer,
-                              checks);
+        r = sd_event_add_time(event, &checks->timer, CLOCK_MONOTONIC, 0, ACCURACY_USEC,
+                              on_checks_timer, checks);
         if (r < 0) {
                 checks_free(checks);
                 return r;

@@ -60,7 +60,7 @@ typedef struct RefreshCall {
         void *userdata;
 } RefreshCall;
 
-static void end_refresh(RefreshCall *refresh, int result) {
+static void function_users_end_refresh(RefreshCall *refresh, int result) {
         g_autofree RefreshCall *call = refresh;
         const PartContext *context = call->context;
         Function *function;
@@ -80,7 +80,7 @@ static void end_refresh(RefreshCall *refresh, int result) {
 }
 
 static void on_refreshed(void *userdata, int result) {
-        end_refresh(userdata, result);
+        function_users_end_refresh(userdata, result);
 }
 
 static void refresh_users(RefreshCall *call, const Function *function) {
@@ -100,12 +100,12 @@ static void on_uses_refreshed(void *userdata, int result) {
         const Function *function = inventory_get(call->context->inventory, call->key);
 
         if (result == -ECANCELED || !function)
-                end_refresh(call, result);
+                function_users_end_refresh(call, result);
         else
                 refresh_users(call, function);
 }
 
-static bool may_have_uses(const PartContext *context, const Function *function) {
+static bool function_users_may_have_uses(const PartContext *context, const Function *function) {
         g_autoptr(GPtrArray) related = check_related(context->inventory, function);
 
         for (guint i = 0; i < related->len; i++)
@@ -127,7 +127,7 @@ void function_uses_refresh(const PartContext *context, const Function *function,
                            FunctionUsersKnown *done, void *userdata) {
         RefreshCall *call;
 
-        if (!may_have_uses(context, function)) {
+        if (!function_users_may_have_uses(context, function)) {
                 function_users_refresh(context, function, done, userdata);
                 return;
         }

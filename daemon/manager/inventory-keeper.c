@@ -128,7 +128,7 @@ static void mark_left(InventoryKeeper *keeper, Function *pf, PciKey key, bool wa
                         apply_queue(keeper->apply, other);
 }
 
-static void forget(InventoryKeeper *keeper, Function *function) {
+static void keeper_forget(InventoryKeeper *keeper, Function *function) {
         PciKey key = function->facts.key;
         Function *pf = function->pf;
         bool was_pf = function->kind == FUNCTION_KIND_PF;
@@ -323,7 +323,7 @@ static void read_one(InventoryKeeper *keeper, PciKey key, bool asked) {
                 return;
         }
         if (function && (r < 0 || function->facts.inode != facts.inode)) {
-                forget(keeper, function);
+                keeper_forget(keeper, function);
                 function = NULL;
         }
         if (r < 0) {
@@ -410,17 +410,17 @@ static void on_uevent(void *context, PciKey key) {
         inventory_keeper_mark_stale(context, key);
 }
 
-static void on_overrun(void *context) {
+static void on_keeper_overrun(void *context) {
         log_full(LOG_WARNING, NULL, LOG_ID_OVERRUN,
                  "events were lost, all PCI functions are read again");
         inventory_keeper_mark_all_stale(context);
 }
 
-static const UeventsHandler uevents_handler = { .event = on_uevent, .overrun = on_overrun };
+static const UeventsHandler uevents_handler = { .event = on_uevent, .overrun = on_keeper_overrun };
 
 /* --- life */
 
-static void on_due(void *context, PciKey key) {
+static void on_keeper_due(void *context, PciKey key) {
         if (key == RETRIES_EVERYTHING)
                 inventory_keeper_mark_all_stale(context);
         else
@@ -454,7 +454,7 @@ int inventory_keeper_new(Apply *apply, Parts *parts, Publisher *publisher, const
         if (r >= 0)
                 r = rate_limit_new(event, on_override_due, keeper, &keeper->bindings);
         if (r >= 0)
-                r = unread_new(apply, on_due, keeper, &keeper->unread);
+                r = unread_new(apply, on_keeper_due, keeper, &keeper->unread);
         if (r >= 0)
                 r = override_reader_new(event, on_override, keeper, &keeper->override_reader);
         if (r >= 0)

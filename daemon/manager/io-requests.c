@@ -43,8 +43,8 @@ typedef struct IoCall {
         void *context;
 } IoCall;
 
-static void on_opened(void *context, int result, const char *message, int client,
-                      const IoSession *session) {
+static void on_io_requests_opened(void *context, int result, const char *message, int client,
+                                  const IoSession *session) {
         g_autofree IoCall *call = context;
         g_autofree char *text = NULL;
         int r = 0;
@@ -61,7 +61,7 @@ static void on_opened(void *context, int result, const char *message, int client
         call->opened(call->context, result, message, client, session);
 }
 
-static const char *result_text(int result) {
+static const char *io_requests_result_text(int result) {
         switch (result) {
         case -EDQUOT:
                 return "this user, or all users, have too many I/O sessions, or too much memory mapped for them";
@@ -111,9 +111,10 @@ static void open_session(const IoRequest *request, Function *function) {
         call->opened = request->opened;
         call->context = request->context;
         r = sessions_open(part_find(parts, sessions_part), function,
-                          parts->host->config(parts->host_context), &session, on_opened, call);
+                          parts->host->config(parts->host_context), &session, on_io_requests_opened,
+                          call);
         if (r < 0)
-                on_opened(call, r, result_text(r), -1, NULL);
+                on_io_requests_opened(call, r, io_requests_result_text(r), -1, NULL);
 }
 
 static void access_now(const IoRequest *request, Function *function) {
@@ -129,28 +130,29 @@ static void access_now(const IoRequest *request, Function *function) {
                                   parts->host->config(parts->host_context), &session,
                                   request->order, on_accessed, call);
         if (r < 0)
-                on_accessed(call, r, result_text(r), NULL);
+                on_accessed(call, r, io_requests_result_text(r), NULL);
 }
 
-static void refuse(const IoRequest *request, int result, const char *message) {
+static void io_requests_refuse(const IoRequest *request, int result, const char *message) {
         if (request->order)
                 request->accessed(request->context, result, message, NULL, 0);
         else
                 request->opened(request->context, result, message, -1, NULL);
 }
 
-static void on_users_known(void *context, Function *function, int result, const char *message) {
+static void on_io_requests_users_known(void *context, Function *function, int result,
+                                       const char *message) {
         g_autofree IoRequest *request = context;
         g_autofree IoOrder *order = request->order;
         g_autofree char *text = NULL;
 
         if (result < 0) {
-                refuse(request, result, message);
+                io_requests_refuse(request, result, message);
                 return;
         }
         text = refusal(apply_context(request->apply), function);
         if (text)
-                refuse(request, -ECONNREFUSED, text);
+                io_requests_refuse(request, -ECONNREFUSED, text);
         else if (order)
                 access_now(request, function);
         else
@@ -158,13 +160,13 @@ static void on_users_known(void *context, Function *function, int result, const 
 }
 
 /* Users need not be looked for where a process of ours idle: nobody else can have it open. */
-static void begin(IoRequest *request, Function *function) {
+static void io_requests_begin(IoRequest *request, Function *function) {
         const PartContext *parts = apply_context(request->apply);
 
         if (single_requests_has_idle(part_find(parts, sessions_part), function, request->io.uid))
-                on_users_known(request, function, 0, NULL);
+                on_io_requests_users_known(request, function, 0, NULL);
         else
-                function_users_refresh(parts, function, on_users_known, request);
+                function_users_refresh(parts, function, on_io_requests_users_known, request);
 }
 
 void io_requests_open_session(Apply *apply, Function *function, const ManagerIo *io,
@@ -172,7 +174,7 @@ void io_requests_open_session(Apply *apply, Function *function, const ManagerIo 
         IoRequest *request = g_new0(IoRequest, 1);
 
         *request = (IoRequest){ .apply = apply, .io = *io, .opened = done, .context = context };
-        begin(request, function);
+        io_requests_begin(request, function);
 }
 
 void io_requests_let_go(Apply *apply, const Function *function, uint32_t uid, ManagerLetGo *done,
@@ -198,5 +200,5 @@ void io_requests_access(Apply *apply, Function *function, const ManagerIo *io,
         *request = (IoRequest){
                 .apply = apply, .io = *io, .order = order, .accessed = done, .context = context
         };
-        begin(request, function);
+        io_requests_begin(request, function);
 }

@@ -173,7 +173,7 @@ static void on_watch_overflow(void *context) {
         inventory_keeper_mark_all_stale(manager->keeper);
 }
 
-static void on_problems_changed(void *context) {
+static void on_manager_problems_changed(void *context) {
         publisher_problems_changed(((const Manager *) context)->publisher);
 }
 
@@ -213,7 +213,7 @@ static int make_context(Manager *manager, sd_event *event, const ManagerOptions 
         context->spawn_socket = options->spawn_socket;
         context->host = &part_host;
         context->host_context = manager;
-        r = problems_new(event, on_problems_changed, manager, &context->problems);
+        r = problems_new(event, on_manager_problems_changed, manager, &context->problems);
         if (r >= 0)
                 r = watch_new(event, on_watch_overflow, manager, &context->watch);
         if (r < 0)
@@ -260,7 +260,7 @@ static int make_objects(Manager *manager, const ManagerOptions *options) {
 
 /* Takes over what an earlier run recorded. To forget one of its processes that goes on would let
  * others at its function. */
-static int adopt(Manager *manager, bool started, State **ret) {
+static int manager_adopt(Manager *manager, bool started, State **ret) {
         g_autoptr(State) state = NULL;
         bool lost = false, released;
         int r;
@@ -285,7 +285,7 @@ static int adopt(Manager *manager, bool started, State **ret) {
 }
 
 /* Reads everything for the first time. */
-static void look(Manager *manager, const State *earlier) {
+static void manager_look(Manager *manager, const State *earlier) {
         inventory_keeper_start(manager->keeper);
         parts_adopt_known(manager->parts, earlier);
         users_start(part_find(&manager->context, users_part));
@@ -308,10 +308,10 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
                 log_error("the sources of events cannot be set up: %s", g_strerror(-r));
                 return r;
         }
-        r = adopt(manager, options->started, &earlier);
+        r = manager_adopt(manager, options->started, &earlier);
         if (r < 0)
                 return r;
-        look(manager, earlier);
+        manager_look(manager, earlier);
         *ret = g_steal_pointer(&manager);
         return 0;
 }

@@ -113,8 +113,8 @@ static void refuse_late(OpenCall *call, const Function *function, const char *me
         function_users_refresh(apply_context(call->apply), function, on_late_users_known, late);
 }
 
-static void on_opened(void *context, int result, const char *message, const LeaseFds *fds,
-                      const Lease *lease) {
+static void on_opening_opened(void *context, int result, const char *message, const LeaseFds *fds,
+                              const Lease *lease) {
         OpenCall *unfinished = context;
         Apply *apply = unfinished->apply;
         const PartContext *parts = apply_context(apply);
@@ -195,7 +195,7 @@ static void on_imposing_users_known(void *context, Function *pf, int result, con
         token_call_end(call, -ECONNREFUSED, text ? text : message);
 }
 
-static void on_imposed(void *context, int result, const char *message) {
+static void on_opening_imposed(void *context, int result, const char *message) {
         TokenCall *call = context;
         Apply *apply = call->apply;
         const PartContext *parts = apply_context(apply);
@@ -216,8 +216,8 @@ static void get_token(TokenCall *call, const Function *pf, VfTokenStep step) {
                 token_call_end(call, 0, NULL);
                 return;
         }
-        r = vf_tokens_impose(part_find(apply_context(call->apply), vf_tokens_part), pf, on_imposed,
-                             call);
+        r = vf_tokens_impose(part_find(apply_context(call->apply), vf_tokens_part), pf,
+                             on_opening_imposed, call);
         if (r >= 0)
                 return;
         text = g_strdup_printf("the physical function cannot be given a VF token: %s",
@@ -225,7 +225,7 @@ static void get_token(TokenCall *call, const Function *pf, VfTokenStep step) {
         token_call_end(call, -EIO, text);
 }
 
-static const char *result_text(int result) {
+static const char *opening_result_text(int result) {
         switch (result) {
         case -EDQUOT:
                 return "this user, or all users, have too many functions opened for them (MaxLeasesPerUser= in vfwarden.conf)";
@@ -277,11 +277,11 @@ static void open_now(const OpenRequest *request, Function *function, VfTokenStep
         token_call->apply = apply;
         token_call->pf = call->pf;
         r = lease_opening_begin(part_find(parts, leases_part), function,
-                                parts->host->config(parts->host_context), &lease, on_opened, call,
-                                &token_call->generation);
+                                parts->host->config(parts->host_context), &lease, on_opening_opened,
+                                call, &token_call->generation);
         if (r < 0) {
                 g_free(token_call);
-                on_opened(call, r, result_text(r), NULL, NULL);
+                on_opening_opened(call, r, opening_result_text(r), NULL, NULL);
                 return;
         }
         get_token(token_call, pf, step);

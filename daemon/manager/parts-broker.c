@@ -96,7 +96,7 @@ static void on_refresh(void *userdata, PciKey pf, VfTokenRefreshed *done, void *
                       done_context);
 }
 
-static bool is_open(void *userdata, PciKey key) {
+static bool parts_broker_is_open(void *userdata, PciKey key) {
         return users_device_is_open(part_find((const PartContext *) userdata, users_part), key);
 }
 
@@ -107,7 +107,7 @@ static bool is_node_of(void *userdata, PciKey key, const char *name) {
 static const VfTokensHandler vf_tokens_handler = {
         .changed = on_kept_changed,
         .refresh = on_refresh,
-        .is_open = is_open,
+        .is_open = parts_broker_is_open,
         .is_node_of = is_node_of,
 };
 

@@ -40,16 +40,16 @@ void publisher_set_observer(Publisher *publisher, const ManagerObserver *observe
         publisher->context = context;
 }
 
-static Published *find(const Publisher *publisher, const Function *function) {
+static Published *publisher_find(const Publisher *publisher, const Function *function) {
         return g_hash_table_lookup(publisher->functions, &function->facts.key);
 }
 
 bool publisher_knows(const Publisher *publisher, const Function *function) {
-        return find(publisher, function);
+        return publisher_find(publisher, function);
 }
 
 unsigned publisher_lock_reasons(const Publisher *publisher, const Function *function) {
-        const Published *published = find(publisher, function);
+        const Published *published = publisher_find(publisher, function);
 
         return published ? published->lock_reasons : 0;
 }
@@ -90,7 +90,7 @@ static void remember(Published *published, const Function *function) {
 }
 
 void publisher_publish(Publisher *publisher, Function *function) {
-        Published *published = find(publisher, function);
+        Published *published = publisher_find(publisher, function);
         const ManagerObserver *observer = publisher->observer;
         PropertySet changes = function->changes;
         bool is_new = !published;

@@ -238,7 +238,8 @@ static Plan *make_plan(const Request *request, Function *function) {
 }
 
 /* Refuses, or starts, now that the users are known. */
-static void on_users_known(void *context, Function *function, int result, const char *message) {
+static void on_request_users_known(void *context, Function *function, int result,
+                                   const char *message) {
         Request *request = context;
         const PartContext *parts = request->requests->context;
         g_autoptr(Verdict) verdict = NULL;
@@ -276,7 +277,7 @@ void requests_begin(Requests *requests, Function *function, const RequestWish *w
         if (text)
                 request_end(request, -EBUSY, text);
         else /* somebody may have opened it since the last event */
-                function_uses_refresh(requests->context, function, on_users_known, request);
+                function_uses_refresh(requests->context, function, on_request_users_known, request);
 }
 
 void requests_end_calls(Requests *requests, const char *why) {

@@ -76,7 +76,7 @@ static State *record(const StateKeeper *keeper) {
         return state;
 }
 
-static void note(StateKeeper *keeper, int r) {
+static void state_keeper_note(StateKeeper *keeper, int r) {
         if (r < 0 && !keeper->failed)
                 log_error(
                         "the state cannot be saved in %s, it is tried again with every change: %s",
@@ -102,7 +102,7 @@ int state_keeper_save(StateKeeper *keeper) {
         r = save(keeper, state);
         if (r == -ENOENT && state_make_directory(keeper->directory) >= 0)
                 r = save(keeper, state);
-        note(keeper, r);
+        state_keeper_note(keeper, r);
         return r;
 }
 

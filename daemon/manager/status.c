@@ -11,7 +11,7 @@ struct Status {
         sd_event_source *timer;
 };
 
-static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+static int on_status_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         const Status *status = userdata;
         const PartContext *context = apply_context(status->apply);
         unsigned n_problems = problems_count(context->problems);
@@ -33,7 +33,7 @@ int status_new(Notify *notify, const Apply *apply, const Settings *settings, Sta
         status->apply = apply;
         status->settings = settings;
         r = sd_event_add_time(apply_context(apply)->event, &status->timer, CLOCK_MONOTONIC, 0, 0,
-                              on_timer, status);
+                              on_status_timer, status);
         if (r < 0) {
                 status_free(status);
                 return r;

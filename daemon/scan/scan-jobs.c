@@ -105,7 +105,7 @@ static void free_job(gpointer data) {
         g_free(job);
 }
 
-static void begin(ScanChild *child, const ScanRequest *request) {
+static void scan_jobs_begin(ScanChild *child, const ScanRequest *request) {
         static ScanJobStep *const steps[] = {
                 [SCAN_TASK_LOOK] = step_look,
                 [SCAN_TASK_WALK] = scan_walk_step,
@@ -120,7 +120,7 @@ static void begin(ScanChild *child, const ScanRequest *request) {
 }
 
 /* Returns whether there was one. */
-static bool receive(ScanChild *child, bool wait) {
+static bool scan_jobs_receive(ScanChild *child, bool wait) {
         struct pollfd pollfd = { .fd = child->channel, .events = POLLIN };
         ScanRequest request;
         ssize_t n;
@@ -129,7 +129,7 @@ static bool receive(ScanChild *child, bool wait) {
                 return false;
         n = recv(child->channel, &request, sizeof(request), 0);
         if (n == sizeof(request))
-                begin(child, &request);
+                scan_jobs_begin(child, &request);
         else if (n >= 0 || errno != EINTR)
                 _exit(EXIT_SUCCESS); /* the daemon has ended, or has enough of this one */
         return true;
@@ -153,7 +153,7 @@ static void step(ScanChild *child) {
 void scan_jobs_run(ScanChild *child) {
         child->jobs = g_ptr_array_new_with_free_func(free_job);
         for (;;) {
-                while (receive(child, child->jobs->len == 0))
+                while (scan_jobs_receive(child, child->jobs->len == 0))
                         ;
                 step(child);
         }

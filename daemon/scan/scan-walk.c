@@ -104,7 +104,7 @@ static void note_unnamed(Walk *walk, const ScanProcess *process) {
                 g_array_append_val(walk->unnamed, ((Unnamed){ process->pid, process->numbers[i] }));
 }
 
-static void tell(ScanChild *child, ScanJob *job, const ScanProcess *process) {
+static void scan_walk_tell(ScanChild *child, ScanJob *job, const ScanProcess *process) {
         note_unnamed(job->data, process);
         scan_child_tell(child, job, process);
 }
@@ -125,7 +125,7 @@ static void look_at_process(ScanChild *child, ScanJob *job, pid_t pid) {
         if (r > 0)
                 g_array_append_val(walk->large, pid);
         else if (r == 0)
-                tell(child, job, walk->process);
+                scan_walk_tell(child, job, walk->process);
         else if (!scan_child_is_end(r))
                 scan_child_tell_unknown(child, job, pid, r);
 }
@@ -242,7 +242,7 @@ static void tell_all(ScanChild *child, ScanJob *job, const Table *table, int res
                 if (result < 0)
                         scan_child_tell_unknown(child, job, pid, result);
                 else
-                        tell(child, job, walk->process);
+                        scan_walk_tell(child, job, walk->process);
         }
 }
 

@@ -76,7 +76,7 @@ static int is_sysfs(pid_t pid, int dirfd, const char *number) {
 }
 
 /* A process or a descriptor that has gone meanwhile is no failure. */
-static void note(ScanJob *job, int r) {
+static void scan_writers_note(ScanJob *job, int r) {
         if (r < 0 && !errno_means_absent(r) && !scan_child_is_end(r))
                 job->result = r;
 }
@@ -92,7 +92,7 @@ static void look_at_fd(ScanChild *child, ScanJob *job, const Search *search, con
 
         n = readlinkat(fds, number, target, sizeof(target) - 1);
         if (n < 0)
-                note(job, -errno);
+                scan_writers_note(job, -errno);
         if (n <= 0)
                 return;
         target[n] = '\0';
@@ -103,7 +103,7 @@ static void look_at_fd(ScanChild *child, ScanJob *job, const Search *search, con
             fstatat(fds, number, &st, AT_SYMLINK_NOFOLLOW) < 0 || !(st.st_mode & S_IWUSR))
                 return;
         r = is_sysfs(search->pid, fds, number);
-        note(job, r);
+        scan_writers_note(job, r);
         if (r <= 0)
                 return;
         answer = g_new0(ScanAnswer, 1);
@@ -142,7 +142,7 @@ static void look_at_call(ScanChild *child, ScanJob *job, pid_t pid) {
         scan_child_send(child, job, answer);
 }
 
-static void end_process(Search *search) {
+static void scan_writers_end_process(Search *search) {
         closedirp(&search->fds);
         search->fds = NULL;
 }
@@ -154,7 +154,7 @@ static bool read_fds(ScanChild *child, ScanJob *job, Search *search) {
 
                 errno = 0;
                 entry = readdir(search->fds);
-                note(job, -errno);
+                scan_writers_note(job, -errno);
                 if (!entry)
                         return true;
                 if (entry->d_name[0] != '.')
@@ -172,7 +172,7 @@ static bool next_process(ScanChild *child, ScanJob *job, Search *search) {
 
         errno = 0;
         entry = readdir(search->proc);
-        note(job, -errno);
+        scan_writers_note(job, -errno);
         if (!entry)
                 return false;
         if (number_parse(entry->d_name, 10, INT_MAX, &pid) < 0)
@@ -186,7 +186,7 @@ static bool next_process(ScanChild *child, ScanJob *job, Search *search) {
         path = g_strdup_printf("/proc/%d/fd", search->pid);
         search->fds = opendir(path);
         if (!search->fds)
-                note(job, -errno);
+                scan_writers_note(job, -errno);
         return true;
 }
 
@@ -207,6 +207,6 @@ bool scan_writers_step(ScanChild *child, ScanJob *job) {
                 return true;
         scan_child_at(child, search->pid);
         if (search->fds && read_fds(child, job, search))
-                end_process(search);
+                scan_writers_end_process(search);
         return false;
 }

@@ -75,7 +75,7 @@ static void drop_process(Scanner *scanner) {
         requeue(scanner);
 }
 
-static unsigned count_stuck(Scanner *scanner) {
+static unsigned scanner_count_stuck(Scanner *scanner) {
         for (guint i = scanner->stuck->len; i > 0; i--)
                 if (helper_has_ended(scanner->stuck->pdata[i - 1]))
                         g_ptr_array_remove_index_fast(scanner->stuck, i - 1);
@@ -90,7 +90,7 @@ static void start_watchdog(Scanner *scanner) {
 }
 
 /* Returns whether there is more. */
-static bool receive(Scanner *scanner) {
+static bool scanner_receive(Scanner *scanner) {
         ScanAnswer *answer = scanner->answer;
         ssize_t n = recv(helper_channel(scanner->helper), answer, sizeof(*answer), MSG_DONTWAIT);
         ScanRequest *request = NULL;
@@ -124,7 +124,7 @@ static bool receive(Scanner *scanner) {
 static void on_answers(void *context, int channel) {
         Scanner *scanner = context;
 
-        for (unsigned i = 0; i < ANSWERS_MAX && receive(scanner); i++)
+        for (unsigned i = 0; i < ANSWERS_MAX && scanner_receive(scanner); i++)
                 ;
         send_requests(scanner);
 }
@@ -151,7 +151,7 @@ static void run_process(void *task, int channel) {
         scan_jobs_run(&child);
 }
 
-static int start_process(Scanner *scanner) {
+static int scanner_start_process(Scanner *scanner) {
         g_autoptr(GArray) keep = descriptors_of_child(scanner);
 
         assert(!scanner->helper && g_queue_is_empty(&scanner->sent));
@@ -165,9 +165,9 @@ static bool ensure_process(Scanner *scanner) {
 
         if (scanner->helper)
                 return true;
-        if (now_usec() < scanner->retry_usec || count_stuck(scanner) >= STUCK_MAX)
+        if (now_usec() < scanner->retry_usec || scanner_count_stuck(scanner) >= STUCK_MAX)
                 return false;
-        r = start_process(scanner);
+        r = scanner_start_process(scanner);
         if (r < 0) {
                 log_warning("Failed to start the process that looks at others: %s", g_strerror(-r));
                 scanner->retry_usec = now_usec() + RETRY_USEC;
@@ -242,7 +242,7 @@ static void free_avoided(gpointer data) {
         g_free(avoided);
 }
 
-static gboolean has_ended(gpointer pid, gpointer value, gpointer unused) {
+static gboolean scanner_has_ended(gpointer pid, gpointer value, gpointer unused) {
         struct pollfd pollfd = { .fd = ((const ScanAvoided *) value)->pidfd, .events = POLLIN };
 
         return poll(&pollfd, 1, 0) != 0;
@@ -277,7 +277,7 @@ static void replace_process(Scanner *scanner, pid_t pid, pid_t peer) {
         log_warning("Failed to look at process %d: the kernel does not answer; it is left out",
                     pid);
         drop_process(scanner);
-        g_hash_table_foreach_remove(scanner->avoid, has_ended, NULL);
+        g_hash_table_foreach_remove(scanner->avoid, scanner_has_ended, NULL);
         if (peer == SCAN_PEER_STAT)
                 avoid(scanner, pid, SCAN_AVOID_STAT);
         else if (peer == SCAN_PEER_NONE)
@@ -289,7 +289,7 @@ static void replace_process(Scanner *scanner, pid_t pid, pid_t peer) {
         send_requests(scanner);
 }
 
-static int on_watchdog(sd_event_source *source, uint64_t usec, void *userdata) {
+static int on_scanner_watchdog(sd_event_source *source, uint64_t usec, void *userdata) {
         Scanner *scanner = userdata;
         uint64_t steps = atomic_load(&scanner->progress->steps);
         pid_t pid = atomic_load(&scanner->progress->pid);
@@ -344,7 +344,7 @@ int scanner_new(sd_event *event, const char *name, int fanotify, const ScannerHa
         if (r < 0)
                 scanner->progress = NULL;
         else
-                r = wakeup_new_timer(event, 0, on_watchdog, scanner, &scanner->watchdog);
+                r = wakeup_new_timer(event, 0, on_scanner_watchdog, scanner, &scanner->watchdog);
         if (r >= 0)
                 r = sd_event_source_set_description(scanner->watchdog, "scanner: watchdog");
         if (r < 0) {

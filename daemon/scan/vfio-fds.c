@@ -29,7 +29,7 @@ struct VfioFds {
         unsigned n_known;
 };
 
-static VfioLink read_link(int dirfd, const char *name) {
+static VfioLink vfio_fds_read_link(int dirfd, const char *name) {
         char target[LINK_MAX_LENGTH + 1];
         ssize_t n;
 
@@ -54,7 +54,7 @@ static VfioFdinfo read_fdinfo(int procfd, const char *number) {
         return vfio_fdinfo_parse(text);
 }
 
-static int read_node(dev_t device, VfioNode *ret) {
+static int vfio_fds_read_node(dev_t device, VfioNode *ret) {
         char path[64], target[PATH_MAX];
         ssize_t n;
 
@@ -67,7 +67,7 @@ static int read_node(dev_t device, VfioNode *ret) {
 }
 
 /* A descriptor that does not fit makes the process a possible user of every open function. */
-static void add_group(ScanProcess *process, int32_t group) {
+static void vfio_fds_add_group(ScanProcess *process, int32_t group) {
         for (uint32_t i = 0; i < process->n_groups; i++)
                 if (process->groups[i] == group)
                         return;
@@ -128,7 +128,7 @@ static void take_node(VfioFds *fds, const char *name) {
                 return;
         if (fds->n_known < KNOWN_MAX)
                 fds->known[fds->n_known++] = device;
-        r = read_node(device, &node);
+        r = vfio_fds_read_node(device, &node);
         if (r == -EINVAL)
                 return; /* the container */
         if (r < 0 && info.has_function)
@@ -140,14 +140,14 @@ static void take_node(VfioFds *fds, const char *name) {
                         return;
                 process->nodes[process->n_nodes++] = device;
         } else if (node.group >= 0)
-                add_group(process, node.group);
+                vfio_fds_add_group(process, node.group);
         else
                 (void) add_function(process, node.function);
         add_number(process, name);
         mark_node(fds, name, makedev(st.stx_dev_major, st.stx_dev_minor));
 }
 
-static void take_device(VfioFds *fds, const char *name) {
+static void vfio_fds_take_device(VfioFds *fds, const char *name) {
         ScanProcess *process = fds->process;
         VfioFdinfo info = read_fdinfo(fds->procfd, name);
 
@@ -207,14 +207,14 @@ int vfio_fds_read(VfioFds *fds, unsigned max) {
                 cost++;
                 if (entry->d_name[0] == '.')
                         continue;
-                link = read_link(dirfd(fds->dir), entry->d_name);
+                link = vfio_fds_read_link(dirfd(fds->dir), entry->d_name);
                 if (link == VFIO_LINK_OTHER)
                         continue;
                 cost += COST_OF_VFIO;
                 if (link == VFIO_LINK_NODE)
                         take_node(fds, entry->d_name);
                 else
-                        take_device(fds, entry->d_name);
+                        vfio_fds_take_device(fds, entry->d_name);
         }
         return 1;
 }
@@ -224,7 +224,7 @@ bool vfio_fds_are_there(pid_t pid, const int32_t *numbers, uint32_t n_numbers) {
 
         for (uint32_t i = 0; i < n_numbers; i++) {
                 snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, numbers[i]);
-                if (read_link(AT_FDCWD, path) == VFIO_LINK_OTHER)
+                if (vfio_fds_read_link(AT_FDCWD, path) == VFIO_LINK_OTHER)
                         return false;
         }
         return true;

@@ -60,8 +60,8 @@ static const char *event_name(const char *start, const char *end) {
         return NULL;
 }
 
-static void hand_over(VfioWatch *watch, const struct fanotify_event_metadata *event,
-                      const char *name) {
+static void vfio_watch_hand_over(VfioWatch *watch, const struct fanotify_event_metadata *event,
+                                 const char *name) {
         if (event->mask & FAN_Q_OVERFLOW) {
                 watch->handler->overrun(watch->context);
                 return;
@@ -106,13 +106,15 @@ static bool read_events(VfioWatch *watch) {
                 /* After one with a name of some length the next is aligned to 4 bytes and no more,
                  * which is too little for the structure (FANOTIFY_EVENT_ALIGN in the kernel). */
                 memcpy(&event, p, sizeof(event));
-                hand_over(watch, &event, event_name(p + event.metadata_len, p + event.event_len));
+                vfio_watch_hand_over(watch, &event,
+                                     event_name(p + event.metadata_len, p + event.event_len));
                 p += event.event_len;
         }
         return true;
 }
 
-static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+static int on_vfio_watch_readable(sd_event_source *source, int fd, uint32_t revents,
+                                  void *userdata) {
         (void) read_events(userdata);
         return 0;
 }
@@ -137,7 +139,8 @@ int vfio_watch_new(sd_event *event, const VfioWatchHandler *handler, void *conte
                           AT_FDCWD, process_system_dev()) < 0)
                 r = -errno;
         if (r >= 0)
-                r = sd_event_add_io(event, &watch->source, watch->fd, EPOLLIN, on_readable, watch);
+                r = sd_event_add_io(event, &watch->source, watch->fd, EPOLLIN,
+                                    on_vfio_watch_readable, watch);
         if (r < 0) {
                 vfio_watch_free(watch);
                 return r;

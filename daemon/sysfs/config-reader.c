@@ -47,7 +47,7 @@ static bool sleeps(int dirfd) {
                   is_word(dirfd, "../power/runtime_status", "unsupported", true)));
 }
 
-static int read_word(void *context, unsigned offset, uint32_t *ret) {
+static int config_reader_read_word(void *context, unsigned offset, uint32_t *ret) {
         uint32_t word;
         ssize_t n = pread(*(const int *) context, &word, sizeof(word), offset);
 
@@ -83,7 +83,7 @@ void config_reader_read(int dirfd, int *ret_pasid_result, Pasid *ret_pasid, int 
         int missing = fd == -ENOENT ? 0 : fd;
 
         *ret_msix = (Msix){ 0 };
-        *ret_msix_result = fd < 0 ? missing : msix_find(read_word, &fd, ret_msix);
+        *ret_msix_result = fd < 0 ? missing : msix_find(config_reader_read_word, &fd, ret_msix);
         if (!ret_pasid_result)
                 return;
         *ret_pasid = (Pasid){ 0 };
@@ -91,5 +91,5 @@ void config_reader_read(int dirfd, int *ret_pasid_result, Pasid *ret_pasid, int 
         if (fd < 0 || size <= CONVENTIONAL_SIZE)
                 *ret_pasid_result = missing < 0 ? missing : 0;
         else
-                *ret_pasid_result = pasid_find(read_word, &fd, ret_pasid);
+                *ret_pasid_result = pasid_find(config_reader_read_word, &fd, ret_pasid);
 }

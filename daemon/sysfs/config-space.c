@@ -59,7 +59,7 @@ struct ConfigSpace {
 };
 
 /* Answers `request`. */
-static void read_function(const Report *request, Report *ret) {
+static void config_space_read_function(const Report *request, Report *ret) {
         _cleanup_(closep) int dirfd = -1;
         int error = 0, pasid_result = 0, msix_result = 0;
         struct stat st;
@@ -86,7 +86,7 @@ static void run_child(void *task, int channel) {
         for (guint i = 0; i < requests->len; i++) {
                 Report report;
 
-                read_function(&g_array_index(requests, Report, i), &report);
+                config_space_read_function(&g_array_index(requests, Report, i), &report);
                 if (send(channel, &report, sizeof(report), MSG_NOSIGNAL) != sizeof(report))
                         _exit(EXIT_FAILURE);
         }
@@ -299,7 +299,7 @@ static void put_off(ConfigSpace *space, const GArray *requests, int r) {
 }
 
 /* One child for all that the waiting events ask for. */
-static bool on_start(void *context) {
+static bool on_config_space_start(void *context) {
         ConfigSpace *space = context;
         g_autoptr(GArray) requests = NULL;
         Entry *entry;
@@ -327,7 +327,7 @@ static bool on_start(void *context) {
 static const ReadQueueHandler queue_handler = {
         .name = "config-space",
         .entry_size = sizeof(Entry),
-        .start = on_start,
+        .start = on_config_space_start,
 };
 
 int config_space_new(sd_event *event, Problems *problems, const ConfigSpaceHandler *handler,

@@ -46,8 +46,8 @@ static bool is_essential_unreadable(Reading *reading, const char *name, int r) {
 
 /* Reads a number of at most `max`; `otherwise` where there is none or none that is right, `kept`
  * where it cannot be read. */
-static uint64_t read_number(Reading *reading, const char *name, unsigned base, uint64_t max,
-                            uint64_t otherwise, uint64_t kept) {
+static uint64_t function_reader_read_number(Reading *reading, const char *name, unsigned base,
+                                            uint64_t max, uint64_t otherwise, uint64_t kept) {
         char value[SYSFS_VALUE_MAX];
         ssize_t n = sysfs_read(reading->dirfd, name, value, sizeof(value));
         uint64_t number;
@@ -231,8 +231,9 @@ static void read_s390(Reading *reading, FunctionFacts *facts) {
                 return;
         facts->s390 = true;
         facts->s390_vfn = number_parse(value, 16, UINT16_MAX, &vfn) < 0 ? 0 : (uint16_t) vfn;
-#define READ(file, base, type, max, fact) \
-        ((type) read_number(reading, file, base, max, 0, KNOWN(reading, zpci.fact, 0)))
+#define READ(file, base, type, max, fact)                                \
+        ((type) function_reader_read_number(reading, file, base, max, 0, \
+                                            KNOWN(reading, zpci.fact, 0)))
         facts->zpci = (ZpciFacts){
                 .function_id = READ("function_id", 16, uint32_t, UINT32_MAX, function_id),
                 .uid = READ("uid", 16, uint32_t, UINT32_MAX, uid),
@@ -284,11 +285,12 @@ static ResetScope read_reset_scope(Reading *reading) {
 }
 
 /* Reads what never changes while a device is the same device (or is made anew: another inode). */
-static void read_identity(Reading *reading, PciNames *names, FunctionFacts *facts) {
+static void function_reader_read_identity(Reading *reading, PciNames *names, FunctionFacts *facts) {
         int r;
 
-#define READ(file, type, max, fact, unreadable) \
-        ((type) read_number(reading, file, 16, max, unreadable, KNOWN(reading, fact, unreadable)))
+#define READ(file, type, max, fact, unreadable)                                 \
+        ((type) function_reader_read_number(reading, file, 16, max, unreadable, \
+                                            KNOWN(reading, fact, unreadable)))
         facts->vendor = READ("vendor", uint16_t, UINT16_MAX, vendor, PCI_ID_UNREADABLE);
         facts->device = READ("device", uint16_t, UINT16_MAX, device, PCI_ID_UNREADABLE);
         facts->subsystem_vendor =
@@ -349,7 +351,7 @@ static int read_facts(Reading *reading, PciNames *names, FunctionFacts *facts) {
         if (identity_known(reading->known))
                 copy_identity(reading->known, facts);
         else
-                read_identity(reading, names, facts);
+                function_reader_read_identity(reading, names, facts);
         facts->iommu_group = read_iommu_group(reading);
         facts->numa_node = read_numa_node(reading);
         facts->driver = read_driver(reading);
@@ -404,7 +406,8 @@ uint32_t function_read_handle(const Function *function) {
 
         if (dirfd < 0 || fstat(dirfd, &st) < 0 || st.st_ino != function->facts.inode)
                 return 0;
-        return (uint32_t) read_number(&reading, "function_handle", 16, UINT32_MAX, 0, 0);
+        return (uint32_t) function_reader_read_number(&reading, "function_handle", 16, UINT32_MAX,
+                                                      0, 0);
 }
 
 ResetScope function_read_reset_scope(const Function *function) {

@@ -235,7 +235,7 @@ static bool may_get_msis(const MsiSource *source, const Entry *entry) {
                names_count(architecture_of(source, entry));
 }
 
-static void tell(void *context, void *data) {
+static void msi_source_tell(void *context, void *data) {
         const MsiSource *source = context;
         const Entry *entry = data;
 
@@ -295,24 +295,24 @@ static void tell_dirty(MsiSource *source) {
                         const Entry *entry = key;
 
                         if (msi_chips_empty(&entry->own))
-                                tell(source, (void *) entry);
+                                msi_source_tell(source, (void *) entry);
                 }
         }
         g_hash_table_remove_all(source->dirty);
 }
 
-static bool on_start(void *context) {
+static bool on_msi_source_start(void *context) {
         MsiSource *source = context;
         Entry *entry;
 
         if (read_unsafe(source))
-                read_queue_foreach(source->queue, tell, source);
+                read_queue_foreach(source->queue, msi_source_tell, source);
         for (unsigned i = 0; i < BATCH_MAX && (entry = read_queue_take(source->queue)); i++) {
                 bool changed = read_entry(source, entry);
 
                 read_queue_done(source->queue, &entry->base);
                 if (changed)
-                        tell(source, entry);
+                        msi_source_tell(source, entry);
                 if (may_get_msis(source, entry))
                         read_queue_want_later(source->queue, &entry->base, GUEST_USEC);
         }
@@ -333,7 +333,7 @@ static void entry_clear(void *entry) {
 static const ReadQueueHandler queue_handler = {
         .name = "msi-source",
         .entry_size = sizeof(Entry),
-        .start = on_start,
+        .start = on_msi_source_start,
         .gone = entry_gone,
         .clear = entry_clear,
 };

@@ -60,7 +60,7 @@ struct OverrideReader {
 
 /* --- the process --- */
 
-static void answer(PciKey key, Reply *reply) {
+static void override_reader_answer(PciKey key, Reply *reply) {
         _cleanup_(closep) int dirfd = -1;
         struct stat st;
         ssize_t n;
@@ -80,13 +80,13 @@ static void answer(PciKey key, Reply *reply) {
                 reply->value[0] = '\0';
 }
 
-static void serve(void *task, int socket) {
+static void override_reader_serve(void *task, int socket) {
         Reply reply;
         PciKey key;
 
         /* Ends when the daemon does, or does not want to hear of it any more. */
         while (recv(socket, &key, sizeof(key), 0) == (ssize_t) sizeof(key)) {
-                answer(key, &reply);
+                override_reader_answer(key, &reply);
                 if (send(socket, &reply, offsetof(Reply, value) + strlen(reply.value) + 1,
                          MSG_NOSIGNAL) < 0)
                         break;
@@ -96,8 +96,8 @@ static void serve(void *task, int socket) {
 
 /* --- the daemon --- */
 
-static void on_readable(void *context, int channel);
-static int on_timeout(sd_event_source *source, uint64_t usec, void *userdata);
+static void on_override_reader_readable(void *context, int channel);
+static int on_override_reader_timeout(sd_event_source *source, uint64_t usec, void *userdata);
 static int on_refuse(sd_event_source *source, void *userdata);
 
 static void process_free(gpointer data) {
@@ -132,7 +132,7 @@ int override_reader_new(sd_event *event, OverrideHandler *handler, void *context
 }
 
 /* The end of one that is asked shows as the end of its channel. */
-static void on_ended(void *context, int killer) {
+static void on_override_reader_ended(void *context, int killer) {
         Process *process = context;
         OverrideReader *reader = process->reader;
         PciKey key = process->key;
@@ -147,11 +147,11 @@ static void on_ended(void *context, int killer) {
 
 static const HelperHandler helper_handler = {
         .name = "vfwarden-reader",
-        .readable = on_readable,
-        .ended = on_ended,
+        .readable = on_override_reader_readable,
+        .ended = on_override_reader_ended,
 };
 
-static Process *find_hanging(const OverrideReader *reader, PciKey key) {
+static Process *override_reader_find_hanging(const OverrideReader *reader, PciKey key) {
         for (guint i = 0; i < reader->hanging->len; i++)
                 if (((Process *) reader->hanging->pdata[i])->key == key)
                         return reader->hanging->pdata[i];
@@ -200,8 +200,8 @@ static int employ(OverrideReader *reader) {
                 return -EBUSY;
         process = g_new0(Process, 1);
         process->reader = reader;
-        r = helper_fork(reader->event, &helper_handler, process, serve, NULL, NULL, 0,
-                        &process->helper);
+        r = helper_fork(reader->event, &helper_handler, process, override_reader_serve, NULL, NULL,
+                        0, &process->helper);
         if (r < 0) {
                 g_free(process);
                 return r;
@@ -213,8 +213,8 @@ static int employ(OverrideReader *reader) {
 static void restart_timer(OverrideReader *reader) {
         if (!reader->timer)
                 (void) wakeup_new_deadline(reader->event, "override-reader: deadline",
-                                           ANSWER_TIMEOUT_MSEC * 1000ULL, 0, on_timeout, reader,
-                                           &reader->timer);
+                                           ANSWER_TIMEOUT_MSEC * 1000ULL, 0,
+                                           on_override_reader_timeout, reader, &reader->timer);
         if (!reader->timer)
                 return;
         (void) sd_event_source_set_time_relative(reader->timer, ANSWER_TIMEOUT_MSEC * 1000ULL);
@@ -222,13 +222,13 @@ static void restart_timer(OverrideReader *reader) {
                 reader->timer, g_queue_is_empty(reader->sent) ? SD_EVENT_OFF : SD_EVENT_ONESHOT);
 }
 
-static void tell(OverrideReader *reader, PciKey key, int error) {
+static void override_reader_tell(OverrideReader *reader, PciKey key, int error) {
         OverrideAnswer given_up = { .error = error };
 
         reader->handler(reader->context, key, &given_up);
 }
 
-static void refuse(OverrideReader *reader, Process *hanging) {
+static void override_reader_refuse(OverrideReader *reader, Process *hanging) {
         if (!hanging->refused)
                 g_queue_push_tail(reader->refused, g_memdup2(&hanging->key, sizeof(hanging->key)));
         hanging->refused = hanging->again = true;
@@ -242,10 +242,10 @@ static void send_waiting(OverrideReader *reader) {
 
         while (!g_queue_is_empty(reader->waiting) && reader->sent->length < WINDOW) {
                 const PciKey *key = g_queue_peek_head(reader->waiting);
-                Process *hanging = find_hanging(reader, *key);
+                Process *hanging = override_reader_find_hanging(reader, *key);
 
                 if (hanging) {
-                        refuse(reader, hanging);
+                        override_reader_refuse(reader, hanging);
                         g_hash_table_remove(reader->asked, key);
                         g_free(g_queue_pop_head(reader->waiting));
                         continue;
@@ -273,7 +273,7 @@ static void refuse_waiting(OverrideReader *reader) {
                 g_autofree PciKey *key = g_queue_pop_head(reader->waiting);
 
                 g_hash_table_remove(reader->asked, key);
-                tell(reader, *key, reader->error);
+                override_reader_tell(reader, *key, reader->error);
         }
 }
 
@@ -281,11 +281,11 @@ static void refuse_waiting(OverrideReader *reader) {
 static void refuse_hanging(OverrideReader *reader) {
         for (guint n = reader->refused->length; n > 0; n--) {
                 g_autofree PciKey *key = g_queue_pop_head(reader->refused);
-                Process *hanging = find_hanging(reader, *key);
+                Process *hanging = override_reader_find_hanging(reader, *key);
 
                 if (hanging)
                         hanging->refused = false;
-                tell(reader, *key, -ETIMEDOUT);
+                override_reader_tell(reader, *key, -ETIMEDOUT);
         }
 }
 
@@ -321,18 +321,18 @@ static void give_up(OverrideReader *reader) {
                 address = pci_address_from_key(*key);
                 log_full(LOG_NOTICE, &address, NULL,
                          "driver_override cannot be read: something is being done to the device");
-                tell(reader, *key, -ETIMEDOUT);
+                override_reader_tell(reader, *key, -ETIMEDOUT);
         }
         send_waiting(reader);
 }
 
-static int on_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
+static int on_override_reader_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
         give_up(userdata);
         return 0;
 }
 
 /* Takes one answer. Returns false when there is none, for the process is gone. */
-static bool take_answer(OverrideReader *reader) {
+static bool override_reader_take_answer(OverrideReader *reader) {
         g_autofree PciKey *key = NULL;
         Reply reply;
         ssize_t n;
@@ -348,14 +348,14 @@ static bool take_answer(OverrideReader *reader) {
 
                 reader->handler(reader->context, *key, &answer);
         } else
-                tell(reader, *key, -reply.error);
+                override_reader_tell(reader, *key, -reply.error);
         return true;
 }
 
-static void on_readable(void *context, int channel) {
+static void on_override_reader_readable(void *context, int channel) {
         OverrideReader *reader = ((Process *) context)->reader;
 
-        if (!take_answer(reader))
+        if (!override_reader_take_answer(reader))
                 give_up(reader); /* somebody killed it: its question may be at fault */
         else
                 send_waiting(reader);
@@ -371,7 +371,8 @@ void override_reader_finish(OverrideReader *reader) {
                 struct pollfd poll_fd = { .fd = helper_channel(reader->process->helper),
                                           .events = POLLIN };
 
-                if (poll(&poll_fd, 1, ANSWER_TIMEOUT_MSEC) > 0 && take_answer(reader))
+                if (poll(&poll_fd, 1, ANSWER_TIMEOUT_MSEC) > 0 &&
+                    override_reader_take_answer(reader))
                         send_waiting(reader);
                 else
                         give_up(reader);

@@ -108,7 +108,7 @@ static int read_ids(const struct pci_access *libpci, PciIds **ret) {
 }
 
 /* NULL where there is no name. */
-static char *find(PciNames *names, int what, uint16_t vendor, uint16_t device) {
+static char *pci_names_find(PciNames *names, int what, uint16_t vendor, uint16_t device) {
         char buffer[NAME_SIZE_MAX];
 
         if (names->ids)
@@ -122,7 +122,7 @@ static char *find(PciNames *names, int what, uint16_t vendor, uint16_t device) {
 static GRefString *lookup(PciNames *names, int what, uint16_t vendor, uint16_t device) {
         /* pci.ids has a name for all ones, "Illegal Vendor ID", which is no name of anybody. */
         g_autofree char *name =
-                vendor == PCI_ID_UNREADABLE ? NULL : find(names, what, vendor, device);
+                vendor == PCI_ID_UNREADABLE ? NULL : pci_names_find(names, what, vendor, device);
 
         if (!name)
                 return g_ref_string_new_intern("");

@@ -14,7 +14,7 @@ struct ReadQueue {
         sd_event_source *start, *later;
 };
 
-static int on_start(sd_event_source *source, void *userdata) {
+static int on_read_queue_start(sd_event_source *source, void *userdata) {
         const ReadQueue *queue = userdata;
         bool more = queue->handler->start(queue->context);
 
@@ -41,7 +41,7 @@ static int add_sources(ReadQueue *queue, sd_event *event) {
         const char *name = queue->handler->name;
         int r;
 
-        r = wakeup_new_idle(event, on_start, queue, &queue->start);
+        r = wakeup_new_idle(event, on_read_queue_start, queue, &queue->start);
         if (r >= 0)
                 r = sd_event_source_set_description(queue->start, name);
         if (r >= 0)
@@ -94,7 +94,7 @@ ReadQueue *read_queue_free(ReadQueue *queue) {
         return NULL;
 }
 
-static ReadEntry *add_entry(ReadQueue *queue, const Function *function) {
+static ReadEntry *read_queue_add_entry(ReadQueue *queue, const Function *function) {
         ReadEntry *entry = g_malloc0(queue->handler->entry_size);
 
         entry->key = function->facts.key;
@@ -119,7 +119,7 @@ void *read_queue_note(ReadQueue *queue, const Function *function, unsigned *ret_
                 entry = NULL;
         }
         if (!entry) {
-                entry = add_entry(queue, function);
+                entry = read_queue_add_entry(queue, function);
                 news = READ_NEWS_DEVICE;
         } else
                 news = (entry->driver != function->facts.driver ? READ_NEWS_DRIVER : 0) |

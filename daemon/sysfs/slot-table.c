@@ -35,7 +35,7 @@ static void names_clear(Names *names) {
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Names, names_clear)
 
-static void add(GHashTable *names, const char *address, bool s390, const char *name) {
+static void slot_table_add(GHashTable *names, const char *address, bool s390, const char *name) {
         PciAddress slot;
         PciKey key;
 
@@ -53,12 +53,12 @@ static int read_slot(int parent, const char *name, const Names *names) {
 
         if (n < 0)
                 return errno_means_absent((int) n) || errno_means_malformed((int) n) ? 0 : (int) n;
-        add(names->by_device, value, false, name);
-        add(names->by_function, value, true, name);
+        slot_table_add(names->by_device, value, false, name);
+        slot_table_add(names->by_function, value, true, name);
         return 0;
 }
 
-static int read_all(const Names *names) {
+static int slot_table_read_all(const Names *names) {
         _cleanup_(closedirp) DIR *dir = opendir(SYSFS_PCI_SLOTS);
         const struct dirent *entry;
         int r = 0;
@@ -72,7 +72,7 @@ static int read_all(const Names *names) {
 }
 
 /* Adds what `names` has otherwise than `others`. */
-static void compare(GHashTable *names, GHashTable *others, GArray *changed) {
+static void slot_table_compare(GHashTable *names, GHashTable *others, GArray *changed) {
         GHashTableIter iter;
         gpointer key, name;
 
@@ -87,15 +87,15 @@ static void compare(GHashTable *names, GHashTable *others, GArray *changed) {
 static int read_table(SlotTable *table, GArray **ret_changed) {
         g_auto(Names) names = names_new();
         Names before;
-        int r = read_all(&names);
+        int r = slot_table_read_all(&names);
 
         if (r < 0)
                 return r;
         *ret_changed = g_array_new(FALSE, FALSE, sizeof(PciKey));
-        compare(names.by_device, table->names.by_device, *ret_changed);
-        compare(table->names.by_device, names.by_device, *ret_changed);
-        compare(names.by_function, table->names.by_function, *ret_changed);
-        compare(table->names.by_function, names.by_function, *ret_changed);
+        slot_table_compare(names.by_device, table->names.by_device, *ret_changed);
+        slot_table_compare(table->names.by_device, names.by_device, *ret_changed);
+        slot_table_compare(names.by_function, table->names.by_function, *ret_changed);
+        slot_table_compare(table->names.by_function, names.by_function, *ret_changed);
         before = table->names;
         table->names = names;
         names = before;
@@ -103,7 +103,7 @@ static int read_table(SlotTable *table, GArray **ret_changed) {
 }
 
 /* The name of the slot that holds the function itself; NULL: none. Interned. */
-static const char *find_slot(const SlotTable *table, const Function *function) {
+static const char *slot_table_find_slot(const SlotTable *table, const Function *function) {
         PciAddress address = function_address(function);
         PciKey key;
 
@@ -120,7 +120,7 @@ static const char *find_slot(const SlotTable *table, const Function *function) {
 /* The slot of a function is that of its VFs (but on s390) and of all below it. */
 static void set_slot(const SlotTable *table, Function *function) {
         const PartContext *context = table->context;
-        const char *slot = find_slot(table, function);
+        const char *slot = slot_table_find_slot(table, function);
         g_autoptr(GPtrArray) concerned = NULL;
 
         if (slot == function->slot)

@@ -28,7 +28,7 @@ static int parse_vfio_parent(const char *path, PciAddress *ret) {
         return n >= 3 ? pci_address_parse(parts[n - 3], ret) : -EINVAL;
 }
 
-static void hand_over(Uevents *uevents, struct udev_device *device) {
+static void uevents_hand_over(Uevents *uevents, struct udev_device *device) {
         const char *action = udev_device_get_action(device);
         const char *name = udev_device_get_sysname(device);
         const char *subsystem = udev_device_get_subsystem(device);
@@ -57,7 +57,7 @@ static void hand_over(Uevents *uevents, struct udev_device *device) {
         uevents->handler->event(uevents->context, pci_address_key(address));
 }
 
-static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+static int on_uevents_readable(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
         Uevents *uevents = userdata;
 
         for (unsigned i = 0; i < UEVENTS_BATCH_MAX; i++) {
@@ -66,7 +66,7 @@ static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *
                 errno = 0;
                 device = udev_monitor_receive_device(uevents->monitor);
                 if (device) {
-                        hand_over(uevents, device);
+                        uevents_hand_over(uevents, device);
                         continue;
                 }
                 /* netlink(7): the socket's buffer was full and messages were dropped. The events in
@@ -107,7 +107,7 @@ int uevents_new(sd_event *event, const UeventsHandler *handler, void *context, i
                 r = udev_monitor_enable_receiving(uevents->monitor);
         if (r >= 0)
                 r = sd_event_add_io(event, &uevents->source, udev_monitor_get_fd(uevents->monitor),
-                                    EPOLLIN, on_readable, uevents);
+                                    EPOLLIN, on_uevents_readable, uevents);
         /* Before the bus, so that clients are answered from what is already known to have
          * changed. */
         if (r >= 0)

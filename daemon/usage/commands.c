@@ -15,7 +15,8 @@ struct Commands {
         GHashTable *penalties; /* uid -> int64_t*, CLOCK_MONOTONIC until when */
 };
 
-static void on_answer(void *context, const ScanRequest *request, const ScanAnswer *answer) {
+static void on_commands_answer(void *context, const ScanRequest *request,
+                               const ScanAnswer *answer) {
         Commands *commands = context;
         g_autofree char *command = NULL;
 
@@ -38,7 +39,7 @@ static void on_hung(void *context, pid_t pid, ScanAvoid avoid) {
                 g_hash_table_replace(commands->penalties, uid, g_memdup2(&until, sizeof(until)));
 }
 
-static const ScannerHandler scanner_handler = { on_answer, on_hung };
+static const ScannerHandler scanner_handler = { on_commands_answer, on_hung };
 
 int commands_new(sd_event *event, CommandsHandler *handler, void *context, Commands **ret) {
         Commands *commands = g_new0(Commands, 1);

@@ -92,7 +92,7 @@ static bool driver_leaves(const Function *pf) {
 
 /* Returns 0, or a negative errno when the slot could not be looked for: what is written to its
  * `power` is not recognised then. */
-static int judge(Function *function, const GPtrArray *writers, RemovalFinding *ret) {
+static int removals_judge(Function *function, const GPtrArray *writers, RemovalFinding *ret) {
         g_autofree char *itself = place_of(function), *pf = NULL, *power = NULL;
         const Function *owner = topology_slot_owner(function);
         int r;
@@ -136,8 +136,8 @@ static void log_begin(const Function *function, const RemovalFinding *finding) {
 }
 
 /* All users that will be waited for are notified at once: the kernel asks one after the other. */
-static void begin(ExternalRemovals *external_removals, Function *function,
-                  const RemovalFinding *finding) {
+static void removals_begin(ExternalRemovals *external_removals, Function *function,
+                           const RemovalFinding *finding) {
         g_autoptr(GPtrArray) affected =
                 external_removal_affected(external_removals->inventory, function, finding);
         ExternalRemoval *outside = g_new0(ExternalRemoval, 1);
@@ -173,7 +173,7 @@ static void begin(ExternalRemovals *external_removals, Function *function,
         }
 }
 
-static void end(ExternalRemovals *external_removals, guint index) {
+static void removals_end(ExternalRemovals *external_removals, guint index) {
         ExternalRemoval *outside = g_ptr_array_steal_index(external_removals->known, index);
 
         for (guint i = 0; i < outside->affected->len; i++) {
@@ -212,7 +212,7 @@ static void look_at_known(ExternalRemovals *external_removals) {
                 if (stuck)
                         continue;
                 if (!there || !takes || now_usec() >= outside->free_usec + END_USEC)
-                        end(external_removals, i - 1);
+                        removals_end(external_removals, i - 1);
                 else
                         look_in(external_removals, outside->free_usec + END_USEC - now_usec());
         }
@@ -238,7 +238,7 @@ static void log_blindness(const Function *function, int r) {
 static uint64_t look_at_suspect(ExternalRemovals *external_removals, Function *function,
                                 guint n_looks, const GPtrArray *writers, int processes) {
         RemovalFinding finding;
-        int slot = judge(function, writers, &finding);
+        int slot = removals_judge(function, writers, &finding);
 
         if (is_unsure(&finding, n_looks, slot, processes)) {
                 if (n_looks == LOOKS && (slot < 0 || processes < 0))
@@ -252,7 +252,7 @@ static uint64_t look_at_suspect(ExternalRemovals *external_removals, Function *f
                 external_removals->handler->begun(external_removals->context, function);
                 return BLIND_LOOK_USEC;
         }
-        begin(external_removals, function, &finding);
+        removals_begin(external_removals, function, &finding);
         return 0;
 }
 
@@ -331,7 +331,7 @@ static void look_at_suspects(ExternalRemovals *external_removals) {
                                             (const PciKey *) (void *) keys->data, keys->len);
 }
 
-static int on_work(sd_event_source *source, uint64_t usec, void *userdata) {
+static int on_removals_work(sd_event_source *source, uint64_t usec, void *userdata) {
         look_at_suspects(userdata);
         look_at_known(userdata);
         return 0;
@@ -349,7 +349,8 @@ int external_removals_new(sd_event *event, const Inventory *inventory,
         external_removals->context = context;
         external_removals->suspects = new_suspects();
         external_removals->known = g_ptr_array_new_with_free_func(external_removal_free);
-        r = wakeup_new_timer(event, 1, on_work, external_removals, &external_removals->work);
+        r = wakeup_new_timer(event, 1, on_removals_work, external_removals,
+                             &external_removals->work);
         if (r >= 0)
                 r = sd_event_source_set_description(external_removals->work,
                                                     "external-removals: work");

@@ -90,7 +90,7 @@ static void uncount(Holders *holders, const Holder *holder) {
                 g_hash_table_remove(holders->counts, GUINT_TO_POINTER(holder->uid));
 }
 
-static void forget(Holders *holders, Holder *holder) {
+static void holders_forget(Holders *holders, Holder *holder) {
         uncount(holders, holder);
         g_hash_table_remove(holders->table, GINT_TO_POINTER(holder->pid));
 }
@@ -105,7 +105,7 @@ static int on_pidfd(sd_event_source *source, int fd, uint32_t revents, void *use
                 if (holder->pidfd == fd) {
                         pid_t pid = holder->pid;
 
-                        forget(holders, holder);
+                        holders_forget(holders, holder);
                         holders->handler->ended(holders->context, pid);
                         break;
                 }
@@ -285,7 +285,7 @@ bool holders_take(Holders *holders, const ScanProcess *process) {
         }
         /* A new process may have its pid; and who has become another user is counted as that. */
         if (holder && (!holds || is_another(holder, process))) {
-                forget(holders, holder);
+                holders_forget(holders, holder);
                 holder = NULL;
                 other = true;
         }
@@ -368,7 +368,7 @@ const Holder *holders_find(const Holders *holders, pid_t pid) {
         return g_hash_table_lookup(holders->table, GINT_TO_POINTER(pid));
 }
 
-static int compare_pids(gconstpointer a, gconstpointer b) {
+static int holders_compare_pids(gconstpointer a, gconstpointer b) {
         pid_t x = (*(const Holder *const *) a)->pid, y = (*(const Holder *const *) b)->pid;
 
         return (x > y) - (x < y);
@@ -387,6 +387,6 @@ GPtrArray *holders_sorted(const Holders *holders) {
         while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &count))
                 if (count->crowd)
                         g_ptr_array_add(all, count->crowd);
-        g_ptr_array_sort(all, compare_pids);
+        g_ptr_array_sort(all, holders_compare_pids);
         return all;
 }

@@ -35,7 +35,7 @@ void users_look_at_openers(Users *users) {
                         users_note_due(users, opener);
 }
 
-static void end_round(Users *users) {
+static void users_look_end_round(Users *users) {
         users->n_rounds_ended = users->n_rounds;
         users->check_cost_usec = now_usec() - users->check_begun_usec;
         users_update_soon(users, false);
@@ -66,7 +66,7 @@ void users_look_at_holders(Users *users) {
         }
         users->check = users->check_all = false;
         if (users->n_checks == 0)
-                end_round(users);
+                users_look_end_round(users);
 }
 
 void users_walk(Users *users) {
@@ -132,7 +132,7 @@ static void end_look(Users *users, const ScanRequest *request, uint64_t ticket) 
         opener_looked_at(users, request->pid, ticket);
         if (users->n_checks > 0 && ticket >= users->first_check && ticket <= users->last_check &&
             --users->n_checks == 0)
-                end_round(users);
+                users_look_end_round(users);
         users_refresh_looked(users, request->pid, ticket);
 }
 
@@ -154,7 +154,8 @@ static void end_walk(Users *users, int result) {
         users_schedule(users);
 }
 
-static void on_answer(void *context, const ScanRequest *request, const ScanAnswer *answer) {
+static void on_users_look_answer(void *context, const ScanRequest *request,
+                                 const ScanAnswer *answer) {
         Users *users = context;
 
         switch (answer->kind) {
@@ -181,7 +182,7 @@ static void on_answer(void *context, const ScanRequest *request, const ScanAnswe
         }
 }
 
-const ScannerHandler users_scanner_handler = { on_answer, NULL };
+const ScannerHandler users_scanner_handler = { on_users_look_answer, NULL };
 
 /* --- names */
 
@@ -204,7 +205,7 @@ void users_on_command(void *context, pid_t pid, const char *command) {
         users_update_soon(users, false);
 }
 
-static void on_ended(void *context, pid_t pid) {
+static void on_users_look_ended(void *context, pid_t pid) {
         Users *users = context;
 
         (void) g_hash_table_remove(users->unnamed, GINT_TO_POINTER(pid));
@@ -225,4 +226,4 @@ static bool known_node(void *context, dev_t node, PciKey *ret) {
         return false;
 }
 
-const HoldersHandler users_holders_handler = { on_ended, on_unnamed, known_node };
+const HoldersHandler users_holders_handler = { on_users_look_ended, on_unnamed, known_node };

@@ -49,7 +49,7 @@ GHashTable *users_explained_groups(const GPtrArray *functions, const GPtrArray *
 }
 
 /* As long as its opener is yet to be looked at, it is that process's. */
-static bool is_open(const Users *users, const char *name) {
+static bool users_openings_is_open(const Users *users, const char *name) {
         return !g_hash_table_contains(users->opened, name) &&
                vfio_openings_of(users->openings, name) > 0;
 }
@@ -57,9 +57,10 @@ static bool is_open(const Users *users, const char *name) {
 bool users_node_is_open(const Users *users, const VfioDevice *device, GHashTable *explained) {
         g_autofree char *group = group_name(device);
 
-        if (device->node_name && is_open(users, device->node_name))
+        if (device->node_name && users_openings_is_open(users, device->node_name))
                 return true;
-        return device->vfio.group >= 0 && !device->vfio.unbound && is_open(users, group) &&
+        return device->vfio.group >= 0 && !device->vfio.unbound &&
+               users_openings_is_open(users, group) &&
                !g_hash_table_contains(explained, GINT_TO_POINTER(device->vfio.group));
 }
 
@@ -111,7 +112,7 @@ void users_record(const Users *users, GArray *records) {
         }
 }
 
-static void adopt(Users *users, const StateOpening *record, VfioDevice *device) {
+static void users_openings_adopt(Users *users, const StateOpening *record, VfioDevice *device) {
         g_autofree char *group = group_name(device);
 
         if (!device->node_name && record->name[0] != '\0') {
@@ -140,6 +141,6 @@ void users_adopt(Users *users, const GArray *records) {
                         g_hash_table_insert(users->functions, &device->vfio.key, device);
                 }
                 if (device)
-                        adopt(users, record, device);
+                        users_openings_adopt(users, record, device);
         }
 }

@@ -39,7 +39,7 @@ static bool is_sure(const Refresh *refresh) {
         return true;
 }
 
-static void end(Refresh *refresh, int result) {
+static void users_refresh_end(Refresh *refresh, int result) {
         UsersRefreshed *done = refresh->done;
         void *context = refresh->context;
 
@@ -60,10 +60,10 @@ static bool only_holders_left(const Refresh *refresh) {
         return true;
 }
 
-static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
+static int on_users_refresh_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
         Refresh *refresh = userdata;
 
-        end(refresh, is_sure(refresh) && only_holders_left(refresh) ? 0 : -ETIMEDOUT);
+        users_refresh_end(refresh, is_sure(refresh) && only_holders_left(refresh) ? 0 : -ETIMEDOUT);
         return 0;
 }
 
@@ -82,7 +82,7 @@ static bool holds_any(const Refresh *refresh, const Holder *holder) {
         return false;
 }
 
-static void ask(Refresh *refresh, pid_t pid) {
+static void users_refresh_ask(Refresh *refresh, pid_t pid) {
         uint64_t ticket = users_ask(refresh->users, pid, NULL, true);
 
         g_hash_table_replace(refresh->pids, GINT_TO_POINTER(pid),
@@ -96,7 +96,7 @@ static void ask_holders(Refresh *refresh) {
                 const Holder *holder = holders->pdata[i];
 
                 if (!holder->is_crowd && holds_any(refresh, holder))
-                        ask(refresh, holder->pid);
+                        users_refresh_ask(refresh, holder->pid);
         }
 }
 
@@ -123,7 +123,7 @@ static void ask_openers(Refresh *refresh) {
         g_hash_table_iter_init(&iter, refresh->users->openers);
         while (g_hash_table_iter_next(&iter, &pid, (gpointer *) &opener))
                 if (opened_any(refresh, opener))
-                        ask(refresh, GPOINTER_TO_INT(pid));
+                        users_refresh_ask(refresh, GPOINTER_TO_INT(pid));
 }
 
 void users_refresh(Users *users, const PciKey *keys, unsigned n_keys, UsersRefreshed *done,
@@ -139,8 +139,8 @@ void users_refresh(Users *users, const PciKey *keys, unsigned n_keys, UsersRefre
         refresh->context = context;
         g_ptr_array_add(users->refreshes, refresh);
         if (wakeup_new_deadline(users->event, "users: answer to a request", REFRESH_USEC, 0,
-                                on_deadline, refresh, &refresh->deadline) < 0) {
-                end(refresh, -ENOMEM);
+                                on_users_refresh_deadline, refresh, &refresh->deadline) < 0) {
+                users_refresh_end(refresh, -ENOMEM);
                 return;
         }
         ask_holders(refresh);
@@ -175,10 +175,10 @@ void users_refresh_updated(Users *users) {
         /* A handler may end others, or begin new ones. */
         for (guint i = 0; i < ended->len; i++)
                 if (g_ptr_array_find(users->refreshes, ended->pdata[i], &place))
-                        end(ended->pdata[i], 0);
+                        users_refresh_end(ended->pdata[i], 0);
 }
 
 void users_end_refreshes(Users *users) {
         while (users->refreshes->len > 0)
-                end(users->refreshes->pdata[0], -ECANCELED);
+                users_refresh_end(users->refreshes->pdata[0], -ECANCELED);
 }

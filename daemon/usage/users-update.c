@@ -9,7 +9,7 @@
 /* How long the last process of a device is still told when the device is open without any. */
 #define CLOSING_USEC (200 * 1000ULL)
 
-static const User *find_user(const GPtrArray *list, uint32_t pid) {
+static const User *users_update_find_user(const GPtrArray *list, uint32_t pid) {
         for (guint i = 0; list && i < list->len; i++)
                 if (((const User *) list->pdata[i])->pid == pid)
                         return list->pdata[i];
@@ -17,7 +17,8 @@ static const User *find_user(const GPtrArray *list, uint32_t pid) {
 }
 
 static User *make_user(const VfioDevice *device, const Holder *holder) {
-        const User *before = find_user(device->users, holder ? (uint32_t) holder->pid : 0);
+        const User *before =
+                users_update_find_user(device->users, holder ? (uint32_t) holder->pid : 0);
         uint64_t since = before ? before->since_usec : (uint64_t) g_get_real_time();
         User *user = g_new0(User, 1);
 
@@ -36,7 +37,7 @@ static User *make_user(const VfioDevice *device, const Holder *holder) {
         return user;
 }
 
-static void add_user(GPtrArray *list, const VfioDevice *device, const Holder *holder) {
+static void users_update_add_user(GPtrArray *list, const VfioDevice *device, const Holder *holder) {
         if (list->len < USERS_MAX)
                 g_ptr_array_add(list, make_user(device, holder));
         else
@@ -70,7 +71,7 @@ static GArray *attribute(const GPtrArray *functions, const GPtrArray *holders) {
 static VfioFinding finding_of(const GPtrArray *now) {
         if (!now)
                 return VFIO_FOUND_NOBODY;
-        return find_user(now, 0) ? VFIO_FOUND_SOMEWHERE : VFIO_FOUND_PROCESS;
+        return users_update_find_user(now, 0) ? VFIO_FOUND_SOMEWHERE : VFIO_FOUND_PROCESS;
 }
 
 /* Whether `now` can be reported. A walk may take long, and a process may get a descriptor that was
@@ -184,13 +185,14 @@ static bool match(Users *users, bool all_seen, GArray *news) {
 
                         if (!now)
                                 now = user_list_new();
-                        add_user(now, device, j == VFIO_NO_HOLDER ? NULL : holders->pdata[j]);
+                        users_update_add_user(now, device,
+                                              j == VFIO_NO_HOLDER ? NULL : holders->pdata[j]);
                 }
                 if (all_seen && users_is_sure(users, device))
                         users_correct_openings(users, device, now != NULL);
                 if (!now && users_node_is_open(users, device, groups)) {
                         now = user_list_new();
-                        add_user(now, device, NULL);
+                        users_update_add_user(now, device, NULL);
                 }
                 if (!can_tell(users, device, now, all_seen))
                         g_clear_pointer(&now, g_ptr_array_unref);

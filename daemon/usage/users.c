@@ -37,7 +37,7 @@ bool users_are_known(Users *users, PciKey key) {
 
 /* --- when to look */
 
-static int on_work(sd_event_source *source, uint64_t usec, void *userdata) {
+static int on_users_work(sd_event_source *source, uint64_t usec, void *userdata) {
         Users *users = userdata;
 
         users_search_for_strays(users);
@@ -84,7 +84,7 @@ static uint64_t cpu_usec(void) {
         return (uint64_t) t.tv_sec * 1000000 + (uint64_t) t.tv_nsec / 1000;
 }
 
-static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+static int on_users_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         Users *users = userdata;
         uint64_t start = cpu_usec();
         GHashTableIter iter;
@@ -139,7 +139,7 @@ static void on_created(void *context, const char *name) {
         vfio_openings_forget(users->openings, plain_name(name));
 }
 
-static void on_opened(void *context, pid_t pid, const char *name) {
+static void on_users_opened(void *context, pid_t pid, const char *name) {
         Users *users = context;
 
         name = plain_name(name);
@@ -156,7 +156,7 @@ static void on_opened(void *context, pid_t pid, const char *name) {
         users_schedule(users);
 }
 
-static void on_closed(void *context, const char *name) {
+static void on_users_closed(void *context, const char *name) {
         Users *users = context;
 
         name = plain_name(name);
@@ -168,7 +168,7 @@ static void on_closed(void *context, const char *name) {
         users_schedule(users);
 }
 
-static void on_overrun(void *context) {
+static void on_users_overrun(void *context) {
         Users *users = context;
 
         users_doubt_openings(users);
@@ -275,7 +275,8 @@ void users_function_gone(Users *users, PciKey key) {
         (void) g_hash_table_remove(users->functions, &key);
 }
 
-static const VfioWatchHandler watch_handler = { on_created, on_opened, on_closed, on_overrun };
+static const VfioWatchHandler watch_handler = { on_created, on_users_opened, on_users_closed,
+                                                on_users_overrun };
 
 int users_new(sd_event *event, const Inventory *inventory, const UsersHandler *handler,
               void *context, Users **ret) {
@@ -307,9 +308,9 @@ int users_new(sd_event *event, const Inventory *inventory, const UsersHandler *h
         if (r >= 0)
                 r = wakeup_new_timer(event, 1, on_conclusion, users, &users->conclusion);
         if (r >= 0)
-                r = wakeup_new_timer(event, 1, on_work, users, &users->work);
+                r = wakeup_new_timer(event, 1, on_users_work, users, &users->work);
         if (r >= 0)
-                r = wakeup_new_timer(event, 1, on_timer, users, &users->timer);
+                r = wakeup_new_timer(event, 1, on_users_timer, users, &users->timer);
         if (r >= 0)
                 r = sd_event_source_set_description(users->timer, "users: look at `enable`");
         if (r >= 0)

@@ -42,7 +42,7 @@ static bool may_be_bound(const Function *function) {
 
 /* Reads the number of the node of `name` in `vfio-dev`, if it has one. Returns 0 or a negative
  * errno. */
-static int read_node(int dirfd, const char *name, dev_t *ret, char **ret_name) {
+static int vfio_device_read_node(int dirfd, const char *name, dev_t *ret, char **ret_name) {
         char value[SYSFS_VALUE_MAX], path[300];
         uint64_t major_number, minor_number;
         char *colon;
@@ -85,8 +85,9 @@ int vfio_device_read_bound(const Function *function, dev_t *ret_node, char **ret
                 return function_has_vfio_driver(function) ? 1 : is_being_released(function, dirfd);
 
         while ((errno = 0, entry = readdir(dir))) {
-                r = entry->d_name[0] == '.' ? 0
-                                            : read_node(dirfd, entry->d_name, ret_node, ret_name);
+                r = entry->d_name[0] == '.'
+                            ? 0
+                            : vfio_device_read_node(dirfd, entry->d_name, ret_node, ret_name);
                 if (r < 0)
                         return r;
         }

@@ -33,7 +33,7 @@ VfioOpenings *vfio_openings_free(VfioOpenings *openings) {
         return NULL;
 }
 
-static VfioNodeCount *find_or_make(VfioOpenings *openings, const char *name) {
+static VfioNodeCount *vfio_openings_find_or_make(VfioOpenings *openings, const char *name) {
         VfioNodeCount *count = g_hash_table_lookup(openings->counts, name);
 
         if (!count) {
@@ -49,7 +49,7 @@ static void drop_if_closed(VfioOpenings *openings, const char *name, const VfioN
 }
 
 void vfio_openings_opened(VfioOpenings *openings, const char *name) {
-        vfio_node_count_opened(find_or_make(openings, name), is_group(name));
+        vfio_node_count_opened(vfio_openings_find_or_make(openings, name), is_group(name));
 }
 
 void vfio_openings_closed(VfioOpenings *openings, const char *name) {
@@ -122,7 +122,7 @@ void vfio_openings_adopt(VfioOpenings *openings, const char *name, uint32_t n, b
 
         if (n == 0)
                 return;
-        count = find_or_make(openings, name);
+        count = vfio_openings_find_or_make(openings, name);
         count->openings = MAX(count->openings, n);
         if (doubtful)
                 vfio_node_count_doubt(count);

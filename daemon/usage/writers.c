@@ -19,22 +19,22 @@ static void free_writer(gpointer writer) {
         removal_writer_free(writer);
 }
 
-static int compare_pids(gconstpointer a, gconstpointer b) {
+static int writers_compare_pids(gconstpointer a, gconstpointer b) {
         uint32_t x = (*(const RemovalWriter *const *) a)->pid,
                  y = (*(const RemovalWriter *const *) b)->pid;
 
         return (x > y) - (x < y);
 }
 
-static int on_end(sd_event_source *source, uint64_t usec, void *userdata) {
+static int on_writers_end(sd_event_source *source, uint64_t usec, void *userdata) {
         const Writers *writers = userdata;
 
-        g_ptr_array_sort(writers->found, compare_pids);
+        g_ptr_array_sort(writers->found, writers_compare_pids);
         writers->done(writers->context, writers->found, writers->result);
         return 0;
 }
 
-static void on_answer(void *context, const ScanRequest *request, const ScanAnswer *answer) {
+static void on_writers_answer(void *context, const ScanRequest *request, const ScanAnswer *answer) {
         Writers *writers = context;
         RemovalWriter *writer;
 
@@ -55,7 +55,7 @@ static void on_answer(void *context, const ScanRequest *request, const ScanAnswe
                 g_ptr_array_add(writers->found, writer);
 }
 
-static const ScannerHandler scanner_handler = { on_answer, NULL };
+static const ScannerHandler scanner_handler = { on_writers_answer, NULL };
 
 int writers_find(sd_event *event, WritersFound *done, void *context, Writers **ret) {
         Writers *writers = g_new0(Writers, 1);
@@ -69,7 +69,7 @@ int writers_find(sd_event *event, WritersFound *done, void *context, Writers **r
         r = scanner_new(event, "vfwarden-writer", -1, &scanner_handler, writers, &writers->scanner);
         if (r >= 0)
                 r = wakeup_new_deadline(event, "writers: end of the search", WRITERS_USEC, 1,
-                                        on_end, writers, &writers->end);
+                                        on_writers_end, writers, &writers->end);
         if (r < 0) {
                 writers_free(writers);
                 return r;

@@ -111,7 +111,7 @@ static void take_address(EventTaking *taking, const struct nlmsghdr *message) {
                 taking->matters = true;
 }
 
-static int take_message(void *context, const struct nlmsghdr *message) {
+static int host_network_take_message(void *context, const struct nlmsghdr *message) {
         EventTaking *taking = context;
 
         if (!message) /* some were lost */
@@ -128,13 +128,14 @@ static int take_message(void *context, const struct nlmsghdr *message) {
 static bool take_events(void *state, int fd) {
         EventTaking taking = { .network = state };
 
-        netlink_receive_events(fd, take_message, &taking);
+        netlink_receive_events(fd, host_network_take_message, &taking);
         return taking.matters;
 }
 
 /* --- looking */
 
-static int find_function(const char *link, const char *bus, const char *name, PciKey *ret) {
+static int host_network_find_function(const char *link, const char *bus, const char *name,
+                                      PciKey *ret) {
         g_autofree char *path = NULL;
 
         if (bus && name && !strchr(bus, '/') && !strchr(name, '/'))
@@ -147,7 +148,7 @@ static int find_function(const char *link, const char *bus, const char *name, Pc
 /* Elsewhere sysfs shows nothing. */
 static int find_function_elsewhere(const char *link, const char *bus, const char *name,
                                    PciKey *ret) {
-        return bus && name ? find_function(link, bus, name, ret) : 0;
+        return bus && name ? host_network_find_function(link, bus, name, ret) : 0;
 }
 
 static int dump(const HostNetwork *network, uint16_t type, uint8_t family, unsigned max,
@@ -205,7 +206,7 @@ static int read_host(HostNetwork *network, NetworkLinks *links) {
 
         for (unsigned i = 0; r == -EINTR && i < TRIES_MAX; i++) {
                 network_links_clear(links);
-                network_links_init(links, find_function);
+                network_links_init(links, host_network_find_function);
                 r = read_host_once(network, links);
         }
         return r;
@@ -229,7 +230,8 @@ static void add_link(UseChild *child, const NetworkLinks *links, const NetworkLi
                 use_child_add(child, link->key, USE_NETWORK_UP, link->name, "", 0);
 }
 
-static void add_host(UseChild *child, HostNetwork *network, const NetworkLinks *links) {
+static void host_network_add_host(UseChild *child, HostNetwork *network,
+                                  const NetworkLinks *links) {
         g_array_set_size(network->on_functions, 0);
         for (guint i = 0; i < links->all->len; i++) {
                 const NetworkLink *link = &g_array_index(links->all, NetworkLink, i);
@@ -295,7 +297,7 @@ static int look_at_network(UseChild *child, void *state) {
         if (r < 0)
                 return r;
         add_elsewhere(child, network);
-        add_host(child, network, &links);
+        host_network_add_host(child, network, &links);
         return 0;
 }
 

@@ -98,7 +98,7 @@ static bool take_storage_event(void *state, int fd) {
 
 /* --- looking */
 
-static void add_use(void *context, const char *name, PciKey key) {
+static void host_storage_add_use(void *context, const char *name, PciKey key) {
         const StorageLook *look = context;
 
         use_child_add(look->child, key, look->kind, name, look->by, 0);
@@ -109,7 +109,7 @@ static int add_device(StorageLook *look, const char *device, UseKind kind, const
 
         look->kind = kind;
         look->by = by;
-        r = block_device_functions(device, add_use, look);
+        r = block_device_functions(device, host_storage_add_use, look);
         if (r < 0)
                 look->error = r;
         return r;

@@ -57,7 +57,7 @@ typedef struct Dump {
         bool ended, interrupted;
 } Dump;
 
-static int take_message(Dump *dump, const struct nlmsghdr *message) {
+static int netlink_take_message(Dump *dump, const struct nlmsghdr *message) {
         const struct nlmsgerr *error = NLMSG_DATA(message);
 
         if (message->nlmsg_seq != dump->sequence)
@@ -89,7 +89,7 @@ static int receive_part(int fd, Dump *dump) {
         for (struct nlmsghdr *message = (struct nlmsghdr *) (void *) buffer;
              r >= 0 && !dump->ended && NLMSG_OK(message, (size_t) n);
              message = NLMSG_NEXT(message, n))
-                r = take_message(dump, message);
+                r = netlink_take_message(dump, message);
         return r;
 }
 

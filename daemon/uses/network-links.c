@@ -16,7 +16,7 @@ void network_links_clear(NetworkLinks *links) {
         g_clear_pointer(&links->all, g_array_unref);
 }
 
-static int compare_indices(const void *a, const void *b) {
+static int network_links_compare_indices(const void *a, const void *b) {
         int32_t x = ((const NetworkLink *) a)->index, y = ((const NetworkLink *) b)->index;
 
         return (x > y) - (x < y);
@@ -27,12 +27,14 @@ NetworkLink *network_links_get(const NetworkLinks *links, int32_t index) {
         const NetworkLink wanted = { .index = index };
         guint place;
 
-        return index > 0 && g_array_binary_search(links->all, &wanted, compare_indices, &place)
+        return index > 0 && g_array_binary_search(links->all, &wanted,
+                                                  network_links_compare_indices, &place)
                        ? &g_array_index(links->all, NetworkLink, place)
                        : NULL;
 }
 
-static int find_function(NetworkLinks *links, const struct nlmsghdr *message, NetworkLink *link) {
+static int network_links_find_function(NetworkLinks *links, const struct nlmsghdr *message,
+                                       NetworkLink *link) {
         const size_t header = sizeof(struct ifinfomsg);
 
         return links->find(link->name, netlink_text(message, header, IFLA_PARENT_DEV_BUS_NAME),
@@ -59,14 +61,14 @@ int network_links_add(void *context, const struct nlmsghdr *message) {
         /* What IFLA_LINK_NETNSID goes with is the number of an interface elsewhere. */
         if (!netlink_attribute(message, header, IFLA_LINK_NETNSID, &(size_t){ 0 }))
                 link.lower = (int32_t) netlink_number(message, header, IFLA_LINK, 0);
-        r = find_function(links, message, &link);
+        r = network_links_find_function(links, message, &link);
         if (r < 0)
                 links->error = r;
         link.on_function = r > 0;
         g_array_append_val(links->all, link);
         if (links->all->len > 1 &&
             g_array_index(links->all, NetworkLink, links->all->len - 2).index > link.index)
-                g_array_sort(links->all, compare_indices);
+                g_array_sort(links->all, network_links_compare_indices);
         return 0;
 }
 

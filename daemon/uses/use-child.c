@@ -80,7 +80,7 @@ static bool is_as_told(const UseChild *child) {
                                                  child->found->len * sizeof(UseReport)) == 0);
 }
 
-static void tell(UseChild *child, int result, bool asked, uint64_t ticket) {
+static void use_child_tell(UseChild *child, int result, bool asked, uint64_t ticket) {
         UseReport end = { .report = USE_REPORT_END, .result = result, .ticket = ticket };
         GArray *swap = child->told;
 
@@ -98,7 +98,7 @@ static void tell(UseChild *child, int result, bool asked, uint64_t ticket) {
         child->has_told = result == 0;
 }
 
-static void look(UseChild *child) {
+static void use_child_look(UseChild *child) {
         bool asked = child->asked;
         uint64_t ticket = child->ticket;
         int r;
@@ -108,7 +108,7 @@ static void look(UseChild *child) {
         r = child->task->source->look(child, child->state);
         if (r == 0 && child->over)
                 r = -E2BIG;
-        tell(child, r, asked, ticket);
+        use_child_tell(child, r, asked, ticket);
         if (r < 0) { /* no event says that the reason has gone */
                 child->event = true;
                 child->event_usec = now_usec() + AGAIN_USEC;
@@ -170,13 +170,13 @@ void use_child_run(void *task, int channel) {
         /* Listening comes before looking, so that nothing falls between. */
         r = child.task->source->open(&child, &child.state);
         if (r < 0) {
-                tell(&child, r, true, USE_TICKET_ALL);
+                use_child_tell(&child, r, true, USE_TICKET_ALL);
                 _exit(EXIT_FAILURE);
         }
         child.event = true;
         for (;;) {
                 if (child.asked || (child.event && child.event_usec <= now_usec()))
-                        look(&child);
+                        use_child_look(&child);
                 wait_for_work(&child);
         }
 }

@@ -55,7 +55,7 @@ const GPtrArray *use_helper_uses(const UseHelper *helper, PciKey key) {
 
 /* --- what it tells */
 
-static void add_use(UseHelper *helper, const UseReport *report) {
+static void use_helper_add_use(UseHelper *helper, const UseReport *report) {
         GPtrArray *uses = g_hash_table_lookup(helper->coming, &report->key);
 
         if (report->kind >= _USE_KIND_MAX)
@@ -71,7 +71,7 @@ static void add_use(UseHelper *helper, const UseReport *report) {
 }
 
 /* Adds those functions of `a` of which `b` says something else. */
-static void compare(GHashTable *a, GHashTable *b, bool only_missing, GArray *keys) {
+static void use_helper_compare(GHashTable *a, GHashTable *b, bool only_missing, GArray *keys) {
         GHashTableIter iter;
         gpointer key, uses;
 
@@ -90,8 +90,8 @@ static void take_uses(UseHelper *helper) {
         g_autoptr(GArray) keys = g_array_new(FALSE, FALSE, sizeof(PciKey));
         GHashTable *before = helper->uses;
 
-        compare(before, helper->coming, false, keys);
-        compare(helper->coming, before, true, keys);
+        use_helper_compare(before, helper->coming, false, keys);
+        use_helper_compare(helper->coming, before, true, keys);
         helper->uses = helper->coming;
         helper->coming = uses_table();
         g_hash_table_unref(before);
@@ -114,7 +114,7 @@ static int expect_answer(UseHelper *helper, bool anew) {
 }
 
 /* Nothing more is known until another process has looked. */
-static void fail(UseHelper *helper, int error) {
+static void use_helper_fail(UseHelper *helper, int error) {
         g_hash_table_remove_all(helper->coming);
         helper->process = helper_free(helper->process);
         helper->waited_for = false;
@@ -127,7 +127,7 @@ static void fail(UseHelper *helper, int error) {
 static void take_end(UseHelper *helper, const UseReport *report) {
         /* It ends, and must not be asked any more. Its end is noticed later. */
         if (report->ticket == USE_TICKET_ALL) {
-                fail(helper, report->result);
+                use_helper_fail(helper, report->result);
                 return;
         }
         if (report->report == USE_REPORT_END && report->result == 0)
@@ -143,14 +143,14 @@ static void take_end(UseHelper *helper, const UseReport *report) {
 /* --- the process */
 
 /* Reaped ones are no processes any more; the pid cannot be another's before. */
-static unsigned count_stuck(UseHelper *helper) {
+static unsigned use_helper_count_stuck(UseHelper *helper) {
         for (guint i = helper->stuck->len; i > 0; i--)
                 if (kill(g_array_index(helper->stuck, pid_t, i - 1), 0) < 0)
                         g_array_remove_index_fast(helper->stuck, i - 1);
         return helper->stuck->len;
 }
 
-static void on_due(void *context) {
+static void on_use_helper_due(void *context) {
         UseHelper *helper = context;
         pid_t pid = helper_pid(helper->process);
 
@@ -158,15 +158,15 @@ static void on_due(void *context) {
                     helper->source->what, (int) pid);
         helper_kill(helper->process);
         g_array_append_val(helper->stuck, pid);
-        fail(helper, -ETIMEDOUT);
+        use_helper_fail(helper, -ETIMEDOUT);
 }
 
-static void on_ended(void *context, int killer) {
+static void on_use_helper_ended(void *context, int killer) {
         /* A process that cannot look says why, and is forgotten (take_end()); this one did not. */
-        fail(context, -EPIPE);
+        use_helper_fail(context, -EPIPE);
 }
 
-static void on_readable(void *context, int channel) {
+static void on_use_helper_readable(void *context, int channel) {
         UseHelper *helper = context;
         UseReport report;
 
@@ -181,7 +181,7 @@ static void on_readable(void *context, int channel) {
                 }
                 report.object[sizeof(report.object) - 1] = report.by[sizeof(report.by) - 1] = '\0';
                 if (report.report == USE_REPORT_USE)
-                        add_use(helper, &report);
+                        use_helper_add_use(helper, &report);
                 else {
                         take_end(helper, &report);
                         return; /* a handler may have ended the process */
@@ -189,16 +189,16 @@ static void on_readable(void *context, int channel) {
         }
 }
 
-static int start(UseHelper *helper) {
-        if (count_stuck(helper) >= HELPER_STUCK_MAX)
+static int use_helper_start(UseHelper *helper) {
+        if (use_helper_count_stuck(helper) >= HELPER_STUCK_MAX)
                 return -EBUSY;
         return helper_fork(helper->event, &helper->process_handler, helper, use_child_run,
                            &helper->task, NULL, 0, &helper->process);
 }
 
-static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
+static int on_use_helper_retry(sd_event_source *source, uint64_t usec, void *userdata) {
         UseHelper *helper = userdata;
-        int r = helper->process ? 0 : start(helper);
+        int r = helper->process ? 0 : use_helper_start(helper);
 
         if (r < 0)
                 wakeup_within(helper->retry, HELPER_RETRY_USEC);
@@ -207,7 +207,7 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
 
 uint64_t use_helper_ask(UseHelper *helper) {
         UseQuestion question = { .ticket = ++helper->asked };
-        int r = helper->process ? 0 : start(helper);
+        int r = helper->process ? 0 : use_helper_start(helper);
 
         if (r >= 0 && send(helper_channel(helper->process), &question, sizeof(question),
                            MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
@@ -231,18 +231,19 @@ int use_helper_new(sd_event *event, const UseSource *source, const char *proc,
         helper->task = (UseTask){ source, proc };
         helper->handler = handler;
         helper->context = context;
-        helper->process_handler = (HelperHandler){
-                .name = source->name, .readable = on_readable, .due = on_due, .ended = on_ended
-        };
+        helper->process_handler = (HelperHandler){ .name = source->name,
+                                                   .readable = on_use_helper_readable,
+                                                   .due = on_use_helper_due,
+                                                   .ended = on_use_helper_ended };
         helper->stuck = g_array_new(FALSE, FALSE, sizeof(pid_t));
         helper->result = -EINPROGRESS;
         helper->uses = uses_table();
         helper->coming = uses_table();
-        r = wakeup_new_timer(event, 0, on_retry, helper, &helper->retry);
+        r = wakeup_new_timer(event, 0, on_use_helper_retry, helper, &helper->retry);
         if (r >= 0)
                 r = sd_event_source_set_description(helper->retry, "use-helper: begin another");
         if (r >= 0)
-                r = start(helper);
+                r = use_helper_start(helper);
         if (r < 0) {
                 use_helper_free(helper);
                 return r;

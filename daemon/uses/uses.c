@@ -36,7 +36,7 @@ static void on_changed(void *userdata, const GArray *keys) {
 
 /* --- what is known */
 
-static void report(const Uses *uses, unsigned i) {
+static void uses_report(const Uses *uses, unsigned i) {
         int r = use_helper_result(uses->helpers[i]);
         const char *key = sources[i]->name;
 
@@ -81,7 +81,7 @@ static bool is_answered(const Uses *uses, const Refresh *refresh) {
         return true;
 }
 
-static void end_refresh(Uses *uses, Refresh *refresh, int result) {
+static void uses_end_refresh(Uses *uses, Refresh *refresh, int result) {
         UsesRefreshed *done = refresh->done;
         void *context = refresh->context;
 
@@ -98,14 +98,14 @@ static void end_answered(Uses *uses) {
                         g_ptr_array_add(ended, uses->refreshes->pdata[i]);
         for (guint i = 0; i < ended->len; i++)
                 if (g_ptr_array_find(uses->refreshes, ended->pdata[i], NULL))
-                        end_refresh(uses, ended->pdata[i], 0);
+                        uses_end_refresh(uses, ended->pdata[i], 0);
 }
 
 static void on_looked(void *userdata) {
         Uses *uses = userdata;
 
         for (unsigned i = 0; i < N_SOURCES; i++)
-                report(uses, i);
+                uses_report(uses, i);
         update_known(uses);
         end_answered(uses);
 }
@@ -123,7 +123,7 @@ void uses_refresh(Uses *uses, UsesRefreshed *done, void *context) {
 
 void uses_end_refreshes(Uses *uses) {
         while (uses->refreshes->len > 0)
-                end_refresh(uses, uses->refreshes->pdata[0], -ECANCELED);
+                uses_end_refresh(uses, uses->refreshes->pdata[0], -ECANCELED);
 }
 
 /* --- life */
