@@ -7,6 +7,7 @@ import packages
 from root import CONFIGURATION, Failed, Root, equal, example
 
 HOOK = "/etc/libvirt/hooks/qemu.d/vfwarden"
+UNITS = ("vfwardend", "vfwarden-libvirt")
 EDITED = "[Lock]\nEnforcement=advise\n"
 # What dpkg and systemd's helper keep until a package is purged.
 KEPT_ON_REMOVAL = re.compile(r"/etc/(vfwarden|libvirt)(/|$)|(passwd|group): vfwarden:|/var/lib/systemd/deb-systemd-helper-enabled/")
@@ -50,7 +51,9 @@ class FromPackages:
         self.root = Root(self.suite, self.directory / f"{self.suite}-packages")
         shutil.copytree(self.built, self.root.path / packages.OUTPUT)
         self.root.apt_get("update")
-        self.root.apt_get("satisfy", f'"$(dpkg-deb --field /{packages.OUTPUT}/vfwarden_*.deb Depends)"')
+        for package in ("vfwarden", "vfwarden-libvirt"):
+            field = f"dpkg-deb --field /{packages.OUTPUT}/{package}_*.deb Depends | sed -E 's/vfwarden [^,]*, //'"
+            self.root.apt_get("satisfy", f'"$({field})"')
         self.before = self.root.files()
         for line in self.installing[1:]:
             self.run_line(line)
@@ -64,24 +67,27 @@ class FromPackages:
         equal(self.root.run("dpkg --verify vfwarden"), "", "what differs from the package")
 
     def others(self):
-        """the hook is in force with its package, and the library is where pkg-config and programs find it"""
+        """the hook is in force, the agent runs and is enabled, and the library is where pkg-config and programs find it"""
         self.root.apt_get("install", f"/{packages.OUTPUT}/*.deb")
+        self.root.run("/usr/libexec/vfwarden-libvirt --version && systemctl is-enabled vfwarden-libvirt && "
+                      "test -f /usr/share/man/man8/vfwarden-libvirt.8.gz")
         self.root.run(f"test -x {HOOK} && test -f /usr/include/vfwarden-io.h && /sbin/ldconfig -p | grep -q libvfwarden-io.so.0 && "
                       "dpkg --listfiles libvfwarden-io-dev | grep -q /pkgconfig/vfwarden-io.pc$")
         equal(self.root.run("dpkg --verify " + " ".join(self.status())), "", "what differs from the packages")
 
     def upgrade(self):
-        """an upgrade keeps an edited configuration without a question, and a unit that was disabled"""
+        """an upgrade keeps an edited configuration without a question, and units that were disabled"""
         (self.root.path / CONFIGURATION[1:]).write_text(EDITED)
         hook = self.root.read(HOOK).replace("--unguarded=refuse", "--unguarded=allow")
         (self.root.path / HOOK[1:]).write_text(hook)
-        self.root.run("systemctl --quiet disable vfwardend", root=True)
+        self.root.run("systemctl --quiet disable " + " ".join(UNITS), root=True)
         self.root.apt_get("install", f"/{packages.OUTPUT}/next/*.deb")
         for package, (state, version) in self.status().items():
             equal((state, version.endswith("+next")), ("ii", True), f"the state of {package} {version}")
         equal(self.root.read(CONFIGURATION), EDITED, "the configuration")
         equal(self.root.read(HOOK), hook, "the hook")
-        equal(self.root.run("systemctl is-enabled vfwardend || true").strip(), "disabled", "the unit")
+        for unit in UNITS:
+            equal(self.root.run(f"systemctl is-enabled {unit} || true").strip(), "disabled", f"the unit {unit}")
 
     def remove(self):
         """a removal leaves nothing but what was edited; the hook that stays keeps no domain from starting"""

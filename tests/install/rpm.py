@@ -6,7 +6,7 @@ from from_source import FromSource
 class FromSourceAndRpm(FromSource):
     def rpm(self):
         """rpmbuild makes the packages of the specification, and rpmlint finds no fault in them"""
-        self.root.apt_get("install", "rpm", "rpmlint")
+        self.root.apt_get("install", "rpm", "rpmlint", "libvirt-dev")
         # Nobody runs these programs, so they need not be optimised.
         self.root.run("packaging/rpm/build --nodeps --define 'optflags -O0'")
         self.root.run("rpmlint --config packaging/rpm/vfwarden-rpmlint.toml packaging/rpm/vfwarden.spec "
