@@ -20,8 +20,9 @@ static const char help[] =
         "  --help\n"
         "  --version\n";
 
-static void on_unplug_requested(void *context, PciAddress function, uint64_t deadline_usec) {
-        releases_request(context, function, deadline_usec);
+static void on_unplug_requested(void *context, PciAddress function, uint64_t deadline_usec,
+                                bool missed) {
+        releases_request(context, function, deadline_usec, missed);
 }
 
 static void on_unplug_ended(void *context, PciAddress function) {

@@ -17,6 +17,7 @@ typedef struct Release {
         int inhibitor;   /* -1: none */
         bool is_delayed; /* the inhibitor is being made, and on_delayed() will be called */
         bool is_asked;   /* the guest was */
+        bool was_missed; /* the request began before it was seen: the guest may have been asked */
         bool has_ended;  /* the request has; the guest may release the device all the same */
         bool is_over;    /* nothing is expected of the guest any more */
 } Release;
@@ -102,7 +103,7 @@ static void refuse(const Releases *releases, PciAddress function, const char *na
 static void ask(Release *release) {
         Hypervisor *hypervisor = release->releases->hypervisor;
         char address[PCI_ADDRESS_STRING_MAX];
-        bool again = release->is_asked;
+        bool again = release->is_asked || release->was_missed;
         g_autofree char *why = NULL;
         int r;
 
@@ -124,6 +125,7 @@ static void on_delayed(void *context, int fd) {
         Release *release = context;
 
         release->is_delayed = false;
+        release_undelay(release); /* of another request for the same function */
         release->inhibitor = fd;
         if (release->is_over || (release->has_ended && !release->is_asked))
                 release_end(release);
@@ -148,8 +150,13 @@ static void begin(Release *release) {
                 ask(release);
 }
 
+typedef struct Request {
+        uint64_t deadline_usec;
+        bool missed; /* see releases_request() */
+} Request;
+
 static void request_of_domain(Releases *releases, const LiveDomain *domain,
-                              const LiveDevice *device, bool is_running, uint64_t deadline_usec) {
+                              const LiveDevice *device, bool is_running, const Request *request) {
         const GuestFacts facts = {
                 .wish = domain->wish,
                 .has_alias = device->alias != NULL,
@@ -181,31 +188,40 @@ static void request_of_domain(Releases *releases, const LiveDomain *domain,
                 g_ptr_array_add(releases->entries, release);
         }
         release->how = how;
-        release->deadline_usec = deadline_usec;
+        release->deadline_usec = request->deadline_usec;
+        release->was_missed = request->missed;
         begin(release);
 }
 
 static void request_of_domains(Releases *releases, GPtrArray *domains, PciAddress function,
-                               uint64_t deadline_usec) {
+                               const Request *request) {
         for (guint i = 0; i < domains->len; i++) {
                 const HypervisorDomain *found = domains->pdata[i];
                 g_autoptr(LiveDomain) domain = live_domain_parse(found->xml);
                 const LiveDevice *device = NULL;
 
                 while (domain && (device = live_domain_find(domain, function, device)))
-                        request_of_domain(releases, domain, device, found->is_running,
-                                          deadline_usec);
+                        request_of_domain(releases, domain, device, found->is_running, request);
         }
 }
 
-void releases_request(Releases *releases, PciAddress function, uint64_t deadline_usec) {
+static bool is_known(const Releases *releases, PciKey key, uint64_t deadline_usec) {
+        const uint64_t *known = g_hash_table_lookup(releases->requests, &key);
+
+        return known && *known == deadline_usec;
+}
+
+void releases_request(Releases *releases, PciAddress function, uint64_t deadline_usec,
+                      bool missed) {
+        const Request request = { deadline_usec, missed };
         g_autoptr(GPtrArray) domains = NULL;
         PciKey key = pci_address_key(function);
         char address[PCI_ADDRESS_STRING_MAX];
         g_autofree char *why = NULL;
 
         /* In an external removal the kernel asks QEMU, and QEMU the guest. */
-        if (deadline_usec == 0 || !hypervisor_is_connected(releases->hypervisor))
+        if (deadline_usec == 0 || !hypervisor_is_connected(releases->hypervisor) ||
+            is_known(releases, key, deadline_usec))
                 return;
         g_hash_table_replace(releases->requests, g_memdup2(&key, sizeof(key)),
                              g_memdup2(&deadline_usec, sizeof(deadline_usec)));
@@ -213,7 +229,7 @@ void releases_request(Releases *releases, PciAddress function, uint64_t deadline
                 log_warning("%s: Failed to list the domains: %s",
                             pci_address_format(function, address), why);
         else
-                request_of_domains(releases, domains, function, deadline_usec);
+                request_of_domains(releases, domains, function, &request);
 }
 
 /* --- the request ends */
@@ -316,6 +332,20 @@ static bool has_device(GPtrArray *domains, const Release *release) {
         return false;
 }
 
+/* What was asked for while there was no agent, or no connection. */
+static void find_requests(const Releases *releases, GPtrArray *domains) {
+        for (guint i = 0; i < domains->len; i++) {
+                const HypervisorDomain *found = domains->pdata[i];
+                g_autoptr(LiveDomain) domain = live_domain_parse(found->xml);
+
+                for (guint j = 0; domain && j < domain->devices->len; j++) {
+                        const LiveDevice *device = domain->devices->pdata[j];
+
+                        warden_find_request(releases->warden, device->function);
+                }
+        }
+}
+
 static void on_connected(void *context) {
         Releases *releases = context;
         g_autoptr(GPtrArray) domains = NULL;
@@ -332,6 +362,7 @@ static void on_connected(void *context) {
                 if (release->is_asked && !release->is_over && !has_device(domains, release))
                         release_end(release);
         }
+        find_requests(releases, domains);
 }
 
 static void on_lost(void *context) {

@@ -17,8 +17,9 @@ Releases *releases_new(void);
 Releases *releases_free(Releases *releases);
 void releases_set(Releases *releases, Warden *warden, Hypervisor *hypervisor);
 
-/* The users of `function` are asked to release it, until `deadline_usec` (CLOCK_REALTIME). */
-void releases_request(Releases *releases, PciAddress function, uint64_t deadline_usec);
+/* The users of `function` are asked to release it, until `deadline_usec` (CLOCK_REALTIME).
+ * `missed`: they were before, and an earlier agent may have asked the guest. */
+void releases_request(Releases *releases, PciAddress function, uint64_t deadline_usec, bool missed);
 
 /* The unplug of `function` has ended, or of all functions: no guest needs to release it. */
 void releases_end(Releases *releases, PciAddress function);

@@ -52,7 +52,7 @@ static int on_requested(sd_bus_message *message, void *userdata, sd_bus_error *e
 
         if (sd_bus_message_read(message, "t", &deadline_usec) >= 0 &&
             read_path(sd_bus_message_get_path(message), &function))
-                warden->handler->requested(warden->context, function, deadline_usec);
+                warden->handler->requested(warden->context, function, deadline_usec, false);
         return 0;
 }
 
@@ -198,6 +198,40 @@ int warden_delay(Warden *warden, PciAddress function, const char *why, WardenDel
         if (r < 0)
                 g_free(delay);
         return r < 0 ? r : 0;
+}
+
+typedef struct Search {
+        const Warden *warden;
+        PciAddress function;
+} Search;
+
+static int on_request_found(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
+        g_autofree Search *search = userdata;
+        const Warden *warden = search->warden;
+        const sd_bus_error *error = sd_bus_message_get_error(reply);
+        char address[PCI_ADDRESS_STRING_MAX];
+        uint64_t deadline_usec = 0;
+
+        if (error)
+                log_warning("%s: Failed to find out whether it is to be released: %s",
+                            pci_address_format(search->function, address), error->message);
+        else if (sd_bus_message_read(reply, "t", &deadline_usec) >= 0 && deadline_usec != 0)
+                warden->handler->requested(warden->context, search->function, deadline_usec, true);
+        return 0;
+}
+
+void warden_find_request(Warden *warden, PciAddress function) {
+        Search *search = g_new(Search, 1);
+        g_autofree char *path = make_path(function);
+        int r;
+
+        *search = (Search){ warden, function };
+        r = sd_bus_call_method_async(warden->bus, NULL, NAME, path, FUNCTION, "GetUnplugRequest",
+                                     on_request_found, search, NULL);
+        if (r < 0) {
+                log_warning("Failed to ask for pending unplugs: %s", g_strerror(-r));
+                g_free(search);
+        }
 }
 
 static int on_refused(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {

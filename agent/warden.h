@@ -6,6 +6,7 @@
 
 #include "policy/address.h"
 
+#include <stdbool.h>
 #include <systemd/sd-event.h>
 
 #define WARDEN_AGENT_NAME "org.vfwarden1.Libvirt"
@@ -13,8 +14,9 @@
 typedef struct Warden Warden;
 
 typedef struct WardenHandler {
-        /* UnplugRequested; `deadline_usec` is CLOCK_REALTIME, 0: an external removal. */
-        void (*requested)(void *context, PciAddress function, uint64_t deadline_usec);
+        /* UnplugRequested; `deadline_usec` is CLOCK_REALTIME, 0: an external removal. `missed`:
+         * the signal came before, perhaps to an earlier agent; see warden_find_request(). */
+        void (*requested)(void *context, PciAddress function, uint64_t deadline_usec, bool missed);
         /* No unplug of the function is pending any more, or vfwardend has started anew, and none is
          * of any. */
         void (*ended)(void *context, PciAddress function);
@@ -35,6 +37,9 @@ typedef void WardenDelayed(void *context, int fd);
 /* Delays an unplug of the function. Returns 0 when `done` will be called, or a negative errno. */
 int warden_delay(Warden *warden, PciAddress function, const char *why, WardenDelayed *done,
                  void *context);
+
+/* Finds out whether the users of the function are asked already; `requested` is called then. */
+void warden_find_request(Warden *warden, PciAddress function);
 
 /* Ends the pending unplug, since the function will not be released. */
 void warden_refuse(Warden *warden, PciAddress function, const char *why);

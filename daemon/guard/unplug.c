@@ -20,7 +20,8 @@ typedef struct Unplug {
         unsigned n_awaited; /* count_awaited(), when last looked at */
         sd_event_source *deadline;
         uint64_t timeout_usec;
-        UnplugDone *done; /* NULL once told, or when nobody asked */
+        uint64_t asked_until_usec; /* CLOCK_REALTIME, while there is a deadline */
+        UnplugDone *done;          /* NULL once told, or when nobody asked */
         void *done_context;
         char *message;  /* of the last failure, or of the refusal */
         bool working;   /* a worker is at it, and will tell this entry */
@@ -283,6 +284,7 @@ static void arm(Unplug *unplug) {
                                     unplug->timeout_usec, 0, on_deadline, unplug,
                                     &unplug->deadline);
 
+        unplug->asked_until_usec = realtime_usec() + unplug->timeout_usec;
         if (r < 0)
                 log_full(LOG_ERR, &address, NULL, "Failed to start the timer of an unplug: %s",
                          g_strerror(-r));
@@ -302,8 +304,7 @@ static void act(Unplug *unplug, unsigned actions) {
                 arm(unplug);
         if (actions & UNPLUG_ACTION_ASK)
                 unplugs->handler->ask(unplugs->context, function,
-                                      unplug->deadline ? realtime_usec() + unplug->timeout_usec
-                                                       : 0);
+                                      unplug->deadline ? unplug->asked_until_usec : 0);
         if (actions & UNPLUG_ACTION_DISARM)
                 sd_event_source_disable_unref(g_steal_pointer(&unplug->deadline));
         if (actions & (UNPLUG_ACTION_REMEMBER | UNPLUG_ACTION_FORGET))
@@ -407,11 +408,24 @@ int unplugs_cancel(Unplugs *unplugs, Function *function) {
         return 0;
 }
 
-int unplugs_refuse(Unplugs *unplugs, const Function *function, const char *why) {
+/* The unplug of the function, or of one that it would go with; or NULL. */
+static Unplug *find_for(Unplugs *unplugs, const Function *function) {
         Unplug *unplug = NULL;
 
         for (; function && !unplug; function = function->pf ? function->pf : function->parent)
                 unplug = g_hash_table_lookup(unplugs->entries, &function->facts.key);
+        return unplug;
+}
+
+uint64_t unplugs_deadline(Unplugs *unplugs, const Function *function) {
+        const Unplug *unplug = find_for(unplugs, function);
+
+        return unplug && unplug->deadline ? unplug->asked_until_usec : 0;
+}
+
+int unplugs_refuse(Unplugs *unplugs, const Function *function, const char *why) {
+        Unplug *unplug = find_for(unplugs, function);
+
         if (!unplug)
                 return -ENOENT;
         if (!unplug_state_reversible(unplug->state))

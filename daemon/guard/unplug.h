@@ -50,6 +50,10 @@ int unplugs_cancel(Unplugs *unplugs, Function *function);
  * is above. Its caller gets -ECONNREFUSED and `why`. Returns as unplugs_cancel(). */
 int unplugs_refuse(Unplugs *unplugs, const Function *function, const char *why);
 
+/* Until when the users of `function` are asked to release it, for its own unplug, its PF's or that
+ * of what is above: CLOCK_REALTIME; 0: they are not. */
+uint64_t unplugs_deadline(Unplugs *unplugs, const Function *function);
+
 /* In an earlier run of the daemon it could no longer be cancelled: continues there. */
 void unplugs_resume(Unplugs *unplugs, Function *function);
 

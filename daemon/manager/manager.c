@@ -468,6 +468,10 @@ int manager_refuse_unplug(Manager *manager, const Function *function, const char
         return unplug_calls_refuse(manager->unplug_calls, function, why);
 }
 
+uint64_t manager_unplug_deadline(const Manager *manager, const Function *function) {
+        return unplug_calls_deadline(manager->unplug_calls, function);
+}
+
 void manager_open(Manager *manager, Function *function, const ManagerOpener *opener,
                   ManagerOpened *done, void *context) {
         opening_open(manager->apply, function, opener, done, context);

@@ -97,6 +97,9 @@ int manager_cancel_unplug(Manager *manager, Function *function);
 /* The same by somebody who was asked to release `function`, and says why that will not happen. */
 int manager_refuse_unplug(Manager *manager, const Function *function, const char *why);
 
+/* Until when the users of the function are asked to release it, CLOCK_REALTIME; 0: they are not. */
+uint64_t manager_unplug_deadline(const Manager *manager, const Function *function);
+
 /* Lets nobody do `inhibitor->operations` to the functions at `keys`, each of which is there once,
  * until the descriptor in `*ret_fd`, which the caller closes, has no copy left. Returns 0; -EDQUOT
  * when the user has too many; or another negative errno when it would not outlive the daemon, see

@@ -164,6 +164,10 @@ int unplug_calls_refuse(UnplugCalls *calls, const Function *function, const char
         return r;
 }
 
+uint64_t unplug_calls_deadline(const UnplugCalls *calls, const Function *function) {
+        return unplugs_deadline(part_find(calls->context, unplugs_part), function);
+}
+
 void unplug_calls_end_calls(UnplugCalls *calls, const char *why) {
         for (guint i = 0; i < calls->calls->len; i++)
                 on_unplug_done(calls->calls->pdata[i], -ECANCELED, why);

@@ -11,11 +11,13 @@ typedef struct UnplugCalls UnplugCalls;
 UnplugCalls *unplug_calls_new(Apply *apply);
 UnplugCalls *unplug_calls_free(UnplugCalls *calls);
 
-/* See manager_unplug(), manager_cancel_unplug() and manager_refuse_unplug(). */
+/* See manager_unplug(), manager_cancel_unplug(), manager_refuse_unplug() and
+ * manager_unplug_deadline(). */
 void unplug_calls_begin(UnplugCalls *calls, Function *function, uint64_t timeout_usec, bool insist,
                         unsigned flags, ManagerDone *done, void *context);
 int unplug_calls_cancel(UnplugCalls *calls, Function *function);
 int unplug_calls_refuse(UnplugCalls *calls, const Function *function, const char *why);
+uint64_t unplug_calls_deadline(const UnplugCalls *calls, const Function *function);
 
 /* A round of applying has ended: so do the calls whose unplug had ended. */
 void unplug_calls_tell(UnplugCalls *calls);

@@ -22,9 +22,10 @@ MethodHandler function_method_lock, function_method_unlock, function_method_bind
         function_method_unbind, function_method_reset, function_method_bind_with_options,
         function_method_unbind_with_options, function_method_reset_with_options,
         function_method_unplug, function_method_cancel_unplug, function_method_refuse_unplug,
-        physical_function_method_set_num_vfs, physical_function_method_set_drivers_autoprobe,
-        function_method_open, physical_function_method_get_vf_token, zpci_io_method_load,
-        zpci_io_method_store_block, zpci_io_method_open_session;
+        function_method_get_unplug_request, physical_function_method_set_num_vfs,
+        physical_function_method_set_drivers_autoprobe, function_method_open,
+        physical_function_method_get_vf_token, zpci_io_method_load, zpci_io_method_store_block,
+        zpci_io_method_open_session;
 
 /* On LOG_CONTROL_PATH; userdata is the Bus. */
 #define LOG_CONTROL      "org.freedesktop.LogControl1"

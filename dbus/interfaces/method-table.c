@@ -43,6 +43,7 @@ static const Method methods[] = {
         { BUS_INTERFACE("Function"), "CancelUnplug", ACTION_UNPLUG, function_method_cancel_unplug },
         { BUS_INTERFACE("Function"), "RefuseUnplug", ACTION_INHIBIT,
           function_method_refuse_unplug },
+        { BUS_INTERFACE("Function"), "GetUnplugRequest", NULL, function_method_get_unplug_request },
         { BUS_INTERFACE("Function"), "Open", ACTION_OPEN_DEVICE, function_method_open,
           .waits = true, .wants = true },
         { BUS_INTERFACE("ZpciIo"), "Load", ACTION_ZPCI_IO, zpci_io_method_load, .waits = true,

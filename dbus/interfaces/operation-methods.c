@@ -258,6 +258,15 @@ int function_method_refuse_unplug(const MethodCall *call, sd_bus_error *error) {
                                error);
 }
 
+int function_method_get_unplug_request(const MethodCall *call, sd_bus_error *error) {
+        const Function *function = method_function(call, error);
+
+        if (!function)
+                return -ENODEV;
+        return sd_bus_reply_method_return(call->message, "t",
+                                          manager_unplug_deadline(call->bus->manager, function));
+}
+
 /* --- SetNumVFs() */
 
 static int read_num_vfs(const MethodCall *call, uint16_t *ret_count, unsigned *ret_flags,

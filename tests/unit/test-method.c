@@ -65,6 +65,7 @@ Test(method, actions) {
                 { BUS_INTERFACE("Function"), "Unplug", "org.vfwarden1.unplug" },
                 { BUS_INTERFACE("Function"), "CancelUnplug", "org.vfwarden1.unplug" },
                 { BUS_INTERFACE("Function"), "RefuseUnplug", "org.vfwarden1.inhibit" },
+                { BUS_INTERFACE("Function"), "GetUnplugRequest", NULL },
                 { BUS_INTERFACE("Function"), "Open", "org.vfwarden1.open-device" },
                 { BUS_INTERFACE("PhysicalFunction"), "GetVfToken", "org.vfwarden1.open-device" },
                 { BUS_INTERFACE("PhysicalFunction"), "SetNumVFs", "org.vfwarden1.configure" },

@@ -210,6 +210,93 @@ class Ended(AgentTest):
         self.assert_fails(vb.FAILED, call)
 
 
+class Missed(AgentTest):
+    """The request came when no agent was there, or to one that has ended."""
+
+    def requested(self):
+        function = self.sysfs.add(PLAIN, driver="vfio-pci")
+        self.define(hostdev(PLAIN))
+        self.start()
+        self.use(function)
+        call = self.client.start_unplug(PLAIN, LONG)
+        self.wait_property(PLAIN, "State", "unplug-requested")
+        return function, call
+
+    def test_before_the_start(self):
+        function, call = self.requested()
+        self.start_agent()
+        self.wait_log(f"detach {UUID} hostdev0")
+        self.assertEqual(self.holders(), ["vfwarden-libvirt"])
+        self.kernel.let_go(function)
+        self.tell("removed", UUID, "hostdev0")
+        call.result()
+        self.wait_holders()
+
+    def test_the_guest_is_asked_already(self):
+        function, call = self.requested()
+        self.start_agent()
+        self.wait_log(f"detach {UUID} hostdev0")
+        self.agent.kill()
+        self.agent.wait()
+        self.wait_holders()
+        with open(self.file("fail"), "w", encoding="utf-8") as file:
+            file.write("Device hostdev0 is already in the process of unplug")
+        self.start_agent()
+        self.wait_log(*[f"detach {UUID} hostdev0"] * 2)
+        self.wait_holders("vfwarden-libvirt")
+        self.kernel.let_go(function)
+        self.wait_property(PLAIN, "State", "draining")
+        self.assertFalse(call.done)
+        self.tell("removed", UUID, "hostdev0")
+        call.result()
+
+    def test_without_a_connection(self):
+        function = self.given()
+        self.tell("lost")
+        wait_until(lambda: not self.has_name(), 4 * DEADLINE, "the name to be given up")
+        call = self.client.start_unplug(PLAIN, LONG)
+        self.wait_property(PLAIN, "State", "unplug-requested")
+        self.assertEqual(self.log(), [])
+        self.tell("connected")
+        self.wait_log(f"detach {UUID} hostdev0")
+        self.kernel.let_go(function)
+        self.tell("removed", UUID, "hostdev0")
+        call.result()
+
+    def test_a_vf_is_asked_for_twice(self):
+        pf = self.sysfs.add_pf(PF, vfs=1, vf_driver="vfio-pci")
+        self.define(hostdev(VFS[0]))
+        self.start()
+        self.use(pf.vfs[0])
+        self.start_agent()
+        calls = []
+        for number, address in enumerate((VFS[0], PF), 1):
+            calls.append(self.client.start_unplug(address, LONG))
+            self.wait_log(*[f"detach {UUID} hostdev0"] * number)
+        for address, call in zip((PF, VFS[0]), reversed(calls)):
+            self.client.cancel_unplug(address)
+            self.assert_fails(vb.FAILED, call)
+        self.wait_holders()
+
+
+class GetUnplugRequest(UnplugTest):
+    def get(self, address):
+        return self.client.bus.call(vb.function_path(address), vb.FUNCTION, "GetUnplugRequest")[0]
+
+    def test_what_goes_with_the_function(self):
+        pf = self.sysfs.add_pf(PF, vfs=2, vf_driver="vfio-pci")
+        self.start()
+        self.use(pf.vfs[0])
+        mark = self.client.recorder.mark()
+        call = self.client.start_unplug(PF, LONG)
+        self.wait_property(PF, "State", "unplug-requested")
+        deadline, = self.client.recorder.since(mark, "UnplugRequested", vb.function_path(PF))[0].args
+        self.assertEqual([self.get(address) for address in (PF, *VFS[:2])], [deadline] * 3)
+        self.client.cancel_unplug(PF)
+        self.assert_fails(vb.FAILED, call)
+        self.assertEqual([self.get(address) for address in (PF, *VFS[:2])], [0] * 3)
+
+
 class NotAsked(AgentTest):
     def test_another_user_than_a_domain(self):
         function = self.given(hostdev(PF))
