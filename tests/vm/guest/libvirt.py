@@ -1,13 +1,21 @@
-"""A real libvirtd with vfwarden's hook, and domains that QEMU runs without KVM and without a system in them."""
+"""A real libvirtd with vfwarden's hook and agent, and domains that QEMU runs without KVM. In a domain is no system, or a
+guest that obeys or ignores hot-unplug (inner/guest.S)."""
 
 import pathlib
 import shutil
+import socket
 import time
 
 from guest import service
 
 SAMPLE = pathlib.Path("/usr/share/vfwarden/libvirt-hook")
 HOOK = pathlib.Path("/etc/libvirt/hooks/qemu.d/vfwarden")
+AGENT = "vfwarden-libvirt.service"
+AGENT_NAME = "org.vfwarden1.Libvirt"
+# See host/project.py.
+FIRMWARE = "/usr/lib/vfwarden-vm-inner/guest.bin"
+# Orders for its guest.
+OBEY, IGNORE = b"1", b"0"
 SOCKETS = ("libvirtd.socket", "libvirtd-ro.socket", "libvirtd-admin.socket")
 
 DOMAIN = """
@@ -15,11 +23,12 @@ DOMAIN = """
   <name>{name}</name>
   <uuid>{uuid}</uuid>
   <memory unit='MiB'>64</memory>
-  <os><type arch='x86_64' machine='q35'>hvm</type></os>
+  <os><type arch='x86_64' machine='q35'>hvm</type>{loader}</os>
   <devices>
     <emulator>/usr/bin/qemu-system-x86_64</emulator>
     <controller type='usb' model='none'/>
     <memballoon model='none'/>
+    <serial type='unix'><source mode='bind' path='/run/{name}.serial'/></serial>
     {devices}
   </devices>
 </domain>
@@ -32,9 +41,12 @@ def address(function):
     return f"<address type='pci' domain='0x{domain}' bus='0x{bus}' slot='0x{slot}' function='0x{number}'/>"
 
 
+def source(function):
+    return address(function).replace("address type='pci'", "address")
+
+
 def hostdev(function):
-    return f"<hostdev mode='subsystem' type='pci' managed='yes'><source>{address(function)}</source></hostdev>".replace(
-        "address type='pci'", "address")
+    return f"<hostdev mode='subsystem' type='pci' managed='yes'><source>{source(function)}</source></hostdev>"
 
 
 class Libvirt:
@@ -54,11 +66,13 @@ class Libvirt:
     def virsh(self, *words, **kwargs):
         return service.run("virsh", "-q", *words, **kwargs)
 
-    def define(self, name, devices):
+    def define(self, name, devices, with_guest=False):
+        """Defines a domain with a guest or without a system. Returns the unit of its guard."""
+        loader = f"<loader readonly='yes' type='rom'>{FIRMWARE}</loader>" if with_guest else ""
         number = len(self.domains) + 1
         uuid = f"00000000-0000-4000-8000-{number:012}"
         path = pathlib.Path(f"/run/{name}.xml")
-        path.write_text(DOMAIN.format(name=name, uuid=uuid, devices=devices))
+        path.write_text(DOMAIN.format(name=name, uuid=uuid, devices=devices, loader=loader))
         self.domains.append(name)
         self.virsh("define", str(path))
         return f"vfwarden-domain-{uuid}.scope"
@@ -69,6 +83,25 @@ class Libvirt:
         result = self.virsh("start", name, **kwargs)
         result.seconds = time.monotonic() - begin
         return result
+
+    def tell_guest(self, name, word):
+        with socket.socket(socket.AF_UNIX) as serial:
+            serial.connect(f"/run/{name}.serial")
+            serial.sendall(word)
+
+    def has(self, name, function):
+        """Whether the domain that runs has the function."""
+        return source(function) in self.virsh("dumpxml", name).stdout
+
+    def start_agent(self):
+        """Starts vfwarden-libvirt, until the scenario ends."""
+        self.machine.closers.append(lambda: service.systemctl("stop", AGENT, check=False))
+        service.systemctl("start", AGENT)
+        self.wait_agent()
+
+    def wait_agent(self):
+        """Until it can ask guests."""
+        self.machine.poll(lambda: self.machine.client.bus.name_owner(AGENT_NAME), f"{AGENT} to have its name at the bus")
 
     def destroy(self, name):
         self.virsh("destroy", name)

@@ -14,6 +14,9 @@ OPTIONS = ["--prefix=/usr", "--sysconfdir=/etc", "--localstatedir=/var", "--libd
 # Where the program of a page is, for its scenario.
 PAGE_DIRECTORY = "usr/lib/vfwarden-vm-page"
 
+# The guest of a domain, see inner/guest.S.
+INNER_GUEST = "usr/lib/vfwarden-vm-inner/guest.bin"
+
 # A link to the build directory, of which the guest has what uninstalling takes; see guest/project.py.
 BUILD_LINK = "usr/lib/vfwarden-vm-build/build"
 
@@ -100,6 +103,16 @@ class Builder:
              "-Werror", "-I", SOURCE_DIR, "-o", directory / "vfio-holder", *sorted((VM_DIR / "holder").glob("*.c")),
              "-lsystemd"])
 
+    def inner_guest(self, directory):
+        """What runs in a domain of the guest's own QEMU."""
+        firmware = directory / INNER_GUEST
+        firmware.parent.mkdir(parents=True)
+        compiled = firmware.with_suffix(".o")
+        run(["cc", "-m32", "-c", "-o", compiled, VM_DIR / "inner/guest.S"])
+        run(["ld", "-m", "elf_i386", "-Ttext=0", "--entry=start", "--oformat=binary", "-o", firmware, compiled])
+        compiled.unlink()
+        firmware.chmod(0o644)
+
     def example(self, installed):
         """The program in docs/zpci-io.md, made by the command that the page gives, from what is installed below
         `installed`, where it goes, too."""
@@ -118,6 +131,8 @@ class Builder:
     def guest_files(self, directory, more_scenarios=()):
         """The scenarios, with those of the directories `more_scenarios`, and what runs them."""
         self.holder(directory / "usr/local/bin")
+        if not self.target.foreign:
+            self.inner_guest(directory)
         shutil.copytree(VM_DIR / "guest/files", directory, dirs_exist_ok=True)
         home = directory / "usr/lib/vfwarden-vm"
         home.mkdir(parents=True, exist_ok=True)
