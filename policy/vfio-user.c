@@ -11,6 +11,10 @@ static_assert(sizeof(VfioUserRegionInfo) == 32, "layout");
 static_assert(sizeof(VfioUserRegionType) == 16, "layout");
 static_assert(sizeof(VfioUserIrqSet) == 20, "layout");
 static_assert(sizeof(VfioUserRegionAccess) == 16, "layout");
+static_assert(sizeof(VfioUserWrite) == 24, "layout");
+static_assert(VFIO_USER_MESSAGE_MAX >=
+                      sizeof(VfioUserHeader) + sizeof(VfioUserDmaMap) + VFIO_USER_DATA_MAX,
+              "the longest");
 
 int64_t vfio_user_message_size(const uint8_t *bytes, size_t size) {
         VfioUserHeader header;
@@ -39,6 +43,8 @@ static const struct {
         [VFIO_USER_SET_IRQS] = { sizeof(VfioUserIrqSet), true, true },
         [VFIO_USER_REGION_READ] = { sizeof(VfioUserRegionAccess), true, false },
         [VFIO_USER_REGION_WRITE] = { sizeof(VfioUserRegionAccess), true, true },
+        [VFIO_USER_DEVICE_RESET] = { 0, true, false },
+        [VFIO_USER_REGION_WRITE_MULTI] = { sizeof(VfioUserWriteMulti), true, true },
 };
 
 /* `argsz` of a request that is answered with more than a header says how much the asker has room
@@ -70,6 +76,14 @@ static int check_payload(const VfioUserRequest *request) {
                 return request->access.count > 0 && request->access.count == request->data_size
                                ? 0
                                : -EINVAL;
+        case VFIO_USER_DEVICE_RESET:
+                return 0;
+        case VFIO_USER_REGION_WRITE_MULTI:
+                return request->multi.count > 0 && request->multi.count <= VFIO_USER_WRITES_MAX &&
+                                       request->multi.count * sizeof(VfioUserWrite) ==
+                                               request->data_size
+                               ? 0
+                               : -EINVAL;
         default:
                 return -EINVAL;
         }
@@ -97,7 +111,8 @@ int vfio_user_parse(const uint8_t *message, size_t size, VfioUserRequest *ret) {
                message + sizeof(request.header), fixed);
         request.data = message + sizeof(request.header) + fixed;
         request.data_size = payload - fixed;
-        if (request.data_size > VFIO_USER_DATA_MAX)
+        if (request.data_size > VFIO_USER_DATA_MAX &&
+            request.header.command != VFIO_USER_REGION_WRITE_MULTI)
                 return -EINVAL;
         r = check_payload(&request);
         if (r < 0)

@@ -24,6 +24,7 @@ typedef enum VfioUserCommand {
         VFIO_USER_REGION_READ,
         VFIO_USER_REGION_WRITE,
         VFIO_USER_DEVICE_RESET = 13,
+        VFIO_USER_REGION_WRITE_MULTI = 15,
 } VfioUserCommand;
 
 typedef struct VfioUserHeader {
@@ -69,7 +70,8 @@ typedef struct VfioUserDeviceInfo {
         uint32_t n_irqs;
 } VfioUserDeviceInfo;
 
-#define VFIO_USER_DEVICE_PCI 2U
+#define VFIO_USER_DEVICE_RESETS 1U /* it can be reset */
+#define VFIO_USER_DEVICE_PCI    2U
 
 typedef struct VfioUserRegionInfo {
         uint32_t argsz;
@@ -123,6 +125,22 @@ typedef struct VfioUserRegionAccess {
         uint32_t count;
 } VfioUserRegionAccess;
 
+/* REGION_WRITE_MULTI: the number of writes, then the writes. The reply has the number of those that
+ * were done. */
+typedef struct VfioUserWriteMulti {
+        uint64_t count;
+} VfioUserWriteMulti;
+
+#define VFIO_USER_WRITE_MAX 8U
+
+typedef struct VfioUserWrite {
+        VfioUserRegionAccess access;
+        uint8_t data[VFIO_USER_WRITE_MAX];
+} VfioUserWrite;
+
+/* QEMU's maximum; the protocol has none. */
+#define VFIO_USER_WRITES_MAX 200U
+
 /* The indexes that linux/vfio.h gives to a PCI function, and ours. */
 enum {
         VFIO_USER_REGION_CONFIG = 7,
@@ -136,8 +154,11 @@ enum {
 
 /* The most that one message carries besides its header and fixed part; what is offered as
  * `max_data_xfer_size`. A store block never leaves a page, and configuration space is one. */
-#define VFIO_USER_DATA_MAX    4096U
-#define VFIO_USER_MESSAGE_MAX (sizeof(VfioUserHeader) + sizeof(VfioUserDmaMap) + VFIO_USER_DATA_MAX)
+#define VFIO_USER_DATA_MAX 4096U
+/* REGION_WRITE_MULTI is the longest message. */
+#define VFIO_USER_MESSAGE_MAX                                  \
+        (sizeof(VfioUserHeader) + sizeof(VfioUserWriteMulti) + \
+         VFIO_USER_WRITES_MAX * sizeof(VfioUserWrite))
 
 /* A request as it was received. `data` points into the message. */
 typedef struct VfioUserRequest {
@@ -151,6 +172,7 @@ typedef struct VfioUserRequest {
                 VfioUserIrqInfo irq;
                 VfioUserIrqSet irq_set;
                 VfioUserRegionAccess access;
+                VfioUserWriteMulti multi;
         };
         const uint8_t *data;
         size_t data_size;

@@ -3,12 +3,15 @@
  * The descriptor is a memfd: 4 KiB of configuration space, then the BARs one after the other. It
  * outlives a session where the daemon keeps it. At 0x100 of configuration space the device notes
  * what was stored last, so that it can be seen that a block came in one piece: u64 number of stores
- * so far, u64 offset, u32 address space, u32 length. */
+ * so far, u64 offset, u32 address space, u32 length; then u64 number of resets. A write to
+ * configuration space is stored as it is, nothing there is virtual. A reset clears the command
+ * register and the BARs' content. */
 #include "daemon/io/backend.h"
 #include "daemon/io/util.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/pci_regs.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -22,6 +25,7 @@ typedef struct Note {
         uint64_t offset;
         uint32_t pcias;
         uint32_t length;
+        uint64_t resets;
 } Note;
 
 static uint8_t *at(IoBackend *backend, unsigned pcias, uint64_t offset) {
@@ -46,7 +50,24 @@ static int emulated_store(IoBackend *backend, unsigned pcias, uint64_t offset, c
 
         memcpy(at(backend, pcias, offset), data, length);
         memcpy(&note, at(backend, ZPCI_SPACE_CONFIG, NOTE), sizeof(note));
-        note = (Note){ note.count + 1, offset, pcias, (uint32_t) length };
+        note = (Note){ note.count + 1, offset, pcias, (uint32_t) length, note.resets };
+        memcpy(at(backend, ZPCI_SPACE_CONFIG, NOTE), &note, sizeof(note));
+        return 0;
+}
+
+static int emulated_write_config(IoBackend *backend, uint64_t offset, const void *data,
+                                 size_t length) {
+        memcpy(at(backend, ZPCI_SPACE_CONFIG, offset), data, length);
+        return 0;
+}
+
+static int emulated_reset(IoBackend *backend) {
+        Note note;
+
+        memset(at(backend, ZPCI_SPACE_CONFIG, PCI_COMMAND), 0, sizeof(uint16_t));
+        memset(backend->map[0] + CONFIG_SIZE, 0, backend->map_size[0] - CONFIG_SIZE);
+        memcpy(&note, at(backend, ZPCI_SPACE_CONFIG, NOTE), sizeof(note));
+        note.resets++;
         memcpy(at(backend, ZPCI_SPACE_CONFIG, NOTE), &note, sizeof(note));
         return 0;
 }
@@ -86,6 +107,8 @@ int io_backend_emulated_probe(IoBackend *backend, const IoBackendOptions *option
         backend->load = emulated_load;
         backend->store = emulated_store;
         backend->read_config = emulated_read_config;
+        backend->write_config = emulated_write_config;
+        backend->reset = emulated_reset;
         backend->unmap = emulated_unmap;
         return 0;
 }

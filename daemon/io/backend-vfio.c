@@ -22,6 +22,19 @@ static int read_config(IoBackend *backend, uint64_t offset, void *data, size_t l
         return io_backend_pread(backend->device, backend->config_place + offset, data, length);
 }
 
+/* The kernel virtualises what is not the user's, and writes the rest in pieces of at most 4 bytes
+ * (vfio_config_do_rw()). */
+static int write_config(IoBackend *backend, uint64_t offset, const void *data, size_t length) {
+        return io_backend_pwrite(backend->device, backend->config_place + offset, data, length);
+}
+
+/* Somebody else may have the device's lock: -EAGAIN (pci_try_reset_function()). */
+static int reset(IoBackend *backend) {
+        if (ioctl(backend->device, VFIO_DEVICE_RESET) >= 0)
+                return 0;
+        return errno == EAGAIN || errno == ENODEV ? -errno : -EIO;
+}
+
 static int read_regions(IoBackend *backend) {
         for (unsigned i = VFIO_PCI_BAR0_REGION_INDEX; i <= VFIO_PCI_CONFIG_REGION_INDEX; i++) {
                 struct vfio_region_info region = { .argsz = sizeof(region), .index = i };
@@ -123,6 +136,8 @@ int io_backend_read_vfio(IoBackend *backend, bool *ret_ism, uint16_t *ret_max_st
                                   ret_max_store_block);
         backend->name = "vfio-pci";
         backend->read_config = read_config;
+        backend->write_config = write_config;
+        backend->reset = info->flags & VFIO_DEVICE_FLAGS_RESET ? reset : NULL;
         r = read_regions(backend);
         if (r >= 0)
                 r = read_msix(backend);

@@ -36,6 +36,8 @@ struct IoBackend {
                      size_t length);
         /* `length` bytes, all inside configuration space. */
         int (*read_config)(IoBackend *backend, uint64_t offset, void *data, size_t length);
+        int (*write_config)(IoBackend *backend, uint64_t offset, const void *data, size_t length);
+        int (*reset)(IoBackend *backend);  /* NULL: the device cannot be reset */
         void (*unmap)(IoBackend *backend); /* NULL: has nothing mapped */
 
         /* The back ends' own. */

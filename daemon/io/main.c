@@ -148,7 +148,10 @@ static int serve(const Options *options, const IoBackend *backend) {
         if (r >= 0)
                 r = notifier_start(&session.notifier);
         if (r >= 0)
-                r = sandbox_close((unsigned) options->max_maps + FDS_BESIDES);
+                r = device_start(&session.device);
+        if (r >= 0)
+                r = sandbox_close((unsigned) options->max_maps + FDS_BESIDES,
+                                  options->backend.emulated ? -1 : options->device);
         if (r < 0)
                 return r;
 
@@ -171,7 +174,7 @@ static int run(const Options *options) {
                 return r;
         if (options->client >= 0)
                 return serve(options, &backend);
-        r = sandbox_close(FDS_BESIDES);
+        r = sandbox_close(FDS_BESIDES, -1);
         if (r < 0)
                 return r;
         single_requests_serve(options->control, &backend);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/vfio.h>
 #include <seccomp.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -95,14 +96,14 @@ static const int allowed[] = {
         SCMP_SYS(s390_pci_mmio_read),
         SCMP_SYS(s390_pci_mmio_write),
 #endif
-        /* the two threads, and the end */
+        /* the threads, and the end */
         SCMP_SYS(futex),
+        SCMP_SYS(clock_gettime), /* where the vDSO has no clock */
         SCMP_SYS(restart_syscall),
         SCMP_SYS(rt_sigreturn),
         SCMP_SYS(exit_group),
 #if VFWARDEN_IO_SANITIZED
         /* to see what is wrong, and to say so */
-        SCMP_SYS(clock_gettime),
         SCMP_SYS(getpid),
         SCMP_SYS(gettid),
         SCMP_SYS(getrlimit),
@@ -128,12 +129,28 @@ static const int allowed[] = {
 /* The questions that are put to a descriptor of the client's. */
 static const int allowed_fcntl[] = { F_GETFL, F_SETFL, F_GET_SEALS };
 
+/* What the device is asked for by ioctl, and nothing else is. */
+static const unsigned long allowed_ioctl[] = { VFIO_DEVICE_RESET };
+
+static int allow_arguments(scmp_filter_ctx filter, int device) {
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < ELEMENTS(allowed_fcntl); i++)
+                r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
+                                     SCMP_A1_32(SCMP_CMP_EQ, (unsigned) allowed_fcntl[i]));
+        for (size_t i = 0; r >= 0 && device >= 0 && i < ELEMENTS(allowed_ioctl); i++)
+                r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 2,
+                                     SCMP_A0_32(SCMP_CMP_EQ, (unsigned) device),
+                                     SCMP_A1_32(SCMP_CMP_EQ, (unsigned) allowed_ioctl[i]));
+        return r;
+}
+
 static void release(scmp_filter_ctx *filter) {
         if (*filter)
                 seccomp_release(*filter);
 }
 
-int sandbox_close(unsigned max_fds) {
+int sandbox_close(unsigned max_fds, int device) {
         const struct rlimit files = { max_fds, max_fds };
         static const struct rlimit none = { 0, 0 };
         _cleanup_(release) scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
@@ -153,9 +170,8 @@ int sandbox_close(unsigned max_fds) {
                 r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
         for (size_t i = 0; r >= 0 && i < ELEMENTS(allowed); i++)
                 r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
-        for (size_t i = 0; r >= 0 && i < ELEMENTS(allowed_fcntl); i++)
-                r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
-                                     SCMP_A1_32(SCMP_CMP_EQ, (unsigned) allowed_fcntl[i]));
+        if (r >= 0)
+                r = allow_arguments(filter, device);
         if (r >= 0)
                 r = seccomp_load(filter);
         return r;

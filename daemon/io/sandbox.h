@@ -14,6 +14,6 @@
 int sandbox_enter(const int *fds, size_t n_fds);
 
 /* When all is opened: at most `max_fds` descriptors, no further process, and the list of system
- * calls, for all threads; a call that is not in it kills the process. Returns 0 or a negative
- * errno. */
-int sandbox_close(unsigned max_fds);
+ * calls, for all threads; a call that is not in it kills the process. `device` is the VFIO device
+ * that may get its ioctls, -1 for none. Returns 0 or a negative errno. */
+int sandbox_close(unsigned max_fds, int device);

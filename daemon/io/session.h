@@ -1,21 +1,20 @@
 /* session.h: what one client may do with one function, and what it has done.
  *
- * Owns the back end, the client's memory and its eventfd. Takes whole messages and gives replies in
+ * Owns the device, the client's memory and its eventfd. Takes whole messages and gives replies in
  * the same order; it reads and writes no socket. Two threads meet here: one has the client's
  * messages, the other the daemon's orders.
  *
  * Always holds: the lock is not held during an action on a client's descriptor that may wait (any
  * close, fstat() of what is not known to be memory, a read or write of memory). A client can hold
  * the lock of the file's inode for ever, by a write from memory that is a page of its own FUSE. Nor
- * is the lock held while the device does an access. So an order finds at most one access of the
- * device half done, and only the end waits for that. Allocates nothing. */
+ * is the lock held while the device does an access; see device.h. Allocates nothing. */
 #pragma once
 
-#include "daemon/io/backend.h"
 #include "daemon/io/control.h"
+#include "daemon/io/device.h"
 #include "daemon/io/memory.h"
 #include "daemon/io/notifier.h"
-#include "policy/vfio-user.h"
+#include "daemon/io/regions.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -25,17 +24,16 @@
 
 typedef struct Session {
         pthread_mutex_t lock; /* of what both threads use; `memory` changes under it, too */
-        pthread_cond_t idle;  /* `in_device` is false again */
-        IoBackend backend;
+        Device device;
         IoMemory memory;
-        IoCounts counts;
-        bool versioned;    /* the client has said which protocol it speaks */
-        bool asked;        /* the client is to release the function */
-        bool ended;        /* the device is closed, or is as soon as it is idle */
-        bool in_message;   /* the client's thread reads `memory` */
-        bool in_device;    /* it is in an access of the device */
-        Notifier notifier; /* to release it */
-        _Alignas(8) uint8_t bounce[VFIO_USER_DATA_MAX];
+        uint64_t refused;    /* requests that were answered with an error, of whatever kind */
+        uint64_t unreported; /* of these, the ones whose sender wanted no reply */
+        bool versioned;      /* the client has said which protocol it speaks */
+        bool asked;          /* the client is to release the function */
+        bool ended;          /* the device is closed, or is as soon as it is idle */
+        bool in_message;     /* the client's thread reads `memory` */
+        Notifier notifier;   /* to release it */
+        Regions regions;
 } Session;
 
 /* `backend` is taken over. */

@@ -24,10 +24,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define MEMORY_SIZE (16U * 4096U)
 
 /* The options' bits. */
-#define RELAXED 1U
-#define NATURAL 2U
-#define SHORT   4U /* blocks of 128 bytes at most */
-#define VERSION 8U /* the client begins as it should */
+#define RELAXED  1U
+#define NATURAL  2U
+#define SHORT    4U /* blocks of 128 bytes at most */
+#define VERSION  8U /* the client begins as it should */
+#define NO_RESET 16U
 
 /* A record's. */
 #define RAW      1U
@@ -56,6 +57,22 @@ static uint8_t take(void) {
         return *input.data++;
 }
 
+static void bend_writes(uint8_t *payload, size_t size) {
+        uint64_t count = (size - sizeof(count)) / sizeof(VfioUserWrite);
+
+        memcpy(payload, &count, sizeof(count));
+        for (uint64_t i = 0; i < count; i++) {
+                uint8_t *at = payload + sizeof(count) + i * sizeof(VfioUserWrite);
+                VfioUserRegionAccess access;
+
+                memcpy(&access, at, sizeof(access));
+                access.region = access.region % 2 ? VFIO_USER_REGION_CONFIG : 2;
+                access.offset %= access.region == 2 ? BAR_SIZE : CONFIG_SIZE;
+                access.count %= 10;
+                memcpy(at, &access, sizeof(access));
+        }
+}
+
 /* So that most of the time is not spent on finding out what a message looks like. */
 static void bend(uint16_t command, uint8_t *payload, size_t size) {
         VfioUserRegionAccess access;
@@ -67,8 +84,12 @@ static void bend(uint16_t command, uint8_t *payload, size_t size) {
                 if (size < sizeof(access))
                         return;
                 memcpy(&access, payload, sizeof(access));
-                access.region = access.region % 2 ? VFIO_USER_REGION_ZPCI : 2;
-                access.offset %= access.region == 2 ? BAR_SIZE : 64;
+                access.region = access.region % 4 == 0   ? VFIO_USER_REGION_CONFIG
+                                : access.region % 4 == 1 ? VFIO_USER_REGION_ZPCI
+                                                         : 2;
+                access.offset %= access.region == 2                         ? BAR_SIZE
+                                 : access.region == VFIO_USER_REGION_CONFIG ? 16
+                                                                            : 64;
                 access.count %= 64;
                 if (command == VFIO_USER_REGION_WRITE)
                         access.count = (uint32_t) (size - sizeof(access));
@@ -91,6 +112,8 @@ static void bend(uint16_t command, uint8_t *payload, size_t size) {
                                         .address = map.address % 16 * 4096,
                                         .size = map.size % 8 * 4096 };
                 memcpy(payload, &map, sizeof(map));
+        } else if (command == VFIO_USER_REGION_WRITE_MULTI && size >= sizeof(uint64_t)) {
+                bend_writes(payload, size);
         } else if (size >= sizeof(argsz)) {
                 memcpy(payload, &argsz, sizeof(argsz));
         }
@@ -198,6 +221,21 @@ static int read_config(IoBackend *backend, uint64_t offset, void *data, size_t l
         return 0;
 }
 
+static int write_config(IoBackend *backend, uint64_t offset, const void *data, size_t length) {
+        const uint8_t *bytes = data;
+
+        assert(length >= 1);
+        /* Never bus master. */
+        assert(offset > 4 || offset + length <= 4 || !(bytes[4 - offset] & 4));
+        memcpy(place(ZPCI_SPACE_CONFIG, offset, length), data, length);
+        return 0;
+}
+
+static int reset(IoBackend *backend) {
+        memset(bar, 0, sizeof(bar));
+        return 0;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         static const uint8_t version[] = { 1, 0, 1, 0, 20, 0, 0, 0, 0, 0,
                                            0, 0, 0, 0, 0,  0, 0, 0, 0, 0 };
@@ -216,6 +254,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 .load = do_load,
                 .store = do_store,
                 .read_config = read_config,
+                .write_config = write_config,
+                .reset = options & NO_RESET ? NULL : reset,
         };
         int free_before, free_after, none = -1;
         size_t reply_size;

@@ -168,6 +168,18 @@ class Client:
         reply = self.ask(REGION_WRITE, ACCESS.pack(offset, region, len(data)) + data)
         assert ACCESS.unpack(reply) == (offset, region, len(data))
 
+    def write_multi(self, *writes, flags=0):
+        """Several writes, (region, offset, data of at most 8 bytes) each; how many were done, None without a reply."""
+        payload = struct.pack("=Q", len(writes)) + b"".join(
+            ACCESS.pack(offset, region, len(data)) + data.ljust(8, b"\0") for region, offset, data in writes)
+        if flags & NO_REPLY:
+            self.send(self.message(REGION_WRITE_MULTI, payload, flags))
+            return None
+        return struct.unpack("=Q", self.ask(REGION_WRITE_MULTI, payload))[0]
+
+    def reset(self):
+        assert self.ask(DEVICE_RESET) == b""
+
     def zpci(self, operation, gaddr, offset, length, pcias=0):
         """A request of the zPCI I/O region."""
         self.write(ZPCI, REQUEST_OFFSET,

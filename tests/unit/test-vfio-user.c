@@ -101,9 +101,13 @@ Test(vfio_user, commands) {
         for (unsigned command = 0; command <= UINT16_MAX; command++) {
                 Message m = message((uint16_t) command, 0, NULL, 0);
                 VfioUserRequest request;
-                bool offered = command >= 1 && command <= 10 && command != 6;
+                bool offered = (command >= 1 && command <= 10 && command != 6) || command == 15;
+                int expected = offered ? -EINVAL : -EOPNOTSUPP;
 
-                cr_assert_eq(parse(&m, &request), offered ? -EINVAL : -EOPNOTSUPP, "%u", command);
+                /* The only one that is nothing but a header. */
+                if (command == VFIO_USER_DEVICE_RESET)
+                        expected = 0;
+                cr_assert_eq(parse(&m, &request), expected, "%u", command);
                 cr_assert_eq(request.header.command, command);
         }
 }
@@ -177,6 +181,50 @@ Test(vfio_user, accesses) {
                         cr_assert_eq(request.data, m.bytes + 32);
                 }
         }
+}
+
+Test(vfio_user, several_writes) {
+        static const struct {
+                uint64_t count;
+                size_t writes; /* that follow */
+                int more;      /* or fewer bytes */
+                int expected;
+        } cases[] = {
+                { 1, 1, 0, 0 },
+                { VFIO_USER_WRITES_MAX, VFIO_USER_WRITES_MAX, 0, 0 },
+                { 0, 0, 0, -EINVAL },
+                { 0, 1, 0, -EINVAL },
+                { 1, 0, 0, -EINVAL },
+                { 1, 2, 0, -EINVAL },
+                { 2, 1, 0, -EINVAL },
+                { 1, 1, 1, -EINVAL },
+                { 1, 1, -1, -EINVAL },
+                { VFIO_USER_WRITES_MAX + 1, VFIO_USER_WRITES_MAX, 0, -EINVAL },
+                { UINT64_MAX, 1, 0, -EINVAL },
+                /* 24 times this is 24, but for what is lost */
+                { UINT64_MAX / 24 * 2 + 2, 1, 0, -EINVAL },
+                { (UINT64_C(1) << 61) + 1, 1, 0, -EINVAL },
+        };
+
+        for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+                static uint8_t payload[8 + (VFIO_USER_WRITES_MAX + 1) * 24];
+                VfioUserRequest request;
+                size_t data = (size_t) ((int) cases[i].writes * 24 + cases[i].more);
+                Message m;
+
+                memcpy(payload, &cases[i].count, sizeof(cases[i].count));
+                m = message(VFIO_USER_REGION_WRITE_MULTI, 0, payload, 8 + data);
+                cr_assert_eq(parse(&m, &request), cases[i].expected, "%zu", i);
+                if (cases[i].expected == 0)
+                        cr_assert_eq(request.multi.count, cases[i].writes);
+        }
+}
+
+Test(vfio_user, reset_has_no_payload) {
+        VfioUserRequest request;
+        Message m = message(VFIO_USER_DEVICE_RESET, 0, "x", 1);
+
+        cr_assert_eq(parse(&m, &request), -EINVAL);
 }
 
 Test(vfio_user, replies) {

@@ -36,7 +36,7 @@ class Protocol(IoTest):
         self.assertEqual((major, minor), (0, 1))
         self.assertEqual(capabilities, {"max_msg_fds": 1, "max_data_xfer_size": 4096,
                                         "max_dma_maps": 512, "pgsizes": 4096,
-                                        "write_multiple": False})
+                                        "write_multiple": True})
         self.assert_error(errno.EINVAL, io.client.version)
         self.assert_serves(io)
 
@@ -52,11 +52,11 @@ class Protocol(IoTest):
 
     def test_information(self):
         client = self.start().client
-        self.assertEqual(client.device_info(), (2, 10, 5))
+        self.assertEqual(client.device_info(), (3, 10, 5))
         for index, size in enumerate(BARS):
             self.assertEqual(client.region_info(index), (size, 3 if size else 0, 32, []))
         self.assertEqual(client.region_info(6), (0, 0, 32, []))
-        self.assertEqual(client.region_info(vu.CONFIG), (4096, 1, 32, []))
+        self.assertEqual(client.region_info(vu.CONFIG), (4096, 3, 32, []))
         self.assertEqual(client.region_info(8), (0, 0, 32, []))
         self.assertEqual(client.region_info(vu.ZPCI), (48, 11, 48, [(0x80001014, 2)]))
         # With room for the fixed part only, it says how much it takes.
@@ -100,12 +100,58 @@ class Protocol(IoTest):
         self.assertEqual(io.client.read(vu.CONFIG, 0, 64), bytes(range(64)))
         self.assertEqual(len(io.client.read(vu.CONFIG, 0, 4096)), 4096)
         self.assert_error(errno.EINVAL, io.client.read, vu.CONFIG, 4095, 2)
-        self.assert_error(errno.EPERM, io.client.write, vu.CONFIG, 4, b"\6\0")
+
+    def test_writes_to_configuration_space(self):
+        """All that is inside it is written, but for bus master."""
+        io = self.start()
+        client = io.client
+        for offset, data in ((0x10, b"\xff\xff\xff\xff"), (0x3c, b"\x0b"), (0x41, b"ab"), (0x200, bytes(range(256))),
+                             (4095, b"z")):
+            client.write(vu.CONFIG, offset, data)
+            self.assertEqual(client.read(vu.CONFIG, offset, len(data)), data)
+        for offset, data in ((4095, b"ab"), (4096, b"a"), (2**64 - 1, b"ab"), (1, bytes(4096))):
+            self.assert_error(errno.EINVAL, client.write, vu.CONFIG, offset, data)
+        for offset, data in ((4, b"\xff\xff"), (4, b"\x04"), (4, b"\x07\0\0\0"), (0, b"\xff" * 16), (3, b"\xff\xff")):
+            client.write(vu.CONFIG, offset, data)
+            kept = bytearray(data)
+            kept[4 - offset] &= ~4
+            self.assertEqual(client.read(vu.CONFIG, offset, len(data)), kept, "bus master stays off, and that alone")
+        self.assert_serves(io)
+
+    def test_reset(self):
+        io = self.start()
+        client = io.client
+        client.write(0, 0, b"its data")
+        client.write(vu.CONFIG, 4, b"\3\0")
+        client.reset()
+        self.assertEqual((client.read(0, 0, 8), client.read(vu.CONFIG, 4, 2)), (bytes(8), bytes(2)))
+        self.assertEqual(client.read(vu.CONFIG, NOTE + 24, 8), struct.pack("=Q", 1))
+        client.send(client.message(vu.DEVICE_RESET, flags=vu.NO_REPLY))
+        self.assertEqual(client.read(vu.CONFIG, NOTE + 24, 8), struct.pack("=Q", 2))
+        self.assert_error(errno.EINVAL, client.ask, vu.DEVICE_RESET, bytes(1))
+        self.assertEqual(io.counts()["refused"], 1)
+
+    def test_several_writes_at_once(self):
+        """Each is one access; one that fails keeps no other from being done, and is counted."""
+        io = self.start()
+        client = io.client
+        self.assertEqual(client.write_multi((0, 8, b"12345678"), (2, 4, b"abcd"), (vu.CONFIG, 4, b"\7\0")), 3)
+        self.assertEqual((client.read(0, 8, 8), client.read(2, 4, 4), client.read(vu.CONFIG, 4, 2)),
+                         (b"12345678", b"abcd", b"\3\0"))
+        self.assertEqual(last_store(client)[0], 2)
+        self.assertEqual(client.write_multi((0, 4, bytes(8)), (0, 16, b"x"), (1, 0, b"x"), (vu.ZPCI, 16, bytes(8))), 1)
+        self.assertEqual((client.read(0, 16, 1), io.counts()["refused"]), (b"x", 3))
+        self.assert_error(errno.EINVAL, client.write_multi, (0, 4, bytes(8)), (vu.ZPCI, 16, bytes(8)))
+        client.write_multi((0, 24, b"y"), (1, 0, b"x"), (0, 2**64 - 1, b"x"), flags=vu.NO_REPLY)
+        self.assertEqual(client.read(0, 24, 1), b"y")
+        counts = io.counts()
+        self.assertEqual((counts["stores"], counts["refused"], counts["unreported"]), (4, 7, 2))
+        self.assertEqual(client.write_multi(*[(0, 8 * i, struct.pack("=Q", i)) for i in range(200)]), 200)
+        self.assertEqual(client.read(0, 8 * 199, 8), struct.pack("=Q", 199))
 
     def test_not_offered(self):
         client = self.start().client
-        for command in (vu.DEVICE_RESET, vu.REGION_WRITE_MULTI, vu.GET_REGION_IO_FDS, vu.DMA_READ,
-                        vu.DEVICE_FEATURE):
+        for command in (vu.GET_REGION_IO_FDS, vu.DMA_READ, vu.DMA_WRITE, vu.DEVICE_FEATURE):
             self.assert_error(errno.EOPNOTSUPP, client.ask, command, bytes(8))
 
     def test_no_reply(self):

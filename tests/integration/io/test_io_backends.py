@@ -7,15 +7,18 @@ import errno
 import os
 import struct
 import tempfile
+import time
 
 import ioprocess
-from ioprocess import IoTest
+from ioprocess import DEADLINE, IoTest
+import pace
 import vfio_user as vu
 
 STANDIN = os.environ["VFWARDEN_VFIO_STANDIN"]
 PAGE = 4096
 BARS = "bar0=0x2000 bar2=0x1000"
 SHIFT = 14
+SLOW_PLACE = 8
 
 
 def place(index):
@@ -120,6 +123,111 @@ class Plain(BackendTest):
             self.assert_error(told, self.client.read, 0, 0, 8)
             self.assert_error(told, self.client.write, 0, 0, bytes(8))
             self.assertEqual(self.io.counts()["stores"], 0)
+
+
+class Whole(BackendTest):
+    """Writes to configuration space, and resets."""
+
+    def set_slow(self, slow):
+        os.pwrite(self.io.device, bytes((slow,)), SLOW_PLACE)
+
+    def wait_call(self, call):
+        """Until it has reached the device."""
+        calls, end = [], time.monotonic() + DEADLINE
+        while call not in [words[0] for words in calls]:
+            self.assertLess(time.monotonic(), end, calls)
+            calls += self.calls()
+
+    def wait_idle(self):
+        end = time.monotonic() + DEADLINE
+        while True:
+            try:
+                return self.client.read(0, 0, 8)
+            except vu.ErrorReply as error:
+                self.assertEqual(error.errno, errno.EBUSY)
+                self.assertLess(time.monotonic(), end)
+
+    def test_a_write_to_configuration_space_is_one_call(self):
+        self.device("")
+        for offset, data in ((0x10, b"\xff" * 4), (4, b"\x07\x04"), (0x41, b"x"), (2, b"\xff" * 8)):
+            self.client.write(vu.CONFIG, offset, data)
+            self.assertEqual(self.calls(), [["pwrite", place(7) + offset, len(data)]])
+            kept = bytearray(data)
+            if 0 <= 4 - offset < len(data):
+                kept[4 - offset] &= ~4
+            self.assertEqual(os.pread(self.io.device, len(data), place(7) + offset), kept, "all but bus master")
+        self.assert_error(errno.EINVAL, self.client.write, vu.CONFIG, 255, bytes(2))
+        self.assertEqual(self.calls(), [])
+
+    def test_reset(self):
+        self.device("")
+        self.assertEqual(self.client.device_info()[0], 3)
+        self.client.reset()
+        self.assertEqual(self.calls(), [["reset", 0, 0]])
+        for error, told in ((errno.EAGAIN, errno.EAGAIN), (errno.ENODEV, errno.ENODEV), (errno.ENOTTY, errno.EIO)):
+            self.device(f"reset-error={error}")
+            self.assert_error(told, self.client.reset)
+
+    def test_no_reset(self):
+        self.device("no-reset")
+        self.assertEqual(self.client.device_info()[0], 2)
+        self.assert_error(errno.EOPNOTSUPP, self.client.reset)
+        self.assertEqual(self.calls(), [])
+
+    def test_slow_ones_delay_no_order(self):
+        """And are answered when they are done."""
+        self.device("slow")
+        for command, payload, call in ((vu.DEVICE_RESET, b"", "reset"),
+                                       (vu.REGION_WRITE, vu.ACCESS.pack(0x48, vu.CONFIG, 2) + b"\x5a\x80", "pwrite")):
+            self.set_slow(True)
+            self.client.send(self.client.message(command, payload))
+            self.wait_call(call)
+            for kind in (ioprocess.STATUS, ioprocess.DRAIN, ioprocess.STATUS):
+                self.assertEqual(self.io.order(kind).error, 0)
+            self.set_slow(False)
+            self.assertEqual(self.client.receive()[1:3], (command, 0))
+            self.client.read(0, 0, 8)
+
+    def test_one_that_takes_too_long(self):
+        """Its client has an answer before it would give up, and nothing waits behind it."""
+        self.device("slow")
+        for command, payload in ((vu.DEVICE_RESET, b""),
+                                 (vu.REGION_WRITE, vu.ACCESS.pack(0x48, vu.CONFIG, 2) + b"\x5a\x80")):
+            self.set_slow(True)
+            start = time.monotonic()
+            self.client.send(self.client.message(command, payload))
+            self.assertEqual(self.client.receive()[1:3], (command, errno.ETIMEDOUT))
+            self.assertLess(time.monotonic() - start, pace.at_most(5), "QEMU's patience")
+            self.assertEqual(self.client.device_info()[1], 10)
+            for call in ((self.client.read, 0, 0, 8), (self.client.write, 0, 0, bytes(8)), (self.client.reset,),
+                         (self.client.read, vu.CONFIG, 0, 4), (self.client.write, vu.CONFIG, 4, bytes(2))):
+                self.assert_error(errno.EBUSY, *call)
+            self.set_slow(False)
+            self.wait_idle()
+
+    def test_ended_during_a_slow_one(self):
+        """The device is closed when it is done, and then that is reported."""
+        self.device("slow")
+        self.set_slow(True)
+        self.client.send(self.client.message(vu.DEVICE_RESET))
+        self.wait_call("reset")
+        self.io.control.send(struct.pack("=I", ioprocess.END))
+        self.set_slow(False)
+        self.assertEqual(self.io.report().kind, ioprocess.END)
+        self.assertFalse([name for name in self.io.descriptors().values() if "memfd" in name])
+        self.assertIn(self.client.receive()[2], (0, errno.ENODEV))
+        self.assert_error(errno.ENODEV, self.client.reset)
+
+    def test_client_that_goes_during_a_slow_one(self):
+        self.device("slow")
+        self.set_slow(True)
+        self.client.send(self.client.message(vu.DEVICE_RESET))
+        self.wait_call("reset")
+        self.client.close()
+        self.assertEqual(self.io.order(ioprocess.STATUS).error, 0)
+        self.set_slow(False)
+        self.assertEqual(self.io.report().kind, ioprocess.CLOSED)
+        self.assertEqual(self.io.wait(), 0)
 
 
 class Ism(BackendTest):

@@ -40,7 +40,7 @@ class Messages(IoTest):
         for size, error, told in ((0, errno.EINVAL, errno.EBADMSG), (15, errno.EINVAL, errno.EBADMSG),
                                   (2**32 - 1, errno.EMSGSIZE, errno.EMSGSIZE),
                                   (2**31, errno.EMSGSIZE, errno.EMSGSIZE),
-                                  (16 + 32 + 4096 + 1, errno.EMSGSIZE, errno.EMSGSIZE)):
+                                  (16 + 8 + 200 * 24 + 1, errno.EMSGSIZE, errno.EMSGSIZE)):
             with self.subTest(size):
                 io = self.start()
                 io.client.send(io.client.message(vu.REGION_WRITE, bytes(64), size=size, number=3))
@@ -53,7 +53,7 @@ class Messages(IoTest):
         io = self.start()
         fixed = {vu.VERSION: 4, vu.DMA_MAP: 32, vu.DMA_UNMAP: 24, vu.GET_INFO: 16,
                  vu.GET_REGION_INFO: 32, vu.GET_IRQ_INFO: 16, vu.SET_IRQS: 20, vu.REGION_READ: 16,
-                 vu.REGION_WRITE: 16}
+                 vu.REGION_WRITE: 16, vu.REGION_WRITE_MULTI: 8}
         for command, size in fixed.items():
             for wrong in (0, 1, size - 1, size + 1, 4096):
                 self.assert_error(errno.EINVAL, io.client.ask, command, bytes(wrong))
@@ -71,6 +71,25 @@ class Messages(IoTest):
                 self.assert_error(errno.EINVAL, io.client.read, region, 0, count)
         self.assertEqual(io.counts()["stores"], 0)
         self.assert_serves(io)
+
+    def test_several_writes_that_lie(self):
+        """About their number, or their lengths: none is done, or the others alone."""
+        io = self.start()
+        one = vu.ACCESS.pack(0, 0, 8) + b"whatever"
+        for count, writes in ((0, 0), (0, 1), (1, 0), (1, 2), (2, 1), (201, 200), (2**64 - 1, 1), (2**61 + 1, 1), (2**32 + 1, 1)):
+            self.assert_error(errno.EINVAL, io.client.ask, vu.REGION_WRITE_MULTI, struct.pack("=Q", count) + one * writes)
+        for count in (0, 9, 16, 2**31, 2**32 - 1):
+            self.assert_error(errno.EINVAL, io.client.ask, vu.REGION_WRITE_MULTI,
+                              struct.pack("=Q", 1) + vu.ACCESS.pack(0, 0, count) + bytes(8))
+        self.assertEqual(io.counts()["stores"], 0)
+        self.assert_serves(io)
+
+    def test_writes_to_configuration_space_at_its_ends(self):
+        io = self.start()
+        before = io.client.read(vu.CONFIG, 0, 4096)
+        for offset, size in ((4096, 1), (4095, 2), (1, 4096), (2**63, 1), (2**64 - 1, 1), (2**64 - 1, 8), (2**32, 4)):
+            self.assert_error(errno.EINVAL, io.client.write, vu.CONFIG, offset, b"\xff" * size)
+        self.assertEqual(io.client.read(vu.CONFIG, 0, 4096), before)
 
     def test_unknown_commands(self):
         io = self.start()

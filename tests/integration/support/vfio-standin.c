@@ -1,16 +1,24 @@
 /* vfio-standin.c: preloaded into vfwarden-io, it makes a memfd look like a VFIO device.
  *
  * What the device is comes from the environment, VFIO_STANDIN="WORD[=NUMBER] ...":
- *   bar0 .. bar5     size of a BAR (0 unless given)
- *   region           it has the zPCI I/O region, among others, with this maximum
- *   pft, imaxstbl    it has zPCI capabilities with these; version=1 leaves imaxstbl out
- *   shift            region i is at i + 1 shifted by this (14 unless given); places are nothing to
- * be computed no-pci           it is no PCI function error            what every pread() and
- * pwrite() of a BAR fails with A request to the region is done as a kernel would; every access to
- * the device is noted, as a line, in the file VFIO_STANDIN_LOG. */
+ *
+ *   bar0 .. bar5  size of a BAR (0 unless given)
+ *   region        it has the zPCI I/O region, among others, with this maximum
+ *   pft, imaxstbl it has zPCI capabilities with these; version=1 leaves imaxstbl out
+ *   no-reset      it cannot be reset
+ *   reset-error   what a reset fails with
+ *   slow          a reset, and a write to configuration space that begins with the byte 0x5a,
+ *                 take until the byte at SLOW_PLACE is not 1
+ *   shift         region i is at i + 1 shifted by this (14 unless given)
+ *   no-pci        it is no PCI function
+ *   error         what every pread() and pwrite() of a BAR fails with
+ *
+ * A request to the region is done as a kernel would; every access to the device is noted, as a
+ * line, in the file VFIO_STANDIN_LOG. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <linux/vfio.h>
 #include <linux/vfio_zdev.h>
 #include <stdarg.h>
@@ -20,11 +28,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #define ZPCI_INDEX  (VFIO_PCI_NUM_REGIONS + 1)
 #define ZPCI_TYPE   0x80001014U
 #define CONFIG_SIZE 256U
+/* No region begins as early. */
+#define SLOW_PLACE 8
 
 static int device = -1, log_fd = -1;
 
@@ -68,7 +80,7 @@ static int device_info(struct vfio_device_info *info) {
         };
         uint32_t argsz = info->argsz;
 
-        info->flags = VFIO_DEVICE_FLAGS_RESET |
+        info->flags = (setting("no-reset", 0) ? 0 : VFIO_DEVICE_FLAGS_RESET) |
                       (setting("no-pci", 0) ? VFIO_DEVICE_FLAGS_CCW : VFIO_DEVICE_FLAGS_PCI);
         info->num_regions = setting("region", 0) ? ZPCI_INDEX + 1 : VFIO_PCI_NUM_REGIONS;
         info->num_irqs = VFIO_PCI_NUM_IRQS;
@@ -111,6 +123,24 @@ static int region_info(struct vfio_region_info *info) {
         return 0;
 }
 
+/* As long as the test wants it; no other call is allowed that could wait. */
+static void be_slow(void) {
+        static uint32_t never;
+        static const struct timespec nap = { .tv_nsec = 5000000 };
+        uint8_t gate = 1;
+
+        while (setting("slow", 0) &&
+               syscall(SYS_pread64, device, &gate, sizeof(gate), SLOW_PLACE) == 1 && gate == 1)
+                syscall(SYS_futex, &never, FUTEX_WAIT_PRIVATE, 0, &nap, NULL, 0);
+}
+
+static int reset(void) {
+        note("reset", 0, 0);
+        be_slow();
+        errno = (int) setting("reset-error", 0);
+        return errno == 0 ? 0 : -1;
+}
+
 int ioctl(int fd, unsigned long request, ...) {
         const char *log = getenv("VFIO_STANDIN_LOG");
         va_list arguments;
@@ -126,6 +156,8 @@ int ioctl(int fd, unsigned long request, ...) {
                 return device_info(argument);
         if (request == VFIO_DEVICE_GET_REGION_INFO)
                 return region_info(argument);
+        if (request == VFIO_DEVICE_RESET)
+                return reset();
         errno = ENOTTY;
         return -1;
 }
@@ -167,6 +199,10 @@ ssize_t pwrite(int fd, const void *data, size_t size, off_t offset) {
         if (fd != device)
                 return next(fd, data, size, offset);
         note("pwrite", offset, size);
+        if ((uint64_t) offset >= place(VFIO_PCI_CONFIG_REGION_INDEX) &&
+            (uint64_t) offset < place(VFIO_PCI_CONFIG_REGION_INDEX) + CONFIG_SIZE &&
+            *(const uint8_t *) data == 0x5a)
+                be_slow();
         if (fails(offset))
                 return -1;
         if ((uint64_t) offset != place(ZPCI_INDEX) + 16)

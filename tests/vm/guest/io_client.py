@@ -42,6 +42,10 @@ class IoClient(JsonClient):
     def write(self, region, offset, data):
         self.ask("write", region, offset, data.hex())
 
+    def reset(self):
+        """Resets the device."""
+        self.ask("reset")
+
     def map(self, size):
         """Memory of the client's, all of it touched."""
         self.ask("map", size)
@@ -104,6 +108,9 @@ class Server:
 
     def write(self, region, offset, data):
         self.session.write(region, offset, bytes.fromhex(data))
+
+    def reset(self):
+        self.session.reset()
 
     def map(self, size):
         memory = os.memfd_create("guest")
