@@ -104,8 +104,10 @@ typedef struct VfioUserIrqInfo {
         uint32_t count;
 } VfioUserIrqInfo;
 
-#define VFIO_USER_IRQ_EVENTFD  1U
-#define VFIO_USER_IRQ_NORESIZE 8U
+#define VFIO_USER_IRQ_EVENTFD    1U
+#define VFIO_USER_IRQ_MASKABLE   2U
+#define VFIO_USER_IRQ_AUTOMASKED 4U
+#define VFIO_USER_IRQ_NORESIZE   8U
 
 typedef struct VfioUserIrqSet {
         uint32_t argsz;
@@ -116,7 +118,10 @@ typedef struct VfioUserIrqSet {
 } VfioUserIrqSet;
 
 #define VFIO_USER_IRQ_SET_NONE    1U
+#define VFIO_USER_IRQ_SET_BOOL    2U
 #define VFIO_USER_IRQ_SET_EVENTFD 4U
+#define VFIO_USER_IRQ_SET_MASK    8U
+#define VFIO_USER_IRQ_SET_UNMASK  0x10U
 #define VFIO_USER_IRQ_SET_TRIGGER 0x20U
 
 typedef struct VfioUserRegionAccess {
@@ -148,7 +153,12 @@ enum {
         VFIO_USER_N_REGIONS,
 };
 enum {
-        VFIO_USER_IRQ_REQUEST = 4, /* VFIO's request to release the device */
+        VFIO_USER_IRQ_INTX,
+        VFIO_USER_IRQ_MSI,
+        VFIO_USER_IRQ_MSIX,
+        VFIO_USER_IRQ_ERR,
+        VFIO_USER_N_DEVICE_IRQS,
+        VFIO_USER_IRQ_REQUEST = VFIO_USER_N_DEVICE_IRQS, /* VFIO's request to release the device */
         VFIO_USER_N_IRQS,
 };
 

@@ -77,6 +77,32 @@ int device_read_config(Device *device, uint64_t offset, void *data, size_t lengt
         return r;
 }
 
+/* Which indexes are enabled, as the kernel has it (vfio_pci_set_irqs_ioctl()). An order without
+ * eventfds enables the vectors, too, but not the error interrupt. */
+static void note_irqs(Device *device, const VfioUserIrqSet *set, IrqAction action) {
+        unsigned bit = 1U << set->index;
+
+        if (action == IRQ_DISABLE || (action == IRQ_RELEASE && set->index == VFIO_USER_IRQ_ERR))
+                device->irqs_enabled &= ~bit;
+        else if (action == IRQ_ASSIGN || action == IRQ_RELEASE)
+                device->irqs_enabled |= bit;
+}
+
+int device_set_irqs(Device *device, const VfioUserIrqSet *set, IrqAction action,
+                    const uint8_t *bools, int *fds) {
+        bool is_off = action == IRQ_DISABLE && !(device->irqs_enabled & 1U << set->index);
+        int r = device->backend.set_irqs || is_off ? begin(device) : -EINVAL;
+
+        if (r < 0)
+                return r;
+        if (!is_off)
+                r = device->backend.set_irqs(&device->backend, set, action, bools, fds);
+        if (r >= 0)
+                note_irqs(device, set, action);
+        end(device, NULL, NULL, 0);
+        return r;
+}
+
 /* --- slow accesses */
 
 static void do_slow(Device *device) {
@@ -94,7 +120,7 @@ static void do_slow(Device *device) {
         pthread_mutex_unlock(&device->lock);
 }
 
-static void run(void *context) {
+static void make_slow_ones(void *context) {
         Device *device = context;
 
         for (;;)
@@ -103,7 +129,7 @@ static void run(void *context) {
 }
 
 int device_start(Device *device) {
-        int r = thread_start(run, device);
+        int r = thread_start(make_slow_ones, device);
 
         if (r >= 0)
                 device->slow.has_thread = true;

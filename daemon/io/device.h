@@ -12,7 +12,7 @@
  * kernel. */
 #pragma once
 
-#include "daemon/io/backend.h"
+#include "daemon/io/backend/backend.h"
 #include "policy/io-report.h"
 
 #include <pthread.h>
@@ -46,9 +46,10 @@ typedef struct Device {
         pthread_mutex_t lock; /* of what follows, but for the back end of an access that is made */
         pthread_cond_t idle;  /* `busy` is false again, or `closed` is true */
         IoBackend backend;
-        bool busy;   /* an access is made */
-        bool ended;  /* none begins any more */
-        bool closed; /* after the end, when no access was made any more */
+        bool busy;             /* an access is made */
+        bool ended;            /* none begins any more */
+        unsigned irqs_enabled; /* a bit for each index; the client's thread's */
+        bool closed;           /* after the end, when no access was made any more */
         uint64_t loads, stores, bytes_loaded, bytes_stored; /* that the device did */
         SlowAccess slow;
 } Device;
@@ -68,6 +69,10 @@ static inline bool device_can_reset(const Device *device) {
         return device->backend.reset;
 }
 
+static inline const IrqLine *device_irq_line(const Device *device, uint32_t index) {
+        return &device->backend.irqs[index];
+}
+
 /* Accesses that the rules have allowed. Each returns 0 or a negative errno: -ENODEV after the end,
  * -EBUSY during a slow access, -ETIMEDOUT when a slow one goes on after its answer, or the back
  * end's. */
@@ -78,6 +83,11 @@ int device_read_config(Device *device, uint64_t offset, void *data, size_t lengt
 int device_write_config(Device *device, uint64_t offset, const void *data, size_t length);
 /* -EOPNOTSUPP when the device cannot; slow. */
 int device_reset(Device *device);
+
+/* An order that irq_set_check() has passed. Of `fds` it replaces by -1 what it keeps. To disable
+ * what is not enabled has no effect; VFIO would refuse it. */
+int device_set_irqs(Device *device, const VfioUserIrqSet *set, IrqAction action,
+                    const uint8_t *bools, int *fds);
 
 /* Waits for the access that is made. When it returns the device is closed. Returns whether this
  * call did it. */

@@ -16,9 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Besides those of the client's memory: 0 to 2, socket, device, control, the client's eventfd, and
- * the one that has just come. An eventfd that hangs takes the place of that last one. */
-#define FDS_BESIDES 8U
+/* Besides those of the client's memory: 0 to 2, socket, device, control, the client's eventfd, one
+ * of them that hangs, those of an emulated device, and those that have just come. */
+#define FDS_BESIDES (8U + EMULATED_IRQS_MAX + CLIENT_FDS_MAX)
 
 typedef struct Options {
         int client, device, control;

@@ -8,6 +8,7 @@
 void notifier_init(Notifier *notifier) {
         pthread_mutex_init(&notifier->lock, NULL);
         sem_init(&notifier->wanted, 0, 0);
+        notifier->asked = false;
         notifier->fd = notifier->writing = -1;
 }
 
@@ -51,17 +52,24 @@ int notifier_start(Notifier *notifier) {
 }
 
 void notifier_set(Notifier *notifier, int fd) {
+        bool asked;
         int old;
 
         pthread_mutex_lock(&notifier->lock);
+        asked = notifier->asked;
         old = notifier->fd;
         notifier->fd = fd;
         if (old == notifier->writing)
                 old = -1;
         pthread_mutex_unlock(&notifier->lock);
         closep(&old);
+        if (asked)
+                sem_post(&notifier->wanted);
 }
 
-void notifier_signal(Notifier *notifier) {
+void notifier_ask(Notifier *notifier) {
+        pthread_mutex_lock(&notifier->lock);
+        notifier->asked = true;
+        pthread_mutex_unlock(&notifier->lock);
         sem_post(&notifier->wanted);
 }

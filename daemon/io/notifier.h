@@ -7,10 +7,12 @@
 
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdbool.h>
 
 typedef struct Notifier {
         pthread_mutex_t lock; /* held for assignments only */
         sem_t wanted;
+        bool asked;  /* the client is to release the function */
         int fd;      /* -1: none */
         int writing; /* the one that is being written to: its number stays taken until then; -1 */
 } Notifier;
@@ -20,7 +22,8 @@ void notifier_init(Notifier *notifier);
 /* Starts its thread; without one nothing is ever written. Returns 0 or a negative errno. */
 int notifier_start(Notifier *notifier);
 
-/* Takes `fd` over, -1 for none, in place of what it had. */
+/* Takes `fd` over, -1 for none, in place of what it had; signals it if the client was asked. */
 void notifier_set(Notifier *notifier, int fd);
 
-void notifier_signal(Notifier *notifier);
+/* Asks the client, now and by each eventfd that comes later. */
+void notifier_ask(Notifier *notifier);

@@ -130,7 +130,7 @@ static const int allowed[] = {
 static const int allowed_fcntl[] = { F_GETFL, F_SETFL, F_GET_SEALS };
 
 /* What the device is asked for by ioctl, and nothing else is. */
-static const unsigned long allowed_ioctl[] = { VFIO_DEVICE_RESET };
+static const unsigned long allowed_ioctl[] = { VFIO_DEVICE_RESET, VFIO_DEVICE_SET_IRQS };
 
 static int allow_arguments(scmp_filter_ctx filter, int device) {
         int r = 0;

@@ -1,13 +1,10 @@
 #include "daemon/io/session.h"
 
-#include "daemon/io/util.h"
+#include "daemon/io/irqs.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 
 void session_init(Session *session, const IoBackend *backend, unsigned max_maps,
                   uint64_t max_bytes) {
@@ -33,26 +30,28 @@ static int handle_version(Session *session, const VfioUserRequest *request, Repl
                 version.minor = VFIO_USER_MINOR;
         reply_add(reply, &version, sizeof(version));
         length = snprintf((char *) reply->payload + reply->size, VFIO_USER_DATA_MAX,
-                          "{\"capabilities\":{\"max_msg_fds\":1,\"max_data_xfer_size\":%u,"
+                          "{\"capabilities\":{\"max_msg_fds\":%u,\"max_data_xfer_size\":%u,"
                           "\"max_dma_maps\":%u,\"pgsizes\":%u,\"write_multiple\":true}}",
-                          VFIO_USER_DATA_MAX, session->memory.max_maps, IO_PAGE_SIZE);
+                          CLIENT_FDS_MAX, VFIO_USER_DATA_MAX, session->memory.max_maps,
+                          IO_PAGE_SIZE);
         reply->size += (size_t) length + 1;
         session->versioned = true;
         return 0;
 }
 
-static int handle_dma_map(Session *session, const VfioUserRequest *request, int *fd) {
+static int handle_dma_map(Session *session, const VfioUserRequest *request, ClientFds *fds) {
         const VfioUserDmaMap *map = &request->map;
+        int fd = fds->n > 0 ? fds->fds[0] : -1;
         int r;
 
         if (map->flags & ~(VFIO_USER_DMA_READ | VFIO_USER_DMA_WRITE))
                 return -EINVAL;
         pthread_mutex_lock(&session->lock);
         r = io_memory_map(&session->memory, map->address, map->size, map->offset,
-                          map->flags & VFIO_USER_DMA_READ, map->flags & VFIO_USER_DMA_WRITE, *fd);
+                          map->flags & VFIO_USER_DMA_READ, map->flags & VFIO_USER_DMA_WRITE, fd);
         pthread_mutex_unlock(&session->lock);
         if (r >= 0)
-                *fd = -1;
+                (void) client_fds_take_first(fds);
         return r;
 }
 
@@ -83,67 +82,8 @@ static int handle_device_info(const Session *session, Reply *reply) {
         return 0;
 }
 
-static int handle_irq_info(const VfioUserRequest *request, Reply *reply) {
-        VfioUserIrqInfo info = { .argsz = sizeof(info), .index = request->irq.index };
-
-        if (info.index >= VFIO_USER_N_IRQS)
-                return -EINVAL;
-        if (info.index == VFIO_USER_IRQ_REQUEST) {
-                info.flags = VFIO_USER_IRQ_EVENTFD | VFIO_USER_IRQ_NORESIZE;
-                info.count = 1;
-        }
-        reply_add(reply, &info, sizeof(info));
-        return 0;
-}
-
-/* A file that is no anonymous inode is no eventfd, and the other kinds of these accept no such
- * write. */
-static int check_eventfd(int fd) {
-        struct stat st;
-
-        if (syscall(SYS_fstat, fd, &st) < 0 || (st.st_mode & S_IFMT) != 0)
-                return -EINVAL;
-        /* So that one that is full needs no waiting; the client may undo it, see notifier.h. */
-        return fcntl(fd, F_SETFL, O_NONBLOCK) < 0 ? -EINVAL : 0;
-}
-
-static bool is_asked(Session *session) {
-        bool asked;
-
-        pthread_mutex_lock(&session->lock);
-        asked = session->asked;
-        pthread_mutex_unlock(&session->lock);
-        return asked;
-}
-
-static int handle_set_irqs(Session *session, const VfioUserRequest *request, int *fd) {
-        const VfioUserIrqSet *set = &request->irq_set;
-        int r;
-
-        if (set->index >= VFIO_USER_N_IRQS)
-                return -EINVAL;
-        /* "Disable all of this index": there is nothing to disable but the request. */
-        if (set->flags == (VFIO_USER_IRQ_SET_NONE | VFIO_USER_IRQ_SET_TRIGGER) && set->start == 0 &&
-            set->count == 0) {
-                if (set->index == VFIO_USER_IRQ_REQUEST)
-                        notifier_set(&session->notifier, -1);
-                return 0;
-        }
-        if (set->index != VFIO_USER_IRQ_REQUEST || set->start != 0 || set->count != 1 ||
-            set->flags != (VFIO_USER_IRQ_SET_EVENTFD | VFIO_USER_IRQ_SET_TRIGGER))
-                return -EINVAL;
-        if (*fd >= 0) {
-                r = check_eventfd(*fd);
-                if (r < 0)
-                        return r;
-        }
-        notifier_set(&session->notifier, take_fd(fd));
-        if (is_asked(session))
-                notifier_signal(&session->notifier);
-        return 0;
-}
-
-static int handle_parsed(Session *session, const VfioUserRequest *request, int *fd, Reply *reply) {
+static int handle_parsed(Session *session, const VfioUserRequest *request, ClientFds *fds,
+                         Reply *reply) {
         switch (request->header.command) {
         case VFIO_USER_REGION_READ:
                 return regions_read(&session->regions, request, reply);
@@ -152,7 +92,7 @@ static int handle_parsed(Session *session, const VfioUserRequest *request, int *
         case VFIO_USER_REGION_WRITE_MULTI:
                 return regions_write_multi(&session->regions, request, reply);
         case VFIO_USER_DMA_MAP:
-                return handle_dma_map(session, request, fd);
+                return handle_dma_map(session, request, fds);
         case VFIO_USER_DMA_UNMAP:
                 return handle_dma_unmap(session, request, reply);
         case VFIO_USER_GET_INFO:
@@ -160,9 +100,9 @@ static int handle_parsed(Session *session, const VfioUserRequest *request, int *
         case VFIO_USER_GET_REGION_INFO:
                 return regions_info(&session->regions, request, reply);
         case VFIO_USER_GET_IRQ_INFO:
-                return handle_irq_info(request, reply);
+                return irqs_info(&session->device, request, reply);
         case VFIO_USER_SET_IRQS:
-                return handle_set_irqs(session, request, fd);
+                return irqs_set(&session->device, &session->notifier, request, fds);
         case VFIO_USER_DEVICE_RESET:
                 return device_reset(&session->device);
         case VFIO_USER_VERSION:
@@ -193,7 +133,7 @@ static void end_message(Session *session, unsigned refused, bool reported) {
         pthread_mutex_unlock(&session->lock);
 }
 
-int session_handle(Session *session, const uint8_t *message, size_t size, int *fd, bool too_many,
+int session_handle(Session *session, const uint8_t *message, size_t size, ClientFds *fds,
                    uint8_t *reply_bytes, size_t *ret_size) {
         Reply reply = { .payload = reply_bytes + sizeof(VfioUserHeader) };
         VfioUserRequest request;
@@ -204,17 +144,19 @@ int session_handle(Session *session, const uint8_t *message, size_t size, int *f
         session->regions.failed = 0;
         ended = begin_message(session);
         r = vfio_user_parse(message, size, &request);
-        if (r >= 0 && too_many)
+        /* The others have a use for one at most. */
+        if (r >= 0 &&
+            (fds->too_many || (fds->n > 1 && request.header.command != VFIO_USER_SET_IRQS)))
                 r = -EINVAL;
         if (r >= 0 && !session->versioned && request.header.command != VFIO_USER_VERSION)
                 r = -EINVAL;
         if (ended < 0)
                 r = ended;
         if (r >= 0)
-                r = handle_parsed(session, &request, fd, &reply);
+                r = handle_parsed(session, &request, fds, &reply);
         refused = session->regions.failed > 0 ? session->regions.failed : r < 0;
         end_message(session, refused, vfio_user_wants_reply(&request.header));
-        closep(fd);
+        client_fds_close(fds);
 
         *ret_size = 0;
         if (vfio_user_wants_reply(&request.header)) {
@@ -226,17 +168,14 @@ int session_handle(Session *session, const uint8_t *message, size_t size, int *f
 }
 
 void session_drain(Session *session) {
-        pthread_mutex_lock(&session->lock);
-        session->asked = true;
-        pthread_mutex_unlock(&session->lock);
-        notifier_signal(&session->notifier);
+        notifier_ask(&session->notifier);
 }
 
 void session_end(Session *session) {
         bool first;
 
         pthread_mutex_lock(&session->lock);
-        session->asked = session->ended = true;
+        session->ended = true;
         pthread_mutex_unlock(&session->lock);
         first = device_end(&session->device);
 
@@ -245,7 +184,7 @@ void session_end(Session *session) {
                 io_memory_unmap_all(&session->memory);
         pthread_mutex_unlock(&session->lock);
         if (first)
-                notifier_signal(&session->notifier);
+                notifier_ask(&session->notifier);
 }
 
 void session_report(Session *session, IoReport *ret) {

@@ -10,6 +10,7 @@
  * is the lock held while the device does an access; see device.h. Allocates nothing. */
 #pragma once
 
+#include "daemon/io/client-fds.h"
 #include "daemon/io/control.h"
 #include "daemon/io/device.h"
 #include "daemon/io/memory.h"
@@ -29,7 +30,6 @@ typedef struct Session {
         uint64_t refused;    /* requests that were answered with an error, of whatever kind */
         uint64_t unreported; /* of these, the ones whose sender wanted no reply */
         bool versioned;      /* the client has said which protocol it speaks */
-        bool asked;          /* the client is to release the function */
         bool ended;          /* the device is closed, or is as soon as it is idle */
         bool in_message;     /* the client's thread reads `memory` */
         Notifier notifier;   /* to release it */
@@ -40,11 +40,10 @@ typedef struct Session {
 void session_init(Session *session, const IoBackend *backend, unsigned max_maps,
                   uint64_t max_bytes);
 
-/* Executes the whole message of `size` bytes. `*fd` is a descriptor that came with it, or -1, and
- * is -1 afterwards; `too_many` says that more came than that and were dropped. Writes the reply to
- * `reply`, which has room for SESSION_REPLY_MAX, and its size, 0 when none is wanted, to
- * `ret_size`. Returns 0, or a negative errno when the session cannot go on after this reply. */
-int session_handle(Session *session, const uint8_t *message, size_t size, int *fd, bool too_many,
+/* Executes the whole message of `size` bytes. `fds` came with it; they are taken or closed. Writes
+ * the reply to `reply`, which has room for SESSION_REPLY_MAX, and its size, 0 when none is wanted,
+ * to `ret_size`. Returns 0, or a negative errno when the session cannot go on after this reply. */
+int session_handle(Session *session, const uint8_t *message, size_t size, ClientFds *fds,
                    uint8_t *reply, size_t *ret_size);
 
 /* The client is asked to release the function; what it does until then is served. */

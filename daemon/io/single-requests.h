@@ -4,7 +4,7 @@
  * has none: the daemon sets the deadlines, and kills the process when it stops answering. */
 #pragma once
 
-#include "daemon/io/backend.h"
+#include "daemon/io/backend/backend.h"
 
 /* Tells the daemon that it is ready, and does and reports what comes as IO_LOAD and IO_STORE on
  * `control`, until the daemon closes its end. */

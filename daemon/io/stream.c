@@ -14,8 +14,12 @@ static_assert(STREAM_OUT_SIZE >= SESSION_REPLY_MAX, "buffer");
 void stream_init(Stream *stream, int socket) {
         stream->socket = socket;
         stream->begin = stream->end = stream->out_size = 0;
-        stream->fd = -1;
-        stream->fd_too_many = false;
+        stream->fds.n = 0;
+        stream->fds.too_many = false;
+}
+
+static bool has_fds(const Stream *stream) {
+        return stream->fds.n > 0 || stream->fds.too_many;
 }
 
 static int send_replies(Stream *stream) {
@@ -51,9 +55,10 @@ int stream_execute(Stream *stream, Session *session) {
         int64_t size;
 
         for (;;) {
-                bool owns_fd, too_many;
+                ClientFds none = { .n = 0 };
                 size_t reply_size;
-                int r, none = -1;
+                bool owns_fds;
+                int r;
 
                 if (stream->out_size > sizeof(stream->out) - SESSION_REPLY_MAX) {
                         r = send_replies(stream);
@@ -67,14 +72,10 @@ int stream_execute(Stream *stream, Session *session) {
                 if (size == 0 || stream->end - stream->begin < (size_t) size)
                         break;
 
-                owns_fd = (stream->fd >= 0 || stream->fd_too_many) &&
-                          stream->fd_end <= stream->begin + (size_t) size;
-                too_many = owns_fd && stream->fd_too_many;
-                if (owns_fd)
-                        stream->fd_too_many = false;
+                owns_fds = has_fds(stream) && stream->fds_end <= stream->begin + (size_t) size;
                 r = session_handle(session, stream->in + stream->begin, (size_t) size,
-                                   owns_fd ? &stream->fd : &none, too_many,
-                                   stream->out + stream->out_size, &reply_size);
+                                   owns_fds ? &stream->fds : &none, stream->out + stream->out_size,
+                                   &reply_size);
                 stream->out_size += reply_size;
                 stream->begin += (size_t) size;
                 if (r < 0)
@@ -83,55 +84,58 @@ int stream_execute(Stream *stream, Session *session) {
 
         /* The rest is less than one message. */
         memmove(stream->in, stream->in + stream->begin, stream->end - stream->begin);
-        stream->fd_end -= stream->fd >= 0 || stream->fd_too_many ? stream->begin : stream->fd_end;
+        stream->fds_end -= has_fds(stream) ? stream->begin : stream->fds_end;
         stream->end -= stream->begin;
         stream->begin = 0;
         return send_replies(stream);
 }
 
-/* How much may be received. While a descriptor waits for the rest of its message, no more than
+/* How much may be received. While descriptors wait for the rest of their message, no more than
  * that: another one that comes later is then another message's, and the kernel parts what comes
  * with different descriptors. */
 static size_t room(const Stream *stream) {
         int64_t size;
 
-        if (stream->fd < 0 && !stream->fd_too_many)
+        if (!has_fds(stream))
                 return sizeof(stream->in) - stream->end;
         size = vfio_user_message_size(stream->in, stream->end);
         return (size > 0 ? (size_t) size : sizeof(VfioUserHeader)) - stream->end;
 }
 
-static void take_descriptor(Stream *stream, struct msghdr *message) {
+static void take_descriptors(Stream *stream, struct msghdr *message) {
         struct cmsghdr *control = CMSG_FIRSTHDR(message);
-        int fd = -1;
+        ClientFds *fds = &stream->fds;
+        unsigned n = 0;
 
-        if (control && control->cmsg_level == SOL_SOCKET && control->cmsg_type == SCM_RIGHTS &&
-            control->cmsg_len == CMSG_LEN(sizeof(fd)))
-                memcpy(&fd, CMSG_DATA(control), sizeof(fd));
+        if (control && control->cmsg_level == SOL_SOCKET && control->cmsg_type == SCM_RIGHTS)
+                n = (unsigned) ((control->cmsg_len - CMSG_LEN(0)) / sizeof(int));
         if (message->msg_flags & MSG_CTRUNC)
-                stream->fd_too_many = true;
-        if (fd >= 0) {
-                if (stream->fd >= 0) {
-                        closep(&fd);
-                        stream->fd_too_many = true;
+                fds->too_many = true;
+        for (unsigned i = 0; i < n; i++) {
+                int fd;
+
+                memcpy(&fd, CMSG_DATA(control) + i * sizeof(fd), sizeof(fd));
+                if (fds->n < CLIENT_FDS_MAX) {
+                        fds->fds[fds->n++] = fd;
                 } else {
-                        stream->fd = fd;
+                        closep(&fd);
+                        fds->too_many = true;
                 }
         }
-        if (fd >= 0 || stream->fd_too_many)
-                stream->fd_end = stream->end;
+        if (has_fds(stream))
+                stream->fds_end = stream->end;
 }
 
 int stream_serve(Stream *stream, Session *session) {
         for (;;) {
-                _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(sizeof(int))];
+                _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(CLIENT_FDS_MAX * sizeof(int))];
                 struct iovec iov = { stream->in + stream->end, room(stream) };
                 struct msghdr message = {
                         .msg_iov = &iov,
                         .msg_iovlen = 1,
                         .msg_control = control,
-                        /* Not CMSG_SPACE(): in its padding the kernel would put a second one. */
-                        .msg_controllen = CMSG_LEN(sizeof(int)),
+                        /* Not CMSG_SPACE(): in its padding the kernel would put one more. */
+                        .msg_controllen = CMSG_LEN(CLIENT_FDS_MAX * sizeof(int)),
                 };
                 ssize_t n = recvmsg(stream->socket, &message, MSG_CMSG_CLOEXEC);
                 int r;
@@ -142,7 +146,7 @@ int stream_serve(Stream *stream, Session *session) {
                         break;
                 stream->end += (size_t) n;
                 if (message.msg_controllen > 0 || message.msg_flags & MSG_CTRUNC)
-                        take_descriptor(stream, &message);
+                        take_descriptors(stream, &message);
                 r = stream_execute(stream, session);
                 if (r < 0)
                         return r == -EPIPE ? 0 : r;
@@ -151,5 +155,5 @@ int stream_serve(Stream *stream, Session *session) {
 }
 
 void stream_close(Stream *stream) {
-        closep(&stream->fd);
+        client_fds_close(&stream->fds);
 }

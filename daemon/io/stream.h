@@ -15,11 +15,8 @@ typedef struct Stream {
         int socket;
         uint8_t in[STREAM_IN_SIZE];
         size_t begin, end; /* of what has been received and not executed */
-        /* A descriptor that came with the byte before `fd_end`, -1 none; and whether more came
-         * along. */
-        int fd;
-        size_t fd_end;
-        bool fd_too_many;
+        ClientFds fds;     /* that came with the byte before `fds_end`, or before that */
+        size_t fds_end;
         uint8_t out[STREAM_OUT_SIZE];
         size_t out_size;
 } Stream;
@@ -30,8 +27,8 @@ void stream_init(Stream *stream, int socket);
  * size that cannot be) or -EPROTONOSUPPORT. */
 int stream_serve(Stream *stream, Session *session);
 
-/* Closes a descriptor that is left over; that may wait for ever, for it is the client's: the device
- * comes before. */
+/* Closes descriptors that are left over; that may wait for ever, for they are the client's: the
+ * device comes before. */
 void stream_close(Stream *stream);
 
 /* Executes what is whole of what has been received. Returns as stream_serve() does; -EPIPE when the

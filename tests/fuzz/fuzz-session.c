@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -36,7 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define SPLIT    4U /* comes in two pieces */
 #define NO_REPLY 8U
 #define CRAMPED  16U /* more descriptors than there is room for */
-#define EVENT    32U /* the descriptor is no memory */
+#define EVENT    32U /* the descriptors, of which there are several then, are eventfds */
 #define LIKELY   64U /* fields are bent to what a client would ask for */
 
 static struct {
@@ -48,7 +49,7 @@ static struct {
 } input;
 
 static uint8_t bar[BAR_SIZE], config[CONFIG_SIZE];
-static int memory = -1;
+static int memory = -1, event = -1;
 
 static uint8_t take(void) {
         if (input.size == 0)
@@ -71,6 +72,18 @@ static void bend_writes(uint8_t *payload, size_t size) {
                 access.count %= 10;
                 memcpy(at, &access, sizeof(access));
         }
+}
+
+static void bend_irqs(uint8_t *payload, size_t size) {
+        VfioUserIrqSet set;
+
+        memcpy(&set, payload, sizeof(set));
+        set = (VfioUserIrqSet){ .argsz = (uint32_t) size,
+                                .flags = 1U << set.flags % 3 | 8U << set.flags / 4 % 3,
+                                .index = set.index % 5,
+                                .start = set.start % 10,
+                                .count = set.count % 10 };
+        memcpy(payload, &set, sizeof(set));
 }
 
 /* So that most of the time is not spent on finding out what a message looks like. */
@@ -112,6 +125,8 @@ static void bend(uint16_t command, uint8_t *payload, size_t size) {
                                         .address = map.address % 16 * 4096,
                                         .size = map.size % 8 * 4096 };
                 memcpy(payload, &map, sizeof(map));
+        } else if (command == VFIO_USER_SET_IRQS && size >= sizeof(VfioUserIrqSet)) {
+                bend_irqs(payload, size);
         } else if (command == VFIO_USER_REGION_WRITE_MULTI && size >= sizeof(uint64_t)) {
                 bend_writes(payload, size);
         } else if (size >= sizeof(argsz)) {
@@ -164,12 +179,16 @@ ssize_t recvmsg(int fd, struct msghdr *message, int flags) {
         message->msg_flags = input.how & CRAMPED ? MSG_CTRUNC : 0;
         if (input.how & WITH_FD) {
                 struct cmsghdr *control = message->msg_control;
-                int passed = dup(input.how & EVENT ? STDIN_FILENO : memory);
+                unsigned n_fds = input.how & EVENT ? 1 + input.message[n - 1] % CLIENT_FDS_MAX : 1;
 
                 control->cmsg_level = SOL_SOCKET;
                 control->cmsg_type = SCM_RIGHTS;
-                control->cmsg_len = CMSG_LEN(sizeof(passed));
-                memcpy(CMSG_DATA(control), &passed, sizeof(passed));
+                control->cmsg_len = CMSG_LEN(n_fds * sizeof(int));
+                for (unsigned i = 0; i < n_fds; i++) {
+                        int passed = dup(input.how & EVENT ? event : memory);
+
+                        memcpy(CMSG_DATA(control) + i * sizeof(passed), &passed, sizeof(passed));
+                }
         } else {
                 message->msg_controllen = 0;
         }
@@ -231,6 +250,19 @@ static int write_config(IoBackend *backend, uint64_t offset, const void *data, s
         return 0;
 }
 
+/* Only what linux/vfio.h defines reaches the device. */
+static int set_irqs(IoBackend *backend, const VfioUserIrqSet *set, IrqAction action,
+                    const uint8_t *bools, int *fds) {
+        assert(set->index < VFIO_USER_N_DEVICE_IRQS && set->flags < 64);
+        assert((uint64_t) set->start + set->count <= backend->irqs[set->index].count);
+        assert(set->count > 0 || (action == IRQ_DISABLE && set->start == 0));
+        for (uint32_t i = 0; action == IRQ_ASSIGN && i < set->count; i++)
+                assert(fcntl(fds[i], F_GETFD) >= 0);
+        for (uint32_t i = 0; set->flags & VFIO_USER_IRQ_SET_BOOL && i < set->count; i++)
+                bar[0] ^= bools[i];
+        return set->start == 7 ? -EINVAL : 0;
+}
+
 static int reset(IoBackend *backend) {
         memset(bar, 0, sizeof(bar));
         return 0;
@@ -255,14 +287,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 .store = do_store,
                 .read_config = read_config,
                 .write_config = write_config,
+                .set_irqs = set_irqs,
+                .irqs = { { VFIO_USER_IRQ_EVENTFD | VFIO_USER_IRQ_MASKABLE, 1 },
+                          { VFIO_USER_IRQ_EVENTFD, 4 },
+                          { VFIO_USER_IRQ_EVENTFD, 8 },
+                          { 0, 0 } },
                 .reset = options & NO_RESET ? NULL : reset,
         };
-        int free_before, free_after, none = -1;
+        ClientFds none = { .n = 0 };
+        int free_before, free_after;
         size_t reply_size;
 
         if (memory < 0) {
                 memory = memfd_create("memory", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-                assert(memory >= 0 && ftruncate(memory, MEMORY_SIZE) == 0);
+                event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+                assert(event >= 0 && memory >= 0 && ftruncate(memory, MEMORY_SIZE) == 0);
         }
         if (size == 0)
                 return 0;
@@ -275,8 +314,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         session_init(&session, &backend, 8, UINT64_C(1) << 30);
         stream_init(&stream, -1);
         if (options & VERSION)
-                session_handle(&session, version, sizeof(version), &none, false, reply,
-                               &reply_size);
+                session_handle(&session, version, sizeof(version), &none, reply, &reply_size);
         stream_serve(&stream, &session);
         session_end(&session);
         stream_close(&stream);

@@ -18,7 +18,8 @@ REPLY, NO_REPLY, ERROR = 0x1, 0x10, 0x20
 READ, WRITE = 1, 2                      # of DMA_MAP
 CONFIG, ZPCI = 7, 9                     # regions
 LOAD, STORE_BLOCK = 1, 2                # of the zPCI I/O region
-REQUEST_IRQ = 4
+INTX, MSI, MSIX, ERROR_IRQ, REQUEST_IRQ = range(5)
+NONE, BOOL, EVENTFD, MASK, UNMASK, TRIGGER = (1 << bit for bit in range(6))     # of SET_IRQS
 REQUEST_OFFSET = 16                     # of the request in the zPCI I/O region
 
 HEADER = struct.Struct("=HHIII")
@@ -145,6 +146,10 @@ class Client:
         """Returns (flags, count)."""
         reply = INFO.unpack(self.ask(GET_IRQ_INFO, INFO.pack(INFO.size, 0, index, 0)))
         return reply[1], reply[3]
+
+    def set_irqs(self, index, flags, start=0, count=1, fds=(), data=b""):
+        """An order about interrupts; the flags are of SET_IRQS."""
+        assert self.ask(SET_IRQS, IRQ_SET.pack(IRQ_SET.size + len(data), flags, index, start, count) + data, fds) == b""
 
     def set_irq(self, index, eventfd=None, flags=0x24, start=0, count=1):
         self.ask(SET_IRQS, IRQ_SET.pack(IRQ_SET.size, flags, index, start, count),

@@ -34,7 +34,7 @@ class Protocol(IoTest):
         self.assert_error(errno.EINVAL, io.client.device_info)
         major, minor, capabilities = io.client.version(0, 7, {"max_msg_fds": 8, "unknown": [1, {}]})
         self.assertEqual((major, minor), (0, 1))
-        self.assertEqual(capabilities, {"max_msg_fds": 1, "max_data_xfer_size": 4096,
+        self.assertEqual(capabilities, {"max_msg_fds": 32, "max_data_xfer_size": 4096,
                                         "max_dma_maps": 512, "pgsizes": 4096,
                                         "write_multiple": True})
         self.assert_error(errno.EINVAL, io.client.version)
@@ -63,7 +63,7 @@ class Protocol(IoTest):
         self.assertEqual(client.region_info(vu.ZPCI, room=32), (48, 11, 48, []))
         self.assert_error(errno.EINVAL, client.region_info, vu.ZPCI, room=31)
         self.assert_error(errno.EINVAL, client.region_info, 10)
-        self.assertEqual([client.irq_info(i) for i in range(5)], [(0, 0)] * 4 + [(9, 1)])
+        self.assertEqual([client.irq_info(i) for i in range(5)], [(7, 1), (9, 4), (1, 8), (9, 1), (9, 1)])
         self.assert_error(errno.EINVAL, client.irq_info, 5)
 
     def test_bars(self):
@@ -181,6 +181,80 @@ class Protocol(IoTest):
                 self.assertEqual(payload[16:], struct.pack("=Q", done))
                 done += 1
         self.assertEqual(done, 1000)
+
+
+class Interrupts(IoTest):
+    """Of the emulated device, which the client triggers itself."""
+
+    def setUp(self):
+        self.io = self.start()
+        self.client = self.io.client
+        self.events = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(8)]
+        for event in self.events:
+            self.addCleanup(os.close, event)
+
+    def fired(self):
+        """Which eventfds were signalled, and no more."""
+        found = []
+        for i, event in enumerate(self.events):
+            try:
+                found.append((i, os.eventfd_read(event)))
+            except BlockingIOError:
+                pass
+        return found
+
+    def order(self, index, flags, *arguments, **more):
+        self.client.set_irqs(index, flags, *arguments, **more)
+        return self.fired()
+
+    def test_vectors(self):
+        for index, count in ((vu.MSI, 4), (vu.MSIX, 8)):
+            self.order(index, vu.EVENTFD | vu.TRIGGER, 0, count, self.events[:count])
+            self.assertEqual(self.order(index, vu.NONE | vu.TRIGGER, 1, 2), [(1, 1), (2, 1)])
+            self.assertEqual(self.order(index, vu.BOOL | vu.TRIGGER, 0, 4, data=b"\1\0\0\x80"), [(0, 1), (3, 1)])
+            self.order(index, vu.EVENTFD | vu.TRIGGER, 1, 1)
+            self.assertEqual(self.order(index, vu.NONE | vu.TRIGGER, 0, 3), [(0, 1), (2, 1)], "one was taken away")
+            self.order(index, vu.EVENTFD | vu.TRIGGER, 1, 1, [self.events[3]])
+            self.assertEqual(self.order(index, vu.NONE | vu.TRIGGER, 0, 2), [(0, 1), (3, 1)], "one was replaced")
+            self.order(index, vu.NONE | vu.TRIGGER, 0, 0)
+            self.assert_error(errno.EINVAL, self.order, index, vu.NONE | vu.TRIGGER, 0, 1)
+
+    def test_one_kind_at_a_time(self):
+        self.order(vu.MSIX, vu.EVENTFD | vu.TRIGGER, 0, 1, self.events[:1])
+        self.assert_error(errno.EINVAL, self.order, vu.MSI, vu.EVENTFD | vu.TRIGGER, 0, 1, self.events[:1])
+        for index in (vu.INTX, vu.MSI, vu.ERROR_IRQ):
+            self.order(index, vu.NONE | vu.TRIGGER, 0, 0)      # to disable what is not enabled
+        self.order(vu.ERROR_IRQ, vu.EVENTFD | vu.TRIGGER, 0, 1, self.events[1:2])
+        self.assertEqual(self.order(vu.ERROR_IRQ, vu.NONE | vu.TRIGGER), [(1, 1)])
+        self.order(vu.MSIX, vu.NONE | vu.TRIGGER, 0, 0)
+        self.order(vu.MSI, vu.EVENTFD | vu.TRIGGER, 0, 1, self.events[:1])
+
+    def test_pin(self):
+        """Masked, it waits; unmasked, it is signalled."""
+        self.order(vu.INTX, vu.EVENTFD | vu.TRIGGER, 0, 1, self.events[:1])
+        self.order(vu.INTX, vu.EVENTFD | vu.UNMASK, 0, 1, self.events[1:2])
+        self.assertEqual(self.order(vu.INTX, vu.NONE | vu.TRIGGER), [(0, 1)])
+        self.order(vu.INTX, vu.NONE | vu.MASK)
+        self.assertEqual(self.order(vu.INTX, vu.NONE | vu.TRIGGER), [])
+        self.assertEqual(self.order(vu.INTX, vu.BOOL | vu.UNMASK, data=b"\0"), [])
+        self.assertEqual(self.order(vu.INTX, vu.BOOL | vu.UNMASK, data=b"\1"), [(0, 1)])
+        self.assertEqual(self.order(vu.INTX, vu.NONE | vu.UNMASK), [])
+
+    def test_the_request_is_not_the_devices(self):
+        event = self.events[0]
+        self.client.set_irq(vu.REQUEST_IRQ, event)
+        for flags, data in ((vu.NONE | vu.TRIGGER, b""), (vu.BOOL | vu.TRIGGER, b"\1"), (vu.NONE | vu.MASK, b"")):
+            self.assert_error(errno.EINVAL, self.order, vu.REQUEST_IRQ, flags, data=data)
+        self.client.set_irq(vu.REQUEST_IRQ)
+        self.io.order(ioprocess.DRAIN)
+        self.assertEqual(self.fired(), [])
+
+    def test_closed_with_the_device(self):
+        self.order(vu.MSIX, vu.EVENTFD | vu.TRIGGER, 0, 8, self.events)
+        self.assertEqual(len([name for name in self.io.descriptors().values() if "eventfd" in name]), 8)
+        self.io.order(ioprocess.END)
+        self.assertEqual([name for name in self.io.descriptors().values() if "eventfd" in name], [])
+        self.assert_error(errno.ENODEV, self.order, vu.MSIX, vu.NONE | vu.TRIGGER, 0, 0)
 
 
 class Zpci(IoTest):

@@ -5,6 +5,7 @@ What is asserted is which system calls reach the device: that is where an access
 
 import errno
 import os
+import select
 import struct
 import tempfile
 import time
@@ -228,6 +229,64 @@ class Whole(BackendTest):
         self.set_slow(False)
         self.assertEqual(self.io.report().kind, ioprocess.CLOSED)
         self.assertEqual(self.io.wait(), 0)
+
+
+class Interrupts(BackendTest):
+    def test_information(self):
+        self.device("msix=2048")
+        self.assertEqual([self.client.irq_info(i) for i in range(5)], [(7, 1), (9, 2), (1, 2048), (9, 1), (9, 1)])
+        self.device("no-error-irq")
+        self.assertEqual([self.client.irq_info(i) for i in range(5)], [(7, 1), (9, 2), (1, 0), (0, 0), (9, 1)])
+
+    def test_the_kernel_gets_the_eventfds(self):
+        """In their order, and keeps its own references: none is left with the process."""
+        self.device("msix=64")
+        before = self.io.descriptors()
+        events = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(32)]
+        self.client.set_irqs(vu.MSIX, vu.EVENTFD | vu.TRIGGER, 5, 32, events)
+        self.assertEqual(self.calls(), [["irqs:2:0x24:5:32", 0, 20 + 32 * 4]])
+        self.assertEqual([os.eventfd_read(event) for event in events], list(range(1, 33)))
+        self.assertEqual(self.io.descriptors(), before)
+        self.client.set_irqs(vu.MSIX, vu.EVENTFD | vu.TRIGGER, 0, 64)
+        self.client.set_irqs(vu.MSIX, vu.BOOL | vu.TRIGGER, 3, 2, data=b"\0\1")
+        self.client.set_irqs(vu.MSIX, vu.NONE | vu.TRIGGER, 0, 0)
+        self.client.set_irqs(vu.MSIX, vu.NONE | vu.TRIGGER, 0, 0)
+        self.assertEqual(self.calls(), [["irqs:2:0x24:0:64", 0, 20 + 64 * 4], ["irqs:2:0x22:3:2", 0, 22],
+                                        ["irqs:2:0x21:0:0", 0, 20]], "the second time nothing is enabled")
+        for event in events:
+            os.close(event)
+
+    def test_pin(self):
+        self.device("")
+        event = os.eventfd(0)
+        for flags, fds in ((vu.EVENTFD | vu.TRIGGER, [event]), (vu.EVENTFD | vu.UNMASK, [event]), (vu.NONE | vu.MASK, []),
+                           (vu.NONE | vu.UNMASK, []), (vu.EVENTFD | vu.UNMASK, []), (vu.EVENTFD | vu.TRIGGER, [])):
+            self.client.set_irqs(vu.INTX, flags, fds=fds)
+            self.assertEqual(self.calls(), [[f"irqs:0:{flags:#x}:0:1", 0, 24 if flags & vu.EVENTFD else 20]])
+        os.close(event)
+
+    def test_the_request_stays_here(self):
+        self.device("msix=8")
+        event = os.eventfd(0)
+        self.client.set_irq(vu.REQUEST_IRQ, event)
+        self.assertEqual(self.calls(), [])
+        self.io.order(ioprocess.DRAIN)
+        self.wait_readable(event, "the request")
+        os.close(event)
+
+    def test_too_few_vectors(self):
+        self.device("msix=64 vectors=4")
+        event = os.eventfd(0)
+        self.assert_error(errno.ENOSPC, self.client.set_irqs, vu.MSIX, vu.EVENTFD | vu.TRIGGER, 0, 8, [event] * 8)
+        self.client.set_irqs(vu.MSIX, vu.EVENTFD | vu.TRIGGER, 0, 4, [event] * 4)
+        os.close(event)
+
+    def test_what_the_kernel_refuses(self):
+        """A file that has no type and is no eventfd: the stand-in, as the kernel, finds out."""
+        self.device("msix=8")
+        poll = select.epoll()
+        self.assert_error(errno.EINVAL, self.client.set_irqs, vu.MSIX, vu.EVENTFD | vu.TRIGGER, 0, 1, [poll.fileno()])
+        poll.close()
 
 
 class Ism(BackendTest):

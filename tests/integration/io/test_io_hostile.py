@@ -325,7 +325,7 @@ class Descriptors(IoTest):
         for fd in (ours, theirs, self.memory(PAGE), io.client.socket.fileno()):
             self.assert_error(errno.EINVAL, io.client.set_irq, vu.REQUEST_IRQ, fd)
         event = os.eventfd(0)
-        for index, flags, start, count in ((0, 0x24, 0, 1), (5, 0x24, 0, 1), (4, 0x24, 1, 1),
+        for index, flags, start, count in ((0, 0x24, 1, 1), (5, 0x24, 0, 1), (4, 0x24, 1, 1),
                                            (4, 0x24, 0, 2), (4, 0x2c, 0, 1), (4, 0, 0, 0),
                                            (4, 0x22, 0, 1), (2**32 - 1, 0x21, 0, 0)):
             self.assert_error(errno.EINVAL, io.client.set_irq, index, event, flags, start, count)
@@ -339,6 +339,63 @@ class Descriptors(IoTest):
         self.assertEqual(io.descriptors(), before)
         for fd in (ours, theirs, event):
             os.close(fd)
+
+    def test_orders_about_interrupts_that_are_none(self):
+        """Every count, start, flag and number of descriptors that no client should send: refused, and nothing is kept."""
+        io = self.start()
+        event = os.eventfd(0)
+        before = io.descriptors()
+        assign = vu.EVENTFD | vu.TRIGGER
+        for index, flags, start, count, fds, data in (
+                (vu.MSIX, assign, 0, 9, 9, b""), (vu.MSIX, assign, 8, 1, 1, b""), (vu.MSIX, assign, 7, 2, 2, b""),
+                (vu.MSIX, assign, 0, 2**32 - 1, 1, b""), (vu.MSIX, assign, 2**32 - 1, 2, 2, b""),
+                (vu.MSIX, assign, 2**32 - 1, 2**32 - 1, 0, b""), (vu.MSIX, assign, 0, 4, 3, b""),
+                (vu.MSIX, assign, 0, 3, 4, b""), (vu.MSIX, assign, 0, 2, 2, bytes(8)), (vu.MSIX, assign, 0, 0, 0, b""),
+                (vu.MSIX, assign, 0, 0, 1, b""), (vu.MSIX, assign, 0, 33, 33, b""), (vu.MSIX, assign, 0, 200, 200, b""),
+                (vu.MSIX, vu.NONE | vu.TRIGGER, 0, 1, 1, b""), (vu.MSIX, vu.NONE | vu.TRIGGER, 0, 0, 1, b""),
+                (vu.MSIX, vu.NONE | vu.TRIGGER, 1, 0, 0, b""), (vu.MSIX, vu.BOOL | vu.TRIGGER, 0, 8, 0, bytes(7)),
+                (vu.MSIX, vu.BOOL | vu.TRIGGER, 0, 8, 0, bytes(4096)), (vu.MSIX, vu.BOOL | vu.TRIGGER, 0, 4096, 0, bytes(4096)),
+                (vu.MSIX, vu.NONE | vu.MASK, 0, 1, 0, b""), (vu.MSIX, vu.EVENTFD | vu.UNMASK, 0, 1, 1, b""),
+                (vu.INTX, vu.EVENTFD | vu.MASK, 0, 1, 1, b""), (vu.INTX, assign | vu.UNMASK, 0, 1, 1, b""),
+                (vu.INTX, vu.EVENTFD | vu.NONE | vu.TRIGGER, 0, 1, 1, b""), (vu.INTX, vu.TRIGGER, 0, 1, 0, b""),
+                (vu.INTX, vu.EVENTFD, 0, 1, 1, b""), (vu.INTX, assign | 64, 0, 1, 1, b""), (vu.INTX, 2**31, 0, 1, 0, b""),
+                (5, assign, 0, 1, 1, b""), (2**32 - 1, assign, 0, 1, 1, b"")):
+            with self.subTest(index=index, flags=flags, start=start, count=count, fds=fds):
+                self.assert_error(errno.EINVAL, io.client.set_irqs, index, flags, start, count, [event] * fds, data)
+                self.assertEqual(io.descriptors(), before)
+        os.close(event)
+        self.assert_serves(io)
+
+    def test_interrupts_of_all_kinds_of_files(self):
+        """Of several, one that is no eventfd is enough."""
+        io = self.start()
+        event, (ours, theirs) = os.eventfd(0), os.pipe()
+        before = io.descriptors()
+        path = os.open("/", os.O_PATH)
+        for fd in (ours, theirs, self.memory(PAGE), io.client.socket.fileno(), path):
+            for place in range(3):
+                fds = [event] * 3
+                fds[place] = fd
+                self.assert_error(errno.EINVAL, io.client.set_irqs, vu.MSIX, vu.EVENTFD | vu.TRIGGER, 0, 3, fds)
+        self.assertEqual(io.descriptors(), before)
+        for fd in (event, ours, theirs, path):
+            os.close(fd)
+
+    def test_descriptors_in_several_pieces_of_a_message(self):
+        """All are the message's, up to as many as one may have."""
+        io = self.start()
+        event = os.eventfd(0)
+        before = io.descriptors()
+        message = io.client.message(vu.SET_IRQS, vu.IRQ_SET.pack(20, vu.EVENTFD | vu.TRIGGER, vu.MSIX, 0, 8))
+        for pieces, expected in (((3, 5), 0), ((5, 4), errno.EINVAL), ((32, 32), errno.EINVAL), ((1,) * 8, 0),
+                                 ((30, 8), errno.EINVAL)):
+            for i, n in enumerate(pieces):
+                end = len(message) if i == len(pieces) - 1 else i + 1
+                self.send_with(io, message[i:end], [event] * n)
+            self.assertEqual(io.client.receive()[2], expected, pieces)
+            io.client.set_irqs(vu.MSIX, vu.NONE | vu.TRIGGER, 0, 0)
+            self.assertEqual(io.descriptors(), before)
+        os.close(event)
 
     def test_eventfd_that_is_full(self):
         """A signal that cannot be given does not make anybody wait."""

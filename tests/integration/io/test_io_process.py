@@ -56,7 +56,7 @@ class Privileges(IoTest):
         io = self.start()
         with open(f"/proc/{io.pid}/limits", encoding="ascii") as file:
             limits = {line[:26].strip(): line[26:].split()[:2] for line in file}
-        self.assertEqual(limits["Max open files"], ["520", "520"])
+        self.assertEqual(limits["Max open files"], ["566", "566"])
         for name in ("Max processes", "Max core file size", "Max locked memory"):
             self.assertEqual(limits[name], ["0", "0"], name)
 
@@ -92,6 +92,10 @@ class Seccomp(IoTest):
         client.write(vu.CONFIG, 4, bytes(2))
         client.write_multi((0, 0, b"12345678"), (vu.CONFIG, 4, bytes(2)))
         client.reset()
+        event = os.eventfd(0)
+        client.set_irqs(vu.MSIX, vu.EVENTFD | vu.TRIGGER, 0, 8, [event] * 8)
+        client.set_irqs(vu.MSIX, vu.NONE | vu.TRIGGER, 0, 8)
+        os.close(event)
         io.order(ioprocess.DRAIN)
         io.order(ioprocess.END)
         client.close()

@@ -11,6 +11,8 @@
  *                 take until the byte at SLOW_PLACE is not 1
  *   shift         region i is at i + 1 shifted by this (14 unless given)
  *   no-pci        it is no PCI function
+ *   msix          so many MSI-X vectors; besides, it has a pin, and 2 MSIs
+ *   vectors       so many can be had at most
  *   error         what every pread() and pwrite() of a BAR fails with
  *
  * A request to the region is done as a kernel would; every access to the device is noted, as a
@@ -134,6 +136,43 @@ static void be_slow(void) {
                 syscall(SYS_futex, &never, FUTEX_WAIT_PRIVATE, 0, &nap, NULL, 0);
 }
 
+/* The pin, MSI, MSI-X, the error interrupt. */
+static int irq_info(struct vfio_irq_info *info) {
+        const uint32_t counts[] = { 1, 2, (uint32_t) setting("msix", 0), 1, 1 };
+
+        if (info->index >= VFIO_PCI_NUM_IRQS || (info->index == 3 && setting("no-error-irq", 0))) {
+                errno = EINVAL;
+                return -1;
+        }
+        info->count = counts[info->index];
+        info->flags = info->index == 0   ? 7
+                      : info->index == 2 ? VFIO_IRQ_INFO_EVENTFD
+                                         : VFIO_IRQ_INFO_EVENTFD | VFIO_IRQ_INFO_NORESIZE;
+        return 0;
+}
+
+/* Signals each eventfd at once, by its place in the order: so it is seen which one is whose. */
+static int set_irqs(const struct vfio_irq_set *set) {
+        char what[64];
+
+        snprintf(what, sizeof(what), "irqs:%u:%#x:%u:%u", set->index, set->flags, set->start,
+                 set->count);
+        note(what, 0, set->argsz);
+        for (uint32_t i = 0; set->flags & VFIO_IRQ_SET_DATA_EVENTFD && i < set->count; i++) {
+                uint64_t value = i + 1;
+                int32_t fd;
+
+                memcpy(&fd, set->data + i * sizeof(fd), sizeof(fd));
+                if (fd >= 0 && write(fd, &value, sizeof(value)) != sizeof(value)) {
+                        errno = EINVAL;
+                        return -1;
+                }
+        }
+        if (setting("vectors", 0) != 0 && set->start + set->count > setting("vectors", 0))
+                return (int) setting("vectors", 0);
+        return 0;
+}
+
 static int reset(void) {
         note("reset", 0, 0);
         be_slow();
@@ -158,6 +197,10 @@ int ioctl(int fd, unsigned long request, ...) {
                 return region_info(argument);
         if (request == VFIO_DEVICE_RESET)
                 return reset();
+        if (request == VFIO_DEVICE_GET_IRQ_INFO)
+                return irq_info(argument);
+        if (request == VFIO_DEVICE_SET_IRQS)
+                return set_irqs(argument);
         errno = ENOTTY;
         return -1;
 }

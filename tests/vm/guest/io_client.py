@@ -6,6 +6,7 @@ Run as a program, by IoClient; see json_client.py. Bytes are hexadecimal.
 import errno
 import json
 import os
+import select
 import socket
 import sys
 
@@ -46,6 +47,14 @@ class IoClient(JsonClient):
         """Resets the device."""
         self.ask("reset")
 
+    def set_irq(self, index, flags, with_event=False):
+        """An order about the first interrupt of an index; the client's eventfd goes along if wanted."""
+        self.ask("set-irq", index, flags, with_event)
+
+    def wait_event(self):
+        """Until the eventfd has been signalled; how often."""
+        return self.ask("wait-event")
+
     def map(self, size):
         """Memory of the client's, all of it touched."""
         self.ask("map", size)
@@ -85,6 +94,7 @@ class Server:
     def __init__(self):
         self.client = vb.Client()
         self.session = self.memory = None
+        self.event = os.eventfd(0)
 
     def load(self, address, pcias, offset, length):
         data, = self.client.bus.call(vb.function_path(address), ZPCI_IO, "Load", "(ytq)", (pcias, offset, length))
@@ -111,6 +121,14 @@ class Server:
 
     def reset(self):
         self.session.reset()
+
+    def set_irq(self, index, flags, with_event):
+        self.session.set_irqs(index, flags, fds=[self.event] if with_event else [])
+
+    def wait_event(self):
+        if not select.select([self.event], [], [], 60 * pace.SCALE)[0]:
+            raise vfio_user.ErrorReply(errno.ETIMEDOUT)
+        return os.eventfd_read(self.event)
 
     def map(self, size):
         memory = os.memfd_create("guest")

@@ -1,7 +1,7 @@
 /* `region`: the zPCI I/O region of a VFIO device, type 0x80001014, subtype 2, as proposed in 2021:
  * the request is written whole, and names the data by an address of the writer's. One request is
  * one instruction. */
-#include "daemon/io/backend.h"
+#include "daemon/io/backend/backend.h"
 
 #include <errno.h>
 #include <linux/vfio.h>

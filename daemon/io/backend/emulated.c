@@ -6,7 +6,7 @@
  * so far, u64 offset, u32 address space, u32 length; then u64 number of resets. A write to
  * configuration space is stored as it is, nothing there is virtual. A reset clears the command
  * register and the BARs' content. */
-#include "daemon/io/backend.h"
+#include "daemon/io/backend/backend.h"
 #include "daemon/io/util.h"
 
 #include <errno.h>
@@ -75,6 +75,7 @@ static int emulated_reset(IoBackend *backend) {
 static void emulated_unmap(IoBackend *backend) {
         munmap(backend->map[0], backend->map_size[0]);
         backend->map[0] = NULL;
+        io_backend_emulated_irqs_close(backend);
 }
 
 int io_backend_emulated_probe(IoBackend *backend, const IoBackendOptions *options) {
@@ -110,5 +111,6 @@ int io_backend_emulated_probe(IoBackend *backend, const IoBackendOptions *option
         backend->write_config = emulated_write_config;
         backend->reset = emulated_reset;
         backend->unmap = emulated_unmap;
+        io_backend_emulated_irqs_init(backend);
         return 0;
 }

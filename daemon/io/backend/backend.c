@@ -1,4 +1,4 @@
-#include "daemon/io/backend.h"
+#include "daemon/io/backend/backend.h"
 
 #include "daemon/io/util.h"
 

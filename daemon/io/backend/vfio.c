@@ -2,7 +2,7 @@
  * each one instruction; anything else the kernel would split, so the rules refuse it
  * (`natural_loads`, `natural_stores`). And `ism`, the kernel's ism-vfio-pci: a write of 1 byte to
  * the maximum is exactly one PCISTB, reads are as above. */
-#include "daemon/io/backend.h"
+#include "daemon/io/backend/backend.h"
 #include "policy/vfio-driver.h"
 
 #include <endian.h>
@@ -14,6 +14,11 @@
 #include <sys/ioctl.h>
 
 #define INFO_MAX 1024U
+
+/* Of an index; they are those of linux/vfio.h. */
+#define IRQ_FLAGS                                                                    \
+        (VFIO_USER_IRQ_EVENTFD | VFIO_USER_IRQ_MASKABLE | VFIO_USER_IRQ_AUTOMASKED | \
+         VFIO_USER_IRQ_NORESIZE)
 
 /* ISM devices' function type, `pft` in sysfs. */
 #define FUNCTION_TYPE_ISM 0x05U
@@ -33,6 +38,54 @@ static int reset(IoBackend *backend) {
         if (ioctl(backend->device, VFIO_DEVICE_RESET) >= 0)
                 return 0;
         return errno == EAGAIN || errno == ENODEV ? -errno : -EIO;
+}
+
+/* An eventfd stays the caller's: the kernel takes a reference of its own (eventfd_ctx_fdget()). */
+static int vfio_set_irqs(IoBackend *backend, const VfioUserIrqSet *set, IrqAction action,
+                         const uint8_t *bools, int *fds) {
+        _Alignas(struct vfio_irq_set)
+                uint8_t bytes[sizeof(struct vfio_irq_set) + IRQ_COUNT_MAX * sizeof(int32_t)];
+        struct vfio_irq_set *order = (void *) bytes;
+        size_t size = 0;
+        int r;
+
+        if (set->flags & VFIO_USER_IRQ_SET_BOOL) {
+                size = set->count;
+                memcpy(order->data, bools, size);
+        } else if (set->flags & VFIO_USER_IRQ_SET_EVENTFD) {
+                size = set->count * sizeof(int32_t);
+                memset(order->data, 0xff, size); /* -1 each: none */
+                if (action == IRQ_ASSIGN)
+                        memcpy(order->data, fds, size);
+        }
+        order->argsz = (uint32_t) (sizeof(*order) + size);
+        order->flags = set->flags;
+        order->index = set->index;
+        order->start = set->start;
+        order->count = set->count;
+        r = ioctl(backend->device, VFIO_DEVICE_SET_IRQS, order);
+        /* The number of vectors that there would have been (vfio_msi_enable()). */
+        if (r > 0)
+                return -ENOSPC;
+        return r == 0 ? 0 : errno == EINVAL || errno == ENODEV ? -errno : -EIO;
+}
+
+/* Of an index that the device does not have the kernel knows nothing. */
+static int read_irqs(IoBackend *backend) {
+        for (unsigned i = 0; i < VFIO_USER_N_DEVICE_IRQS; i++) {
+                struct vfio_irq_info info = { .argsz = sizeof(info), .index = i };
+
+                if (ioctl(backend->device, VFIO_DEVICE_GET_IRQ_INFO, &info) < 0) {
+                        if (errno != EINVAL)
+                                return -errno;
+                        continue;
+                }
+                if (info.count > IRQ_COUNT_MAX)
+                        return -EOPNOTSUPP;
+                backend->irqs[i] = (IrqLine){ info.flags & IRQ_FLAGS, info.count };
+        }
+        backend->set_irqs = vfio_set_irqs;
+        return 0;
 }
 
 static int read_regions(IoBackend *backend) {
@@ -141,6 +194,8 @@ int io_backend_read_vfio(IoBackend *backend, bool *ret_ism, uint16_t *ret_max_st
         r = read_regions(backend);
         if (r >= 0)
                 r = read_msix(backend);
+        if (r >= 0)
+                r = read_irqs(backend);
         if (r < 0)
                 return r;
         backend->target.natural_loads = backend->target.natural_stores = true;

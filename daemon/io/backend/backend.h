@@ -7,6 +7,7 @@
  * them out differently. */
 #pragma once
 
+#include "policy/irq-set.h"
 #include "policy/zpci-request.h"
 
 #include <stdbool.h>
@@ -24,10 +25,20 @@ typedef struct IoBackendOptions {
         uint64_t bars[ZPCI_N_BARS]; /* of an emulated device */
 } IoBackendOptions;
 
+/* The interrupts of an emulated device: a pin, 4 MSIs, 8 MSI-X vectors, the error interrupt. */
+#define EMULATED_IRQS_MAX 14U
+
+typedef struct EmulatedIrqs {
+        int fds[EMULATED_IRQS_MAX]; /* -1: nothing is assigned */
+        uint32_t enabled;           /* which index is; the pin and the vectors exclude each other */
+        bool masked, pending;       /* the pin */
+} EmulatedIrqs;
+
 struct IoBackend {
         const char *name;
         int device;
         ZpciTarget target;
+        IrqLine irqs[VFIO_USER_N_DEVICE_IRQS];
         bool pieces; /* blocks are done in pieces */
 
         /* 0 or a negative errno: -EIO when the device said no, -ENODEV when it has gone. */
@@ -37,7 +48,11 @@ struct IoBackend {
         /* `length` bytes, all inside configuration space. */
         int (*read_config)(IoBackend *backend, uint64_t offset, void *data, size_t length);
         int (*write_config)(IoBackend *backend, uint64_t offset, const void *data, size_t length);
-        int (*reset)(IoBackend *backend);  /* NULL: the device cannot be reset */
+        int (*reset)(IoBackend *backend); /* NULL: the device cannot be reset */
+        /* An order that irq_set_check() has passed, with its booleans or its `fds`; of these it
+         * replaces by -1 what it keeps. NULL: the device has no interrupts. */
+        int (*set_irqs)(IoBackend *backend, const VfioUserIrqSet *set, IrqAction action,
+                        const uint8_t *bools, int *fds);
         void (*unmap)(IoBackend *backend); /* NULL: has nothing mapped */
 
         /* The back ends' own. */
@@ -46,6 +61,7 @@ struct IoBackend {
         uint64_t region_place; /* `region`: where the zPCI I/O region is */
         uint8_t *map[ZPCI_N_BARS];
         uint64_t map_size[ZPCI_N_BARS];
+        EmulatedIrqs emulated;
 };
 
 /* Looks at the device and takes the best back end that it offers: the zPCI I/O region,
@@ -67,6 +83,10 @@ int io_backend_ism_probe(IoBackend *backend, const IoBackendOptions *options);
 int io_backend_mmio_probe(IoBackend *backend, const IoBackendOptions *options);
 int io_backend_vfio_probe(IoBackend *backend, const IoBackendOptions *options);
 int io_backend_emulated_probe(IoBackend *backend, const IoBackendOptions *options);
+
+/* Gives an emulated device its interrupts; they can be triggered by the client alone. */
+void io_backend_emulated_irqs_init(IoBackend *backend);
+void io_backend_emulated_irqs_close(IoBackend *backend);
 
 /* What the kernel says of a VFIO device: places and sizes, the MSI-X table, the zPCI capabilities.
  * Alignment and maximum are those of plain vfio-pci after it. `ret_max_store_block` is 0 where the

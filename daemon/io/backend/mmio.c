@@ -2,7 +2,7 @@
  * lets map. The kernel turns a write into store blocks as long as the machine takes them; where it
  * ends one and begins the next is its affair, so a block may be done in pieces. A call stays inside
  * one page. On s390 only. */
-#include "daemon/io/backend.h"
+#include "daemon/io/backend/backend.h"
 
 #include <errno.h>
 
