@@ -5,6 +5,7 @@
 #include "policy/effect.h"
 #include "policy/lock.h"
 #include "policy/topology.h"
+#include "policy/vfio-driver.h"
 
 /* How `function`, below the one that was asked about, stands to it. */
 static char *words_for_place(const Question *question, const Function *function) {
@@ -117,7 +118,7 @@ static void check_open(const Question *question) {
                 pci_address_format(function_address(peer), address);
                 block_users(question, BLOCKER_GROUP, peer, "shares the IOMMU group and is in use");
                 if (peer->facts.driver[0] != '\0' && !function_has_vfio_driver(peer) &&
-                    peer->facts.class_code >> 8 != 0x0604) /* the kernel tolerates bridges */
+                    !vfio_driver_shares_group(peer->facts.driver))
                         verdict_block(question->verdict, BLOCKER_DRIVER, address, 0,
                                       "shares the IOMMU group and is bound to %s",
                                       peer->facts.driver);

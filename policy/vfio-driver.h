@@ -11,5 +11,10 @@
 /* VFIO's drivers for PCI are all named so: vfio-pci, and the variants that end in it. */
 bool vfio_driver_is_named(const char *driver);
 
+/* Whether the kernel lets VFIO have the IOMMU group of a function with that driver: it leaves DMA
+ * alone (`driver_managed_dma` of the driver; iommu_device_use_default_domain() takes the group for
+ * the host with every other). VFIO's drivers, pci-stub and pcieport, but not shpchp of a bridge. */
+bool vfio_driver_shares_group(const char *driver);
+
 /* ism-vfio-pci makes one PCISTB of each write, which sets it apart. */
 bool vfio_driver_is_ism(const char *driver);

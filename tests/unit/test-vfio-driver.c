@@ -24,3 +24,20 @@ Test(vfio_driver, names) {
                              cases[i].driver);
         }
 }
+
+/* Who leaves DMA to others does not stand in the way of a VMM in its IOMMU group. */
+Test(vfio_driver, shares_group) {
+        static const struct {
+                const char *driver;
+                bool expected;
+        } cases[] = {
+                { "vfio-pci", true },  { "mlx5_vfio_pci", true },    { "pci-stub", true },
+                { "pcieport", true },  { "shpchp", false },          { "igb", false },
+                { "pci_stub", false }, { "uio_pci_generic", false }, { "pcieport2", false },
+                { "", false },
+        };
+
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+                cr_expect_eq(vfio_driver_shares_group(cases[i].driver), cases[i].expected, "%s",
+                             cases[i].driver);
+}

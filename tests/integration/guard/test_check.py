@@ -99,9 +99,13 @@ class Users(CheckTest):
         self.sysfs.add(PLAIN, driver="vfio-pci", group=7)
         self.sysfs.add("0000:09:00.0", driver="e1000e", group=7)
         self.sysfs.add("0000:0a:00.0", driver="pcieport", group=7, class_code=0x060400)
+        self.sysfs.add("0000:0b:00.0", driver="pci-stub", group=7)
+        self.sysfs.add("0000:0c:00.0", driver="shpchp", group=7, class_code=0x060400)
+        self.sysfs.add("0000:0d:00.0", driver=None, group=7)
         self.start()
-        self.assertEqual(self.blockers(PLAIN, "open"), [
-            ("driver", "0000:09:00.0", "shares the IOMMU group and is bound to e1000e", 0)])
+        self.assertEqual(sorted(self.blockers(PLAIN, "open")), [
+            ("driver", "0000:09:00.0", "shares the IOMMU group and is bound to e1000e", 0),
+            ("driver", "0000:0c:00.0", "shares the IOMMU group and is bound to shpchp", 0)])
 
     def test_pasid(self):
         pf = self.sysfs.add_pf(PF, vfs=1, vf_driver="vfio-pci", config=recorded_config("amd-gpu-enabled"))
