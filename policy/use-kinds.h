@@ -36,5 +36,14 @@
             "processes with memory in it are killed")                                            \
         ROW(BLOCK_HOLDER, "block-holder", "block",                                               \
             "its block device ", " is part of ",                                                 \
-            "the device made of it loses data or redundancy")
+            "the device made of it loses data or redundancy")                                    \
+        ROW(PROGRAM_UIO, "uio", "uio",                                                           \
+            "its device ", " is open in ",                                                       \
+            "the program loses the device that it drives")                                       \
+        ROW(PROGRAM_RESOURCE, "resource", "pci",                                                 \
+            "its BAR ", " is open in ",                                                          \
+            "the program reads nothing any more where the BAR was")                              \
+        ROW(PROGRAM_CONFIG, "config", "pci",                                                     \
+            "its configuration space (", ") is open for writing in ",                            \
+            "the program is interrupted while it changes the device")
 /* clang-format on */

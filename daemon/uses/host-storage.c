@@ -3,17 +3,15 @@
 #include "daemon/base/util.h"
 #include "daemon/sysfs/sysfs.h"
 #include "daemon/uses/block-devices.h"
+#include "daemon/uses/kernel-events.h"
 #include "daemon/uses/mounts.h"
 #include "policy/absence.h"
 
-#include <linux/netlink.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/socket.h>
 
 /* The disk of "/" is mounted once for each directory of a container. */
 #define MOUNTS_OF_DEVICE_MAX 4
-#define UEVENT_MAX           8192
 
 typedef struct HostStorage {
         const char *proc;
@@ -30,18 +28,6 @@ typedef struct StorageLook {
 } StorageLook;
 
 /* --- listening */
-
-/* With PrivateNetwork= as well: block devices' events reach every network namespace of the initial
- * user namespace (uevent_net_broadcast_untagged() in lib/kobject_uevent.c). */
-static int open_uevents(void) {
-        const struct sockaddr_nl address = { .nl_family = AF_NETLINK, .nl_groups = 1 };
-        _cleanup_(closep) int fd =
-                socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_KOBJECT_UEVENT);
-
-        if (fd < 0 || bind(fd, (const struct sockaddr *) &address, sizeof(address)) < 0)
-                return -errno;
-        return take_fd(&fd);
-}
 
 /* Both files tell by POLLPRI that they have changed (mounts_poll(), swaps_poll()). */
 static int open_file(const HostStorage *storage, const char *name) {
@@ -62,7 +48,7 @@ static int open_storage(UseChild *child, void **ret_state) {
         storage->swaps = open_file(storage, "root/proc/swaps");
         if (storage->swaps < 0 && !errno_means_absent(storage->swaps))
                 return storage->swaps;
-        storage->uevents = open_uevents();
+        storage->uevents = kernel_events_open();
         if (storage->uevents < 0)
                 return storage->uevents;
         use_child_watch(child, storage->mounts, POLLPRI);
@@ -72,28 +58,18 @@ static int open_storage(UseChild *child, void **ret_state) {
         return 0;
 }
 
-static bool is_about_blocks(const char *event, size_t size) {
-        static const char line[] = "SUBSYSTEM=block";
-
-        for (const char *end = event + size; event < end; event += strnlen(event, size) + 1) {
-                size = (size_t) (end - event);
-                if (size > sizeof(line) - 1 && memcmp(event, line, sizeof(line)) == 0)
-                        return true;
-        }
-        return false;
+static void on_block_uevent(void *matters, const char *subsystem, const char *devpath) {
+        if (strcmp(subsystem, "block") == 0)
+                *(bool *) matters = true;
 }
 
 static bool take_storage_event(void *state, int fd) {
         const HostStorage *storage = state;
-        char event[UEVENT_MAX];
         bool matters = false;
-        ssize_t n;
 
         if (fd != storage->uevents)
                 return true;
-        while ((n = recv(fd, event, sizeof(event), 0)) > 0 || (n < 0 && errno == ENOBUFS))
-                matters = matters || n < 0 || is_about_blocks(event, (size_t) n);
-        return matters;
+        return kernel_events_take(fd, on_block_uevent, &matters) || matters;
 }
 
 /* --- looking */

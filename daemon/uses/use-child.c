@@ -11,6 +11,9 @@
 
 /* An interface that is moved, or a disk that is mounted, sends several events. */
 #define GATHER_USEC (20 * 1000ULL)
+/* After a look that took a time, events lead to the next one only after so many times that: a user
+ * that can make looks expensive can often cause the events, too. */
+#define COST_FACTOR 9
 /* After a look that failed. */
 #define AGAIN_USEC (1000 * 1000ULL)
 
@@ -24,6 +27,7 @@ struct UseChild {
         uint64_t ticket;      /* of the latest question */
         bool asked, event;    /* there is something to do */
         uint64_t event_usec;  /* when the look for `event` is due */
+        uint64_t cost_usec;   /* of the last look */
 };
 
 const char *use_child_proc(const UseChild *child) {
@@ -101,6 +105,7 @@ static void use_child_tell(UseChild *child, int result, bool asked, uint64_t tic
 static void use_child_look(UseChild *child) {
         bool asked = child->asked;
         uint64_t ticket = child->ticket;
+        uint64_t begin_usec = now_usec();
         int r;
 
         child->asked = child->event = child->over = false;
@@ -108,6 +113,7 @@ static void use_child_look(UseChild *child) {
         r = child->task->source->look(child, child->state);
         if (r == 0 && child->over)
                 r = -E2BIG;
+        child->cost_usec = now_usec() - begin_usec;
         use_child_tell(child, r, asked, ticket);
         if (r < 0) { /* no event says that the reason has gone */
                 child->event = true;
@@ -142,7 +148,7 @@ static void take_event(UseChild *child, int fd) {
         if (!child->task->source->event(child->state, fd) || child->event)
                 return;
         child->event = true;
-        child->event_usec = now_usec() + GATHER_USEC;
+        child->event_usec = now_usec() + MAX(GATHER_USEC, COST_FACTOR * child->cost_usec);
 }
 
 static void wait_for_work(UseChild *child) {

@@ -1,13 +1,14 @@
 #include "daemon/uses/uses.h"
 
 #include "daemon/uses/host-network.h"
+#include "daemon/uses/host-programs.h"
 #include "daemon/uses/host-storage.h"
 #include "daemon/uses/use-helper.h"
 
 #include <errno.h>
 
 /* To add a source, add its row. */
-static const UseSource *const sources[] = { &host_network, &host_storage };
+static const UseSource *const sources[] = { &host_network, &host_storage, &host_programs };
 
 #define N_SOURCES G_N_ELEMENTS(sources)
 

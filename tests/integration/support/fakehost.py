@@ -1,6 +1,7 @@
 """The host as the daemon sees it through /proc: what is mounted, swap, and namespaces."""
 
 import os
+import shutil
 
 SWAPS = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
 
@@ -22,6 +23,21 @@ class Host:
         os.makedirs(os.path.join(directory, "ns"))
         os.symlink(f"mnt:[{namespace or pid}]", os.path.join(directory, "ns/mnt"))
         self.set_mounts(pid=pid)
+
+    def add_program(self, pid, name, uid=0, **descriptors):
+        """A process with descriptors: d3=(what the link leads to, the flags in octal)."""
+        directory = os.path.join(self.path, str(pid))
+        for folder in ("fd", "fdinfo"):
+            os.makedirs(os.path.join(directory, folder))
+        with open(os.path.join(directory, "status"), "w", encoding="utf-8") as file:
+            file.write(f"Name:\t{name}\nUmask:\t0022\nTgid:\t{pid}\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n")
+        for number, (target, flags) in descriptors.items():
+            os.symlink(target, os.path.join(directory, "fd", number[1:]))
+            with open(os.path.join(directory, "fdinfo", number[1:]), "w", encoding="utf-8") as file:
+                file.write(f"pos:\t0\nflags:\t{flags}\nmnt_id:\t24\n")
+
+    def end_program(self, pid):
+        shutil.rmtree(os.path.join(self.path, str(pid)))
 
     def set_mounts(self, *mounts, pid=1):
         """Of (major:minor, file system, source, mount point)."""

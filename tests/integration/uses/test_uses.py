@@ -3,6 +3,7 @@
 
 import json
 import os
+import stat
 
 from gi.repository import GLib
 
@@ -223,6 +224,74 @@ class Helpers(UsesTest):
         self.assertIn("may be used by the host", self.refused(DISK, "Unbind"))
         self.client.bus.call(vb.function_path(DISK), vb.FUNCTION, "Unbind")
         self.wait_property(DISK, "Driver", "")
+
+
+READ_ONLY, READ_WRITE, PATH_ONLY = "02100000", "02100002", "012000000"
+
+
+class Programs(UsesTest):
+    """Programs that drive the network card without VFIO."""
+
+    def add_file(self, function, name):
+        with open(function.path(name), "w", encoding="utf-8"):
+            pass
+        return function.path(name)
+
+    def test_a_bar_and_configuration_space(self):
+        bar, config = self.add_file(self.nic, "resource0"), self.nic.path("config")
+        self.host.add_program(4711, "flash tool", d3=(bar, READ_WRITE), d4=(bar, READ_WRITE), d5=(config, READ_WRITE))
+        self.host.add_program(4712, "lspci", d3=(config, READ_ONLY))
+        self.start()
+        texts = ["its BAR resource0 is open in flash tool (pid 4711)",
+                 "its configuration space (config) is open for writing in flash tool (pid 4711)"]
+        vb.wait_until(lambda: sorted(self.uses(NIC)) == texts, None, "both uses")
+        for operation in TAKING:
+            with self.subTest(operation):
+                self.assertIn(("host", NIC), self.blockers(NIC, operation))
+        for method in ("Unbind", "Reset"):
+            self.assertIn("flash tool (pid 4711)", self.refused(NIC, method))
+        self.assertEqual(self.blockers(OTHER, "unbind"), [])
+        self.host.end_program(4711)
+        self.client.bus.call(vb.function_path(NIC), vb.FUNCTION, "Unbind")
+        self.wait_property(NIC, "Driver", "")
+
+    def test_it_is_told_when_it_is_opened(self):
+        """No operation asks: the open alone makes the daemon look."""
+        bar = self.add_file(self.nic, "resource2_wc")
+        self.start()
+        self.wait_uses(NIC)
+        self.host.add_program(4711, "testpmd", uid=1000, d9=(bar, READ_WRITE))
+        with open(bar, encoding="utf-8"):
+            self.wait_uses(NIC, "its BAR resource2_wc is open in testpmd (pid 4711)")
+        self.host.end_program(4711)
+        with open(bar, encoding="utf-8"):
+            pass
+        self.wait_uses(NIC)
+
+    def test_a_uio_device_by_its_number(self):
+        node = os.path.join(self.directory, "uio7")
+        os.mknod(node, 0o600 | stat.S_IFCHR, os.makedev(240, 77))
+        os.makedirs(self.nic.path("uio/uio7"))
+        os.makedirs(self.sysfs.path("dev/char"), exist_ok=True)
+        os.symlink(self.nic.path("uio/uio7"), self.sysfs.path("dev/char/240:77"))
+        self.host.add_program(4711, "dpdk-testpmd", uid=1000, d5=(node, READ_WRITE))
+        self.start()
+        self.assertIn("its device uio7 is open in dpdk-testpmd (pid 4711)", self.refused(NIC, "Reset"))
+
+    def test_what_a_tenant_can_make_look_so(self):
+        """Files of other names and kinds, and descriptors that hold nothing, are in nobody's way."""
+        folder = os.path.join(self.directory, NIC)
+        os.makedirs(folder)
+        own = [os.path.join(folder, name) for name in ("resource0", "config", "uio7")]
+        for path in own:
+            with open(path, "w", encoding="utf-8"):
+                pass
+        bar = self.add_file(self.nic, "resource0")
+        self.host.add_program(4711, "sh", uid=1000, d3=(bar, PATH_ONLY), d4=(own[2], READ_WRITE),
+                              d5=("/nowhere/uio0", READ_WRITE), d6=(self.add_file(self.nic, "resource"), READ_WRITE))
+        self.start()
+        self.client.bus.call(vb.function_path(NIC), vb.FUNCTION, "Reset")
+        self.assertEqual(self.uses(NIC), [])
 
 
 if __name__ == "__main__":

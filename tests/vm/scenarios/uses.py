@@ -115,3 +115,30 @@ def root_disk(machine):
     for verb in ("unbind", "reset", "unplug"):
         contains(refused(machine, verb, disk.address), "is mounted on /", f"why {verb} is refused")
     true(disk.driver(), "it has its driver")
+
+
+@scenario("a program that drives the card by uio, or has a BAR open: refused until it has closed it", deadline=120)
+def program(machine):
+    me = f"(pid {os.getpid()})"
+    PLAIN.bind("uio_pci_generic")
+    machine.wait_property(PLAIN, "Driver", "uio_pci_generic")
+    node, = os.listdir(PLAIN.path("uio"))
+    service.run("udevadm", "settle")
+    for path, mode, words in ((f"/dev/{node}", os.O_RDWR, f"its device {node} is open in"),
+                              (PLAIN.path("resource0"), os.O_RDWR, "its BAR resource0 is open in")):
+        file = os.open(path, mode)
+        try:
+            wait_uses(machine, PLAIN, words, me)
+            for verb in ("unbind", "reset", "unplug"):
+                contains(refused(machine, verb, PLAIN.address), words, f"why {verb} is refused")
+        finally:
+            os.close(file)
+        machine.poll(lambda: not uses(machine, PLAIN), "the program to have let go")
+    config = os.open(PLAIN.path("config"), os.O_RDWR)
+    try:
+        contains(refused(machine, "reset", PLAIN.address), "its configuration space (config) is open for writing in",
+                 "no event tells of it; the operation looks")
+    finally:
+        os.close(config)
+    equal(PLAIN.driver(), "uio_pci_generic", "its driver")
+    machine.run("vfwarden", "unbind", PLAIN.address)

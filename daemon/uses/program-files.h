@@ -1,0 +1,39 @@
+/* program-files.h: which functions one process drives by files of its own.
+ *
+ * Owns the reading of one process's descriptors. Opens none of the files behind them, and asks no
+ * file system about them: the name and the device number are the kernel's own knowledge. */
+#pragma once
+
+#include "policy/address.h"
+#include "policy/device-file.h"
+
+#include <dirent.h>
+
+typedef struct ProgramFile {
+        PciKey key;
+        DeviceFile kind;
+        const char *name;    /* "uio0", "resource0", "config" */
+        const char *program; /* "dpdk-testpmd" */
+        uint32_t pid;
+} ProgramFile;
+
+typedef void ProgramFound(void *context, const ProgramFile *file);
+
+typedef struct ProgramProcess {
+        const char *proc; /* where procfs is; set by the caller, as the next three */
+        uint32_t pid;
+        ProgramFound *found;
+        void *context;
+        ProcessStatus status;
+        int fd; /* of its directory; set by program_open(), as the next */
+        DIR *dir;
+} ProgramProcess;
+
+/* Opens the lists of the process and reads its status. Returns 0, or a negative errno. To be closed
+ * in either case. */
+int program_open(ProgramProcess *process);
+void program_close(ProgramProcess *process);
+
+/* Calls `found` once for each file, after at most `max` descriptors; `*ret_n` is how many were
+ * looked at. Returns 0, or a negative errno. */
+int program_read(ProgramProcess *process, unsigned max, unsigned *ret_n);

@@ -1,0 +1,136 @@
+#include "daemon/uses/program-watch.h"
+
+#include "daemon/base/util.h"
+#include "daemon/uses/kernel-events.h"
+#include "policy/device-file.h"
+
+#include <glib.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/timerfd.h>
+
+#define FUNCTIONS "/sys/bus/pci/devices"
+#define UIO_CLASS "/sys/class/uio"
+/* Between two looks while there is a uio device. */
+#define UIO_SECONDS 2
+
+struct ProgramWatch {
+        int inotify, uevents, timer;
+};
+
+/* `directory` without links in it: the parser looks at its last part. */
+static void watch_bars(const ProgramWatch *watch, const char *directory) {
+        _cleanup_(closedirp) DIR *dir = opendir(directory);
+        const struct dirent *entry;
+
+        while (dir && (entry = readdir(dir))) {
+                g_autofree char *path = g_strdup_printf("%s/%s", directory, entry->d_name);
+
+                if (device_file_parse(path) == DEVICE_FILE_RESOURCE)
+                        (void) inotify_add_watch(watch->inotify, path, IN_OPEN | IN_CLOSE);
+        }
+}
+
+static void watch_function_bars(const ProgramWatch *watch, const char *name) {
+        g_autofree char *link = g_strdup_printf(FUNCTIONS "/%s", name);
+        char directory[PATH_MAX];
+
+        if (realpath(link, directory))
+                watch_bars(watch, directory);
+}
+
+static bool has_uio(void) {
+        _cleanup_(closedirp) DIR *dir = opendir(UIO_CLASS);
+        const struct dirent *entry;
+
+        while (dir && (entry = readdir(dir)))
+                if (entry->d_name[0] != '.')
+                        return true;
+        return false;
+}
+
+static void set_uio_timer(const ProgramWatch *watch) {
+        struct itimerspec spec = { .it_value.tv_sec = has_uio() ? UIO_SECONDS : 0 };
+
+        (void) timerfd_settime(watch->timer, 0, &spec, NULL);
+}
+
+void program_watch_all(ProgramWatch *watch) {
+        _cleanup_(closedirp) DIR *dir = opendir(FUNCTIONS);
+        const struct dirent *entry;
+
+        while (dir && (entry = readdir(dir)))
+                if (entry->d_name[0] != '.')
+                        watch_function_bars(watch, entry->d_name);
+        set_uio_timer(watch);
+}
+
+/* A function may have no BARs yet when it is announced (pci_bus_add_device()); it has when it is
+ * bound. */
+static void on_program_uevent(void *context, const char *subsystem, const char *devpath) {
+        const ProgramWatch *watch = context;
+        g_autofree char *name = g_path_get_basename(devpath);
+
+        if (strcmp(subsystem, "pci") == 0)
+                watch_function_bars(watch, name);
+        else if (strcmp(subsystem, "uio") == 0)
+                set_uio_timer(watch);
+}
+
+static bool take_opens(const ProgramWatch *watch) {
+        char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+        bool any = false;
+
+        while (read(watch->inotify, events, sizeof(events)) > 0)
+                any = true;
+        return any;
+}
+
+/* The last look with the last uio device finds that the device has gone. */
+static bool take_tick(const ProgramWatch *watch) {
+        uint64_t n;
+
+        if (read(watch->timer, &n, sizeof(n)) < 0)
+                return false;
+        set_uio_timer(watch);
+        return true;
+}
+
+bool program_watch_take(ProgramWatch *watch, int fd) {
+        if (fd == watch->inotify)
+                return take_opens(watch);
+        if (fd == watch->timer)
+                return take_tick(watch);
+        if (!kernel_events_take(fd, on_program_uevent, watch))
+                return false;
+        program_watch_all(watch);
+        return true;
+}
+
+int program_watch_timer(const ProgramWatch *watch) {
+        return watch->timer;
+}
+
+int program_watch_inotify(const ProgramWatch *watch) {
+        return watch->inotify;
+}
+
+int program_watch_uevents(const ProgramWatch *watch) {
+        return watch->uevents;
+}
+
+int program_watch_new(ProgramWatch **ret) {
+        g_autofree ProgramWatch *watch = g_new0(ProgramWatch, 1);
+
+        watch->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+        watch->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+        if (watch->inotify < 0 || watch->timer < 0)
+                return -errno;
+        watch->uevents = kernel_events_open();
+        if (watch->uevents < 0)
+                return watch->uevents;
+        *ret = g_steal_pointer(&watch);
+        return 0;
+}

@@ -1,0 +1,37 @@
+/* device-file.h: files by which a program of userspace drives a PCI function without VFIO.
+ *
+ * Pure. A path alone proves nothing: a process can give its own files any name. Who uses it checks
+ * what the file is. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum DeviceFile {
+        DEVICE_FILE_OTHER,
+        DEVICE_FILE_UIO,      /* the character device of uio_pci_generic, igb_uio and others */
+        DEVICE_FILE_RESOURCE, /* resourceN in sysfs, which maps a BAR (pci_create_attr()) */
+        DEVICE_FILE_CONFIG,   /* configuration space in sysfs; counts when it is open for writing */
+        _DEVICE_FILE_MAX,
+} DeviceFile;
+
+/* What a link in /proc/PID/fd may lead to. */
+DeviceFile device_file_parse(const char *link);
+
+typedef struct OpenFlags {
+        bool path_only; /* opened with O_PATH: holds nothing */
+        bool writes;    /* open for writing */
+} OpenFlags;
+
+/* Reads the text of /proc/PID/fdinfo/N, of which the end may be missing. A text without flags is
+ * that of a descriptor which has been closed. */
+OpenFlags open_flags_parse(const char *text);
+
+/* A process, as the beginning of /proc/PID/status tells. */
+typedef struct ProcessStatus {
+        uint32_t uid; /* effective */
+        char name[64];
+} ProcessStatus;
+
+/* Returns 0, or -EBADMSG for what is no such text. The name keeps the kernel's escapes. */
+int process_status_parse(const char *text, ProcessStatus *ret);

@@ -1,0 +1,92 @@
+#include "policy/device-file.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <glib.h>
+
+#define FUNCTION "/sys/devices/pci0000:00/0000:00:01.0/0000:01:00.0"
+
+Test(device_file, links) {
+        static const struct {
+                const char *link;
+                DeviceFile expected;
+        } cases[] = {
+                { "/dev/uio0", DEVICE_FILE_UIO },
+                { "/srv/box/dev/uio12", DEVICE_FILE_UIO },
+                { "/dev/uio", DEVICE_FILE_OTHER },
+                { "/dev/uio0p1", DEVICE_FILE_OTHER },
+                { "/dev/uio0 (deleted)", DEVICE_FILE_OTHER },
+                { FUNCTION "/resource0", DEVICE_FILE_RESOURCE },
+                { FUNCTION "/resource5_wc", DEVICE_FILE_RESOURCE },
+                { FUNCTION "/resource", DEVICE_FILE_OTHER },
+                { FUNCTION "/resource6", DEVICE_FILE_OTHER },
+                { FUNCTION "/resource0_uc", DEVICE_FILE_OTHER },
+                { FUNCTION "/resource0_resize", DEVICE_FILE_OTHER },
+                { FUNCTION "/config", DEVICE_FILE_CONFIG },
+                { "/sys/devices/pci10000:00/10000:00:02.0/config", DEVICE_FILE_CONFIG },
+                { "/etc/app/config", DEVICE_FILE_OTHER },
+                { "/srv/resource0", DEVICE_FILE_OTHER },
+                { "/config", DEVICE_FILE_OTHER },
+                { "config", DEVICE_FILE_OTHER },
+                { "socket:[0000:01:00.0/config", DEVICE_FILE_OTHER },
+                { "/", DEVICE_FILE_OTHER },
+                { "", DEVICE_FILE_OTHER },
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++)
+                cr_expect_eq(device_file_parse(cases[i].link), cases[i].expected, "%s",
+                             cases[i].link);
+}
+
+Test(device_file, flags) {
+        static const struct {
+                const char *text;
+                bool path_only, writes;
+        } cases[] = {
+                { "pos:\t0\nflags:\t0100000\nmnt_id:\t9\n", false, false },
+                { "pos:\t0\nflags:\t0100001\nmnt_id:\t9\n", false, true },
+                { "pos:\t0\nflags:\t02100002\nmnt_id:\t9\n", false, true },
+                { "pos:\t0\nflags:\t012000000\n", true, false },
+                { "pos:\t0\nflags:\t010000002\n", true, false },
+                { "pos:\t0\n", true, false },
+                { "", true, false },
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                OpenFlags flags = open_flags_parse(cases[i].text);
+
+                cr_expect_eq(flags.path_only, cases[i].path_only, "%s", cases[i].text);
+                cr_expect_eq(flags.writes, cases[i].writes, "%s", cases[i].text);
+        }
+}
+
+Test(device_file, status) {
+        static const struct {
+                const char *text;
+                int result;
+                uint32_t uid;
+                const char *name;
+        } cases[] = {
+                { "Name:\tdpdk-testpmd\nUmask:\t0022\nUid:\t1000\t0\t0\t0\n", 0, 0,
+                  "dpdk-testpmd" },
+                { "Name:\ta b\nUid:\t5\t4294967295\t5\t5\nGid:\t1\n", 0, UINT32_MAX, "a b" },
+                /* The kernel escapes a newline in a name: it cannot begin a line. */
+                { "Name:\tx\\nUid:\t0\nUid:\t7\t7\t7\t7\n", 0, 7, "x\\nUid:\t0" },
+                { "Name:\tx\nUid:\t\n", -EBADMSG, 0, NULL },
+                { "Name:\tx\nUid:\t0\n", -EBADMSG, 0, NULL },
+                { "Name:\tx\nUid:\t0\t4294967296\t0\t0\n", -EBADMSG, 0, NULL },
+                { "Uid:\t0\t0\t0\t0\n", -EBADMSG, 0, NULL },
+                { "", -EBADMSG, 0, NULL },
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                ProcessStatus status = { .uid = 3 };
+
+                cr_assert_eq(process_status_parse(cases[i].text, &status), cases[i].result, "%s",
+                             cases[i].text);
+                cr_expect_eq(status.uid, cases[i].result == 0 ? cases[i].uid : 3, "%s",
+                             cases[i].text);
+                if (cases[i].name)
+                        cr_expect_str_eq(status.name, cases[i].name);
+        }
+}
