@@ -8,6 +8,7 @@
 #pragma once
 
 #include "policy/address.h"
+#include "policy/device-names.h"
 #include "policy/inhibitor.h"
 #include "policy/io-session.h"
 #include "policy/lease.h"
@@ -159,6 +160,7 @@ struct Function {
 
         GPtrArray *users;                  /* of User*, owned; NULL when nobody has it open */
         GPtrArray *uses;                   /* of Use*, owned; NULL when the host uses it not */
+        DeviceNames *names;                /* owned; NULL when it has no devices with names */
         const IoSession *session;          /* NULL: none. Its client is among the users. */
         const Lease *lease;                /* NULL: nobody had it opened by us */
         GPtrArray *inhibitors;             /* of Inhibitor*, borrowed; NULL when there is none */

@@ -25,6 +25,7 @@ static void function_free(gpointer data) {
         g_clear_pointer(&function->vfs, g_ptr_array_unref);
         g_clear_pointer(&function->users, g_ptr_array_unref);
         g_clear_pointer(&function->uses, g_ptr_array_unref);
+        device_names_free(function->names);
         g_clear_pointer(&function->inhibitors, g_ptr_array_unref);
         msi_free(function);
         g_free(function->lock_why);
@@ -254,6 +255,19 @@ void inventory_set_uses(Function *function, GPtrArray *uses) {
         g_clear_pointer(&function->uses, g_ptr_array_unref);
         function->uses = uses;
         topology_update(function);
+}
+
+void inventory_set_names(Function *function, DeviceNames *names) {
+        static const FunctionProperty properties[_DEVICE_NAME_KIND_MAX] = {
+                [DEVICE_NAME_INTERFACE] = FUNCTION_PROPERTY_INTERFACES,
+                [DEVICE_NAME_BLOCK] = FUNCTION_PROPERTY_BLOCK_DEVICES,
+        };
+
+        for (DeviceNameKind kind = 0; kind < _DEVICE_NAME_KIND_MAX; kind++)
+                if (!device_names_equal_kind(function->names, names, kind))
+                        property_set_add(&function->changes, properties[kind]);
+        device_names_free(function->names);
+        function->names = names;
 }
 
 void inventory_set_uses_known(Inventory *inventory, UsesKnown known, const char *text) {

@@ -47,6 +47,9 @@ void inventory_set_users(Inventory *inventory, Function *function, GPtrArray *us
 /* Takes over `uses` (of Use*, NULL: none) as what the host does with the function. */
 void inventory_set_uses(Function *function, GPtrArray *uses);
 
+/* Takes over `names` (NULL: none) as what the host calls the function's devices. */
+void inventory_set_names(Function *function, DeviceNames *names);
+
 /* What is known of the uses of all functions; USES_KNOWN of a new inventory. With USES_UNREADABLE
  * `text` says what cannot be looked at, a clause; else it is NULL. */
 void inventory_set_uses_known(Inventory *inventory, UsesKnown known, const char *text);

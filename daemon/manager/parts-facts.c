@@ -145,13 +145,18 @@ const Part users_part = {
 
 /* --- uses of the host */
 
+static void take_host_uses(const Uses *uses, Function *function) {
+        inventory_set_uses(function, uses_of(uses, function->facts.key));
+        inventory_set_names(function, uses_names_of(uses, function->facts.key));
+}
+
 static void on_uses_changed(void *userdata, PciKey key) {
         const PartContext *context = userdata;
         Function *function = inventory_get(context->inventory, key);
 
         if (!function)
                 return;
-        inventory_set_uses(function, uses_of(part_find(context, uses_part), key));
+        take_host_uses(part_find(context, uses_part), function);
         context->host->queue(context->host_context, function);
 }
 
@@ -176,7 +181,7 @@ static int new_uses(const PartContext *context, void **ret) {
 /* A source may have reported it before the function was read. Later changes are events of the
  * kernel's own: an interface or a disk of it comes or goes. */
 static void attach_uses(void *self, Function *function) {
-        inventory_set_uses(function, uses_of(self, function->facts.key));
+        take_host_uses(self, function);
 }
 
 static void end_uses_calls(void *self, const char *why) {

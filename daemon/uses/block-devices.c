@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FOLDER "/sys/class/block"
+#define FOLDER      "/sys/class/block"
+#define CONTROLLERS "/sys/class/nvme"
 /* Devices that are made of others that are made of others. */
 #define DEPTH_MAX 12
 
@@ -19,6 +20,12 @@ static char *device_path(const char *name) {
         char buffer[PATH_MAX];
 
         return realpath(link, buffer) ? g_strdup(buffer) : NULL;
+}
+
+static bool is_partition(const char *path) {
+        g_autofree char *file = g_strconcat(path, "/partition", NULL);
+
+        return access(file, F_OK) == 0;
 }
 
 /* Calls `visit` for each entry of a folder, if there is one. */
@@ -86,10 +93,9 @@ static int visit_subsystem(Descent *descent, const char *path) {
 
 /* A partition has no slaves: its disk has them. */
 static char *slaves_folder(const char *path) {
-        g_autofree char *partition = g_strconcat(path, "/partition", NULL);
         g_autofree char *disk = g_path_get_dirname(path);
 
-        return g_strconcat(access(partition, F_OK) == 0 ? disk : path, "/slaves", NULL);
+        return g_strconcat(is_partition(path) ? disk : path, "/slaves", NULL);
 }
 
 static int descend(const Descent *above, const char *name) {
@@ -157,6 +163,48 @@ char *block_device_by_path(const char *path) {
                 return g_steal_pointer(&name);
         (void) foreach_entry(FOLDER, compare_mapper_name, &search);
         return search.found;
+}
+
+/* --- what is on a function itself */
+
+/* One path of several to an NVMe disk; nobody can open it (GENHD_FL_HIDDEN). */
+static bool is_hidden(const char *path) {
+        g_autofree char *file = g_strconcat(path, "/hidden", NULL);
+        char value[SYSFS_VALUE_MAX];
+
+        return sysfs_read(AT_FDCWD, file, value, sizeof(value)) > 0 && strcmp(value, "1") == 0;
+}
+
+static int name_disk(void *context, const char *name) {
+        Descent descent = *(const Descent *) context;
+        g_autofree char *path = device_path(name);
+        PciKey key;
+
+        if (!path || is_partition(path) || is_hidden(path))
+                return 0;
+        descent.name = name;
+        if (!device_path_function(path, &key))
+                return visit_subsystem(&descent, path);
+        descent.visit(descent.context, name, key);
+        return 0;
+}
+
+static int name_controller(void *context, const char *name) {
+        const Descent *descent = context;
+        g_autofree char *link = g_strdup_printf(CONTROLLERS "/%s", name);
+        PciKey key;
+        int r = device_path_find(link, &key);
+
+        if (r > 0)
+                descent->visit(descent->context, name, key);
+        return r < 0 ? r : 0;
+}
+
+int block_devices_named(BlockVisit *visit, void *context) {
+        Descent descent = { .visit = visit, .context = context };
+        int r = foreach_entry(FOLDER, name_disk, &descent);
+
+        return r < 0 ? r : foreach_entry(CONTROLLERS, name_controller, &descent);
 }
 
 /* --- upwards */

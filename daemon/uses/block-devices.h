@@ -18,6 +18,11 @@ int block_device_functions(const char *name, BlockVisit *visit, void *context);
 char *block_device_by_number(unsigned major, unsigned minor);
 char *block_device_by_path(const char *path);
 
+/* Calls `visit` for each disk that is on a function itself, and for each controller of NVMe
+ * ("nvme0"). A partition is named by its disk, and what is made of other devices by those. Returns
+ * 0 or a negative errno. */
+int block_devices_named(BlockVisit *visit, void *context);
+
 /* Calls `visit` for all devices, with the name of a device that each is a part of. */
 typedef int BlockHeldVisit(void *context, const char *name, const char *holder);
 int block_devices_held(BlockHeldVisit *visit, void *context);

@@ -239,6 +239,7 @@ static void host_network_add_host(UseChild *child, HostNetwork *network,
 
                 if (link->on_function) {
                         g_array_append_val(network->on_functions, link->index);
+                        use_child_add_name(child, link->key, DEVICE_NAME_INTERFACE, link->name);
                         add_link(child, links, link);
                 }
                 if (lower && lower != link && lower->on_function)

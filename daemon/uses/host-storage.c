@@ -58,8 +58,9 @@ static int open_storage(UseChild *child, void **ret_state) {
         return 0;
 }
 
+/* NVMe's own subsystem has the controllers. */
 static void on_block_uevent(void *matters, const char *subsystem, const char *devpath) {
-        if (strcmp(subsystem, "block") == 0)
+        if (strcmp(subsystem, "block") == 0 || strcmp(subsystem, "nvme") == 0)
                 *(bool *) matters = true;
 }
 
@@ -151,6 +152,12 @@ static int add_btrfs(StorageLook *look) {
         return 0;
 }
 
+static void host_storage_add_name(void *context, const char *name, PciKey key) {
+        const StorageLook *look = context;
+
+        use_child_add_name(look->child, key, DEVICE_NAME_BLOCK, name);
+}
+
 static int look_at_storage(UseChild *child, void *state) {
         g_autoptr(GHashTable) mounted =
                 g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
@@ -168,6 +175,8 @@ static int look_at_storage(UseChild *child, void *state) {
                 r = block_devices_held(on_held, &look);
         if (r >= 0)
                 r = add_btrfs(&look);
+        if (r >= 0)
+                r = block_devices_named(host_storage_add_name, &look);
         return r < 0 ? r : look.error;
 }
 

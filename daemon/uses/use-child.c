@@ -21,13 +21,14 @@ struct UseChild {
         const UseTask *task;
         int channel;
         void *state;
-        GArray *watched;      /* of struct pollfd; the first is the channel */
-        GArray *found, *told; /* of UseReport: of this look, and as the daemon knows them */
-        bool has_told, over;  /* `over`: there are more than USES_MAX */
-        uint64_t ticket;      /* of the latest question */
-        bool asked, event;    /* there is something to do */
-        uint64_t event_usec;  /* when the look for `event` is due */
-        uint64_t cost_usec;   /* of the last look */
+        GArray *watched;       /* of struct pollfd; the first is the channel */
+        GArray *found, *told;  /* of UseReport: of this look, and as the daemon knows them */
+        bool has_told, over;   /* `over`: there are more than USES_MAX */
+        guint n_uses, n_names; /* among `found` */
+        uint64_t ticket;       /* of the latest question */
+        bool asked, event;     /* there is something to do */
+        uint64_t event_usec;   /* when the look for `event` is due */
+        uint64_t cost_usec;    /* of the last look */
 };
 
 const char *use_child_proc(const UseChild *child) {
@@ -47,23 +48,39 @@ static void copy_text(char *to, size_t size, const char *text) {
         g_strlcpy(to, valid, size);
 }
 
+static void begin_report(UseReport *report, UseReportKind what, PciKey key, uint32_t kind,
+                         const char *object) {
+        /* With its padding: reports are compared as bytes. */
+        memset(report, 0, sizeof(*report));
+        report->report = what;
+        report->key = key;
+        report->kind = kind;
+        copy_text(report->object, sizeof(report->object), object);
+}
+
 void use_child_add(UseChild *child, PciKey key, UseKind kind, const char *object, const char *by,
                    uint32_t pid) {
         UseReport report;
 
-        if (child->found->len >= USES_MAX) {
+        if (child->n_uses >= USES_MAX) {
                 child->over = true;
                 return;
         }
-        /* With its padding: reports are compared as bytes. */
-        memset(&report, 0, sizeof(report));
-        report.report = USE_REPORT_USE;
-        report.key = key;
-        report.kind = kind;
+        begin_report(&report, USE_REPORT_USE, key, kind, object);
         report.pid = pid;
-        copy_text(report.object, sizeof(report.object), object);
         copy_text(report.by, sizeof(report.by), by);
         g_array_append_val(child->found, report);
+        child->n_uses++;
+}
+
+void use_child_add_name(UseChild *child, PciKey key, DeviceNameKind kind, const char *name) {
+        UseReport report;
+
+        if (child->n_names >= USE_NAMES_MAX)
+                return;
+        begin_report(&report, USE_REPORT_NAME, key, kind, name);
+        g_array_append_val(child->found, report);
+        child->n_names++;
 }
 
 /* --- telling */
@@ -109,6 +126,7 @@ static void use_child_look(UseChild *child) {
         int r;
 
         child->asked = child->event = child->over = false;
+        child->n_uses = child->n_names = 0;
         g_array_set_size(child->found, 0);
         r = child->task->source->look(child, child->state);
         if (r == 0 && child->over)

@@ -23,8 +23,9 @@ typedef struct UseSource {
         int (*open)(UseChild *child, void **ret_state);
         /* An event has come on `fd`. Returns whether to look again. */
         bool (*event)(void *state, int fd);
-        /* Adds all uses, by use_child_add(). Returns 0; or a negative errno when some may be
-         * missing, which counts as "not known", never as "not used". */
+        /* Adds all uses and names, by use_child_add() and use_child_add_name(). Returns 0; or a
+         * negative errno when some may be missing, which counts as "not known", never as "not
+         * used". */
         int (*look)(UseChild *child, void *state);
 } UseSource;
 
@@ -47,3 +48,6 @@ void use_child_watch(UseChild *child, int fd, short events);
 /* Texts that are too long are cut; what is no text is made one. */
 void use_child_add(UseChild *child, PciKey key, UseKind kind, const char *object, const char *by,
                    uint32_t pid);
+
+/* Adds what the host calls a device of the function, used or not. */
+void use_child_add_name(UseChild *child, PciKey key, DeviceNameKind kind, const char *name);

@@ -16,6 +16,12 @@
 /* Reports that are taken in one turn of the event loop. */
 #define REPORTS_MAX 256
 
+/* What a look has found; both by PciKey*. */
+typedef struct Told {
+        GHashTable *uses;  /* GPtrArray of Use* */
+        GHashTable *names; /* DeviceNames* */
+} Told;
+
 struct UseHelper {
         sd_event *event;
         const UseSource *source;
@@ -28,14 +34,32 @@ struct UseHelper {
         GArray *stuck;          /* of pid_t: killed, and perhaps not ended */
         uint64_t asked, answered;
         int result;
-        bool waited_for;           /* it has a deadline */
-        GHashTable *uses, *coming; /* PciKey* -> GPtrArray of Use* */
+        bool waited_for; /* it has a deadline */
+        Told told, coming;
 };
 
-static GHashTable *uses_table(void) {
-        return g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free,
-                                     (GDestroyNotify) g_ptr_array_unref);
+static void names_destroy(gpointer names) {
+        device_names_free(names);
 }
+
+static Told told_new(void) {
+        return (Told){
+                g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free,
+                                      (GDestroyNotify) g_ptr_array_unref),
+                g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, names_destroy),
+        };
+}
+
+static void told_forget(const Told *told) {
+        g_hash_table_remove_all(told->uses);
+        g_hash_table_remove_all(told->names);
+}
+
+static void told_clear(Told *told) {
+        g_clear_pointer(&told->uses, g_hash_table_unref);
+        g_clear_pointer(&told->names, g_hash_table_unref);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Told, told_clear)
 
 uint64_t use_helper_answered(const UseHelper *helper) {
         return helper->answered;
@@ -50,51 +74,88 @@ const char *use_helper_what(const UseHelper *helper) {
 }
 
 const GPtrArray *use_helper_uses(const UseHelper *helper, PciKey key) {
-        return g_hash_table_lookup(helper->uses, &key);
+        return g_hash_table_lookup(helper->told.uses, &key);
+}
+
+const DeviceNames *use_helper_names(const UseHelper *helper, PciKey key) {
+        return g_hash_table_lookup(helper->told.names, &key);
 }
 
 /* --- what it tells */
 
 static void use_helper_add_use(UseHelper *helper, const UseReport *report) {
-        GPtrArray *uses = g_hash_table_lookup(helper->coming, &report->key);
+        GPtrArray *uses = g_hash_table_lookup(helper->coming.uses, &report->key);
 
         if (report->kind >= _USE_KIND_MAX)
                 return;
         if (!uses) {
                 uses = use_list_new();
-                g_hash_table_insert(helper->coming, g_memdup2(&report->key, sizeof(report->key)),
-                                    uses);
+                g_hash_table_insert(helper->coming.uses,
+                                    g_memdup2(&report->key, sizeof(report->key)), uses);
         }
         if (uses->len < USES_OF_FUNCTION_MAX)
                 g_ptr_array_add(uses, use_new((UseKind) report->kind, report->object, report->by,
                                               report->pid));
 }
 
-/* Adds those functions of `a` of which `b` says something else. */
-static void use_helper_compare(GHashTable *a, GHashTable *b, bool only_missing, GArray *keys) {
+static void use_helper_add_name(UseHelper *helper, const UseReport *report) {
+        DeviceNames *names = g_hash_table_lookup(helper->coming.names, &report->key);
+
+        if (report->kind >= _DEVICE_NAME_KIND_MAX)
+                return;
+        if (!names) {
+                names = device_names_new();
+                g_hash_table_insert(helper->coming.names,
+                                    g_memdup2(&report->key, sizeof(report->key)), names);
+        }
+        device_names_add(names, (DeviceNameKind) report->kind, report->object);
+}
+
+static bool are_equal_uses(const void *a, const void *b) {
+        return uses_equal(a, b);
+}
+
+static bool are_equal_names(const void *a, const void *b) {
+        return device_names_equal(a, b);
+}
+
+/* Adds those functions of `a` of which `b` says something else, or nothing. */
+static void use_helper_compare(GHashTable *a, GHashTable *b,
+                               bool (*equal)(const void *, const void *), GHashTable *keys) {
         GHashTableIter iter;
-        gpointer key, uses;
+        gpointer key, value;
 
         g_hash_table_iter_init(&iter, a);
-        while (g_hash_table_iter_next(&iter, &key, &uses)) {
-                const GPtrArray *other = g_hash_table_lookup(b, key);
+        while (g_hash_table_iter_next(&iter, &key, &value))
+                if (!equal(value, g_hash_table_lookup(b, key)))
+                        g_hash_table_add(keys, key);
+}
 
-                if (other ? !only_missing && !uses_equal(uses, other) : true)
-                        g_array_append_vals(keys, key, 1);
-        }
+/* The functions, each once, of which the two say something else. The array is the caller's. */
+static GArray *told_compare(const Told *a, const Told *b) {
+        g_autoptr(GHashTable) differing = g_hash_table_new(g_int64_hash, g_int64_equal);
+        GArray *keys = g_array_new(FALSE, FALSE, sizeof(PciKey));
+        GHashTableIter iter;
+        gpointer key;
+
+        use_helper_compare(a->uses, b->uses, are_equal_uses, differing);
+        use_helper_compare(b->uses, a->uses, are_equal_uses, differing);
+        use_helper_compare(a->names, b->names, are_equal_names, differing);
+        use_helper_compare(b->names, a->names, are_equal_names, differing);
+        g_hash_table_iter_init(&iter, differing);
+        while (g_hash_table_iter_next(&iter, &key, NULL))
+                g_array_append_vals(keys, key, 1);
+        return keys;
 }
 
 /* All that the look has found is there. Where it could not see everything, what was seen before may
  * be so still. */
 static void take_uses(UseHelper *helper) {
-        g_autoptr(GArray) keys = g_array_new(FALSE, FALSE, sizeof(PciKey));
-        GHashTable *before = helper->uses;
+        g_autoptr(GArray) keys = told_compare(&helper->told, &helper->coming);
+        g_auto(Told) before = helper->told;
 
-        use_helper_compare(before, helper->coming, false, keys);
-        use_helper_compare(helper->coming, before, true, keys);
-        helper->uses = helper->coming;
-        helper->coming = uses_table();
-        g_hash_table_unref(before);
+        helper->told = helper->coming;
+        helper->coming = told_new();
         if (keys->len > 0)
                 helper->handler->changed(helper->context, keys);
 }
@@ -115,7 +176,7 @@ static int expect_answer(UseHelper *helper, bool anew) {
 
 /* Nothing more is known until another process has looked. */
 static void use_helper_fail(UseHelper *helper, int error) {
-        g_hash_table_remove_all(helper->coming);
+        told_forget(&helper->coming);
         helper->process = helper_free(helper->process);
         helper->waited_for = false;
         helper->result = error;
@@ -133,7 +194,7 @@ static void take_end(UseHelper *helper, const UseReport *report) {
         if (report->report == USE_REPORT_END && report->result == 0)
                 take_uses(helper);
         else
-                g_hash_table_remove_all(helper->coming);
+                told_forget(&helper->coming);
         helper->result = report->result;
         helper->answered = MIN(MAX(helper->answered, report->ticket), helper->asked);
         (void) expect_answer(helper, report->ticket != 0);
@@ -182,6 +243,8 @@ static void on_use_helper_readable(void *context, int channel) {
                 report.object[sizeof(report.object) - 1] = report.by[sizeof(report.by) - 1] = '\0';
                 if (report.report == USE_REPORT_USE)
                         use_helper_add_use(helper, &report);
+                else if (report.report == USE_REPORT_NAME)
+                        use_helper_add_name(helper, &report);
                 else {
                         take_end(helper, &report);
                         return; /* a handler may have ended the process */
@@ -237,8 +300,8 @@ int use_helper_new(sd_event *event, const UseSource *source, const char *proc,
                                                    .ended = on_use_helper_ended };
         helper->stuck = g_array_new(FALSE, FALSE, sizeof(pid_t));
         helper->result = -EINPROGRESS;
-        helper->uses = uses_table();
-        helper->coming = uses_table();
+        helper->told = told_new();
+        helper->coming = told_new();
         r = wakeup_new_timer(event, 0, on_use_helper_retry, helper, &helper->retry);
         if (r >= 0)
                 r = sd_event_source_set_description(helper->retry, "use-helper: begin another");
@@ -257,8 +320,8 @@ UseHelper *use_helper_free(UseHelper *helper) {
                 return NULL;
         helper_free(helper->process);
         sd_event_source_disable_unref(helper->retry);
-        g_hash_table_unref(helper->uses);
-        g_hash_table_unref(helper->coming);
+        told_clear(&helper->told);
+        told_clear(&helper->coming);
         g_array_unref(helper->stuck);
         sd_event_unref(helper->event);
         g_free(helper);

@@ -37,5 +37,8 @@ int use_helper_result(const UseHelper *helper);
 
 const char *use_helper_what(const UseHelper *helper);
 
+/* What the host calls the function's devices; borrowed, NULL: nothing. */
+const DeviceNames *use_helper_names(const UseHelper *helper, PciKey key);
+
 /* The reported uses of the function: of Use*, borrowed; NULL: none. */
 const GPtrArray *use_helper_uses(const UseHelper *helper, PciKey key);

@@ -1,11 +1,13 @@
 /* use-report.h: what the daemon and a process that looks at the host's uses say to each other.
  *
  * Plain messages over the SOCK_SEQPACKET channel of a helper (daemon/base/helper.h). The daemon
- * asks with a ticket; the process answers with all uses that it sees, and a message that ends them.
+ * asks with a ticket; the process answers with all uses and names of devices that it sees, and a
+ * message that ends them.
  * Without being asked it does the same when the kernel has reported a change. */
 #pragma once
 
 #include "policy/address.h"
+#include "policy/device-names.h"
 #include "policy/use.h"
 
 /* IFNAMSIZ, and the kernel's DISK_NAME_LEN with the number of a partition. */
@@ -15,12 +17,16 @@
 /* So many uses of all functions are reported; more of them count as a look that failed. */
 #define USES_MAX 16384
 
+/* So many names of devices are reported, those that were seen first. */
+#define USE_NAMES_MAX 16384
+
 typedef struct UseQuestion {
         uint64_t ticket;
 } UseQuestion;
 
 typedef enum UseReportKind {
         USE_REPORT_USE,
+        USE_REPORT_NAME,      /* of a device of the function: `object`, and `kind` */
         USE_REPORT_END,       /* of all uses; `ticket`, `result` */
         USE_REPORT_UNCHANGED, /* all is as reported last; `ticket`, `result` 0 */
 } UseReportKind;
@@ -33,7 +39,7 @@ typedef struct UseReport {
         int32_t result;  /* 0, or a negative errno: the uses are not all that there are */
         uint64_t ticket; /* of the last question that the look has answered; 0: none */
         PciKey key;
-        uint32_t kind; /* UseKind */
+        uint32_t kind; /* UseKind, or DeviceNameKind */
         uint32_t pid;
         char object[USE_OBJECT_MAX], by[USE_BY_MAX];
 } UseReport;

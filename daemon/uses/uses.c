@@ -146,6 +146,21 @@ GPtrArray *uses_of(const Uses *uses, PciKey key) {
         return all;
 }
 
+DeviceNames *uses_names_of(const Uses *uses, PciKey key) {
+        DeviceNames *all = NULL;
+
+        for (unsigned i = 0; i < N_SOURCES; i++) {
+                const DeviceNames *told = use_helper_names(uses->helpers[i], key);
+
+                if (!told)
+                        continue;
+                if (!all)
+                        all = device_names_new();
+                device_names_add_all(all, told);
+        }
+        return all;
+}
+
 static const UseHelperHandler helper_handler = { .changed = on_changed, .looked = on_looked };
 
 int uses_new(sd_event *event, Problems *problems, const char *proc, const UsesHandler *handler,

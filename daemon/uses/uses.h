@@ -12,7 +12,7 @@
 typedef struct Uses Uses;
 
 typedef struct UsesHandler {
-        /* The uses of the function at `key` are others. */
+        /* The uses of the function at `key`, or the names of its devices, are others. */
         void (*changed)(void *context, PciKey key);
         /* What is known of the uses of all functions is another; `text` as of
          * inventory_set_uses_known(). */
@@ -26,6 +26,9 @@ Uses *uses_free(Uses *uses);
 
 /* All uses of the function: of Use*, the caller's; NULL: none. */
 GPtrArray *uses_of(const Uses *uses, PciKey key);
+
+/* What the host calls the function's devices; the caller's. NULL: nothing. */
+DeviceNames *uses_names_of(const Uses *uses, PciKey key);
 
 /* 0: all sources have looked since they were asked, or said that they cannot. -ECANCELED: the
  * daemon ends. Called once, perhaps before uses_refresh() returns. */

@@ -94,6 +94,23 @@ PROPERTY_VALUE(function_slot) {
         return value_write_string(writer, owner ? owner->slot : NULL);
 }
 
+static int write_names(ValueWriter *writer, const Function *function, DeviceNameKind kind) {
+        const GPtrArray *names = device_names_list(function->names, kind);
+        int r = value_begin_array(writer, "s");
+
+        for (guint i = 0; r >= 0 && names && i < names->len; i++)
+                r = value_write_string(writer, names->pdata[i]);
+        return r < 0 ? r : value_end_array(writer);
+}
+
+PROPERTY_VALUE(function_interfaces) {
+        return write_names(writer, function, DEVICE_NAME_INTERFACE);
+}
+
+PROPERTY_VALUE(function_block_devices) {
+        return write_names(writer, function, DEVICE_NAME_BLOCK);
+}
+
 PROPERTY_VALUE(function_command_memory) {
         return value_write_string(writer, function_kind_memory_hardwired_zero(function->kind)
                                                   ? "hardwired-zero"
@@ -171,6 +188,8 @@ PROPERTY_MEMBER(vf_index, value_write_uint32, index)
         ROW("Parent", "o", PROPERTY_CONSTANT, function_parent)                            \
         ROW("Children", "ao", FUNCTION_PROPERTY_CHILDREN, function_children)              \
         ROW("Slot", "s", FUNCTION_PROPERTY_SLOT, function_slot)                           \
+        ROW("Interfaces", "as", FUNCTION_PROPERTY_INTERFACES, function_interfaces)        \
+        ROW("BlockDevices", "as", FUNCTION_PROPERTY_BLOCK_DEVICES, function_block_devices) \
         ROW("CommandMemory", "s", FUNCTION_PROPERTY_COMMAND_MEMORY, function_command_memory) \
         ROW("InUse", "b", FUNCTION_PROPERTY_IN_USE, function_is_in_use)                   \
         ROW("Locked", "b", FUNCTION_PROPERTY_LOCKED, function_locked)                     \

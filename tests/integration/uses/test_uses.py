@@ -206,6 +206,80 @@ class Network(UsesTest):
         self.assertEqual(self.blockers(PF, "set-num-vfs"), [])
 
 
+class Names(UsesTest):
+    def setUp(self):
+        super().setUp()
+        self.host.set_mounts(("240:1", "ext4", "/dev/nvme7n1p1", "/srv/data"))
+
+    def add_controller(self, function, name):
+        os.makedirs(self.sysfs.path("class/nvme"), exist_ok=True)
+        os.symlink(function.path(f"nvme/{name}"), self.sysfs.path("class/nvme", name))
+
+    def block_devices(self, address):
+        return self.picture.function(address)["BlockDevices"]
+
+    def test_of_disks_and_controllers(self):
+        """Disks by their own names: neither partitions nor what is made of disks, nor a hidden path."""
+        self.add_controller(self.disk, "nvme7")
+        self.add_block(self.disk, "nvme/nvme7/nvme7c7n2", "240:2", hidden=1)
+        self.add_block(self.disk, "virtio9/block/vdz", "240:3", hidden=0)
+        top = self.add_block(None, "dm-7", "240:7")
+        os.symlink(self.sysfs.path("class/block/nvme7n1"), os.path.join(top, "slaves/nvme7n1"))
+        self.start()
+        self.wait_property(DISK, "BlockDevices", ["nvme7", "nvme7n1", "vdz"])
+        self.assertEqual(self.block_devices(OTHER), [])
+        self.assertEqual(self.client.get(vb.function_path(DISK), vb.FUNCTION, "BlockDevices"),
+                         ["nvme7", "nvme7n1", "vdz"])
+        document = json.loads(self.client.manager("Describe"))
+        told = {function["Address"]: function["BlockDevices"] for function in document["Functions"]}
+        self.assertEqual((told[DISK], told[OTHER]), (["nvme7", "nvme7n1", "vdz"], []))
+        self.assertEqual(self.picture.compare(), [])
+
+    def test_of_a_disk_with_two_paths(self):
+        subsystem = self.sysfs.path("devices/virtual/nvme-subsystem/nvme-subsys3")
+        os.makedirs(os.path.join(subsystem, "nvme3n1"))
+        for function, name in ((self.disk, "nvme7"), (self.other, "nvme5")):
+            os.makedirs(function.path(f"nvme/{name}"), exist_ok=True)
+            os.symlink(function.path(f"nvme/{name}"), os.path.join(subsystem, name))
+        os.symlink(os.path.join(subsystem, "nvme3n1"), self.sysfs.path("class/block/nvme3n1"))
+        self.start()
+        self.wait_property(DISK, "BlockDevices", ["nvme3n1", "nvme7n1"])
+        self.wait_property(OTHER, "BlockDevices", ["nvme3n1"])
+
+    def test_changes_are_signalled(self):
+        self.start()
+        self.wait_property(DISK, "BlockDevices", ["nvme7n1"])
+        self.add_block(self.other, "virtio8/block/vdy", "240:8")
+        self.look_again()
+        self.wait_property(OTHER, "BlockDevices", ["vdy"])
+        os.unlink(self.sysfs.path("class/block/vdy"))
+        self.look_again()
+        self.wait_property(OTHER, "BlockDevices", [])
+        self.assertEqual(self.picture.compare(), [])
+
+    def look_again(self):
+        """The test's world sends no events; an operation has the daemon look."""
+        self.refused(DISK, "Reset")
+
+    def test_a_look_that_fails_takes_no_names(self):
+        self.start()
+        self.wait_property(DISK, "BlockDevices", ["nvme7n1"])
+        os.unlink(os.path.join(self.host.path, "1/mountinfo"))
+        os.symlink("mountinfo", os.path.join(self.host.path, "1/mountinfo"))
+        self.assertIn("cannot be looked at", self.refused(OTHER, "Unbind"))
+        self.assertEqual(self.block_devices(DISK), ["nvme7n1"])
+
+    def test_a_function_that_is_new(self):
+        self.start()
+        self.wait_property(DISK, "BlockDevices", ["nvme7n1"])
+        late = self.sysfs.add("0000:05:00.0", driver="nvme")
+        self.add_block(late, "nvme/nvme9/nvme9n1", "240:9")
+        self.sysfs.tell("add", late)
+        self.wait_property("0000:05:00.0", "Driver", "nvme")
+        self.look_again()
+        self.wait_property("0000:05:00.0", "BlockDevices", ["nvme9n1"])
+
+
 class Helpers(UsesTest):
     def test_a_helper_that_is_killed(self):
         self.host.set_mounts(("240:1", "ext4", "/dev/nvme7n1p1", "/srv/data"))

@@ -48,10 +48,17 @@ def interface(function):
 def pod(machine):
     vf, other = igb_vfs(machine)
     name = interface(vf)
+    machine.wait_property(vf, "Interfaces", [name])
+    equal(json.loads(machine.run("vfwarden", "show", "--json", name).stdout)["Address"], vf.address, "its name")
+    service.run("ip", "link", "set", name, "name", "other0")
+    machine.wait_property(vf, "Interfaces", ["other0"])
+    service.run("ip", "link", "set", "other0", "name", name)
+    machine.wait_property(vf, "Interfaces", [name])
     service.run("ip", "netns", "add", "pod1")
     machine.closers.append(lambda: service.run("ip", "netns", "del", "pod1", check=False))
     service.run("ip", "link", "set", name, "netns", "pod1")
     wait_uses(machine, vf, f"{name} is in the network namespace pod1")
+    machine.wait_property(vf, "Interfaces", [])
     for words in (["set-vfs", IGB.address, "0"], ["unbind", vf.address], ["bind", vf.address, "vfio-pci"],
                   ["unbind", IGB.address], ["reset", IGB.address], ["unplug", IGB.address]):
         contains(refused(machine, *words), "in the network namespace pod1", f"why {words} is refused")
@@ -112,6 +119,9 @@ def root_disk(machine):
     path = os.path.realpath(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}")
     disk = Function([part for part in path.split("/") if part.count(":") == 2][-1])
     wait_uses(machine, disk, "is mounted on /")
+    name, = [part for part in path.split("/") if os.path.exists(f"/sys/block/{part}")][:1]
+    machine.poll(lambda: name in machine.property(disk, "BlockDevices"), f"{name} among its disks")
+    equal(json.loads(machine.run("vfwarden", "show", "--json", f"/dev/{name}").stdout)["Address"], disk.address, "it")
     for verb in ("unbind", "reset", "unplug"):
         contains(refused(machine, verb, disk.address), "is mounted on /", f"why {verb} is refused")
     true(disk.driver(), "it has its driver")
