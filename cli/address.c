@@ -122,25 +122,3 @@ char *address_guess(const char *text) {
                                            (char *) parts->pdata[1], (char *) parts->pdata[2]);
         return address_normalise(joined, &address, &why) < 0 ? NULL : g_steal_pointer(&address);
 }
-
-void address_note(Context *context, const char *argument) {
-        g_autofree char *why = NULL;
-        char *address = NULL;
-
-        g_free(context->address);
-        context->address =
-                address_normalise(argument, &address, &why) >= 0 ? address : g_strdup(argument);
-}
-
-char *address_from_argument(Context *context, const char *argument) {
-        g_autofree char *why = NULL, *guess = NULL;
-        char *address = NULL;
-
-        address_note(context, argument);
-        if (address_normalise(argument, &address, &why) >= 0)
-                return address;
-        guess = address_guess(argument);
-        print_error("'%s' is not a PCI address: %s%s%s%s", argument, why,
-                    guess ? "; did you mean " : "", guess ? guess : "", guess ? "?" : "");
-        return NULL;
-}

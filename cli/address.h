@@ -4,8 +4,6 @@
  * or not, and gives the one form the daemon knows. */
 #pragma once
 
-#include "cli/context.h"
-
 /* Gives the canonical form of `text`, DDDD:BB:DD.F in lower case with as many digits for the domain
  * as it needs, at least four; without a domain it is 0. Domains go up to 32 bits: s390 and VMD use
  * more than 16 bits of them.
@@ -17,11 +15,3 @@ int address_normalise(const char *text, char **ret_address, char **ret_why);
 /* The address that `text` may stand for although it is none: with other characters between the
  * parts, as libvirt has it (pci_0000_01_00_0), or with words around it. The caller's, or NULL. */
 char *address_guess(const char *text);
-
-/* From now on errors of the run bear the address that `argument` is, or `argument` if it is
- * none. */
-void address_note(Context *context, const char *argument);
-
-/* address_normalise() for the argument of a verb: the address, the caller's and noted; or NULL
- * after printing what is wrong with it: EXIT_CODE_USAGE then. */
-char *address_from_argument(Context *context, const char *argument);

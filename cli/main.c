@@ -1,7 +1,7 @@
-#include "cli/address.h"
 #include "cli/agent.h"
 #include "cli/cleanup.h"
 #include "cli/context.h"
+#include "cli/function/subject.h"
 #include "cli/options.h"
 #include "lib/standard-streams.h"
 
@@ -24,7 +24,8 @@ static void print_help(Output *output) {
         options_print_help(output);
         output_format(output,
                       "\nADDRESS is [DOMAIN:]BUS:DEVICE.FUNCTION as lspci has it: 0000:01:00.0, "
-                      "01:00.0\n"
+                      "01:00.0,\nor another name of the function: ens4, nvme0n1, slot:4, group:11, "
+                      "8086:10c9\n"
                       "OPERATION is set-num-vfs, set-autoprobe, bind, unbind, reset, remove, "
                       "power-off,\ndisable-pasid or open\n"
                       "SPACE is 0 to 5, a BAR, or config; OFFSET and LENGTH are decimal or 0x...\n"
@@ -64,7 +65,7 @@ static ExitCode run_verb(Context *context, const CommandLine *line) {
                 return usage_error();
         }
         if (line->count > 1 && g_str_has_prefix(verb->arguments, "ADDRESS"))
-                address_note(context, words[1]);
+                subject_note(context, words[1]);
         if (!options_apply(context, verb, line) ||
             !verb_check_count(verb, line->count - 1, words + 1))
                 return usage_error();

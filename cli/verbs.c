@@ -34,6 +34,7 @@ static const Verb *const verbs[] = {
         &verb_check_config,
         &verb_libvirt_hook,
         &verb_completion_table,
+        &verb_completion_names,
 };
 /* clang-format on */
 

@@ -1,24 +1,20 @@
 # bash completion of vfwarden(1)                                           -*- shell-script -*-
 
 # The functions of this host, unless another one is asked: that would wait for ssh.
-__vfwarden_addresses() {
+__vfwarden_names() {
         local words=" ${COMP_WORDS[*]} "
 
         case $words in
         *' -H'* | *' --host'*) return ;;
         esac
-        LC_ALL=C vfwarden list --no-legend --color=never 2>/dev/null |
-                while read -r address _; do
-                        address=${address#|-}
-                        printf '%s\n' "${address#\`-}"
-                done
+        vfwarden completion-names -- "$1" 2>/dev/null
 }
 
-# Addresses that begin as typed; those of domain 0 without it if it was left out.
-__vfwarden_complete_address() {
+# Addresses and other names that begin as typed; addresses of domain 0 without it if it was left out.
+__vfwarden_complete_name() {
         local typed=$1 addresses
 
-        addresses=$(__vfwarden_addresses)
+        addresses=$(__vfwarden_names "$typed")
         mapfile -t COMPREPLY < <(compgen -W "$addresses" -- "$typed")
         if [[ ${#COMPREPLY[@]} -eq 0 && -n $typed ]]; then
                 addresses=$(printf '%s\n' "$addresses" | sed -n 's/^0000://p')
@@ -45,7 +41,7 @@ __vfwarden_complete_what() {
 # What is offered for an argument or a value: $1 as verbs/completion.c prints it, $2 what is typed.
 __vfwarden_offer() {
         case $1 in
-        ADDRESS) __vfwarden_complete_address "$2" ;;
+        ADDRESS) __vfwarden_complete_name "$2" ;;
         HOST) mapfile -t COMPREPLY < <(compgen -A hostname -- "$2") ;;
         DIRECTORY) mapfile -t COMPREPLY < <(compgen -d -- "$2") ;;
         DRIVER)
@@ -61,7 +57,7 @@ __vfwarden_offer() {
 _vfwarden() {
         local line=${COMP_LINE:0:COMP_POINT} word verb='' arguments=0 i
         local kind owner letter name offers help
-        local -a words places verbs=() options=()
+        local -a words places=() verbs=() options=()
         local -A values=() takes=()
 
         while IFS=$'\t' read -r kind owner letter name offers help; do
@@ -124,8 +120,10 @@ _vfwarden() {
                 if [[ -z $verb ]]; then
                         mapfile -t COMPREPLY < <(compgen -W "${verbs[*]}" -- "$word")
                 else
-                        read -r -a places <<<"${takes[$verb]-}"
-                        __vfwarden_offer "${places[arguments]--}" "$word"
+                        read -r -a places <<<"${takes[$verb]--}"
+                        i=${places[arguments]--}
+                        [[ $i == - && ${places[-1]} == *... ]] && i=${places[-1]}
+                        __vfwarden_offer "${i%...}" "$word"
                 fi
                 ;;
         esac

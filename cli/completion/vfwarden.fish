@@ -1,10 +1,9 @@
 # fish completion of vfwarden(1)
 
 # The functions of this host, unless another one is asked: that would wait for ssh.
-function __vfwarden_addresses
+function __vfwarden_names
     string match -qr -- '^(-H|--host)' (commandline -opc); and return
-    LC_ALL=C vfwarden list --no-legend --color=never 2>/dev/null |
-        string replace -r '^(?:[|`]-)?(\S+).*' '$1'
+    vfwarden completion-names -- (commandline -ct) 2>/dev/null
 end
 
 # Words joined by colons, the last of which is being typed.
@@ -13,8 +12,8 @@ function __vfwarden_joined
     printf "$before%s\n" (string split : -- $argv[1])
 end
 
-# Whether argument $argv[2] of the verb $argv[1] is being typed, counted from 0; $argv[3..] are
-# the options that take a value.
+# Whether argument $argv[2] of the verb $argv[1] is being typed, counted from 0, or with "..." after
+# it a later one as well; $argv[3..] are the options that take a value.
 function __vfwarden_at
     set -l words (commandline -opc)
     set -l found
@@ -34,7 +33,10 @@ function __vfwarden_at
     if test -z "$argv[1]"
         test (count $found) = 0
     else
-        test "$found[1]" = "$argv[1]"; and test (count $found) = (math $argv[2] + 1)
+        set -l place (string replace ... '' -- $argv[2])
+        test "$found[1]" = "$argv[1]"; or return 1
+        test (count $found) = (math $place + 1); and return
+        test $place != $argv[2]; and test (count $found) -gt (math $place + 1)
     end
 end
 
@@ -42,7 +44,7 @@ end
 function __vfwarden_offer
     switch $argv[1]
         case ADDRESS
-            echo '(__vfwarden_addresses)'
+            echo '(__vfwarden_names)'
         case HOST
             echo '(__fish_print_hostnames)'
         case DIRECTORY
@@ -75,8 +77,10 @@ for row in $__vfwarden_rows
         complete -c vfwarden -n "__vfwarden_at '' 0 $__vfwarden_values" -a $field[2] -d $field[6]
         set -l place 0
         for offer in (string split ' ' -- $field[5])
-            set -l words (__vfwarden_offer $offer)
-            test -n "$words"; and complete -c vfwarden -n "__vfwarden_at $field[2] $place $__vfwarden_values" -a "$words"
+            set -l words (__vfwarden_offer (string replace -r '\.\.\.$' '' -- $offer))
+            set -l at $place
+            string match -q -- '*...' $offer; and set at $place...
+            test -n "$words"; and complete -c vfwarden -n "__vfwarden_at $field[2] $at $__vfwarden_values" -a "$words"
             test $offer = --; and complete -c vfwarden -n "__fish_seen_subcommand_from $field[2]; and contains -- -- (commandline -opc)" \
                 -a '(__fish_complete_subcommand --fcs-skip=(math (contains -i -- -- (commandline -opc))))'
             set place (math $place + 1)

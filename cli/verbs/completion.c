@@ -6,8 +6,12 @@
  *
  * An OFFER is what a shell offers for an argument or a value: words of which one is meant
  * ("yes|no") or several ("bind:reset"); ADDRESS, DRIVER, DIRECTORY, HOST or COMMAND; "--" itself;
- * "-" nothing.
+ * "-" nothing. After the last one "..." says that there may be more of its kind.
+ *
+ * completion-names: the addresses and other names of functions, one a line.
  */
+#include "cli/client.h"
+#include "cli/function/names.h"
 #include "cli/options.h"
 #include "cli/vocabulary.h"
 
@@ -25,6 +29,8 @@ static char *offer_for(const char *name) {
                 return g_strdup("0|1|2|3|4|5|config");
         if (g_str_equal(name, "COMMAND..."))
                 return g_strdup("COMMAND");
+        if (g_str_equal(name, "ADDRESS..."))
+                return g_strdup(name);
         if (g_strv_contains(known, name) || !g_ascii_isupper(name[0]))
                 return g_strdup(name);
         return g_strdup("-");
@@ -65,6 +71,31 @@ static void print_options(Output *output, const char *verb, const Option *option
                                      option->help);
         }
 }
+
+/* Of this host, unless another one is asked: that would wait for ssh. A shell that completes has no
+ * use for errors. */
+static ExitCode run_completion_names(Context *context, char **arguments) {
+        g_autoptr(Inventory) inventory = NULL;
+        g_autoptr(GPtrArray) names = NULL;
+
+        if (context->host || client_describe(context, CALL_NO_AUTO_START, NULL, &inventory) < 0)
+                return EXIT_CODE_UNREACHABLE;
+        names = names_offer(inventory, arguments[0] ? arguments[0] : "");
+        for (guint i = 0; i < names->len; i++) {
+                output_text(&context->output, STYLE_PLAIN, names->pdata[i]);
+                output_format(&context->output, "\n");
+        }
+        return EXIT_CODE_DONE;
+}
+
+const Verb verb_completion_names = {
+        .name = "completion-names",
+        .arguments = "[TYPED]",
+        .max = 1,
+        .run = run_completion_names,
+        .help = "What functions can be called",
+        .hidden = true,
+};
 
 static ExitCode run_completion_table(Context *context, char **arguments) {
         Output *output = &context->output;

@@ -1,8 +1,8 @@
-#include "cli/address.h"
 #include "cli/agent.h"
 #include "cli/arguments.h"
 #include "cli/cleanup.h"
 #include "cli/client.h"
+#include "cli/function/subject.h"
 #include "cli/verbs.h"
 #include "cli/vocabulary.h"
 
@@ -182,8 +182,10 @@ static ExitCode run_inhibit(Context *context, char **arguments) {
                             "host");
                 return EXIT_CODE_USAGE;
         }
-        address = address_from_argument(context, arguments[0]);
-        if (!address || !(what = read_what(context)) ||
+        code = subject_find(context, arguments[0], &address);
+        if (code != EXIT_CODE_DONE)
+                return code;
+        if (!(what = read_what(context)) ||
             (context->who && !argument_is_text("--who", context->who)) ||
             (context->why && !argument_is_text("--why", context->why)))
                 return EXIT_CODE_USAGE;

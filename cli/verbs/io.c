@@ -1,10 +1,10 @@
 /* Loads and stores, by a session of the client library: what its users get, an administrator
  * sees. */
-#include "cli/address.h"
 #include "cli/agent.h"
 #include "cli/arguments.h"
 #include "cli/cleanup.h"
 #include "cli/client.h"
+#include "cli/function/subject.h"
 #include "cli/holders.h"
 #include "cli/verbs.h"
 #include "lib/vfwarden-io.h"
@@ -60,14 +60,17 @@ static bool read_length(const char *text, GByteArray **ret) {
         return true;
 }
 
-static bool read_access(Context *context, char **arguments, Access *access) {
+static ExitCode read_subject(Context *context, char **arguments, Access *access) {
         access->store = g_str_equal(arguments[0], "store");
         if (!access->store && !g_str_equal(arguments[0], "load")) {
                 print_error("io does load or store, not '%s'", arguments[0]);
-                return false;
+                return EXIT_CODE_USAGE;
         }
-        access->address = address_from_argument(context, arguments[1]);
-        if (!access->address || !read_space(arguments[2], &access->pcias) ||
+        return subject_find(context, arguments[1], &access->address);
+}
+
+static bool read_place(char **arguments, Access *access) {
+        if (!read_space(arguments[2], &access->pcias) ||
             !argument_read_number("The offset", arguments[3], &access->offset))
                 return false;
         if (access->store && access->pcias == VFWARDEN_IO_CONFIG) {
@@ -76,6 +79,14 @@ static bool read_access(Context *context, char **arguments, Access *access) {
         }
         return access->store ? argument_read_bytes(arguments[4], ACCESS_MAX, &access->bytes)
                              : read_length(arguments[4], &access->bytes);
+}
+
+static ExitCode read_access(Context *context, char **arguments, Access *access) {
+        ExitCode code = read_subject(context, arguments, access);
+
+        if (code != EXIT_CODE_DONE)
+                return code;
+        return read_place(arguments, access) ? EXIT_CODE_DONE : EXIT_CODE_USAGE;
 }
 
 /* "BAR 0" or "the configuration space"; the caller's. */
@@ -243,8 +254,9 @@ static ExitCode run_io(Context *context, char **arguments) {
                             "to another host");
                 return EXIT_CODE_USAGE;
         }
-        if (!read_access(context, arguments, &access))
-                return EXIT_CODE_USAGE;
+        code = read_access(context, arguments, &access);
+        if (code != EXIT_CODE_DONE)
+                return code;
 
         /* The library tells these failures apart less well than the daemon does. */
         r = client_get_function(context, access.address, &error, &path);

@@ -1,6 +1,6 @@
-#include "cli/address.h"
 #include "cli/cleanup.h"
 #include "cli/client.h"
+#include "cli/function/subject.h"
 #include "cli/value.h"
 #include "cli/verbs.h"
 #include "cli/words.h"
@@ -63,15 +63,15 @@ static void print_unlocked(Context *context, JsonObject *function) {
 /* Calls Lock(why), or Unlock() if `why` is NULL, and tells what the lock is like afterwards. */
 static ExitCode change_lock(Context *context, const char *argument, const char *why) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-        g_autofree char *address = address_from_argument(context, argument);
-        g_autofree char *path = NULL;
+        g_autofree char *address = NULL, *path = NULL;
         g_autoptr(Inventory) inventory = NULL;
         const char *attempt = why ? "Cannot lock" : "Cannot unlock";
+        ExitCode code = subject_find(context, argument, &address);
         JsonObject *function;
         int r;
 
-        if (!address)
-                return EXIT_CODE_USAGE;
+        if (code != EXIT_CODE_DONE)
+                return code;
         if (why && !g_utf8_validate(why, -1, NULL)) {
                 print_error("'%s' is not UTF-8, as a text for others has to be", why);
                 return EXIT_CODE_USAGE;

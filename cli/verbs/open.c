@@ -1,9 +1,9 @@
 /* Runs a command that gets a function opened through VFIO, without being allowed to open it. */
-#include "cli/address.h"
 #include "cli/agent.h"
 #include "cli/cleanup.h"
 #include "cli/client.h"
 #include "cli/exit-code.h"
+#include "cli/function/subject.h"
 #include "cli/verbs.h"
 
 #include <errno.h>
@@ -127,6 +127,7 @@ static ExitCode run_open(Context *context, char **arguments) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         _cleanup_(opened_clear) Opened opened = { .node = -1, .iommufd = -1 };
         g_autofree char *address = NULL;
+        ExitCode code;
         int r;
 
         if (!arguments[0] || !arguments[1] || !context->separated) {
@@ -138,9 +139,9 @@ static ExitCode run_open(Context *context, char **arguments) {
                 print_error("A descriptor cannot be had of another host");
                 return EXIT_CODE_USAGE;
         }
-        address = address_from_argument(context, arguments[0]);
-        if (!address)
-                return EXIT_CODE_USAGE;
+        code = subject_find(context, arguments[0], &address);
+        if (code != EXIT_CODE_DONE)
+                return code;
         r = open_take(context, address, &error, &opened);
         if (r < 0)
                 return client_fail(context, r, &error, "Cannot open %s", address);

@@ -1,9 +1,9 @@
 /* The verbs that do something to a function, as the daemon does it: refused or done, and looked at
  * afterwards. */
-#include "cli/address.h"
 #include "cli/arguments.h"
 #include "cli/cleanup.h"
 #include "cli/client.h"
+#include "cli/function/subject.h"
 #include "cli/verbs.h"
 
 typedef struct Operation {
@@ -125,17 +125,18 @@ static int append_options(const Context *context, sd_bus_message *message) {
 static ExitCode operate(Context *context, const Operation *operation, const char *argument,
                         const char *types, ...) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-        g_autofree char *address = address_from_argument(context, argument), *path = NULL;
+        g_autofree char *address = NULL, *path = NULL;
         g_autoptr(sd_bus_message) message = NULL;
         g_autoptr(Inventory) inventory = NULL;
         const unsigned flags = CALL_INTERACTIVE | CALL_OPERATION;
+        ExitCode code = subject_find(context, argument, &address);
         bool with_options = !operation->method || context->override || context->override_host;
         JsonObject *function;
         va_list arguments;
         int r;
 
-        if (!address)
-                return EXIT_CODE_USAGE;
+        if (code != EXIT_CODE_DONE)
+                return code;
         r = client_get_function(context, address, &error, &path);
         if (r >= 0)
                 r = client_new_call(context, path, operation->interface,

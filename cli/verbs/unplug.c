@@ -1,7 +1,7 @@
-#include "cli/address.h"
 #include "cli/arguments.h"
 #include "cli/cleanup.h"
 #include "cli/client.h"
+#include "cli/function/subject.h"
 #include "cli/holders.h"
 #include "cli/verbs.h"
 
@@ -389,12 +389,14 @@ static ExitCode tell(Context *context, Wait *wait) {
 
 static ExitCode run_unplug(Context *context, char **arguments) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-        g_autofree char *address = address_from_argument(context, arguments[0]);
-        _cleanup_(wait_done) Wait wait = { .context = context, .address = address };
+        g_autofree char *address = NULL;
+        _cleanup_(wait_done) Wait wait = { .context = context };
+        ExitCode code = subject_find(context, arguments[0], &address);
         int r;
 
-        if (!address)
-                return EXIT_CODE_USAGE;
+        if (code != EXIT_CODE_DONE)
+                return code;
+        wait.address = address;
         r = client_get_function(context, address, &error, &wait.path);
         if (r >= 0)
                 r = sd_bus_match_signal(context->bus, &wait.requested, CLIENT_BUS_NAME, wait.path,
@@ -436,11 +438,12 @@ const Verb verb_unplug = {
 
 static ExitCode run_cancel_unplug(Context *context, char **arguments) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-        g_autofree char *address = address_from_argument(context, arguments[0]), *path = NULL;
+        g_autofree char *address = NULL, *path = NULL;
+        ExitCode code = subject_find(context, arguments[0], &address);
         int r;
 
-        if (!address)
-                return EXIT_CODE_USAGE;
+        if (code != EXIT_CODE_DONE)
+                return code;
         r = client_get_function(context, address, &error, &path);
         if (r >= 0)
                 r = client_call(context, path, CLIENT_FUNCTION, "CancelUnplug", CALL_INTERACTIVE,

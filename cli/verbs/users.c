@@ -1,7 +1,7 @@
 /* The verbs that list who holds functions: users, inhibitors. */
-#include "cli/address.h"
 #include "cli/cleanup.h"
 #include "cli/client.h"
+#include "cli/function/subject.h"
 #include "cli/holders.h"
 #include "cli/table.h"
 #include "cli/value.h"
@@ -85,29 +85,64 @@ static void users_print_json(Context *context, JsonArray *holders) {
         output_json(&context->output, node, true);
 }
 
+/* Those of all functions if there are no addresses. Returns a negative errno, with the address
+ * noted that it is about. */
+static int list_users_of(Context *context, const GPtrArray *addresses, sd_bus_error *ret_error,
+                         JsonArray **ret) {
+        g_autoptr(JsonArray) all = json_array_new();
+
+        if (addresses->len == 0)
+                return holders_list_users(context, "", 0, ret_error, ret);
+        for (guint i = 0; i < addresses->len; i++) {
+                g_autoptr(JsonArray) users = NULL;
+                int r;
+
+                subject_note(context, addresses->pdata[i]);
+                r = holders_list_users(context, addresses->pdata[i], 0, ret_error, &users);
+                if (r < 0)
+                        return r;
+                for (guint j = 0; j < json_array_get_length(users); j++)
+                        json_array_add_element(all, json_array_dup_element(users, j));
+        }
+        *ret = g_steal_pointer(&all);
+        return 0;
+}
+
+static char *join_addresses(const GPtrArray *addresses) {
+        g_autoptr(GString) text = g_string_new(NULL);
+
+        for (guint i = 0; i < addresses->len; i++)
+                g_string_append_printf(text, "%s%s",
+                                       i == 0                   ? ""
+                                       : i + 1 < addresses->len ? ", "
+                                                                : " and ",
+                                       (const char *) addresses->pdata[i]);
+        return g_string_free(g_steal_pointer(&text), FALSE);
+}
+
 static ExitCode run_users(Context *context, char **arguments) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-        g_autofree char *address = NULL;
+        g_autoptr(GPtrArray) addresses = NULL;
+        g_autofree char *names = NULL;
         g_autoptr(JsonArray) users = NULL;
+        ExitCode code = subject_find_all(context, arguments, &addresses);
         int r;
 
-        if (arguments[0]) {
-                address = address_from_argument(context, arguments[0]);
-                if (!address)
-                        return EXIT_CODE_USAGE;
-        }
-        r = holders_list_users(context, address ? address : "", 0, &error, &users);
-        if (r < 0 && address)
-                return client_fail(context, r, &error, "Cannot tell who uses %s", address);
+        if (code != EXIT_CODE_DONE)
+                return code;
+        r = list_users_of(context, addresses, &error, &users);
+        if (r < 0 && addresses->len > 0)
+                return client_fail(context, r, &error, "Cannot tell who uses %s", context->address);
         if (r < 0)
                 return client_fail(context, r, &error, "Cannot list the users");
+        names = join_addresses(addresses);
 
         if (context->json)
                 users_print_json(context, users);
         else if (json_array_get_length(users) > 0)
                 print(context, users, user_columns, G_N_ELEMENTS(user_columns));
-        else if (context->legend && address)
-                output_format(&context->output, "Nobody uses %s.\n", address);
+        else if (context->legend && addresses->len > 0)
+                output_format(&context->output, "Nobody uses %s.\n", names);
         else if (context->legend)
                 output_format(&context->output, "No function is in use.\n");
         return EXIT_CODE_DONE;
@@ -115,8 +150,8 @@ static ExitCode run_users(Context *context, char **arguments) {
 
 const Verb verb_users = {
         .name = "users",
-        .arguments = "[ADDRESS]",
-        .max = 1,
+        .arguments = "[ADDRESS...]",
+        .max = INT_MAX,
         .run = run_users,
         .help = "The processes that have functions open",
 };

@@ -1,8 +1,8 @@
-#include "cli/address.h"
 #include "cli/advice.h"
 #include "cli/arguments.h"
 #include "cli/cleanup.h"
 #include "cli/client.h"
+#include "cli/function/subject.h"
 #include "cli/holders.h"
 #include "cli/table.h"
 #include "cli/value.h"
@@ -334,10 +334,13 @@ static ExitCode why_word(Context *context, const char *address, const char *word
 }
 
 static ExitCode run_why(Context *context, char **arguments) {
-        g_autofree char *address = address_from_argument(context, arguments[0]);
+        g_autofree char *address = NULL;
+        ExitCode code = subject_find(context, arguments[0], &address);
         bool allowed;
 
-        if (!address || (arguments[1] && !argument_is_text("The operation", arguments[1])))
+        if (code != EXIT_CODE_DONE)
+                return code;
+        if (arguments[1] && !argument_is_text("The operation", arguments[1]))
                 return EXIT_CODE_USAGE;
         return arguments[1] ? why_word(context, address, arguments[1])
                             : why_each(context, address, vocabulary_all, &allowed);

@@ -82,6 +82,15 @@ class Completion(Shell):
         self.assertEqual(self.complete("vfwarden show 1"), ["10000:e1:00.0"])
         self.assertEqual(self.complete("vfwarden lock 0000:01:00.0 "), [])
         self.assertEqual(self.complete("vfwarden list show "), [])
+        self.assertEqual(self.complete("vfwarden show 1:0.0 2:0.0 1"), ["10000:e1:00.0"])
+        self.assertEqual(self.complete("vfwarden users 1:0.0 1"), ["10000:e1:00.0"])
+
+    def test_names(self):
+        self.start_daemon([{**one, "Interfaces": ["ens4", "$(touch x)"], "Slot": "7"} for one in pictures.host()[1:2]])
+        self.assertEqual(self.complete("vfwarden unplug e"), ["ens4"])
+        self.assertEqual(self.complete("vfwarden unplug slot:"), ["7"])
+        self.assertEqual(self.complete("vfwarden unplug slot:", ""), ["slot:7"])
+        self.assertEqual(self.complete("vfwarden unplug "), [pictures.IGB, "ens4"])
 
     def test_operations(self):
         self.assertEqual(self.complete("vfwarden why 1:0.0 "), [
@@ -171,7 +180,15 @@ class OtherShells:
         for verb in ("show", "lock", "inhibit --why x", "io load"):
             self.assertEqual(self.offered(f"vfwarden {verb} "), everything)
         self.assertEqual(self.offered("vfwarden lock 0000:01:00.0 "), set())
+        self.assertEqual(self.offered("vfwarden show 0000:01:00.0 "), everything)
+        self.assertEqual(self.offered("vfwarden show 1:0.0 2:0.0 1"), {"10000:e1:00.0"})
         self.assertEqual(self.offered("vfwarden -H far show "), set())
+
+
+    def test_names(self):
+        self.start_daemon([{**one, "Interfaces": ["ens4"], "Slot": "7"} for one in pictures.host()[1:2]])
+        self.assertEqual(self.offered("vfwarden unplug e"), {"ens4"})
+        self.assertEqual(self.offered("vfwarden unplug slot:"), {"slot:7"})
 
 
 class Fish(OtherShells, Shell):

@@ -69,7 +69,7 @@ class Errors(CommandTest):
             self.assertIn(f"did you mean {IGB}?", answer["Message"])
 
     def test_of_usage(self):
-        for arguments, address in ((["lsit"], ""), ([], ""), (["show", "x"], "x"), (["--frob"], ""),
+        for arguments, address in ((["lsit"], ""), ([], ""), (["show", "1:x"], "1:x"), (["--frob"], ""),
                                    (["set-vfs", "1:0.0", "-1"], IGB), (["set-vfs", "1:0.0"], IGB)):
             answer = self.error(*arguments)
             self.assertEqual((answer["Error"], answer["ExitCode"], answer["Address"]),

@@ -49,8 +49,7 @@ class Usage(CommandTest):
 
     def test_number_of_arguments(self):
         self.check_usage(["list", "a"], "list does not take 'a': vfwarden list")
-        self.check_usage(["show"], "show needs an address: vfwarden show ADDRESS")
-        self.check_usage(["show", "01:00.0", "b"], "show does not take 'b': vfwarden show ADDRESS")
+        self.check_usage(["show"], "show needs an address: vfwarden show ADDRESS...")
         self.check_usage(["lock"], "lock needs an address: vfwarden lock ADDRESS [WHY]")
         self.check_usage(["lock", "01:00.0", "guest", "db1"],
                          "lock does not take 'db1': vfwarden lock ADDRESS [WHY]")
@@ -71,8 +70,6 @@ class Usage(CommandTest):
         self.check_usage(["why"], "why needs an address: vfwarden why ADDRESS [OPERATION]")
         self.check_usage(["bind", "1:0.0", "igb", "b"],
                          "bind does not take 'b': vfwarden bind ADDRESS [DRIVER]")
-        self.check_usage(["users", "1:0.0", "b"],
-                         "users does not take 'b': vfwarden users [ADDRESS]")
         self.check_usage(["unlock", "01:00.0", "b"],
                          "unlock does not take 'b': vfwarden unlock ADDRESS")
         self.check_usage(["check-config", "a", "b"],
@@ -121,8 +118,6 @@ class Usage(CommandTest):
                 (":00.0", "the bus is missing"),
                 (":01:00.0", "the domain is missing; did you mean 0000:01:00.0?"),
                 ("0000:01:00:0", "there are more than two ':'; did you mean 0000:01:00.0?"),
-                ("pci_10000_e1_00_0", "there is no ':' between bus and device; "
-                                      "did you mean 10000:e1:00.0?"),
                 ("01:.0", "the device is missing"),
                 ("01:00.", "the function is missing"),
                 ("01:00.8", "function 8 is above 7"),

@@ -1,0 +1,159 @@
+#include "cli/function/subject.h"
+
+#include "cli/address.h"
+#include "cli/cleanup.h"
+#include "cli/client.h"
+#include "cli/function/names.h"
+
+#include <limits.h>
+#include <stdlib.h>
+
+/* So many functions are listed that a name can mean. */
+#define CANDIDATES_MAX 16
+
+/* What is asked of the daemon at most once in a run. */
+typedef struct Search {
+        Context *context;
+        Inventory *inventory; /* NULL: not needed yet */
+        GPtrArray *addresses; /* of char*: found so far */
+        bool one;             /* a name may have one function only */
+} Search;
+
+static void search_clear(Search *search) {
+        search->inventory = inventory_free(search->inventory);
+        g_clear_pointer(&search->addresses, g_ptr_array_unref);
+}
+
+void subject_note(Context *context, const char *argument) {
+        char *address = name_to_address(argument);
+
+        g_free(context->address);
+        context->address = address ? address : g_strdup(argument);
+}
+
+static void add(Search *search, const char *address) {
+        if (!g_ptr_array_find_with_equal_func(search->addresses, address, g_str_equal, NULL))
+                g_ptr_array_add(search->addresses, g_strdup(address));
+}
+
+static ExitCode fail_address(const char *argument) {
+        g_autofree char *why = NULL, *guess = NULL, *address = NULL;
+
+        (void) address_normalise(argument, &address, &why);
+        guess = address_guess(argument);
+        print_error("'%s' is not a PCI address: %s%s%s%s", argument, why,
+                    guess ? "; did you mean " : "", guess ? guess : "", guess ? "?" : "");
+        return EXIT_CODE_USAGE;
+}
+
+static ExitCode fail_unknown(const Inventory *inventory, const char *name) {
+        g_autofree char *guess = address_guess(name);
+        g_autofree char *meant = guess ? g_steal_pointer(&guess) : names_nearest(inventory, name);
+
+        print_error("No function is called '%s'%s%s%s", name, meant ? "; did you mean " : "",
+                    meant ? meant : "", meant ? "?" : "");
+        return EXIT_CODE_NO_SUCH_FUNCTION;
+}
+
+static ExitCode fail_ambiguous(const GPtrArray *found, const char *name) {
+        print_error("'%s' can mean %u functions; name one of them", name, found->len);
+        for (guint i = 0; i < MIN(found->len, CANDIDATES_MAX); i++) {
+                JsonObject *function = found->pdata[i];
+                g_autofree char *words = function_name(function);
+                g_autofree char *interfaces = function_joined(function, "Interfaces", ", ");
+                g_autofree char *disks = function_joined(function, "BlockDevices", ", ");
+
+                print_hint("%s: %s%s%s%s%s", function_string(function, "Address"), words,
+                           *interfaces ? ", " : "", interfaces, *disks ? ", " : "", disks);
+        }
+        if (found->len > CANDIDATES_MAX)
+                print_hint("and %u more", found->len - CANDIDATES_MAX);
+        return EXIT_CODE_USAGE;
+}
+
+static ExitCode ask_daemon(Search *search, const char *name) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        int r;
+
+        if (search->inventory)
+                return EXIT_CODE_DONE;
+        r = client_describe(search->context, 0, &error, &search->inventory);
+        return r < 0 ? client_fail(search->context, r, &error, "Cannot look for '%s'", name)
+                     : EXIT_CODE_DONE;
+}
+
+static ExitCode find_by_name(Search *search, const char *name) {
+        ExitCode code = ask_daemon(search, name);
+        g_autoptr(GPtrArray) found = NULL;
+
+        if (code != EXIT_CODE_DONE)
+                return code;
+        found = names_find(search->inventory, name);
+        if (found->len == 0)
+                return fail_unknown(search->inventory, name);
+        if (search->one && found->len > 1)
+                return fail_ambiguous(found, name);
+        for (guint i = 0; i < found->len; i++)
+                add(search, function_string(found->pdata[i], "Address"));
+        return EXIT_CODE_DONE;
+}
+
+/* Where a path leads on this host: "/sys/class/net/ens1", "/dev/disk/by-id/...". */
+static char *resolve_path(const Context *context, const char *argument) {
+        char resolved[PATH_MAX];
+
+        if (argument[0] == '/' && !context->host && realpath(argument, resolved))
+                return g_strdup(resolved);
+        return g_strdup(argument);
+}
+
+static ExitCode find(Search *search, const char *argument) {
+        g_autofree char *text = resolve_path(search->context, argument);
+        g_autofree char *address = name_to_address(text), *name = NULL;
+
+        if (address) {
+                add(search, address);
+                return EXIT_CODE_DONE;
+        }
+        if (name_is_like_address(text))
+                return fail_address(argument);
+        name = text[0] == '/' ? name_from_path(text) : g_steal_pointer(&text);
+        return find_by_name(search, name);
+}
+
+ExitCode subject_find(Context *context, const char *argument, char **ret_address) {
+        _cleanup_(search_clear) Search search = {
+                .context = context,
+                .addresses = g_ptr_array_new_with_free_func(g_free),
+                .one = true,
+        };
+        ExitCode code;
+
+        subject_note(context, argument);
+        code = find(&search, argument);
+        if (code != EXIT_CODE_DONE)
+                return code;
+        subject_note(context, search.addresses->pdata[0]);
+        *ret_address = g_strdup(search.addresses->pdata[0]);
+        return EXIT_CODE_DONE;
+}
+
+ExitCode subject_find_all(Context *context, char **arguments, GPtrArray **ret_addresses) {
+        _cleanup_(search_clear) Search search = {
+                .context = context,
+                .addresses = g_ptr_array_new_with_free_func(g_free),
+        };
+
+        for (char **argument = arguments; *argument; argument++) {
+                ExitCode code;
+
+                subject_note(context, *argument);
+                code = find(&search, *argument);
+                if (code != EXIT_CODE_DONE)
+                        return code;
+        }
+        if (search.addresses->len > 0)
+                subject_note(context, search.addresses->pdata[0]);
+        *ret_addresses = g_steal_pointer(&search.addresses);
+        return EXIT_CODE_DONE;
+}
