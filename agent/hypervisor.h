@@ -28,6 +28,7 @@ typedef struct HypervisorHandler {
 typedef struct HypervisorDomain {
         char *xml;
         bool is_running;
+        uint32_t pid; /* of its process; 0: not known */
 } HypervisorDomain;
 
 /* Connects to `uri` when the loop runs, and as long as it takes. Returns 0 or a negative errno. */

@@ -196,6 +196,22 @@ static void domain_free(gpointer data) {
         g_free(domain);
 }
 
+/* libvirt's library does not say it; its daemon's driver for QEMU keeps it in a file for each
+ * domain. */
+static uint32_t read_pid(virDomainPtr domain) {
+        const char *name = virDomainGetName(domain);
+        g_autofree char *path = NULL, *text = NULL;
+        guint64 pid = 0;
+
+        if (!name)
+                return 0;
+        path = g_strdup_printf("/run/libvirt/qemu/%s.pid", name);
+        if (!g_file_get_contents(path, &text, NULL, NULL) ||
+            !g_ascii_string_to_unsigned(g_strchomp(text), 10, 1, INT32_MAX, &pid, NULL))
+                return 0;
+        return (uint32_t) pid;
+}
+
 /* A domain that has just ended has no XML any more, and is left out. */
 static void add_domain(GPtrArray *domains, virDomainPtr domain) {
         HypervisorDomain *added;
@@ -206,7 +222,7 @@ static void add_domain(GPtrArray *domains, virDomainPtr domain) {
                 return;
         added = g_new(HypervisorDomain, 1);
         (void) virDomainGetState(domain, &state, NULL, 0);
-        *added = (HypervisorDomain){ xml, state == VIR_DOMAIN_RUNNING };
+        *added = (HypervisorDomain){ xml, state == VIR_DOMAIN_RUNNING, read_pid(domain) };
         g_ptr_array_add(domains, added);
 }
 

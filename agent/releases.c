@@ -193,15 +193,51 @@ static void request_of_domain(Releases *releases, const LiveDomain *domain,
         begin(release);
 }
 
-static void request_of_domains(Releases *releases, GPtrArray *domains, PciAddress function,
+/* Returns whether a domain has the function, by its XML. */
+static bool request_of_domains(Releases *releases, GPtrArray *domains, PciAddress function,
                                const Request *request) {
+        bool found_any = false;
+
         for (guint i = 0; i < domains->len; i++) {
                 const HypervisorDomain *found = domains->pdata[i];
                 g_autoptr(LiveDomain) domain = live_domain_parse(found->xml);
                 const LiveDevice *device = NULL;
 
-                while (domain && (device = live_domain_find(domain, function, device)))
+                while (domain && (device = live_domain_find(domain, function, device))) {
                         request_of_domain(releases, domain, device, found->is_running, request);
+                        found_any = true;
+                }
+        }
+        return found_any;
+}
+
+static bool contains(const uint32_t *pids, size_t n_pids, uint32_t pid) {
+        for (size_t i = 0; i < n_pids; i++)
+                if (pids[i] == pid)
+                        return true;
+        return false;
+}
+
+/* A domain that has the function otherwise than by its XML, as by options of QEMU's own: nothing
+ * there can be named to libvirt. */
+static void refuse_unknown_devices(void *context, PciAddress function, const uint32_t *pids,
+                                   size_t n_pids) {
+        const Releases *releases = context;
+        g_autoptr(GPtrArray) domains = NULL;
+        g_autofree char *why = NULL;
+
+        if (hypervisor_list(releases->hypervisor, &domains, &why) < 0)
+                return;
+        for (guint i = 0; i < domains->len; i++) {
+                const HypervisorDomain *found = domains->pdata[i];
+                g_autoptr(LiveDomain) domain = NULL;
+
+                if (found->pid == 0 || !contains(pids, n_pids, found->pid))
+                        continue;
+                domain = live_domain_parse(found->xml);
+                if (domain && !live_domain_find(domain, function, NULL))
+                        refuse(releases, function, domain->name,
+                               "its process has it open, and its XML has no such device");
         }
 }
 
@@ -228,8 +264,8 @@ void releases_request(Releases *releases, PciAddress function, uint64_t deadline
         if (hypervisor_list(releases->hypervisor, &domains, &why) < 0)
                 log_warning("%s: Failed to list the domains: %s",
                             pci_address_format(function, address), why);
-        else
-                request_of_domains(releases, domains, function, &request);
+        else if (!request_of_domains(releases, domains, function, &request))
+                warden_find_users(releases->warden, function, refuse_unknown_devices, releases);
 }
 
 /* --- the request ends */

@@ -234,6 +234,56 @@ void warden_find_request(Warden *warden, PciAddress function) {
         }
 }
 
+typedef struct UserSearch {
+        PciAddress function;
+        WardenUsers *done;
+        void *context;
+} UserSearch;
+
+/* The pids in a reply to ListUsers() that belong to the function. */
+static int read_pids(sd_bus_message *reply, PciAddress function, GArray *pids) {
+        char wanted[PCI_ADDRESS_STRING_MAX];
+        const char *address;
+        uint32_t pid;
+        int r = sd_bus_message_enter_container(reply, 'a', "(suuss)");
+
+        pci_address_format(function, wanted);
+        while (r >= 0 &&
+               (r = sd_bus_message_read(reply, "(suuss)", &address, &pid, NULL, NULL, NULL)) > 0)
+                if (g_str_equal(address, wanted) && pid != 0)
+                        g_array_append_val(pids, pid);
+        return r;
+}
+
+static int on_users_found(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
+        g_autofree UserSearch *search = userdata;
+        const sd_bus_error *error = sd_bus_message_get_error(reply);
+        g_autoptr(GArray) pids = g_array_new(FALSE, FALSE, sizeof(uint32_t));
+        char address[PCI_ADDRESS_STRING_MAX];
+        int r = error ? -sd_bus_error_get_errno(error) : read_pids(reply, search->function, pids);
+
+        if (r < 0)
+                log_warning("%s: Failed to find its users: %s",
+                            pci_address_format(search->function, address), g_strerror(-r));
+        else
+                search->done(search->context, search->function, (const uint32_t *) pids->data,
+                             pids->len);
+        return 0;
+}
+
+void warden_find_users(Warden *warden, PciAddress function, WardenUsers *done, void *context) {
+        UserSearch *search = g_new(UserSearch, 1);
+        int r;
+
+        *search = (UserSearch){ function, done, context };
+        r = sd_bus_call_method_async(warden->bus, NULL, NAME, ROOT, MANAGER, "ListUsers",
+                                     on_users_found, search, NULL);
+        if (r < 0) {
+                log_warning("Failed to ask for users: %s", g_strerror(-r));
+                g_free(search);
+        }
+}
+
 static int on_refused(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
         const sd_bus_error *error = sd_bus_message_get_error(reply);
 

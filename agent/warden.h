@@ -41,5 +41,11 @@ int warden_delay(Warden *warden, PciAddress function, const char *why, WardenDel
 /* Finds out whether the users of the function are asked already; `requested` is called then. */
 void warden_find_request(Warden *warden, PciAddress function);
 
+/* Called once, with the processes that use the function; they stay the caller's. */
+typedef void WardenUsers(void *context, PciAddress function, const uint32_t *pids, size_t n_pids);
+
+/* Finds the users of the function. If that fails, the log says so, and `done` is not called. */
+void warden_find_users(Warden *warden, PciAddress function, WardenUsers *done, void *context);
+
 /* Ends the pending unplug, since the function will not be released. */
 void warden_refuse(Warden *warden, PciAddress function, const char *why);

@@ -148,6 +148,25 @@ class Refused(AgentTest):
     def test_in_a_slot_without_hotplug(self):
         self.refuse("its device is in a slot without hot-plug", hostdev(PLAIN, bus="0x02"))
 
+    def test_a_device_that_libvirt_does_not_know(self):
+        """Its process has it open, by options of QEMU's own."""
+        function = self.sysfs.add(PLAIN, driver="vfio-pci", group="11")
+        vfio = self.start_vfio()
+        vfio.add_group(function)
+        with open(vfio.path("vfio/11"), "r+b", buffering=0) as group:
+            process = subprocess.Popen(["sleep", "infinity"], stdin=group)
+        self.addCleanup(lambda: (process.kill(), process.wait()))
+        for name, uuid, pid in (("web1", UUID, process.pid), ("web2", OTHER_UUID, 1)):
+            self.define(name=name, uuid=uuid)
+            with open(self.file(f"{name}.xml.pid"), "w", encoding="utf-8") as file:
+                file.write(f"{pid}\n")
+        self.start()
+        self.use(function)
+        self.start_agent()
+        error = self.assert_fails(vb.REFUSED, self.client.start_unplug(PLAIN, LONG))
+        self.assertIn("domain web1 does not release it: its process has it open, and its XML", error.message)
+        self.assertEqual(self.log(), [])
+
     def test_libvirt_fails(self):
         self.given()
         with open(self.file("fail"), "w", encoding="utf-8") as file:

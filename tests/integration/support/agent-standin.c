@@ -2,9 +2,12 @@
  * directory, the agent's --connect.
  *
  *   NAME.xml   a domain that runs; NAME.paused.xml one that is paused
+ *   NAME.xml.pid   its process
  *   log        gets a line for each request: "detach UUID ALIAS", "shut-down UUID", "attach UUID
- * XML" fail       if it is there, requests fail with its text events     a FIFO from which
- * "connected", "lost", "removed UUID ALIAS", "failed UUID ALIAS" and "stopped UUID" are read */
+ *              XML"
+ *   fail       if it is there, requests fail with its text
+ *   events     a FIFO from which "connected", "lost", "removed UUID ALIAS", "failed UUID ALIAS"
+ *              and "stopped UUID" are read */
 #include "agent/hypervisor.h"
 
 #include <errno.h>
@@ -94,6 +97,14 @@ static void domain_free(gpointer data) {
         g_free(domain);
 }
 
+static uint32_t read_pid(const char *xml_path) {
+        g_autofree char *path = g_strconcat(xml_path, ".pid", NULL), *text = NULL;
+
+        return g_file_get_contents(path, &text, NULL, NULL)
+                       ? (uint32_t) g_ascii_strtoull(text, NULL, 10)
+                       : 0;
+}
+
 int hypervisor_list(Hypervisor *hypervisor, GPtrArray **ret, char **ret_why) {
         g_autoptr(GDir) directory = g_dir_open(hypervisor->directory, 0, NULL);
         GPtrArray *domains = g_ptr_array_new_with_free_func(domain_free);
@@ -103,9 +114,11 @@ int hypervisor_list(Hypervisor *hypervisor, GPtrArray **ret, char **ret_why) {
                 g_autofree char *path = g_build_filename(hypervisor->directory, name, NULL);
                 HypervisorDomain domain = { .is_running = !g_str_has_suffix(name, ".paused.xml") };
 
-                if (g_str_has_suffix(name, ".xml") &&
-                    g_file_get_contents(path, &domain.xml, NULL, NULL))
-                        g_ptr_array_add(domains, g_memdup2(&domain, sizeof(domain)));
+                if (!g_str_has_suffix(name, ".xml") ||
+                    !g_file_get_contents(path, &domain.xml, NULL, NULL))
+                        continue;
+                domain.pid = read_pid(path);
+                g_ptr_array_add(domains, g_memdup2(&domain, sizeof(domain)));
         }
         *ret = domains;
         return 0;
