@@ -49,6 +49,22 @@ def hostdev(function):
     return f"<hostdev mode='subsystem' type='pci' managed='yes'><source>{source(function)}</source></hostdev>"
 
 
+def domain_xml(name, number, devices, with_guest=False):
+    """A domain with a guest, or without a system; its UUID ends with the number."""
+    loader = f"<loader readonly='yes' type='rom'>{FIRMWARE}</loader>" if with_guest else ""
+    return DOMAIN.format(name=name, uuid=domain_uuid(number), devices=devices, loader=loader)
+
+
+def domain_uuid(number):
+    return f"00000000-0000-4000-8000-{number:012}"
+
+
+def tell_guest(name, word):
+    with socket.socket(socket.AF_UNIX) as serial:
+        serial.connect(f"/run/{name}.serial")
+        serial.sendall(word)
+
+
 class Libvirt:
     """libvirtd from here to the scenario's end, with the hook if `options` is not None: the hook's own ones."""
 
@@ -56,8 +72,9 @@ class Libvirt:
         self.machine = machine
         self.domains = []
         machine.closers.append(self.close)
-        HOOK.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(SAMPLE, HOOK)
+        if options is not None:
+            HOOK.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(SAMPLE, HOOK)
         if options:
             HOOK.write_text(SAMPLE.read_text().replace("--unguarded=refuse", options))
         # It looks for hooks when it starts, and not later.
@@ -68,14 +85,12 @@ class Libvirt:
 
     def define(self, name, devices, with_guest=False):
         """Defines a domain with a guest or without a system. Returns the unit of its guard."""
-        loader = f"<loader readonly='yes' type='rom'>{FIRMWARE}</loader>" if with_guest else ""
         number = len(self.domains) + 1
-        uuid = f"00000000-0000-4000-8000-{number:012}"
         path = pathlib.Path(f"/run/{name}.xml")
-        path.write_text(DOMAIN.format(name=name, uuid=uuid, devices=devices, loader=loader))
+        path.write_text(domain_xml(name, number, devices, with_guest))
         self.domains.append(name)
         self.virsh("define", str(path))
-        return f"vfwarden-domain-{uuid}.scope"
+        return f"vfwarden-domain-{domain_uuid(number)}.scope"
 
     def start(self, name, **kwargs):
         """The result, with the seconds that it took."""
@@ -83,11 +98,6 @@ class Libvirt:
         result = self.virsh("start", name, **kwargs)
         result.seconds = time.monotonic() - begin
         return result
-
-    def tell_guest(self, name, word):
-        with socket.socket(socket.AF_UNIX) as serial:
-            serial.connect(f"/run/{name}.serial")
-            serial.sendall(word)
 
     def has(self, name, function):
         """Whether the domain that runs has the function."""
@@ -112,4 +122,4 @@ class Libvirt:
             self.virsh("undefine", name, check=False)
         service.systemctl("stop", *SOCKETS, "libvirtd.service", "virtlogd.socket", "virtlogd.service",
                           check=False)
-        HOOK.unlink()
+        HOOK.unlink(missing_ok=True)

@@ -121,8 +121,8 @@ def run_scenarios(port, patterns, scale):
     port.send({"type": "done"})
 
 
-def run_demo(port):
-    with subprocess.Popen([f"{HOME}/demo"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+def run_demo(port, options):
+    with subprocess.Popen([f"{HOME}/demo", *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           stdin=subprocess.DEVNULL, text=True, errors="replace") as demo:
         for line in demo.stdout:
             port.send({"type": "output", "text": line})
@@ -139,7 +139,7 @@ def main():
     if order["verb"] == "run":
         run_scenarios(port, order["scenarios"], order["scale"])
     elif order["verb"] == "demo":
-        run_demo(port)
+        run_demo(port, order["options"])
 
 
 if __name__ == "__main__":

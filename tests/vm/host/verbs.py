@@ -164,13 +164,13 @@ def shell(options):
 
 def demo(options):
     if sys.stdin.isatty() and sys.stdout.isatty():
-        return on_console(options, ["vfwarden.demo"])
+        return on_console(options, ["vfwarden.demo=libvirt" if options.libvirt else "vfwarden.demo"])
     session = new_session(options, arguments=runner_arguments(options))
     status = 1
     with session:
         try:
             boot(session, options)
-            session.send({"verb": "demo"})
+            session.send({"verb": "demo", "options": ["--libvirt"] if options.libvirt else []})
             while True:
                 message = session.receive(GRACE, "playing the demo")
                 if message["type"] == "exit":

@@ -5,7 +5,8 @@ import subprocess
 
 from guest import service
 from guest.check import contains, equal, true
-from guest.libvirt import AGENT, IGNORE, OBEY, Libvirt, hostdev
+from guest.libvirt import AGENT, IGNORE, OBEY, Libvirt, hostdev, tell_guest
+from guest.pci import IGB
 from guest.registry import scenario
 from guest.vfio import wait_users
 from scenarios.libvirt import REFUSED, TIMED_OUT, inhibitors, vfs, wait_inhibitors
@@ -13,6 +14,8 @@ from scenarios.unplug_with_holders import check_unbound
 
 GUARD = "domain web1"
 WAITER = "vfwarden-libvirt"
+# More than a guest takes under two emulations on a busy host.
+PATIENCE = 240
 
 
 class Host:
@@ -26,22 +29,22 @@ class Host:
             self.libvirt.start_agent()
         self.libvirt.define("web1", hostdev(self.vf), with_guest=True)
         self.libvirt.start("web1")
-        self.libvirt.tell_guest("web1", word)
+        tell_guest("web1", word)
         machine.wait_property(self.vf, "InUse", True)
         self.wait_holders(GUARD)
 
     def wait_holders(self, *names):
         wait_inhibitors(self.machine, [(self.vf.address, name) for name in names])
 
-    def unplug(self, *options):
+    def unplug(self, timeout=PATIENCE):
         """Runs the command to its end. Returns its exit code and what it prints."""
-        result = self.machine.run("vfwarden", "unplug", *options, self.vf.address, check=False)
+        result = self.machine.run("vfwarden", "unplug", f"--timeout={timeout}", self.vf.address, check=False)
         print(result.stdout, flush=True)
         return result.returncode, result.stdout
 
     def begin_unplug(self):
         """The command that waits, once the guest was asked."""
-        process = subprocess.Popen(["vfwarden", "unplug", self.vf.address])
+        process = subprocess.Popen(["vfwarden", "unplug", f"--timeout={PATIENCE}", self.vf.address])
         self.machine.closers.append(process.kill)
         self.wait_holders(GUARD, WAITER)
         self.wait_agent_says(f"{self.vf.address}: Asking the guest of domain web1")
@@ -89,7 +92,7 @@ def obeys(machine):
           "with the reason", deadline=300)
 def ignores(machine):
     host = Host(machine, IGNORE)
-    equal(host.unplug("--timeout=5")[0], TIMED_OUT, "the exit code")
+    equal(host.unplug(timeout=5)[0], TIMED_OUT, "the exit code")
     host.check_kept()
     host.wait_holders(GUARD)
     service.systemctl("stop", AGENT)
@@ -105,11 +108,11 @@ def cancelled(machine):
     host = Host(machine, IGNORE)
     command = host.begin_unplug()
     command.send_signal(signal.SIGINT)
-    equal(command.wait(60), 128 + signal.SIGINT, "the exit code")
+    equal(command.wait(PATIENCE), 128 + signal.SIGINT, "the exit code")
     host.wait_holders(GUARD)
     host.check_kept()
     qemu, = [row[1] for row in machine.client.manager("ListUsers")]
-    host.libvirt.tell_guest("web1", OBEY)
+    tell_guest("web1", OBEY)
     host.wait_agent_says("and has it again")
     wait_users(machine, host.vf, [qemu])
     host.check_kept()
@@ -125,7 +128,33 @@ def killed(machine):
     machine.poll(lambda: machine.daemon.property("MainPID", AGENT) not in ("0", before), "the agent to be started again")
     host.libvirt.wait_agent()
     host.wait_holders(GUARD, WAITER)
-    host.libvirt.tell_guest("web1", OBEY)
-    equal(command.wait(60), 0, "the exit code")
+    tell_guest("web1", OBEY)
+    equal(command.wait(PATIENCE), 0, "the exit code")
     host.check_released()
     true((host.vf.address, WAITER) not in inhibitors(machine), "the new agent holds nothing")
+
+
+@scenario("`vfwarden unplug` of a PF whose VFs two domains have: both guests are asked at once and eject them, and the PF goes",
+          deadline=360)
+def two_domains(machine):
+    functions = vfs(machine, 2)
+    libvirt = Libvirt(machine)
+    libvirt.start_agent()
+    names = ("web1", "web2")
+    for name, vf in zip(names, functions):
+        libvirt.define(name, hostdev(vf), with_guest=True)
+        libvirt.start(name)
+        machine.wait_property(vf, "InUse", True)
+    wait_inhibitors(machine, [(vf.address, f"domain {name}") for name, vf in zip(names, functions)])
+    command = subprocess.Popen(["vfwarden", "unplug", f"--timeout={PATIENCE}", IGB.address])
+    machine.closers.append(command.kill)
+    wait_inhibitors(machine, [(vf.address, who) for name, vf in zip(names, functions) for who in (f"domain {name}", WAITER)])
+    for name in names:
+        tell_guest(name, OBEY)
+    equal(command.wait(PATIENCE), 0, "the exit code")
+    equal(IGB.exists(), False, "whether the PF is there")
+    wait_inhibitors(machine, [])
+    for name, vf in zip(names, functions):
+        equal(libvirt.virsh("domstate", name).stdout.strip(), "running", name)
+        equal(libvirt.has(name, vf), False, f"whether {name} has its VF")
+    machine.outside("wait_unplugged", id="igb0", seconds=30)
