@@ -25,7 +25,11 @@ static void on_unplug_requested(void *context, PciAddress function, uint64_t dea
         releases_request(context, function, deadline_usec, missed);
 }
 
-static void on_unplug_ended(void *context, PciAddress function) {
+static void on_unplug_ended(void *context) {
+        releases_look(context);
+}
+
+static void on_not_requested(void *context, PciAddress function) {
         releases_end(context, function);
 }
 
@@ -36,6 +40,7 @@ static void on_restarted(void *context) {
 static const WardenHandler warden_handler = {
         .requested = on_unplug_requested,
         .ended = on_unplug_ended,
+        .not_requested = on_not_requested,
         .restarted = on_restarted,
 };
 

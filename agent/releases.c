@@ -10,7 +10,7 @@
 typedef struct Release {
         Releases *releases;
         PciAddress function;
-        uint64_t deadline_usec; /* of the request, which has one on all its functions */
+        uint64_t deadline_usec; /* of the request */
         char *uuid, *name;      /* of the domain */
         char *alias, *xml;      /* of the device */
         GuestRelease how;
@@ -25,8 +25,7 @@ typedef struct Release {
 struct Releases {
         Warden *warden;
         Hypervisor *hypervisor;
-        GPtrArray *entries;   /* of Release*, owned */
-        GHashTable *requests; /* PciKey -> deadline, both owned: what is pending */
+        GPtrArray *entries; /* of Release*, owned */
 };
 
 static void release_free(gpointer data) {
@@ -45,7 +44,6 @@ Releases *releases_new(void) {
         Releases *releases = g_new0(Releases, 1);
 
         releases->entries = g_ptr_array_new_with_free_func(release_free);
-        releases->requests = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
         return releases;
 }
 
@@ -53,7 +51,6 @@ Releases *releases_free(Releases *releases) {
         if (!releases)
                 return NULL;
         g_ptr_array_unref(releases->entries);
-        g_hash_table_unref(releases->requests);
         g_free(releases);
         return NULL;
 }
@@ -174,6 +171,9 @@ static void request_of_domain(Releases *releases, const LiveDomain *domain,
                 return;
         }
         release = release_find(releases, domain->uuid, device->alias);
+        /* The same request once more, which was looked for. */
+        if (release && !release->has_ended && release->deadline_usec == request->deadline_usec)
+                return;
         if (!release) {
                 release = g_new0(Release, 1);
                 *release = (Release){
@@ -241,26 +241,16 @@ static void refuse_unknown_devices(void *context, PciAddress function, const uin
         }
 }
 
-static bool is_known(const Releases *releases, PciKey key, uint64_t deadline_usec) {
-        const uint64_t *known = g_hash_table_lookup(releases->requests, &key);
-
-        return known && *known == deadline_usec;
-}
-
 void releases_request(Releases *releases, PciAddress function, uint64_t deadline_usec,
                       bool missed) {
         const Request request = { deadline_usec, missed };
         g_autoptr(GPtrArray) domains = NULL;
-        PciKey key = pci_address_key(function);
         char address[PCI_ADDRESS_STRING_MAX];
         g_autofree char *why = NULL;
 
         /* In an external removal the kernel asks QEMU, and QEMU the guest. */
-        if (deadline_usec == 0 || !hypervisor_is_connected(releases->hypervisor) ||
-            is_known(releases, key, deadline_usec))
+        if (deadline_usec == 0 || !hypervisor_is_connected(releases->hypervisor))
                 return;
-        g_hash_table_replace(releases->requests, g_memdup2(&key, sizeof(key)),
-                             g_memdup2(&deadline_usec, sizeof(deadline_usec)));
         if (hypervisor_list(releases->hypervisor, &domains, &why) < 0)
                 log_warning("%s: Failed to list the domains: %s",
                             pci_address_format(function, address), why);
@@ -270,38 +260,43 @@ void releases_request(Releases *releases, PciAddress function, uint64_t deadline
 
 /* --- the request ends */
 
-static void end_request(Releases *releases, const uint64_t *deadline_usec) {
-        for (guint i = releases->entries->len; i > 0; i--) {
-                Release *release = releases->entries->pdata[i - 1];
-                char address[PCI_ADDRESS_STRING_MAX];
+static void end_request(Release *release) {
+        char address[PCI_ADDRESS_STRING_MAX];
 
-                if (release->has_ended ||
-                    (deadline_usec && release->deadline_usec != *deadline_usec))
-                        continue;
-                log_notice("%s: The unplug has ended, and domain %s has not released it",
-                           pci_address_format(release->function, address), release->name);
-                release->has_ended = true;
-                release_undelay(release);
-                /* A shutdown cannot be cancelled, and has nothing to be given back. */
-                if (!release->is_asked || release->how == GUEST_RELEASE_SHUT_DOWN)
-                        release_end(release);
+        if (release->has_ended)
+                return;
+        log_notice("%s: The unplug has ended, and domain %s has not released it",
+                   pci_address_format(release->function, address), release->name);
+        release->has_ended = true;
+        release_undelay(release);
+        /* A shutdown cannot be cancelled, and has nothing to be given back. */
+        if (!release->is_asked || release->how == GUEST_RELEASE_SHUT_DOWN)
+                release_end(release);
+}
+
+/* The function that was to be removed may be another one, with which those here would have gone;
+ * and another unplug may want them. vfwardend knows. */
+void releases_look(const Releases *releases) {
+        for (guint i = 0; i < releases->entries->len; i++) {
+                const Release *release = releases->entries->pdata[i];
+
+                if (!release->has_ended && !release->is_over)
+                        warden_find_request(releases->warden, release->function);
         }
 }
 
 void releases_end(Releases *releases, PciAddress function) {
-        PciKey key = pci_address_key(function);
-        const uint64_t *deadline_usec = g_hash_table_lookup(releases->requests, &key);
+        for (guint i = releases->entries->len; i > 0; i--) {
+                Release *release = releases->entries->pdata[i - 1];
 
-        if (!deadline_usec)
-                return;
-        /* All functions that go with this one were asked for with the same deadline. */
-        end_request(releases, deadline_usec);
-        g_hash_table_remove(releases->requests, &key);
+                if (pci_address_key(release->function) == pci_address_key(function))
+                        end_request(release);
+        }
 }
 
 void releases_end_all(Releases *releases) {
-        end_request(releases, NULL);
-        g_hash_table_remove_all(releases->requests);
+        for (guint i = releases->entries->len; i > 0; i--)
+                end_request(releases->entries->pdata[i - 1]);
 }
 
 /* --- what guests do */

@@ -21,7 +21,10 @@ void releases_set(Releases *releases, Warden *warden, Hypervisor *hypervisor);
  * `missed`: they were before, and an earlier agent may have asked the guest. */
 void releases_request(Releases *releases, PciAddress function, uint64_t deadline_usec, bool missed);
 
-/* The unplug of `function` has ended, or of all functions: no guest needs to release it. */
+/* An unplug has ended: asks vfwardend which functions still are to be released. */
+void releases_look(const Releases *releases);
+
+/* No guest needs to release the function any more, or any function. */
 void releases_end(Releases *releases, PciAddress function);
 void releases_end_all(Releases *releases);
 

@@ -80,10 +80,9 @@ static int read_is_present(sd_bus_message *message) {
 static int on_warden_properties_changed(sd_bus_message *message, void *userdata,
                                         sd_bus_error *error) {
         const Warden *warden = userdata;
-        PciAddress function;
 
-        if (read_is_present(message) > 0 && read_path(sd_bus_message_get_path(message), &function))
-                warden->handler->ended(warden->context, function);
+        if (read_is_present(message) > 0)
+                warden->handler->ended(warden->context);
         return 0;
 }
 
@@ -212,11 +211,16 @@ static int on_request_found(sd_bus_message *reply, void *userdata, sd_bus_error 
         char address[PCI_ADDRESS_STRING_MAX];
         uint64_t deadline_usec = 0;
 
+        /* Most often the function has gone. */
         if (error)
-                log_warning("%s: Failed to find out whether it is to be released: %s",
-                            pci_address_format(search->function, address), error->message);
-        else if (sd_bus_message_read(reply, "t", &deadline_usec) >= 0 && deadline_usec != 0)
+                log_info("%s: Nothing is to be released: %s",
+                         pci_address_format(search->function, address), error->message);
+        else
+                (void) sd_bus_message_read(reply, "t", &deadline_usec);
+        if (deadline_usec != 0)
                 warden->handler->requested(warden->context, search->function, deadline_usec, true);
+        else
+                warden->handler->not_requested(warden->context, search->function);
         return 0;
 }
 

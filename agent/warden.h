@@ -17,9 +17,11 @@ typedef struct WardenHandler {
         /* UnplugRequested; `deadline_usec` is CLOCK_REALTIME, 0: an external removal. `missed`:
          * the signal came before, perhaps to an earlier agent; see warden_find_request(). */
         void (*requested)(void *context, PciAddress function, uint64_t deadline_usec, bool missed);
-        /* No unplug of the function is pending any more, or vfwardend has started anew, and none is
-         * of any. */
-        void (*ended)(void *context, PciAddress function);
+        /* The unplug of a function has ended, of whichever. */
+        void (*ended)(void *context);
+        /* The answer to warden_find_request(): nobody is asked to release the function. */
+        void (*not_requested)(void *context, PciAddress function);
+        /* vfwardend has started anew, and no unplug of any function is pending. */
         void (*restarted)(void *context);
 } WardenHandler;
 
@@ -38,7 +40,8 @@ typedef void WardenDelayed(void *context, int fd);
 int warden_delay(Warden *warden, PciAddress function, const char *why, WardenDelayed *done,
                  void *context);
 
-/* Finds out whether the users of the function are asked already; `requested` is called then. */
+/* Finds out whether the users of the function are asked to release it: `requested` or
+ * `not_requested` is called. */
 void warden_find_request(Warden *warden, PciAddress function);
 
 /* Called once, with the processes that use the function; they stay the caller's. */

@@ -298,6 +298,40 @@ class Missed(AgentTest):
         self.wait_holders()
 
 
+    def test_one_of_two_unplugs_is_cancelled(self):
+        pf = self.sysfs.add_pf(PF, vfs=1, vf_driver="vfio-pci")
+        self.define(hostdev(VFS[0]))
+        self.start()
+        self.use(pf.vfs[0])
+        self.start_agent()
+        calls = []
+        for number, address in enumerate((VFS[0], PF), 1):
+            calls.append(self.client.start_unplug(address, LONG))
+            self.wait_log(*[f"detach {UUID} hostdev0"] * number)
+        self.client.cancel_unplug(VFS[0])
+        self.assert_fails(vb.FAILED, calls[0])
+        self.kernel.let_go(pf.vfs[0])
+        self.wait_property(PF, "State", "draining")
+        self.assertEqual(self.holders(), ["vfwarden-libvirt"])
+        self.tell("removed", UUID, "hostdev0")
+        calls[1].result()
+        self.assertEqual([line for line in self.log() if "attach" in line], [])
+
+    def test_the_pf_is_cancelled(self):
+        """The agent has heard of the VF alone."""
+        pf = self.sysfs.add_pf(PF, vfs=1, vf_driver="vfio-pci")
+        self.define(hostdev(VFS[0]))
+        self.start()
+        self.use(pf.vfs[0])
+        call = self.client.start_unplug(PF, LONG)
+        self.wait_property(PF, "State", "unplug-requested")
+        self.start_agent()
+        self.wait_log(f"detach {UUID} hostdev0")
+        self.client.cancel_unplug(PF)
+        self.assert_fails(vb.FAILED, call)
+        self.wait_holders()
+
+
 class GetUnplugRequest(UnplugTest):
     def get(self, address):
         return self.client.bus.call(vb.function_path(address), vb.FUNCTION, "GetUnplugRequest")[0]
