@@ -15,6 +15,7 @@
 #include "policy/msi.h"
 #include "policy/msix.h"
 #include "policy/pasid.h"
+#include "policy/pcie.h"
 #include "policy/property-set.h"
 #include "policy/user.h"
 
@@ -155,6 +156,8 @@ struct Function {
                 last_driver; /* the present one, or when it has none the one before; "": none yet */
         bool was_native;     /* that is none of VFIO's */
         const char *slot;    /* interned name of the slot that it is in by itself, NULL: none */
+
+        Pcie pcie; /* as it was read last; zeros while that is not known, and of a VF */
 
         MsiEvidence *msi; /* owned; NULL while its MSI-X capability is not known, or not there */
 

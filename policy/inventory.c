@@ -309,6 +309,18 @@ void inventory_set_msix(Function *function, const Msix *msix) {
                 msi_free(function);
 }
 
+void inventory_set_pcie(Function *function, const Pcie *pcie) {
+        const Pcie *before = &function->pcie;
+
+        if (before->link_speed != pcie->link_speed)
+                property_set_add(&function->changes, FUNCTION_PROPERTY_LINK_SPEED);
+        if (before->link_width != pcie->link_width)
+                property_set_add(&function->changes, FUNCTION_PROPERTY_LINK_WIDTH);
+        if (before->has_serial != pcie->has_serial || before->serial != pcie->serial)
+                property_set_add(&function->changes, FUNCTION_PROPERTY_SERIAL);
+        function->pcie = *pcie;
+}
+
 void inventory_set_msi(Function *function, MsiEvidence *evidence) {
         MsiGround before, now = msi_ground(evidence);
 

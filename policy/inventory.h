@@ -62,6 +62,9 @@ void inventory_set_pasid(Inventory *inventory, Function *function, const Pasid *
 /* Takes over what was read of the function's MSI-X capability, as above. */
 void inventory_set_msix(Function *function, const Msix *msix);
 
+/* Takes over what was read of the function's link and serial number. */
+void inventory_set_pcie(Function *function, const Pcie *pcie);
+
 /* Takes over `evidence` (what it holds, and clears it) of a function that has MSI-X. */
 void inventory_set_msi(Function *function, MsiEvidence *evidence);
 

@@ -26,6 +26,9 @@ static const char *const labelled[] = {
         "Slot",
         "Interfaces",
         "BlockDevices",
+        "LinkSpeed",
+        "LinkWidth",
+        "Serial",
         "CommandMemory",
         "InUse",
         "Uses",
@@ -133,6 +136,20 @@ static bool has_elements(JsonObject *function, const char *member) {
         return array && json_array_get_length(array) > 0;
 }
 
+/* "8 GT/s, 4 lanes"; nothing where there is no link, or it is not known. */
+static void add_link(Table *table, JsonObject *function) {
+        gint64 speed = function_integer(function, "LinkSpeed", 0);
+        gint64 width = function_integer(function, "LinkWidth", 0);
+        g_autofree char *text = NULL;
+
+        if (width == 0)
+                return;
+        text = g_strdup_printf("%" G_GINT64_FORMAT "%s GT/s, %" G_GINT64_FORMAT " lane%s",
+                               speed / 1000, speed % 1000 == 500 ? ".5" : "", width,
+                               width == 1 ? "" : "s");
+        show_add(table, "Link", STYLE_PLAIN, text);
+}
+
 static void add_place(Table *table, JsonObject *function) {
         const char *memory = function_string(function, "CommandMemory");
 
@@ -150,6 +167,9 @@ static void add_place(Table *table, JsonObject *function) {
                 add_member(table, "Parent", function, "Parent");
         if (has_elements(function, "Children"))
                 add_lines(table, "Children", function, "Children");
+        add_link(table, function);
+        if (*function_string(function, "Serial"))
+                add_member(table, "Serial number", function, "Serial");
         show_add(table, "Memory enable bit", STYLE_PLAIN,
                  *memory ? words_for_command_memory(memory) : "unknown");
 }

@@ -271,9 +271,21 @@ static void on_msix_found(void *userdata, PciKey key, const Msix *msix) {
         on_msi_changed(userdata, key);
 }
 
+static void on_pcie_found(void *userdata, PciKey key, const Pcie *pcie) {
+        const PartContext *context = userdata;
+        Function *function = inventory_get(context->inventory, key);
+
+        if (!function)
+                return;
+        inventory_set_pcie(function, pcie);
+        if (!property_set_is_empty(&function->changes))
+                context->host->queue(context->host_context, function);
+}
+
 static const ConfigSpaceHandler config_space_handler = {
         .pasid = on_pasid_found,
         .msix = on_msix_found,
+        .pcie = on_pcie_found,
 };
 
 static int new_config_space(const PartContext *context, void **ret) {

@@ -76,20 +76,21 @@ static int open_config(int dirfd, off_t *ret_size) {
         return fd;
 }
 
-void config_reader_read(int dirfd, int *ret_pasid_result, Pasid *ret_pasid, int *ret_msix_result,
-                        Msix *ret_msix) {
+void config_reader_read(int dirfd, bool is_vf, ConfigReading *ret) {
         off_t size = 0;
         _cleanup_(closep) int fd = open_config(dirfd, &size);
         int missing = fd == -ENOENT ? 0 : fd;
-
-        *ret_msix = (Msix){ 0 };
-        *ret_msix_result = fd < 0 ? missing : msix_find(config_reader_read_word, &fd, ret_msix);
-        if (!ret_pasid_result)
-                return;
-        *ret_pasid = (Pasid){ 0 };
         /* Without extended space, the kernel found none (pci_cfg_space_size()). */
-        if (fd < 0 || size <= CONVENTIONAL_SIZE)
-                *ret_pasid_result = missing < 0 ? missing : 0;
+        bool extended = fd >= 0 && size > CONVENTIONAL_SIZE;
+
+        *ret = (ConfigReading){ 0 };
+        ret->msix_result = fd < 0 ? missing : msix_find(config_reader_read_word, &fd, &ret->msix);
+        if (is_vf)
+                return;
+        if (extended)
+                ret->pasid_result = pasid_find(config_reader_read_word, &fd, &ret->pasid);
         else
-                *ret_pasid_result = pasid_find(config_reader_read_word, &fd, ret_pasid);
+                ret->pasid_result = missing < 0 ? missing : 0;
+        ret->pcie_result =
+                fd < 0 ? missing : pcie_find(config_reader_read_word, &fd, extended, &ret->pcie);
 }

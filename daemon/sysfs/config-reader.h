@@ -10,10 +10,18 @@
 
 #include "policy/msix.h"
 #include "policy/pasid.h"
+#include "policy/pcie.h"
 
-/* For the function whose directory is at `dirfd`. Each result is 0; -EAGAIN when it sleeps; -EPERM
- * when the kernel gives 64 bytes only; what pasid_find() or msix_find() returns; or another
- * negative errno. PASID is not looked for, and its result not written, when `ret_pasid_result` is
- * NULL. */
-void config_reader_read(int dirfd, int *ret_pasid_result, Pasid *ret_pasid, int *ret_msix_result,
-                        Msix *ret_msix);
+/* Each result is 0; -EAGAIN when the function sleeps; -EPERM when the kernel gives 64 bytes only;
+ * what pasid_find(), msix_find() or pcie_find() returns; or another negative errno. */
+typedef struct ConfigReading {
+        int32_t pasid_result, msix_result, pcie_result;
+        Pasid pasid;
+        Msix msix;
+        Pcie pcie;
+} ConfigReading;
+
+/* Reads of the function whose directory is at `dirfd`. Of a VF only MSI-X is looked for; the rest
+ * of
+ * `*ret` is 0. */
+void config_reader_read(int dirfd, bool is_vf, ConfigReading *ret);

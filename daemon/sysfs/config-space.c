@@ -37,9 +37,7 @@ typedef struct Report {
         PciKey key;
         uint64_t inode;
         bool is_vf; /* it has no PASID of its own */
-        int32_t pasid_result, msix_result;
-        Pasid pasid;
-        Msix msix;
+        ConfigReading read;
 } Report;
 
 typedef struct Child {
@@ -61,8 +59,8 @@ struct ConfigSpace {
 /* Answers `request`. */
 static void config_space_read_function(const Report *request, Report *ret) {
         _cleanup_(closep) int dirfd = -1;
-        int error = 0, pasid_result = 0, msix_result = 0;
         struct stat st;
+        int error = 0;
 
         *ret = *request;
         dirfd = sysfs_open_function(pci_address_from_key(request->key));
@@ -71,10 +69,9 @@ static void config_space_read_function(const Report *request, Report *ret) {
         else if (fstat(dirfd, &st) < 0 || st.st_ino != request->inode)
                 error = -ENOENT;
         else
-                config_reader_read(dirfd, request->is_vf ? NULL : &pasid_result, &ret->pasid,
-                                   &msix_result, &ret->msix);
-        ret->pasid_result = error < 0 ? error : pasid_result;
-        ret->msix_result = error < 0 ? error : msix_result;
+                config_reader_read(dirfd, request->is_vf, &ret->read);
+        if (error < 0)
+                ret->read.pasid_result = ret->read.msix_result = ret->read.pcie_result = error;
 }
 
 /* The child. `task` is of Report. */
@@ -126,7 +123,8 @@ static bool cannot_look(int result) {
 /* The known values stay; it is read again. */
 static void note_report(ConfigSpace *space, Entry *entry, const Report *report) {
         PciAddress address = pci_address_from_key(entry->base.key);
-        int r = cannot_look(report->msix_result) ? report->msix_result : report->pasid_result;
+        int r = cannot_look(report->read.msix_result) ? report->read.msix_result
+                                                      : report->read.pasid_result;
 
         if (!cannot_look(r)) {
                 problems_resolve_function(space->problems, address, "config");
@@ -139,14 +137,14 @@ static void note_report(ConfigSpace *space, Entry *entry, const Report *report) 
 
 /* The capability cannot move, so what was read before stays true when it cannot be read. */
 static void take_msix(ConfigSpace *space, Entry *entry, const Report *report) {
-        if ((report->msix_result < 0 && entry->msix_result == 0) ||
-            cannot_look(report->msix_result))
+        if ((report->read.msix_result < 0 && entry->msix_result == 0) ||
+            cannot_look(report->read.msix_result))
                 return;
-        log_result(space, entry, entry->msix_result, report->msix_result,
+        log_result(space, entry, entry->msix_result, report->read.msix_result,
                    "the list of its capabilities, or its MSI-X capability, is broken");
-        entry->msix_result = report->msix_result;
-        if (report->msix_result == 0)
-                space->handler->msix(space->context, report->key, &report->msix);
+        entry->msix_result = report->read.msix_result;
+        if (report->read.msix_result == 0)
+                space->handler->msix(space->context, report->key, &report->read.msix);
 }
 
 static void take_pasid(ConfigSpace *space, Entry *entry, const Report *report) {
@@ -154,16 +152,23 @@ static void take_pasid(ConfigSpace *space, Entry *entry, const Report *report) {
         int before = entry->pasid_result;
 
         /* It sleeps, but what was read before is true still. */
-        if (report->is_vf || (report->pasid_result < 0 && !entry->dirty) ||
-            cannot_look(report->pasid_result))
+        if (report->is_vf || (report->read.pasid_result < 0 && !entry->dirty) ||
+            cannot_look(report->read.pasid_result))
                 return;
         /* The result for MSI-X says what holds for all of configuration space. */
         log_result(space, entry,
-                   report->pasid_result == report->msix_result ? report->pasid_result : before,
-                   report->pasid_result, "the list of its extended capabilities is broken");
-        entry->pasid_result = report->pasid_result;
+                   report->read.pasid_result == report->read.msix_result ? report->read.pasid_result
+                                                                         : before,
+                   report->read.pasid_result, "the list of its extended capabilities is broken");
+        entry->pasid_result = report->read.pasid_result;
         space->handler->pasid(space->context, report->key,
-                              report->pasid_result == 0 ? &report->pasid : &unknown);
+                              report->read.pasid_result == 0 ? &report->read.pasid : &unknown);
+}
+
+/* What was read before is kept when it cannot be read: the link is as it was seen last. */
+static void take_pcie(ConfigSpace *space, const Report *report) {
+        if (!report->is_vf && report->read.pcie_result == 0)
+                space->handler->pcie(space->context, report->key, &report->read.pcie);
 }
 
 static void take_report(ConfigSpace *space, const Report *report) {
@@ -173,11 +178,12 @@ static void take_report(ConfigSpace *space, const Report *report) {
         if (!entry || entry->base.inode != report->inode || !entry->base.reading)
                 return;
         read_queue_done(space->queue, &entry->base);
-        if (report->pasid_result == 0 && !entry->changed)
+        if (report->read.pasid_result == 0 && !entry->changed)
                 entry->dirty = false;
         note_report(space, entry, report);
         take_msix(space, entry, report);
         take_pasid(space, entry, report);
+        take_pcie(space, report);
 }
 
 static void child_forget_key(Child *child, PciKey key) {
@@ -376,6 +382,9 @@ void config_space_function_changed(ConfigSpace *space, const Function *function)
          * (sriov_vf_msix_count_store()). */
         if (worth_a_try(entry->msix_result) ||
             (is_vf && (news & READ_NEWS_DRIVER) && function->facts.msix.present))
+                read_queue_want(space->queue, &entry->base);
+        /* A link is trained anew with a reset, and slower to save power; no event reports that. */
+        if (!is_vf && news != 0 && function->pcie.link_width > 0)
                 read_queue_want(space->queue, &entry->base);
         /* Most functions have no capability, and none will grow. */
         if (is_vf || (entry->pasid_result == 0 && !function->facts.pasid.present))

@@ -1,4 +1,5 @@
-/* config-space.h: what configuration space says of functions: the MSI-X and PASID capabilities.
+/* config-space.h: what configuration space says of functions: the MSI-X and PASID capabilities, the
+ * link and the serial number.
  *
  * Owns the children that read. A read of `config` is not done by the daemon itself: while a
  * function is being reset, which VFIO does at every open and last close, readers wait in the
@@ -12,6 +13,8 @@
  * AMD's IOMMU driver toggles it as domains are attached and detached, the last time after VFIO has
  * opened the device (VFIO_DEVICE_ATTACH_IOMMUFD_PT); Intel's and SMMUv3's set it when the device
  * appears. VFs have no PASID of their own (PCIe 6.0, 9.3.7.14).
+ * Link and serial number are read when a function is new, the link also when its driver or whether
+ * it is open has changed. They are not looked for in VFs.
  *
  * Nothing is woken (config-reader.h). A capability that cannot be read is unknown, and shown as
  * none, unless it was read before and nothing has happened since that may have changed it; it is
@@ -31,6 +34,7 @@ typedef struct ConfigSpaceHandler {
         void (*pasid)(void *context, PciKey key, const Pasid *pasid);
         /* The same of MSI-X (borrowed); told when it could be read. */
         void (*msix)(void *context, PciKey key, const Msix *msix);
+        void (*pcie)(void *context, PciKey key, const Pcie *pcie);
 } ConfigSpaceHandler;
 
 /* Returns 0 or a negative errno. */

@@ -111,6 +111,22 @@ PROPERTY_VALUE(function_block_devices) {
         return write_names(writer, function, DEVICE_NAME_BLOCK);
 }
 
+PROPERTY_MEMBER(function_link_speed, value_write_uint32, pcie.link_speed)
+PROPERTY_MEMBER(function_link_width, value_write_byte, pcie.link_width)
+
+/* As lspci(8) prints it. */
+PROPERTY_VALUE(function_serial) {
+        uint64_t serial = function->pcie.serial;
+        char text[sizeof("00-11-22-33-44-55-66-77")];
+
+        if (!function->pcie.has_serial)
+                return value_write_string(writer, NULL);
+        for (unsigned i = 0; i < 8; i++)
+                g_snprintf(text + 3 * (size_t) i, sizeof("77-"), "%02x%s",
+                           (unsigned) (serial >> (8 * (7 - i))) & 0xffU, i < 7 ? "-" : "");
+        return value_write_string(writer, text);
+}
+
 PROPERTY_VALUE(function_command_memory) {
         return value_write_string(writer, function_kind_memory_hardwired_zero(function->kind)
                                                   ? "hardwired-zero"
@@ -190,6 +206,9 @@ PROPERTY_MEMBER(vf_index, value_write_uint32, index)
         ROW("Slot", "s", FUNCTION_PROPERTY_SLOT, function_slot)                           \
         ROW("Interfaces", "as", FUNCTION_PROPERTY_INTERFACES, function_interfaces)        \
         ROW("BlockDevices", "as", FUNCTION_PROPERTY_BLOCK_DEVICES, function_block_devices) \
+        ROW("LinkSpeed", "u", FUNCTION_PROPERTY_LINK_SPEED, function_link_speed)          \
+        ROW("LinkWidth", "y", FUNCTION_PROPERTY_LINK_WIDTH, function_link_width)          \
+        ROW("Serial", "s", FUNCTION_PROPERTY_SERIAL, function_serial)                     \
         ROW("CommandMemory", "s", FUNCTION_PROPERTY_COMMAND_MEMORY, function_command_memory) \
         ROW("InUse", "b", FUNCTION_PROPERTY_IN_USE, function_is_in_use)                   \
         ROW("Locked", "b", FUNCTION_PROPERTY_LOCKED, function_locked)                     \

@@ -118,7 +118,7 @@ class Introspection(fixtures.DaemonTest):
                           "SubsystemDeviceId:q Class:u Revision:y VendorName:s DeviceName:s Driver:s "
                           "DriverOverride:s IommuGroup:i NumaNode:i CommandMemory:s InUse:b Locked:b "
                           "LockReasons:as LockWhy:s ClosedFiles:as UserspaceDriver:b Tainted:b State:s "
-                          "Parent:o Children:ao Slot:s Interfaces:as BlockDevices:as"},
+                          "Parent:o Children:ao Slot:s Interfaces:as BlockDevices:as LinkSpeed:u LinkWidth:y Serial:s"},
             vb.PHYSICAL: {"property": "TotalVFs:q NumVFs:q VirtualFunctions:ao DriversAutoprobe:b"},
             vb.VIRTUAL: {"property": "PhysicalFunction:o Index:u"},
             vb.ZPCI: {"property": "FunctionId:u FunctionHandle:u Uid:u Pchid:q FunctionGroup:y "

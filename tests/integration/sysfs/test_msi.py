@@ -65,6 +65,33 @@ class Capability(MsiTest):
         self.start()
         self.wait_property(ONE, "Vectors", 10)
 
+    def test_the_link_and_the_serial_number(self):
+        config = bytearray(recorded_config("qemu-igb"))
+        config[0x100:0x10c] = bytes.fromhex("03000100 030201ff ffbae290")
+        self.add(ONE, config=bytes(config))
+        self.add(TWO, config=recorded_config("qemu-igb")[:256])
+        self.start()
+        self.wait_property(ONE, "LinkSpeed", 2500)
+        self.wait_property(ONE, "LinkWidth", 1)
+        self.wait_property(ONE, "Serial", "90-e2-ba-ff-ff-01-02-03")
+        self.wait_property(TWO, "LinkWidth", 1)
+        self.assertEqual(self.picture.function(TWO)["Serial"], "")
+
+    def test_a_link_is_read_again_with_another_driver(self):
+        function = self.add(ONE)
+        self.start()
+        self.wait_property(ONE, "LinkSpeed", 2500)
+        config = bytearray(recorded_config("qemu-igb"))
+        config[0xb2:0xb4] = bytes.fromhex("4300")
+        function.write("config", bytes(config))
+        self.sysfs.rebind(function, "vfio-pci")
+        self.wait_property(ONE, "LinkSpeed", 8000)
+        self.wait_property(ONE, "LinkWidth", 4)
+        function.write("config", b"\xff" * 256)
+        self.sysfs.rebind(function, "igb")
+        self.wait_property(ONE, "Driver", "igb")
+        self.assertEqual(self.client.get(vb.function_path(ONE), vb.FUNCTION, "LinkSpeed"), 8000)
+
     def test_broken_lists(self):
         looping = bytearray(config_space(0x8086, 0x1533))
         looping[0x34] = looping[0x41] = 0x40
