@@ -4,6 +4,7 @@
  * main.c makes the only one and hands it to the verb. */
 #pragma once
 
+#include "cli/function/filter.h"
 #include "cli/output.h"
 #include "cli/report.h"
 
@@ -18,14 +19,15 @@ typedef struct Context {
         bool json;
         char *address; /* of the function, for the errors of the run; NULL until it is known */
         bool legend;
-        bool ask_password;  /* polkit may ask for one */
-        pid_t agent;        /* the process that asks on the terminal, 0: none was needed yet */
-        bool sriov;         /* list: nothing but PFs and VFs */
-        bool list;          /* inhibit: those that there are */
-        bool insist;        /* unplug */
-        bool override;      /* set-vfs */
-        bool override_host; /* unplug, bind, unbind, reset, set-vfs */
-        const char *what;   /* inhibit: operations joined by ':', NULL for what it guards against */
+        bool ask_password;     /* polkit may ask for one */
+        pid_t agent;           /* the process that asks on the terminal, 0: none was needed yet */
+        FunctionFilter filter; /* list */
+        const char *columns, *sort; /* list, NULL if not given */
+        bool list;                  /* inhibit: those that there are */
+        bool insist;                /* unplug */
+        bool override;              /* set-vfs */
+        bool override_host;         /* unplug, bind, unbind, reset, set-vfs */
+        const char *what; /* inhibit: operations joined by ':', NULL for what it guards against */
         const char *who, *why; /* inhibit, NULL if not given */
         bool delay;            /* inhibit: mode "delay" */
         uint64_t timeout_usec; /* unplug */

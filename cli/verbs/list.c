@@ -1,142 +1,164 @@
 #include "cli/cleanup.h"
 #include "cli/client.h"
+#include "cli/function/columns.h"
 #include "cli/table.h"
 #include "cli/verbs.h"
 
+/* What is printed, and how. */
+typedef struct Listing {
+        Context *context;
+        GPtrArray *functions;       /* of JsonObject, borrowed: those that are shown */
+        GPtrArray *columns;         /* of FunctionColumn */
+        const FunctionColumn *sort; /* NULL: by address, VFs below their PF */
+} Listing;
+
+static void listing_clear(Listing *listing) {
+        g_clear_pointer(&listing->functions, g_ptr_array_unref);
+        g_clear_pointer(&listing->columns, g_ptr_array_unref);
+}
+
+static int compare_rows(gconstpointer a, gconstpointer b, gpointer column) {
+        return function_column_compare(column, *(JsonObject *const *) a, *(JsonObject *const *) b);
+}
+
+static void listing_fill(Listing *listing, const Inventory *inventory) {
+        listing->functions = g_ptr_array_new();
+        for (guint i = 0; i < inventory->functions->len; i++)
+                if (function_filter_shows(&listing->context->filter,
+                                          inventory->functions->pdata[i]))
+                        g_ptr_array_add(listing->functions, inventory->functions->pdata[i]);
+        if (listing->sort)
+                g_ptr_array_sort_with_data(listing->functions, compare_rows,
+                                           (gpointer) listing->sort);
+}
+
 /* "-" where there is nothing: a blank cell would move the next one to its place for the eye, and
  * for awk. */
-static void list_add(Table *table, Style style, const char *text) {
-        table_add(table, *text ? style : STYLE_PLAIN, *text ? text : "-");
+static void add_row(const Listing *listing, Table *table, JsonObject *function,
+                    const char *branch) {
+        for (guint i = 0; i < listing->columns->len; i++) {
+                const FunctionColumn *column = listing->columns->pdata[i];
+                g_autofree char *text = column->text(function);
+                Style style = column->style && *text ? column->style(function) : STYLE_PLAIN;
+
+                table_add_prefixed(table, i == 0 ? branch : "", style, *text ? text : "-");
+        }
 }
 
-static void add_group(Table *table, JsonObject *function) {
-        gint64 group = function_integer(function, "IommuGroup", -1);
-        g_autofree char *text =
-                group < 0 ? g_strdup("-") : g_strdup_printf("%" G_GINT64_FORMAT, group);
-
-        table_add(table, STYLE_PLAIN, text);
-}
-
-static void list_add_lock(Table *table, JsonObject *function) {
-        g_autofree char *reasons = function_joined(function, "LockReasons", ",");
-
-        /* A lock without a reason would be a fault of the daemon's: show it. */
-        list_add(table, STYLE_YELLOW,
-                 !*reasons && function_flag(function, "Locked") ? "yes" : reasons);
-}
-
-static void list_add_state(Table *table, JsonObject *function) {
-        const char *state = function_string(function, "State");
-        bool tainted = function_flag(function, "Tainted");
-        g_autoptr(GString) text = g_string_new(NULL);
-
-        if (function_flag(function, "InUse"))
-                g_string_append(text, "in-use");
-        if (*state && !g_str_equal(state, "present"))
-                g_string_append_printf(text, "%s%s", text->len > 0 ? "," : "", state);
-        if (tainted)
-                g_string_append(text, text->len > 0 ? ",tainted" : "tainted");
-        list_add(table, tainted ? STYLE_RED : STYLE_GREEN, text->str);
-}
-
-static void list_add_row(Table *table, JsonObject *function, const char *branch) {
-        g_autofree char *name = function_name(function);
-
-        table_add_prefixed(table, branch, function_is(function, "pf") ? STYLE_BOLD : STYLE_PLAIN,
-                           function_string(function, "Address"));
-        list_add(table, STYLE_PLAIN, function_string(function, "Kind"));
-        list_add(table, STYLE_PLAIN, function_string(function, "Driver"));
-        add_group(table, function);
-        list_add_lock(table, function);
-        list_add_state(table, function);
-        list_add(table, STYLE_PLAIN, name);
-}
-
-/* The VFs of each PF, in the order of the inventory: PF -> GPtrArray of JsonObject, all
- * borrowed. */
-static GHashTable *collect_children(const Inventory *inventory) {
+/* The shown VFs of each shown PF, in their order: PF -> GPtrArray of JsonObject, all borrowed. */
+static GHashTable *collect_children(const Listing *listing, const Inventory *inventory) {
         GHashTable *children =
                 g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify) g_ptr_array_unref);
 
-        for (guint i = 0; i < inventory->functions->len; i++) {
-                JsonObject *function = g_ptr_array_index(inventory->functions, i);
+        for (guint i = 0; i < listing->functions->len; i++)
+                g_hash_table_insert(children, listing->functions->pdata[i], g_ptr_array_new());
+        for (guint i = 0; i < listing->functions->len; i++) {
+                JsonObject *function = listing->functions->pdata[i];
                 JsonObject *parent = inventory_parent(inventory, function);
-                GPtrArray *siblings;
+                GPtrArray *siblings = parent ? g_hash_table_lookup(children, parent) : NULL;
 
-                if (!parent)
-                        continue;
-                siblings = g_hash_table_lookup(children, parent);
-                if (!siblings) {
-                        siblings = g_ptr_array_new();
-                        g_hash_table_insert(children, parent, siblings);
-                }
-                g_ptr_array_add(siblings, function);
+                if (siblings)
+                        g_ptr_array_add(siblings, function);
         }
         return children;
 }
 
-static bool list_is_wanted(const Context *context, JsonObject *function) {
-        return !context->sriov || !function_is(function, "plain");
-}
+static void add_tree(const Listing *listing, const Inventory *inventory, Table *table) {
+        bool utf8 = listing->context->output.utf8;
+        const char *branch = utf8 ? "├─" : "|-", *last_branch = utf8 ? "└─" : "`-";
+        g_autoptr(GHashTable) children = collect_children(listing, inventory);
 
-static void print_tree(Context *context, const Inventory *inventory) {
-        static const char *const headings[] = { "ADDRESS", "KIND",  "DRIVER", "GROUP",
-                                                "LOCK",    "STATE", "NAME" };
-        const char *branch = context->output.utf8 ? "├─" : "|-";
-        const char *last_branch = context->output.utf8 ? "└─" : "`-";
-        g_autoptr(Table) table = table_new(&context->output, G_N_ELEMENTS(headings));
-        g_autoptr(GHashTable) children = collect_children(inventory);
-
-        table_align_right(table, 3);
-        for (size_t i = 0; context->legend && i < G_N_ELEMENTS(headings); i++)
-                table_add(table, STYLE_BOLD, headings[i]);
-
-        for (guint i = 0; i < inventory->functions->len; i++) {
-                JsonObject *function = g_ptr_array_index(inventory->functions, i);
+        for (guint i = 0; i < listing->functions->len; i++) {
+                JsonObject *function = listing->functions->pdata[i];
+                JsonObject *parent = inventory_parent(inventory, function);
                 GPtrArray *vfs = g_hash_table_lookup(children, function);
 
-                if (inventory_parent(inventory, function) || !list_is_wanted(context, function))
+                if (parent && g_hash_table_contains(children, parent))
                         continue;
-                list_add_row(table, function, "");
-                for (guint j = 0; vfs && j < vfs->len; j++)
-                        list_add_row(table, g_ptr_array_index(vfs, j),
-                                     j + 1 < vfs->len ? branch : last_branch);
+                add_row(listing, table, function, "");
+                for (guint j = 0; j < vfs->len; j++)
+                        add_row(listing, table, vfs->pdata[j],
+                                j + 1 < vfs->len ? branch : last_branch);
         }
+}
+
+static void list_print(const Listing *listing, const Inventory *inventory) {
+        g_autoptr(Table) table = table_new(&listing->context->output, listing->columns->len);
+
+        for (guint i = 0; i < listing->columns->len; i++) {
+                const FunctionColumn *column = listing->columns->pdata[i];
+
+                if (column->right)
+                        table_align_right(table, i);
+                if (listing->context->legend)
+                        table_add(table, STYLE_BOLD, column->heading);
+        }
+        if (!listing->sort)
+                add_tree(listing, inventory, table);
+        for (guint i = 0; listing->sort && i < listing->functions->len; i++)
+                add_row(listing, table, listing->functions->pdata[i], "");
         table_print(table);
 }
 
-static void list_print_json(Context *context, const Inventory *inventory) {
+static void list_print_json(const Listing *listing) {
         g_autoptr(JsonNode) node = json_node_new(JSON_NODE_ARRAY);
         JsonArray *array = json_array_new();
 
         json_node_take_array(node, array);
-        for (guint i = 0; i < inventory->functions->len; i++) {
-                JsonObject *function = g_ptr_array_index(inventory->functions, i);
-
-                if (list_is_wanted(context, function))
-                        json_array_add_object_element(array, json_object_ref(function));
-        }
-        output_json(&context->output, node, true);
+        for (guint i = 0; i < listing->functions->len; i++)
+                json_array_add_object_element(array, json_object_ref(listing->functions->pdata[i]));
+        output_json(&listing->context->output, node, true);
 }
 
 static ExitCode run_list(Context *context, char **arguments) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        _cleanup_(listing_clear) Listing listing = { .context = context };
         g_autoptr(Inventory) inventory = NULL;
         int r;
 
+        listing.columns = function_columns_read(context->columns ? context->columns
+                                                                 : FUNCTION_COLUMNS_DEFAULT);
+        if (!listing.columns)
+                return EXIT_CODE_USAGE;
+        if (context->sort && !(listing.sort = function_column_read(context->sort)))
+                return EXIT_CODE_USAGE;
         r = client_describe(context, 0, &error, &inventory);
         if (r < 0)
                 return client_fail(context, r, &error, "Cannot list the functions");
-
+        listing_fill(&listing, inventory);
         if (context->json)
-                list_print_json(context, inventory);
+                list_print_json(&listing);
         else
-                print_tree(context, inventory);
+                list_print(&listing, inventory);
         return EXIT_CODE_DONE;
 }
 
 static const Option list_options[] = {
-        OPTION_SWITCH("sriov", sriov, "only physical and virtual functions"),
+        OPTION_SWITCH("sriov", filter.sriov, "only physical and virtual functions"),
+        { .name = "kind",
+          .value = "KIND",
+          .offers = "pf|vf|detached-vf|plain",
+          .member = offsetof(Context, filter.kind),
+          .help = "only those of this kind" },
+        { .name = "driver",
+          .value = "DRIVER",
+          .member = offsetof(Context, filter.driver),
+          .help = "only those on this driver; \"-\": on none" },
+        { .name = "state",
+          .value = "STATE",
+          .offers = "free|in-use|locked|tainted|unplug-requested|draining|removing",
+          .member = offsetof(Context, filter.state),
+          .help = "only those in this state" },
+        OPTION_TEXT("holder", "WHO", filter.holder,
+                    "only those that this virtual machine, unit, command or pid uses"),
+        OPTION_TEXT("numa", "NODE", filter.numa, "only those near this NUMA node"),
+        OPTION_TEXT("columns", "COLUMN,...", columns, "these columns; \"+holder\" adds one"),
+        { .name = "sort",
+          .value = "COLUMN",
+          .offers = "address|kind|driver|group|numa|slot|id|link|serial|interfaces|disks|lock|"
+                    "state|holder|name",
+          .member = offsetof(Context, sort),
+          .help = "sort by this column" },
         { NULL },
 };
 

@@ -53,7 +53,8 @@ class Completion(Shell):
         self.assertEqual(self.complete("vfwarden list "), [])
 
     def test_options(self):
-        self.assertEqual(self.complete("vfwarden list --s"), ["--sriov"])
+        self.assertEqual(self.complete("vfwarden list --s"), ["--sriov", "--state=", "--sort="])
+        self.assertEqual(self.complete("vfwarden list --kind=p"), ["pf", "plain"])
         self.assertEqual(self.complete("vfwarden --"), [
             "--help", "--version", "--host=", "--json", "--no-legend", "--color=", "--no-ask-password"])
         self.assertEqual(self.complete("vfwarden inhibit --w"), ["--what=", "--who=", "--why="])
