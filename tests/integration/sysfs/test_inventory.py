@@ -26,7 +26,8 @@ class Inventory(fixtures.DaemonTest):
             "SubsystemVendorId": 0x15d9, "SubsystemDeviceId": 0x1533, "Class": 0x020000,
             "Revision": 3, "Driver": "igb", "DriverOverride": "", "IommuGroup": 7, "NumaNode": 1,
             "CommandMemory": "implemented", "InUse": False, "Locked": False, "LockReasons": [],
-            "Parent": "/", "Children": [], "Slot": "",
+            "Parent": "/", "Children": [], "Slot": "", "Interfaces": [], "BlockDevices": [],
+            "LinkSpeed": 0, "LinkWidth": 0, "Serial": "",
             "LockWhy": "", "ClosedFiles": [], "UserspaceDriver": False, "Tainted": False, "State": "present"})
         self.assertEqual(names, ("Intel Corporation", "I210 Gigabit Network Connection"))
 
