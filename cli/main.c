@@ -42,9 +42,14 @@ static ExitCode usage_error(void) {
 
 /* Known before the options are parsed, for what is wrong with them is an error as well. */
 static bool wants_json(int argc, char **argv) {
-        for (int i = 1; i < argc && !g_str_equal(argv[i], "--"); i++)
-                if (g_str_equal(argv[i], "--json"))
+        for (int i = 1; i < argc && !g_str_equal(argv[i], "--"); i++) {
+                const char *argument = argv[i];
+
+                /* Letters may stand together, and -H takes all that follows. */
+                if (g_str_equal(argument, "--json") || (argument[0] == '-' && argument[1] != '-' &&
+                                                        argument[strcspn(argument, "jH")] == 'j'))
                         return true;
+        }
         return false;
 }
 

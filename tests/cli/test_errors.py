@@ -31,6 +31,15 @@ class Errors(CommandTest):
             "Message": f"Cannot reset {IGB}: in use by \x1b[31m qemu",
             "Hints": [f"\"vfwarden why {IGB} reset\" tells what can be done about it"]})
 
+    def test_the_short_option(self):
+        self.start_daemon(pictures.host())
+        for option in ("-j", "-jj"):
+            code, output, error = self.run_command(option, "show", "1:0.1")
+            self.assertEqual((code, output, json.loads(error)["ExitCode"]), (3, "", 3))
+        self.assertEqual(json.loads(self.run_command("-j", "show", IGB)[1])["Address"], IGB)
+        self.assertFalse(self.run_command("-Hj", "lsit")[2].startswith("{"), "a host of that name")
+        self.assertEqual(self.run_command("-V"), self.run_command("--version"))
+
     def test_is_safe_for_a_terminal(self):
         daemon = self.start_daemon(pictures.host())
 
