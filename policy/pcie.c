@@ -146,7 +146,9 @@ int pcie_find(PcieReader *read, void *context, bool extended, Pcie *ret) {
 
         if (r >= 0 && extended)
                 r = pcie_read_serial(&walk, &pcie);
-        *ret = r < 0 ? (Pcie){ 0 } : pcie;
+        *ret = (Pcie){ 0 };
+        if (r >= 0)
+                *ret = pcie;
         return r;
 }
 
