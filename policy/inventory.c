@@ -366,6 +366,15 @@ static FunctionKind kind_before(const Function *function, const FunctionFacts *f
                        : function->kind;
 }
 
+/* Whether the PF's links to VFs become others. */
+static bool note_virtfns(Function *pf, const GArray *virtfns) {
+        const GArray *before = pf->facts.virtfns;
+
+        if ((before ? before->len : 0) != (virtfns ? virtfns->len : 0))
+                property_set_add(&pf->changes, FUNCTION_PROPERTY_NUM_VFS);
+        return !virtfns_equal(before, virtfns);
+}
+
 Function *inventory_apply(Inventory *inventory, FunctionFacts *facts) {
         Function *function = inventory_get(inventory, facts->key);
         bool relink = true;
@@ -391,11 +400,7 @@ Function *inventory_apply(Inventory *inventory, FunctionFacts *facts) {
                                 property_set_add(&function->changes,
                                                  FUNCTION_PROPERTY_COMMAND_MEMORY);
                 }
-                if (!virtfns_equal(function->facts.virtfns, facts->virtfns)) {
-                        if ((function->facts.virtfns ? function->facts.virtfns->len : 0) !=
-                            (facts->virtfns ? facts->virtfns->len : 0))
-                                property_set_add(&function->changes, FUNCTION_PROPERTY_NUM_VFS);
-                } else
+                if (!note_virtfns(function, facts->virtfns))
                         relink = function->kind != FUNCTION_KIND_PF || kind != function->kind;
                 facts->pasid = function->facts.pasid; /* see inventory_set_pasid() */
                 facts->msix = function->facts.msix;
@@ -440,6 +445,16 @@ void inventory_restore_vf(Inventory *inventory, Function *vf, PciKey physfn, uin
         g_ptr_array_add(pf->vfs, vf);
         g_ptr_array_sort(pf->vfs, inventory_compare_indices);
         property_set_add(&pf->changes, FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS);
+}
+
+void inventory_set_virtfns(Inventory *inventory, Function *pf, GArray *virtfns) {
+        bool changed = note_virtfns(pf, virtfns);
+
+        g_clear_pointer(&pf->facts.virtfns, g_array_unref);
+        pf->facts.virtfns = virtfns;
+        pf->facts.n_virtfn_links = (uint16_t) (virtfns ? virtfns->len : 0);
+        if (changed)
+                relink_pf(inventory, pf);
 }
 
 void inventory_set_driver_override(Function *function, const char *value) {

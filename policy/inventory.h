@@ -35,6 +35,10 @@ Function *inventory_apply(Inventory *inventory, FunctionFacts *facts);
  * known. */
 void inventory_restore_vf(Inventory *inventory, Function *vf, PciKey physfn, uint32_t index);
 
+/* `virtfns` (VirtfnLink by index, NULL for none; taken over) are all links of the PF now, of which
+ * none dangles. Its other facts stay. */
+void inventory_set_virtfns(Inventory *inventory, Function *pf, GArray *virtfns);
+
 /* `value` is what the function's driver_override says now. */
 void inventory_set_driver_override(Function *function, const char *value);
 

@@ -6,18 +6,18 @@
 #include "daemon/guard/orphan.h"
 #include "daemon/guard/protected-files.h"
 #include "daemon/manager/unread.h"
+#include "daemon/sysfs/function-watches.h"
 #include "daemon/sysfs/override-reader.h"
 #include "daemon/sysfs/pci-names.h"
 #include "daemon/sysfs/sysfs.h"
 #include "daemon/sysfs/uevents.h"
-#include "daemon/sysfs/watch.h"
+#include "daemon/sysfs/virtfn-links.h"
 #include "policy/absence.h"
 #include "policy/topology.h"
 #include "policy/vf-departure.h"
 
 #include <errno.h>
 #include <string.h>
-#include <sys/inotify.h>
 
 struct InventoryKeeper {
         const PartContext *context;
@@ -33,7 +33,8 @@ struct InventoryKeeper {
         Unread *unread;
         GHashTable *arrivals; /* PciKey* -> Arrival*: answered, and not yet read */
         GHashTable *stale;    /* set of PciKey* to be read again */
-        GHashTable *watches;  /* PciKey* -> number of the watch on the function's directory */
+        GHashTable *lists; /* PciKey* of a PF -> GArray of the PciKeys of VFs to be in its list */
+        FunctionWatches *watches;
 };
 
 static gpointer key_copy(PciKey key) {
@@ -42,6 +43,19 @@ static gpointer key_copy(PciKey key) {
 
 void inventory_keeper_mark_stale(InventoryKeeper *keeper, PciKey key) {
         g_hash_table_add(keeper->stale, key_copy(key));
+        apply_wake(keeper->apply);
+}
+
+/* VFs of the PF have come or gone: its links are read again. `vf`, if not NULL, is to have one. */
+static void mark_lists(InventoryKeeper *keeper, PciKey pf, const Function *vf) {
+        GArray *vfs = g_hash_table_lookup(keeper->lists, &pf);
+
+        if (!vfs) {
+                vfs = g_array_new(FALSE, FALSE, sizeof(PciKey));
+                g_hash_table_insert(keeper->lists, key_copy(pf), vfs);
+        }
+        if (vf)
+                g_array_append_val(vfs, vf->facts.key);
         apply_wake(keeper->apply);
 }
 
@@ -61,54 +75,14 @@ static void on_touched(void *context, void *userdata, const char *name) {
                 function->facts.reset_scope = function_read_reset_scope(function);
 }
 
-/* Returns whether it is watched, or going anyway. */
-static bool watch_function(InventoryKeeper *keeper, Function *function) {
-        g_autofree char *path = sysfs_function_path(function_address(function), NULL);
-        PciAddress address = function_address(function);
-        int number;
-
-        if (g_hash_table_contains(keeper->watches, &function->facts.key))
-                return true;
-        number = watch_add(keeper->context->watch, path, IN_MODIFY | IN_ATTRIB | IN_ONLYDIR,
-                           on_touched, keeper, function);
-        if (number < 0 && !errno_means_absent(number)) {
-                problems_report_function(
-                        keeper->context->problems, address, "watch",
-                        "Failed to watch its files, changes there are seen late: %s",
-                        g_strerror(-number));
-                return false;
-        }
-        problems_resolve_function(keeper->context->problems, address, "watch");
-        if (number >= 0)
-                g_hash_table_insert(keeper->watches, key_copy(function->facts.key),
-                                    GINT_TO_POINTER(number));
-        return true;
-}
-
-static bool links_have(const GArray *links, PciKey vf) {
-        for (guint i = 0; links && i < links->len; i++)
-                if (g_array_index(links, VirtfnLink, i).vf == vf)
-                        return true;
-        return false;
-}
-
 /* A VF went before it was ever read, or was first read when its links had gone: its PF, which
  * counted it, has no other event. */
 static void mark_lister(InventoryKeeper *keeper, PciKey vf) {
         const Function *function;
 
         inventory_foreach (keeper->context->inventory, function)
-                if (links_have(function->facts.virtfns, vf))
+                if (virtfn_links_have(function->facts.virtfns, vf))
                         inventory_keeper_mark_stale(keeper, function->facts.key);
-}
-
-static void stop_watching(InventoryKeeper *keeper, PciKey key) {
-        gpointer number;
-
-        if (!g_hash_table_lookup_extended(keeper->watches, &key, NULL, &number))
-                return;
-        watch_remove(keeper->context->watch, GPOINTER_TO_INT(number));
-        g_hash_table_remove(keeper->watches, &key);
 }
 
 /* No event reports the end of the function to those that it was linked with. */
@@ -117,8 +91,8 @@ static void mark_left(InventoryKeeper *keeper, Function *pf, PciKey key, bool wa
 
         if (pf) {
                 apply_queue(keeper->apply, pf);
-                /* Its links went without an event for it. */
-                inventory_keeper_mark_stale(keeper, pf->facts.key);
+                mark_lists(keeper, pf->facts.key,
+                           NULL); /* its links went without an event for it */
         } else
                 mark_lister(keeper, key);
         if (!was_pf)
@@ -138,7 +112,7 @@ static void keeper_forget(InventoryKeeper *keeper, Function *function) {
         parts_function_gone(keeper->parts, function);
         unread_forget(keeper->unread, key);
         retries_drop(keeper->overrides, key);
-        stop_watching(keeper, key);
+        function_watches_remove(keeper->watches, key);
         apply_function_gone(keeper->apply, function);
         /* On s390 its VFs may stay, and are then somebody else's. */
         for (guint i = 0; function->vfs && i < function->vfs->len; i++) {
@@ -166,7 +140,6 @@ static void check_num_vfs(InventoryKeeper *keeper, Function *pf, uint16_t before
                 .num_vfs_before = before,
                 .num_vfs = pf->facts.n_virtfn_links,
         };
-
         bool explained = vf_departures_explain(pf, before, violation.num_vfs);
 
         /* An operation of ours is no violation. */
@@ -187,7 +160,8 @@ static void mark_new_vfs(InventoryKeeper *keeper, const GArray *before, const GA
         for (guint i = 0; links && i < links->len; i++) {
                 PciKey vf = g_array_index(links, VirtfnLink, i).vf;
 
-                if (!inventory_get(keeper->context->inventory, vf) && !links_have(before, vf))
+                if (!inventory_get(keeper->context->inventory, vf) &&
+                    !virtfn_links_have(before, vf))
                         inventory_keeper_mark_stale(keeper, vf);
         }
 }
@@ -290,13 +264,44 @@ static void add_or_update(InventoryKeeper *keeper, Function *function, bool is_n
 static void note_reading(InventoryKeeper *keeper, Function *function,
                          const FunctionReadFailure *failure) {
         PciKey key = function->facts.key;
-        bool watched = watch_function(keeper, function);
+        bool watched = function_watches_add(keeper->watches, function);
 
         if (failure) {
                 unread_add(keeper->unread, key, failure);
                 return;
         }
         unread_drop(keeper->unread, key, watched);
+}
+
+/* A whole reading of the PF for each VF would be most of the work of a storm. Returns false where
+ * it takes one: for a change that violates a lock, and for the end of the last VF. */
+static bool read_lists(InventoryKeeper *keeper, Function *pf, const GArray *vfs) {
+        g_autoptr(GArray) links = NULL;
+        uint16_t before = pf->facts.n_virtfn_links;
+
+        if (pf->kind != FUNCTION_KIND_PF || lock_num_vfs_change_violates(pf) ||
+            virtfn_links_read_changes(keeper->context->inventory, pf, vfs, &links) < 0 || !links)
+                return false;
+        mark_new_vfs(keeper, pf->facts.virtfns, links);
+        inventory_set_virtfns(keeper->context->inventory, pf, g_steal_pointer(&links));
+        check_num_vfs(keeper, pf, before);
+        apply_queue_related(keeper->apply, pf);
+        return parts_function_changed(keeper->parts, pf, PART_NEWS_READ, &(const char *){ NULL }) >=
+               0;
+}
+
+static void read_all_lists(InventoryKeeper *keeper) {
+        GHashTableIter iter;
+        gpointer key, vfs;
+
+        g_hash_table_iter_init(&iter, keeper->lists);
+        while (g_hash_table_iter_next(&iter, &key, &vfs)) {
+                Function *pf = inventory_get(keeper->context->inventory, *(const PciKey *) key);
+
+                if (!pf || !read_lists(keeper, pf, vfs))
+                        inventory_keeper_mark_stale(keeper, *(const PciKey *) key);
+        }
+        g_hash_table_remove_all(keeper->lists);
 }
 
 /* `asked`: by an event, and not because another function called for it. */
@@ -316,7 +321,6 @@ static void read_one(InventoryKeeper *keeper, PciKey key, bool asked) {
                 override_reader_ask(keeper->override_reader, key);
                 return;
         }
-
         r = function_read(key, function ? &function->facts : NULL, keeper->names, &failure, &facts);
         if (r < 0 && !errno_means_absent(r)) {
                 unread_add(keeper->unread, key, &failure); /* what is known stays */
@@ -347,11 +351,10 @@ static void read_one(InventoryKeeper *keeper, PciKey key, bool asked) {
         function = inventory_apply(keeper->context->inventory, &facts);
         add_or_update(keeper, function, kind == _FUNCTION_KIND_INVALID, num_vfs, driver);
 
-        /* A VF has its link, and the PF's link to it was not seen: it is new as well, and the event
-         * for the PF may have come before it or not come at all. */
+        /* A VF has its link, and the PF's link to it was not seen: it is new as well. */
         if (function->kind == FUNCTION_KIND_VF && (asked || kind != FUNCTION_KIND_VF) &&
             (!function->pf || function->index == VF_INDEX_UNKNOWN))
-                inventory_keeper_mark_stale(keeper, function->facts.physfn);
+                mark_lists(keeper, function->facts.physfn, function);
         heard = parts_function_changed(keeper->parts, function, PART_NEWS_READ, &reads);
         if (r == 0 && heard < 0) {
                 failure = (FunctionReadFailure){ heard, reads };
@@ -385,6 +388,7 @@ void inventory_keeper_read(InventoryKeeper *keeper) {
                         if (g_hash_table_contains(keeper->stale, key))
                                 read_one(keeper, *key, round == 0);
                 }
+                read_all_lists(keeper);
         }
         unread_mark_pfs(keeper->unread);
 }
@@ -449,7 +453,9 @@ int inventory_keeper_new(Apply *apply, Parts *parts, Publisher *publisher, const
         keeper->names = pci_names_new();
         keeper->arrivals = new_table(arrival_free);
         keeper->stale = new_table(NULL);
-        keeper->watches = new_table(NULL);
+        keeper->lists = new_table((GDestroyNotify) g_array_unref);
+        keeper->watches = function_watches_new(keeper->context->watch, keeper->context->problems,
+                                               on_touched, keeper);
         r = retries_new(event, on_override_due, keeper, &keeper->overrides);
         if (r >= 0)
                 r = rate_limit_new(event, on_override_due, keeper, &keeper->bindings);
@@ -475,7 +481,8 @@ InventoryKeeper *inventory_keeper_free(InventoryKeeper *keeper) {
         rate_limit_free(keeper->bindings);
         g_hash_table_unref(keeper->arrivals);
         g_hash_table_unref(keeper->stale);
-        g_hash_table_unref(keeper->watches);
+        g_hash_table_unref(keeper->lists);
+        function_watches_free(keeper->watches);
         pci_names_free(keeper->names);
         g_free(keeper);
         return NULL;

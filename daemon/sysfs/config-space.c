@@ -3,6 +3,7 @@
 #include "daemon/base/helper.h"
 #include "daemon/base/log.h"
 #include "daemon/base/util.h"
+#include "daemon/base/wakeup.h"
 #include "daemon/sysfs/config-reader.h"
 #include "daemon/sysfs/read-queue.h"
 #include "daemon/sysfs/sysfs.h"
@@ -24,6 +25,10 @@
 #define CHILDREN_MAX 8
 /* Reports that are taken in one turn of the event loop. */
 #define REPORTS_MAX 64
+/* The next child begins so much later at the earliest: a fork copies the daemon's page tables, and
+ * of many VFs one comes in each turn. */
+#define PAUSE_USEC          (20 * 1000ULL)
+#define PAUSE_ACCURACY_USEC (1000ULL)
 
 typedef struct Entry {
         ReadEntry base;
@@ -52,6 +57,8 @@ struct ConfigSpace {
         void *context;
         ReadQueue *queue;    /* of Entry */
         GPtrArray *children; /* of Child*, owned */
+        sd_event_source *pause;
+        uint64_t pause_end_usec; /* CLOCK_MONOTONIC */
         Problems *problems;
         bool told_unprivileged;
 };
@@ -307,12 +314,18 @@ static void put_off(ConfigSpace *space, const GArray *requests, int r) {
 /* One child for all that the waiting events ask for. */
 static bool on_config_space_start(void *context) {
         ConfigSpace *space = context;
+        uint64_t now = now_usec();
         g_autoptr(GArray) requests = NULL;
         Entry *entry;
         int r;
 
         if (read_queue_is_empty(space->queue) || space->children->len >= CHILDREN_MAX)
                 return false;
+        if (now < space->pause_end_usec) {
+                wakeup_within(space->pause, space->pause_end_usec - now);
+                return false;
+        }
+        space->pause_end_usec = now + PAUSE_USEC;
         requests = g_array_new(FALSE, FALSE, sizeof(Report));
         while ((entry = read_queue_take(space->queue))) {
                 Report request = { .key = entry->base.key,
@@ -328,6 +341,11 @@ static bool on_config_space_start(void *context) {
         else
                 problems_resolve(space->problems, "config");
         return false;
+}
+
+static int on_pause_end(sd_event_source *source, uint64_t usec, void *userdata) {
+        read_queue_wake(((const ConfigSpace *) userdata)->queue);
+        return 0;
 }
 
 static const ReadQueueHandler queue_handler = {
@@ -347,6 +365,11 @@ int config_space_new(sd_event *event, Problems *problems, const ConfigSpaceHandl
         space->context = context;
         space->children = g_ptr_array_new_with_free_func(child_free);
         r = read_queue_new(event, &queue_handler, space, &space->queue);
+        if (r >= 0)
+                r = wakeup_new_timer(event, PAUSE_ACCURACY_USEC, on_pause_end, space,
+                                     &space->pause);
+        if (r >= 0)
+                r = sd_event_source_set_description(space->pause, "config-space: pause");
         if (r < 0)
                 return r;
         *ret = g_steal_pointer(&space);
@@ -356,6 +379,7 @@ int config_space_new(sd_event *event, Problems *problems, const ConfigSpaceHandl
 ConfigSpace *config_space_free(ConfigSpace *space) {
         if (!space)
                 return NULL;
+        sd_event_source_disable_unref(space->pause);
         g_ptr_array_unref(space->children);
         read_queue_free(space->queue);
         sd_event_unref(space->event);

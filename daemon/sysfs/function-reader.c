@@ -3,11 +3,11 @@
 #include "daemon/base/log.h"
 #include "daemon/base/util.h"
 #include "daemon/sysfs/sysfs.h"
+#include "daemon/sysfs/virtfn-links.h"
 #include "policy/absence.h"
 #include "policy/bus-reset.h"
 #include "policy/number.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -105,62 +105,6 @@ static bool read_vfio_device(Reading *reading) {
         return r == 0;
 }
 
-static int compare_links(gconstpointer a, gconstpointer b) {
-        uint32_t x = ((const VirtfnLink *) a)->index, y = ((const VirtfnLink *) b)->index;
-
-        return (x > y) - (x < y);
-}
-
-/* Adds the entry `name` of a PF's directory to `links` if it is a link to a VF. Returns 1 if it is,
- * existing or dangling; 0 if not; or a negative errno when that cannot be read. */
-static int read_virtfn(int dirfd, const char *name, GArray *links) {
-        char target[NAME_MAX + 1];
-        VirtfnLink link;
-        PciAddress vf;
-        uint64_t index;
-        ssize_t n;
-
-        if (!g_str_has_prefix(name, "virtfn") ||
-            number_parse(name + strlen("virtfn"), 10, UINT16_MAX, &index) < 0)
-                return 0;
-        n = sysfs_read_link(dirfd, name, target, sizeof(target));
-        if (n < 0)
-                return errno_means_absent((int) n) || errno_means_malformed((int) n) ? 0 : (int) n;
-        if (pci_address_parse(target, &vf) < 0)
-                return 0;
-        if (faccessat(dirfd, name, F_OK, 0) < 0)
-                return errno_means_absent(-errno) ? 1 : -errno;
-        link = (VirtfnLink){ .vf = pci_address_key(vf), .index = (uint32_t) index };
-        g_array_append_val(links, link);
-        return 1;
-}
-
-/* The virtfnN links of a PF by N, `*ret` NULL when there is none. `*ret_n` counts those that
- * dangle, too. A list that ended early would forget VFs, so it is read to its end or not at all. */
-static int read_virtfns(int dirfd, GArray **ret, uint16_t *ret_n) {
-        g_autoptr(GArray) links = g_array_new(FALSE, FALSE, sizeof(VirtfnLink));
-        _cleanup_(closedirp) DIR *dir = opendir_at(dirfd, ".");
-        const struct dirent *entry;
-        uint16_t n = 0;
-        int r;
-
-        if (!dir)
-                return -errno;
-        while ((errno = 0, entry = readdir(dir))) {
-                r = read_virtfn(dirfd, entry->d_name, links);
-                if (r < 0)
-                        return r;
-                n = (uint16_t) (n + r);
-        }
-        if (errno != 0)
-                return -errno;
-
-        g_array_sort(links, compare_links);
-        *ret_n = n;
-        *ret = links->len > 0 ? g_steal_pointer(&links) : NULL;
-        return 0;
-}
-
 static void copy_sriov(const FunctionFacts *known, FunctionFacts *facts) {
         facts->drivers_autoprobe = known->drivers_autoprobe;
         facts->has_physfn = known->has_physfn;
@@ -202,7 +146,7 @@ static int read_sriov(Reading *reading, FunctionFacts *facts, const char **ret_f
         facts->total_vfs = number_parse(value, 10, UINT16_MAX, &total) < 0 ? 0 : (uint16_t) total;
         facts->drivers_autoprobe = read_autoprobe(reading);
         *ret_file = "virtfn links";
-        return read_virtfns(reading->dirfd, &facts->virtfns, &facts->n_virtfn_links);
+        return virtfn_links_read(reading->dirfd, &facts->virtfns, &facts->n_virtfn_links);
 }
 
 /* All of it or none: a function without its link to its PF would be another kind of function. */

@@ -310,3 +310,44 @@ Test(inventory, pasid_of_a_pf) {
         PASID_STEP(inventory_remove(inventory, vfs[1]),
                    SET(dependents, FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS), SET());
 }
+
+static GArray *links_to(const char *const *vfs, uint32_t first) {
+        GArray *links = g_array_new(FALSE, FALSE, sizeof(VirtfnLink));
+
+        for (unsigned i = 0; vfs[i]; i++) {
+                VirtfnLink link = { key_of(vfs[i]), first + i };
+
+                g_array_append_val(links, link);
+        }
+        return links;
+}
+
+/* The links of a PF become others, and nothing else of it is read. */
+Test(inventory, links_alone) {
+        g_autoptr(Inventory) inventory = inventory_new();
+        Function *pf = apply(inventory, facts_driver(facts_pf(PF, VFS(VF0)), "igb"));
+        Function *vfs[] = { apply(inventory, facts_vf(VF0, PF)),
+                            apply(inventory, facts_vf(VF1, PF)) };
+
+        cr_assert_eq(vfs[1]->index, VF_INDEX_UNKNOWN);
+        property_set_clear(&pf->changes);
+        inventory_set_virtfns(inventory, pf, links_to(VFS(VF0, VF1), 0));
+        cr_assert(changed(pf, SET(FUNCTION_PROPERTY_NUM_VFS, FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS)));
+        cr_assert_eq(vfs[1]->index, 1);
+        cr_assert_eq(function_num_vfs(pf), 2);
+        cr_assert_eq(pf->facts.n_virtfn_links, 2);
+        cr_assert_str_eq(pf->facts.driver, "igb");
+
+        property_set_clear(&pf->changes);
+        inventory_set_virtfns(inventory, pf, links_to(VFS(VF0, VF1), 0));
+        cr_assert(changed(pf, SET()));
+
+        inventory_remove(inventory, vfs[0]);
+        property_set_clear(&pf->changes);
+        inventory_set_virtfns(inventory, pf, links_to(VFS(VF1), 1));
+        cr_assert(changed(pf, SET(FUNCTION_PROPERTY_NUM_VFS)));
+        cr_assert_eq(vfs[1]->index, 1);
+        inventory_set_virtfns(inventory, pf, NULL);
+        cr_assert_eq(function_num_vfs(pf), 0);
+        cr_assert_eq(pf->facts.n_virtfn_links, 0);
+}

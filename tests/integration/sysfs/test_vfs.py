@@ -98,6 +98,28 @@ class Vfs(fixtures.DaemonTest):
             self.wait_property(PF, "NumVFs", 0)
         self.assertEqual(self.client.manager_property("FunctionCount"), 2)
 
+    def test_one_of_many_goes_and_comes_again(self):
+        # As on s390, where a VF has a slot of its own: its number is then not the next after the others'.
+        pf = self.sysfs.add_pf(PF, vfs=3)
+        paths = [vb.function_path(vf.address) for vf in pf.vfs]
+        self.start()
+        first = pf.vfs[0]
+        os.unlink(pf.path("virtfn0"))
+        os.unlink(first.path("physfn"))
+        self.sysfs._delete(first)           # pylint: disable=protected-access
+        self.wait_property(PF, "VirtualFunctions", paths[1:])
+        self.wait_property(PF, "NumVFs", 2)
+        pf.vfs.pop(0)
+        again = self.sysfs._make_vf(pf, 0)  # pylint: disable=protected-access
+        self.sysfs._event("add", again)     # pylint: disable=protected-access
+        pf.link("virtfn0", again.directory)
+        again.link("physfn", pf.directory)
+        self.sysfs.change(again)
+        self.wait_property(again.address, "Index", 0)
+        self.wait_property(PF, "VirtualFunctions", paths)
+        self.wait_property(PF, "NumVFs", 3)
+        self.assertEqual(self.picture.compare(), [])
+
     def add_unread_vf(self, pf):
         """One that its PF has counted; it is not read before somebody writes its driver_override, a FIFO."""
         vf = self.sysfs._make_vf(pf, 0)     # pylint: disable=protected-access
