@@ -126,6 +126,7 @@ class Violation(LockTest):
         pf.chmod("sriov_numvfs", 0o660)
         self.client.recorder.wait_for("Violation", mark=mark)
         self.wait_mode(pf, "sriov_numvfs", 0o440)
+        self.fence()    # the mode to come is saved at the end of the turn
         self.kill()
         self.start()
         self.sysfs.rebind(pf, "igb")
