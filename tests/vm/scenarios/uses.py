@@ -118,7 +118,7 @@ def root_disk(machine):
     path = os.path.realpath(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}")
     disk = Function([part for part in path.split("/") if part.count(":") == 2][-1])
     wait_uses(machine, disk, "is mounted on /")
-    name, = [part for part in path.split("/") if os.path.exists(f"/sys/block/{part}")][:1]
+    name, = [part for part in path.split("/") if part and os.path.exists(f"/sys/block/{part}")][:1]
     machine.poll(lambda: name in machine.property(disk, "BlockDevices"), f"{name} among its disks")
     equal(json.loads(machine.run("vfwarden", "show", "--json", f"/dev/{name}").stdout)["Address"], disk.address, "it")
     for verb in ("unbind", "reset", "unplug"):
