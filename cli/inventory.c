@@ -20,6 +20,7 @@ Inventory *inventory_free(Inventory *inventory) {
         g_free(inventory->version);
         g_free(inventory->enforcement);
         g_clear_pointer(&inventory->problems, json_array_unref);
+        g_clear_pointer(&inventory->guards, json_array_unref);
         g_free(inventory);
         return NULL;
 }
@@ -64,11 +65,14 @@ int inventory_parse(const char *document, Inventory **ret, GError **ret_error) {
                 .version = g_strdup(string_or_empty(top, "Version")),
                 .enforcement = g_strdup(string_or_empty(top, "Enforcement")),
                 .problems = function_array(top, "Problems"),
+                .guards = function_array(top, "Guards"),
                 .functions = g_ptr_array_new_with_free_func((GDestroyNotify) json_object_unref),
                 .by_address = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
         };
         if (inventory->problems)
                 json_array_ref(inventory->problems);
+        if (inventory->guards)
+                json_array_ref(inventory->guards);
         for (guint i = 0; i < json_array_get_length(functions); i++) {
                 JsonObject *function = json_array_get_object_element(functions, i);
 

@@ -13,6 +13,7 @@ typedef struct Inventory {
         char *version;
         char *enforcement;
         JsonArray *problems;    /* of strings; NULL when the daemon does not tell them */
+        JsonArray *guards;      /* the same */
         GPtrArray *functions;   /* of JsonObject */
         GHashTable *by_address; /* address -> the JsonObject, which the array holds */
 } Inventory;

@@ -31,6 +31,7 @@ static const char help[] =
         "      --check-config         Read the configuration, say what is wrong, and end\n"
         "      --config-dir=DIR       Configuration, instead of " VFWARDEN_CONFIG_DIR "\n"
         "      --state-dir=DIR        Run-time state, instead of /run/vfwarden\n"
+        "      --guard-dir=DIR        What vfwarden-guard loaded, instead of /run/vfwarden-guard\n"
         "      --io-program=FILE      Carries I/O, instead of " VFWARDEN_IO_PROGRAM "\n"
         "      --io-user=USER         The user that it runs as, instead of vfwarden\n"
         "      --log-level=LEVEL      err, warning, notice, info (default), debug, ...\n"
@@ -80,6 +81,7 @@ static const ProgramOption options_table[] = {
         { "check-config", false, NULL, offsetof(Arguments, check_config) },
         { "config-dir", true, NULL, offsetof(Arguments, manager.config_directory) },
         { "state-dir", true, NULL, offsetof(Arguments, manager.state_directory) },
+        { "guard-dir", true, NULL, offsetof(Arguments, manager.guard_directory) },
         { "io-program", true, NULL, offsetof(Arguments, manager.io_program) },
         { "io-user", true, NULL, offsetof(Arguments, manager.io_user) },
         { "log-level", true, take_log_level, 0 },
@@ -218,6 +220,7 @@ int main(int argc, char **argv) {
                 .manager = {
                         .config_directory = VFWARDEN_CONFIG_DIR,
                         .state_directory = "/run/vfwarden",
+                        .guard_directory = "/run/vfwarden-guard",
                         .receive_buffer = RECEIVE_BUFFER_DEFAULT,
                         .proc = proc ? proc : "/proc",
                         .io_program = VFWARDEN_IO_PROGRAM,

@@ -156,6 +156,11 @@ static int bus_append_details(sd_bus_message *signal, const Violation *violation
                 r = sd_bus_message_append(signal, "{sv}{sv}", "num-vfs-before", "q",
                                           violation->num_vfs_before, "num-vfs", "q",
                                           violation->num_vfs);
+        if (r >= 0 && violation->author.pid != 0)
+                r = sd_bus_message_append(signal, "{sv}{sv}{sv}{sv}", "pid", "u",
+                                          violation->author.pid, "uid", "u", violation->author.uid,
+                                          "command", "s", violation->author.command, "unit", "s",
+                                          violation->author.unit);
         if (r >= 0 && violation->count > 1)
                 r = sd_bus_message_append(signal, "{sv}", "count", "u", violation->count);
         if (r >= 0)
@@ -219,6 +224,10 @@ static void on_bus_problems_changed(void *context) {
         manager_property_changed(context, "Problems");
 }
 
+static void on_guards_changed(void *context) {
+        manager_property_changed(context, "Guards");
+}
+
 static const ManagerObserver bus_observer = {
         .added = on_added,
         .removed = on_bus_removed,
@@ -228,6 +237,7 @@ static const ManagerObserver bus_observer = {
         .count_changed = on_count_changed,
         .enforcement_changed = on_enforcement_changed,
         .problems_changed = on_bus_problems_changed,
+        .guards_changed = on_guards_changed,
 };
 
 /* Takes the name, for which it waits a moment: the bus may not have noticed yet that a daemon

@@ -2,7 +2,8 @@
  * about it.
  *
  * Owns the table. docs/doors.md is printed from it (tests/lint/doors). Always holds: each file that
- * a lock closes has a row, and each row that promises something names the test that shows it. */
+ * a lock closes has a row, and each row that promises something names the test that shows it. The
+ * kernel guard is optional: no answer depends on it. */
 #pragma once
 
 #include "policy/lock.h"
@@ -22,6 +23,9 @@ typedef struct Door {
         const char *how;
         const char *test; /* below tests/: "FILE: NAME"; NULL: nothing is promised */
         LockFile file;    /* that a lock closes; _LOCK_FILE_INVALID: none */
+        /* What the programs of vfwarden-guard make of the answer, where they are loaded ... */
+        DoorAnswer guarded;
+        const char *guard_test; /* ... and the test that shows it; NULL: they add nothing */
 } Door;
 
 const char *door_answer_to_string(DoorAnswer answer);

@@ -1,5 +1,14 @@
 #include "policy/violation.h"
 
+#include <glib.h>
+
+char *violation_author_format(const ViolationAuthor *author) {
+        const char *separator = author->unit[0] != '\0' ? ", " : "";
+
+        return g_strdup_printf("%s (pid %u, uid %u%s%s)", author->command, author->pid, author->uid,
+                               separator, author->unit);
+}
+
 bool violation_tally_take(ViolationTally *tally, uint64_t now_usec) {
         if (tally->n_reported == 0 && tally->n_counted == 0)
                 tally->since_usec = now_usec;

@@ -10,6 +10,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Who did it, as the kernel guard saw it (kernel-guard.h). */
+typedef struct ViolationAuthor {
+        uint32_t pid; /* 0: not known */
+        uint32_t uid;
+        char command[64]; /* its name, UTF-8 without control characters */
+        char unit[256];   /* its systemd unit, "" none, or it had ended */
+} ViolationAuthor;
+
+/* "bash (pid 322, uid 0, ssh.service)". Free with g_free(). */
+char *violation_author_format(const ViolationAuthor *author);
+
 typedef struct Violation {
         PciKey key;
         const char *operation; /* as in the contract, e.g. "set-num-vfs" */
@@ -18,6 +29,7 @@ typedef struct Violation {
         const char *path; /* with `file`: where it is */
         unsigned mode;    /* with `file`: the mode that it was found with */
         uint16_t num_vfs_before, num_vfs; /* without */
+        ViolationAuthor author;
         unsigned count; /* how many this reports, of which it is the last; 0: one */
 } Violation;
 

@@ -64,6 +64,8 @@ static void print_status_json(Context *context, DaemonState state, const Answers
         if (inventory && inventory->problems)
                 json_object_set_array_member(object, "Problems",
                                              json_array_ref(inventory->problems));
+        if (inventory && inventory->guards)
+                json_object_set_array_member(object, "Guards", json_array_ref(inventory->guards));
         for (size_t i = 0; inventory && i < G_N_ELEMENTS(counts); i++)
                 json_object_set_int_member(object, counts[i].member,
                                            count(inventory, counts[i].kind, counts[i].flag));
@@ -99,6 +101,15 @@ static void add_problems(Table *table, JsonArray *problems) {
         }
 }
 
+/* What the kernel refuses beyond the modes of files, or why it does not, a line each. */
+static void add_guards(Table *table, JsonArray *guards) {
+        for (guint i = 0; guards && i < json_array_get_length(guards); i++) {
+                g_autofree char *text = value_format("Guards", json_array_get_element(guards, i));
+
+                service_add(table, "Kernel guard", STYLE_PLAIN, text);
+        }
+}
+
 static void print_status(Context *context, DaemonState state, const Answers *answers) {
         const Inventory *inventory = answers->inventory;
         g_autoptr(Table) table = table_new(&context->output, 2);
@@ -112,6 +123,7 @@ static void print_status(Context *context, DaemonState state, const Answers *ans
                 service_add(table, "Daemon", STYLE_GREEN, running);
                 service_add(table, "Enforcement", enforces ? STYLE_PLAIN : STYLE_YELLOW,
                             words_for_enforcement(inventory->enforcement));
+                add_guards(table, inventory->guards);
                 add_problems(table, inventory->problems);
         } else {
                 g_autofree char *place = client_where(context);

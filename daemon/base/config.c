@@ -73,6 +73,15 @@ static char *set_enforcement(Config *config, const char *value) {
         return NULL;
 }
 
+static char *set_kernel_guard(Config *config, const char *value) {
+        KernelGuardMode mode = kernel_guard_mode_from_string(value);
+
+        if (mode < 0)
+                return describe(value, "is neither 'refuse' nor 'tell' nor 'off'");
+        config->kernel_guard = mode;
+        return NULL;
+}
+
 static char *set_emulated(Config *config, const char *value) {
         g_auto(GStrv) words = g_strsplit_set(value, " \t", -1);
 
@@ -146,6 +155,7 @@ static const struct {
 } config_keys[] = {
         { "Lock", "UserspaceDrivers", set_userspace_drivers },
         { "Lock", "Enforcement", set_enforcement },
+        { "Lock", "KernelGuard", set_kernel_guard },
         { "Io", "EmulatedFunctions", set_emulated },
         { "Io", "AllowMsix", set_allow_msix },
         { "Io", "MaxSessionsPerUser", set_max_sessions },
@@ -338,6 +348,7 @@ Config *config_new_default(void) {
         int r;
 
         config->enforce = true;
+        config->kernel_guard = KERNEL_GUARD_MODE_REFUSE;
         config->emulated = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
         config->max_sessions = DEFAULT_MAX_SESSIONS;
         config->max_mapped = DEFAULT_MAX_MAPPED;

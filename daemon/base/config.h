@@ -7,6 +7,7 @@
 #pragma once
 
 #include "policy/address.h"
+#include "policy/kernel-guard.h"
 #include "policy/pattern-list.h"
 
 #include <glib.h>
@@ -15,6 +16,7 @@
 typedef struct Config {
         PatternList *userspace_drivers; /* [Lock] UserspaceDrivers= */
         bool enforce;                   /* [Lock] Enforcement= */
+        KernelGuardMode kernel_guard;   /* [Lock] KernelGuard= */
         GHashTable *emulated;           /* [Io] EmulatedFunctions=: set of PciKey* */
         bool allow_msix;                /* [Io] AllowMsix= */
         unsigned max_sessions;          /* [Io] MaxSessionsPerUser= */

@@ -38,6 +38,8 @@ typedef enum LogTarget {
 #define LOG_ID_EXTERNAL_REMOVAL "e42835af91934633854dbe0d43d8b4a5"
 /* A problem of the daemon's own began or ended. */
 #define LOG_ID_PROBLEM "90350d0f45a74c039e36bff8f4b3e203"
+/* The kernel guard refused something, or would have. */
+#define LOG_ID_KERNEL_GUARD "5c1f0e9a7b3d4c2e8f6a9d1b0e7c4a35"
 /* An operation has timed out, and its process is still in the kernel. */
 #define LOG_ID_OVERDUE "ade6f9a45d3a4a4d891a084bb2a61279"
 

@@ -57,6 +57,8 @@ typedef struct PartHost {
         void (*tell)(void *context, Function *function, unsigned news);
         /* A write-protected file was found open for writing. */
         void (*violation)(void *context, const Violation *violation);
+        /* What kernel_guards_list() says is another. */
+        void (*guards_changed)(void *context);
         /* The function's holders are to be asked to release it. `deadline_usec` is CLOCK_REALTIME,
          * 0: none. */
         void (*ask_release)(void *context, Function *function, uint64_t deadline_usec);
@@ -77,7 +79,8 @@ typedef struct PartContext {
         Watch *watch;
         const char *proc;                 /* where procfs is: "/proc" */
         const char *io_program, *io_user; /* of vfwarden-io */
-        const char *spawn_socket; /* of vfwarden-spawn.service; NULL: the daemon forks itself */
+        const char *spawn_socket;    /* of vfwarden-spawn.service; NULL: the daemon forks itself */
+        const char *guard_directory; /* of vfwarden-guard */
         const PartHost *host;
         void *host_context;
 } PartContext;

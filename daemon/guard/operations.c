@@ -163,6 +163,7 @@ int operations_start(Operations *operations, Function *function, Operation opera
         g_ptr_array_add(operations->entries, entry);
         set_operation(function, &entry->running);
         operations->handler->began(operations->context, entry->key);
+        operations->handler->starting(operations->context, worker_pid(entry->worker));
         (void) worker_go(entry->worker); /* fails if it has ended, which is reported */
         return 0;
 }

@@ -18,6 +18,8 @@ typedef struct OperationsHandler {
         /* One began on the function at `key`. May be called from anywhere, so the inventory stays
          * as it is. */
         void (*began)(void *context, PciKey key);
+        /* Its process is about to write. */
+        void (*starting)(void *context, pid_t pid);
         /* It is about to end: its function is to be read. */
         void (*ending)(void *context, PciKey key);
         /* It has ended, and its caller was answered. */

@@ -49,11 +49,10 @@ static Holder holder_make(PciKey key, LockFile file) {
 static ProtectedFile *protected_file_new(LockFile which, uint64_t inode, unsigned own_mode) {
         ProtectedFile *file = g_new0(ProtectedFile, 1);
 
-        file->which = which;
-        file->inode = inode;
-        file->own_mode = own_mode;
+        *file = (ProtectedFile){
+                .which = which, .inode = inode, .own_mode = own_mode, .watch = -1
+        };
         file->holders = g_array_new(FALSE, FALSE, sizeof(Holder));
-        file->watch = -1;
         return file;
 }
 
@@ -65,20 +64,15 @@ static void protected_file_free(gpointer data) {
         g_free(file);
 }
 
-static void state_file_free(gpointer data) {
-        g_free(((StateFile *) data)->path);
-        g_free(data);
-}
-
 ProtectedFiles *protected_files_new(Watch *watch, Problems *problems, Reserve *reserve,
                                     const ProtectedFilesHandler *handler, void *context) {
         ProtectedFiles *files = g_new0(ProtectedFiles, 1);
 
-        files->watch = watch;
-        files->problems = problems;
-        files->reserve = reserve;
-        files->handler = handler;
-        files->context = context;
+        *files = (ProtectedFiles){ .watch = watch,
+                                   .problems = problems,
+                                   .reserve = reserve,
+                                   .handler = handler,
+                                   .context = context };
         files->by_path = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, protected_file_free);
         files->by_holder = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
         files->adopted = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, state_file_free);
@@ -107,12 +101,19 @@ void protected_files_adopt(ProtectedFiles *files, const GArray *records) {
         }
 }
 
+static void mark(const ProtectedFiles *files, const ProtectedFile *file, bool locked) {
+        PciKey key = file->holders->len > 0 ? g_array_index(file->holders, Holder, 0) >> 4 : 0;
+
+        files->handler->marked(files->context, key, file->path, file->inode, locked);
+}
+
 static void forget_file(ProtectedFiles *files, ProtectedFile *file) {
         g_autofree char *key = g_strconcat("file ", file->path, NULL);
         g_autofree char *watch_key = g_strconcat("watch ", file->path, NULL);
 
         problems_resolve(files->problems, key);
         problems_resolve(files->problems, watch_key);
+        mark(files, file, false);
         files->n_failing -= file->failing;
         g_hash_table_remove(files->by_path, file->path);
         files->handler->record_changed(files->context);
@@ -245,6 +246,7 @@ static void note(ProtectedFiles *files, ProtectedFile *file, int r, const char *
 static void protected_file_check(ProtectedFiles *files, ProtectedFile *file);
 
 static void set_locked(ProtectedFiles *files, ProtectedFile *file, bool locked) {
+        mark(files, file, locked);
         if (file->locked == locked)
                 return;
         file->locked = locked;
@@ -275,9 +277,9 @@ static void watch_slot(ProtectedFiles *files, ProtectedFile *file) {
 /* A slot's directory can be made anew while the function stays (its driver was loaded again), and
  * no event reports it: the new file takes the place of the old. */
 static void adopt_new_node(ProtectedFiles *files, ProtectedFile *file, const struct stat *st) {
+        set_locked(files, file, false);
         file->inode = st->st_ino;
         file->own_mode = st->st_mode & 07777U;
-        file->locked = false;
         files->handler->record_changed(files->context);
         watch_slot(files, file);
 }

@@ -24,6 +24,8 @@ typedef struct ProtectedFilesHandler {
                           unsigned mode);
         /* A file that is to be locked on the function's behalf was locked, or can no longer be. */
         void (*changed)(void *context, PciKey key);
+        /* The file with this inode is write-protected from now on, or is about to be unlocked. */
+        void (*marked)(void *context, PciKey key, const char *path, uint64_t inode, bool locked);
         /* protected_files_record() records something else than before. */
         void (*record_changed)(void *context);
 } ProtectedFilesHandler;

@@ -68,6 +68,11 @@ static void clear_file(void *record) {
         g_free(((StateFile *) record)->path);
 }
 
+void state_file_free(gpointer file) {
+        clear_file(file);
+        g_free(file);
+}
+
 const StateSection protected_files_section = {
         .name = "files",
         .record_size = sizeof(StateFile),

@@ -14,6 +14,9 @@ typedef struct StateFile {
         unsigned mode; /* own mode, 0..07777 */
 } StateFile;
 
+/* Frees a StateFile on the heap. */
+void state_file_free(gpointer file);
+
 typedef struct StateInhibitor {
         uint64_t number; /* under which systemd keeps its descriptor */
         PciKey *keys;    /* owned, at least one and each once */

@@ -2,6 +2,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/base/retries.h"
+#include "daemon/guard/kernel-guard.h"
 #include "daemon/guard/protected-files.h"
 #include "daemon/sysfs/uevents.h"
 
@@ -209,6 +210,7 @@ static void set_lock_reasons(Apply *apply, Function *function, unsigned reasons)
 
 static void apply_judge(Apply *apply, ProtectedFiles *files, Function *function) {
         const Config *config = settings_config(apply->settings);
+        KernelGuards *guards = part_find(apply->context, kernel_guard_part);
         unsigned reasons = lock_reasons(function, config->userspace_drivers);
         unsigned appeared = reasons & ~function->lock_reasons;
 
@@ -223,6 +225,7 @@ static void apply_judge(Apply *apply, ProtectedFiles *files, Function *function)
         }
         set_lock_reasons(apply, function, reasons);
         function->lock_files = lock_reasons_files(function, reasons);
+        kernel_guards_plan(guards, function);
         note_plan(
                 apply, function,
                 protected_files_plan(files, function,
@@ -230,6 +233,9 @@ static void apply_judge(Apply *apply, ProtectedFiles *files, Function *function)
 }
 
 static void judge_all(Apply *apply, ProtectedFiles *files, const GPtrArray *round) {
+        kernel_guards_set_mode(part_find(apply->context, kernel_guard_part),
+                               settings_config(apply->settings)->kernel_guard,
+                               settings_enforce(apply->settings));
         for (guint i = 0; i < round->len; i++)
                 apply_judge(apply, files, round->pdata[i]);
 }

@@ -3,6 +3,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/util.h"
 #include "daemon/guard/inhibitors.h"
+#include "daemon/guard/kernel-guard.h"
 #include "daemon/guard/protected-files.h"
 #include "policy/topology.h"
 
@@ -261,6 +262,7 @@ int lasting_requests_release_all(LastingRequests *requests, GPtrArray **ret) {
         r = apply_request(requests->apply, undo_release, &release);
         if (r < 0)
                 return r;
+        kernel_guards_release(part_find(requests->context, kernel_guard_part));
         inventory_foreach (requests->context->inventory, function)
                 protected_files_open_strays(part_find(requests->context, protected_files_part),
                                             function, paths);

@@ -23,6 +23,7 @@ typedef struct ManagerObserver {
         void (*count_changed)(void *context);
         void (*enforcement_changed)(void *context);
         void (*problems_changed)(void *context);
+        void (*guards_changed)(void *context);
 } ManagerObserver;
 
 /* How long an operation may take until its call ends and it goes on without a caller. Below the

@@ -3,6 +3,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/turn-meter.h"
 #include "daemon/guard/function-marks.h"
+#include "daemon/guard/kernel-guard.h"
 #include "daemon/guard/protected-files.h"
 #include "daemon/guard/unplug.h"
 #include "daemon/guard/violations.h"
@@ -90,11 +91,19 @@ static void host_tell(void *context, Function *function, unsigned news) {
 }
 
 static void host_violation(void *context, const Violation *violation) {
-        violations_report(((const Manager *) context)->violations, violation);
+        const Manager *manager = context;
+        Violation known = *violation;
+
+        kernel_guards_fill_author(part_find(&manager->context, kernel_guard_part), &known);
+        violations_report(manager->violations, &known);
 }
 
 static void on_violation_due(void *context, const Violation *violation) {
         publisher_violation(((const Manager *) context)->publisher, violation);
+}
+
+static void host_guards_changed(void *context) {
+        publisher_guards_changed(((const Manager *) context)->publisher);
 }
 
 static void host_ask_release(void *context, Function *function, uint64_t deadline_usec) {
@@ -120,6 +129,7 @@ static const PartHost part_host = {
         .users_changed = host_users_changed,
         .tell = host_tell,
         .violation = host_violation,
+        .guards_changed = host_guards_changed,
         .ask_release = host_ask_release,
         .config = host_config,
         .find = host_find,
@@ -143,6 +153,7 @@ static void end_takeover(Manager *manager) {
         if (strays)
                 inventory_foreach (manager->context.inventory, function)
                         protected_files_open_strays(files, function, NULL);
+        kernel_guards_end_adoption(part_find(&manager->context, kernel_guard_part));
         (void) state_keeper_save(manager->state);
 }
 
@@ -177,27 +188,6 @@ static void on_manager_problems_changed(void *context) {
         publisher_problems_changed(((const Manager *) context)->publisher);
 }
 
-/* The process keeps the function in use, as a user of it or not; this problem is the reason that an
- * administrator finds. */
-static void on_child_hangs(void *context, const KilledChild *child) {
-        const Manager *manager = context;
-
-        problems_report_function(manager->context.problems, pci_address_from_key(child->key),
-                                 "process", "Failed to end process %d (%s): it hangs in the kernel",
-                                 (int) child->pid, child->name);
-}
-
-static void on_child_released(void *context, PciKey key) {
-        const Manager *manager = context;
-
-        problems_resolve_function(manager->context.problems, pci_address_from_key(key), "process");
-}
-
-static const ChildrenHandler children_handler = {
-        .hangs = on_child_hangs,
-        .released = on_child_released,
-};
-
 static int make_context(Manager *manager, sd_event *event, const ManagerOptions *options) {
         PartContext *context = &manager->context;
         int r;
@@ -211,6 +201,7 @@ static int make_context(Manager *manager, sd_event *event, const ManagerOptions 
         context->io_program = options->io_program;
         context->io_user = options->io_user;
         context->spawn_socket = options->spawn_socket;
+        context->guard_directory = options->guard_directory;
         context->host = &part_host;
         context->host_context = manager;
         r = problems_new(event, on_manager_problems_changed, manager, &context->problems);
@@ -219,7 +210,7 @@ static int make_context(Manager *manager, sd_event *event, const ManagerOptions 
         if (r < 0)
                 return r;
         context->store = fd_store_new(options->notify, options->fd_store_max);
-        context->children = children_new(event, &children_handler, manager);
+        context->children = children_new(event, &children_handler, context->problems);
         return 0;
 }
 
@@ -376,6 +367,10 @@ void manager_get_turns(const Manager *manager, uint64_t *ret_longest, uint64_t *
 
 char **manager_problems(const Manager *manager) {
         return problems_list(manager->context.problems);
+}
+
+char **manager_guards(const Manager *manager) {
+        return kernel_guards_list(part_find(&manager->context, kernel_guard_part));
 }
 
 bool manager_enforces(const Manager *manager) {

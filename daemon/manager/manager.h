@@ -21,8 +21,9 @@ typedef struct ManagerOptions {
         int receive_buffer; /* bytes for uevents, 0: the system's */
         const char *proc;   /* where procfs is, with the host's process 1: "/proc" */
         const char *io_program, *io_user;
-        const char *spawn_socket; /* of vfwarden-spawn.service; NULL: the daemon forks itself */
-        uint32_t fd_store_max;    /* descriptors that systemd keeps, UINT32_MAX: not known */
+        const char *spawn_socket;    /* of vfwarden-spawn.service; NULL: the daemon forks itself */
+        const char *guard_directory; /* where vfwarden-guard says what it has loaded */
+        uint32_t fd_store_max;       /* descriptors that systemd keeps, UINT32_MAX: not known */
         bool started; /* by somebody, which ends a release; false when that is not known */
         const TurnMeter *turns; /* of the event loop; outlives the manager */
 } ManagerOptions;
@@ -46,6 +47,10 @@ bool manager_enforces(const Manager *manager);
 /* What the daemon cannot do at present, a line of text each, see problems.h. Free with
  * g_strfreev(). */
 char **manager_problems(const Manager *manager);
+
+/* Which guards of the kernel are in force, and why one is not, a line each. Free with
+ * g_strfreev(). */
+char **manager_guards(const Manager *manager);
 
 /* How long the event loop worked at a time, at most: by the clock, and by the processor's time. In
  * microseconds. */

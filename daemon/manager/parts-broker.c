@@ -17,6 +17,25 @@ static void on_kept_changed(void *userdata, PciKey key) {
         context->host->users_changed(context->host_context, key);
 }
 
+/* --- processes that do not end */
+
+/* The process keeps the function in use, as a user of it or not; this problem is the reason that an
+ * administrator finds. */
+static void on_child_hangs(void *problems, const KilledChild *child) {
+        problems_report_function(problems, pci_address_from_key(child->key), "process",
+                                 "Failed to end process %d (%s): it hangs in the kernel",
+                                 (int) child->pid, child->name);
+}
+
+static void on_child_released(void *problems, PciKey key) {
+        problems_resolve_function(problems, pci_address_from_key(key), "process");
+}
+
+const ChildrenHandler children_handler = {
+        .hangs = on_child_hangs,
+        .released = on_child_released,
+};
+
 /* --- the spawner of their processes */
 
 static int new_spawner(const PartContext *context, void **ret) {

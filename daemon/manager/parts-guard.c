@@ -1,8 +1,10 @@
 /* The parts that guard functions: what they ask of each other, and of sessions. */
 #include "daemon/base/config.h"
+#include "daemon/base/log.h"
 #include "daemon/broker/sessions.h"
 #include "daemon/guard/device-nodes.h"
 #include "daemon/guard/inhibitors.h"
+#include "daemon/guard/kernel-guard.h"
 #include "daemon/guard/operations.h"
 #include "daemon/guard/protected-files.h"
 #include "daemon/guard/records.h"
@@ -11,6 +13,50 @@
 #include "daemon/manager/parts.h"
 #include "policy/effect.h"
 #include "policy/topology.h"
+
+/* --- the kernel guard */
+
+static void on_kernel_guards_changed(void *userdata) {
+        const PartContext *context = userdata;
+
+        context->host->guards_changed(context->host_context);
+}
+
+static void on_deed(void *userdata, const KernelGuardDeed *deed) {
+        PciAddress address = pci_address_from_key(deed->key);
+        g_autofree char *text = kernel_guard_describe_event(deed->event, deed->path, &deed->author);
+        g_autofree char *more =
+                deed->more > 0 ? g_strdup_printf(" (and %u times before)", deed->more) : NULL;
+
+        log_full(LOG_WARNING, deed->has_key ? &address : NULL, LOG_ID_KERNEL_GUARD, "%s%s", text,
+                 more ? more : "");
+}
+
+static const KernelGuardHandler kernel_guard_handler = {
+        .changed = on_kernel_guards_changed,
+        .deed = on_deed,
+};
+
+static int new_kernel_guard(const PartContext *context, void **ret) {
+        *ret = kernel_guards_new(context->event, context->watch, context->problems,
+                                 context->guard_directory, &kernel_guard_handler, (void *) context);
+        return 0;
+}
+
+static void kernel_guard_function_gone(void *self, Function *function) {
+        kernel_guards_forget(self, function->facts.key);
+}
+
+static void free_kernel_guard(void *self) {
+        (void) kernel_guards_free(self);
+}
+
+const Part kernel_guard_part = {
+        .name = "kernel-guard",
+        .new = new_kernel_guard,
+        .function_gone = kernel_guard_function_gone,
+        .free = free_kernel_guard,
+};
 
 /* --- write-protected files */
 
@@ -44,7 +90,15 @@ static void on_record_changed(void *userdata) {
         context->host->record_changed(context->host_context);
 }
 
+static void on_file_marked(void *userdata, PciKey key, const char *path, uint64_t inode,
+                           bool locked) {
+        const PartContext *context = userdata;
+
+        kernel_guards_set_file(part_find(context, kernel_guard_part), inode, path, key, locked);
+}
+
 static const ProtectedFilesHandler protected_files_handler = {
+        .marked = on_file_marked,
         .violation = on_file_violation,
         .changed = on_file_changed,
         .record_changed = on_record_changed,
@@ -197,7 +251,14 @@ static void on_operation_ended(void *userdata, PciKey key) {
         context->host->tell(context->host_context, function, PART_NEWS_OPERATION);
 }
 
+static void on_operation_starting(void *userdata, pid_t pid) {
+        const PartContext *context = userdata;
+
+        kernel_guards_exempt(part_find(context, kernel_guard_part), pid);
+}
+
 static const OperationsHandler operations_handler = {
+        .starting = on_operation_starting,
         .began = on_operation_began,
         .ending = on_operation_ending,
         .ended = on_operation_ended,

@@ -4,25 +4,11 @@
  * device nodes are opened, for either may end the start; an unplug that goes on needs all that is
  * attached above it, and hears of a function's end before its users seem to have left. */
 const Part *const parts_table[] = {
-        &descriptors_part,
-        &protected_files_part,
-        &function_marks_part,
-        &inhibitors_part,
-        &operations_part,
-        &users_part,
-        &uses_part,
-        &spawner_part,
-        &sessions_part,
-        &vf_tokens_part,
-        &leases_part,
-        &config_space_part,
-        &msi_source_part,
-        &lost_overrides_part,
-        &slot_table_part,
-        &device_nodes_part,
-        &external_removals_part,
-        &unplugs_part,
-        NULL,
+        &descriptors_part,  &kernel_guard_part,      &protected_files_part, &function_marks_part,
+        &inhibitors_part,   &operations_part,        &users_part,           &uses_part,
+        &spawner_part,      &sessions_part,          &vf_tokens_part,       &leases_part,
+        &config_space_part, &msi_source_part,        &lost_overrides_part,  &slot_table_part,
+        &device_nodes_part, &external_removals_part, &unplugs_part,         NULL,
 };
 
 struct Parts {

@@ -13,7 +13,10 @@ typedef struct Parts Parts;
 extern const Part descriptors_part, device_nodes_part, external_removals_part, function_marks_part,
         inhibitors_part, leases_part, lost_overrides_part, operations_part, protected_files_part,
         sessions_part, spawner_part, unplugs_part, users_part, vf_tokens_part, config_space_part,
-        msi_source_part, slot_table_part, uses_part;
+        msi_source_part, slot_table_part, uses_part, kernel_guard_part;
+
+/* What is said of processes that do not end; its context is the Problems. */
+extern const ChildrenHandler children_handler;
 
 /* All parts of the daemon, ending with NULL. */
 extern const Part *const parts_table[];

@@ -127,6 +127,9 @@ void publisher_publish_count(Publisher *publisher) {
 void publisher_violation(Publisher *publisher, const Violation *violation) {
         PciAddress address = pci_address_from_key(violation->key);
         g_autofree char *reasons = lock_reasons_format(violation->reasons);
+        g_autofree char *who =
+                violation->author.pid != 0 ? violation_author_format(&violation->author) : NULL;
+        const char *by = who ? ", by " : "";
         g_autofree char *times = violation->count > 1
                                          ? g_strdup_printf(" (%u times)", violation->count)
                                          : g_strdup("");
@@ -134,14 +137,15 @@ void publisher_violation(Publisher *publisher, const Violation *violation) {
         if (violation->file)
                 log_full(LOG_WARNING, &address, LOG_ID_VIOLATION,
                          "%s got write permission (mode %04o) although %s is "
-                         "locked (%s); closed again%s",
-                         violation->path, violation->mode, violation->operation, reasons, times);
+                         "locked (%s)%s%s; closed again%s",
+                         violation->path, violation->mode, violation->operation, reasons, by,
+                         who ? who : "", times);
         else
                 log_full(LOG_WARNING, &address, LOG_ID_VIOLATION,
                          "the number of virtual functions went from %u to %u "
-                         "although %s is locked (%s)%s",
+                         "although %s is locked (%s)%s%s%s",
                          violation->num_vfs_before, violation->num_vfs, violation->operation,
-                         reasons, times);
+                         reasons, by, who ? who : "", times);
         if (publisher->observer)
                 publisher->observer->violation(publisher->context, violation);
 }
@@ -159,4 +163,9 @@ void publisher_enforcement_changed(Publisher *publisher) {
 void publisher_problems_changed(Publisher *publisher) {
         if (publisher->observer)
                 publisher->observer->problems_changed(publisher->context);
+}
+
+void publisher_guards_changed(Publisher *publisher) {
+        if (publisher->observer)
+                publisher->observer->guards_changed(publisher->context);
 }

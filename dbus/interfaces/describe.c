@@ -22,12 +22,10 @@ static void begin_array(JsonBuilder *builder, const char *name) {
         json_builder_begin_array(builder);
 }
 
-static void add_problems(JsonBuilder *builder, const Manager *manager) {
-        g_auto(GStrv) problems = manager_problems(manager);
-
-        begin_array(builder, "Problems");
-        for (unsigned i = 0; problems[i]; i++)
-                json_builder_add_string_value(builder, problems[i]);
+static void add_lines(JsonBuilder *builder, const char *name, char **lines) {
+        begin_array(builder, name);
+        for (; *lines; lines++)
+                json_builder_add_string_value(builder, *lines);
         json_builder_end_array(builder);
 }
 
@@ -112,13 +110,16 @@ static void append_json(GString *text, JsonBuilder *builder) {
 static int begin_document(Answer *answer) {
         const Manager *manager = answer->call.bus->manager;
         g_autoptr(JsonBuilder) builder = json_builder_new();
+        g_auto(GStrv) problems = manager_problems(manager);
+        g_auto(GStrv) guards = manager_guards(manager);
 
         json_builder_begin_object(builder);
         add_number(builder, "SchemaVersion", SCHEMA_VERSION);
         add_host(builder);
         add_string(builder, "Version", VFWARDEN_VERSION);
         add_string(builder, "Enforcement", manager_enforces(manager) ? "enforce" : "advise");
-        add_problems(builder, manager);
+        add_lines(builder, "Problems", problems);
+        add_lines(builder, "Guards", guards);
         add_turns(builder, manager);
         json_builder_end_object(builder);
         append_json(answer->text, builder);

@@ -189,6 +189,13 @@ INTERFACE_GETTER(manager_get_problems) {
         return sd_bus_message_append_strv(reply, problems);
 }
 
+INTERFACE_GETTER(manager_get_guards) {
+        const Bus *bus = userdata;
+        g_auto(GStrv) guards = manager_guards(bus->manager);
+
+        return sd_bus_message_append_strv(reply, guards);
+}
+
 const sd_bus_vtable manager_vtable[] = {
         SD_BUS_VTABLE_START(0),
         SD_BUS_METHOD_WITH_ARGS("GetFunction", SD_BUS_ARGS("s", address),
@@ -241,5 +248,6 @@ const sd_bus_vtable manager_vtable[] = {
                         SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Problems", "as", manager_get_problems, 0,
                         SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Guards", "as", manager_get_guards, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_VTABLE_END,
 };

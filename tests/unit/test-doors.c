@@ -27,6 +27,7 @@ Test(doors, each_promise_has_a_test) {
                                 all[i].answer == DOOR_SEEN;
 
                 cr_assert(!promises || all[i].test, "%s", all[i].way);
+                cr_assert(!all[i].guard_test || all[i].guarded != all[i].answer, "%s", all[i].way);
                 cr_assert_not_null(door_answer_to_string(all[i].answer));
                 for (unsigned j = 0; j < i; j++)
                         cr_assert_str_neq(all[i].way, all[j].way);

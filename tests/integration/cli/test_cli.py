@@ -125,6 +125,7 @@ class Cli(LockTest):
         self.client.lock(PF)
         status = self.json("status")
         self.assertEqual(status.pop("Version"), self.client.manager_property("Version"))
+        self.assertEqual(status.pop("Guards"), self.client.manager_property("Guards"))
         self.assertEqual(status, {
             "Installed": True, "Running": True, "Enforcement": "enforce", "Problems": [], "FunctionCount": 4,
             "PhysicalFunctionCount": 1, "VirtualFunctionCount": 2,

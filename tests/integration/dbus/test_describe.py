@@ -24,7 +24,7 @@ class Describe(fixtures.DaemonTest):
     def check(self):
         document = json.loads(self.client.manager("Describe"))
         self.assertEqual(set(document), {"SchemaVersion", "Hostname", "MachineId", "Time", "Version", "Enforcement",
-                                         "Problems", "LongestTurn", "LongestTurnCpu", "Functions"})
+                                         "Problems", "Guards", "LongestTurn", "LongestTurnCpu", "Functions"})
         for name in ("LongestTurn", "LongestTurnCpu"):
             self.assertGreater(document[name], 0)
         self.assertEqual(document["Version"], self.client.manager_property("Version"))

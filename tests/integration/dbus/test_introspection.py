@@ -112,7 +112,7 @@ class Introspection(fixtures.DaemonTest):
         for name, wanted in {
             vb.MANAGER: {"method": "GetFunction ListFunctions Describe ReleaseAll Reload",
                          "signal": "Violation",
-                         "property": "Version:s Enforcement:s FunctionCount:u Problems:as"},
+                         "property": "Version:s Enforcement:s FunctionCount:u Problems:as Guards:as"},
             vb.FUNCTION: {"method": "Lock Unlock",
                           "property": "Address:s Kind:s VendorId:q DeviceId:q SubsystemVendorId:q "
                           "SubsystemDeviceId:q Class:u Revision:y VendorName:s DeviceName:s Driver:s "

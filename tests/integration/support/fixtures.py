@@ -388,8 +388,10 @@ class DaemonTest(unittest.TestCase):
         self.host = Host(self.directory)
         self.config_dir = os.path.join(self.directory, "etc")
         self.state_dir = os.path.join(self.directory, "run")
+        self.guard_dir = os.path.join(self.directory, "guard")
         os.makedirs(os.path.join(self.config_dir, "vfwarden.conf.d"))
         os.makedirs(self.state_dir)
+        os.makedirs(self.guard_dir)
         self.notify = NotifySocket(os.path.join(self.directory, "notify"))
         self.addCleanup(self.notify.close)
         self.bus = PrivateBus(self.directory, self.BUS_POLICY)
@@ -490,7 +492,7 @@ class DaemonTest(unittest.TestCase):
             self.start_spawn_service(*(option for option in options if option.startswith("--io-")))
         argv = shlex.split(os.environ.get("VFWARDEN_WRAPPER", "")) + [
             os.environ["VFWARDEND"], f"--config-dir={self.config_dir}",
-            f"--state-dir={self.state_dir}", "--log-target=console", "--log-level=debug", *options]
+            f"--state-dir={self.state_dir}", f"--guard-dir={self.guard_dir}", "--log-target=console", "--log-level=debug", *options]
         self.notify.forget_hung_up()
         self.daemon = Daemon(argv, self.command_environment(), self.notify.store)
         self.daemons.append(self.daemon)

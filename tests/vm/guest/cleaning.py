@@ -22,6 +22,7 @@ def clean(uevents_wait):
     """`uevents_wait(predicate, what)` waits for something that uevents report."""
     daemon = service.Service()
     daemon.stop()
+    service.stop_guard()
     end_holders()
     if service.reset_files():
         service.systemctl("daemon-reload")

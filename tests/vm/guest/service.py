@@ -15,6 +15,9 @@ from guest.check import Failed
 
 UNIT = "vfwardend.service"
 SPAWN_UNIT = "vfwarden-spawn.service"
+# Not enabled in the machine: most scenarios do what it refuses.
+GUARD_UNIT = "vfwarden-guard.service"
+PINS = pathlib.Path("/sys/fs/bpf/vfwarden")
 BINARY = "/usr/libexec/vfwardend"
 DROP_INS = pathlib.Path(f"/run/systemd/system/{UNIT}.d")
 DEBUG_DROP_IN = DROP_INS / "10-debug.conf"
@@ -28,6 +31,7 @@ PF_WITH_VFS = "d7cbfc7ae73948fb9a9d474987a107d0"
 LOCK = "8c1e677f77264f4f84c18770cd8263ab"
 OVERRUN = "e7c92cb5479c4c9c9e75effeea6b3b8a"
 CONFIG_REFUSED = "70d3ad9d727a45c5a8afcd4aec1bf177"
+KERNEL_GUARD = "5c1f0e9a7b3d4c2e8f6a9d1b0e7c4a35"
 OVERRIDE_LOST = "f652eac4d3da45bd9cd370fb4deb7e37"
 
 
@@ -157,6 +161,13 @@ class Journal:
     def messages(self, message_id):
         """The texts that the daemon logged under a message id."""
         return [entry["MESSAGE"] for entry in self.of_daemon(MESSAGE_ID=message_id)]
+
+
+def stop_guard():
+    """Without the unit, too: what it refuses stays refused whatever became of its files."""
+    systemctl("stop", GUARD_UNIT, check=False)
+    for pin in PINS.glob("*"):
+        pin.unlink()
 
 
 def reset_files():

@@ -51,7 +51,8 @@ class Builder:
         self.cross_file = self.directory.with_suffix(".cross")
 
     def setup(self, *more):
-        options = [*OPTIONS, f"-Dlibvirt={'disabled' if self.target.foreign else 'enabled'}", *more]
+        optional = 'disabled' if self.target.foreign else 'enabled'
+        options = [*OPTIONS, f"-Dlibvirt={optional}", f"-Dbpf={optional}", *more]
         if self.target.foreign:
             options += ["--cross-file", self.cross_file]
         run(["meson", "setup", *options, self.directory, SOURCE_DIR])

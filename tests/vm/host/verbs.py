@@ -47,7 +47,8 @@ def boot(session, options):
 
 def new_session(options, **kwargs):
     made = parts(options)
-    return Session(made, iommu_of(options), with_project=not options.without_project, **kwargs)
+    arguments = [*kwargs.pop("arguments", ()), *options.append.split()]
+    return Session(made, iommu_of(options), with_project=not options.without_project, arguments=arguments, **kwargs)
 
 
 def iommu_of(options):

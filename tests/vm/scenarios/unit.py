@@ -25,7 +25,8 @@ SPAWN_EXPOSURE_MAX = 1.6
 
 @scenario("systemd-analyze security is content, while lock, uevents, inotify and polkit all work")
 def hardened(machine):
-    for unit, maximum in ((service.UNIT, EXPOSURE_MAX), (service.SPAWN_UNIT, SPAWN_EXPOSURE_MAX)):
+    for unit, maximum in ((service.UNIT, EXPOSURE_MAX), (service.SPAWN_UNIT, SPAWN_EXPOSURE_MAX),
+                          (service.GUARD_UNIT, EXPOSURE_MAX)):
         output = machine.run("systemd-analyze", "security", "--no-pager", unit).stdout
         exposure = float(re.search(r"Overall exposure level for \S+: ([\d.]+)", output)[1])
         print(f"{unit}: exposure {exposure}")

@@ -1,0 +1,366 @@
+#include "daemon/guard/guarded-set.h"
+
+#include "daemon/sysfs/sysfs.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+/* Of a driver that has guarded functions. */
+typedef struct Driver {
+        char *name;
+        char *module; /* NULL: built into the kernel, or not known */
+        uint64_t unbind;
+        unsigned n_functions;
+} Driver;
+
+/* Files of a guarded function: a write takes nothing from its users at once, and its author is
+ * reported. VFIO itself writes to configuration space, but not by this file. */
+static const char *const told_names[] = { "driver_override", "config" };
+
+typedef struct Guarded {
+        PciKey key;
+        GuardFunction value;
+        Driver *driver;                          /* borrowed; NULL without a driver */
+        uint64_t told[G_N_ELEMENTS(told_names)]; /* their inodes; 0: not among the files */
+} Guarded;
+
+typedef struct File {
+        uint64_t inode;
+        char *path;
+        PciKey key;
+        GuardFileKind kind;
+        ViolationAuthor *author; /* of what passed last; NULL: nothing has */
+        GuardEventKind authors_deed;
+        uint64_t author_usec;
+} File;
+
+struct GuardedSet {
+        Problems *problems;
+        KernelMaps *maps;      /* borrowed; NULL while nothing is to be written */
+        GHashTable *drivers;   /* name in Driver -> Driver*, owned */
+        GHashTable *functions; /* PciKey in Guarded -> Guarded*, owned */
+        GHashTable *files;     /* inode in File -> File*, owned */
+};
+
+static void driver_free(gpointer data) {
+        Driver *driver = data;
+
+        g_free(driver->name);
+        g_free(driver->module);
+        g_free(driver);
+}
+
+static void guarded_file_free(gpointer data) {
+        File *file = data;
+
+        g_free(file->path);
+        g_free(file->author);
+        g_free(file);
+}
+
+GuardedSet *guarded_set_new(Problems *problems) {
+        GuardedSet *set = g_new0(GuardedSet, 1);
+
+        set->problems = problems;
+        set->drivers = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, driver_free);
+        set->functions = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
+        set->files = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, guarded_file_free);
+        return set;
+}
+
+GuardedSet *guarded_set_free(GuardedSet *set) {
+        if (!set)
+                return NULL;
+        g_hash_table_unref(set->functions);
+        g_hash_table_unref(set->drivers);
+        g_hash_table_unref(set->files);
+        g_free(set);
+        return NULL;
+}
+
+/* --- writing the maps */
+
+/* Maps are full, or memory is short: what is guarded less is a problem. */
+static void note_map_result(GuardedSet *set, int r) {
+        if (r < 0)
+                problems_report(set->problems, GUARDED_SET_PROBLEM,
+                                "Failed to tell the kernel guard what is guarded: %s",
+                                g_strerror(-r));
+}
+
+static void write_guarded(GuardedSet *set, const Guarded *guarded, bool is_guarded) {
+        char address[PCI_ADDRESS_STRING_MAX];
+
+        pci_address_format(pci_address_from_key(guarded->key), address);
+        note_map_result(set, kernel_maps_set_function(set->maps, address,
+                                                      is_guarded ? &guarded->value : NULL));
+}
+
+/* Two drivers can be of one module. */
+static bool module_is_guarded(const GuardedSet *set, const char *module) {
+        GHashTableIter iter;
+        gpointer value;
+
+        g_hash_table_iter_init(&iter, set->drivers);
+        while (g_hash_table_iter_next(&iter, NULL, &value))
+                if (g_strcmp0(((const Driver *) value)->module, module) == 0)
+                        return true;
+        return false;
+}
+
+static void write_driver(GuardedSet *set, const Driver *driver, bool is_guarded) {
+        if (driver->unbind != 0)
+                note_map_result(set, kernel_maps_set_file(set->maps, driver->unbind,
+                                                          is_guarded ? GUARD_FILE_UNBIND : 0));
+        if (driver->module && (is_guarded || !module_is_guarded(set, driver->module)))
+                note_map_result(set, kernel_maps_set_module(set->maps, driver->module, is_guarded));
+}
+
+static void write_guarded_file(GuardedSet *set, const File *file, bool is_guarded) {
+        note_map_result(set,
+                        kernel_maps_set_file(set->maps, file->inode, is_guarded ? file->kind : 0));
+}
+
+static void add_file(GuardedSet *set, uint64_t inode, const char *path, PciKey key,
+                     GuardFileKind kind) {
+        File *file = g_new(File, 1);
+
+        *file = (File){ .inode = inode, .path = g_strdup(path), .key = key, .kind = kind };
+        g_hash_table_replace(set->files, &file->inode, file);
+        if (set->maps)
+                write_guarded_file(set, file, true);
+}
+
+static void remove_file(GuardedSet *set, uint64_t inode) {
+        const File *file = g_hash_table_lookup(set->files, &inode);
+
+        if (file && set->maps)
+                write_guarded_file(set, file, false);
+        g_hash_table_remove(set->files, &inode);
+}
+
+/* Looked up only while there are maps: who has no kernel guard does not pay for it. */
+static void add_told_files(GuardedSet *set, Guarded *guarded) {
+        char address[PCI_ADDRESS_STRING_MAX];
+
+        pci_address_format(pci_address_from_key(guarded->key), address);
+        for (size_t i = 0; i < G_N_ELEMENTS(told_names); i++) {
+                g_autofree char *path =
+                        g_strdup_printf(SYSFS_PCI_DEVICES "/%s/%s", address, told_names[i]);
+                struct stat st;
+
+                if (guarded->told[i] != 0 || stat(path, &st) < 0)
+                        continue;
+                guarded->told[i] = st.st_ino;
+                add_file(set, st.st_ino, path, guarded->key, GUARD_FILE_TOLD);
+        }
+}
+
+static void remove_told_files(GuardedSet *set, Guarded *guarded) {
+        for (size_t i = 0; i < G_N_ELEMENTS(told_names); i++)
+                if (guarded->told[i] != 0)
+                        remove_file(set, guarded->told[i]);
+}
+
+static void write_maps(GuardedSet *set) {
+        GHashTableIter iter;
+        gpointer value;
+
+        g_hash_table_iter_init(&iter, set->files);
+        while (g_hash_table_iter_next(&iter, NULL, &value))
+                write_guarded_file(set, value, true);
+        g_hash_table_iter_init(&iter, set->functions);
+        while (g_hash_table_iter_next(&iter, NULL, &value)) {
+                write_guarded(set, value, true);
+                add_told_files(set, value);
+        }
+        g_hash_table_iter_init(&iter, set->drivers);
+        while (g_hash_table_iter_next(&iter, NULL, &value))
+                write_driver(set, value, true);
+}
+
+static bool driver_is_wanted(const GuardedSet *set, uint64_t unbind) {
+        GHashTableIter iter;
+        gpointer value;
+
+        g_hash_table_iter_init(&iter, set->drivers);
+        while (g_hash_table_iter_next(&iter, NULL, &value))
+                if (((const Driver *) value)->unbind == unbind)
+                        return true;
+        return false;
+}
+
+static bool is_wanted(void *context, const char *address, const char *module, uint64_t inode) {
+        const GuardedSet *set = context;
+        PciAddress parsed;
+        PciKey key;
+
+        if (module)
+                return module_is_guarded(set, module);
+        if (!address)
+                return g_hash_table_contains(set->files, &inode) || driver_is_wanted(set, inode);
+        if (pci_address_parse(address, &parsed) < 0)
+                return false;
+        key = pci_address_key(parsed);
+        return g_hash_table_contains(set->functions, &key);
+}
+
+static bool nothing_is_wanted(void *context, const char *address, const char *module,
+                              uint64_t inode) {
+        return false;
+}
+
+void guarded_set_attach(GuardedSet *set, KernelMaps *maps) {
+        set->maps = maps;
+        if (maps)
+                write_maps(set);
+}
+
+void guarded_set_sweep(GuardedSet *set) {
+        if (set->maps)
+                kernel_maps_sweep(set->maps, is_wanted, set);
+}
+
+void guarded_set_clear(KernelMaps *maps) {
+        kernel_maps_sweep(maps, nothing_is_wanted, NULL);
+}
+
+/* --- what is guarded */
+
+static char *read_module(const char *driver) {
+        g_autofree char *path = g_strdup_printf("/sys/bus/pci/drivers/%s/module", driver);
+        g_autofree char *target = g_file_read_link(path, NULL);
+
+        return target ? g_path_get_basename(target) : NULL;
+}
+
+static Driver *driver_get(GuardedSet *set, const char *name) {
+        g_autofree char *path = g_strdup_printf("/sys/bus/pci/drivers/%s/unbind", name);
+        Driver *driver = g_hash_table_lookup(set->drivers, name);
+        struct stat st;
+
+        if (driver || name[0] == '\0')
+                return driver;
+        driver = g_new0(Driver, 1);
+        driver->name = g_strdup(name);
+        driver->module = read_module(name);
+        if (stat(path, &st) >= 0)
+                driver->unbind = st.st_ino;
+        g_hash_table_insert(set->drivers, driver->name, driver);
+        if (set->maps)
+                write_driver(set, driver, true);
+        return driver;
+}
+
+static void driver_put(GuardedSet *set, Driver *driver) {
+        if (!driver || --driver->n_functions > 0)
+                return;
+        g_hash_table_steal(set->drivers, driver->name);
+        if (set->maps)
+                write_driver(set, driver, false);
+        driver_free(driver);
+}
+
+static void set_guarded_driver(GuardedSet *set, Guarded *guarded, const char *name) {
+        Driver *before = guarded->driver;
+
+        if (g_strcmp0(before ? before->name : "", name) == 0)
+                return;
+        guarded->driver = driver_get(set, name);
+        if (guarded->driver)
+                guarded->driver->n_functions++;
+        driver_put(set, before);
+}
+
+void guarded_set_plan(GuardedSet *set, const Function *function) {
+        Guarded *guarded = g_hash_table_lookup(set->functions, &function->facts.key);
+        GuardFunction value;
+        bool is_new = !guarded;
+
+        if (!kernel_guard_wants(function, &value)) {
+                guarded_set_forget(set, function->facts.key);
+                return;
+        }
+        if (is_new) {
+                guarded = g_new0(Guarded, 1);
+                guarded->key = function->facts.key;
+                g_hash_table_insert(set->functions, &guarded->key, guarded);
+        }
+        if (is_new || memcmp(&value, &guarded->value, sizeof(value)) != 0) {
+                guarded->value = value;
+                if (set->maps)
+                        write_guarded(set, guarded, true);
+        }
+        if (is_new && set->maps)
+                add_told_files(set, guarded);
+        set_guarded_driver(set, guarded, function->facts.driver);
+}
+
+void guarded_set_forget(GuardedSet *set, PciKey key) {
+        Guarded *guarded = g_hash_table_lookup(set->functions, &key);
+
+        if (!guarded)
+                return;
+        if (set->maps)
+                write_guarded(set, guarded, false);
+        set_guarded_driver(set, guarded, "");
+        remove_told_files(set, guarded);
+        g_hash_table_remove(set->functions, &key);
+}
+
+void guarded_set_set_file(GuardedSet *set, uint64_t inode, const char *path, PciKey key,
+                          bool locked) {
+        if (locked == g_hash_table_contains(set->files, &inode))
+                return;
+        if (locked)
+                add_file(set, inode, path, key, GUARD_FILE_PROTECTED);
+        else
+                remove_file(set, inode);
+}
+
+void guarded_set_note_author(GuardedSet *set, const GuardEvent *event,
+                             const ViolationAuthor *author, uint64_t now_usec) {
+        uint64_t inode = event->inode;
+        File *file = g_hash_table_lookup(set->files, &inode);
+
+        if (!file)
+                return;
+        g_free(file->author);
+        file->author = g_memdup2(author, sizeof(*author));
+        file->authors_deed = (GuardEventKind) event->kind;
+        file->author_usec = now_usec;
+}
+
+bool guarded_set_find_author(const GuardedSet *set, uint64_t inode, GuardEventKind kind,
+                             uint64_t now_usec, ViolationAuthor *ret) {
+        const File *file = g_hash_table_lookup(set->files, &inode);
+
+        if (!file || !file->author || file->authors_deed != kind ||
+            now_usec - file->author_usec > GUARDED_SET_AUTHOR_USEC)
+                return false;
+        *ret = *file->author;
+        return true;
+}
+
+static const Guarded *find_guarded(const GuardedSet *set, const char *address) {
+        PciAddress parsed;
+        PciKey key;
+
+        if (pci_address_parse(address, &parsed) < 0)
+                return NULL;
+        key = pci_address_key(parsed);
+        return g_hash_table_lookup(set->functions, &key);
+}
+
+const char *guarded_set_find(const GuardedSet *set, const GuardEvent *event, PciKey *ret_key,
+                             bool *ret_known) {
+        const Guarded *guarded = NULL;
+        uint64_t inode = event->inode;
+        const File *file = g_hash_table_lookup(set->files, &inode);
+
+        if (event->kind == GUARD_EVENT_UNBIND)
+                guarded = find_guarded(set, event->name);
+        *ret_known = file || guarded;
+        *ret_key = file ? file->key : guarded ? guarded->key : 0;
+        return file ? file->path : NULL;
+}

@@ -1,0 +1,46 @@
+/* guarded-set.h: the functions, drivers and files that the kernel guard guards.
+ *
+ * Owns the list, and keeps the programs' maps equal to it while there are maps to write. */
+#pragma once
+
+#include "daemon/base/problems.h"
+#include "daemon/guard/kernel-maps.h"
+#include "policy/kernel-guard.h"
+
+/* The key of the problem that a map could not be written. */
+#define GUARDED_SET_PROBLEM "kernel-guard"
+
+/* A write to sriov_numvfs has its effect within this time, or waits for a user. */
+#define GUARDED_SET_AUTHOR_USEC (60 * 1000 * 1000ULL)
+
+typedef struct GuardedSet GuardedSet;
+
+GuardedSet *guarded_set_new(Problems *problems);
+GuardedSet *guarded_set_free(GuardedSet *set);
+
+/* The maps are `maps` from now on (borrowed), and get all that is in the set; NULL: none. */
+void guarded_set_attach(GuardedSet *set, KernelMaps *maps);
+
+/* Removes from the maps what is not in the set; all. */
+void guarded_set_sweep(GuardedSet *set);
+void guarded_set_clear(KernelMaps *maps);
+
+/* See kernel-guard.h. */
+void guarded_set_plan(GuardedSet *set, const Function *function);
+void guarded_set_forget(GuardedSet *set, PciKey key);
+void guarded_set_set_file(GuardedSet *set, uint64_t inode, const char *path, PciKey key,
+                          bool locked);
+
+/* Remembers who wrote to the file of the event, or changed its mode, at `now_usec`. */
+void guarded_set_note_author(GuardedSet *set, const GuardEvent *event,
+                             const ViolationAuthor *author, uint64_t now_usec);
+
+/* Who last did `kind` to the file with this inode, less than GUARDED_SET_AUTHOR_USEC before
+ * `now_usec`. False when nobody did. */
+bool guarded_set_find_author(const GuardedSet *set, uint64_t inode, GuardEventKind kind,
+                             uint64_t now_usec, ViolationAuthor *ret);
+
+/* The path of the file that the event is about, NULL without; and whether the function is known,
+ * with its key. */
+const char *guarded_set_find(const GuardedSet *set, const GuardEvent *event, PciKey *ret_key,
+                             bool *ret_known);

@@ -1,0 +1,342 @@
+#include "daemon/guard/kernel-guard.h"
+
+#include "daemon/base/bounded-file.h"
+#include "daemon/base/log.h"
+#include "daemon/base/process.h"
+#include "daemon/base/util.h"
+#include "daemon/guard/guarded-set.h"
+#include "daemon/guard/kernel-maps.h"
+#include "daemon/sysfs/sysfs.h"
+#include "policy/lock.h"
+
+#include <inttypes.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+
+#define STATUS_SIZE_MAX (64 * 1024)
+
+struct KernelGuards {
+        sd_event *event;
+        Watch *watch;
+        Problems *problems;
+        char *directory;
+        const KernelGuardHandler *handler;
+        void *context;
+        KernelGuardMode mode;
+        bool enforce, adopting, mode_known;
+        int watched;
+        GuardedSet *set;
+        KernelGuardReport reports[_KERNEL_GUARD_MAX];
+        char *why;        /* with no report: why vfwarden-guard has loaded nothing */
+        char **told;      /* what kernel_guards_list() said last */
+        KernelMaps *maps; /* NULL while nothing is loaded */
+        BpfRing *ring;
+        uint64_t lost;       /* reports, so far */
+        GHashTable *tallies; /* inode of a file, 0: none, -> ViolationTally*, both owned */
+};
+
+static bool is_active(const KernelGuards *guards) {
+        return guards->maps && guards->mode != KERNEL_GUARD_MODE_OFF;
+}
+
+static void write_refuse(KernelGuards *guards) {
+        bool refuse = guards->enforce && guards->mode == KERNEL_GUARD_MODE_REFUSE;
+        int r = 0;
+
+        if (guards->maps && guards->mode_known)
+                r = kernel_maps_set_refuse(guards->maps, refuse);
+        if (r < 0)
+                problems_report(guards->problems, GUARDED_SET_PROBLEM,
+                                "Failed to tell the kernel guard whether to refuse: %s",
+                                g_strerror(-r));
+}
+
+/* --- what is loaded */
+
+static void forget_reports(KernelGuards *guards, const char *why) {
+        for (KernelGuard guard = 0; guard < _KERNEL_GUARD_MAX; guard++) {
+                g_free(guards->reports[guard].text);
+                guards->reports[guard] = (KernelGuardReport){ 0 };
+        }
+        g_free(guards->why);
+        guards->why = g_strdup(why);
+}
+
+static void read_reports(KernelGuards *guards) {
+        g_autofree char *path = g_build_filename(guards->directory, KERNEL_GUARD_STATUS, NULL);
+        g_autofree char *text = NULL;
+        g_auto(GStrv) lines = NULL;
+        size_t length;
+        int r;
+
+        r = bounded_file_read(path, STATUS_SIZE_MAX, 0, &text, &length);
+        if (r < 0) {
+                forget_reports(guards, r == -ENOENT ? "vfwarden-guard.service is not active"
+                                                    : bounded_file_error(r));
+                return;
+        }
+        forget_reports(guards, "vfwarden-guard does not know it");
+        lines = g_strsplit(text, "\n", -1);
+        for (char **line = lines; *line; line++) {
+                KernelGuardReport report;
+                KernelGuard guard;
+
+                if (kernel_guard_parse_line(*line, &guard, &report) < 0)
+                        continue;
+                g_free(guards->reports[guard].text);
+                guards->reports[guard] = report;
+        }
+}
+
+static bool any_loaded(const KernelGuards *guards) {
+        for (KernelGuard guard = 0; guard < _KERNEL_GUARD_MAX; guard++)
+                if (guards->reports[guard].loaded)
+                        return true;
+        return false;
+}
+
+static uint64_t guard_now_usec(void) {
+        return (uint64_t) g_get_monotonic_time();
+}
+
+/* Who tries in a loop must not fill the journal; see violation.h. What is counted at the end of a
+ * loop is reported with the next one. */
+static bool take_deed(KernelGuards *guards, const GuardEvent *event, unsigned *ret_more) {
+        uint64_t inode = event->inode, now = guard_now_usec();
+        ViolationTally *tally = g_hash_table_lookup(guards->tallies, &inode);
+
+        if (!tally) {
+                uint64_t *key = g_memdup2(&inode, sizeof(inode));
+
+                tally = g_new0(ViolationTally, 1);
+                g_hash_table_insert(guards->tallies, key, tally);
+        }
+        *ret_more = 0;
+        if (now >= violation_tally_end_usec(tally)) {
+                *ret_more = violation_tally_end(tally, now);
+                *tally = (ViolationTally){ 0 };
+        }
+        return violation_tally_take(tally, now);
+}
+
+static void note_lost(KernelGuards *guards) {
+        uint64_t lost = kernel_maps_lost(guards->maps);
+
+        if (lost > guards->lost)
+                log_warning("%" PRIu64 " reports of the kernel guard were lost: too many at a time",
+                            lost - guards->lost);
+        guards->lost = lost;
+}
+
+/* The unit is read now, for the process can end at any moment. */
+static void on_event(void *context, const void *data, size_t size) {
+        KernelGuards *guards = context;
+        KernelGuardDeed deed = { .event = data };
+        g_autofree char *name = NULL, *unit = NULL;
+        bool at_once;
+
+        if (size < sizeof(*deed.event) || guards->mode == KERNEL_GUARD_MODE_OFF)
+                return;
+        note_lost(guards);
+        at_once = take_deed(guards, deed.event, &deed.more);
+        if (!at_once && deed.event->refused)
+                return;
+        process_describe((pid_t) deed.event->pid, &name, &unit);
+        deed.author = kernel_guard_author(deed.event, unit);
+        if (!deed.event->refused)
+                guarded_set_note_author(guards->set, deed.event, &deed.author, guard_now_usec());
+        deed.path = guarded_set_find(guards->set, deed.event, &deed.key, &deed.has_key);
+        if (at_once)
+                guards->handler->deed(guards->context, &deed);
+}
+
+/* Without the daemon's own exemption its own chmod(2) would be refused. */
+static int open_maps(KernelGuards *guards) {
+        int r = kernel_maps_open(KERNEL_GUARD_PINS, &guards->maps);
+
+        if (r >= 0)
+                r = kernel_maps_exempt(guards->maps, getpid());
+        if (r >= 0)
+                r = kernel_maps_read_events(KERNEL_GUARD_PINS, guards->event, on_event, guards,
+                                            &guards->ring);
+        return r;
+}
+
+static void close_maps(KernelGuards *guards) {
+        guarded_set_attach(guards->set, NULL);
+        guards->ring = bpf_ring_free(guards->ring);
+        guards->lost = 0;
+        g_hash_table_remove_all(guards->tallies);
+        guards->maps = kernel_maps_free(guards->maps);
+}
+
+/* vfwarden-guard has loaded programs, or has unloaded them. */
+static void look(KernelGuards *guards) {
+        int r = 0;
+
+        close_maps(guards);
+        problems_resolve(guards->problems, GUARDED_SET_PROBLEM);
+        read_reports(guards);
+        if (any_loaded(guards))
+                r = open_maps(guards);
+        if (r < 0) {
+                g_autofree char *why =
+                        g_strdup_printf("Failed to open its maps: %s", g_strerror(-r));
+
+                close_maps(guards);
+                forget_reports(guards, why);
+        }
+        write_refuse(guards);
+        if (is_active(guards))
+                guarded_set_attach(guards->set, guards->maps);
+        if (!guards->adopting)
+                guarded_set_sweep(guards->set);
+}
+
+static void guards_tell_change(KernelGuards *guards) {
+        g_auto(GStrv) now = kernel_guards_list(guards);
+        bool same = guards->told &&
+                    g_strv_equal((const char *const *) guards->told, (const char *const *) now);
+
+        g_strfreev(guards->told);
+        guards->told = g_steal_pointer(&now);
+        if (!same)
+                guards->handler->changed(guards->context);
+}
+
+static void on_status(void *context, void *userdata, const char *name) {
+        KernelGuards *guards = context;
+
+        if (!g_str_equal(name, KERNEL_GUARD_STATUS))
+                return;
+        look(guards);
+        guards_tell_change(guards);
+}
+
+KernelGuards *kernel_guards_new(sd_event *event, Watch *watch, Problems *problems,
+                                const char *directory, const KernelGuardHandler *handler,
+                                void *context) {
+        KernelGuards *guards = g_new0(KernelGuards, 1);
+
+        guards->event = sd_event_ref(event);
+        guards->watch = watch;
+        guards->problems = problems;
+        guards->directory = g_strdup(directory);
+        guards->handler = handler;
+        guards->context = context;
+        guards->adopting = true;
+        guards->set = guarded_set_new(problems);
+        guards->tallies = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
+        /* The unit has made the directory. Without it there is no vfwarden-guard to hear of. */
+        guards->watched =
+                watch_add(watch, directory, IN_MOVED_TO | IN_DELETE, on_status, guards, NULL);
+        look(guards);
+        return guards;
+}
+
+KernelGuards *kernel_guards_free(KernelGuards *guards) {
+        if (!guards)
+                return NULL;
+        watch_remove(guards->watch, guards->watched);
+        close_maps(guards);
+        forget_reports(guards, NULL);
+        guarded_set_free(guards->set);
+        g_hash_table_unref(guards->tallies);
+        g_free(guards->directory);
+        g_strfreev(guards->told);
+        sd_event_unref(guards->event);
+        g_free(guards);
+        return NULL;
+}
+
+void kernel_guards_set_mode(KernelGuards *guards, KernelGuardMode mode, bool enforce) {
+        bool was_active = is_active(guards);
+
+        if (guards->mode_known && guards->mode == mode && guards->enforce == enforce)
+                return;
+        guards->mode_known = true;
+        guards->mode = mode;
+        guards->enforce = enforce;
+        write_refuse(guards);
+        if (is_active(guards) != was_active)
+                guarded_set_attach(guards->set, is_active(guards) ? guards->maps : NULL);
+        if (guards->maps && !is_active(guards))
+                guarded_set_clear(guards->maps);
+        guards_tell_change(guards);
+}
+
+void kernel_guards_plan(KernelGuards *guards, const Function *function) {
+        guarded_set_plan(guards->set, function);
+}
+
+void kernel_guards_forget(KernelGuards *guards, PciKey key) {
+        guarded_set_forget(guards->set, key);
+}
+
+void kernel_guards_set_file(KernelGuards *guards, uint64_t inode, const char *path, PciKey key,
+                            bool locked) {
+        guarded_set_set_file(guards->set, inode, path, key, locked);
+}
+
+void kernel_guards_exempt(KernelGuards *guards, pid_t pid) {
+        int r = guards->maps ? kernel_maps_exempt(guards->maps, pid) : 0;
+
+        if (r < 0)
+                log_error("Failed to exempt process %d from the kernel guard: %s", (int) pid,
+                          g_strerror(-r));
+}
+
+/* inotify may report a change of a mode before the loop has read the ring, in which it is first. */
+void kernel_guards_fill_author(KernelGuards *guards, Violation *violation) {
+        g_autofree char *num_vfs = sysfs_function_path(pci_address_from_key(violation->key),
+                                                       lock_file_to_string(LOCK_FILE_SRIOV_NUMVFS));
+        GuardEventKind kind = violation->path ? GUARD_EVENT_CHMOD : GUARD_EVENT_WRITE;
+        struct stat st;
+
+        if (!guards->ring || stat(violation->path ? violation->path : num_vfs, &st) < 0)
+                return;
+        bpf_ring_read(guards->ring);
+        (void) guarded_set_find_author(guards->set, st.st_ino, kind, guard_now_usec(),
+                                       &violation->author);
+}
+
+void kernel_guards_end_adoption(KernelGuards *guards) {
+        guards->adopting = false;
+        guarded_set_sweep(guards->set);
+}
+
+void kernel_guards_release(KernelGuards *guards) {
+        g_autoptr(GDir) pins = NULL;
+        const char *name;
+
+        if (!guards->maps)
+                return;
+        /* The programs go a moment after their pins (bpf_link_put()): the maps open all at once. */
+        (void) kernel_maps_set_refuse(guards->maps, false);
+        guarded_set_clear(guards->maps);
+        close_maps(guards);
+        pins = g_dir_open(KERNEL_GUARD_PINS, 0, NULL);
+        while (pins && (name = g_dir_read_name(pins))) {
+                g_autofree char *path = g_build_filename(KERNEL_GUARD_PINS, name, NULL);
+
+                if (unlink(path) < 0)
+                        log_error("Failed to remove %s: %s", path, g_strerror(errno));
+        }
+        (void) rmdir(KERNEL_GUARD_PINS);
+        forget_reports(guards, "release-all has unloaded it; restart vfwarden-guard.service");
+        guards_tell_change(guards);
+}
+
+char **kernel_guards_list(const KernelGuards *guards) {
+        GPtrArray *lines = g_ptr_array_new();
+
+        for (KernelGuard guard = 0; guard < _KERNEL_GUARD_MAX; guard++) {
+                const KernelGuardReport *report = &guards->reports[guard];
+
+                g_ptr_array_add(lines,
+                                kernel_guard_describe(guard, report->text ? report : NULL,
+                                                      guards->why, guards->mode, guards->enforce));
+        }
+        g_ptr_array_add(lines, NULL);
+        return (char **) g_ptr_array_free(lines, FALSE);
+}

@@ -1,0 +1,79 @@
+/* kernel-types.h: the kernel's types, as far as the programs look into them.
+ *
+ * Owns no layout: the loader relocates each access by the running kernel's BTF (CO-RE), so the
+ * members stand here in any order and without those that no program needs. */
+#pragma once
+
+#include <linux/types.h>
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct super_block {
+        unsigned long s_magic;
+};
+
+typedef struct {
+        unsigned int val;
+} kuid_t;
+
+struct inode {
+        struct super_block *i_sb;
+        unsigned long i_ino;
+        kuid_t i_uid;
+};
+
+struct dentry {
+        struct inode *d_inode;
+};
+
+struct file {
+        struct inode *f_inode;
+};
+
+struct iattr {
+        unsigned int ia_valid;
+        unsigned short ia_mode;
+};
+
+struct user_namespace {
+        int level;
+};
+
+/* Two numbers of 32 bits before Linux 6.3, and one of 64 since: only its place and size count. */
+typedef struct {
+        unsigned int low, high;
+} kernel_cap_t;
+
+struct cred {
+        kuid_t fsuid;
+        kernel_cap_t cap_effective;
+        struct user_namespace *user_ns;
+};
+
+struct task_struct {
+        unsigned int flags;
+        const struct cred *cred;
+};
+
+struct kobject {
+        const char *name;
+};
+
+struct device {
+        struct kobject kobj;
+};
+
+struct pci_dev {
+        struct device dev;
+};
+
+#if defined(__TARGET_ARCH_x86)
+struct pt_regs {
+        unsigned long bx, di, si, dx, orig_ax;
+};
+#endif
+
+#pragma clang attribute pop
+
+/* Whole in no program: passed on only. */
+struct mnt_idmap;

@@ -1,0 +1,80 @@
+/* guard-layout.h: what the kernel guard's BPF programs share with vfwarden-guard and the daemon.
+ *
+ * Owns the names of the pinned maps and the layout of their keys and values. Included by code that
+ * is compiled for BPF, so this header includes nothing and uses types of fixed width only. The
+ * daemon writes `settings`, `files`, `functions`, `modules` and `exempt`; the programs write
+ * `events`, `counters`, and GuardFunction.released. */
+#pragma once
+
+/* Below the directory of the pins. A map's name has 15 characters at most (BPF_OBJ_NAME_LEN). */
+#define GUARD_MAP_SETTINGS  "settings"
+#define GUARD_MAP_FILES     "files"
+#define GUARD_MAP_FUNCTIONS "functions"
+#define GUARD_MAP_MODULES   "modules"
+#define GUARD_MAP_EXEMPT    "exempt"
+#define GUARD_MAP_EVENTS    "events"
+#define GUARD_MAP_COUNTERS  "counters"
+
+#define GUARD_FILES_MAX     65536
+#define GUARD_FUNCTIONS_MAX 65536
+#define GUARD_MODULES_MAX   256
+#define GUARD_EVENTS_SIZE   (256 * 1024)
+
+/* A name in a key is filled up with zeros. The longest address is 10000:00:00.0 and longer by the
+ * domain's width; a module's name has at most 55 characters (MODULE_NAME_LEN on 64 bit). */
+#define GUARD_NAME_MAX   32
+#define GUARD_MODULE_MAX 56
+
+/* The only entry of `settings`, at key 0. */
+typedef struct GuardSettings {
+        unsigned int refuse; /* 0: what would be refused passes, and is reported */
+        unsigned int reserved;
+} GuardSettings;
+
+/* What a file of sysfs is to the guard. The key of `files` is the inode's number, 64 bits: kernfs
+ * gives a node the same number in every instance of sysfs (kernfs_ino()). */
+typedef enum GuardFileKind {
+        GUARD_FILE_PROTECTED = 1, /* write-protected by its mode */
+        GUARD_FILE_UNBIND = 2,    /* `unbind` of a driver that has a guarded function */
+        GUARD_FILE_TOLD = 3,      /* a write is reported and passes */
+} GuardFileKind;
+
+typedef struct GuardFile {
+        unsigned int kind;
+        unsigned int reserved;
+} GuardFile;
+
+/* A guarded function; the key of `functions` is its address as text. */
+typedef struct GuardFunction {
+        unsigned int only_used; /* the only reason is that the function itself is used */
+        /* With `only_used`: its driver has disabled the device since, as VFIO does at the last
+         * close. A program that waits for a VMM's end may unbind then, before the daemon has
+         * looked. */
+        unsigned int released;
+} GuardFunction;
+
+/* What `counters` counts. */
+typedef enum GuardCounter {
+        GUARD_COUNTER_REPORTED, /* or would have been */
+        GUARD_COUNTER_LOST,     /* events that found no room in `events` */
+        GUARD_COUNTERS_MAX,
+} GuardCounter;
+
+typedef enum GuardEventKind {
+        GUARD_EVENT_UNBIND = 1, /* a write to `unbind`: `name` is what it names, or "" */
+        GUARD_EVENT_WRITE,      /* a write to a write-protected file, by an earlier descriptor */
+        GUARD_EVENT_CHMOD,      /* a write bit for a write-protected file */
+        GUARD_EVENT_MODULE,     /* delete_module(2) of the module `name` */
+        GUARD_EVENT_TOLD,       /* a write that is never refused */
+} GuardEventKind;
+
+typedef struct GuardEvent {
+        unsigned int kind;
+        unsigned int refused; /* 0: it passed */
+        unsigned int pid;     /* of the process, in the initial namespace of processes */
+        unsigned int uid;
+        unsigned long long inode; /* of the file, where there is one */
+        unsigned long long cgroup;
+        char comm[16];
+        char name[GUARD_MODULE_MAX];
+} GuardEvent;

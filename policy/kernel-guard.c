@@ -1,0 +1,127 @@
+#include "policy/kernel-guard.h"
+
+#include "policy/lock.h"
+#include "policy/names.h"
+
+#include <string.h>
+
+#define REASONS_THAT_PASS                                                                   \
+        (LOCK_REASON_USERSPACE_DRIVER | LOCK_REASON_INHIBITOR | LOCK_REASON_ADMINISTRATOR | \
+         LOCK_REASON_BELOW_LOCKED)
+
+static const char *const guard_names[_KERNEL_GUARD_MAX] = {
+        [KERNEL_GUARD_UNBIND] = "unbind",
+        [KERNEL_GUARD_DESCRIPTOR] = "descriptor",
+        [KERNEL_GUARD_CHMOD] = "chmod",
+        [KERNEL_GUARD_MODULE] = "module",
+};
+
+static const char *const mode_names[_KERNEL_GUARD_MODE_MAX] = {
+        [KERNEL_GUARD_MODE_REFUSE] = "refuse",
+        [KERNEL_GUARD_MODE_TELL] = "tell",
+        [KERNEL_GUARD_MODE_OFF] = "off",
+};
+
+const char *kernel_guard_to_string(KernelGuard guard) {
+        return guard_names[guard];
+}
+
+KernelGuard kernel_guard_from_string(const char *name) {
+        return name_table_find(guard_names, _KERNEL_GUARD_MAX, name);
+}
+
+KernelGuardMode kernel_guard_mode_from_string(const char *name) {
+        return name_table_find(mode_names, _KERNEL_GUARD_MODE_MAX, name);
+}
+
+int kernel_guard_parse_line(const char *line, KernelGuard *ret_guard, KernelGuardReport *ret) {
+        g_auto(GStrv) words = g_strsplit(line, " ", 3);
+        KernelGuard guard;
+        bool loaded;
+
+        if (g_strv_length(words) != 3 || words[2][0] == '\0' || !g_utf8_validate(line, -1, NULL))
+                return -EINVAL;
+        guard = kernel_guard_from_string(words[0]);
+        loaded = g_str_equal(words[1], "loaded");
+        if (guard < 0 || (!loaded && !g_str_equal(words[1], "missing")))
+                return -EINVAL;
+        *ret_guard = guard;
+        *ret = (KernelGuardReport){ loaded, g_strdup(words[2]) };
+        return 0;
+}
+
+char *kernel_guard_describe(KernelGuard guard, const KernelGuardReport *report, const char *why,
+                            KernelGuardMode mode, bool enforce) {
+        const char *name = guard_names[guard];
+
+        if (mode == KERNEL_GUARD_MODE_OFF)
+                return g_strdup_printf("%s: not guarded: KernelGuard=off", name);
+        if (!report || !report->loaded)
+                return g_strdup_printf("%s: not guarded: %s", name, report ? report->text : why);
+        if (mode == KERNEL_GUARD_MODE_TELL)
+                return g_strdup_printf("%s: reported only (%s): KernelGuard=tell", name,
+                                       report->text);
+        if (!enforce)
+                return g_strdup_printf("%s: reported only (%s): locks are not enforced", name,
+                                       report->text);
+        return g_strdup_printf("%s: refused (%s)", name, report->text);
+}
+
+static char *describe_deed(const GuardEvent *event, const char *path) {
+        const char *file = path                              ? path
+                           : event->kind == GUARD_EVENT_TOLD ? "a file of a function in use"
+                                                             : "a locked file";
+
+        switch ((GuardEventKind) event->kind) {
+        case GUARD_EVENT_UNBIND:
+                return g_strdup(event->name[0] != '\0' ? "unbind"
+                                                       : "a write to `unbind` that cannot be read");
+        case GUARD_EVENT_WRITE:
+                return g_strdup_printf("a write to %s by a descriptor opened before", file);
+        case GUARD_EVENT_CHMOD:
+                return g_strdup_printf("a write bit for %s", file);
+        case GUARD_EVENT_TOLD:
+                return g_strdup_printf("a write to %s", file);
+        case GUARD_EVENT_MODULE:
+                return g_strdup_printf("unloading the module %.*s", GUARD_MODULE_MAX, event->name);
+        default:
+                return g_strdup_printf("deed number %u", event->kind);
+        }
+}
+
+/* A process chooses its name, so that is any bytes. */
+static char *printable(const char *text, size_t size) {
+        char *valid = g_utf8_make_valid(text, (gssize) strnlen(text, size));
+
+        for (char *c = valid; *c; c++)
+                if (g_ascii_iscntrl(*c))
+                        *c = '?';
+        return valid;
+}
+
+ViolationAuthor kernel_guard_author(const GuardEvent *event, const char *unit) {
+        ViolationAuthor author = { .pid = event->pid, .uid = event->uid };
+        g_autofree char *command = printable(event->comm, sizeof(event->comm));
+
+        g_strlcpy(author.command, command, sizeof(author.command));
+        g_strlcpy(author.unit, unit ? unit : "", sizeof(author.unit));
+        return author;
+}
+
+char *kernel_guard_describe_event(const GuardEvent *event, const char *path,
+                                  const ViolationAuthor *author) {
+        g_autofree char *deed = describe_deed(event, path);
+        g_autofree char *who = violation_author_format(author);
+
+        return g_strdup_printf("%s: %s, %s by %s", event->refused ? "refused" : "not refused", deed,
+                               event->refused ? "tried" : "done", who);
+}
+
+bool kernel_guard_wants(const Function *function, GuardFunction *ret) {
+        unsigned reasons = function->lock_reasons & ~(unsigned) REASONS_THAT_PASS;
+
+        if (reasons == 0)
+                return false;
+        *ret = (GuardFunction){ .only_used = reasons == LOCK_REASON_IN_USE };
+        return true;
+}

@@ -1,0 +1,83 @@
+#!/usr/bin/python3
+"""What the daemon says of the kernel guard, and that it works without one."""
+
+import os
+
+import fixtures
+from test_lock import LockTest, SRIOV
+import vfwarden_bus as vb
+
+PF = "0000:01:00.0"
+NAMES = ("unbind", "descriptor", "chmod", "module")
+
+
+class KernelGuard(LockTest):
+    def setUp(self):
+        super().setUp()
+        self.start_polkit(configure=True)
+        self.pf = self.sysfs.add_pf(PF, driver="vfio-pci")
+
+    def guards(self):
+        return list(self.client.manager_property("Guards"))
+
+    def wait_guards(self, expected):
+        vb.wait_until(lambda: self.guards() == expected, None, lambda: f"{expected}, got {self.guards()}")
+
+    def say(self, text):
+        """As vfwarden-guard does: by a rename."""
+        path = os.path.join(self.guard_dir, "status")
+        with open(path + ".new", "w", encoding="utf-8") as file:
+            file.write(text)
+        os.rename(path + ".new", path)
+
+    def test_without_it_all_is_locked(self):
+        self.start()
+        self.wait_guards([f"{name}: not guarded: vfwarden-guard.service is not active" for name in NAMES])
+        self.assert_closed(self.pf, *SRIOV)
+
+    def test_without_its_directory(self):
+        os.rmdir(self.guard_dir)
+        self.start()
+        self.wait_guards([f"{name}: not guarded: vfwarden-guard.service is not active" for name in NAMES])
+        self.assert_closed(self.pf, *SRIOV)
+
+    def test_what_is_missing_is_said_with_the_reason(self):
+        self.say("unbind missing the kernel does not load its program: Operation not permitted\n"
+                 "nonsense\n"
+                 "chmod missing no such hook\n")
+        self.start()
+        self.wait_guards(["unbind: not guarded: the kernel does not load its program: Operation not permitted",
+                          "descriptor: not guarded: vfwarden-guard does not know it",
+                          "chmod: not guarded: no such hook",
+                          "module: not guarded: vfwarden-guard does not know it"])
+
+    def test_it_is_heard_when_it_is_loaded_later_and_unloaded(self):
+        self.start()
+        mark = self.client.recorder.mark()
+        self.say("unbind missing no such hook\n")
+        signal = self.client.recorder.wait_for("PropertiesChanged", mark=mark)
+        self.assertIn("unbind: not guarded: no such hook", signal.args[1]["Guards"])
+        os.unlink(os.path.join(self.guard_dir, "status"))
+        self.wait_guards([f"{name}: not guarded: vfwarden-guard.service is not active" for name in NAMES])
+
+    def test_what_is_said_to_be_loaded_is_not_believed_without_its_maps(self):
+        self.say("".join(f"{name} loaded lsm\n" for name in NAMES))
+        self.start()
+        for line, name in zip(self.guards(), NAMES, strict=True):
+            self.assertTrue(line.startswith(f"{name}: not guarded: Failed to open its maps: "), line)
+        self.assert_closed(self.pf, *SRIOV)
+
+    def test_switched_off(self):
+        self.configure("[Lock]\nKernelGuard=off\n")
+        self.start()
+        self.wait_guards([f"{name}: not guarded: KernelGuard=off" for name in NAMES])
+
+    def test_a_word_that_is_none(self):
+        self.configure("[Lock]\nKernelGuard=on\n")
+        self.start()
+        problem, = self.client.manager_property("Problems")
+        self.assertIn("'on' is neither 'refuse' nor 'tell' nor 'off'", problem)
+
+
+if __name__ == "__main__":
+    fixtures.main()

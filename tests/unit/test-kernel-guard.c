@@ -1,0 +1,170 @@
+#include "policy/kernel-guard.h"
+#include "policy/lock.h"
+#include "tests/unit/facts.h"
+
+#include <criterion/criterion.h>
+
+Test(kernel_guard, lines) {
+        static const struct {
+                const char *line;
+                KernelGuard guard; /* negative: refused */
+                bool loaded;
+                const char *text;
+        } cells[] = {
+                { "unbind loaded lsm", KERNEL_GUARD_UNBIND, true, "lsm" },
+                { "chmod loaded fmod_ret", KERNEL_GUARD_CHMOD, true, "fmod_ret" },
+                { "module missing no such hook", KERNEL_GUARD_MODULE, false, "no such hook" },
+                { "descriptor missing a: b: c", KERNEL_GUARD_DESCRIPTOR, false, "a: b: c" },
+                { "", -1, false, NULL },
+                { "unbind", -1, false, NULL },
+                { "unbind loaded", -1, false, NULL },
+                { "unbind loaded ", -1, false, NULL },
+                { "unbind  lsm", -1, false, NULL },
+                { "unbind Loaded lsm", -1, false, NULL },
+                { "unbound loaded lsm", -1, false, NULL },
+                { "unbind loaded \xff", -1, false, NULL },
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cells); i++) {
+                KernelGuardReport report = { 0 };
+                KernelGuard guard = 77;
+                int r = kernel_guard_parse_line(cells[i].line, &guard, &report);
+
+                if (cells[i].text) {
+                        cr_assert_eq(r, 0, "%s", cells[i].line);
+                        cr_assert_eq(guard, cells[i].guard);
+                        cr_assert_eq(report.loaded, cells[i].loaded);
+                        cr_assert_str_eq(report.text, cells[i].text);
+                } else {
+                        cr_assert_eq(r, -EINVAL, "%s", cells[i].line);
+                        cr_assert_eq(guard, 77, "untouched on failure");
+                        cr_assert_null(report.text);
+                }
+                g_free(report.text);
+        }
+}
+
+Test(kernel_guard, descriptions) {
+        char how[] = "lsm", reason[] = "no such hook";
+        const KernelGuardReport loaded = { true, how }, missing = { false, reason };
+        static const struct {
+                int report; /* 0: none, 1: missing, 2: loaded */
+                KernelGuardMode mode;
+                bool enforce;
+                const char *text;
+        } cells[] = {
+                { 2, KERNEL_GUARD_MODE_REFUSE, true, "unbind: refused (lsm)" },
+                { 2, KERNEL_GUARD_MODE_REFUSE, false,
+                  "unbind: reported only (lsm): locks are not enforced" },
+                { 2, KERNEL_GUARD_MODE_TELL, true,
+                  "unbind: reported only (lsm): KernelGuard=tell" },
+                { 2, KERNEL_GUARD_MODE_TELL, false,
+                  "unbind: reported only (lsm): KernelGuard=tell" },
+                { 2, KERNEL_GUARD_MODE_OFF, true, "unbind: not guarded: KernelGuard=off" },
+                { 1, KERNEL_GUARD_MODE_REFUSE, true, "unbind: not guarded: no such hook" },
+                { 1, KERNEL_GUARD_MODE_TELL, true, "unbind: not guarded: no such hook" },
+                { 0, KERNEL_GUARD_MODE_REFUSE, true, "unbind: not guarded: nobody said" },
+                { 0, KERNEL_GUARD_MODE_OFF, true, "unbind: not guarded: KernelGuard=off" },
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cells); i++) {
+                const KernelGuardReport *report = cells[i].report == 0   ? NULL
+                                                  : cells[i].report == 1 ? &missing
+                                                                         : &loaded;
+                g_autofree char *text =
+                        kernel_guard_describe(KERNEL_GUARD_UNBIND, report, "nobody said",
+                                              cells[i].mode, cells[i].enforce);
+
+                cr_assert_str_eq(text, cells[i].text);
+        }
+}
+
+/* Which reasons stand against an unbind by others, and which of them ends with the last close. */
+Test(kernel_guard, wants) {
+        static const struct {
+                unsigned reasons;
+                int only_used; /* negative: not guarded */
+        } cells[] = {
+                { 0, -1 },
+                { LOCK_REASON_USERSPACE_DRIVER, -1 },
+                { LOCK_REASON_INHIBITOR, -1 },
+                { LOCK_REASON_ADMINISTRATOR, -1 },
+                { LOCK_REASON_USERSPACE_DRIVER | LOCK_REASON_INHIBITOR, -1 },
+                { LOCK_REASON_BELOW_LOCKED, -1 },
+                { LOCK_REASON_BELOW_IN_USE, 0 },
+                { LOCK_REASON_IN_USE, 1 },
+                { LOCK_REASON_IN_USE | LOCK_REASON_INHIBITOR, 1 },
+                { LOCK_REASON_IN_USE | LOCK_REASON_USERSPACE_DRIVER, 1 },
+                { LOCK_REASON_VF_IN_USE, 0 },
+                { LOCK_REASON_VF_IN_USE | LOCK_REASON_IN_USE, 0 },
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cells); i++) {
+                Function function = { .lock_reasons = cells[i].reasons };
+                GuardFunction value = { .only_used = 77 };
+                bool wanted = kernel_guard_wants(&function, &value);
+
+                cr_assert_eq(wanted, cells[i].only_used >= 0, "reasons %x", cells[i].reasons);
+                cr_assert_eq((int) value.only_used, wanted ? cells[i].only_used : 77);
+        }
+}
+
+Test(kernel_guard, events) {
+        static const struct {
+                GuardEvent event;
+                const char *path, *unit, *text;
+        } cells[] = {
+                { { .kind = GUARD_EVENT_UNBIND,
+                    .refused = 1,
+                    .pid = 7,
+                    .name = "0000:01:00.0",
+                    .comm = "bash" },
+                  NULL,
+                  "ssh.service",
+                  "refused: unbind, tried by bash (pid 7, uid 0, ssh.service)" },
+                { { .kind = GUARD_EVENT_UNBIND, .pid = 7, .uid = 3, .comm = "a\nb" },
+                  NULL,
+                  "",
+                  "not refused: a write to `unbind` that cannot be read, done by a?b (pid 7, uid "
+                  "3)" },
+                { { .kind = GUARD_EVENT_WRITE, .refused = 1, .pid = 1, .comm = "0123456789abcdef" },
+                  "/sys/x",
+                  NULL,
+                  "refused: a write to /sys/x by a descriptor opened before, tried by "
+                  "0123456789abcdef (pid 1, uid 0)" },
+                { { .kind = GUARD_EVENT_TOLD, .pid = 1, .comm = "setpci" },
+                  "/sys/x/config",
+                  NULL,
+                  "not refused: a write to /sys/x/config, done by setpci (pid 1, uid 0)" },
+                { { .kind = GUARD_EVENT_CHMOD, .refused = 1, .pid = 1, .comm = "chmod" },
+                  NULL,
+                  NULL,
+                  "refused: a write bit for a locked file, tried by chmod (pid 1, uid 0)" },
+                { { .kind = GUARD_EVENT_MODULE,
+                    .refused = 1,
+                    .pid = 1,
+                    .comm = "rmmod",
+                    .name = "igb" },
+                  NULL,
+                  NULL,
+                  "refused: unloading the module igb, tried by rmmod (pid 1, uid 0)" },
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cells); i++) {
+                ViolationAuthor author = kernel_guard_author(&cells[i].event, cells[i].unit);
+                g_autofree char *text =
+                        kernel_guard_describe_event(&cells[i].event, cells[i].path, &author);
+
+                cr_assert_str_eq(text, cells[i].text);
+        }
+}
+
+Test(kernel_guard, names) {
+        for (KernelGuard guard = 0; guard < _KERNEL_GUARD_MAX; guard++)
+                cr_assert_eq(kernel_guard_from_string(kernel_guard_to_string(guard)), guard);
+        cr_assert_eq(kernel_guard_from_string("x"), -EINVAL);
+        cr_assert_eq(kernel_guard_mode_from_string("refuse"), KERNEL_GUARD_MODE_REFUSE);
+        cr_assert_eq(kernel_guard_mode_from_string("tell"), KERNEL_GUARD_MODE_TELL);
+        cr_assert_eq(kernel_guard_mode_from_string("off"), KERNEL_GUARD_MODE_OFF);
+        cr_assert_eq(kernel_guard_mode_from_string("no"), -EINVAL);
+}
