@@ -27,6 +27,7 @@ static const Verb *const verbs[] = {
         &verb_unplug,
         &verb_cancel_unplug,
         &verb_io,
+        &verb_io_serve,
         &verb_lock,
         &verb_unlock,
         &verb_release_all,

@@ -115,7 +115,8 @@ int io_task_take(const void *packet, size_t size, unsigned n_fds, IoTask *ret) {
         IoTask task;
 
         if (take(packet, size, &task, sizeof(task)) < 0 || task.single > 1 || task.emulated > 1 ||
-            n_fds != 2 - task.single || !is_text(task.driver, sizeof(task.driver)))
+            (n_fds != 2 - task.single && (task.single || n_fds != IO_TASK_FDS_MAX)) ||
+            !is_text(task.driver, sizeof(task.driver)))
                 return -EBADMSG;
         for (const char *p = task.driver; *p != '\0'; p++)
                 if (!g_ascii_isgraph(*p))

@@ -72,7 +72,8 @@ typedef struct VfioAnswer {
         char step[60]; /* what failed, for people */
 } VfioAnswer;
 
-/* With the device, and the client's socket unless it is `single`. */
+/* With the device, and the client's socket unless it is `single`. A third descriptor is a socket
+ * that listens: the client will connect to it, and the other socket tells that it still may. */
 typedef struct IoTask {
         uint64_t max_mapped; /* bytes that the client may map */
         uint32_t single;     /* 1: requests come over the control socket */
@@ -80,7 +81,7 @@ typedef struct IoTask {
         char driver[64];     /* of the function, "" none */
 } IoTask;
 
-#define IO_TASK_FDS_MAX 2
+#define IO_TASK_FDS_MAX 3
 
 /* Each takes a packet of `size` bytes and `n_fds` descriptors. Returns 0, or -EBADMSG. */
 int spawn_order_take(const void *packet, size_t size, unsigned n_fds, SpawnOrder *ret);

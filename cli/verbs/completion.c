@@ -104,7 +104,8 @@ static ExitCode run_completion_table(Context *context, char **arguments) {
         verb_foreach (verb) {
                 g_autofree char *offers = offers_for(verb->offers ? verb->offers : verb->arguments);
 
-                if (verb->hidden)
+                /* A verb that does two things has a row of --help for each. */
+                if (verb->hidden || verb_find(verb->name) != verb)
                         continue;
                 completion_print_row(output, "verb", verb->name, 0, "-", offers, verb->help);
                 print_options(output, verb->name, verb->options);

@@ -4,14 +4,12 @@
 #include "cli/client.h"
 #include "cli/function/subject.h"
 #include "cli/verbs.h"
+#include "cli/verbs/child.h"
 #include "cli/vocabulary.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 /* All operations that take the function from its users. Not open: that would keep a virtual machine
@@ -20,11 +18,6 @@
 
 /* What the daemon takes of `who` and `why`. */
 #define TEXT_MAX 256
-
-/* As shells have it. */
-#define EXIT_CANNOT_RUN   126
-#define EXIT_NOT_FOUND    127
-#define EXIT_BY_SIGNAL(n) (128 + (n))
 
 /* The command as text for other people, made valid and cut at a character. */
 static char *describe_command(char **command) {
@@ -69,70 +62,6 @@ static int inhibit_take(Context *context, const char *address, const char *what,
                 return -errno;
         *ret_fd = fd;
         return 0;
-}
-
-/* In the child. Does not return; `failed` gets the errno if the command cannot be executed. */
-static _Noreturn void inhibit_execute(const Context *context, char **command, pid_t parent,
-                                      const sigset_t *mask, int failed) {
-        int error;
-
-        /* Without its guard the command must not go on; and who guards it may be gone already. */
-        (void) prctl(PR_SET_PDEATHSIG, SIGTERM);
-        if (getppid() != parent)
-                _exit(EXIT_BY_SIGNAL(SIGTERM));
-        (void) signal(SIGPIPE, context->sigpipe_ignored ? SIG_IGN : SIG_DFL);
-        (void) sigprocmask(SIG_SETMASK, mask, NULL);
-        (void) execvp(command[0], command);
-        error = errno;
-        (void) !write(failed, &error, sizeof(error));
-        _exit(error == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN);
-}
-
-/* Waits for the child. What the terminal sends reaches the child as well, what somebody sends to
- * this process alone is passed on. Returns the child's status as waitpid() has it. */
-static int wait_for(pid_t child, const sigset_t *signals) {
-        for (;;) {
-                siginfo_t info;
-                int number = sigwaitinfo(signals, &info), status;
-
-                if (number == SIGCHLD) {
-                        if (waitpid(child, &status, WNOHANG) == child)
-                                return status;
-                } else if (number > 0 && info.si_code <= 0)
-                        (void) kill(child, number);
-        }
-}
-
-static ExitCode inhibit_run(const Context *context, char **command) {
-        pid_t parent = getpid(), child;
-        sigset_t signals, before;
-        int failed[2], error, status;
-
-        (void) sigemptyset(&signals);
-        for (size_t i = 0; i < 5; i++)
-                (void) sigaddset(&signals,
-                                 (const int[]){ SIGCHLD, SIGINT, SIGQUIT, SIGTERM, SIGHUP }[i]);
-        if (pipe2(failed, O_CLOEXEC) < 0 || sigprocmask(SIG_BLOCK, &signals, &before) < 0) {
-                print_error("Cannot run '%s': %s", command[0], g_strerror(errno));
-                return EXIT_CODE_FAILED;
-        }
-
-        child = fork();
-        if (child < 0) {
-                print_error("Cannot run '%s': %s", command[0], g_strerror(errno));
-                return EXIT_CODE_FAILED;
-        }
-        if (child == 0)
-                inhibit_execute(context, command, parent, &before, failed[1]);
-
-        (void) close(failed[1]);
-        if (read(failed[0], &error, sizeof(error)) == (ssize_t) sizeof(error))
-                print_error("Cannot run '%s': %s", command[0], g_strerror(error));
-        (void) close(failed[0]);
-
-        status = wait_for(child, &signals);
-        return (ExitCode) (WIFSIGNALED(status) ? EXIT_BY_SIGNAL(WTERMSIG(status))
-                                               : WEXITSTATUS(status));
 }
 
 /* What --what says in the daemon's words; the caller's, or NULL after printing what is wrong. */
@@ -201,7 +130,7 @@ static ExitCode run_inhibit(Context *context, char **arguments) {
         /* The command may run for weeks; it is the descriptor that counts. */
         agent_end(&context->agent);
         context->bus = sd_bus_flush_close_unref(context->bus);
-        code = inhibit_run(context, arguments + 1);
+        code = child_run(context, arguments + 1);
         (void) close(fd);
         return code;
 }

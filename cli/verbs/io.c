@@ -7,6 +7,7 @@
 #include "cli/function/subject.h"
 #include "cli/holders.h"
 #include "cli/verbs.h"
+#include "cli/verbs/io-serve.h"
 #include "lib/vfwarden-io.h"
 
 #include <errno.h>
@@ -240,6 +241,16 @@ static void end_session(Context *context, const char *address, const char *path,
         }
 }
 
+#define ACCESS_ARGUMENTS "load|store ADDRESS SPACE OFFSET LENGTH|HEXBYTES"
+
+/* `serve` takes other arguments than these two. */
+static const Verb access_verb = {
+        .name = "io",
+        .arguments = ACCESS_ARGUMENTS,
+        .min = 5,
+        .max = 5,
+};
+
 static ExitCode run_io(Context *context, char **arguments) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         _cleanup_(access_clear) Access access = { 0 };
@@ -249,11 +260,19 @@ static ExitCode run_io(Context *context, char **arguments) {
         ExitCode code;
         int r;
 
+        bool serves = arguments[0] && g_str_equal(arguments[0], "serve");
+
+        if (!serves && !verb_check_count(&access_verb, (int) g_strv_length(arguments), arguments)) {
+                print_usage_hint();
+                return EXIT_CODE_USAGE;
+        }
         if (context->host) {
                 print_error("io works on this host only: a session is a socket, which no bus takes "
                             "to another host");
                 return EXIT_CODE_USAGE;
         }
+        if (serves)
+                return io_serve(context, arguments + 1);
         code = read_access(context, arguments, &access);
         if (code != EXIT_CODE_DONE)
                 return code;
@@ -284,11 +303,26 @@ static ExitCode run_io(Context *context, char **arguments) {
         return code;
 }
 
+static const Option io_options[] = {
+        OPTION_TEXT("socket", "PATH", socket, "serve: where the client connects"),
+        { NULL },
+};
+
 const Verb verb_io = {
         .name = "io",
-        .arguments = "load|store ADDRESS SPACE OFFSET LENGTH|HEXBYTES",
-        .min = 5,
-        .max = 5,
+        .arguments = ACCESS_ARGUMENTS,
+        .max = INT_MAX,
         .run = run_io,
         .help = "Load bytes from it, or store bytes to it",
+        .options = io_options,
+        .offers = "load|store|serve ADDRESS SPACE",
+};
+
+/* A line of --help; what it does is the verb above. */
+const Verb verb_io_serve = {
+        .name = "io",
+        .arguments = "serve ADDRESS [-- COMMAND...]",
+        .max = INT_MAX,
+        .run = run_io,
+        .help = "Give it to a VMM that connects to --socket=PATH",
 };

@@ -26,6 +26,7 @@ typedef struct SessionRequest {
         uint32_t uid, pid;   /* of the client */
         uint64_t max_mapped; /* bytes that it wants to map */
         bool emulated;       /* memory instead of the device */
+        int listener; /* to which the client will connect, the caller's; -1: a pair is made */
 } SessionRequest;
 
 /* How it ended: 0 with the client's end of the socket, which is the callee's to close, and the

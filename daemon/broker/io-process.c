@@ -138,7 +138,7 @@ int io_process_start(Spawner *spawner, const IoProcessFor *whom, const IoProcess
 }
 
 int io_process_serve(IoProcess *process, const IoProcessOptions *options) {
-        const int fds[] = { options->device, options->client };
+        const int fds[] = { options->device, options->client, options->listener };
         IoTask task = {
                 .max_mapped = options->max_mapped,
                 .single = options->client < 0,
@@ -149,7 +149,7 @@ int io_process_serve(IoProcess *process, const IoProcessOptions *options) {
         process->reports = io_reports_new(options->emulated);
         process->serves_client = options->client >= 0;
         return packet_send(helper_channel(process->helper), &task, sizeof(task), fds,
-                           2 - task.single);
+                           2 - task.single + (options->listener >= 0));
 }
 
 int io_process_adopt(sd_event *event, const IoProcessFor *whom, pid_t pid, uint64_t start_time,

@@ -25,6 +25,7 @@ typedef struct IoProcessFor {
 
 typedef struct IoProcessOptions {
         int client;          /* the socket that is served; -1: single requests */
+        int listener;        /* the client will connect to it; -1: `client` is connected */
         int device;          /* VFIO's, or a memfd that stands for one */
         const char *driver;  /* of the function */
         bool emulated;       /* the device is a memfd */

@@ -94,6 +94,7 @@ void session_entry_free(gpointer data) {
         io_process_free(entry->process);
         closep(&entry->client);
         closep(&entry->served);
+        closep(&entry->listener);
         g_free(entry->session.command);
         g_free(entry->session.unit);
         g_ref_string_release(entry->driver);
@@ -319,12 +320,14 @@ static void end_unstarted(SessionEntry *entry, int r) {
 static void serve(SessionEntry *entry, int device) {
         int r = io_process_serve(entry->process, &(IoProcessOptions){
                                                          .client = entry->served,
+                                                         .listener = entry->listener,
                                                          .device = device,
                                                          .driver = entry->driver,
                                                          .emulated = entry->emulated,
                                                          .max_mapped = entry->max_mapped,
                                                  });
 
+        closep(&entry->listener);
         if (r < 0)
                 end_unstarted(entry, r);
         else
@@ -410,7 +413,7 @@ SessionEntry *session_entry_new(Sessions *sessions, const Function *function,
         SessionEntry *entry = g_new0(SessionEntry, 1);
 
         entry->sessions = sessions;
-        entry->client = entry->served = -1;
+        entry->client = entry->listener = entry->served = -1;
         entry->key = function->facts.key;
         entry->inode = function->facts.inode;
         entry->number = sessions->next_number++;

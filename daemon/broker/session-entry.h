@@ -27,9 +27,10 @@ struct SessionEntry {
         uint64_t max_mapped;
         GRefString *driver;
         bool emulated;
-        int client; /* the client's end, until it is handed out; -1 */
-        int served; /* vfwarden-io's end of the same: a process that hangs does not close its own;
-                       -1 after a restart */
+        int client;   /* the client's end, until it is handed out; -1 */
+        int listener; /* to which the client will connect, until vfwarden-io has it; -1 */
+        int served;   /* vfwarden-io's end of the same: a process that hangs does not close its own;
+                         -1 after a restart */
         VfioOpen *open;
         IoProcess *process;
         sd_event_source *timer; /* of what is waited for: to be ready, to answer, to end */

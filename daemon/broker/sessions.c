@@ -6,6 +6,7 @@
 #include "policy/root-share.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/socket.h>
 
 /* All users together. */
@@ -96,6 +97,29 @@ static int make_socket(SessionEntry *entry) {
         return 0;
 }
 
+/* A copy of the client's socket, if it is one that listens. What is none is not touched: to look at
+ * it, or to close it, could wait for ever. */
+static int take_listener(SessionEntry *entry, int listener) {
+        static const struct {
+                int option, value;
+        } expected[] = {
+                { SO_DOMAIN, AF_UNIX },
+                { SO_TYPE, SOCK_STREAM },
+                { SO_ACCEPTCONN, 1 },
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(expected); i++) {
+                socklen_t size = sizeof(int);
+                int value = -1;
+
+                if (getsockopt(listener, SOL_SOCKET, expected[i].option, &value, &size) < 0 ||
+                    value != expected[i].value)
+                        return -EINVAL;
+        }
+        entry->listener = fcntl(listener, F_DUPFD_CLOEXEC, 3);
+        return entry->listener < 0 ? -errno : 0;
+}
+
 int sessions_open(Sessions *sessions, Function *function, const Config *config,
                   const SessionRequest *request, SessionOpened *done, void *context) {
         SessionEntry *entry;
@@ -106,6 +130,8 @@ int sessions_open(Sessions *sessions, Function *function, const Config *config,
                 return r;
         entry = session_entry_new(sessions, function, request);
         r = make_socket(entry);
+        if (r >= 0 && request->listener >= 0)
+                r = take_listener(entry, request->listener);
         if (r < 0) {
                 session_entry_free(entry);
                 return r;
@@ -228,7 +254,7 @@ static int adopt(Sessions *sessions, const StateSession *record) {
         int r = 0;
 
         entry->sessions = sessions;
-        entry->client = entry->served = -1;
+        entry->client = entry->listener = entry->served = -1;
         entry->key = record->key;
         entry->inode = record->inode;
         entry->number = record->number;

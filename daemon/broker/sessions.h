@@ -22,8 +22,8 @@ Sessions *sessions_new(sd_event *event, Spawner *spawner, Children *children, In
 Sessions *sessions_free(Sessions *sessions);
 
 /* Opens one. Returns 0 when `done` will be called, once; -EBUSY when the function has one; -EDQUOT
- * when the user would have more of them, or more mapped memory, than `config` allows; or another
- * negative errno. */
+ * when the user would have more of them, or more mapped memory, than `config` allows; -EINVAL when
+ * the request's listener is none; or another negative errno. */
 int sessions_open(Sessions *sessions, Function *function, const Config *config,
                   const SessionRequest *request, SessionOpened *done, void *context);
 

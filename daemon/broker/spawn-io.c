@@ -24,9 +24,10 @@ void spawn_child_run(void *data, int channel) {
 }
 
 /* Where the program finds its descriptors, as the arguments tell it. */
-#define FD_CONTROL 3
-#define FD_DEVICE  4
-#define FD_CLIENT  5
+#define FD_CONTROL  3
+#define FD_DEVICE   4
+#define FD_CLIENT   5
+#define FD_LISTENER 6
 
 /* An emulated device is a memfd; the kernel's are of no type, or nodes (VFIO_DEVICE_GET_FD). */
 static bool is_device(int fd, bool emulated) {
@@ -37,12 +38,16 @@ static bool is_device(int fd, bool emulated) {
         return emulated ? S_ISREG(st.st_mode) : (st.st_mode & S_IFMT) == 0 || S_ISCHR(st.st_mode);
 }
 
-static bool is_stream_socket(int fd) {
-        int domain = -1, type = -1;
+static bool is_option(int fd, int option, int expected) {
         socklen_t size = sizeof(int);
+        int value = -1;
 
-        return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) >= 0 && domain == AF_UNIX &&
-               getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) >= 0 && type == SOCK_STREAM;
+        return getsockopt(fd, SOL_SOCKET, option, &value, &size) >= 0 && value == expected;
+}
+
+static bool is_stream_socket(int fd, bool listening) {
+        return is_option(fd, SO_DOMAIN, AF_UNIX) && is_option(fd, SO_TYPE, SOCK_STREAM) &&
+               is_option(fd, SO_ACCEPTCONN, listening);
 }
 
 static void __attribute__((noreturn)) fail(int channel, int error) {
@@ -67,17 +72,19 @@ static int become(const char *user) {
 }
 
 static void __attribute__((noreturn))
-execute(const SpawnProgram *program, const IoTask *io, int channel, const int *fds) {
+execute(const SpawnProgram *program, const IoTask *io, int channel, const Packet *packet) {
         char max_mapped[64], driver[sizeof("--driver=") + sizeof(io->driver)];
-        const char *arguments[] = { program->path, "--control=3", "--device=4", driver,
-                                    max_mapped,    NULL,          NULL,         NULL };
+        const char *arguments[9] = { program->path, "--control=3", "--device=4", driver,
+                                     max_mapped };
+        bool listens = packet->n_fds == IO_TASK_FDS_MAX;
         unsigned n = 5;
         int r;
-        /* Above all three, so that none is overwritten before it was moved. */
-        int from[] = { fcntl(channel, F_DUPFD, 10), fcntl(fds[0], F_DUPFD, 10),
-                       io->single ? -1 : fcntl(fds[1], F_DUPFD, 10) };
+        /* Above all four, so that none is overwritten before it was moved. */
+        int from[] = { fcntl(channel, F_DUPFD, 10), fcntl(packet->fds[0], F_DUPFD, 10),
+                       io->single ? -1 : fcntl(packet->fds[1], F_DUPFD, 10),
+                       listens ? fcntl(packet->fds[2], F_DUPFD, 10) : -1 };
 
-        for (int i = 0; i < 3; i++)
+        for (int i = 0; i < 4; i++)
                 if (from[i] >= 0) {
                         (void) dup2(from[i], FD_CONTROL + i);
                         close(from[i]);
@@ -86,6 +93,8 @@ execute(const SpawnProgram *program, const IoTask *io, int channel, const int *f
         snprintf(driver, sizeof(driver), "--driver=%s", io->driver);
         if (!io->single)
                 arguments[n++] = "--client=5";
+        if (listens)
+                arguments[n++] = "--listener=6";
         if (io->emulated)
                 arguments[n++] = EMULATED_DEVICES_OPTION;
 
@@ -105,7 +114,8 @@ void spawn_io_run(const SpawnProgram *program, int channel) {
         if (packet_receive(channel, buffer, sizeof(buffer), 0, &packet) < 0 ||
             io_task_take(buffer, packet.size, packet.n_fds, &io) < 0 ||
             !is_device(packet.fds[0], io.emulated) ||
-            (!io.single && !is_stream_socket(packet.fds[1])))
+            (!io.single && !is_stream_socket(packet.fds[1], false)) ||
+            (packet.n_fds == IO_TASK_FDS_MAX && !is_stream_socket(packet.fds[2], true)))
                 return;
-        execute(program, &io, channel, packet.fds);
+        execute(program, &io, channel, &packet);
 }

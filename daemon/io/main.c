@@ -1,6 +1,7 @@
 /* vfwarden-io: PCI loads and stores for one client on one function. Started by vfwardend; see
  * vfwarden-io(7). */
 #include "daemon/io/control-thread.h"
+#include "daemon/io/listener.h"
 #include "daemon/io/sandbox.h"
 #include "daemon/io/single-requests.h"
 #include "daemon/io/stream.h"
@@ -21,7 +22,7 @@
 #define FDS_BESIDES (8U + EMULATED_IRQS_MAX + CLIENT_FDS_MAX)
 
 typedef struct Options {
-        int client, device, control;
+        int client, listener, device, control;
         uint64_t max_maps, max_memory;
         IoBackendOptions backend;
 } Options;
@@ -32,6 +33,7 @@ static const char help[] =
         "Serves one PCI function to one client; started by vfwardend, see vfwarden-io(7).\n"
         "\n"
         "  --client=FD           the client's socket; without it requests are taken from --control\n"
+        "  --listener=FD         the client connects to it; --client is closed if none will\n"
         "  --device=FD           the VFIO device, or the memfd of an emulated one\n"
         "  --control=FD          the daemon's socket\n"
         "  --driver=NAME         that the function is bound to\n"
@@ -76,6 +78,8 @@ static int parse_option(int option, const char *value, Options *ret) {
         switch (option) {
         case 'c':
                 return parse_fd(value, &ret->client);
+        case 'l':
+                return parse_fd(value, &ret->listener);
         case 'd':
                 return parse_fd(value, &ret->device);
         case 'o':
@@ -106,6 +110,7 @@ static int parse_option(int option, const char *value, Options *ret) {
 static int parse_options(int argc, char **argv, Options *ret) {
         static const struct option options[] = {
                 { "client", required_argument, NULL, 'c' },
+                { "listener", required_argument, NULL, 'l' },
                 { "device", required_argument, NULL, 'd' },
                 { "control", required_argument, NULL, 'o' },
                 { "driver", required_argument, NULL, 'n' },
@@ -128,7 +133,20 @@ static int parse_options(int argc, char **argv, Options *ret) {
                 if (parse_option(option, optarg, ret) < 0)
                         return -EINVAL;
         }
-        return optind == argc && ret->device >= 0 && ret->control >= 0 ? 0 : -EINVAL;
+        return optind == argc && ret->device >= 0 && ret->control >= 0 &&
+                               (ret->listener < 0 || ret->client >= 0)
+                       ? 0
+                       : -EINVAL;
+}
+
+/* The socket of who asked for the session stays open: it is closed by its end. */
+static int accept_client(const Options *options, Stream *stream) {
+        int r = listener_accept(options->listener, options->client);
+
+        close(options->listener);
+        if (r >= 0)
+                stream->socket = r;
+        return r;
 }
 
 static int serve(const Options *options, const IoBackend *backend) {
@@ -150,31 +168,39 @@ static int serve(const Options *options, const IoBackend *backend) {
         if (r >= 0)
                 r = device_start(&session.device);
         if (r >= 0)
-                r = sandbox_close((unsigned) options->max_maps + FDS_BESIDES,
-                                  options->backend.emulated ? -1 : options->device);
+                r = sandbox_close(&(SandboxNeeds){
+                        .max_fds = (unsigned) options->max_maps + FDS_BESIDES +
+                                   (options->listener >= 0 ? 2U : 0U),
+                        .device = options->backend.emulated ? -1 : options->device,
+                        .accepts = options->listener >= 0,
+                });
         if (r < 0)
                 return r;
 
         control_report(options->control, &session, IO_READY, 0);
-        r = stream_serve(&stream, &session);
+        if (options->listener >= 0)
+                r = accept_client(options, &stream);
+        if (r >= 0)
+                r = stream_serve(&stream, &session);
         session_end(&session);
-        control_report(options->control, &session, IO_CLOSED, r);
+        /* That nobody connected is no fault. */
+        control_report(options->control, &session, IO_CLOSED, r == -ECONNABORTED ? 0 : r);
         _exit(EXIT_SUCCESS);
 }
 
 static int run(const Options *options) {
-        int fds[] = { options->device, options->control, options->client };
+        int fds[] = { options->device, options->control, options->client, options->listener };
         IoBackend backend;
         int r;
 
-        r = sandbox_enter(fds, options->client < 0 ? 2 : 3);
+        r = sandbox_enter(fds, options->client < 0 ? 2 : options->listener < 0 ? 3 : 4);
         if (r >= 0)
                 r = io_backend_open(options->device, &options->backend, &backend);
         if (r < 0)
                 return r;
         if (options->client >= 0)
                 return serve(options, &backend);
-        r = sandbox_close(FDS_BESIDES, -1);
+        r = sandbox_close(&(SandboxNeeds){ .max_fds = FDS_BESIDES, .device = -1 });
         if (r < 0)
                 return r;
         single_requests_serve(options->control, &backend);
@@ -184,6 +210,7 @@ static int run(const Options *options) {
 int main(int argc, char **argv) {
         Options options = {
                 .client = -1,
+                .listener = -1,
                 .device = -1,
                 .control = -1,
                 .max_maps = IO_MAPS_MAX,

@@ -126,6 +126,9 @@ static const int allowed[] = {
 #endif
 };
 
+/* To wait for the client to connect. */
+static const int allowed_accepting[] = { SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(accept4) };
+
 /* The questions that are put to a descriptor of the client's. */
 static const int allowed_fcntl[] = { F_GETFL, F_SETFL, F_GET_SEALS };
 
@@ -150,8 +153,8 @@ static void release(scmp_filter_ctx *filter) {
                 seccomp_release(*filter);
 }
 
-int sandbox_close(unsigned max_fds, int device) {
-        const struct rlimit files = { max_fds, max_fds };
+int sandbox_close(const SandboxNeeds *needs) {
+        const struct rlimit files = { needs->max_fds, needs->max_fds };
         static const struct rlimit none = { 0, 0 };
         _cleanup_(release) scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
         int r;
@@ -171,7 +174,9 @@ int sandbox_close(unsigned max_fds, int device) {
         for (size_t i = 0; r >= 0 && i < ELEMENTS(allowed); i++)
                 r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
         if (r >= 0)
-                r = allow_arguments(filter, device);
+                r = allow_arguments(filter, needs->device);
+        for (size_t i = 0; r >= 0 && needs->accepts && i < ELEMENTS(allowed_accepting); i++)
+                r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed_accepting[i], 0);
         if (r >= 0)
                 r = seccomp_load(filter);
         return r;

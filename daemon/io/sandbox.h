@@ -6,6 +6,7 @@
  * cannot grow. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* At the very beginning: no new privileges, no capabilities, no core dump, not to be traced by
@@ -13,7 +14,13 @@
  * than those given. Returns 0 or a negative errno. */
 int sandbox_enter(const int *fds, size_t n_fds);
 
-/* When all is opened: at most `max_fds` descriptors, no further process, and the list of system
- * calls, for all threads; a call that is not in it kills the process. `device` is the VFIO device
- * that may get its ioctls, -1 for none. Returns 0 or a negative errno. */
-int sandbox_close(unsigned max_fds, int device);
+/* What is allowed besides what each of these processes needs. */
+typedef struct SandboxNeeds {
+        unsigned max_fds; /* descriptors */
+        int device;       /* the VFIO device that may get its ioctls, -1: none */
+        bool accepts;     /* the client connects */
+} SandboxNeeds;
+
+/* When all is opened: no further process, and the list of system calls, for all threads; a call
+ * that is not in it kills the process. Returns 0 or a negative errno. */
+int sandbox_close(const SandboxNeeds *needs);

@@ -67,6 +67,8 @@ static const char *io_requests_result_text(int result) {
                 return "this user, or all users, have too many I/O sessions, or too much memory mapped for them";
         case -EBUSY:
                 return "another I/O session is being opened";
+        case -EINVAL:
+                return "the option 'listener' is no listening stream socket of the Unix domain";
         default:
                 return g_strerror(-result);
         }
@@ -78,6 +80,7 @@ static SessionRequest make_request(const Function *function, const ManagerIo *io
                 .pid = io->pid,
                 .max_mapped = io->max_mapped,
                 .emulated = function->emulated,
+                .listener = io->listener,
         };
 }
 

@@ -42,6 +42,7 @@ typedef void ManagerDone(void *context, int result, const char *message);
 typedef struct ManagerIo {
         uint32_t uid, pid;
         uint64_t max_mapped;
+        int listener; /* the call's; -1: none */
 } ManagerIo;
 
 /* `client` is the client's end of the socket with 0, and stays the manager's; see ManagerDone for

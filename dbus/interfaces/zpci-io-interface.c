@@ -22,7 +22,12 @@ PROPERTY_VALUE(zpci_io_relaxed) {
 }
 
 static ManagerIo zpci_io_client_of(const MethodCall *call) {
-        return (ManagerIo){ .uid = call->uid, .pid = call->pid, .max_mapped = MAX_MAPPED_DEFAULT };
+        return (ManagerIo){
+                .uid = call->uid,
+                .pid = call->pid,
+                .max_mapped = MAX_MAPPED_DEFAULT,
+                .listener = -1,
+        };
 }
 
 static void on_loaded(void *context, int result, const char *message, const uint8_t *loaded,
@@ -121,10 +126,13 @@ int zpci_io_method_open_session(const MethodCall *call, sd_bus_error *error) {
 
         if (!function)
                 return -ENODEV;
-        r = method_read_options(
-                call->message,
-                (const MethodOption[]){ { "max-mapped-memory", "t", &io.max_mapped }, { NULL } },
-                error);
+        r = method_read_options(call->message,
+                                (const MethodOption[]){
+                                        { "max-mapped-memory", "t", &io.max_mapped },
+                                        { "listener", "h", &io.listener },
+                                        { NULL },
+                                },
+                                error);
         if (r < 0)
                 return r;
         if (io.max_mapped > MAX_MAPPED_MAX)

@@ -117,8 +117,8 @@ class Completion(Shell):
         self.assertEqual(self.complete("vfwarden libvirt-hook web1 prepare "), [])
 
     def test_io(self):
-        self.assertEqual(self.complete("vfwarden io "), ["load", "store"])
-        self.assertEqual(self.complete("vfwarden io s"), ["store"])
+        self.assertEqual(self.complete("vfwarden io "), ["load", "store", "serve"])
+        self.assertEqual(self.complete("vfwarden io s"), ["store", "serve"])
         self.assertEqual(self.complete("vfwarden io load 1:0.0 "), ["0", "1", "2", "3", "4", "5", "config"])
         self.assertEqual(self.complete("vfwarden io load 1:0.0 c"), ["config"])
         self.assertEqual(self.complete("vfwarden io load 1:0.0 0 "), [])
@@ -169,7 +169,7 @@ class OtherShells:
         self.assertEqual(self.offered("vfwarden why 1:0.0 re"), {"reset", "remove"})
         self.assertEqual(self.offered("vfwarden set-autoprobe 1:0.0 "), {"yes", "no"})
         self.assertEqual(self.offered("vfwarden set-vfs 1:0.0 "), set())
-        self.assertEqual(self.offered("vfwarden io "), {"load", "store"})
+        self.assertEqual(self.offered("vfwarden io "), {"load", "store", "serve"})
         self.assertEqual(self.offered("vfwarden io load 1:0.0 "), {"0", "1", "2", "3", "4", "5", "config"})
         self.assertEqual(self.offered("vfwarden libvirt-hook web1 re"), {"reconnect", "release"})
         self.assertEqual({word.rpartition(":")[2] for word in self.offered("vfwarden inhibit --what reset:o")},

@@ -225,9 +225,9 @@ class ManualPage(CommandTest):
     def test_the_manual_page_has_it_all(self):
         verbs, options, codes = self.help()
         page = self.rendered()
-        self.assertEqual(len(verbs), 23)
+        self.assertEqual(len(verbs), 24)
         for verb in verbs:
-            self.assertRegex(page, rf"(?m)^ {{7}}{verb}( load)?( \[?ADDRESS.*| \[--.*| +\[?[A-Z].*)?$")
+            self.assertRegex(page, rf"(?m)^ {{7}}{verb}( load| serve)?( \[?ADDRESS.*| \[--.*| +\[?[A-Z].*)?$")
         for option in options:
             self.assertRegex(page, rf"(?m)^ +(-\w, )?{option}\b")
         self.assertEqual([int(number) for number, _ in codes], list(range(12)))

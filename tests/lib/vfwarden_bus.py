@@ -157,9 +157,9 @@ class Bus:
             self.connection.close_sync(None)
 
     def start_call(self, path, interface, method, signature="()", args=(), destination=NAME,
-                   timeout=None, interactive=False, with_fds=False):
+                   timeout=None, interactive=False, with_fds=False, fds=()):
         """Sends a call and returns a Call at once. `timeout` in seconds. `with_fds`: the reply's descriptors
-        are put into the Call's `fds`."""
+        are put into the Call's `fds`. `fds`: descriptors that go along, for arguments of type h."""
         call = Call(f"{interface}.{method} on {path}")
 
         def on_reply(connection, result):
@@ -182,7 +182,10 @@ class Bus:
         arguments = (destination, path, interface, method, GLib.Variant(signature, tuple(args)), None,
                      flags, int(1000 * (timeout or 60 * DEADLINE_SCALE)))
         if with_fds:
-            self.connection.call_with_unix_fd_list(*arguments, None, None, on_reply)
+            sent = Gio.UnixFDList.new()
+            for fd in fds:
+                sent.append(fd)
+            self.connection.call_with_unix_fd_list(*arguments, sent, None, on_reply)
         else:
             self.connection.call(*arguments, None, on_reply)
         return call

@@ -117,6 +117,11 @@ Test(spawn_order, io_task) {
         task.single = 0;
         cr_assert_eq(io_task_take(&task, sizeof(task), 2, &taken), 0);
         cr_assert_eq(io_task_take(&task, sizeof(task), 1, &taken), -EBADMSG);
+        cr_assert_eq(io_task_take(&task, sizeof(task), 3, &taken), 0, "the client will connect");
+        cr_assert_eq(io_task_take(&task, sizeof(task), 4, &taken), -EBADMSG);
+        task.single = 1;
+        cr_assert_eq(io_task_take(&task, sizeof(task), 3, &taken), -EBADMSG);
+        task.single = 0;
         task.emulated = 2;
         cr_assert_eq(io_task_take(&task, sizeof(task), 2, &taken), -EBADMSG);
         task = (IoTask){ .driver = "vfio pci" };

@@ -352,6 +352,81 @@ class Sessions(SessionTest):
         self.assert_fails(vb.INVALID_ARGS, self.start_open(colour=1).result)
         self.assert_fails(vb.INVALID_ARGS, self.start_open(max_mapped_memory=1 << 51).result)
 
+    def listen(self):
+        """A listening socket, at a name of the kernel's own."""
+        listener = socket.socket(socket.AF_UNIX)
+        self.addCleanup(listener.close)
+        listener.bind("")
+        listener.listen(1)
+        return listener
+
+    def start_open_at(self, listener):
+        return self.client.bus.start_call(vb.function_path(PLAIN), ZPCI_IO, "OpenSession", "(a{sv})",
+                                          ({"listener": GLib.Variant("h", 0)},), with_fds=True, fds=[listener.fileno()])
+
+    def open_at(self, listener):
+        """What OpenSession gave, for a client that connects by itself."""
+        call = self.start_open_at(listener)
+        call.result()
+        held = socket.socket(fileno=call.fds[0])
+        held.settimeout(fixtures.DEADLINE)
+        self.addCleanup(held.close)
+        return held
+
+    def connect(self, listener):
+        end = socket.socket(socket.AF_UNIX)
+        end.settimeout(fixtures.DEADLINE)
+        end.connect(listener.getsockname())
+        session = vfio_user.Client(end)
+        self.addCleanup(session.close)
+        session.version()
+        return session
+
+    def test_a_client_that_connects(self):
+        """To a socket of its own, at any later time."""
+        self.start()
+        listener = self.listen()
+        held = self.open_at(listener)
+        self.wait_property(PLAIN, "InUse", True)
+        session = self.connect(listener)
+        listener.close()
+        session.write(0, 0, bytes(range(16)))
+        self.assertEqual(session.read(0, 8, 8), bytes(range(8, 16)))
+        session.close()
+        self.assertEqual(held.recv(1), b"", "the end of the session")
+        self.wait_property(PLAIN, "InUse", False)
+
+    def test_nobody_connects(self):
+        self.start()
+        self.open_at(self.listen()).close()
+        self.wait_property(PLAIN, "InUse", False)
+
+    def test_a_client_that_connects_after_a_restart(self):
+        self.start()
+        listener = self.listen()
+        held = self.open_at(listener)
+        self.restart()
+        session = self.connect(listener)
+        session.write(0, 0, bytes(8))
+        self.wait_property(PLAIN, "InUse", True)
+        session.close()
+        self.assertEqual(held.recv(1), b"")
+        self.wait_property(PLAIN, "InUse", False)
+
+    def test_what_is_no_listener(self):
+        self.start()
+        ours, theirs = socket.socketpair()
+        with ours, theirs, socket.socket(socket.AF_UNIX) as silent, socket.socket() as net, \
+                socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as packets, open("/dev/null", "rb") as null:
+            net.bind(("127.0.0.1", 0))
+            packets.bind("")
+            for sock in (net, packets):
+                sock.listen(1)
+            for other in (ours, silent, net, packets, null):
+                message = self.assert_fails(vb.INVALID_ARGS, self.start_open_at(other).result)
+                self.assertIn("listener", message)
+        self.wait_property(PLAIN, "InUse", False)
+
     def test_killed(self):
         self.start()
         session, _ = self.open()

@@ -3,10 +3,13 @@
 
 import json
 import os
+import socket
+import tempfile
 
 import fixtures
 from test_cli import Command
 from test_session import OTHER, PLAIN, SessionTest
+import vfio_user
 
 
 class IoCommand(SessionTest):
@@ -41,6 +44,57 @@ class IoCommand(SessionTest):
         code, output, error = self.run_command("load", PLAIN, "config", "0", "4")
         self.assertEqual((code, error), (0, ""))
         self.assertRegex(output, r"\A[0-9a-f]{8}\n\Z")
+
+    def socket_path(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        return os.path.join(directory.name, "socket")
+
+    def test_serve(self):
+        """A program that knows a path is all it takes."""
+        self.start()
+        path = self.socket_path()
+        run = Command(self, ["io", "serve", PLAIN, f"--socket={path}"])
+        self.wait_property(PLAIN, "InUse", True)
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o700, "the user alone connects")
+        end = socket.socket(socket.AF_UNIX)
+        end.settimeout(fixtures.DEADLINE)
+        end.connect(path)
+        client = vfio_user.Client(end)
+        client.version()
+        client.write(0, 0, b"12345678")
+        self.assertEqual(client.read(0, 0, 8), b"12345678")
+        client.close()
+        self.assertEqual(run.result(), (0, f"{PLAIN}: a client can connect to {path}\n", ""))
+        self.assertFalse(os.path.exists(path))
+        self.wait_property(PLAIN, "InUse", False)
+
+    def test_serve_a_command(self):
+        """The session ends with it, also when it has not connected."""
+        self.start()
+        path = self.socket_path()
+        code, output, error = self.run_command("serve", PLAIN, f"--socket={path}", "--", "sh", "-c", 'test -S "$0" && exit 7', path)
+        self.assertEqual((code, output, error), (7, "", ""))
+        self.assertFalse(os.path.exists(path))
+        self.wait_property(PLAIN, "InUse", False)
+
+    def test_serve_what_cannot_be(self):
+        self.start()
+        path = self.socket_path()
+        usage = ("vfwarden: io serve needs an address and a path: vfwarden io serve ADDRESS --socket=PATH "
+                 "[-- COMMAND...]\n")
+        for arguments in (["serve"], ["serve", PLAIN], ["serve", f"--socket={path}"],
+                          ["serve", PLAIN, f"--socket={path}", "true"]):
+            self.check(arguments, error=usage, code=2)
+        with open(path, "wb"):
+            pass
+        self.check(["serve", PLAIN, f"--socket={path}"], error=f"vfwarden: Cannot listen at {path}: Address already in use\n",
+                   code=1)
+        self.assertTrue(os.path.exists(path), "what is somebody else's stays")
+        os.unlink(path)
+        code, _, error = self.run_command("serve", "7:0.0", f"--socket={path}")
+        self.assertNotEqual((code, error), (0, ""))
+        self.assertFalse(os.path.exists(path))
 
     def test_json(self):
         self.start()

@@ -3,8 +3,10 @@
 
 import errno
 import os
+import socket
 import statistics
 import struct
+import tempfile
 import time
 
 import ioprocess
@@ -255,6 +257,70 @@ class Interrupts(IoTest):
         self.io.order(ioprocess.END)
         self.assertEqual([name for name in self.io.descriptors().values() if "eventfd" in name], [])
         self.assert_error(errno.ENODEV, self.order, vu.MSIX, vu.NONE | vu.TRIGGER, 0, 0)
+
+
+class Listening(IoTest):
+    """The client connects by itself; the other socket is that of who asked for the session."""
+
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.path = os.path.join(directory.name, "socket")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(self.path)
+            listener.listen(1)
+            self.io = self.start(listener=listener, version=False)
+        self.asker = self.io.client.socket
+
+    def connect(self):
+        end = socket.socket(socket.AF_UNIX)
+        self.addCleanup(end.close)
+        end.settimeout(DEADLINE)
+        end.connect(self.path)
+        client = vu.Client(end)
+        client.version()
+        return client
+
+    def test_one_client(self):
+        self.assertEqual(self.io.order(ioprocess.STATUS).error, 0)
+        client = self.connect()
+        client.write(0, 8, b"by path.")
+        self.assertEqual(client.read(0, 8, 8), b"by path.")
+        with socket.socket(socket.AF_UNIX) as second, self.assertRaises(ConnectionRefusedError):
+            second.connect(self.path)
+        self.asker.sendall(b"nothing reads this")
+        client.write(0, 8, b"goes on.")
+        client.close()
+        self.assertEqual((self.io.report().kind, self.io.wait()), (ioprocess.CLOSED, 0))
+        with self.assertRaises((ConnectionResetError, BrokenPipeError)):
+            self.asker.sendall(b"it has ended")
+
+    def test_nobody_connects(self):
+        self.asker.close()
+        report = self.io.report()
+        self.assertEqual((report.kind, report.error, self.io.wait()), (ioprocess.CLOSED, 0, 0))
+
+    def test_ended_before(self):
+        self.io.order(ioprocess.DRAIN)
+        self.io.order(ioprocess.END)
+        end = socket.socket(socket.AF_UNIX)
+        self.addCleanup(end.close)
+        end.settimeout(DEADLINE)
+        end.connect(self.path)
+        client = vu.Client(end)
+        self.assert_error(errno.ENODEV, client.version)
+        end.close()
+        self.assertEqual((self.io.report().kind, self.io.wait()), (ioprocess.CLOSED, 0))
+
+    def test_shut_down(self):
+        """By somebody who has the listening socket, too."""
+        listener = socket.socket(socket.AF_UNIX)
+        self.addCleanup(listener.close)
+        listener.bind("")
+        listener.listen(1)
+        io = self.start(listener=listener, version=False)
+        listener.shutdown(socket.SHUT_RDWR)
+        self.assertEqual((io.report().kind, io.wait()), (ioprocess.CLOSED, 0))
 
 
 class Zpci(IoTest):

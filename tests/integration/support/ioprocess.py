@@ -57,7 +57,7 @@ def memfd(size, name="memory", seal=False, content=None):
 class Io:
     """A process; `client` speaks to it as its client, `order()` as the daemon."""
 
-    def __init__(self, *options, single=False, device=None, preload=None, bars=BARS):
+    def __init__(self, *options, single=False, device=None, preload=None, bars=BARS, listener=None):
         ours, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control = ours
         self.control.settimeout(DEADLINE)
@@ -75,6 +75,9 @@ class Io:
                 f"--control={control.fileno()}"]
         if not single:
             argv.append(f"--client={theirs.fileno()}")
+        if listener is not None:
+            argv.append(f"--listener={listener.fileno()}")
+            fds.append(listener.fileno())
         if bars is not None:
             argv.append("--emulated=" + ",".join(map(str, bars)))
         self.process = subprocess.Popen([*argv, *options], pass_fds=fds, env=environment,
