@@ -85,9 +85,13 @@ static bool has_program(const GuardHook *const *some, unsigned n, const char *na
 static int load_object(const Loader *loader, const GuardHook *const *some, unsigned n,
                        struct bpf_object **ret, char **ret_log) {
         g_autofree char *log = g_malloc0(VERIFIER_LOG_SIZE);
-        LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "vfwarden",
-                    .pin_root_path = loader->directory, .kernel_log_buf = log,
-                    .kernel_log_size = VERIFIER_LOG_SIZE);
+        const struct bpf_object_open_opts options = {
+                .sz = sizeof(options),
+                .object_name = "vfwarden",
+                .pin_root_path = loader->directory,
+                .kernel_log_buf = log,
+                .kernel_log_size = VERIFIER_LOG_SIZE,
+        };
         __attribute__((cleanup(object_closep))) struct bpf_object *object = NULL;
         struct bpf_program *program;
         int r;
@@ -95,8 +99,10 @@ static int load_object(const Loader *loader, const GuardHook *const *some, unsig
         object = bpf_object__open_mem(guard_programs, sizeof(guard_programs), &options);
         if (!object)
                 return -errno;
-        bpf_object__for_each_program(program, object)(void) bpf_program__set_autoload(
-                program, has_program(some, n, bpf_program__name(program)));
+        for (program = bpf_object__next_program(object, NULL); program;
+             program = bpf_object__next_program(object, program))
+                (void) bpf_program__set_autoload(program,
+                                                 has_program(some, n, bpf_program__name(program)));
         r = bpf_object__load(object);
         if (r < 0)
                 *ret_log = verifier_reason(log);
