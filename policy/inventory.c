@@ -164,8 +164,9 @@ static GPtrArray *keep_dying(const Function *pf, const GPtrArray *before, GPtrAr
 /* Makes `pf->vfs` agree with the PF's links and with which functions are known. */
 static void relink_pf(Inventory *inventory, Function *pf) {
         const GArray *links = pf->facts.virtfns;
+        const GPtrArray *known = pf->vfs;
         g_autoptr(GPtrArray) vfs = NULL;
-        guint before = pf->vfs ? pf->vfs->len : 0;
+        guint before = known ? known->len : 0;
 
         for (guint i = 0; links && i < links->len; i++) {
                 const VirtfnLink *link = &g_array_index(links, VirtfnLink, i);
@@ -180,11 +181,11 @@ static void relink_pf(Inventory *inventory, Function *pf) {
                 vf_set_pf(vf, pf, link->index);
         }
 
-        if (pf->vfs)
-                vfs = keep_dying(pf, pf->vfs, g_steal_pointer(&vfs));
+        if (known)
+                vfs = keep_dying(pf, known, g_steal_pointer(&vfs));
         guint after = vfs ? vfs->len : 0;
         if (before != after ||
-            (after > 0 && memcmp(pf->vfs->pdata, vfs->pdata, after * sizeof(gpointer)) != 0))
+            (after > 0 && memcmp(known->pdata, vfs->pdata, after * sizeof(gpointer)) != 0))
                 property_set_add(&pf->changes, FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS);
 
         g_clear_pointer(&pf->vfs, g_ptr_array_unref);

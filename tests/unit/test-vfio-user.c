@@ -209,7 +209,8 @@ Test(vfio_user, several_writes) {
         for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
                 static uint8_t payload[8 + (VFIO_USER_WRITES_MAX + 1) * 24];
                 VfioUserRequest request;
-                size_t data = (size_t) ((int) cases[i].writes * 24 + cases[i].more);
+                int bytes = (int) cases[i].writes * 24 + cases[i].more;
+                size_t data = (size_t) bytes;
                 Message m;
 
                 memcpy(payload, &cases[i].count, sizeof(cases[i].count));
