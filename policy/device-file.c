@@ -2,15 +2,12 @@
 
 #include "policy/address.h"
 #include "policy/number.h"
+#include "policy/proc-text.h"
 
 #include <errno.h>
 #include <glib.h>
 #include <string.h>
 
-/* O_ACCMODE and O_PATH in asm-generic/fcntl.h, octal in fdinfo (seq_show() in fs/proc/fd.c);
- * fcntl.h is for those who do I/O. */
-#define FLAGS_ACCESS 03
-#define FLAGS_PATH   010000000
 /* The BARs of a function (PCI_STD_NUM_BARS). */
 #define BARS_MAX 6
 
@@ -51,30 +48,6 @@ DeviceFile device_file_parse(const char *link) {
         return name[0] == 'c' ? DEVICE_FILE_CONFIG : DEVICE_FILE_RESOURCE;
 }
 
-/* Where the value of `key` begins, after its blanks; NULL: there is no such line. */
-static const char *find_line(const char *text, const char *key) {
-        size_t length = strlen(key);
-
-        for (const char *line = text; *line != '\0';) {
-                size_t end = strcspn(line, "\n");
-
-                if (strncmp(line, key, length) == 0)
-                        return line + length + strspn(line + length, " \t");
-                line += end + (line[end] == '\n');
-        }
-        return NULL;
-}
-
-OpenFlags open_flags_parse(const char *text) {
-        const char *value = find_line(text, "flags:");
-        guint64 flags = value ? g_ascii_strtoull(value, NULL, 8) : FLAGS_PATH;
-
-        return (OpenFlags){
-                .path_only = (flags & FLAGS_PATH) != 0,
-                .writes = (flags & FLAGS_PATH) == 0 && (flags & FLAGS_ACCESS) != 0,
-        };
-}
-
 /* "Uid:\t1000\t1000\t1000\t1000": real, effective, saved, file system. */
 static int parse_uid(const char *value, uint32_t *ret) {
         const char *effective = value + strspn(value, "0123456789");
@@ -90,7 +63,7 @@ static int parse_uid(const char *value, uint32_t *ret) {
 }
 
 int process_status_parse(const char *text, ProcessStatus *ret) {
-        const char *name = find_line(text, "Name:"), *uid = find_line(text, "Uid:");
+        const char *name = proc_text_find(text, "Name:"), *uid = proc_text_find(text, "Uid:");
         ProcessStatus status = { 0 };
 
         if (!name || !uid || parse_uid(uid, &status.uid) < 0)

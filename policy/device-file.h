@@ -18,15 +18,6 @@ typedef enum DeviceFile {
 /* What a link in /proc/PID/fd may lead to. */
 DeviceFile device_file_parse(const char *link);
 
-typedef struct OpenFlags {
-        bool path_only; /* opened with O_PATH: holds nothing */
-        bool writes;    /* open for writing */
-} OpenFlags;
-
-/* Reads the text of /proc/PID/fdinfo/N, of which the end may be missing. A text without flags is
- * that of a descriptor which has been closed. */
-OpenFlags open_flags_parse(const char *text);
-
 /* A process, as the beginning of /proc/PID/status tells. */
 typedef struct ProcessStatus {
         uint32_t uid; /* effective */

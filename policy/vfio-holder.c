@@ -1,16 +1,13 @@
 #include "policy/vfio-holder.h"
 
 #include "policy/number.h"
+#include "policy/proc-text.h"
 
 #include <errno.h>
 #include <string.h>
 
 #define DEVICE_LINK    "anon_inode:[vfio-device]"
 #define SYSPATH_PREFIX "vfio-device-syspath:"
-#define FLAGS_PREFIX   "flags:"
-/* O_PATH in asm-generic/fcntl.h, which all architectures with VFIO use; fcntl.h is for those who do
- * I/O. */
-#define FLAG_PATH 010000000
 
 VfioLink vfio_link_parse(const char *link) {
         if (strcmp(link, DEVICE_LINK) == 0)
@@ -38,16 +35,14 @@ static int parse_function(const char *path, size_t length, PciKey *ret) {
 
 VfioFdinfo vfio_fdinfo_parse(const char *text) {
         VfioFdinfo info = { 0 };
+        OpenFlags flags;
 
+        if (open_flags_parse(text, &flags))
+                info.path_only = flags.path_only;
         for (const char *line = text; *line != '\0';) {
                 size_t length = strcspn(line, "\n");
 
-                if (g_str_has_prefix(line, FLAGS_PREFIX)) {
-                        /* Octal, after a tab: "flags:\t0%o" in fs/proc/fd.c. */
-                        guint64 flags = g_ascii_strtoull(line + strlen(FLAGS_PREFIX), NULL, 8);
-
-                        info.path_only = (flags & FLAG_PATH) != 0;
-                } else if (g_str_has_prefix(line, SYSPATH_PREFIX) && line[length] == '\n')
+                if (g_str_has_prefix(line, SYSPATH_PREFIX) && line[length] == '\n')
                         info.has_function = parse_function(line, length, &info.function) >= 0;
                 line += length + (line[length] == '\n');
         }

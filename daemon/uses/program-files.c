@@ -2,6 +2,7 @@
 
 #include "daemon/base/util.h"
 #include "daemon/uses/device-path.h"
+#include "policy/proc-text.h"
 
 #include <glib.h>
 #include <inttypes.h>
@@ -76,8 +77,8 @@ static bool program_holds(const ProgramProcess *process, const char *number, Dev
 
         if (read_text(process->fd, name, text, sizeof(text)) < 0)
                 return false; /* closed meanwhile */
-        flags = open_flags_parse(text);
-        return !flags.path_only && (kind != DEVICE_FILE_CONFIG || flags.writes);
+        return open_flags_parse(text, &flags) && !flags.path_only &&
+               (kind != DEVICE_FILE_CONFIG || flags.writes);
 }
 
 /* Returns whether the descriptor is of such a file, with the file in `*file`. */

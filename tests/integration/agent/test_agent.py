@@ -282,7 +282,8 @@ class Missed(AgentTest):
         self.tell("removed", UUID, "hostdev0")
         call.result()
 
-    def test_a_vf_is_asked_for_twice(self):
+    def ask_twice(self):
+        """For a VF, and for its PF; returns the PF and the calls."""
         pf = self.sysfs.add_pf(PF, vfs=1, vf_driver="vfio-pci")
         self.define(hostdev(VFS[0]))
         self.start()
@@ -292,22 +293,17 @@ class Missed(AgentTest):
         for number, address in enumerate((VFS[0], PF), 1):
             calls.append(self.client.start_unplug(address, LONG))
             self.wait_log(*[f"detach {UUID} hostdev0"] * number)
+        return pf, calls
+
+    def test_a_vf_is_asked_for_twice(self):
+        _, calls = self.ask_twice()
         for address, call in zip((PF, VFS[0]), reversed(calls)):
             self.client.cancel_unplug(address)
             self.assert_fails(vb.FAILED, call)
         self.wait_holders()
 
-
     def test_one_of_two_unplugs_is_cancelled(self):
-        pf = self.sysfs.add_pf(PF, vfs=1, vf_driver="vfio-pci")
-        self.define(hostdev(VFS[0]))
-        self.start()
-        self.use(pf.vfs[0])
-        self.start_agent()
-        calls = []
-        for number, address in enumerate((VFS[0], PF), 1):
-            calls.append(self.client.start_unplug(address, LONG))
-            self.wait_log(*[f"detach {UUID} hostdev0"] * number)
+        pf, calls = self.ask_twice()
         self.client.cancel_unplug(VFS[0])
         self.assert_fails(vb.FAILED, calls[0])
         self.kernel.let_go(pf.vfs[0])

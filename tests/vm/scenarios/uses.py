@@ -142,7 +142,7 @@ def program(machine):
                 contains(refused(machine, verb, PLAIN.address), words, f"why {verb} is refused")
         finally:
             os.close(file)
-        machine.poll(lambda: not uses(machine, PLAIN), "the program to have let go")
+        machine.poll(lambda: not uses(machine, PLAIN), "the program to have closed it")
     config = os.open(PLAIN.path("config"), os.O_RDWR)
     try:
         contains(refused(machine, "reset", PLAIN.address), "its configuration space (config) is open for writing in",
