@@ -13,11 +13,13 @@ typedef struct Monitor {
         Watch watch;
         char *owner;           /* the daemon's unique name, NULL while it is not running */
         sd_bus_slot *describe; /* the call whose reply is awaited */
+        GPtrArray *early;      /* signals from before the first reply; NULL after it */
         ExitCode code;
 } Monitor;
 
 static void monitor_done(Monitor *monitor) {
         watch_done(&monitor->watch);
+        g_clear_pointer(&monitor->early, g_ptr_array_unref);
         sd_bus_slot_unref(monitor->describe);
         sd_event_unref(monitor->event);
         g_free(monitor->owner);
@@ -35,6 +37,41 @@ static void monitor_flush(Monitor *monitor) {
 }
 
 static int load(Monitor *monitor);
+
+static void print_signal(Monitor *monitor, sd_bus_message *message) {
+        Watch *watch = &monitor->watch;
+        int r = 0;
+
+        if (sd_bus_message_is_signal(message, "org.freedesktop.DBus.ObjectManager",
+                                     "InterfacesAdded"))
+                r = watch_interfaces_added(watch, message);
+        else if (sd_bus_message_is_signal(message, "org.freedesktop.DBus.ObjectManager",
+                                          "InterfacesRemoved"))
+                r = watch_interfaces_removed(watch, message);
+        else if (sd_bus_message_is_signal(message, "org.freedesktop.DBus.Properties",
+                                          "PropertiesChanged"))
+                r = watch_properties_changed(watch, message);
+        else if (sd_bus_message_is_signal(message, CLIENT_MANAGER, "Violation"))
+                r = watch_violation(watch, message);
+        else if (sd_bus_message_is_signal(message, CLIENT_FUNCTION, "UnplugRequested"))
+                r = watch_unplug_requested(watch, message);
+        if (r < 0)
+                print_warning("A signal %s of the daemon is not understood: %s",
+                              sd_bus_message_get_member(message), g_strerror(-r));
+}
+
+static void unref_message(gpointer message) {
+        sd_bus_message_unref(message);
+}
+
+/* The first line tells what is watched: signals from before the reply to Describe() follow it. */
+static void print_early(Monitor *monitor) {
+        if (!monitor->early)
+                return;
+        for (guint i = 0; i < monitor->early->len; i++)
+                print_signal(monitor, g_ptr_array_index(monitor->early, i));
+        g_ptr_array_set_size(monitor->early, 0);
+}
 
 static int on_describe(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
@@ -64,6 +101,8 @@ static int on_describe(sd_bus_message *reply, void *userdata, sd_bus_error *ret_
         }
 
         watch_loaded(&monitor->watch, g_steal_pointer(&inventory));
+        print_early(monitor);
+        g_clear_pointer(&monitor->early, g_ptr_array_unref);
         monitor_flush(monitor);
         return 0;
 }
@@ -86,29 +125,14 @@ static int load(Monitor *monitor) {
  * makes it the daemon's is that the bus says so. */
 static int on_monitor_signal(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
         Monitor *monitor = userdata;
-        Watch *watch = &monitor->watch;
-        int r = 0;
 
         if (g_strcmp0(sd_bus_message_get_sender(message), monitor->owner) != 0)
                 return 0;
 
-        if (sd_bus_message_is_signal(message, "org.freedesktop.DBus.ObjectManager",
-                                     "InterfacesAdded"))
-                r = watch_interfaces_added(watch, message);
-        else if (sd_bus_message_is_signal(message, "org.freedesktop.DBus.ObjectManager",
-                                          "InterfacesRemoved"))
-                r = watch_interfaces_removed(watch, message);
-        else if (sd_bus_message_is_signal(message, "org.freedesktop.DBus.Properties",
-                                          "PropertiesChanged"))
-                r = watch_properties_changed(watch, message);
-        else if (sd_bus_message_is_signal(message, CLIENT_MANAGER, "Violation"))
-                r = watch_violation(watch, message);
-        else if (sd_bus_message_is_signal(message, CLIENT_FUNCTION, "UnplugRequested"))
-                r = watch_unplug_requested(watch, message);
-        if (r < 0)
-                print_warning("A signal %s of the daemon is not understood: %s",
-                              sd_bus_message_get_member(message), g_strerror(-r));
-
+        if (monitor->early)
+                g_ptr_array_add(monitor->early, sd_bus_message_ref(message));
+        else
+                print_signal(monitor, message);
         monitor_flush(monitor);
         return 0;
 }
@@ -129,8 +153,10 @@ static int on_monitor_name_owner_changed(sd_bus_message *message, void *userdata
         if (g_strcmp0(monitor->owner, *new ? new : NULL) == 0)
                 return 0;
 
-        if (monitor->owner)
+        if (monitor->owner) {
+                print_early(monitor);
                 watch_daemon_gone(&monitor->watch);
+        }
         monitor->describe = sd_bus_slot_unref(monitor->describe);
         g_free(monitor->owner);
         monitor->owner = *new ? g_strdup(new) : NULL;
@@ -238,6 +264,7 @@ static ExitCode run_monitor(Context *context, char **arguments) {
         int r;
 
         watch_init(&monitor.watch, context);
+        monitor.early = g_ptr_array_new_with_free_func(unref_message);
         r = start(&monitor, &error);
         if (r >= 0) {
                 monitor_flush(&monitor);
