@@ -199,8 +199,7 @@ class Monitor(CommandTest):
         daemon.answers["Describe"] = describe
         run = self.monitor()
         self.assertEqual([run.event() for _ in range(3)], [
-            f"{IGB}  Driver: vfio-pci", f"{NETWORK}  removed",
-            WATCHING.replace("8", "7")])
+            WATCHING.replace("8", "7"), f"{IGB}  Driver: vfio-pci", f"{NETWORK}  removed"])
         daemon.changed(IGB, FUNCTION, Driver=text("igb"))
         self.assertEqual(run.event(), f"{IGB}  Driver: vfio-pci -> igb")
 
