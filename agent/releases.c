@@ -122,7 +122,6 @@ static void on_delayed(void *context, int fd) {
         Release *release = context;
 
         release->is_delayed = false;
-        release_undelay(release); /* of another request for the same function */
         release->inhibitor = fd;
         if (release->is_over || (release->has_ended && !release->is_asked))
                 release_end(release);
@@ -132,7 +131,9 @@ static void on_delayed(void *context, int fd) {
                 ask(release);
 }
 
-/* Delays the unplug and asks the guest then; without a delay the guest is asked all the same. */
+/* Delays the unplug and asks the guest then; without a delay the guest is asked all the same. One
+ * inhibitor serves all requests for the device: of two, the end of the first would look to
+ * vfwardend like a holder that released the function, and the second may be refused. */
 static void begin(Release *release) {
         g_autofree char *why =
                 g_strdup_printf("waits for the guest of domain %s to release it", release->name);
@@ -140,8 +141,8 @@ static void begin(Release *release) {
         release->has_ended = false;
         if (release->is_delayed)
                 return;
-        if (warden_delay(release->releases->warden, release->function, why, on_delayed, release) >=
-            0)
+        if (release->inhibitor < 0 && warden_delay(release->releases->warden, release->function,
+                                                   why, on_delayed, release) >= 0)
                 release->is_delayed = true;
         else
                 ask(release);

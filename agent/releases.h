@@ -1,10 +1,10 @@
 /* releases.h: the devices that guests are asked to release, from the request to its end.
  *
- * Owns them. Each holds an inhibitor of its own that delays the unplug, from before the guest is
- * asked until libvirt has given the device back: the function is unbound neither while libvirt is
- * at it, nor before it has a driver of the host again. Always holds: the inhibitor ends with the
- * release, and a device that a guest releases after the request has ended is given to it again, so
- * the domain is as it was. */
+ * Owns them. Each holds one inhibitor that delays the unplugs that want the device, from before the
+ * guest is asked until libvirt has given the device back: the function is unbound neither while
+ * libvirt is at it, nor before it has a driver of the host again. Always holds: the inhibitor stays
+ * as long as any unplug waits for the release, and ends with it. A device that a guest releases
+ * after all requests have ended is given to it again, so the domain is as it was. */
 #pragma once
 
 #include "agent/hypervisor.h"

@@ -199,10 +199,28 @@ int warden_delay(Warden *warden, PciAddress function, const char *why, WardenDel
         return r < 0 ? r : 0;
 }
 
+/* A question about a function, until vfwardend has answered it. */
 typedef struct Search {
-        const Warden *warden;
+        Warden *warden;
         PciAddress function;
+        WardenUsers *users_found; /* of warden_find_users() */
+        void *context;
 } Search;
+
+/* Calls a method without arguments; `on_reply` gets a copy of the search, and frees it. */
+static void search_begin(const Search *search, const char *path, const char *interface,
+                         const char *method, sd_bus_message_handler_t on_reply) {
+        Search *copy = g_memdup2(search, sizeof(*search));
+        char address[PCI_ADDRESS_STRING_MAX];
+        int r = sd_bus_call_method_async(search->warden->bus, NULL, NAME, path, interface, method,
+                                         on_reply, copy, NULL);
+
+        if (r >= 0)
+                return;
+        log_warning("%s: Failed to call %s: %s", pci_address_format(search->function, address),
+                    method, g_strerror(-r));
+        g_free(copy);
+}
 
 static int on_request_found(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
         g_autofree Search *search = userdata;
@@ -225,24 +243,11 @@ static int on_request_found(sd_bus_message *reply, void *userdata, sd_bus_error 
 }
 
 void warden_find_request(Warden *warden, PciAddress function) {
-        Search *search = g_new(Search, 1);
         g_autofree char *path = make_path(function);
-        int r;
 
-        *search = (Search){ warden, function };
-        r = sd_bus_call_method_async(warden->bus, NULL, NAME, path, FUNCTION, "GetUnplugRequest",
-                                     on_request_found, search, NULL);
-        if (r < 0) {
-                log_warning("Failed to ask for pending unplugs: %s", g_strerror(-r));
-                g_free(search);
-        }
+        search_begin(&(Search){ .warden = warden, .function = function }, path, FUNCTION,
+                     "GetUnplugRequest", on_request_found);
 }
-
-typedef struct UserSearch {
-        PciAddress function;
-        WardenUsers *done;
-        void *context;
-} UserSearch;
 
 /* The pids in a reply to ListUsers() that belong to the function. */
 static int read_pids(sd_bus_message *reply, PciAddress function, GArray *pids) {
@@ -260,7 +265,7 @@ static int read_pids(sd_bus_message *reply, PciAddress function, GArray *pids) {
 }
 
 static int on_users_found(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
-        g_autofree UserSearch *search = userdata;
+        g_autofree Search *search = userdata;
         const sd_bus_error *error = sd_bus_message_get_error(reply);
         g_autoptr(GArray) pids = g_array_new(FALSE, FALSE, sizeof(uint32_t));
         char address[PCI_ADDRESS_STRING_MAX];
@@ -270,22 +275,14 @@ static int on_users_found(sd_bus_message *reply, void *userdata, sd_bus_error *r
                 log_warning("%s: Failed to find its users: %s",
                             pci_address_format(search->function, address), g_strerror(-r));
         else
-                search->done(search->context, search->function, (const uint32_t *) pids->data,
-                             pids->len);
+                search->users_found(search->context, search->function,
+                                    (const uint32_t *) pids->data, pids->len);
         return 0;
 }
 
 void warden_find_users(Warden *warden, PciAddress function, WardenUsers *done, void *context) {
-        UserSearch *search = g_new(UserSearch, 1);
-        int r;
-
-        *search = (UserSearch){ function, done, context };
-        r = sd_bus_call_method_async(warden->bus, NULL, NAME, ROOT, MANAGER, "ListUsers",
-                                     on_users_found, search, NULL);
-        if (r < 0) {
-                log_warning("Failed to ask for users: %s", g_strerror(-r));
-                g_free(search);
-        }
+        search_begin(&(Search){ warden, function, done, context }, ROOT, MANAGER, "ListUsers",
+                     on_users_found);
 }
 
 static int on_refused(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {

@@ -5,6 +5,7 @@ A directory stands in for libvirt, see support/agent-standin.c."""
 import os
 import signal
 import subprocess
+from xml.etree import ElementTree
 
 import fixtures
 from fixtures import DEADLINE, wait_until
@@ -61,6 +62,18 @@ class AgentTest(UnplugTest):
         with open(self.file("events"), "w", encoding="utf-8") as file:
             file.write(" ".join(words) + "\n")
 
+    def tell_removed(self, uuid, alias, name="web1"):
+        """A guest has released a device: libvirt takes it out of the domain's XML, and says so then."""
+        path = self.file(f"{name}.xml")
+        with open(path, encoding="utf-8") as file:
+            xml = ElementTree.parse(file)
+        devices = xml.find("devices")
+        for device in devices.findall(f"hostdev/alias[@name='{alias}']/.."):
+            devices.remove(device)
+        xml.write(f"{path}.new")
+        os.rename(f"{path}.new", path)
+        self.tell("removed", uuid, alias)
+
     def log(self):
         if not os.path.exists(self.file("log")):
             return []
@@ -96,7 +109,7 @@ class Released(AgentTest):
         # QEMU has closed it, and libvirt is still at it.
         self.wait_property(PLAIN, "State", "draining")
         self.assertEqual(self.writes, [])
-        self.tell("removed", UUID, "hostdev0")
+        self.tell_removed(UUID, "hostdev0")
         call.result()
         self.wait_holders()
 
@@ -118,9 +131,9 @@ class Released(AgentTest):
         call = self.client.start_unplug(PF, LONG)
         wait_until(lambda: sorted(self.log()) == [f"detach {UUID} hostdev0", f"detach {OTHER_UUID} hostdev7"],
                    4 * DEADLINE, self.log)
-        for vf, uuid, alias in zip(pf.vfs, (UUID, OTHER_UUID), ("hostdev0", "hostdev7")):
+        for vf, uuid, alias, name in zip(pf.vfs, (UUID, OTHER_UUID), ("hostdev0", "hostdev7"), ("web1", "web2")):
             self.kernel.let_go(vf)
-            self.tell("removed", uuid, alias)
+            self.tell_removed(uuid, alias, name)
         call.result()
 
 
@@ -199,7 +212,7 @@ class Ended(AgentTest):
         self.client.cancel_unplug(PLAIN)
         self.assert_fails(vb.FAILED, call)
         self.wait_holders()
-        self.tell("removed", UUID, "hostdev0")
+        self.tell_removed(UUID, "hostdev0")
         wait_until(lambda: len(self.log()) == 2, 4 * DEADLINE, "the device to be given back")
         self.assertIn(f"attach {UUID} <hostdev", self.log()[1])
         self.assertEqual(self.writes, [])
@@ -247,7 +260,7 @@ class Missed(AgentTest):
         self.wait_log(f"detach {UUID} hostdev0")
         self.assertEqual(self.holders(), ["vfwarden-libvirt"])
         self.kernel.let_go(function)
-        self.tell("removed", UUID, "hostdev0")
+        self.tell_removed(UUID, "hostdev0")
         call.result()
         self.wait_holders()
 
@@ -266,7 +279,7 @@ class Missed(AgentTest):
         self.kernel.let_go(function)
         self.wait_property(PLAIN, "State", "draining")
         self.assertFalse(call.done)
-        self.tell("removed", UUID, "hostdev0")
+        self.tell_removed(UUID, "hostdev0")
         call.result()
 
     def test_without_a_connection(self):
@@ -279,37 +292,49 @@ class Missed(AgentTest):
         self.tell("connected")
         self.wait_log(f"detach {UUID} hostdev0")
         self.kernel.let_go(function)
-        self.tell("removed", UUID, "hostdev0")
+        self.tell_removed(UUID, "hostdev0")
         call.result()
 
     def ask_twice(self):
-        """For a VF, and for its PF; returns the PF and the calls."""
+        """For a VF, and for its PF; returns the PF, a mark from before, and the calls."""
         pf = self.sysfs.add_pf(PF, vfs=1, vf_driver="vfio-pci")
         self.define(hostdev(VFS[0]))
         self.start()
         self.use(pf.vfs[0])
         self.start_agent()
+        mark = self.mark()
         calls = []
         for number, address in enumerate((VFS[0], PF), 1):
             calls.append(self.client.start_unplug(address, LONG))
             self.wait_log(*[f"detach {UUID} hostdev0"] * number)
-        return pf, calls
+        return pf, mark, calls
 
     def test_a_vf_is_asked_for_twice(self):
-        _, calls = self.ask_twice()
+        _, _, calls = self.ask_twice()
         for address, call in zip((PF, VFS[0]), reversed(calls)):
             self.client.cancel_unplug(address)
             self.assert_fails(vb.FAILED, call)
         self.wait_holders()
 
+    def test_one_inhibitor_serves_two_unplugs(self):
+        """Another one in its place would look like a holder that has released the VF."""
+        pf, mark, calls = self.ask_twice()
+        self.wait_holders("vfwarden-libvirt")
+        self.assertEqual(self.states(PF, mark), ["unplug-requested"])
+        self.kernel.let_go(pf.vfs[0])
+        self.wait_property(PF, "State", "draining")
+        self.assertEqual(self.writes, [])
+        self.tell_removed(UUID, "hostdev0")
+        calls[1].result()
+
     def test_one_of_two_unplugs_is_cancelled(self):
-        pf, calls = self.ask_twice()
+        pf, _, calls = self.ask_twice()
         self.client.cancel_unplug(VFS[0])
         self.assert_fails(vb.FAILED, calls[0])
         self.kernel.let_go(pf.vfs[0])
         self.wait_property(PF, "State", "draining")
         self.assertEqual(self.holders(), ["vfwarden-libvirt"])
-        self.tell("removed", UUID, "hostdev0")
+        self.tell_removed(UUID, "hostdev0")
         calls[1].result()
         self.assertEqual([line for line in self.log() if "attach" in line], [])
 
