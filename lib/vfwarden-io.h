@@ -1,9 +1,9 @@
-/* vfwarden-io.h: PCI loads and store blocks for programs with no privilege.
+/* vfwarden-io.h: PCI loads and store blocks for programs without privilege.
  *
  * A VMM that may not open /dev/vfio asks vfwardend for a session with one PCI function, and gets a
- * socket. Behind it is a process that does what is asked, one request one instruction, and nothing
- * else. This library speaks to it. Programs that implement the protocol themselves find it in
- * vfwarden-io(7): it is vfio-user, and a VMM that knows that needs no library.
+ * socket. The process behind the socket carries out each request as one instruction, and can do
+ * nothing else. This library speaks to that process. vfwarden-io(7) describes the protocol, which
+ * is vfio-user: a VMM that speaks it needs no library.
  *
  *      VfwardenIo *io = NULL;
  *      char *why = NULL;
@@ -21,14 +21,13 @@
  * Results. Functions that return int return 0, or a negative errno:
  *
  *      -EINVAL         the rules do not allow this access: see "Accesses"
- *      -EIO            the device, or its zPCI I/O region's rules, said no
- *      -EFAULT         the memory is not mapped, not all in one map, or was cut
- *      -ENODEV         the function is being unplugged, or has gone; close the session
- *      -ECONNRESET     the session has ended: the process behind it was stopped, or violated
- *      -EPROTO         the other side is not what it should be; the session is of no use any more
+ *      -EIO            the device refused it, or the rules of its zPCI I/O region
+ *      -EFAULT         the memory is not mapped, not all in one map, or was truncated
+ *      -ENODEV         the function is being or was removed; close the session
+ *      -ECONNRESET     the session has ended: its process was stopped or killed
+ *      -EPROTO         the other side violated the protocol; close the session
  *
- * Threads. A session is used by one thread at a time. Different sessions have nothing to do with
- * each other.
+ * Threads. Use a session in one thread at a time. Different sessions are independent.
  *
  * Byte order. Data goes as it is in memory: BARs and configuration space are little-endian, on
  * every host.
@@ -54,19 +53,19 @@ typedef struct VfwardenIo VfwardenIo;
 /* Asks vfwardend, on the system bus, for a session with the function at `address`, such as
  * "0000:01:00.0".
  *
- * A refusal of the daemon becomes -EACCES (polkit said no), -ENODEV (there is no such function),
- * -EBUSY (it is refused now: somebody has the function, it has to be bound to vfio-pci first, or
- * its MSI-X is not allowed), -EAGAIN (another session with it is just being opened), -EOPNOTSUPP
- * (this daemon or function has no sessions), -EDQUOT (too many sessions, or too much memory),
- * -ETIMEDOUT or -ECOMM (anything else, also no daemon). `*ret_why`, unless it is NULL, is what the
- * daemon says to people about it; free() it. It is NULL on success.
+ * A refusal of the daemon becomes -EACCES (polkit refused it), -ENODEV (there is no such function),
+ * -EBUSY (the function is in use, is not bound to vfio-pci, or has MSI-X that is not allowed),
+ * -EAGAIN (another session with it is just being opened), -EOPNOTSUPP (this daemon or function has
+ * no sessions), -EDQUOT (too many sessions, or too much memory), -ETIMEDOUT or -ECOMM (anything
+ * else, also no daemon). `ret_why` may be NULL; otherwise `*ret_why` is the daemon's message for
+ * people, to be freed by free(), or NULL on success.
  *
  * The session may map 1 GiB of memory. A program that needs more calls OpenSession() with its
  * option "max-mapped-memory" (t, in bytes), and vfwarden_io_open_socket() with the socket. */
 int vfwarden_io_open(const char *address, char **ret_why, VfwardenIo **ret);
 
-/* Begins a session over a socket that somebody else got from OpenSession(). Takes `fd` over, on
- * failure too. */
+/* Begins a session over a socket that the caller got from OpenSession() by itself. Owns `fd` from
+ * then on, on failure too. */
 int vfwarden_io_open_socket(int fd, VfwardenIo **ret);
 
 /* Ends the session and frees everything. Takes NULL, returns NULL. */
@@ -78,7 +77,7 @@ VfwardenIo *vfwarden_io_close(VfwardenIo *io);
  * socket of one's own. Valid until the session is closed. */
 const char *vfwarden_io_backend(const VfwardenIo *io);
 
-/* The longest block, in bytes; 8 where there is no store block. */
+/* The longest store block, in bytes; 8 if the back end has no store blocks. */
 size_t vfwarden_io_max_store_block(const VfwardenIo *io);
 
 /* Whether blocks may have any length and alignment. False over a socket of one's own, where it is
@@ -94,7 +93,7 @@ uint64_t vfwarden_io_size(const VfwardenIo *io, unsigned pcias);
  * store takes 1 to 8 bytes inside one doubleword; a longer one is a store block: a multiple of 8,
  * at a multiple of 8, inside one page of 4 KiB and not longer than the maximum. A relaxed function
  * takes stores of any length and alignment, up to the maximum and inside one page. Back ends
- * without the instructions take 1, 2, 4 and 8 bytes where they belong. */
+ * without the instructions take 1, 2, 4 and 8 bytes, aligned to their length. */
 
 int vfwarden_io_load(VfwardenIo *io, unsigned pcias, uint64_t offset, void *data, size_t length);
 
@@ -103,8 +102,8 @@ int vfwarden_io_store(VfwardenIo *io, unsigned pcias, uint64_t offset, const voi
 
 /* Memory
  *
- * A VMM whose guest issues a store block has the data in the guest's memory already. It maps that
- * once, and then only says where the data is. */
+ * The data of a guest's store block is in the guest's memory already. The VMM maps that memory
+ * once, and then passes only the address of the data. */
 
 /* Lets the session read (and write, unless the descriptor is read-only) `size` bytes of the memory
  * behind `fd`, a memfd or a file on tmpfs, from `offset` on, and calls them `gaddr`. All three are
@@ -124,9 +123,10 @@ int vfwarden_io_store_block(VfwardenIo *io, unsigned pcias, uint64_t offset, uin
 
 /* Unplug */
 
-/* A descriptor that becomes readable when the host wants the function back, or it has gone. Ask the
- * guest to release the function, serve it meanwhile, and close the session afterwards. It stays the
- * library's: poll it, do not close it. A negative errno when it cannot be had. */
+/* Returns a descriptor that becomes readable when the host requests the release of the function, or
+ * the function was removed. Ask the guest to release the function, serve it meanwhile, and close
+ * the session afterwards. The library owns the descriptor: poll it, do not close it. Returns a
+ * negative errno if the descriptor cannot be made. */
 int vfwarden_io_notice_fd(VfwardenIo *io);
 
 #ifdef __cplusplus
