@@ -205,6 +205,11 @@ def vm_iommufd_long():
                  machine_run("open.", "users.", "io.", vfio="compat"))
 
 
+def vm_packages():
+    """The Debian packages in the emulated machine: installed, upgraded, removed and purged while guests use devices."""
+    return machine_run("packages.", packages="deb")
+
+
 def vm_s390x():
     """Those of zPCI, in the emulated s390x machine."""
     return machine_run(arch="s390x")
@@ -248,7 +253,7 @@ LANES = [
     [install, vm, vm_iommufd],
 ]
 # What takes too long for each change: --all.
-LONG = [stress, sequences, plain_trixie, plain_sid, vm_iommufd_long]
+LONG = [stress, sequences, plain_trixie, plain_sid, vm_iommufd_long, vm_packages]
 PARTS = {part.__name__.replace("_", "-"): part for part in [*(part for lane in LANES for part in lane), *LONG]}
 
 

@@ -25,12 +25,14 @@ import time
 import pace
 
 from host import guestroot, initrd, kernel as kernels, project, qemu as qemus, vfio_modules
-from host.common import Failure, cache_dir, locked, remove_tree, say
+from host.common import SOURCE_DIR, Failure, cache_dir, locked, remove_tree, say
 from host.outside import Outside
 from host.qmp import Qmp, connect
 
 KEPT_LOGS = 10
 CHANNELS = ("results", "outside")
+# Where the scenarios of packages find them.
+PACKAGES = "usr/lib/vfwarden-vm-packages"
 
 
 class Lost(Exception):
@@ -100,7 +102,7 @@ class Parts:
 class Session:
     """A started machine. Use as a context manager: leaving it ends the machine."""
 
-    def __init__(self, parts, iommu, console=False, with_project=True, arguments=()):
+    def __init__(self, parts, iommu, console=False, with_project=True, packages=None, arguments=()):
         self.parts = parts
         self.hardware = parts.target.hardware
         self.iommu = iommu
@@ -114,7 +116,12 @@ class Session:
         self.work = pathlib.Path(tempfile.mkdtemp(prefix="vfwarden-vm-"))
         trees = [self.work / "guest"]
         builder = project.Builder(parts.target, parts.base)
-        builder.guest_files(trees[0], vfio_modules.scenarios(parts.vfio))
+        more_scenarios = vfio_modules.scenarios(parts.vfio)
+        if packages:
+            more_scenarios.append("scenarios_packages")
+            shutil.copytree(packages, trees[0] / PACKAGES)
+            shutil.copy(SOURCE_DIR / "debian/tests/service", trees[0] / PACKAGES)
+        builder.guest_files(trees[0], more_scenarios)
         if with_project:
             trees.insert(0, self.work / "project")
             builder.install(trees[0])

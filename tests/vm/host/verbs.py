@@ -6,10 +6,13 @@ import time
 
 import pace
 
-from host import vfio_modules
-from host.common import Failure, need_programs, say
+from host import debian, vfio_modules
+from host.common import SOURCE_DIR, Failure, need_programs, say
 from host.session import Lost, Parts, Session
 from host.target import TARGETS
+
+sys.path.append(str(SOURCE_DIR / "tests/install"))
+import packages  # noqa: E402
 
 PROGRAMS = {
     "mmdebstrap": "mmdebstrap", "mke2fs": "e2fsprogs", "depmod": "kmod", "dpkg-deb": "dpkg",
@@ -48,7 +51,8 @@ def boot(session, options):
 def new_session(options, **kwargs):
     made = parts(options)
     arguments = [*kwargs.pop("arguments", ()), *options.append.split()]
-    return Session(made, iommu_of(options), with_project=not options.without_project, arguments=arguments, **kwargs)
+    return Session(made, iommu_of(options), with_project=not options.without_project, arguments=arguments,
+                   packages=packages.built(debian.SUITE) if options.packages else None, **kwargs)
 
 
 def iommu_of(options):

@@ -1,0 +1,202 @@
+"""The Debian packages on a host that runs: installed, upgraded, removed and purged, while guests use devices."""
+
+import contextlib
+import os
+import pathlib
+import pwd
+
+from guest import project, service
+from guest.check import equal, raises, true
+from guest.io_client import IoClient
+from guest.libvirt import AGENT, HOOK, Libvirt, hostdev
+from guest.open_client import OpenClient
+from guest.pci import IGB, NVME, SRIOV
+from guest.registry import scenario
+from guest.vfio import igb_vfs
+from scenarios.io import RULE as IO_RULE
+from scenarios.libvirt import inhibitors, unit_state, vfs, wait_inhibitors
+from scenarios.open import RULE as OPEN_RULE, brokered
+
+# Put there by host/session.py.
+PACKAGES = pathlib.Path("/usr/lib/vfwarden-vm-packages")
+NAMES = ("vfwarden", "vfwarden-libvirt")
+# What other programs write meanwhile.
+PASSED_OVER = ("/proc", "/sys", "/dev", "/run", "/tmp", "/var/log", "/var/tmp", "/var/cache", "/var/lib/dpkg", "/var/lib/libvirt",
+               "/var/lib/systemd/catalog", "/etc/libvirt", "/usr/lib/vfwarden-vm")
+SCRIPTS = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+
+
+def files():
+    """All that a package could leave behind, with the users."""
+    found = set()
+    for directory, subdirectories, names in os.walk("/"):
+        subdirectories[:] = [name for name in subdirectories if os.path.join(directory, name) not in PASSED_OVER]
+        found.update(os.path.join(directory, name) for name in subdirectories + names if not name.endswith(("-", ".pyc", "__pycache__")))
+    return found | {entry.pw_name for entry in pwd.getpwall()}
+
+
+def dpkg(action, *words):
+    # The machine lives for minutes, and its disk is slow.
+    print(service.run("dpkg", "--force-unsafe-io", action, *words, env=SCRIPTS).stdout, flush=True)
+
+
+def packed(directory):
+    return [str(path) for name in NAMES for path in directory.glob(f"{name}_*.deb")]
+
+
+def install(machine, directory=PACKAGES):
+    dpkg("--install", *packed(directory))
+    machine.connect()
+
+
+@contextlib.contextmanager
+def without_vfwarden(machine):
+    """A host on which nothing of vfwarden is, until the end."""
+    with project.kept():
+        service.run(str(project.BUILD / "units/uninstall"), "--purge")
+        machine.expected_pid = 0
+        try:
+            yield
+        finally:
+            service.run("dpkg", "--purge", *NAMES, check=False)
+            machine.expected_pid = 0
+    machine.start_daemon()
+
+
+def check_units_run(machine):
+    for unit in (service.UNIT, AGENT):
+        equal((machine.daemon.property("ActiveState", unit), machine.daemon.property("UnitFileState", unit)),
+              ("active", "enabled"), unit)
+
+
+def check_removed(machine):
+    for unit in (service.UNIT, service.SPAWN_UNIT, AGENT):
+        equal(machine.daemon.property("LoadState", unit), "not-found", f"what systemd says of {unit}")
+    equal(machine.run("pgrep", "--full", "/usr/libexec/vfwarden", check=False).stdout, "", "the processes of vfwarden")
+
+
+@scenario("libvirt's host: the packages are installed, upgraded, removed and purged while a domain runs, starts and ends; the "
+          "domain is guarded as long as they are there, and the host is as before at the end", deadline=600)
+def libvirt_host(machine):
+    vf, other = vfs(machine, 2)
+    with without_vfwarden(machine):
+        libvirt = Libvirt(machine, options=None)
+        scope = libvirt.define("web1", hostdev(vf))
+        libvirt.define("web2", hostdev(other))
+        libvirt.define("web3", hostdev(vf))
+        libvirt.start("web1")
+        pid = machine.run("pgrep", "--full", "guest=web1").stdout
+        before = files()
+
+        def check_guest():
+            equal(libvirt.virsh("domstate", "web1").stdout.strip(), "running", "web1")
+            equal(machine.run("pgrep", "--full", "guest=web1").stdout, pid, "the process of web1")
+
+        install(machine)
+        check_guest()
+        check_units_run(machine)
+        libvirt.wait_agent()
+        machine.wait_property(vf, "InUse", True)
+        machine.wait_property(IGB, "Locked", True)
+        wait_inhibitors(machine, [(vf.address, "domain web1")])
+        true(libvirt.start("web3", check=False).returncode != 0, "a second domain cannot have the function")
+        libvirt.start("web2")
+        wait_inhibitors(machine, [(vf.address, "domain web1"), (other.address, "domain web2")])
+
+        modes = machine.attributes(IGB.path("sriov_numvfs"))
+        daemon = machine.daemon.pid()
+        install(machine, PACKAGES / "next")
+        check_guest()
+        equal((machine.daemon.pid() != daemon, modes.changes), (True, []), "another process, and changes of the lock's modes")
+        check_units_run(machine)
+        libvirt.wait_agent()
+        wait_inhibitors(machine, [(vf.address, "domain web1"), (other.address, "domain web2")])
+        libvirt.destroy("web2")
+        wait_inhibitors(machine, [(vf.address, "domain web1")])
+        libvirt.start("web2")
+        machine.wait_property(other, "InUse", True)
+
+        machine.expected_pid = 0
+        dpkg("--remove", *NAMES)
+        check_guest()
+        check_removed(machine)
+        IGB.check_closed()
+        equal(unit_state(scope), "inactive", "the guard of web1")
+        equal(HOOK.exists(), True, "whether the hook is a file that stays until the purge")
+        libvirt.destroy("web2")
+        libvirt.start("web2")
+        service.systemctl("restart", "libvirtd.service")
+        check_guest()
+
+        dpkg("--purge", *NAMES)
+        check_guest()
+        equal(sorted(files() - before), [], "what is left")
+        equal(sorted(before - files()), [], "what is missing")
+        for path in ("/run/vfwarden", "/run/vfwarden-spawn.socket", "/etc/vfwarden", HOOK):
+            equal(os.path.lexists(path), False, f"whether {path} is there")
+        raises(KeyError, lambda: pwd.getpwnam("vfwarden"), "looking for its user")
+        libvirt.destroy("web1")
+        libvirt.start("web1")
+        libvirt.close()
+
+
+@scenario("an upgrade loses no session, lease, inhibitor or lock, and leaves no gap; one of a stopped daemon does not start it",
+          deadline=600)
+def upgrade_under_load(machine):
+    with without_vfwarden(machine):
+        install(machine)
+        session_vf, lease_vf, inhibited = igb_vfs(machine, 3)
+        machine.daemon.configure("[Io]\nAllowMsix=yes\n")
+        service.systemctl("reload", service.UNIT)
+        machine.add_polkit_rule(IO_RULE + OPEN_RULE)
+        session, lease = IoClient(machine), OpenClient(machine)
+        session.open(session_vf)
+        session.read_for_ever(0, 0, 4)
+        lease.open(lease_vf)
+        lease.device(lease_vf)
+        register = lease.read()
+        holding = machine.client.inhibit(inhibited.address, "reset", "the load")
+        machine.client.lock(NVME.address, "until the audit is over")
+        machine.wait_property(NVME, "LockWhy", "until the audit is over")
+        machine.wait_property(IGB, "Locked", True)
+        closed = {function: machine.property(function, "ClosedFiles") for function in (IGB, NVME)}
+        watched = [machine.attributes(function.path(name)) for function in (IGB, NVME) for name in SRIOV]
+        before, daemon = session.progress(), machine.daemon.pid()
+
+        install(machine, PACKAGES / "next")
+        equal(machine.daemon.pid() != daemon, True, "whether the daemon is another process")
+        check_units_run(machine)
+        equal([watch.changes for watch in watched], [[]] * len(watched), "changes of the modes of locked files")
+        for function, names in closed.items():
+            equal(machine.property(function, "ClosedFiles"), names, f"the locked files of {function}")
+        equal((machine.property(NVME, "LockReasons"), machine.property(NVME, "LockWhy")),
+              (["administrator"], "until the audit is over"), "the administrator's lock")
+        equal(inhibitors(machine), [(inhibited.address, "the load")], "the inhibitors")
+        equal(brokered(machine, lease_vf), [(lease.pid, True)], "the lease")
+        equal(lease.read(), register, "the register that the lease reads")
+        true(session.progress() > before, "the session goes on")
+        os.close(holding)
+        wait_inhibitors(machine, [])
+
+        machine.stop_daemon()
+        service.systemctl("stop", AGENT)
+        dpkg("--install", *packed(PACKAGES / "next"))
+        equal(machine.daemon.property("ActiveState"), "inactive", "the daemon, which an administrator had stopped")
+        equal(machine.daemon.property("ActiveState", AGENT), "inactive", "the agent")
+        NVME.check_closed(*closed[NVME])
+        dpkg("--remove", *NAMES)
+        for function in (IGB, NVME):
+            function.check_closed()
+        check_removed(machine)
+
+
+@scenario("the test `service` of debian/tests passes, as autopkgtest runs it", deadline=300)
+def autopkgtest(machine):
+    with without_vfwarden(machine):
+        dpkg("--install", *packed(PACKAGES)[:1])
+        # The image has no apt, and nothing depends on the package.
+        apt = pathlib.Path("/usr/local/bin/apt-get")
+        apt.write_text('#!/bin/sh\n[ "$1" = --yes ] && exec dpkg "--$2" "$3"\n')
+        apt.chmod(0o755)
+        machine.closers.append(apt.unlink)
+        print(service.run("sh", str(PACKAGES / "service")).stdout, flush=True)
