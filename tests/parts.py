@@ -1,6 +1,6 @@
 """Runs all tests and ends with the line "N passed, N failed".
 
-Called by tests/run, as root and with everything installed. Runs the parts that are named, or those of CI (LANES), or with
+Called by tests/run, as root and with everything installed. Runs the parts that are named, or those of CI (GROUPS), or with
 --all the long ones, too. They build with warnings as errors. A part that cannot be run has failed; nothing is skipped.
 """
 
@@ -190,7 +190,7 @@ def vm():
 
 # Those that open device nodes; the ids of scenarios contain one of these.
 IOMMUFD = ("character_devices.", "open.", "vf_tokens.", "users.", "qemu.")
-IOMMUFD_LONG = ("unplug_with_holders.", "external_removal.", "hotplug.", "libvirt.", "io.", "io_end.")
+IOMMUFD_LONG = ("unplug_with_holders.", "external_removal.", "hotplug.", "libvirt.", "libvirt_agent.", "io.", "io_end.")
 
 
 def vm_iommufd():
@@ -247,14 +247,14 @@ def stress():
     return meson(build("stress"), "--timeout-multiplier", "40", "integration-kill")
 
 
-# Those of a lane run one after the other, the lanes side by side: the machines wait for hardware most of the time.
-LANES = [
-    [plain, sanitize, fuzz, model, analysis, vm_s390x],
-    [install, vm, vm_iommufd],
-]
+# Two groups run side by side, since the machines wait for hardware most of the time; the next one begins where one has ended,
+# so both sides end at about the same time on any computer. The longest stand first. The parts of a group share a directory
+# to build in, and run one after the other.
+GROUPS = [[vm], [plain, model, analysis], [sanitize], [plain_trixie], [vm_iommufd], [vm_s390x], [install], [fuzz]]
+SIDES = 2
 # What takes too long for each change: --all.
-LONG = [stress, sequences, plain_trixie, plain_sid, vm_iommufd_long, vm_packages]
-PARTS = {part.__name__.replace("_", "-"): part for part in [*(part for lane in LANES for part in lane), *LONG]}
+LONG = [[stress, sequences], [plain_sid], [vm_iommufd_long], [vm_packages]]
+PARTS = {part.__name__.replace("_", "-"): part for group in [*GROUPS, *LONG] for part in group}
 
 
 def processor_seconds():
@@ -281,18 +281,18 @@ def run_apart(name):
     return counted([sys.executable, __file__, name], prefix=f"{name:9} | ")
 
 
-def run_lane(lane, wanted):
-    counts = [run_apart(name) for name, part in PARTS.items() if part in lane and name in wanted]
+def run_group(group, wanted):
+    counts = [run_apart(name) for name, part in PARTS.items() if part in group and name in wanted]
     return total(*counts)
 
 
 def run(wanted):
-    """Runs parts, here if there is only one, else the lanes side by side; returns (passed, failed)."""
+    """Runs parts, here if there is only one, else two groups side by side; returns (passed, failed)."""
     if len(wanted) == 1:
         return run_here(wanted[0])
     start = time.monotonic()
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        counts = list(pool.map(lambda lane: run_lane(lane, wanted), [*LANES, LONG]))
+    with concurrent.futures.ThreadPoolExecutor(SIDES) as pool:
+        counts = list(pool.map(lambda group: run_group(group, wanted), [*GROUPS, *LONG]))
     print(f"== {time.monotonic() - start:.0f} s")
     return total(*counts)
 
@@ -302,7 +302,7 @@ def main():
     if "--all" in sys.argv:
         wanted = list(PARTS)
     else:
-        wanted = sys.argv[1:] or [name for name, part in PARTS.items() if part not in LONG]
+        wanted = sys.argv[1:] or [name for name, part in PARTS.items() if any(part in group for group in GROUPS)]
     unknown = [name for name in wanted if name not in PARTS]
     if unknown:
         sys.exit(f"unknown part {unknown[0]}; there are: {', '.join(PARTS)}")
