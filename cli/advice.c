@@ -48,7 +48,7 @@ static void advise_user(const Question *question, JsonObject *blocker, GPtrArray
         else if (g_str_has_suffix(unit, ".service"))
                 say(advice, "\"systemctl stop %s\", if it can be missed", unit);
         else
-                say(advice, "end the process %" G_GINT64_FORMAT ", or have it let %s go", pid,
+                say(advice, "end the process %" G_GINT64_FORMAT ", or make it release %s", pid,
                     subject);
         advise_unplug(question, subject, advice);
 }

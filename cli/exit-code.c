@@ -12,12 +12,12 @@ static const char *const descriptions[_EXIT_CODE_MAX] = {
         [EXIT_CODE_ACCESS_DENIED] = "access denied",
         [EXIT_CODE_UNREACHABLE] =
                 "the daemon cannot be reached: not running, not installed, no bus",
-        [EXIT_CODE_REFUSED] = "refused: a user would lose the function",
+        [EXIT_CODE_REFUSED] = "refused: an obstacle, such as a user of the function",
         [EXIT_CODE_BUSY] = "busy: another operation is running, or a limit is reached",
         [EXIT_CODE_TIMED_OUT] = "timed out",
-        [EXIT_CODE_GONE] = "the function went away meanwhile",
+        [EXIT_CODE_GONE] = "the function was removed meanwhile",
         [EXIT_CODE_NOT_SUPPORTED] = "not supported by the function or by this daemon",
-        [EXIT_CODE_UNFINISHED] = "not finished in time: the function is being removed",
+        [EXIT_CODE_UNFINISHED] = "timed out, and the function is being removed",
 };
 
 /* A name that ends in '.' stands for all names that begin so. */

@@ -5,7 +5,7 @@
  * `inhibit --what` know each. */
 #pragma once
 
-/* The operations that `word` does, joined by ':'; "" for a verb that takes nothing from anybody;
+/* The operations that `word` does, joined by ':'; "" for a verb that takes no function away;
  * NULL for a word that is not known here. */
 const char *vocabulary_operations(const char *word);
 
@@ -14,7 +14,7 @@ extern const char *const vocabulary_all[];
 
 /* The operations that the words in `what`, joined by ':', do, each once; words that are not known
  * here stay as they are. The caller's. Returns NULL and sets `ret_word`, the caller's, if one is a
- * verb that takes nothing from anybody: nobody can inhibit it. */
+ * verb that takes no function away: it cannot be inhibited. */
 char *vocabulary_translate(const char *what, char **ret_word);
 
 /* The known word nearest to `word`, or NULL. */

@@ -18,8 +18,7 @@ static const Words kinds[] = {
 
 /* What follows from the kind and is not to be seen from it. */
 static const Words consequences[] = {
-        { "detached-vf",
-          "There is no PF here to be locked; what removes or resets it is guarded on itself." },
+        { "detached-vf", "There is no PF here to lock, only the files that remove or reset it." },
         { NULL, NULL },
 };
 
@@ -27,7 +26,8 @@ static const Words reasons[] = {
         { "userspace-driver", "a userspace driver has this function" },
         { "vf-in-use", "one of its virtual functions is in use" },
         { "in-use", "the function is in use" },
-        { "inhibitor", "somebody inhibits an operation on it or on a VF of it" },
+        { "inhibitor",
+          "a client inhibits an operation on it, on a VF of it or on a function below it" },
         { "administrator", "an administrator locked it" },
         { "below-in-use", "a function below it is in use" },
         { "below-locked", "an administrator locked a function below it" },
@@ -35,8 +35,8 @@ static const Words reasons[] = {
 };
 
 static const Words states[] = {
-        { "unplug-requested", "unplug requested, its holder was asked" },
-        { "draining", "draining, its holder winds down" },
+        { "unplug-requested", "unplug requested, its users were asked" },
+        { "draining", "draining, some of its users have released it" },
         { "removing", "being removed" },
         { NULL, NULL },
 };
@@ -49,8 +49,8 @@ static const Words command_memories[] = {
 };
 
 static const Words enforcements[] = {
-        { "enforce", "enforce, locks close files" },
-        { "advise", "advise, locks are reported and close nothing" },
+        { "enforce", "enforce, locks write-protect files" },
+        { "advise", "advise, locks are reported and write-protect nothing" },
         { NULL, NULL },
 };
 

@@ -75,7 +75,7 @@ static char *read_what(const Context *context) {
                 return NULL;
         what = vocabulary_translate(context->what, &word);
         if (!what)
-                print_error("%s takes nothing from anybody, so nobody can inhibit it", word);
+                print_error("%s takes no function away, so it cannot be inhibited", word);
         return what;
 }
 
@@ -107,7 +107,7 @@ static ExitCode run_inhibit(Context *context, char **arguments) {
                 return EXIT_CODE_USAGE;
         }
         if (context->host) {
-                print_error("An inhibitor ends with its process, so it cannot be had of another "
+                print_error("An inhibitor ends with its process, so it cannot be on another "
                             "host");
                 return EXIT_CODE_USAGE;
         }

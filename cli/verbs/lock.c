@@ -97,7 +97,7 @@ static ExitCode change_lock(Context *context, const char *argument, const char *
 
         function = inventory_find(inventory, address);
         if (!function) {
-                print_error("%s %s: the function went away meanwhile", attempt, address);
+                print_error("%s %s: the function was removed meanwhile", attempt, address);
                 return EXIT_CODE_GONE;
         }
 

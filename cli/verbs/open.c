@@ -136,7 +136,7 @@ static ExitCode run_open(Context *context, char **arguments) {
                 return EXIT_CODE_USAGE;
         }
         if (context->host) {
-                print_error("A descriptor cannot be had of another host");
+                print_error("A descriptor cannot come from another host");
                 return EXIT_CODE_USAGE;
         }
         code = subject_find(context, arguments[0], &address);

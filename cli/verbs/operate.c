@@ -161,7 +161,7 @@ static ExitCode operate(Context *context, const Operation *operation, const char
                                    operation->name, address);
         function = inventory_find(inventory, address);
         if (!function) {
-                print_error("%s of %s was done, but the function went away meanwhile",
+                print_error("%s of %s was done, but the function was removed meanwhile",
                             operation->name, address);
                 return EXIT_CODE_GONE;
         }

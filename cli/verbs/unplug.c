@@ -243,7 +243,8 @@ static void print_request(Context *context, const char *address, JsonArray *hold
         }
         print_holders(output, holders);
         if (context->insist && any_delays(holders))
-                output_format(output, "The kernel asks when nobody delays that any more.\n");
+                output_format(output,
+                              "The kernel asks when no inhibitor delays the unplug any more.\n");
         else if (context->insist)
                 output_format(output, "The kernel asks as well; this cannot be cancelled.\n");
         (void) output_flush(output); /* main() reports a write that failed */
@@ -421,7 +422,7 @@ static const Option unplug_options[] = {
           .value = "TIME",
           .read = read_timeout,
           .help = "how long to wait: 500ms, 30s, 5min, 1h (1min)" },
-        OPTION_SWITCH("insist", insist, "have the kernel ask, too; cannot be cancelled"),
+        OPTION_SWITCH("insist", insist, "the kernel asks, too; cannot be cancelled"),
         OPTION_OVERRIDE_HOST,
         { NULL },
 };

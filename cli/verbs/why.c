@@ -279,7 +279,7 @@ static ExitCode why_each(Context *context, const char *address, const char *cons
         return EXIT_CODE_DONE;
 }
 
-/* A verb that takes nothing from anybody; but there has to be the function. */
+/* A verb that takes no function away; but there has to be the function. */
 static ExitCode why_harmless(Context *context, const char *address, const char *verb) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         g_autoptr(JsonObject) answer = json_object_new();
@@ -293,7 +293,7 @@ static ExitCode why_harmless(Context *context, const char *address, const char *
                 output_text(&context->output, STYLE_BOLD, address);
                 output_format(&context->output, ": %s", verb);
                 output_styled(&context->output, STYLE_GREEN, " is possible");
-                output_format(&context->output, ", it takes nothing from anybody\n");
+                output_format(&context->output, ", it takes no function away\n");
                 return EXIT_CODE_DONE;
         }
         json_object_set_string_member(answer, "Address", address);

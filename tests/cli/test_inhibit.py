@@ -72,7 +72,7 @@ class Inhibit(CommandTest):
     def test_verbs_that_take_nothing(self):
         for what in ("list", "reset:show", "unlock", "cancel-unplug"):
             self.check(["inhibit", f"--what={what}", IGB, "--", "echo", "ran"], code=2, error=(
-                f"vfwarden: {what.split(':')[-1]} takes nothing from anybody, so nobody can inhibit it\n"))
+                f"vfwarden: {what.split(':')[-1]} takes no function away, so it cannot be inhibited\n"))
         self.assertEqual([c for c in self.stand_in.calls if c[0] == "Inhibit"], [])
 
     def test_word_that_is_nearly_one(self):
@@ -217,7 +217,7 @@ class Inhibit(CommandTest):
             with self.subTest(arguments):
                 self.check(["inhibit", *arguments], error=USAGE, code=2)
         self.check(["-H", "far", "inhibit", IGB, "--", "echo", "ran"], code=2,
-                   error="vfwarden: An inhibitor ends with its process, so it cannot be had of "
+                   error="vfwarden: An inhibitor ends with its process, so it cannot be on "
                          "another host\n")
         self.check(["inhibit", "1", "--", "echo", "ran"], code=2, error="vfwarden: '1' is not a PCI "
                    "address: there is no ':' between bus and device\n")

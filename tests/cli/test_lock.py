@@ -96,7 +96,7 @@ class Lock(CommandTest):
         daemon = self.start_locking()
         daemon.answers["Unlock"] = daemon.document["Functions"].clear
         self.check(["unlock", FULL], code=9, error="vfwarden: Cannot unlock 0000:01:00.0: the "
-                                                   "function went away meanwhile\n")
+                                                   "function was removed meanwhile\n")
 
     def test_picture_that_fails_afterwards(self):
         daemon = self.start_locking()

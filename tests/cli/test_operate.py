@@ -128,7 +128,7 @@ class Operate(CommandTest):
     def test_function_that_goes_meanwhile(self):
         self.stand_in.answers["Unbind"] = self.stand_in.document["Functions"].clear
         self.check(["unbind", IGB], code=9, error=f"vfwarden: unbind of {IGB} was done, but the function "
-                                                  "went away meanwhile\n")
+                                                  "was removed meanwhile\n")
 
     def test_picture_that_fails_afterwards(self):
         self.fail("Describe", "org.vfwarden1.Error.Failed", "no")

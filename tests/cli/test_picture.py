@@ -66,7 +66,7 @@ Physical function:  0000:01:00.0
       IOMMU group:  21
         NUMA node:  none
 Memory enable bit:  hardwired to 0, as in every VF: a virtual machine monitor must not make access to the BARs depend on it
-            State:  draining, its holder winds down
+            State:  draining, some of its users have released it
            In use:  yes
            Locked:  no
      Locked files:  none
@@ -76,7 +76,7 @@ Memory enable bit:  hardwired to 0, as in every VF: a virtual machine monitor mu
 SHOW_DETACHED = """\
 0040:00:10.0  IBM Internal Shared Memory (ISM) virtual PCI device
              Kind:  virtual function, detached: its physical function is not on this system
-                    There is no PF here to be locked; what removes or resets it is guarded on itself.
+                    There is no PF here to lock, only the files that remove or reset it.
            Vendor:  IBM [1014]
            Device:  Internal Shared Memory (ISM) virtual PCI device [04ed]
         Subsystem:  8086:a03c
@@ -118,7 +118,7 @@ Memory enable bit:  implemented
 
 STATUS = """\
             Daemon:  running, version 0.1.0
-       Enforcement:  enforce, locks close files
+       Enforcement:  enforce, locks write-protect files
          Functions:  8
 Physical functions:  2
  Virtual functions:  3
@@ -322,7 +322,7 @@ class Show(CommandTest):
         for line in ("             Kind:  novel", "     Lock reasons:  whim",
                      "                    in-use: the function is in use",
                      "                    vf-in-use: one of its virtual functions is in use",
-                     "                    inhibitor: somebody inhibits an operation on it or on a VF of it",
+                     "                    inhibitor: a client inhibits an operation on it, on a VF of it or on a function below it",
                      "            State:  asleep", "Memory enable bit:  odd"):
             self.assertIn(line, output.splitlines())
 
@@ -404,7 +404,7 @@ class Status(CommandTest):
         _, output, _ = self.run_command("status")
         self.assertEqual(output.splitlines()[:3], [
             "            Daemon:  running, version 1.2.3",
-            "       Enforcement:  advise, locks are reported and close nothing",
+            "       Enforcement:  advise, locks are reported and write-protect nothing",
             "         Functions:  0"])
 
     def test_json(self):
@@ -424,7 +424,7 @@ class Status(CommandTest):
         self.start_daemon(pictures.host(), problems=self.PROBLEMS)
         _, output, _ = self.run_command("status")
         self.assertEqual(output.splitlines()[1:5], [
-            "       Enforcement:  enforce, locks close files",
+            "       Enforcement:  enforce, locks write-protect files",
             f"           Problem:  {self.PROBLEMS[0]}",
             f"           Problem:  {self.PROBLEMS[1]}",
             "         Functions:  8"])

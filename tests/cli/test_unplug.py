@@ -78,7 +78,7 @@ class Unplug(CommandTest):
         self.end_with(TIMEOUT)
         code, output, _ = self.run_command("unplug", "--insist", IGB)
         self.assertEqual(code, 8)
-        self.assertIn("The kernel asks when nobody delays that any more.\n", output)
+        self.assertIn("The kernel asks when no inhibitor delays the unplug any more.\n", output)
         self.assertIn(f"Nothing has changed. It is in use by\n{HELD}{delays}", output)
 
     def test_options(self):

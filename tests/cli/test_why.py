@@ -126,9 +126,9 @@ class Why(CommandTest):
         self.assertEqual(self.to_do(pf, users=service),
                          ['"systemctl stop dpdk.service", if it can be missed'])
         self.assertEqual(self.to_do(pf, users=scope),
-                         [f"end the process {WORKER}, or have it let {IGB} go"])
+                         [f"end the process {WORKER}, or make it release {IGB}"])
         # It may have gone between two questions.
-        self.assertEqual(self.to_do(pf), [f"end the process {WORKER}, or have it let {IGB} go"])
+        self.assertEqual(self.to_do(pf), [f"end the process {WORKER}, or make it release {IGB}"])
         self.assertEqual(self.to_do(("user", IGB, "in use", 0), users=[(IGB, 0, 0, "", "")]),
                          ["ask again: it may be passing from one process to another"])
 
@@ -267,7 +267,7 @@ class Why(CommandTest):
                         else [])
                 self.assertEqual(asked, expected)
                 if not expected:
-                    self.assertEqual(output, f"{IGB}: {verb} is possible, it takes nothing from anybody\n")
+                    self.assertEqual(output, f"{IGB}: {verb} is possible, it takes no function away\n")
                     _, output, _ = self.run_command("why", "--json", IGB, verb)
                     self.assertEqual(json.loads(output), {"Address": IGB, "Operation": verb,
                                                           "Allowed": True, "Blockers": [], "Warnings": []})

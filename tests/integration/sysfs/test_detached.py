@@ -103,7 +103,7 @@ class AtTheStart(Slots):
         self.assertEqual((code, error), (0, ""))
         text = " ".join(output.split())
         self.assertIn("Kind: virtual function, detached: its physical function is not on this system There is no PF here "
-                      "to be locked; what removes or resets it is guarded on itself. Vendor:", text)
+                      "to lock, only the files that remove or reset it. Vendor:", text)
         self.assertIn("VF number: 3 ", text)
         self.assertIn("Memory enable bit: hardwired to 0, as in every VF: a virtual machine monitor must not make access "
                       "to the BARs depend on it", text)
