@@ -14,7 +14,7 @@
 static const char help[] =
         "vfwarden-libvirt [OPTION...]\n"
         "\n"
-        "Has the guests of libvirt's domains release PCI functions when vfwardend asks.\n"
+        "Asks libvirt's guests to release PCI functions when vfwardend requests it.\n"
         "\n"
         "  --connect=URI   libvirt's daemon (" URI_DEFAULT ")\n"
         "  --help\n"

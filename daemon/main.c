@@ -24,7 +24,7 @@
 static const char help[] =
         "vfwardend [OPTION...]\n"
         "\n"
-        "Keeps PCI devices safe while virtual machines hold them.\n"
+        "Protects PCI devices while virtual machines use them.\n"
         "\n"
         "  -h, --help                 Show this help\n"
         "      --version              Show the version\n"

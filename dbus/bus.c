@@ -268,7 +268,7 @@ int bus_new(Bus **ret) {
         }
         r = take_name(bus->connection);
         if (r < 0) {
-                log_error("the bus name %s cannot be had: %s", BUS_NAME, g_strerror(-r));
+                log_error("Failed to acquire the bus name %s: %s", BUS_NAME, g_strerror(-r));
                 return r;
         }
         r = sd_bus_open_system(&bus->questions);

@@ -61,7 +61,7 @@ static void restart_deadline(IoProcess *process) {
         if (pending == 0 && !process->reports.ended)
                 helper_clear_deadline(process->helper);
         else if (helper_set_deadline(process->helper, usec) < 0)
-                io_process_kill(process, "no timer can be had for vfwarden-io");
+                io_process_kill(process, "no timer can be made for vfwarden-io");
 }
 
 static void on_report(void *context, int channel) {

@@ -224,7 +224,7 @@ static int on_closed_check(sd_event_source *source, uint64_t usec, void *userdat
 
 static void on_device_closed(SessionEntry *entry) {
         if (session_entry_set_timer(entry, CLOSED_CHECK_USEC, on_closed_check) < 0)
-                io_process_kill(entry->process, "no timer can be had for vfwarden-io");
+                io_process_kill(entry->process, "no timer can be made for vfwarden-io");
 }
 
 static void take_facts(SessionEntry *entry, const IoReport *report) {

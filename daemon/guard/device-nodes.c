@@ -179,7 +179,7 @@ static void open_node(DeviceNodes *nodes, guint i) {
         node->failing = r < 0;
         if (r < 0) {
                 problems_report(nodes->context->problems, problem,
-                                "Failed to open /dev/%s to users again: %s", node->name,
+                                "Failed to restore the mode of /dev/%s: %s", node->name,
                                 g_strerror(-r));
                 return;
         }
@@ -202,7 +202,7 @@ static bool open_nodes(DeviceNodes *nodes, PciKey key) {
         return any;
 }
 
-/* Whether the nodes that are to be closed could be found. */
+/* Whether the nodes to write-protect could be found. */
 static void note_looked(DeviceNodes *nodes, PciKey key, int r) {
         PciAddress address = pci_address_from_key(key);
 
@@ -212,7 +212,7 @@ static void note_looked(DeviceNodes *nodes, PciKey key, int r) {
                 return;
         }
         problems_report_function(nodes->context->problems, address, "nodes",
-                                 "Failed to look at the device nodes to close to newcomers: %s",
+                                 "Failed to look at the device nodes to write-protect: %s",
                                  g_strerror(-r));
         retries_add(nodes->unclosed, key);
 }

@@ -33,7 +33,7 @@ static const char help[] =
         "Serves one PCI function to one client; started by vfwardend, see vfwarden-io(7).\n"
         "\n"
         "  --client=FD           the client's socket; without it requests are taken from --control\n"
-        "  --listener=FD         the client connects to it; --client is closed if none will\n"
+        "  --listener=FD         where the client connects; closing --client before ends the session\n"
         "  --device=FD           the VFIO device, or the memfd of an emulated one\n"
         "  --control=FD          the daemon's socket\n"
         "  --driver=NAME         that the function is bound to\n"

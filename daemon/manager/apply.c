@@ -182,14 +182,13 @@ static void warn_pf_with_vfs(const Function *pf) {
                  function_num_vfs(pf), pf->facts.driver);
 }
 
-/* Whether the files that are to be closed could be found. */
+/* Whether the files to lock could be found. */
 static void note_plan(Apply *apply, const Function *function, int r) {
         PciAddress address = function_address(function);
 
         if (r < 0) {
                 problems_report_function(apply->context->problems, address, "lock",
-                                         "Failed to look at the files that are to be closed: %s",
-                                         g_strerror(-r));
+                                         "Failed to look at the files to lock: %s", g_strerror(-r));
                 retries_add(apply->relocks, function->facts.key);
                 return;
         }

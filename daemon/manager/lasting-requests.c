@@ -268,7 +268,7 @@ int lasting_requests_release_all(LastingRequests *requests, GPtrArray **ret) {
                                             function, paths);
         tell_enforcement(requests, enforced);
         settings_show_release(requests->settings);
-        log_notice("%u files were opened again; nothing is enforced until a reload or restart",
+        log_notice("%u files were unlocked; nothing is enforced until a reload or restart",
                    paths->len);
         *ret = g_steal_pointer(&paths);
         return 0;

@@ -63,7 +63,7 @@ void settings_set_released(Settings *settings, bool released) {
 void settings_show_release(Settings *settings) {
         if (settings->released)
                 problems_report(settings->problems, PROBLEM_RELEASED,
-                                "Nothing is locked since release-all opened everything: `systemctl "
+                                "Nothing is locked since release-all unlocked all: `systemctl "
                                 "reload vfwardend` enforces again");
         else
                 problems_resolve(settings->problems, PROBLEM_RELEASED);

@@ -491,7 +491,7 @@ class Asked(UnplugTest):
             with self.subTest(call):
                 faults.set((call, errno.EIO, pattern))
                 unplug = self.client.start_unplug(PLAIN, LONG)
-                problem = f"{PLAIN}: Failed to look at the device nodes to close to newcomers: {os.strerror(errno.EIO)}"
+                problem = f"{PLAIN}: Failed to look at the device nodes to write-protect: {os.strerror(errno.EIO)}"
                 vb.wait_until(lambda text=problem: text in self.client.manager_property("Problems"), None, "the problem")
                 faults.clear()
                 vb.wait_until(lambda: not self.client.manager_property("Problems"), None, "no problem")

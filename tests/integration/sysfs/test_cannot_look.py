@@ -434,7 +434,7 @@ class Files(FaultTest):
                 with self.subTest(f"{call} {pattern} {name}"):
                     self.faults.set((call, getattr(errno, name), pattern))
                     self.client.lock(PF, "mine")
-                    self.wait_problem(f"{PF}: Failed to look at the files that are to be closed")
+                    self.wait_problem(f"{PF}: Failed to look at the files to lock")
                     self.assert_closed(pf, *ALL)
                     self.faults.clear()
                     self.wait_slot_mode("3", 0o444)
