@@ -33,6 +33,7 @@ typedef struct Context {
         uint64_t timeout_usec; /* unplug */
         bool allow_unguarded;  /* libvirt-hook */
         const char *socket;    /* io serve: where the client connects, NULL if not given */
+        bool dma;              /* io serve: the device may access the client's memory */
         bool separated;        /* a "--" stood before the arguments */
         bool sigpipe_ignored;  /* by who started the command, so it is to be by what it starts */
         Output output;

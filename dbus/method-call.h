@@ -13,6 +13,7 @@
 #define ACTION_OVERRIDE    "org.vfwarden1.override"
 #define ACTION_UNPLUG      "org.vfwarden1.unplug"
 #define ACTION_ZPCI_IO     "org.vfwarden1.zpci-io"
+#define ACTION_ZPCI_IO_DMA "org.vfwarden1.zpci-io-dma"
 
 /* comm has at most 15 bytes (TASK_COMM_LEN in include/linux/sched.h), and what is no text takes up
  * to 3 bytes each here. */

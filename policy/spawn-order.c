@@ -90,6 +90,7 @@ int vfio_task_take(const void *packet, size_t size, unsigned n_fds, VfioTask *re
                 return -EBADMSG;
         is_device = task.kind == VFIO_TASK_DEVICE || task.kind == VFIO_TASK_TOKEN;
         if (task.iommufd > (task.kind != VFIO_TASK_GROUP) || (!is_device && task.key != 0) ||
+            task.container > (task.kind == VFIO_TASK_DEVICE && !task.iommufd) ||
             pci_address_key(pci_address_from_key(task.key)) != task.key)
                 return -EBADMSG;
         if (task.kind == VFIO_TASK_TOKEN ? !is_token(&task.token)
@@ -115,7 +116,8 @@ int io_task_take(const void *packet, size_t size, unsigned n_fds, IoTask *ret) {
         IoTask task;
 
         if (take(packet, size, &task, sizeof(task)) < 0 || task.single > 1 || task.emulated > 1 ||
-            (n_fds != 2 - task.single && (task.single || n_fds != IO_TASK_FDS_MAX)) ||
+            task.listens > !task.single || task.dma > !task.single || task.zero != 0 ||
+            n_fds != 2 - task.single + task.listens + io_task_has_container(&task) ||
             !is_text(task.driver, sizeof(task.driver)))
                 return -EBADMSG;
         for (const char *p = task.driver; *p != '\0'; p++)

@@ -61,7 +61,9 @@ typedef struct VfioTask {
         PciKey key;
         uint32_t number;
         VfToken token;
-        uint8_t zero[7];
+        /* 1, of VFIO_TASK_DEVICE over its group: the answer has the container, too. */
+        uint8_t container;
+        uint8_t zero[6];
 } VfioTask;
 
 #define VFIO_ANSWER_FDS_MAX 2
@@ -72,16 +74,25 @@ typedef struct VfioAnswer {
         char step[60]; /* what failed, for people */
 } VfioAnswer;
 
-/* With the device, and the client's socket unless it is `single`. A third descriptor is a socket
- * that listens: the client will connect to it, and the other socket tells that it still may. */
+/* With the device; the client's socket, unless it is `single`; the socket that listens, and the
+ * container. */
 typedef struct IoTask {
         uint64_t max_mapped; /* bytes that the client may map */
         uint32_t single;     /* 1: requests come over the control socket */
-        uint32_t emulated;   /* 1: the device is a memfd */
-        char driver[64];     /* of the function, "" none */
+        uint8_t emulated;    /* 1: the device is a memfd */
+        uint8_t listens; /* 1: the client will connect, and its socket tells that it still may */
+        uint8_t dma;     /* 1: the device may access the client's memory, by the container of a
+                            device that is no memfd */
+        uint8_t zero;
+        char driver[64]; /* of the function, "" none */
 } IoTask;
 
-#define IO_TASK_FDS_MAX 3
+#define IO_TASK_FDS_MAX 4
+
+/* Of a sound task. */
+static inline bool io_task_has_container(const IoTask *task) {
+        return task->dma && !task->emulated;
+}
 
 /* Each takes a packet of `size` bytes and `n_fds` descriptors. Returns 0, or -EBADMSG. */
 int spawn_order_take(const void *packet, size_t size, unsigned n_fds, SpawnOrder *ret);

@@ -44,6 +44,18 @@ static int listen_at(const char *path) {
         return r;
 }
 
+/* A daemon without DMA knows no such option, and is not to be asked for what it would do anyway. */
+static int call_open_session(Context *context, const char *path, int listener, sd_bus_error *error,
+                             sd_bus_message **ret) {
+        const unsigned flags = CALL_INTERACTIVE | CALL_OPERATION;
+
+        if (context->dma)
+                return client_call(context, path, IO_INTERFACE, "OpenSession", flags, error, ret,
+                                   "a{sv}", 2, "listener", "h", listener, "dma", "b", 1);
+        return client_call(context, path, IO_INTERFACE, "OpenSession", flags, error, ret, "a{sv}",
+                           1, "listener", "h", listener);
+}
+
 /* Opens a session whose client connects to `listener`. The descriptor that is returned is open as
  * long as the session is; to close it ends one to which nobody has connected. */
 static int serve_open(Context *context, const char *address, int listener, sd_bus_error *error) {
@@ -53,9 +65,7 @@ static int serve_open(Context *context, const char *address, int listener, sd_bu
 
         r = client_get_function(context, address, error, &path);
         if (r >= 0)
-                r = client_call(context, path, IO_INTERFACE, "OpenSession",
-                                CALL_INTERACTIVE | CALL_OPERATION, error, &reply, "a{sv}", 1,
-                                "listener", "h", listener);
+                r = call_open_session(context, path, listener, error, &reply);
         if (r >= 0)
                 r = sd_bus_message_read(reply, "h", &fd);
         if (r < 0)

@@ -26,6 +26,7 @@ typedef struct SessionRequest {
         uint32_t uid, pid;   /* of the client */
         uint64_t max_mapped; /* bytes that it wants to map */
         bool emulated;       /* memory instead of the device */
+        bool dma;            /* the device may access the client's memory */
         int listener; /* to which the client will connect, the caller's; -1: a pair is made */
 } SessionRequest;
 

@@ -138,18 +138,26 @@ int io_process_start(Spawner *spawner, const IoProcessFor *whom, const IoProcess
 }
 
 int io_process_serve(IoProcess *process, const IoProcessOptions *options) {
-        const int fds[] = { options->device, options->client, options->listener };
+        const int given[] = { options->device, options->client, options->listener,
+                              options->container };
         IoTask task = {
                 .max_mapped = options->max_mapped,
                 .single = options->client < 0,
                 .emulated = options->emulated,
+                .listens = options->listener >= 0,
+                .dma = options->dma,
         };
+        int fds[IO_TASK_FDS_MAX];
+        unsigned n = 0;
+
+        for (unsigned i = 0; i < G_N_ELEMENTS(given); i++)
+                if (given[i] >= 0)
+                        fds[n++] = given[i];
 
         g_strlcpy(task.driver, options->driver, sizeof(task.driver));
         process->reports = io_reports_new(options->emulated);
         process->serves_client = options->client >= 0;
-        return packet_send(helper_channel(process->helper), &task, sizeof(task), fds,
-                           2 - task.single + (options->listener >= 0));
+        return packet_send(helper_channel(process->helper), &task, sizeof(task), fds, n);
 }
 
 int io_process_adopt(sd_event *event, const IoProcessFor *whom, pid_t pid, uint64_t start_time,

@@ -29,6 +29,8 @@ typedef struct IoProcessOptions {
         int device;          /* VFIO's, or a memfd that stands for one */
         const char *driver;  /* of the function */
         bool emulated;       /* the device is a memfd */
+        bool dma;            /* the device may access the client's memory ... */
+        int container;       /* ... with this container; -1: no DMA, or a memfd */
         uint64_t max_mapped; /* bytes that the client may map */
 } IoProcessOptions;
 

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#define PACKET_FDS_MAX 3
+#define PACKET_FDS_MAX 4
 
 typedef struct Packet {
         size_t size; /* of what was written to the buffer */

@@ -256,9 +256,9 @@ static void on_ready(SessionEntry *entry, const IoReport *report) {
                 session_entry_end(entry, -EIO, fd_store_error(r));
                 return;
         }
-        log_full(LOG_INFO, &address, NULL, "I/O session of %s (pid %u, uid %u) by %s",
+        log_full(LOG_INFO, &address, NULL, "I/O session of %s (pid %u, uid %u) by %s%s",
                  entry->session.command, entry->session.pid, entry->session.uid,
-                 entry->session.backend);
+                 entry->session.backend, entry->dma ? ", with DMA" : "");
         session_entry_tell_change(entry);
         session_entry_tell(entry, 0, NULL);
 }
@@ -316,14 +316,16 @@ static void end_unstarted(SessionEntry *entry, int r) {
         session_entry_end(entry, -EIO, message);
 }
 
-/* The device stays the caller's. */
-static void serve(SessionEntry *entry, int device) {
+/* The descriptors stay the caller's. */
+static void serve(SessionEntry *entry, int device, int container) {
         int r = io_process_serve(entry->process, &(IoProcessOptions){
                                                          .client = entry->served,
                                                          .listener = entry->listener,
                                                          .device = device,
                                                          .driver = entry->driver,
                                                          .emulated = entry->emulated,
+                                                         .dma = entry->dma,
+                                                         .container = container,
                                                          .max_mapped = entry->max_mapped,
                                                  });
 
@@ -334,10 +336,11 @@ static void serve(SessionEntry *entry, int device) {
                 session_entry_tell_change(entry); /* whose process it is that has it open now */
 }
 
-static void on_opened(void *context, int fd, const char *step) {
+static void on_opened(void *context, int fd, int second, const char *step) {
         SessionEntry *entry = context;
         _cleanup_(vfio_open_freep) VfioOpen *open = g_steal_pointer(&entry->open);
-        _cleanup_(closep) int device = fd; /* closed before `open` is freed */
+        /* Closed before `open` is freed. */
+        _cleanup_(closep) int device = fd, container = second;
         g_autofree char *message = NULL;
 
         if (fd < 0) {
@@ -349,7 +352,7 @@ static void on_opened(void *context, int fd, const char *step) {
                 session_entry_end(entry, -ENODEV, "the function has gone meanwhile");
                 return;
         }
-        serve(entry, device);
+        serve(entry, device, container);
 }
 
 static void on_opening(void *context, pid_t pid) {
@@ -381,9 +384,10 @@ static void on_process_started(void *context, int result) {
         else if (!function)
                 session_entry_end(entry, -ENODEV, "the function has gone meanwhile");
         else if (entry->emulated)
-                serve(entry, result);
+                serve(entry, result, -1);
         else {
-                result = vfio_open_start(&whom, function, on_opened, entry, &entry->open);
+                result = vfio_open_start(&whom, function, entry->dma, on_opened, entry,
+                                         &entry->open);
                 if (result < 0)
                         session_entry_end(entry, result, "it cannot be opened");
         }
@@ -420,6 +424,7 @@ SessionEntry *session_entry_new(Sessions *sessions, const Function *function,
         entry->max_mapped = request->max_mapped;
         entry->driver = g_ref_string_acquire(function->facts.driver);
         entry->emulated = request->emulated;
+        entry->dma = request->dma;
         entry->session.uid = request->uid;
         entry->session.since_usec = (uint64_t) g_get_real_time();
         session_entry_identify(entry, request->pid);

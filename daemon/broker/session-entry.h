@@ -27,6 +27,7 @@ struct SessionEntry {
         uint64_t max_mapped;
         GRefString *driver;
         bool emulated;
+        bool dma;     /* the device may access the client's memory */
         int client;   /* the client's end, until it is handed out; -1 */
         int listener; /* to which the client will connect, until vfwarden-io has it; -1 */
         int served;   /* vfwarden-io's end of the same: a process that hangs does not close its own;

@@ -10,6 +10,7 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -24,10 +25,20 @@ void spawn_child_run(void *data, int channel) {
 }
 
 /* Where the program finds its descriptors, as the arguments tell it. */
-#define FD_CONTROL  3
-#define FD_DEVICE   4
-#define FD_CLIENT   5
-#define FD_LISTENER 6
+#define FD_CONTROL   3
+#define FD_DEVICE    4
+#define FD_CLIENT    5
+#define FD_LISTENER  6
+#define FD_CONTAINER 7
+
+/* Each with its number. */
+static const char *const fd_options[] = {
+        [FD_CONTROL] = "--control=3",     [FD_DEVICE] = "--device=4",
+        [FD_CLIENT] = "--client=5",       [FD_LISTENER] = "--listener=6",
+        [FD_CONTAINER] = "--container=7",
+};
+
+#define N_FDS G_N_ELEMENTS(fd_options)
 
 /* An emulated device is a memfd; the kernel's are of no type, or nodes (VFIO_DEVICE_GET_FD). */
 static bool is_device(int fd, bool emulated) {
@@ -36,6 +47,13 @@ static bool is_device(int fd, bool emulated) {
         if (fstat(fd, &st) < 0)
                 return false;
         return emulated ? S_ISREG(st.st_mode) : (st.st_mode & S_IFMT) == 0 || S_ISCHR(st.st_mode);
+}
+
+/* The node /dev/vfio/vfio. */
+static bool is_container(int fd) {
+        struct stat st;
+
+        return fstat(fd, &st) >= 0 && S_ISCHR(st.st_mode);
 }
 
 static bool is_option(int fd, int option, int expected) {
@@ -71,34 +89,63 @@ static int become(const char *user) {
         return 0;
 }
 
+/* VFIO holds what a process has pinned against this limit of the process (vfio_lock_acct()), so
+ * each session has its own. To raise it may take a capability; the service's limit is infinite. */
+static int allow_pinning(uint64_t bytes) {
+        const struct rlimit limit = { bytes, bytes };
+
+        return setrlimit(RLIMIT_MEMLOCK, &limit) < 0 ? -errno : 0;
+}
+
+/* Moves the descriptors to where the program finds them, and adds their options to the arguments.
+ * Returns how many. */
+static unsigned place_fds(const IoTask *io, int channel, const Packet *packet,
+                          const char **arguments) {
+        const bool given[N_FDS] = {
+                [FD_CONTROL] = true,
+                [FD_DEVICE] = true,
+                [FD_CLIENT] = !io->single,
+                [FD_LISTENER] = io->listens,
+                [FD_CONTAINER] = io_task_has_container(io),
+        };
+        unsigned n = 0, taken = 0;
+        int from[N_FDS] = { 0 };
+
+        /* Above all of them, so that none is overwritten before it was moved. */
+        for (int fd = FD_CONTROL; fd < (int) N_FDS; fd++)
+                if (given[fd])
+                        from[fd] = fcntl(fd == FD_CONTROL ? channel : packet->fds[taken++], F_DUPFD,
+                                         10);
+        for (int fd = FD_CONTROL; fd < (int) N_FDS; fd++)
+                if (given[fd]) {
+                        (void) dup2(from[fd], fd);
+                        close(from[fd]);
+                        arguments[n++] = fd_options[fd];
+                }
+        return n;
+}
+
 static void __attribute__((noreturn))
 execute(const SpawnProgram *program, const IoTask *io, int channel, const Packet *packet) {
         char max_mapped[64], driver[sizeof("--driver=") + sizeof(io->driver)];
-        const char *arguments[9] = { program->path, "--control=3", "--device=4", driver,
-                                     max_mapped };
-        bool listens = packet->n_fds == IO_TASK_FDS_MAX;
-        unsigned n = 5;
-        int r;
-        /* Above all four, so that none is overwritten before it was moved. */
-        int from[] = { fcntl(channel, F_DUPFD, 10), fcntl(packet->fds[0], F_DUPFD, 10),
-                       io->single ? -1 : fcntl(packet->fds[1], F_DUPFD, 10),
-                       listens ? fcntl(packet->fds[2], F_DUPFD, 10) : -1 };
+        const char *arguments[N_FDS + 6] = { program->path };
+        unsigned n = 1;
+        int r = 0;
 
-        for (int i = 0; i < 4; i++)
-                if (from[i] >= 0) {
-                        (void) dup2(from[i], FD_CONTROL + i);
-                        close(from[i]);
-                }
+        n += place_fds(io, channel, packet, arguments + n);
+        arguments[n++] = driver;
+        arguments[n++] = max_mapped;
         snprintf(max_mapped, sizeof(max_mapped), "--max-memory=%" PRIu64, io->max_mapped);
         snprintf(driver, sizeof(driver), "--driver=%s", io->driver);
-        if (!io->single)
-                arguments[n++] = "--client=5";
-        if (listens)
-                arguments[n++] = "--listener=6";
         if (io->emulated)
                 arguments[n++] = EMULATED_DEVICES_OPTION;
+        if (io->dma)
+                arguments[n++] = "--dma";
 
-        r = become(program->user);
+        if (io_task_has_container(io))
+                r = allow_pinning(io->max_mapped);
+        if (r >= 0)
+                r = become(program->user);
         if (r >= 0) {
                 execve(program->path, (char *const *) arguments, (char *const[]){ NULL });
                 r = -errno;
@@ -115,7 +162,8 @@ void spawn_io_run(const SpawnProgram *program, int channel) {
             io_task_take(buffer, packet.size, packet.n_fds, &io) < 0 ||
             !is_device(packet.fds[0], io.emulated) ||
             (!io.single && !is_stream_socket(packet.fds[1], false)) ||
-            (packet.n_fds == IO_TASK_FDS_MAX && !is_stream_socket(packet.fds[2], true)))
+            (io.listens && !is_stream_socket(packet.fds[2], true)) ||
+            (io_task_has_container(&io) && !is_container(packet.fds[packet.n_fds - 1])))
                 return;
         execute(program, &io, channel, &packet);
 }

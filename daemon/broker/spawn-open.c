@@ -20,8 +20,9 @@ static int open_node(const char *name) {
 }
 
 /* Opens by name: "ADDRESS", or "ADDRESS vf_token=UUID". Returns the device's descriptor, or -1 with
- * `*ret_step` and errno set. */
-static int open_device(const VfioTask *task, const char *name, const char **ret_step) {
+ * `*ret_step` and errno set. `*ret_container` is written on success, if the task says so. */
+static int open_device(const VfioTask *task, const char *name, int *ret_container,
+                       const char **ret_step) {
         struct vfio_group_status status = { .argsz = sizeof(status) };
         _cleanup_(closep) int container = -1, group = -1;
         char node[VFIO_TASK_NODE_MAX];
@@ -49,8 +50,11 @@ static int open_device(const VfioTask *task, const char *name, const char **ret_
                 return -1;
         *ret_step = "the device";
         device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, name);
-        if (device >= 0)
-                (void) fcntl(device, F_SETFD, FD_CLOEXEC);
+        if (device < 0)
+                return -1;
+        (void) fcntl(device, F_SETFD, FD_CLOEXEC);
+        if (task->container)
+                *ret_container = take_fd(&container);
         return device;
 }
 
@@ -75,7 +79,7 @@ static int open_by_node(const VfioTask *task, const char **ret_step) {
 }
 
 /* Over its group. */
-static int open_by_group(const VfioTask *task, const char **ret_step) {
+static int open_by_group(const VfioTask *task, int *ret_container, const char **ret_step) {
         char address[PCI_ADDRESS_STRING_MAX],
                 name[PCI_ADDRESS_STRING_MAX + sizeof(" vf_token=") + VF_TOKEN_STRING_MAX];
         int device;
@@ -85,15 +89,18 @@ static int open_by_group(const VfioTask *task, const char **ret_step) {
                 snprintf(name, sizeof(name), "%s vf_token=%s", address, task->token.text);
         else
                 g_strlcpy(name, address, sizeof(name));
-        device = open_device(task, name, ret_step);
+        device = open_device(task, name, ret_container, ret_step);
         explicit_bzero(name, sizeof(name));
         return device;
 }
 
 static void run_device(const VfioTask *task, int channel) {
+        _cleanup_(closep) int container = -1;
         const char *step;
-        int device = task->iommufd ? open_by_node(task, &step) : open_by_group(task, &step);
+        int device =
+                task->iommufd ? open_by_node(task, &step) : open_by_group(task, &container, &step);
         int error = device < 0 ? errno : 0;
+        const int fds[] = { device, container };
         char byte;
 
         if (device >= 0 && task->kind == VFIO_TASK_TOKEN) {
@@ -101,7 +108,8 @@ static void run_device(const VfioTask *task, int channel) {
                 close(device);
                 device = -1;
         }
-        answer(channel, &device, device >= 0, error, error != 0 ? step : "");
+        answer(channel, fds, device < 0 ? 0 : 1 + task->container, error, error != 0 ? step : "");
+        closep(&container);
         /* The copy here is not to be closed before the daemon's: until it is killed, or the daemon
          * ends. */
         while (device >= 0 && recv(channel, &byte, sizeof(byte), 0) > 0)

@@ -24,15 +24,23 @@ struct VfioOpen {
 /* Reports the result; the handler frees. `n` is the number of descriptors, or a negative errno. */
 static void tell(VfioOpen *open, int n, const int *fds, const char *step) {
         int fd = n > 0 && fds ? fds[0] : n < 0 ? n : -EIO;
+        int second = n > 1 && fds ? fds[1] : -1;
 
         open->told = true;
         helper_ignore(open->helper);
         if (open->imposed)
                 open->imposed(open->context, n < 0 ? n : 0, step);
         else if (open->node_done)
-                open->node_done(open->context, fd, n > 1 && fds ? fds[1] : -1, step);
+                open->node_done(open->context, fd, second, step);
         else
-                open->done(open->context, fd, step);
+                open->done(open->context, fd, second, step);
+}
+
+/* How many descriptors come with success. */
+static unsigned expected_fds(const VfioTask *task) {
+        if (task->kind == VFIO_TASK_DEVICE)
+                return 1 + task->container;
+        return task->kind == VFIO_TASK_TOKEN ? 0 : 1 + task->iommufd;
 }
 
 /* Returns -EAGAIN when there is no answer yet. */
@@ -44,7 +52,8 @@ static int take_answer(VfioOpen *open, int channel) {
 
         if (r == -EAGAIN || r == -EINTR)
                 return -EAGAIN;
-        if (r < 0 || vfio_answer_take(buffer, packet.size, &answer) < 0)
+        if (r < 0 || vfio_answer_take(buffer, packet.size, &answer) < 0 ||
+            (answer.error == 0 && packet.n_fds != expected_fds(&open->task)))
                 tell(open, -EIO, NULL, "the process that opens it");
         else if (answer.error > 0)
                 tell(open, -answer.error, NULL, answer.step);
@@ -118,6 +127,15 @@ static int start(const VfioOpenFor *whom, const VfioTask *task, void *context, V
         return 0;
 }
 
+/* Over the function's group, whose container the answer has, too, if it is asked for. */
+static int choose_group(const Function *function, bool container, VfioTask *task) {
+        if (function->facts.iommu_group < 0)
+                return -EOPNOTSUPP;
+        task->number = (uint32_t) function->facts.iommu_group;
+        task->container = container;
+        return 0;
+}
+
 /* Sets how the device is opened: by its own node where that can be used, else over its group. */
 static int choose_way(const Function *function, VfioTask *task) {
         g_autofree char *node = NULL;
@@ -131,18 +149,15 @@ static int choose_way(const Function *function, VfioTask *task) {
                 return r;
         if (kind == LEASE_KIND_DEVICE)
                 return vfio_task_from_node(node, true, task);
-        if (function->facts.iommu_group < 0)
-                return -EOPNOTSUPP;
-        task->number = (uint32_t) function->facts.iommu_group;
-        return 0;
+        return choose_group(function, false, task);
 }
 
 static int start_device(const VfioOpenFor *whom, const Function *function, const VfToken *token,
-                        void *context, VfioOpen **ret) {
+                        bool container, void *context, VfioOpen **ret) {
         VfioTask task = { 0 };
         int r;
 
-        r = choose_way(function, &task);
+        r = container ? choose_group(function, true, &task) : choose_way(function, &task);
         if (r < 0)
                 return r;
         task.kind = token ? VFIO_TASK_TOKEN : VFIO_TASK_DEVICE;
@@ -154,9 +169,9 @@ static int start_device(const VfioOpenFor *whom, const Function *function, const
         return r;
 }
 
-int vfio_open_start(const VfioOpenFor *whom, const Function *function, VfioOpenDone *done,
-                    void *context, VfioOpen **ret) {
-        int r = start_device(whom, function, NULL, context, ret);
+int vfio_open_start(const VfioOpenFor *whom, const Function *function, bool container,
+                    VfioOpenDone *done, void *context, VfioOpen **ret) {
+        int r = start_device(whom, function, NULL, container, context, ret);
 
         if (r >= 0)
                 (*ret)->done = done;
@@ -177,7 +192,7 @@ int vfio_open_node(const VfioOpenFor *whom, const char *name, bool iommufd, Vfio
 
 int vfio_open_impose(const VfioOpenFor *whom, const Function *pf, const VfToken *token,
                      VfioImposed *done, void *context, VfioOpen **ret) {
-        int r = start_device(whom, pf, token, context, ret);
+        int r = start_device(whom, pf, token, false, context, ret);
 
         if (r >= 0)
                 (*ret)->imposed = done;

@@ -5,8 +5,9 @@
  * device resets it, and may wait for whatever the kernel waits for; a group's node waits for the
  * lock that is held meanwhile. So the daemon never does either itself. A device is opened by its
  * own node and an iommufd where both exist (vfio-cdev.h), else over its group with a type 1
- * container of its own. It can do no DMA, since nothing is ever mapped. Group and container live as
- * long as the device's descriptor does (vfio_group_use_container()). */
+ * container of its own. It can do no DMA, since nothing is mapped, unless somebody asks for the
+ * container and maps memory. Group and container live as long as the device's descriptor does
+ * (vfio_group_use_container()). */
 #pragma once
 
 #include "daemon/broker/spawner.h"
@@ -25,14 +26,16 @@ typedef struct VfioOpenFor {
         void (*begun)(void *context, pid_t pid);
 } VfioOpenFor;
 
-/* `fd` is the device's or the device node's; the handler owns it; or it is a negative errno, and
- * `step` says what failed, for people. */
-typedef void VfioOpenDone(void *context, int fd, const char *step);
+/* `fd` is the device's, and `container` the one that it was opened with, -1 where none was asked
+ * for; the handler owns both. Or `fd` is a negative errno, and `step` says what failed, for
+ * people. */
+typedef void VfioOpenDone(void *context, int fd, int container, const char *step);
 
-/* Begins. `done` is called once, from the event loop, unless vfio_open_free() comes before. Returns
- * 0 or a negative errno; -EOPNOTSUPP when the function is in no IOMMU group. */
-int vfio_open_start(const VfioOpenFor *whom, const Function *function, VfioOpenDone *done,
-                    void *context, VfioOpen **ret);
+/* Begins. With `container` the device is opened over its group, and its container comes along.
+ * `done` is called once, from the event loop, unless vfio_open_free() comes before. Returns 0 or a
+ * negative errno; -EOPNOTSUPP when the function is in no IOMMU group. */
+int vfio_open_start(const VfioOpenFor *whom, const Function *function, bool container,
+                    VfioOpenDone *done, void *context, VfioOpen **ret);
 
 /* The same for the node `name` below /dev/vfio, which is just opened. With `iommufd` another
  * descriptor comes along, of /dev/iommu. */

@@ -8,9 +8,10 @@
 #include <string.h>
 #include <time.h>
 
-void device_init(Device *device, const IoBackend *backend) {
+void device_init(Device *device, const IoBackend *backend, bool dma) {
         memset(device, 0, sizeof(*device));
         device->backend = *backend;
+        device->dma = dma;
         pthread_mutex_init(&device->lock, NULL);
         pthread_cond_init(&device->idle, NULL);
         pthread_cond_init(&device->slow.done_changed, NULL);
@@ -182,7 +183,7 @@ int device_write_config(Device *device, uint64_t offset, const void *data, size_
         slow->offset = offset;
         slow->length = length;
         memcpy(slow->data, data, length);
-        config_write_mask(offset, slow->data, length, false);
+        config_write_mask(offset, slow->data, length, device->dma);
         return make_slow(device);
 }
 

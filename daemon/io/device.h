@@ -46,6 +46,7 @@ typedef struct Device {
         pthread_mutex_t lock; /* of what follows, but for the back end of an access that is made */
         pthread_cond_t idle;  /* `busy` is false again, or `closed` is true */
         IoBackend backend;
+        bool dma;              /* the client may let the device master the bus */
         bool busy;             /* an access is made */
         bool ended;            /* none begins any more */
         unsigned irqs_enabled; /* a bit for each index; the client's thread's */
@@ -54,8 +55,9 @@ typedef struct Device {
         SlowAccess slow;
 } Device;
 
-/* `backend` is taken over. */
-void device_init(Device *device, const IoBackend *backend);
+/* `backend` is taken over. `dma`: the device may access the client's memory, so the client has the
+ * bit that lets it do so. */
+void device_init(Device *device, const IoBackend *backend, bool dma);
 
 /* Starts the thread for slow accesses; without one their caller makes them. Returns 0 or a negative
  * errno. */

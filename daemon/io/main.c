@@ -22,7 +22,8 @@
 #define FDS_BESIDES (8U + EMULATED_IRQS_MAX + CLIENT_FDS_MAX)
 
 typedef struct Options {
-        int client, listener, device, control;
+        int client, listener, device, control, container;
+        bool dma;
         uint64_t max_maps, max_memory;
         IoBackendOptions backend;
 } Options;
@@ -35,6 +36,8 @@ static const char help[] =
         "  --client=FD           the client's socket; without it requests are taken from --control\n"
         "  --listener=FD         where the client connects; closing --client before ends the session\n"
         "  --device=FD           the VFIO device, or the memfd of an emulated one\n"
+        "  --dma                 the device may access the client's memory\n"
+        "  --container=FD        for that, the type 1 container of the device\n"
         "  --control=FD          the daemon's socket\n"
         "  --driver=NAME         that the function is bound to\n"
         "  --emulated=SIZE,...   an emulated device with BARs of these sizes, six at most\n"
@@ -84,6 +87,11 @@ static int parse_option(int option, const char *value, Options *ret) {
                 return parse_fd(value, &ret->device);
         case 'o':
                 return parse_fd(value, &ret->control);
+        case 'D':
+                ret->dma = true;
+                return 0;
+        case 't':
+                return parse_fd(value, &ret->container);
         case 'n':
                 ret->backend.driver = value;
                 return 0;
@@ -107,12 +115,22 @@ static int parse_option(int option, const char *value, Options *ret) {
         }
 }
 
+/* Only a client has memory; only a real device needs a container for it. */
+static bool clients_fit(const Options *options) {
+        bool needs_container = options->dma && !options->backend.emulated;
+
+        return (options->client >= 0 || (options->listener < 0 && !options->dma)) &&
+               (options->container >= 0) == needs_container;
+}
+
 static int parse_options(int argc, char **argv, Options *ret) {
         static const struct option options[] = {
                 { "client", required_argument, NULL, 'c' },
                 { "listener", required_argument, NULL, 'l' },
                 { "device", required_argument, NULL, 'd' },
                 { "control", required_argument, NULL, 'o' },
+                { "dma", no_argument, NULL, 'D' },
+                { "container", required_argument, NULL, 't' },
                 { "driver", required_argument, NULL, 'n' },
                 { "emulated", required_argument, NULL, 'e' },
                 { "relaxed", no_argument, NULL, 'r' },
@@ -133,8 +151,7 @@ static int parse_options(int argc, char **argv, Options *ret) {
                 if (parse_option(option, optarg, ret) < 0)
                         return -EINVAL;
         }
-        return optind == argc && ret->device >= 0 && ret->control >= 0 &&
-                               (ret->listener < 0 || ret->client >= 0)
+        return optind == argc && ret->device >= 0 && ret->control >= 0 && clients_fit(ret)
                        ? 0
                        : -EINVAL;
 }
@@ -149,17 +166,41 @@ static int accept_client(const Options *options, Stream *stream) {
         return r;
 }
 
+static SessionOptions session_options(const Options *options) {
+        return (SessionOptions){
+                .max_maps = (unsigned) options->max_maps,
+                .max_bytes = options->max_memory,
+                .dma = !options->dma               ? DMA_NONE
+                       : options->backend.emulated ? DMA_EMULATED
+                                                   : DMA_TYPE1,
+                .container = options->container,
+        };
+}
+
+static SandboxNeeds sandbox_needs(const Options *options) {
+        return (SandboxNeeds){
+                .max_fds = (unsigned) options->max_maps + FDS_BESIDES +
+                           (options->listener >= 0 ? 2U : 0U) + (options->container >= 0 ? 1U : 0U),
+                .device = options->backend.emulated ? -1 : options->device,
+                .container = options->container,
+                .maps = options->dma,
+                .accepts = options->listener >= 0,
+        };
+}
+
 static int serve(const Options *options, const IoBackend *backend) {
         /* Both are larger than a stack should be asked for. */
         static Session session;
         static Stream stream;
         static ControlThread control;
+        const SessionOptions about = session_options(options);
+        const SandboxNeeds needs = sandbox_needs(options);
         int r;
 
         /* Its creator may have wanted it otherwise; here is nothing else to be done but to wait. */
         if (fcntl(options->client, F_SETFL, 0) < 0)
                 return -errno;
-        session_init(&session, backend, (unsigned) options->max_maps, options->max_memory);
+        session_init(&session, backend, &about);
         stream_init(&stream, options->client);
         control = (ControlThread){ .socket = options->control, .session = &session };
         r = control_thread_start(&control);
@@ -168,12 +209,7 @@ static int serve(const Options *options, const IoBackend *backend) {
         if (r >= 0)
                 r = device_start(&session.device);
         if (r >= 0)
-                r = sandbox_close(&(SandboxNeeds){
-                        .max_fds = (unsigned) options->max_maps + FDS_BESIDES +
-                                   (options->listener >= 0 ? 2U : 0U),
-                        .device = options->backend.emulated ? -1 : options->device,
-                        .accepts = options->listener >= 0,
-                });
+                r = sandbox_close(&needs);
         if (r < 0)
                 return r;
 
@@ -189,18 +225,23 @@ static int serve(const Options *options, const IoBackend *backend) {
 }
 
 static int run(const Options *options) {
-        int fds[] = { options->device, options->control, options->client, options->listener };
+        const int given[] = { options->device, options->control, options->client, options->listener,
+                              options->container };
+        int fds[ELEMENTS(given)], r;
         IoBackend backend;
-        int r;
+        size_t n = 0;
 
-        r = sandbox_enter(fds, options->client < 0 ? 2 : options->listener < 0 ? 3 : 4);
+        for (size_t i = 0; i < ELEMENTS(given); i++)
+                if (given[i] >= 0)
+                        fds[n++] = given[i];
+        r = sandbox_enter(fds, n, options->container >= 0);
         if (r >= 0)
                 r = io_backend_open(options->device, &options->backend, &backend);
         if (r < 0)
                 return r;
         if (options->client >= 0)
                 return serve(options, &backend);
-        r = sandbox_close(&(SandboxNeeds){ .max_fds = FDS_BESIDES, .device = -1 });
+        r = sandbox_close(&(SandboxNeeds){ .max_fds = FDS_BESIDES, .device = -1, .container = -1 });
         if (r < 0)
                 return r;
         single_requests_serve(options->control, &backend);
@@ -213,6 +254,7 @@ int main(int argc, char **argv) {
                 .listener = -1,
                 .device = -1,
                 .control = -1,
+                .container = -1,
                 .max_maps = IO_MAPS_MAX,
                 .max_memory = UINT64_MAX,
                 .backend = { .driver = "" },

@@ -35,13 +35,19 @@ static uint64_t file_size(int fd) {
         return (uint64_t) st.st_size;
 }
 
+/* Whether its opener gave `fd` for this, and no seal is against it. A read-only descriptor of
+ * somebody else's memory would otherwise do to have a device write there: iommufd maps it for
+ * writing without a word (seen with Linux 7.2). */
 static bool is_open_for(int fd, bool reading, bool writing) {
-        int flags = fcntl(fd, F_GETFL);
+        int flags = fcntl(fd, F_GETFL), seals = fcntl(fd, F_GET_SEALS);
         int mode = flags & O_ACCMODE;
 
-        if (flags < 0 || flags & O_PATH)
+        /* Only memory has seals, on tmpfs or as huge pages. */
+        if (flags < 0 || flags & O_PATH || seals < 0)
                 return false;
-        return (!reading || mode != O_WRONLY) && (!writing || mode != O_RDONLY);
+        if (writing && (mode == O_RDONLY || seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)))
+                return false;
+        return !reading || mode != O_WRONLY;
 }
 
 int io_memory_map(IoMemory *memory, uint64_t address, uint64_t size, uint64_t offset, bool readable,
@@ -53,9 +59,7 @@ int io_memory_map(IoMemory *memory, uint64_t address, uint64_t size, uint64_t of
             __builtin_add_overflow(address, size, &end) ||
             __builtin_add_overflow(offset, size, &file_end) || (!readable && !writable))
                 return -EINVAL;
-        /* Only memory has seals, on tmpfs or as huge pages. */
-        if (fd >= 0 && (fcntl(fd, F_GET_SEALS) < 0 || !is_open_for(fd, readable, writable) ||
-                        file_end > file_size(fd)))
+        if (fd >= 0 && (!is_open_for(fd, readable, writable) || file_end > file_size(fd)))
                 return -EINVAL;
 
         place = find(memory, address);
@@ -81,11 +85,27 @@ int io_memory_map(IoMemory *memory, uint64_t address, uint64_t size, uint64_t of
         return 0;
 }
 
-int io_memory_unmap(IoMemory *memory, uint64_t address, uint64_t size) {
+/* The index of exactly this map, `n_maps` when there is none. */
+static unsigned find_exact(const IoMemory *memory, uint64_t address, uint64_t size) {
         unsigned place = find(memory, address);
+        const IoMap *map = &memory->maps[place];
+
+        return place < memory->n_maps && map->address == address && map->size == size
+                       ? place
+                       : memory->n_maps;
+}
+
+const IoMap *io_memory_get(const IoMemory *memory, uint64_t address, uint64_t size) {
+        unsigned place = find_exact(memory, address, size);
+
+        return place < memory->n_maps ? &memory->maps[place] : NULL;
+}
+
+int io_memory_unmap(IoMemory *memory, uint64_t address, uint64_t size) {
+        unsigned place = find_exact(memory, address, size);
         IoMap *map = &memory->maps[place];
 
-        if (place == memory->n_maps || map->address != address || map->size != size)
+        if (place == memory->n_maps)
                 return -EINVAL;
         memory->bytes -= map->fd < 0 ? 0 : size;
         closep(&map->fd);

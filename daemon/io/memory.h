@@ -33,10 +33,15 @@ typedef struct IoMemory {
 
 /* Takes `fd` over on success; -1 is memory that can only be asked for by messages, which are not
  * sent: it is known, and every access fails. Returns 0 or -EINVAL: not whole pages, nothing, wraps
- * around, neither readable nor writable, not the memory of a memfd, not open for what is asked, or
- * not all there; -EEXIST: overlaps another; -ENOSPC: too many, or too much. */
+ * around, neither readable nor writable, not the memory of a memfd, not open for what is asked,
+ * sealed against it, or not all there; -EEXIST: overlaps another; -ENOSPC: too many, or too
+ * much. */
 int io_memory_map(IoMemory *memory, uint64_t address, uint64_t size, uint64_t offset, bool readable,
                   bool writable, int fd);
+
+/* The map of exactly this address and size, NULL when there is none. Valid until the next change.
+ */
+const IoMap *io_memory_get(const IoMemory *memory, uint64_t address, uint64_t size);
 
 /* Ends exactly one map: 0, or -EINVAL when there is none of that address and size. */
 int io_memory_unmap(IoMemory *memory, uint64_t address, uint64_t size);

@@ -8,6 +8,7 @@
 #include <linux/vfio.h>
 #include <seccomp.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -47,7 +48,7 @@ static int close_others(const int *fds, size_t n_fds) {
         return syscall(SYS_close_range, from, ~0U, 0) < 0 ? -errno : 0;
 }
 
-int sandbox_enter(const int *fds, size_t n_fds) {
+int sandbox_enter(const int *fds, size_t n_fds, bool pins) {
         static const struct rlimit none = { 0, 0 };
         _cleanup_(closep) int null = -1;
         int sorted[8], r;
@@ -71,7 +72,9 @@ int sandbox_enter(const int *fds, size_t n_fds) {
                 if (dup2(null, i) < 0)
                         return -errno;
         if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
-            setrlimit(RLIMIT_CORE, &none) < 0 || setrlimit(RLIMIT_MEMLOCK, &none) < 0)
+            setrlimit(RLIMIT_CORE, &none) < 0 ||
+            /* What it may pin was set by its starter (daemon/broker/spawn-io.c). */
+            (!pins && setrlimit(RLIMIT_MEMLOCK, &none) < 0))
                 return -errno;
         return drop_capabilities();
 }
@@ -132,20 +135,50 @@ static const int allowed_accepting[] = { SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_S
 /* The questions that are put to a descriptor of the client's. */
 static const int allowed_fcntl[] = { F_GETFL, F_SETFL, F_GET_SEALS };
 
-/* What the device is asked for by ioctl, and nothing else is. */
-static const unsigned long allowed_ioctl[] = { VFIO_DEVICE_RESET, VFIO_DEVICE_SET_IRQS };
+/* What the device and its container are asked for by ioctl, and nothing else is. */
+static const unsigned device_ioctls[] = { VFIO_DEVICE_RESET, VFIO_DEVICE_SET_IRQS };
+static const unsigned container_ioctls[] = { VFIO_IOMMU_MAP_DMA, VFIO_IOMMU_UNMAP_DMA };
 
-static int allow_arguments(scmp_filter_ctx filter, int device) {
+static int allow_ioctls(scmp_filter_ctx filter, int fd, const unsigned *requests, size_t n) {
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && fd >= 0 && i < n; i++)
+                r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 2,
+                                     SCMP_A0_32(SCMP_CMP_EQ, (unsigned) fd),
+                                     SCMP_A1_32(SCMP_CMP_EQ, requests[i]));
+        return r;
+}
+
+/* Shared files, nothing executable, and no memory of its own. On s390 the arguments are in memory
+ * (SYSCALL_DEFINE1(mmap2) in arch/s390/kernel/syscall.c), where a filter cannot look. */
+static int allow_maps(scmp_filter_ctx filter) {
+        int r = 0;
+
+#if defined(__s390x__)
+        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 0);
+#elif !VFWARDEN_IO_SANITIZED
+        static const unsigned accesses[] = { PROT_READ, PROT_READ | PROT_WRITE };
+
+        for (size_t i = 0; r >= 0 && i < ELEMENTS(accesses); i++)
+                r = seccomp_rule_add(
+                        filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 3, SCMP_A0_64(SCMP_CMP_EQ, 0),
+                        SCMP_A2_32(SCMP_CMP_EQ, accesses[i]), SCMP_A3_32(SCMP_CMP_EQ, MAP_SHARED));
+#endif
+        return r;
+}
+
+static int allow_arguments(scmp_filter_ctx filter, const SandboxNeeds *needs) {
         int r = 0;
 
         for (size_t i = 0; r >= 0 && i < ELEMENTS(allowed_fcntl); i++)
                 r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
                                      SCMP_A1_32(SCMP_CMP_EQ, (unsigned) allowed_fcntl[i]));
-        for (size_t i = 0; r >= 0 && device >= 0 && i < ELEMENTS(allowed_ioctl); i++)
-                r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 2,
-                                     SCMP_A0_32(SCMP_CMP_EQ, (unsigned) device),
-                                     SCMP_A1_32(SCMP_CMP_EQ, (unsigned) allowed_ioctl[i]));
-        return r;
+        if (r >= 0)
+                r = allow_ioctls(filter, needs->device, device_ioctls, ELEMENTS(device_ioctls));
+        if (r >= 0)
+                r = allow_ioctls(filter, needs->container, container_ioctls,
+                                 ELEMENTS(container_ioctls));
+        return r >= 0 && needs->maps ? allow_maps(filter) : r;
 }
 
 static void release(scmp_filter_ctx *filter) {
@@ -174,7 +207,7 @@ int sandbox_close(const SandboxNeeds *needs) {
         for (size_t i = 0; r >= 0 && i < ELEMENTS(allowed); i++)
                 r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
         if (r >= 0)
-                r = allow_arguments(filter, needs->device);
+                r = allow_arguments(filter, needs);
         for (size_t i = 0; r >= 0 && needs->accepts && i < ELEMENTS(allowed_accepting); i++)
                 r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed_accepting[i], 0);
         if (r >= 0)

@@ -9,15 +9,18 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* At the very beginning: no new privileges, no capabilities, no core dump, not to be traced by
- * others of the same user, /dev/null for standard input, output and error, and no other descriptor
- * than those given. Returns 0 or a negative errno. */
-int sandbox_enter(const int *fds, size_t n_fds);
+/* At the very beginning: no new privileges, no capabilities, no core dump, no locked memory unless
+ * it `pins` for a device, not to be traced by others of the same user, /dev/null for standard
+ * input, output and error, and no other descriptor than those given. Returns 0 or a negative
+ * errno. */
+int sandbox_enter(const int *fds, size_t n_fds, bool pins);
 
 /* What is allowed besides what each of these processes needs. */
 typedef struct SandboxNeeds {
         unsigned max_fds; /* descriptors */
         int device;       /* the VFIO device that may get its ioctls, -1: none */
+        int container;    /* the type 1 container that may get its ioctls, -1: none */
+        bool maps;        /* files of the client's are mapped for a moment */
         bool accepts;     /* the client connects */
 } SandboxNeeds;
 

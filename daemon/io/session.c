@@ -6,14 +6,15 @@
 #include <stdio.h>
 #include <string.h>
 
-void session_init(Session *session, const IoBackend *backend, unsigned max_maps,
-                  uint64_t max_bytes) {
+void session_init(Session *session, const IoBackend *backend, const SessionOptions *options) {
         memset(session, 0, sizeof(*session));
-        device_init(&session->device, backend);
+        device_init(&session->device, backend, options->dma != DMA_NONE);
+        dma_init(&session->dma, options->dma, options->container);
         session->regions.device = &session->device;
         session->regions.memory = &session->memory;
-        session->memory.max_maps = max_maps < IO_MAPS_MAX ? max_maps : IO_MAPS_MAX;
-        session->memory.max_bytes = max_bytes;
+        session->memory.max_maps =
+                options->max_maps < IO_MAPS_MAX ? options->max_maps : IO_MAPS_MAX;
+        session->memory.max_bytes = options->max_bytes;
         notifier_init(&session->notifier);
         pthread_mutex_init(&session->lock, NULL);
 }
@@ -39,6 +40,14 @@ static int handle_version(Session *session, const VfioUserRequest *request, Repl
         return 0;
 }
 
+static void forget_map(Session *session, uint64_t address, uint64_t size) {
+        pthread_mutex_lock(&session->lock);
+        (void) io_memory_unmap(&session->memory, address, size);
+        pthread_mutex_unlock(&session->lock);
+}
+
+/* This thread alone changes the maps while it handles a message. So it reads them without the lock,
+ * which is not held while memory is pinned. */
 static int handle_dma_map(Session *session, const VfioUserRequest *request, ClientFds *fds) {
         const VfioUserDmaMap *map = &request->map;
         int fd = fds->n > 0 ? fds->fds[0] : -1;
@@ -50,22 +59,29 @@ static int handle_dma_map(Session *session, const VfioUserRequest *request, Clie
         r = io_memory_map(&session->memory, map->address, map->size, map->offset,
                           map->flags & VFIO_USER_DMA_READ, map->flags & VFIO_USER_DMA_WRITE, fd);
         pthread_mutex_unlock(&session->lock);
-        if (r >= 0)
-                (void) client_fds_take_first(fds);
+        if (r < 0)
+                return r;
+        (void) client_fds_take_first(fds);
+        r = dma_map(&session->dma, io_memory_get(&session->memory, map->address, map->size));
+        if (r < 0)
+                forget_map(session, map->address, map->size);
         return r;
 }
 
+/* The device has lost the memory before the client hears of it. */
 static int handle_dma_unmap(Session *session, const VfioUserRequest *request, Reply *reply) {
+        const VfioUserDmaUnmap *unmap = &request->unmap;
+        const IoMap *map = io_memory_get(&session->memory, unmap->address, unmap->size);
         int r;
 
-        if (request->unmap.flags != 0)
+        if (unmap->flags != 0 || !map)
                 return -EINVAL;
-        pthread_mutex_lock(&session->lock);
-        r = io_memory_unmap(&session->memory, request->unmap.address, request->unmap.size);
-        pthread_mutex_unlock(&session->lock);
-        if (r >= 0)
-                reply_add(reply, &request->unmap, sizeof(request->unmap));
-        return r;
+        r = map->fd >= 0 ? dma_unmap(&session->dma, map->address, map->size) : 0;
+        if (r < 0)
+                return r;
+        forget_map(session, unmap->address, unmap->size);
+        reply_add(reply, unmap, sizeof(*unmap));
+        return 0;
 }
 
 static int handle_device_info(const Session *session, Reply *reply) {
@@ -177,7 +193,9 @@ void session_end(Session *session) {
         pthread_mutex_lock(&session->lock);
         session->ended = true;
         pthread_mutex_unlock(&session->lock);
+        dma_stop(&session->dma);
         first = device_end(&session->device);
+        dma_close(&session->dma);
 
         pthread_mutex_lock(&session->lock);
         if (!session->in_message)

@@ -1,18 +1,20 @@
 /* session.h: what one client may do with one function, and what it has done.
  *
- * Owns the device, the client's memory and its eventfd. Takes whole messages and gives replies in
- * the same order; it reads and writes no socket. Two threads meet here: one has the client's
- * messages, the other the daemon's orders.
+ * Owns the device, its container, the client's memory and its eventfd. Takes whole messages and
+ * gives replies in the same order; it reads and writes no socket. Two threads meet here: one has
+ * the client's messages, the other the daemon's orders.
  *
  * Always holds: the lock is not held during an action on a client's descriptor that may wait (any
  * close, fstat() of what is not known to be memory, a read or write of memory). A client can hold
  * the lock of the file's inode for ever, by a write from memory that is a page of its own FUSE. Nor
- * is the lock held while the device does an access; see device.h. Allocates nothing. */
+ * is the lock held while the device does an access, or memory is pinned; see device.h and dma.h.
+ * Allocates nothing. */
 #pragma once
 
 #include "daemon/io/client-fds.h"
 #include "daemon/io/control.h"
 #include "daemon/io/device.h"
+#include "daemon/io/dma.h"
 #include "daemon/io/memory.h"
 #include "daemon/io/notifier.h"
 #include "daemon/io/regions.h"
@@ -27,6 +29,7 @@ typedef struct Session {
         pthread_mutex_t lock; /* of what both threads use; `memory` changes under it, too */
         Device device;
         IoMemory memory;
+        Dma dma;
         uint64_t refused;    /* requests that were answered with an error, of whatever kind */
         uint64_t unreported; /* of these, the ones whose sender wanted no reply */
         bool versioned;      /* the client has said which protocol it speaks */
@@ -36,9 +39,16 @@ typedef struct Session {
         Regions regions;
 } Session;
 
-/* `backend` is taken over. */
-void session_init(Session *session, const IoBackend *backend, unsigned max_maps,
-                  uint64_t max_bytes);
+/* What a session is about. */
+typedef struct SessionOptions {
+        unsigned max_maps;
+        uint64_t max_bytes; /* of the client's memory */
+        DmaKind dma;
+        int container; /* with DMA_TYPE1; else -1 */
+} SessionOptions;
+
+/* `backend` and the container are taken over. */
+void session_init(Session *session, const IoBackend *backend, const SessionOptions *options);
 
 /* Executes the whole message of `size` bytes. `fds` came with it; they are taken or closed. Writes
  * the reply to `reply`, which has room for SESSION_REPLY_MAX, and its size, 0 when none is wanted,
@@ -49,8 +59,9 @@ int session_handle(Session *session, const uint8_t *message, size_t size, Client
 /* The client is asked to release the function; what it does until then is served. */
 void session_drain(Session *session);
 
-/* Every later request is answered with ENODEV; device and memory are closed. Waits for the access
- * that the device does. */
+/* Every later request is answered with ENODEV. When it returns, the device was closed, then the
+ * memory was unpinned and closed. Waits for the access that the device does, and for the piece of
+ * memory that is being pinned. */
 void session_end(Session *session);
 
 void session_report(Session *session, IoReport *ret);

@@ -5,14 +5,37 @@
 #include "daemon/broker/single-requests.h"
 #include "daemon/manager/function-users.h"
 #include "policy/check.h"
+#include "policy/device-dma.h"
 #include "policy/zpci-request.h"
 
 #include <errno.h>
 #include <string.h>
 
-/* Why the function can have no session now; NULL when it can. Free with g_free(). */
-static char *refusal(const PartContext *parts, const Function *function) {
+/* What kind of access there is to be decides about the MSI-X table and the MSIs. */
+static char *refuse_access(const PartContext *parts, const Function *function, bool dma) {
         char address[PCI_ADDRESS_STRING_MAX];
+        const char *why;
+
+        if (function->emulated)
+                return NULL;
+        pci_address_format(function_address(function), address);
+        why = dma ? device_dma_refusal(function) : NULL;
+        if (why)
+                return g_strdup_printf("%s may do no DMA for a client: %s", address, why);
+        /* vfwarden-io stores to no MSI-X table it knows of, and a function may have other ways to
+         * its vectors. With DMA a device can send what MSIs are anyway, so the table protects
+         * nothing that the IOMMU does not. */
+        if (dma || !function->facts.msix.present ||
+            parts->host->config(parts->host_context)->allow_msix)
+                return NULL;
+        return g_strdup_printf(
+                "%s has MSI-X, and I/O sessions with such functions are not allowed (AllowMsix= in vfwarden.conf)",
+                address);
+}
+
+/* Why the function can have no session now; NULL when it can. Free with g_free(). */
+static char *refusal(const PartContext *parts, const Function *function, bool dma) {
+        char address[PCI_ADDRESS_STRING_MAX], *text;
         g_autoptr(Verdict) verdict = NULL;
 
         pci_address_format(function_address(function), address);
@@ -22,13 +45,9 @@ static char *refusal(const PartContext *parts, const Function *function) {
                         address,
                         function->facts.driver[0] != '\0' ? function->facts.driver : "no driver",
                         address);
-        /* vfwarden-io stores to no MSI-X table it knows of, and a function may have other ways to
-         * its vectors. */
-        if (function->facts.msix.present && !function->emulated &&
-            !parts->host->config(parts->host_context)->allow_msix)
-                return g_strdup_printf(
-                        "%s has MSI-X, and I/O sessions with such functions are not allowed (AllowMsix= in vfwarden.conf)",
-                        address);
+        text = refuse_access(parts, function, dma);
+        if (text)
+                return text;
         verdict = check(parts->inventory, function, OPERATION_OPEN,
                         function->emulated ? CHECK_EMULATED : 0);
         return verdict_allowed(verdict) ? children_refusal(parts->children, function->facts.key)
@@ -80,6 +99,7 @@ static SessionRequest make_request(const Function *function, const ManagerIo *io
                 .pid = io->pid,
                 .max_mapped = io->max_mapped,
                 .emulated = function->emulated,
+                .dma = io->dma,
                 .listener = io->listener,
         };
 }
@@ -153,7 +173,7 @@ static void on_io_requests_users_known(void *context, Function *function, int re
                 io_requests_refuse(request, result, message);
                 return;
         }
-        text = refusal(apply_context(request->apply), function);
+        text = refusal(apply_context(request->apply), function, request->io.dma);
         if (text)
                 io_requests_refuse(request, -ECONNREFUSED, text);
         else if (order)

@@ -42,6 +42,7 @@ typedef void ManagerDone(void *context, int result, const char *message);
 typedef struct ManagerIo {
         uint32_t uid, pid;
         uint64_t max_mapped;
+        bool dma;     /* the device may access the client's memory */
         int listener; /* the call's; -1: none */
 } ManagerIo;
 

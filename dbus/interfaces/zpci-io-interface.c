@@ -1,3 +1,4 @@
+#include "dbus/authority.h"
 #include "dbus/error.h"
 #include "dbus/interfaces/interface.h"
 
@@ -118,32 +119,69 @@ static void on_session(void *context, int result, const char *message, int clien
         method_reply_with(reply, values, r);
 }
 
-int zpci_io_method_open_session(const MethodCall *call, sd_bus_error *error) {
-        Function *function = method_function(call, error);
+/* Reads them anew after polkit was asked. */
+static int read_session_options(const MethodCall *call, ManagerIo *ret, sd_bus_error *error) {
         ManagerIo io = zpci_io_client_of(call);
-        MethodReply *reply;
-        int r;
+        int dma = false, r = sd_bus_message_rewind(call->message, true);
 
-        if (!function)
-                return -ENODEV;
-        r = method_read_options(call->message,
-                                (const MethodOption[]){
-                                        { "max-mapped-memory", "t", &io.max_mapped },
-                                        { "listener", "h", &io.listener },
-                                        { NULL },
-                                },
-                                error);
+        if (r >= 0)
+                r = method_read_options(call->message,
+                                        (const MethodOption[]){
+                                                { "max-mapped-memory", "t", &io.max_mapped },
+                                                { "listener", "h", &io.listener },
+                                                { "dma", "b", &dma },
+                                                { NULL },
+                                        },
+                                        error);
         if (r < 0)
                 return r;
         if (io.max_mapped > MAX_MAPPED_MAX)
                 return bus_error_set(error, -EINVAL,
                                      "the option 'max-mapped-memory' is in bytes, at most %llu",
                                      MAX_MAPPED_MAX);
+        io.dma = dma;
+        *ret = io;
+        return 0;
+}
+
+static int begin_session(const MethodCall *call, sd_bus_error *error) {
+        Function *function = method_function(call, error);
+        MethodReply *reply;
+        ManagerIo io;
+        int r;
+
+        if (!function)
+                return -ENODEV;
+        r = read_session_options(call, &io, error);
+        if (r < 0)
+                return r;
         reply = method_reply_later(call, error);
         if (!reply)
                 return -EDQUOT;
         manager_open_session(call->bus->manager, function, &io, on_session, reply);
         return 1;
+}
+
+/* Runs when the caller may have the device access memory, too. */
+static void on_may_do_dma(void *userdata, const MethodCall *call) {
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+        int r = begin_session(call, &error);
+
+        if (r < 0)
+                (void) sd_bus_reply_method_errno(call->message, r, &error);
+        sd_bus_error_free(&error);
+}
+
+int zpci_io_method_open_session(const MethodCall *call, sd_bus_error *error) {
+        ManagerIo io;
+        int r = read_session_options(call, &io, error);
+
+        if (r < 0)
+                return r;
+        if (!io.dma)
+                return begin_session(call, error);
+        return authority_ask(call->bus->authority, call, ACTION_ZPCI_IO_DMA, false, on_may_do_dma,
+                             NULL, error);
 }
 
 /* clang-format off */

@@ -11,9 +11,12 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/vfio.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -30,6 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define SHORT    4U /* blocks of 128 bytes at most */
 #define VERSION  8U /* the client begins as it should */
 #define NO_RESET 16U
+#define DMA      32U /* the device may access the client's memory */
 
 /* A record's. */
 #define RAW      1U
@@ -50,6 +54,14 @@ static struct {
 
 static uint8_t bar[BAR_SIZE], config[CONFIG_SIZE];
 static int memory = -1, event = -1;
+static bool has_dma;
+
+/* What the device may access. An address above the first eight pages is not translated. */
+#define PINNED_MAX 8U
+
+static struct { uint64_t begin, end; } pinned[PINNED_MAX];
+static unsigned n_pinned;
+static uint64_t pinned_bytes;
 
 static uint8_t take(void) {
         if (input.size == 0)
@@ -212,6 +224,55 @@ ssize_t send(int fd, const void *data, size_t size, int flags) {
         return (ssize_t) size;
 }
 
+static int pin(const struct vfio_iommu_type1_dma_map *map) {
+        const volatile uint8_t *page = (const uint8_t *) (uintptr_t) map->vaddr;
+
+        assert(map->argsz == sizeof(*map) && map->flags > 0 && map->flags < 4);
+        assert(map->size > 0 && (map->size | map->iova | map->vaddr) % 4096 == 0);
+        for (uint64_t at = 0; at < map->size; at += 4096)
+                (void) page[at]; /* it is there */
+        for (unsigned i = 0; i < n_pinned; i++)
+                assert(map->iova >= pinned[i].end || map->iova + map->size <= pinned[i].begin);
+        if (map->iova >= 8 * 4096) {
+                errno = EINVAL;
+                return -1;
+        }
+        assert(n_pinned < PINNED_MAX);
+        pinned[n_pinned].begin = map->iova;
+        pinned[n_pinned++].end = map->iova + map->size;
+        pinned_bytes += map->size;
+        return 0;
+}
+
+static int unpin(struct vfio_iommu_type1_dma_unmap *unmap) {
+        for (unsigned i = 0; i < n_pinned; i++) {
+                if (pinned[i].begin != unmap->iova)
+                        continue;
+                assert(pinned[i].end == unmap->iova + unmap->size);
+                pinned[i] = pinned[--n_pinned];
+                pinned_bytes -= unmap->size;
+                return 0;
+        }
+        assert(!"something is removed that the device has");
+        return -1;
+}
+
+int ioctl(int fd, unsigned long request, ...) {
+        va_list arguments;
+        void *argument;
+
+        va_start(arguments, request);
+        argument = va_arg(arguments, void *);
+        va_end(arguments);
+        assert(has_dma && (request == VFIO_IOMMU_MAP_DMA || request == VFIO_IOMMU_UNMAP_DMA));
+        return request == VFIO_IOMMU_MAP_DMA ? pin(argument) : unpin(argument);
+}
+
+/* The client's maps with a descriptor, and no others. */
+static void check_pinned(const Session *session) {
+        assert(pinned_bytes == (has_dma ? session->memory.bytes : 0));
+}
+
 static uint8_t *place(unsigned pcias, uint64_t offset, size_t length) {
         if (pcias == ZPCI_SPACE_CONFIG) {
                 assert(offset + length <= CONFIG_SIZE);
@@ -244,8 +305,8 @@ static int write_config(IoBackend *backend, uint64_t offset, const void *data, s
         const uint8_t *bytes = data;
 
         assert(length >= 1);
-        /* Never bus master. */
-        assert(offset > 4 || offset + length <= 4 || !(bytes[4 - offset] & 4));
+        /* Bus master with DMA alone. */
+        assert(has_dma || offset > 4 || offset + length <= 4 || !(bytes[4 - offset] & 4));
         memcpy(place(ZPCI_SPACE_CONFIG, offset, length), data, length);
         return 0;
 }
@@ -294,6 +355,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                           { 0, 0 } },
                 .reset = options & NO_RESET ? NULL : reset,
         };
+        const SessionOptions about = { 8, UINT64_C(1) << 30, options & DMA ? DMA_TYPE1 : DMA_NONE,
+                                       -1 };
         ClientFds none = { .n = 0 };
         int free_before, free_after;
         size_t reply_size;
@@ -311,11 +374,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         free_before = dup(STDIN_FILENO);
         close(free_before);
 
-        session_init(&session, &backend, 8, UINT64_C(1) << 30);
+        has_dma = options & DMA;
+        n_pinned = 0;
+        pinned_bytes = 0;
+        session_init(&session, &backend, &about);
         stream_init(&stream, -1);
         if (options & VERSION)
                 session_handle(&session, version, sizeof(version), &none, reply, &reply_size);
         stream_serve(&stream, &session);
+        check_pinned(&session);
         session_end(&session);
         stream_close(&stream);
 

@@ -73,6 +73,16 @@ Test(spawn_order, vfio_task) {
                 { { .kind = VFIO_TASK_DEVICE, .number = 3, .key = some_key() }, 0 },
                 { { .kind = VFIO_TASK_TOKEN, .key = some_key(), .token = { TOKEN } }, 0 },
                 { { .kind = VFIO_TASK_DEVICE, .number = 3, .iommufd = 1, .key = some_key() }, 0 },
+                { { .kind = VFIO_TASK_DEVICE, .container = 1, .key = some_key() }, 0 },
+                { { .kind = VFIO_TASK_DEVICE, .container = 2, .key = some_key() }, -EBADMSG },
+                { { .kind = VFIO_TASK_DEVICE, .container = 1, .iommufd = 1, .key = some_key() },
+                  -EBADMSG },
+                { { .kind = VFIO_TASK_GROUP, .container = 1 }, -EBADMSG },
+                { { .kind = VFIO_TASK_TOKEN,
+                    .container = 1,
+                    .key = some_key(),
+                    .token = { TOKEN } },
+                  -EBADMSG },
                 { { .kind = 0 }, -EBADMSG },
                 { { .kind = _VFIO_TASK_MAX }, -EBADMSG },
                 { { .kind = VFIO_TASK_GROUP, .number = UINT32_MAX }, -EBADMSG },
@@ -117,11 +127,15 @@ Test(spawn_order, io_task) {
         task.single = 0;
         cr_assert_eq(io_task_take(&task, sizeof(task), 2, &taken), 0);
         cr_assert_eq(io_task_take(&task, sizeof(task), 1, &taken), -EBADMSG);
+        cr_assert_eq(io_task_take(&task, sizeof(task), 3, &taken), -EBADMSG);
+        task.listens = 1;
         cr_assert_eq(io_task_take(&task, sizeof(task), 3, &taken), 0, "the client will connect");
+        cr_assert_eq(io_task_take(&task, sizeof(task), 2, &taken), -EBADMSG);
         cr_assert_eq(io_task_take(&task, sizeof(task), 4, &taken), -EBADMSG);
         task.single = 1;
+        cr_assert_eq(io_task_take(&task, sizeof(task), 2, &taken), -EBADMSG);
         cr_assert_eq(io_task_take(&task, sizeof(task), 3, &taken), -EBADMSG);
-        task.single = 0;
+        task.single = task.listens = 0;
         task.emulated = 2;
         cr_assert_eq(io_task_take(&task, sizeof(task), 2, &taken), -EBADMSG);
         task = (IoTask){ .driver = "vfio pci" };
@@ -130,6 +144,34 @@ Test(spawn_order, io_task) {
         cr_assert_eq(io_task_take(&task, sizeof(task), 2, &taken), -EBADMSG);
         memset(task.driver, 'x', sizeof(task.driver));
         cr_assert_eq(io_task_take(&task, sizeof(task), 2, &taken), -EBADMSG);
+}
+
+/* A container comes with a real device alone, and DMA with a client alone. */
+Test(spawn_order, io_task_dma) {
+        static const struct {
+                uint8_t single, emulated, listens, dma;
+                unsigned n_fds;
+                int result;
+        } cases[] = {
+                { 0, 0, 0, 1, 3, 0 },        { 0, 0, 1, 1, 4, 0 },
+                { 0, 1, 0, 1, 2, 0 },        { 0, 1, 1, 1, 3, 0 },
+                { 0, 0, 0, 1, 2, -EBADMSG }, { 0, 0, 1, 1, 3, -EBADMSG },
+                { 0, 0, 0, 0, 3, -EBADMSG }, { 0, 1, 0, 1, 3, -EBADMSG },
+                { 1, 0, 0, 1, 2, -EBADMSG }, { 1, 1, 0, 1, 1, -EBADMSG },
+                { 0, 0, 0, 2, 3, -EBADMSG }, { 0, 0, 2, 0, 4, -EBADMSG },
+        };
+        IoTask taken;
+
+        for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+                const IoTask task = { .single = cases[i].single,
+                                      .emulated = cases[i].emulated,
+                                      .listens = cases[i].listens,
+                                      .dma = cases[i].dma,
+                                      .driver = "vfio-pci" };
+
+                cr_expect_eq(io_task_take(&task, sizeof(task), cases[i].n_fds, &taken),
+                             cases[i].result, "case %zu", i);
+        }
 }
 
 Test(spawn_order, nodes) {

@@ -78,6 +78,28 @@ class IoCommand(SessionTest):
         self.assertFalse(os.path.exists(path))
         self.wait_property(PLAIN, "InUse", False)
 
+    def test_serve_with_dma(self):
+        """Bus master is the client's then; who may not have that gets no session, and no path."""
+        self.start()
+        for options, register in ((["--dma"], b"\x06"), ([], b"\x02")):
+            path = self.socket_path()
+            run = Command(self, ["io", "serve", PLAIN, f"--socket={path}", *options])
+            self.wait_property(PLAIN, "InUse", True)
+            end = socket.socket(socket.AF_UNIX)
+            end.settimeout(fixtures.DEADLINE)
+            end.connect(path)
+            client = vfio_user.Client(end)
+            client.version()
+            client.write(vfio_user.CONFIG, 4, b"\x06\0")
+            self.assertEqual(client.read(vfio_user.CONFIG, 4, 1), register)
+            client.close()
+            self.assertEqual(run.result()[0], 0)
+            self.wait_property(PLAIN, "InUse", False)
+        path = os.path.join("/tmp", os.path.basename(self.socket_path()) + f"-{os.getpid()}")
+        code, output, error = self.run_command("serve", PLAIN, f"--socket={path}", "--dma", user=65534)
+        self.assertEqual((code, output), (4, ""), error)
+        self.assertFalse(os.path.exists(path))
+
     def test_serve_what_cannot_be(self):
         self.start()
         path = self.socket_path()

@@ -1,7 +1,9 @@
 /* io-probe.c: preloaded into vfwarden-io, it does what vfwarden-io must not do, so that it is seen
  * the result.
  *
- * A message with command 0x7777 makes it call getppid(), which is in no list. From the first
+ * A message with command 0x7777 makes it call getppid(), which is in no list. 0x7770 makes it map
+ * a file's memory for execution, 0x7771 memory of its own, 0x7772 private memory of a file; the
+ * file is standard input. From the first
  * message on, any use of the heap does the same (not with a sanitizer, which has a heap of its
  * own). */
 #include <dlfcn.h>
@@ -10,11 +12,24 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 static bool serving;
+
+static void map_wrongly(unsigned how) {
+        static const struct {
+                int access, flags, fd;
+        } wrong[] = {
+                { PROT_READ | PROT_EXEC, MAP_SHARED, 0 },
+                { PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1 },
+                { PROT_READ | PROT_WRITE, MAP_PRIVATE, 0 },
+        };
+
+        (void) mmap(NULL, 4096, wrong[how].access, wrong[how].flags, wrong[how].fd, 0);
+}
 
 ssize_t recvmsg(int fd, struct msghdr *message, int flags) {
         static ssize_t (*next)(int, struct msghdr *, int);
@@ -29,6 +44,8 @@ ssize_t recvmsg(int fd, struct msghdr *message, int flags) {
                 memcpy(header, message->msg_iov[0].iov_base, sizeof(header));
                 if (header[1] == 0x7777)
                         syscall(SYS_getppid);
+                if (header[1] >= 0x7770 && header[1] <= 0x7772)
+                        map_wrongly(header[1] - 0x7770U);
         }
         return n;
 }

@@ -57,7 +57,7 @@ def memfd(size, name="memory", seal=False, content=None):
 class Io:
     """A process; `client` speaks to it as its client, `order()` as the daemon."""
 
-    def __init__(self, *options, single=False, device=None, preload=None, bars=BARS, listener=None):
+    def __init__(self, *options, single=False, device=None, preload=None, bars=BARS, listener=None, container=None):
         ours, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control = ours
         self.control.settimeout(DEADLINE)
@@ -78,6 +78,9 @@ class Io:
         if listener is not None:
             argv.append(f"--listener={listener.fileno()}")
             fds.append(listener.fileno())
+        if container is not None:
+            argv.append(f"--container={container}")
+            fds.append(container)
         if bars is not None:
             argv.append("--emulated=" + ",".join(map(str, bars)))
         self.process = subprocess.Popen([*argv, *options], pass_fds=fds, env=environment,

@@ -14,9 +14,13 @@
  *   msix          so many MSI-X vectors; besides, it has a pin, and 2 MSIs
  *   vectors       so many can be had at most
  *   error         what every pread() and pwrite() of a BAR fails with
+ *   map-error     what pinning memory at and above map-error-at fails with
+ *   slow-map      to pin memory takes until the byte at SLOW_PLACE is not 1
  *
- * A request to the region is done as a kernel would; every access to the device is noted, as a
- * line, in the file VFIO_STANDIN_LOG. */
+ * Its container is another memfd, for which ioctls pin memory and release it. Memory that is pinned
+ * for writing gets a byte of the device's, 0xda, at its beginning. A request to the region is done
+ * as a kernel would; every access to the device is noted, as a line, in the file VFIO_STANDIN_LOG.
+ */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -40,7 +44,7 @@
 /* No region begins as early. */
 #define SLOW_PLACE 8
 
-static int device = -1, log_fd = -1;
+static int device = -1, container = -1, log_fd = -1;
 
 static uint64_t setting(const char *word, uint64_t otherwise) {
         const char *text = getenv("VFIO_STANDIN");
@@ -126,12 +130,12 @@ static int region_info(struct vfio_region_info *info) {
 }
 
 /* As long as the test wants it; no other call is allowed that could wait. */
-static void be_slow(void) {
+static void be_slow(const char *word) {
         static uint32_t never;
         static const struct timespec nap = { .tv_nsec = 5000000 };
         uint8_t gate = 1;
 
-        while (setting("slow", 0) &&
+        while (setting(word, 0) &&
                syscall(SYS_pread64, device, &gate, sizeof(gate), SLOW_PLACE) == 1 && gate == 1)
                 syscall(SYS_futex, &never, FUTEX_WAIT_PRIVATE, 0, &nap, NULL, 0);
 }
@@ -175,9 +179,42 @@ static int set_irqs(const struct vfio_irq_set *set) {
 
 static int reset(void) {
         note("reset", 0, 0);
-        be_slow();
+        be_slow("slow");
         errno = (int) setting("reset-error", 0);
         return errno == 0 ? 0 : -1;
+}
+
+/* With the flags, and so much of the address as pages have. */
+static int map_dma(const struct vfio_iommu_type1_dma_map *map) {
+        char what[32];
+
+        snprintf(what, sizeof(what), "map:%u", map->flags);
+        note(what, (off_t) map->iova, map->size);
+        be_slow("slow-map");
+        errno = map->iova >= setting("map-error-at", 0) ? (int) setting("map-error", 0) : 0;
+        if (errno != 0)
+                return -1;
+        if (map->flags & VFIO_DMA_MAP_FLAG_WRITE)
+                *(volatile uint8_t *) (uintptr_t) map->vaddr = 0xda;
+        return 0;
+}
+
+static int unmap_dma(const struct vfio_iommu_type1_dma_unmap *unmap) {
+        note("unmap", (off_t) unmap->iova, unmap->size);
+        return 0;
+}
+
+/* The end of each is noted. */
+int close(int fd) {
+        static int (*next)(int);
+
+        if (!next)
+                next = (int (*)(int)) dlsym(RTLD_NEXT, "close");
+        if (log_fd >= 0 && fd >= 0 && (fd == device || fd == container)) {
+                note(fd == device ? "close-device" : "close-container", 0, 0);
+                *(fd == device ? &device : &container) = -1;
+        }
+        return next(fd);
 }
 
 int ioctl(int fd, unsigned long request, ...) {
@@ -190,6 +227,10 @@ int ioctl(int fd, unsigned long request, ...) {
         va_end(arguments);
         if (log_fd < 0 && log)
                 log_fd = open(log, O_WRONLY | O_APPEND | O_CLOEXEC);
+        if (request == VFIO_IOMMU_MAP_DMA || request == VFIO_IOMMU_UNMAP_DMA) {
+                container = fd;
+                return request == VFIO_IOMMU_MAP_DMA ? map_dma(argument) : unmap_dma(argument);
+        }
         device = fd;
         if (request == VFIO_DEVICE_GET_INFO)
                 return device_info(argument);
@@ -245,7 +286,7 @@ ssize_t pwrite(int fd, const void *data, size_t size, off_t offset) {
         if ((uint64_t) offset >= place(VFIO_PCI_CONFIG_REGION_INDEX) &&
             (uint64_t) offset < place(VFIO_PCI_CONFIG_REGION_INDEX) + CONFIG_SIZE &&
             *(const uint8_t *) data == 0x5a)
-                be_slow();
+                be_slow("slow");
         if (fails(offset))
                 return -1;
         if ((uint64_t) offset != place(ZPCI_INDEX) + 16)
