@@ -121,6 +121,47 @@ int vfwarden_io_unmap(VfwardenIo *io, uint64_t gaddr, uint64_t size);
 int vfwarden_io_store_block(VfwardenIo *io, unsigned pcias, uint64_t offset, uint64_t gaddr,
                             size_t length);
 
+/* The whole device
+ *
+ * A driver of the function, such as that of a guest, needs more than loads and stores. It writes
+ * configuration space, gets interrupts, and has the device access its memory. The last takes a
+ * session with DMA; without one the device does not master the bus, and so sends no MSI. */
+
+/* The same as vfwarden_io_open(), for a session with DMA: the device may access all that is mapped
+ * with vfwarden_io_map(), at `gaddr`, and nothing else. Together these maps are at most
+ * `max_memory` bytes, which count against the limit of the user; 0 is 1 GiB. The memory is pinned
+ * while it is mapped. */
+int vfwarden_io_open_dma(const char *address, uint64_t max_memory, char **ret_why,
+                         VfwardenIo **ret);
+
+/* Stores bytes to configuration space. The kernel keeps what belongs to the host, such as the BARs'
+ * addresses. Little-endian, as all of it. */
+int vfwarden_io_store_config(VfwardenIo *io, uint64_t offset, const void *data, size_t length);
+
+/* Resets the function. -EOPNOTSUPP when it cannot be reset; -ETIMEDOUT when it takes longer than
+ * four seconds: until it is done, accesses fail with -EBUSY. */
+int vfwarden_io_reset(VfwardenIo *io);
+
+/* The kinds of interrupts. */
+#define VFWARDEN_IO_INTX  0U
+#define VFWARDEN_IO_MSI   1U
+#define VFWARDEN_IO_MSIX  2U
+#define VFWARDEN_IO_ERROR 3U
+
+/* How many interrupts of this kind the function has, or a negative errno. */
+int vfwarden_io_irqs(VfwardenIo *io, unsigned kind);
+
+/* Has the kernel signal `eventfds[0]` to `eventfds[n - 1]` for the interrupts of this kind from
+ * `start` on. They may be closed afterwards. NULL takes the eventfds away; `start` and `n` of 0
+ * disable the kind. At one time one of INTx, MSI and MSI-X is enabled. More than 32 are given in
+ * several steps, of which the first may have succeeded when another fails. -ENOSPC when the host
+ * has not enough vectors. */
+int vfwarden_io_set_irqs(VfwardenIo *io, unsigned kind, unsigned start, unsigned n,
+                         const int *eventfds);
+
+/* Lets INTx be signalled again: the kernel masks it each time. */
+int vfwarden_io_unmask_intx(VfwardenIo *io);
+
 /* Unplug */
 
 /* Returns a descriptor that becomes readable when the host requests the release of the function, or

@@ -11,6 +11,7 @@ import threading
 import ioprocess
 from ioprocess import BARS, DEADLINE, IoTest
 from main_loop import quit_loop
+from test_io_backends import BackendTest
 import vfio_user as vu
 from vfwarden_bus import function_path, NAME
 from fakebus import OPEN_POLICY, PrivateBus
@@ -115,6 +116,47 @@ class Session(LibraryTest):
         self.assertEqual(program("load", 0, 0, 8), "ECONNRESET")
 
 
+class WholeDevice(BackendTest, LibraryTest):
+    """Configuration space, reset, interrupts and memory for the device, over a stand-in for VFIO."""
+
+    def start(self, *options, **more):
+        return super().start(*options, version=False, **more)
+
+    def open_device(self, settings):
+        self.device(settings)
+        fd = self.io.client.socket.fileno()
+        program = self.program("socket", fd, fds=[fd])
+        self.io.client.close()
+        self.assertEqual(program.first, "ok")
+        self.calls()
+        return program
+
+    def test_configuration_space(self):
+        program = self.open_device("")
+        self.assertEqual(program("config", 4, "0304"), "ok")
+        self.assertEqual(program("load", 15, 4, 2), "0304")
+        self.assertEqual(program("config", 255, "0000"), "EINVAL")
+
+    def test_reset(self):
+        self.assertEqual(self.open_device("")("reset"), "ok")
+        self.assertEqual(self.calls(), [["reset", 0, 0]])
+        self.assertEqual(self.open_device("no-reset")("reset"), "EOPNOTSUPP")
+
+    def test_interrupts(self):
+        """More than one message takes are given in several; the stand-in counts each by its place in its message."""
+        program = self.open_device("msix=64")
+        self.assertEqual([program("irqs", kind) for kind in (0, 1, 2, 3, 4, 9)], ["1", "2", "64", "1", "EINVAL", "EINVAL"])
+        self.assertEqual(program("assign", 2, 3, 40), " ".join(map(str, [*range(1, 33), *range(1, 9)])) + " ok")
+        self.assertEqual([call[0] for call in self.calls()], ["irqs:2:0x24:3:32", "irqs:2:0x24:35:8"])
+        self.assertEqual(program("release", 2, 3, 1), "ok")
+        self.assertEqual(program("release", 2, 0, 0), "ok")
+        self.assertEqual([call[0] for call in self.calls()], ["irqs:2:0x24:3:1", "irqs:2:0x21:0:0"])
+        self.assertEqual(program("unmask"), "ok")
+        self.assertEqual([call[0] for call in self.calls()], ["irqs:0:0x11:0:1"])
+        for words in ((2, 64, 1), (2, 63, 2), (1, 0, 3), (4, 0, 1), (2, 0, 64)):
+            self.assertEqual(program("assign", *words).split()[-1], "ok" if words == (2, 0, 64) else "EINVAL", words)
+
+
 class WrongServers(LibraryTest):
     """A server that answers otherwise than it should is left, and what it says is not believed."""
 
@@ -198,8 +240,8 @@ class Bus(LibraryTest):
         connection.close_sync(None)
         context.pop_thread_default()
 
-    def open(self, address=ADDRESS):
-        return self.program("bus", address, environment={"DBUS_SYSTEM_BUS_ADDRESS": self.bus.address})
+    def open(self, address=ADDRESS, kind="bus"):
+        return self.program(kind, address, environment={"DBUS_SYSTEM_BUS_ADDRESS": self.bus.address})
 
     def test_open(self):
         io = self.start(version=False)
@@ -221,6 +263,19 @@ class Bus(LibraryTest):
         self.assertEqual(program("store", 0, 0, "11" * 16), "ok")
         self.assertEqual(program.close(), 0)
         self.assertEqual(io.report().kind, ioprocess.CLOSED)
+
+    def test_what_is_asked_for(self):
+        """With DMA two options; else none, as older daemons know none."""
+        options = []
+
+        def answer(invocation):
+            options.append(invocation.get_parameters().unpack()[0])
+            invocation.return_dbus_error("org.vfwarden1.Error.Refused", "for a reason")
+
+        self.answer = answer
+        for kind in ("bus", "dma"):
+            self.assertEqual(self.open(kind=kind).first, "EBUSY: for a reason")
+        self.assertEqual(options, [{}, {"dma": True, "max-mapped-memory": 8192}])
 
     def test_refused(self):
         for name, expected in (("org.freedesktop.DBus.Error.AccessDenied", "EACCES"),

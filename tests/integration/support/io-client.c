@@ -1,7 +1,7 @@
 /* io-client.c: the client library, driven by lines on standard input, one answer a line: what was
  * asked for or the name of an errno.
  *
- * io-client socket FD | bus ADDRESS
+ * io-client socket FD | bus ADDRESS | dma ADDRESS
  *
  *   info                                   backend, maximum, relaxed, sizes of BARs and of
  *                                          configuration space
@@ -10,6 +10,12 @@
  *   map GADDR SIZE                         new memory, whose bytes are their own offset, modulo 251
  *   unmap GADDR SIZE
  *   block PCIAS OFFSET GADDR LENGTH
+ *   config OFFSET HEX                      to configuration space
+ *   reset
+ *   irqs KIND                              how many there are
+ *   assign KIND START N                    eventfds of its own; what each counts then
+ *   release KIND START N                   none, in their place
+ *   unmask                                 INTx
  *   notice [MSEC]                          whether the host wants the function back, within MSEC */
 #include "lib/vfwarden-io.h"
 
@@ -19,10 +25,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #define LENGTH_MAX 8192
+#define EVENTS_MAX 64U
 
 static int say(int r) {
         printf("%s\n", r < 0 ? strerrorname_np(-r) : "ok");
@@ -51,16 +59,52 @@ static int load(VfwardenIo *io, const uint64_t *n) {
         return fflush(stdout);
 }
 
-static int store(VfwardenIo *io, const uint64_t *n, const char *hex) {
-        uint8_t data[LENGTH_MAX];
+static size_t read_hex(const char *hex, uint8_t data[static LENGTH_MAX]) {
         size_t length = 0;
 
-        for (; hex[0] && hex[1] && length < sizeof(data); hex += 2) {
+        for (; hex[0] && hex[1] && length < LENGTH_MAX; hex += 2) {
                 char digits[3] = { hex[0], hex[1], '\0' };
 
                 data[length++] = (uint8_t) strtoul(digits, NULL, 16);
         }
+        return length;
+}
+
+static int store(VfwardenIo *io, const uint64_t *n, const char *hex) {
+        uint8_t data[LENGTH_MAX];
+        size_t length = read_hex(hex, data);
+
         return say(vfwarden_io_store(io, (unsigned) n[0], n[1], data, length));
+}
+
+static int store_config(VfwardenIo *io, const uint64_t *n, const char *hex) {
+        uint8_t data[LENGTH_MAX];
+        size_t length = read_hex(hex, data);
+
+        return say(vfwarden_io_store_config(io, n[0], data, length));
+}
+
+static int say_number(int r) {
+        if (r < 0)
+                return say(r);
+        printf("%d\n", r);
+        return fflush(stdout);
+}
+
+static int assign(VfwardenIo *io, const uint64_t *n) {
+        int events[EVENTS_MAX], r;
+
+        for (uint64_t i = 0; i < n[2] && i < EVENTS_MAX; i++)
+                events[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        r = vfwarden_io_set_irqs(io, (unsigned) n[0], (unsigned) n[1], (unsigned) n[2], events);
+        for (uint64_t i = 0; i < n[2] && i < EVENTS_MAX; i++) {
+                eventfd_t count = 0;
+
+                if (r >= 0 && eventfd_read(events[i], &count) >= 0)
+                        printf("%" PRIu64 " ", count);
+                close(events[i]);
+        }
+        return say(r);
 }
 
 static int map(VfwardenIo *io, const uint64_t *n) {
@@ -105,6 +149,19 @@ static void obey(VfwardenIo *io, char *line) {
                 say(vfwarden_io_unmap(io, n[0], n[1]));
         else if (strcmp(word, "block") == 0)
                 say(vfwarden_io_store_block(io, (unsigned) n[0], n[1], n[2], n[3]));
+        else if (strcmp(word, "config") == 0 && sscanf(line, "%*s %*s %16384s", hex) >= 0)
+                store_config(io, n, hex);
+        else if (strcmp(word, "reset") == 0)
+                say(vfwarden_io_reset(io));
+        else if (strcmp(word, "irqs") == 0)
+                say_number(vfwarden_io_irqs(io, (unsigned) n[0]));
+        else if (strcmp(word, "assign") == 0)
+                assign(io, n);
+        else if (strcmp(word, "release") == 0)
+                say(vfwarden_io_set_irqs(io, (unsigned) n[0], (unsigned) n[1], (unsigned) n[2],
+                                         NULL));
+        else if (strcmp(word, "unmask") == 0)
+                say(vfwarden_io_unmask_intx(io));
         else if (strcmp(word, "notice") == 0)
                 notice(io, (int) n[0]);
         else
@@ -119,8 +176,9 @@ int main(int argc, char **argv) {
 
         if (argc != 3)
                 return EXIT_FAILURE;
-        r = strcmp(argv[1], "bus") == 0
-                    ? vfwarden_io_open(argv[2], &why, &io)
+        r = strcmp(argv[1], "bus") == 0 ? vfwarden_io_open(argv[2], &why, &io)
+            : strcmp(argv[1], "dma") == 0
+                    ? vfwarden_io_open_dma(argv[2], 8192, &why, &io)
                     : vfwarden_io_open_socket((int) strtol(argv[2], NULL, 10), &io);
         if (r < 0) {
                 printf("%s: %s\n", strerrorname_np(-r), why ? why : "");
