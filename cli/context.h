@@ -34,6 +34,7 @@ typedef struct Context {
         bool allow_unguarded;  /* libvirt-hook */
         const char *socket;    /* io serve: where the client connects, NULL if not given */
         bool dma;              /* io serve: the device may access the client's memory */
+        const char *memory;    /* io serve: MiB of it, NULL if not given */
         bool separated;        /* a "--" stood before the arguments */
         bool sigpipe_ignored;  /* by who started the command, so it is to be by what it starts */
         Output output;

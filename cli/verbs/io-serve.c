@@ -1,6 +1,7 @@
 #include "cli/verbs/io-serve.h"
 
 #include "cli/agent.h"
+#include "cli/arguments.h"
 #include "cli/cleanup.h"
 #include "cli/client.h"
 #include "cli/function/subject.h"
@@ -18,6 +19,12 @@
 #include <unistd.h>
 
 #define IO_INTERFACE "org.vfwarden1.ZpciIo"
+
+typedef struct ServeOptions {
+        int listener;    /* where the client connects */
+        bool dma;        /* the device may access its memory */
+        uint64_t memory; /* bytes that it maps at most; 0: what the daemon gives */
+} ServeOptions;
 
 /* A socket that listens at `path`, for this user alone. Returns it or a negative errno. */
 static int listen_at(const char *path) {
@@ -44,28 +51,45 @@ static int listen_at(const char *path) {
         return r;
 }
 
-/* A daemon without DMA knows no such option, and is not to be asked for what it would do anyway. */
-static int call_open_session(Context *context, const char *path, int listener, sd_bus_error *error,
-                             sd_bus_message **ret) {
-        const unsigned flags = CALL_INTERACTIVE | CALL_OPERATION;
+/* Nothing is said that was not asked for: an older daemon knows no such option. */
+static int append_session_options(sd_bus_message *message, const ServeOptions *options) {
+        int r = sd_bus_message_open_container(message, 'a', "{sv}");
 
-        if (context->dma)
-                return client_call(context, path, IO_INTERFACE, "OpenSession", flags, error, ret,
-                                   "a{sv}", 2, "listener", "h", listener, "dma", "b", 1);
-        return client_call(context, path, IO_INTERFACE, "OpenSession", flags, error, ret, "a{sv}",
-                           1, "listener", "h", listener);
+        if (r >= 0)
+                r = sd_bus_message_append(message, "{sv}", "listener", "h", options->listener);
+        if (r >= 0 && options->dma)
+                r = sd_bus_message_append(message, "{sv}", "dma", "b", 1);
+        if (r >= 0 && options->memory > 0)
+                r = sd_bus_message_append(message, "{sv}", "max-mapped-memory", "t",
+                                          options->memory);
+        return r < 0 ? r : sd_bus_message_close_container(message);
+}
+
+static int call_open_session(Context *context, const char *path, const ServeOptions *options,
+                             sd_bus_error *error, sd_bus_message **ret) {
+        const unsigned flags = CALL_INTERACTIVE | CALL_OPERATION;
+        g_autoptr(sd_bus_message) message = NULL;
+        int r;
+
+        r = client_new_call(context, path, IO_INTERFACE, "OpenSession", flags, &message);
+        if (r >= 0)
+                r = append_session_options(message, options);
+        if (r >= 0)
+                r = sd_bus_call(context->bus, message, client_timeout(flags), error, ret);
+        return r;
 }
 
 /* Opens a session whose client connects to `listener`. The descriptor that is returned is open as
  * long as the session is; to close it ends one to which nobody has connected. */
-static int serve_open(Context *context, const char *address, int listener, sd_bus_error *error) {
+static int serve_open(Context *context, const char *address, const ServeOptions *options,
+                      sd_bus_error *error) {
         g_autoptr(sd_bus_message) reply = NULL;
         g_autofree char *path = NULL;
         int fd, r;
 
         r = client_get_function(context, address, error, &path);
         if (r >= 0)
-                r = call_open_session(context, path, listener, error, &reply);
+                r = call_open_session(context, path, options, error, &reply);
         if (r >= 0)
                 r = sd_bus_message_read(reply, "h", &fd);
         if (r < 0)
@@ -106,27 +130,47 @@ static ExitCode serve(Context *context, const char *address, int session, char *
         return wait_for_end(session);
 }
 
+/* So that no number of bytes overflows; the daemon allows less. */
+#define MEMORY_MAX_MIB (UINT64_C(1) << 40)
+
+static bool read_memory(const char *text, uint64_t *ret) {
+        uint64_t mib = 0;
+
+        if (text && !argument_read_number("The memory", text, &mib))
+                return false;
+        if (text && (mib == 0 || mib > MEMORY_MAX_MIB)) {
+                print_error("The memory is given in MiB, and not 0");
+                return false;
+        }
+        *ret = mib << 20;
+        return true;
+}
+
 ExitCode io_serve(Context *context, char **arguments) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        ServeOptions options = { .dma = context->dma };
         g_autofree char *address = NULL;
-        int listener, session;
         ExitCode code;
+        int session;
 
         if (!arguments[0] || !context->socket || (arguments[1] && !context->separated)) {
                 print_error("io serve needs an address and a path: vfwarden io serve ADDRESS "
                             "--socket=PATH [-- COMMAND...]");
                 return EXIT_CODE_USAGE;
         }
+        if (!read_memory(context->memory, &options.memory))
+                return EXIT_CODE_USAGE;
         code = subject_find(context, arguments[0], &address);
         if (code != EXIT_CODE_DONE)
                 return code;
-        listener = listen_at(context->socket);
-        if (listener < 0) {
-                print_error("Cannot listen at %s: %s", context->socket, g_strerror(-listener));
+        options.listener = listen_at(context->socket);
+        if (options.listener < 0) {
+                print_error("Cannot listen at %s: %s", context->socket,
+                            g_strerror(-options.listener));
                 return EXIT_CODE_FAILED;
         }
-        session = serve_open(context, address, listener, &error);
-        (void) close(listener);
+        session = serve_open(context, address, &options, &error);
+        (void) close(options.listener);
         if (session < 0)
                 code = client_fail(context, session, &error, "Cannot open an I/O session with %s",
                                    address);

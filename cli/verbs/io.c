@@ -305,6 +305,7 @@ static ExitCode run_io(Context *context, char **arguments) {
 
 static const Option io_options[] = {
         OPTION_TEXT("socket", "PATH", socket, "serve: where the client connects"),
+        OPTION_TEXT("memory", "MIB", memory, "serve: how much the client maps at most"),
         OPTION_SWITCH("dma", dma, "serve: the device may access the client's memory"),
         { NULL },
 };

@@ -100,6 +100,32 @@ class IoCommand(SessionTest):
         self.assertEqual((code, output), (4, ""), error)
         self.assertFalse(os.path.exists(path))
 
+    def test_serve_with_memory(self):
+        """As much as is asked for, up to the user's limit."""
+        self.start(io="MaxMappedMemoryPerUser=2048\n")
+        for options, fits in ((["--memory=2048"], 1536), ([], 1024)):
+            path = self.socket_path()
+            run = Command(self, ["io", "serve", PLAIN, f"--socket={path}", *options])
+            self.wait_property(PLAIN, "InUse", True)
+            end = socket.socket(socket.AF_UNIX)
+            end.settimeout(fixtures.DEADLINE)
+            end.connect(path)
+            client = vfio_user.Client(end)
+            client.version()
+            memory = os.memfd_create("memory")
+            self.addCleanup(os.close, memory)
+            os.ftruncate(memory, 4 << 30)
+            client.map(0, fits << 20, memory)
+            with self.assertRaises(vfio_user.ErrorReply):
+                client.map(fits << 20, 1 << 30, memory)
+            client.close()
+            self.assertEqual(run.result()[0], 0)
+            self.wait_property(PLAIN, "InUse", False)
+        code, _, error = self.run_command("serve", PLAIN, f"--socket={self.socket_path()}", "--memory=2049")
+        self.assertEqual(code, 7, error)
+        for text in ("0", "x", "-1", "1099511627777"):
+            self.assertEqual(self.run_command("serve", PLAIN, f"--socket={self.socket_path()}", f"--memory={text}")[0], 2)
+
     def test_serve_what_cannot_be(self):
         self.start()
         path = self.socket_path()
