@@ -384,6 +384,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         stream_serve(&stream, &session);
         check_pinned(&session);
         session_end(&session);
+        notifier_set(&session.notifier, -1); /* the end of the process closes it */
         stream_close(&stream);
 
         free_after = dup(STDIN_FILENO);
