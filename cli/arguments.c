@@ -1,6 +1,6 @@
 #include "cli/arguments.h"
 
-#include "cli/report.h"
+#include "cli/output/report.h"
 
 #include <string.h>
 

@@ -5,8 +5,8 @@
 #pragma once
 
 #include "cli/function/filter.h"
-#include "cli/output.h"
-#include "cli/report.h"
+#include "cli/output/output.h"
+#include "cli/output/report.h"
 
 #include <stdbool.h>
 #include <sys/types.h>

@@ -1,6 +1,6 @@
 #include "cli/function/columns.h"
 
-#include "cli/report.h"
+#include "cli/output/report.h"
 #include "cli/suggest.h"
 
 #include <string.h>

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "cli/inventory.h"
-#include "cli/output.h"
+#include "cli/output/output.h"
 
 typedef struct FunctionColumn {
         const char *name; /* as --columns and --sort have it; NULL ends the table */

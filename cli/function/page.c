@@ -1,9 +1,9 @@
 #include "cli/function/page.h"
 
 #include "cli/holders.h"
-#include "cli/table.h"
+#include "cli/output/table.h"
+#include "cli/output/words.h"
 #include "cli/value.h"
-#include "cli/words.h"
 
 /* Members that have a label of their own; what else a later daemon tells is shown by its name. */
 static const char *const labelled[] = {

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "cli/inventory.h"
-#include "cli/output.h"
+#include "cli/output/output.h"
 
 /* `users` and `inhibitors` are those of the function, as of holders.h. */
 void function_page_print(Output *output, JsonObject *function, JsonArray *users,

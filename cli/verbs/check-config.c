@@ -1,7 +1,7 @@
 /* check-config: what the daemon would say to its configuration. The daemon's own program reads it,
  * so that there is one parser. */
-#include "cli/output.h"
-#include "cli/report.h"
+#include "cli/output/output.h"
+#include "cli/output/report.h"
 #include "cli/verbs.h"
 
 #include <glib.h>

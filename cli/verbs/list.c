@@ -1,7 +1,7 @@
 #include "cli/cleanup.h"
 #include "cli/client.h"
 #include "cli/function/columns.h"
-#include "cli/table.h"
+#include "cli/output/table.h"
 #include "cli/verbs.h"
 
 /* What is printed, and how. */

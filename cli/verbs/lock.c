@@ -1,9 +1,9 @@
 #include "cli/cleanup.h"
 #include "cli/client.h"
 #include "cli/function/subject.h"
+#include "cli/output/words.h"
 #include "cli/value.h"
 #include "cli/verbs.h"
-#include "cli/words.h"
 
 static void lock_print_json(Context *context, JsonObject *function) {
         static const char *const members[] = { "Address", "Locked", "LockReasons", "LockWhy",

@@ -1,10 +1,10 @@
 #include "cli/cleanup.h"
 #include "cli/client.h"
 #include "cli/holders.h"
-#include "cli/table.h"
+#include "cli/output/table.h"
+#include "cli/output/words.h"
 #include "cli/value.h"
 #include "cli/verbs.h"
-#include "cli/words.h"
 
 /* The verbs that are about the daemon, not about a function: status, release-all, reload. */
 

@@ -3,7 +3,7 @@
 #include "cli/client.h"
 #include "cli/function/subject.h"
 #include "cli/holders.h"
-#include "cli/table.h"
+#include "cli/output/table.h"
 #include "cli/value.h"
 #include "cli/verbs.h"
 

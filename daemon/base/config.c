@@ -1,6 +1,6 @@
 #include "daemon/base/config.h"
 
-#include "daemon/base/bounded-file.h"
+#include "daemon/base/files/bounded-file.h"
 #include "daemon/base/util.h"
 #include "policy/number.h"
 

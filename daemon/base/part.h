@@ -1,17 +1,17 @@
 /* part.h: a part of the manager: something with a life of its own beside the inventory.
  *
  * Owns nothing: the form that all parts have, so that start, restart, state and end are loops over
- * one table (daemon/manager/parts.c). What a part does not need is NULL. Parts hear of a function
- * in the order of the table. They hear of its end, and end themselves, in the reverse order, so a
- * part stands below all that it depends on. What a part needs from others it asks of its PartHost,
- * so no part calls the manager. */
+ * one table (daemon/manager/parts/parts.c). What a part does not need is NULL. Parts hear of a
+ * function in the order of the table. They hear of its end, and end themselves, in the reverse
+ * order, so a part stands below all that it depends on. What a part needs from others it asks of
+ * its PartHost, so no part calls the manager. */
 #pragma once
 
 #include "daemon/base/children.h"
 #include "daemon/base/fd-store.h"
+#include "daemon/base/files/state-section.h"
 #include "daemon/base/problems.h"
 #include "daemon/base/reserve.h"
-#include "daemon/base/state-section.h"
 #include "policy/inventory.h"
 
 typedef struct Config Config;

@@ -3,7 +3,7 @@
  * Owns the form of three lists and what a valid record of each is. */
 #pragma once
 
-#include "daemon/base/state.h"
+#include "daemon/base/files/state.h"
 #include "policy/lease.h"
 
 /* An I/O session that is served. */

@@ -1,6 +1,6 @@
 #include "daemon/guard/kernel-guard.h"
 
-#include "daemon/base/bounded-file.h"
+#include "daemon/base/files/bounded-file.h"
 #include "daemon/base/log.h"
 #include "daemon/base/process.h"
 #include "daemon/base/util.h"

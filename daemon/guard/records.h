@@ -3,7 +3,7 @@
  * Owns the form of four lists and what a valid record of each is. */
 #pragma once
 
-#include "daemon/base/state.h"
+#include "daemon/base/files/state.h"
 #include "policy/inhibitor.h"
 #include "policy/operation.h"
 

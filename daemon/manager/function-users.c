@@ -3,7 +3,7 @@
 #include "daemon/broker/leases.h"
 #include "daemon/broker/sessions.h"
 #include "daemon/broker/vf-tokens.h"
-#include "daemon/manager/parts.h"
+#include "daemon/manager/parts/parts.h"
 #include "daemon/usage/users.h"
 #include "daemon/uses/uses.h"
 #include "policy/check.h"

@@ -5,7 +5,7 @@
  * saved, that is a problem, and it is tried again with every change and every check. */
 #pragma once
 
-#include "daemon/manager/parts.h"
+#include "daemon/manager/parts/parts.h"
 #include "daemon/manager/settings.h"
 
 typedef struct StateKeeper StateKeeper;

@@ -6,7 +6,7 @@
  * wrong where events were merged or lost; policy/vfio-use.h says how. */
 #pragma once
 
-#include "daemon/base/state-section.h"
+#include "daemon/base/files/state-section.h"
 #include "policy/vfio-use.h"
 
 #include <glib.h>

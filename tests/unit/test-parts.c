@@ -1,4 +1,4 @@
-#include "daemon/manager/parts.h"
+#include "daemon/manager/parts/parts.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,9 +1,9 @@
-#include "daemon/base/state.h"
+#include "daemon/base/files/state.h"
 
 #include "daemon/broker/records.h"
 #include "daemon/guard/function-marks.h"
 #include "daemon/guard/records.h"
-#include "daemon/manager/parts.h"
+#include "daemon/manager/parts/parts.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

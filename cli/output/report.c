@@ -1,6 +1,6 @@
-#include "cli/report.h"
+#include "cli/output/report.h"
 
-#include "cli/output.h"
+#include "cli/output/output.h"
 
 #include <stdio.h>
 #include <unistd.h>

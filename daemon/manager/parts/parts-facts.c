@@ -4,7 +4,7 @@
 #include "daemon/broker/vf-tokens.h"
 #include "daemon/guard/operations.h"
 #include "daemon/guard/unplug.h"
-#include "daemon/manager/parts.h"
+#include "daemon/manager/parts/parts.h"
 #include "daemon/sysfs/config-space.h"
 #include "daemon/sysfs/msi-source.h"
 #include "daemon/usage/external-removals.h"

@@ -10,7 +10,7 @@
 #include "daemon/guard/records.h"
 #include "daemon/guard/unplug.h"
 #include "daemon/manager/manager-types.h"
-#include "daemon/manager/parts.h"
+#include "daemon/manager/parts/parts.h"
 #include "policy/effect.h"
 #include "policy/topology.h"
 

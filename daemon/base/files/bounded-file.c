@@ -1,4 +1,4 @@
-#include "daemon/base/bounded-file.h"
+#include "daemon/base/files/bounded-file.h"
 
 #include "daemon/base/util.h"
 

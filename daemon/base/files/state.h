@@ -6,7 +6,7 @@
  * crash leaves the old or the new one. It is gone after a reboot, as all of that is. */
 #pragma once
 
-#include "daemon/base/state-section.h"
+#include "daemon/base/files/state-section.h"
 
 #include <glib.h>
 #include <stdbool.h>

@@ -5,8 +5,8 @@
  * its Part beside its module, or in parts-*.c where it takes several rooms, and add its row. */
 #pragma once
 
+#include "daemon/base/files/state.h"
 #include "daemon/base/part.h"
-#include "daemon/base/state.h"
 
 typedef struct Parts Parts;
 

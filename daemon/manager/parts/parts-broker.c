@@ -6,7 +6,7 @@
 #include "daemon/broker/single-requests.h"
 #include "daemon/broker/spawner.h"
 #include "daemon/broker/vf-tokens.h"
-#include "daemon/manager/parts.h"
+#include "daemon/manager/parts/parts.h"
 #include "daemon/usage/users.h"
 
 /* A session, lease or token that has come or gone is to be found by the next daemon. */

@@ -1,4 +1,4 @@
-#include "daemon/manager/parts.h"
+#include "daemon/manager/parts/parts.h"
 
 /* Who needs another part stands below it. Besides: operations and sessions are adopted before
  * device nodes are opened, for either may end the start; an unplug that goes on needs all that is

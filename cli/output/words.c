@@ -1,4 +1,4 @@
-#include "cli/words.h"
+#include "cli/output/words.h"
 
 #include <glib.h>
 

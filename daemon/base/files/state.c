@@ -1,7 +1,7 @@
-#include "daemon/base/state.h"
+#include "daemon/base/files/state.h"
 
-#include "daemon/base/bounded-file.h"
-#include "daemon/base/json-bounds.h"
+#include "daemon/base/files/bounded-file.h"
+#include "daemon/base/files/json-bounds.h"
 
 #include <errno.h>
 #include <fcntl.h>

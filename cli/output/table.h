@@ -5,7 +5,7 @@
  * added. */
 #pragma once
 
-#include "cli/output.h"
+#include "cli/output/output.h"
 
 typedef struct Table Table;
 

@@ -1,4 +1,4 @@
-#include "daemon/base/state-section.h"
+#include "daemon/base/files/state-section.h"
 
 #include "policy/number.h"
 

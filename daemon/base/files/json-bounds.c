@@ -1,4 +1,4 @@
-#include "daemon/base/json-bounds.h"
+#include "daemon/base/files/json-bounds.h"
 
 #include <ctype.h>
 #include <string.h>
