@@ -39,7 +39,7 @@ void io_process_kill(IoProcess *process, const char *why) {
                 process->late = true;
 }
 
-static void on_due(void *context) {
+static void on_order_due(void *context) {
         IoProcess *process = context;
 
         if (!process->fault) {
@@ -91,13 +91,13 @@ static void on_report(void *context, int channel) {
         process->handler->report(process->context, &report);
 }
 
-static void on_started(void *context, int result) {
+static void on_io_process_started(void *context, int result) {
         const IoProcess *process = context;
 
         process->handler->started(process->context, result);
 }
 
-static void on_ended(void *context, int killer) {
+static void on_io_process_ended(void *context, int killer) {
         const IoProcess *process = context;
 
         helper_ignore(process->helper);
@@ -106,10 +106,10 @@ static void on_ended(void *context, int killer) {
 
 static const HelperHandler helper_handler = {
         .name = "vfwarden-io",
-        .started = on_started,
+        .started = on_io_process_started,
         .readable = on_report,
-        .due = on_due,
-        .ended = on_ended,
+        .due = on_order_due,
+        .ended = on_io_process_ended,
 };
 
 static IoProcess *process_make(const IoProcessFor *whom, const IoProcessHandler *handler,

@@ -19,7 +19,7 @@
 /* All users together. */
 #define LEASES_MAX 1024
 
-static int check_limits(const Leases *leases, const Config *config, uint32_t uid) {
+static int check_lease_limits(const Leases *leases, const Config *config, uint32_t uid) {
         unsigned n = children_count(leases->children, uid);
 
         for (guint i = 0; i < leases->entries->len; i++)
@@ -42,7 +42,7 @@ int lease_opening_begin(Leases *leases, Function *function, const Config *config
 
         if (leases_find(leases, function->facts.key))
                 return -EBUSY;
-        r = check_limits(leases, config, request->uid);
+        r = check_lease_limits(leases, config, request->uid);
         if (r < 0)
                 return r;
 
@@ -128,7 +128,7 @@ static void hand_out(LeaseEntry *entry, LeaseFds *fds) {
         opened(entry->context, 0, NULL, fds, &entry->lease);
 }
 
-static void on_opened(void *context, int fd, int iommufd, const char *step) {
+static void on_lease_device_opened(void *context, int fd, int iommufd, const char *step) {
         LeaseEntry *entry = context;
         _cleanup_(closep) int node = fd, second = iommufd, writing = -1;
         g_autofree char *message = NULL;
@@ -166,8 +166,8 @@ void lease_opening_go(Leases *leases, uint64_t generation) {
                                            .children = leases->children,
                                            .key = entry->key,
                                            .uid = entry->lease.uid },
-                           entry->node, entry->lease.kind == LEASE_KIND_DEVICE, on_opened, entry,
-                           &entry->open);
+                           entry->node, entry->lease.kind == LEASE_KIND_DEVICE,
+                           on_lease_device_opened, entry, &entry->open);
         if (r < 0)
                 lease_entry_end(entry, r, "it cannot be opened");
 }

@@ -227,7 +227,7 @@ void leases_function_gone(Leases *leases, PciKey key) {
 
 /* --- who it is */
 
-static void add_client(GPtrArray *users, const Lease *lease, bool found) {
+static void add_lease_client(GPtrArray *users, const Lease *lease, bool found) {
         User user = {
                 .pid = found ? lease->pid : 0,
                 .uid = lease->uid,
@@ -261,7 +261,7 @@ static void mark_brokered(GPtrArray *users, const Lease *lease) {
                 user->brokered = true;
                 if (user->pid == 0) {
                         g_ptr_array_remove_index(users, i - 1);
-                        add_client(users, lease, false);
+                        add_lease_client(users, lease, false);
                 }
         }
 }
@@ -281,7 +281,7 @@ GPtrArray *leases_users(const Leases *leases, const Function *function, GPtrArra
                 return users;
         if (!users)
                 users = user_list_new();
-        add_client(users, &entry->lease, !entry->lease.arrived);
+        add_lease_client(users, &entry->lease, !entry->lease.arrived);
         return users;
 }
 
@@ -308,7 +308,7 @@ void leases_record(const Leases *leases, GArray *records) {
         }
 }
 
-static void adopt(Leases *leases, const StateLease *record) {
+static void adopt_lease(Leases *leases, const StateLease *record) {
         LeaseEntry *entry = g_new0(LeaseEntry, 1);
 
         entry->leases = leases;
@@ -338,6 +338,6 @@ void leases_adopt(Leases *leases, const GArray *records) {
 
                 leases->next_generation =
                         MAX(leases->next_generation, record->lease.generation + 1);
-                adopt(leases, record);
+                adopt_lease(leases, record);
         }
 }

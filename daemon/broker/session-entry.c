@@ -42,7 +42,7 @@ static void waiter_tell(SessionWaiter *waiter, int result) {
         g_free(waiter);
 }
 
-static int on_due(sd_event_source *source, void *userdata) {
+static int on_session_due(sd_event_source *source, void *userdata) {
         waiter_tell(userdata, 0);
         return 0;
 }
@@ -54,7 +54,8 @@ static void tell_waiters(GPtrArray *waiters) {
                 if (--waiter->n_entries > 0)
                         continue;
                 /* The code that ended the last one may be in the middle of reading the function. */
-                if (sd_event_add_defer(waiter->sessions->event, &waiter->due, on_due, waiter) < 0)
+                if (sd_event_add_defer(waiter->sessions->event, &waiter->due, on_session_due,
+                                       waiter) < 0)
                         waiter_tell(waiter, -ECANCELED);
                 else
                         (void) sd_event_source_set_description(waiter->due, "sessions: waiter");
@@ -181,7 +182,7 @@ static char *end_text(const SessionEntry *entry, int killer) {
         return entry->error < 0 ? g_strdup(g_strerror(-entry->error)) : NULL;
 }
 
-static void on_ended(void *context, int killer) {
+static void on_session_process_ended(void *context, int killer) {
         SessionEntry *entry = context;
         PciAddress address = pci_address_from_key(entry->key);
         g_autofree char *why = end_text(entry, killer);
@@ -263,7 +264,7 @@ static void on_ready(SessionEntry *entry, const IoReport *report) {
         session_entry_tell(entry, 0, NULL);
 }
 
-static void on_report(void *context, const IoReport *report) {
+static void on_session_report(void *context, const IoReport *report) {
         SessionEntry *entry = context;
         g_autofree char *message = NULL;
 
@@ -336,7 +337,7 @@ static void serve(SessionEntry *entry, int device, int container) {
                 session_entry_tell_change(entry); /* whose process it is that has it open now */
 }
 
-static void on_opened(void *context, int fd, int second, const char *step) {
+static void on_session_device_opened(void *context, int fd, int second, const char *step) {
         SessionEntry *entry = context;
         _cleanup_(vfio_open_freep) VfioOpen *open = g_steal_pointer(&entry->open);
         /* Closed before `open` is freed. */
@@ -386,8 +387,8 @@ static void on_process_started(void *context, int result) {
         else if (entry->emulated)
                 serve(entry, result, -1);
         else {
-                result = vfio_open_start(&whom, function, entry->dma, on_opened, entry,
-                                         &entry->open);
+                result = vfio_open_start(&whom, function, entry->dma, on_session_device_opened,
+                                         entry, &entry->open);
                 if (result < 0)
                         session_entry_end(entry, result, "it cannot be opened");
         }
@@ -395,8 +396,8 @@ static void on_process_started(void *context, int result) {
 
 const IoProcessHandler session_entry_process_handler = {
         .started = on_process_started,
-        .report = on_report,
-        .ended = on_ended,
+        .report = on_session_report,
+        .ended = on_session_process_ended,
         .hangs = on_hangs,
 };
 

@@ -246,7 +246,7 @@ void sessions_record(const Sessions *sessions, GArray *records) {
 }
 
 /* Returns 0, also when it has ended, or a negative errno when that is unknown. */
-static int adopt(Sessions *sessions, const StateSession *record) {
+static int adopt_session(Sessions *sessions, const StateSession *record) {
         SessionEntry *entry = g_new0(SessionEntry, 1);
         g_autofree char *name = NULL;
         _cleanup_(closep) int control = -1;
@@ -293,7 +293,7 @@ int sessions_adopt(Sessions *sessions, const GArray *records) {
                 int r;
 
                 sessions->next_number = MAX(sessions->next_number, record->number + 1);
-                r = adopt(sessions, record);
+                r = adopt_session(sessions, record);
                 if (r < 0)
                         return r;
         }

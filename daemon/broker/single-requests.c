@@ -18,7 +18,7 @@ static int on_idle_end(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
-static int on_answer_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
+static int on_single_request_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
         session_entry_end(userdata, -ETIMEDOUT, "the device did not answer in time");
         return 0;
 }
@@ -57,7 +57,7 @@ static int serve_next(SessionEntry *entry, const SessionRequest *request) {
 
         r = io_process_request(entry->process, &entry->order);
         if (r >= 0)
-                r = session_entry_set_timer(entry, ANSWER_TIMEOUT_USEC, on_answer_timeout);
+                r = session_entry_set_timer(entry, ANSWER_TIMEOUT_USEC, on_single_request_timeout);
         if (r < 0)
                 return r;
         entry->session.idle = false;

@@ -30,7 +30,7 @@ static const ProgramOption options_table[] = {
 
 static const Program program = { "vfwarden-spawn", help, options_table };
 
-static int serve(const SpawnServerOptions *options) {
+static int serve_orders(const SpawnServerOptions *options) {
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
         SpawnServer *server = NULL;
         int r;
@@ -66,5 +66,5 @@ int main(int argc, char **argv) {
                 return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 
         program_block_signals(0);
-        return serve(&options) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+        return serve_orders(&options) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -85,7 +85,7 @@ static void report_problem(const Spawner *spawner, const char *what, int r) {
 }
 
 /* There is no process. Each of these ends with the helper perhaps freed, and the order with it. */
-static void fail(Order *order, int r) {
+static void fail_order(Order *order, int r) {
         order_disconnect(order);
         helper_report_start(order->helper, r);
 }
@@ -94,11 +94,11 @@ static int on_answer_timeout(sd_event_source *source, uint64_t usec, void *userd
         Order *order = userdata;
 
         report_problem(order->spawner, "hear from", -ETIMEDOUT);
-        fail(order, -ETIMEDOUT);
+        fail_order(order, -ETIMEDOUT);
         return 0;
 }
 
-static int on_end_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
+static int on_process_end_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
         Order *order = userdata;
 
         order_disconnect(order);
@@ -110,11 +110,12 @@ static int on_end_timeout(sd_event_source *source, uint64_t usec, void *userdata
 static void on_process_over(void *data) {
         Order *order = data;
 
-        if (order->connection < 0 || order_set_timer(order, END_WAIT_USEC, on_end_timeout) < 0)
-                on_end_timeout(NULL, 0, order);
+        if (order->connection < 0 ||
+            order_set_timer(order, END_WAIT_USEC, on_process_end_timeout) < 0)
+                on_process_end_timeout(NULL, 0, order);
 }
 
-static void on_started(Order *order, const SpawnStarted *started, Packet *packet) {
+static void on_order_started(Order *order, const SpawnStarted *started, Packet *packet) {
         int r;
 
         order->timer = sd_event_source_disable_unref(order->timer);
@@ -125,7 +126,7 @@ static void on_started(Order *order, const SpawnStarted *started, Packet *packet
         if (r >= 0)
                 r = sd_event_source_set_priority(order->answers, SD_EVENT_PRIORITY_NORMAL + 1);
         if (r < 0)
-                fail(order, r);
+                fail_order(order, r);
         else
                 helper_report_start(order->helper, 0);
 }
@@ -136,7 +137,7 @@ static void on_lost(Order *order, int r) {
 
         if (helper_pid(order->helper) == 0) {
                 report_problem(order->spawner, "hear from", r);
-                fail(order, -EIO);
+                fail_order(order, -EIO);
                 return;
         }
         order_disconnect(order);
@@ -158,7 +159,7 @@ static int on_answer(sd_event_source *source, int fd, uint32_t revents, void *us
                 on_lost(order, r < 0 ? r : -ECONNRESET);
         else if (helper_pid(order->helper) == 0 &&
                  spawn_started_take(buffer, packet.size, packet.n_fds, &started) >= 0)
-                on_started(order, &started, &packet);
+                on_order_started(order, &started, &packet);
         else if (helper_pid(order->helper) != 0 &&
                  spawn_ended_take(buffer, packet.size, packet.n_fds, &ended) >= 0) {
                 order_disconnect(order);

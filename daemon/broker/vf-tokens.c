@@ -53,7 +53,7 @@ static char *fd_name(uint64_t number) {
         return g_strdup_printf("vf-token-%" PRIu64, number);
 }
 
-static void entry_free(gpointer data) {
+static void token_entry_free(gpointer data) {
         Entry *entry = data;
 
         sd_event_source_disable_unref(entry->timer);
@@ -74,13 +74,14 @@ VfTokens *vf_tokens_new(sd_event *event, Spawner *spawner, Children *children, I
         tokens->store = store;
         tokens->handler = handler;
         tokens->context = context;
-        tokens->entries = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, entry_free);
+        tokens->entries =
+                g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, token_entry_free);
         tokens->next_number = 1;
         return tokens;
 }
 
 /* Tells all who wait. Their handlers may begin anew. */
-static void tell(Entry *entry, int result, const char *message) {
+static void tell_token(Entry *entry, int result, const char *message) {
         g_autoptr(GArray) waiters = entry->waiters;
         const VfTokens *tokens = entry->tokens;
 
@@ -110,7 +111,7 @@ void vf_tokens_end_calls(VfTokens *tokens, const char *why) {
 
         g_hash_table_iter_init(&iter, tokens->entries);
         while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &entry))
-                tell(entry, -ECANCELED, why);
+                tell_token(entry, -ECANCELED, why);
 }
 
 static Entry *find(const VfTokens *tokens, PciKey key) {
@@ -210,7 +211,7 @@ int vf_tokens_get(const VfTokens *tokens, PciKey pf, VfToken *ret) {
         return entry ? read_token(entry, ret) : -ENOENT;
 }
 
-static Entry *add_entry(VfTokens *tokens, PciKey key, uint64_t number, int *memory) {
+static Entry *add_token(VfTokens *tokens, PciKey key, uint64_t number, int *memory) {
         Entry *entry = g_new0(Entry, 1);
 
         entry->tokens = tokens;
@@ -255,7 +256,7 @@ static int find_or_make(VfTokens *tokens, const Function *pf, Entry **ret) {
                 r = fd_store_keep(tokens->store, name, memory);
                 if (r < 0)
                         return r;
-                entry = add_entry(tokens, pf->facts.key, tokens->next_number++, &memory);
+                entry = add_token(tokens, pf->facts.key, tokens->next_number++, &memory);
                 entry->inode = pf->facts.inode;
                 entry->binding = binding;
         }
@@ -283,21 +284,21 @@ static void end_imposition(Entry *entry, int result, const char *step) {
                 step = "the link to its driver cannot be read";
         }
         if (!pf || result == 0) {
-                tell(entry, -ENODEV,
-                     "the physical function has gone, or was bound anew, meanwhile");
+                tell_token(entry, -ENODEV,
+                           "the physical function has gone, or was bound anew, meanwhile");
                 return;
         }
         if (result < 0) {
                 message = g_strdup_printf(
                         "the physical function cannot be opened with a VF token: %s: %s", step,
                         g_strerror(-result));
-                tell(entry, result == -EBUSY ? -EBUSY : -EIO, message);
+                tell_token(entry, result == -EBUSY ? -EBUSY : -EIO, message);
                 return;
         }
         entry->imposed = true;
         entry->doubtful = false;
         log_full(LOG_INFO, &address, NULL, "has a VF token of ours");
-        tell(entry, 0, NULL);
+        tell_token(entry, 0, NULL);
 }
 
 static void on_users_known(void *context, int result) {
@@ -328,12 +329,12 @@ static void on_imposed(void *context, int result, const char *step) {
         tokens->handler->refresh(tokens->context, entry->key, on_users_known, imposition);
 }
 
-static int on_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
-        tell(userdata, -ETIMEDOUT, "the physical function was not opened in time");
+static int on_token_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
+        tell_token(userdata, -ETIMEDOUT, "the physical function was not opened in time");
         return 0;
 }
 
-static int start(Entry *entry, const Function *pf) {
+static int start_setting(Entry *entry, const Function *pf) {
         VfTokens *tokens = entry->tokens;
         VfToken token;
         int r;
@@ -341,7 +342,8 @@ static int start(Entry *entry, const Function *pf) {
         r = read_token(entry, &token);
         if (r >= 0)
                 r = wakeup_new_deadline(tokens->event, "vf-tokens: opening of a PF",
-                                        IMPOSE_TIMEOUT_USEC, 0, on_timeout, entry, &entry->timer);
+                                        IMPOSE_TIMEOUT_USEC, 0, on_token_timeout, entry,
+                                        &entry->timer);
         if (r >= 0)
                 r = vfio_open_impose(&(VfioOpenFor){ .spawner = tokens->spawner,
                                                      .children = tokens->children,
@@ -362,7 +364,7 @@ int vf_tokens_impose(VfTokens *tokens, const Function *pf, VfTokenImposed *done,
 
         r = find_or_make(tokens, pf, &entry);
         if (r >= 0 && !entry->open)
-                r = start(entry, pf);
+                r = start_setting(entry, pf);
         if (r < 0)
                 return r;
         g_array_append_val(entry->waiters, waiter);
@@ -414,7 +416,7 @@ void vf_tokens_function_gone(VfTokens *tokens, PciKey key) {
 
         if (!entry)
                 return;
-        tell(entry, -ENODEV, "the physical function has gone meanwhile");
+        tell_token(entry, -ENODEV, "the physical function has gone meanwhile");
         forget(entry);
 }
 
@@ -446,7 +448,7 @@ void vf_tokens_adopt(VfTokens *tokens, const GArray *records) {
                 tokens->next_number = MAX(tokens->next_number, record->number + 1);
                 if (memory < 0)
                         continue;
-                entry = add_entry(tokens, record->key, record->number, &memory);
+                entry = add_token(tokens, record->key, record->number, &memory);
                 entry->inode = record->inode;
                 entry->binding = record->binding;
                 entry->imposed = record->imposed;

@@ -22,7 +22,7 @@ struct VfioOpen {
 };
 
 /* Reports the result; the handler frees. `n` is the number of descriptors, or a negative errno. */
-static void tell(VfioOpen *open, int n, const int *fds, const char *step) {
+static void tell_opened(VfioOpen *open, int n, const int *fds, const char *step) {
         int fd = n > 0 && fds ? fds[0] : n < 0 ? n : -EIO;
         int second = n > 1 && fds ? fds[1] : -1;
 
@@ -54,27 +54,27 @@ static int take_answer(VfioOpen *open, int channel) {
                 return -EAGAIN;
         if (r < 0 || vfio_answer_take(buffer, packet.size, &answer) < 0 ||
             (answer.error == 0 && packet.n_fds != expected_fds(&open->task)))
-                tell(open, -EIO, NULL, "the process that opens it");
+                tell_opened(open, -EIO, NULL, "the process that opens it");
         else if (answer.error > 0)
-                tell(open, -answer.error, NULL, answer.step);
+                tell_opened(open, -answer.error, NULL, answer.step);
         else {
                 /* They are the callee's. */
-                tell(open, (int) packet.n_fds, packet.fds, answer.step);
+                tell_opened(open, (int) packet.n_fds, packet.fds, answer.step);
                 return 0;
         }
         packet_clear(&packet);
         return 0;
 }
 
-static void on_answer(void *context, int channel) {
+static void on_device_answer(void *context, int channel) {
         (void) take_answer(context, channel);
 }
 
-static void on_ended(void *context, int killer) {
+static void on_opener_ended(void *context, int killer) {
         VfioOpen *open = context;
 
         if (!open->told && take_answer(open, helper_channel(open->helper)) < 0)
-                tell(open, -EIO, NULL, "the process that opens it");
+                tell_opened(open, -EIO, NULL, "the process that opens it");
 }
 
 static void on_started(void *context, int result) {
@@ -90,22 +90,22 @@ static void on_started(void *context, int result) {
         }
         explicit_bzero(&open->task.token, sizeof(open->task.token));
         if (result < 0)
-                tell(open, result, NULL, "the process that opens it");
+                tell_opened(open, result, NULL, "the process that opens it");
 }
 
 /* It keeps its copy of the device. */
 static const HelperHandler device_handler = {
         .name = "vfwarden-open",
         .started = on_started,
-        .readable = on_answer,
-        .ended = on_ended,
+        .readable = on_device_answer,
+        .ended = on_opener_ended,
 };
 
 /* Its answer is taken when it has ended: a client who has the node is its only user then. */
 static const HelperHandler node_handler = {
         .name = "vfwarden-open",
         .started = on_started,
-        .ended = on_ended,
+        .ended = on_opener_ended,
 };
 
 static int start(const VfioOpenFor *whom, const VfioTask *task, void *context, VfioOpen **ret) {

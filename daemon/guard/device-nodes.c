@@ -171,7 +171,7 @@ static int try_open(const Node *node) {
 }
 
 /* Opens number `i` to users and forgets it, or keeps its record as long as that fails. */
-static void open_node(DeviceNodes *nodes, guint i) {
+static void unlock_node(DeviceNodes *nodes, guint i) {
         Node *node = nodes->all->pdata[i];
         g_autofree char *problem = g_strconcat("node ", node->name, NULL);
         int r = try_open(node);
@@ -196,7 +196,7 @@ static bool open_nodes(DeviceNodes *nodes, PciKey key) {
 
                 if (node->key != key)
                         continue;
-                open_node(nodes, i - 1);
+                unlock_node(nodes, i - 1);
                 any = true;
         }
         return any;
@@ -237,7 +237,7 @@ void device_nodes_close(DeviceNodes *nodes, const Function *function) {
                 commit(nodes);
 }
 
-static void on_due(void *userdata, PciKey key) {
+static void on_device_nodes_due(void *userdata, PciKey key) {
         DeviceNodes *nodes = userdata;
         const Function *function = inventory_get(nodes->context->inventory, key);
 
@@ -263,7 +263,7 @@ static int new_device_nodes(const PartContext *context, void **ret) {
 
         nodes->context = context;
         nodes->all = g_ptr_array_new_with_free_func(node_free);
-        r = retries_new(context->event, on_due, nodes, &nodes->unclosed);
+        r = retries_new(context->event, on_device_nodes_due, nodes, &nodes->unclosed);
         if (r < 0) {
                 free_device_nodes(nodes);
                 return r;
@@ -295,7 +295,7 @@ static int adopt_device_nodes(void *self, const GArray *records) {
                                 .mode = record->mode,
                                 .closed = true };
                 g_ptr_array_add(nodes->all, node);
-                open_node(nodes, nodes->all->len - 1);
+                unlock_node(nodes, nodes->all->len - 1);
         }
         return 0;
 }
@@ -323,7 +323,7 @@ static void check_device_nodes(void *self) {
 
         for (guint i = before; i > 0; i--)
                 if (((const Node *) nodes->all->pdata[i - 1])->failing)
-                        open_node(nodes, i - 1);
+                        unlock_node(nodes, i - 1);
         if (nodes->all->len < before)
                 context->host->record_changed(context->host_context);
 }

@@ -30,7 +30,7 @@ struct Inhibitors {
         uint64_t next_number;
 };
 
-static void entry_free(gpointer data) {
+static void inhibitor_entry_free(gpointer data) {
         Entry *entry = data;
 
         client_pipe_free(entry->pipe);
@@ -49,7 +49,7 @@ Inhibitors *inhibitors_new(sd_event *event, Inventory *inventory, FdStore *store
         inhibitors->store = store;
         inhibitors->ended = ended;
         inhibitors->context = context;
-        inhibitors->entries = g_ptr_array_new_with_free_func(entry_free);
+        inhibitors->entries = g_ptr_array_new_with_free_func(inhibitor_entry_free);
         inhibitors->next_number = 1;
         return inhibitors;
 }
@@ -158,7 +158,7 @@ int inhibitors_add(Inhibitors *inhibitors, const PciKey *keys, size_t n_keys,
         r = client_pipe_new(inhibitors->event, inhibitors->store, PIPE_KIND, entry->number,
                             on_closed, entry, ret_fd, &entry->pipe);
         if (r < 0) {
-                entry_free(entry);
+                inhibitor_entry_free(entry);
                 return r;
         }
         inhibitors->next_number++;
@@ -213,7 +213,7 @@ static void log_lost(const StateInhibitor *record) {
         }
 }
 
-static void adopt(Inhibitors *inhibitors, const StateInhibitor *record) {
+static void adopt_inhibitor(Inhibitors *inhibitors, const StateInhibitor *record) {
         Entry *entry = entry_new(inhibitors, record->keys, record->n_keys, &record->inhibitor,
                                  record->number);
         int r = client_pipe_adopt(inhibitors->event, inhibitors->store, PIPE_KIND, entry->number,
@@ -225,7 +225,7 @@ static void adopt(Inhibitors *inhibitors, const StateInhibitor *record) {
         }
         if (r != -ENOENT)
                 log_lost(record);
-        entry_free(entry);
+        inhibitor_entry_free(entry);
 }
 
 void inhibitors_adopt(Inhibitors *inhibitors, const GArray *records) {
@@ -234,7 +234,7 @@ void inhibitors_adopt(Inhibitors *inhibitors, const GArray *records) {
 
                 /* Numbers are not used again, also of those that ended meanwhile. */
                 inhibitors->next_number = MAX(inhibitors->next_number, record->number + 1);
-                adopt(inhibitors, record);
+                adopt_inhibitor(inhibitors, record);
         }
 }
 

@@ -60,7 +60,7 @@ Operations *operations_free(Operations *operations) {
 }
 
 /* The function that the entry is about, if it is there and the same device. */
-static Function *entry_function(const Entry *entry) {
+static Function *operation_function(const Entry *entry) {
         return inventory_get_device(entry->operations->inventory, entry->key, entry->inode);
 }
 
@@ -89,7 +89,7 @@ static void on_worker_done(void *context, const WorkerResult *result) {
         /* The inventory first, so that the handler can see the result; and while the operation
          * still stands there, for the inventory to know who did it. */
         operations->handler->ending(operations->context, entry->key);
-        function = entry_function(entry);
+        function = operation_function(entry);
         if (function && function->operation == &entry->running)
                 set_operation(function, NULL);
         tell(entry, -result->error, result->path);

@@ -109,7 +109,7 @@ static void unplug_put(Unplug *unplug) {
                 g_ptr_array_remove(unplugs->orphans, unplug);
 }
 
-static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
+static int on_unplug_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
         unplug_tell(userdata, UNPLUG_EVENT_DEADLINE);
         return 0;
 }
@@ -281,7 +281,7 @@ static void reply(Unplug *unplug, unsigned actions) {
 static void arm(Unplug *unplug) {
         PciAddress address = pci_address_from_key(unplug->key);
         int r = wakeup_new_deadline(unplug->unplugs->event, "unplug: deadline",
-                                    unplug->timeout_usec, 0, on_deadline, unplug,
+                                    unplug->timeout_usec, 0, on_unplug_deadline, unplug,
                                     &unplug->deadline);
 
         unplug->asked_until_usec = realtime_usec() + unplug->timeout_usec;

@@ -17,7 +17,7 @@ struct Violations {
         sd_event_source *timer;
 };
 
-static void entry_free(gpointer data) {
+static void violation_entry_free(gpointer data) {
         Entry *entry = data;
 
         g_free((char *) entry->last.path);
@@ -57,7 +57,8 @@ int violations_new(sd_event *event, ViolationsReport *report, void *context, Vio
 
         violations->report = report;
         violations->context = context;
-        violations->entries = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, entry_free);
+        violations->entries =
+                g_hash_table_new_full(g_str_hash, g_str_equal, g_free, violation_entry_free);
         r = wakeup_new_timer(event, 0, on_timer, violations, &violations->timer);
         if (r >= 0)
                 r = sd_event_source_set_description(violations->timer, "violations");

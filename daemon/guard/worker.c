@@ -73,7 +73,7 @@ static void run_plan(void *data, int channel) {
         _exit(result.error == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
 }
 
-static void on_ended(void *context, int killer) {
+static void on_worker_ended(void *context, int killer) {
         Worker *worker = context;
         WorkerResult result = { 0 };
         Report report;
@@ -94,7 +94,7 @@ static void on_ended(void *context, int killer) {
 static const HelperHandler helper_handler = {
         .name = "vfwarden-worker",
         .waits = true,
-        .ended = on_ended,
+        .ended = on_worker_ended,
 };
 
 static Worker *worker_new(WorkerDone *done, void *context) {

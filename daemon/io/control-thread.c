@@ -32,7 +32,7 @@ static void obey(const ControlThread *control, const IoOrder *order) {
         control_report(control->socket, control->session, order->kind, 0);
 }
 
-static void run(void *context) {
+static void run_control(void *context) {
         const ControlThread *control = context;
         IoOrder order;
 
@@ -49,5 +49,5 @@ static void run(void *context) {
 }
 
 int control_thread_start(ControlThread *control) {
-        return thread_start(run, control);
+        return thread_start(run_control, control);
 }

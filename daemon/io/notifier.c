@@ -32,7 +32,7 @@ static void end_write(Notifier *notifier, int fd, ssize_t written) {
         closep(&fd);
 }
 
-static void run(void *context) {
+static void run_notifier(void *context) {
         Notifier *notifier = context;
         static const uint64_t one = 1;
 
@@ -48,7 +48,7 @@ static void run(void *context) {
 }
 
 int notifier_start(Notifier *notifier) {
-        return thread_start(run, notifier);
+        return thread_start(run_notifier, notifier);
 }
 
 void notifier_set(Notifier *notifier, int fd) {

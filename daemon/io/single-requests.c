@@ -46,7 +46,7 @@ static void store(IoBackend *backend, const IoOrder *order, size_t size, IoRepor
 }
 
 /* Returns whether there may be another one. */
-static bool serve(int control, IoBackend *backend) {
+static bool serve_request(int control, IoBackend *backend) {
         IoReport done = { .error = -EINVAL };
         IoOrder order;
         ssize_t n;
@@ -71,6 +71,6 @@ void single_requests_serve(int control, IoBackend *backend) {
         IoReport ready = { .kind = IO_READY };
 
         report(control, backend, &ready);
-        while (serve(control, backend))
+        while (serve_request(control, backend))
                 ;
 }

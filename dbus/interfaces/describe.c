@@ -66,7 +66,7 @@ static void add_users(JsonBuilder *builder, const Function *function, bool comma
                 add_number(builder, "UsersOmitted", n - USERS_LISTED_MAX);
 }
 
-static void add_uses(JsonBuilder *builder, const Function *function) {
+static void describe_uses(JsonBuilder *builder, const Function *function) {
         begin_array(builder, "Uses");
         for (guint i = 0; function->uses && i < function->uses->len; i++)
                 describe_use(builder, function->uses->pdata[i]);
@@ -144,7 +144,7 @@ static int write_interfaces(ValueWriter *writer, const Function *function) {
 static void add_use(JsonBuilder *builder, const Function *function, bool commands) {
         json_builder_begin_object(builder);
         add_users(builder, function, commands);
-        add_uses(builder, function);
+        describe_uses(builder, function);
         if (function->operation)
                 add_operation(builder, function->operation);
         else if (function->outside)

@@ -222,8 +222,8 @@ static int read_request(const MethodCall *call, Request *request, sd_bus_error *
         return r;
 }
 
-static int append_blocker(sd_bus_message *reply, const Function *function, const Blocker *blocker,
-                          bool may_see) {
+static int append_function_blocker(sd_bus_message *reply, const Function *function,
+                                   const Blocker *blocker, bool may_see) {
         g_autofree char *reason = private_text_for(blocker->reason, may_see);
         char address[PCI_ADDRESS_STRING_MAX];
 
@@ -259,8 +259,8 @@ static int append_blockers(sd_bus_message *reply, const Request *request, const 
 
                 for (guint j = 0; r >= 0 && j < verdict->blockers->len; j++)
                         if (n++ < BLOCKERS_MAX)
-                                r = append_blocker(reply, request->functions->pdata[i],
-                                                   verdict->blockers->pdata[j], may_see);
+                                r = append_function_blocker(reply, request->functions->pdata[i],
+                                                            verdict->blockers->pdata[j], may_see);
         }
         if (r >= 0)
                 r = sd_bus_message_close_container(reply);

@@ -61,7 +61,7 @@ static int open_append_facts(sd_bus_message *reply, const MethodCall *call,
         return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
-static void on_opened(void *context, int result, const char *message, const ManagerOpen *open) {
+static void on_open_done(void *context, int result, const char *message, const ManagerOpen *open) {
         g_autofree OpenReply *waiting = context;
         sd_bus_message *values;
         int r;
@@ -101,7 +101,7 @@ int function_method_open(const MethodCall *call, sd_bus_error *error) {
         waiting = g_new(OpenReply, 1);
         *waiting = (OpenReply){ reply, *call };
         waiting->call.message = NULL;
-        manager_open(call->bus->manager, function, &opener, on_opened, waiting);
+        manager_open(call->bus->manager, function, &opener, on_open_done, waiting);
         return 1;
 }
 

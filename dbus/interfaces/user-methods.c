@@ -159,7 +159,7 @@ static int describe_one(const MethodCall *call, Function *function,
 }
 
 /* Reads the address of a function, or "" for all: NULL. */
-static int read_function(const MethodCall *call, Function **ret, sd_bus_error *error) {
+static int read_function_argument(const MethodCall *call, Function **ret, sd_bus_error *error) {
         const char *text;
         int r = sd_bus_message_read(call->message, "s", &text);
 
@@ -171,7 +171,7 @@ static int read_function(const MethodCall *call, Function **ret, sd_bus_error *e
 
 int manager_describe_users(const MethodCall *call, sd_bus_error *error) {
         Function *function;
-        int r = read_function(call, &function, error);
+        int r = read_function_argument(call, &function, error);
 
         if (r < 0)
                 return r;
@@ -211,7 +211,7 @@ int manager_describe_uses(const MethodCall *call, sd_bus_error *error) {
                 .end = end_dictionaries,
         };
         Function *function;
-        int r = read_function(call, &function, error);
+        int r = read_function_argument(call, &function, error);
 
         if (r < 0)
                 return r;
