@@ -98,13 +98,15 @@ static void log_to_journal(int level, const char *address, const char *message_i
 void log_full(int level, const PciAddress *address, const char *message_id, const char *format,
               ...) {
         char text[PCI_ADDRESS_STRING_MAX];
-        const char *where = address ? pci_address_format(*address, text) : NULL;
+        const char *where = NULL;
         g_autofree char *formatted = NULL, *shown = NULL, *message = NULL;
         va_list arguments;
 
         if (level > log_state.level || log_state.target == LOG_TARGET_NULL)
                 return;
 
+        if (address)
+                where = pci_address_format(*address, text);
         va_start(arguments, format);
         formatted = line_text(where, format, arguments);
         va_end(arguments);
