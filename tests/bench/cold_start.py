@@ -1,9 +1,9 @@
 """Cold start: CPU time and memory until READY=1, against a walk that reads the same.
 
 What a start costs whatever the number of functions is seen on trees with none (the process, its
-libraries, the bus) and with one (the same, and pci.ids, which libpci reads as a whole for the first
-name). The latter is taken off, on both sides, to have the cost per function; the whole start is
-printed as well."""
+libraries, the bus) and with one (the same, and pci.ids, which is read for the first name). The
+latter is taken off, on both sides, to have the cost per function; the whole start is printed as
+well."""
 
 from report import median
 
