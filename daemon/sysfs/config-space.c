@@ -3,7 +3,6 @@
 #include "daemon/base/helper.h"
 #include "daemon/base/log.h"
 #include "daemon/base/util.h"
-#include "daemon/base/wakeup.h"
 #include "daemon/sysfs/config-reader.h"
 #include "daemon/sysfs/read-queue.h"
 #include "daemon/sysfs/sysfs.h"
@@ -25,10 +24,11 @@
 #define CHILDREN_MAX 8
 /* Reports that are taken in one turn of the event loop. */
 #define REPORTS_MAX 64
-/* The next child begins so much later at the earliest: a fork copies the daemon's page tables, and
- * of many VFs one comes in each turn. */
-#define PAUSE_USEC          (20 * 1000ULL)
-#define PAUSE_ACCURACY_USEC (1000ULL)
+/* A child that has nothing to read for so long ends: a fork copies the daemon's page tables, and
+ * VFs come by the hundred. */
+#define IDLE_USEC (1 * G_USEC_PER_SEC)
+/* How many functions a child is given ahead. */
+#define WINDOW 64
 
 typedef struct Entry {
         ReadEntry base;
@@ -37,7 +37,7 @@ typedef struct Entry {
         bool changed;                  /* something happened to it since its reading began */
 } Entry;
 
-/* A child's report of one function. */
+/* What a child is to read, and its report of it. */
 typedef struct Report {
         PciKey key;
         uint64_t inode;
@@ -49,6 +49,7 @@ typedef struct Child {
         ConfigSpace *space;
         Helper *helper;
         GArray *keys; /* of PciKey: what it was given and has not reported */
+        bool hangs;   /* it gets no more */
 } Child;
 
 struct ConfigSpace {
@@ -57,8 +58,6 @@ struct ConfigSpace {
         void *context;
         ReadQueue *queue;    /* of Entry */
         GPtrArray *children; /* of Child*, owned */
-        sd_event_source *pause;
-        uint64_t pause_end_usec; /* CLOCK_MONOTONIC */
         Problems *problems;
         bool told_unprivileged;
 };
@@ -81,16 +80,14 @@ static void config_space_read_function(const Report *request, Report *ret) {
                 ret->read.pasid_result = ret->read.msix_result = ret->read.pcie_result = error;
 }
 
-/* The child. `task` is of Report. */
+/* The child. Ends when the daemon does, or has nothing more to be read. */
 static void run_child(void *task, int channel) {
-        const GArray *requests = task;
+        Report request, report;
 
         (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
 
-        for (guint i = 0; i < requests->len; i++) {
-                Report report;
-
-                config_space_read_function(&g_array_index(requests, Report, i), &report);
+        while (recv(channel, &request, sizeof(request), 0) == sizeof(request)) {
+                config_space_read_function(&request, &report);
                 if (send(channel, &report, sizeof(report), MSG_NOSIGNAL) != sizeof(report))
                         _exit(EXIT_FAILURE);
         }
@@ -224,18 +221,6 @@ static void child_free(gpointer data) {
         g_free(child);
 }
 
-static void on_hang(void *context) {
-        Child *child = context;
-        PciAddress address;
-
-        if (child->keys->len == 0)
-                return;
-        address = pci_address_from_key(g_array_index(child->keys, PciKey, 0));
-        log_full(LOG_INFO, &address, NULL,
-                 "its configuration cannot be read for now: it is being reset, or does not answer");
-        child_return_keys(child, 1);
-}
-
 /* It has ended, or is about to. */
 static void end_child(Child *child) {
         ConfigSpace *space = child->space;
@@ -244,6 +229,26 @@ static void end_child(Child *child) {
         g_ptr_array_remove(space->children, child);
         if (!read_queue_is_empty(space->queue))
                 read_queue_wake(space->queue);
+}
+
+static void on_config_child_due(void *context) {
+        Child *child = context;
+        PciAddress address;
+
+        if (child->keys->len == 0) {
+                end_child(child); /* it has been idle */
+                return;
+        }
+        address = pci_address_from_key(g_array_index(child->keys, PciKey, 0));
+        log_full(LOG_INFO, &address, NULL,
+                 "its configuration cannot be read for now: it is being reset, or does not answer");
+        child->hangs = true;
+        child_return_keys(child, 1);
+}
+
+/* Until when it is waited for. */
+static void child_set_deadline(const Child *child) {
+        (void) helper_set_deadline(child->helper, child->keys->len > 0 ? HANG_USEC : IDLE_USEC);
 }
 
 /* Returns 1, 0 when there is no report now, or -EPIPE when there will be none. */
@@ -266,86 +271,103 @@ static void on_reports(void *context, int channel) {
 
         for (unsigned i = 0; i < REPORTS_MAX && r > 0; i++)
                 r = receive_report(child, channel);
-        if (r < 0)
+        if (r < 0 || (child->hangs && child->keys->len == 0)) {
                 end_child(child);
-        else
-                (void) helper_set_deadline(child->helper, HANG_USEC);
+                return;
+        }
+        child_set_deadline(child);
+        if (!read_queue_is_empty(child->space->queue))
+                read_queue_wake(child->space->queue);
 }
 
 static const HelperHandler helper_handler = {
         .name = "vfwarden-config",
         .readable = on_reports,
-        .due = on_hang,
+        .due = on_config_child_due,
 };
 
-static int start_child(ConfigSpace *space, GArray *requests) {
+/* Returns 0 or a negative errno. */
+static int start_child(ConfigSpace *space, Child **ret) {
         Child *child = g_new0(Child, 1);
         int r;
 
         child->space = space;
-        child->keys = g_array_sized_new(FALSE, FALSE, sizeof(PciKey), requests->len);
-        for (guint i = 0; i < requests->len; i++)
-                g_array_append_val(child->keys, g_array_index(requests, Report, i).key);
-        r = helper_fork(space->event, &helper_handler, child, run_child, requests, NULL, 0,
+        child->keys = g_array_new(FALSE, FALSE, sizeof(PciKey));
+        r = helper_fork(space->event, &helper_handler, child, run_child, NULL, NULL, 0,
                         &child->helper);
-        if (r >= 0)
-                r = helper_set_deadline(child->helper, HANG_USEC);
-        if (r < 0) { /* a process ends when it has nobody to report to */
+        if (r < 0) {
                 child_free(child);
                 return r;
         }
         g_ptr_array_add(space->children, child);
+        *ret = child;
         return 0;
 }
 
+/* The child that reads; NULL when there is none. */
+static Child *find_child(const ConfigSpace *space) {
+        for (guint i = 0; i < space->children->len; i++) {
+                Child *child = space->children->pdata[i];
+
+                if (!child->hangs)
+                        return child;
+        }
+        return NULL;
+}
+
+/* Gives it what there is room for. What cannot be given is given again, to another one: this one
+ * has ended, and is about to be heard of. */
+static void child_give(Child *child) {
+        ReadQueue *queue = child->space->queue;
+        bool was_idle = child->keys->len == 0;
+        Entry *entry;
+
+        while (child->keys->len < WINDOW && (entry = read_queue_take(queue))) {
+                const Report request = { .key = entry->base.key,
+                                         .inode = entry->base.inode,
+                                         .is_vf = entry->base.is_vf };
+
+                entry->changed = false;
+                if (send(helper_channel(child->helper), &request, sizeof(request),
+                         MSG_NOSIGNAL | MSG_DONTWAIT) != sizeof(request)) {
+                        read_queue_done(queue, &entry->base);
+                        read_queue_want(queue, &entry->base);
+                        break;
+                }
+                g_array_append_val(child->keys, request.key);
+        }
+        if (was_idle)
+                child_set_deadline(child);
+}
+
 /* Nobody can read for us at present: those who were to be read are again, a little later. */
-static void put_off(ConfigSpace *space, const GArray *requests, int r) {
+static void put_off(ConfigSpace *space, int r) {
+        Entry *entry;
+
         problems_report(space->problems, "config", "Failed to read configuration space: %s",
                         g_strerror(-r));
-        for (guint i = 0; i < requests->len; i++) {
-                Entry *entry =
-                        read_queue_find(space->queue, g_array_index(requests, Report, i).key);
-
+        while ((entry = read_queue_take(space->queue))) {
                 read_queue_done(space->queue, &entry->base);
                 read_queue_want_later(space->queue, &entry->base, CONFIRM_USEC);
         }
 }
 
-/* One child for all that the waiting events ask for. */
 static bool on_config_space_start(void *context) {
         ConfigSpace *space = context;
-        uint64_t now = now_usec();
-        g_autoptr(GArray) requests = NULL;
-        Entry *entry;
-        int r;
+        Child *child = find_child(space);
+        int r = 0;
 
-        if (read_queue_is_empty(space->queue) || space->children->len >= CHILDREN_MAX)
+        if (read_queue_is_empty(space->queue) || (!child && space->children->len >= CHILDREN_MAX))
                 return false;
-        if (now < space->pause_end_usec) {
-                wakeup_within(space->pause, space->pause_end_usec - now);
+        if (!child)
+                r = start_child(space, &child);
+        if (r < 0) {
+                put_off(space, r);
                 return false;
         }
-        space->pause_end_usec = now + PAUSE_USEC;
-        requests = g_array_new(FALSE, FALSE, sizeof(Report));
-        while ((entry = read_queue_take(space->queue))) {
-                Report request = { .key = entry->base.key,
-                                   .inode = entry->base.inode,
-                                   .is_vf = entry->base.is_vf };
-
-                entry->changed = false;
-                g_array_append_val(requests, request);
-        }
-        r = start_child(space, requests);
-        if (r < 0)
-                put_off(space, requests, r);
-        else
-                problems_resolve(space->problems, "config");
+        problems_resolve(space->problems, "config");
+        child_give(child);
         return false;
-}
-
-static int on_pause_end(sd_event_source *source, uint64_t usec, void *userdata) {
-        read_queue_wake(((const ConfigSpace *) userdata)->queue);
-        return 0;
 }
 
 static const ReadQueueHandler queue_handler = {
@@ -365,11 +387,6 @@ int config_space_new(sd_event *event, Problems *problems, const ConfigSpaceHandl
         space->context = context;
         space->children = g_ptr_array_new_with_free_func(child_free);
         r = read_queue_new(event, &queue_handler, space, &space->queue);
-        if (r >= 0)
-                r = wakeup_new_timer(event, PAUSE_ACCURACY_USEC, on_pause_end, space,
-                                     &space->pause);
-        if (r >= 0)
-                r = sd_event_source_set_description(space->pause, "config-space: pause");
         if (r < 0)
                 return r;
         *ret = g_steal_pointer(&space);
@@ -379,7 +396,6 @@ int config_space_new(sd_event *event, Problems *problems, const ConfigSpaceHandl
 ConfigSpace *config_space_free(ConfigSpace *space) {
         if (!space)
                 return NULL;
-        sd_event_source_disable_unref(space->pause);
         g_ptr_array_unref(space->children);
         read_queue_free(space->queue);
         sd_event_unref(space->event);

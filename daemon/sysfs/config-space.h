@@ -4,8 +4,9 @@
  * Owns the children that read. A read of `config` is not done by the daemon itself: while a
  * function is being reset, which VFIO does at every open and last close, readers wait in the
  * kernel, uninterruptibly, for 100 ms to a minute (pci_wait_cfg() in drivers/pci/access.c). So a
- * short-lived child reads all functions that are to be read, and what it says arrives later; one
- * that hangs holds up the function it hangs on, and no other.
+ * child reads all functions that are to be read, and what it says arrives later; one that hangs
+ * holds up the function it hangs on, and no other. It ends when nothing has been to read for a
+ * while.
  *
  * MSI-X is read when a function is new, and once more when a VF gets another driver: only VFs can
  * be given another number of vectors. PASID is read when a function is new, when its driver or
