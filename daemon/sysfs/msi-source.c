@@ -382,7 +382,8 @@ void msi_source_function_changed(MsiSource *source, const Function *function) {
 
         if (news & READ_NEWS_DEVICE)
                 entry->s390 = function->facts.s390;
-        read_queue_want(source->queue, &entry->base);
+        /* The driver, the VFs and the lock are published before that. */
+        read_queue_want_soon(source->queue, &entry->base);
         if (news & (READ_NEWS_DRIVER | READ_NEWS_USE))
                 read_queue_want_later(source->queue, &entry->base, CONFIRM_USEC);
 }

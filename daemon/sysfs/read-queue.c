@@ -5,13 +5,15 @@
 #include <assert.h>
 
 #define LATER_ACCURACY_USEC (G_USEC_PER_SEC / 10)
+#define SOON_USEC           (20 * 1000ULL)
+#define SOON_ACCURACY_USEC  (1000ULL)
 
 struct ReadQueue {
         const ReadQueueHandler *handler;
         void *context;
         GHashTable *entries; /* PciKey in the entry -> ReadEntry*, owned */
         GQueue wanted;       /* of borrowed ReadEntry* */
-        sd_event_source *start, *later;
+        sd_event_source *start, *soon, *later;
 };
 
 static int on_read_queue_start(sd_event_source *source, void *userdata) {
@@ -37,6 +39,11 @@ static int on_later(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
+static int on_soon(sd_event_source *source, uint64_t usec, void *userdata) {
+        read_queue_wake(userdata);
+        return 0;
+}
+
 static int add_sources(ReadQueue *queue, sd_event *event) {
         const char *name = queue->handler->name;
         int r;
@@ -44,6 +51,10 @@ static int add_sources(ReadQueue *queue, sd_event *event) {
         r = wakeup_new_idle(event, on_read_queue_start, queue, &queue->start);
         if (r >= 0)
                 r = sd_event_source_set_description(queue->start, name);
+        if (r >= 0)
+                r = wakeup_new_timer(event, SOON_ACCURACY_USEC, on_soon, queue, &queue->soon);
+        if (r >= 0)
+                r = sd_event_source_set_description(queue->soon, name);
         if (r >= 0)
                 r = wakeup_new_timer(event, LATER_ACCURACY_USEC, on_later, queue, &queue->later);
         if (r >= 0)
@@ -84,6 +95,7 @@ ReadQueue *read_queue_free(ReadQueue *queue) {
         if (!queue)
                 return NULL;
         sd_event_source_disable_unref(queue->start);
+        sd_event_source_disable_unref(queue->soon);
         sd_event_source_disable_unref(queue->later);
         g_queue_clear(&queue->wanted);
         g_hash_table_iter_init(&iter, queue->entries);
@@ -160,16 +172,27 @@ void read_queue_foreach(const ReadQueue *queue, void (*visit)(void *context, voi
                 visit(context, entry);
 }
 
-void read_queue_want(ReadQueue *queue, ReadEntry *entry) {
+/* Returns false when it is being read, and is wanted again after that. */
+static bool read_queue_add(ReadQueue *queue, ReadEntry *entry) {
         if (entry->reading) {
                 entry->again = true;
-                return;
+                return false;
         }
         if (!entry->place) {
                 g_queue_push_tail(&queue->wanted, entry);
                 entry->place = queue->wanted.tail;
         }
-        read_queue_wake(queue);
+        return true;
+}
+
+void read_queue_want(ReadQueue *queue, ReadEntry *entry) {
+        if (read_queue_add(queue, entry))
+                read_queue_wake(queue);
+}
+
+void read_queue_want_soon(ReadQueue *queue, ReadEntry *entry) {
+        if (read_queue_add(queue, entry))
+                wakeup_within(queue->soon, SOON_USEC);
 }
 
 void read_queue_want_later(ReadQueue *queue, ReadEntry *entry, uint64_t usec) {

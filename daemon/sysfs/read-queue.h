@@ -63,8 +63,10 @@ void read_queue_function_gone(ReadQueue *queue, PciKey key);
 void read_queue_foreach(const ReadQueue *queue, void (*visit)(void *context, void *entry),
                         void *context);
 
-/* To be read now; in `usec` at the latest. */
+/* To be read now; in a moment, so that nothing more urgent waits for it and many events cause one
+ * reading; in `usec` at the latest. */
 void read_queue_want(ReadQueue *queue, ReadEntry *entry);
+void read_queue_want_soon(ReadQueue *queue, ReadEntry *entry);
 void read_queue_want_later(ReadQueue *queue, ReadEntry *entry, uint64_t usec);
 
 /* ReadQueueHandler.start() is called, whether anything is wanted or not. */

@@ -63,6 +63,24 @@ static void run_to_the_end(Fixture *fixture) {
                 ;
 }
 
+Test(read_queue, wanted_soon_is_handed_out_a_moment_later) {
+        Fixture fixture;
+        Entry *entry;
+
+        setup(&fixture);
+        entry = note(&fixture, READ_NEWS_DEVICE);
+        read_queue_want_soon(fixture.queue, &entry->base);
+        read_queue_want_soon(fixture.queue, &entry->base);
+        while (fixture.n_starts == 0)
+                cr_assert_gt(sd_event_run(fixture.event, UINT64_MAX), 0);
+        cr_assert_eq(read_queue_take(fixture.queue), entry);
+        cr_assert_null(read_queue_take(fixture.queue));
+        read_queue_done(fixture.queue, &entry->base);
+        run_to_the_end(&fixture);
+        cr_assert_eq(fixture.n_starts, 1);
+        teardown(&fixture);
+}
+
 Test(read_queue, wanted_twice_is_handed_out_once) {
         Fixture fixture;
         Entry *entry;
