@@ -201,6 +201,7 @@ static int on_admission_message(sd_bus_message *message, void *userdata, sd_bus_
                 return 0;
         if (!admit(admission, message, name))
                 return 1;
+        manager_catch_up(bus->manager);
         kind = managed_objects_find_kind(message);
         if (kind)
                 request_answer(bus, message, kind);

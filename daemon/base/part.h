@@ -45,6 +45,8 @@ typedef struct PartHost {
         /* The function is to be read then; now, whatever is to be read. */
         void (*mark_stale)(void *context, PciKey key);
         void (*read_stale)(void *context);
+        /* Events that are held, because many functions have some, are handled in the next turn. */
+        void (*hurry)(void *context);
         /* Applies all that is queued, now. */
         void (*apply)(void *context);
         /* What the part records is another than when it was asked last; it is saved at the end of

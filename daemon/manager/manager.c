@@ -2,19 +2,18 @@
 
 #include "daemon/base/log.h"
 #include "daemon/base/turn-meter.h"
-#include "daemon/guard/function-marks.h"
 #include "daemon/guard/kernel-guard.h"
 #include "daemon/guard/protected-files.h"
-#include "daemon/guard/unplug.h"
 #include "daemon/guard/violations.h"
 #include "daemon/manager/checks.h"
 #include "daemon/manager/function-users.h"
-#include "daemon/manager/inventory-keeper.h"
+#include "daemon/manager/inventory/inventory-keeper.h"
 #include "daemon/manager/io-requests.h"
 #include "daemon/manager/lasting-requests.h"
 #include "daemon/manager/opening.h"
 #include "daemon/manager/requests.h"
 #include "daemon/manager/status.h"
+#include "daemon/manager/takeover.h"
 #include "daemon/manager/unplug-calls.h"
 #include "daemon/sysfs/function-reader.h"
 #include "daemon/sysfs/watch.h"
@@ -24,13 +23,6 @@
 #include <errno.h>
 #include <malloc.h>
 #include <string.h>
-
-/* What is left of an earlier run. */
-typedef enum Takeover {
-        TAKEOVER_NONE,    /* nothing, or nothing any more */
-        TAKEOVER_RECORDS, /* records of functions that may not be known yet */
-        TAKEOVER_STRAYS,  /* the same, but the records were lost: locks are found by looking */
-} Takeover;
 
 struct Manager {
         PartContext context; /* of the parts, and of all below */
@@ -47,7 +39,7 @@ struct Manager {
         LastingRequests *lasting;
         Checks *checks;
         Status *status;
-        Takeover takeover;
+        Takeover *takeover;
 };
 
 /* --- what the parts ask for */
@@ -66,6 +58,10 @@ static void host_mark_stale(void *context, PciKey key) {
 
 static void host_read_stale(void *context) {
         inventory_keeper_read(((const Manager *) context)->keeper);
+}
+
+static void host_hurry(void *context) {
+        inventory_keeper_hurry(((const Manager *) context)->keeper);
 }
 
 static void host_apply(void *context) {
@@ -123,6 +119,7 @@ static const PartHost part_host = {
         .queue_related = host_queue_related,
         .mark_stale = host_mark_stale,
         .read_stale = host_read_stale,
+        .hurry = host_hurry,
         .apply = host_apply,
         .record_changed = host_record_changed,
         .save = host_save,
@@ -137,26 +134,6 @@ static const PartHost part_host = {
 
 /* --- rounds of applying */
 
-/* Gives up what is left of an earlier run's records, once every function has been read: until then
- * a file may be closed on behalf of a function that is not known yet. */
-static void end_takeover(Manager *manager) {
-        ProtectedFiles *files = part_find(&manager->context, protected_files_part);
-        bool strays = manager->takeover == TAKEOVER_STRAYS;
-        const Function *function;
-
-        if (manager->takeover == TAKEOVER_NONE || !inventory_keeper_knows_all(manager->keeper))
-                return;
-        manager->takeover = TAKEOVER_NONE;
-        function_marks_end_adoption(part_find(&manager->context, function_marks_part));
-        unplugs_resume_all(part_find(&manager->context, unplugs_part));
-        protected_files_drop_adopted(files);
-        if (strays)
-                inventory_foreach (manager->context.inventory, function)
-                        protected_files_open_strays(files, function, NULL);
-        kernel_guards_end_adoption(part_find(&manager->context, kernel_guard_part));
-        (void) state_keeper_save(manager->state);
-}
-
 static void before_round(void *context) {
         inventory_keeper_read(((const Manager *) context)->keeper);
 }
@@ -166,7 +143,7 @@ static void after_round(void *context) {
 
         status_update(manager->status);
         checks_update(manager->checks);
-        end_takeover(manager);
+        takeover_update(manager->takeover);
         requests_verify(manager->requests);
         unplug_calls_tell(manager->unplug_calls);
 }
@@ -242,6 +219,7 @@ static int make_objects(Manager *manager, const ManagerOptions *options) {
                                &manager->status);
         if (r < 0)
                 return r;
+        manager->takeover = takeover_new(manager->apply, manager->keeper);
         manager->requests = requests_new(manager->apply);
         manager->unplug_calls = unplug_calls_new(manager->apply);
         manager->lasting =
@@ -270,7 +248,7 @@ static int manager_adopt(Manager *manager, bool started, State **ret) {
                 return r;
         }
         fd_store_drop_untaken(manager->context.store);
-        manager->takeover = lost ? TAKEOVER_STRAYS : TAKEOVER_RECORDS;
+        takeover_begin(manager->takeover, lost);
         *ret = g_steal_pointer(&state);
         return 0;
 }
@@ -319,6 +297,7 @@ Manager *manager_free(Manager *manager) {
         lasting_requests_free(manager->lasting);
         unplug_calls_free(manager->unplug_calls);
         requests_free(manager->requests);
+        takeover_free(manager->takeover);
         inventory_keeper_free(manager->keeper);
         parts_free(manager->parts);
         apply_free(manager->apply);
@@ -350,6 +329,13 @@ void manager_end_calls(Manager *manager) {
 
 void manager_set_observer(Manager *manager, const ManagerObserver *observer, void *context) {
         publisher_set_observer(manager->publisher, observer, context);
+}
+
+void manager_catch_up(Manager *manager) {
+        if (!inventory_keeper_holds_events(manager->keeper))
+                return;
+        inventory_keeper_read(manager->keeper);
+        apply_now(manager->apply);
 }
 
 uint32_t manager_function_handle(const Function *function) {

@@ -41,6 +41,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Manager, manager_free)
 /* Notifies the observer from now on; there can be one. NULL for none. */
 void manager_set_observer(Manager *manager, const ManagerObserver *observer, void *context);
 
+/* To be called before a client is answered: events that are held, because many functions have some,
+ * are handled now. */
+void manager_catch_up(Manager *manager);
+
 const Inventory *manager_inventory(const Manager *manager);
 bool manager_enforces(const Manager *manager);
 

@@ -331,15 +331,17 @@ static int on_override_reader_timeout(sd_event_source *source, uint64_t usec, vo
         return 0;
 }
 
-/* Takes one answer. Returns false when there is none, for the process is gone. */
-static bool override_reader_take_answer(OverrideReader *reader) {
+/* Takes one answer. Returns 1, 0 when there is none now, or -EPIPE when the process is gone. */
+static int override_reader_take_answer(OverrideReader *reader) {
         g_autofree PciKey *key = NULL;
         Reply reply;
         ssize_t n;
 
         n = recv(helper_channel(reader->process->helper), &reply, sizeof(reply), MSG_DONTWAIT);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                return 0;
         if (n <= (ssize_t) offsetof(Reply, value) || g_queue_is_empty(reader->sent))
-                return false;
+                return -EPIPE;
         key = g_queue_pop_head(reader->sent);
         restart_timer(reader);
         if (reply.error == 0) {
@@ -349,13 +351,16 @@ static bool override_reader_take_answer(OverrideReader *reader) {
                 reader->handler(reader->context, *key, &answer);
         } else
                 override_reader_tell(reader, *key, -reply.error);
-        return true;
+        return 1;
 }
 
 static void on_override_reader_readable(void *context, int channel) {
         OverrideReader *reader = ((Process *) context)->reader;
+        int r = 1;
 
-        if (!override_reader_take_answer(reader))
+        for (unsigned i = 0; i < WINDOW && r > 0; i++)
+                r = override_reader_take_answer(reader);
+        if (r < 0)
                 give_up(reader); /* somebody killed it: its question may be at fault */
         else
                 send_waiting(reader);
@@ -372,7 +377,7 @@ void override_reader_finish(OverrideReader *reader) {
                                           .events = POLLIN };
 
                 if (poll(&poll_fd, 1, ANSWER_TIMEOUT_MSEC) > 0 &&
-                    override_reader_take_answer(reader))
+                    override_reader_take_answer(reader) >= 0)
                         send_waiting(reader);
                 else
                         give_up(reader);

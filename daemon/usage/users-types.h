@@ -15,6 +15,8 @@ typedef struct UsersHandler {
         void (*changed)(void *context, PciKey key);
         /* What users_record() writes is different. Comes before `changed` tells the users. */
         void (*record_changed)(void *context);
+        /* A VFIO device node was opened. The result for its functions is reported later. */
+        void (*opened)(void *context);
         /* The last copy of a descriptor of a VFIO device node, "12" of a group or "vfio3" of a
          * device, was closed. The result for its functions is reported later. */
         void (*closed)(void *context, const char *name);

@@ -143,6 +143,7 @@ static void on_users_opened(void *context, pid_t pid, const char *name) {
         Users *users = context;
 
         name = plain_name(name);
+        users->handler->opened(users->context);
         (void) g_hash_table_remove(users->closed, name);
         vfio_openings_opened(users->openings, name);
         /* Without CAP_SYS_ADMIN the kernel keeps it for itself. */

@@ -54,6 +54,13 @@ static void on_users_record_changed(void *userdata) {
         context->host->record_changed(context->host_context);
 }
 
+/* The node may be of a function whose last events were not handled yet. */
+static void on_node_opened(void *userdata) {
+        const PartContext *context = userdata;
+
+        context->host->hurry(context->host_context);
+}
+
 static void on_node_closed(void *userdata, const char *name) {
         const PartContext *context = userdata;
 
@@ -90,6 +97,7 @@ static void on_unlookable(void *userdata, pid_t pid) {
 static const UsersHandler users_handler = {
         .changed = on_users_changed,
         .record_changed = on_users_record_changed,
+        .opened = on_node_opened,
         .closed = on_node_closed,
         .missed = on_closes_missed,
         .looked = on_users_looked,

@@ -2,6 +2,7 @@
 """VFs that are added and removed, in the order of the kernel's events."""
 
 import os
+import time
 
 import fixtures
 import vfwarden_bus as vb
@@ -200,11 +201,25 @@ class Vfs(fixtures.DaemonTest):
 
 class Storm(fixtures.DaemonTest):
     COUNT = 256
+    TOGETHER = 0.02     # seconds, STORM_USEC of the daemon
+
+    def assert_lists_told_seldom(self, mark, begin):
+        """The PF's lists are published a few times in each interval, not for each VF."""
+        told = [s for s in self.client.recorder.since(mark, "PropertiesChanged", vb.function_path(PF))
+                if s.args[0] == vb.PHYSICAL and {"NumVFs", "VirtualFunctions"} & set(s.args[1])]
+        self.assertLessEqual(len(told), 4 * (time.monotonic() - begin) / self.TOGETHER + 8)
+
+    def test_a_question_is_answered_with_the_events_before_it(self):
+        pf = self.sysfs.add_pf(PF, vfs=8)
+        self.start()
+        self.sysfs.disable_vfs(pf)
+        self.assertEqual(self.client.get(vb.function_path(PF), vb.PHYSICAL, "NumVFs"), 0)
+        self.assertEqual(self.client.get(vb.function_path(PF), vb.PHYSICAL, "VirtualFunctions"), [])
 
     def test_256_vfs_come_and_go(self):
         pf = self.sysfs.add_pf(PF, total=self.COUNT)
         self.start()
-        mark = self.mark()
+        mark, begin = self.mark(), time.monotonic()
         self.sysfs.enable_vfs(pf, self.COUNT, driver=None)
         paths = [vb.function_path(vf.address) for vf in pf.vfs]
         deadline = 6 * fixtures.DEADLINE
@@ -215,10 +230,12 @@ class Storm(fixtures.DaemonTest):
         added = [s.args[0] for s in self.client.recorder.since(mark, "InterfacesAdded")
                  if vb.FUNCTION in s.args[1]]
         self.assertEqual(sorted(added), sorted(paths), "each is announced once")
+        self.assert_lists_told_seldom(mark, begin)
         self.assertEqual(self.picture.compare(), [])
-        mark = self.mark()
+        mark, begin = self.mark(), time.monotonic()
         self.sysfs.disable_vfs(pf)
         self.wait_property(PF, "NumVFs", 0, deadline)
+        self.assert_lists_told_seldom(mark, begin)
         vb.wait_until(lambda: not any(p in self.picture.objects for p in paths), deadline,
                       "256 VFs to go")
         removed = [s.args[0] for s in self.client.recorder.since(mark, "InterfacesRemoved")

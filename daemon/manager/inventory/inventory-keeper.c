@@ -1,13 +1,13 @@
-#include "daemon/manager/inventory-keeper.h"
+#include "daemon/manager/inventory/inventory-keeper.h"
 
 #include "daemon/base/log.h"
-#include "daemon/base/rate-limit.h"
 #include "daemon/base/retries.h"
 #include "daemon/guard/orphan.h"
 #include "daemon/guard/protected-files.h"
-#include "daemon/manager/unread.h"
+#include "daemon/manager/inventory/overrides.h"
+#include "daemon/manager/inventory/storm.h"
+#include "daemon/manager/inventory/unread.h"
 #include "daemon/sysfs/function-watches.h"
-#include "daemon/sysfs/override-reader.h"
 #include "daemon/sysfs/pci-names.h"
 #include "daemon/sysfs/sysfs.h"
 #include "daemon/sysfs/uevents.h"
@@ -27,12 +27,10 @@ struct InventoryKeeper {
         const Settings *settings;
         PciNames *names;
         Uevents *uevents;
-        OverrideReader *override_reader;
-        RateLimit *bindings; /* of functions whose driver changes: their driver_override is read */
-        Retries *overrides;  /* functions whose driver_override cannot be read */
+        Overrides *overrides;
         Unread *unread;
-        GHashTable *arrivals; /* PciKey* -> Arrival*: answered, and not yet read */
-        GHashTable *stale;    /* set of PciKey* to be read again */
+        Storm *storm;
+        GHashTable *stale; /* set of PciKey* to be read again */
         GHashTable *lists; /* PciKey* of a PF -> GArray of the PciKeys of VFs to be in its list */
         FunctionWatches *watches;
 };
@@ -68,7 +66,7 @@ static void on_touched(void *context, void *userdata, const char *name) {
                                 function->facts.key, name);
         /* A write to these changes a property, and the kernel sends no event of it. */
         if (strcmp(name, "driver_override") == 0)
-                override_reader_ask(keeper->override_reader, function->facts.key);
+                overrides_ask(keeper->overrides, function->facts.key);
         else if (strcmp(name, "sriov_drivers_autoprobe") == 0)
                 inventory_keeper_mark_stale(keeper, function->facts.key);
         else if (strcmp(name, "reset_method") == 0)
@@ -111,7 +109,7 @@ static void keeper_forget(InventoryKeeper *keeper, Function *function) {
         publisher_function_gone(keeper->publisher, function);
         parts_function_gone(keeper->parts, function);
         unread_forget(keeper->unread, key);
-        retries_drop(keeper->overrides, key);
+        overrides_function_gone(keeper->overrides, key);
         function_watches_remove(keeper->watches, key);
         apply_function_gone(keeper->apply, function);
         /* On s390 its VFs may stay, and are then somebody else's. */
@@ -166,79 +164,39 @@ static void mark_new_vfs(InventoryKeeper *keeper, const GArray *before, const GA
         }
 }
 
-/* An answer that waits for its function to be read for the first time. */
-typedef struct Arrival {
-        uint64_t inode; /* of the device that was asked; 0: of any, nothing could be found out */
-        GRefString *override;
-} Arrival;
-
-static void arrival_free(gpointer data) {
-        Arrival *arrival = data;
-
-        g_ref_string_release(arrival->override);
-        g_free(arrival);
-}
-
-/* Whether the value could be read. While something holds the device's lock, each attempt leaves a
- * process behind that waits for it: it is not tried again. */
-static void note_override(InventoryKeeper *keeper, PciKey key, int error) {
-        PciAddress address = pci_address_from_key(key);
-
-        if (error < 0 && error != -ETIMEDOUT) {
-                problems_report_function(keeper->context->problems, address, "override",
-                                         "Failed to read driver_override: %s", g_strerror(-error));
-                retries_add(keeper->overrides, key);
-                return;
-        }
-        problems_resolve_function(keeper->context->problems, address, "override");
-        retries_drop(keeper->overrides, key);
-}
-
-static void on_override(void *context, PciKey key, const OverrideAnswer *answer) {
+static void on_arrived(void *context, PciKey key) {
         InventoryKeeper *keeper = context;
-        Function *function = inventory_get(keeper->context->inventory, key);
 
-        if (errno_means_absent(answer->error)) {
-                if (!function) {
-                        unread_forget(keeper->unread, key);
-                        retries_drop(keeper->overrides, key);
-                        mark_lister(keeper, key);
-                }
-                return; /* of one that is known its own events tell */
-        }
-        note_override(keeper, key, answer->error);
-        if (function && (answer->error < 0 || answer->inode == function->facts.inode)) {
-                if (answer->error < 0)
-                        return; /* what is known stays */
-                inventory_set_driver_override(function, answer->value);
-                apply_queue(keeper->apply, function);
-                return;
-        }
-
-        Arrival *arrival = g_new(Arrival, 1);
-        *arrival = (Arrival){ answer->inode,
-                              g_ref_string_new_intern(answer->error < 0 ? "" : answer->value) };
-        g_hash_table_replace(keeper->arrivals, key_copy(key), arrival);
-        inventory_keeper_mark_stale(keeper, key);
+        g_hash_table_add(keeper->stale, key_copy(key));
+        /* Those of a storm are read together. */
+        if (overrides_are_known(keeper->overrides) || storm_take(keeper->storm, key))
+                apply_wake(keeper->apply);
 }
+
+static void on_absent(void *context, PciKey key) {
+        InventoryKeeper *keeper = context;
+
+        unread_forget(keeper->unread, key);
+        mark_lister(keeper, key);
+}
+
+static const OverridesHandler overrides_handler = { .arrived = on_arrived, .absent = on_absent };
 
 /* Gives `facts` their driver_override: as it is known, or as it was answered. Returns false when it
  * has to be asked for first. */
 static bool complete_facts(InventoryKeeper *keeper, const Function *function,
                            FunctionFacts *facts) {
-        const Arrival *arrival = g_hash_table_lookup(keeper->arrivals, &facts->key);
-        GRefString *override = NULL;
+        GRefString *override = overrides_take(keeper->overrides, facts->key, facts->inode);
 
-        if (function)
-                override = function->facts.driver_override;
-        else if (arrival && (arrival->inode == 0 || arrival->inode == facts->inode))
-                override = arrival->override;
-        if (override) {
-                g_ref_string_release(facts->driver_override);
-                facts->driver_override = g_ref_string_acquire(override);
+        if (function) {
+                g_clear_pointer(&override, g_ref_string_release);
+                override = g_ref_string_acquire(function->facts.driver_override);
         }
-        g_hash_table_remove(keeper->arrivals, &facts->key);
-        return override;
+        if (!override)
+                return false;
+        g_ref_string_release(facts->driver_override);
+        facts->driver_override = override;
+        return true;
 }
 
 /* What is to be done about a function that has been read; `num_vfs` links to VFs and `driver` are
@@ -254,9 +212,8 @@ static void add_or_update(InventoryKeeper *keeper, Function *function, bool is_n
         }
         check_num_vfs(keeper, function, num_vfs);
         /* The program that binds it may have set the override through another mount of sysfs. */
-        if (driver != function->facts.driver &&
-            rate_limit_take(keeper->bindings, function->facts.key))
-                override_reader_ask(keeper->override_reader, function->facts.key);
+        if (driver != function->facts.driver)
+                overrides_driver_changed(keeper->overrides, function->facts.key);
 }
 
 /* What is missing of a function that is known: `failure` kept something from being read, NULL for
@@ -317,8 +274,8 @@ static void read_one(InventoryKeeper *keeper, PciKey key, bool asked) {
 
         g_hash_table_remove(keeper->stale, &key);
         /* A function that is new is read when the answer is there. */
-        if (!function && !g_hash_table_contains(keeper->arrivals, &key)) {
-                override_reader_ask(keeper->override_reader, key);
+        if (!function && !overrides_have(keeper->overrides, key)) {
+                overrides_ask(keeper->overrides, key);
                 return;
         }
         r = function_read(key, function ? &function->facts : NULL, keeper->names, &failure, &facts);
@@ -332,13 +289,12 @@ static void read_one(InventoryKeeper *keeper, PciKey key, bool asked) {
         }
         if (r < 0) {
                 unread_forget(keeper->unread, key);
-                retries_drop(keeper->overrides, key);
-                if (g_hash_table_remove(keeper->arrivals, &key))
+                if (overrides_forget(keeper->overrides, key))
                         mark_lister(keeper, key);
                 return;
         }
         if (!complete_facts(keeper, function, &facts)) {
-                override_reader_ask(keeper->override_reader, key);
+                overrides_ask(keeper->overrides, key);
                 return;
         }
 
@@ -371,6 +327,7 @@ static int compare_keys_descending(gconstpointer a, gconstpointer b) {
 }
 
 void inventory_keeper_read(InventoryKeeper *keeper) {
+        storm_release(keeper->storm);
         /* Reading a VF may call for its PF, and that for VFs not known yet: a few rounds at the
          * most, for a VF that is known and was called for calls for nothing. */
         for (unsigned round = 0; g_hash_table_size(keeper->stale) > 0; round++) {
@@ -400,7 +357,7 @@ void inventory_keeper_mark_all_stale(InventoryKeeper *keeper) {
 
         inventory_foreach (keeper->context->inventory, function) {
                 inventory_keeper_mark_stale(keeper, function->facts.key);
-                override_reader_ask(keeper->override_reader, function->facts.key);
+                overrides_ask(keeper->overrides, function->facts.key);
         }
         r = sysfs_list_functions(&keys);
         unread_note_list(keeper->unread, r);
@@ -408,16 +365,34 @@ void inventory_keeper_mark_all_stale(InventoryKeeper *keeper) {
                 inventory_keeper_mark_stale(keeper, g_array_index(keys, PciKey, i));
 }
 
+/* Whether no lock and no operation follows from the function's event: it is new, or a VF that
+ * nobody uses, of a PF whose VFs may come and go. */
+static bool can_wait(const InventoryKeeper *keeper, PciKey key) {
+        const Function *function = inventory_get(keeper->context->inventory, key);
+
+        return !function || (function->pf && !function_in_use(function) && !function->operation &&
+                             function->state == FUNCTION_STATE_PRESENT &&
+                             !lock_num_vfs_change_violates(function->pf));
+}
+
 /* What the event says is not looked at: when it is a `remove`, the link that the function is read
  * by has gone already, or belongs to the next device at the address. */
 static void on_uevent(void *context, PciKey key) {
-        inventory_keeper_mark_stale(context, key);
+        InventoryKeeper *keeper = context;
+
+        g_hash_table_add(keeper->stale, key_copy(key));
+        if (!can_wait(keeper, key) || storm_take(keeper->storm, key))
+                apply_wake(keeper->apply);
 }
 
 static void on_keeper_overrun(void *context) {
         log_full(LOG_WARNING, NULL, LOG_ID_OVERRUN,
                  "events were lost, all PCI functions are read again");
         inventory_keeper_mark_all_stale(context);
+}
+
+static void on_storm_over(void *context) {
+        inventory_keeper_hurry(context);
 }
 
 static const UeventsHandler uevents_handler = { .event = on_uevent, .overrun = on_keeper_overrun };
@@ -429,10 +404,6 @@ static void on_keeper_due(void *context, PciKey key) {
                 inventory_keeper_mark_all_stale(context);
         else
                 inventory_keeper_mark_stale(context, key);
-}
-
-static void on_override_due(void *context, PciKey key) {
-        override_reader_ask(((const InventoryKeeper *) context)->override_reader, key);
 }
 
 static GHashTable *new_table(GDestroyNotify value_free) {
@@ -451,18 +422,15 @@ int inventory_keeper_new(Apply *apply, Parts *parts, Publisher *publisher, const
         keeper->publisher = publisher;
         keeper->settings = settings;
         keeper->names = pci_names_new();
-        keeper->arrivals = new_table(arrival_free);
         keeper->stale = new_table(NULL);
         keeper->lists = new_table((GDestroyNotify) g_array_unref);
         keeper->watches = function_watches_new(keeper->context->watch, keeper->context->problems,
                                                on_touched, keeper);
-        r = retries_new(event, on_override_due, keeper, &keeper->overrides);
-        if (r >= 0)
-                r = rate_limit_new(event, on_override_due, keeper, &keeper->bindings);
+        r = storm_new(event, on_storm_over, keeper, &keeper->storm);
         if (r >= 0)
                 r = unread_new(apply, on_keeper_due, keeper, &keeper->unread);
         if (r >= 0)
-                r = override_reader_new(event, on_override, keeper, &keeper->override_reader);
+                r = overrides_new(apply, &overrides_handler, keeper, &keeper->overrides);
         if (r >= 0)
                 r = uevents_new(event, &uevents_handler, keeper, receive_buffer, &keeper->uevents);
         if (r < 0)
@@ -475,11 +443,9 @@ InventoryKeeper *inventory_keeper_free(InventoryKeeper *keeper) {
         if (!keeper)
                 return NULL;
         uevents_free(keeper->uevents);
-        override_reader_free(keeper->override_reader);
+        overrides_free(keeper->overrides);
         unread_free(keeper->unread);
-        retries_free(keeper->overrides);
-        rate_limit_free(keeper->bindings);
-        g_hash_table_unref(keeper->arrivals);
+        storm_free(keeper->storm);
         g_hash_table_unref(keeper->stale);
         g_hash_table_unref(keeper->lists);
         function_watches_free(keeper->watches);
@@ -491,10 +457,19 @@ InventoryKeeper *inventory_keeper_free(InventoryKeeper *keeper) {
 void inventory_keeper_start(InventoryKeeper *keeper) {
         inventory_keeper_mark_all_stale(keeper);
         inventory_keeper_read(keeper); /* asks for the overrides ... */
-        override_reader_finish(keeper->override_reader);
+        overrides_finish(keeper->overrides);
         inventory_keeper_read(keeper); /* ... and reads the rest */
 }
 
 bool inventory_keeper_knows_all(const InventoryKeeper *keeper) {
-        return unread_is_empty(keeper->unread) && override_reader_is_idle(keeper->override_reader);
+        return unread_is_empty(keeper->unread) && overrides_are_known(keeper->overrides);
+}
+
+bool inventory_keeper_holds_events(const InventoryKeeper *keeper) {
+        return storm_holds(keeper->storm);
+}
+
+void inventory_keeper_hurry(InventoryKeeper *keeper) {
+        if (storm_holds(keeper->storm))
+                apply_wake(keeper->apply);
 }

@@ -1,4 +1,4 @@
-#include "daemon/manager/unread.h"
+#include "daemon/manager/inventory/unread.h"
 
 #include "daemon/base/retries.h"
 #include "daemon/sysfs/sysfs.h"

@@ -28,5 +28,10 @@ void inventory_keeper_mark_all_stale(InventoryKeeper *keeper);
 /* Reads what is to be read, now. */
 void inventory_keeper_read(InventoryKeeper *keeper);
 
+/* Events that are held, see storm.h, are handled in the loop's next turn. */
+void inventory_keeper_hurry(InventoryKeeper *keeper);
+/* Whether there are such events. */
+bool inventory_keeper_holds_events(const InventoryKeeper *keeper);
+
 /* Whether every function that exists has been read. */
 bool inventory_keeper_knows_all(const InventoryKeeper *keeper);
