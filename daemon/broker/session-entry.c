@@ -182,7 +182,7 @@ static char *end_text(const SessionEntry *entry, int killer) {
         return entry->error < 0 ? g_strdup(g_strerror(-entry->error)) : NULL;
 }
 
-static void on_session_process_ended(void *context, int killer) {
+static void on_session_helper_ended(void *context, int killer) {
         SessionEntry *entry = context;
         PciAddress address = pci_address_from_key(entry->key);
         g_autofree char *why = end_text(entry, killer);
@@ -397,7 +397,7 @@ static void on_process_started(void *context, int result) {
 const IoProcessHandler session_entry_process_handler = {
         .started = on_process_started,
         .report = on_session_report,
-        .ended = on_session_process_ended,
+        .ended = on_session_helper_ended,
         .hangs = on_hangs,
 };
 
