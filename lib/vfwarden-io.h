@@ -124,8 +124,8 @@ int vfwarden_io_store_block(VfwardenIo *io, unsigned pcias, uint64_t offset, uin
 /* The whole device
  *
  * A driver of the function, such as that of a guest, needs more than loads and stores. It writes
- * configuration space, gets interrupts, and has the device access its memory. The last takes a
- * session with DMA; without one the device does not master the bus, and so sends no MSI. */
+ * configuration space, gets interrupts, and lets the device access its memory. The last needs a
+ * session with DMA. Without DMA the bit "bus master" stays off, so the device sends no MSI. */
 
 /* The same as vfwarden_io_open(), for a session with DMA: the device may access all that is mapped
  * with vfwarden_io_map(), at `gaddr`, and nothing else. Together these maps are at most
@@ -135,7 +135,7 @@ int vfwarden_io_open_dma(const char *address, uint64_t max_memory, char **ret_wh
                          VfwardenIo **ret);
 
 /* Stores bytes to configuration space. The kernel keeps what belongs to the host, such as the BARs'
- * addresses. Little-endian, as all of it. */
+ * addresses. Configuration space is little-endian. */
 int vfwarden_io_store_config(VfwardenIo *io, uint64_t offset, const void *data, size_t length);
 
 /* Resets the function. -EOPNOTSUPP when it cannot be reset; -ETIMEDOUT when it takes longer than
@@ -151,7 +151,7 @@ int vfwarden_io_reset(VfwardenIo *io);
 /* How many interrupts of this kind the function has, or a negative errno. */
 int vfwarden_io_irqs(VfwardenIo *io, unsigned kind);
 
-/* Has the kernel signal `eventfds[0]` to `eventfds[n - 1]` for the interrupts of this kind from
+/* Makes the kernel signal `eventfds[0]` to `eventfds[n - 1]` for the interrupts of this kind from
  * `start` on. They may be closed afterwards. NULL takes the eventfds away; `start` and `n` of 0
  * disable the kind. At one time one of INTx, MSI and MSI-X is enabled. More than 32 are given in
  * several steps, of which the first may have succeeded when another fails. -ENOSPC when the host
