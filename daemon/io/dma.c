@@ -6,6 +6,9 @@
 #include <linux/vfio.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 /* To pin so much takes some 20 ms if all of it has to be cleared. A multiple of every huge page
  * that an IOMMU may use but the largest. */
@@ -106,16 +109,30 @@ static int pin_pieces(Dma *dma, const IoMap *map, const uint8_t *memory) {
         return r;
 }
 
-/* The kernel refuses to map what the descriptor was not opened for, or what a seal forbids. */
+/* Memory on huge pages was mapped in whole ones, and cannot be unmapped in part
+ * (hugetlb_vm_op_split()). */
+static void unmap_memory(const IoMap *map, void *memory) {
+        struct stat st;
+        uint64_t page;
+
+        if (munmap(memory, map->size) >= 0 || syscall(SYS_fstat, map->fd, &st) < 0)
+                return;
+        page = (uint64_t) st.st_blksize;
+        (void) munmap(memory, (map->size + page - 1) / page * page);
+}
+
+/* The kernel refuses to map what the descriptor was not opened for, or what a seal forbids. Huge
+ * pages are not reserved: the file is the client's. */
 static int map_memory(Dma *dma, const IoMap *map) {
         int access = map->writable ? PROT_READ | PROT_WRITE : PROT_READ, r = 0;
-        void *memory = mmap(NULL, map->size, access, MAP_SHARED, map->fd, (off_t) map->offset);
+        void *memory = mmap(NULL, map->size, access, MAP_SHARED | MAP_NORESERVE, map->fd,
+                            (off_t) map->offset);
 
         if (memory == MAP_FAILED)
                 return errno == ENOMEM ? -ENOSPC : -EINVAL;
         if (dma->kind == DMA_TYPE1)
                 r = pin_pieces(dma, map, memory);
-        (void) munmap(memory, map->size);
+        unmap_memory(map, memory);
         return r;
 }
 

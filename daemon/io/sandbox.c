@@ -160,9 +160,10 @@ static int allow_maps(scmp_filter_ctx filter) {
         static const unsigned accesses[] = { PROT_READ, PROT_READ | PROT_WRITE };
 
         for (size_t i = 0; r >= 0 && i < ELEMENTS(accesses); i++)
-                r = seccomp_rule_add(
-                        filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 3, SCMP_A0_64(SCMP_CMP_EQ, 0),
-                        SCMP_A2_32(SCMP_CMP_EQ, accesses[i]), SCMP_A3_32(SCMP_CMP_EQ, MAP_SHARED));
+                r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 3,
+                                     SCMP_A0_64(SCMP_CMP_EQ, 0),
+                                     SCMP_A2_32(SCMP_CMP_EQ, accesses[i]),
+                                     SCMP_A3_32(SCMP_CMP_EQ, MAP_SHARED | MAP_NORESERVE));
 #endif
         return r;
 }

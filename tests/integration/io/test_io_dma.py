@@ -306,6 +306,20 @@ class Emulated(ioprocess.IoTest):
         self.assert_error(errno.EINVAL, io.client.map, 0, PAGE, writer, flags=WRITE)
         os.close(writer)
 
+    def test_huge_pages(self):
+        """A part of one maps all of it; nothing of that is left, however often."""
+        io = self.start("--dma")
+        fd = os.memfd_create("huge", os.MFD_CLOEXEC | os.MFD_HUGETLB)
+        self.addCleanup(os.close, fd)
+        os.ftruncate(fd, 4 << 21)
+        size = io.status("VmSize")
+        for pages in (1, 511, 512, 513, 2048):
+            io.client.map(0, pages * PAGE, fd)
+            self.assertEqual(io.status("VmSize"), size, pages)
+            io.client.unmap(0, pages * PAGE)
+        self.assert_error(errno.EINVAL, io.client.map, 0, PAGE, fd, PAGE)
+        self.assertEqual(io.status("VmSize"), size)
+
     def test_bus_master(self):
         for options, kept in ((("--dma",), BUS_MASTER), ((), 0)):
             io = self.start(*options)

@@ -23,7 +23,7 @@ static void map_wrongly(unsigned how) {
         static const struct {
                 int access, flags, fd;
         } wrong[] = {
-                { PROT_READ | PROT_EXEC, MAP_SHARED, 0 },
+                { PROT_READ | PROT_EXEC, MAP_SHARED | MAP_NORESERVE, 0 },
                 { PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1 },
                 { PROT_READ | PROT_WRITE, MAP_PRIVATE, 0 },
         };
