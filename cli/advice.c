@@ -74,6 +74,12 @@ static const struct {
         { "mount", "\"umount ", "\", if it can be missed", true },
         { "swap", "\"swapoff /dev/", "\"", false },
         { "block-holder", "take it out of ", ", or end what is made of it", true },
+        { "block-open", "end ", ", or have it close the disk", true },
+        { "storage-node", "end ", ", or have it close the device", true },
+        { "rdma", "end ", "", true },
+        { "mapped", "end ", "", true },
+        { "vdpa", "end ", ", or have it release the device", true },
+        { "mdev", "end ", ", or have it release the device", true },
 };
 
 static void say_use(JsonObject *use, GPtrArray *advice) {

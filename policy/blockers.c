@@ -31,19 +31,32 @@ static BlockerKind inhibitor_kind(const Inhibitor *inhibitor) {
         return kinds[inhibitor->mode];
 }
 
+/* Without a driver of the host, an event is yet to come that a use has ended; but a program can
+ * drive a function that has no driver. */
+static bool use_counts(const Function *function, const Use *use) {
+        return function_has_host_driver(function) ||
+               (function->facts.driver[0] == '\0' && use_kind_needs_no_driver(use->kind));
+}
+
 void block_uses(const Question *question, const Function *function, const char *where) {
         char address[PCI_ADDRESS_STRING_MAX];
 
-        if (!use_stands_against(question->operation) || (question->flags & CHECK_OVERRIDE_HOST) ||
-            !function_has_host_driver(function))
+        if (!use_stands_against(question->operation) || (question->flags & CHECK_OVERRIDE_HOST))
                 return;
         pci_address_format(function_address(function), address);
         for (guint i = 0; function->uses && i < function->uses->len; i++) {
                 const Use *use = function->uses->pdata[i];
-                g_autofree char *what = use_describe(use);
+                g_autofree char *what = use_describe(use), *text = NULL;
 
-                verdict_block(question->verdict, BLOCKER_HOST, address, use->pid, "%s%s%s", where,
-                              where[0] != '\0' ? "used by the host: " : "", what);
+                if (!use_counts(function, use))
+                        continue;
+                text = g_strconcat(where, where[0] != '\0' ? "used by the host: " : "", what, NULL);
+                if (use_kind_stands(use->kind))
+                        verdict_block(question->verdict, BLOCKER_HOST, address, use->pid, "%s",
+                                      text);
+                else
+                        verdict_warn(question->verdict, "%s: %s: %s", address, text,
+                                     use_kind_lost(use->kind));
         }
 }
 

@@ -3,12 +3,18 @@
 #include <string.h>
 
 static const struct {
-        const char *word, *subsystem, *before, *between, *lost;
+        const char *word, *subsystem;
+        bool stands;
+        const char *before, *between, *lost;
 } use_kinds[_USE_KIND_MAX] = {
-#define USE_ROW(kind, word, subsystem, before, between, lost) \
-        [USE_##kind] = { word, subsystem, before, between, lost },
+#define STANDS true
+#define WARNS  false
+#define USE_ROW(kind, word, subsystem, weight, before, between, lost) \
+        [USE_##kind] = { word, subsystem, weight, before, between, lost },
         USE_KINDS(USE_ROW)
 #undef USE_ROW
+#undef STANDS
+#undef WARNS
 };
 
 Use *use_new(UseKind kind, const char *object, const char *by, uint32_t pid) {
@@ -57,6 +63,14 @@ const char *use_kind_to_string(UseKind kind) {
 
 const char *use_kind_subsystem(UseKind kind) {
         return use_kinds[kind].subsystem;
+}
+
+bool use_kind_stands(UseKind kind) {
+        return use_kinds[kind].stands;
+}
+
+bool use_kind_needs_no_driver(UseKind kind) {
+        return strcmp(use_kinds[kind].subsystem, "pci") == 0;
 }
 
 const char *use_kind_lost(UseKind kind) {

@@ -17,7 +17,7 @@
 #define USES_OF_FUNCTION_MAX 64
 
 typedef enum UseKind {
-#define USE_ROW(kind, word, subsystem, before, between, lost) USE_##kind,
+#define USE_ROW(kind, word, subsystem, weight, before, between, lost) USE_##kind,
         USE_KINDS(USE_ROW)
 #undef USE_ROW
         _USE_KIND_MAX,
@@ -49,6 +49,12 @@ bool uses_equal(const GPtrArray *a, const GPtrArray *b);
 
 const char *use_kind_to_string(UseKind kind);
 const char *use_kind_subsystem(UseKind kind);
+
+/* Whether a use of the kind stands against operations; else it is a warning. */
+bool use_kind_stands(UseKind kind);
+
+/* Whether a use of the kind needs no driver of the host: a program drives the function itself. */
+bool use_kind_needs_no_driver(UseKind kind);
 
 /* What is lost when the function is taken away: a clause without a full stop. */
 const char *use_kind_lost(UseKind kind);

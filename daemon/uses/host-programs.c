@@ -2,6 +2,7 @@
 
 #include "daemon/base/util.h"
 #include "daemon/uses/program-files.h"
+#include "daemon/uses/program-maps.h"
 #include "daemon/uses/program-watch.h"
 #include "policy/absence.h"
 #include "policy/number.h"
@@ -15,10 +16,17 @@
 #define OF_USER_MAX  65536U
 #define OF_USERS_MAX (4 * OF_USER_MAX)
 
+typedef struct HostPrograms {
+        ProgramWatch *watch;
+} HostPrograms;
+
 typedef struct ProgramLook {
         UseChild *child;
+        NodeOwners *nodes;
         GHashTable *of_users; /* uid -> number of descriptors looked at */
+        GHashTable *opened;   /* "PID ADDRESS NAME" of BARs, to tell them once */
         unsigned of_all_users;
+        bool stands, warns; /* there is such a use of a node, or of a mapped BAR */
 } ProgramLook;
 
 /* How many more descriptors of the user are looked at. */
@@ -40,21 +48,55 @@ static void take_from_allowance(ProgramLook *look, uint32_t uid, unsigned n) {
         look->of_all_users += n;
 }
 
+static char *bar_of_program(uint32_t pid, PciKey key, const char *name) {
+        char address[PCI_ADDRESS_STRING_MAX];
+
+        return g_strdup_printf("%" PRIu32 " %s %s", pid,
+                               pci_address_format(pci_address_from_key(key), address), name);
+}
+
+/* No event tells when a node is closed, or a mapping ends. */
+static void note_endless(ProgramLook *look, UseKind kind) {
+        if (kind == USE_PROGRAM_RESOURCE || kind == USE_PROGRAM_CONFIG)
+                return;
+        if (use_kind_stands(kind))
+                look->stands = true;
+        else
+                look->warns = true;
+}
+
 static void on_file(void *context, const ProgramFile *file) {
-        static const UseKind kinds[_DEVICE_FILE_MAX] = {
-                [DEVICE_FILE_UIO] = USE_PROGRAM_UIO,
-                [DEVICE_FILE_RESOURCE] = USE_PROGRAM_RESOURCE,
-                [DEVICE_FILE_CONFIG] = USE_PROGRAM_CONFIG,
-        };
-        const ProgramLook *look = context;
+        ProgramLook *look = context;
         g_autofree char *by = g_strdup_printf("%s (pid %" PRIu32 ")", file->program, file->pid);
 
-        use_child_add(look->child, file->key, kinds[file->kind], file->name, by, file->pid);
+        if (file->kind == USE_PROGRAM_RESOURCE)
+                g_hash_table_add(look->opened, bar_of_program(file->pid, file->key, file->name));
+        note_endless(look, file->kind);
+        use_child_add(look->child, file->key, file->kind, file->name, by, file->pid);
+}
+
+static void on_mapped(void *context, uint32_t pid, PciKey key, const char *name) {
+        ProgramLook *look = context;
+        ProgramProcess process = { .proc = use_child_proc(look->child), .pid = pid };
+        g_autofree char *bar = bar_of_program(pid, key, name), *by = NULL;
+        int r;
+
+        if (g_hash_table_contains(look->opened, bar))
+                return;
+        r = program_open(&process);
+        program_close(&process);
+        if (r < 0) /* it has ended */
+                return;
+        by = g_strdup_printf("%s (pid %" PRIu32 ")", process.status.name, pid);
+        note_endless(look, USE_PROGRAM_MAPPED);
+        use_child_add(look->child, key, USE_PROGRAM_MAPPED, name, by, pid);
 }
 
 static int look_at_program(ProgramLook *look, const char *proc, const char *name) {
         uint64_t pid;
-        ProgramProcess process = { .proc = proc, .found = on_file, .context = look };
+        ProgramProcess process = {
+                .proc = proc, .nodes = look->nodes, .found = on_file, .context = look
+        };
         unsigned n = 0;
         int r;
 
@@ -70,10 +112,8 @@ static int look_at_program(ProgramLook *look, const char *proc, const char *name
         return r == -ESRCH || errno_means_absent(r) ? 0 : r;
 }
 
-static int look_at_programs(UseChild *child, void *state) {
-        g_autoptr(GHashTable) of_users = g_hash_table_new(NULL, NULL);
-        ProgramLook look = { .child = child, .of_users = of_users };
-        const char *proc = use_child_proc(child);
+static int look_at_descriptors(ProgramLook *look) {
+        const char *proc = use_child_proc(look->child);
         _cleanup_(closedirp) DIR *dir = opendir(proc);
         const struct dirent *entry;
         int error = 0;
@@ -81,7 +121,7 @@ static int look_at_programs(UseChild *child, void *state) {
         if (!dir)
                 return -errno;
         while ((errno = 0, entry = readdir(dir))) {
-                int r = look_at_program(&look, proc, entry->d_name);
+                int r = look_at_program(look, proc, entry->d_name);
 
                 if (r < 0)
                         error = r;
@@ -89,22 +129,37 @@ static int look_at_programs(UseChild *child, void *state) {
         return errno != 0 ? -errno : error;
 }
 
+static int look_at_programs(UseChild *child, void *state) {
+        const HostPrograms *programs = state;
+        g_autoptr(GHashTable) of_users = g_hash_table_new(NULL, NULL);
+        g_autoptr(GHashTable) opened = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        g_autoptr(NodeOwners) nodes = node_owners_new();
+        ProgramLook look = {
+                .child = child, .nodes = nodes, .of_users = of_users, .opened = opened
+        };
+        int r = look_at_descriptors(&look), maps;
+
+        maps = program_maps_read(use_child_proc(child), on_mapped, &look);
+        program_watch_set_endless(programs->watch, look.stands, look.warns);
+        return r < 0 ? r : maps;
+}
+
 static int open_programs(UseChild *child, void **ret_state) {
-        ProgramWatch *watch;
-        int r = program_watch_new(&watch);
+        HostPrograms *programs = g_new0(HostPrograms, 1); /* as long as the process */
+        int r = program_watch_new(use_child_proc(child), &programs->watch);
 
         if (r < 0)
                 return r;
-        use_child_watch(child, program_watch_inotify(watch), POLLIN);
-        use_child_watch(child, program_watch_uevents(watch), POLLIN);
-        use_child_watch(child, program_watch_timer(watch), POLLIN);
-        program_watch_all(watch);
-        *ret_state = watch;
+        use_child_watch(child, program_watch_inotify(programs->watch), POLLIN);
+        use_child_watch(child, program_watch_uevents(programs->watch), POLLIN);
+        use_child_watch(child, program_watch_timer(programs->watch), POLLIN);
+        program_watch_all(programs->watch);
+        *ret_state = programs;
         return 0;
 }
 
 static bool take_program_event(void *state, int fd) {
-        return program_watch_take(state, fd);
+        return program_watch_take(((const HostPrograms *) state)->watch, fd);
 }
 
 const UseSource host_programs = {

@@ -2,6 +2,7 @@
 
 #include "daemon/base/util.h"
 #include "daemon/sysfs/sysfs.h"
+#include "daemon/uses/block-claims.h"
 #include "daemon/uses/block-devices.h"
 #include "daemon/uses/kernel-events.h"
 #include "daemon/uses/mounts.h"
@@ -134,6 +135,10 @@ static int on_held(void *context, const char *device, const char *holder) {
         return add_device(context, device, USE_BLOCK_HOLDER, by);
 }
 
+static int on_claim(void *context, const char *device, const char *by) {
+        return add_device(context, device, USE_BLOCK_HOLDER, by);
+}
+
 /* A file system of btrfs has a device number of its own, and a folder with the devices that it is
  * on while it is mounted. */
 static int add_btrfs(StorageLook *look) {
@@ -175,6 +180,8 @@ static int look_at_storage(UseChild *child, void *state) {
                 r = block_devices_held(on_held, &look);
         if (r >= 0)
                 r = add_btrfs(&look);
+        if (r >= 0)
+                r = block_claims(on_claim, &look);
         if (r >= 0)
                 r = block_devices_named(host_storage_add_name, &look);
         return r < 0 ? r : look.error;

@@ -50,17 +50,6 @@ void program_close(ProgramProcess *process) {
         closep(&process->fd);
 }
 
-/* By its device number: anybody can call a file "uio0". */
-static bool find_uio(const struct statx *st, PciKey *ret) {
-        g_autofree char *link = NULL;
-
-        if (!S_ISCHR(st->stx_mode))
-                return false;
-        link = g_strdup_printf(SYSFS_ROOT "/dev/char/%u:%u", st->stx_rdev_major,
-                               st->stx_rdev_minor);
-        return device_path_find(link, ret) > 0;
-}
-
 /* In the sysfs of the host, of which nobody makes folders. */
 static bool find_in_sysfs(const struct statx *st, const char *path, PciKey *ret) {
         struct stat sysfs;
@@ -70,7 +59,7 @@ static bool find_in_sysfs(const struct statx *st, const char *path, PciKey *ret)
                device_path_function(path, ret);
 }
 
-static bool program_holds(const ProgramProcess *process, const char *number, DeviceFile kind) {
+static bool program_holds(const ProgramProcess *process, const char *number, UseKind kind) {
         g_autofree char *name = g_strconcat("fdinfo/", number, NULL);
         char text[TEXT_MAX];
         OpenFlags flags;
@@ -78,28 +67,56 @@ static bool program_holds(const ProgramProcess *process, const char *number, Dev
         if (read_text(process->fd, name, text, sizeof(text)) < 0)
                 return false; /* closed meanwhile */
         return open_flags_parse(text, &flags) && !flags.path_only &&
-               (kind != DEVICE_FILE_CONFIG || flags.writes);
+               (kind != USE_PROGRAM_CONFIG || flags.writes);
 }
 
-/* Returns whether the descriptor is of such a file, with the file in `*file`. */
-static bool find_file(const ProgramProcess *process, const char *number, char *link,
-                      ProgramFile *file) {
+/* Where the descriptor's link leads to. False where that is no file, or has gone. */
+static bool read_target(const ProgramProcess *process, const char *number, char *link) {
         ssize_t n = readlinkat(dirfd(process->dir), number, link, TARGET_MAX);
-        struct statx st;
 
         if (n < 0 || n == TARGET_MAX)
                 return false;
         link[n] = '\0';
-        file->kind = device_file_parse(link);
-        /* Without a question to the file system, which may be a stranger's (FUSE). */
-        if (file->kind == DEVICE_FILE_OTHER ||
-            statx(dirfd(process->dir), number, AT_STATX_DONT_SYNC, STATX_TYPE, &st) < 0)
+        return link[0] == '/';
+}
+
+static void tell_file(const ProgramProcess *process, PciKey key, UseKind kind, const char *name) {
+        const ProgramFile file = { key, kind, name, process->status.name, process->pid };
+
+        process->found(process->context, &file);
+}
+
+static bool tell_node(const ProgramProcess *process, const char *number, const struct statx *st) {
+        const NodeOwner *owner = node_owners_find(process->nodes, st);
+
+        if (!owner || !program_holds(process, number, owner->kind))
                 return false;
-        if (file->kind == DEVICE_FILE_UIO ? !find_uio(&st, &file->key)
-                                          : !find_in_sysfs(&st, link, &file->key))
+        for (guint i = 0; i < owner->keys->len; i++)
+                tell_file(process, g_array_index(owner->keys, PciKey, i), owner->kind, owner->name);
+        return true;
+}
+
+static bool tell_sysfs(const ProgramProcess *process, const char *number, const struct statx *st,
+                       const char *link) {
+        DeviceFile file = device_file_parse(link);
+        UseKind kind = file == DEVICE_FILE_CONFIG ? USE_PROGRAM_CONFIG : USE_PROGRAM_RESOURCE;
+        PciKey key;
+
+        if ((file != DEVICE_FILE_CONFIG && file != DEVICE_FILE_RESOURCE) ||
+            !find_in_sysfs(st, link, &key) || !program_holds(process, number, kind))
                 return false;
-        file->name = strrchr(link, '/') + 1;
-        return program_holds(process, number, file->kind);
+        tell_file(process, key, kind, strrchr(link, '/') + 1);
+        return true;
+}
+
+/* Without a question to the file system, which may be a stranger's (FUSE). */
+static bool tell_descriptor(const ProgramProcess *process, const char *number, const char *link) {
+        struct statx st;
+
+        if (statx(dirfd(process->dir), number, AT_STATX_DONT_SYNC, STATX_TYPE, &st) < 0)
+                return false;
+        return S_ISREG(st.stx_mode) ? tell_sysfs(process, number, &st, link)
+                                    : tell_node(process, number, &st);
 }
 
 int program_read(ProgramProcess *process, unsigned max, unsigned *ret_n) {
@@ -108,16 +125,15 @@ int program_read(ProgramProcess *process, unsigned max, unsigned *ret_n) {
         char link[TARGET_MAX];
 
         for (*ret_n = 0; *ret_n < max && g_hash_table_size(told) < TOLD_MAX; (*ret_n)++) {
-                ProgramFile file = { .program = process->status.name, .pid = process->pid };
-
                 errno = 0;
                 entry = readdir(process->dir);
                 if (!entry)
                         return -errno;
-                if (entry->d_name[0] == '.' || !find_file(process, entry->d_name, link, &file))
+                if (entry->d_name[0] == '.' || !read_target(process, entry->d_name, link) ||
+                    g_hash_table_contains(told, link))
                         continue;
-                if (g_hash_table_add(told, g_strdup(link)))
-                        process->found(process->context, &file);
+                if (tell_descriptor(process, entry->d_name, link))
+                        g_hash_table_add(told, g_strdup(link));
         }
         return 0;
 }

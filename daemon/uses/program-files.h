@@ -1,17 +1,17 @@
-/* program-files.h: which functions one process drives by files of its own.
+/* program-files.h: which functions one process uses by files that it has open.
  *
  * Owns the reading of one process's descriptors. Opens none of the files behind them, and asks no
  * file system about them: the name and the device number are the kernel's own knowledge. */
 #pragma once
 
-#include "policy/address.h"
+#include "daemon/uses/node-owners.h"
 #include "policy/device-file.h"
 
 #include <dirent.h>
 
 typedef struct ProgramFile {
         PciKey key;
-        DeviceFile kind;
+        UseKind kind;
         const char *name;    /* "uio0", "resource0", "config" */
         const char *program; /* "dpdk-testpmd" */
         uint32_t pid;
@@ -20,8 +20,9 @@ typedef struct ProgramFile {
 typedef void ProgramFound(void *context, const ProgramFile *file);
 
 typedef struct ProgramProcess {
-        const char *proc; /* where procfs is; set by the caller, as the next three */
+        const char *proc; /* where procfs is; set by the caller, as the next four */
         uint32_t pid;
+        NodeOwners *nodes;
         ProgramFound *found;
         void *context;
         ProcessStatus status;

@@ -3,6 +3,7 @@
 #include "daemon/base/util.h"
 #include "daemon/uses/kernel-events.h"
 #include "policy/device-file.h"
+#include "policy/device-node.h"
 
 #include <glib.h>
 #include <limits.h>
@@ -13,11 +14,19 @@
 
 #define FUNCTIONS "/sys/bus/pci/devices"
 #define UIO_CLASS "/sys/class/uio"
-/* Between two looks while there is a uio device. */
-#define UIO_SECONDS 2
+/* Between two looks while there is a uio device, or a use whose end no event tells ... */
+#define STANDS_SECONDS 2
+/* ... or one that is a warning only. */
+#define WARNS_SECONDS 60
+
+/* Of graphics, sound, RDMA, accelerators and inputs, in the host's /dev: the daemon has one of its
+ * own (PrivateDevices=). */
+static const char *const node_folders[] = { "accel", "dri", "infiniband", "input", "snd" };
 
 struct ProgramWatch {
+        const char *proc; /* where procfs is */
         int inotify, uevents, timer;
+        bool stands, warns; /* see program_watch_set_endless() */
 };
 
 /* `directory` without links in it: the parser looks at its last part. */
@@ -51,10 +60,28 @@ static bool has_uio(void) {
         return false;
 }
 
-static void set_uio_timer(const ProgramWatch *watch) {
-        struct itimerspec spec = { .it_value.tv_sec = has_uio() ? UIO_SECONDS : 0 };
+static void set_program_timer(const ProgramWatch *watch) {
+        struct itimerspec spec = { .it_value.tv_sec = watch->stands || has_uio() ? STANDS_SECONDS
+                                                      : watch->warns             ? WARNS_SECONDS
+                                                                                 : 0 };
 
         (void) timerfd_settime(watch->timer, 0, &spec, NULL);
+}
+
+void program_watch_set_endless(ProgramWatch *watch, bool stands, bool warns) {
+        watch->stands = stands;
+        watch->warns = warns;
+        set_program_timer(watch);
+}
+
+/* The events are those of the nodes in it; who may read the folder may watch it. */
+static void watch_node_folders(const ProgramWatch *watch) {
+        for (size_t i = 0; i < G_N_ELEMENTS(node_folders); i++) {
+                g_autofree char *path =
+                        g_strdup_printf("%s/1/root/dev/%s", watch->proc, node_folders[i]);
+
+                (void) inotify_add_watch(watch->inotify, path, IN_OPEN | IN_CLOSE | IN_ONLYDIR);
+        }
 }
 
 void program_watch_all(ProgramWatch *watch) {
@@ -64,7 +91,8 @@ void program_watch_all(ProgramWatch *watch) {
         while (dir && (entry = readdir(dir)))
                 if (entry->d_name[0] != '.')
                         watch_function_bars(watch, entry->d_name);
-        set_uio_timer(watch);
+        watch_node_folders(watch);
+        set_program_timer(watch);
 }
 
 /* A function may have no BARs yet when it is announced (pci_bus_add_device()); it has when it is
@@ -76,7 +104,9 @@ static void on_program_uevent(void *context, const char *subsystem, const char *
         if (strcmp(subsystem, "pci") == 0)
                 watch_function_bars(watch, name);
         else if (strcmp(subsystem, "uio") == 0)
-                set_uio_timer(watch);
+                set_program_timer(watch);
+        else if (device_node_use(subsystem) != USE_PROGRAM_NODE)
+                watch_node_folders(watch);
 }
 
 static bool take_opens(const ProgramWatch *watch) {
@@ -94,7 +124,7 @@ static bool take_tick(const ProgramWatch *watch) {
 
         if (read(watch->timer, &n, sizeof(n)) < 0)
                 return false;
-        set_uio_timer(watch);
+        set_program_timer(watch);
         return true;
 }
 
@@ -121,9 +151,10 @@ int program_watch_uevents(const ProgramWatch *watch) {
         return watch->uevents;
 }
 
-int program_watch_new(ProgramWatch **ret) {
+int program_watch_new(const char *proc, ProgramWatch **ret) {
         g_autofree ProgramWatch *watch = g_new0(ProgramWatch, 1);
 
+        watch->proc = proc;
         watch->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
         watch->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
         if (watch->inotify < 0 || watch->timer < 0)

@@ -1,9 +1,11 @@
 /* program-watch.h: tells that a program may have opened or closed a file by which it drives a
  * function.
  *
- * Owns the watches (inotify) on the BARs of all functions, and a timer that runs while there is a
- * uio device. A node of a device cannot be watched: that takes the permission to read it
- * (inode_permission()), which the daemon has for VFIO's alone (DevicePolicy=closed). Configuration
+ * Owns the watches (inotify) on the BARs of all functions, and on folders of /dev that have nodes
+ * of devices only; and a timer that runs while there is a uio device, or a use whose end no event
+ * tells. A node itself cannot be watched: that takes the permission to read it
+ * (inode_permission()), which the daemon has for VFIO's alone (DevicePolicy=closed). /dev is not
+ * watched, for /dev/null is opened all the time. Configuration
  * space is not watched, for each list of devices opens that of all. Where the kernel's limit of
  * watches is reached, no event comes; each look finds all the same what is open. */
 #pragma once
@@ -12,8 +14,9 @@
 
 typedef struct ProgramWatch ProgramWatch;
 
-/* Returns 0, or a negative errno. It lives as long as the process. */
-int program_watch_new(ProgramWatch **ret);
+/* `proc` is where procfs is, and is borrowed. Returns 0, or a negative errno. It lives as long as
+ * the process. */
+int program_watch_new(const char *proc, ProgramWatch **ret);
 
 /* To be polled for POLLIN. */
 int program_watch_inotify(const ProgramWatch *watch);
@@ -23,6 +26,10 @@ int program_watch_timer(const ProgramWatch *watch);
 /* Takes what has come on one of the three. Returns whether a program may have opened or closed
  * something. */
 bool program_watch_take(ProgramWatch *watch, int fd);
+
+/* What the last look has found: uses that stand against operations, and such as are warnings, whose
+ * end no event tells. */
+void program_watch_set_endless(ProgramWatch *watch, bool stands, bool warns);
 
 /* Watches all that there is and is not watched yet. */
 void program_watch_all(ProgramWatch *watch);

@@ -36,6 +36,17 @@ class Host:
             with open(os.path.join(directory, "fdinfo", number[1:]), "w", encoding="utf-8") as file:
                 file.write(f"pos:\t0\nflags:\t{flags}\nmnt_id:\t24\n")
 
+    def set_maps(self, pid, *files):
+        """What a program of add_program() has mapped, by paths."""
+        lines = ["555555554000-555555556000 r--p 00000000 00:00 0 \n"]
+        for number, path in enumerate(files):
+            st = os.stat(path)
+            start = 0x7f0000000000 + number * 0x1000
+            lines.append(f"{start:x}-{start + 0x1000:x} rw-s 00000000 {os.major(st.st_dev):02x}:{os.minor(st.st_dev):02x} "
+                         f"{st.st_ino}{' ' * 20}{path}\n")
+        with open(os.path.join(self.path, str(pid), "maps"), "w", encoding="utf-8") as file:
+            file.write("".join(lines))
+
     def end_program(self, pid):
         shutil.rmtree(os.path.join(self.path, str(pid)))
 

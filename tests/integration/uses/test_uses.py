@@ -150,6 +150,13 @@ class Storage(UsesTest):
             "its block device nvme7n1 is mounted on /", "its block device nvme7n1p1 is swap space",
             "its block device nvme7n1 is part of vg-root (dm-7)"])
 
+    def test_storage_of_usb(self):
+        """The function is the controller's, whatever is between."""
+        self.add_block(self.nic, "usb1/1-1/1-1:1.0/host6/target6:0:0/6:0:0:0/block/sdq", "240:50")
+        self.host.set_mounts(("240:50", "vfat", "/dev/sdq", "/media/stick"))
+        self.start()
+        self.assertIn("its block device sdq is mounted on /media/stick", self.refused(NIC, "Unbind"))
+
     def test_a_path_of_a_multipath_disk(self):
         """The disk is below the NVMe subsystem, and the function below one of its controllers."""
         subsystem = self.sysfs.path("devices/virtual/nvme-subsystem/nvme-subsys3")
@@ -366,6 +373,167 @@ class Programs(UsesTest):
         self.start()
         self.client.bus.call(vb.function_path(NIC), vb.FUNCTION, "Reset")
         self.assertEqual(self.uses(NIC), [])
+
+    def test_a_bar_that_is_mapped_alone(self):
+        """The program has closed the file; and files of others that are called so are none."""
+        bar = self.add_file(self.nic, "resource0")
+        stranger = os.path.join(self.directory, NIC, "resource0")
+        os.makedirs(os.path.dirname(stranger))
+        with open(stranger, "w", encoding="utf-8"):
+            pass
+        self.host.add_program(4711, "flash")
+        self.host.set_maps(4711, bar, bar)
+        self.host.add_program(4712, "other", d3=(bar, READ_WRITE))
+        self.host.set_maps(4712, bar)
+        self.start()
+        self.assertIn("flash (pid 4711)", self.refused(NIC, "Reset"))
+        self.assertEqual(sorted(self.uses(NIC)), ["its BAR resource0 is mapped by flash (pid 4711)",
+                                                  "its BAR resource0 is open in other (pid 4712)"])
+        self.host.end_program(4712)
+        self.sysfs.unbind(self.nic)
+        self.wait_property(NIC, "Driver", "")
+        self.assertIn("is mapped by flash", self.refused(NIC, "Reset"), "without a driver, too")
+        self.host.end_program(4711)     # no event tells of it
+        self.wait_uses(NIC)
+        self.client.bus.call(vb.function_path(NIC), vb.FUNCTION, "Reset")
+
+    def test_a_process_whose_memory_cannot_be_read(self):
+        """A tenant's hides only itself; root's counts as a user of everything."""
+        bar = self.add_file(self.nic, "resource0")
+        for pid, uid in ((4711, 1000), (4712, 0)):
+            self.host.add_program(pid, "sh", uid=uid)
+            os.mkfifo(os.path.join(self.host.path, str(pid), "maps"))   # an open waits for a writer
+            if uid == 1000:
+                self.start()
+                self.host.add_program(5000, "late")
+                self.host.set_maps(5000, bar)
+                self.assertIn("is mapped by late", self.refused(NIC, "Reset"))
+                self.host.end_program(5000)
+                self.client.bus.call(vb.function_path(NIC), vb.FUNCTION, "Reset")
+        self.assertIn("its programs cannot be looked at", self.refused(NIC, "Reset"))
+        self.host.end_program(4712)
+        self.client.bus.call(vb.function_path(NIC), vb.FUNCTION, "Reset")
+
+
+class Nodes(UsesTest):
+    """Programs that have device nodes of a function open."""
+
+    def add_node(self, function, path, minor, subsystem, block=False):
+        """A node of a device in sysfs, below a function or (None) in the whole tree."""
+        name = os.path.basename(path)
+        node = os.path.join(self.directory, name)
+        os.mknod(node, 0o600 | (stat.S_IFBLK if block else stat.S_IFCHR), os.makedev(240, minor))
+        directory = function.path(path) if function else self.sysfs.path(path)
+        os.makedirs(directory, exist_ok=True)
+        for folder in (f"class/{subsystem}", "dev/char"):
+            os.makedirs(self.sysfs.path(folder), exist_ok=True)
+        os.symlink(self.sysfs.path("class", subsystem), os.path.join(directory, "subsystem"))
+        if not block:
+            os.symlink(directory, self.sysfs.path("dev/char", f"240:{minor}"))
+        return node
+
+    def warnings(self, address, operation):
+        return [text for text in self.client.check(address, operation)[2] if "is open in" in text]
+
+    def test_what_stands_against(self):
+        """A disk that a program reads, a controller, a tape, RDMA, vDPA: not taken from it."""
+        block = os.path.join(self.directory, "nvme7n1")
+        os.mknod(block, 0o600 | stat.S_IFBLK, os.makedev(240, 0))
+        cells = ((DISK, "its block device nvme7n1", block),
+                 (DISK, "its storage device nvme7", self.add_node(self.disk, "nvme/nvme7", 100, "nvme")),
+                 (DISK, "its storage device ng7n1", self.add_node(self.disk, "nvme/nvme7/ng7n1", 101, "nvme-generic")),
+                 (OTHER, "its storage device sg3", self.add_node(self.other, "host3/target3:0:0/3:0:0:0/scsi_generic/sg3", 102,
+                                                                 "scsi_generic")),
+                 (OTHER, "its storage device nst0", self.add_node(self.other, "host3/target3:0:1/3:0:1:0/scsi_tape/nst0", 103,
+                                                                  "scsi_tape")),
+                 (NIC, "its RDMA device uverbs0", self.add_node(self.nic, "infiniband_verbs/uverbs0", 104,
+                                                                "infiniband_verbs")),
+                 (self.vf.address, "its vDPA device vhost-vdpa-0", self.add_node(self.vf, "vdpa0/vhost-vdpa-0", 105,
+                                                                                 "vhost-vdpa")))
+        self.start()
+        for address, words, node in cells:
+            with self.subTest(words):
+                self.assertEqual(self.uses(address), [])
+                self.host.add_program(4711, "program", d3=(node, READ_WRITE))
+                self.assertIn(f"{words} is open in program (pid 4711)", self.refused(address, "Unbind"))
+                for operation in TAKING:
+                    self.assertIn(("host", address), self.blockers(address, operation))
+                self.host.end_program(4711)
+                self.wait_uses(address)     # no event tells of it
+        self.assertEqual(self.blockers(PF, "set-num-vfs"), [])
+
+    def test_what_is_a_warning(self):
+        cells = (("its graphics device card0", "drm/card0", "drm"), ("its graphics device fb0", "graphics/fb0", "graphics"),
+                 ("its sound device pcmC0D0p", "sound/card0/pcmC0D0p", "sound"), ("its terminal ttyS4", "tty/ttyS4", "tty"),
+                 ("its input device event3", "usb1/1-1/input/input7/event3", "input"),
+                 ("its device mei0", "mei/mei0", "mei"))
+        self.start()
+        nodes = {}
+        for minor, (words, path, subsystem) in enumerate(cells, 120):
+            nodes[f"d{minor}"] = (self.add_node(self.nic, path, minor, subsystem), READ_WRITE)
+        self.host.add_program(4711, "desktop", **nodes)
+        self.host.add_program(4712, "lister", d3=(nodes["d120"][0], PATH_ONLY))
+        self.client.bus.call(vb.function_path(NIC), vb.FUNCTION, "Reset")
+        expected = sorted(f"{words} is open in desktop (pid 4711)" for words, _, _ in cells)
+        vb.wait_until(lambda: sorted(self.uses(NIC)) == expected, None, lambda: f"{expected}, are {self.uses(NIC)}")
+        self.assertEqual(self.blockers(NIC, "unbind"), [])
+        self.assertEqual(len(self.warnings(NIC, "unbind")), len(cells))
+        self.assertIn(f"{NIC}: its sound device pcmC0D0p is open in desktop (pid 4711): the program loses its sound",
+                      self.warnings(NIC, "unbind"))
+        self.assertEqual(self.warnings(NIC, "open"), [])
+
+    def test_it_is_told_when_it_is_opened(self):
+        """In folders of the host's /dev that have device nodes only."""
+        folder = os.path.join(self.host.path, "1/root/dev/dri")
+        os.makedirs(folder)
+        with open(os.path.join(folder, "card0"), "w", encoding="utf-8"):
+            pass
+        node = self.add_node(self.nic, "drm/card0", 140, "drm")
+        self.start()
+        self.wait_uses(NIC)
+        self.host.add_program(4711, "desktop", d3=(node, READ_WRITE))
+        with open(os.path.join(folder, "card0"), encoding="utf-8"):
+            self.wait_uses(NIC, "its graphics device card0 is open in desktop (pid 4711)")
+
+    def test_a_mediated_device(self):
+        """By its group, and by its own node; VFIO's device nodes of the function itself have users instead."""
+        mdev = self.nic.path("0b5fd3fb-3b37-4b0e-a7f2-5a8a3a8c9a1b")
+        os.makedirs(mdev)
+        os.makedirs(self.sysfs.path("kernel/iommu_groups/77/devices"))
+        os.symlink(mdev, self.sysfs.path("kernel/iommu_groups/77/devices", os.path.basename(mdev)))
+        group = self.add_node(None, "devices/virtual/vfio/77", 130, "vfio")
+        own = self.add_node(self.nic, f"{os.path.basename(mdev)}/vfio-dev/vfio5", 131, "vfio-dev")
+        functions = self.add_node(self.other, "vfio-dev/vfio6", 132, "vfio-dev")
+        self.start()
+        for node in (group, own):
+            self.host.add_program(4711, "qemu", d3=(node, READ_WRITE))
+            self.assertIn(f"its mediated device {os.path.basename(node)} is open in qemu (pid 4711)",
+                          self.refused(NIC, "Unbind"))
+            self.host.end_program(4711)
+        self.host.add_program(4711, "qemu", d3=(functions, READ_WRITE))
+        self.assertIn("in use by", self.refused(OTHER, "Reset"))
+        self.assertEqual(self.uses(OTHER), [])
+
+
+class Claims(UsesTest):
+    """Disks that the kernel uses, and sysfs names no holder."""
+
+    def write(self, path, text):
+        path = self.sysfs.path(path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+
+    def test_targets_and_loop_devices(self):
+        self.start()
+        for path, by in (("block/loop5/loop/backing_file", "the loop device loop5"),
+                         ("kernel/config/nvmet/subsystems/nqn.2026/namespaces/1/device_path", "the NVMe target nqn.2026"),
+                         ("kernel/config/target/core/iblock_0/disk1/udev_path", "the SCSI target disk1")):
+            self.write(path, "/dev/nvme7n1\n")
+            with self.subTest(by):
+                self.assertIn(f"its block device nvme7n1 is part of {by}", self.refused(DISK, "Unbind"))
+        self.write("block/loop6/loop/backing_file", "/srv/image\n")
+        self.assertEqual(self.blockers(OTHER, "unbind"), [])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,212 @@
+#include "daemon/uses/program-maps.h"
+
+#include "daemon/base/process.h"
+#include "daemon/base/util.h"
+#include "daemon/uses/device-path.h"
+#include "policy/device-file.h"
+#include "policy/number.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+
+#define SYSFS_ROOT "/sys"
+/* A process with hundreds of thousands of mappings takes some milliseconds. */
+#define PATIENCE_MSEC 250
+/* So many processes may keep a reader waiting in one look; then only root's are read. */
+#define STUCK_MAX 3
+
+/* What the reader says: that it begins with a process, or what that has mapped. */
+typedef struct MapsReport {
+        uint32_t index; /* in the list */
+        int32_t is_end;
+        PciKey key;
+        char name[32]; /* "" when it begins */
+} MapsReport;
+
+typedef struct MapsSearch {
+        const char *proc;
+        GArray *pids; /* of uint32_t */
+        ProgramMapped *found;
+        void *context;
+        guint next; /* the first that no reader has begun with */
+        bool roots_alone;
+} MapsSearch;
+
+/* --- the reader, a process of its own */
+
+static void maps_send(int channel, const MapsReport *report) {
+        if (send(channel, report, sizeof(*report), MSG_NOSIGNAL) < 0)
+                _exit(EXIT_FAILURE);
+}
+
+/* "ADDRESSES PERMISSIONS OFFSET MAJOR:MINOR INODE   PATH\n" (show_map_vma() in
+ * fs/proc/task_mmu.c). The path of a sysfs that is the host's, of which nobody makes folders. */
+static bool parse_bar(char *line, dev_t sysfs, PciKey *ret_key, const char **ret_name) {
+        char *path = strchr(line, '/');
+        unsigned major, minor;
+
+        if (!path)
+                return false;
+        path[strcspn(path, "\n")] = '\0';
+        if (device_file_parse(path) != DEVICE_FILE_RESOURCE ||
+            sscanf(line, "%*s %*s %*s %x:%x", &major, &minor) != 2 ||
+            makedev(major, minor) != sysfs || !device_path_function(path, ret_key))
+                return false;
+        *ret_name = strrchr(path, '/') + 1;
+        return true;
+}
+
+static void read_maps(const MapsSearch *search, int channel, guint index, dev_t sysfs) {
+        g_autofree char *path = g_strdup_printf("%s/%" PRIu32 "/maps", search->proc,
+                                                g_array_index(search->pids, uint32_t, index));
+        MapsReport report = { .index = index }, last = { 0 };
+        FILE *file;
+        char *line = NULL;
+        size_t size = 0;
+
+        maps_send(channel, &report);
+        file = fopen(path, "re");
+        while (file && getline(&line, &size, file) >= 0) {
+                const char *name;
+
+                if (!parse_bar(line, sysfs, &report.key, &name))
+                        continue;
+                g_strlcpy(report.name, name, sizeof(report.name));
+                /* A BAR that is mapped in pieces has several lines, one after the other. */
+                if (memcmp(&report, &last, sizeof(report)) != 0)
+                        maps_send(channel, &report);
+                last = report;
+        }
+        free(line);
+        if (file)
+                (void) fclose(file);
+}
+
+/* By its effective user: a program that cannot be dumped belongs to root in procfs. */
+static bool belongs_to_root(const MapsSearch *search, guint index) {
+        g_autofree char *path = g_strdup_printf("%s/%" PRIu32 "/status", search->proc,
+                                                g_array_index(search->pids, uint32_t, index));
+        g_autofree char *text = NULL;
+        ProcessStatus status;
+
+        return g_file_get_contents(path, &text, NULL, NULL) &&
+               process_status_parse(text, &status) >= 0 && status.uid == 0;
+}
+
+__attribute__((noreturn)) static void run_reader(const MapsSearch *search, int channel) {
+        struct stat st;
+
+        (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (stat(SYSFS_ROOT, &st) < 0)
+                _exit(EXIT_FAILURE);
+        for (guint i = search->next; i < search->pids->len; i++)
+                if (!search->roots_alone || belongs_to_root(search, i))
+                        read_maps(search, channel, i, st.st_dev);
+        maps_send(channel, &(MapsReport){ .is_end = true });
+        _exit(EXIT_SUCCESS);
+}
+
+/* --- the search */
+
+static bool take_maps_report(MapsSearch *search, const MapsReport *report) {
+        if (report->is_end || report->index >= search->pids->len)
+                return false;
+        search->next = report->index + 1;
+        if (report->name[0] != '\0')
+                search->found(search->context, g_array_index(search->pids, uint32_t, report->index),
+                              report->key, report->name);
+        return true;
+}
+
+/* Until the reader `pid` has come to its end (0), waits for a process (-ETIMEDOUT) or has failed.
+ * On a busy machine it may get no processor for long. */
+static int hear_reader(MapsSearch *search, pid_t pid, int channel) {
+        struct pollfd polled = { .fd = channel, .events = POLLIN };
+        MapsReport report;
+        ssize_t n;
+        int r;
+
+        for (;;) {
+                r = poll(&polled, 1, PATIENCE_MSEC);
+                if (r == 0 && process_is_running(pid))
+                        continue;
+                if (r <= 0)
+                        return r == 0 ? -ETIMEDOUT : -errno;
+                n = recv(channel, &report, sizeof(report), 0);
+                if (n != sizeof(report))
+                        return -ECHILD;
+                if (!take_maps_report(search, &report))
+                        return 0;
+        }
+}
+
+static int run_search(MapsSearch *search) {
+        _cleanup_(closep) int ours = -1, theirs = -1;
+        int channel[2], r;
+        pid_t pid;
+
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel) < 0)
+                return -errno;
+        ours = channel[0];
+        theirs = channel[1];
+        pid = fork();
+        if (pid < 0)
+                return -errno;
+        if (pid == 0)
+                run_reader(search, theirs);
+        closep(&theirs);
+        r = hear_reader(search, pid, ours);
+        /* The wait for the memory lock can be killed (mmap_read_lock_killable()). */
+        (void) kill(pid, SIGKILL);
+        (void) waitpid(pid, NULL, 0);
+        return r;
+}
+
+static int list_pids(const char *proc, GArray *pids) {
+        _cleanup_(closedirp) DIR *dir = opendir(proc);
+        const struct dirent *entry;
+
+        if (!dir)
+                return -errno;
+        while ((errno = 0, entry = readdir(dir))) {
+                uint64_t number;
+                uint32_t pid;
+
+                if (number_parse(entry->d_name, 10, INT_MAX, &number) < 0)
+                        continue;
+                pid = (uint32_t) number;
+                g_array_append_val(pids, pid);
+        }
+        return -errno;
+}
+
+int program_maps_read(const char *proc, ProgramMapped *found, void *context) {
+        g_autoptr(GArray) pids = g_array_new(FALSE, FALSE, sizeof(uint32_t));
+        MapsSearch search = { .proc = proc, .pids = pids, .found = found, .context = context };
+        unsigned n_stuck = 0;
+        int r = list_pids(proc, pids), error = 0;
+
+        while (r >= 0) {
+                r = run_search(&search);
+                if (r != -ETIMEDOUT)
+                        break;
+                if (search.next > 0 && belongs_to_root(&search, search.next - 1))
+                        error = r;
+                search.roots_alone = ++n_stuck >= STUCK_MAX;
+                if (n_stuck > 2 * STUCK_MAX)
+                        break;
+                r = 0;
+        }
+        return r < 0 ? r : error;
+}

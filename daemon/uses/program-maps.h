@@ -1,0 +1,18 @@
+/* program-maps.h: BARs that processes have mapped, also where the file is closed again.
+ *
+ * Owns the search in /proc/PID/maps. Reading that waits for the process's memory lock, which the
+ * process can hold for as long as it likes, by a file system of its own (FUSE). So a process of its
+ * own reads, and is ended where it waits too long. Always holds: a process of a user other than
+ * root that cannot be read hides only itself. */
+#pragma once
+
+#include "policy/address.h"
+
+#include <stdint.h>
+
+typedef void ProgramMapped(void *context, uint32_t pid, PciKey key, const char *name);
+
+/* Calls `found` for each BAR that one of the processes has mapped, once. `proc` is where procfs is.
+ * Returns 0; or -ETIMEDOUT when a process of root's could not be read, or another negative errno.
+ */
+int program_maps_read(const char *proc, ProgramMapped *found, void *context);
