@@ -125,10 +125,24 @@ static void check_open(const Question *question) {
         }
 }
 
+/* Elsewhere vfio-pci sets the override of its PF's VFs (vfio_pci_bus_notifier()). On s390
+ * it does not see then that they are VFs of it (seen on s390x). */
+static void warn_of_override(const Question *question) {
+        const Function *function = question->asked;
+
+        if (question->operation == OPERATION_SET_NUM_VFS && function->facts.s390 &&
+            (function->lock_reasons & LOCK_REASON_USERSPACE_DRIVER))
+                verdict_warn(question->verdict,
+                             "on s390 the kernel sets no driver_override for VFs of a PF on %s: a "
+                             "driver of the host takes them until they are bound to vfio-pci",
+                             function->facts.driver);
+}
+
 static void warn(const Question *question) {
         const Function *function = question->asked;
         uint16_t n = function_num_vfs(function);
 
+        warn_of_override(question);
         if (n == 0)
                 return;
         switch (question->operation) {

@@ -281,3 +281,18 @@ Test(check, sessions) {
                 cr_assert_eq(verdict_allowed(verdict), !rows[i].blocks, "row %u, of the VF", i);
         }
 }
+
+/* The kernel of s390 gives no override to VFs of a PF on vfio-pci. */
+Test(check, vfs_without_an_override) {
+        Function *pf = get(PF);
+
+        for (unsigned i = 0; i < 4; i++) {
+                g_autoptr(Verdict) verdict = NULL;
+
+                pf->facts.s390 = i & 1;
+                g_ref_string_release(pf->facts.driver);
+                pf->facts.driver = g_ref_string_new_intern(i & 2 ? "vfio-pci" : "igb");
+                verdict = ask(PF, OPERATION_SET_NUM_VFS, CHECK_OVERRIDE);
+                cr_assert_eq(verdict->warnings->len, i == 3 ? 2 : 1, "%u", i);
+        }
+}
