@@ -9,6 +9,11 @@ from vfwarden_bus import NAME, Client, function_path, wait_until
 # That it does not grow; what is above 1 is the processor's caches and noise.
 MOST_GROWTH = 1.1
 PFS, VFS, PLAIN = 150, 64, 250
+# 1,365 functions each.
+TREES, BRANCHES = 8, 4
+BRIDGE_QUESTIONS = ("remove of the root port, refused from below", "reset of a bridge at the third level, refused",
+                    "power-off at the fifth level, refused", "unbind of the function in use, refused",
+                    "remove of its free sibling, allowed")
 ADDRESS = "0000:01:00.0"
 RULE_ROUNDS, RULE_CALLS = 40, 300
 ROUNDS, BLOCKS, CALLS = 5, 8, 200
@@ -27,6 +32,16 @@ def report_rule(bed, out):
                                for k in range(3))
         out.ratio(name, large, small, MOST_GROWTH, 2)
         out.ratio("    each PF in turn", turns, small, None, 2)
+
+
+def report_bridges(bed, out):
+    """Trees of bridges six levels deep, with one function in use in each."""
+    (alone, all_of_them), *lines = bed.measure("tree-time", TREES, BRANCHES, RULE_ROUNDS, RULE_CALLS)
+    out.heading(f"The rule alone, {all_of_them} functions in {TREES} trees of bridges six levels deep; the reference is one "
+                f"tree with {alone}", "us")
+    for i, name in enumerate(BRIDGE_QUESTIONS):
+        small, large = (median(line[k] for line in lines[i::len(BRIDGE_QUESTIONS)]) / 1000 for k in range(2))
+        out.ratio(name, large, small, MOST_GROWTH, 2)
 
 
 def make_tree(bed, name, pfs, plain):
@@ -69,6 +84,7 @@ def measure(bed, tree):
 
 def report(bed, out):
     report_rule(bed, out)
+    report_bridges(bed, out)
     trees = make_tree(bed, "alone", 1, 0), make_tree(bed, "full", PFS, PLAIN)
     rounds = [[measure(bed, tree) for tree in trees] for _ in range(ROUNDS)]
     for tree in trees:
