@@ -15,6 +15,7 @@ typedef struct Method Method;
 typedef struct Quota Quota;
 typedef struct RequestLog RequestLog;
 typedef struct Senders Senders;
+typedef struct SleepInhibitor SleepInhibitor;
 
 typedef struct Bus {
         sd_bus *connection;
@@ -26,6 +27,7 @@ typedef struct Bus {
         Clients *clients;
         Answers *answers;
         Admission *admission;
+        SleepInhibitor *sleep;
         /* The row of a method, or NULL; see interfaces/method-table.h. */
         const Method *(*find_method)(const char *interface, const char *member);
         GHashTable *shown; /* PciKey* -> bits of the interfaces that clients know of the function */

@@ -12,6 +12,7 @@
 #include "dbus/quota.h"
 #include "dbus/request-log.h"
 #include "dbus/senders.h"
+#include "dbus/sleep-inhibitor.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -107,6 +108,7 @@ static void on_added(void *context, Function *function) {
 
         answers_note_change(bus->answers, function, 0);
         show(bus, function);
+        sleep_inhibitor_note(bus->sleep, function);
         check_sent(sd_bus_emit_object_added(bus->connection,
                                             function_path_format(function->facts.key, path)));
 }
@@ -117,6 +119,7 @@ static void on_bus_removed(void *context, Function *function) {
 
         answers_note_change(bus->answers, function, shown_as(bus, function));
         g_hash_table_remove(bus->shown, &function->facts.key);
+        sleep_inhibitor_forget(bus->sleep, function);
         check_sent(sd_bus_emit_object_removed(bus->connection,
                                               function_path_format(function->facts.key, path)));
 }
@@ -129,6 +132,7 @@ static void on_bus_changed(void *context, Function *function, const PropertySet 
 
         answers_note_change(bus->answers, function, before);
         show(bus, function);
+        sleep_inhibitor_note(bus->sleep, function);
         function_path_format(function->facts.key, path);
         interface_foreach (interface) {
                 unsigned bit = interface_bit(interface);
@@ -220,6 +224,12 @@ static void on_enforcement_changed(void *context) {
         manager_property_changed(context, "Enforcement");
 }
 
+static void on_settings_changed(void *context) {
+        const Bus *bus = context;
+
+        sleep_inhibitor_update(bus->sleep);
+}
+
 static void on_bus_problems_changed(void *context) {
         manager_property_changed(context, "Problems");
 }
@@ -236,6 +246,7 @@ static const ManagerObserver bus_observer = {
         .unplug_requested = on_unplug_requested,
         .count_changed = on_count_changed,
         .enforcement_changed = on_enforcement_changed,
+        .settings_changed = on_settings_changed,
         .problems_changed = on_bus_problems_changed,
         .guards_changed = on_guards_changed,
 };
@@ -314,9 +325,12 @@ int bus_serve(Bus *bus, sd_event *event, Manager *manager) {
                 log_error("the objects cannot be exported: %s", g_strerror(-r));
                 return r;
         }
+        bus->sleep = sleep_inhibitor_new(bus);
         /* Clients that ask from now on see this. */
-        inventory_foreach (manager_inventory(manager), function)
+        inventory_foreach (manager_inventory(manager), function) {
                 show(bus, function);
+                sleep_inhibitor_note(bus->sleep, function);
+        }
         manager_set_observer(manager, &bus_observer, bus);
         return 0;
 }
@@ -327,6 +341,7 @@ Bus *bus_free(Bus *bus) {
         if (bus->manager)
                 manager_set_observer(bus->manager, NULL, NULL);
         admission_free(bus->admission);
+        sleep_inhibitor_free(bus->sleep);
         authority_free(bus->authority);
         senders_free(bus->senders);
         request_log_unref(bus->requests);

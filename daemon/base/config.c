@@ -100,11 +100,19 @@ static char *set_emulated(Config *config, const char *value) {
         return NULL;
 }
 
-static char *set_allow_msix(Config *config, const char *value) {
+static char *config_read_bool(const char *value, bool *ret) {
         if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0)
                 return describe(value, "is neither 'yes' nor 'no'");
-        config->allow_msix = value[0] == 'y';
+        *ret = value[0] == 'y';
         return NULL;
+}
+
+static char *set_allow_msix(Config *config, const char *value) {
+        return config_read_bool(value, &config->allow_msix);
+}
+
+static char *set_inhibit_sleep(Config *config, const char *value) {
+        return config_read_bool(value, &config->inhibit_sleep);
 }
 
 /* A number from `min` to `max`. */
@@ -156,6 +164,7 @@ static const struct {
         { "Lock", "UserspaceDrivers", set_userspace_drivers },
         { "Lock", "Enforcement", set_enforcement },
         { "Lock", "KernelGuard", set_kernel_guard },
+        { "Lock", "InhibitSleep", set_inhibit_sleep },
         { "Io", "EmulatedFunctions", set_emulated },
         { "Io", "AllowMsix", set_allow_msix },
         { "Io", "MaxSessionsPerUser", set_max_sessions },

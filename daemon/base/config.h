@@ -18,6 +18,7 @@ typedef struct Config {
         bool enforce;                   /* [Lock] Enforcement= */
         KernelGuardMode kernel_guard;   /* [Lock] KernelGuard= */
         GHashTable *emulated;           /* [Io] EmulatedFunctions=: set of PciKey* */
+        bool inhibit_sleep;             /* [Lock] InhibitSleep= */
         bool allow_msix;                /* [Io] AllowMsix= */
         unsigned max_sessions;          /* [Io] MaxSessionsPerUser= */
         uint64_t max_mapped;            /* [Io] MaxMappedMemoryPerUser=, in bytes */

@@ -204,6 +204,7 @@ int lasting_requests_reload(LastingRequests *requests, char **ret_error) {
         settings_resolve(requests->settings);
         settings_show_release(requests->settings);
         tell_enforcement(requests, enforced);
+        publisher_settings_changed(requests->publisher);
         log_info("the configuration was read again");
         return 0;
 }

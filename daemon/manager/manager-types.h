@@ -22,6 +22,7 @@ typedef struct ManagerObserver {
         void (*unplug_requested)(void *context, Function *function, uint64_t deadline_usec);
         void (*count_changed)(void *context);
         void (*enforcement_changed)(void *context);
+        void (*settings_changed)(void *context); /* the configuration was read again */
         void (*problems_changed)(void *context);
         void (*guards_changed)(void *context);
 } ManagerObserver;

@@ -359,6 +359,10 @@ char **manager_guards(const Manager *manager) {
         return kernel_guards_list(part_find(&manager->context, kernel_guard_part));
 }
 
+bool manager_inhibits_sleep(const Manager *manager) {
+        return settings_config(manager->settings)->inhibit_sleep;
+}
+
 bool manager_enforces(const Manager *manager) {
         return settings_enforce(manager->settings);
 }

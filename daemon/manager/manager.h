@@ -48,6 +48,9 @@ void manager_catch_up(Manager *manager);
 const Inventory *manager_inventory(const Manager *manager);
 bool manager_enforces(const Manager *manager);
 
+/* Whether the machine is not to suspend or shut down while a function is in use. */
+bool manager_inhibits_sleep(const Manager *manager);
+
 /* What the daemon cannot do at present, a line of text each, see problems.h. Free with
  * g_strfreev(). */
 char **manager_problems(const Manager *manager);

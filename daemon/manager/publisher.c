@@ -160,6 +160,11 @@ void publisher_enforcement_changed(Publisher *publisher) {
                 publisher->observer->enforcement_changed(publisher->context);
 }
 
+void publisher_settings_changed(Publisher *publisher) {
+        if (publisher->observer)
+                publisher->observer->settings_changed(publisher->context);
+}
+
 void publisher_problems_changed(Publisher *publisher) {
         if (publisher->observer)
                 publisher->observer->problems_changed(publisher->context);

@@ -32,5 +32,6 @@ void publisher_violation(Publisher *publisher, const Violation *violation);
 
 void publisher_ask_release(Publisher *publisher, Function *function, uint64_t deadline_usec);
 void publisher_enforcement_changed(Publisher *publisher);
+void publisher_settings_changed(Publisher *publisher);
 void publisher_problems_changed(Publisher *publisher);
 void publisher_guards_changed(Publisher *publisher);

@@ -37,6 +37,8 @@ CONFIG = """\
     <allow send_destination="org.freedesktop.PolicyKit1"/>
     <allow own="org.freedesktop.systemd1"/>
     <allow send_destination="org.freedesktop.systemd1"/>
+    <allow own="org.freedesktop.login1"/>
+    <allow send_destination="org.freedesktop.login1"/>
   </policy>
   <include>{directory}/policy.conf</include>
 </busconfig>

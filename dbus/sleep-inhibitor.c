@@ -1,0 +1,98 @@
+#include "dbus/sleep-inhibitor.h"
+
+#include "daemon/base/log.h"
+
+#include <glib.h>
+
+#define LOGIND_NAME    "org.freedesktop.login1"
+#define LOGIND_PATH    "/org/freedesktop/login1"
+#define LOGIND_MANAGER LOGIND_NAME ".Manager"
+
+struct SleepInhibitor {
+        const Bus *bus;
+        GHashTable *in_use;        /* of PciKey*, owned */
+        sd_bus_slot *call;         /* to logind, NULL: none is pending */
+        sd_bus_message *inhibitor; /* logind's reply, which owns the descriptor; NULL: none */
+        bool failed;               /* the last call has, and the journal has it */
+};
+
+SleepInhibitor *sleep_inhibitor_new(const Bus *bus) {
+        SleepInhibitor *inhibitor = g_new0(SleepInhibitor, 1);
+
+        inhibitor->bus = bus;
+        inhibitor->in_use = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+        return inhibitor;
+}
+
+static void end_inhibitor(SleepInhibitor *inhibitor) {
+        inhibitor->inhibitor = sd_bus_message_unref(inhibitor->inhibitor);
+}
+
+SleepInhibitor *sleep_inhibitor_free(SleepInhibitor *inhibitor) {
+        if (!inhibitor)
+                return NULL;
+        sd_bus_slot_unref(inhibitor->call);
+        end_inhibitor(inhibitor);
+        g_hash_table_unref(inhibitor->in_use);
+        g_free(inhibitor);
+        return NULL;
+}
+
+static bool is_inhibitor_wanted(const SleepInhibitor *inhibitor) {
+        return g_hash_table_size(inhibitor->in_use) > 0 &&
+               manager_inhibits_sleep(inhibitor->bus->manager);
+}
+
+/* `why` is NULL if nothing has failed. */
+static void note_inhibitor_result(SleepInhibitor *inhibitor, const char *why) {
+        if (why && !inhibitor->failed)
+                log_warning("Failed to keep the machine from suspend and shutdown: %s", why);
+        inhibitor->failed = why;
+}
+
+static int on_logind_reply(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        SleepInhibitor *inhibitor = userdata;
+        const sd_bus_error *refusal = sd_bus_message_get_error(reply);
+
+        inhibitor->call = sd_bus_slot_unref(inhibitor->call);
+        note_inhibitor_result(inhibitor, refusal ? refusal->message : NULL);
+        if (!refusal)
+                inhibitor->inhibitor = sd_bus_message_ref(reply);
+        if (!is_inhibitor_wanted(inhibitor))
+                end_inhibitor(inhibitor);
+        return 0;
+}
+
+void sleep_inhibitor_update(SleepInhibitor *inhibitor) {
+        int r;
+
+        if (!is_inhibitor_wanted(inhibitor)) {
+                end_inhibitor(inhibitor);
+                return;
+        }
+        if (inhibitor->inhibitor || inhibitor->call)
+                return;
+        r = sd_bus_call_method_async(inhibitor->bus->connection, &inhibitor->call, LOGIND_NAME,
+                                     LOGIND_PATH, LOGIND_MANAGER, "Inhibit", on_logind_reply,
+                                     inhibitor, "ssss", "sleep:shutdown", "vfwardend",
+                                     "PCI functions are in use", "block");
+        if (r < 0)
+                note_inhibitor_result(inhibitor, g_strerror(-r));
+}
+
+void sleep_inhibitor_note(SleepInhibitor *inhibitor, const Function *function) {
+        PciKey key = function->facts.key;
+
+        if (function_in_use(function) == g_hash_table_contains(inhibitor->in_use, &key))
+                return;
+        if (function_in_use(function))
+                g_hash_table_add(inhibitor->in_use, g_memdup2(&key, sizeof(key)));
+        else
+                g_hash_table_remove(inhibitor->in_use, &key);
+        sleep_inhibitor_update(inhibitor);
+}
+
+void sleep_inhibitor_forget(SleepInhibitor *inhibitor, const Function *function) {
+        if (g_hash_table_remove(inhibitor->in_use, &function->facts.key))
+                sleep_inhibitor_update(inhibitor);
+}

@@ -1,0 +1,21 @@
+/* sleep-inhibitor.h: keeps the machine from suspend and shutdown while functions are in use, if
+ * InhibitSleep=yes.
+ *
+ * Owns the inhibitor of systemd-logind, which is a descriptor, and the list of functions in use.
+ * Always holds: nothing waits for logind. Where there is none, or it refuses, the journal says so
+ * once, and the next change of what is in use asks again. */
+#pragma once
+
+#include "dbus/bus-parts.h"
+
+typedef struct SleepInhibitor SleepInhibitor;
+
+SleepInhibitor *sleep_inhibitor_new(const Bus *bus);
+SleepInhibitor *sleep_inhibitor_free(SleepInhibitor *inhibitor);
+
+/* The function is there, or has changed; it has gone. */
+void sleep_inhibitor_note(SleepInhibitor *inhibitor, const Function *function);
+void sleep_inhibitor_forget(SleepInhibitor *inhibitor, const Function *function);
+
+/* The configuration may be another. */
+void sleep_inhibitor_update(SleepInhibitor *inhibitor);

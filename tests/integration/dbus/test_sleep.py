@@ -1,0 +1,72 @@
+#!/usr/bin/python3
+"""InhibitSleep=yes: logind keeps the machine from suspend and shutdown while a function is in use."""
+
+from fakelogind import Logind
+import fixtures
+import vfwarden_bus as vb
+
+PLAIN, OTHER = "0000:01:00.0", "0000:02:00.0"
+ASKED = ("sleep:shutdown", "vfwardend", "PCI functions are in use", "block")
+
+
+class Sleep(fixtures.DaemonTest):
+    def setUp(self):
+        super().setUp()
+        self.start_polkit(configure=True)
+        self.functions = [self.sysfs.add(address, driver="vfio-pci") for address in (PLAIN, OTHER)]
+
+    def start_logind(self):
+        self.logind = Logind(self.bus.address)
+        self.addCleanup(self.logind.close)
+
+    def use(self, function, in_use=True):
+        function.write("enable", "1" if in_use else "0")
+        self.wait_property(function.address, "InUse", in_use)
+
+    def wait_count(self, count):
+        vb.wait_until(lambda: self.logind.count() == count, None,
+                      lambda: f"{count} inhibitors, there are {self.logind.count()}; asked for: {self.logind.calls}")
+
+    def test_while_a_function_is_in_use(self):
+        self.start_logind()
+        self.configure("[Lock]\nInhibitSleep=yes\n")
+        self.functions[0].write("enable", "1")      # before the start, too
+        self.start()
+        self.wait_count(1)
+        self.assertEqual(self.logind.calls, [ASKED])
+        self.use(self.functions[1])
+        self.use(self.functions[0], False)
+        self.assertEqual((self.logind.count(), len(self.logind.calls)), (1, 1), "one for all functions")
+        self.use(self.functions[1], False)
+        self.wait_count(0)
+        self.use(self.functions[0])
+        self.wait_count(1)
+        self.sysfs.remove(self.functions[0])
+        self.wait_count(0)
+
+    def test_a_reload_switches_it(self):
+        self.start_logind()
+        self.start()
+        self.use(self.functions[0])
+        self.assertEqual(self.logind.calls, [], "by default")
+        for text, count in (("yes", 1), ("no", 0)):
+            self.configure(f"[Lock]\nInhibitSleep={text}\n")
+            self.client.manager("Reload")
+            self.wait_count(count)
+
+    def test_logind_is_not_there_or_refuses(self):
+        self.configure("[Lock]\nInhibitSleep=yes\n")
+        self.start()
+        self.use(self.functions[0])
+        self.daemon.wait_log("Failed to keep the machine from suspend and shutdown: .*login1")
+        self.start_logind()
+        self.logind.refuses = True
+        self.use(self.functions[1])
+        vb.wait_until(lambda: len(self.logind.calls) == 1, None, "another try")
+        self.logind.refuses = False
+        self.use(self.functions[1], False)
+        self.wait_count(1)
+
+
+if __name__ == "__main__":
+    fixtures.main()
