@@ -83,14 +83,15 @@ static bool is_token(const VfToken *token) {
 int vfio_task_take(const void *packet, size_t size, unsigned n_fds, VfioTask *ret) {
         static const VfioTask none;
         VfioTask task;
-        bool is_device;
+        bool is_device, may_have_container;
 
         if (take(packet, size, &task, sizeof(task)) < 0 || n_fds != 0 || task.kind == 0 ||
             task.kind >= _VFIO_TASK_MAX || task.number > INT32_MAX)
                 return -EBADMSG;
         is_device = task.kind == VFIO_TASK_DEVICE || task.kind == VFIO_TASK_TOKEN;
+        may_have_container = task.kind == VFIO_TASK_DEVICE && task.iommufd == 0;
         if (task.iommufd > (task.kind != VFIO_TASK_GROUP) || (!is_device && task.key != 0) ||
-            task.container > (task.kind == VFIO_TASK_DEVICE && !task.iommufd) ||
+            task.container > 1 || (task.container == 1 && !may_have_container) ||
             pci_address_key(pci_address_from_key(task.key)) != task.key)
                 return -EBADMSG;
         if (task.kind == VFIO_TASK_TOKEN ? !is_token(&task.token)

@@ -147,7 +147,7 @@ static int read_session_options(const MethodCall *call, ManagerIo *ret, sd_bus_e
 static int begin_session(const MethodCall *call, sd_bus_error *error) {
         Function *function = method_function(call, error);
         MethodReply *reply;
-        ManagerIo io;
+        ManagerIo io = { 0 };
         int r;
 
         if (!function)
@@ -173,7 +173,7 @@ static void on_may_do_dma(void *userdata, const MethodCall *call) {
 }
 
 int zpci_io_method_open_session(const MethodCall *call, sd_bus_error *error) {
-        ManagerIo io;
+        ManagerIo io = { 0 };
         int r = read_session_options(call, &io, error);
 
         if (r < 0)
