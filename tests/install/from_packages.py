@@ -7,7 +7,9 @@ import packages
 from root import CONFIGURATION, Failed, Root, equal, example
 
 HOOK = "/etc/libvirt/hooks/qemu.d/vfwarden"
-UNITS = ("vfwardend", "vfwarden-libvirt")
+# Those that vfwarden does not need, and their units, which have their names.
+OTHERS = ("vfwarden-libvirt", "vfwarden-guard")
+UNITS = ("vfwardend", *OTHERS)
 EDITED = "[Lock]\nEnforcement=advise\n"
 # What dpkg and systemd's helper keep until a package is purged.
 KEPT_ON_REMOVAL = re.compile(r"/etc/(vfwarden|libvirt)(/|$)|(passwd|group): vfwarden:|/var/lib/systemd/deb-systemd-helper-enabled/")
@@ -38,7 +40,7 @@ class FromPackages:
         """the line that README prints builds the packages in a bare root"""
         self.built = packages.built(self.suite)
         equal(sorted(path.name.split("_")[0] for path in self.built.glob("*.deb")),
-              ["libvfwarden-io-dev", "libvfwarden-io0", "vfwarden", "vfwarden-libvirt"], "the packages")
+              ["libvfwarden-io-dev", "libvfwarden-io0", "vfwarden", "vfwarden-guard", "vfwarden-libvirt"], "the packages")
 
     def lintian(self):
         """lintian has no error and no warning of them"""
@@ -51,7 +53,7 @@ class FromPackages:
         self.root = Root(self.suite, self.directory / f"{self.suite}-packages")
         shutil.copytree(self.built, self.root.path / packages.OUTPUT)
         self.root.apt_get("update")
-        for package in ("vfwarden", "vfwarden-libvirt"):
+        for package in ("vfwarden", *OTHERS):
             field = f"dpkg-deb --field /{packages.OUTPUT}/{package}_*.deb Depends | sed -E 's/vfwarden [^,]*, //'"
             self.root.apt_get("satisfy", f'"$({field})"')
         self.before = self.root.files()
@@ -67,10 +69,10 @@ class FromPackages:
         equal(self.root.run("dpkg --verify vfwarden"), "", "what differs from the package")
 
     def others(self):
-        """the hook is in force, the agent runs and is enabled, and the library is where pkg-config and programs find it"""
+        """the hook is in force, agent and kernel guard are enabled, and the library is where pkg-config and programs find it"""
         self.root.apt_get("install", f"/{packages.OUTPUT}/*.deb")
-        self.root.run("/usr/libexec/vfwarden-libvirt --version && systemctl is-enabled vfwarden-libvirt && "
-                      "test -f /usr/share/man/man8/vfwarden-libvirt.8.gz")
+        for name in OTHERS:
+            self.root.run(f"/usr/libexec/{name} --version && systemctl is-enabled {name} && test -f /usr/share/man/man8/{name}.8.gz")
         self.root.run(f"test -x {HOOK} && test -f /usr/include/vfwarden-io.h && /sbin/ldconfig -p | grep -q libvfwarden-io.so.0 && "
                       "dpkg --listfiles libvfwarden-io-dev | grep -q /pkgconfig/vfwarden-io.pc$")
         equal(self.root.run("dpkg --verify " + " ".join(self.status())), "", "what differs from the packages")
@@ -98,7 +100,7 @@ class FromPackages:
 
     def purge(self):
         """README's line purges the package, and the host is as it was"""
-        self.root.apt_get("purge", "vfwarden-libvirt")
+        self.root.apt_get("purge", *OTHERS)
         for line in self.purging:
             self.run_line(line)
         equal(self.left(), [], "what is left")
