@@ -48,17 +48,25 @@ DeviceFile device_file_parse(const char *link) {
         return name[0] == 'c' ? DEVICE_FILE_CONFIG : DEVICE_FILE_RESOURCE;
 }
 
+static int take_uid(const char *value, const char **ret_rest, uint32_t *ret) {
+        size_t length = strspn(value, "0123456789");
+        g_autofree char *number = g_strndup(value, length);
+        uint64_t parsed;
+
+        if (number_parse(number, 10, UINT32_MAX, &parsed) < 0)
+                return -EBADMSG;
+        *ret = (uint32_t) parsed;
+        *ret_rest = value + length + strspn(value + length, " \t");
+        return 0;
+}
+
 /* "Uid:\t1000\t1000\t1000\t1000": real, effective, saved, file system. */
 static int parse_uid(const char *value, uint32_t *ret) {
-        const char *effective = value + strspn(value, "0123456789");
-        g_autofree char *number = NULL;
-        uint64_t uid;
+        uint32_t real, effective;
 
-        effective += strspn(effective, " \t");
-        number = g_strndup(effective, strspn(effective, "0123456789"));
-        if (number_parse(number, 10, UINT32_MAX, &uid) < 0)
+        if (take_uid(value, &value, &real) < 0 || take_uid(value, &value, &effective) < 0)
                 return -EBADMSG;
-        *ret = (uint32_t) uid;
+        *ret = real != 0 ? real : effective;
         return 0;
 }
 

@@ -20,7 +20,8 @@ DeviceFile device_file_parse(const char *link);
 
 /* A process, as the beginning of /proc/PID/status tells. */
 typedef struct ProcessStatus {
-        uint32_t uid; /* effective */
+        uint32_t uid; /* of who started it: the real one, unless that is root; then the effective
+                         one. A program with the set-user-ID bit has its user's descriptors. */
         char name[64];
 } ProcessStatus;
 

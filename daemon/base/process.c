@@ -2,6 +2,7 @@
 
 #include "daemon/base/util.h"
 #include "policy/client-text.h"
+#include "policy/device-file.h"
 #include "policy/machine-name.h"
 #include "policy/number.h"
 
@@ -83,20 +84,15 @@ ssize_t process_read_command(pid_t pid, char *words, size_t size) {
 
 int process_read_uid(pid_t pid, uint32_t *ret) {
         char buffer[STATUS_READ_MAX];
+        ProcessStatus status;
         ssize_t n;
 
         n = process_read_file(pid, "status", buffer, sizeof(buffer));
         if (n < 0)
                 return (int) n;
-
-        /* "Uid:\tREAL\tEFFECTIVE\tSAVED\tFILESYSTEM" */
-        const char *line = strstr(buffer, "\nUid:\t");
-        g_auto(GStrv) uids = line ? g_strsplit(line + strlen("\nUid:\t"), "\t", 4) : NULL;
-        uint64_t uid;
-
-        if (!uids || g_strv_length(uids) < 4 || number_parse(uids[1], 10, UINT32_MAX, &uid) < 0)
+        if (process_status_parse(buffer, &status) < 0)
                 return -EIO;
-        *ret = (uint32_t) uid;
+        *ret = status.uid;
         return 0;
 }
 

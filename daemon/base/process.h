@@ -18,7 +18,7 @@
 typedef struct ProcessFacts {
         pid_t parent;
         uint64_t start_time;
-        uint32_t uid;  /* effective */
+        uint32_t uid;  /* as ProcessStatus has it */
         char *comm;    /* its name, UTF-8 without control characters */
         char *unit;    /* systemd unit, "" none */
         char *machine; /* virtual machine, "" none */
@@ -31,7 +31,7 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(ProcessFacts, process_facts_clear)
  * start time are 0. */
 int process_read_facts(pid_t pid, bool stat, ProcessFacts *ret);
 
-/* Its effective user. Returns 0, or a negative errno. */
+/* Whose it is, as ProcessStatus has it. Returns 0, or a negative errno. */
 int process_read_uid(pid_t pid, uint32_t *ret);
 
 /* The name and systemd unit of process `pid`; "" when it has ended. Both are the caller's. */

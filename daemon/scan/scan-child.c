@@ -18,7 +18,8 @@ void scan_child_at(ScanChild *child, pid_t pid) {
         scan_child_at_both(child, pid, 0);
 }
 
-/* Whether there are so many processes of that user at which one hung that more will come. */
+/* Whether there are so many processes of that user at which one hung that more will come. A user
+ * with subordinate uids (subuid(5)) has them under many. */
 static bool is_suspect(const ScanChild *child, uint32_t uid) {
         unsigned n = 0;
         GHashTableIter iter;
@@ -27,7 +28,8 @@ static bool is_suspect(const ScanChild *child, uint32_t uid) {
         g_hash_table_iter_init(&iter, child->avoid);
         while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &avoided))
                 n += avoided->uid == uid;
-        return n >= SCAN_SUSPECT_PROCESSES;
+        return n >= SCAN_SUSPECT_PROCESSES ||
+               (uid != 0 && g_hash_table_size(child->avoid) >= SCAN_SUSPECT_OF_USERS);
 }
 
 unsigned scan_child_avoids(const ScanChild *child, pid_t pid) {

@@ -52,7 +52,7 @@ typedef enum ScanState {
 typedef struct ScanProcess {
         uint32_t state; /* ScanState; the rest is for SCAN_STATE_HOLDS, but `pid` */
         int32_t pid, parent;
-        uint32_t uid; /* effective */
+        uint32_t uid; /* as ProcessStatus has it */
         uint64_t start_time;
         uint32_t n_groups, n_functions, n_nodes, n_numbers;
         uint32_t n_unnamed; /* device descriptors that name no function */
@@ -127,5 +127,7 @@ typedef struct ScanAvoided {
         uint64_t end_usec;  /* ... until then, CLOCK_MONOTONIC */
 } ScanAvoided;
 
-/* A scanner hung at so many processes of one user: nothing that can hang is done to the others. */
+/* A scanner hung at so many processes of one user: nothing that can hang is done to their others;
+ * or of all users: nothing of that is done to any but root's. */
 #define SCAN_SUSPECT_PROCESSES 8
+#define SCAN_SUSPECT_OF_USERS  32

@@ -8,8 +8,15 @@
 #include <sys/epoll.h>
 #include <sys/syscall.h>
 
-#define WATCHED_PER_UID 64
-#define RECORDS_PER_UID 1024
+/* A user has any number of uids where they have subordinate ones (subuid(5)): hence the limits of
+ * all users but root together. */
+#define WATCHED_PER_UID  64U
+#define WATCHED_OF_USERS 512U
+#define RECORDS_PER_UID  1024U
+#define RECORDS_OF_USERS 4096U
+
+/* Stands for the users beyond the last record: no process has it (uid_valid()). */
+#define UID_OTHERS UINT32_MAX
 
 /* Of one user. */
 typedef struct Count {
@@ -23,6 +30,7 @@ struct Holders {
         void *context;
         GHashTable *table;  /* pid -> Holder*, owned */
         GHashTable *counts; /* uid -> Count*, owned */
+        Count of_users;     /* the sum of all users but root */
         unsigned round;
         bool walking;
 };
@@ -81,11 +89,34 @@ static Count *count_of(Holders *holders, uint32_t uid) {
         return count;
 }
 
+static bool has_room_for_record(const Holders *holders, const Count *count, uint32_t uid) {
+        return count->n_records < RECORDS_PER_UID &&
+               (uid == 0 || holders->of_users.n_records < RECORDS_OF_USERS);
+}
+
+static bool has_room_for_watch(const Holders *holders, const Count *count, uint32_t uid) {
+        return count->n_watched < WATCHED_PER_UID &&
+               (uid == 0 || holders->of_users.n_watched < WATCHED_OF_USERS);
+}
+
+/* Without a place for a record, a user who is new is one of the others. */
+static Count *count_of_new(Holders *holders, uint32_t uid) {
+        bool full = holders->of_users.n_records >= RECORDS_OF_USERS;
+
+        if (uid != 0 && full && !g_hash_table_contains(holders->counts, GUINT_TO_POINTER(uid)))
+                return count_of(holders, UID_OTHERS);
+        return count_of(holders, uid);
+}
+
 static void uncount(Holders *holders, const Holder *holder) {
         Count *count = count_of(holders, holder->uid);
 
         count->n_records--;
         count->n_watched -= holder->pidfd >= 0;
+        if (holder->uid != 0) {
+                holders->of_users.n_records--;
+                holders->of_users.n_watched -= holder->pidfd >= 0;
+        }
         if (count->n_records == 0 && !count->crowd && !count->crowd_of_walk)
                 g_hash_table_remove(holders->counts, GUINT_TO_POINTER(holder->uid));
 }
@@ -117,7 +148,7 @@ static void watch(Holders *holders, Holder *holder) {
         Count *count = count_of(holders, holder->uid);
         int fd;
 
-        if (count->n_watched >= WATCHED_PER_UID)
+        if (!has_room_for_watch(holders, count, holder->uid))
                 return;
         fd = (int) syscall(SYS_pidfd_open, holder->pid, 0);
         if (fd < 0)
@@ -129,6 +160,7 @@ static void watch(Holders *holders, Holder *holder) {
         (void) sd_event_source_set_description(holder->exit, "holders: end of a process");
         holder->pidfd = fd;
         count->n_watched++;
+        holders->of_users.n_watched += holder->uid != 0;
 }
 
 static void merge_groups(GArray *to, const GArray *from) {
@@ -293,12 +325,13 @@ bool holders_take(Holders *holders, const ScanProcess *process) {
                 return other;
         if (holder)
                 return update(holders, holder, process) || other;
-        count = count_of(holders, process->uid);
-        if (count->n_records >= RECORDS_PER_UID)
+        count = count_of_new(holders, process->uid);
+        if (!has_room_for_record(holders, count, process->uid))
                 return join_crowd(holders, count, process);
         holder = holder_new(process);
         g_hash_table_insert(holders->table, GINT_TO_POINTER(process->pid), holder);
         count->n_records++;
+        holders->of_users.n_records += process->uid != 0;
         watch(holders, holder);
         (void) update(holders, holder, process);
         log_debug("process %d (%s) has something of VFIO open", holder->pid, holder->comm);

@@ -1,10 +1,11 @@
 /* holders.h: the processes that have anything of VFIO open.
  *
  * Owns a Holder for each, as the scanner reported it last, and for the first WATCHED_PER_UID of
- * each user a pidfd, which reports their end at once. The other processes of a user are found by
+ * each user a pidfd, which reports their end at once. The end of the other processes is found by
  * looking. Of more than RECORDS_PER_UID processes of one user the rest are one Holder, the crowd,
- * which has all that any of them has: neither descriptors nor memory grow with what a user
- * forks. */
+ * which has all that any of them has. All users but root together have WATCHED_OF_USERS pidfds and
+ * RECORDS_OF_USERS records. So neither descriptors nor memory grow with what a user forks, under
+ * however many uids. */
 #pragma once
 
 #include "daemon/scan/scan.h"

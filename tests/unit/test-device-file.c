@@ -70,9 +70,11 @@ Test(device_file, status) {
                 uint32_t uid;
                 const char *name;
         } cases[] = {
-                { "Name:\tdpdk-testpmd\nUmask:\t0022\nUid:\t1000\t0\t0\t0\n", 0, 0,
-                  "dpdk-testpmd" },
-                { "Name:\ta b\nUid:\t5\t4294967295\t5\t5\nGid:\t1\n", 0, UINT32_MAX, "a b" },
+                { "Name:\tdpdk-testpmd\nUmask:\t0022\nUid:\t0\t0\t0\t0\n", 0, 0, "dpdk-testpmd" },
+                /* A tenant's "su" that waits for a password is the tenant's. */
+                { "Name:\tsu\nUid:\t1000\t0\t0\t0\n", 0, 1000, "su" },
+                { "Name:\td\nUid:\t0\t1000\t0\t1000\n", 0, 1000, "d" },
+                { "Name:\ta b\nUid:\t4294967295\t5\t5\t5\nGid:\t1\n", 0, UINT32_MAX, "a b" },
                 /* The kernel escapes a newline in a name: it cannot begin a line. */
                 { "Name:\tx\\nUid:\t0\nUid:\t7\t7\t7\t7\n", 0, 7, "x\\nUid:\t0" },
                 { "Name:\tx\nUid:\t\n", -EBADMSG, 0, NULL },
