@@ -30,20 +30,20 @@ static int read_session(StateReader *reader, JsonObject *object, void *ret) {
         return 0;
 }
 
-static void write_session(JsonBuilder *builder, const void *data) {
+static void write_session(StateWriter *writer, const void *data) {
         const StateSession *record = data;
 
-        state_section_add_number(builder, "number", record->number);
-        state_section_add_address(builder, record->key);
-        state_section_add_number(builder, "inode", record->inode);
-        state_section_add_number(builder, "io-pid", record->io_pid);
-        state_section_add_number(builder, "io-start-time", record->io_start_time);
-        state_section_add_number(builder, "max-mapped", record->max_mapped);
-        state_section_add_number(builder, "uid", record->uid);
-        state_section_add_number(builder, "pid", record->pid);
-        state_section_add_text(builder, "command", record->command);
-        state_section_add_text(builder, "unit", record->unit);
-        state_section_add_number(builder, "since", record->since_usec);
+        state_section_add_number(writer, "number", record->number);
+        state_section_add_address(writer, record->key);
+        state_section_add_number(writer, "inode", record->inode);
+        state_section_add_number(writer, "io-pid", record->io_pid);
+        state_section_add_number(writer, "io-start-time", record->io_start_time);
+        state_section_add_number(writer, "max-mapped", record->max_mapped);
+        state_section_add_number(writer, "uid", record->uid);
+        state_section_add_number(writer, "pid", record->pid);
+        state_section_add_text(writer, "command", record->command);
+        state_section_add_text(writer, "unit", record->unit);
+        state_section_add_number(writer, "since", record->since_usec);
 }
 
 static void clear_session(void *data) {
@@ -94,22 +94,22 @@ static int read_lease(StateReader *reader, JsonObject *object, void *ret) {
         return 0;
 }
 
-static void write_lease(JsonBuilder *builder, const void *data) {
+static void write_lease(StateWriter *writer, const void *data) {
         const StateLease *record = data;
         const Lease *lease = &record->lease;
 
-        state_section_add_number(builder, "generation", lease->generation);
-        state_section_add_address(builder, record->key);
-        state_section_add_number(builder, "inode", record->inode);
-        state_section_add_number(builder, "binding", record->binding);
-        state_section_add_number(builder, "group", (uint64_t) MAX(record->group, 0));
-        state_section_add_text(builder, "node", record->node);
-        state_section_add_text(builder, "kind", lease_kind_to_string(lease->kind));
-        state_section_add_number(builder, "uid", lease->uid);
-        state_section_add_number(builder, "pid", lease->pid);
-        state_section_add_text(builder, "command", lease->command);
-        state_section_add_text(builder, "unit", lease->unit);
-        state_section_add_number(builder, "since", lease->since_usec);
+        state_section_add_number(writer, "generation", lease->generation);
+        state_section_add_address(writer, record->key);
+        state_section_add_number(writer, "inode", record->inode);
+        state_section_add_number(writer, "binding", record->binding);
+        state_section_add_number(writer, "group", (uint64_t) MAX(record->group, 0));
+        state_section_add_text(writer, "node", record->node);
+        state_section_add_text(writer, "kind", lease_kind_to_string(lease->kind));
+        state_section_add_number(writer, "uid", lease->uid);
+        state_section_add_number(writer, "pid", lease->pid);
+        state_section_add_text(writer, "command", lease->command);
+        state_section_add_text(writer, "unit", lease->unit);
+        state_section_add_number(writer, "since", lease->since_usec);
 }
 
 static void clear_lease(void *data) {
@@ -144,14 +144,14 @@ static int read_vf_token(StateReader *reader, JsonObject *object, void *ret) {
         return 0;
 }
 
-static void write_vf_token(JsonBuilder *builder, const void *data) {
+static void write_vf_token(StateWriter *writer, const void *data) {
         const StateVfToken *record = data;
 
-        state_section_add_number(builder, "number", record->number);
-        state_section_add_address(builder, record->key);
-        state_section_add_number(builder, "inode", record->inode);
-        state_section_add_number(builder, "binding", record->binding);
-        state_section_add_flag(builder, "imposed", record->imposed);
+        state_section_add_number(writer, "number", record->number);
+        state_section_add_address(writer, record->key);
+        state_section_add_number(writer, "inode", record->inode);
+        state_section_add_number(writer, "binding", record->binding);
+        state_section_add_flag(writer, "imposed", record->imposed);
 }
 
 const StateSection vf_tokens_section = {

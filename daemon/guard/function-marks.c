@@ -40,23 +40,23 @@ static int read_function(StateReader *reader, JsonObject *object, void *ret) {
         return 0;
 }
 
-static void write_function(JsonBuilder *builder, const void *record) {
+static void write_function(StateWriter *writer, const void *record) {
         const StateFunction *function = record;
 
-        state_section_add_address(builder, function->key);
-        state_section_add_number(builder, "inode", function->inode);
-        state_section_add_flag(builder, "userspace-driver", function->userspace_driver);
-        state_section_add_flag(builder, "tainted", function->tainted);
-        state_section_add_flag(builder, "unplugging", function->unplugging);
+        state_section_add_address(writer, function->key);
+        state_section_add_number(writer, "inode", function->inode);
+        state_section_add_flag(writer, "userspace-driver", function->userspace_driver);
+        state_section_add_flag(writer, "tainted", function->tainted);
+        state_section_add_flag(writer, "unplugging", function->unplugging);
         if (function->lock_why)
-                state_section_add_text(builder, "lock-why", function->lock_why);
+                state_section_add_text(writer, "lock-why", function->lock_why);
         if (function->linked) {
                 char address[PCI_ADDRESS_STRING_MAX];
 
                 state_section_add_text(
-                        builder, "physfn",
+                        writer, "physfn",
                         pci_address_format(pci_address_from_key(function->physfn), address));
-                state_section_add_number(builder, "index", function->index);
+                state_section_add_number(writer, "index", function->index);
         }
 }
 

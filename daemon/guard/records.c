@@ -56,12 +56,12 @@ static int read_file(StateReader *reader, JsonObject *object, void *ret) {
         return 0;
 }
 
-static void write_file(JsonBuilder *builder, const void *record) {
+static void write_file(StateWriter *writer, const void *record) {
         const StateFile *file = record;
 
-        state_section_add_text(builder, "path", file->path);
-        state_section_add_number(builder, "inode", file->inode);
-        state_section_add_number(builder, "mode", file->mode);
+        state_section_add_text(writer, "path", file->path);
+        state_section_add_number(writer, "inode", file->inode);
+        state_section_add_number(writer, "mode", file->mode);
 }
 
 static void clear_file(void *record) {
@@ -132,21 +132,19 @@ static int read_keys(JsonObject *object, StateInhibitor *record) {
         return 0;
 }
 
-static void write_keys(JsonBuilder *builder, const StateInhibitor *record) {
+static void write_keys(StateWriter *writer, const StateInhibitor *record) {
         if (record->n_keys == 1) {
-                state_section_add_address(builder, record->keys[0]);
+                state_section_add_address(writer, record->keys[0]);
                 return;
         }
-        json_builder_set_member_name(builder, "addresses");
-        json_builder_begin_array(builder);
+        state_section_begin_list(writer, "addresses");
         for (size_t i = 0; i < record->n_keys; i++) {
                 char address[PCI_ADDRESS_STRING_MAX];
 
-                json_builder_add_string_value(
-                        builder,
-                        pci_address_format(pci_address_from_key(record->keys[i]), address));
+                state_section_add_element(
+                        writer, pci_address_format(pci_address_from_key(record->keys[i]), address));
         }
-        json_builder_end_array(builder);
+        state_section_end_list(writer);
 }
 
 static int read_inhibitor(StateReader *reader, JsonObject *object, void *ret) {
@@ -171,18 +169,18 @@ static int read_inhibitor(StateReader *reader, JsonObject *object, void *ret) {
         return 0;
 }
 
-static void write_inhibitor(JsonBuilder *builder, const void *data) {
+static void write_inhibitor(StateWriter *writer, const void *data) {
         const StateInhibitor *record = data;
         g_autofree char *what = operations_format(record->inhibitor.operations);
 
-        state_section_add_number(builder, "number", record->number);
-        write_keys(builder, record);
-        state_section_add_text(builder, "what", what);
-        state_section_add_text(builder, "mode", inhibitor_mode_to_string(record->inhibitor.mode));
-        state_section_add_text(builder, "who", record->inhibitor.who);
-        state_section_add_text(builder, "why", record->inhibitor.why);
-        state_section_add_number(builder, "uid", record->inhibitor.uid);
-        state_section_add_number(builder, "pid", record->inhibitor.pid);
+        state_section_add_number(writer, "number", record->number);
+        write_keys(writer, record);
+        state_section_add_text(writer, "what", what);
+        state_section_add_text(writer, "mode", inhibitor_mode_to_string(record->inhibitor.mode));
+        state_section_add_text(writer, "who", record->inhibitor.who);
+        state_section_add_text(writer, "why", record->inhibitor.why);
+        state_section_add_number(writer, "uid", record->inhibitor.uid);
+        state_section_add_number(writer, "pid", record->inhibitor.pid);
 }
 
 static void clear_inhibitor(void *data) {
@@ -219,15 +217,15 @@ static int read_operation(StateReader *reader, JsonObject *object, void *ret) {
         return record->operation < 0 ? -EBADMSG : 0;
 }
 
-static void write_operation(JsonBuilder *builder, const void *data) {
+static void write_operation(StateWriter *writer, const void *data) {
         const StateOperation *record = data;
 
-        state_section_add_address(builder, record->key);
-        state_section_add_number(builder, "inode", record->inode);
-        state_section_add_text(builder, "what", operation_to_string(record->operation));
-        state_section_add_number(builder, "pid", record->pid);
-        state_section_add_number(builder, "start-time", record->start_time);
-        state_section_add_number(builder, "since", record->since_usec);
+        state_section_add_address(writer, record->key);
+        state_section_add_number(writer, "inode", record->inode);
+        state_section_add_text(writer, "what", operation_to_string(record->operation));
+        state_section_add_number(writer, "pid", record->pid);
+        state_section_add_number(writer, "start-time", record->start_time);
+        state_section_add_number(writer, "since", record->since_usec);
 }
 
 const StateSection operations_section = {
@@ -253,12 +251,12 @@ static int read_node(StateReader *reader, JsonObject *object, void *ret) {
         return 0;
 }
 
-static void write_node(JsonBuilder *builder, const void *record) {
+static void write_node(StateWriter *writer, const void *record) {
         const StateNode *node = record;
 
-        state_section_add_text(builder, "name", node->name);
-        state_section_add_number(builder, "device", node->device);
-        state_section_add_number(builder, "mode", node->mode);
+        state_section_add_text(writer, "name", node->name);
+        state_section_add_number(writer, "device", node->device);
+        state_section_add_number(writer, "mode", node->mode);
 }
 
 static void clear_node(void *record) {

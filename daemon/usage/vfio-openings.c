@@ -154,16 +154,16 @@ static int read_opening(StateReader *reader, JsonObject *object, void *ret) {
         return 0;
 }
 
-static void write_opening(JsonBuilder *builder, const void *data) {
+static void write_opening(StateWriter *writer, const void *data) {
         const StateOpening *record = data;
 
-        state_section_add_address(builder, record->key);
-        state_section_add_number(builder, "inode", record->inode);
-        state_section_add_number(builder, "node", record->node);
-        state_section_add_text(builder, "name", record->name);
-        state_section_add_number(builder, "own", record->own);
-        state_section_add_number(builder, "group", record->group);
-        state_section_add_flag(builder, "in-process", record->in_process);
+        state_section_add_address(writer, record->key);
+        state_section_add_number(writer, "inode", record->inode);
+        state_section_add_number(writer, "node", record->node);
+        state_section_add_text(writer, "name", record->name);
+        state_section_add_number(writer, "own", record->own);
+        state_section_add_number(writer, "group", record->group);
+        state_section_add_flag(writer, "in-process", record->in_process);
 }
 
 static void clear_opening(void *data) {

@@ -32,8 +32,8 @@ static int read_number(StateReader *reader, JsonObject *object, void *ret) {
                                     &((StateNumber *) ret)->number);
 }
 
-static void write_number(JsonBuilder *builder, const void *record) {
-        state_section_add_number(builder, "number", ((const StateNumber *) record)->number);
+static void write_number(StateWriter *writer, const void *record) {
+        state_section_add_number(writer, "number", ((const StateNumber *) record)->number);
 }
 
 static const StateSection numbers_section = {

@@ -82,29 +82,107 @@ int state_section_child(JsonObject *object, const char *name, uint32_t *ret) {
         return 0;
 }
 
-void state_section_add_number(JsonBuilder *builder, const char *name, uint64_t value) {
+/* --- writing */
+
+struct StateWriter {
+        GString *text;
+        bool first; /* of the object or the list: no comma stands before it */
+};
+
+StateWriter *state_writer_new(void) {
+        StateWriter *writer = g_new(StateWriter, 1);
+
+        *writer = (StateWriter){ g_string_new("{"), true };
+        return writer;
+}
+
+char *state_writer_free(StateWriter *writer) {
+        GString *text = writer->text;
+
+        g_string_append_c(text, '}');
+        g_free(writer);
+        return g_string_free(text, FALSE);
+}
+
+static void begin_value(StateWriter *writer) {
+        if (!writer->first)
+                g_string_append_c(writer->text, ',');
+        writer->first = false;
+}
+
+static void begin_member(StateWriter *writer, const char *name) {
+        begin_value(writer);
+        g_string_append_printf(writer->text, "\"%s\":", name);
+}
+
+/* RFC 8259, section 7. */
+static void append_quoted(GString *text, const char *value) {
+        g_string_append_c(text, '"');
+        for (const char *p = value; *p; p++)
+                if (*p == '"' || *p == '\\') {
+                        g_string_append_c(text, '\\');
+                        g_string_append_c(text, *p);
+                } else if ((unsigned char) *p < ' ')
+                        g_string_append_printf(text, "\\u%04x", (unsigned char) *p);
+                else
+                        g_string_append_c(text, *p);
+        g_string_append_c(text, '"');
+}
+
+void state_section_add_number(StateWriter *writer, const char *name, uint64_t value) {
         char text[NUMBER_STRING_MAX];
 
         snprintf(text, sizeof(text), "%" PRIx64, value);
-        state_section_add_text(builder, name, text);
+        state_section_add_text(writer, name, text);
 }
 
-void state_section_add_text(JsonBuilder *builder, const char *name, const char *value) {
-        json_builder_set_member_name(builder, name);
-        json_builder_add_string_value(builder, value);
+void state_section_add_text(StateWriter *writer, const char *name, const char *value) {
+        begin_member(writer, name);
+        append_quoted(writer->text, value);
 }
 
-void state_section_add_flag(JsonBuilder *builder, const char *name, bool value) {
-        json_builder_set_member_name(builder, name);
-        json_builder_add_boolean_value(builder, value);
+void state_section_add_flag(StateWriter *writer, const char *name, bool value) {
+        begin_member(writer, name);
+        g_string_append(writer->text, value ? "true" : "false");
 }
 
-void state_section_add_address(JsonBuilder *builder, PciKey key) {
+void state_section_add_address(StateWriter *writer, PciKey key) {
         char address[PCI_ADDRESS_STRING_MAX];
 
-        state_section_add_text(builder, "address",
+        state_section_add_text(writer, "address",
                                pci_address_format(pci_address_from_key(key), address));
 }
+
+void state_section_begin_list(StateWriter *writer, const char *name) {
+        begin_member(writer, name);
+        g_string_append_c(writer->text, '[');
+        writer->first = true;
+}
+
+void state_section_add_element(StateWriter *writer, const char *value) {
+        begin_value(writer);
+        append_quoted(writer->text, value);
+}
+
+void state_section_end_list(StateWriter *writer) {
+        g_string_append_c(writer->text, ']');
+        writer->first = false;
+}
+
+void state_section_write(const StateSection *section, const GArray *records, StateWriter *writer) {
+        state_section_begin_list(writer, section->name);
+        for (guint i = 0; i < records->len; i++) {
+                begin_value(writer);
+                g_string_append_c(writer->text, '{');
+                writer->first = true;
+                section->write(writer, records->data + i * section->record_size);
+                g_string_append_c(writer->text, '}');
+                writer->first = false;
+        }
+        state_section_end_list(writer);
+}
+
+/* --- reading */
 
 /* One entry that is wrong takes no other along. */
 int state_section_read(const StateSection *section, JsonArray *array, GHashTable *seen,
@@ -124,15 +202,4 @@ int state_section_read(const StateSection *section, JsonArray *array, GHashTable
                         left_out++;
         }
         return left_out;
-}
-
-void state_section_write(const StateSection *section, const GArray *records, JsonBuilder *builder) {
-        json_builder_set_member_name(builder, section->name);
-        json_builder_begin_array(builder);
-        for (guint i = 0; i < records->len; i++) {
-                json_builder_begin_object(builder);
-                section->write(builder, records->data + i * section->record_size);
-                json_builder_end_object(builder);
-        }
-        json_builder_end_array(builder);
 }

@@ -12,6 +12,8 @@
 #include <stddef.h>
 
 typedef struct StateReader StateReader;
+/* Writes text at once: a tree of some thousand records would take longer than a turn may. */
+typedef struct StateWriter StateWriter;
 
 typedef struct StateSection {
         const char *name; /* of the list in state.json */
@@ -20,8 +22,8 @@ typedef struct StateSection {
         /* Fills `ret`, which is zeroed, and owns nothing of `object` afterwards. Returns 0, or
          * -EBADMSG with nothing in `ret` when this daemon would not have written such a record. */
         int (*read)(StateReader *reader, JsonObject *object, void *ret);
-        /* Adds the members of `record` to the object that `builder` is in. */
-        void (*write)(JsonBuilder *builder, const void *record);
+        /* Adds the members of `record` to the object that `writer` is in. */
+        void (*write)(StateWriter *writer, const void *record);
         /* Frees what `record` owns; NULL: it owns nothing. */
         void (*clear)(void *record);
 } StateSection;
@@ -47,13 +49,22 @@ int state_section_address(JsonObject *object, PciKey *ret);
 /* A process that a daemon started: neither 0 nor init. */
 int state_section_child(JsonObject *object, const char *name, uint32_t *ret);
 
-void state_section_add_number(JsonBuilder *builder, const char *name, uint64_t value);
-void state_section_add_text(JsonBuilder *builder, const char *name, const char *value);
-void state_section_add_flag(JsonBuilder *builder, const char *name, bool value);
-void state_section_add_address(JsonBuilder *builder, PciKey key);
+/* The names are this daemon's, and need no escapes. A text is UTF-8. */
+void state_section_add_number(StateWriter *writer, const char *name, uint64_t value);
+void state_section_add_text(StateWriter *writer, const char *name, const char *value);
+void state_section_add_flag(StateWriter *writer, const char *name, bool value);
+void state_section_add_address(StateWriter *writer, PciKey key);
+/* A list of texts. */
+void state_section_begin_list(StateWriter *writer, const char *name);
+void state_section_add_element(StateWriter *writer, const char *value);
+void state_section_end_list(StateWriter *writer);
 
 /* For state.c. Appends to `records` what `array` holds; returns how many entries were left out.
  * `seen` is a set of strings for the whole file. */
 int state_section_read(const StateSection *section, JsonArray *array, GHashTable *seen,
                        GArray *records);
-void state_section_write(const StateSection *section, const GArray *records, JsonBuilder *builder);
+void state_section_write(const StateSection *section, const GArray *records, StateWriter *writer);
+
+/* The object that the whole file is; its text is to be freed with g_free(). */
+StateWriter *state_writer_new(void);
+char *state_writer_free(StateWriter *writer);

@@ -94,18 +94,12 @@ static int read_root(State *state, JsonObject *root) {
 
 /* Free with g_free(). */
 static char *format_state(const State *state) {
-        g_autoptr(JsonBuilder) builder = json_builder_new();
-        g_autoptr(JsonGenerator) generator = json_generator_new();
-        g_autoptr(JsonNode) root = NULL;
+        StateWriter *writer = state_writer_new();
 
-        json_builder_begin_object(builder);
-        state_section_add_flag(builder, "released", state->released);
+        state_section_add_flag(writer, "released", state->released);
         for (guint i = 0; state->sections[i]; i++)
-                state_section_write(state->sections[i], state->records->pdata[i], builder);
-        json_builder_end_object(builder);
-        root = json_builder_get_root(builder);
-        json_generator_set_root(generator, root);
-        return json_generator_to_data(generator, NULL);
+                state_section_write(state->sections[i], state->records->pdata[i], writer);
+        return state_writer_free(writer);
 }
 
 /* A file that a daemon left behind when it was killed while it saved. */
