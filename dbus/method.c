@@ -325,11 +325,18 @@ static int method_read_option(sd_bus_message *message, const MethodOption *known
         return sd_bus_message_exit_container(message);
 }
 
+int method_refuse_options(sd_bus_error *error) {
+        return bus_error_set(error, -EINVAL, "more than %u options are given", METHOD_OPTIONS_MAX);
+}
+
 int method_read_options(sd_bus_message *message, const MethodOption *known, sd_bus_error *error) {
+        unsigned n = 0;
         int r;
 
         r = sd_bus_message_enter_container(message, 'a', "{sv}");
         while (r >= 0 && (r = sd_bus_message_enter_container(message, 'e', "sv")) > 0) {
+                if (n++ >= METHOD_OPTIONS_MAX)
+                        return method_refuse_options(error);
                 r = method_read_option(message, known, error);
                 if (r < 0)
                         return r;

@@ -34,6 +34,12 @@ void method_reply_with(MethodReply *reply, sd_bus_message *message, int r);
  * what the manager returned. Returns a negative errno. */
 int method_fail(const MethodCall *call, int r, sd_bus_error *error);
 
+/* No method knows as many options. A message can have a million, all of one name. */
+#define METHOD_OPTIONS_MAX 16U
+
+/* Sets `error` for a call with more options than that. Returns a negative errno. */
+int method_refuse_options(sd_bus_error *error);
+
 /* An option that a method knows. `ret` is as sd_bus_message_read() has it for the basic `type`. */
 typedef struct MethodOption {
         const char *name, *type;

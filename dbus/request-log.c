@@ -15,6 +15,12 @@
 /* Of an argument, and of all arguments of a call. */
 #define TEXT_MAX      64
 #define ARGUMENTS_MAX 256
+/* Bytes of UTF-8. */
+#define CHARACTER_MAX 4
+
+/* Texts of an array that are counted; the rest of a longer one, and what is behind it, is left
+ * out. */
+#define COUNTED_MAX 2048U
 
 typedef struct Count {
         uint64_t since_usec;
@@ -87,9 +93,11 @@ bool request_log_take(RequestLog *log, uint32_t uid, uint64_t now_usec, unsigned
         return true;
 }
 
-/* Text that somebody else chose: of one line, at most `max` bytes. The caller's. */
+/* Text that somebody else chose: of one line, at most `max` bytes. The caller's. No more is read
+ * than that, and one character behind it, which shows that something was left out. */
 static char *harmless(const char *text, size_t max) {
-        g_autofree char *valid = client_text_make_valid(text, -1);
+        g_autofree char *valid =
+                client_text_make_valid(text, (ptrdiff_t) strnlen(text, max + CHARACTER_MAX));
 
         client_text_cut(valid, max);
         return g_steal_pointer(&valid);
@@ -175,7 +183,10 @@ static int append_strings(sd_bus_message *message, GString *text) {
 
         g_string_append_c(text, '[');
         while (r >= 0 && (r = sd_bus_message_at_end(message, false)) == 0)
-                if (text->len > ARGUMENTS_MAX / 2) {
+                if (n_left_out >= COUNTED_MAX) {
+                        g_string_append(text, ", ...]");
+                        return -E2BIG;
+                } else if (text->len > ARGUMENTS_MAX / 2) {
                         n_left_out++;
                         r = sd_bus_message_skip(message, "s");
                 } else {
@@ -199,6 +210,10 @@ static int append_options(sd_bus_message *message, GString *text) {
         while (r >= 0 && (r = sd_bus_message_enter_container(message, 'e', "sv")) > 0) {
                 g_autofree char *safe = NULL;
 
+                if (text->len > ARGUMENTS_MAX) {
+                        g_string_append(text, ", ...}");
+                        return -E2BIG;
+                }
                 r = sd_bus_message_read(message, "s", &name);
                 if (r < 0)
                         return r;

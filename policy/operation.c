@@ -23,7 +23,7 @@ Operation operation_from_string(const char *word) {
 }
 
 int operations_parse(const char *words, unsigned *ret) {
-        g_auto(GStrv) split = g_strsplit(words, ":", -1);
+        g_auto(GStrv) split = g_strsplit(words, ":", _OPERATION_MAX + 1);
         unsigned operations = 0;
 
         for (char **word = split; *word; word++) {

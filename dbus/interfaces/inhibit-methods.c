@@ -101,13 +101,15 @@ static int read_option(sd_bus_message *message, OptionSet set, Options *options,
 
 static int read_options(sd_bus_message *message, OptionSet set, Options *ret, sd_bus_error *error) {
         Options options = { .check = _OPERATION_INVALID, .mode = INHIBITOR_MODE_BLOCK };
+        unsigned n = 0;
         int r = 0;
 
         if (set != OPTION_SET_NONE)
                 r = sd_bus_message_enter_container(message, 'a', "{sv}");
         while (set != OPTION_SET_NONE && r >= 0 &&
                (r = sd_bus_message_enter_container(message, 'e', "sv")) > 0) {
-                r = read_option(message, set, &options, error);
+                r = n++ < METHOD_OPTIONS_MAX ? read_option(message, set, &options, error)
+                                             : method_refuse_options(error);
                 if (r >= 0)
                         r = sd_bus_message_exit_container(message);
         }
