@@ -11,6 +11,9 @@
 /* The name of its pipe in systemd's store, before its number. */
 #define PIPE_KIND "inhibitor"
 
+/* Of one inhibitor that has ended so many functions have a line of the log each. */
+#define LOGGED_MAX ((size_t) 64)
+
 typedef struct Entry {
         Inhibitors *inhibitors;
         Inhibitor inhibitor; /* strings owned */
@@ -89,6 +92,18 @@ static void end(Entry *entry) {
         g_ptr_array_remove(inhibitors->entries, entry);
 }
 
+static void log_ended(const Entry *entry) {
+        for (size_t i = 0; i < MIN(entry->n_keys, LOGGED_MAX); i++) {
+                PciAddress address = pci_address_from_key(entry->keys[i]);
+
+                log_full(LOG_INFO, &address, NULL, "%s no longer inhibits anything",
+                         entry->inhibitor.who);
+        }
+        if (entry->n_keys > LOGGED_MAX)
+                log_info("%s no longer inhibits anything on %zu more functions",
+                         entry->inhibitor.who, entry->n_keys - LOGGED_MAX);
+}
+
 /* The client closed its end. */
 static void on_closed(void *context) {
         Entry *entry = context;
@@ -96,12 +111,7 @@ static void on_closed(void *context) {
         size_t n_keys = entry->n_keys;
         g_autofree PciKey *keys = g_memdup2(entry->keys, n_keys * sizeof(*keys));
 
-        for (size_t i = 0; i < n_keys; i++) {
-                PciAddress address = pci_address_from_key(keys[i]);
-
-                log_full(LOG_INFO, &address, NULL, "%s no longer inhibits anything",
-                         entry->inhibitor.who);
-        }
+        log_ended(entry);
         end(entry);
         inhibitors->ended(inhibitors->context, keys, n_keys);
 }

@@ -115,6 +115,8 @@ static void forget_file(ProtectedFiles *files, ProtectedFile *file) {
         problems_resolve(files->problems, watch_key);
         mark(files, file, false);
         files->n_failing -= file->failing;
+        while (g_ptr_array_remove_fast(files->pending, file)) {
+        }
         g_hash_table_remove(files->by_path, file->path);
         files->handler->record_changed(files->context);
 }
@@ -145,7 +147,7 @@ static int protected_file_get(ProtectedFiles *files, char *path, LockFile which,
         file = protected_file_new(which, st.st_ino, st.st_mode & 07777U);
         record = files->adopted ? g_hash_table_lookup(files->adopted, path) : NULL;
         if (record && record->inode == st.st_ino) {
-                file->own_mode = record->mode;
+                file->own_mode = lock_file_own_mode(record->mode, st.st_mode & 0777U);
                 file->locked = true; /* if it is not: somebody opened it while we were away */
         } else if ((st.st_mode & WRITE_BITS) == 0)
                 file->own_mode = lock_file_kernel_mode(which);
@@ -243,7 +245,7 @@ static void note(ProtectedFiles *files, ProtectedFile *file, int r, const char *
                 problems_resolve(files->problems, key);
 }
 
-static void protected_file_check(ProtectedFiles *files, ProtectedFile *file);
+static void write_protect(ProtectedFiles *files, ProtectedFile *file, bool waits);
 
 static void set_locked(ProtectedFiles *files, ProtectedFile *file, bool locked) {
         mark(files, file, locked);
@@ -256,7 +258,7 @@ static void set_locked(ProtectedFiles *files, ProtectedFile *file, bool locked) 
 }
 
 static void on_slot_attribute(void *context, void *userdata, const char *name) {
-        protected_file_check(context, userdata);
+        write_protect(context, userdata, true);
 }
 
 static void watch_slot(ProtectedFiles *files, ProtectedFile *file) {
@@ -284,18 +286,20 @@ static void adopt_new_node(ProtectedFiles *files, ProtectedFile *file, const str
         watch_slot(files, file);
 }
 
-/* The mode that it gets when it is unlocked. */
-static void note_own_mode(ProtectedFiles *files, ProtectedFile *file, unsigned mode) {
+/* The mode that it gets when it is unlocked. Returns whether that is another than before. */
+static bool note_own_mode(ProtectedFiles *files, ProtectedFile *file, unsigned mode) {
         unsigned own = lock_file_own_mode(file->own_mode, mode);
 
         if (!file->locked || own == file->own_mode)
-                return;
+                return false;
         file->own_mode = own;
         files->handler->record_changed(files->context);
+        return true;
 }
 
-/* Write-protects a file that has a holder. */
-static void protected_file_check(ProtectedFiles *files, ProtectedFile *file) {
+/* Write-protects a file that has a holder. A new own mode `waits` to be saved first: the round that
+ * saves it comes back to the file. */
+static void write_protect(ProtectedFiles *files, ProtectedFile *file, bool waits) {
         struct stat st;
         int r;
 
@@ -313,7 +317,10 @@ static void protected_file_check(ProtectedFiles *files, ProtectedFile *file) {
         }
         if (file->which == LOCK_FILE_SLOT_POWER && file->watch < 0)
                 watch_slot(files, file);
-        note_own_mode(files, file, st.st_mode & 0777U);
+        if (note_own_mode(files, file, st.st_mode & 0777U) && waits) {
+                g_ptr_array_add(files->pending, file);
+                return;
+        }
         if ((st.st_mode & WRITE_BITS) == 0) {
                 set_locked(files, file, true);
                 note(files, file, 0, "close");
@@ -336,14 +343,14 @@ void protected_files_touched(ProtectedFiles *files, PciKey key, const char *name
         ProtectedFile *file = which < 0 ? NULL : g_hash_table_lookup(files->by_holder, &holder);
 
         if (file)
-                protected_file_check(files, file);
+                write_protect(files, file, true);
 }
 
 static void commit_close(ProtectedFiles *files, ProtectedFile *file) {
         /* Watch first: what happens between the two is then not missed. */
         if (file->which == LOCK_FILE_SLOT_POWER && file->watch < 0)
                 watch_slot(files, file);
-        protected_file_check(files, file);
+        write_protect(files, file, false);
 }
 
 /* The record of a file that cannot be opened again is kept, for its own mode would be lost. */
@@ -359,27 +366,35 @@ static void commit_open(ProtectedFiles *files, ProtectedFile *file) {
                 forget_file(files, file);
 }
 
-void protected_files_commit(ProtectedFiles *files) {
+/* Of what is pending. What is to be write-protected stays so unless it is `recorded` by now. */
+static void protected_files_do(ProtectedFiles *files, bool recorded) {
+        g_autoptr(GPtrArray) pending = g_steal_pointer(&files->pending);
         g_autoptr(GHashTable) done = g_hash_table_new(NULL, NULL);
 
-        for (guint i = 0; i < files->pending->len; i++) {
-                ProtectedFile *file = files->pending->pdata[i];
+        files->pending = g_ptr_array_new();
+        for (guint i = 0; i < pending->len; i++) {
+                ProtectedFile *file = pending->pdata[i];
 
                 if (!g_hash_table_add(done, file))
                         continue;
-                if (file->holders->len > 0)
+                if (file->holders->len == 0)
+                        commit_open(files, file);
+                else if (recorded)
                         commit_close(files, file);
                 else
-                        commit_open(files, file);
+                        g_ptr_array_add(files->pending, file);
         }
-        g_ptr_array_set_size(files->pending, 0);
+}
+
+void protected_files_commit(ProtectedFiles *files) {
+        protected_files_do(files, true);
 }
 
 void protected_files_forget(ProtectedFiles *files, PciKey key) {
         for (LockFile which = 0; which < _LOCK_FILE_MAX; which++)
                 unlock_for(files, key, which);
         /* At once: the next device at this address has files of the same names. */
-        protected_files_commit(files);
+        protected_files_do(files, false);
 }
 
 int protected_files_open_for_writing(ProtectedFiles *files, const char *path) {
@@ -453,7 +468,7 @@ void protected_files_check(ProtectedFiles *files) {
         g_hash_table_iter_init(&iter, files->by_path);
         while (g_hash_table_iter_next(&iter, NULL, &value))
                 if (((const ProtectedFile *) value)->holders->len > 0)
-                        protected_file_check(files, value);
+                        write_protect(files, value, true);
                 else
                         g_ptr_array_add(again, value);
         for (guint i = 0; i < again->len; i++)
@@ -464,23 +479,8 @@ bool protected_files_failing(const ProtectedFiles *files) {
         return files->n_failing > 0;
 }
 
-void protected_files_open_strays(ProtectedFiles *files, const Function *function,
-                                 GPtrArray *paths) {
-        for (LockFile which = 0; which < _LOCK_FILE_MAX; which++) {
-                g_autofree char *path = NULL;
-                struct stat st;
-                int r;
-
-                if (file_mode_path(function, which, files->reserve, &path) < 0 ||
-                    g_hash_table_contains(files->by_path, path) || lstat(path, &st) < 0 ||
-                    !S_ISREG(st.st_mode) || (st.st_mode & WRITE_BITS) != 0)
-                        continue;
-                r = file_mode_set(path, st.st_ino, lock_file_kernel_mode(which), files->reserve);
-                if (r < 0)
-                        log_error("%s cannot be opened: %s", path, g_strerror(-r));
-                else if (paths)
-                        g_ptr_array_add(paths, g_steal_pointer(&path));
-        }
+bool protected_files_know(const ProtectedFiles *files, const char *path) {
+        return g_hash_table_contains(files->by_path, path);
 }
 
 bool protected_files_any(const ProtectedFiles *files) {

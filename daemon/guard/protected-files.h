@@ -3,10 +3,10 @@
  * Owns which file is locked on which function's behalf, and each one's own mode. A file without a
  * write bit refuses write opens of root, too, in every mount of sysfs and every network namespace,
  * because kernfs requires a write bit (kernfs_fop_open(), KERNFS_ROOT_EXTRA_OPEN_PERM_CHECK); reads
- * go on. Always holds: a file is locked here only after it was recorded. So a caller that saves the
- * records between protected_files_plan() and protected_files_commit() finds every own mode again
- * after a crash. A slot's `power` may be locked for several functions, and is unlocked when the
- * last one needs no lock. */
+ * go on. Always holds: a file is locked here only after it was recorded, with the own mode that an
+ * administrator gave it last. So a caller that saves the records between protected_files_plan() and
+ * protected_files_commit() finds every own mode again after a crash. A slot's `power` may be locked
+ * for several functions, and is unlocked when the last one needs no lock. */
 #pragma once
 
 #include "daemon/base/problems.h"
@@ -70,10 +70,8 @@ void protected_files_touched(ProtectedFiles *files, PciKey key, const char *name
  * another mount of sysfs, of which inotify hears nothing. */
 void protected_files_check(ProtectedFiles *files);
 
-/* Opens every file of `function` that has no write bit although the kernel makes it with one, and
- * that is locked on no function's behalf: left by a run whose records are lost. Adds the paths to
- * `paths` (strings, owned) when it is not NULL. */
-void protected_files_open_strays(ProtectedFiles *files, const Function *function, GPtrArray *paths);
+/* Whether the file is locked on some function's behalf, or has a record because it was. */
+bool protected_files_know(const ProtectedFiles *files, const char *path);
 
 /* Whether a file could not be looked at, or its mode not be changed: protected_files_check() tries
  * again. */

@@ -6,6 +6,10 @@
 #include "daemon/guard/protected-files.h"
 #include "daemon/sysfs/uevents.h"
 
+/* So many functions are judged in one turn of the loop, which must not be long: see
+ * begin_round(). */
+#define ROUND_FUNCTIONS 32U
+
 struct Apply {
         const PartContext *context;
         const Settings *settings;
@@ -21,13 +25,7 @@ struct Apply {
         bool running; /* a round, up to what comes after it */
 };
 
-static int on_apply_work(sd_event_source *source, void *userdata) {
-        Apply *apply = userdata;
-
-        apply->handler->before(apply->handler_context);
-        apply_now(apply);
-        return 0;
-}
+static int on_apply_work(sd_event_source *source, void *userdata);
 
 static void on_relock(void *userdata, PciKey key) {
         Apply *apply = userdata;
@@ -135,23 +133,42 @@ void apply_function_gone(Apply *apply, Function *function) {
         retries_drop(apply->relocks, function->facts.key);
 }
 
-/* Takes the queue. What is true of a VF can be a reason of its PF, and of any function a reason of
- * those above it: that it is used, or that something is inhibited. The functions stay `queued`
- * until apply_end_round(). */
-static GPtrArray *begin_round(Apply *apply) {
-        GPtrArray *round = apply->queue;
+static void add_to_round(Apply *apply, GPtrArray *round, Function *function) {
+        if (g_hash_table_add(apply->queued, function))
+                g_ptr_array_add(round, function);
+}
 
-        for (guint i = 0, n = round->len; i < n; i++) {
+/* Takes the first `n` of the queue. What is true of a VF can be a reason of its PF, and of any
+ * function a reason of those above it: that it is used, or that something is inhibited. The
+ * functions stay `queued` until apply_end_round(). */
+static GPtrArray *begin_round(Apply *apply, guint n) {
+        GPtrArray *round = g_ptr_array_sized_new(n);
+
+        for (guint i = 0; i < n; i++)
+                g_ptr_array_add(round, apply->queue->pdata[i]);
+        if (n > 0)
+                g_ptr_array_remove_range(apply->queue, 0, n);
+        for (guint i = 0; i < n; i++) {
                 const Function *function = round->pdata[i];
 
                 if (function->pf)
-                        apply_add(apply, function->pf);
+                        add_to_round(apply, round, function->pf);
                 for (Function *above = function->parent; above; above = above->parent)
-                        apply_add(apply, above);
+                        add_to_round(apply, round, above);
         }
-        apply->queue = g_ptr_array_new();
         g_ptr_array_sort(round, function_compare);
         return round;
+}
+
+/* How many functions the loop's next round has. All that are new are published at once, for other
+ * functions name them. */
+static guint round_size(const Apply *apply) {
+        guint n = apply->queue->len;
+
+        for (guint i = ROUND_FUNCTIONS; i < n; i++)
+                if (!publisher_knows(apply->publisher, apply->queue->pdata[i]))
+                        return n;
+        return MIN(n, ROUND_FUNCTIONS);
 }
 
 /* --- a round */
@@ -261,13 +278,9 @@ static void publish(Publisher *publisher, const GPtrArray *round) {
         publisher_publish_count(publisher);
 }
 
-void apply_now(Apply *apply) {
-        (void) apply_request(apply, NULL, NULL);
-}
-
-int apply_request(Apply *apply, ApplyUndo *undo, void *context) {
+static int run_round(Apply *apply, guint n, ApplyUndo *undo, void *context) {
         ProtectedFiles *files = part_find(apply->context, protected_files_part);
-        g_autoptr(GPtrArray) round = begin_round(apply);
+        g_autoptr(GPtrArray) round = begin_round(apply, n);
         int r;
 
         g_assert(!apply->running);
@@ -287,6 +300,41 @@ int apply_request(Apply *apply, ApplyUndo *undo, void *context) {
         apply->running = false;
         apply->handler->after(apply->handler_context);
         return r;
+}
+
+static int on_apply_work(sd_event_source *source, void *userdata) {
+        Apply *apply = userdata;
+
+        apply->handler->before(apply->handler_context);
+        (void) run_round(apply, round_size(apply), NULL, NULL);
+        if (apply->queue->len > 0)
+                apply_wake(apply);
+        return 0;
+}
+
+void apply_now(Apply *apply) {
+        (void) apply_request(apply, NULL, NULL, NULL);
+}
+
+static void put_first(Apply *apply, const GPtrArray *functions) {
+        g_autoptr(GPtrArray) queue = g_steal_pointer(&apply->queue);
+        g_autoptr(GHashTable) first = g_hash_table_new(NULL, NULL);
+
+        apply->queue = g_ptr_array_sized_new(functions->len + queue->len);
+        for (guint i = 0; i < functions->len; i++) {
+                g_hash_table_add(first, functions->pdata[i]);
+                g_hash_table_add(apply->queued, functions->pdata[i]);
+                g_ptr_array_add(apply->queue, functions->pdata[i]);
+        }
+        for (guint i = 0; i < queue->len; i++)
+                if (!g_hash_table_contains(first, queue->pdata[i]))
+                        g_ptr_array_add(apply->queue, queue->pdata[i]);
+}
+
+int apply_request(Apply *apply, const GPtrArray *functions, ApplyUndo *undo, void *context) {
+        if (functions)
+                put_first(apply, functions);
+        return run_round(apply, functions ? functions->len : apply->queue->len, undo, context);
 }
 
 void apply_record_changed(Apply *apply) {

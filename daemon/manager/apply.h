@@ -3,8 +3,9 @@
  * Owns the queue of functions that something was changed of, and the event source that runs when
  * there is something to be read or applied. One round of applying asks the rules about each queued
  * function, saves what must be known to the next daemon, write-protects files, and notifies, in
- * this order: see protected-files.h. Always holds: a function is queued at most once, and none that
- * has gone is; no round begins within another. What comes before and after a round is its
+ * this order: see protected-files.h. The loop takes so many functions in a turn that the turn is
+ * short; a request's round takes all. Always holds: a function is queued at most once, and none
+ * that has gone is; no round begins within another. What comes before and after a round is its
  * handler's. */
 #pragma once
 
@@ -49,11 +50,12 @@ void apply_function_gone(Apply *apply, Function *function);
  */
 void apply_now(Apply *apply);
 
-/* The same for a request that is to outlive the daemon. When the state cannot be saved, `undo`
- * (NULL: nothing) undoes what the request changed, before a file is touched or a change published.
- * Returns 0 or a negative errno. */
+/* The same for a request that is to outlive the daemon, and changed `functions`, each of which is
+ * there once; what else is queued stays queued. NULL: all that is queued. When the state cannot be
+ * saved, `undo` (NULL: nothing) undoes what the request changed, before a file is touched or a
+ * change published. Returns 0 or a negative errno. */
 typedef void ApplyUndo(void *context);
-int apply_request(Apply *apply, ApplyUndo *undo, void *context);
+int apply_request(Apply *apply, const GPtrArray *functions, ApplyUndo *undo, void *context);
 
 /* What a part records is another: it is saved at the end of the turn at the latest. */
 void apply_record_changed(Apply *apply);

@@ -70,7 +70,7 @@ static void on_io_requests_opened(void *context, int result, const char *message
 
         /* The session is published, and known to a later daemon, before the client gets it. */
         if (result >= 0)
-                r = apply_request(call->apply, NULL, NULL);
+                r = apply_request(call->apply, NULL, NULL, NULL);
         if (r < 0) {
                 /* It ends when the client's end of its socket is closed, which nobody gets. */
                 text = state_keeper_describe_failure(apply_state(call->apply), r);

@@ -16,8 +16,11 @@ LastingRequests *lasting_requests_free(LastingRequests *requests);
 /* See the functions of the manager with the same name. */
 int lasting_requests_lock(LastingRequests *requests, Function *function, const char *why);
 int lasting_requests_unlock(LastingRequests *requests, Function *function);
-int lasting_requests_inhibit(LastingRequests *requests, const PciKey *keys, size_t n_keys,
-                             const Inhibitor *inhibitor, int *ret_fd);
+int lasting_requests_inhibit(LastingRequests *requests, PciKey key, const Inhibitor *inhibitor,
+                             int *ret_fd);
+void lasting_requests_inhibit_many(LastingRequests *requests, const PciKey *keys, size_t n_keys,
+                                   const Inhibitor *inhibitor, ManagerInhibited *done,
+                                   void *context);
 void lasting_requests_foreach_inhibitor(const LastingRequests *requests,
                                         void (*visit)(void *context, PciKey key,
                                                       const Inhibitor *inhibitor),
@@ -25,3 +28,6 @@ void lasting_requests_foreach_inhibitor(const LastingRequests *requests,
 int lasting_requests_reload(LastingRequests *requests, char **ret_error);
 int lasting_requests_release_all(LastingRequests *requests, GPtrArray **ret);
 void lasting_requests_end_release(LastingRequests *requests);
+
+/* The daemon ends: those that are not done yet end with -ECANCELED. */
+void lasting_requests_end_calls(LastingRequests *requests, const char *why);

@@ -37,6 +37,10 @@ typedef struct ManagerObserver {
  * `message` says more, for people; NULL with 0. */
 typedef void ManagerDone(void *context, int result, const char *message);
 
+/* `fd` is the descriptor that keeps an inhibitor, with 0, and stays the manager's; see ManagerDone
+ * for `message`. -EDQUOT: the user has too many; -EIO: it would not outlive the daemon. */
+typedef void ManagerInhibited(void *context, int result, const char *message, int fd);
+
 /* An I/O session for a client of user `uid`, process `pid`, that wants to map `max_mapped` bytes.
  * Refused unless the function is bound to a VFIO driver (or emulated, as configured), free, and
  * without MSI-X (or that is allowed). */

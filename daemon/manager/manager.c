@@ -323,6 +323,7 @@ void manager_end_calls(Manager *manager) {
         parts_end_calls(manager->parts, why);
         requests_end_calls(manager->requests, why);
         unplug_calls_end_calls(manager->unplug_calls, why);
+        lasting_requests_end_calls(manager->lasting, why);
 }
 
 /* --- the manager's face; what is meant is in manager.h */
@@ -379,9 +380,13 @@ int manager_unlock(Manager *manager, Function *function) {
         return lasting_requests_unlock(manager->lasting, function);
 }
 
-int manager_inhibit(Manager *manager, const PciKey *keys, size_t n_keys, const Inhibitor *inhibitor,
-                    int *ret_fd) {
-        return lasting_requests_inhibit(manager->lasting, keys, n_keys, inhibitor, ret_fd);
+int manager_inhibit(Manager *manager, PciKey key, const Inhibitor *inhibitor, int *ret_fd) {
+        return lasting_requests_inhibit(manager->lasting, key, inhibitor, ret_fd);
+}
+
+void manager_inhibit_many(Manager *manager, const PciKey *keys, size_t n_keys,
+                          const Inhibitor *inhibitor, ManagerInhibited *done, void *context) {
+        lasting_requests_inhibit_many(manager->lasting, keys, n_keys, inhibitor, done, context);
 }
 
 void manager_foreach_inhibitor(const Manager *manager,

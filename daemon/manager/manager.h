@@ -112,12 +112,17 @@ int manager_refuse_unplug(Manager *manager, const Function *function, const char
 /* Until when the users of the function are asked to release it, CLOCK_REALTIME; 0: they are not. */
 uint64_t manager_unplug_deadline(const Manager *manager, const Function *function);
 
-/* Lets nobody do `inhibitor->operations` to the functions at `keys`, each of which is there once,
- * until the descriptor in `*ret_fd`, which the caller closes, has no copy left. Returns 0; -EDQUOT
- * when the user has too many; or another negative errno when it would not outlive the daemon, see
- * manager_describe_failure(). When it fails, nothing is inhibited on any of them. */
-int manager_inhibit(Manager *manager, const PciKey *keys, size_t n_keys, const Inhibitor *inhibitor,
-                    int *ret_fd);
+/* Lets nobody do `inhibitor->operations` to the function until the descriptor in `*ret_fd`, which
+ * the caller closes, has no copy left. Returns 0; -EDQUOT when the user has too many; or another
+ * negative errno when it would not outlive the daemon, see manager_describe_failure(). */
+int manager_inhibit(Manager *manager, PciKey key, const Inhibitor *inhibitor, int *ret_fd);
+
+/* The same for the functions at `keys`, each of which is there once. From the return on it counts
+ * on all of them, and `done` is called, perhaps before this returns, when their files are locked:
+ * for many functions that takes several turns of the loop. When it fails, nothing is inhibited on
+ * any of them. */
+void manager_inhibit_many(Manager *manager, const PciKey *keys, size_t n_keys,
+                          const Inhibitor *inhibitor, ManagerInhibited *done, void *context);
 
 void manager_foreach_inhibitor(const Manager *manager,
                                void (*visit)(void *context, PciKey key, const Inhibitor *inhibitor),

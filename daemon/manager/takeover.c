@@ -3,6 +3,7 @@
 #include "daemon/guard/function-marks.h"
 #include "daemon/guard/kernel-guard.h"
 #include "daemon/guard/protected-files.h"
+#include "daemon/guard/stray-files.h"
 #include "daemon/guard/unplug.h"
 
 struct Takeover {
@@ -42,7 +43,7 @@ void takeover_update(Takeover *takeover) {
         protected_files_drop_adopted(files);
         if (takeover->lost)
                 inventory_foreach (context->inventory, function)
-                        protected_files_open_strays(files, function, NULL);
+                        stray_files_unlock(files, context->reserve, function, NULL);
         kernel_guards_end_adoption(part_find(context, kernel_guard_part));
         (void) state_keeper_save(apply_state(takeover->apply));
 }

@@ -46,15 +46,6 @@ static int read_words(const MethodCall *call, Inhibitor *ret, sd_bus_error *erro
         return 0;
 }
 
-static int inhibit_functions(const MethodCall *call, const PciKey *keys, size_t n_keys,
-                             const Inhibitor *inhibitor, int *ret_fd, sd_bus_error *error) {
-        int r = manager_inhibit(call->bus->manager, keys, n_keys, inhibitor, ret_fd);
-
-        if (r == -EDQUOT)
-                return bus_error_set(error, r, "this user, or all users, have too many inhibitors");
-        return r < 0 ? method_fail(call, r, error) : 0;
-}
-
 typedef struct Options {
         Operation check; /* _OPERATION_INVALID: nothing is asked */
         InhibitorMode mode;
@@ -137,9 +128,11 @@ static int inhibit_one(const MethodCall *call, OptionSet set, sd_bus_error *erro
         if (r < 0)
                 return r;
         inhibitor.mode = options.mode;
-        r = inhibit_functions(call, &function->facts.key, 1, &inhibitor, &fd, error);
+        r = manager_inhibit(call->bus->manager, function->facts.key, &inhibitor, &fd);
+        if (r == -EDQUOT)
+                return bus_error_set(error, r, "this user, or all users, have too many inhibitors");
         if (r < 0)
-                return r;
+                return method_fail(call, r, error);
         r = sd_bus_reply_method_return(call->message, "h", fd);
         close(fd); /* the message has a copy, and the caller will have the only one */
         return r;
@@ -224,16 +217,6 @@ static int read_request(const MethodCall *call, Request *request, sd_bus_error *
         return r;
 }
 
-static int append_function_blocker(sd_bus_message *reply, const Function *function,
-                                   const Blocker *blocker, bool may_see) {
-        g_autofree char *reason = private_text_for(blocker->reason, may_see);
-        char address[PCI_ADDRESS_STRING_MAX];
-
-        return sd_bus_message_append(
-                reply, "(ssssu)", pci_address_format(function_address(function), address),
-                blocker_kind_to_string(blocker->kind), blocker->subject, reason, blocker->pid);
-}
-
 static void verdict_destroy(gpointer verdict) {
         (void) verdict_free(verdict);
 }
@@ -249,49 +232,82 @@ static GPtrArray *check_all(const MethodCall *call, const Request *request) {
         return verdicts;
 }
 
+/* A reply that waits until the files of all functions are locked. */
+typedef struct InhibitReply {
+        MethodReply *reply;
+        GArray *keys;
+        GPtrArray *verdicts; /* one for each key, or NULL */
+        bool may_see;
+} InhibitReply;
+
+static InhibitReply *inhibit_reply_free(InhibitReply *waiting) {
+        g_array_unref(waiting->keys);
+        g_clear_pointer(&waiting->verdicts, g_ptr_array_unref);
+        g_free(waiting);
+        return NULL;
+}
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(InhibitReply, inhibit_reply_free)
+
+static int append_function_blocker(sd_bus_message *reply, PciKey key, const Blocker *blocker,
+                                   bool may_see) {
+        g_autofree char *reason = private_text_for(blocker->reason, may_see);
+        char address[PCI_ADDRESS_STRING_MAX];
+
+        return sd_bus_message_append(
+                reply, "(ssssu)", pci_address_format(pci_address_from_key(key), address),
+                blocker_kind_to_string(blocker->kind), blocker->subject, reason, blocker->pid);
+}
+
 /* Adds the list of blockers and the number of those that it leaves out. */
-static int append_blockers(sd_bus_message *reply, const Request *request, const GPtrArray *verdicts,
-                           bool may_see) {
+static int append_blockers(sd_bus_message *reply, const InhibitReply *waiting) {
         guint n = 0;
         int r;
 
         r = sd_bus_message_open_container(reply, 'a', "(ssssu)");
-        for (guint i = 0; verdicts && i < verdicts->len; i++) {
-                const Verdict *verdict = verdicts->pdata[i];
+        for (guint i = 0; waiting->verdicts && i < waiting->verdicts->len; i++) {
+                const Verdict *verdict = waiting->verdicts->pdata[i];
 
                 for (guint j = 0; r >= 0 && j < verdict->blockers->len; j++)
                         if (n++ < BLOCKERS_MAX)
-                                r = append_function_blocker(reply, request->functions->pdata[i],
-                                                            verdict->blockers->pdata[j], may_see);
+                                r = append_function_blocker(
+                                        reply, g_array_index(waiting->keys, PciKey, i),
+                                        verdict->blockers->pdata[j], waiting->may_see);
         }
         if (r >= 0)
                 r = sd_bus_message_close_container(reply);
         return r < 0 ? r : sd_bus_message_append(reply, "u", n - MIN(n, BLOCKERS_MAX));
 }
 
+static void on_inhibited(void *context, int result, const char *message, int fd) {
+        g_autoptr(InhibitReply) waiting = context;
+        sd_bus_message *values;
+        int r;
+
+        if (!method_reply_begin(waiting->reply, result, message, &values))
+                return;
+        r = sd_bus_message_append(values, "h", fd);
+        if (r >= 0)
+                r = append_blockers(values, waiting);
+        method_reply_with(waiting->reply, values, r);
+}
+
 /* The functions are checked before the caller's own inhibitor counts. No other call is served in
  * between, so of two callers one always sees the other. */
 static int inhibit_and_answer(const MethodCall *call, const Request *request, sd_bus_error *error) {
-        g_autoptr(GPtrArray) verdicts = NULL;
-        sd_bus_message *reply = NULL;
-        int fd, r;
+        MethodReply *reply = method_reply_later(call, error);
+        InhibitReply *waiting;
 
+        if (!reply)
+                return -EDQUOT;
+        waiting = g_new(InhibitReply, 1);
+        *waiting = (InhibitReply){ .reply = reply,
+                                   .keys = g_array_ref(request->keys),
+                                   .may_see = call->uid == 0 };
         if (request->options.check >= 0)
-                verdicts = check_all(call, request);
-        r = inhibit_functions(call, (const PciKey *) request->keys->data, request->keys->len,
-                              &request->inhibitor, &fd, error);
-        if (r < 0)
-                return r;
-        r = sd_bus_message_new_method_return(call->message, &reply);
-        if (r >= 0)
-                r = sd_bus_message_append(reply, "h", fd);
-        close(fd); /* the message has a copy, and the caller will have the only one */
-        if (r >= 0)
-                r = append_blockers(reply, request, verdicts, call->uid == 0);
-        if (r >= 0)
-                r = sd_bus_message_send(reply);
-        sd_bus_message_unref(reply);
-        return r;
+                waiting->verdicts = check_all(call, request);
+        manager_inhibit_many(call->bus->manager, (const PciKey *) request->keys->data,
+                             request->keys->len, &request->inhibitor, on_inhibited, waiting);
+        return 1;
 }
 
 int manager_method_inhibit_many(const MethodCall *call, sd_bus_error *error) {

@@ -92,9 +92,9 @@ Test(method, actions) {
         cr_assert_eq(methods, sizeof(expected) / sizeof(*expected));
 }
 
-/* Whose reply waits for the kernel or a holder: these are counted for each user. An idle process on
- * the function ends for all of them, and for those who see to it that the function stays free. A
- * method that is free to all ends nothing. */
+/* Whose reply waits for the kernel, a holder or many files: these are counted for each user. An
+ * idle process on the function ends for all of them, and for those who see to it that the function
+ * stays free. A method that is free to all ends nothing. */
 Test(method, which_wait_and_want) {
         static const char *const waiting[] = { "Bind",
                                                "Unbind",
@@ -109,9 +109,9 @@ Test(method, which_wait_and_want) {
                                                "GetVfToken",
                                                "BindWithOptions",
                                                "UnbindWithOptions",
-                                               "ResetWithOptions" };
-        static const char *const wanting[] = { "Inhibit", "InhibitWithOptions", "InhibitMany",
-                                               "Lock" };
+                                               "ResetWithOptions",
+                                               "InhibitMany" };
+        static const char *const wanting[] = { "Inhibit", "InhibitWithOptions", "Lock" };
         unsigned n = 0;
 
         interface_foreach (interface)

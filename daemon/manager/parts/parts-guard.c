@@ -170,7 +170,6 @@ static void on_inhibitor_ended(void *userdata, const PciKey *keys, size_t n_keys
                 context->host->queue(context->host_context, function);
                 tell_inhibitor_ended(context, function);
         }
-        context->host->apply(context->host_context);
 }
 
 static int new_inhibitors(const PartContext *context, void **ret) {

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """InhibitMany: one inhibitor on several functions, on all of them or on none, and what stands against them."""
 
+import json
 import os
 
 import fixtures
@@ -8,6 +9,10 @@ from fixtures import wait_until
 from smalldisk import SmallDisk
 from test_inhibit import InhibitTest
 import vfwarden_bus as vb
+from gi.repository import GLib
+
+# In microseconds, by the processor's time.
+LONGEST_TURN = 20000 * (4 if os.environ.get("VFWARDEN_SANITIZED") else 1)
 
 PF = "0000:01:00.0"
 OTHER = "0000:02:00.0"
@@ -258,7 +263,47 @@ class Thousand(ManyTest):
         self.release(self._fds[0])
         wait_until(lambda: len(self.listed()) == 24, None, "the end of web1's")
         self.wait_property(addresses[-1], "Locked", False)
-        self.assertEqual({function.mode("reset") for function in functions[24:]}, {0o200})
+        vb.wait_until(lambda: {function.mode("reset") for function in functions[24:]} == {0o200}, None, "all to be unlocked")
+
+    def longest_turn(self):
+        return json.loads(self.client.manager("Describe"))["LongestTurnCpu"]
+
+    def test_no_turn_of_the_loop_is_long(self):
+        functions = [self.sysfs.add(f"0000:{0x10 + n // 256:02x}:{n // 8 % 32:02x}.{n % 8}", driver="e1000e")
+                     for n in range(1000)]
+        addresses = [function.address for function in functions]
+        self.start()
+        longest = max(self.longest_turn(), LONGEST_TURN)    # what the start took is another matter
+        # Others are served in between.
+        call = self.client.bus.start_call(vb.ROOT, vb.MANAGER, "InhibitMany", "(assssa{sv})",
+                                          (addresses, "reset:remove:open", "web1", "", {"check": GLib.Variant("s", "reset")}),
+                                          with_fds=True)
+        blockers = self.client.check(addresses[-1], "reset")[1]
+        self.assertEqual([blocker[:2] for blocker in blockers], [("inhibitor", "web1")])
+        self.assertEqual(call.result(4 * fixtures.DEADLINE)[1:], ([], 0))
+        self._fds.extend(call.fds)
+        self.assertEqual({function.mode("reset") for function in functions}, {0})
+        self.assertLessEqual(self.longest_turn(), longest)
+        self.release(self._fds[-1])
+        self.wait_listed()
+        vb.wait_until(lambda: {function.mode("reset") for function in functions} == {0o200}, None, "all to be unlocked")
+        self.assertLessEqual(self.longest_turn(), longest)
+
+    def test_a_disk_that_is_full_in_the_middle(self):
+        """Nothing of it stays, also where files are locked by then."""
+        functions = [self.sysfs.add(f"0000:{0x10 + n // 256:02x}:{n // 8 % 32:02x}.{n % 8}", driver="vfio-pci")
+                     for n in range(200)]
+        disk = SmallDisk(self.state_dir, "48k")
+        self.addCleanup(disk.close)
+        self.start()
+        addresses = [function.address for function in functions]
+        self.inhibit_many(addresses[:40], "reset")
+        self.release(self._fds[-1])
+        self.wait_listed()
+        error = self.assert_bus_error(vb.FAILED, self.client.inhibit_many, addresses, "reset")
+        self.assertIn(self.state_dir, error.message)
+        self.assertEqual(self.listed(), [])
+        vb.wait_until(lambda: {function.mode("reset") for function in functions} == {0o200}, None, "all to be unlocked")
 
 
 if __name__ == "__main__":

@@ -218,6 +218,32 @@ class Restart(LockTest):
         # And it is forgotten only when the file is open again.
         self.assertEqual(names[-1], "state.json", names)
 
+    def test_a_new_own_mode_is_on_disk_before_the_file_is_closed_again(self):
+        """A mode that an administrator gives a closed file."""
+        pf = self.sysfs.add_pf(PF, driver="vfio-pci")
+        self.start()
+        self.assert_closed(pf, *SRIOV)
+        self.fence()
+        order = DirectoryEvents(self.state_dir, pf.directory)
+        self.addCleanup(order.close)
+        pf.chmod("sriov_numvfs", 0o660)
+        self.wait_mode(pf, "sriov_numvfs", 0o440)
+        self.assertEqual(order.read()[:3], ["sriov_numvfs", "state.json", "sriov_numvfs"])
+
+    def test_the_same_while_no_daemon_ran(self):
+        pf = self.sysfs.add_pf(PF, driver="vfio-pci")
+        self.start()
+        self.assert_closed(pf, *SRIOV)
+        self.kill()
+        pf.chmod("sriov_numvfs", 0o660)
+        order = DirectoryEvents(self.state_dir, pf.directory)
+        self.addCleanup(order.close)
+        self.start()
+        self.wait_mode(pf, "sriov_numvfs", 0o440)
+        self.assertEqual(order.read()[:2], ["state.json", "sriov_numvfs"])
+        self.sysfs.rebind(pf, "igb")
+        self.wait_mode(pf, "sriov_numvfs", 0o660)
+
     def test_damaged_state(self):
         pf = self.sysfs.add_pf(PF, driver="vfio-pci")
         self.start()
