@@ -21,8 +21,8 @@ typedef struct NamePair {
 
 struct PciNames {
         struct pci_access *access;
-        PciIds *ids; /* NULL while nobody asked, and where libpci has to read the file */
-        bool asked;
+        PciIds *ids; /* NULL while no name is asked for, and where libpci has to read the file */
+        bool asked;  /* the file was looked for, since the last pci_names_drop_file() */
         GHashTable *pairs; /* vendor << 16 | device -> NamePair* */
 };
 
@@ -134,15 +134,15 @@ int pci_names_lookup(PciNames *names, uint16_t vendor, uint16_t device, GRefStri
                      GRefString **ret_device) {
         gpointer key = GUINT_TO_POINTER((guint) vendor << 16 | device);
         NamePair *pair = g_hash_table_lookup(names->pairs, key);
-        int r = names->asked ? 0 : read_ids(names->access, &names->ids);
+        int r = pair || names->asked ? 0 : read_ids(names->access, &names->ids);
 
-        names->asked = r == 0;
         if (r < 0) {
                 *ret_vendor = g_ref_string_new_intern("");
                 *ret_device = g_ref_string_new_intern("");
                 return r;
         }
         if (!pair) {
+                names->asked = true;
                 pair = g_new(NamePair, 1);
                 pair->vendor = lookup(names, PCI_LOOKUP_VENDOR, vendor, device);
                 pair->device = lookup(names, PCI_LOOKUP_DEVICE, vendor, device);
@@ -151,4 +151,9 @@ int pci_names_lookup(PciNames *names, uint16_t vendor, uint16_t device, GRefStri
         *ret_vendor = g_ref_string_acquire(pair->vendor);
         *ret_device = g_ref_string_acquire(pair->device);
         return 0;
+}
+
+void pci_names_drop_file(PciNames *names) {
+        g_clear_pointer(&names->ids, pci_ids_free);
+        names->asked = false;
 }

@@ -1,7 +1,7 @@
 /* pci-names.h: names of vendors and devices from pci.ids, wherever libpci has it.
  *
- * Owns libpci's handle, the file once a name was asked for, and a table of the names asked for so
- * far. */
+ * Owns libpci's handle, a table of the names asked for so far, and the file from the first name
+ * that is not in the table to pci_names_drop_file(). */
 #pragma once
 
 #include <glib.h>
@@ -18,3 +18,6 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(PciNames, pci_names_free)
  * time. */
 int pci_names_lookup(PciNames *names, uint16_t vendor, uint16_t device, GRefString **ret_vendor,
                      GRefString **ret_device);
+
+/* No name is asked for in the near future: the text of the file, more than a megabyte, is freed. */
+void pci_names_drop_file(PciNames *names);

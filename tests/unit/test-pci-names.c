@@ -46,3 +46,17 @@ Test(pci_names, are_libpcis) {
         cr_assert(n_named > 500, "%u", n_named);
         pci_cleanup(libpci);
 }
+
+Test(pci_names, are_the_same_without_the_file_in_memory) {
+        g_autoptr(PciNames) names = pci_names_new();
+
+        libpci = pci_alloc();
+        libpci->id_lookup_mode = PCI_LOOKUP_NO_HWDB;
+        pci_init(libpci);
+        pci_names_drop_file(names);
+        cr_assert_eq(compare(names, 0x8086, 0x1521), 1);
+        pci_names_drop_file(names);
+        cr_assert_eq(compare(names, 0x8086, 0x1521), 1, "known already");
+        cr_assert_eq(compare(names, 0x1af4, 0x1000), 1, "not known yet");
+        pci_cleanup(libpci);
+}

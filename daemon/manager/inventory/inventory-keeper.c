@@ -348,6 +348,7 @@ void inventory_keeper_read(InventoryKeeper *keeper) {
                 read_all_lists(keeper);
         }
         unread_mark_pfs(keeper->unread);
+        pci_names_drop_file(keeper->names);
 }
 
 void inventory_keeper_mark_all_stale(InventoryKeeper *keeper) {
