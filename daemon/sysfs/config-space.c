@@ -29,6 +29,8 @@
 #define IDLE_USEC (1 * G_USEC_PER_SEC)
 /* How many functions a child is given ahead. */
 #define WINDOW 64
+/* A child that has been silent for so long may hang: it gets no more until its next report. */
+#define PATIENCE_USEC (50 * 1000ULL)
 
 typedef struct Entry {
         ReadEntry base;
@@ -48,8 +50,9 @@ typedef struct Report {
 typedef struct Child {
         ConfigSpace *space;
         Helper *helper;
-        GArray *keys; /* of PciKey: what it was given and has not reported */
-        bool hangs;   /* it gets no more */
+        GArray *keys;           /* of PciKey: what it was given and has not reported */
+        uint64_t progress_usec; /* CLOCK_MONOTONIC: its last report, or when it had nothing to do */
+        bool hangs;             /* it gets no more */
 } Child;
 
 struct ConfigSpace {
@@ -275,6 +278,7 @@ static void on_reports(void *context, int channel) {
                 end_child(child);
                 return;
         }
+        child->progress_usec = now_usec();
         child_set_deadline(child);
         if (!read_queue_is_empty(child->space->queue))
                 read_queue_wake(child->space->queue);
@@ -304,12 +308,15 @@ static int start_child(ConfigSpace *space, Child **ret) {
         return 0;
 }
 
-/* The child that reads; NULL when there is none. */
+/* A child that goes on reading; NULL when there is none. */
 static Child *find_child(const ConfigSpace *space) {
+        uint64_t now = now_usec();
+
         for (guint i = 0; i < space->children->len; i++) {
                 Child *child = space->children->pdata[i];
 
-                if (!child->hangs)
+                if (!child->hangs &&
+                    (child->keys->len == 0 || now < child->progress_usec + PATIENCE_USEC))
                         return child;
         }
         return NULL;
@@ -322,6 +329,8 @@ static void child_give(Child *child) {
         bool was_idle = child->keys->len == 0;
         Entry *entry;
 
+        if (was_idle)
+                child->progress_usec = now_usec();
         while (child->keys->len < WINDOW && (entry = read_queue_take(queue))) {
                 const Report request = { .key = entry->base.key,
                                          .inode = entry->base.inode,
