@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -18,10 +17,10 @@ char *sysfs_function_path(PciAddress address, const char *name) {
 }
 
 int sysfs_open_function(PciAddress address) {
-        char text[PCI_ADDRESS_STRING_MAX], path[sizeof(SYSFS_PCI_DEVICES) + sizeof(text)];
+        char path[sizeof(SYSFS_PCI_DEVICES "/") + PCI_ADDRESS_STRING_MAX];
         int fd;
 
-        snprintf(path, sizeof(path), SYSFS_PCI_DEVICES "/%s", pci_address_format(address, text));
+        pci_address_format(address, g_stpcpy(path, SYSFS_PCI_DEVICES "/"));
         fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
         return fd < 0 ? -errno : fd;
 }
