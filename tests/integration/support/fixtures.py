@@ -123,7 +123,10 @@ def wait_for_end(pidfd, deadline=DEADLINE, what="the process's end"):
 
 def kill_and_wait(pid):
     """Returns when it has ended; a process that was killed still takes what is sent to it for a moment."""
-    pidfd = os.pidfd_open(pid)
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return      # by itself
     try:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         wait_for_end(pidfd)

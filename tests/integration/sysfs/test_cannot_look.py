@@ -357,8 +357,9 @@ class Capabilities(FaultTest):
     def test_nobody_can_read_for_the_daemon(self):
         self.start()
         self.faults.set(("fork", errno.EAGAIN, "*"))
-        for pid in fixtures.children(self.daemon.pid, "vfwarden-reader"):
-            fixtures.kill_and_wait(pid)
+        for name in ("vfwarden-reader", "vfwarden-config"):
+            for pid in fixtures.children(self.daemon.pid, name):
+                fixtures.kill_and_wait(pid)
         self.sysfs.add_pf(PF, config=recorded_config("intel-dsa"), announce=True)
         self.wait_problem("Failed to read configuration space: Resource temporarily unavailable")
         self.wait_function(PF)
