@@ -18,6 +18,11 @@ static const GuardHook hooks[] = {
         { "chmod", "chmod_fmod", "fmod_ret", "security_inode_setattr", 3, GUARD(CHMOD) },
         { "module", "module_lsm", "lsm", "bpf_lsm_capable", 4, GUARD(MODULE) },
         { "module", "module_fmod", "fmod_ret", "security_capable", 4, GUARD(MODULE) },
+        { "netlink", "netlink_lsm", "lsm", "bpf_lsm_netlink_send", 2, GUARD(NETWORK) },
+        { "netlink", "netlink_fmod", "fmod_ret", "security_netlink_send", 2, GUARD(NETWORK) },
+        { "ioctl", "ioctl_lsm", "lsm", "bpf_lsm_file_ioctl", 3, GUARD(NETWORK) },
+        { "ioctl", "ioctl_fmod", "fmod_ret", "security_file_ioctl", 3, GUARD(NETWORK) },
+        { "release-driver", "release_driver", "fentry", "device_release_driver_internal", 3, 0 },
         { "release-disable", "release_disable", "fentry", "pci_disable_device", 1, 0 },
         { "release-enable", "release_enable", "fentry", "pci_enable_device", 1, 0 },
 };

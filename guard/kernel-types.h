@@ -50,9 +50,40 @@ struct cred {
         struct user_namespace *user_ns;
 };
 
+struct ns_common {
+        unsigned int inum;
+};
+
+struct net {
+        struct ns_common ns;
+};
+
+struct nsproxy {
+        struct net *net_ns;
+};
+
 struct task_struct {
         unsigned int flags;
         const struct cred *cred;
+        struct nsproxy *nsproxy;
+};
+
+typedef struct {
+        struct net *net;
+} possible_net_t;
+
+struct sock_common {
+        possible_net_t skc_net;
+};
+
+struct sock {
+        struct sock_common __sk_common;
+        unsigned short sk_protocol;
+};
+
+struct sk_buff {
+        unsigned int len;
+        unsigned char *data;
 };
 
 struct kobject {

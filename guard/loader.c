@@ -23,6 +23,7 @@ typedef struct Loader {
         const char *directory;
         struct btf *btf;
         bool bpf_is_lsm;
+        unsigned failed; /* guards of which a program was not loaded: they stay missing */
         KernelGuardReport reports[_KERNEL_GUARD_MAX];
 } Loader;
 
@@ -129,9 +130,10 @@ static void report_hook(Loader *loader, const GuardHook *hook, int r, const char
         const char *colon = log ? ": " : "";
 
         if (r >= 0) {
-                report(loader, hook->guards, true, "%s", hook->how);
+                report(loader, hook->guards & ~loader->failed, true, "%s", hook->how);
                 return;
         }
+        loader->failed |= hook->guards;
         log = log ? log : "";
         fprintf(stderr, "Failed to load the program %s: %s%s%s\n", hook->program, g_strerror(-r),
                 colon, log);

@@ -6,6 +6,8 @@
  * cannot be read is refused, but only where the file belongs to a driver that has a guarded
  * function: all others have no entry in `files`. */
 #include "guard/kernel-types.h"
+#include "guard/network.bpf.h"
+#include "guard/system-call.bpf.h"
 #include "policy/guard-layout.h"
 
 #include <linux/bpf.h>
@@ -15,17 +17,15 @@
 #include <bpf/bpf_tracing.h>
 
 #define SYSFS_MAGIC    0x62656572
+#define PROC_MAGIC     0x9fa0
 #define MAY_WRITE      0x2
 #define ATTR_MODE      0x1
 #define WRITE_BITS     0222
 #define CAP_FOWNER     3
 #define CAP_SYS_MODULE 16
+#define CAP_SYS_RAWIO  17
+#define SIOCETHTOOL    0x8946
 #define EPERM          1
-
-/* include/linux/sched.h. PF_USER_WORKER since 6.4; the bit was unused before. */
-#define PF_IO_WORKER   0x00000010
-#define PF_USER_WORKER 0x00004000
-#define PF_KTHREAD     0x00200000
 
 struct {
         __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -69,6 +69,15 @@ struct {
         __type(value, __u32);
         __uint(pinning, LIBBPF_PIN_BY_NAME);
 } modules SEC(".maps");
+
+struct {
+        __uint(type, BPF_MAP_TYPE_HASH);
+        __uint(map_flags, BPF_F_NO_PREALLOC);
+        __uint(max_entries, GUARD_LINKS_MAX);
+        __type(key, GuardLinkKey);
+        __type(value, GuardLink);
+        __uint(pinning, LIBBPF_PIN_BY_NAME);
+} links SEC(".maps");
 
 /* Tasks that pass. The entry goes with the task, so no later process inherits it by its pid. */
 struct {
@@ -123,11 +132,32 @@ static __always_inline int verdict(int refused) {
         return -EPERM;
 }
 
+static __always_inline const GuardSettings *current_settings(void) {
+        __u32 zero = 0;
+
+        return bpf_map_lookup_elem(&settings, &zero);
+}
+
+static __always_inline int is_refused(__u32 kind) {
+        const GuardSettings *set = current_settings();
+
+        switch (kind) {
+        case GUARD_EVENT_TOLD:
+        case GUARD_EVENT_PORTS:
+        case GUARD_EVENT_RELEASE:
+                return 0;
+        case GUARD_EVENT_VF_SETTINGS:
+        case GUARD_EVENT_DEVLINK_RELOAD:
+        case GUARD_EVENT_ETHTOOL_RESET:
+                return set && set->refuse_network;
+        default:
+                return set && set->refuse;
+        }
+}
+
 /* Reports the deed, and returns what the hook returns. */
 static __always_inline int refuse(__u32 kind, __u64 inode, const void *name, __u32 name_size) {
-        __u32 zero = 0;
-        const GuardSettings *set = bpf_map_lookup_elem(&settings, &zero);
-        int refused = set && set->refuse && kind != GUARD_EVENT_TOLD;
+        int refused = is_refused(kind);
         GuardEvent *event;
 
         count(GUARD_COUNTER_REPORTED);
@@ -150,92 +180,7 @@ static __always_inline int refuse(__u32 kind, __u64 inode, const void *name, __u
         return verdict(refused);
 }
 
-/* --- what a system call was given */
-
-#if defined(__TARGET_ARCH_x86)
-#define NR_WRITE         1
-#define NR_PWRITE64      18
-#define NR_WRITEV        20
-#define NR_DELETE_MODULE 176
-#define NR_PWRITEV       296
-/* Of a 32-bit process, and the bit in those of x32. */
-#define NR_DELETE_MODULE_IA32 129
-#define NR_X32_BIT            0x40000000
-#define NR_PWRITEV2           328
-
-/* The registers of the system call that the task is in, or NULL: a thread of the kernel's or of
- * io_uring's has those of something else. */
-static __always_inline struct pt_regs *system_call(void) {
-        struct task_struct *task = bpf_get_current_task_btf();
-
-        if (task->flags & (PF_KTHREAD | PF_IO_WORKER | PF_USER_WORKER))
-                return 0;
-        return (struct pt_regs *) bpf_task_pt_regs(task);
-}
-
-/* The buffer of a write in one piece. A 32-bit process has other numbers (4, 181, 146 for these),
- * none of which stands here: its writes count as unreadable. So do those of sendfile(2), splice(2)
- * and io_submit(2). */
-static __always_inline int written_buffer(const void **ret_buffer, __u64 *ret_length) {
-        struct pt_regs *regs = system_call();
-        struct {
-                const void *base;
-                __u64 length;
-        } piece;
-        const void *buffer;
-        __u64 length;
-
-        if (!regs)
-                return -1;
-        buffer = (const void *) regs->si;
-        length = regs->dx;
-        /* Else the compiler makes one load of these and of the piece, which the verifier refuses.
-         */
-        asm volatile("" : "+r"(buffer), "+r"(length));
-        switch (regs->orig_ax) {
-        case NR_WRITE:
-        case NR_PWRITE64:
-                *ret_buffer = buffer;
-                *ret_length = length;
-                return 0;
-        case NR_WRITEV:
-        case NR_PWRITEV:
-        case NR_PWRITEV2:
-                if (length != 1 || bpf_probe_read_user(&piece, sizeof(piece), buffer) < 0)
-                        return -1;
-                *ret_buffer = piece.base;
-                *ret_length = piece.length;
-                return 0;
-        default:
-                return -1;
-        }
-}
-
-/* For a task that asks for CAP_SYS_MODULE: of the system calls of 64 bits none does under the
- * number 129, so that is delete_module(2) of a 32-bit process. */
-static __always_inline int removed_module(ModuleName *ret) {
-        struct pt_regs *regs = system_call();
-        const void *name;
-
-        if (!regs)
-                return -1;
-        if ((regs->orig_ax & ~(unsigned long) NR_X32_BIT) == NR_DELETE_MODULE)
-                name = (const void *) regs->di;
-        else if (regs->orig_ax == NR_DELETE_MODULE_IA32)
-                name = (const void *) (regs->bx & 0xffffffffUL);
-        else
-                return -1;
-        return bpf_probe_read_user_str(ret->text, sizeof(ret->text), name) < 0 ? -1 : 0;
-}
-#else
-static __always_inline int written_buffer(const void **ret_buffer, __u64 *ret_length) {
-        return -1;
-}
-
-static __always_inline int removed_module(ModuleName *ret) {
-        return -1;
-}
-#endif
+/* --- the checks */
 
 /* The address in the text of a write to `unbind`, as bus_find_device_by_name() takes it: up to a
  * NUL or the line's end (sysfs_streq()). A longer text is no address. */
@@ -259,8 +204,6 @@ static __always_inline int written_name(FunctionName *ret) {
         return 0;
 }
 
-/* --- the checks */
-
 static __always_inline int check_unbind(__u64 inode) {
         FunctionName name = { 0 };
         const GuardFunction *function;
@@ -282,7 +225,7 @@ static __always_inline int check_write(struct file *file, int mask) {
         if (!(mask & MAY_WRITE))
                 return 0;
         inode = file->f_inode;
-        if (inode->i_sb->s_magic != SYSFS_MAGIC)
+        if (inode->i_sb->s_magic != SYSFS_MAGIC && inode->i_sb->s_magic != PROC_MAGIC)
                 return 0;
         number = inode->i_ino;
         entry = bpf_map_lookup_elem(&files, &number);
@@ -323,10 +266,62 @@ static __always_inline int check_attributes(struct dentry *dentry, struct iattr 
 static __always_inline int check_capable(const struct cred *cred, int capability) {
         ModuleName name = { 0 };
 
+        if (capability == CAP_SYS_RAWIO && opens_ports() && is_capable(cred, CAP_SYS_RAWIO))
+                return refuse(GUARD_EVENT_PORTS, 0, 0, 0);
         if (capability != CAP_SYS_MODULE || !is_capable(cred, CAP_SYS_MODULE) ||
-            removed_module(&name) < 0 || !bpf_map_lookup_elem(&modules, &name))
+            removed_module(name.text, sizeof(name.text)) < 0 ||
+            !bpf_map_lookup_elem(&modules, &name))
                 return 0;
         return refuse(GUARD_EVENT_MODULE, 0, name.text, sizeof(name.text));
+}
+
+/* In `links` are only those of functions whose VFs are in use. */
+static __always_inline int check_link(__u32 kind, const GuardLinkKey *key) {
+        const GuardLink *link = bpf_map_lookup_elem(&links, key);
+
+        if (!link || is_exempt())
+                return 0;
+        return refuse(kind, 0, link->function, sizeof(link->function));
+}
+
+static __always_inline int is_in_host_network(const struct net *net) {
+        const GuardSettings *set = current_settings();
+
+        return set && net && net->ns.inum == set->network_namespace;
+}
+
+static __always_inline int check_devlink(const struct sk_buff *skb) {
+        FunctionName name = { 0 };
+        const GuardFunction *function;
+
+        if (!reloads_device(skb, name.text, sizeof(name.text)))
+                return 0;
+        function = bpf_map_lookup_elem(&functions, &name);
+        if (!function || !function->vfs_used || is_exempt())
+                return 0;
+        return refuse(GUARD_EVENT_DEVLINK_RELOAD, 0, name.text, sizeof(name.text));
+}
+
+static __always_inline int check_netlink(struct sock *sk, struct sk_buff *skb) {
+        GuardLinkKey key = { 0 };
+
+        if (sk->sk_protocol == NETLINK_GENERIC)
+                return check_devlink(skb);
+        if (sk->sk_protocol != NETLINK_ROUTE || !is_in_host_network(sk->__sk_common.skc_net.net) ||
+            !sets_vfs(skb, &key))
+                return 0;
+        return check_link(GUARD_EVENT_VF_SETTINGS, &key);
+}
+
+/* The kernel takes the namespace of the socket, which is nearly always that of its user. */
+static __always_inline int check_ioctl(unsigned int command, unsigned long argument) {
+        const struct nsproxy *spaces = bpf_get_current_task_btf()->nsproxy;
+        GuardLinkKey key = { 0 };
+
+        if (command != SIOCETHTOOL || !spaces || !is_in_host_network(spaces->net_ns) ||
+            !resets_link((const void *) argument, &key))
+                return 0;
+        return check_link(GUARD_EVENT_ETHTOOL_RESET, &key);
 }
 
 /* --- the hooks. Behind the arguments stands what earlier programs returned, which is always 0:
@@ -371,6 +366,26 @@ int BPF_PROG(module_fmod, const struct cred *cred, struct user_namespace *space,
         return check_capable(cred, capability);
 }
 
+SEC("lsm/netlink_send")
+int BPF_PROG(netlink_lsm, struct sock *sk, struct sk_buff *skb) {
+        return check_netlink(sk, skb);
+}
+
+SEC("fmod_ret/security_netlink_send")
+int BPF_PROG(netlink_fmod, struct sock *sk, struct sk_buff *skb) {
+        return check_netlink(sk, skb);
+}
+
+SEC("lsm/file_ioctl")
+int BPF_PROG(ioctl_lsm, struct file *file, unsigned int command, unsigned long argument) {
+        return check_ioctl(command, argument);
+}
+
+SEC("fmod_ret/security_file_ioctl")
+int BPF_PROG(ioctl_fmod, struct file *file, unsigned int command, unsigned long argument) {
+        return check_ioctl(command, argument);
+}
+
 /* --- the last close of a guarded function: vfio_pci_core_enable() and vfio_pci_core_disable() call
  * these two. Without them a function counts as used until the daemon has looked. */
 
@@ -383,6 +398,21 @@ static __always_inline void set_released(struct pci_dev *device, __u32 released)
         function = bpf_map_lookup_elem(&functions, &name);
         if (function)
                 function->released = released;
+}
+
+/* Who takes a driver away, also by a module's end. The kernel calls it before the `driver` link
+ * goes and before it waits for a user. Of its own threads, the one of hot-plug acts for somebody
+ * else: for the button, or for who has written to the slot's `power`. */
+SEC("fentry/device_release_driver_internal")
+int BPF_PROG(release_driver, struct device *device) {
+        FunctionName name = { 0 };
+
+        if ((bpf_get_current_task_btf()->flags & PF_KTHREAD) ||
+            bpf_probe_read_kernel_str(name.text, sizeof(name.text), device->kobj.name) < 0 ||
+            !bpf_map_lookup_elem(&functions, &name) || is_exempt())
+                return 0;
+        (void) refuse(GUARD_EVENT_RELEASE, 0, name.text, sizeof(name.text));
+        return 0;
 }
 
 SEC("fentry/pci_disable_device")

@@ -165,8 +165,8 @@ static RemovalFinding find_pf_unbound(Function *pf, const RemovalPlace *place,
                                  .takes_vfs = true };
 }
 
-RemovalFinding external_removal_judge(Function *function, const RemovalPlace *place,
-                                      const GPtrArray *writers) {
+static RemovalFinding find_removal(Function *function, const RemovalPlace *place,
+                                   const GPtrArray *writers) {
         RemovalFinding finding;
         uint32_t pid = unbinder(writers, false);
 
@@ -175,11 +175,20 @@ RemovalFinding external_removal_judge(Function *function, const RemovalPlace *pl
                         return finding;
         if (function->pf && function->pf->facts.driver[0] == '\0')
                 return find_pf_unbound(function->pf, place, writers);
-        if (pid != 0)
+        if (pid != 0 || place->remover != 0)
                 return (RemovalFinding){ .operation = OPERATION_UNBIND,
                                          .pid = pid,
                                          .subject = function };
         return find_device(function, OPERATION_POWER_OFF, 0);
+}
+
+RemovalFinding external_removal_judge(Function *function, const RemovalPlace *place,
+                                      const GPtrArray *writers) {
+        RemovalFinding finding = find_removal(function, place, writers);
+
+        if (place->remover != 0)
+                finding.pid = place->remover;
+        return finding;
 }
 
 static void external_removal_add_once(GPtrArray *array, Function *function) {

@@ -39,6 +39,7 @@ typedef struct RemovalPlace {
         const char *pf;       /* its PF's; NULL without */
         const char *power;    /* of its slot; NULL without */
         bool driver_leaves;   /* the module of its PF's last driver is being unloaded */
+        uint32_t remover;     /* the process that took it from its driver, 0: not known exactly */
 } RemovalPlace;
 
 typedef struct RemovalFinding {
@@ -60,7 +61,8 @@ bool external_removal_suspects(const Function *function);
 /* Whether the function has a user and no driver, for whatever reason. */
 bool external_removal_is_stuck(const Function *function);
 
-/* The operation on `function`, which hangs. `writers` is of RemovalWriter*. */
+/* The operation on `function`, which hangs. `writers` is of RemovalWriter*. Where the remover is
+ * known exactly, the writers show only what it does. */
 RemovalFinding external_removal_judge(Function *function, const RemovalPlace *place,
                                       const GPtrArray *writers);
 

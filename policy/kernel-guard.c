@@ -10,10 +10,9 @@
          LOCK_REASON_BELOW_LOCKED)
 
 static const char *const guard_names[_KERNEL_GUARD_MAX] = {
-        [KERNEL_GUARD_UNBIND] = "unbind",
-        [KERNEL_GUARD_DESCRIPTOR] = "descriptor",
-        [KERNEL_GUARD_CHMOD] = "chmod",
-        [KERNEL_GUARD_MODULE] = "module",
+        [KERNEL_GUARD_UNBIND] = "unbind",   [KERNEL_GUARD_DESCRIPTOR] = "descriptor",
+        [KERNEL_GUARD_CHMOD] = "chmod",     [KERNEL_GUARD_MODULE] = "module",
+        [KERNEL_GUARD_NETWORK] = "network",
 };
 
 static const char *const mode_names[_KERNEL_GUARD_MODE_MAX] = {
@@ -50,18 +49,51 @@ int kernel_guard_parse_line(const char *line, KernelGuard *ret_guard, KernelGuar
         return 0;
 }
 
-char *kernel_guard_describe(KernelGuard guard, const KernelGuardReport *report, const char *why,
-                            KernelGuardMode mode, bool enforce) {
-        const char *name = guard_names[guard];
+static KernelGuardMode mode_of(const KernelGuardConfig *config, KernelGuard guard) {
+        return guard == KERNEL_GUARD_NETWORK ? config->network : config->mode;
+}
 
-        if (mode == KERNEL_GUARD_MODE_OFF)
-                return g_strdup_printf("%s: not guarded: KernelGuard=off", name);
+bool kernel_guard_is_off(const KernelGuardConfig *config, KernelGuard guard) {
+        return config->mode == KERNEL_GUARD_MODE_OFF ||
+               mode_of(config, guard) == KERNEL_GUARD_MODE_OFF;
+}
+
+bool kernel_guard_refuses(const KernelGuardConfig *config, KernelGuard guard) {
+        return config->enforce && !kernel_guard_is_off(config, guard) &&
+               mode_of(config, guard) == KERNEL_GUARD_MODE_REFUSE;
+}
+
+KernelGuard kernel_guard_of_event(GuardEventKind kind) {
+        switch (kind) {
+        case GUARD_EVENT_UNBIND:
+                return KERNEL_GUARD_UNBIND;
+        case GUARD_EVENT_CHMOD:
+                return KERNEL_GUARD_CHMOD;
+        case GUARD_EVENT_MODULE:
+                return KERNEL_GUARD_MODULE;
+        case GUARD_EVENT_VF_SETTINGS:
+        case GUARD_EVENT_DEVLINK_RELOAD:
+        case GUARD_EVENT_ETHTOOL_RESET:
+                return KERNEL_GUARD_NETWORK;
+        default:
+                return KERNEL_GUARD_DESCRIPTOR;
+        }
+}
+
+char *kernel_guard_describe(KernelGuard guard, const KernelGuardReport *report, const char *why,
+                            const KernelGuardConfig *config) {
+        const char *name = guard_names[guard];
+        const char *key = config->mode != KERNEL_GUARD_MODE_OFF && guard == KERNEL_GUARD_NETWORK
+                                  ? "KernelGuardNetwork"
+                                  : "KernelGuard";
+
+        if (kernel_guard_is_off(config, guard))
+                return g_strdup_printf("%s: not guarded: %s=off", name, key);
         if (!report || !report->loaded)
                 return g_strdup_printf("%s: not guarded: %s", name, report ? report->text : why);
-        if (mode == KERNEL_GUARD_MODE_TELL)
-                return g_strdup_printf("%s: reported only (%s): KernelGuard=tell", name,
-                                       report->text);
-        if (!enforce)
+        if (mode_of(config, guard) == KERNEL_GUARD_MODE_TELL)
+                return g_strdup_printf("%s: reported only (%s): %s=tell", name, report->text, key);
+        if (!config->enforce)
                 return g_strdup_printf("%s: reported only (%s): locks are not enforced", name,
                                        report->text);
         return g_strdup_printf("%s: refused (%s)", name, report->text);
@@ -84,6 +116,14 @@ static char *describe_deed(const GuardEvent *event, const char *path) {
                 return g_strdup_printf("a write to %s", file);
         case GUARD_EVENT_MODULE:
                 return g_strdup_printf("unloading the module %.*s", GUARD_MODULE_MAX, event->name);
+        case GUARD_EVENT_VF_SETTINGS:
+                return g_strdup("settings of its VFs by netlink (`ip link set ... vf`)");
+        case GUARD_EVENT_DEVLINK_RELOAD:
+                return g_strdup("a reload by devlink");
+        case GUARD_EVENT_ETHTOOL_RESET:
+                return g_strdup("a reset by ethtool");
+        case GUARD_EVENT_PORTS:
+                return g_strdup("use of I/O ports, which reach configuration space");
         default:
                 return g_strdup_printf("deed number %u", event->kind);
         }
@@ -122,6 +162,7 @@ bool kernel_guard_wants(const Function *function, GuardFunction *ret) {
 
         if (reasons == 0)
                 return false;
-        *ret = (GuardFunction){ .only_used = reasons == LOCK_REASON_IN_USE };
+        *ret = (GuardFunction){ .only_used = reasons == LOCK_REASON_IN_USE,
+                                .vfs_used = (reasons & LOCK_REASON_VF_IN_USE) != 0 };
         return true;
 }

@@ -14,11 +14,12 @@ typedef enum KernelGuard {
         KERNEL_GUARD_DESCRIPTOR, /* a write to a locked file, by a descriptor opened before */
         KERNEL_GUARD_CHMOD,      /* a write bit for a locked file */
         KERNEL_GUARD_MODULE,     /* unloading the driver of a guarded function */
+        KERNEL_GUARD_NETWORK,    /* settings of VFs, and resets of their PF, by the network */
         _KERNEL_GUARD_MAX,
         _KERNEL_GUARD_INVALID = -EINVAL,
 } KernelGuard;
 
-/* KernelGuard= of the configuration. */
+/* KernelGuard= and KernelGuardNetwork= of the configuration. */
 typedef enum KernelGuardMode {
         KERNEL_GUARD_MODE_REFUSE,
         KERNEL_GUARD_MODE_TELL,
@@ -26,6 +27,20 @@ typedef enum KernelGuardMode {
         _KERNEL_GUARD_MODE_MAX,
         _KERNEL_GUARD_MODE_INVALID = -EINVAL,
 } KernelGuardMode;
+
+/* What is configured. */
+typedef struct KernelGuardConfig {
+        KernelGuardMode mode, network; /* with `mode` off, `network` does not count */
+        bool enforce;                  /* locks are enforced */
+} KernelGuardConfig;
+
+/* Whether the guard is to refuse; whether it is to do nothing. */
+bool kernel_guard_refuses(const KernelGuardConfig *config, KernelGuard guard);
+bool kernel_guard_is_off(const KernelGuardConfig *config, KernelGuard guard);
+
+/* Which guard an event of the kind comes from. Those that no guard can refuse count as
+ * KERNEL_GUARD_DESCRIPTOR. */
+KernelGuard kernel_guard_of_event(GuardEventKind kind);
 
 const char *kernel_guard_to_string(KernelGuard guard);
 KernelGuard kernel_guard_from_string(const char *name);
@@ -44,7 +59,7 @@ int kernel_guard_parse_line(const char *line, KernelGuard *ret_guard, KernelGuar
 /* "unbind: refused (lsm)", "unbind: not guarded: WHY". `report` is NULL when vfwarden-guard has
  * said nothing, and `why` says why not. Free with g_free(). */
 char *kernel_guard_describe(KernelGuard guard, const KernelGuardReport *report, const char *why,
-                            KernelGuardMode mode, bool enforce);
+                            const KernelGuardConfig *config);
 
 /* Who did it. `unit` is NULL or "" where it is not known. */
 ViolationAuthor kernel_guard_author(const GuardEvent *event, const char *unit);

@@ -73,13 +73,21 @@ static char *set_enforcement(Config *config, const char *value) {
         return NULL;
 }
 
-static char *set_kernel_guard(Config *config, const char *value) {
-        KernelGuardMode mode = kernel_guard_mode_from_string(value);
+static char *set_guard_mode(KernelGuardMode *mode, const char *value) {
+        KernelGuardMode parsed = kernel_guard_mode_from_string(value);
 
-        if (mode < 0)
+        if (parsed < 0)
                 return describe(value, "is neither 'refuse' nor 'tell' nor 'off'");
-        config->kernel_guard = mode;
+        *mode = parsed;
         return NULL;
+}
+
+static char *set_kernel_guard(Config *config, const char *value) {
+        return set_guard_mode(&config->kernel_guard, value);
+}
+
+static char *set_guard_network(Config *config, const char *value) {
+        return set_guard_mode(&config->guard_network, value);
 }
 
 static char *set_emulated(Config *config, const char *value) {
@@ -164,6 +172,7 @@ static const struct {
         { "Lock", "UserspaceDrivers", set_userspace_drivers },
         { "Lock", "Enforcement", set_enforcement },
         { "Lock", "KernelGuard", set_kernel_guard },
+        { "Lock", "KernelGuardNetwork", set_guard_network },
         { "Lock", "InhibitSleep", set_inhibit_sleep },
         { "Io", "EmulatedFunctions", set_emulated },
         { "Io", "AllowMsix", set_allow_msix },
@@ -358,6 +367,7 @@ Config *config_new_default(void) {
 
         config->enforce = true;
         config->kernel_guard = KERNEL_GUARD_MODE_REFUSE;
+        config->guard_network = KERNEL_GUARD_MODE_TELL;
         config->emulated = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
         config->max_sessions = DEFAULT_MAX_SESSIONS;
         config->max_mapped = DEFAULT_MAX_MAPPED;

@@ -17,6 +17,7 @@ typedef struct Config {
         PatternList *userspace_drivers; /* [Lock] UserspaceDrivers= */
         bool enforce;                   /* [Lock] Enforcement= */
         KernelGuardMode kernel_guard;   /* [Lock] KernelGuard= */
+        KernelGuardMode guard_network;  /* [Lock] KernelGuardNetwork= */
         GHashTable *emulated;           /* [Io] EmulatedFunctions=: set of PciKey* */
         bool inhibit_sleep;             /* [Lock] InhibitSleep= */
         bool allow_msix;                /* [Io] AllowMsix= */

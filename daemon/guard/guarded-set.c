@@ -1,5 +1,6 @@
 #include "daemon/guard/guarded-set.h"
 
+#include "daemon/guard/guarded-links.h"
 #include "daemon/sysfs/sysfs.h"
 
 #include <string.h>
@@ -14,14 +15,27 @@ typedef struct Driver {
 } Driver;
 
 /* Files of a guarded function: a write takes nothing from its users at once, and its author is
- * reported. VFIO itself writes to configuration space, but not by this file. */
-static const char *const told_names[] = { "driver_override", "config" };
+ * reported. VFIO itself writes to configuration space, but not by these files. */
+typedef enum ToldFile {
+        TOLD_DRIVER_OVERRIDE,
+        TOLD_CONFIG,
+        TOLD_PROC_CONFIG, /* the same in /proc/bus/pci */
+        _TOLD_FILE_MAX,
+} ToldFile;
+
+/* Who did something, and when. */
+typedef struct Author {
+        ViolationAuthor *who; /* owned; NULL: nobody */
+        GuardEventKind deed;
+        uint64_t usec;
+} Author;
 
 typedef struct Guarded {
         PciKey key;
         GuardFunction value;
-        Driver *driver;                          /* borrowed; NULL without a driver */
-        uint64_t told[G_N_ELEMENTS(told_names)]; /* their inodes; 0: not among the files */
+        Driver *driver;                /* borrowed; NULL without a driver */
+        uint64_t told[_TOLD_FILE_MAX]; /* their inodes; 0: not among the files */
+        Author remover;
 } Guarded;
 
 typedef struct File {
@@ -29,9 +43,7 @@ typedef struct File {
         char *path;
         PciKey key;
         GuardFileKind kind;
-        ViolationAuthor *author; /* of what passed last; NULL: nothing has */
-        GuardEventKind authors_deed;
-        uint64_t author_usec;
+        Author author; /* of what passed last */
 } File;
 
 struct GuardedSet {
@@ -40,6 +52,7 @@ struct GuardedSet {
         GHashTable *drivers;   /* name in Driver -> Driver*, owned */
         GHashTable *functions; /* PciKey in Guarded -> Guarded*, owned */
         GHashTable *files;     /* inode in File -> File*, owned */
+        GuardedLinks *links;
 };
 
 static void driver_free(gpointer data) {
@@ -54,8 +67,15 @@ static void guarded_file_free(gpointer data) {
         File *file = data;
 
         g_free(file->path);
-        g_free(file->author);
+        g_free(file->author.who);
         g_free(file);
+}
+
+static void guarded_free(gpointer data) {
+        Guarded *guarded = data;
+
+        g_free(guarded->remover.who);
+        g_free(guarded);
 }
 
 GuardedSet *guarded_set_new(Problems *problems) {
@@ -63,8 +83,9 @@ GuardedSet *guarded_set_new(Problems *problems) {
 
         set->problems = problems;
         set->drivers = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, driver_free);
-        set->functions = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
+        set->functions = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, guarded_free);
         set->files = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, guarded_file_free);
+        set->links = guarded_links_new();
         return set;
 }
 
@@ -74,6 +95,7 @@ GuardedSet *guarded_set_free(GuardedSet *set) {
         g_hash_table_unref(set->functions);
         g_hash_table_unref(set->drivers);
         g_hash_table_unref(set->files);
+        guarded_links_free(set->links);
         g_free(set);
         return NULL;
 }
@@ -139,14 +161,26 @@ static void remove_file(GuardedSet *set, uint64_t inode) {
         g_hash_table_remove(set->files, &inode);
 }
 
+/* The daemon's own procfs has the processes alone (ProcSubset=pid), so it is that of process 1. A
+ * bus of domain 0 is named without it (pci_proc_attach_device() in drivers/pci/proc.c). */
+static char *proc_config_path(PciAddress address) {
+        g_autofree char *domain =
+                address.domain != 0 ? g_strdup_printf("%04x:", address.domain) : g_strdup("");
+
+        return g_strdup_printf("/proc/1/root/proc/bus/pci/%s%02x/%02x.%x", domain, address.bus,
+                               address.device, address.function);
+}
+
+static char *told_path(ToldFile file, PciAddress address) {
+        if (file == TOLD_PROC_CONFIG)
+                return proc_config_path(address);
+        return sysfs_function_path(address, file == TOLD_CONFIG ? "config" : "driver_override");
+}
+
 /* Looked up only while there are maps: who has no kernel guard does not pay for it. */
 static void add_told_files(GuardedSet *set, Guarded *guarded) {
-        char address[PCI_ADDRESS_STRING_MAX];
-
-        pci_address_format(pci_address_from_key(guarded->key), address);
-        for (size_t i = 0; i < G_N_ELEMENTS(told_names); i++) {
-                g_autofree char *path =
-                        g_strdup_printf(SYSFS_PCI_DEVICES "/%s/%s", address, told_names[i]);
+        for (ToldFile i = 0; i < _TOLD_FILE_MAX; i++) {
+                g_autofree char *path = told_path(i, pci_address_from_key(guarded->key));
                 struct stat st;
 
                 if (guarded->told[i] != 0 || stat(path, &st) < 0)
@@ -157,7 +191,7 @@ static void add_told_files(GuardedSet *set, Guarded *guarded) {
 }
 
 static void remove_told_files(GuardedSet *set, Guarded *guarded) {
-        for (size_t i = 0; i < G_N_ELEMENTS(told_names); i++)
+        for (ToldFile i = 0; i < _TOLD_FILE_MAX; i++)
                 if (guarded->told[i] != 0)
                         remove_file(set, guarded->told[i]);
 }
@@ -177,6 +211,7 @@ static void write_maps(GuardedSet *set) {
         g_hash_table_iter_init(&iter, set->drivers);
         while (g_hash_table_iter_next(&iter, NULL, &value))
                 write_driver(set, value, true);
+        note_map_result(set, guarded_links_write(set->links, set->maps));
 }
 
 static bool driver_is_wanted(const GuardedSet *set, uint64_t unbind) {
@@ -190,23 +225,29 @@ static bool driver_is_wanted(const GuardedSet *set, uint64_t unbind) {
         return false;
 }
 
-static bool is_wanted(void *context, const char *address, const char *module, uint64_t inode) {
-        const GuardedSet *set = context;
+static const Guarded *find_guarded(const GuardedSet *set, const char *address) {
         PciAddress parsed;
         PciKey key;
 
-        if (module)
-                return module_is_guarded(set, module);
-        if (!address)
-                return g_hash_table_contains(set->files, &inode) || driver_is_wanted(set, inode);
         if (pci_address_parse(address, &parsed) < 0)
-                return false;
+                return NULL;
         key = pci_address_key(parsed);
-        return g_hash_table_contains(set->functions, &key);
+        return g_hash_table_lookup(set->functions, &key);
 }
 
-static bool nothing_is_wanted(void *context, const char *address, const char *module,
-                              uint64_t inode) {
+static bool is_wanted(void *context, const KernelMapsKey *key) {
+        const GuardedSet *set = context;
+
+        if (key->module)
+                return module_is_guarded(set, key->module);
+        if (key->link)
+                return guarded_links_contain(set->links, key->link);
+        if (key->address)
+                return find_guarded(set, key->address);
+        return g_hash_table_contains(set->files, &key->inode) || driver_is_wanted(set, key->inode);
+}
+
+static bool nothing_is_wanted(void *context, const KernelMapsKey *key) {
         return false;
 }
 
@@ -294,6 +335,7 @@ void guarded_set_plan(GuardedSet *set, const Function *function) {
         if (is_new && set->maps)
                 add_told_files(set, guarded);
         set_guarded_driver(set, guarded, function->facts.driver);
+        note_map_result(set, guarded_links_plan(set->links, set->maps, function, value.vfs_used));
 }
 
 void guarded_set_forget(GuardedSet *set, PciKey key) {
@@ -304,6 +346,7 @@ void guarded_set_forget(GuardedSet *set, PciKey key) {
         if (set->maps)
                 write_guarded(set, guarded, false);
         set_guarded_driver(set, guarded, "");
+        note_map_result(set, guarded_links_forget(set->links, set->maps, key));
         remove_told_files(set, guarded);
         g_hash_table_remove(set->functions, &key);
 }
@@ -318,38 +361,59 @@ void guarded_set_set_file(GuardedSet *set, uint64_t inode, const char *path, Pci
                 remove_file(set, inode);
 }
 
-void guarded_set_note_author(GuardedSet *set, const GuardEvent *event,
-                             const ViolationAuthor *author, uint64_t now_usec) {
+static bool names_function(unsigned kind) {
+        switch ((GuardEventKind) kind) {
+        case GUARD_EVENT_UNBIND:
+        case GUARD_EVENT_VF_SETTINGS:
+        case GUARD_EVENT_DEVLINK_RELOAD:
+        case GUARD_EVENT_ETHTOOL_RESET:
+        case GUARD_EVENT_RELEASE:
+                return true;
+        default:
+                return false;
+        }
+}
+
+static bool find_author(const Author *author, GuardEventKind deed, uint64_t now_usec,
+                        ViolationAuthor *ret) {
+        if (!author->who || author->deed != deed ||
+            now_usec - author->usec > GUARDED_SET_AUTHOR_USEC)
+                return false;
+        *ret = *author->who;
+        return true;
+}
+
+void guarded_set_note_author(GuardedSet *set, const GuardEvent *event, const ViolationAuthor *who,
+                             uint64_t now_usec) {
         uint64_t inode = event->inode;
         File *file = g_hash_table_lookup(set->files, &inode);
+        Guarded *guarded = event->kind == GUARD_EVENT_RELEASE
+                                   ? (Guarded *) find_guarded(set, event->name)
+                                   : NULL;
+        Author *author = guarded ? &guarded->remover : file ? &file->author : NULL;
 
-        if (!file)
+        if (!author)
                 return;
-        g_free(file->author);
-        file->author = g_memdup2(author, sizeof(*author));
-        file->authors_deed = (GuardEventKind) event->kind;
-        file->author_usec = now_usec;
+        g_free(author->who);
+        *author = (Author){ g_memdup2(who, sizeof(*who)), (GuardEventKind) event->kind, now_usec };
 }
 
 bool guarded_set_find_author(const GuardedSet *set, uint64_t inode, GuardEventKind kind,
                              uint64_t now_usec, ViolationAuthor *ret) {
         const File *file = g_hash_table_lookup(set->files, &inode);
 
-        if (!file || !file->author || file->authors_deed != kind ||
-            now_usec - file->author_usec > GUARDED_SET_AUTHOR_USEC)
-                return false;
-        *ret = *file->author;
-        return true;
+        return file && find_author(&file->author, kind, now_usec, ret);
 }
 
-static const Guarded *find_guarded(const GuardedSet *set, const char *address) {
-        PciAddress parsed;
-        PciKey key;
+bool guarded_set_find_remover(const GuardedSet *set, PciKey key, uint64_t now_usec,
+                              ViolationAuthor *ret) {
+        const Guarded *guarded = g_hash_table_lookup(set->functions, &key);
 
-        if (pci_address_parse(address, &parsed) < 0)
-                return NULL;
-        key = pci_address_key(parsed);
-        return g_hash_table_lookup(set->functions, &key);
+        return guarded && find_author(&guarded->remover, GUARD_EVENT_RELEASE, now_usec, ret);
+}
+
+unsigned guarded_set_size(const GuardedSet *set) {
+        return g_hash_table_size(set->functions);
 }
 
 const char *guarded_set_find(const GuardedSet *set, const GuardEvent *event, PciKey *ret_key,
@@ -358,7 +422,7 @@ const char *guarded_set_find(const GuardedSet *set, const GuardEvent *event, Pci
         uint64_t inode = event->inode;
         const File *file = g_hash_table_lookup(set->files, &inode);
 
-        if (event->kind == GUARD_EVENT_UNBIND)
+        if (names_function(event->kind))
                 guarded = find_guarded(set, event->name);
         *ret_known = file || guarded;
         *ret_key = file ? file->key : guarded ? guarded->key : 0;

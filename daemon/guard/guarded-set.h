@@ -31,7 +31,8 @@ void guarded_set_forget(GuardedSet *set, PciKey key);
 void guarded_set_set_file(GuardedSet *set, uint64_t inode, const char *path, PciKey key,
                           bool locked);
 
-/* Remembers who wrote to the file of the event, or changed its mode, at `now_usec`. */
+/* Remembers who wrote to the file of the event, or changed its mode, or took the function from its
+ * driver, at `now_usec`. */
 void guarded_set_note_author(GuardedSet *set, const GuardEvent *event,
                              const ViolationAuthor *author, uint64_t now_usec);
 
@@ -39,6 +40,13 @@ void guarded_set_note_author(GuardedSet *set, const GuardEvent *event,
  * `now_usec`. False when nobody did. */
 bool guarded_set_find_author(const GuardedSet *set, uint64_t inode, GuardEventKind kind,
                              uint64_t now_usec, ViolationAuthor *ret);
+
+/* Who last took the function from its driver, less than GUARDED_SET_AUTHOR_USEC before `now_usec`.
+ * False when nobody did, or the function is not in the set any more. */
+bool guarded_set_find_remover(const GuardedSet *set, PciKey key, uint64_t now_usec,
+                              ViolationAuthor *ret);
+
+unsigned guarded_set_size(const GuardedSet *set);
 
 /* The path of the file that the event is about, NULL without; and whether the function is known,
  * with its key. */

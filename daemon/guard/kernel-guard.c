@@ -22,8 +22,8 @@ struct KernelGuards {
         char *directory;
         const KernelGuardHandler *handler;
         void *context;
-        KernelGuardMode mode;
-        bool enforce, adopting, mode_known;
+        KernelGuardConfig config;
+        bool adopting, config_known;
         int watched;
         GuardedSet *set;
         KernelGuardReport reports[_KERNEL_GUARD_MAX];
@@ -36,15 +36,22 @@ struct KernelGuards {
 };
 
 static bool is_active(const KernelGuards *guards) {
-        return guards->maps && guards->mode != KERNEL_GUARD_MODE_OFF;
+        return guards->maps && guards->config.mode != KERNEL_GUARD_MODE_OFF;
 }
 
-static void write_refuse(KernelGuards *guards) {
-        bool refuse = guards->enforce && guards->mode == KERNEL_GUARD_MODE_REFUSE;
+static void write_settings(KernelGuards *guards) {
+        GuardSettings settings = {
+                .refuse = kernel_guard_refuses(&guards->config, KERNEL_GUARD_UNBIND),
+                .refuse_network = kernel_guard_refuses(&guards->config, KERNEL_GUARD_NETWORK),
+        };
+        struct stat st;
         int r = 0;
 
-        if (guards->maps && guards->mode_known)
-                r = kernel_maps_set_refuse(guards->maps, refuse);
+        /* The daemon's own is another (PrivateNetwork=). */
+        if (stat("/proc/1/ns/net", &st) >= 0)
+                settings.network_namespace = (unsigned) st.st_ino;
+        if (guards->maps && guards->config_known)
+                r = kernel_maps_set_settings(guards->maps, &settings);
         if (r < 0)
                 problems_report(guards->problems, GUARDED_SET_PROBLEM,
                                 "Failed to tell the kernel guard whether to refuse: %s",
@@ -100,13 +107,13 @@ static uint64_t guard_now_usec(void) {
 }
 
 /* Who tries in a loop must not fill the journal; see violation.h. What is counted at the end of a
- * loop is reported with the next one. */
+ * loop is reported with the next one. The numbers of inodes are larger than those of kinds. */
 static bool take_deed(KernelGuards *guards, const GuardEvent *event, unsigned *ret_more) {
-        uint64_t inode = event->inode, now = guard_now_usec();
-        ViolationTally *tally = g_hash_table_lookup(guards->tallies, &inode);
+        uint64_t what = event->inode != 0 ? event->inode : event->kind, now = guard_now_usec();
+        ViolationTally *tally = g_hash_table_lookup(guards->tallies, &what);
 
         if (!tally) {
-                uint64_t *key = g_memdup2(&inode, sizeof(inode));
+                uint64_t *key = g_memdup2(&what, sizeof(what));
 
                 tally = g_new0(ViolationTally, 1);
                 g_hash_table_insert(guards->tallies, key, tally);
@@ -128,6 +135,12 @@ static void note_lost(KernelGuards *guards) {
         guards->lost = lost;
 }
 
+static bool is_of_interest(const KernelGuards *guards, const GuardEvent *event) {
+        if (kernel_guard_is_off(&guards->config, kernel_guard_of_event(event->kind)))
+                return false;
+        return event->kind != GUARD_EVENT_PORTS || guarded_set_size(guards->set) > 0;
+}
+
 /* The unit is read now, for the process can end at any moment. */
 static void on_event(void *context, const void *data, size_t size) {
         KernelGuards *guards = context;
@@ -135,10 +148,12 @@ static void on_event(void *context, const void *data, size_t size) {
         g_autofree char *name = NULL, *unit = NULL;
         bool at_once;
 
-        if (size < sizeof(*deed.event) || guards->mode == KERNEL_GUARD_MODE_OFF)
+        if (size < sizeof(*deed.event) || !is_of_interest(guards, deed.event))
                 return;
         note_lost(guards);
-        at_once = take_deed(guards, deed.event, &deed.more);
+        /* Who takes a driver away is reported with the removal, if that waits for a user. */
+        at_once = deed.event->kind != GUARD_EVENT_RELEASE &&
+                  take_deed(guards, deed.event, &deed.more);
         if (!at_once && deed.event->refused)
                 return;
         process_describe((pid_t) deed.event->pid, &name, &unit);
@@ -186,7 +201,7 @@ static void look(KernelGuards *guards) {
                 close_maps(guards);
                 forget_reports(guards, why);
         }
-        write_refuse(guards);
+        write_settings(guards);
         if (is_active(guards))
                 guarded_set_attach(guards->set, guards->maps);
         if (!guards->adopting)
@@ -249,15 +264,18 @@ KernelGuards *kernel_guards_free(KernelGuards *guards) {
         return NULL;
 }
 
-void kernel_guards_set_mode(KernelGuards *guards, KernelGuardMode mode, bool enforce) {
+static bool configs_equal(const KernelGuardConfig *a, const KernelGuardConfig *b) {
+        return a->mode == b->mode && a->network == b->network && a->enforce == b->enforce;
+}
+
+void kernel_guards_set_config(KernelGuards *guards, const KernelGuardConfig *config) {
         bool was_active = is_active(guards);
 
-        if (guards->mode_known && guards->mode == mode && guards->enforce == enforce)
+        if (guards->config_known && configs_equal(&guards->config, config))
                 return;
-        guards->mode_known = true;
-        guards->mode = mode;
-        guards->enforce = enforce;
-        write_refuse(guards);
+        guards->config_known = true;
+        guards->config = *config;
+        write_settings(guards);
         if (is_active(guards) != was_active)
                 guarded_set_attach(guards->set, is_active(guards) ? guards->maps : NULL);
         if (guards->maps && !is_active(guards))
@@ -300,6 +318,13 @@ void kernel_guards_fill_author(KernelGuards *guards, Violation *violation) {
                                        &violation->author);
 }
 
+bool kernel_guards_find_remover(KernelGuards *guards, PciKey key, ViolationAuthor *ret) {
+        if (!guards->ring)
+                return false;
+        bpf_ring_read(guards->ring);
+        return guarded_set_find_remover(guards->set, key, guard_now_usec(), ret);
+}
+
 void kernel_guards_end_adoption(KernelGuards *guards) {
         guards->adopting = false;
         guarded_set_sweep(guards->set);
@@ -312,7 +337,7 @@ void kernel_guards_release(KernelGuards *guards) {
         if (!guards->maps)
                 return;
         /* The programs go a moment after their pins (bpf_link_put()): the maps open all at once. */
-        (void) kernel_maps_set_refuse(guards->maps, false);
+        (void) kernel_maps_set_settings(guards->maps, &(GuardSettings){ 0 });
         guarded_set_clear(guards->maps);
         close_maps(guards);
         pins = g_dir_open(KERNEL_GUARD_PINS, 0, NULL);
@@ -333,9 +358,8 @@ char **kernel_guards_list(const KernelGuards *guards) {
         for (KernelGuard guard = 0; guard < _KERNEL_GUARD_MAX; guard++) {
                 const KernelGuardReport *report = &guards->reports[guard];
 
-                g_ptr_array_add(lines,
-                                kernel_guard_describe(guard, report->text ? report : NULL,
-                                                      guards->why, guards->mode, guards->enforce));
+                g_ptr_array_add(lines, kernel_guard_describe(guard, report->text ? report : NULL,
+                                                             guards->why, &guards->config));
         }
         g_ptr_array_add(lines, NULL);
         return (char **) g_ptr_array_free(lines, FALSE);

@@ -42,8 +42,7 @@ KernelGuards *kernel_guards_new(sd_event *event, Watch *watch, Problems *problem
                                 void *context);
 KernelGuards *kernel_guards_free(KernelGuards *guards);
 
-/* What is configured, and whether locks are enforced. */
-void kernel_guards_set_mode(KernelGuards *guards, KernelGuardMode mode, bool enforce);
+void kernel_guards_set_config(KernelGuards *guards, const KernelGuardConfig *config);
 
 /* The function's reasons or its driver may be others; or it is gone. */
 void kernel_guards_plan(KernelGuards *guards, const Function *function);
@@ -58,6 +57,9 @@ void kernel_guards_exempt(KernelGuards *guards, pid_t pid);
 
 /* Says who did it, a moment ago, if the programs have seen that. */
 void kernel_guards_fill_author(KernelGuards *guards, Violation *violation);
+
+/* Whether the programs have seen who takes the function from its driver; then `*ret` is who. */
+bool kernel_guards_find_remover(KernelGuards *guards, PciKey key, ViolationAuthor *ret);
 
 /* Every function has been planned for: what an earlier run left besides goes. */
 void kernel_guards_end_adoption(KernelGuards *guards);

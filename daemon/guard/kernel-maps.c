@@ -15,6 +15,7 @@ typedef enum Map {
         MAP_FILES,
         MAP_FUNCTIONS,
         MAP_MODULES,
+        MAP_LINKS,
         MAP_EXEMPT,
         MAP_COUNTERS,
         _MAP_MAX,
@@ -23,7 +24,8 @@ typedef enum Map {
 static const char *const map_names[_MAP_MAX] = {
         [MAP_SETTINGS] = GUARD_MAP_SETTINGS,   [MAP_FILES] = GUARD_MAP_FILES,
         [MAP_FUNCTIONS] = GUARD_MAP_FUNCTIONS, [MAP_MODULES] = GUARD_MAP_MODULES,
-        [MAP_EXEMPT] = GUARD_MAP_EXEMPT,       [MAP_COUNTERS] = GUARD_MAP_COUNTERS,
+        [MAP_LINKS] = GUARD_MAP_LINKS,         [MAP_EXEMPT] = GUARD_MAP_EXEMPT,
+        [MAP_COUNTERS] = GUARD_MAP_COUNTERS,
 };
 
 struct KernelMaps {
@@ -64,11 +66,10 @@ KernelMaps *kernel_maps_free(KernelMaps *maps) {
         return NULL;
 }
 
-int kernel_maps_set_refuse(KernelMaps *maps, bool refuse) {
-        const GuardSettings settings = { .refuse = refuse };
+int kernel_maps_set_settings(KernelMaps *maps, const GuardSettings *settings) {
         const uint32_t key = 0;
 
-        return bpf_map_set(maps->fds[MAP_SETTINGS], &key, &settings);
+        return bpf_map_set(maps->fds[MAP_SETTINGS], &key, settings);
 }
 
 /* Sets the entry, or removes it where `value` is NULL. */
@@ -102,6 +103,10 @@ int kernel_maps_set_module(KernelMaps *maps, const char *module, bool guarded) {
         return set(maps, MAP_MODULES, key, guarded ? &value : NULL);
 }
 
+int kernel_maps_set_link(KernelMaps *maps, const GuardLinkKey *key, const GuardLink *value) {
+        return set(maps, MAP_LINKS, key, value);
+}
+
 int kernel_maps_exempt(KernelMaps *maps, pid_t pid) {
         _cleanup_(closep) int pidfd = (int) syscall(SYS_pidfd_open, pid, 0);
         const uint32_t value = 1;
@@ -112,14 +117,24 @@ int kernel_maps_exempt(KernelMaps *maps, pid_t pid) {
 }
 
 static bool key_is_wanted(Map map, const char *key, KernelMapsWanted *is_wanted, void *context) {
-        uint64_t inode = 0;
+        KernelMapsKey wanted = { 0 };
+        GuardLinkKey link;
 
-        if (map == MAP_FUNCTIONS)
-                return is_wanted(context, key, NULL, 0);
-        if (map == MAP_MODULES)
-                return is_wanted(context, NULL, key, 0);
-        memcpy(&inode, key, sizeof(inode));
-        return is_wanted(context, NULL, NULL, inode);
+        switch (map) {
+        case MAP_FUNCTIONS:
+                wanted.address = key;
+                break;
+        case MAP_MODULES:
+                wanted.module = key;
+                break;
+        case MAP_LINKS:
+                memcpy(&link, key, sizeof(link));
+                wanted.link = &link;
+                break;
+        default:
+                memcpy(&wanted.inode, key, sizeof(wanted.inode));
+        }
+        return is_wanted(context, &wanted);
 }
 
 /* A key that is removed has no successor: the next one is asked for before. */
@@ -140,6 +155,7 @@ void kernel_maps_sweep(KernelMaps *maps, KernelMapsWanted *is_wanted, void *cont
         sweep(maps, MAP_FILES, is_wanted, context);
         sweep(maps, MAP_FUNCTIONS, is_wanted, context);
         sweep(maps, MAP_MODULES, is_wanted, context);
+        sweep(maps, MAP_LINKS, is_wanted, context);
 }
 
 uint64_t kernel_maps_lost(const KernelMaps *maps) {

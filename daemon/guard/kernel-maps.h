@@ -16,22 +16,30 @@ typedef struct KernelMaps KernelMaps;
 int kernel_maps_open(const char *directory, KernelMaps **ret);
 KernelMaps *kernel_maps_free(KernelMaps *maps);
 
-int kernel_maps_set_refuse(KernelMaps *maps, bool refuse);
+int kernel_maps_set_settings(KernelMaps *maps, const GuardSettings *settings);
 
-/* The file of sysfs with this inode is of the kind, 0: none of the guard's. */
+/* The file of sysfs or procfs with this inode is of the kind, 0: none of the guard's. */
 int kernel_maps_set_file(KernelMaps *maps, uint64_t inode, unsigned kind);
 
 /* `value` NULL: not guarded. The module: whether it is not to be unloaded. */
 int kernel_maps_set_function(KernelMaps *maps, const char *address, const GuardFunction *value);
 int kernel_maps_set_module(KernelMaps *maps, const char *module, bool guarded);
 
+/* `value` NULL: the interface is of no function whose VFs are in use. */
+int kernel_maps_set_link(KernelMaps *maps, const GuardLinkKey *key, const GuardLink *value);
+
 /* The thread `pid` passes from now on, until it ends; a child of it does not. */
 int kernel_maps_exempt(KernelMaps *maps, pid_t pid);
 
-/* Removes the entries that `is_wanted` does not know: those of an earlier run. Exactly one of
- * `address`, `module` and `inode` is given; the others are NULL or 0. */
-typedef bool KernelMapsWanted(void *context, const char *address, const char *module,
-                              uint64_t inode);
+/* An entry of a map, by its key: exactly one of these is given, the others are NULL or 0. */
+typedef struct KernelMapsKey {
+        const char *address, *module;
+        const GuardLinkKey *link;
+        uint64_t inode;
+} KernelMapsKey;
+
+/* Removes the entries that `is_wanted` does not know: those of an earlier run. */
+typedef bool KernelMapsWanted(void *context, const KernelMapsKey *key);
 void kernel_maps_sweep(KernelMaps *maps, KernelMapsWanted *is_wanted, void *context);
 
 /* How many events have found no room for them since the programs were loaded. */

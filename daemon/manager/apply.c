@@ -249,9 +249,13 @@ static void apply_judge(Apply *apply, ProtectedFiles *files, Function *function)
 }
 
 static void judge_all(Apply *apply, ProtectedFiles *files, const GPtrArray *round) {
-        kernel_guards_set_mode(part_find(apply->context, kernel_guard_part),
-                               settings_config(apply->settings)->kernel_guard,
-                               settings_enforce(apply->settings));
+        const Config *config = settings_config(apply->settings);
+
+        kernel_guards_set_config(
+                part_find(apply->context, kernel_guard_part),
+                &(KernelGuardConfig){ .mode = config->kernel_guard,
+                                      .network = config->guard_network,
+                                      .enforce = settings_enforce(apply->settings) });
         for (guint i = 0; i < round->len; i++)
                 apply_judge(apply, files, round->pdata[i]);
 }

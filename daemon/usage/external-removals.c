@@ -92,7 +92,8 @@ static bool driver_leaves(const Function *pf) {
 
 /* Returns 0, or a negative errno when the slot could not be looked for: what is written to its
  * `power` is not recognised then. */
-static int removals_judge(Function *function, const GPtrArray *writers, RemovalFinding *ret) {
+static int removals_judge(Function *function, const GPtrArray *writers, uint32_t remover,
+                          RemovalFinding *ret) {
         g_autofree char *itself = place_of(function), *pf = NULL, *power = NULL;
         const Function *owner = topology_slot_owner(function);
         int r;
@@ -103,7 +104,7 @@ static int removals_judge(Function *function, const GPtrArray *writers, RemovalF
         *ret = external_removal_judge(
                 function,
                 &(RemovalPlace){ itself, pf, power ? external_removal_path(power) : NULL,
-                                 function->pf && driver_leaves(function->pf) },
+                                 function->pf && driver_leaves(function->pf), remover },
                 writers);
         return r < 0 && !errno_means_absent(r) ? r : 0;
 }
@@ -117,19 +118,28 @@ static void set_outside(ExternalRemovals *external_removals, Function *function,
         external_removals->handler->changed(external_removals->context, function);
 }
 
-static void log_begin(const Function *function, const RemovalFinding *finding) {
+/* Without the kernel guard a process counts that is in the middle of a write to such a file. */
+static char *describe_remover(const RemovalFinding *finding, const ViolationAuthor *remover) {
+        if (remover->pid != 0)
+                return violation_author_format(remover);
+        return g_strdup_printf("process %u, probably", finding->pid);
+}
+
+static void log_begin(const Function *function, const RemovalFinding *finding,
+                      const ViolationAuthor *remover) {
+        g_autofree char *who = describe_remover(finding, remover);
         PciAddress address = function_address(finding->subject);
         char stuck[PCI_ADDRESS_STRING_MAX];
 
         pci_address_format(function_address(function), stuck);
         if (finding->driver)
                 log_full(LOG_WARNING, &address, LOG_ID_EXTERNAL_REMOVAL,
-                         "the driver %s is leaving (process %u), and waits for the users of %s",
-                         finding->driver, finding->pid, stuck);
+                         "the driver %s is leaving (by %s), and waits for the users of %s",
+                         finding->driver, who, stuck);
         else if (finding->pid != 0)
                 log_full(LOG_WARNING, &address, LOG_ID_EXTERNAL_REMOVAL,
-                         "%s by process %u is in progress, and waits for the users of %s",
-                         operation_to_string(finding->operation), finding->pid, stuck);
+                         "%s is in progress (by %s), and waits for the users of %s",
+                         operation_to_string(finding->operation), who, stuck);
         else
                 log_full(LOG_WARNING, &address, LOG_ID_EXTERNAL_REMOVAL,
                          "the kernel is taking it away, and waits for the users of %s", stuck);
@@ -137,12 +147,12 @@ static void log_begin(const Function *function, const RemovalFinding *finding) {
 
 /* All users that will be waited for are notified at once: the kernel asks one after the other. */
 static void removals_begin(ExternalRemovals *external_removals, Function *function,
-                           const RemovalFinding *finding) {
+                           const RemovalFinding *finding, const ViolationAuthor *remover) {
         g_autoptr(GPtrArray) affected =
                 external_removal_affected(external_removals->inventory, function, finding);
         ExternalRemoval *outside = g_new0(ExternalRemoval, 1);
 
-        log_begin(function, finding);
+        log_begin(function, finding, remover);
         outside->affected = g_array_new(FALSE, FALSE, sizeof(PciKey));
         outside->shown = (RemovalOperation){
                 .running = { .name = operation_to_string(finding->operation),
@@ -237,8 +247,13 @@ static void log_blindness(const Function *function, int r) {
  * writers. */
 static uint64_t look_at_suspect(ExternalRemovals *external_removals, Function *function,
                                 guint n_looks, const GPtrArray *writers, int processes) {
+        ViolationAuthor remover = { 0 };
         RemovalFinding finding;
-        int slot = removals_judge(function, writers, &finding);
+        int slot;
+
+        (void) external_removals->handler->find_remover(external_removals->context,
+                                                        function->facts.key, &remover);
+        slot = removals_judge(function, writers, remover.pid, &finding);
 
         if (is_unsure(&finding, n_looks, slot, processes)) {
                 if (n_looks == LOOKS && (slot < 0 || processes < 0))
@@ -252,7 +267,7 @@ static uint64_t look_at_suspect(ExternalRemovals *external_removals, Function *f
                 external_removals->handler->begun(external_removals->context, function);
                 return BLIND_LOOK_USEC;
         }
-        removals_begin(external_removals, function, &finding);
+        removals_begin(external_removals, function, &finding, &remover);
         return 0;
 }
 

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "policy/inventory.h"
+#include "policy/violation.h"
 
 #include <systemd/sd-event.h>
 
@@ -20,6 +21,8 @@ typedef struct ExternalRemovalsHandler {
         /* The function is being taken away by somebody else: its users are to be notified.
          * `with_vfs`: those of its VFs as well, unless they were. It may be called again. */
         void (*begun)(void *context, Function *function);
+        /* Whether it is known exactly who takes the function away; then `*ret` is who. */
+        bool (*find_remover)(void *context, PciKey key, ViolationAuthor *ret);
         /* Whether the process is a worker of the daemon. */
         bool (*is_own)(void *context, uint32_t pid);
         /* Function.outside is another. */

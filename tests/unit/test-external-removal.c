@@ -250,6 +250,26 @@ Test(outside, each_function_of_s390_has_a_slot_of_its_own) {
         cr_assert_eq(affected->len, 1);
 }
 
+/* The kernel guard's word counts more than who is found in the middle of a write. */
+Test(outside, the_remover_is_known_exactly) {
+        g_autoptr(GPtrArray) writers = g_ptr_array_new_with_free_func(free_writer);
+        RemovalPlace place = { .function = PORT "/" VF1, .pf = PORT "/" PF, .remover = 9 };
+        RemovalFinding finding;
+
+        use(VF1);
+        take_driver(VF1);
+        finding = external_removal_judge(get(VF1), &place, writers);
+        cr_assert_eq(finding.pid, 9);
+        cr_assert_eq(finding.operation, OPERATION_UNBIND);
+        cr_assert_eq(finding.subject, get(VF1));
+        cr_assert(!finding.takes_device);
+        add_writer(writers, 7, OPERATION_SET_NUM_VFS, PORT "/" PF "/sriov_numvfs");
+        finding = external_removal_judge(get(VF1), &place, writers);
+        cr_assert_eq(finding.pid, 9);
+        cr_assert_eq(finding.operation, OPERATION_SET_NUM_VFS);
+        cr_assert_eq(finding.subject, get(PF));
+}
+
 /* Another process unbinds something at the same time. */
 Test(outside, the_module_of_the_driver_leaves) {
         g_autoptr(GPtrArray) writers = g_ptr_array_new_with_free_func(free_writer);

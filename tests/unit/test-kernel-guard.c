@@ -3,6 +3,11 @@
 #include "tests/unit/facts.h"
 
 #include <criterion/criterion.h>
+#include <string.h>
+
+#define REFUSE KERNEL_GUARD_MODE_REFUSE
+#define TELL   KERNEL_GUARD_MODE_TELL
+#define OFF    KERNEL_GUARD_MODE_OFF
 
 Test(kernel_guard, lines) {
         static const struct {
@@ -14,6 +19,7 @@ Test(kernel_guard, lines) {
                 { "unbind loaded lsm", KERNEL_GUARD_UNBIND, true, "lsm" },
                 { "chmod loaded fmod_ret", KERNEL_GUARD_CHMOD, true, "fmod_ret" },
                 { "module missing no such hook", KERNEL_GUARD_MODULE, false, "no such hook" },
+                { "network loaded lsm", KERNEL_GUARD_NETWORK, true, "lsm" },
                 { "descriptor missing a: b: c", KERNEL_GUARD_DESCRIPTOR, false, "a: b: c" },
                 { "", -1, false, NULL },
                 { "unbind", -1, false, NULL },
@@ -49,33 +55,87 @@ Test(kernel_guard, descriptions) {
         const KernelGuardReport loaded = { true, how }, missing = { false, reason };
         static const struct {
                 int report; /* 0: none, 1: missing, 2: loaded */
-                KernelGuardMode mode;
-                bool enforce;
-                const char *text;
+                KernelGuardConfig config;
+                const char *unbind, *network;
         } cells[] = {
-                { 2, KERNEL_GUARD_MODE_REFUSE, true, "unbind: refused (lsm)" },
-                { 2, KERNEL_GUARD_MODE_REFUSE, false,
-                  "unbind: reported only (lsm): locks are not enforced" },
-                { 2, KERNEL_GUARD_MODE_TELL, true,
-                  "unbind: reported only (lsm): KernelGuard=tell" },
-                { 2, KERNEL_GUARD_MODE_TELL, false,
-                  "unbind: reported only (lsm): KernelGuard=tell" },
-                { 2, KERNEL_GUARD_MODE_OFF, true, "unbind: not guarded: KernelGuard=off" },
-                { 1, KERNEL_GUARD_MODE_REFUSE, true, "unbind: not guarded: no such hook" },
-                { 1, KERNEL_GUARD_MODE_TELL, true, "unbind: not guarded: no such hook" },
-                { 0, KERNEL_GUARD_MODE_REFUSE, true, "unbind: not guarded: nobody said" },
-                { 0, KERNEL_GUARD_MODE_OFF, true, "unbind: not guarded: KernelGuard=off" },
+                { 2,
+                  { REFUSE, TELL, true },
+                  "refused (lsm)",
+                  "reported only (lsm): KernelGuardNetwork=tell" },
+                { 2, { REFUSE, REFUSE, true }, "refused (lsm)", "refused (lsm)" },
+                { 2,
+                  { REFUSE, REFUSE, false },
+                  "reported only (lsm): locks are not enforced",
+                  "reported only (lsm): locks are not enforced" },
+                { 2,
+                  { TELL, REFUSE, true },
+                  "reported only (lsm): KernelGuard=tell",
+                  "refused (lsm)" },
+                { 2,
+                  { TELL, OFF, false },
+                  "reported only (lsm): KernelGuard=tell",
+                  "not guarded: KernelGuardNetwork=off" },
+                { 2,
+                  { OFF, REFUSE, true },
+                  "not guarded: KernelGuard=off",
+                  "not guarded: KernelGuard=off" },
+                { 1,
+                  { REFUSE, TELL, true },
+                  "not guarded: no such hook",
+                  "not guarded: no such hook" },
+                { 1,
+                  { TELL, TELL, true },
+                  "not guarded: no such hook",
+                  "not guarded: no such hook" },
+                { 0,
+                  { REFUSE, TELL, true },
+                  "not guarded: nobody said",
+                  "not guarded: nobody said" },
+                { 0,
+                  { OFF, TELL, true },
+                  "not guarded: KernelGuard=off",
+                  "not guarded: KernelGuard=off" },
         };
 
         for (size_t i = 0; i < G_N_ELEMENTS(cells); i++) {
                 const KernelGuardReport *report = cells[i].report == 0   ? NULL
                                                   : cells[i].report == 1 ? &missing
                                                                          : &loaded;
-                g_autofree char *text =
-                        kernel_guard_describe(KERNEL_GUARD_UNBIND, report, "nobody said",
-                                              cells[i].mode, cells[i].enforce);
+                g_autofree char *unbind = kernel_guard_describe(KERNEL_GUARD_UNBIND, report,
+                                                                "nobody said", &cells[i].config);
+                g_autofree char *network = kernel_guard_describe(KERNEL_GUARD_NETWORK, report,
+                                                                 "nobody said", &cells[i].config);
 
-                cr_assert_str_eq(text, cells[i].text);
+                cr_assert_str_eq(unbind + strlen("unbind: "), cells[i].unbind);
+                cr_assert_str_eq(network + strlen("network: "), cells[i].network);
+        }
+}
+
+/* Which events pass with which configuration. */
+Test(kernel_guard, refusals) {
+        static const struct {
+                KernelGuardConfig config;
+                GuardEventKind kind;
+                bool refuses, is_off;
+        } cells[] = {
+                { { REFUSE, TELL, true }, GUARD_EVENT_UNBIND, true, false },
+                { { REFUSE, TELL, true }, GUARD_EVENT_VF_SETTINGS, false, false },
+                { { TELL, REFUSE, true }, GUARD_EVENT_DEVLINK_RELOAD, true, false },
+                { { TELL, REFUSE, true }, GUARD_EVENT_CHMOD, false, false },
+                { { REFUSE, REFUSE, false }, GUARD_EVENT_ETHTOOL_RESET, false, false },
+                { { OFF, REFUSE, true }, GUARD_EVENT_ETHTOOL_RESET, false, true },
+                { { REFUSE, OFF, true }, GUARD_EVENT_ETHTOOL_RESET, false, true },
+                { { REFUSE, OFF, true }, GUARD_EVENT_MODULE, true, false },
+                { { REFUSE, OFF, true }, GUARD_EVENT_RELEASE, true, false },
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cells); i++) {
+                KernelGuard guard = kernel_guard_of_event(cells[i].kind);
+
+                cr_assert_eq(kernel_guard_refuses(&cells[i].config, guard), cells[i].refuses,
+                             "cell %zu", i);
+                cr_assert_eq(kernel_guard_is_off(&cells[i].config, guard), cells[i].is_off,
+                             "cell %zu", i);
         }
 }
 
@@ -84,6 +144,7 @@ Test(kernel_guard, wants) {
         static const struct {
                 unsigned reasons;
                 int only_used; /* negative: not guarded */
+                bool vfs_used;
         } cells[] = {
                 { 0, -1 },
                 { LOCK_REASON_USERSPACE_DRIVER, -1 },
@@ -95,8 +156,8 @@ Test(kernel_guard, wants) {
                 { LOCK_REASON_IN_USE, 1 },
                 { LOCK_REASON_IN_USE | LOCK_REASON_INHIBITOR, 1 },
                 { LOCK_REASON_IN_USE | LOCK_REASON_USERSPACE_DRIVER, 1 },
-                { LOCK_REASON_VF_IN_USE, 0 },
-                { LOCK_REASON_VF_IN_USE | LOCK_REASON_IN_USE, 0 },
+                { LOCK_REASON_VF_IN_USE, 0, true },
+                { LOCK_REASON_VF_IN_USE | LOCK_REASON_IN_USE, 0, true },
         };
 
         for (size_t i = 0; i < G_N_ELEMENTS(cells); i++) {
@@ -106,6 +167,7 @@ Test(kernel_guard, wants) {
 
                 cr_assert_eq(wanted, cells[i].only_used >= 0, "reasons %x", cells[i].reasons);
                 cr_assert_eq((int) value.only_used, wanted ? cells[i].only_used : 77);
+                cr_assert_eq(value.vfs_used, cells[i].vfs_used);
         }
 }
 
@@ -148,6 +210,24 @@ Test(kernel_guard, events) {
                   NULL,
                   NULL,
                   "refused: unloading the module igb, tried by rmmod (pid 1, uid 0)" },
+                { { .kind = GUARD_EVENT_VF_SETTINGS, .refused = 1, .pid = 1, .comm = "ip" },
+                  NULL,
+                  NULL,
+                  "refused: settings of its VFs by netlink (`ip link set ... vf`), tried by ip "
+                  "(pid 1, uid 0)" },
+                { { .kind = GUARD_EVENT_DEVLINK_RELOAD, .pid = 1, .comm = "devlink" },
+                  NULL,
+                  NULL,
+                  "not refused: a reload by devlink, done by devlink (pid 1, uid 0)" },
+                { { .kind = GUARD_EVENT_ETHTOOL_RESET, .pid = 1, .comm = "ethtool" },
+                  NULL,
+                  NULL,
+                  "not refused: a reset by ethtool, done by ethtool (pid 1, uid 0)" },
+                { { .kind = GUARD_EVENT_PORTS, .pid = 1, .comm = "setpci" },
+                  NULL,
+                  NULL,
+                  "not refused: use of I/O ports, which reach configuration space, done by setpci "
+                  "(pid 1, uid 0)" },
         };
 
         for (size_t i = 0; i < G_N_ELEMENTS(cells); i++) {

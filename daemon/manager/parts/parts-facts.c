@@ -2,6 +2,7 @@
  */
 #include "daemon/broker/leases.h"
 #include "daemon/broker/vf-tokens.h"
+#include "daemon/guard/kernel-guard.h"
 #include "daemon/guard/operations.h"
 #include "daemon/guard/unplug.h"
 #include "daemon/manager/parts/parts.h"
@@ -372,9 +373,16 @@ static void on_removal_changed(void *userdata, Function *function) {
         context->host->queue(context->host_context, function);
 }
 
+static bool find_remover(void *userdata, PciKey key, ViolationAuthor *ret) {
+        const PartContext *context = userdata;
+
+        return kernel_guards_find_remover(part_find(context, kernel_guard_part), key, ret);
+}
+
 static const ExternalRemovalsHandler external_removals_handler = {
         .refresh = on_removal_refresh,
         .begun = on_removal_begun,
+        .find_remover = find_remover,
         .is_own = is_own_process,
         .changed = on_removal_changed,
 };

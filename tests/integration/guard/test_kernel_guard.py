@@ -8,7 +8,7 @@ from test_lock import LockTest, SRIOV
 import vfwarden_bus as vb
 
 PF = "0000:01:00.0"
-NAMES = ("unbind", "descriptor", "chmod", "module")
+NAMES = ("unbind", "descriptor", "chmod", "module", "network")
 
 
 class KernelGuard(LockTest):
@@ -49,7 +49,8 @@ class KernelGuard(LockTest):
         self.wait_guards(["unbind: not guarded: the kernel does not load its program: Operation not permitted",
                           "descriptor: not guarded: vfwarden-guard does not know it",
                           "chmod: not guarded: no such hook",
-                          "module: not guarded: vfwarden-guard does not know it"])
+                          "module: not guarded: vfwarden-guard does not know it",
+                          "network: not guarded: vfwarden-guard does not know it"])
 
     def test_it_is_heard_when_it_is_loaded_later_and_unloaded(self):
         self.start()
@@ -72,11 +73,20 @@ class KernelGuard(LockTest):
         self.start()
         self.wait_guards([f"{name}: not guarded: KernelGuard=off" for name in NAMES])
 
-    def test_a_word_that_is_none(self):
-        self.configure("[Lock]\nKernelGuard=on\n")
+    def test_the_network_alone_is_switched_off(self):
+        self.configure("[Lock]\nKernelGuardNetwork=off\n")
         self.start()
-        problem, = self.client.manager_property("Problems")
-        self.assertIn("'on' is neither 'refuse' nor 'tell' nor 'off'", problem)
+        self.assertEqual(self.guards()[-1], "network: not guarded: KernelGuardNetwork=off")
+        self.assertIn("module: not guarded: vfwarden-guard.service is not active", self.guards())
+
+    def test_a_word_that_is_none(self):
+        for key in ("KernelGuard", "KernelGuardNetwork"):
+            with self.subTest(key):
+                self.configure(f"[Lock]\n{key}=on\n")
+                self.start()
+                problem, = self.client.manager_property("Problems")
+                self.assertIn("'on' is neither 'refuse' nor 'tell' nor 'off'", problem)
+                self.stop()
 
 
 if __name__ == "__main__":

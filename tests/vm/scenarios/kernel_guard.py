@@ -14,7 +14,7 @@ from guest.registry import scenario
 from guest.vfio import igb_vfs, wait_users
 
 UNBIND = "/sys/bus/pci/drivers/vfio-pci/unbind"
-GUARDS = ("unbind", "descriptor", "chmod", "module")
+GUARDS = ("unbind", "descriptor", "chmod", "module", "network")
 
 
 def how():
@@ -24,7 +24,8 @@ def how():
 
 def load_guard(machine):
     service.systemctl("start", service.GUARD_UNIT)
-    wait_guards(machine, [f"{guard}: refused ({how()})" for guard in GUARDS])
+    wait_guards(machine, [f"{guard}: refused ({how()})" for guard in GUARDS[:-1]]
+                + [f"network: reported only ({how()}): KernelGuardNetwork=tell"])
 
 
 def guards(machine):
@@ -266,9 +267,10 @@ def lifetime(machine):
 
 
 def configure(machine, text, state):
-    machine.daemon.configure(f"[Lock]\n{text}\n")
+    machine.daemon.configure(f"[Lock]\nKernelGuardNetwork=refuse\n{text}\n")
     machine.run("systemctl", "reload", service.UNIT)
-    wait_guards(machine, [f"{guard}: {state}" for guard in GUARDS])
+    network = state if "KernelGuard=tell" not in state else f"refused ({how()})"
+    wait_guards(machine, [f"{guard}: {state}" for guard in GUARDS[:-1]] + [f"network: {network}"])
 
 
 def violation(machine, act):
