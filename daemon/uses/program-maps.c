@@ -26,6 +26,11 @@
 /* So many processes may keep a reader waiting in one look; then only root's are read. */
 #define STUCK_MAX 3
 
+/* So much text of the processes of one user that is not root is read, and of all such users
+ * together. It is 100 bytes for a mapping, and a process has up to 65,530 (vm.max_map_count). */
+#define OF_USER_MAX  (32U * 1024 * 1024)
+#define OF_USERS_MAX (4 * OF_USER_MAX)
+
 /* What the reader says: that it begins with a process, or what that has mapped. */
 typedef struct MapsReport {
         uint32_t index; /* in the list */
@@ -42,6 +47,12 @@ typedef struct MapsSearch {
         guint next; /* the first that no reader has begun with */
         bool roots_alone;
 } MapsSearch;
+
+/* What has been read of the processes of users other than root. */
+typedef struct MapsTally {
+        GHashTable *of_users; /* uid -> bytes */
+        size_t of_all;
+} MapsTally;
 
 /* --- the reader, a process of its own */
 
@@ -67,19 +78,23 @@ static bool parse_bar(char *line, dev_t sysfs, PciKey *ret_key, const char **ret
         return true;
 }
 
-static void read_maps(const MapsSearch *search, int channel, guint index, dev_t sysfs) {
+/* Reads `max` bytes or some more, and returns how many it has read. */
+static size_t read_maps(const MapsSearch *search, int channel, guint index, dev_t sysfs,
+                        size_t max) {
         g_autofree char *path = g_strdup_printf("%s/%" PRIu32 "/maps", search->proc,
                                                 g_array_index(search->pids, uint32_t, index));
         MapsReport report = { .index = index }, last = { 0 };
         FILE *file;
         char *line = NULL;
-        size_t size = 0;
+        size_t size = 0, total = 0;
+        ssize_t n;
 
         maps_send(channel, &report);
         file = fopen(path, "re");
-        while (file && getline(&line, &size, file) >= 0) {
+        while (file && total < max && (n = getline(&line, &size, file)) >= 0) {
                 const char *name;
 
+                total += (size_t) n;
                 if (!parse_bar(line, sysfs, &report.key, &name))
                         continue;
                 g_strlcpy(report.name, name, sizeof(report.name));
@@ -91,28 +106,60 @@ static void read_maps(const MapsSearch *search, int channel, guint index, dev_t 
         free(line);
         if (file)
                 (void) fclose(file);
+        return total;
 }
 
-/* By its effective user: a program that cannot be dumped belongs to root in procfs. */
-static bool belongs_to_root(const MapsSearch *search, guint index) {
+/* The effective user: a program that cannot be dumped belongs to root in procfs. False when the
+ * process has ended. */
+static bool find_uid(const MapsSearch *search, guint index, uint32_t *ret) {
         g_autofree char *path = g_strdup_printf("%s/%" PRIu32 "/status", search->proc,
                                                 g_array_index(search->pids, uint32_t, index));
         g_autofree char *text = NULL;
         ProcessStatus status;
 
-        return g_file_get_contents(path, &text, NULL, NULL) &&
-               process_status_parse(text, &status) >= 0 && status.uid == 0;
+        if (!g_file_get_contents(path, &text, NULL, NULL) ||
+            process_status_parse(text, &status) < 0)
+                return false;
+        *ret = status.uid;
+        return true;
+}
+
+static bool belongs_to_root(const MapsSearch *search, guint index) {
+        uint32_t uid;
+
+        return find_uid(search, index, &uid) && uid == 0;
+}
+
+static void read_process(const MapsSearch *search, MapsTally *tally, int channel, guint index,
+                         dev_t sysfs) {
+        gpointer key;
+        size_t used, n;
+        uint32_t uid;
+
+        if (!find_uid(search, index, &uid) || (uid != 0 && search->roots_alone))
+                return;
+        if (uid == 0) {
+                (void) read_maps(search, channel, index, sysfs, SIZE_MAX);
+                return;
+        }
+        key = GUINT_TO_POINTER(uid);
+        used = GPOINTER_TO_SIZE(g_hash_table_lookup(tally->of_users, key));
+        if (used >= OF_USER_MAX || tally->of_all >= OF_USERS_MAX)
+                return;
+        n = read_maps(search, channel, index, sysfs, OF_USER_MAX - used);
+        tally->of_all += n;
+        g_hash_table_insert(tally->of_users, key, GSIZE_TO_POINTER(used + n));
 }
 
 __attribute__((noreturn)) static void run_reader(const MapsSearch *search, int channel) {
+        MapsTally tally = { .of_users = g_hash_table_new(NULL, NULL) };
         struct stat st;
 
         (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (stat(SYSFS_ROOT, &st) < 0)
                 _exit(EXIT_FAILURE);
         for (guint i = search->next; i < search->pids->len; i++)
-                if (!search->roots_alone || belongs_to_root(search, i))
-                        read_maps(search, channel, i, st.st_dev);
+                read_process(search, &tally, channel, i, st.st_dev);
         maps_send(channel, &(MapsReport){ .is_end = true });
         _exit(EXIT_SUCCESS);
 }

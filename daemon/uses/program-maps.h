@@ -2,8 +2,9 @@
  *
  * Owns the search in /proc/PID/maps. Reading that waits for the process's memory lock, which the
  * process can hold for as long as it likes, by a file system of its own (FUSE). So a process of its
- * own reads, and is ended where it waits too long. Always holds: a process of a user other than
- * root that cannot be read hides only itself. */
+ * own reads, and is ended where it waits too long. A user other than root has an allowance, so that
+ * nobody makes a look long by many mappings. Always holds: a process of such a user that cannot be
+ * read hides only itself, or others of its user. */
 #pragma once
 
 #include "policy/address.h"

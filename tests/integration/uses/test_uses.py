@@ -397,6 +397,22 @@ class Programs(UsesTest):
         self.wait_uses(NIC)
         self.client.bus.call(vb.function_path(NIC), vb.FUNCTION, "Reset")
 
+    def test_a_tenant_with_very_many_mappings(self):
+        """They are not read to the end; others' are."""
+        bar = self.add_file(self.nic, "resource0")
+        for pid, uid in ((4711, 1000), (4712, 1001), (4713, 0)):
+            self.host.add_program(pid, f"user{uid}", uid=uid)
+            self.host.set_maps(pid, bar)
+        maps = os.path.join(self.host.path, "4711/maps")
+        with open(maps, "rb") as file:
+            end = file.read()
+        with open(maps, "wb") as file:
+            file.write((b"x" * 99 + b"\n") * 400_000 + end)
+        self.start()
+        self.refused(NIC, "Reset")
+        self.assertEqual(sorted(self.uses(NIC)), ["its BAR resource0 is mapped by user0 (pid 4713)",
+                                                  "its BAR resource0 is mapped by user1001 (pid 4712)"])
+
     def test_a_process_whose_memory_cannot_be_read(self):
         """A tenant's hides only itself; root's counts as a user of everything."""
         bar = self.add_file(self.nic, "resource0")
