@@ -10,11 +10,14 @@ import select
 import socket
 import sys
 
+from gi.repository import GLib
+
 import pace
 import vfio_user
 import vfwarden_bus as vb
 
 from guest.json_client import JsonClient, serve
+from guest.nvme_queue import DATA, SIZE, AdminQueue
 
 ZPCI_IO = "org.vfwarden1.ZpciIo"
 MEMORY_ADDRESS, MEMORY_SIZE = 0x100000000, 4096
@@ -33,9 +36,9 @@ class IoClient(JsonClient):
         """One store over D-Bus."""
         self.ask("store", function.address, pcias, offset, data.hex())
 
-    def open(self, function):
+    def open(self, function, dma=False):
         """What OpenSession told."""
-        return self.ask("open", function.address)
+        return self.ask("open", function.address, dma)
 
     def read(self, region, offset, length):
         return bytes.fromhex(self.ask("read", region, offset, length))
@@ -86,6 +89,27 @@ class IoClient(JsonClient):
         """The same, of one that an error ends."""
         return tuple(self.answer())
 
+    def start_queue(self):
+        """An NVMe controller's admin queue, see guest/nvme_queue.py."""
+        self.ask("start-queue")
+
+    def identify(self, distance=None):
+        """(status of the completion, what is in our page afterwards); to memory so far behind that page, if given."""
+        status, page = self.ask("identify", distance)
+        return status, bytes.fromhex(page)
+
+    def identify_for_ever(self):
+        """Again and again, until stop() or an error, which ends it; progress() and done() as for reads."""
+        self.start("identify-for-ever")
+
+    def unmap_queue(self):
+        """Takes its memory away from the device."""
+        self.ask("unmap-queue")
+
+    def wait_closed(self):
+        """Until the session has closed the socket."""
+        self.ask("wait-closed")
+
     def end_session(self):
         self.ask("end-session")
 
@@ -93,7 +117,7 @@ class IoClient(JsonClient):
 class Server:
     def __init__(self):
         self.client = vb.Client()
-        self.session = self.memory = None
+        self.session = self.memory = self.queue = None
         self.event = os.eventfd(0)
 
     def load(self, address, pcias, offset, length):
@@ -104,8 +128,9 @@ class Server:
         self.client.bus.call(vb.function_path(address), ZPCI_IO, "StoreBlock", "(ytay)",
                              (pcias, offset, bytes.fromhex(data)))
 
-    def open(self, address):
-        call = self.client.bus.start_call(vb.function_path(address), ZPCI_IO, "OpenSession", "(a{sv})", ({},),
+    def open(self, address, dma):
+        options = {"dma": GLib.Variant("b", True)} if dma else {}
+        call = self.client.bus.start_call(vb.function_path(address), ZPCI_IO, "OpenSession", "(a{sv})", (options,),
                                           with_fds=True)
         _, facts = call.result(60)
         self.session = vfio_user.Client(socket.socket(fileno=call.fds[0]))
@@ -146,19 +171,40 @@ class Server:
         self.session.zpci(vfio_user.STORE_BLOCK, MEMORY_ADDRESS, offset, len(data), pcias)
 
     def read_for_ever(self, region, offset, length):
+        return self.repeat(lambda: self.session.read(region, offset, length))
+
+    def identify_for_ever(self):
+        return self.repeat(self.queue.identify)
+
+    @staticmethod
+    def repeat(action):
         os.set_blocking(0, False)
         count = error = 0
         try:
             while (order := sys.stdin.read(1)) != "\n":
                 if order == "?":
                     print(json.dumps({"value": count}), flush=True)
-                self.session.read(region, offset, length)
+                action()
                 count += 1
-        except vfio_user.ErrorReply as reply:
-            error = reply.errno
+        except (vfio_user.ErrorReply, vfio_user.Closed, BrokenPipeError) as failure:
+            error = error_number(failure)
         finally:
             os.set_blocking(0, True)
         return count, error
+
+    def start_queue(self):
+        self.queue = AdminQueue(self.session, MEMORY_ADDRESS)
+
+    def identify(self, distance):
+        address = None if distance is None else MEMORY_ADDRESS + DATA + distance
+        status, page = self.queue.identify(address)
+        return status, page.hex()
+
+    def unmap_queue(self):
+        self.session.unmap(MEMORY_ADDRESS, SIZE)
+
+    def wait_closed(self):
+        self.session.expect_close()
 
     def end_session(self):
         self.session.close()
