@@ -22,6 +22,7 @@
 #define ATTR_MODE      0x1
 #define WRITE_BITS     0222
 #define CAP_FOWNER     3
+#define CAP_NET_ADMIN  12
 #define CAP_SYS_MODULE 16
 #define CAP_SYS_RAWIO  17
 #define SIOCETHTOOL    0x8946
@@ -275,11 +276,17 @@ static __always_inline int check_capable(const struct cred *cred, int capability
         return refuse(GUARD_EVENT_MODULE, 0, name.text, sizeof(name.text));
 }
 
+/* The kernel calls the hooks before it asks that: who may not change the network anyway must not
+ * fill the journal, nor be reported for what the kernel refuses. */
+static __always_inline int may_change_network(void) {
+        return is_capable(bpf_get_current_task_btf()->cred, CAP_NET_ADMIN);
+}
+
 /* In `links` are only those of functions whose VFs are in use. */
 static __always_inline int check_link(__u32 kind, const GuardLinkKey *key) {
         const GuardLink *link = bpf_map_lookup_elem(&links, key);
 
-        if (!link || is_exempt())
+        if (!link || is_exempt() || !may_change_network())
                 return 0;
         return refuse(kind, 0, link->function, sizeof(link->function));
 }
@@ -297,7 +304,7 @@ static __always_inline int check_devlink(const struct sk_buff *skb) {
         if (!reloads_device(skb, name.text, sizeof(name.text)))
                 return 0;
         function = bpf_map_lookup_elem(&functions, &name);
-        if (!function || !function->vfs_used || is_exempt())
+        if (!function || !function->vfs_used || is_exempt() || !may_change_network())
                 return 0;
         return refuse(GUARD_EVENT_DEVLINK_RELOAD, 0, name.text, sizeof(name.text));
 }
