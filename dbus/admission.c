@@ -191,6 +191,21 @@ static void request_answer(Bus *bus, sd_bus_message *message, const AnswerKind *
 static void on_named(void *userdata, int result, const Sender *sender) {
 }
 
+/* sd-bus looks for objects at each prefix of a path, which takes time that grows with the square of
+ * its length (OBJECT_PATH_FOREACH_PREFIX() in bus_process_object()). */
+static bool has_long_path(sd_bus_message *call) {
+        return strlen(sd_bus_message_get_path(call)) >= FUNCTION_PATH_MAX;
+}
+
+static void refuse_path(sd_bus_message *call) {
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+
+        (void) sd_bus_error_set(&error, SD_BUS_ERROR_UNKNOWN_OBJECT,
+                                "there is no object with so long a path");
+        (void) sd_bus_reply_method_error(call, &error);
+        sd_bus_error_free(&error);
+}
+
 static int on_admission_message(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         Admission *admission = userdata;
         Bus *bus = admission->bus;
@@ -201,6 +216,10 @@ static int on_admission_message(sd_bus_message *message, void *userdata, sd_bus_
                 return 0;
         if (!admit(admission, message, name))
                 return 1;
+        if (has_long_path(message)) {
+                refuse_path(message);
+                return 1;
+        }
         manager_catch_up(bus->manager);
         kind = managed_objects_find_kind(message);
         if (kind)

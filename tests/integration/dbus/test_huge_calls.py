@@ -97,5 +97,24 @@ class HugeCalls(fixtures.DaemonTest):
                   "InvalidArgs: more than")
 
 
+class LongPaths(fixtures.DaemonTest):
+    def test_of_many_parts(self):
+        """Longer ones are ignored by sd-bus, which takes seconds for these."""
+        self.start(picture=False)
+        os.seteuid(NOBODY)
+        try:
+            client = RawClient(self.bus.address, 4 * fixtures.DEADLINE)
+        finally:
+            os.seteuid(0)
+        self.addCleanup(client.close)
+        for call in ((vb.INTROSPECTABLE, "Introspect"), (vb.FUNCTION, "Unlock"), (vb.PROPERTIES, "GetAll", GLib.Variant("(s)", ("",)))):
+            serials = client.send_many(1, [], vb.NAME, vb.ROOT + "/a" * 30000, *call)
+            self.client.ping()
+            reply, = client.read_replies(serials)
+            self.assertEqual(reply.get_error_name(), "org.freedesktop.DBus.Error.UnknownObject")
+        longest = json.loads(self.client.manager("Describe"))["LongestTurnCpu"]
+        self.assertLess(longest, LONGEST_TURN)
+
+
 if __name__ == "__main__":
     fixtures.main()
