@@ -1,4 +1,4 @@
-"""Running the commands of docs/zpci-io.md as they are printed there."""
+"""Running the commands of docs/zpci-io.md and docs/device.md as they are printed there."""
 
 import pathlib
 
@@ -8,13 +8,17 @@ from guest import service
 from guest.check import equal
 from guest.vfio import wait_free
 
-# Where the program on the page is, compiled as the page says (host/project.py); where there is none, any directory does.
+# Where the programs on the pages are, compiled as the pages say (host/project.py); where there is none, any directory does.
 PROGRAM = pathlib.Path("/usr/lib/vfwarden-vm-page")
 USER = "visitor"
 
 
 def zpci_io():
     return Page("/usr/lib/vfwarden-vm/zpci-io.md")
+
+
+def device():
+    return Page("/usr/lib/vfwarden-vm/device.md")
 
 
 def run_command(command):

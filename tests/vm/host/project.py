@@ -13,6 +13,8 @@ OPTIONS = ["--prefix=/usr", "--sysconfdir=/etc", "--localstatedir=/var", "--libd
            "--buildtype=debugoptimized", "-Dtests=false", "-Dwerror=true"]
 # Where the program of a page is, for its scenario.
 PAGE_DIRECTORY = "usr/lib/vfwarden-vm-page"
+# Of docs/, with a program and commands each.
+PAGES = ("zpci-io.md", "device.md")
 
 # The guest of a domain, see inner/guest.S.
 INNER_GUEST = "usr/lib/vfwarden-vm-inner/guest.bin"
@@ -115,15 +117,21 @@ class Builder:
         firmware.chmod(0o644)
 
     def example(self, installed):
-        """The program in docs/zpci-io.md, made by the command that the page gives, from what is installed below
-        `installed`, where it goes, too."""
-        blocks = [block for blocks in Page(SOURCE_DIR / "docs/zpci-io.md").sections.values() for block in blocks]
+        """The programs in pages of docs/, made by the commands that the pages give, from what is installed below
+        `installed`, where they go, too."""
+        directory = installed / PAGE_DIRECTORY
+        directory.mkdir(parents=True)
+        for page in PAGES:
+            self.page_example(SOURCE_DIR / "docs" / page, directory, installed)
+
+    @staticmethod
+    def page_example(page, directory, installed):
+        blocks = [block for blocks in Page(page).sections.values() for block in blocks]
         program, = [block for block in blocks if block.startswith("#include")]
         compile_line, = [command.line for block in blocks for command in commands(block)
                          if command.line.startswith("cc ")]
-        directory = installed / PAGE_DIRECTORY
-        directory.mkdir(parents=True)
-        (directory / "load.c").write_text(program)
+        name, = [word for word in compile_line.split() if word.endswith(".c")]
+        (directory / name).write_text(program)
         # What is not installed has another root, whose directories are not the compiler's own.
         run(["env", f"PKG_CONFIG_PATH={installed}/usr/lib/pkgconfig", f"PKG_CONFIG_SYSROOT_DIR={installed}",
              "PKG_CONFIG_ALLOW_SYSTEM_CFLAGS=1", "PKG_CONFIG_ALLOW_SYSTEM_LIBS=1", "sh", "-ec", compile_line],
@@ -144,4 +152,5 @@ class Builder:
         shutil.copy(VM_DIR / "demo", home / "demo")
         for module in (SOURCE_DIR / "tests/lib").glob("*.py"):
             shutil.copy(module, home)
-        shutil.copy(SOURCE_DIR / "docs/zpci-io.md", home)
+        for page in PAGES:
+            shutil.copy(SOURCE_DIR / "docs" / page, home)

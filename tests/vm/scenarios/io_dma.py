@@ -1,18 +1,24 @@
-"""DMA in a session: a client without privilege drives an NVMe controller's admin queue, in memory of its own. The end of the
-session leaves no page pinned, and no device that could write."""
+"""DMA in a session: a client without privilege drives an NVMe controller's admin queue, in memory of its own; and the end of
+such a session, however it comes, leaves no page pinned and no device that could write."""
 
+import os
 import pathlib
 import re
+import signal
+import sys
+import time
 
+from page import commands
 import vfwarden_bus as vb
 
-from guest import service
-from guest.check import contains, equal, raises
+from guest import documentation, service
+from guest.check import contains, equal, raises, true
 from guest.io_client import IoClient
 from guest.pci import NVME
 from guest.registry import scenario
 from guest.vfio import wait_free
 from scenarios.io_device import BUS_MASTER, COMMAND, device_word
+from scenarios.io_end import io_pids, wait_end
 
 RULE = """polkit.addRule(function(action, subject) {
     if ((action.id == "org.vfwarden1.zpci-io" || action.id == "org.vfwarden1.zpci-io-dma") && subject.user == "visitor")
@@ -40,6 +46,13 @@ def allow(machine, rule=RULE):
     service.systemctl("reload", service.UNIT)
     NVME.bind("vfio-pci")
     machine.wait_property(NVME, "Driver", "vfio-pci")
+
+
+def open_queue(machine):
+    client = IoClient(machine)
+    client.open(NVME, dma=True)
+    client.start_queue()
+    return client
 
 
 def check_identified(client):
@@ -81,4 +94,57 @@ def identify(machine):
     client.unmap_queue()
     equal(pinned(), before, "pinned pages after that was answered")
     client.end_session()
+    check_quiet(machine, before)
+
+
+@scenario("vfwarden-io is killed in the midst of DMA, and so is its client: no page stays pinned, the device is quiet",
+          deadline=240)
+def killed(machine):
+    allow(machine)
+    before = pinned()
+    for victim in "process", "client":
+        client = open_queue(machine)
+        client.identify_for_ever()
+        client.progress()
+        pid, = io_pids()
+        pidfd = os.pidfd_open(pid)
+        start = time.monotonic()
+        os.kill(pid if victim == "process" else client.pid, signal.SIGKILL)
+        wait_end(pidfd, "the process")
+        seconds = time.monotonic() - start
+        os.close(pidfd)
+        print(f"the end of the {victim}: {seconds * 1000:.0f} ms", flush=True)
+        if victim == "process":
+            equal(client.done()[1] != 0, True, "the client's requests fail")
+        else:
+            client.process.wait()
+        check_quiet(machine, before)
+
+
+@scenario("`vfwarden io serve --dma` gives a program that knows a path a device with DMA", deadline=180)
+def served(machine):
+    allow(machine)
+    before = pinned()
+    path = "/tmp/vfio-user.sock"
+    program = ("import socket, sys; sys.path[:0] = %r\n"
+               "import vfio_user; from guest.nvme_queue import AdminQueue\n"
+               "end = socket.socket(socket.AF_UNIX); end.connect(sys.argv[1])\n"
+               "session = vfio_user.Client(end); session.version()\n"
+               "status, page = AdminQueue(session, 1 << 32).identify()\n"
+               "print(status, page[24:38].decode())\n"
+               % [word for word in sys.path if word])
+    done = machine.run_as("visitor", "vfwarden", "io", "serve", NVME.address, f"--socket={path}", "--dma", "--",
+                          "python3", "-B", "-c", program, path)
+    equal(done.stdout, f"0 {MODEL.decode()}\n", "what it prints")
+    check_quiet(machine, before)
+
+
+@scenario("docs/device.md: the program there, compiled as the page says, asks a controller who it is", deadline=180)
+def documented(machine):
+    before = pinned()
+    machine.add_polkit_rule(RULE)
+    lines = [command for blocks in documentation.device().sections.values() for block in blocks for command in commands(block)
+             if not command.line.startswith("cc ")]     # host/project.py has called it
+    equal([command.root for command in lines], [True, False], "the commands: root binds, a user runs the program")
+    documentation.check_commands(machine, lines, NVME)
     check_quiet(machine, before)
