@@ -1,6 +1,7 @@
 #include "cli/output/output.h"
 
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define STYLE_RESET "\x1b[0m"
@@ -113,6 +114,36 @@ size_t output_width(const char *text) {
                         width += g_unichar_iswide(c) ? 2 : 1;
         }
         return width;
+}
+
+size_t output_columns(const Output *output) {
+        const char *variable = g_getenv("COLUMNS");
+        struct winsize size = { 0 };
+        guint64 columns;
+
+        if (!isatty(output->fd))
+                return 0;
+        if (variable && g_ascii_string_to_unsigned(variable, 10, 1, G_MAXUINT16, &columns, NULL))
+                return (size_t) columns;
+        return ioctl(output->fd, TIOCGWINSZ, &size) < 0 ? 0 : size.ws_col;
+}
+
+char *output_ellipsize(const Output *output, const char *text, size_t columns) {
+        const char *mark = output->utf8 ? "\u2026" : "...";
+        size_t mark_width = output->utf8 ? 1 : 3, width = 0;
+
+        if (output_width(text) <= columns)
+                return g_strdup(text);
+        if (columns < mark_width)
+                return g_strdup("");
+        for (const char *p = text;; p = g_utf8_next_char(p)) {
+                gunichar c = g_utf8_get_char(p);
+                size_t more = g_unichar_iszerowidth(c) ? 0 : g_unichar_iswide(c) ? 2 : 1;
+
+                if (width + more + mark_width > columns)
+                        return g_strdup_printf("%.*s%s", (int) (p - text), text, mark);
+                width += more;
+        }
 }
 
 void output_styled(Output *output, Style style, const char *text) {

@@ -54,6 +54,13 @@ char *output_escape_for(bool utf8, const char *text);
 /* How many columns `text`, escaped already, takes on a terminal. */
 size_t output_width(const char *text);
 
+/* How many columns the terminal has that the output goes to: $COLUMNS, or what the terminal says; 0
+ * if it is none. */
+size_t output_columns(const Output *output);
+
+/* `text`, escaped already, cut to `columns` with an ellipsis if it is longer; the caller's. */
+char *output_ellipsize(const Output *output, const char *text, size_t columns);
+
 /* Adds `text`, which may come from anywhere, in a colour if colours are on. */
 void output_text(Output *output, Style style, const char *text);
 

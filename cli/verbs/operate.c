@@ -5,6 +5,7 @@
 #include "cli/client.h"
 #include "cli/function/subject.h"
 #include "cli/verbs.h"
+#include "cli/wait/operation-wait.h"
 
 typedef struct Operation {
         const char *name;           /* of Check() */
@@ -151,7 +152,8 @@ static ExitCode operate(Context *context, const Operation *operation, const char
         if (r >= 0 && with_options)
                 r = append_options(context, message);
         if (r >= 0)
-                r = sd_bus_call(context->bus, message, client_timeout(flags), &error, NULL);
+                r = operation_wait(context, message, address, operation->name,
+                                   client_timeout(flags), &error);
         if (r < 0)
                 return operate_fail(context, operation, address, r, &error);
 

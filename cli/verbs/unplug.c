@@ -2,8 +2,9 @@
 #include "cli/cleanup.h"
 #include "cli/client.h"
 #include "cli/function/subject.h"
-#include "cli/holders.h"
 #include "cli/verbs.h"
+#include "cli/wait/waiters.h"
+#include "cli/wait/waiting.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -24,11 +25,14 @@ typedef struct Wait {
         int interrupted; /* the signal that came first, 0 none */
         bool cancelling; /* CancelUnplug() is in progress */
         bool cancelled;
+        Waiting waiting; /* shown since it was told, unless there is nothing to wait for */
+        gint64 looked;   /* for who holds it, of g_get_monotonic_time() */
         bool left;  /* interrupted again */
         bool ended; /* there is nothing more to wait for */
 } Wait;
 
 static void wait_done(Wait *wait) {
+        waiting_done(&wait->waiting);
         sd_bus_slot_unref(wait->requested);
         (void) sd_bus_detach_event(wait->context->bus);
         sd_event_unref(wait->event);
@@ -65,11 +69,13 @@ static int on_cancelled(sd_bus_message *reply, void *userdata, sd_bus_error *ret
 
         wait->cancelling = false;
         wait->cancelled = !sd_bus_message_is_method_error(reply, NULL);
-        if (!wait->cancelled && !wait->replied)
+        if (!wait->cancelled && !wait->replied) {
+                waiting_pause(&wait->waiting);
                 print_warning(
                         "Cannot cancel the unplug: %s. Still waiting; interrupt again to leave it "
                         "pending",
                         sd_bus_message_get_error(reply)->message);
+        }
         end_if_all_is_told(wait);
         return 0;
 }
@@ -130,6 +136,7 @@ static int call_unplug(Wait *wait) {
 }
 
 static void tell_request(Wait *wait);
+static void look_again(Wait *wait);
 
 /* Calls Unplug() and waits for its end, or for a person who has waited enough. */
 static int wait_for_unplug(Wait *wait) {
@@ -152,76 +159,13 @@ static int wait_for_unplug(Wait *wait) {
                 r = call_unplug(wait);
         /* Not sd_event_loop(), at whose end the bus is closed: there is more to ask. */
         while (r >= 0 && !wait->ended) {
-                r = sd_event_run(wait->event, UINT64_MAX);
+                r = sd_event_run(wait->event, WAITING_INTERVAL_USEC);
                 if (wait->accepted && !wait->told)
                         tell_request(wait);
+                else if (g_get_monotonic_time() >= wait->looked + WAITING_INTERVAL_USEC)
+                        look_again(wait);
         }
         return r < 0 ? r : 0;
-}
-
-/* Whether the user or inhibitor holds the function or, if it is a PF, a VF of it. */
-static bool holds(const Inventory *inventory, JsonObject *holder, const char *address) {
-        const char *held = function_string(holder, "Address");
-        JsonObject *function = inventory_find(inventory, held);
-
-        return g_str_equal(held, address) ||
-               (function && g_str_equal(function_string(function, "PhysicalFunction"), address));
-}
-
-/* Its users, and the inhibitors whose clients are asked as well. */
-static int list_holders(Context *context, const char *address, sd_bus_error *ret_error,
-                        JsonArray **ret) {
-        g_autoptr(JsonArray) users = NULL, inhibitors = NULL, holders = NULL;
-        g_autoptr(Inventory) inventory = NULL;
-        int r;
-
-        r = client_describe(context, 0, ret_error, &inventory);
-        if (r >= 0)
-                r = holders_list_users(context, "", 0, ret_error, &users);
-        if (r >= 0)
-                r = holders_list_inhibitors(context, 0, ret_error, &inhibitors);
-        if (r < 0)
-                return r;
-
-        holders = json_array_new();
-        for (guint i = 0; i < json_array_get_length(users); i++) {
-                JsonObject *user = json_array_get_object_element(users, i);
-
-                if (holds(inventory, user, address))
-                        json_array_add_object_element(holders, json_object_ref(user));
-        }
-        for (guint i = 0; i < json_array_get_length(inhibitors); i++) {
-                JsonObject *inhibitor = json_array_get_object_element(inhibitors, i);
-
-                if (inhibitor_delays(inhibitor) && holds(inventory, inhibitor, address))
-                        json_array_add_object_element(holders, json_object_ref(inhibitor));
-        }
-        *ret = g_steal_pointer(&holders);
-        return 0;
-}
-
-static char *describe_holder(JsonObject *holder) {
-        return inhibitor_delays(holder) ? inhibitor_describe(holder) : holder_describe(holder);
-}
-
-static bool any_delays(JsonArray *holders) {
-        for (guint i = 0; i < json_array_get_length(holders); i++)
-                if (inhibitor_delays(json_array_get_object_element(holders, i)))
-                        return true;
-        return false;
-}
-
-static void print_holders(Output *output, JsonArray *holders) {
-        for (guint i = 0; i < json_array_get_length(holders); i++) {
-                JsonObject *holder = json_array_get_object_element(holders, i);
-                g_autofree char *who = describe_holder(holder);
-
-                output_format(output, "  ");
-                output_text(output, STYLE_YELLOW, function_string(holder, "Address"));
-                output_format(output, "  ");
-                output_text(output, STYLE_PLAIN, who);
-                output_format(output, "\n");
-        }
 }
 
 static void print_request(Context *context, const char *address, JsonArray *holders) {
@@ -241,30 +185,58 @@ static void print_request(Context *context, const char *address, JsonArray *hold
                                                             : timeout / 1000);
                 output_format(output, " at most. It is in use by\n");
         }
-        print_holders(output, holders);
-        if (context->insist && any_delays(holders))
-                output_format(output,
+}
+
+static void print_insist(Context *context, JsonArray *holders) {
+        if (context->insist && waiters_any_delays(holders))
+                output_format(&context->output,
                               "The kernel asks when no inhibitor delays the unplug any more.\n");
         else if (context->insist)
-                output_format(output, "The kernel asks as well; this cannot be cancelled.\n");
-        (void) output_flush(output); /* main() reports a write that failed */
+                output_format(&context->output,
+                              "The kernel asks as well; this cannot be cancelled.\n");
 }
 
 /* Says who is asked, when it is known that the daemon does ask: before, a password may be needed,
  * or something may stand against it. Who has released the function since then was asked, too. */
 static void tell_request(Wait *wait) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        Context *context = wait->context;
         JsonArray *now = NULL;
 
         wait->told = true;
-        if (list_holders(wait->context, wait->address, &error, &now) >= 0 &&
+        wait->looked = g_get_monotonic_time();
+        if (waiters_list(context, wait->address, &error, &now) >= 0 &&
             json_array_get_length(now) > 0) {
                 json_array_unref(wait->asked);
                 wait->asked = g_steal_pointer(&now);
         }
         g_clear_pointer(&now, json_array_unref);
-        if (!wait->context->json)
-                print_request(wait->context, wait->address, wait->asked);
+        if (context->json)
+                return;
+        print_request(context, wait->address, wait->asked);
+        if (wait->ended) {
+                waiters_print(&context->output, wait->asked);
+                print_insist(context, wait->asked);
+                return;
+        }
+        waiting_init(&wait->waiting, &context->output, context->timeout_usec);
+        if (wait->waiting.redraw.terminal)
+                print_insist(context, wait->asked); /* above what is drawn again */
+        waiting_show(&wait->waiting, wait->asked);
+        if (!wait->waiting.redraw.terminal)
+                print_insist(context, wait->asked);
+        (void) output_flush(&context->output); /* main() reports a write that failed */
+}
+
+/* Looks again who holds it. A daemon that cannot be asked ends the unplug, which tells so. */
+static void look_again(Wait *wait) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        g_autoptr(JsonArray) now = NULL;
+
+        wait->looked = g_get_monotonic_time();
+        if (!wait->context->json && wait->told && !wait->ended &&
+            waiters_list(wait->context, wait->address, &error, &now) >= 0)
+                waiting_update(&wait->waiting, now);
 }
 
 static ExitCode print_end(Context *context, const char *address, JsonArray *asked) {
@@ -324,7 +296,7 @@ static const char *words_for_timeout(const Wait *wait, const Inventory *inventor
                                      JsonArray *holders) {
         if (!inventory_find(inventory, wait->address))
                 return "The function has been removed since. ";
-        if (wait->context->insist && !any_delays(holders))
+        if (wait->context->insist && !waiters_any_delays(holders))
                 return "The function will be removed once it is released; this cannot be "
                        "cancelled. ";
         if (is_being_removed(inventory, wait->address))
@@ -341,7 +313,7 @@ static ExitCode print_timeout(const Wait *wait) {
         ExitCode code;
 
         if (client_describe(wait->context, 0, &error, &inventory) < 0 ||
-            list_holders(wait->context, wait->address, &error, &holders) < 0)
+            waiters_list(wait->context, wait->address, &error, &holders) < 0)
                 return EXIT_CODE_TIMED_OUT;
         code = !wait->context->insist && is_being_removed(inventory, wait->address)
                        ? EXIT_CODE_UNFINISHED
@@ -353,7 +325,7 @@ static ExitCode print_timeout(const Wait *wait) {
         output_format(output, "%s", words_for_timeout(wait, inventory, holders));
         output_format(output, json_array_get_length(holders) > 0 ? "It is in use by\n"
                                                                  : "It is not in use any more.\n");
-        print_holders(output, holders);
+        waiters_print(output, holders);
         return code;
 }
 
@@ -361,6 +333,7 @@ static ExitCode tell(Context *context, Wait *wait) {
         const char *address = wait->address;
         ExitCode code;
 
+        waiting_end(&wait->waiting);
         if (wait->left) {
                 print_error("The unplug of %s stays pending: it ends at its deadline, or when "
                             "\"vfwarden cancel-unplug %s\" cancels it",
@@ -403,7 +376,7 @@ static ExitCode run_unplug(Context *context, char **arguments) {
                 r = sd_bus_match_signal(context->bus, &wait.requested, CLIENT_BUS_NAME, wait.path,
                                         CLIENT_FUNCTION, "UnplugRequested", on_requested, &wait);
         if (r >= 0)
-                r = list_holders(context, address, &error, &wait.asked);
+                r = waiters_list(context, address, &error, &wait.asked);
         if (r < 0)
                 return client_fail(context, r, &error, "Cannot unplug %s", address);
 

@@ -375,6 +375,52 @@ class Run:
                 file.close()
 
 
+class Terminal:
+    """A run of the command on a terminal, whose output is read as it comes."""
+
+    def __init__(self, argv, environment):
+        self._leader, follower = pty.openpty()
+        self.process = subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL, stdout=follower, stderr=follower)
+        os.close(follower)
+        self.text = b""
+        self._done = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        os.close(self._leader)
+
+    def _read_more(self):
+        """Returns False when nobody has the other side open any more."""
+        if not select.select([self._leader], [], [], DEADLINE)[0]:
+            raise AssertionError(f"nothing further, only {self.text!r}")
+        try:
+            data = os.read(self._leader, 65536)
+        except OSError:  # EIO
+            return False
+        self.text += data
+        return bool(data)
+
+    def read_until(self, wanted):
+        """Waits until the terminal has got `wanted` after what was waited for before."""
+        while (at := self.text.find(wanted, self._done)) < 0:
+            if not self._read_more():
+                raise AssertionError(f"it ended: {self.text!r}")
+        self._done = at + len(wanted)
+
+    def end(self):
+        while self._read_more():
+            pass
+        return self.process.wait(DEADLINE)
+
+    def plain(self):
+        return self.text.decode().replace("\r\n", "\n")
+
+
 class CommandTest(unittest.TestCase):
     """setUp() makes a bus; daemon() puts a daemon on it; run_command() runs the command."""
 
@@ -426,6 +472,10 @@ class CommandTest(unittest.TestCase):
             os.close(leader)
             self.assertEqual(process.wait(DEADLINE), 0)
         return text.decode().replace("\r\n", "\n")
+
+    def terminal(self, *arguments):
+        """A run that has standard output on a terminal and is not waited for; for `with`."""
+        return Terminal(self.argv(arguments), self.environment)
 
     def monitor(self, *arguments, stdout=subprocess.PIPE):
         return self.start("monitor", *arguments, stdout=stdout)

@@ -1,8 +1,12 @@
 """bind, unbind, reset, set-vfs and set-autoprobe: the requests, and the output afterwards."""
 
 import json
+import re
 import threading
 
+from gi.repository import GLib
+
+from pace import DEADLINE
 from standin import CommandTest, DBusError, SHORT_SECONDS, SHORT_TIMEOUT, encode
 import pictures
 from pictures import IGB, IGB_VF0, IGB_VF1, NETWORK
@@ -43,6 +47,58 @@ class Operate(CommandTest):
         self.check(["reset", "1:10.0"], f"{IGB_VF0} was reset\n")
         self.assertEqual(self.called(IGB_VF0, "Reset"), ())
         self.check(["reset", "--json", "1:10.0"], f'{{\n  "Address" : "{IGB_VF0}"\n}}\n')
+
+    def hang(self, method, operation, address):
+        """The operation is in progress until self.end() is called."""
+        def begin(*_):
+            self.end = self.stand_in.later()
+            self.stand_in.verdicts[operation] = (
+                [("user", IGB_VF1, "is in use", 7), ("operation", address, f"{operation} is in progress", 4711)], [])
+            return self.stand_in.NO_REPLY
+        self.stand_in.answers[method] = begin
+
+    def test_who_is_waited_for(self):
+        """One line for each change, on standard error."""
+        self.hang("SetNumVFs", "set-num-vfs", IGB)
+        self.stand_in.users = [(IGB_VF1, 7, 0, "dpdk", "", "", 1795222312_000000), (NETWORK, 8, 0, "other", "")]
+        run = self.start("set-vfs", IGB, "0")
+        self.assertEqual(run.error_line(), f"{IGB}: set-num-vfs is in progress (process 4711), for 20 s at most. "
+                                           "It is in use by")
+        held = f"  {IGB_VF1}  dpdk (pid 7, uid 0), since 2026-11-21 00:51"
+        self.assertEqual(run.error_line(), held)
+        self.stand_in.users = []
+        self.assertRegex(run.error_line(), rf"^{re.escape(held)}: released after \d+ s, .*$")
+        self.end()
+        self.assertEqual(run.line(), f"{IGB} has 2 virtual functions: {IGB_VF0}, {IGB_VF1}")
+        self.assertEqual(run.end(), (0, ""))
+
+    def test_the_time_on_a_terminal(self):
+        self.hang("Reset", "reset", IGB_VF0)
+        with self.terminal("reset", IGB_VF0) as terminal:
+            terminal.read_until(f"{IGB_VF0}".encode())
+            terminal.read_until(b": reset is in progress (process 4711), for 20 s at most\n".replace(b"\n", b"\r\n"))
+            terminal.read_until(b"Waiting for 0 s, 20 s left")
+            terminal.read_until(b"\x1b[1A\x1b[J")
+            terminal.read_until(b"Waiting for ")
+            self.end()
+            terminal.read_until(b"\x1b[1A\x1b[J")
+            terminal.read_until(b" was reset")
+            self.assertEqual(terminal.end(), 0)
+
+    def test_nothing_is_shown_of_an_operation_that_has_not_begun(self):
+        """While a password is typed, and of another function's operation."""
+        self.hang("Reset", "reset", IGB_VF0)
+        asked = threading.Event()
+
+        def check(*_):
+            asked.set()
+            return GLib.Variant("(ba(sssu)as)", (False, [("operation", IGB_VF1, "bind is in progress", 1)], []))
+        self.stand_in.answers["Check"] = check
+        run = self.start("reset", IGB_VF0)
+        self.assertTrue(asked.wait(DEADLINE))
+        self.end()
+        self.assertEqual(run.line(), f"{IGB_VF0} was reset")
+        self.assertEqual(run.end(), (0, ""))
 
     def test_even_if_the_host_uses_it(self):
         option = "--even-if-host-uses-it"

@@ -1,6 +1,7 @@
 """unplug and cancel-unplug: who is asked, how it ends, and how a person ends it."""
 
 import json
+import re
 import signal
 import threading
 
@@ -9,7 +10,7 @@ import pictures
 from pictures import IGB, IGB_VF0, IGB_VF1, NVME
 
 QEMU = "qemu-kvm -name web1"
-HELD = f"  {IGB_VF1}  {QEMU} (pid 4200001, virtual machine web1)\n"
+HELD = f"  {IGB_VF1}  {QEMU} (pid 4200001, virtual machine web1), since 2026-11-21 00:51\n"
 TIMEOUT = DBusError("org.vfwarden1.Error.Timeout", "timed out waiting for its users to release it")
 CANCELLED = DBusError("org.vfwarden1.Error.Failed", "the unplug was cancelled")
 NO_WAY_BACK = DBusError("org.vfwarden1.Error.Refused", "this cannot be cancelled any more")
@@ -229,6 +230,48 @@ class Unplug(CommandTest):
         self.answer(TIMEOUT)
         self.assertEqual(run.end(), (8, f"vfwarden: Cannot unplug {IGB_VF1}: timed out waiting for "
                                         "its users to release it\n"))
+
+    def test_each_change_is_a_line(self):
+        run = self.start_waiting()
+        self.stand_in.users.append((IGB_VF1, 4200002, 0, "dpdk", ""))
+        self.assertRegex(run.line(), rf"^  {IGB_VF1}  dpdk \(pid 4200002, uid 0\), \d+ s left$")
+        self.stand_in.users = self.stand_in.users[1:]
+        self.assertRegex(run.line(), rf"^{re.escape(HELD.rstrip())}: released after \d+ s, \d+ s left$")
+        self.answer()
+        self.assertEqual(run.line(), f"{IGB_VF1} is free and bound to no driver")
+        self.assertEqual(run.end(), (0, ""))
+
+    def test_a_client_that_delays_no_more(self):
+        self.stand_in.users = []
+        self.stand_in.inhibitors = [(IGB_VF1, "remove", "guest", "", 0, 815)]
+        self.stand_in.modes = ["delay"]
+        self.hang()
+        run = self.start("unplug", IGB_VF1)
+        self.assertTrue(self.asked.wait(20))
+        run.line()
+        delays = run.line()
+        self.assertEqual(delays, f"  {IGB_VF1}  guest (pid 815) delays remove")
+        self.stand_in.inhibitors = []
+        self.assertRegex(run.line(), f"^{re.escape(delays)}: delays no more after .* s, .* s left$")
+        self.answer()
+        run.end()
+
+    def test_drawn_again_on_a_terminal(self):
+        self.hang()
+        self.environment["COLUMNS"] = "60"
+        with self.terminal("unplug", IGB_VF1) as terminal:
+            terminal.read_until(b"Waiting for 0 s, 60 s left")
+            terminal.read_until(b"\x1b[2A\x1b[J")      # two lines are drawn again, with other times
+            terminal.read_until(b" s left")
+            self.stand_in.users = []
+            terminal.read_until(b"released after")
+            self.answer()
+            terminal.read_until(b"is free and bound to no driver")
+            self.assertEqual(terminal.end(), 0)
+        drawn = [line for line in terminal.plain().splitlines() if line.startswith("  ")]
+        self.assertTrue(drawn[0].endswith("\u2026"), drawn)
+        self.assertEqual({len(line) for line in drawn}, {60})
+        self.assertNotIn("Waiting", terminal.plain().split("\x1b[J")[-1])
 
     def test_second_interrupt_leaves(self):
         run = self.interrupt_in_vain()
