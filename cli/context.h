@@ -23,6 +23,7 @@ typedef struct Context {
         pid_t agent;           /* the process that asks on the terminal, 0: none was needed yet */
         FunctionFilter filter; /* list */
         const char *columns, *sort; /* list, NULL if not given */
+        bool prometheus;            /* metrics: its format, not OpenMetrics */
         bool list;                  /* inhibit: those that there are */
         bool insist;                /* unplug */
         bool override;              /* set-vfs */

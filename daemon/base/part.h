@@ -15,6 +15,7 @@
 #include "policy/inventory.h"
 
 typedef struct Config Config;
+typedef struct Counters Counters;
 typedef struct Part Part;
 typedef struct Violation Violation;
 typedef struct Watch Watch;
@@ -79,6 +80,7 @@ typedef struct PartContext {
         FdStore *store;
         Children *children;
         Watch *watch;
+        Counters *counters;
         const char *proc;                 /* where procfs is: "/proc" */
         const char *io_program, *io_user; /* of vfwarden-io */
         const char *spawn_socket;    /* of vfwarden-spawn.service; NULL: the daemon forks itself */

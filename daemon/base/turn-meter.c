@@ -14,12 +14,17 @@ static uint64_t clock_usec(clockid_t clock) {
 }
 
 static void turn_meter_note(TurnMeter *meter, uint64_t usec, uint64_t cpu_usec) {
-        if (cpu_usec > TURN_LONG_USEC && cpu_usec > meter->longest_cpu_usec)
+        LoopCounters *counters = &meter->counters;
+
+        if (cpu_usec > TURN_LONG_USEC && cpu_usec > counters->longest_cpu_usec)
                 log_notice("the event loop was busy for %" PRIu64 " ms, %" PRIu64
                            " ms of them by itself",
                            usec / 1000, cpu_usec / 1000);
-        meter->longest_usec = MAX(meter->longest_usec, usec);
-        meter->longest_cpu_usec = MAX(meter->longest_cpu_usec, cpu_usec);
+        counters->turns++;
+        counters->busy_usec += usec;
+        counters->long_turns += cpu_usec > TURN_LONG_USEC ? 1 : 0;
+        counters->longest_usec = MAX(counters->longest_usec, usec);
+        counters->longest_cpu_usec = MAX(counters->longest_cpu_usec, cpu_usec);
 }
 
 /* sd_event_run() in its parts. What it waits for is no work. */

@@ -5,6 +5,7 @@
 #include "daemon/broker/single-requests.h"
 #include "daemon/manager/function-users.h"
 #include "policy/check.h"
+#include "policy/counters.h"
 #include "policy/device-dma.h"
 #include "policy/zpci-request.h"
 
@@ -77,6 +78,8 @@ static void on_io_requests_opened(void *context, int result, const char *message
                 call->opened(call->context, -EIO, text, -1, NULL);
                 return;
         }
+        if (result >= 0)
+                apply_context(call->apply)->counters->sessions_opened++;
         call->opened(call->context, result, message, client, session);
 }
 

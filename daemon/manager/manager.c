@@ -12,6 +12,7 @@
 #include "daemon/manager/lasting-requests.h"
 #include "daemon/manager/opening.h"
 #include "daemon/manager/requests.h"
+#include "daemon/manager/statistics.h"
 #include "daemon/manager/status.h"
 #include "daemon/manager/takeover.h"
 #include "daemon/manager/unplug-calls.h"
@@ -90,6 +91,7 @@ static void host_violation(void *context, const Violation *violation) {
         const Manager *manager = context;
         Violation known = *violation;
 
+        counters_add_violation(manager->context.counters, violation->operation);
         kernel_guards_fill_author(part_find(&manager->context, kernel_guard_part), &known);
         violations_report(manager->violations, &known);
 }
@@ -155,8 +157,8 @@ static const ApplyHandler apply_handler = { .before = before_round, .after = aft
 static void on_watch_overflow(void *context) {
         const Manager *manager = context;
 
-        log_full(LOG_WARNING, NULL, LOG_ID_OVERRUN,
-                 "changes of files were lost, all PCI functions are read again");
+        statistics_events_lost(&manager->context,
+                               "changes of files were lost, all PCI functions are read again");
         protected_files_check(part_find(&manager->context, protected_files_part));
         inventory_keeper_mark_all_stale(manager->keeper);
 }
@@ -173,6 +175,7 @@ static int make_context(Manager *manager, sd_event *event, const ManagerOptions 
          * numbers. */
         context->reserve = reserve_new();
         context->event = sd_event_ref(event);
+        context->counters = statistics_new_counters();
         context->inventory = inventory_new();
         context->proc = options->proc;
         context->io_program = options->io_program;
@@ -312,6 +315,7 @@ Manager *manager_free(Manager *manager) {
         reserve_free(context->reserve);
         problems_free(context->problems);
         sd_event_unref(context->event);
+        g_free(context->counters);
         g_free(manager);
         return NULL;
 }
@@ -347,9 +351,12 @@ const Inventory *manager_inventory(const Manager *manager) {
         return manager->context.inventory;
 }
 
-void manager_get_turns(const Manager *manager, uint64_t *ret_longest, uint64_t *ret_longest_cpu) {
-        *ret_longest = manager->turns->longest_usec;
-        *ret_longest_cpu = manager->turns->longest_cpu_usec;
+const Counters *manager_counters(const Manager *manager) {
+        return statistics_read(&manager->context);
+}
+
+const LoopCounters *manager_loop_counters(const Manager *manager) {
+        return &manager->turns->counters;
 }
 
 char **manager_problems(const Manager *manager) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "daemon/manager/manager-types.h"
+#include "policy/counters.h"
 
 #include <stdbool.h>
 #include <systemd/sd-event.h>
@@ -59,9 +60,10 @@ char **manager_problems(const Manager *manager);
  * g_strfreev(). */
 char **manager_guards(const Manager *manager);
 
-/* How long the event loop worked at a time, at most: by the clock, and by the processor's time. In
- * microseconds. */
-void manager_get_turns(const Manager *manager, uint64_t *ret_longest, uint64_t *ret_longest_cpu);
+/* How often things happened since the daemon started, and what the turns of its event loop were
+ * like. */
+const Counters *manager_counters(const Manager *manager);
+const LoopCounters *manager_loop_counters(const Manager *manager);
 
 /* As function_read_handle(): what the kernel says at this moment. */
 uint32_t manager_function_handle(const Function *function);

@@ -5,6 +5,7 @@
 #include "daemon/broker/vf-tokens.h"
 #include "daemon/manager/function-users.h"
 #include "policy/check.h"
+#include "policy/counters.h"
 
 #include <errno.h>
 #include <string.h>
@@ -154,6 +155,7 @@ static void on_opening_opened(void *context, int result, const char *message, co
                               .lease = lease };
         if (call->has_token)
                 open.token = token.text;
+        parts->counters->leases_opened++;
         call->done(call->context, 0, NULL, &open);
         explicit_bzero(&token, sizeof(token));
 }

@@ -3,6 +3,7 @@
 #include "daemon/base/config.h"
 #include "daemon/guard/operations.h"
 #include "daemon/manager/function-users.h"
+#include "daemon/manager/statistics.h"
 #include "policy/vfio-driver.h"
 
 #include <errno.h>
@@ -271,7 +272,10 @@ static void on_request_users_known(void *context, Function *function, int result
 
 void requests_begin(Requests *requests, Function *function, const RequestWish *wish,
                     ManagerDone *done, void *context) {
-        Request *request = request_new(requests, function, wish, done, context);
+        void *counted = statistics_call_new(
+                requests->context->counters->operations[wish->operation], done, context);
+        Request *request =
+                request_new(requests, function, wish, statistics_call_done, counted);
         g_autofree char *text = requests_busy_text(requests->context->inventory, function);
 
         if (text)

@@ -3,6 +3,7 @@
 #include "daemon/guard/unplug.h"
 #include "daemon/manager/function-users.h"
 #include "daemon/manager/requests.h"
+#include "daemon/manager/statistics.h"
 
 #include <errno.h>
 
@@ -138,15 +139,17 @@ static void on_unplug_users_known(void *context, Function *function, int result,
 
 void unplug_calls_begin(UnplugCalls *calls, Function *function, uint64_t timeout_usec, bool insist,
                         unsigned flags, ManagerDone *done, void *context) {
+        void *counted = statistics_call_new(calls->context->counters->unplugs, done, context);
         g_autofree char *text = unplug_busy_text(calls, function);
         UnplugRequest *request;
 
         if (text) {
-                done(context, -EBUSY, text);
+                statistics_call_done(counted, -EBUSY, text);
                 return;
         }
         request = g_new(UnplugRequest, 1);
-        *request = (UnplugRequest){ calls, timeout_usec, insist, flags, done, context };
+        *request = (UnplugRequest){ calls,  timeout_usec,         insist,
+                                    flags,  statistics_call_done, counted };
         function_uses_refresh(calls->context, function, on_unplug_users_known, request);
 }
 

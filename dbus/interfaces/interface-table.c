@@ -34,6 +34,7 @@ static bool has_zpci_io(const Function *function) {
 /* Function is the last: when Kind is said to change, the interface of the new kind is there. */
 const Interface bus_interfaces[] = {
         { BUS_INTERFACE("Manager"), .path = BUS_ROOT, .vtable = manager_vtable },
+        { BUS_INTERFACE("Statistics"), .path = BUS_ROOT, .vtable = statistics_vtable },
         { LOG_CONTROL, .path = LOG_CONTROL_PATH, .vtable = log_control_vtable },
         { BUS_INTERFACE("PhysicalFunction"), .vtable = physical_function_vtable,
           .properties = physical_function_properties, .on_function = is_pf },

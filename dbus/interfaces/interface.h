@@ -27,6 +27,9 @@ MethodHandler function_method_lock, function_method_unlock, function_method_bind
         physical_function_method_get_vf_token, zpci_io_method_load, zpci_io_method_store_block,
         zpci_io_method_open_session;
 
+/* On BUS_ROOT; userdata is the Bus. Only sd-bus reads its properties. */
+extern const sd_bus_vtable statistics_vtable[];
+
 /* On LOG_CONTROL_PATH; userdata is the Bus. */
 #define LOG_CONTROL      "org.freedesktop.LogControl1"
 #define LOG_CONTROL_PATH "/org/freedesktop/LogControl1"

@@ -32,6 +32,7 @@ FUNCTION = "org.vfwarden1.Function"
 PHYSICAL = "org.vfwarden1.PhysicalFunction"
 VIRTUAL = "org.vfwarden1.VirtualFunction"
 ZPCI_IO = "org.vfwarden1.ZpciIo"
+STATISTICS = "org.vfwarden1.Statistics"
 
 # How long the command waits for an answer where a test lets it wait in vain; an answer that is given
 # has to come within it.
@@ -105,6 +106,14 @@ XML = """
   </method>
   <method name="SetDriversAutoprobe"><arg name="enable" type="b" direction="in"/></method>
  </interface>
+ <interface name="org.vfwarden1.Statistics">
+  <property name="StartedUsec" type="t" access="read"/>
+  <property name="Violations" type="a{st}" access="read"/>
+  <property name="Operations" type="a(sstt)" access="read"/>
+  <property name="Unplugs" type="a(stt)" access="read"/>
+  <property name="Sessions" type="u" access="read"/>
+  <property name="LoopBusyUsec" type="t" access="read"/>
+ </interface>
  <interface name="org.vfwarden1.ZpciIo">
   <method name="OpenSession">
    <arg name="options" type="a{sv}" direction="in"/><arg name="socket" type="h" direction="out"/>
@@ -136,7 +145,7 @@ class Daemon:
     """The stand-in. `answers` maps a method to a function of its arguments that returns the reply's
     arguments or raises DBusError; `calls` has what was called, with the flags that went along."""
 
-    def __init__(self, bus, document, own_name=True, sessions=True):
+    def __init__(self, bus, document, own_name=True, sessions=True, statistics=None):
         self.document = document
         self.answers = {}
         self.calls = []
@@ -150,6 +159,7 @@ class Daemon:
         self.connection = bus.connect()
         self._own_name = own_name
         self._sessions = sessions
+        self._statistics = statistics
         self._context = GLib.MainContext()
         self._loop = GLib.MainLoop(self._context)
         self._ready = threading.Event()
@@ -169,6 +179,10 @@ class Daemon:
         for path, interface in paths:
             self.connection.register_object(path, node.lookup_interface(interface), self._on_call,
                                             None, None)
+        if self._statistics is not None:
+            self.connection.register_object(
+                ROOT, node.lookup_interface(STATISTICS), None,
+                lambda _connection, _sender, _path, _interface, name: self._statistics[name], None)
         try:
             if self._own_name:
                 self.request_name()

@@ -1,4 +1,4 @@
-#include "dbus/interfaces/describe-user.h"
+#include "dbus/interfaces/describe/describe-user.h"
 
 #include <criterion/criterion.h>
 

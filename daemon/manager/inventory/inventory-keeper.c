@@ -7,6 +7,7 @@
 #include "daemon/manager/inventory/overrides.h"
 #include "daemon/manager/inventory/storm.h"
 #include "daemon/manager/inventory/unread.h"
+#include "daemon/manager/statistics.h"
 #include "daemon/sysfs/function-watches.h"
 #include "daemon/sysfs/pci-names.h"
 #include "daemon/sysfs/sysfs.h"
@@ -387,8 +388,8 @@ static void on_uevent(void *context, PciKey key) {
 }
 
 static void on_keeper_overrun(void *context) {
-        log_full(LOG_WARNING, NULL, LOG_ID_OVERRUN,
-                 "events were lost, all PCI functions are read again");
+        statistics_events_lost(((const InventoryKeeper *) context)->context,
+                               "events were lost, all PCI functions are read again");
         inventory_keeper_mark_all_stale(context);
 }
 

@@ -1,10 +1,10 @@
 /* The inventory as JSON: each function an object whose members are the properties of its
  * interfaces, by the table of interfaces; other functions are named by address. */
 #include "dbus/answers.h"
-#include "dbus/interfaces/describe-user.h"
+#include "dbus/interfaces/describe/describe-user.h"
 #include "dbus/interfaces/interface-table.h"
 #include "dbus/interfaces/interface.h"
-#include "dbus/interfaces/json-members.h"
+#include "dbus/interfaces/describe/json-members.h"
 #include "dbus/path.h"
 
 #include <json-glib/json-glib.h>
@@ -30,11 +30,10 @@ static void add_lines(JsonBuilder *builder, const char *name, char **lines) {
 }
 
 static void add_turns(JsonBuilder *builder, const Manager *manager) {
-        uint64_t longest, longest_cpu;
+        const LoopCounters *loop = manager_loop_counters(manager);
 
-        manager_get_turns(manager, &longest, &longest_cpu);
-        add_number(builder, "LongestTurn", (int64_t) longest);
-        add_number(builder, "LongestTurnCpu", (int64_t) longest_cpu);
+        add_number(builder, "LongestTurn", (int64_t) loop->longest_usec);
+        add_number(builder, "LongestTurnCpu", (int64_t) loop->longest_cpu_usec);
 }
 
 /* Writes the properties of the interface, as members of their own object where they have one. */

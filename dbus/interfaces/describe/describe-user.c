@@ -1,6 +1,6 @@
-#include "dbus/interfaces/describe-user.h"
+#include "dbus/interfaces/describe/describe-user.h"
 
-#include "dbus/interfaces/json-members.h"
+#include "dbus/interfaces/describe/json-members.h"
 
 void describe_user(JsonBuilder *builder, const User *user, bool commands) {
         json_builder_begin_object(builder);
