@@ -35,6 +35,24 @@ static void print_help(Output *output) {
         output_format(output, "\nThe manual page has more: man vfwarden\n");
 }
 
+/* The version of what --json prints: docs/schema/README.md says when it grows. */
+#define SCHEMA_VERSION 1
+
+static void print_version(Context *context) {
+        g_autoptr(JsonObject) object = NULL;
+        g_autoptr(JsonNode) node = NULL;
+
+        if (!context->json) {
+                output_format(&context->output, "vfwarden " VFWARDEN_VERSION "\n");
+                return;
+        }
+        object = json_object_new();
+        json_object_set_string_member(object, "Version", VFWARDEN_VERSION);
+        json_object_set_int_member(object, "SchemaVersion", SCHEMA_VERSION);
+        node = json_node_init_object(json_node_alloc(), object);
+        output_json(&context->output, node, true);
+}
+
 static ExitCode usage_error(void) {
         print_usage_hint();
         return EXIT_CODE_USAGE;
@@ -86,7 +104,7 @@ static ExitCode main_run(Context *context, int argc, char **argv, CommandLine *l
         if (context->help)
                 print_help(&context->output);
         else if (context->version)
-                output_format(&context->output, "vfwarden " VFWARDEN_VERSION "\n");
+                print_version(context);
         else
                 return run_verb(context, line);
         return EXIT_CODE_DONE;
