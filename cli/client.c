@@ -12,7 +12,9 @@
 #define OPERATION_TIMEOUT_USEC (30 * G_USEC_PER_SEC)
 
 char *client_where(const Context *context) {
-        return context->host ? g_strdup_printf(" on %s", context->host) : g_strdup("");
+        const char *place = context->host ? context->host : context->machine;
+
+        return place ? g_strdup_printf(" on %s", place) : g_strdup("");
 }
 
 int client_connect(Context *context) {
@@ -23,6 +25,8 @@ int client_connect(Context *context) {
 
         if (context->host)
                 r = sd_bus_open_system_remote(&context->bus, context->host);
+        else if (context->machine)
+                r = sd_bus_open_system_machine(&context->bus, context->machine);
         else
                 r = sd_bus_open_system(&context->bus);
         return r < 0 ? r : 0;
@@ -268,6 +272,10 @@ ExitCode client_fail(Context *context, int r, const sd_bus_error *error, const c
         g_autofree char *meant = NULL;
         va_list arguments;
 
+        if (!context->bus && context->machine && r == -EINVAL) {
+                print_error("'%s' is not the name of a container", context->machine);
+                return EXIT_CODE_USAGE;
+        }
         if (!context->bus && context->host && r == -EINVAL) {
                 print_error("'%s' is not the name of a host", context->host);
                 return EXIT_CODE_USAGE;

@@ -13,12 +13,15 @@
 #include <systemd/sd-bus.h>
 
 typedef struct Context {
-        const char *host; /* NULL for this one */
+        const char *host;    /* NULL for this one */
+        const char *machine; /* a container of this host, NULL: none */
         bool help, version;
         ColorMode color;
         bool json;
         char *address; /* of the function, for the errors of the run; NULL until it is known */
         bool legend;
+        bool quiet, full, no_pager;
+        bool pages; /* the verb's output goes through a pager */
         bool ask_password;     /* polkit may ask for one */
         pid_t agent;           /* the process that asks on the terminal, 0: none was needed yet */
         FunctionFilter filter; /* list */

@@ -3,6 +3,8 @@
 #include "cli/context.h"
 #include "cli/function/subject.h"
 #include "cli/options.h"
+#include "cli/output/pager.h"
+#include "cli/verbs/help.h"
 #include "lib/standard-streams.h"
 
 #include <errno.h>
@@ -13,27 +15,6 @@
 #include <unistd.h>
 
 #define TIMEOUT_DEFAULT_USEC (60 * G_USEC_PER_SEC)
-
-static void print_help(Output *output) {
-        output_format(output,
-                      "vfwarden [OPTION]... VERB [ARGUMENT]...\n\n"
-                      "Shows the PCI functions of a host, protects those that virtual machines "
-                      "use,\nand unplugs them in order.\n\nVerbs:\n");
-        verbs_print_help(output);
-        output_format(output, "\nOptions:\n");
-        options_print_help(output);
-        output_format(output,
-                      "\nADDRESS is [DOMAIN:]BUS:DEVICE.FUNCTION as lspci has it: 0000:01:00.0, "
-                      "01:00.0,\nor another name of the function: ens4, nvme0n1, slot:4, group:11, "
-                      "8086:10c9\n"
-                      "OPERATION is set-num-vfs, set-autoprobe, bind, unbind, reset, remove, "
-                      "power-off,\ndisable-pasid or open\n"
-                      "SPACE is 0 to 5, a BAR, or config; OFFSET and LENGTH are decimal or 0x...\n"
-                      "\nExit codes:\n");
-        for (ExitCode code = 0; code < _EXIT_CODE_MAX; code++)
-                output_format(output, "  %2d  %s\n", code, exit_code_description(code));
-        output_format(output, "\nThe manual page has more: man vfwarden\n");
-}
 
 /* The version of what --json prints: docs/schema/README.md says when it grows. */
 #define SCHEMA_VERSION 1
@@ -63,9 +44,9 @@ static bool wants_json(int argc, char **argv) {
         for (int i = 1; i < argc && !g_str_equal(argv[i], "--"); i++) {
                 const char *argument = argv[i];
 
-                /* Letters may stand together, and -H takes all that follows. */
+                /* Letters may stand together, and -H and -M take all that follows. */
                 if (g_str_equal(argument, "--json") || (argument[0] == '-' && argument[1] != '-' &&
-                                                        argument[strcspn(argument, "jH")] == 'j'))
+                                                        argument[strcspn(argument, "jHM")] == 'j'))
                         return true;
         }
         return false;
@@ -92,6 +73,8 @@ static ExitCode run_verb(Context *context, const CommandLine *line) {
         if (!options_apply(context, verb, line) ||
             !verb_check_count(verb, line->count - 1, words + 1))
                 return usage_error();
+        context->output.quiet = context->quiet && verb->acts && !context->json;
+        context->pages = verb->pages;
         return verb->run(context, words + 1);
 }
 
@@ -101,13 +84,25 @@ static ExitCode main_run(Context *context, int argc, char **argv, CommandLine *l
         if (!parsed)
                 return usage_error();
         output_init(&context->output, STDOUT_FILENO, context->color);
+        context->output.full = context->full;
+        if (context->quiet)
+                report_be_quiet();
         if (context->help)
-                print_help(&context->output);
+                help_print(&context->output);
         else if (context->version)
                 print_version(context);
         else
                 return run_verb(context, line);
         return EXIT_CODE_DONE;
+}
+
+static int write_output(Context *context) {
+        if (!context->output.buffer)
+                return 0;
+        if ((context->pages || context->help) && !context->no_pager &&
+            pager_wanted(&context->output))
+                return pager_flush(&context->output);
+        return output_flush(&context->output);
 }
 
 int main(int argc, char **argv) {
@@ -128,7 +123,7 @@ int main(int argc, char **argv) {
         report_begin(wants_json(argc, argv));
         context.copies = copies;
         code = main_run(&context, argc, argv, &line);
-        r = context.output.buffer ? output_flush(&context.output) : 0;
+        r = write_output(&context);
         if (r < 0 && r != -EPIPE) {
                 print_error("Cannot write the output: %s", g_strerror(-r));
                 code = EXIT_CODE_FAILED;

@@ -40,10 +40,26 @@ const Option options_common[] = {
           .value = "HOST",
           .member = offsetof(Context, host),
           .help = "Ask the daemon of [USER@]HOST, over ssh" },
+        { .name = "machine",
+          .letter = 'M',
+          .value = "MACHINE",
+          .member = offsetof(Context, machine),
+          .help = "Ask the daemon of a local container" },
         { .name = "json",
           .letter = 'j',
           .member = offsetof(Context, json),
           .help = "Print JSON; monitor prints one object per line" },
+        { .name = "quiet",
+          .letter = 'q',
+          .member = offsetof(Context, quiet),
+          .help = "Do not print what was done, and no hints" },
+        { .name = "full",
+          .letter = 'l',
+          .member = offsetof(Context, full),
+          .help = "Cut nothing to the width of the terminal" },
+        { .name = "no-pager",
+          .member = offsetof(Context, no_pager),
+          .help = "Print to the terminal without a pager" },
         { .name = "no-legend",
           .read = read_no_legend,
           .help = "No headings, and no line that says there is nothing" },
@@ -279,6 +295,11 @@ static void print_option(Output *output, const Verb *verb, const Option *option)
         else
                 output_format(output, "%-*s", HELP_COLUMN, form);
         print_wrapped(output, text);
+}
+
+void options_print_help_of(Output *output, const Verb *verb) {
+        option_foreach (option, verb->options)
+                print_option(output, NULL, option);
 }
 
 void options_print_help(Output *output) {

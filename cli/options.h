@@ -27,5 +27,6 @@ bool options_parse(Context *context, int argc, char **argv, CommandLine *ret);
  * an option of `verb`, or its value is wrong. */
 bool options_apply(Context *context, const Verb *verb, const CommandLine *line);
 
-/* Adds two columns: each option, and what it does. */
+/* Adds two columns: each option, and what it does; the other, those of one verb. */
 void options_print_help(Output *output);
+void options_print_help_of(Output *output, const Verb *verb);

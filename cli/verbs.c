@@ -35,6 +35,7 @@ static const Verb *const verbs[] = {
         &verb_reload,
         &verb_check_config,
         &verb_libvirt_hook,
+        &verb_help,
         &verb_completion_table,
         &verb_completion_names,
 };

@@ -51,6 +51,8 @@ typedef struct Verb {
         /* What a shell offers for each argument, as verbs/completion.c has it; NULL: what
          * `arguments` says. */
         const char *offers;
+        bool acts;   /* its output only says what was done: --quiet leaves it out */
+        bool pages;  /* its output goes through a pager */
         bool hidden; /* for programs: --help and completion leave it out */
 } Verb;
 
@@ -75,7 +77,7 @@ bool verb_check_count(const Verb *verb, int n, char **arguments);
 void verbs_print_help(Output *output);
 
 extern const Verb verb_bind, verb_cancel_unplug, verb_check_config, verb_completion_names,
-        verb_completion_table, verb_inhibit, verb_inhibitors, verb_io, verb_io_serve,
+        verb_completion_table, verb_help, verb_inhibit, verb_inhibitors, verb_io, verb_io_serve,
         verb_libvirt_hook, verb_list, verb_lock, verb_metrics, verb_monitor, verb_open, verb_release_all,
         verb_reload, verb_reset, verb_set_autoprobe, verb_set_vfs, verb_show, verb_status,
         verb_unbind, verb_unlock, verb_unplug, verb_users, verb_why;

@@ -23,6 +23,7 @@ static const struct {
         { "status", "" },
         { "monitor", "" },
         { "metrics", "" },
+        { "help", "" },
         { "why", "" },
         { "users", "" },
         { "inhibitors", "" },

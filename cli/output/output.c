@@ -199,7 +199,7 @@ void output_json(Output *output, JsonNode *node, bool pretty) {
 int output_flush(Output *output) {
         size_t done = 0;
 
-        while (output->error == 0 && done < output->buffer->len) {
+        while (!output->quiet && output->error == 0 && done < output->buffer->len) {
                 ssize_t n =
                         write(output->fd, output->buffer->str + done, output->buffer->len - done);
 

@@ -6,13 +6,17 @@
 #include <unistd.h>
 
 static struct {
-        bool json;
+        bool json, quiet;
         char *name, *message; /* of the first error, NULL before it */
         GPtrArray *hints;     /* what followed */
 } report;
 
 void report_begin(bool json) {
         report.json = json;
+}
+
+void report_be_quiet(void) {
+        report.quiet = true;
 }
 
 static void print_object(JsonObject *object) {
@@ -102,6 +106,8 @@ void print_named_error(const char *name, const char *format, ...) {
 void print_hint(const char *format, ...) {
         va_list arguments;
 
+        if (report.quiet)
+                return;
         va_start(arguments, format);
         report_take(NULL, true, format, arguments);
         va_end(arguments);
@@ -112,7 +118,7 @@ void print_usage_hint(void) {
 
         if (report.json)
                 print_hint("%s", hint);
-        else
+        else if (!report.quiet)
                 fprintf(stderr, "%s\n", hint);
 }
 

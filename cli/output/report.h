@@ -15,6 +15,9 @@
 /* Before the first error. */
 void report_begin(bool json);
 
+/* No hints from now on. */
+void report_be_quiet(void);
+
 /* At the end of the run: prints the object if there was an error and the run failed. */
 void report_end(ExitCode code, const char *address);
 

@@ -1,8 +1,8 @@
 /* table.h: rows of cells in aligned columns.
  *
  * Owns the cells until it is printed. Columns are as wide as their widest cell is on the terminal,
- * two blanks apart; nothing is wrapped or cut, and no blanks trail. Cells are escaped when they are
- * added. */
+ * two blanks apart; nothing is wrapped, and no blanks trail. Nothing is cut but in a table that is
+ * to fit into the terminal. Cells are escaped when they are added. */
 #pragma once
 
 #include "cli/output/output.h"
@@ -16,6 +16,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Table, table_free)
 
 /* Numbers read better so. */
 void table_align_right(Table *table, size_t column);
+
+/* Where the output is a terminal that is too narrow, and is not wanted in full, the widest columns are
+ * cut, with an ellipsis, never the first. */
+void table_fit(Table *table);
 
 /* Adds the next cell of the row, or the first of the next row. */
 void table_add(Table *table, Style style, const char *text);

@@ -17,10 +17,23 @@
 
 #include <string.h>
 
+/* "list|show|status|..."; the caller's. */
+static char *names_of_verbs(void) {
+        g_autoptr(GString) names = g_string_new(NULL);
+
+        verb_foreach (verb)
+                if (!verb->hidden)
+                        g_string_append_printf(names, "%s%s", names->len > 0 ? "|" : "",
+                                               verb->name);
+        return g_string_free(g_steal_pointer(&names), FALSE);
+}
+
 /* The offer for an argument that --help calls `name`. The string is the caller's. */
 static char *offer_for(const char *name) {
         static const char *const known[] = { "ADDRESS", "DRIVER", "DIRECTORY", "HOST", "--", NULL };
 
+        if (g_str_equal(name, "VERB"))
+                return names_of_verbs();
         if (g_str_equal(name, "OPERATION"))
                 return g_strjoinv("|", (char **) vocabulary_all);
         if (g_str_equal(name, "OPERATIONS"))
@@ -78,7 +91,7 @@ static ExitCode run_completion_names(Context *context, char **arguments) {
         g_autoptr(Inventory) inventory = NULL;
         g_autoptr(GPtrArray) names = NULL;
 
-        if (context->host || client_describe(context, CALL_NO_AUTO_START, NULL, &inventory) < 0)
+        if (context->host || context->machine || client_describe(context, CALL_NO_AUTO_START, NULL, &inventory) < 0)
                 return EXIT_CODE_UNREACHABLE;
         names = names_offer(inventory, arguments[0] ? arguments[0] : "");
         for (guint i = 0; i < names->len; i++) {

@@ -85,6 +85,7 @@ static void add_tree(const Listing *listing, const Inventory *inventory, Table *
 static void list_print(const Listing *listing, const Inventory *inventory) {
         g_autoptr(Table) table = table_new(&listing->context->output, listing->columns->len);
 
+        table_fit(table);
         for (guint i = 0; i < listing->columns->len; i++) {
                 const FunctionColumn *column = listing->columns->pdata[i];
 
@@ -168,4 +169,5 @@ const Verb verb_list = {
         .run = run_list,
         .help = "All PCI functions, VFs below their physical one",
         .options = list_options,
+        .pages = true,
 };

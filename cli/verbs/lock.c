@@ -121,6 +121,7 @@ const Verb verb_lock = {
         .max = 2,
         .run = run_lock,
         .help = "Lock the files that remove, reset or reconfigure it",
+        .acts = true,
 };
 
 static ExitCode run_unlock(Context *context, char **arguments) {
@@ -134,4 +135,5 @@ const Verb verb_unlock = {
         .max = 1,
         .run = run_unlock,
         .help = "Remove such a lock, and print the other reasons",
+        .acts = true,
 };

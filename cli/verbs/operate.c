@@ -196,6 +196,7 @@ const Verb verb_bind = {
         .run = run_bind,
         .help = "Bind it to DRIVER, or to the kernel's choice",
         .options = host_options,
+        .acts = true,
 };
 
 static ExitCode run_unbind(Context *context, char **arguments) {
@@ -210,6 +211,7 @@ const Verb verb_unbind = {
         .run = run_unbind,
         .help = "Unbind it from its driver",
         .options = host_options,
+        .acts = true,
 };
 
 static ExitCode run_reset(Context *context, char **arguments) {
@@ -224,6 +226,7 @@ const Verb verb_reset = {
         .run = run_reset,
         .help = "Reset it",
         .options = host_options,
+        .acts = true,
 };
 
 static ExitCode run_set_vfs(Context *context, char **arguments) {
@@ -249,6 +252,7 @@ const Verb verb_set_vfs = {
         .run = run_set_vfs,
         .help = "Enable COUNT virtual functions",
         .options = set_vfs_options,
+        .acts = true,
 };
 
 static ExitCode run_set_autoprobe(Context *context, char **arguments) {
@@ -266,4 +270,5 @@ const Verb verb_set_autoprobe = {
         .max = 2,
         .run = run_set_autoprobe,
         .help = "Whether new virtual functions get a driver",
+        .acts = true,
 };

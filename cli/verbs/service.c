@@ -173,6 +173,7 @@ const Verb verb_status = {
         .arguments = "",
         .run = run_status,
         .help = "The daemon, and how much is in use and locked",
+        .pages = true,
 };
 
 /* Locked files stay locked while the daemon is away: the removal of the package starts it for
@@ -214,6 +215,7 @@ const Verb verb_release_all = {
         .arguments = "",
         .run = run_release_all,
         .help = "Unlock all files, before vfwarden is removed",
+        .acts = true,
 };
 
 static ExitCode run_reload(Context *context, char **arguments) {
@@ -232,4 +234,5 @@ const Verb verb_reload = {
         .arguments = "",
         .run = run_reload,
         .help = "Make the daemon read its configuration again",
+        .acts = true,
 };

@@ -108,4 +108,5 @@ const Verb verb_show = {
         .max = INT_MAX,
         .run = run_show,
         .help = "Everything known about a function",
+        .pages = true,
 };

@@ -408,6 +408,7 @@ const Verb verb_unplug = {
         .run = run_unplug,
         .help = "Ask its users to release it, and remove it",
         .options = unplug_options,
+        .acts = true,
 };
 
 static ExitCode run_cancel_unplug(Context *context, char **arguments) {
@@ -436,4 +437,5 @@ const Verb verb_cancel_unplug = {
         .max = 1,
         .run = run_cancel_unplug,
         .help = "Cancel such a request",
+        .acts = true,
 };

@@ -61,6 +61,8 @@ static char *cell(JsonObject *holder, const char *member) {
 static void print(Context *context, JsonArray *holders, const Column *columns, size_t n_columns) {
         g_autoptr(Table) table = table_new(&context->output, n_columns);
 
+        table_fit(table);
+
         for (size_t i = 0; i < n_columns; i++) {
                 if (columns[i].right)
                         table_align_right(table, i);
@@ -154,6 +156,7 @@ const Verb verb_users = {
         .max = INT_MAX,
         .run = run_users,
         .help = "The processes that have functions open",
+        .pages = true,
 };
 
 static void print_inhibitors(Context *context, JsonArray *inhibitors) {
@@ -187,4 +190,5 @@ const Verb verb_inhibitors = {
         .arguments = "",
         .run = run_inhibitors,
         .help = "The inhibitors of operations",
+        .pages = true,
 };

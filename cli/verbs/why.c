@@ -194,6 +194,8 @@ static void print_answers(Context *context, JsonArray *answers) {
                                                 "REASON" };
         g_autoptr(Table) table = table_new(&context->output, G_N_ELEMENTS(headings));
 
+        table_fit(table);
+
         for (size_t i = 0; context->legend && i < G_N_ELEMENTS(headings); i++)
                 table_add(table, STYLE_BOLD, headings[i]);
         for (guint i = 0; i < json_array_get_length(answers); i++) {
@@ -353,4 +355,5 @@ const Verb verb_why = {
         .max = 2,
         .run = run_why,
         .help = "What blocks it, and what to do about that",
+        .pages = true,
 };

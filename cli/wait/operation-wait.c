@@ -95,7 +95,7 @@ int operation_wait(Context *context, sd_bus_message *message, const char *addres
                 r = client_call_wait(context, &call, look, ret_error);
                 if (r < 0 && r != -ETIMEDOUT)
                         return r;
-                if (!call.reply && !context->json)
+                if (!call.reply && !context->json && !context->quiet)
                         operation_wait_look(&wait);
         }
         return call.reply ? r : sd_bus_error_set_errno(ret_error, -ETIMEDOUT);

@@ -450,7 +450,7 @@ class CommandTest(unittest.TestCase):
         self.environment = {k: v for k, v in os.environ.items()
                             if k not in ("NO_COLOR", "LC_ALL", "LD_PRELOAD")}
         self.environment.update(DBUS_SYSTEM_BUS_ADDRESS=self.bus.address, LC_ALL="C.UTF-8",
-                                TERM="xterm", TZ="UTC", G_DEBUG="fatal-criticals")
+                                TERM="xterm", TZ="UTC", SYSTEMD_PAGER="", G_DEBUG="fatal-criticals")
 
     def start_daemon(self, functions=(), version="0.1.0", enforcement="enforce", problems=None, **options):
         document = {"Version": version, "Enforcement": enforcement, "Functions": list(functions)}

@@ -46,7 +46,7 @@ class Completion(Shell):
         self.assertEqual(self.complete("vfwarden "), [
             "list", "show", "status", "monitor", "metrics", "why", "users", "inhibitors", "inhibit", "open", "bind",
             "unbind", "reset", "set-vfs", "set-autoprobe", "unplug", "cancel-unplug", "io", "lock",
-            "unlock", "release-all", "reload", "check-config", "libvirt-hook"])
+            "unlock", "release-all", "reload", "check-config", "libvirt-hook", "help"])
         self.assertEqual(self.complete("vfwarden --json l"), ["list", "lock", "libvirt-hook"])
         self.assertEqual(self.complete("vfwarden -H far s"), ["show", "status", "set-vfs",
                                                                    "set-autoprobe"])
@@ -56,7 +56,7 @@ class Completion(Shell):
         self.assertEqual(self.complete("vfwarden list --s"), ["--sriov", "--state=", "--sort="])
         self.assertEqual(self.complete("vfwarden list --kind=p"), ["pf", "plain"])
         self.assertEqual(self.complete("vfwarden --"), [
-            "--help", "--version", "--host=", "--json", "--no-legend", "--color=", "--no-ask-password"])
+            "--help", "--version", "--host=", "--machine=", "--json", "--quiet", "--full", "--no-pager", "--no-legend", "--color=", "--no-ask-password"])
         self.assertEqual(self.complete("vfwarden inhibit --w"), ["--what=", "--who=", "--why="])
         self.assertEqual(self.complete("vfwarden set-vfs --o"), ["--override"])
         self.assertEqual(self.complete("vfwarden unplug 1:0.0 --"), [

@@ -212,3 +212,121 @@ class Writing(CommandTest):
                                       env=self.environment, stdout=subprocess.PIPE,
                                       stderr=subprocess.PIPE, check=False)
                 self.assertEqual((done.returncode, done.stderr), (code, error))
+
+
+class Terminals(CommandTest):
+    """What is done for the sake of a terminal: tables are cut, and pages turned."""
+
+    def setUp(self):
+        super().setUp()
+        self.start_daemon(pictures.host())
+        self.environment["NO_COLOR"] = "1"
+
+    def widths(self, *arguments):
+        return [len(line) for line in self.run_on_terminal(*arguments).splitlines()]
+
+    def test_a_table_that_is_too_wide_is_cut(self):
+        self.environment["COLUMNS"] = "80"
+        output = self.run_on_terminal("list")
+        self.assertEqual(max(map(len, output.splitlines())), 80)
+        for address in (one["Address"] for one in pictures.host()):
+            self.assertIn(address, output)
+        self.assertIn("userspace-driver\u2026", output)
+        self.environment["LC_ALL"] = "C"
+        self.assertIn("userspace-driv...", self.run_on_terminal("list"))
+
+    def test_in_full(self):
+        self.environment["COLUMNS"] = "80"
+        _, whole, _ = self.run_command("list")
+        for option in ("-l", "--full"):
+            self.assertEqual(self.run_on_terminal("list", option), whole)
+
+    def test_a_wide_terminal_and_a_pipe_cut_nothing(self):
+        _, whole, _ = self.run_command("list")
+        self.environment["COLUMNS"] = "200"
+        self.assertEqual(self.run_on_terminal("list"), whole)
+        self.environment["COLUMNS"] = "20"
+        self.check(["list"], whole)
+
+    def test_a_very_narrow_terminal(self):
+        """The addresses stay whole."""
+        self.environment["COLUMNS"] = "1"
+        for line in self.run_on_terminal("list", "--no-legend").splitlines():
+            self.assertRegex(line, r"^[\u251c\u2514\u2500]*[0-9a-f]+:\w\w:\w\w\.\d  ")
+
+    def pager(self, text="sed s/^/>/", **variables):
+        self.environment.update(SYSTEMD_PAGER=text, SYSTEMD_PAGERSECURE="0", **variables)
+
+    def test_a_pager(self):
+        _, whole, _ = self.run_command("list")
+        self.pager()
+        paged = "".join(f">{line}\n" for line in whole.splitlines())
+        self.assertEqual(self.run_on_terminal("list"), paged)
+        self.check(["list"], whole)
+        self.assertEqual(self.run_on_terminal("list", "--no-pager"), whole)
+        del self.environment["SYSTEMD_PAGER"]
+        self.environment["PAGER"] = "sed s/^/>/"
+        self.assertEqual(self.run_on_terminal("list"), paged)
+
+    def test_no_pager(self):
+        _, whole, _ = self.run_command("list")
+        for pager in ("", "cat"):
+            self.pager(pager, PAGER="sed s/^/>/")
+            self.assertEqual(self.run_on_terminal("list"), whole)
+        self.pager(TERM="dumb")
+        self.assertEqual(self.run_on_terminal("list"), whole)
+
+    def test_a_verb_that_acts_has_none(self):
+        self.pager()
+        self.assertEqual(self.run_on_terminal("reset", FULL), f"{FULL} was reset\n")
+
+    def test_a_pager_that_ends_early(self):
+        self.pager("head -n 1")
+        self.assertEqual(self.run_on_terminal("list").count("\n"), 1)
+
+    def test_a_pager_that_does_not_exist(self):
+        """Less is taken; without it, nothing stands between."""
+        _, whole, _ = self.run_command("list")
+        os.mkdir(os.path.join(self.directory, "empty"))
+        self.pager("no-such-pager", PATH=os.path.join(self.directory, "empty"))
+        self.assertEqual(self.run_on_terminal("list"), whole)
+
+    def test_a_pager_is_secure_for_somebody_else(self):
+        """By sudo, no pager is taken that could start commands; less is told so."""
+        tools = os.path.join(self.directory, "tools")
+        os.mkdir(tools)
+        for name, text in (("less", "echo less $LESSSECURE $LESS"), ("mine", "echo mine $LESSSECURE")):
+            with open(os.path.join(tools, name), "w", encoding="utf-8") as file:
+                file.write(f"#!/bin/sh\ncat >/dev/null\n{text}\n")
+            os.chmod(os.path.join(tools, name), 0o755)
+        self.pager("mine", PATH=f"{tools}:/usr/bin:/bin")
+        self.assertEqual(self.run_on_terminal("list"), "mine\n")
+        self.environment["SYSTEMD_PAGERSECURE"] = "1"
+        self.assertEqual(self.run_on_terminal("list"), "mine 1\n")
+        del self.environment["SYSTEMD_PAGERSECURE"]
+        self.environment["SUDO_UID"] = "12345"
+        if os.getuid() == 0:        # who may be another than who has logged in
+            self.assertEqual(self.run_on_terminal("list"), "less 1 FRSXMK\n")
+
+
+class Quiet(CommandTest):
+    def test_what_was_done_is_not_said(self):
+        self.start_daemon(pictures.host())
+        for arguments in (["reset", FULL], ["lock", FULL], ["unlock", FULL], ["unplug", FULL], ["set-vfs", FULL, "2"]):
+            for option in ("-q", "--quiet"):
+                self.check([*arguments, option])
+
+    def test_what_was_asked_for_is(self):
+        self.start_daemon(pictures.host())
+        _, whole, _ = self.run_command("list")
+        self.check(["list", "-q"], whole)
+        self.assertTrue(self.run_command("reset", FULL, "-qj")[1])
+
+    def test_errors_are_without_hints(self):
+        daemon = self.start_daemon(pictures.host())
+
+        def refuse():
+            raise DBusError("org.vfwarden1.Error.Refused", "it is in use")
+        daemon.answers["Reset"] = refuse
+        self.check(["reset", "-q", FULL], code=6, error=f"vfwarden: Cannot reset {FULL}: it is in use\n")
+        self.check(["lsit", "-q"], code=2, error="vfwarden: There is no verb 'lsit'; did you mean 'list'?\n")

@@ -32,6 +32,15 @@ class Usage(CommandTest):
         self.check(["-h"], output)
         self.check(["list", "--help", "surplus"], output)
 
+    def test_help_as_a_verb(self):
+        self.check(["help"], self.run_command("--help")[1])
+        code, output, error = self.run_command("help", "unplug")
+        self.assertEqual((code, error), (0, ""))
+        self.assertEqual(output.splitlines()[0], "vfwarden [OPTION]... unplug ADDRESS")
+        self.assertIn("  --insist ", output.replace("      --", "  --"))
+        self.assertNotIn("--sriov", output)
+        self.check(["help", "unplgu"], code=2, error="vfwarden: There is no verb 'unplgu'; did you mean 'unplug'?\n")
+
     def test_version(self):
         code, output, error = self.run_command("--version")
         self.assertEqual((code, error), (0, ""))
@@ -225,7 +234,7 @@ class ManualPage(CommandTest):
     def test_the_manual_page_has_it_all(self):
         verbs, options, codes = self.help()
         page = self.rendered()
-        self.assertEqual(len(verbs), 25)
+        self.assertEqual(len(verbs), 26)
         for verb in verbs:
             self.assertRegex(page, rf"(?m)^ {{7}}{verb}( load| serve)?( \[?ADDRESS.*| \[--.*| +\[?[A-Z].*)?$")
         for option in options:

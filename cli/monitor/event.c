@@ -1,4 +1,4 @@
-#include "cli/verbs/event.h"
+#include "cli/monitor/event.h"
 
 #include "cli/value.h"
 

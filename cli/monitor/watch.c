@@ -1,9 +1,9 @@
-#include "cli/verbs/watch.h"
+#include "cli/monitor/watch.h"
 
 #include "cli/cleanup.h"
 #include "cli/client.h"
 #include "cli/value.h"
-#include "cli/verbs/event.h"
+#include "cli/monitor/event.h"
 
 #include <errno.h>
 
