@@ -25,6 +25,7 @@ typedef struct Context {
         bool ask_password;     /* polkit may ask for one */
         pid_t agent;           /* the process that asks on the terminal, 0: none was needed yet */
         FunctionFilter filter; /* list */
+        bool tree;                  /* list */
         const char *columns, *sort; /* list, NULL if not given */
         bool prometheus;            /* metrics: its format, not OpenMetrics */
         bool list;                  /* inhibit: those that there are */
@@ -41,6 +42,7 @@ typedef struct Context {
         const char *memory;    /* io serve: MiB of it, NULL if not given */
         bool separated;        /* a "--" stood before the arguments */
         bool sigpipe_ignored;  /* by who started the command, so it is to be by what it starts */
+        JsonArray *results; /* of --json about several functions; NULL: about one */
         Output output;
         sd_bus *bus;       /* NULL until client_connect() */
         GPtrArray *copies; /* of arguments, see options.c */

@@ -159,10 +159,9 @@ const FunctionColumn *function_column_read(const char *name) {
         return NULL;
 }
 
-GPtrArray *function_columns_read(const char *names) {
-        g_autofree char *all = names[0] == '+'
-                                       ? g_strconcat(FUNCTION_COLUMNS_DEFAULT ",", names + 1, NULL)
-                                       : g_strdup(names);
+GPtrArray *function_columns_read(const char *names, const char *usual) {
+        g_autofree char *all = names[0] == '+' ? g_strconcat(usual, ",", names + 1, NULL)
+                                               : g_strdup(names);
         g_auto(GStrv) words = g_strsplit(all, ",", -1);
         g_autoptr(GPtrArray) columns = g_ptr_array_new();
 

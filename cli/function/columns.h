@@ -19,10 +19,11 @@ extern const FunctionColumn function_columns[];
 
 /* What is shown if nothing else is asked for. */
 #define FUNCTION_COLUMNS_DEFAULT "address,kind,driver,group,lock,state,name"
+#define FUNCTION_COLUMNS_TREE    "address,kind,slot,numa,group,driver,lock,state,name"
 
-/* The columns that `names`, joined by commas, name; with a "+" before the first the default ones
+/* The columns that `names`, joined by commas, name; with a "+" before the first those of `usual`
  * and these: a new array of const FunctionColumn*. NULL after printing what is wrong. */
-GPtrArray *function_columns_read(const char *names);
+GPtrArray *function_columns_read(const char *names, const char *usual);
 
 /* The column called `name`; NULL after printing that there is none. */
 const FunctionColumn *function_column_read(const char *name);

@@ -73,6 +73,22 @@ static void list_uid(JsonObject *function, GPtrArray *names) {
                 g_ptr_array_add(names, g_strdup_printf("%08x", (unsigned) uid));
 }
 
+/* Of the virtual machines that have it open. */
+static void list_domains(JsonObject *function, GPtrArray *names) {
+        JsonArray *users = function_array(function, "Users");
+
+        for (guint i = 0; users && i < json_array_get_length(users); i++) {
+                JsonNode *user = json_array_get_element(users, i);
+                const char *machine =
+                        JSON_NODE_HOLDS_OBJECT(user)
+                                ? function_string(json_node_get_object(user), "Machine")
+                                : "";
+
+                if (*machine)
+                        g_ptr_array_add(names, g_strdup(machine));
+        }
+}
+
 static char *normalise_device_id(const char *text) {
         for (size_t i = 0; i < strlen("8086:10c9"); i++)
                 if (i == 4 ? text[i] != ':' : !g_ascii_isxdigit(text[i]))
@@ -103,6 +119,7 @@ static const NameForm forms[] = {
         { "id:", true, false, list_device_id, normalise_device_id },
         { "fid:", false, false, list_function_id, normalise_number },
         { "uid:", false, false, list_uid, normalise_number },
+        { "domain:", false, false, list_domains, normalise_nothing },
 };
 
 static const NameForm *form_of(const char *text) {
@@ -170,12 +187,16 @@ char *name_from_path(const char *path) {
         return g_strconcat(group ? "group:" : "", base, NULL);
 }
 
+bool name_is_pattern(const char *text) {
+        return text[0] != '/' && strpbrk(text, "*?");
+}
+
 bool name_is_like_address(const char *text) {
         g_autofree char *id = normalise_device_id(text);
 
         if (!g_utf8_validate(text, -1, NULL))
                 return true;
-        if (id || form_of(text))
+        if (id || form_of(text) || name_is_pattern(text))
                 return false;
         return strchr(text, ':') || !*text || text[0] == '-' ||
                (g_ascii_isdigit(text[0]) &&
@@ -191,7 +212,20 @@ static GPtrArray *names_of(JsonObject *function, const NameForm *form) {
         return names;
 }
 
+static bool matches_any(const GPtrArray *names, const char *pattern) {
+        for (guint i = 0; i < names->len; i++)
+                if (g_pattern_match_simple(pattern, names->pdata[i]))
+                        return true;
+        return false;
+}
+
 static bool has_name_of_form(JsonObject *function, const NameForm *form, const char *text) {
+        if (name_is_pattern(text)) {
+                g_autoptr(GPtrArray) all = names_of(function, form);
+
+                return matches_any(all, text);
+        }
+
         g_autofree char *wanted = form->normalise(text);
         g_autoptr(GPtrArray) names = wanted ? names_of(function, form) : NULL;
 
@@ -203,6 +237,9 @@ static bool has_name(JsonObject *function, const char *name) {
 
         if (form)
                 return has_name_of_form(function, form, name + strlen(form->prefix));
+        if (name_is_pattern(name) &&
+            g_pattern_match_simple(name, function_string(function, "Address")))
+                return true;
         for (size_t i = 0; i < G_N_ELEMENTS(forms); i++)
                 if (forms[i].bare && has_name_of_form(function, &forms[i], name))
                         return true;

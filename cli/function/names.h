@@ -18,6 +18,10 @@ char *name_to_address(const char *text);
  * "group:11". The caller's. */
 char *name_from_path(const char *path);
 
+/* Whether `text` is a pattern: it has '*' or '?'. It stands for each function whose address or name
+ * matches, and asks for several. */
+bool name_is_pattern(const char *text);
+
 /* Whether `text` can be nothing but an address, well-formed or not. */
 bool name_is_like_address(const char *text);
 

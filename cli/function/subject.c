@@ -16,7 +16,8 @@ typedef struct Search {
         Context *context;
         Inventory *inventory; /* NULL: not needed yet */
         GPtrArray *addresses; /* of char*: found so far */
-        bool one;             /* a name may have one function only */
+        bool one;             /* a name may have one function only, */
+        bool patterns;        /* a pattern several all the same */
 } Search;
 
 static void search_clear(Search *search) {
@@ -91,7 +92,7 @@ static ExitCode find_by_name(Search *search, const char *name) {
         found = names_find(search->inventory, name);
         if (found->len == 0)
                 return fail_unknown(search->inventory, name);
-        if (search->one && found->len > 1)
+        if (search->one && found->len > 1 && !(search->patterns && name_is_pattern(name)))
                 return fail_ambiguous(found, name);
         for (guint i = 0; i < found->len; i++)
                 add(search, function_string(found->pdata[i], "Address"));
@@ -138,10 +139,13 @@ ExitCode subject_find(Context *context, const char *argument, char **ret_address
         return EXIT_CODE_DONE;
 }
 
-ExitCode subject_find_all(Context *context, char **arguments, GPtrArray **ret_addresses) {
+/* `one`: a name that is no pattern may have one function only. */
+static ExitCode find_each(Context *context, char **arguments, bool one, GPtrArray **ret_addresses) {
         _cleanup_(search_clear) Search search = {
                 .context = context,
                 .addresses = g_ptr_array_new_with_free_func(g_free),
+                .one = one,
+                .patterns = true,
         };
 
         for (char **argument = arguments; *argument; argument++) {
@@ -156,4 +160,48 @@ ExitCode subject_find_all(Context *context, char **arguments, GPtrArray **ret_ad
                 subject_note(context, search.addresses->pdata[0]);
         *ret_addresses = g_steal_pointer(&search.addresses);
         return EXIT_CODE_DONE;
+}
+
+ExitCode subject_find_all(Context *context, char **arguments, GPtrArray **ret_addresses) {
+        return find_each(context, arguments, false, ret_addresses);
+}
+
+void subject_print_json(Context *context, JsonNode *node) {
+        if (context->results)
+                json_array_add_element(context->results, json_node_copy(node));
+        else
+                output_json(&context->output, node, true);
+}
+
+static void print_results(Context *context) {
+        g_autoptr(JsonNode) node = json_node_new(JSON_NODE_ARRAY);
+
+        json_node_take_array(node, g_steal_pointer(&context->results));
+        output_json(&context->output, node, true);
+}
+
+ExitCode subject_do_each(Context *context, char **arguments, SubjectDo *what) {
+        g_autoptr(GPtrArray) addresses = NULL;
+        const char *failed = NULL;
+        ExitCode first = find_each(context, arguments, true, &addresses);
+
+        if (first != EXIT_CODE_DONE)
+                return first;
+        if (addresses->len > 1 && context->json)
+                context->results = json_array_new();
+        for (guint i = 0; i < addresses->len && first < SUBJECT_SIGNALLED; i++) {
+                ExitCode code;
+
+                subject_note(context, addresses->pdata[i]);
+                code = what(context, addresses->pdata[i]);
+                if (first == EXIT_CODE_DONE && code != EXIT_CODE_DONE) {
+                        first = code;
+                        failed = addresses->pdata[i];
+                }
+        }
+        if (context->results)
+                print_results(context);
+        if (failed)
+                subject_note(context, failed);
+        return first;
 }

@@ -30,9 +30,9 @@ bool pager_wanted(const Output *output) {
 static bool is_elevated(void) {
         uid_t owner;
 
-        if (sd_pid_get_owner_uid(0, &owner) >= 0)
-                return owner != geteuid();
-        return getuid() != geteuid() || g_getenv("SUDO_UID") || g_getenv("PKEXEC_UID");
+        if (getuid() != geteuid() || g_getenv("SUDO_UID") || g_getenv("PKEXEC_UID"))
+                return true;
+        return sd_pid_get_owner_uid(0, &owner) >= 0 && owner != geteuid();
 }
 
 static bool is_true(const char *text) {

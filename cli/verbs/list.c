@@ -1,6 +1,7 @@
 #include "cli/cleanup.h"
 #include "cli/client.h"
 #include "cli/function/columns.h"
+#include "cli/function/tree.h"
 #include "cli/output/table.h"
 #include "cli/verbs.h"
 
@@ -45,41 +46,23 @@ static void add_row(const Listing *listing, Table *table, JsonObject *function,
         }
 }
 
-/* The shown VFs of each shown PF, in their order: PF -> GPtrArray of JsonObject, all borrowed. */
-static GHashTable *collect_children(const Listing *listing, const Inventory *inventory) {
-        GHashTable *children =
-                g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify) g_ptr_array_unref);
+typedef struct TableRows {
+        const Listing *listing;
+        Table *table;
+} TableRows;
 
-        for (guint i = 0; i < listing->functions->len; i++)
-                g_hash_table_insert(children, listing->functions->pdata[i], g_ptr_array_new());
-        for (guint i = 0; i < listing->functions->len; i++) {
-                JsonObject *function = listing->functions->pdata[i];
-                JsonObject *parent = inventory_parent(inventory, function);
-                GPtrArray *siblings = parent ? g_hash_table_lookup(children, parent) : NULL;
+static void visit_row(void *context, JsonObject *function, const char *branch) {
+        const TableRows *rows = context;
 
-                if (siblings)
-                        g_ptr_array_add(siblings, function);
-        }
-        return children;
+        add_row(rows->listing, rows->table, function, branch);
 }
 
 static void add_tree(const Listing *listing, const Inventory *inventory, Table *table) {
-        bool utf8 = listing->context->output.utf8;
-        const char *branch = utf8 ? "├─" : "|-", *last_branch = utf8 ? "└─" : "`-";
-        g_autoptr(GHashTable) children = collect_children(listing, inventory);
+        TableRows rows = { listing, table };
 
-        for (guint i = 0; i < listing->functions->len; i++) {
-                JsonObject *function = listing->functions->pdata[i];
-                JsonObject *parent = inventory_parent(inventory, function);
-                GPtrArray *vfs = g_hash_table_lookup(children, function);
-
-                if (parent && g_hash_table_contains(children, parent))
-                        continue;
-                add_row(listing, table, function, "");
-                for (guint j = 0; j < vfs->len; j++)
-                        add_row(listing, table, vfs->pdata[j],
-                                j + 1 < vfs->len ? branch : last_branch);
-        }
+        tree_walk(inventory, listing->functions,
+                  listing->context->tree ? tree_parent_by_topology : inventory_parent,
+                  listing->context->output.utf8, visit_row, &rows);
 }
 
 static void list_print(const Listing *listing, const Inventory *inventory) {
@@ -114,13 +97,18 @@ static void list_print_json(const Listing *listing) {
 static ExitCode run_list(Context *context, char **arguments) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         _cleanup_(listing_clear) Listing listing = { .context = context };
+        const char *usual = context->tree ? FUNCTION_COLUMNS_TREE : FUNCTION_COLUMNS_DEFAULT;
         g_autoptr(Inventory) inventory = NULL;
         int r;
 
-        listing.columns = function_columns_read(context->columns ? context->columns
-                                                                 : FUNCTION_COLUMNS_DEFAULT);
+        listing.columns =
+                function_columns_read(context->columns ? context->columns : usual, usual);
         if (!listing.columns)
                 return EXIT_CODE_USAGE;
+        if (context->tree && context->sort) {
+                print_error("--tree and --sort exclude each other");
+                return EXIT_CODE_USAGE;
+        }
         if (context->sort && !(listing.sort = function_column_read(context->sort)))
                 return EXIT_CODE_USAGE;
         r = client_describe(context, 0, &error, &inventory);
@@ -153,6 +141,7 @@ static const Option list_options[] = {
         OPTION_TEXT("holder", "WHO", filter.holder,
                     "only those that this virtual machine, unit, command or pid uses"),
         OPTION_TEXT("numa", "NODE", filter.numa, "only those near this NUMA node"),
+        OPTION_SWITCH("tree", tree, "below the bridges and ports that they are behind"),
         OPTION_TEXT("columns", "COLUMN,...", columns, "these columns; \"+holder\" adds one"),
         { .name = "sort",
           .value = "COLUMN",

@@ -18,7 +18,7 @@ static void lock_print_json(Context *context, JsonObject *function) {
                 if (value)
                         json_object_set_member(object, members[i], json_node_copy(value));
         }
-        output_json(&context->output, node, true);
+        subject_print_json(context, node);
 }
 
 static void print_locked(Context *context, const Inventory *inventory, JsonObject *function) {
@@ -61,17 +61,14 @@ static void print_unlocked(Context *context, JsonObject *function) {
 }
 
 /* Calls Lock(why), or Unlock() if `why` is NULL, and tells what the lock is like afterwards. */
-static ExitCode change_lock(Context *context, const char *argument, const char *why) {
+static ExitCode change_lock(Context *context, const char *address, const char *why) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-        g_autofree char *address = NULL, *path = NULL;
+        g_autofree char *path = NULL;
         g_autoptr(Inventory) inventory = NULL;
         const char *attempt = why ? "Cannot lock" : "Cannot unlock";
-        ExitCode code = subject_find(context, argument, &address);
         JsonObject *function;
         int r;
 
-        if (code != EXIT_CODE_DONE)
-                return code;
         if (why && !g_utf8_validate(why, -1, NULL)) {
                 print_error("'%s' is not UTF-8, as a text for others has to be", why);
                 return EXIT_CODE_USAGE;
@@ -111,7 +108,12 @@ static ExitCode change_lock(Context *context, const char *argument, const char *
 }
 
 static ExitCode run_lock(Context *context, char **arguments) {
-        return change_lock(context, arguments[0], arguments[1] ? arguments[1] : "");
+        g_autofree char *address = NULL;
+        ExitCode code = subject_find(context, arguments[0], &address);
+
+        return code != EXIT_CODE_DONE
+                       ? code
+                       : change_lock(context, address, arguments[1] ? arguments[1] : "");
 }
 
 const Verb verb_lock = {
@@ -124,15 +126,19 @@ const Verb verb_lock = {
         .acts = true,
 };
 
+static ExitCode unlock(Context *context, const char *address) {
+        return change_lock(context, address, NULL);
+}
+
 static ExitCode run_unlock(Context *context, char **arguments) {
-        return change_lock(context, arguments[0], NULL);
+        return subject_do_each(context, arguments, unlock);
 }
 
 const Verb verb_unlock = {
         .name = "unlock",
-        .arguments = "ADDRESS",
+        .arguments = "ADDRESS...",
         .min = 1,
-        .max = 1,
+        .max = INT_MAX,
         .run = run_unlock,
         .help = "Remove such a lock, and print the other reasons",
         .acts = true,

@@ -88,7 +88,7 @@ static void operate_print_json(Context *context, const Operation *operation, Jso
                 if (json_object_has_member(function, *member))
                         json_object_set_member(object, *member,
                                                json_object_dup_member(function, *member));
-        output_json(&context->output, node, true);
+        subject_print_json(context, node);
 }
 
 static ExitCode operate_fail(Context *context, const Operation *operation, const char *address,
@@ -123,21 +123,18 @@ static int append_options(const Context *context, sd_bus_message *message) {
 
 /* Calls the method with arguments of `types`, and options behind them if there are any; and says
  * what the function is like afterwards. */
-static ExitCode operate(Context *context, const Operation *operation, const char *argument,
+static ExitCode operate(Context *context, const Operation *operation, const char *address,
                         const char *types, ...) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-        g_autofree char *address = NULL, *path = NULL;
+        g_autofree char *path = NULL;
         g_autoptr(sd_bus_message) message = NULL;
         g_autoptr(Inventory) inventory = NULL;
         const unsigned flags = CALL_INTERACTIVE | CALL_OPERATION;
-        ExitCode code = subject_find(context, argument, &address);
         bool with_options = !operation->method || context->override || context->override_host;
         JsonObject *function;
         va_list arguments;
         int r;
 
-        if (code != EXIT_CODE_DONE)
-                return code;
         r = client_get_function(context, address, &error, &path);
         if (r >= 0)
                 r = client_new_call(context, path, operation->interface,
@@ -182,10 +179,13 @@ static const Option host_options[] = { OPTION_OVERRIDE_HOST, { NULL } };
 
 static ExitCode run_bind(Context *context, char **arguments) {
         const char *driver = arguments[1] ? arguments[1] : "";
+        g_autofree char *address = NULL;
+        ExitCode code;
 
         if (!argument_is_text("The driver", driver))
                 return EXIT_CODE_USAGE;
-        return operate(context, &operation_bind, arguments[0], "s", driver);
+        code = subject_find(context, arguments[0], &address);
+        return code != EXIT_CODE_DONE ? code : operate(context, &operation_bind, address, "s", driver);
 }
 
 const Verb verb_bind = {
@@ -199,30 +199,38 @@ const Verb verb_bind = {
         .acts = true,
 };
 
+static ExitCode unbind(Context *context, const char *address) {
+        return operate(context, &operation_unbind, address, "");
+}
+
 static ExitCode run_unbind(Context *context, char **arguments) {
-        return operate(context, &operation_unbind, arguments[0], "");
+        return subject_do_each(context, arguments, unbind);
 }
 
 const Verb verb_unbind = {
         .name = "unbind",
-        .arguments = "ADDRESS",
+        .arguments = "ADDRESS...",
         .min = 1,
-        .max = 1,
+        .max = INT_MAX,
         .run = run_unbind,
         .help = "Unbind it from its driver",
         .options = host_options,
         .acts = true,
 };
 
+static ExitCode reset(Context *context, const char *address) {
+        return operate(context, &operation_reset, address, "");
+}
+
 static ExitCode run_reset(Context *context, char **arguments) {
-        return operate(context, &operation_reset, arguments[0], "");
+        return subject_do_each(context, arguments, reset);
 }
 
 const Verb verb_reset = {
         .name = "reset",
-        .arguments = "ADDRESS",
+        .arguments = "ADDRESS...",
         .min = 1,
-        .max = 1,
+        .max = INT_MAX,
         .run = run_reset,
         .help = "Reset it",
         .options = host_options,
@@ -230,11 +238,14 @@ const Verb verb_reset = {
 };
 
 static ExitCode run_set_vfs(Context *context, char **arguments) {
+        g_autofree char *address = NULL;
         uint16_t count;
+        ExitCode code;
 
         if (!argument_read_count(arguments[1], &count))
                 return EXIT_CODE_USAGE;
-        return operate(context, &operation_set_vfs, arguments[0], "q", (int) count);
+        code = subject_find(context, arguments[0], &address);
+        return code != EXIT_CODE_DONE ? code : operate(context, &operation_set_vfs, address, "q", (int) count);
 }
 
 static const Option set_vfs_options[] = {
@@ -256,11 +267,14 @@ const Verb verb_set_vfs = {
 };
 
 static ExitCode run_set_autoprobe(Context *context, char **arguments) {
+        g_autofree char *address = NULL;
+        ExitCode code;
         bool enable;
 
         if (!argument_read_switch(arguments[1], &enable))
                 return EXIT_CODE_USAGE;
-        return operate(context, &operation_set_autoprobe, arguments[0], "b", (int) enable);
+        code = subject_find(context, arguments[0], &address);
+        return code != EXIT_CODE_DONE ? code : operate(context, &operation_set_autoprobe, address, "b", (int) enable);
 }
 
 const Verb verb_set_autoprobe = {

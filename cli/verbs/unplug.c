@@ -259,7 +259,7 @@ static ExitCode print_end(Context *context, const char *address, JsonArray *aske
                 json_object_set_string_member(object, "Address", address);
                 json_object_set_boolean_member(object, "Present", there);
                 json_object_set_array_member(object, "Asked", json_array_ref(asked));
-                output_json(&context->output, node, true);
+                subject_print_json(context, node);
                 return EXIT_CODE_DONE;
         }
         output_text(&context->output, STYLE_BOLD, address);
@@ -281,7 +281,7 @@ static void print_timeout_json(const Wait *wait, const Inventory *inventory, Jso
                                                        : exit_code_error_name(EXIT_CODE_TIMED_OUT));
         json_object_set_array_member(object, "Asked", json_array_ref(wait->asked));
         json_object_set_array_member(object, "Holders", json_array_ref(holders));
-        output_json(&wait->context->output, node, true);
+        subject_print_json(wait->context, node);
 }
 
 /* Whether the unplug has passed the point from which it cannot be cancelled. Then it goes on after
@@ -361,16 +361,11 @@ static ExitCode tell(Context *context, Wait *wait) {
         return code;
 }
 
-static ExitCode run_unplug(Context *context, char **arguments) {
+static ExitCode unplug(Context *context, const char *address) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-        g_autofree char *address = NULL;
-        _cleanup_(wait_done) Wait wait = { .context = context };
-        ExitCode code = subject_find(context, arguments[0], &address);
+        _cleanup_(wait_done) Wait wait = { .context = context, .address = address };
         int r;
 
-        if (code != EXIT_CODE_DONE)
-                return code;
-        wait.address = address;
         r = client_get_function(context, address, &error, &wait.path);
         if (r >= 0)
                 r = sd_bus_match_signal(context->bus, &wait.requested, CLIENT_BUS_NAME, wait.path,
@@ -384,6 +379,10 @@ static ExitCode run_unplug(Context *context, char **arguments) {
         if (r < 0)
                 return client_fail(context, r, NULL, "Cannot unplug %s", address);
         return tell(context, &wait);
+}
+
+static ExitCode run_unplug(Context *context, char **arguments) {
+        return subject_do_each(context, arguments, unplug);
 }
 
 static bool read_timeout(Context *context, const char *value) {
@@ -402,23 +401,20 @@ static const Option unplug_options[] = {
 
 const Verb verb_unplug = {
         .name = "unplug",
-        .arguments = "ADDRESS",
+        .arguments = "ADDRESS...",
         .min = 1,
-        .max = 1,
+        .max = INT_MAX,
         .run = run_unplug,
         .help = "Ask its users to release it, and remove it",
         .options = unplug_options,
         .acts = true,
 };
 
-static ExitCode run_cancel_unplug(Context *context, char **arguments) {
+static ExitCode cancel_unplug(Context *context, const char *address) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-        g_autofree char *address = NULL, *path = NULL;
-        ExitCode code = subject_find(context, arguments[0], &address);
+        g_autofree char *path = NULL;
         int r;
 
-        if (code != EXIT_CODE_DONE)
-                return code;
         r = client_get_function(context, address, &error, &path);
         if (r >= 0)
                 r = client_call(context, path, CLIENT_FUNCTION, "CancelUnplug", CALL_INTERACTIVE,
@@ -430,11 +426,15 @@ static ExitCode run_cancel_unplug(Context *context, char **arguments) {
         return EXIT_CODE_DONE;
 }
 
+static ExitCode run_cancel_unplug(Context *context, char **arguments) {
+        return subject_do_each(context, arguments, cancel_unplug);
+}
+
 const Verb verb_cancel_unplug = {
         .name = "cancel-unplug",
-        .arguments = "ADDRESS",
+        .arguments = "ADDRESS...",
         .min = 1,
-        .max = 1,
+        .max = INT_MAX,
         .run = run_cancel_unplug,
         .help = "Cancel such a request",
         .acts = true,

@@ -3,7 +3,7 @@
 import json
 import os
 
-from standin import CommandTest, DBusError
+from standin import CommandTest, DBusError, encode
 import pictures
 from pictures import DETACHED, IGB, IGB_VF0, IGB_VF1, NETWORK, NVME, NVME_VF
 
@@ -133,3 +133,115 @@ class Names(CommandTest):
         self.assertEqual(offered[len(named_host()):], ["ens3", "ens4", "ens4v0", "nvme0", "nvme0n1", "nvme1"])
         self.assertEqual(self.run_command("completion-names", "slot:")[1], "slot:4\n")
         self.assertEqual(self.run_command("-H", "far", "completion-names")[:2], (5, ""))
+
+
+class Several(CommandTest):
+    """Several names and patterns, for verbs that show and for verbs that act."""
+
+    def setUp(self):
+        super().setUp()
+        self.stand_in = self.start_daemon(named_host())
+
+    def called(self, method):
+        return [call[1] for call in self.stand_in.calls if call[0] == method]
+
+    def shown(self, *names):
+        code, output, error = self.run_command("show", "--json", *names)
+        self.assertEqual((code, error), (0, ""))
+        answer = json.loads(output)
+        return [one["Address"] for one in (answer if isinstance(answer, list) else [answer])]
+
+    def test_patterns(self):
+        for pattern, addresses in (
+                ("0000:01:10.*", [IGB_VF0, IGB_VF1]), ("ens4*", [IGB, IGB_VF0]), ("net:ens?", [NETWORK, IGB]),
+                ("slot:*", [IGB]), ("1af4:*", [NETWORK]), ("group:2*", [NETWORK, IGB_VF0, IGB_VF1, NVME_VF]),
+                ("*:10.2", [IGB_VF1]), ("nvme?", [NVME, NVME_VF])):
+            with self.subTest(pattern):
+                self.assertEqual(self.shown(pattern), addresses)
+        self.check(["show", "wl*"], code=3, error="vfwarden: No function is called 'wl*'\n")
+
+    def test_a_virtual_machine(self):
+        self.stand_in.function(IGB_VF1)["Users"] = [{"Pid": 7, "Machine": "web1"}, "nonsense"]
+        self.assertEqual(self.shown("domain:web1"), [IGB_VF1])
+        self.assertEqual(self.shown("domain:web*"), [IGB_VF1])
+        self.assertEqual(self.run_command("show", "domain:web")[0], 3)
+
+    def test_each_is_done(self):
+        self.check(["reset", IGB_VF0, "nvme1"], f"{IGB_VF0} was reset\n{NVME_VF} was reset\n")
+        self.check(["reset", "0000:01:10.*"], f"{IGB_VF0} was reset\n{IGB_VF1} was reset\n")
+        self.check(["reset", "1:10.0", IGB_VF0, "ens4v0"], f"{IGB_VF0} was reset\n")
+        self.assertEqual(self.called("Reset"), [encode(a) for a in (IGB_VF0, NVME_VF, IGB_VF0, IGB_VF1, IGB_VF0)])
+
+    def test_nothing_is_done_if_one_name_is_wrong(self):
+        self.assertEqual(self.run_command("reset", IGB_VF0, "nonsense")[0], 3)
+        self.assertEqual(self.run_command("reset", IGB_VF0, "nvme0n1")[0], 2)
+        self.assertEqual(self.called("Reset"), [])
+
+    def test_it_goes_on_when_one_fails(self):
+        def refuse():
+            if self.called("Unbind")[-1] == encode(IGB_VF0):
+                raise DBusError("org.vfwarden1.Error.Refused", "because")
+        self.stand_in.answers["Unbind"] = refuse
+        code, output, error = self.run_command("unbind", IGB_VF0, IGB_VF1, NVME)
+        self.assertEqual(code, 6)
+        self.assertEqual([line.split()[0] for line in output.splitlines()], [IGB_VF1, NVME])
+        self.assertIn(f"Cannot unbind {IGB_VF0}: because", error)
+        code, output, error = self.run_command("--json", "unbind", IGB_VF0, IGB_VF1, NVME)
+        self.assertEqual((code, [one["Address"] for one in json.loads(output)]), (6, [IGB_VF1, NVME]))
+        self.assertEqual(json.loads(error)["Address"], IGB_VF0)
+
+    def test_each_verb_that_takes_several(self):
+        for verb, method in (("unlock", "Unlock"), ("unbind", "Unbind"), ("cancel-unplug", "CancelUnplug"),
+                             ("unplug", "Unplug"), ("reset", "Reset")):
+            with self.subTest(verb):
+                self.assertEqual(self.run_command(verb, "ens4", "ens3")[0], 0)
+                self.assertEqual(self.called(method), [encode(IGB), encode(NETWORK)])
+        self.assertEqual(len(json.loads(self.run_command("--json", "unplug", "ens4", "ens3")[1])), 2)
+
+    def test_a_verb_that_takes_one_refuses_a_pattern_of_several(self):
+        code, _, error = self.run_command("set-vfs", "*", "1")
+        self.assertEqual(code, 2)
+        self.assertIn("can mean 8 functions", error)
+        self.assertEqual(self.run_command("set-vfs", "0000:01:00.*", "1")[0], 0)
+
+
+class Tree(CommandTest):
+    PORT, BRIDGE = "0000:00:1c.0", "0000:00:01.0"
+
+    def start(self, **parents):
+        functions = named_host() + [pictures.function(self.PORT, "plain", NumaNode=0),
+                                    pictures.function(self.BRIDGE, "plain")]
+        functions.sort(key=lambda one: one["Address"].rjust(13))
+        for one in functions:
+            one["Parent"] = {IGB: self.PORT, NVME: self.PORT, self.PORT: self.BRIDGE, **parents}.get(one["Address"], "")
+        self.start_daemon(functions)
+
+    def lines(self, *options):
+        code, output, error = self.run_command("list", "--tree", "--no-legend", "--columns=address", *options)
+        self.assertEqual((code, error), (0, ""))
+        return output.splitlines()
+
+    def test_by_topology(self):
+        self.start()
+        self.assertEqual(self.lines(), [
+            self.BRIDGE, f"└─{self.PORT}", f"  ├─{IGB}", f"  │ ├─{IGB_VF0}", f"  │ └─{IGB_VF1}", f"  └─{NVME}",
+            f"    └─{NVME_VF}", NETWORK, DETACHED, "10000:e1:00.0"])
+        self.environment["LC_ALL"] = "C"
+        self.assertIn(f"  | `-{IGB_VF1}", self.lines())
+
+    def test_where_a_bridge_is_left_out(self):
+        self.start()
+        self.assertEqual(self.lines("--kind=pf,vf"), [IGB, f"├─{IGB_VF0}", f"└─{IGB_VF1}", NVME, f"└─{NVME_VF}"])
+
+    def test_functions_that_are_below_each_other(self):
+        """A daemon says so: each is printed once all the same."""
+        self.start(**{self.BRIDGE: self.PORT})
+        addresses = [line.lstrip(" ├└─│") for line in self.lines()]
+        self.assertEqual(len(addresses), 10)
+        self.assertEqual(len(set(addresses)), 10)
+
+    def test_columns(self):
+        self.start()
+        self.assertEqual(self.run_command("list", "--tree")[1].split("\n")[0].split(),
+                         ["ADDRESS", "KIND", "SLOT", "NUMA", "GROUP", "DRIVER", "LOCK", "STATE", "NAME"])
+        self.assertEqual(self.run_command("list", "--tree", "--sort=numa")[0], 2)

@@ -36,8 +36,8 @@ class Usage(CommandTest):
         self.check(["help"], self.run_command("--help")[1])
         code, output, error = self.run_command("help", "unplug")
         self.assertEqual((code, error), (0, ""))
-        self.assertEqual(output.splitlines()[0], "vfwarden [OPTION]... unplug ADDRESS")
-        self.assertIn("  --insist ", output.replace("      --", "  --"))
+        self.assertEqual(output.splitlines()[0], "vfwarden [OPTION]... unplug ADDRESS...")
+        self.assertIn("--insist", output)
         self.assertNotIn("--sriov", output)
         self.check(["help", "unplgu"], code=2, error="vfwarden: There is no verb 'unplgu'; did you mean 'unplug'?\n")
 
@@ -68,9 +68,7 @@ class Usage(CommandTest):
         self.check_usage(["set-autoprobe", "01:00.0"], "set-autoprobe needs one argument more: "
                          "vfwarden set-autoprobe ADDRESS yes|no")
         for verb in ("unbind", "reset", "unplug", "cancel-unplug"):
-            self.check_usage([verb], f"{verb} needs an address: vfwarden {verb} ADDRESS")
-            self.check_usage([verb, "01:00.0", "b"],
-                             f"{verb} does not take 'b': vfwarden {verb} ADDRESS")
+            self.check_usage([verb], f"{verb} needs an address: vfwarden {verb} ADDRESS...")
         io = "vfwarden io load|store ADDRESS SPACE OFFSET LENGTH|HEXBYTES"
         for given in ([], ["load"], ["load", "1:0.0", "0"]):
             self.check_usage(["io", *given], f"io needs more arguments: {io}")
@@ -79,8 +77,6 @@ class Usage(CommandTest):
         self.check_usage(["why"], "why needs an address: vfwarden why ADDRESS [OPERATION]")
         self.check_usage(["bind", "1:0.0", "igb", "b"],
                          "bind does not take 'b': vfwarden bind ADDRESS [DRIVER]")
-        self.check_usage(["unlock", "01:00.0", "b"],
-                         "unlock does not take 'b': vfwarden unlock ADDRESS")
         self.check_usage(["check-config", "a", "b"],
                          "check-config does not take 'b': vfwarden check-config [DIRECTORY]")
         self.check(["-H", "far", "check-config"], code=2,
