@@ -27,6 +27,8 @@ typedef struct Context {
         FunctionFilter filter; /* list */
         bool tree;                  /* list */
         const char *columns, *sort; /* list, NULL if not given */
+        guint64 lines;              /* log, 0 if not given */
+        const char *directory;      /* log, NULL if not given */
         bool prometheus;            /* metrics: its format, not OpenMetrics */
         bool list;                  /* inhibit: those that there are */
         bool insist;                /* unplug */

@@ -23,6 +23,7 @@ static const struct {
         { "status", "" },
         { "monitor", "" },
         { "metrics", "" },
+        { "log", "" },
         { "help", "" },
         { "why", "" },
         { "users", "" },

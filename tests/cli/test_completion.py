@@ -44,10 +44,10 @@ class Completion(Shell):
 
     def test_verbs(self):
         self.assertEqual(self.complete("vfwarden "), [
-            "list", "show", "status", "monitor", "metrics", "why", "users", "inhibitors", "inhibit", "open", "bind",
+            "list", "show", "status", "monitor", "log", "metrics", "why", "users", "inhibitors", "inhibit", "open", "bind",
             "unbind", "reset", "set-vfs", "set-autoprobe", "unplug", "cancel-unplug", "io", "lock",
             "unlock", "release-all", "reload", "check-config", "libvirt-hook", "help"])
-        self.assertEqual(self.complete("vfwarden --json l"), ["list", "lock", "libvirt-hook"])
+        self.assertEqual(self.complete("vfwarden --json l"), ["list", "log", "lock", "libvirt-hook"])
         self.assertEqual(self.complete("vfwarden -H far s"), ["show", "status", "set-vfs",
                                                                    "set-autoprobe"])
         self.assertEqual(self.complete("vfwarden list "), [])
