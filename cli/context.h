@@ -21,11 +21,11 @@ typedef struct Context {
         char *address; /* of the function, for the errors of the run; NULL until it is known */
         bool legend;
         bool quiet, full, no_pager;
-        bool pages; /* the verb's output goes through a pager */
+        bool pages;            /* the verb's output goes through a pager */
         bool ask_password;     /* polkit may ask for one */
         pid_t agent;           /* the process that asks on the terminal, 0: none was needed yet */
         FunctionFilter filter; /* list */
-        bool tree;                  /* list */
+        bool tree;             /* list */
         const char *columns, *sort; /* list, NULL if not given */
         guint64 lines;              /* log, 0 if not given */
         const char *directory;      /* log, NULL if not given */
@@ -44,7 +44,7 @@ typedef struct Context {
         const char *memory;    /* io serve: MiB of it, NULL if not given */
         bool separated;        /* a "--" stood before the arguments */
         bool sigpipe_ignored;  /* by who started the command, so it is to be by what it starts */
-        JsonArray *results; /* of --json about several functions; NULL: about one */
+        JsonArray *results;    /* of --json about several functions; NULL: about one */
         Output output;
         sd_bus *bus;       /* NULL until client_connect() */
         GPtrArray *copies; /* of arguments, see options.c */

@@ -160,8 +160,8 @@ const FunctionColumn *function_column_read(const char *name) {
 }
 
 GPtrArray *function_columns_read(const char *names, const char *usual) {
-        g_autofree char *all = names[0] == '+' ? g_strconcat(usual, ",", names + 1, NULL)
-                                               : g_strdup(names);
+        g_autofree char *all =
+                names[0] == '+' ? g_strconcat(usual, ",", names + 1, NULL) : g_strdup(names);
         g_auto(GStrv) words = g_strsplit(all, ",", -1);
         g_autoptr(GPtrArray) columns = g_ptr_array_new();
 

@@ -103,7 +103,8 @@ static ExitCode find_by_name(Search *search, const char *name) {
 static char *resolve_path(const Context *context, const char *argument) {
         char resolved[PATH_MAX];
 
-        if (argument[0] == '/' && !context->host && !context->machine && realpath(argument, resolved))
+        if (argument[0] == '/' && !context->host && !context->machine &&
+            realpath(argument, resolved))
                 return g_strdup(resolved);
         return g_strdup(argument);
 }

@@ -39,9 +39,9 @@ static void walk_below(const TreeWalk *walk, JsonObject *function, const char *b
         walk->visit(walk->context, function, branch);
         for (guint i = 0; i < children->len; i++) {
                 bool last = i + 1 == children->len;
-                g_autofree char *child_branch =
-                        g_strconcat(below, last ? (walk->utf8 ? "└─" : "`-")
-                                                : (walk->utf8 ? "├─" : "|-"), NULL);
+                g_autofree char *child_branch = g_strconcat(
+                        below, last ? (walk->utf8 ? "└─" : "`-") : (walk->utf8 ? "├─" : "|-"),
+                        NULL);
                 g_autofree char *child_below =
                         g_strconcat(below, last ? "  " : (walk->utf8 ? "│ " : "| "), NULL);
 

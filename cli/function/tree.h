@@ -10,8 +10,8 @@
 /* The function that `function` is below, borrowed, or NULL. */
 typedef JsonObject *TreeParent(const Inventory *inventory, JsonObject *function);
 
-/* A VF is below its PF, and nothing else below anything: a TreeParent is inventory_parent(). This one
- * also knows the bridge or port that a function is behind. */
+/* inventory_parent() has a VF below its PF, and nothing else. This one also knows the bridge or
+ * port that a function is behind. */
 JsonObject *tree_parent_by_topology(const Inventory *inventory, JsonObject *function);
 
 /* `branch` are the lines before the function, a literal or the walk's; no escaping needed. */

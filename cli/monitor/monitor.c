@@ -1,8 +1,8 @@
 #include "cli/cleanup.h"
 #include "cli/client.h"
-#include "cli/verbs.h"
 #include "cli/monitor/event.h"
 #include "cli/monitor/watch.h"
+#include "cli/verbs.h"
 
 #include <errno.h>
 #include <systemd/sd-event.h>

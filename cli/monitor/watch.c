@@ -2,8 +2,8 @@
 
 #include "cli/cleanup.h"
 #include "cli/client.h"
-#include "cli/value.h"
 #include "cli/monitor/event.h"
+#include "cli/value.h"
 
 #include <errno.h>
 

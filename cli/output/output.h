@@ -33,7 +33,7 @@ typedef struct Output {
         bool color;
         bool full;  /* nothing is cut to the width of a terminal */
         bool quiet; /* nothing is written */
-        bool utf8; /* the locale's; where it is not, nothing but ASCII is printed */
+        bool utf8;  /* the locale's; where it is not, nothing but ASCII is printed */
         GString *buffer;
         int error; /* the first write that failed, negative errno; nothing is written after it */
 } Output;

@@ -3,7 +3,7 @@
 #include <assert.h>
 
 typedef struct Cell {
-        const char *prefix;
+        char *prefix;
         char *text;
         Style style;
         size_t width;
@@ -21,6 +21,7 @@ struct Table {
 static void cell_clear(void *data) {
         Cell *cell = data;
 
+        g_free(cell->prefix);
         g_free(cell->text);
 }
 
@@ -90,7 +91,7 @@ static void narrow(Table *table) {
 
 void table_add_prefixed(Table *table, const char *prefix, Style style, const char *text) {
         Cell cell = {
-                .prefix = prefix,
+                .prefix = g_strdup(prefix),
                 .text = output_escape(table->output, text),
                 .style = style,
         };

@@ -17,14 +17,14 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Table, table_free)
 /* Numbers read better so. */
 void table_align_right(Table *table, size_t column);
 
-/* Where the output is a terminal that is too narrow, and is not wanted in full, the widest columns are
- * cut, with an ellipsis, never the first. */
+/* Where the output is a terminal that is too narrow, and is not wanted in full, the widest columns
+ * are cut, with an ellipsis, never the first. */
 void table_fit(Table *table);
 
 /* Adds the next cell of the row, or the first of the next row. */
 void table_add(Table *table, Style style, const char *text);
 
-/* Adds a cell that starts with `prefix`, a literal that is not coloured. */
+/* Adds a cell that starts with `prefix`, of this program, which is not coloured. */
 void table_add_prefixed(Table *table, const char *prefix, Style style, const char *text);
 
 /* Adds all rows to the output. The last row must be full. */

@@ -91,7 +91,8 @@ static ExitCode run_completion_names(Context *context, char **arguments) {
         g_autoptr(Inventory) inventory = NULL;
         g_autoptr(GPtrArray) names = NULL;
 
-        if (context->host || context->machine || client_describe(context, CALL_NO_AUTO_START, NULL, &inventory) < 0)
+        if (context->host || context->machine ||
+            client_describe(context, CALL_NO_AUTO_START, NULL, &inventory) < 0)
                 return EXIT_CODE_UNREACHABLE;
         names = names_offer(inventory, arguments[0] ? arguments[0] : "");
         for (guint i = 0; i < names->len; i++) {

@@ -101,8 +101,7 @@ static ExitCode run_list(Context *context, char **arguments) {
         g_autoptr(Inventory) inventory = NULL;
         int r;
 
-        listing.columns =
-                function_columns_read(context->columns ? context->columns : usual, usual);
+        listing.columns = function_columns_read(context->columns ? context->columns : usual, usual);
         if (!listing.columns)
                 return EXIT_CODE_USAGE;
         if (context->tree && context->sort) {

@@ -71,8 +71,8 @@ static void print_entry(Output *output, const JournalEntry *entry) {
 /* One object on a line, as monitor has it. */
 static void print_entry_json(Output *output, const JournalEntry *entry) {
         g_autofree char *seconds = format_usec(entry->usec, true, "%Y-%m-%dT%H:%M:%S");
-        g_autofree char *time = g_strdup_printf("%s.%06uZ", seconds,
-                                                (unsigned) (entry->usec % G_USEC_PER_SEC));
+        g_autofree char *time =
+                g_strdup_printf("%s.%06uZ", seconds, (unsigned) (entry->usec % G_USEC_PER_SEC));
         JsonObject *object = json_object_new();
         g_autoptr(JsonNode) node = json_node_init_object(json_node_alloc(), object);
 
@@ -92,7 +92,8 @@ static int add_matches(sd_journal *journal, const GPtrArray *addresses) {
         if (r >= 0)
                 r = sd_journal_add_match(journal, "SYSLOG_IDENTIFIER=vfwardend", 0);
         for (guint i = 0; r >= 0 && addresses && i < addresses->len; i++) {
-                g_autofree char *match = g_strconcat("VFWARDEN_ADDRESS=", addresses->pdata[i], NULL);
+                g_autofree char *match =
+                        g_strconcat("VFWARDEN_ADDRESS=", addresses->pdata[i], NULL);
 
                 r = sd_journal_add_match(journal, match, 0);
         }

@@ -138,8 +138,8 @@ static void print_calls(const MetricsPage *page, const Metric *metric) {
 static const Metric metrics[] = {
         { "start_time_seconds", "gauge", "StartedUsec", "When the daemon started, in Unix time.",
           print_single, USEC_IN_SECONDS, NULL },
-        { "functions_in_use", "gauge", "FunctionsInUse", "Functions that are in use.",
-          print_single, 1, NULL },
+        { "functions_in_use", "gauge", "FunctionsInUse", "Functions that are in use.", print_single,
+          1, NULL },
         { "functions_locked", "gauge", "FunctionsLocked", "Functions that are locked.",
           print_single, 1, NULL },
         { "sessions", "gauge", "Sessions", "I/O sessions.", print_single, 1, NULL },
@@ -195,6 +195,11 @@ static ExitCode run_metrics(Context *context, char **arguments) {
         MetricsPage page = { &context->output, values, context->prometheus };
         int r = read_statistics(context, &error, values);
 
+        if (sd_bus_error_has_name(&error, SD_BUS_ERROR_UNKNOWN_INTERFACE) ||
+            sd_bus_error_has_name(&error, SD_BUS_ERROR_INVALID_ARGS)) {
+                print_error("Cannot read the counters: this vfwardend is too old and has none");
+                return EXIT_CODE_NOT_SUPPORTED;
+        }
         if (r < 0)
                 return client_fail(context, r, &error, "Cannot read the counters");
         if (context->json) {

@@ -185,7 +185,8 @@ static ExitCode run_bind(Context *context, char **arguments) {
         if (!argument_is_text("The driver", driver))
                 return EXIT_CODE_USAGE;
         code = subject_find(context, arguments[0], &address);
-        return code != EXIT_CODE_DONE ? code : operate(context, &operation_bind, address, "s", driver);
+        return code != EXIT_CODE_DONE ? code
+                                      : operate(context, &operation_bind, address, "s", driver);
 }
 
 const Verb verb_bind = {
@@ -245,7 +246,9 @@ static ExitCode run_set_vfs(Context *context, char **arguments) {
         if (!argument_read_count(arguments[1], &count))
                 return EXIT_CODE_USAGE;
         code = subject_find(context, arguments[0], &address);
-        return code != EXIT_CODE_DONE ? code : operate(context, &operation_set_vfs, address, "q", (int) count);
+        return code != EXIT_CODE_DONE
+                       ? code
+                       : operate(context, &operation_set_vfs, address, "q", (int) count);
 }
 
 static const Option set_vfs_options[] = {
@@ -274,7 +277,9 @@ static ExitCode run_set_autoprobe(Context *context, char **arguments) {
         if (!argument_read_switch(arguments[1], &enable))
                 return EXIT_CODE_USAGE;
         code = subject_find(context, arguments[0], &address);
-        return code != EXIT_CODE_DONE ? code : operate(context, &operation_set_autoprobe, address, "b", (int) enable);
+        return code != EXIT_CODE_DONE
+                       ? code
+                       : operate(context, &operation_set_autoprobe, address, "b", (int) enable);
 }
 
 const Verb verb_set_autoprobe = {

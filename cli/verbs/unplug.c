@@ -25,10 +25,10 @@ typedef struct Wait {
         int interrupted; /* the signal that came first, 0 none */
         bool cancelling; /* CancelUnplug() is in progress */
         bool cancelled;
-        Waiting waiting; /* shown since it was told, unless there is nothing to wait for */
+        Waiting waiting; /* shown since `told`, unless there is nothing to wait for */
         gint64 looked;   /* for who holds it, of g_get_monotonic_time() */
-        bool left;  /* interrupted again */
-        bool ended; /* there is nothing more to wait for */
+        bool left;       /* interrupted again */
+        bool ended;      /* there is nothing more to wait for */
 } Wait;
 
 static void wait_done(Wait *wait) {

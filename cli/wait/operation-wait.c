@@ -51,10 +51,11 @@ static char *ask_progress(const OperationWait *wait) {
 }
 
 static JsonArray *list_waiters(const OperationWait *wait) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         JsonArray *waiters = NULL;
 
-        return waiters_list(wait->context, wait->address, NULL, &waiters) < 0 ? json_array_new()
-                                                                              : waiters;
+        return waiters_list(wait->context, wait->address, &error, &waiters) < 0 ? json_array_new()
+                                                                                : waiters;
 }
 
 static void operation_wait_look(OperationWait *wait) {

@@ -1,5 +1,6 @@
 #include "cli/wait/redraw.h"
 
+#include <stdint.h>
 #include <unistd.h>
 
 /* Used where the terminal does not tell its width. */
@@ -21,17 +22,23 @@ void redraw_erase(Redraw *redraw) {
         redraw->lines = 0;
 }
 
-void redraw_line(Redraw *redraw, Style style, const char *text) {
+/* How much of the text there is room for; SIZE_MAX where nothing is cut. */
+static size_t room(const Redraw *redraw, const char *end) {
+        size_t columns = output_columns(redraw->output), taken = output_width(end);
+
+        if (!redraw->terminal)
+                return SIZE_MAX;
+        if (columns == 0)
+                columns = COLUMNS_USUAL;
+        return columns > taken ? columns - taken : 0;
+}
+
+void redraw_line(Redraw *redraw, Style style, const char *text, const char *end) {
         g_autofree char *safe = output_escape(redraw->output, text);
-        size_t columns = output_columns(redraw->output);
+        g_autofree char *cut = output_ellipsize(redraw->output, safe, room(redraw, end));
+        g_autofree char *whole = g_strconcat(cut, end, NULL);
 
-        if (redraw->terminal) {
-                g_autofree char *cut =
-                        output_ellipsize(redraw->output, safe, columns ? columns : COLUMNS_USUAL);
-
-                output_styled(redraw->output, style, cut);
-        } else
-                output_styled(redraw->output, style, safe);
+        output_styled(redraw->output, style, whole);
         output_format(redraw->output, "\n");
         redraw->lines++;
 }

@@ -18,8 +18,9 @@ void redraw_init(Redraw *redraw, Output *output);
 /* Begins the block anew. Does nothing where the output is no terminal. */
 void redraw_erase(Redraw *redraw);
 
-/* Adds one line. `text` may come from anywhere. */
-void redraw_line(Redraw *redraw, Style style, const char *text);
+/* Adds one line: `text`, which may come from anywhere and is cut where the terminal is too narrow,
+ * and `end`, which is not. */
+void redraw_line(Redraw *redraw, Style style, const char *text, const char *end);
 
 /* The block stays as it is; what comes next is another one. */
 void redraw_keep(Redraw *redraw);

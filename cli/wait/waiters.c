@@ -65,8 +65,7 @@ char *waiter_describe(JsonObject *waiter) {
 
 void waiters_print(Output *output, JsonArray *waiters) {
         for (guint i = 0; i < json_array_get_length(waiters); i++) {
-                g_autofree char *line =
-                        waiter_describe(json_array_get_object_element(waiters, i));
+                g_autofree char *line = waiter_describe(json_array_get_object_element(waiters, i));
 
                 output_text(output, STYLE_PLAIN, line);
                 output_format(output, "\n");

@@ -42,13 +42,25 @@ static char *format_since_begin(const Waiting *waiting, gint64 now) {
         return g_strdup_printf("%" G_GINT64_FORMAT " s", (now - waiting->begun) / G_USEC_PER_SEC);
 }
 
-static char *format_waited(const Waiting *waiting, const Waited *waited) {
+/* ": released after 3 s", or "" while it holds; the caller's. */
+static char *format_end(const Waiting *waiting, const Waited *waited) {
         g_autofree char *after = format_since_begin(waiting, waited->released);
 
         if (waited->released == 0)
-                return g_strdup(waited->text);
-        return g_strdup_printf("%s: %s after %s", waited->text,
-                               waited->delays ? "delays no more" : "released", after);
+                return g_strdup("");
+        return g_strdup_printf(": %s after %s", waited->delays ? "delays no more" : "released",
+                               after);
+}
+
+static void draw_holders(Waiting *waiting) {
+        redraw_erase(&waiting->redraw);
+        for (guint i = 0; i < waiting->seen->len; i++) {
+                const Waited *waited = waiting->seen->pdata[i];
+                g_autofree char *end = format_end(waiting, waited);
+
+                redraw_line(&waiting->redraw, waited->released ? STYLE_GREEN : STYLE_PLAIN,
+                            waited->text, end);
+        }
 }
 
 static void draw(Waiting *waiting) {
@@ -57,24 +69,18 @@ static void draw(Waiting *waiting) {
                         *since = format_since_begin(waiting, now);
         g_autofree char *status = g_strdup_printf("Waiting for %s, %s", since, left);
 
-        redraw_erase(&waiting->redraw);
-        for (guint i = 0; i < waiting->seen->len; i++) {
-                const Waited *waited = waiting->seen->pdata[i];
-                g_autofree char *line = format_waited(waiting, waited);
-
-                redraw_line(&waiting->redraw, waited->released ? STYLE_GREEN : STYLE_PLAIN, line);
-        }
-        redraw_line(&waiting->redraw, STYLE_BOLD, status);
+        draw_holders(waiting);
+        redraw_line(&waiting->redraw, STYLE_BOLD, "", status);
 }
 
 static void print_change(Waiting *waiting, const Waited *waited) {
-        g_autofree char *line = format_waited(waiting, waited),
+        g_autofree char *end = format_end(waiting, waited),
                         *left = format_left(waiting, g_get_monotonic_time()),
-                        *whole = g_strdup_printf("%s%s%s", line, waiting->shown ? ", " : "",
+                        *whole = g_strdup_printf("%s%s%s", end, waiting->shown ? ", " : "",
                                                  waiting->shown ? left : "");
 
         if (!waiting->redraw.terminal)
-                redraw_line(&waiting->redraw, STYLE_PLAIN, whole);
+                redraw_line(&waiting->redraw, STYLE_PLAIN, waited->text, whole);
 }
 
 static Waited *find_waited(const Waiting *waiting, const char *text) {
@@ -148,11 +154,6 @@ void waiting_end(Waiting *waiting) {
         waiting->shown = false;
         if (!waiting->redraw.terminal)
                 return;
-        redraw_erase(&waiting->redraw);
-        for (guint i = 0; i < waiting->seen->len; i++) {
-                g_autofree char *line = format_waited(waiting, waiting->seen->pdata[i]);
-
-                redraw_line(&waiting->redraw, STYLE_PLAIN, line);
-        }
+        draw_holders(waiting);
         redraw_keep(&waiting->redraw);
 }

@@ -274,8 +274,7 @@ void requests_begin(Requests *requests, Function *function, const RequestWish *w
                     ManagerDone *done, void *context) {
         void *counted = statistics_call_new(
                 requests->context->counters->operations[wish->operation], done, context);
-        Request *request =
-                request_new(requests, function, wish, statistics_call_done, counted);
+        Request *request = request_new(requests, function, wish, statistics_call_done, counted);
         g_autofree char *text = requests_busy_text(requests->context->inventory, function);
 
         if (text)

@@ -148,8 +148,8 @@ void unplug_calls_begin(UnplugCalls *calls, Function *function, uint64_t timeout
                 return;
         }
         request = g_new(UnplugRequest, 1);
-        *request = (UnplugRequest){ calls,  timeout_usec,         insist,
-                                    flags,  statistics_call_done, counted };
+        *request = (UnplugRequest){ calls, timeout_usec,         insist,
+                                    flags, statistics_call_done, counted };
         function_uses_refresh(calls->context, function, on_unplug_users_known, request);
 }
 

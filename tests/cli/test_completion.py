@@ -60,7 +60,7 @@ class Completion(Shell):
         self.assertEqual(self.complete("vfwarden inhibit --w"), ["--what=", "--who=", "--why="])
         self.assertEqual(self.complete("vfwarden set-vfs --o"), ["--override"])
         self.assertEqual(self.complete("vfwarden unplug 1:0.0 --"), [
-            "--help", "--version", "--host=", "--json", "--no-legend", "--color=", "--no-ask-password", "--timeout=",
+            "--help", "--version", "--host=", "--machine=", "--json", "--quiet", "--full", "--no-pager", "--no-legend", "--color=", "--no-ask-password", "--timeout=",
             "--insist", "--even-if-host-uses-it"])
         self.assertEqual(self.complete("vfwarden reset --i"), [])
         self.assertEqual(self.complete("vfwarden libvirt-hook --u"), ["--unguarded="])
@@ -153,13 +153,13 @@ class OtherShells:
         self.run_shell(*self.CHECK)
 
     def test_verbs(self):
-        self.assertEqual(self.offered("vfwarden l"), {"list", "lock", "libvirt-hook"})
-        self.assertEqual(len(self.offered("vfwarden ")), 23)
+        self.assertEqual(self.offered("vfwarden l"), {"list", "lock", "log", "libvirt-hook"})
+        self.assertEqual(len(self.offered("vfwarden ")), 26)
         self.assertEqual(self.offered("vfwarden -H far s"), {"show", "status", "set-vfs", "set-autoprobe"})
         self.assertEqual(self.offered("vfwarden list "), set())
 
     def test_options(self):
-        common = {"--help", "--version", "--host", "--json", "--no-legend", "--color", "--no-ask-password"}
+        common = {"--help", "--version", "--host", "--machine", "--json", "--quiet", "--full", "--no-pager", "--no-legend", "--color", "--no-ask-password"}
         self.assertEqual(self.offered("vfwarden --"), common)
         self.assertEqual(self.offered("vfwarden unplug 1:0.0 --"), common | {"--timeout", "--insist", "--even-if-host-uses-it"})
         self.assertEqual(self.offered("vfwarden --color a"), {"auto", "always"})

@@ -77,7 +77,8 @@ class Operate(CommandTest):
         with self.terminal("reset", IGB_VF0) as terminal:
             terminal.read_until(f"{IGB_VF0}".encode())
             terminal.read_until(b": reset is in progress (process 4711), for 20 s at most\n".replace(b"\n", b"\r\n"))
-            terminal.read_until(b"Waiting for 0 s, 20 s left")
+            terminal.read_until(b"Waiting for ")
+            terminal.read_until(b" s left")
             terminal.read_until(b"\x1b[1A\x1b[J")
             terminal.read_until(b"Waiting for ")
             self.end()

@@ -2,9 +2,9 @@
  * interfaces, by the table of interfaces; other functions are named by address. */
 #include "dbus/answers.h"
 #include "dbus/interfaces/describe/describe-user.h"
+#include "dbus/interfaces/describe/json-members.h"
 #include "dbus/interfaces/interface-table.h"
 #include "dbus/interfaces/interface.h"
-#include "dbus/interfaces/describe/json-members.h"
 #include "dbus/path.h"
 
 #include <json-glib/json-glib.h>

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""org.vfwarden1.Statistics counts what clients and others did, whoever they were."""
+"""org.vfwarden1.Statistics counts what clients and other processes did."""
 
 import os
 import time
