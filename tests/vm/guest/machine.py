@@ -138,6 +138,13 @@ class Machine:
         self.client.ping()
         vb.drain()
 
+    def holdings(self):
+        """What the daemon holds once the process that reads configuration space for it has had nothing to do for a
+        second, and has ended."""
+        self.poll(lambda: "vfwarden-config" not in self.daemon.children(), "the end of the process that reads for the daemon")
+        self.fence()
+        return self.daemon.holdings()
+
     def mark(self):
         vb.drain()
         return self.client.recorder.mark()

@@ -125,6 +125,17 @@ class Service:
         # What is the most common thing comes last: a difference is to be seen at the beginning.
         return {"descriptors": sorted(names, key=lambda name: ("eventfd" in name, name)), "watches": watches}
 
+    def children(self):
+        """The names of its child processes."""
+        pid = self.pid()
+        names = []
+        for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            try:
+                names.append(pathlib.Path(f"/proc/{child}/comm").read_text().strip())
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+        return names
+
     def state(self):
         """What the daemon keeps for its next run."""
         try:

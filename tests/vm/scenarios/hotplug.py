@@ -20,7 +20,7 @@ def locked_pf(machine):
     IGB.set_num_vfs(2)
     vfs = [Function(address) for address in IGB.vfs()]
     machine.start_daemon()
-    holdings = machine.daemon.holdings()
+    holdings = machine.holdings()
     machine.client.lock(IGB.address, "in the way of nobody's hand")
     machine.check_locked(IGB, ["userspace-driver", "administrator"], ALL)
     machine.client.lock(vfs[0].address)
@@ -54,14 +54,14 @@ def locked_pf(machine):
     # The VFs were there at its start; and of what VFIO has, `enable` is held open.
     holdings["watches"] -= len(vfs)
     holdings["descriptors"] = [name for name in holdings["descriptors"] if not name.endswith("/enable")]
-    equal(machine.daemon.holdings(), holdings, "the daemon's descriptors and watches")
+    equal(machine.holdings(), holdings, "the daemon's descriptors and watches")
 
 
 @scenario("a new igb is plugged into an empty slot, locked, and pulled out again", deadline=180)
 def new_device(machine):
     machine.client.lock(PLAIN.address)  # it opens its way to the journal when it first says something
     machine.client.unlock(PLAIN.address)
-    holdings = machine.daemon.holdings()
+    holdings = machine.holdings()
     count = machine.client.manager_property("FunctionCount")
     machine.plug(FOURTH)
     machine.wait_property(FOURTH, "Driver", "igb")
@@ -75,7 +75,7 @@ def new_device(machine):
     equal(machine.client.manager_property("FunctionCount"), count, "FunctionCount")
     equal(pci.mode(f"{pci.SLOTS}/4/power"), 0o644, "the mode of the empty slot's power")
     equal(machine.violations(), [], "violations")
-    equal(machine.daemon.holdings(), holdings, "the daemon's descriptors and watches")
+    equal(machine.holdings(), holdings, "the daemon's descriptors and watches")
 
 
 @scenario("power-off by software: refused while locked, followed when it is not", deadline=180)
