@@ -141,7 +141,8 @@ class Machine:
     def holdings(self):
         """What the daemon holds once the process that reads configuration space for it has had nothing to do for a
         second, and has ended."""
-        self.poll(lambda: "vfwarden-config" not in self.daemon.children(), "the end of the process that reads for the daemon")
+        self.poll(lambda: "vfwarden-config" not in self.daemon.children(),
+                  "the end of the process that reads for the daemon")
         self.fence()
         return self.daemon.holdings()
 
