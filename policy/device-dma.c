@@ -1,7 +1,5 @@
 #include "policy/device-dma.h"
 
-#include "policy/msi.h"
-
 /* VFIO's own refusal can be switched off for either way to a device. */
 static bool is_gate_open(const MsiEvidence *evidence) {
         for (unsigned i = 0; i < _MSI_UNSAFE_MAX; i++)
@@ -10,13 +8,9 @@ static bool is_gate_open(const MsiEvidence *evidence) {
         return false;
 }
 
-const char *device_dma_refusal(const Function *function) {
-        const MsiEvidence *evidence = function->msi;
-        MsiGround ground;
+const char *device_dma_refusal(const MsiEvidence *evidence) {
+        MsiGround ground = msi_ground(evidence);
 
-        if (!evidence)
-                return NULL;
-        ground = msi_ground(evidence);
         switch (msi_ground_isolation(ground)) {
         case MSI_ISOLATED:
                 return NULL;

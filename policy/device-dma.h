@@ -8,8 +8,8 @@
  * for users whom the administrator trusts; it does not count here. */
 #pragma once
 
-#include "policy/function.h"
+#include "policy/msi.h"
 
-/* Why it may not, a sentence for people; NULL when it may. Where nothing is known of the isolation
- * and the parameter is not set, the kernel decides. */
-const char *device_dma_refusal(const Function *function);
+/* Why the function with this evidence may not, a sentence for people; NULL when it may. Where
+ * nothing is known of the isolation and the parameter is not set, the kernel decides. */
+const char *device_dma_refusal(const MsiEvidence *evidence);

@@ -4,6 +4,7 @@
 #include "daemon/broker/sessions.h"
 #include "daemon/broker/single-requests.h"
 #include "daemon/manager/function-users.h"
+#include "daemon/sysfs/msi-source.h"
 #include "policy/check.h"
 #include "policy/counters.h"
 #include "policy/device-dma.h"
@@ -11,6 +12,14 @@
 
 #include <errno.h>
 #include <string.h>
+
+/* The evidence is the source's, for Function.msi is of functions with MSI-X only. */
+static const char *refuse_dma(const PartContext *parts, const Function *function) {
+        g_auto(MsiEvidence) evidence = { 0 };
+
+        msi_source_evidence(part_find(parts, msi_source_part), function->facts.key, &evidence);
+        return device_dma_refusal(&evidence);
+}
 
 /* What kind of access there is to be decides about the MSI-X table and the MSIs. */
 static char *refuse_access(const PartContext *parts, const Function *function, bool dma) {
@@ -20,7 +29,7 @@ static char *refuse_access(const PartContext *parts, const Function *function, b
         if (function->emulated)
                 return NULL;
         pci_address_format(function_address(function), address);
-        why = dma ? device_dma_refusal(function) : NULL;
+        why = dma ? refuse_dma(parts, function) : NULL;
         if (why)
                 return g_strdup_printf("%s may do no DMA for a client: %s", address, why);
         /* vfwarden-io stores to no MSI-X table it knows of, and a function may have other ways to

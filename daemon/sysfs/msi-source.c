@@ -397,6 +397,7 @@ void msi_source_evidence(MsiSource *source, PciKey key, MsiEvidence *ret) {
         const Group *group;
 
         *ret = (MsiEvidence){ .architecture = MSI_ARCHITECTURE_OTHER };
+        memcpy(ret->unsafe, source->unsafe, sizeof(ret->unsafe));
         if (!entry)
                 return;
         if (!entry->read)
@@ -404,7 +405,6 @@ void msi_source_evidence(MsiSource *source, PciKey key, MsiEvidence *ret) {
         group = entry->group;
         ret->architecture = architecture_of(source, entry);
         ret->machine = g_ref_string_acquire(source->machine);
-        memcpy(ret->unsafe, source->unsafe, sizeof(ret->unsafe));
         msi_chips_copy(&ret->own, &entry->own);
         if (!group)
                 return;

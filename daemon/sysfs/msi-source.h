@@ -38,5 +38,5 @@ void msi_source_function_changed(MsiSource *source, const Function *function);
 void msi_source_function_gone(MsiSource *source, PciKey key);
 
 /* The evidence about the function at `key`, which the caller clears; without it: nothing is
- * known. */
+ * known but the parameters. */
 void msi_source_evidence(MsiSource *source, PciKey key, MsiEvidence *ret);

@@ -45,7 +45,6 @@ Test(device_dma, isolation) {
                         .unsafe = { cases[i].type1, cases[i].iommufd },
                 };
                 const MsiChips one = { .isolating = { .irq = 1 } };
-                Function function = { .msi = &evidence };
                 const char *refusal;
 
                 if (cases[i].chip) {
@@ -57,16 +56,18 @@ Test(device_dma, isolation) {
                         *interrupt = one.isolating;
                         interrupt->chip = g_ref_string_new_intern(cases[i].chip);
                 }
-                refusal = device_dma_refusal(&function);
+                refusal = device_dma_refusal(&evidence);
                 cr_expect_eq(refusal == NULL, cases[i].allowed, "%s: %s", cases[i].what,
                              refusal ? refusal : "allowed");
                 msi_evidence_clear(&evidence);
         }
 }
 
-/* VFIO asks the kernel when the function is opened. */
+/* VFIO asks the kernel when the function is opened, unless the parameter keeps it from that. */
 Test(device_dma, nothing_known) {
-        Function function = { .msi = NULL };
+        MsiEvidence evidence = { .architecture = MSI_ARCHITECTURE_OTHER };
 
-        cr_assert_null(device_dma_refusal(&function));
+        cr_assert_null(device_dma_refusal(&evidence));
+        evidence.unsafe[MSI_UNSAFE_VFIO_IOMMU_TYPE1] = MSI_UNSAFE_YES;
+        cr_assert_not_null(device_dma_refusal(&evidence));
 }

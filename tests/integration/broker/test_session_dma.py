@@ -32,9 +32,9 @@ class DmaTest(SessionTest):
         return (client or self.client).bus.start_call(vb.function_path(address), ZPCI_IO, "OpenSession", "(a{sv})",
                                                       (values,), with_fds=True)
 
-    def add_real(self, **kwargs):
+    def add_real(self, config="qemu-igb", **kwargs):
         """A function with MSI-X that is no emulated one."""
-        function = self.sysfs.add(REAL, driver="vfio-pci", config=recorded_config("qemu-igb"), **kwargs)
+        function = self.sysfs.add(REAL, driver="vfio-pci", config=config and recorded_config(config), **kwargs)
         self.sysfs.add_iommu("dmar0", ecap="f00f4e")
         self.sysfs.serve(function, "dmar0")
         return function
@@ -153,13 +153,31 @@ class Refused(DmaTest):
     def test_the_kernels_gate_is_open(self):
         """Nothing shows isolation, and the kernel would not look."""
         self.add_real()
+        self.open_gate()
+        self.start()
+        self.wait_isolation("unknown")
+        self.assertIn("may do no DMA for a client", self.refusal())
+
+    def test_the_kernels_gate_is_open_and_there_is_no_msix(self):
+        """A function without MSI-X can write to where MSIs go, too."""
+        self.add_real(config=None)
+        self.open_gate()
+        self.start()
+        self.assertIn("may do no DMA for a client", self.refusal())
+        with open(self.sysfs.path(TYPE1), "w", encoding="ascii") as file:
+            file.write("N\n")
+        fixtures.wait_until(self.passes_the_gate, None, "the parameter to be read again")
+
+    def passes_the_gate(self):
+        with self.assertRaises(vb.BusError) as caught:
+            self.start_open(REAL).result()
+        return caught.exception.name == vb.FAILED
+
+    def open_gate(self):
         path = self.sysfs.path(TYPE1)
         os.makedirs(os.path.dirname(path))
         with open(path, "w", encoding="ascii") as file:
             file.write("Y\n")
-        self.start()
-        self.wait_isolation("unknown")
-        self.assertIn("may do no DMA for a client", self.refusal())
 
     def test_group(self):
         """As for Open(): another member is the host's."""
