@@ -174,7 +174,10 @@ void dma_close(Dma *dma) {
         pthread_mutex_lock(&dma->lock);
         while (dma->busy)
                 pthread_cond_wait(&dma->idle, &dma->lock);
+        /* The other thread that ends the session waits for the close, too: the close unpins. */
+        dma->busy = true;
         container = take_fd(&dma->container);
         pthread_mutex_unlock(&dma->lock);
         closep(&container);
+        dma_finish(dma);
 }
