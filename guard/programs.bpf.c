@@ -1,10 +1,10 @@
 /* The programs of the kernel guard. Each check is written once; it runs as an LSM program where
  * `bpf` is an active LSM, and as fmod_ret on the same hook's security_*() function elsewhere.
  *
- * What refuses reads kernel memory by typed pointers only: a kernel locked down for confidentiality
- * does not load programs that call bpf_probe_read_kernel() (LOCKDOWN_BPF_READ_KERNEL). Whatever
- * cannot be read is refused, but only where the file belongs to a driver that has a guarded
- * function: all others have no entry in `files`. */
+ * What refuses, except for netlink, reads kernel memory by typed pointers only: a kernel locked
+ * down for confidentiality does not load programs that call bpf_probe_read_kernel()
+ * (LOCKDOWN_BPF_READ_KERNEL). Whatever cannot be read is refused, but only where the file belongs
+ * to a driver that has a guarded function: all others have no entry in `files`. */
 #include "guard/kernel-types.h"
 #include "guard/network.bpf.h"
 #include "guard/system-call.bpf.h"
@@ -221,16 +221,18 @@ static __always_inline int check_unbind(__u64 inode) {
 static __always_inline int check_write(struct file *file, int mask) {
         const GuardFile *entry;
         struct inode *inode;
+        unsigned long magic;
         __u64 number;
 
         if (!(mask & MAY_WRITE))
                 return 0;
         inode = file->f_inode;
-        if (inode->i_sb->s_magic != SYSFS_MAGIC && inode->i_sb->s_magic != PROC_MAGIC)
+        magic = inode->i_sb->s_magic;
+        if (magic != SYSFS_MAGIC && magic != PROC_MAGIC)
                 return 0;
         number = inode->i_ino;
         entry = bpf_map_lookup_elem(&files, &number);
-        if (!entry || is_exempt())
+        if (!entry || entry->in_proc != (magic == PROC_MAGIC) || is_exempt())
                 return 0;
         if (entry->kind == GUARD_FILE_UNBIND)
                 return check_unbind(number);

@@ -40,7 +40,8 @@ typedef struct GuardSettings {
 
 /* What a file of sysfs, or of /proc/bus/pci, is to the guard. The key of `files` is the inode's
  * number, 64 bits: kernfs gives a node the same number in every instance of sysfs (kernfs_ino()),
- * counting from 1, and procfs one from 0xf0000000 on (proc_alloc_inum()). */
+ * counting from 1, and procfs one from 0xf0000000 on (proc_alloc_inum()). But files of processes
+ * and sysctls have any number there (get_next_ino()), so the value says which of the two it is. */
 typedef enum GuardFileKind {
         GUARD_FILE_PROTECTED = 1, /* write-protected by its mode */
         GUARD_FILE_UNBIND = 2,    /* `unbind` of a driver that has a guarded function */
@@ -49,7 +50,7 @@ typedef enum GuardFileKind {
 
 typedef struct GuardFile {
         unsigned int kind;
-        unsigned int reserved;
+        unsigned int in_proc; /* 1: of procfs, 0: of sysfs */
 } GuardFile;
 
 /* A guarded function; the key of `functions` is its address as text. */

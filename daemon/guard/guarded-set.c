@@ -42,7 +42,7 @@ typedef struct File {
         uint64_t inode;
         char *path;
         PciKey key;
-        GuardFileKind kind;
+        GuardFile value;
         Author author; /* of what passed last */
 } File;
 
@@ -131,23 +131,25 @@ static bool module_is_guarded(const GuardedSet *set, const char *module) {
 }
 
 static void write_driver(GuardedSet *set, const Driver *driver, bool is_guarded) {
+        static const GuardFile unbind = { .kind = GUARD_FILE_UNBIND };
+
         if (driver->unbind != 0)
                 note_map_result(set, kernel_maps_set_file(set->maps, driver->unbind,
-                                                          is_guarded ? GUARD_FILE_UNBIND : 0));
+                                                          is_guarded ? &unbind : NULL));
         if (driver->module && (is_guarded || !module_is_guarded(set, driver->module)))
                 note_map_result(set, kernel_maps_set_module(set->maps, driver->module, is_guarded));
 }
 
 static void write_guarded_file(GuardedSet *set, const File *file, bool is_guarded) {
-        note_map_result(set,
-                        kernel_maps_set_file(set->maps, file->inode, is_guarded ? file->kind : 0));
+        note_map_result(set, kernel_maps_set_file(set->maps, file->inode,
+                                                  is_guarded ? &file->value : NULL));
 }
 
 static void add_file(GuardedSet *set, uint64_t inode, const char *path, PciKey key,
-                     GuardFileKind kind) {
+                     const GuardFile *value) {
         File *file = g_new(File, 1);
 
-        *file = (File){ .inode = inode, .path = g_strdup(path), .key = key, .kind = kind };
+        *file = (File){ .inode = inode, .path = g_strdup(path), .key = key, .value = *value };
         g_hash_table_replace(set->files, &file->inode, file);
         if (set->maps)
                 write_guarded_file(set, file, true);
@@ -186,7 +188,8 @@ static void add_told_files(GuardedSet *set, Guarded *guarded) {
                 if (guarded->told[i] != 0 || stat(path, &st) < 0)
                         continue;
                 guarded->told[i] = st.st_ino;
-                add_file(set, st.st_ino, path, guarded->key, GUARD_FILE_TOLD);
+                add_file(set, st.st_ino, path, guarded->key,
+                         &(GuardFile){ GUARD_FILE_TOLD, i == TOLD_PROC_CONFIG });
         }
 }
 
@@ -356,7 +359,7 @@ void guarded_set_set_file(GuardedSet *set, uint64_t inode, const char *path, Pci
         if (locked == g_hash_table_contains(set->files, &inode))
                 return;
         if (locked)
-                add_file(set, inode, path, key, GUARD_FILE_PROTECTED);
+                add_file(set, inode, path, key, &(GuardFile){ .kind = GUARD_FILE_PROTECTED });
         else
                 remove_file(set, inode);
 }

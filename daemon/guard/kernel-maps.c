@@ -80,10 +80,8 @@ static int set(const KernelMaps *maps, Map map, const void *key, const void *val
         return !value && r == -ENOENT ? 0 : r;
 }
 
-int kernel_maps_set_file(KernelMaps *maps, uint64_t inode, unsigned kind) {
-        const GuardFile file = { .kind = kind };
-
-        return set(maps, MAP_FILES, &inode, kind != 0 ? &file : NULL);
+int kernel_maps_set_file(KernelMaps *maps, uint64_t inode, const GuardFile *value) {
+        return set(maps, MAP_FILES, &inode, value);
 }
 
 int kernel_maps_set_function(KernelMaps *maps, const char *address, const GuardFunction *value) {

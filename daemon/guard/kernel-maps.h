@@ -18,8 +18,8 @@ KernelMaps *kernel_maps_free(KernelMaps *maps);
 
 int kernel_maps_set_settings(KernelMaps *maps, const GuardSettings *settings);
 
-/* The file of sysfs or procfs with this inode is of the kind, 0: none of the guard's. */
-int kernel_maps_set_file(KernelMaps *maps, uint64_t inode, unsigned kind);
+/* `value` NULL: the file with this inode is none of the guard's. */
+int kernel_maps_set_file(KernelMaps *maps, uint64_t inode, const GuardFile *value);
 
 /* `value` NULL: not guarded. The module: whether it is not to be unloaded. */
 int kernel_maps_set_function(KernelMaps *maps, const char *address, const GuardFunction *value);
