@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <glib.h>
+#include <string.h>
 
 int number_parse(const char *text, unsigned base, uint64_t max, uint64_t *ret) {
         uint64_t value = 0;
@@ -40,5 +41,27 @@ int number_parse_int(const char *text, int32_t min, int32_t *ret) {
         if (value < min)
                 return -ERANGE;
         *ret = value;
+        return 0;
+}
+
+int number_parse_device(const char *text, unsigned base, uint32_t *ret_major, uint32_t *ret_minor) {
+        const char *colon = strchr(text, ':');
+        uint64_t major, minor;
+        int r;
+
+        if (!colon)
+                return -EINVAL;
+
+        g_autofree char *first = g_strndup(text, (gsize) (colon - text));
+
+        r = number_parse(first, base, UINT32_MAX, &major);
+        if (r < 0)
+                return r;
+        r = number_parse(colon + 1, base, UINT32_MAX, &minor);
+        if (r < 0)
+                return r;
+
+        *ret_major = (uint32_t) major;
+        *ret_minor = (uint32_t) minor;
         return 0;
 }

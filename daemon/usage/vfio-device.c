@@ -44,21 +44,15 @@ static bool may_be_bound(const Function *function) {
  * errno. */
 static int vfio_device_read_node(int dirfd, const char *name, dev_t *ret, char **ret_name) {
         char value[SYSFS_VALUE_MAX], path[300];
-        uint64_t major_number, minor_number;
-        char *colon;
+        uint32_t major_number, minor_number;
         ssize_t n;
 
         snprintf(path, sizeof(path), "vfio-dev/%s/dev", name);
         n = sysfs_read(dirfd, path, value, sizeof(value));
         if (n < 0)
                 return absent_or_error((int) n);
-        colon = strchr(value, ':');
-        if (!colon)
-                return 0;
-        *colon = '\0';
-        if (number_parse(value, 10, UINT32_MAX, &major_number) >= 0 &&
-            number_parse(colon + 1, 10, UINT32_MAX, &minor_number) >= 0) {
-                *ret = makedev((unsigned) major_number, (unsigned) minor_number);
+        if (number_parse_device(value, 10, &major_number, &minor_number) >= 0) {
+                *ret = makedev(major_number, minor_number);
                 g_free(*ret_name);
                 *ret_name = g_strdup(name);
         }

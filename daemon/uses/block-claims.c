@@ -4,11 +4,11 @@
 #include "daemon/sysfs/sysfs.h"
 #include "daemon/uses/block-devices.h"
 #include "policy/absence.h"
+#include "policy/number.h"
 
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <glib.h>
-#include <stdio.h>
 #include <string.h>
 
 /* Files below /sys whose text is the path of a block device. What uses it is called `by`, and has
@@ -97,10 +97,10 @@ static int visit_claim(void *userdata, const char *path) {
 static int visit_record(void *userdata, const char *path) {
         const ClaimSearch *search = userdata;
         g_autofree char *text = NULL, *device = NULL;
-        unsigned major, minor;
+        uint32_t major, minor;
 
         if (!g_file_get_contents(path, &text, NULL, NULL) || !strstr(text, ZFS_MEMBER) ||
-            sscanf(strrchr(path, '/'), "/b%u:%u", &major, &minor) != 2)
+            number_parse_device(strrchr(path, '/') + strlen("/b"), 10, &major, &minor) < 0)
                 return 0;
         device = block_device_by_number(major, minor);
         return device ? search->visit(search->context, device, "a pool of ZFS") : 0;

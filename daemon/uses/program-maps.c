@@ -65,13 +65,17 @@ static void maps_send(int channel, const MapsReport *report) {
  * fs/proc/task_mmu.c). The path of a sysfs that is the host's, of which nobody makes folders. */
 static bool parse_bar(char *line, dev_t sysfs, PciKey *ret_key, const char **ret_name) {
         char *path = strchr(line, '/');
-        unsigned major, minor;
+        uint32_t major, minor;
 
         if (!path)
                 return false;
         path[strcspn(path, "\n")] = '\0';
-        if (device_file_parse(path) != DEVICE_FILE_RESOURCE ||
-            sscanf(line, "%*s %*s %*s %x:%x", &major, &minor) != 2 ||
+        if (device_file_parse(path) != DEVICE_FILE_RESOURCE)
+                return false;
+
+        g_auto(GStrv) fields = g_strsplit(line, " ", 5);
+
+        if (g_strv_length(fields) != 5 || number_parse_device(fields[3], 16, &major, &minor) < 0 ||
             makedev(major, minor) != sysfs || !device_path_function(path, ret_key))
                 return false;
         *ret_name = strrchr(path, '/') + 1;

@@ -72,3 +72,31 @@ Test(number, with_a_sign) {
                 cr_assert_eq(value, cases[i].value, "'%s'", cases[i].text);
         }
 }
+
+Test(number, of_a_device) {
+        static const struct {
+                const char *text;
+                unsigned base;
+                int result;
+                uint32_t major, minor;
+        } cases[] = {
+                { "259:0", 10, 0, 259, 0 },
+                { "00:17", 16, 0, 0, 0x17 },
+                { "fd:1f", 16, 0, 0xfd, 0x1f },
+                { "fd:1f", 10, -EINVAL, 99, 99 },
+                { "259", 10, -EINVAL, 99, 99 },
+                { "259:", 10, -EINVAL, 99, 99 },
+                { ":0", 10, -EINVAL, 99, 99 },
+                { "259:0:1", 10, -EINVAL, 99, 99 },
+                { "259:4294967296", 10, -ERANGE, 99, 99 },
+        };
+
+        for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+                uint32_t major = 99, minor = 99;
+
+                cr_assert_eq(number_parse_device(cases[i].text, cases[i].base, &major, &minor),
+                             cases[i].result, "'%s'", cases[i].text);
+                cr_assert_eq(major, cases[i].major, "'%s'", cases[i].text);
+                cr_assert_eq(minor, cases[i].minor, "'%s'", cases[i].text);
+        }
+}

@@ -20,7 +20,7 @@ def explained(machine):
     contains(text, f"{IGB.address}: locked: administrator", "the message about the lock")
     contains(text, f" Subject: The lock of PCI function {IGB.address} changed", "its subject")
     contains(text, " Defined-By: vfwarden", "where it comes from")
-    contains(text, f" \"vfwarden why {IGB.address} OPERATION\" shows what stands against an operation.",
+    contains(text, f" \"vfwarden why {IGB.address} OPERATION\" shows the obstacles to an operation.",
              "its explanation, with the address")
     contains(text, f"{IGB.address}: Lock('until noon') by uid 0, pid ", "the message about the request")
     contains(text, "): done", "how the request ended")
