@@ -14,7 +14,8 @@ GuardedLinks *guarded_links_new(void);
 GuardedLinks *guarded_links_free(GuardedLinks *links);
 
 /* The interfaces of `function` are as they are now; `wanted`: its VFs are in use. Returns 0, or the
- * negative errno of a map (`maps` may be NULL: nothing is written). */
+ * negative errno of a map (`maps` may be NULL: nothing is written), or of a read, which leaves all
+ * as it was. */
 int guarded_links_plan(GuardedLinks *links, KernelMaps *maps, const Function *function,
                        bool wanted);
 int guarded_links_forget(GuardedLinks *links, KernelMaps *maps, PciKey key);
