@@ -6,21 +6,26 @@
 #include "policy/absence.h"
 #include "policy/number.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <glib.h>
+#include <stdbool.h>
 #include <string.h>
 
 /* Files below /sys whose text is the path of a block device. What uses it is called `by`, and has
- * the name of a folder of the file, so many parts before its end. */
+ * the name of a folder of the file, so many parts before its end. A user may have udisks make a
+ * loop device of any file, such as /dev/shm/nvme0n1; of these only `nodes_alone` count. */
 static const struct {
         const char *pattern, *by;
         unsigned part;
+        bool nodes_alone;
 } claim_files[] = {
         /* loop_set_fd() opens the file, and nothing is exclusive. */
-        { "block/loop*/loop/backing_file", "the loop device", 2 },
-        { "kernel/config/nvmet/subsystems/*/namespaces/*/device_path", "the NVMe target", 3 },
-        { "kernel/config/target/core/iblock_*/*/udev_path", "the SCSI target", 1 },
+        { "block/loop*/loop/backing_file", "the loop device", 2, true },
+        { "kernel/config/nvmet/subsystems/*/namespaces/*/device_path", "the NVMe target", 3,
+          false },
+        { "kernel/config/target/core/iblock_*/*/udev_path", "the SCSI target", 1, false },
 };
 
 /* udev's records of block devices. ZFS opens its disks from within the kernel, and says nowhere in
@@ -73,6 +78,19 @@ static char *part_before_end(const char *path, unsigned part) {
         return g_strdup(part < n ? parts[n - 1 - part] : path);
 }
 
+/* In folders to which root alone can write. */
+static bool is_node(const char *path) {
+        g_autofree char *folder = g_path_get_dirname(path);
+
+        return strcmp(folder, "/dev") == 0 || strcmp(folder, "/dev/mapper") == 0;
+}
+
+/* A path that is too long for sysfs is no node's, and a user who has made one must not end the
+ * search (loop_attr_backing_file_show() in drivers/block/loop.c). */
+static bool names_nothing(int r) {
+        return errno_means_absent(r) || errno_means_malformed(r) || r == -ENAMETOOLONG;
+}
+
 typedef struct ClaimSearch {
         BlockClaimVisit *visit;
         void *context;
@@ -88,7 +106,9 @@ static int visit_claim(void *userdata, const char *path) {
         ssize_t n = sysfs_read(AT_FDCWD, path, value, sizeof(value));
 
         if (n < 0)
-                return errno_means_absent((int) n) ? 0 : (int) n;
+                return names_nothing((int) n) ? 0 : (int) n;
+        if (claim_files[search->file].nodes_alone && !is_node(value))
+                return 0;
         device = block_device_by_path(value);
         return device ? search->visit(search->context, device, by) : 0;
 }
@@ -97,9 +117,12 @@ static int visit_claim(void *userdata, const char *path) {
 static int visit_record(void *userdata, const char *path) {
         const ClaimSearch *search = userdata;
         g_autofree char *text = NULL, *device = NULL;
+        g_autoptr(GError) error = NULL;
         uint32_t major, minor;
 
-        if (!g_file_get_contents(path, &text, NULL, NULL) || !strstr(text, ZFS_MEMBER) ||
+        if (!g_file_get_contents(path, &text, NULL, &error))
+                return g_error_matches(error, G_FILE_ERROR, G_FILE_ERROR_NOENT) ? 0 : -EIO;
+        if (!strstr(text, ZFS_MEMBER) ||
             number_parse_device(strrchr(path, '/') + strlen("/b"), 10, &major, &minor) < 0)
                 return 0;
         device = block_device_by_number(major, minor);

@@ -4,7 +4,6 @@
 #include "daemon/uses/program-files.h"
 #include "daemon/uses/program-maps.h"
 #include "daemon/uses/program-watch.h"
-#include "policy/absence.h"
 #include "policy/number.h"
 
 #include <inttypes.h>
@@ -26,6 +25,7 @@ typedef struct ProgramLook {
         GHashTable *of_users; /* uid -> number of descriptors looked at */
         GHashTable *opened;   /* "PID ADDRESS NAME" of BARs, to tell them once */
         unsigned of_all_users;
+        int error;          /* some uses may be missing */
         bool stands, warns; /* there is such a use of a node, or of a mapped BAR */
 } ProgramLook;
 
@@ -85,8 +85,11 @@ static void on_mapped(void *context, uint32_t pid, PciKey key, const char *name)
                 return;
         r = program_open(&process);
         program_close(&process);
-        if (r < 0) /* it has ended */
+        if (r < 0) {
+                if (!program_has_ended(r))
+                        look->error = r;
                 return;
+        }
         by = g_strdup_printf("%s (pid %" PRIu32 ")", process.status.name, pid);
         note_endless(look, USE_PROGRAM_MAPPED);
         use_child_add(look->child, key, USE_PROGRAM_MAPPED, name, by, pid);
@@ -108,8 +111,7 @@ static int look_at_program(ProgramLook *look, const char *proc, const char *name
                 r = program_read(&process, allowance_of(look, process.status.uid), &n);
         take_from_allowance(look, process.status.uid, n);
         program_close(&process);
-        /* It has ended. */
-        return r == -ESRCH || errno_means_absent(r) ? 0 : r;
+        return program_has_ended(r) ? 0 : r;
 }
 
 static int look_at_descriptors(ProgramLook *look) {
@@ -141,7 +143,7 @@ static int look_at_programs(UseChild *child, void *state) {
 
         maps = program_maps_read(use_child_proc(child), on_mapped, &look);
         program_watch_set_endless(programs->watch, look.stands, look.warns);
-        return r < 0 ? r : maps;
+        return r < 0 ? r : maps < 0 ? maps : look.error;
 }
 
 static int open_programs(UseChild *child, void **ret_state) {

@@ -103,11 +103,19 @@ static void add_mount(StorageLook *look, const char *device, const char *point) 
         (void) add_device(look, device, USE_BLOCK_MOUNT, point);
 }
 
-static void on_mount(void *context, const Mount *mount) {
-        g_autofree char *device = mount->major != 0
-                                          ? block_device_by_number(mount->major, mount->minor)
-                                          : block_device_by_path(mount->source);
+/* File systems on disks that have a device number of their own (get_anon_bdev()). Of others with
+ * one, such as tmpfs and FUSE, the source is any text that a user has chosen. */
+static bool has_source(const char *type) {
+        return strcmp(type, "btrfs") == 0 || strcmp(type, "bcachefs") == 0;
+}
 
+static void on_mount(void *context, const Mount *mount) {
+        g_autofree char *device = NULL;
+
+        if (mount->major != 0)
+                device = block_device_by_number(mount->major, mount->minor);
+        else if (has_source(mount->type))
+                device = block_device_by_path(mount->source);
         if (device)
                 add_mount(context, device, mount->point);
 }

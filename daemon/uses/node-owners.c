@@ -3,9 +3,11 @@
 #include "daemon/base/util.h"
 #include "daemon/uses/block-devices.h"
 #include "daemon/uses/device-path.h"
+#include "policy/absence.h"
 #include "policy/device-node.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,80 +69,104 @@ static bool is_mediated(const char *path, PciKey *ret) {
         return name && pci_address_parse(name + 1, &address) < 0 && device_path_function(path, ret);
 }
 
-static void add_mediated(NodeOwner *owner, const char *link) {
-        char path[PATH_MAX];
-        PciKey key;
-
-        if (realpath(link, path) && is_mediated(path, &key))
-                add_owner(owner, key);
+/* Writes the path without links. Returns 1, 0 if there is none, or a negative errno. */
+static int resolve_link(const char *link, char path[static PATH_MAX]) {
+        if (realpath(link, path))
+                return 1;
+        return errno_means_absent(-errno) ? 0 : -errno;
 }
 
-static void add_group(NodeOwner *owner) {
+static int add_mediated(NodeOwner *owner, const char *link) {
+        char path[PATH_MAX];
+        PciKey key;
+        int r = resolve_link(link, path);
+
+        if (r > 0 && is_mediated(path, &key))
+                add_owner(owner, key);
+        return r;
+}
+
+static int add_group(NodeOwner *owner) {
         g_autofree char *folder = g_strdup_printf(IOMMU_GROUPS "/%s/devices", owner->name);
         _cleanup_(closedirp) DIR *dir = opendir(folder);
         const struct dirent *entry;
 
-        while (dir && (entry = readdir(dir))) {
+        if (!dir)
+                return errno_means_absent(-errno) ? 0 : -errno;
+        while ((errno = 0, entry = readdir(dir))) {
                 g_autofree char *link = g_strdup_printf("%s/%s", folder, entry->d_name);
+                int r = entry->d_name[0] != '.' ? add_mediated(owner, link) : 0;
 
-                if (entry->d_name[0] != '.')
-                        add_mediated(owner, link);
+                if (r < 0)
+                        return r;
         }
+        return -errno;
 }
 
 /* A group of mediated devices, or the node of one: "UUID/vfio-dev/vfio0". */
-static void find_mediated(NodeOwner *owner, const char *path, const char *subsystem) {
+static int find_mediated(NodeOwner *owner, const char *path, const char *subsystem) {
         g_autofree char *folder = g_path_get_dirname(path), *device = g_path_get_dirname(folder);
 
         owner->kind = USE_PROGRAM_MDEV;
-        if (strcmp(subsystem, "vfio") == 0)
-                add_group(owner);
-        else
-                add_mediated(owner, device);
+        return strcmp(subsystem, "vfio") == 0 ? add_group(owner) : add_mediated(owner, device);
 }
 
-static void find_character(NodeOwner *owner, const char *path) {
+static int find_character(NodeOwner *owner, const char *path) {
         g_autofree char *subsystem = read_subsystem(path);
         PciKey key;
 
         owner->kind = device_node_use(subsystem);
         if (owner->kind == _USE_KIND_INVALID)
-                find_mediated(owner, path, subsystem);
-        else if (device_path_function(path, &key))
+                return find_mediated(owner, path, subsystem);
+        if (device_path_function(path, &key))
                 add_owner(owner, key);
+        return 0;
 }
 
-static NodeOwner *find_owner(const struct statx *st, bool is_block) {
+static int find_owner(NodeOwner *owner, const struct statx *st, bool is_block) {
         g_autofree char *link = g_strdup_printf("/sys/dev/%s/%u:%u", is_block ? "block" : "char",
                                                 st->stx_rdev_major, st->stx_rdev_minor);
-        NodeOwner *owner = g_new0(NodeOwner, 1);
         char path[PATH_MAX];
+        int r = resolve_link(link, path);
 
         owner->kind = USE_PROGRAM_BLOCK;
         owner->keys = g_array_new(FALSE, FALSE, sizeof(PciKey));
-        if (!realpath(link, path))
-                return owner;
+        if (r <= 0)
+                return r;
         owner->name = g_path_get_basename(path);
-        if (is_block)
-                (void) block_device_functions(owner->name, add_disk_owner, owner);
-        else
-                find_character(owner, path);
-        return owner;
+        return is_block ? block_device_functions(owner->name, add_disk_owner, owner)
+                        : find_character(owner, path);
 }
 
-const NodeOwner *node_owners_find(NodeOwners *owners, const struct statx *st) {
-        bool is_block = S_ISBLK(st->stx_mode);
+/* One that was found in part is forgotten, and looked for with the next descriptor. */
+static int add_node_owner(NodeOwners *owners, const struct statx *st, uint64_t number,
+                          NodeOwner **ret) {
+        NodeOwner *owner = g_new0(NodeOwner, 1);
+        int r = find_owner(owner, st, S_ISBLK(st->stx_mode));
+
+        if (r < 0) {
+                node_owner_free(owner);
+                return r;
+        }
+        g_hash_table_insert(owners->nodes, g_memdup2(&number, sizeof(number)), owner);
+        *ret = owner;
+        return 0;
+}
+
+int node_owners_find(NodeOwners *owners, const struct statx *st, const NodeOwner **ret) {
         uint64_t number = makedev(st->stx_rdev_major, st->stx_rdev_minor);
         NodeOwner *owner;
+        int r = 0;
 
-        if (!is_block && !S_ISCHR(st->stx_mode))
-                return NULL;
-        if (is_block)
+        if (!S_ISBLK(st->stx_mode) && !S_ISCHR(st->stx_mode))
+                return 0;
+        if (S_ISBLK(st->stx_mode))
                 number |= NUMBER_OF_BLOCK;
         owner = g_hash_table_lookup(owners->nodes, &number);
-        if (!owner) {
-                owner = find_owner(st, is_block);
-                g_hash_table_insert(owners->nodes, g_memdup2(&number, sizeof(number)), owner);
-        }
-        return owner->keys->len > 0 ? owner : NULL;
+        if (!owner)
+                r = add_node_owner(owners, st, number, &owner);
+        if (r < 0 || owner->keys->len == 0)
+                return r;
+        *ret = owner;
+        return 1;
 }

@@ -22,5 +22,6 @@ NodeOwners *node_owners_new(void);
 NodeOwners *node_owners_free(NodeOwners *owners);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(NodeOwners, node_owners_free)
 
-/* NULL if `st` is of no device node, or of one that is of no function or no use. Borrowed. */
-const NodeOwner *node_owners_find(NodeOwners *owners, const struct statx *st);
+/* Returns 1 with the owner, borrowed; 0 if `st` is of no device node, or of one that is of no
+ * function or no use; or a negative errno. */
+int node_owners_find(NodeOwners *owners, const struct statx *st, const NodeOwner **ret);

@@ -2,8 +2,10 @@
 
 #include "daemon/base/util.h"
 #include "daemon/uses/device-path.h"
+#include "policy/absence.h"
 #include "policy/proc-text.h"
 
+#include <errno.h>
 #include <glib.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -45,6 +47,10 @@ int program_open(ProgramProcess *process) {
         return process->dir ? 0 : -errno;
 }
 
+bool program_has_ended(int r) {
+        return errno_means_absent(r) || r == -ESRCH;
+}
+
 void program_close(ProgramProcess *process) {
         closedirp(&process->dir);
         closep(&process->fd);
@@ -59,13 +65,15 @@ static bool find_in_sysfs(const struct statx *st, const char *path, PciKey *ret)
                device_path_function(path, ret);
 }
 
-static bool program_holds(const ProgramProcess *process, const char *number, UseKind kind) {
+/* Returns 1, 0 if it holds nothing or was closed meanwhile, or a negative errno. */
+static int program_holds(const ProgramProcess *process, const char *number, UseKind kind) {
         g_autofree char *name = g_strconcat("fdinfo/", number, NULL);
         char text[TEXT_MAX];
         OpenFlags flags;
+        ssize_t n = read_text(process->fd, name, text, sizeof(text));
 
-        if (read_text(process->fd, name, text, sizeof(text)) < 0)
-                return false; /* closed meanwhile */
+        if (n < 0)
+                return program_has_ended((int) n) ? 0 : (int) n;
         return open_flags_parse(text, &flags) && !flags.path_only &&
                (kind != USE_PROGRAM_CONFIG || flags.writes);
 }
@@ -86,35 +94,40 @@ static void tell_file(const ProgramProcess *process, PciKey key, UseKind kind, c
         process->found(process->context, &file);
 }
 
-static bool tell_node(const ProgramProcess *process, const char *number, const struct statx *st) {
-        const NodeOwner *owner = node_owners_find(process->nodes, st);
+static int tell_node(const ProgramProcess *process, const char *number, const struct statx *st) {
+        const NodeOwner *owner;
+        int r = node_owners_find(process->nodes, st, &owner);
 
-        if (!owner || !program_holds(process, number, owner->kind))
-                return false;
-        for (guint i = 0; i < owner->keys->len; i++)
+        if (r > 0)
+                r = program_holds(process, number, owner->kind);
+        for (guint i = 0; r > 0 && i < owner->keys->len; i++)
                 tell_file(process, g_array_index(owner->keys, PciKey, i), owner->kind, owner->name);
-        return true;
+        return r;
 }
 
-static bool tell_sysfs(const ProgramProcess *process, const char *number, const struct statx *st,
-                       const char *link) {
+static int tell_sysfs(const ProgramProcess *process, const char *number, const struct statx *st,
+                      const char *link) {
         DeviceFile file = device_file_parse(link);
         UseKind kind = file == DEVICE_FILE_CONFIG ? USE_PROGRAM_CONFIG : USE_PROGRAM_RESOURCE;
         PciKey key;
+        int r;
 
         if ((file != DEVICE_FILE_CONFIG && file != DEVICE_FILE_RESOURCE) ||
-            !find_in_sysfs(st, link, &key) || !program_holds(process, number, kind))
-                return false;
-        tell_file(process, key, kind, strrchr(link, '/') + 1);
-        return true;
+            !find_in_sysfs(st, link, &key))
+                return 0;
+        r = program_holds(process, number, kind);
+        if (r > 0)
+                tell_file(process, key, kind, strrchr(link, '/') + 1);
+        return r;
 }
 
-/* Without a question to the file system, which may be a stranger's (FUSE). */
-static bool tell_descriptor(const ProgramProcess *process, const char *number, const char *link) {
+/* Without a question to the file system, which may be a stranger's (FUSE). Returns 1 if the
+ * descriptor is of such a file, 0 if not, or a negative errno. */
+static int tell_descriptor(const ProgramProcess *process, const char *number, const char *link) {
         struct statx st;
 
         if (statx(dirfd(process->dir), number, AT_STATX_DONT_SYNC, STATX_TYPE, &st) < 0)
-                return false;
+                return 0;
         return S_ISREG(st.stx_mode) ? tell_sysfs(process, number, &st, link)
                                     : tell_node(process, number, &st);
 }
@@ -123,17 +136,20 @@ int program_read(ProgramProcess *process, unsigned max, unsigned *ret_n) {
         g_autoptr(GHashTable) told = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         const struct dirent *entry;
         char link[TARGET_MAX];
+        int r, error = 0;
 
         for (*ret_n = 0; *ret_n < max && g_hash_table_size(told) < TOLD_MAX; (*ret_n)++) {
                 errno = 0;
                 entry = readdir(process->dir);
                 if (!entry)
-                        return -errno;
+                        return errno != 0 ? -errno : error;
                 if (entry->d_name[0] == '.' || !read_target(process, entry->d_name, link) ||
                     g_hash_table_contains(told, link))
                         continue;
-                if (tell_descriptor(process, entry->d_name, link))
+                r = tell_descriptor(process, entry->d_name, link);
+                if (r > 0)
                         g_hash_table_add(told, g_strdup(link));
+                error = r < 0 ? r : error;
         }
-        return 0;
+        return error;
 }

@@ -35,6 +35,10 @@ typedef struct ProgramProcess {
 int program_open(ProgramProcess *process);
 void program_close(ProgramProcess *process);
 
+/* Whether `r`, a negative errno, says that the process or its descriptor has gone. */
+bool program_has_ended(int r);
+
 /* Calls `found` once for each file, after at most `max` descriptors; `*ret_n` is how many were
- * looked at. Returns 0, or a negative errno. */
+ * looked at. Returns 0; or a negative errno if some may be missing, as `found` was called for the
+ * others. */
 int program_read(ProgramProcess *process, unsigned max, unsigned *ret_n);

@@ -3,6 +3,7 @@
 #include "daemon/base/process.h"
 #include "daemon/base/util.h"
 #include "daemon/uses/device-path.h"
+#include "daemon/uses/program-files.h"
 #include "policy/device-file.h"
 #include "policy/number.h"
 
@@ -20,7 +21,8 @@
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 
-#define SYSFS_ROOT "/sys"
+#define SYSFS_ROOT      "/sys"
+#define STATUS_TEXT_MAX 2048
 /* A process with hundreds of thousands of mappings takes some milliseconds. */
 #define PATIENCE_MSEC 250
 /* So many processes may keep a reader waiting in one look; then only root's are read. */
@@ -35,6 +37,7 @@
 typedef struct MapsReport {
         uint32_t index; /* in the list */
         int32_t is_end;
+        int32_t error; /* at the end: negative if some may be missing */
         PciKey key;
         char name[32]; /* "" when it begins */
 } MapsReport;
@@ -82,20 +85,31 @@ static bool parse_bar(char *line, dev_t sysfs, PciKey *ret_key, const char **ret
         return true;
 }
 
-/* Reads `max` bytes or some more, and returns how many it has read. */
-static size_t read_maps(const MapsSearch *search, int channel, guint index, dev_t sysfs,
-                        size_t max) {
-        g_autofree char *path = g_strdup_printf("%s/%" PRIu32 "/maps", search->proc,
-                                                g_array_index(search->pids, uint32_t, index));
+/* Opens a file of the process. */
+static int open_of_process(const MapsSearch *search, guint index, const char *name) {
+        g_autofree char *path = g_strdup_printf("%s/%" PRIu32 "/%s", search->proc,
+                                                g_array_index(search->pids, uint32_t, index), name);
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+        return fd < 0 ? -errno : fd;
+}
+
+/* Reads `max` bytes or some more, and writes how many. Returns 0 or a negative errno. */
+static int read_maps(const MapsSearch *search, int channel, guint index, dev_t sysfs, size_t max,
+                     size_t *ret_total) {
         MapsReport report = { .index = index }, last = { 0 };
         FILE *file;
         char *line = NULL;
         size_t size = 0, total = 0;
-        ssize_t n;
+        ssize_t n = 0;
+        int fd, error;
 
         maps_send(channel, &report);
-        file = fopen(path, "re");
-        while (file && total < max && (n = getline(&line, &size, file)) >= 0) {
+        fd = open_of_process(search, index, "maps");
+        file = fd < 0 ? NULL : fdopen(fd, "r");
+        if (!file)
+                return fd < 0 ? fd : -errno;
+        while (total < max && (errno = 0, n = getline(&line, &size, file)) >= 0) {
                 const char *name;
 
                 total += (size_t) n;
@@ -107,64 +121,86 @@ static size_t read_maps(const MapsSearch *search, int channel, guint index, dev_
                         maps_send(channel, &report);
                 last = report;
         }
+        error = n < 0 ? -errno : 0;
         free(line);
-        if (file)
-                (void) fclose(file);
-        return total;
+        (void) fclose(file);
+        *ret_total = total;
+        return error;
 }
 
-/* The effective user: a program that cannot be dumped belongs to root in procfs. False when the
- * process has ended. */
-static bool find_uid(const MapsSearch *search, guint index, uint32_t *ret) {
-        g_autofree char *path = g_strdup_printf("%s/%" PRIu32 "/status", search->proc,
-                                                g_array_index(search->pids, uint32_t, index));
-        g_autofree char *text = NULL;
+/* The effective user: a program that cannot be dumped belongs to root in procfs. Returns 0 or a
+ * negative errno. */
+static int find_uid(const MapsSearch *search, guint index, uint32_t *ret) {
+        _cleanup_(closep) int fd = open_of_process(search, index, "status");
+        char text[STATUS_TEXT_MAX];
         ProcessStatus status;
+        ssize_t n = fd < 0 ? fd : read(fd, text, sizeof(text) - 1);
 
-        if (!g_file_get_contents(path, &text, NULL, NULL) ||
-            process_status_parse(text, &status) < 0)
-                return false;
+        if (n < 0)
+                return fd < 0 ? fd : -errno;
+        text[n] = '\0';
+        if (process_status_parse(text, &status) < 0)
+                return -EBADMSG;
         *ret = status.uid;
-        return true;
+        return 0;
 }
 
-static bool belongs_to_root(const MapsSearch *search, guint index) {
+/* Also where that cannot be read. */
+static bool may_belong_to_root(const MapsSearch *search, guint index) {
         uint32_t uid;
+        int r = find_uid(search, index, &uid);
 
-        return find_uid(search, index, &uid) && uid == 0;
+        return r < 0 ? !program_has_ended(r) : uid == 0;
 }
 
-static void read_process(const MapsSearch *search, MapsTally *tally, int channel, guint index,
-                         dev_t sysfs) {
-        gpointer key;
-        size_t used, n;
-        uint32_t uid;
+static int read_of_user(const MapsSearch *search, MapsTally *tally, int channel, guint index,
+                        dev_t sysfs, uint32_t uid) {
+        gpointer key = GUINT_TO_POINTER(uid);
+        size_t used = GPOINTER_TO_SIZE(g_hash_table_lookup(tally->of_users, key)), n = 0;
+        int r;
 
-        if (!find_uid(search, index, &uid) || (uid != 0 && search->roots_alone))
-                return;
-        if (uid == 0) {
-                (void) read_maps(search, channel, index, sysfs, SIZE_MAX);
-                return;
-        }
-        key = GUINT_TO_POINTER(uid);
-        used = GPOINTER_TO_SIZE(g_hash_table_lookup(tally->of_users, key));
         if (used >= OF_USER_MAX || tally->of_all >= OF_USERS_MAX)
-                return;
-        n = read_maps(search, channel, index, sysfs, OF_USER_MAX - used);
+                return 0;
+        r = read_maps(search, channel, index, sysfs, OF_USER_MAX - used, &n);
         tally->of_all += n;
         g_hash_table_insert(tally->of_users, key, GSIZE_TO_POINTER(used + n));
+        return r;
+}
+
+/* A lack of descriptors or memory is the reader's own, and may hide anything. */
+static bool is_lack(int r) {
+        return r == -EMFILE || r == -ENFILE || r == -ENOMEM;
+}
+
+/* Returns 0, or a negative errno when a use by root may be missing, or by anybody for lack. */
+static int read_process(const MapsSearch *search, MapsTally *tally, int channel, guint index,
+                        dev_t sysfs) {
+        uint32_t uid;
+        size_t n;
+        int r = find_uid(search, index, &uid);
+
+        if (r < 0)
+                return program_has_ended(r) ? 0 : r;
+        if (uid != 0 && search->roots_alone)
+                return 0;
+        r = uid == 0 ? read_maps(search, channel, index, sysfs, SIZE_MAX, &n)
+                     : read_of_user(search, tally, channel, index, sysfs, uid);
+        return program_has_ended(r) || (uid != 0 && !is_lack(r)) ? 0 : r;
 }
 
 __attribute__((noreturn)) static void run_reader(const MapsSearch *search, int channel) {
         MapsTally tally = { .of_users = g_hash_table_new(NULL, NULL) };
         struct stat st;
+        int r, error = 0;
 
         (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (stat(SYSFS_ROOT, &st) < 0)
                 _exit(EXIT_FAILURE);
-        for (guint i = search->next; i < search->pids->len; i++)
-                read_process(search, &tally, channel, i, st.st_dev);
-        maps_send(channel, &(MapsReport){ .is_end = true });
+        for (guint i = search->next; i < search->pids->len; i++) {
+                r = read_process(search, &tally, channel, i, st.st_dev);
+                error = r < 0 ? r : error;
+        }
+        maps_send(channel, &(MapsReport){ .is_end = true, .error = error });
         _exit(EXIT_SUCCESS);
 }
 
@@ -180,8 +216,8 @@ static bool take_maps_report(MapsSearch *search, const MapsReport *report) {
         return true;
 }
 
-/* Until the reader `pid` has come to its end (0), waits for a process (-ETIMEDOUT) or has failed.
- * On a busy machine it may get no processor for long. */
+/* Until the reader `pid` has come to its end (0, or its error), waits for a process (-ETIMEDOUT) or
+ * has failed. On a busy machine it may get no processor for long. */
 static int hear_reader(MapsSearch *search, pid_t pid, int channel) {
         struct pollfd polled = { .fd = channel, .events = POLLIN };
         MapsReport report;
@@ -198,7 +234,7 @@ static int hear_reader(MapsSearch *search, pid_t pid, int channel) {
                 if (n != sizeof(report))
                         return -ECHILD;
                 if (!take_maps_report(search, &report))
-                        return 0;
+                        return report.error;
         }
 }
 
@@ -252,7 +288,7 @@ int program_maps_read(const char *proc, ProgramMapped *found, void *context) {
                 r = run_search(&search);
                 if (r != -ETIMEDOUT)
                         break;
-                if (search.next > 0 && belongs_to_root(&search, search.next - 1))
+                if (search.next > 0 && may_belong_to_root(&search, search.next - 1))
                         error = r;
                 search.roots_alone = ++n_stuck >= STUCK_MAX;
                 if (n_stuck > 2 * STUCK_MAX)

@@ -14,6 +14,6 @@
 typedef void ProgramMapped(void *context, uint32_t pid, PciKey key, const char *name);
 
 /* Calls `found` for each BAR that one of the processes has mapped, once. `proc` is where procfs is.
- * Returns 0; or -ETIMEDOUT when a process of root's could not be read, or another negative errno.
- */
+ * Returns 0; or -ETIMEDOUT when a process of root's could not be read, or another negative errno,
+ * such as -EMFILE; some may be missing then. */
 int program_maps_read(const char *proc, ProgramMapped *found, void *context);

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """What the host itself does with functions: seen, named, and taken only from who says so."""
 
+import errno
 import json
 import os
 import stat
@@ -134,6 +135,15 @@ class Storage(UsesTest):
         self.host.set_mounts(("240:1", "xfs", "/dev/nvme7n1p1", "/var/lib/volume\\040of\\040a\\040pod"), pid=4711)
         self.start()
         self.assertIn("is mounted on /var/lib/volume of a pod", self.refused(DISK, "Unbind"))
+
+    def test_what_a_tenant_can_call_a_mount(self):
+        """In namespaces of its own, or by FUSE: the source is any text."""
+        self.host.set_mounts(("0:80", "fuse.evil", "/dev/nvme7n1", "/home/evil/a"))
+        self.host.add_process(4711)
+        self.host.set_mounts(("0:81", "tmpfs", "/dev/nvme7n1p1", "/mnt"), pid=4711)
+        self.start()
+        self.client.bus.call(vb.function_path(DISK), vb.FUNCTION, "Reset")
+        self.assertEqual(self.uses(DISK), [])
 
     def test_swap_and_btrfs_and_device_mapper(self):
         self.host.set_mounts(("0:99", "btrfs", "/dev/mapper/vg-root", "/"))
@@ -431,6 +441,24 @@ class Programs(UsesTest):
         self.client.bus.call(vb.function_path(NIC), vb.FUNCTION, "Reset")
 
 
+    def test_a_lack_of_descriptors_hides_nothing(self):
+        """What cannot be read for that may be a use, also a tenant's."""
+        faults = self.start_faults()
+        bar = self.add_file(self.nic, "resource0")
+        self.host.add_program(4711, "flash")
+        self.host.set_maps(4711, bar)
+        self.host.add_program(4712, "tenant", uid=1000, d3=(bar, READ_WRITE))
+        self.host.set_maps(4712, bar)
+        self.start()
+        for path in ("4711/maps", "4712/maps", "4712/fdinfo/3"):
+            with self.subTest(path):
+                faults.set(("open", errno.EMFILE, f"*/{path}"))
+                self.assertIn("its programs cannot be looked at", self.refused(OTHER, "Reset"))
+                faults.clear()
+        self.assertIn("is mapped by flash", self.refused(NIC, "Reset"))
+        self.client.bus.call(vb.function_path(OTHER), vb.FUNCTION, "Reset")
+
+
 class Nodes(UsesTest):
     """Programs that have device nodes of a function open."""
 
@@ -550,6 +578,16 @@ class Claims(UsesTest):
                 self.assertIn(f"its block device nvme7n1 is part of {by}", self.refused(DISK, "Unbind"))
         self.write("block/loop6/loop/backing_file", "/srv/image\n")
         self.assertEqual(self.blockers(OTHER, "unbind"), [])
+
+    def test_what_a_tenant_can_make_a_loop_device_of(self):
+        """A file with the name of a disk, and one whose path is too long for sysfs."""
+        self.start()
+        for path in ("/dev/shm/nvme7n1\n", "/dev/" + "x/" * 2100 + "nvme7n1\n"):
+            self.write("block/loop5/loop/backing_file", path)
+            self.client.bus.call(vb.function_path(DISK), vb.FUNCTION, "Reset")
+            self.assertEqual(self.uses(DISK), [])
+        self.write("block/loop5/loop/backing_file", "/dev/mapper/nvme7n1\n")
+        self.assertIn("is part of the loop device loop5", self.refused(DISK, "Reset"))
 
 
 if __name__ == "__main__":
