@@ -4,16 +4,19 @@
 #include "daemon/uses/program-files.h"
 #include "daemon/uses/program-maps.h"
 #include "daemon/uses/program-watch.h"
+#include "policy/look-share.h"
 #include "policy/number.h"
 
 #include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
 
-/* Of the processes of one user that is not root, so many descriptors are looked at, and of all such
- * users together. Who hides a device behind more of them loses it; nobody else waits for that. */
-#define OF_USER_MAX  65536U
-#define OF_USERS_MAX (4 * OF_USER_MAX)
+/* Who hides a device behind more descriptors loses it; nobody else waits for that. */
+static const LookShare descriptors_share = {
+        .of_user = 65536,
+        .of_users = UINT64_C(4) * 65536,
+        .of_process = 128,
+};
 
 typedef struct HostPrograms {
         ProgramWatch *watch;
@@ -33,9 +36,8 @@ typedef struct ProgramLook {
 static unsigned allowance_of(const ProgramLook *look, uint32_t uid) {
         guint used = GPOINTER_TO_UINT(g_hash_table_lookup(look->of_users, GUINT_TO_POINTER(uid)));
 
-        if (uid == 0)
-                return UINT_MAX;
-        return MIN(OF_USER_MAX - used, OF_USERS_MAX - look->of_all_users);
+        return (unsigned) MIN(look_share_left(&descriptors_share, uid, used, look->of_all_users),
+                              UINT_MAX);
 }
 
 static void take_from_allowance(ProgramLook *look, uint32_t uid, unsigned n) {

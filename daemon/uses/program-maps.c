@@ -5,6 +5,7 @@
 #include "daemon/uses/device-path.h"
 #include "daemon/uses/program-files.h"
 #include "policy/device-file.h"
+#include "policy/look-share.h"
 #include "policy/number.h"
 
 #include <errno.h>
@@ -28,10 +29,12 @@
 /* So many processes may keep a reader waiting in one look; then only root's are read. */
 #define STUCK_MAX 3
 
-/* So much text of the processes of one user that is not root is read, and of all such users
- * together. It is 100 bytes for a mapping, and a process has up to 65,530 (vm.max_map_count). */
-#define OF_USER_MAX  (32U * 1024 * 1024)
-#define OF_USERS_MAX (4 * OF_USER_MAX)
+/* Bytes. A mapping takes 100, and a process has up to 65,530 (vm.max_map_count). */
+static const LookShare maps_share = {
+        .of_user = UINT64_C(32) * 1024 * 1024,
+        .of_users = UINT64_C(128) * 1024 * 1024,
+        .of_process = UINT64_C(16) * 1024,
+};
 
 /* What the reader says: that it begins with a process, or what that has mapped. */
 typedef struct MapsReport {
@@ -157,11 +160,12 @@ static int read_of_user(const MapsSearch *search, MapsTally *tally, int channel,
                         dev_t sysfs, uint32_t uid) {
         gpointer key = GUINT_TO_POINTER(uid);
         size_t used = GPOINTER_TO_SIZE(g_hash_table_lookup(tally->of_users, key)), n = 0;
+        uint64_t left = look_share_left(&maps_share, uid, used, tally->of_all);
         int r;
 
-        if (used >= OF_USER_MAX || tally->of_all >= OF_USERS_MAX)
+        if (left == 0)
                 return 0;
-        r = read_maps(search, channel, index, sysfs, OF_USER_MAX - used, &n);
+        r = read_maps(search, channel, index, sysfs, (size_t) MIN(left, SIZE_MAX), &n);
         tally->of_all += n;
         g_hash_table_insert(tally->of_users, key, GSIZE_TO_POINTER(used + n));
         return r;

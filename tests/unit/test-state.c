@@ -75,6 +75,24 @@ Test(state, comes_back_as_it_was) {
         cr_assert_not(functions[1].userspace_driver);
 }
 
+/* RFC 8259, section 7: each character of a text is escaped or stands for itself. */
+Test(state, texts_with_all_characters) {
+        g_autoptr(State) saved = state_new(sections), loaded = NULL;
+        g_autofree char *reason = NULL;
+        g_autoptr(GString) text = g_string_new("\"\\/\u2028\u2029\uffff\U0001f600\U0010ffff");
+        StateFunction locked = { .key = 0x100, .inode = 1 };
+
+        for (int c = 1; c <= 0x7f; c++)
+                g_string_append_c(text, (char) c);
+        g_string_append(text, "\xc2\x80\xc2\x9b\\"); /* U+0080, U+009B */
+        locked.lock_why = g_strdup(text->str);
+        g_array_append_val(LIST(saved, function_marks), locked);
+        cr_assert_eq(state_save(directory, saved), 0);
+        cr_assert_eq(state_load(directory, sections, &loaded, &reason), 0, "%s", reason);
+        cr_assert_str_eq(g_array_index(LIST(loaded, function_marks), StateFunction, 0).lock_why,
+                         text->str);
+}
+
 Test(state, leases_and_tokens) {
         g_autoptr(State) saved = state_new(sections), loaded = NULL;
         g_autofree char *reason = NULL;
