@@ -120,7 +120,7 @@ static int read_maps(const MapsSearch *search, int channel, guint index, dev_t s
                         continue;
                 g_strlcpy(report.name, name, sizeof(report.name));
                 /* A BAR that is mapped in pieces has several lines, one after the other. */
-                if (memcmp(&report, &last, sizeof(report)) != 0)
+                if (report.key != last.key || strcmp(report.name, last.name) != 0)
                         maps_send(channel, &report);
                 last = report;
         }
@@ -179,7 +179,7 @@ static bool is_lack(int r) {
 /* Returns 0, or a negative errno when a use by root may be missing, or by anybody for lack. */
 static int read_process(const MapsSearch *search, MapsTally *tally, int channel, guint index,
                         dev_t sysfs) {
-        uint32_t uid;
+        uint32_t uid = 0;
         size_t n;
         int r = find_uid(search, index, &uid);
 
