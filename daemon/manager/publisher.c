@@ -8,6 +8,10 @@ typedef struct Published {
         FunctionState state;
         unsigned lock_reasons;
         bool in_use;
+        GRefString *driver, *driver_override; /* interned, as those of facts */
+        int32_t iommu_group;
+        uint16_t num_vfs;
+        bool drivers_autoprobe;
         char backend[IO_SESSION_BACKEND_MAX];
         uint16_t max_store_block;
         bool relaxed;
@@ -20,10 +24,19 @@ struct Publisher {
         void *context;
 };
 
+static void published_free(gpointer data) {
+        Published *published = data;
+
+        g_clear_pointer(&published->driver, g_ref_string_release);
+        g_clear_pointer(&published->driver_override, g_ref_string_release);
+        g_free(published);
+}
+
 Publisher *publisher_new(void) {
         Publisher *publisher = g_new0(Publisher, 1);
 
-        publisher->functions = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
+        publisher->functions =
+                g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, published_free);
         return publisher;
 }
 
@@ -66,8 +79,22 @@ static void note_io_changes(const Published *published, const Function *function
                 property_set_add(changes, FUNCTION_PROPERTY_IO_RELAXED);
 }
 
-/* What came and went between two rounds of applying is no change: a request can fail, an unplug can
- * begin and end, and a client that was to get a function may not get it. */
+static void drop_unchanged_facts(const Published *published, const Function *function,
+                                 PropertySet *changes) {
+        if (function->facts.driver == published->driver)
+                property_set_remove(changes, FUNCTION_PROPERTY_DRIVER);
+        if (function->facts.driver_override == published->driver_override)
+                property_set_remove(changes, FUNCTION_PROPERTY_DRIVER_OVERRIDE);
+        if (function->facts.iommu_group == published->iommu_group)
+                property_set_remove(changes, FUNCTION_PROPERTY_IOMMU_GROUP);
+        if (function_num_vfs(function) == published->num_vfs)
+                property_set_remove(changes, FUNCTION_PROPERTY_NUM_VFS);
+        if (function->facts.drivers_autoprobe == published->drivers_autoprobe)
+                property_set_remove(changes, FUNCTION_PROPERTY_DRIVERS_AUTOPROBE);
+}
+
+/* What came and went between two rounds of applying is no change: a request can fail and undo its
+ * steps, an unplug can begin and end, and a client that was to get a function may not get it. */
 static void drop_unchanged(const Published *published, const Function *function,
                            PropertySet *changes) {
         if (function->lock_reasons == published->lock_reasons) {
@@ -78,9 +105,22 @@ static void drop_unchanged(const Published *published, const Function *function,
                 property_set_remove(changes, FUNCTION_PROPERTY_STATE);
         if (function_in_use(function) == published->in_use)
                 property_set_remove(changes, FUNCTION_PROPERTY_IN_USE);
+        drop_unchanged_facts(published, function, changes);
+}
+
+static void remember_string(GRefString **remembered, GRefString *now) {
+        if (*remembered == now)
+                return;
+        g_clear_pointer(remembered, g_ref_string_release);
+        *remembered = now ? g_ref_string_acquire(now) : NULL;
 }
 
 static void remember(Published *published, const Function *function) {
+        remember_string(&published->driver, function->facts.driver);
+        remember_string(&published->driver_override, function->facts.driver_override);
+        published->iommu_group = function->facts.iommu_group;
+        published->num_vfs = function_num_vfs(function);
+        published->drivers_autoprobe = function->facts.drivers_autoprobe;
         published->state = function->state;
         published->lock_reasons = function->lock_reasons;
         published->in_use = function_in_use(function);

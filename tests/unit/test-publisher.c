@@ -1,0 +1,62 @@
+#include "daemon/manager/publisher.h"
+#include "tests/unit/facts.h"
+
+#define VF "0000:01:10.0"
+
+/* What the observer was told of the function, since the last time that somebody asked. */
+typedef struct Told {
+        unsigned n_added, n_changed;
+        PropertySet properties;
+} Told;
+
+static void on_added(void *context, Function *function) {
+        ((Told *) context)->n_added++;
+}
+
+static void on_changed(void *context, Function *function, const PropertySet *properties) {
+        Told *told = context;
+
+        told->n_changed++;
+        told->properties = *properties;
+}
+
+static const ManagerObserver observer = { .added = on_added, .changed = on_changed };
+
+static Function *publish(Publisher *publisher, Inventory *inventory, FunctionFacts facts) {
+        Function *function = apply(inventory, facts);
+
+        publisher_publish(publisher, function);
+        return function;
+}
+
+Test(publisher, what_came_and_went_is_no_change) {
+        Publisher *publisher = publisher_new();
+        Inventory *inventory = inventory_new();
+        Told told = { 0 };
+        Function *function;
+
+        publisher_set_observer(publisher, &observer, &told);
+        function = publish(publisher, inventory, facts_driver(facts_plain(VF), "igbvf"));
+        cr_assert_eq(told.n_added, 1);
+        cr_assert_eq(told.n_changed, 0);
+
+        /* A bind that failed and was undone, between two rounds. */
+        inventory_set_driver_override(function, "vfio-pci");
+        inventory_set_driver_override(function, "");
+        apply(inventory, facts_driver(facts_plain(VF), ""));
+        publish(publisher, inventory, facts_driver(facts_plain(VF), "igbvf"));
+        cr_assert_eq(told.n_changed, 0);
+
+        inventory_set_driver_override(function, "vfio-pci");
+        publisher_publish(publisher, function);
+        cr_assert_eq(told.n_changed, 1);
+        cr_assert(property_set_has(&told.properties, FUNCTION_PROPERTY_DRIVER_OVERRIDE));
+        cr_assert_not(property_set_has(&told.properties, FUNCTION_PROPERTY_DRIVER));
+
+        inventory_set_driver_override(function, "");
+        publisher_publish(publisher, function);
+        cr_assert_eq(told.n_changed, 2);
+
+        publisher_free(publisher);
+        inventory_free(inventory);
+}
