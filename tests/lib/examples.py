@@ -103,6 +103,15 @@ def read(path):
         return (of_markdown if path.endswith(".md") else of_roff)(path, file.read())
 
 
+# An operation that takes longer than a second says so on standard error; on a slow machine any does.
+PROGRESS = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]: [\w-]+ is in progress \(process \d+\), for \d+ s at most")
+
+
+def without_progress(lines):
+    """What a command printed, but for the lines that only a slow machine sees."""
+    return [line for line in lines if not PROGRESS.fullmatch(line.rstrip("\n"))]
+
+
 def shape(line):
     """A line of output without what is another in each run, and without the widths of columns."""
     return " ".join(KEPT_OR_NUMBER.sub(lambda match: match[1] or ("DATE" if "-" in match[0] else "N"), line).split())

@@ -2,6 +2,7 @@
 
 import pathlib
 
+import examples
 from page import Page
 
 from guest import service
@@ -25,7 +26,8 @@ def run_command(command):
     """What it prints."""
     words = ("sh", "-c", command.line.replace("USER", USER))
     user = () if command.root else ("setpriv", f"--reuid={USER}", f"--regid={USER}", "--init-groups")
-    return service.run(*user, *words, check=False, cwd=PROGRAM if PROGRAM.exists() else "/").stdout
+    said = service.run(*user, *words, check=False, cwd=PROGRAM if PROGRAM.exists() else "/").stdout
+    return "".join(examples.without_progress(said.splitlines(keepends=True)))
 
 
 def check_commands(machine, commands, function):

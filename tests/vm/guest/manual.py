@@ -40,7 +40,7 @@ class Session:
     def check(self, command, expected, actual):
         for line in actual:
             print(f"| {line}", flush=True)  # for the manual to quote
-        wrong = examples.differs(expected, actual)
+        wrong = examples.differs(expected, examples.without_progress(actual))
         if wrong:
             raise Failed(f"{self.place}: `{command}` {wrong}")
 
