@@ -3,7 +3,7 @@
 
 #define VF "0000:01:10.0"
 
-/* What the observer was told of the function, since the last time that somebody asked. */
+/* The calls that the observer has received. */
 typedef struct Told {
         unsigned n_added, n_changed;
         PropertySet properties;
