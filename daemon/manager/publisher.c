@@ -1,6 +1,7 @@
 #include "daemon/manager/publisher.h"
 
 #include "daemon/base/log.h"
+#include "policy/topology.h"
 
 /* What clients know of a function. */
 typedef struct Published {
@@ -9,6 +10,7 @@ typedef struct Published {
         unsigned lock_reasons;
         bool in_use;
         GRefString *driver, *driver_override; /* interned, as those of facts */
+        const char *slot;                     /* interned; NULL: none */
         int32_t iommu_group;
         uint16_t num_vfs;
         bool drivers_autoprobe;
@@ -79,12 +81,20 @@ static void note_io_changes(const Published *published, const Function *function
                 property_set_add(changes, FUNCTION_PROPERTY_IO_RELAXED);
 }
 
+static const char *slot_of(const Function *function) {
+        const Function *owner = topology_slot_owner(function);
+
+        return owner ? owner->slot : NULL;
+}
+
 static void drop_unchanged_facts(const Published *published, const Function *function,
                                  PropertySet *changes) {
         if (function->facts.driver == published->driver)
                 property_set_remove(changes, FUNCTION_PROPERTY_DRIVER);
         if (function->facts.driver_override == published->driver_override)
                 property_set_remove(changes, FUNCTION_PROPERTY_DRIVER_OVERRIDE);
+        if (slot_of(function) == published->slot)
+                property_set_remove(changes, FUNCTION_PROPERTY_SLOT);
         if (function->facts.iommu_group == published->iommu_group)
                 property_set_remove(changes, FUNCTION_PROPERTY_IOMMU_GROUP);
         if (function_num_vfs(function) == published->num_vfs)
@@ -118,6 +128,7 @@ static void remember_string(GRefString **remembered, GRefString *now) {
 static void remember(Published *published, const Function *function) {
         remember_string(&published->driver, function->facts.driver);
         remember_string(&published->driver_override, function->facts.driver_override);
+        published->slot = slot_of(function);
         published->iommu_group = function->facts.iommu_group;
         published->num_vfs = function_num_vfs(function);
         published->drivers_autoprobe = function->facts.drivers_autoprobe;

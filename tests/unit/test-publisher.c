@@ -57,6 +57,15 @@ Test(publisher, what_came_and_went_is_no_change) {
         publisher_publish(publisher, function);
         cr_assert_eq(told.n_changed, 2);
 
+        /* The slot of a VF is its PF's, which may come to be known before the two are linked. */
+        function->slot = g_intern_string("2");
+        property_set_add(&function->changes, FUNCTION_PROPERTY_SLOT);
+        publisher_publish(publisher, function);
+        cr_assert_eq(told.n_changed, 3);
+        property_set_add(&function->changes, FUNCTION_PROPERTY_SLOT);
+        publisher_publish(publisher, function);
+        cr_assert_eq(told.n_changed, 3);
+
         publisher_free(publisher);
         inventory_free(inventory);
 }
