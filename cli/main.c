@@ -55,19 +55,14 @@ static bool wants_json(int argc, char **argv) {
 static ExitCode run_verb(Context *context, const CommandLine *line) {
         const Verb *verb;
         char **words = line->values;
-        const char *meant;
 
         if (line->count == 0) {
                 print_error("No command given; see \"vfwarden --help\"");
                 return EXIT_CODE_USAGE;
         }
-        verb = verb_find(words[0]);
-        if (!verb) {
-                meant = verb_nearest(words[0]);
-                print_error("There is no verb '%s'%s%s%s", words[0],
-                            meant ? "; did you mean '" : "", meant ? meant : "", meant ? "'?" : "");
+        verb = verb_find_or_complain(words[0]);
+        if (!verb)
                 return usage_error();
-        }
         if (line->count > 1 && g_str_has_prefix(verb->arguments, "ADDRESS"))
                 subject_note(context, words[1]);
         if (!options_apply(context, verb, line) ||

@@ -270,3 +270,11 @@ char *value_format_time(gint64 usec) {
 
         return time ? g_date_time_format(time, "%Y-%m-%d %H:%M") : NULL;
 }
+
+char *value_format_utc(gint64 usec) {
+        g_autoptr(GDateTime) time = g_date_time_new_from_unix_utc(usec / G_USEC_PER_SEC);
+        g_autofree char *seconds = time ? g_date_time_format(time, "%Y-%m-%dT%H:%M:%S") : NULL;
+
+        return seconds ? g_strdup_printf("%s.%06dZ", seconds, (int) (usec % G_USEC_PER_SEC))
+                       : g_strdup("");
+}

@@ -25,5 +25,9 @@ char *value_format(const char *name, JsonNode *value);
  * calendar has no such time. The string is the caller's. */
 char *value_format_time(gint64 usec);
 
+/* The same in UTC with microseconds, as JSON has it: "2026-11-20T23:31:06.879000Z". "" for `usec`
+ * that the calendar does not have. */
+char *value_format_utc(gint64 usec);
+
 /* The address of the function at `path`, the caller's, or NULL if it is no function's path. */
 char *value_address_from_path(const char *path);

@@ -65,7 +65,8 @@ const Verb *verb_with_option(const char *name) {
         return NULL;
 }
 
-const char *verb_nearest(const char *name) {
+/* The name of the verb that a person meant who typed `name`, which is none; or NULL. */
+static const char *verb_nearest(const char *name) {
         const char *names[G_N_ELEMENTS(verbs) + 1] = { NULL };
         size_t n = 0;
 
@@ -78,6 +79,16 @@ const char *verb_nearest(const char *name) {
                         names[n++] = verb->name;
         }
         return suggest_nearest(name, names);
+}
+
+const Verb *verb_find_or_complain(const char *name) {
+        const Verb *verb = verb_find(name);
+        const char *meant = verb ? NULL : verb_nearest(name);
+
+        if (!verb)
+                print_error("There is no verb '%s'%s%s%s", name, meant ? "; did you mean '" : "",
+                            meant ? meant : "", meant ? "'?" : "");
+        return verb;
 }
 
 /* What has to follow the `n` arguments that there are, fewer than the verb needs. */

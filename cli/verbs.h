@@ -67,8 +67,8 @@ const Verb *verb_find(const char *name);
 /* The first verb that has an option `name` of its own, or NULL. */
 const Verb *verb_with_option(const char *name);
 
-/* The name of the verb that a person meant who typed `name`, which is none; or NULL. */
-const char *verb_nearest(const char *name);
+/* The same; without such a verb says so, and which one may be meant. */
+const Verb *verb_find_or_complain(const char *name);
 
 /* Whether `n` is as many arguments as the verb takes; prints an error if not. */
 bool verb_check_count(const Verb *verb, int n, char **arguments);

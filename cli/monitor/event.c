@@ -164,10 +164,8 @@ static void print_line(Output *output, GDateTime *now, const Event *event) {
 }
 
 static void event_print_json(Output *output, GDateTime *now, const Event *event) {
-        g_autoptr(GDateTime) utc = g_date_time_to_utc(now);
-        g_autofree char *seconds = g_date_time_format(utc, "%Y-%m-%dT%H:%M:%S");
-        g_autofree char *time =
-                g_strdup_printf("%s.%06dZ", seconds, g_date_time_get_microsecond(utc));
+        g_autofree char *time = value_format_utc(g_date_time_to_unix(now) * G_USEC_PER_SEC +
+                                                 g_date_time_get_microsecond(now));
         g_autoptr(JsonNode) node = json_node_init_object(json_node_alloc(), NULL);
         JsonObject *object = json_object_new();
 

@@ -1,7 +1,6 @@
 #include "cli/verbs/help.h"
 
 #include "cli/options.h"
-#include "cli/suggest.h"
 
 void help_print(Output *output) {
         output_format(output,
@@ -35,15 +34,10 @@ static void print_help_of(Output *output, const Verb *verb) {
 }
 
 static ExitCode run_help(Context *context, char **arguments) {
-        const Verb *verb = arguments[0] ? verb_find(arguments[0]) : NULL;
+        const Verb *verb = arguments[0] ? verb_find_or_complain(arguments[0]) : NULL;
 
-        if (arguments[0] && !verb) {
-                const char *meant = verb_nearest(arguments[0]);
-
-                print_error("There is no verb '%s'%s%s%s", arguments[0],
-                            meant ? "; did you mean '" : "", meant ? meant : "", meant ? "'?" : "");
+        if (arguments[0] && !verb)
                 return EXIT_CODE_USAGE;
-        }
         if (verb)
                 print_help_of(&context->output, verb);
         else

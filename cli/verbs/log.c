@@ -3,6 +3,7 @@
 #include "cli/arguments.h"
 #include "cli/client.h"
 #include "cli/function/subject.h"
+#include "cli/value.h"
 #include "cli/verbs.h"
 
 #include <string.h>
@@ -48,18 +49,12 @@ static int read_entry(sd_journal *journal, JournalEntry *ret) {
         return 0;
 }
 
-static char *format_usec(uint64_t usec, bool utc, const char *format) {
-        gint64 seconds = (gint64) (usec / G_USEC_PER_SEC);
-        g_autoptr(GDateTime) time = utc ? g_date_time_new_from_unix_utc(seconds)
-                                        : g_date_time_new_from_unix_local(seconds);
-
-        return time ? g_date_time_format(time, format) : g_strdup("");
-}
-
 static void print_entry(Output *output, const JournalEntry *entry) {
-        g_autofree char *time = format_usec(entry->usec, false, "%Y-%m-%d %H:%M:%S");
+        g_autoptr(GDateTime) when =
+                g_date_time_new_from_unix_local((gint64) (entry->usec / G_USEC_PER_SEC));
+        g_autofree char *time = when ? g_date_time_format(when, "%Y-%m-%d %H:%M:%S") : NULL;
 
-        output_format(output, "%s  ", time);
+        output_format(output, "%s  ", time ? time : "");
         output_text(output,
                     entry->priority <= LOG_ERR       ? STYLE_RED
                     : entry->priority <= LOG_WARNING ? STYLE_YELLOW
@@ -70,9 +65,7 @@ static void print_entry(Output *output, const JournalEntry *entry) {
 
 /* One object on a line, as monitor has it. */
 static void print_entry_json(Output *output, const JournalEntry *entry) {
-        g_autofree char *seconds = format_usec(entry->usec, true, "%Y-%m-%dT%H:%M:%S");
-        g_autofree char *time =
-                g_strdup_printf("%s.%06uZ", seconds, (unsigned) (entry->usec % G_USEC_PER_SEC));
+        g_autofree char *time = value_format_utc((gint64) entry->usec);
         JsonObject *object = json_object_new();
         g_autoptr(JsonNode) node = json_node_init_object(json_node_alloc(), object);
 
