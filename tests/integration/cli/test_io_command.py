@@ -50,6 +50,14 @@ class IoCommand(SessionTest):
         self.addCleanup(directory.cleanup)
         return os.path.join(directory.name, "socket")
 
+    def connect(self, path):
+        end = socket.socket(socket.AF_UNIX)
+        end.settimeout(fixtures.DEADLINE)
+        end.connect(path)
+        client = vfio_user.Client(end)
+        client.version()
+        return client
+
     def test_serve(self):
         """A program that knows a path is all it takes."""
         self.start()
@@ -57,11 +65,7 @@ class IoCommand(SessionTest):
         run = Command(self, ["io", "serve", PLAIN, f"--socket={path}"])
         self.wait_property(PLAIN, "InUse", True)
         self.assertEqual(os.stat(path).st_mode & 0o777, 0o700, "the user alone connects")
-        end = socket.socket(socket.AF_UNIX)
-        end.settimeout(fixtures.DEADLINE)
-        end.connect(path)
-        client = vfio_user.Client(end)
-        client.version()
+        client = self.connect(path)
         client.write(0, 0, b"12345678")
         self.assertEqual(client.read(0, 0, 8), b"12345678")
         client.close()
@@ -85,11 +89,7 @@ class IoCommand(SessionTest):
             path = self.socket_path()
             run = Command(self, ["io", "serve", PLAIN, f"--socket={path}", *options])
             self.wait_property(PLAIN, "InUse", True)
-            end = socket.socket(socket.AF_UNIX)
-            end.settimeout(fixtures.DEADLINE)
-            end.connect(path)
-            client = vfio_user.Client(end)
-            client.version()
+            client = self.connect(path)
             client.write(vfio_user.CONFIG, 4, b"\x06\0")
             self.assertEqual(client.read(vfio_user.CONFIG, 4, 1), register)
             client.close()
@@ -107,11 +107,7 @@ class IoCommand(SessionTest):
             path = self.socket_path()
             run = Command(self, ["io", "serve", PLAIN, f"--socket={path}", *options])
             self.wait_property(PLAIN, "InUse", True)
-            end = socket.socket(socket.AF_UNIX)
-            end.settimeout(fixtures.DEADLINE)
-            end.connect(path)
-            client = vfio_user.Client(end)
-            client.version()
+            client = self.connect(path)
             memory = os.memfd_create("memory")
             self.addCleanup(os.close, memory)
             os.ftruncate(memory, 4 << 30)
