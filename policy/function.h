@@ -175,6 +175,7 @@ struct Function {
         unsigned lock_files;      /* LockFile bits that they lock, whether the files exist or not */
         unsigned protected_files; /* LockFile bits that are locked now */
         char *lock_why;           /* what the administrator said; NULL without their lock */
+        uint64_t violations;      /* of its locks, since the function is known */
         bool emulated;            /* I/O sessions go to memory, as configured */
         bool userspace_driver;    /* a PF that a userspace driver, and so a VMM, has or has had */
         bool tainted;             /* a PF whose VFs were changed in spite of a lock */

@@ -4,6 +4,8 @@
  * A plain record; the daemon owns them, a Function points to its own. */
 #pragma once
 
+#include "policy/io-report.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -23,4 +25,6 @@ typedef struct IoSession {
         bool relaxed, pieces;
         uint16_t max_store_block;
         char backend[IO_SESSION_BACKEND_MAX];
+        IoCounts counts;       /* as vfwarden-io reported them, which nobody needs to believe */
+        uint64_t counted_usec; /* CLOCK_REALTIME of that report, 0: none came yet */
 } IoSession;

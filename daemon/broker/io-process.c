@@ -23,6 +23,7 @@ struct IoProcess {
         Helper *helper;
         IoReports reports;
         bool serves_client;
+        bool patient; /* the pending IO_STATUS has no deadline */
         bool late; /* killed, and has not ended in time */
         const char *fault;
         const IoProcessHandler *handler;
@@ -52,7 +53,8 @@ static void on_order_due(void *context) {
 
 /* The process is given time for what it has to do still; each of its answers is progress. */
 static void restart_deadline(IoProcess *process) {
-        unsigned pending = process->reports.pending & TIMED_ORDERS;
+        unsigned timed = process->patient ? TIMED_ORDERS & ~(1U << IO_STATUS) : TIMED_ORDERS;
+        unsigned pending = process->reports.pending & timed;
         bool status_only = pending == 1U << IO_STATUS && !process->reports.ended;
         uint64_t usec = status_only ? STATUS_TIMEOUT_USEC : ORDER_TIMEOUT_USEC;
 
@@ -87,6 +89,7 @@ static void on_report(void *context, int channel) {
                 io_process_kill(process, io_fault_to_string(fault));
                 return;
         }
+        process->patient = process->patient && report.kind != IO_STATUS;
         restart_deadline(process);
         process->handler->report(process->context, &report);
 }
@@ -214,6 +217,13 @@ void io_process_order(IoProcess *process, IoKind kind) {
         }
         io_reports_ordered(&process->reports, kind, 0);
         restart_deadline(process);
+}
+
+void io_process_ask_counts(IoProcess *process) {
+        if (!io_reports_may_order(&process->reports, IO_STATUS))
+                return;
+        process->patient = true;
+        io_process_order(process, IO_STATUS);
 }
 
 int io_process_request(IoProcess *process, const IoOrder *order) {

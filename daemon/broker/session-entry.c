@@ -238,6 +238,17 @@ static void take_facts(SessionEntry *entry, const IoReport *report) {
         g_strlcpy(session->backend, report->backend, sizeof(session->backend));
 }
 
+/* Counts change all the time, and are no news. */
+static void on_status(SessionEntry *entry, const IoReport *report) {
+        bool known = entry->session.backend[0] != '\0';
+
+        entry->session.counts = report->counts;
+        entry->session.counted_usec = (uint64_t) g_get_real_time();
+        take_facts(entry, report);
+        if (!known)
+                session_entry_tell_change(entry);
+}
+
 static void on_ready(SessionEntry *entry, const IoReport *report) {
         g_autofree char *name = session_entry_fd_name(entry);
         PciAddress address = pci_address_from_key(entry->key);
@@ -287,8 +298,7 @@ static void on_session_report(void *context, const IoReport *report) {
                         entry->reported(entry, report);
                 break;
         case IO_STATUS:
-                take_facts(entry, report);
-                session_entry_tell_change(entry);
+                on_status(entry, report);
                 break;
         case IO_END:
         case IO_GONE:

@@ -25,6 +25,7 @@ struct SessionEntry {
         uint64_t inode;
         uint64_t number; /* counts up, never used again */
         uint64_t max_mapped;
+        uint64_t asked_usec; /* when counts were ordered last, CLOCK_MONOTONIC */
         GRefString *driver;
         bool emulated;
         bool dma;     /* the device may access the client's memory */

@@ -12,6 +12,9 @@
 /* All users together. */
 #define SESSIONS_MAX 1024
 
+/* Counts are not older when somebody asks for them every second. */
+#define COUNTS_USEC (500 * 1000ULL)
+
 Sessions *sessions_new(sd_event *event, Spawner *spawner, Children *children, Inventory *inventory,
                        FdStore *store, const SessionsHandler *handler, void *context) {
         Sessions *sessions = g_new0(Sessions, 1);
@@ -177,6 +180,17 @@ void sessions_function_gone(Sessions *sessions, PciKey key) {
         entry->gone = true;
         entry->has_device = false; /* the kernel waited for that */
         io_process_order(entry->process, IO_GONE);
+}
+
+void sessions_ask_counts(Sessions *sessions, PciKey key) {
+        SessionEntry *entry = sessions_find(sessions, key);
+        uint64_t now = (uint64_t) g_get_monotonic_time();
+
+        if (!entry || !entry->session.ready || entry->session.single ||
+            now < entry->asked_usec + COUNTS_USEC)
+                return;
+        entry->asked_usec = now;
+        io_process_ask_counts(entry->process);
 }
 
 void sessions_attach(Sessions *sessions, Function *function) {

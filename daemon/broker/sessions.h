@@ -40,6 +40,10 @@ void sessions_drain(Sessions *sessions, PciKey key, uint64_t end_usec);
 /* The function has gone: the same at once. */
 void sessions_function_gone(Sessions *sessions, PciKey key);
 
+/* Has the function's session report its counts soon, if it has one that serves a client. Clients may
+ * ask as often as they like. */
+void sessions_ask_counts(Sessions *sessions, PciKey key);
+
 /* The function is new: gets its session, if it is still the same device. */
 void sessions_attach(Sessions *sessions, Function *function);
 

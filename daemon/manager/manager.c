@@ -91,7 +91,7 @@ static void host_violation(void *context, const Violation *violation) {
         const Manager *manager = context;
         Violation known = *violation;
 
-        counters_add_violation(manager->context.counters, violation->operation);
+        statistics_add_violation(&manager->context, violation);
         kernel_guards_fill_author(part_find(&manager->context, kernel_guard_part), &known);
         violations_report(manager->violations, &known);
 }
@@ -353,6 +353,10 @@ const Inventory *manager_inventory(const Manager *manager) {
 
 const Counters *manager_counters(const Manager *manager) {
         return statistics_read(&manager->context);
+}
+
+void manager_ask_counts(Manager *manager, const Function *function) {
+        statistics_ask_counts(&manager->context, function->facts.key);
 }
 
 const LoopCounters *manager_loop_counters(const Manager *manager) {

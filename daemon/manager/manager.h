@@ -65,6 +65,9 @@ char **manager_guards(const Manager *manager);
 const Counters *manager_counters(const Manager *manager);
 const LoopCounters *manager_loop_counters(const Manager *manager);
 
+/* The counts in the function's session, if it has one, will be new ones in a moment. */
+void manager_ask_counts(Manager *manager, const Function *function);
+
 /* As function_read_handle(): what the kernel says at this moment. */
 uint32_t manager_function_handle(const Function *function);
 

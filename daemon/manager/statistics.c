@@ -1,6 +1,8 @@
 #include "daemon/manager/statistics.h"
 
 #include "daemon/base/log.h"
+#include "daemon/broker/sessions.h"
+#include "daemon/manager/parts/parts.h"
 
 /* For so long a count of functions holds. */
 #define GAUGES_USEC (1000 * 1000ULL)
@@ -17,6 +19,18 @@ Counters *statistics_new_counters(void) {
 
         counters->started_usec = (uint64_t) g_get_real_time();
         return counters;
+}
+
+void statistics_add_violation(const PartContext *context, const Violation *violation) {
+        Function *function = inventory_get(context->inventory, violation->key);
+
+        counters_add_violation(context->counters, violation->operation);
+        if (function)
+                function->violations++;
+}
+
+void statistics_ask_counts(const PartContext *context, PciKey key) {
+        sessions_ask_counts(part_find(context, sessions_part), key);
 }
 
 const Counters *statistics_read(const PartContext *context) {

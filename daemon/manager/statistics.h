@@ -6,8 +6,15 @@
 #include "daemon/base/part.h"
 #include "daemon/manager/manager-types.h"
 #include "policy/counters.h"
+#include "policy/violation.h"
 
 Counters *statistics_new_counters(void);
+
+/* Counts a violation, for all and for its function. */
+void statistics_add_violation(const PartContext *context, const Violation *violation);
+
+/* See manager_ask_counts(). */
+void statistics_ask_counts(const PartContext *context, PciKey key);
 
 /* The counters, with the functions counted a second ago at most: there can be many functions, and
  * everybody may ask. */

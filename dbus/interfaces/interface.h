@@ -29,6 +29,7 @@ MethodHandler function_method_lock, function_method_unlock, function_method_bind
 
 /* On BUS_ROOT; userdata is the Bus. Only sd-bus reads its properties. */
 extern const sd_bus_vtable statistics_vtable[];
+MethodHandler statistics_method_describe_functions;
 
 /* On LOG_CONTROL_PATH; userdata is the Bus. */
 #define LOG_CONTROL      "org.freedesktop.LogControl1"

@@ -23,6 +23,8 @@ static const Method methods[] = {
         { BUS_INTERFACE("Manager"), "Describe", NULL, manager_describe },
         { BUS_INTERFACE("Manager"), "Reload", ACTION_CONFIGURE, manager_method_reload },
         { BUS_INTERFACE("Manager"), "ReleaseAll", ACTION_CONFIGURE, manager_method_release_all },
+        { BUS_INTERFACE("Statistics"), "DescribeFunctions", NULL,
+          statistics_method_describe_functions },
         { BUS_INTERFACE("Function"), "Lock", ACTION_CONFIGURE, function_method_lock,
           .wants = true },
         { BUS_INTERFACE("Function"), "Unlock", ACTION_CONFIGURE, function_method_unlock },

@@ -4,7 +4,10 @@
 import os
 import time
 
+from gi.repository import GLib
+
 import fixtures
+import test_session
 import vfwarden_bus as vb
 from test_operations import OperationTest
 
@@ -113,6 +116,57 @@ class Statistics(OperationTest):
         self.start()
         with self.acting_as():
             self.assertEqual(len(self.statistics()["Violations"]), 9)
+
+
+class Functions(test_session.SessionTest):
+    """DescribeFunctions()."""
+
+    def described(self):
+        return {row["address"]: row for row in self.client.bus.call(vb.ROOT, STATISTICS, "DescribeFunctions")[0]}
+
+    def wait_session(self, what, **counts):
+        """The session's row, as soon as vfwarden-io has reported these counts: no signal says when."""
+        def reported():
+            row = self.described()[test_session.PLAIN]
+            return all(row.get(name.replace("_", "-")) == value for name, value in counts.items()) and row
+        ticks = GLib.timeout_add(100, lambda: GLib.SOURCE_CONTINUE)
+        try:
+            return vb.wait_until(reported, None, what)
+        finally:
+            GLib.source_remove(ticks)
+
+    def test_a_free_host(self):
+        self.start()
+        self.assertEqual(self.described(), {})
+
+    def test_what_a_session_does(self):
+        self.start()
+        session, _ = self.open()
+        row = self.wait_session("the first counts", loads=0, stores=0, bytes_loaded=0, bytes_stored=0, refused=0)
+        self.assertEqual({name: row[name] for name in ("users", "violations", "session-pid", "session-uid")},
+                         {"users": 1, "violations": 0, "session-pid": os.getpid(), "session-uid": 0})
+        for _ in range(3):
+            session.write(0, 8, bytes(16))
+        session.read(0, 8, 4)
+        later = self.wait_session("what it did to be counted", loads=1, stores=3, bytes_loaded=4, bytes_stored=48, refused=0)
+        self.assertGreater(later["counted"], row["counted"])
+
+    def test_counts_are_for_the_sessions_user_and_root(self):
+        self.start()
+        self.open()
+        self.wait_session("the first counts", loads=0)
+        with self.acting_as():
+            row = self.described()[test_session.PLAIN]
+        self.assertEqual(set(row), {"address", "users", "violations", "session-pid", "session-uid"})
+
+    def test_violations_of_a_function(self):
+        pf = self.sysfs.add_pf(PF, driver="vfio-pci")
+        self.start()
+        vb.wait_until(lambda: pf.mode("sriov_numvfs") == 0o444, None, "it to be locked")
+        self.assertEqual(self.described(), {})
+        pf.chmod("sriov_numvfs", 0o644)
+        vb.wait_until(lambda: PF in self.described(), None, "the violation to be counted")
+        self.assertEqual(self.described()[PF], {"address": PF, "users": 0, "violations": 1})
 
 
 if __name__ == "__main__":
