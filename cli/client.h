@@ -15,6 +15,7 @@
 #define CLIENT_MANAGER      "org.vfwarden1.Manager"
 #define CLIENT_FUNCTION     "org.vfwarden1.Function"
 #define CLIENT_PHYSICAL     "org.vfwarden1.PhysicalFunction"
+#define CLIENT_STATISTICS   "org.vfwarden1.Statistics"
 
 #define CLIENT_HOW_TO_START "\"systemctl start vfwardend\" starts it"
 

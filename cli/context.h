@@ -27,6 +27,7 @@ typedef struct Context {
         FunctionFilter filter; /* list */
         bool tree;             /* list */
         const char *columns, *sort; /* list, NULL if not given */
+        bool once;                  /* top */
         guint64 lines;              /* log, 0 if not given */
         const char *directory;      /* log, NULL if not given */
         bool prometheus;            /* metrics: its format, not OpenMetrics */

@@ -14,6 +14,7 @@ static const Verb *const verbs[] = {
         &verb_show,
         &verb_status,
         &verb_monitor,
+        &verb_top,
         &verb_log,
         &verb_metrics,
         &verb_why,

@@ -22,6 +22,7 @@ static const struct {
         { "show", "" },
         { "status", "" },
         { "monitor", "" },
+        { "top", "" },
         { "metrics", "" },
         { "log", "" },
         { "help", "" },

@@ -7,8 +7,6 @@
 
 #include <string.h>
 
-#define CLIENT_STATISTICS "org.vfwarden1.Statistics"
-
 typedef struct Metric Metric;
 
 typedef struct MetricsPage {

@@ -24,7 +24,7 @@ struct IoProcess {
         IoReports reports;
         bool serves_client;
         bool patient; /* the pending IO_STATUS has no deadline */
-        bool late; /* killed, and has not ended in time */
+        bool late;    /* killed, and has not ended in time */
         const char *fault;
         const IoProcessHandler *handler;
         void *context;

@@ -66,8 +66,8 @@ IoProcess *io_process_free(IoProcess *process);
 /* Sends an order without data, unless one of its kind is pending. */
 void io_process_order(IoProcess *process, IoKind kind);
 
-/* Orders the counts. However long the process takes, nothing follows from that: whoever reads
- * counters must not end a session whose process is frozen. */
+/* Orders the counts. However long the process takes, nothing follows from that: a client
+ * that reads counters must not end a session whose process is frozen. */
 void io_process_ask_counts(IoProcess *process);
 
 /* Sends an order of a single request. Returns 0 or a negative errno. */

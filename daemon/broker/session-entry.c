@@ -239,7 +239,7 @@ static void take_facts(SessionEntry *entry, const IoReport *report) {
 }
 
 /* Counts change all the time, and are no news. */
-static void on_status(SessionEntry *entry, const IoReport *report) {
+static void on_session_status(SessionEntry *entry, const IoReport *report) {
         bool known = entry->session.backend[0] != '\0';
 
         entry->session.counts = report->counts;
@@ -298,7 +298,7 @@ static void on_session_report(void *context, const IoReport *report) {
                         entry->reported(entry, report);
                 break;
         case IO_STATUS:
-                on_status(entry, report);
+                on_session_status(entry, report);
                 break;
         case IO_END:
         case IO_GONE:

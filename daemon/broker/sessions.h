@@ -40,7 +40,7 @@ void sessions_drain(Sessions *sessions, PciKey key, uint64_t end_usec);
 /* The function has gone: the same at once. */
 void sessions_function_gone(Sessions *sessions, PciKey key);
 
-/* Has the function's session report its counts soon, if it has one that serves a client. Clients may
+/* Has the function's session report its counts soon, if it has one that serves a client. Clients
  * ask as often as they like. */
 void sessions_ask_counts(Sessions *sessions, PciKey key);
 

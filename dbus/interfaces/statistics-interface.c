@@ -114,7 +114,7 @@ INTERFACE_GETTER(statistics_get_loop_longest_usec) {
 
 /* --- single functions */
 
-static int append_number(sd_bus_message *reply, const char *key, uint64_t value) {
+static int append_counter(sd_bus_message *reply, const char *key, uint64_t value) {
         return sd_bus_message_append(reply, "{sv}", key, "t", value);
 }
 
@@ -134,7 +134,7 @@ static int append_counts(sd_bus_message *reply, const IoSession *session) {
         int r = 0;
 
         for (size_t i = 0; r >= 0 && i < G_N_ELEMENTS(counts); i++)
-                r = append_number(reply, counts[i].key, counts[i].value);
+                r = append_counter(reply, counts[i].key, counts[i].value);
         return r;
 }
 
@@ -176,9 +176,9 @@ static int add_activity(Answer *answer, Function *function) {
         if (r >= 0)
                 r = sd_bus_message_append(answer->reply, "{sv}", "address", "s", address);
         if (r >= 0)
-                r = append_number(answer->reply, "users", count_users(function));
+                r = append_counter(answer->reply, "users", count_users(function));
         if (r >= 0)
-                r = append_number(answer->reply, "violations", function->violations);
+                r = append_counter(answer->reply, "violations", function->violations);
         if (r >= 0 && session)
                 r = append_session(answer, function);
         return r < 0 ? r : sd_bus_message_close_container(answer->reply);

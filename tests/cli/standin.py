@@ -14,6 +14,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+import termios
 import threading
 import time
 import unittest
@@ -107,6 +108,7 @@ XML = """
   <method name="SetDriversAutoprobe"><arg name="enable" type="b" direction="in"/></method>
  </interface>
  <interface name="org.vfwarden1.Statistics">
+  <method name="DescribeFunctions"><arg name="functions" type="aa{sv}" direction="out"/></method>
   <property name="StartedUsec" type="t" access="read"/>
   <property name="Violations" type="a{st}" access="read"/>
   <property name="Operations" type="a(sstt)" access="read"/>
@@ -151,6 +153,7 @@ class Daemon:
         self.calls = []
         self.clients = []
         self.users = []
+        self.activity = []
         self.inhibitors = []
         self.modes = []
         self.verdicts = {}
@@ -181,7 +184,7 @@ class Daemon:
                                             None, None)
         if self._statistics is not None:
             self.connection.register_object(
-                ROOT, node.lookup_interface(STATISTICS), None,
+                ROOT, node.lookup_interface(STATISTICS), self._on_call,
                 lambda _connection, _sender, _path, _interface, name: self._statistics[name], None)
         try:
             if self._own_name:
@@ -252,6 +255,12 @@ class Daemon:
             {name: GLib.Variant(kind, value) for name, kind, value in zip(names, "suusss" + "t", user)}
             for user in self.users if address in ("", user[0])]
         return GLib.Variant("(aa{sv})", (dictionaries,))
+
+    def _DescribeFunctions(self):
+        """`activity` has the members of each function; its numbers are of type t, but for pid and uid."""
+        kinds = {"address": "s", "session-pid": "u", "session-uid": "u"}
+        return GLib.Variant("(aa{sv})", ([
+            {name: GLib.Variant(kinds.get(name, "t"), value) for name, value in row.items()} for row in self.activity],))
 
     def _ListInhibitors(self):
         return GLib.Variant("(a(ssssuu))", (self.inhibitors,))
@@ -390,11 +399,12 @@ class Run:
 
 
 class Terminal:
-    """A run of the command on a terminal, whose output is read as it comes."""
+    """A run of the command on a terminal, whose output is read as it comes; with `keys` it also reads from there."""
 
-    def __init__(self, argv, environment):
+    def __init__(self, argv, environment, keys=False):
         self._leader, follower = pty.openpty()
-        self.process = subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL, stdout=follower, stderr=follower)
+        self.process = subprocess.Popen(argv, env=environment, stdin=follower if keys else subprocess.DEVNULL, stdout=follower,
+                                        stderr=follower)
         os.close(follower)
         self.text = b""
         self._done = 0
@@ -425,6 +435,14 @@ class Terminal:
             if not self._read_more():
                 raise AssertionError(f"it ended: {self.text!r}")
         self._done = at + len(wanted)
+
+    def type(self, keys):
+        os.write(self._leader, keys)
+
+    def modes(self):
+        """Whether keys are shown, and whether they come by lines."""
+        flags = termios.tcgetattr(self._leader)[3]
+        return bool(flags & termios.ECHO), bool(flags & termios.ICANON)
 
     def end(self):
         while self._read_more():
@@ -487,9 +505,9 @@ class CommandTest(unittest.TestCase):
             self.assertEqual(process.wait(DEADLINE), 0)
         return text.decode().replace("\r\n", "\n")
 
-    def terminal(self, *arguments):
+    def terminal(self, *arguments, **options):
         """A run that has standard output on a terminal and is not waited for; for `with`."""
-        return Terminal(self.argv(arguments), self.environment)
+        return Terminal(self.argv(arguments), self.environment, **options)
 
     def monitor(self, *arguments, stdout=subprocess.PIPE):
         return self.start("monitor", *arguments, stdout=stdout)

@@ -44,7 +44,7 @@ class Completion(Shell):
 
     def test_verbs(self):
         self.assertEqual(self.complete("vfwarden "), [
-            "list", "show", "status", "monitor", "log", "metrics", "why", "users", "inhibitors", "inhibit", "open", "bind",
+            "list", "show", "status", "monitor", "top", "log", "metrics", "why", "users", "inhibitors", "inhibit", "open", "bind",
             "unbind", "reset", "set-vfs", "set-autoprobe", "unplug", "cancel-unplug", "io", "lock",
             "unlock", "release-all", "reload", "check-config", "libvirt-hook", "help"])
         self.assertEqual(self.complete("vfwarden --json l"), ["list", "log", "lock", "libvirt-hook"])
@@ -154,7 +154,7 @@ class OtherShells:
 
     def test_verbs(self):
         self.assertEqual(self.offered("vfwarden l"), {"list", "lock", "log", "libvirt-hook"})
-        self.assertEqual(len(self.offered("vfwarden ")), 26)
+        self.assertEqual(len(self.offered("vfwarden ")), 27)
         self.assertEqual(self.offered("vfwarden -H far s"), {"show", "status", "set-vfs", "set-autoprobe"})
         self.assertEqual(self.offered("vfwarden list "), set())
 

@@ -50,7 +50,7 @@ class Schema(CommandTest):
 
     def test_each_verb_that_shows(self):
         for arguments in (["list"], ["show", IGB], ["show", IGB_VF1, NVME, DETACHED], ["users"], ["inhibitors"], ["status"],
-                          ["metrics"], ["why", IGB, "reset"], ["why", IGB]):
+                          ["metrics"], ["top"], ["why", IGB, "reset"], ["why", IGB]):
             with self.subTest(arguments):
                 self.printed(*arguments)
 

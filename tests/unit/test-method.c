@@ -54,6 +54,7 @@ Test(method, actions) {
                 { BUS_INTERFACE("Manager"), "DescribeInhibitors", NULL },
                 { BUS_INTERFACE("Manager"), "Reload", "org.vfwarden1.configure" },
                 { BUS_INTERFACE("Manager"), "ReleaseAll", "org.vfwarden1.configure" },
+                { BUS_INTERFACE("Statistics"), "DescribeFunctions", NULL },
                 { BUS_INTERFACE("Function"), "Lock", "org.vfwarden1.configure" },
                 { BUS_INTERFACE("Function"), "Unlock", "org.vfwarden1.configure" },
                 { BUS_INTERFACE("Function"), "Bind", "org.vfwarden1.configure" },
