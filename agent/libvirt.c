@@ -36,16 +36,16 @@ static const char *get_uuid(virDomainPtr domain, char buffer[static VIR_UUID_STR
         return virDomainGetUUIDString(domain, buffer) < 0 ? "" : buffer;
 }
 
-static void on_device_removed(virConnectPtr connection, virDomainPtr domain, const char *alias,
-                              void *userdata) {
+static void on_libvirt_device_removed(virConnectPtr connection, virDomainPtr domain,
+                                      const char *alias, void *userdata) {
         const Hypervisor *hypervisor = userdata;
         char uuid[VIR_UUID_STRING_BUFLEN];
 
         hypervisor->handler->device_removed(hypervisor->context, get_uuid(domain, uuid), alias);
 }
 
-static void on_removal_failed(virConnectPtr connection, virDomainPtr domain, const char *alias,
-                              void *userdata) {
+static void on_libvirt_removal_failed(virConnectPtr connection, virDomainPtr domain,
+                                      const char *alias, void *userdata) {
         const Hypervisor *hypervisor = userdata;
         char uuid[VIR_UUID_STRING_BUFLEN];
 
@@ -90,9 +90,9 @@ static int watch_events(Hypervisor *hypervisor) {
         } events[EVENTS_MAX] = {
                 { VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle) },
                 { VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
-                  VIR_DOMAIN_EVENT_CALLBACK(on_device_removed) },
+                  VIR_DOMAIN_EVENT_CALLBACK(on_libvirt_device_removed) },
                 { VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED,
-                  VIR_DOMAIN_EVENT_CALLBACK(on_removal_failed) },
+                  VIR_DOMAIN_EVENT_CALLBACK(on_libvirt_removal_failed) },
         };
 
         for (size_t i = 0; i < EVENTS_MAX; i++) {

@@ -168,7 +168,7 @@ typedef struct Delay {
         void *context;
 } Delay;
 
-static int on_delayed(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
+static int on_warden_delayed(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
         g_autofree Delay *delay = userdata;
         const sd_bus_error *error = sd_bus_message_get_error(reply);
         char address[PCI_ADDRESS_STRING_MAX];
@@ -191,7 +191,7 @@ int warden_delay(Warden *warden, PciAddress function, const char *why, WardenDel
 
         *delay = (Delay){ function, done, context };
         r = sd_bus_call_method_async(warden->bus, NULL, NAME, ROOT, MANAGER, "InhibitWithOptions",
-                                     on_delayed, delay, "ssssa{sv}",
+                                     on_warden_delayed, delay, "ssssa{sv}",
                                      pci_address_format(function, address), WHAT,
                                      "vfwarden-libvirt", why, 1, "mode", "s", "delay");
         if (r < 0)

@@ -14,7 +14,7 @@ typedef struct HeldFunction {
         bool released; /* and is no more: the domain has released it */
 } HeldFunction;
 
-static void function_free(gpointer data) {
+static void held_function_free(gpointer data) {
         HeldFunction *function = data;
 
         g_free(function->address);
@@ -110,7 +110,7 @@ static int watch(Holding *holding) {
         return r;
 }
 
-static int add_function(Holding *holding, const char *address) {
+static int holding_add_function(Holding *holding, const char *address) {
         HeldFunction *function = g_new0(HeldFunction, 1);
 
         g_ptr_array_add(holding->functions, function);
@@ -136,10 +136,10 @@ int holding_begin(Holding *holding, const Domain *domain, const char *who) {
         int r = 0;
 
         holding->who = who;
-        holding->functions = g_ptr_array_new_with_free_func(function_free);
+        holding->functions = g_ptr_array_new_with_free_func(held_function_free);
         for (guint i = 0; r >= 0 && i < domain->functions->len; i++)
-                r = add_function(holding,
-                                 ((const DomainFunction *) domain->functions->pdata[i])->address);
+                r = holding_add_function(
+                        holding, ((const DomainFunction *) domain->functions->pdata[i])->address);
         if (r >= 0)
                 r = client_connect(&holding->context);
         if (r >= 0)

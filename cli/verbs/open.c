@@ -60,7 +60,7 @@ static int read_fact(sd_bus_message *reply, Opened *opened) {
         return r;
 }
 
-static int read_reply(sd_bus_message *reply, Opened *opened) {
+static int opened_read(sd_bus_message *reply, Opened *opened) {
         int fd, r;
 
         r = sd_bus_message_read(reply, "h", &fd);
@@ -87,7 +87,7 @@ static int open_take(Context *context, const char *address, sd_bus_error *error,
         if (r >= 0)
                 r = client_call(context, path, "org.vfwarden1.Function", "Open",
                                 CALL_INTERACTIVE | CALL_OPERATION, error, &reply, "a{sv}", 0);
-        return r < 0 ? r : read_reply(reply, opened);
+        return r < 0 ? r : opened_read(reply, opened);
 }
 
 static void set_environment(const Opened *opened, const char *address) {
