@@ -1,6 +1,7 @@
 #include "policy/inventory.h"
 
 #include "policy/topology.h"
+#include "policy/vf-links.h"
 
 #include <string.h>
 
@@ -103,115 +104,6 @@ static void facts_compare(const FunctionFacts *a, const FunctionFacts *b, Proper
                 property_set_add(changes, FUNCTION_PROPERTY_TOTAL_VFS);
         if (a->drivers_autoprobe != b->drivers_autoprobe)
                 property_set_add(changes, FUNCTION_PROPERTY_DRIVERS_AUTOPROBE);
-}
-
-static void vf_set_pf(Function *vf, Function *pf, uint32_t index) {
-        if (vf->pf != pf) {
-                const Function *owner = topology_slot_owner(vf);
-
-                vf->pf = pf;
-                property_set_add(&vf->changes, FUNCTION_PROPERTY_PHYSICAL_FUNCTION);
-                /* A VF is in the slot of its PF, which may be known before the two are linked. */
-                if (topology_slot_owner(vf) != owner)
-                        property_set_add(&vf->changes, FUNCTION_PROPERTY_SLOT);
-        }
-        /* A dying VF's link goes first; it keeps the number it had. A detached one has none. */
-        if (index != VF_INDEX_UNKNOWN && vf->index != index) {
-                vf->index = index;
-                property_set_add(&vf->changes, FUNCTION_PROPERTY_INDEX);
-        }
-}
-
-/* Unties a VF that goes on without its PF. */
-static void vf_detach(Function *vf) {
-        vf_set_pf(vf, NULL, VF_INDEX_UNKNOWN);
-        if (vf->index != VF_INDEX_UNKNOWN) {
-                vf->index = VF_INDEX_UNKNOWN;
-                property_set_add(&vf->changes, FUNCTION_PROPERTY_INDEX);
-        }
-}
-
-static int inventory_compare_indices(gconstpointer a, gconstpointer b) {
-        uint32_t x = (*(Function *const *) a)->index, y = (*(Function *const *) b)->index;
-
-        return (x > y) - (x < y);
-}
-
-/* Adds those of `before` to `vfs` whose links have gone. The kernel takes a VF's links away before
- * it waits for the VF's user (pci_iov_remove_virtfn()), so such a VF depends on its PF
- * until it is gone itself. */
-static GPtrArray *keep_dying(const Function *pf, const GPtrArray *before, GPtrArray *vfs) {
-        g_autoptr(GHashTable) listed = g_hash_table_new(NULL, NULL);
-        guint n = vfs ? vfs->len : 0;
-
-        for (guint i = 0; i < n; i++)
-                g_hash_table_add(listed, vfs->pdata[i]);
-        for (guint i = 0; i < before->len; i++) {
-                Function *vf = before->pdata[i];
-
-                if (vf->kind != FUNCTION_KIND_VF || vf->pf != pf ||
-                    g_hash_table_contains(listed, vf))
-                        continue;
-                if (!vfs)
-                        vfs = g_ptr_array_new();
-                g_ptr_array_add(vfs, vf);
-        }
-        if (vfs && vfs->len > n)
-                g_ptr_array_sort(vfs, inventory_compare_indices);
-        return vfs;
-}
-
-/* Makes `pf->vfs` agree with the PF's links and with which functions are known. */
-static void relink_pf(Inventory *inventory, Function *pf) {
-        const GArray *links = pf->facts.virtfns;
-        const GPtrArray *known = pf->vfs;
-        g_autoptr(GPtrArray) vfs = NULL;
-        guint before = known ? known->len : 0;
-
-        for (guint i = 0; links && i < links->len; i++) {
-                const VirtfnLink *link = &g_array_index(links, VirtfnLink, i);
-                Function *vf = inventory_get(inventory, link->vf);
-
-                /* One that does not show its own link yet shows it at its next reading. */
-                if (!vf || vf == pf || vf->kind != FUNCTION_KIND_VF)
-                        continue;
-                if (!vfs)
-                        vfs = g_ptr_array_sized_new(links->len);
-                g_ptr_array_add(vfs, vf);
-                vf_set_pf(vf, pf, link->index);
-        }
-
-        if (known)
-                vfs = keep_dying(pf, known, g_steal_pointer(&vfs));
-        guint after = vfs ? vfs->len : 0;
-        if (before != after ||
-            (after > 0 && memcmp(known->pdata, vfs->pdata, after * sizeof(gpointer)) != 0))
-                property_set_add(&pf->changes, FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS);
-
-        g_clear_pointer(&pf->vfs, g_ptr_array_unref);
-        pf->vfs = g_steal_pointer(&vfs);
-}
-
-static bool pf_lists(const Function *pf, const Function *vf) {
-        const GArray *links = pf->facts.virtfns;
-
-        for (guint i = 0; links && i < links->len; i++)
-                if (g_array_index(links, VirtfnLink, i).vf == vf->facts.key)
-                        return true;
-        return false;
-}
-
-/* Ties a VF that is new, or has just shown its link, to its PF. Whether the PF lists it is looked
- * up only while the PF does not hold it: else a thousand changes of VFs would cost a million
- * steps. */
-static void relink_vf(Inventory *inventory, Function *vf) {
-        Function *pf = inventory_get(inventory, vf->facts.physfn);
-
-        if (!pf || pf == vf)
-                return;
-        vf_set_pf(vf, pf, VF_INDEX_UNKNOWN);
-        if (vf->index == VF_INDEX_UNKNOWN && pf_lists(pf, vf))
-                relink_pf(inventory, pf);
 }
 
 static void group_leave(Inventory *inventory, Function *function) {
@@ -419,11 +311,11 @@ Function *inventory_apply(Inventory *inventory, FunctionFacts *facts) {
         note_driver(function);
 
         if (function->kind == FUNCTION_KIND_PF && relink)
-                relink_pf(inventory, function);
+                vf_links_update_pf(inventory->functions, function);
         if (function->kind == FUNCTION_KIND_VF)
-                relink_vf(inventory, function);
+                vf_links_update_vf(inventory->functions, function);
         if (function->kind == FUNCTION_KIND_DETACHED_VF)
-                vf_detach(function);
+                vf_links_detach(function);
         return function;
 }
 
@@ -440,12 +332,7 @@ void inventory_restore_vf(Inventory *inventory, Function *vf, PciKey physfn, uin
         vf->facts.physfn = physfn;
         if (!pf || pf == vf || pf->kind != FUNCTION_KIND_PF)
                 return;
-        vf_set_pf(vf, pf, index);
-        if (!pf->vfs)
-                pf->vfs = g_ptr_array_new();
-        g_ptr_array_add(pf->vfs, vf);
-        g_ptr_array_sort(pf->vfs, inventory_compare_indices);
-        property_set_add(&pf->changes, FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS);
+        vf_links_add(pf, vf, index);
 }
 
 void inventory_set_virtfns(Inventory *inventory, Function *pf, GArray *virtfns) {
@@ -455,7 +342,7 @@ void inventory_set_virtfns(Inventory *inventory, Function *pf, GArray *virtfns) 
         pf->facts.virtfns = virtfns;
         pf->facts.n_virtfn_links = (uint16_t) (virtfns ? virtfns->len : 0);
         if (changed)
-                relink_pf(inventory, pf);
+                vf_links_update_pf(inventory->functions, pf);
 }
 
 void inventory_set_driver_override(Function *function, const char *value) {
@@ -474,7 +361,7 @@ void inventory_remove(Inventory *inventory, Function *function) {
         if (function->kind == FUNCTION_KIND_PF)
                 inventory_foreach (inventory, other)
                         if (other->pf == function)
-                                vf_detach(other);
+                                vf_links_detach(other);
         if (pf && pf->vfs && g_ptr_array_remove(pf->vfs, function))
                 property_set_add(&pf->changes, FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS);
         if (pf && function_depends_on_pasid(function))

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
-#include <libudev.h>
 #include <stdint.h>
 #include <unistd.h>
 
@@ -17,9 +16,6 @@
         }
 
 DEFINE_CLEANUP(DIR *, closedir)
-DEFINE_CLEANUP(struct udev *, udev_unref)
-DEFINE_CLEANUP(struct udev_device *, udev_device_unref)
-DEFINE_CLEANUP(struct udev_enumerate *, udev_enumerate_unref)
 
 static inline void closep(int *fd) {
         if (*fd >= 0)

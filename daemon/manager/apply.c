@@ -310,10 +310,17 @@ static int on_apply_work(sd_event_source *source, void *userdata) {
         Apply *apply = userdata;
 
         apply->handler->before(apply->handler_context);
+        /* What was to be read has been read, and what is queued by now is in the rounds to come. */
+        apply_sleep(apply);
         (void) run_round(apply, round_size(apply), NULL, NULL);
         if (apply->queue->len > 0)
                 apply_wake(apply);
         return 0;
+}
+
+void apply_catch_up(Apply *apply) {
+        if (sd_event_source_get_enabled(apply->work, NULL) > 0)
+                (void) on_apply_work(apply->work, apply);
 }
 
 void apply_now(Apply *apply) {

@@ -42,6 +42,9 @@ void apply_queue_related(Apply *apply, Function *function);
 void apply_wake(Apply *apply);
 void apply_sleep(Apply *apply);
 
+/* The round that the loop is to come to, now; nothing if it is to come to none. */
+void apply_catch_up(Apply *apply);
+
 /* The function goes; it is in the inventory still. */
 void apply_function_gone(Apply *apply, Function *function);
 

@@ -1,6 +1,6 @@
-/* uevents.h: the kernel's events about PCI functions, by libudev's monitor.
+/* uevents.h: the kernel's events about PCI functions.
  *
- * Owns the monitor. It listens to the kernel's own broadcast, not to what udevd sends on after its
+ * Owns the socket. It listens to the kernel's own broadcast, not to what udevd sends on after its
  * rules: the lock must not wait for a rule, and only sysfs is read, which is ready when the kernel
  * speaks. The kernel broadcasts to every network namespace of the initial user namespace
  * (uevent_net_broadcast_untagged()), so also to the unit's own.
@@ -22,6 +22,8 @@ typedef struct UeventsHandler {
         void (*event)(void *context, PciKey key);
         /* Events were lost: nothing that was known may be relied on. */
         void (*overrun)(void *context);
+        /* All of the above that was there has been passed on. */
+        void (*received)(void *context);
 } UeventsHandler;
 
 /* Listens from now on. `receive_buffer` is the socket's size in bytes, 0 for the system's own.

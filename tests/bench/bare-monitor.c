@@ -1,10 +1,10 @@
 /* bare-monitor.c: the least that following uevents costs, for the benchmark to measure vfwardend
  * against.
  *
- * Listens as the daemon does (libudev's "kernel" monitor, pci only) and answers each event with one
- * signal that says what the event itself says of the driver. It looks at no file and knows nothing
- * of what was before. */
-#include "daemon/base/util.h"
+ * Listens by libudev ("kernel" monitor, pci only), as such a monitor does, and answers each event
+ * with one signal that says what the event itself says of the driver. It looks at no file and knows
+ * nothing of what was before. */
+#include "tests/bench/udev.h"
 
 #include <stdbool.h>
 #include <stdio.h>

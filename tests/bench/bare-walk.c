@@ -4,7 +4,7 @@
  * library, what daemon/sysfs/function-reader.c reads; keeps nothing, decides nothing, has no bus.
  * Like the daemon it says READY=1 when it is done and then waits, so that both are looked at in one
  * way. */
-#include "daemon/base/util.h"
+#include "tests/bench/udev.h"
 
 #include <limits.h>
 #include <stdbool.h>

@@ -393,11 +393,20 @@ static void on_keeper_overrun(void *context) {
         inventory_keeper_mark_all_stale(context);
 }
 
+/* In the same turn of the loop: another one would cost five more system calls. */
+static void on_keeper_received(void *context) {
+        apply_catch_up(((const InventoryKeeper *) context)->apply);
+}
+
 static void on_storm_over(void *context) {
         inventory_keeper_hurry(context);
 }
 
-static const UeventsHandler uevents_handler = { .event = on_uevent, .overrun = on_keeper_overrun };
+static const UeventsHandler uevents_handler = {
+        .event = on_uevent,
+        .overrun = on_keeper_overrun,
+        .received = on_keeper_received,
+};
 
 /* --- life */
 
