@@ -5,6 +5,7 @@
 #include "dbus/answers.h"
 #include "dbus/authority.h"
 #include "dbus/clients.h"
+#include "dbus/function-signals.h"
 #include "dbus/interfaces/interface-table.h"
 #include "dbus/interfaces/interface.h"
 #include "dbus/interfaces/method-table.h"
@@ -104,49 +105,46 @@ static void show(const Bus *bus, const Function *function) {
 
 static void on_added(void *context, Function *function) {
         const Bus *bus = context;
-        char path[FUNCTION_PATH_MAX];
 
         answers_note_change(bus->answers, function, 0);
         show(bus, function);
         sleep_inhibitor_note(bus->sleep, function);
-        check_sent(sd_bus_emit_object_added(bus->connection,
-                                            function_path_format(function->facts.key, path)));
+        check_sent(function_signal_added(bus->connection, NULL, function, shown_as(bus, function),
+                                         OBJECT_SCOPE_WHOLE));
 }
 
 static void on_bus_removed(void *context, Function *function) {
         const Bus *bus = context;
-        char path[FUNCTION_PATH_MAX];
+        unsigned before = shown_as(bus, function);
 
-        answers_note_change(bus->answers, function, shown_as(bus, function));
+        answers_note_change(bus->answers, function, before);
         g_hash_table_remove(bus->shown, &function->facts.key);
         sleep_inhibitor_forget(bus->sleep, function);
-        check_sent(sd_bus_emit_object_removed(bus->connection,
-                                              function_path_format(function->facts.key, path)));
+        check_sent(function_signal_removed(bus->connection, NULL, function->facts.key, before,
+                                           OBJECT_SCOPE_WHOLE));
 }
 
 static void on_bus_changed(void *context, Function *function, const PropertySet *properties) {
         const Bus *bus = context;
-        char path[FUNCTION_PATH_MAX];
-
         unsigned before = shown_as(bus, function), now = interfaces_on_function(function);
 
         answers_note_change(bus->answers, function, before);
         show(bus, function);
         sleep_inhibitor_note(bus->sleep, function);
-        function_path_format(function->facts.key, path);
         interface_foreach (interface) {
                 unsigned bit = interface_bit(interface);
-                g_autofree char **names = interface_properties(interface, properties);
+                int r = 0;
 
-                if ((before & now & bit) && names)
-                        check_sent(sd_bus_emit_properties_changed_strv(bus->connection, path,
-                                                                       interface->name, names));
+                if (before & now & bit)
+                        r = function_signal_changed(bus->connection, NULL, function, interface,
+                                                    properties);
                 else if (now & ~before & bit)
-                        check_sent(sd_bus_emit_interfaces_added(bus->connection, path,
-                                                                interface->name, NULL));
+                        r = function_signal_added(bus->connection, NULL, function, bit,
+                                                  OBJECT_SCOPE_INTERFACES);
                 else if (before & ~now & bit)
-                        check_sent(sd_bus_emit_interfaces_removed(bus->connection, path,
-                                                                  interface->name, NULL));
+                        r = function_signal_removed(bus->connection, NULL, function->facts.key, bit,
+                                                    OBJECT_SCOPE_INTERFACES);
+                check_sent(r);
         }
 }
 

@@ -1,6 +1,7 @@
 #include "dbus/managed-objects.h"
 
 #include "daemon/base/log.h"
+#include "dbus/function-signals.h"
 #include "dbus/interfaces/interface-values.h"
 #include "dbus/path.h"
 #include "policy/topology.h"
@@ -45,8 +46,6 @@
         "  </signal>\n"                                                                      \
         " </interface>\n"
 
-#define OBJECT_MANAGER "org.freedesktop.DBus.ObjectManager"
-
 /* What a function takes in the answer, without its lists and what an administrator wrote; it is
  * about half of that (1,050 bytes for a plain function). */
 #define OBJECT_BYTES 2048U
@@ -82,89 +81,24 @@ static int end_objects(Answer *answer) {
         return sd_bus_message_close_container(answer->reply);
 }
 
-static int begin_signal(const Answer *answer, const char *path, const char *interface,
-                        const char *member, sd_bus_message **ret) {
-        int r = sd_bus_message_new_signal(answer->call.bus->connection, ret, path, interface,
-                                          member);
-
-        return r < 0 ? r
-                     : sd_bus_message_set_destination(
-                               *ret, sd_bus_message_get_sender(answer->call.message));
-}
-
-/* Sends `signal`, and releases it, unless `r` is negative. */
-static int end_signal(sd_bus_message *signal, int r) {
-        if (r >= 0)
-                r = sd_bus_message_send(signal);
-        sd_bus_message_unref(signal);
-        return r;
-}
-
-static int append_names(sd_bus_message *signal, unsigned interfaces) {
-        int r = sd_bus_message_open_container(signal, 'a', "s");
-
-        interface_foreach (interface)
-                if (r >= 0 && (interfaces & interface_bit(interface)))
-                        r = sd_bus_message_append_basic(signal, 's', interface->name);
-        return r < 0 ? r : sd_bus_message_close_container(signal);
-}
-
-static int tell_removed(const Answer *answer, const char *path, unsigned interfaces) {
-        sd_bus_message *signal = NULL;
-        int r;
-
-        r = begin_signal(answer, BUS_ROOT, OBJECT_MANAGER, "InterfacesRemoved", &signal);
-        if (r >= 0)
-                r = sd_bus_message_append_basic(signal, 'o', path);
-        if (r >= 0)
-                r = append_names(signal, interfaces);
-        return end_signal(signal, r);
-}
-
-static int tell_added(const Answer *answer, const char *path, unsigned interfaces,
-                      Function *function) {
-        sd_bus_message *signal = NULL;
-        int r;
-
-        r = begin_signal(answer, BUS_ROOT, OBJECT_MANAGER, "InterfacesAdded", &signal);
-        if (r >= 0)
-                r = sd_bus_message_append_basic(signal, 'o', path);
-        if (r >= 0)
-                r = interface_append_object(signal, interfaces, function, false);
-        return end_signal(signal, r);
-}
-
-static int tell_changed(const Answer *answer, const char *path, const Interface *interface,
-                        Function *function) {
-        sd_bus_message *signal = NULL;
-        int r;
-
-        r = begin_signal(answer, path, "org.freedesktop.DBus.Properties", "PropertiesChanged",
-                         &signal);
-        if (r >= 0)
-                r = sd_bus_message_append_basic(signal, 's', interface->name);
-        if (r >= 0)
-                r = interface_append_values(signal, interface, function);
-        if (r >= 0)
-                r = sd_bus_message_append(signal, "as", 0);
-        return end_signal(signal, r);
-}
-
 static int tell_change(const Answer *answer, const AnswerChange *change) {
-        const Inventory *inventory = manager_inventory(answer->call.bus->manager);
-        Function *function = inventory_get(inventory, change->key);
+        const Bus *bus = answer->call.bus;
+        const char *client = sd_bus_message_get_sender(answer->call.message);
+        Function *function = inventory_get(manager_inventory(bus->manager), change->key);
+        unsigned before = change->interfaces;
         unsigned now = function ? interfaces_on_function(function) : 0;
-        char path[FUNCTION_PATH_MAX];
         int r = 0;
 
-        function_path_format(change->key, path);
-        if (change->interfaces & ~now)
-                r = tell_removed(answer, path, change->interfaces & ~now);
-        if (r >= 0 && (now & ~change->interfaces))
-                r = tell_added(answer, path, now & ~change->interfaces, function);
+        if (before & ~now)
+                r = function_signal_removed(bus->connection, client, change->key, before & ~now,
+                                            OBJECT_SCOPE_INTERFACES);
+        if (r >= 0 && (now & ~before))
+                r = function_signal_added(bus->connection, client, function, now & ~before,
+                                          OBJECT_SCOPE_INTERFACES);
         interface_foreach (interface)
-                if (r >= 0 && (now & change->interfaces & interface_bit(interface)))
-                        r = tell_changed(answer, path, interface, function);
+                if (r >= 0 && (now & before & interface_bit(interface)))
+                        r = function_signal_changed(bus->connection, client, function, interface,
+                                                    NULL);
         return r;
 }
 

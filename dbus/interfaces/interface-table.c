@@ -79,15 +79,14 @@ unsigned interfaces_on_function(const Function *function) {
         return bits;
 }
 
-char **interface_properties(const Interface *interface, const PropertySet *properties) {
-        g_autoptr(GPtrArray) names = g_ptr_array_new();
+bool interface_property_changes(const InterfaceProperty *property, const PropertySet *changes) {
+        return property->changes < _FUNCTION_PROPERTY_MAX &&
+               property_set_has(changes, (FunctionProperty) property->changes);
+}
 
+bool interface_has_change(const Interface *interface, const PropertySet *changes) {
         for (const InterfaceProperty *p = interface->properties; p && p->name; p++)
-                if (p->changes < _FUNCTION_PROPERTY_MAX &&
-                    property_set_has(properties, (FunctionProperty) p->changes))
-                        g_ptr_array_add(names, (char *) p->name);
-        if (names->len == 0)
-                return NULL;
-        g_ptr_array_add(names, NULL);
-        return (char **) g_ptr_array_free(g_steal_pointer(&names), FALSE);
+                if (interface_property_changes(p, changes))
+                        return true;
+        return false;
 }

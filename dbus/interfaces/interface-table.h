@@ -43,7 +43,6 @@ bool interface_on_function(const Interface *interface, const Function *function)
 unsigned interface_bit(const Interface *interface);
 unsigned interfaces_on_function(const Function *function);
 
-/* The names of those of the interface's properties whose change is in `properties`, for
- * sd_bus_emit_properties_changed_strv(): an array that ends in NULL, to be freed with g_free(),
- * with borrowed strings; NULL when there is none. */
-char **interface_properties(const Interface *interface, const PropertySet *properties);
+/* Whether `changes` has the change of the property, or of one of the interface. */
+bool interface_property_changes(const InterfaceProperty *property, const PropertySet *changes);
+bool interface_has_change(const Interface *interface, const PropertySet *changes);

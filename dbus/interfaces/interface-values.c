@@ -1,5 +1,10 @@
 #include "dbus/interfaces/interface-values.h"
 
+/* The interfaces that sd-bus gives to every object. */
+#define STANDARD_PEER           "org.freedesktop.DBus.Peer"
+#define STANDARD_INTROSPECTABLE "org.freedesktop.DBus.Introspectable"
+#define STANDARD_PROPERTIES     "org.freedesktop.DBus.Properties"
+
 static int append_value(sd_bus_message *message, const InterfaceProperty *property,
                         const Function *function) {
         ValueWriter writer = { .message = message };
@@ -18,12 +23,13 @@ static int append_value(sd_bus_message *message, const InterfaceProperty *proper
 }
 
 int interface_append_values(sd_bus_message *message, const Interface *interface,
-                            const Function *function) {
+                            const Function *function, const PropertySet *changes) {
         int r = sd_bus_message_open_container(message, 'a', "{sv}");
 
         g_assert(interface->properties);
         for (const InterfaceProperty *p = interface->properties; r >= 0 && p->name; p++)
-                r = append_value(message, p, function);
+                if (!changes || interface_property_changes(p, changes))
+                        r = append_value(message, p, function);
         return r < 0 ? r : sd_bus_message_close_container(message);
 }
 
@@ -34,7 +40,7 @@ static int append_interface(sd_bus_message *message, const Interface *interface,
         if (r >= 0)
                 r = sd_bus_message_append_basic(message, 's', interface->name);
         if (r >= 0)
-                r = interface_append_values(message, interface, function);
+                r = interface_append_values(message, interface, function, NULL);
         return r < 0 ? r : sd_bus_message_close_container(message);
 }
 
@@ -43,12 +49,22 @@ int interface_append_object(sd_bus_message *message, unsigned interfaces, const 
         int r = sd_bus_message_open_container(message, 'a', "{sa{sv}}");
 
         if (r >= 0 && with_standard)
-                r = sd_bus_message_append(message, "{sa{sv}}{sa{sv}}{sa{sv}}",
-                                          "org.freedesktop.DBus.Peer", 0,
-                                          "org.freedesktop.DBus.Introspectable", 0,
-                                          "org.freedesktop.DBus.Properties", 0);
+                r = sd_bus_message_append(message, "{sa{sv}}{sa{sv}}{sa{sv}}", STANDARD_PEER, 0,
+                                          STANDARD_INTROSPECTABLE, 0, STANDARD_PROPERTIES, 0);
         interface_foreach (interface)
                 if (r >= 0 && (interfaces & interface_bit(interface)))
                         r = append_interface(message, interface, function);
+        return r < 0 ? r : sd_bus_message_close_container(message);
+}
+
+int interface_append_names(sd_bus_message *message, unsigned interfaces, bool with_standard) {
+        int r = sd_bus_message_open_container(message, 'a', "s");
+
+        if (r >= 0 && with_standard)
+                r = sd_bus_message_append(message, "sss", STANDARD_PEER, STANDARD_INTROSPECTABLE,
+                                          STANDARD_PROPERTIES);
+        interface_foreach (interface)
+                if (r >= 0 && (interfaces & interface_bit(interface)))
+                        r = sd_bus_message_append_basic(message, 's', interface->name);
         return r < 0 ? r : sd_bus_message_close_container(message);
 }
