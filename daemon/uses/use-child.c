@@ -4,6 +4,7 @@
 #include "policy/client-text.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -181,12 +182,19 @@ static void wait_for_work(UseChild *child) {
                 take_question(child);
 }
 
+/* Others matter more, also while a stranger makes the looks expensive. An event wakes the daemon
+ * and this process at once: SCHED_BATCH keeps this one from running first (sched(7)), also when an
+ * administrator gave the daemon a real-time priority, which is inherited. */
+static void step_back(void) {
+        (void) sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){ .sched_priority = 0 });
+        (void) setpriority(PRIO_PROCESS, 0, 5);
+}
+
 void use_child_run(void *task, int channel) {
         UseChild child = { .task = task, .channel = channel };
         int r;
 
-        /* Others matter more, also while a stranger makes the looks expensive. */
-        (void) setpriority(PRIO_PROCESS, 0, 5);
+        step_back();
         child.watched = g_array_new(FALSE, FALSE, sizeof(struct pollfd));
         child.found = g_array_new(FALSE, FALSE, sizeof(UseReport));
         child.told = g_array_new(FALSE, FALSE, sizeof(UseReport));
