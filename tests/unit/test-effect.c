@@ -35,6 +35,41 @@ Test(effect, whom_it_disturbs) {
         }
 }
 
+/* "set-num-vfs, unbind"; "-" for none. */
+static char *join_operations(unsigned operations) {
+        g_autoptr(GPtrArray) words = g_ptr_array_new();
+
+        for (Operation i = 0; i < _OPERATION_MAX; i++)
+                if (operations & 1U << i)
+                        g_ptr_array_add(words, (char *) operation_to_string(i));
+        g_ptr_array_add(words, NULL);
+        return words->len == 1 ? g_strdup("-") : g_strjoinv(", ", (char **) words->pdata);
+}
+
+/* The table in the documentation of Inhibit() is this one. */
+Test(effect, the_documentation_has_the_steps) {
+        g_autofree char *path =
+                g_build_filename(g_getenv("VFWARDEN_DBUS_XML"), "org.vfwarden1.Manager.xml", NULL);
+        g_autofree char *text = NULL;
+        g_autoptr(Inventory) inventory = inventory_new();
+        Function *pf = apply(inventory,
+                             facts_driver(facts_pf("0000:01:00.0", VFS("0000:01:10.0")), "igb"));
+
+        cr_assert(g_file_get_contents(path, &text, NULL, NULL));
+        /* A function to which every step applies. */
+        pf->facts.pasid = (Pasid){ .present = true, .enabled = true };
+        for (Operation i = 0; i < _OPERATION_MAX; i++) {
+                const Effect *effect = effect_of(i);
+                g_autofree char *own = join_operations(effect_on_function(pf, i));
+                g_autofree char *vfs = join_operations(effect_on_vfs(pf, i));
+                g_autofree char *row = g_strdup_printf(
+                        "| %s | %s | %s | %s |\n", operation_to_string(i), own, vfs,
+                        effect->below ? operation_to_string(effect->to_below) : "-");
+
+                cr_expect(strstr(text, row), "%s", row);
+        }
+}
+
 Test(effect, all_inhibitors_of_a_function_count) {
         g_autoptr(Inventory) inventory = inventory_new();
         Function *function = apply(inventory, facts_plain("0000:02:00.0"));
