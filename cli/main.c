@@ -83,11 +83,10 @@ static ExitCode main_run(Context *context, int argc, char **argv, CommandLine *l
         if (context->quiet)
                 report_be_quiet();
         if (context->help)
-                help_print(&context->output);
-        else if (context->version)
-                print_version(context);
-        else
+                return help_run(context, line->values);
+        if (!context->version)
                 return run_verb(context, line);
+        print_version(context);
         return EXIT_CODE_DONE;
 }
 

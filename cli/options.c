@@ -282,13 +282,14 @@ static void print_wrapped(Output *output, const char *text) {
         output_format(output, "\n");
 }
 
-static void print_option(Output *output, const Verb *verb, const Option *option) {
+/* `verbs` are those that have it, NULL: all. */
+static void print_option(Output *output, const char *verbs, const Option *option) {
         char letter[] = { '-', option->letter, ',', ' ', '\0' };
         g_autofree char *form =
                 g_strdup_printf("  %4s--%s%s%s", option->letter ? letter : "", option->name,
                                 option->value ? "=" : "", option->value ? option->value : "");
         g_autofree char *text =
-                g_strdup_printf("%s%s%s", verb ? verb->name : "", verb ? ": " : "", option->help);
+                g_strdup_printf("%s%s%s", verbs ? verbs : "", verbs ? ": " : "", option->help);
 
         if (strlen(form) + 1 >= HELP_COLUMN)
                 output_format(output, "%s\n%*s", form, HELP_COLUMN, "");
@@ -302,10 +303,30 @@ void options_print_help_of(Output *output, const Verb *verb) {
                 print_option(output, NULL, option);
 }
 
+/* Whether the verb has an option of that name that does the same. */
+static bool has_same_option(const Verb *verb, const Option *option) {
+        const Option *other = options_find(verb->options, option->name);
+
+        return other && g_str_equal(other->help, option->help);
+}
+
+/* Unless it was printed for a verb before. */
+static void print_option_once(Output *output, const Verb *first, const Option *option) {
+        g_autoptr(GString) verbs = g_string_new(first->name);
+
+        for (const Verb *verb = verb_next(NULL); verb != first; verb = verb_next(verb))
+                if (has_same_option(verb, option))
+                        return;
+        for (const Verb *verb = verb_next(first); verb; verb = verb_next(verb))
+                if (has_same_option(verb, option))
+                        g_string_append_printf(verbs, ", %s", verb->name);
+        print_option(output, verbs->str, option);
+}
+
 void options_print_help(Output *output) {
         option_foreach (option, options_common)
                 print_option(output, NULL, option);
         for (const Verb *verb = verb_next(NULL); verb; verb = verb_next(verb))
                 option_foreach (option, verb->options)
-                        print_option(output, verb, option);
+                        print_option_once(output, verb, option);
 }

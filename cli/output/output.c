@@ -4,6 +4,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#define LINES_USUAL 24
+
 #define STYLE_RESET "\x1b[0m"
 
 static const char *const style_codes[_STYLE_MAX] = {
@@ -126,6 +128,13 @@ size_t output_columns(const Output *output) {
         if (variable && g_ascii_string_to_unsigned(variable, 10, 1, G_MAXUINT16, &columns, NULL))
                 return (size_t) columns;
         return ioctl(output->fd, TIOCGWINSZ, &size) < 0 ? 0 : size.ws_col;
+}
+
+size_t output_lines(const Output *output) {
+        struct winsize size = { 0 };
+
+        return ioctl(output->fd, TIOCGWINSZ, &size) < 0 || size.ws_row == 0 ? LINES_USUAL
+                                                                            : size.ws_row;
 }
 
 char *output_ellipsize(const Output *output, const char *text, size_t columns) {

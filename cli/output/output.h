@@ -60,6 +60,9 @@ size_t output_width(const char *text);
  * if it is none. */
 size_t output_columns(const Output *output);
 
+/* How many lines it has; 24 where it does not say. */
+size_t output_lines(const Output *output);
+
 /* `text`, escaped already, cut to `columns` with an ellipsis if it is longer; the caller's. */
 char *output_ellipsize(const Output *output, const char *text, size_t columns);
 

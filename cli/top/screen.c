@@ -1,11 +1,9 @@
 #include "cli/top/screen.h"
 
 #include <errno.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 /* Used where the terminal does not tell. */
-#define LINES_USUAL 24
 
 /* xterm's second screen (DEC private mode 1049), the cursor (mode 25), and lines that end at the
  * margin instead of going on in the next one (mode 7); ECMA-48: CUP, 8.3.21, and ED, 8.3.39. */
@@ -48,9 +46,5 @@ void screen_clear(Screen *screen) {
 }
 
 guint screen_lines(const Screen *screen) {
-        struct winsize size = { 0 };
-
-        if (ioctl(screen->output->fd, TIOCGWINSZ, &size) < 0 || size.ws_row == 0)
-                return LINES_USUAL;
-        return size.ws_row;
+        return (guint) output_lines(screen->output);
 }

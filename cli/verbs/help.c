@@ -2,7 +2,7 @@
 
 #include "cli/options.h"
 
-void help_print(Output *output) {
+static void help_print(Output *output) {
         output_format(output,
                       "vfwarden [OPTION]... VERB [ARGUMENT]...\n\n"
                       "Shows the PCI functions of a host, protects those that virtual machines "
@@ -24,7 +24,7 @@ void help_print(Output *output) {
 }
 
 /* How one verb is called, and its options. */
-static void print_help_of(Output *output, const Verb *verb) {
+static void help_print_verb(Output *output, const Verb *verb) {
         output_format(output, "vfwarden [OPTION]... %s %s\n\n%s\n", verb->name, verb->arguments,
                       verb->help);
         if (verb->options)
@@ -33,13 +33,13 @@ static void print_help_of(Output *output, const Verb *verb) {
         output_format(output, "\n\"vfwarden --help\" has the options of all verbs.\n");
 }
 
-static ExitCode run_help(Context *context, char **arguments) {
+ExitCode help_run(Context *context, char **arguments) {
         const Verb *verb = arguments[0] ? verb_find_or_complain(arguments[0]) : NULL;
 
         if (arguments[0] && !verb)
                 return EXIT_CODE_USAGE;
         if (verb)
-                print_help_of(&context->output, verb);
+                help_print_verb(&context->output, verb);
         else
                 help_print(&context->output);
         return EXIT_CODE_DONE;
@@ -49,7 +49,7 @@ const Verb verb_help = {
         .name = "help",
         .arguments = "[VERB]",
         .max = 1,
-        .run = run_help,
+        .run = help_run,
         .help = "This text, or that of one verb",
         .pages = true,
 };

@@ -2,6 +2,9 @@
 
 #include "cli/wait/waiters.h"
 
+/* Of the status and of the cursor. */
+#define LINES_BESIDES 2
+
 /* A holder that was seen. */
 typedef struct Waited {
         char *text; /* which tells it from others */
@@ -52,9 +55,9 @@ static char *format_end(const Waiting *waiting, const Waited *waited) {
                                after);
 }
 
-static void draw_holders(Waiting *waiting) {
-        redraw_erase(&waiting->redraw);
-        for (guint i = 0; i < waiting->seen->len; i++) {
+/* At most `n` of them, those that were seen first. */
+static void draw_holders(Waiting *waiting, guint n) {
+        for (guint i = 0; i < MIN(n, waiting->seen->len); i++) {
                 const Waited *waited = waiting->seen->pdata[i];
                 g_autofree char *end = format_end(waiting, waited);
 
@@ -63,13 +66,33 @@ static void draw_holders(Waiting *waiting) {
         }
 }
 
+/* How many holders are not drawn, and how many of these have released the function. */
+static void draw_rest(Waiting *waiting, guint first) {
+        g_autofree char *text = NULL;
+        guint released = 0;
+
+        for (guint i = first; i < waiting->seen->len; i++)
+                released += ((const Waited *) waiting->seen->pdata[i])->released != 0;
+        text = g_strdup_printf("  and %u more, %u of them released", waiting->seen->len - first,
+                               released);
+        redraw_line(&waiting->redraw, STYLE_PLAIN, text, "");
+}
+
+/* What is above the terminal's first line cannot be drawn again: there is room for the status, and
+ * for the line below it, where the cursor is. */
 static void draw(Waiting *waiting) {
+        size_t lines = output_lines(waiting->redraw.output);
+        guint room = lines > LINES_BESIDES ? (guint) lines - LINES_BESIDES : 1;
+        bool all = waiting->seen->len <= room;
         gint64 now = g_get_monotonic_time();
         g_autofree char *left = format_left(waiting, now),
                         *since = format_since_begin(waiting, now);
         g_autofree char *status = g_strdup_printf("Waiting for %s, %s", since, left);
 
-        draw_holders(waiting);
+        redraw_erase(&waiting->redraw);
+        draw_holders(waiting, all ? room : room - 1);
+        if (!all)
+                draw_rest(waiting, room - 1);
         redraw_line(&waiting->redraw, STYLE_BOLD, "", status);
 }
 
@@ -154,6 +177,7 @@ void waiting_end(Waiting *waiting) {
         waiting->shown = false;
         if (!waiting->redraw.terminal)
                 return;
-        draw_holders(waiting);
+        redraw_erase(&waiting->redraw);
+        draw_holders(waiting, waiting->seen->len);
         redraw_keep(&waiting->redraw);
 }

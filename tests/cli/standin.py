@@ -399,10 +399,12 @@ class Run:
 
 
 class Terminal:
-    """A run of the command on a terminal, whose output is read as it comes; with `keys` it also reads from there."""
+    """A run of the command on a terminal of `lines`, whose output is read as it comes; with `keys` it also reads from
+    there."""
 
-    def __init__(self, argv, environment, keys=False):
+    def __init__(self, argv, environment, keys=False, lines=24):
         self._leader, follower = pty.openpty()
+        termios.tcsetwinsize(follower, (lines, 0))
         self.process = subprocess.Popen(argv, env=environment, stdin=follower if keys else subprocess.DEVNULL, stdout=follower,
                                         stderr=follower)
         os.close(follower)

@@ -274,6 +274,32 @@ class Unplug(CommandTest):
         self.assertEqual({len(line) for line in drawn}, {60})
         self.assertNotIn("Waiting", terminal.plain().split("\x1b[J")[-1])
 
+    def test_more_holders_than_lines(self):
+        self.stand_in.users += [(IGB_VF1, 4200100 + i, 0, f"dpdk{i}", "") for i in range(20)]
+        self.hang()
+        with self.terminal("unplug", IGB_VF1, lines=10) as terminal:
+            terminal.read_until(b"and 14 more, 0 of them released")
+            terminal.read_until(b"\x1b[9A\x1b[J")     # what is drawn again is on the terminal
+            self.stand_in.users = self.stand_in.users[:-3]
+            terminal.read_until(b"and 14 more, 3 of them released")
+            self.answer()
+            terminal.read_until(b"is free and bound to no driver")
+            self.assertEqual(terminal.end(), 0)
+        drawn = terminal.plain().split("\x1b[J")
+        self.assertEqual({text.count("\n") for text in drawn[1:-1]}, {9})
+        self.assertEqual(drawn[-1].count("  " + IGB_VF1), 21)       # all of them at the end
+
+    def test_the_inventory_is_read_for_others_holders_only(self):
+        self.stand_in.users = [user for user in self.stand_in.users if user[0] == IGB_VF1]
+        self.stand_in.inhibitors = []
+        run = self.start_waiting()
+        self.stand_in.users.append((IGB_VF1, 4200002, 0, "dpdk", ""))
+        run.line()
+        self.assertEqual(self.calls("Describe"), [])
+        self.answer()
+        run.line()
+        run.end()
+
     def test_second_interrupt_leaves(self):
         run = self.interrupt_in_vain()
         run.process.send_signal(signal.SIGINT)

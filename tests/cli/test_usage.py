@@ -30,7 +30,9 @@ class Usage(CommandTest):
             self.assertIn(line, output.splitlines())
         self.assertLessEqual(max(map(len, output.splitlines())), 80)
         self.check(["-h"], output)
-        self.check(["list", "--help", "surplus"], output)
+        lines = [line for line in output.splitlines() if "--even-if-host-uses-it" in line]
+        self.assertEqual(len(lines), 1)
+        self.assertIn("bind, unbind, reset, set-vfs, unplug: take it although", output)
 
     def test_help_as_a_verb(self):
         self.check(["help"], self.run_command("--help")[1])
@@ -39,6 +41,9 @@ class Usage(CommandTest):
         self.assertEqual(output.splitlines()[0], "vfwarden [OPTION]... unplug ADDRESS...")
         self.assertIn("--insist", output)
         self.assertNotIn("--sriov", output)
+        self.check(["unplug", "--help"], output)
+        self.check(["--help", "unplug", "surplus", "--insist"], output)
+        self.check(["unplgu", "--help"], code=2, error="vfwarden: There is no verb 'unplgu'; did you mean 'unplug'?\n")
         self.check(["help", "unplgu"], code=2, error="vfwarden: There is no verb 'unplgu'; did you mean 'unplug'?\n")
 
     def test_version(self):
