@@ -36,16 +36,18 @@ typedef struct Context {
         bool override;              /* set-vfs */
         bool override_host;         /* unplug, bind, unbind, reset, set-vfs */
         const char *what; /* inhibit: operations joined by ':', NULL for what it guards against */
-        const char *who, *why; /* inhibit, NULL if not given */
-        bool delay;            /* inhibit: mode "delay" */
-        uint64_t timeout_usec; /* unplug */
-        bool allow_unguarded;  /* libvirt-hook */
-        const char *socket;    /* io serve: where the client connects, NULL if not given */
-        bool dma;              /* io serve: the device may access the client's memory */
-        const char *memory;    /* io serve: MiB of it, NULL if not given */
-        bool separated;        /* a "--" stood before the arguments */
-        bool sigpipe_ignored;  /* by who started the command, so it is to be by what it starts */
-        JsonArray *results;    /* of --json about several functions; NULL: about one */
+        const char *who, *why;       /* inhibit, NULL if not given */
+        bool delay;                  /* inhibit: mode "delay" */
+        uint64_t timeout_usec;       /* unplug */
+        bool allow_unguarded;        /* libvirt-hook */
+        const char *socket;          /* io serve: where the client connects, NULL if not given */
+        bool dma;                    /* io serve: the device may access the client's memory */
+        const char *memory;          /* io serve: MiB of it, NULL if not given */
+        const char *on_unplug;       /* io serve: a command for a shell, NULL if not given */
+        const char *qmp, *device_id; /* io serve: the VMM's socket, the device in it; NULL alike */
+        bool separated;              /* a "--" stood before the arguments */
+        bool sigpipe_ignored; /* by who started the command, so it is to be by what it starts */
+        JsonArray *results;   /* of --json about several functions; NULL: about one */
         Output output;
         sd_bus *bus;       /* NULL until client_connect() */
         GPtrArray *copies; /* of arguments, see options.c */

@@ -44,33 +44,46 @@ static int wait_for(pid_t child, const sigset_t *signals) {
         }
 }
 
-ExitCode child_run(const Context *context, char **command) {
-        pid_t parent = getpid(), child;
-        sigset_t signals, before;
-        int failed[2], error, status;
-
-        (void) sigemptyset(&signals);
+int child_block_signals(sigset_t *signals, sigset_t *ret_before) {
+        (void) sigemptyset(signals);
         for (size_t i = 0; i < 5; i++)
-                (void) sigaddset(&signals,
+                (void) sigaddset(signals,
                                  (const int[]){ SIGCHLD, SIGINT, SIGQUIT, SIGTERM, SIGHUP }[i]);
-        if (pipe2(failed, O_CLOEXEC) < 0 || sigprocmask(SIG_BLOCK, &signals, &before) < 0) {
-                print_error("Cannot run '%s': %s", command[0], g_strerror(errno));
-                return EXIT_CODE_FAILED;
-        }
+        return sigprocmask(SIG_BLOCK, signals, ret_before) < 0 ? -errno : 0;
+}
 
+pid_t child_start(const Context *context, char **command, const sigset_t *mask) {
+        pid_t parent = getpid(), child;
+        int failed[2], error;
+
+        if (pipe2(failed, O_CLOEXEC) < 0)
+                return -errno;
         child = fork();
-        if (child < 0) {
-                print_error("Cannot run '%s': %s", command[0], g_strerror(errno));
-                return EXIT_CODE_FAILED;
-        }
+        error = errno;
         if (child == 0)
-                child_execute(context, command, parent, &before, failed[1]);
+                child_execute(context, command, parent, mask, failed[1]);
 
         (void) close(failed[1]);
-        if (read(failed[0], &error, sizeof(error)) == (ssize_t) sizeof(error))
+        if (child > 0 && read(failed[0], &error, sizeof(error)) == (ssize_t) sizeof(error))
                 print_error("Cannot run '%s': %s", command[0], g_strerror(error));
         (void) close(failed[0]);
+        return child < 0 ? -error : child;
+}
 
+ExitCode child_exit_code(const siginfo_t *info) {
+        return (ExitCode) (info->si_code == CLD_EXITED ? info->si_status
+                                                       : EXIT_BY_SIGNAL(info->si_status));
+}
+
+ExitCode child_run(const Context *context, char **command) {
+        sigset_t signals, before;
+        int r = child_block_signals(&signals, &before), status;
+        pid_t child = r < 0 ? r : child_start(context, command, &before);
+
+        if (child < 0) {
+                print_error("Cannot run '%s': %s", command[0], g_strerror(-child));
+                return EXIT_CODE_FAILED;
+        }
         status = wait_for(child, &signals);
         return (ExitCode) (WIFSIGNALED(status) ? EXIT_BY_SIGNAL(WTERMSIG(status))
                                                : WEXITSTATUS(status));

@@ -6,8 +6,8 @@
 #include "cli/client.h"
 #include "cli/function/subject.h"
 #include "cli/holders.h"
+#include "cli/serve/io-serve.h"
 #include "cli/verbs.h"
-#include "cli/verbs/io-serve.h"
 #include "lib/vfwarden-io.h"
 
 #include <errno.h>
@@ -307,6 +307,9 @@ static const Option io_options[] = {
         OPTION_TEXT("socket", "PATH", socket, "serve: where the client connects"),
         OPTION_TEXT("memory", "MIB", memory, "serve: how much the client maps at most"),
         OPTION_SWITCH("dma", dma, "serve: the device may access the client's memory"),
+        OPTION_TEXT("on-unplug", "COMMAND", on_unplug, "serve: a shell runs it to release it"),
+        OPTION_TEXT("qmp", "PATH", qmp, "serve: where the VMM takes device_del"),
+        OPTION_TEXT("device-id", "ID", device_id, "serve: the device in that VMM"),
         { NULL },
 };
 

@@ -4,6 +4,7 @@ tested in tests/cli, against a stand-in."""
 
 import json
 import os
+import pathlib
 import shlex
 import shutil
 import subprocess
@@ -61,6 +62,11 @@ class Command:
     def wait_line(self, line):
         wait_until(lambda: line in self.lines(), None,
                    lambda: f"the line {line!r}, there are {self.lines()}")
+
+    def children(self):
+        """Pids of the processes that it started and that have not ended."""
+        pid = self._process.pid
+        return pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
 
     def result(self):
         """Exit code, standard output and standard error, once it ended."""

@@ -1,15 +1,18 @@
 #!/usr/bin/python3
 """vfwarden io, by the library, the daemon and vfwarden-io, to the emulated back end."""
 
+import errno
 import json
 import os
 import socket
 import tempfile
+import time
 
 import fixtures
 from test_cli import Command
-from test_session import OTHER, PLAIN, SessionTest
+from test_session import LONG, OTHER, PLAIN, SessionTest
 import vfio_user
+import vfwarden_bus as vb
 
 
 class IoCommand(SessionTest):
@@ -122,6 +125,109 @@ class IoCommand(SessionTest):
         for text in ("0", "x", "-1", "1099511627777"):
             self.assertEqual(self.run_command("serve", PLAIN, f"--socket={self.socket_path()}", f"--memory={text}")[0], 2)
 
+    def serve_released(self, *options):
+        """(the command that serves, a client) of a function whose removal is requested then."""
+        self.start(io="DrainSeconds=600\n")
+        path = self.socket_path()
+        run = Command(self, ["io", "serve", PLAIN, f"--socket={path}", *options])
+        self.wait_property(PLAIN, "InUse", True)
+        return run, self.connect(path)
+
+    def qmp(self):
+        """(path, socket) of a VMM that listens."""
+        path = self.socket_path()
+        listener = socket.socket(socket.AF_UNIX)
+        listener.settimeout(fixtures.DEADLINE)
+        listener.bind(path)
+        listener.listen(1)
+        self.addCleanup(listener.close)
+        return path, listener
+
+    def take_device_del(self, listener):
+        """A stand-in's part up to the order to delete the device, of the connection that it returns."""
+        end, _ = listener.accept()
+        end.settimeout(fixtures.DEADLINE)
+        file = end.makefile("rwb", buffering=0)
+        self.addCleanup(end.close)
+        self.addCleanup(file.close)
+        file.write(b'{"QMP": {"version": {}, "capabilities": []}}\r\n')
+        self.assertEqual(json.loads(file.readline()), {"execute": "qmp_capabilities"})
+        file.write(b'{"event": "RESUME"}\r\n{"return": {}}\r\n')
+        self.assertEqual(json.loads(file.readline()), {"execute": "device_del", "arguments": {"id": "nvme0"}})
+        return file
+
+    def test_serve_releases_by_qmp(self):
+        """The VMM is asked, and the function goes long before the deadline."""
+        qmp, listener = self.qmp()
+        run, client = self.serve_released(f"--qmp={qmp}", "--device-id=nvme0")
+        unplug = self.client.start_unplug(PLAIN, LONG)
+        file = self.take_device_del(listener)
+        file.write(b'{"return": {}}\r\n')
+        client.close()      # as QEMU does before the event
+        file.write(b'{"event": "DEVICE_DELETED", "data": {"device": "nvme0", "path": "/x"}}\r\n')
+        unplug.result()
+        code, _, error = run.result()
+        self.assertEqual((code, error), (0, ""))
+
+    def test_serve_with_a_guest_that_keeps_it(self):
+        """A request that fails is reported, and the next one is another try."""
+        qmp, listener = self.qmp()
+        run, client = self.serve_released(f"--qmp={qmp}", "--device-id=nvme0")
+        unplug = self.client.start_unplug(PLAIN, LONG)
+        file = self.take_device_del(listener)
+        file.write(b'{"error": {"class": "GenericError", "desc": "busy"}}\r\n')
+        self.assertEqual(file.readline(), b"", "the connection is closed after that")
+        self.client.cancel_unplug(PLAIN)
+        with self.assertRaises(vb.BusError):
+            unplug.result()
+
+        listener.close()
+        unplug = self.client.start_unplug(PLAIN, LONG)
+        self.wait_property(PLAIN, "State", "unplug-requested")
+        client.close()
+        unplug.result()
+        _, _, error = run.result()
+        self.assertEqual(error.splitlines(),
+                         [f"vfwarden: {PLAIN}: Failed to remove the device nvme0 from the VMM: busy",
+                          f"vfwarden: {PLAIN}: Failed to connect to {qmp}: Connection refused"])
+
+    def test_serve_releases_by_a_command(self):
+        """It learns the address and the deadline; the command that has the session ends because of it, and its code counts."""
+        self.start(io="DrainSeconds=600\n")
+        fifo = self.socket_path()
+        os.mkfifo(fifo)
+        run = Command(self, ["io", "serve", PLAIN, f"--socket={self.socket_path()}",
+                             f'--on-unplug=echo "$VFWARDEN_ADDRESS $VFWARDEN_DEADLINE_USEC" >{fifo}', "--",
+                             "sh", "-c", 'read told <"$0"; echo "$told"; exit 7', fifo])
+        self.wait_property(PLAIN, "InUse", True)
+        before = time.time()
+        self.client.start_unplug(PLAIN, LONG).result()
+        code, output, error = run.result()
+        address, deadline = output.split()
+        self.assertEqual((code, address, error), (7, PLAIN, ""))
+        self.assertGreater(int(deadline) / 1e6, before)
+
+    def test_serve_with_a_command_that_fails(self):
+        """That is reported, and the session ends as without one."""
+        self.start()
+        path, fifo = self.socket_path(), self.socket_path()
+        os.mkfifo(fifo)
+        run = Command(self, ["io", "serve", PLAIN, f"--socket={path}", f"--on-unplug=echo >{fifo}; exit 3"])
+        self.wait_property(PLAIN, "InUse", True)
+        client = self.connect(path)
+        unplug = self.client.start_unplug(PLAIN, LONG, insist=True)
+        with open(fifo, encoding="utf-8") as file:
+            file.read()
+        fixtures.wait_until(lambda: not run.children(), None, "the end of the command")
+        unplug.result()
+        with self.assertRaises(vfio_user.ErrorReply) as caught:
+            while True:     # the process hears of it a little later
+                client.read(0, 0, 8)
+        self.assertEqual(caught.exception.errno, errno.ENODEV)
+        client.close()
+        code, _, error = run.result()
+        self.assertEqual((code, error), (0, f"vfwarden: {PLAIN}: the command of --on-unplug failed with status 3\n"))
+
     def test_serve_what_cannot_be(self):
         self.start()
         path = self.socket_path()
@@ -130,6 +236,10 @@ class IoCommand(SessionTest):
         for arguments in (["serve"], ["serve", PLAIN], ["serve", f"--socket={path}"],
                           ["serve", PLAIN, f"--socket={path}", "true"]):
             self.check(arguments, error=usage, code=2)
+        for options, error in ((["--qmp=/x"], "--qmp and --device-id belong together"),
+                               (["--device-id=x"], "--qmp and --device-id belong together"),
+                               (["--qmp=/x", "--device-id=x", "--on-unplug=true"], "--on-unplug and --qmp exclude each other")):
+            self.check(["serve", PLAIN, f"--socket={path}", *options], error=f"vfwarden: {error}\n", code=2)
         with open(path, "wb"):
             pass
         self.check(["serve", PLAIN, f"--socket={path}"], error=f"vfwarden: Cannot listen at {path}: Address already in use\n",

@@ -1,18 +1,14 @@
-#include "cli/verbs/io-serve.h"
+#include "cli/serve/io-serve.h"
 
-#include "cli/agent.h"
 #include "cli/arguments.h"
 #include "cli/cleanup.h"
 #include "cli/client.h"
 #include "cli/function/subject.h"
-#include "cli/verbs/child.h"
+#include "cli/serve/serving.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -24,6 +20,7 @@ typedef struct ServeOptions {
         int listener;    /* where the client connects */
         bool dma;        /* the device may access its memory */
         uint64_t memory; /* bytes that it maps at most; 0: what the daemon gives */
+        ReleaseOptions release;
 } ServeOptions;
 
 /* A socket that listens at `path`, for this user alone. Returns it or a negative errno. */
@@ -81,15 +78,12 @@ static int call_open_session(Context *context, const char *path, const ServeOpti
 
 /* Opens a session whose client connects to `listener`. The descriptor that is returned is open as
  * long as the session is; to close it ends one to which nobody has connected. */
-static int serve_open(Context *context, const char *address, const ServeOptions *options,
+static int serve_open(Context *context, const char *path, const ServeOptions *options,
                       sd_bus_error *error) {
         g_autoptr(sd_bus_message) reply = NULL;
-        g_autofree char *path = NULL;
         int fd, r;
 
-        r = client_get_function(context, address, error, &path);
-        if (r >= 0)
-                r = call_open_session(context, path, options, error, &reply);
+        r = call_open_session(context, path, options, error, &reply);
         if (r >= 0)
                 r = sd_bus_message_read(reply, "h", &fd);
         if (r < 0)
@@ -98,36 +92,35 @@ static int serve_open(Context *context, const char *address, const ServeOptions 
         return fd < 0 ? -errno : fd;
 }
 
-/* Until the session has ended, or a signal ends this process in good order. */
-static ExitCode wait_for_end(int session) {
-        struct pollfd fds[2] = { { session, POLLIN, 0 }, { -1, POLLIN, 0 } };
-        sigset_t signals;
-
-        (void) sigemptyset(&signals);
-        for (size_t i = 0; i < 3; i++)
-                (void) sigaddset(&signals, (const int[]){ SIGINT, SIGTERM, SIGHUP }[i]);
-        if (sigprocmask(SIG_BLOCK, &signals, NULL) >= 0)
-                fds[1].fd = signalfd(-1, &signals, SFD_CLOEXEC);
-        if (fds[1].fd < 0) {
-                print_error("Cannot wait for signals: %s", g_strerror(errno));
-                return EXIT_CODE_FAILED;
-        }
-        while (poll(fds, 2, -1) < 0 && errno == EINTR)
-                ;
-        (void) close(fds[1].fd);
-        return EXIT_CODE_DONE;
+static ExitCode serve_fail(Context *context, int r, const sd_bus_error *error,
+                           const char *address) {
+        return client_fail(context, r, error, "Cannot open an I/O session with %s", address);
 }
 
-static ExitCode serve(Context *context, const char *address, int session, char **command) {
-        /* The session may last for weeks; it is the descriptor that counts. */
-        agent_end(&context->agent);
-        context->bus = sd_bus_flush_close_unref(context->bus);
-        if (command[0])
-                return child_run(context, command);
-        output_text(&context->output, STYLE_BOLD, address);
-        output_format(&context->output, ": a client can connect to %s\n", context->socket);
-        (void) output_flush(&context->output);
-        return wait_for_end(session);
+static ExitCode serve(Context *context, const char *address, ServeOptions *options,
+                      char **command) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        _cleanup_(serving_done) Serving serving = { 0 };
+        g_autofree char *path = NULL;
+        ExitCode code;
+        int session, r;
+
+        r = client_get_function(context, address, &error, &path);
+        if (r >= 0)
+                r = serving_begin(&serving, context, path, address, &options->release);
+        if (r >= 0)
+                r = session = serve_open(context, path, options, &error);
+        (void) close(options->listener);
+        if (r < 0)
+                return serve_fail(context, r, &error, address);
+        if (!command[0]) {
+                output_text(&context->output, STYLE_BOLD, address);
+                output_format(&context->output, ": a client can connect to %s\n", context->socket);
+                (void) output_flush(&context->output);
+        }
+        code = serving_wait(&serving, session, command);
+        (void) close(session);
+        return code;
 }
 
 /* So that no number of bytes overflows; the daemon allows less. */
@@ -146,19 +139,36 @@ static bool read_memory(const char *text, uint64_t *ret) {
         return true;
 }
 
+/* One way to have the function released, or none. */
+static bool read_release(const Context *context, ReleaseOptions *ret) {
+        *ret = (ReleaseOptions){
+                .command = context->on_unplug,
+                .qmp = context->qmp,
+                .device = context->device_id,
+        };
+        if (!ret->qmp != !ret->device) {
+                print_error("--qmp and --device-id belong together");
+                return false;
+        }
+        if (ret->qmp && ret->command) {
+                print_error("--on-unplug and --qmp exclude each other");
+                return false;
+        }
+        return true;
+}
+
 ExitCode io_serve(Context *context, char **arguments) {
-        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         ServeOptions options = { .dma = context->dma };
         g_autofree char *address = NULL;
         ExitCode code;
-        int session;
 
         if (!arguments[0] || !context->socket || (arguments[1] && !context->separated)) {
                 print_error("io serve needs an address and a path: vfwarden io serve ADDRESS "
                             "--socket=PATH [-- COMMAND...]");
                 return EXIT_CODE_USAGE;
         }
-        if (!read_memory(context->memory, &options.memory))
+        if (!read_memory(context->memory, &options.memory) ||
+            !read_release(context, &options.release))
                 return EXIT_CODE_USAGE;
         code = subject_find(context, arguments[0], &address);
         if (code != EXIT_CODE_DONE)
@@ -169,15 +179,7 @@ ExitCode io_serve(Context *context, char **arguments) {
                             g_strerror(-options.listener));
                 return EXIT_CODE_FAILED;
         }
-        session = serve_open(context, address, &options, &error);
-        (void) close(options.listener);
-        if (session < 0)
-                code = client_fail(context, session, &error, "Cannot open an I/O session with %s",
-                                   address);
-        else {
-                code = serve(context, address, session, arguments + 1);
-                (void) close(session);
-        }
+        code = serve(context, address, &options, arguments + 1);
         (void) unlink(context->socket);
         return code;
 }
