@@ -8,8 +8,12 @@
 
 #include <stdbool.h>
 
-/* Offered as `max_msg_fds`: MSI has no more vectors, and for MSI all come at once or not at all. */
+/* MSI has no more vectors, and for MSI all come at once or not at all. */
 #define CLIENT_FDS_MAX 32U
+
+/* Offered as `max_msg_fds`. QEMU takes no server that offers more (VFIO_USER_MAX_MAX_FDS); the
+ * client library, which knows this server, sends more. */
+#define CLIENT_FDS_OFFERED 16U
 
 typedef struct ClientFds {
         int fds[CLIENT_FDS_MAX];

@@ -33,7 +33,7 @@ static int handle_version(Session *session, const VfioUserRequest *request, Repl
         length = snprintf((char *) reply->payload + reply->size, VFIO_USER_DATA_MAX,
                           "{\"capabilities\":{\"max_msg_fds\":%u,\"max_data_xfer_size\":%u,"
                           "\"max_dma_maps\":%u,\"pgsizes\":%u,\"write_multiple\":true}}",
-                          CLIENT_FDS_MAX, VFIO_USER_DATA_MAX, session->memory.max_maps,
+                          CLIENT_FDS_OFFERED, VFIO_USER_DATA_MAX, session->memory.max_maps,
                           IO_PAGE_SIZE);
         reply->size += (size_t) length + 1;
         session->versioned = true;

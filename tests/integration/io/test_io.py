@@ -36,7 +36,7 @@ class Protocol(IoTest):
         self.assert_error(errno.EINVAL, io.client.device_info)
         major, minor, capabilities = io.client.version(0, 7, {"max_msg_fds": 8, "unknown": [1, {}]})
         self.assertEqual((major, minor), (0, 1))
-        self.assertEqual(capabilities, {"max_msg_fds": 32, "max_data_xfer_size": 4096,
+        self.assertEqual(capabilities, {"max_msg_fds": 16, "max_data_xfer_size": 4096,
                                         "max_dma_maps": 512, "pgsizes": 4096,
                                         "write_multiple": True})
         self.assert_error(errno.EINVAL, io.client.version)
