@@ -167,9 +167,10 @@ def counted(command, prefix="", not_ok=None):
 
 
 def machine_run(*words, **options):
-    """Runs the scenarios whose id contains one of the words, or all, in an emulated machine with these options; returns
-    (passed, failed). Those that failed, or were not reached, are run in a second machine."""
-    command = [ROOT / "tests/vm/machine", "run", *(f"--{name}={value}" for name, value in options.items())]
+    """Runs the scenarios whose id contains one of the words, or all, in an emulated machine with these options (True: one
+    without a value); returns (passed, failed). Those that failed, or were not reached, are run in a second machine."""
+    command = [ROOT / "tests/vm/machine", "run",
+               *(f"--{name}" if value is True else f"--{name}={value}" for name, value in options.items())]
     failures, again, steady = NotOk(), NotOk(), set()
     passed, failed = counted([*command, *words], not_ok=failures)
     ids = failures.scenarios()
@@ -181,6 +182,11 @@ def machine_run(*words, **options):
     for (title, why), id in itertools.zip_longest(failures.all, ids):
         remember(title + (UNSTEADY if id in steady else ""), why)
     return passed + len(steady), failed - len(steady)
+
+
+# The kernel guard's, where the programs cannot be LSM programs.
+WITHOUT_BPF = "lsm=landlock,lockdown,yama,apparmor"
+FMOD_RET = ("kernel_guard.unbind", "kernel_guard.files", "kernel_guard_network.")
 
 
 def vm():
@@ -208,6 +214,14 @@ def vm_iommufd_long():
 def vm_packages():
     """The Debian packages in the emulated machine: installed, upgraded, removed and purged while guests use devices."""
     return machine_run("packages.", packages="deb")
+
+
+def vm_guard_long():
+    """More bridges, and the kernel guard: without `bpf` among the LSMs, on Debian unstable's kernel, and beside a hundred
+    starts of a libvirt domain."""
+    return total(machine_run("bridges.", *FMOD_RET, bridges=True, append=WITHOUT_BPF),
+                 machine_run("kernel_guard.", "kernel_guard_network.", "topology.", kernel="linux-image-amd64/sid"),
+                 machine_run("kernel_guard_authors", "kernel_guard_libvirt", "uses_nodes", long=True, append="vfwarden.rounds=100"))
 
 
 def vm_s390x():
@@ -253,7 +267,7 @@ def stress():
 GROUPS = [[vm], [plain, model, analysis], [sanitize], [plain_trixie], [vm_iommufd], [vm_s390x], [install], [fuzz]]
 SIDES = 2
 # What takes too long for each change: --all.
-LONG = [[stress, sequences], [plain_sid], [vm_iommufd_long], [vm_packages]]
+LONG = [[stress, sequences], [plain_sid], [vm_iommufd_long], [vm_packages], [vm_guard_long]]
 PARTS = {part.__name__.replace("_", "-"): part for group in [*GROUPS, *LONG] for part in group}
 
 

@@ -31,6 +31,25 @@ SWITCH = (
     {"driver": "xio3130-downstream", "id": "down1", "bus": "up0", "addr": "0x1", "slot": 7, "chassis": 7},
 )
 
+# With --bridges: a PCIe-to-PCI bridge with a device of two functions and another device, and a switch below a switch with a
+# card of two functions. Both are below ports of one device, of which the first has no slot. QEMU's e1000 has no driver in the
+# machine.
+BRIDGES = (
+    {"driver": "pcie-root-port", "id": "port6", "bus": "pcie.0", "addr": "0x7.0x0", "multifunction": True, "slot": 8, "chassis": 8,
+     "hotplug": False},
+    {"driver": "pcie-pci-bridge", "id": "pci0", "bus": "port6"},
+    {"driver": "e1000", "id": "old0", "bus": "pci0", "addr": "0x1.0x0", "multifunction": True},
+    {"driver": "e1000", "id": "old1", "bus": "pci0", "addr": "0x1.0x1"},
+    {"driver": "e1000", "id": "old2", "bus": "pci0", "addr": "0x2"},
+    {"driver": "pcie-root-port", "id": "port7", "bus": "pcie.0", "addr": "0x7.0x1", "slot": 9, "chassis": 9},
+    {"driver": "x3130-upstream", "id": "up1", "bus": "port7"},
+    {"driver": "xio3130-downstream", "id": "down2", "bus": "up1", "addr": "0x0", "slot": 10, "chassis": 10},
+    {"driver": "x3130-upstream", "id": "up2", "bus": "down2"},
+    {"driver": "xio3130-downstream", "id": "down3", "bus": "up2", "addr": "0x0", "slot": 11, "chassis": 11},
+    {"driver": "e1000e", "id": "card2", "bus": "down3", "addr": "0x0.0x0", "multifunction": True},
+    {"driver": "e1000e", "id": "card3", "bus": "down3", "addr": "0x0.0x1"},
+)
+
 IOMMUS = {
     # VT-d with interrupt remapping: MSIs are isolated.
     "intel": ["intel-iommu,intremap=on,device-iotlb=on"],
@@ -40,6 +59,8 @@ IOMMUS = {
     "virtio": ["virtio-iommu-pci,bus=pcie.0,addr=0x1e"],
     "none": [],
 }
+# With --instructions: one nanosecond of the guest's clock is one instruction, whatever the load of the host.
+INSTRUCTIONS = ["-accel", "tcg,thread=single", "-icount", "shift=0"]
 CONSOLE = "ttyS0"
 DISK = "virtio-blk-pci,bus=pcie.0,addr=0x10"
 CHANNELS = "virtio-serial-pci,bus=pcie.0,addr=0x11"
@@ -52,11 +73,11 @@ def devices(name):
     return [ENDPOINTS[name]]
 
 
-def arguments(iommu):
+def arguments(iommu, bridges=False, instructions=False):
     """QEMU arguments for everything but the disk, the kernel and the channels."""
     words = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
              "-machine", "q35,kernel-irqchip=split,usb=off,vmport=off,smbus=off,sata=off",
-             "-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-smp", "1", "-m", "2G",
+             *(INSTRUCTIONS if instructions else ["-accel", "tcg,thread=multi"]), "-cpu", "max,la57=off", "-smp", "1", "-m", "2G",
              # Slots as real servers have them: PCIe's own hot-plug, not ACPI's.
              "-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"]
     for device in IOMMUS[iommu]:
@@ -69,6 +90,8 @@ def arguments(iommu):
     words += ["-device", json.dumps({"driver": "nvme-subsys", "id": "subsys0", "nqn": "vfwarden"})]
     for name in AT_BOOT:
         words += ["-device", json.dumps(ENDPOINTS[name])]
+    for device in BRIDGES if bridges else ():
+        words += ["-device", json.dumps(device)]
     return words
 
 

@@ -31,6 +31,9 @@ from host.qmp import Qmp, connect
 
 KEPT_LOGS = 10
 CHANNELS = ("results", "outside")
+# Each adds a folder of scenarios, and some of them hardware.
+OPTIONS = ("bridges", "instructions", "long")
+HARDWARE_OPTIONS = {"bridges": "BRIDGES", "instructions": "INSTRUCTIONS"}
 # Where the scenarios of packages find them.
 PACKAGES = "usr/lib/vfwarden-vm-packages"
 
@@ -102,8 +105,11 @@ class Parts:
 class Session:
     """A started machine. Use as a context manager: leaving it ends the machine."""
 
-    def __init__(self, parts, iommu, console=False, with_project=True, packages=None, arguments=()):
+    def __init__(self, parts, iommu, options=(), console=False, with_project=True, packages=None, arguments=()):
+        """`options`: those of OPTIONS that are wanted."""
         self.parts = parts
+        # The hardware of another machine may not know these.
+        self.options = {name: True for name in options if name in HARDWARE_OPTIONS}
         self.hardware = parts.target.hardware
         self.iommu = iommu
         self.console = console
@@ -117,6 +123,7 @@ class Session:
         trees = [self.work / "guest"]
         builder = project.Builder(parts.target, parts.base)
         more_scenarios = vfio_modules.scenarios(parts.vfio)
+        more_scenarios += [f"scenarios_{name}" for name in options]
         if packages:
             more_scenarios.append("scenarios_packages")
             shutil.copytree(packages, trees[0] / PACKAGES)
@@ -134,7 +141,7 @@ class Session:
         self.kernel_arguments = [*self.hardware.kernel_command_line(iommu), *arguments]
 
     def command(self):
-        words = [*self.parts.qemu.command, *self.hardware.arguments(self.iommu)]
+        words = [*self.parts.qemu.command, *self.hardware.arguments(self.iommu, **self.options)]
         words += ["-kernel", self.parts.kernel.image, "-initrd", self.work / "initrd",
                   "-append", " ".join(self.kernel_arguments),
                   "-drive", f"if=none,id=base,format=raw,snapshot=on,file={self.parts.base / 'base.img'}",

@@ -8,7 +8,7 @@ import pace
 
 from host import debian, vfio_modules
 from host.common import SOURCE_DIR, Failure, need_programs, say
-from host.session import Lost, Parts, Session
+from host.session import HARDWARE_OPTIONS, OPTIONS, Lost, Parts, Session
 from host.target import TARGETS
 
 sys.path.append(str(SOURCE_DIR / "tests/install"))
@@ -51,7 +51,11 @@ def boot(session, options):
 def new_session(options, **kwargs):
     made = parts(options)
     arguments = [*kwargs.pop("arguments", ()), *options.append.split()]
-    return Session(made, iommu_of(options), with_project=not options.without_project, arguments=arguments,
+    wanted = [name for name in OPTIONS if getattr(options, name)]
+    for name in wanted:
+        if name in HARDWARE_OPTIONS and not hasattr(made.target.hardware, HARDWARE_OPTIONS[name]):
+            raise Failure(f"the {options.arch} machine has no --{name}")
+    return Session(made, iommu_of(options), wanted, with_project=not options.without_project, arguments=arguments,
                    packages=packages.built(debian.SUITE) if options.packages else None, **kwargs)
 
 

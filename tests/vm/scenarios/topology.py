@@ -38,6 +38,9 @@ def check_closed(bridge):
             equal(bridge.mode(name) & 0o222, 0, f"the write bits of {name} of {bridge}")
             path = bridge.path(name)
             raises(PermissionError, lambda path=path: pci.write(path, "1"), f"a write to {name} of {bridge}")
+    if bridge.slot():
+        equal(bridge.mode("power") & 0o222, 0, f"the write bits of the slot's power of {bridge}")
+        raises(PermissionError, lambda: pci.write(bridge.path("power"), "0"), f"switching the slot of {bridge} off")
 
 
 def rescan_later(machine):

@@ -1,0 +1,107 @@
+"""The kernel guard: requests of the network for a PF whose VFs are in use, and configuration space by other ways than sysfs."""
+
+import array
+import errno
+import fcntl
+import os
+import socket
+import struct
+
+from guest import pci, service
+from guest.check import contains, equal, true
+from guest.pci import CARD0, IGB
+from guest.registry import scenario
+from guest.vfio import wait_users
+
+from scenarios.kernel_guard import held_vf, how, load_guard, wait_report
+
+SIOCETHTOOL, ETHTOOL_RESET, ETHTOOL_GDRVINFO = 0x8946, 0x34, 0x03
+REFUSED = "Operation not permitted"
+
+
+def interface(function):
+    """The name of the function's network interface."""
+    service.run("udevadm", "settle")
+    name, = os.listdir(function.path("net"))
+    return name
+
+
+def ethtool(name, command):
+    """What ethtool(8) asks for; returns the error's number, 0 without."""
+    data = array.array("B", struct.pack("=I", command) + bytes(512))
+    request = struct.pack("16sP", name.encode(), data.buffer_info()[0]) + bytes(16)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            fcntl.ioctl(sock, SIOCETHTOOL, request)
+        except OSError as error:
+            return error.errno
+    return 0
+
+
+def ip(*words):
+    return service.run("ip", "link", "set", *words, check=False)
+
+
+def refuse_network(machine):
+    machine.daemon.configure("[Lock]\nKernelGuardNetwork=refuse\n")
+    machine.run("systemctl", "reload", service.UNIT)
+    machine.poll(lambda: machine.client.manager_property("Guards")[-1] == f"network: refused ({how()})",
+                 "the guard of the network to refuse")
+
+
+@scenario("settings of VFs by netlink, devlink's reload and ethtool's reset are reported, and refused with "
+          "KernelGuardNetwork=refuse, for a PF whose VFs are in use; all else passes", deadline=240)
+def network(machine):
+    load_guard(machine)
+    one, _, _ = held_vf(machine)
+    pf, other = interface(IGB), interface(CARD0)
+    settings = (pf, "vf", "1", "mac", "02:00:00:00:00:17")
+    equal(ip(*settings).returncode, 0, "the status of `ip link set PF vf` by default")
+    wait_report(machine, f"{IGB}: not refused: settings of its VFs by netlink", "done by ip (pid ")
+    without_guard = ethtool(pf, ETHTOOL_RESET)
+    true(without_guard != errno.EPERM, f"the kernel's own answer to ethtool's reset: {without_guard}")
+    wait_report(machine, f"{IGB}: not refused: a reset by ethtool, done by python3 (pid {os.getpid()}")
+
+    refuse_network(machine)
+    result = ip(*settings)
+    true(result.returncode != 0 and REFUSED in result.stdout, f"`ip link set PF vf` is refused: {result.stdout}")
+    equal(ethtool(pf, ETHTOOL_RESET), errno.EPERM, "the error of ethtool's reset")
+    equal(ethtool(pf, ETHTOOL_GDRVINFO), 0, "another request of ethtool passes")
+    true(ethtool(other, ETHTOOL_RESET) != errno.EPERM, "ethtool's reset of another function passes")
+    equal(ip(pf, "up").returncode, 0, "the status of `ip link set PF up`")
+    reload = service.run("devlink", "dev", "reload", f"pci/{IGB}", check=False)
+    contains(reload.stdout, REFUSED, "devlink's reload of the PF")
+    reload = service.run("devlink", "dev", "reload", f"pci/{CARD0}", check=False)
+    true(REFUSED not in reload.stdout, f"devlink's reload of another function passes: {reload.stdout}")
+    for words in ("settings of its VFs by netlink (`ip link set ... vf`), tried by ip (pid ",
+                  "a reset by ethtool, tried by python3 (pid ", "a reload by devlink, tried by devlink (pid "):
+        wait_report(machine, f"{IGB}: refused: {words}")
+
+    # A new name is known, and so is the end of the use.
+    ip(pf, "down")
+    ip(pf, "name", "renamed0")
+    machine.wait_property(IGB, "Interfaces", ["renamed0"])
+    machine.poll(lambda: ethtool("renamed0", ETHTOOL_RESET) == errno.EPERM, "the new name to be guarded")
+    one.end()
+    machine.wait_property(IGB, "Locked", False)
+    equal(ip("renamed0", *settings[1:]).returncode, 0, "the status of `ip link set PF vf` with no VF in use")
+    ip("renamed0", "name", pf)
+
+
+def check_refused(error, what):
+    equal(error, errno.EPERM, f"the error of {what}")
+
+
+def check_passes(error, what):
+    true(error != errno.EPERM, f"{what} passes: {error}")
+
+
+@scenario("configuration space by procfs and by I/O ports is reported while a function is in use", deadline=120)
+def configuration_space(machine):
+    load_guard(machine)
+    _, vf, _ = held_vf(machine)
+    for access, words in (("linux-proc", f"{IGB}: not refused: a write to /proc/1/root/proc/bus/pci/01/00.0, done by setpci"),
+                          ("intel-conf1", "not refused: use of I/O ports, which reach configuration space, done by setpci")):
+        service.run("setpci", "-A", access, "-s", IGB.address, "INTERRUPT_LINE=00")
+        wait_report(machine, words)
+    true(vf.driver() == "vfio-pci", "the VF has its driver")
