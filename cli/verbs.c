@@ -36,6 +36,8 @@ static const Verb *const verbs[] = {
         &verb_release_all,
         &verb_reload,
         &verb_check_config,
+        &verb_record,
+        &verb_replay,
         &verb_libvirt_hook,
         &verb_help,
         &verb_completion_table,

@@ -79,5 +79,6 @@ void verbs_print_help(Output *output);
 extern const Verb verb_bind, verb_cancel_unplug, verb_check_config, verb_completion_names,
         verb_completion_table, verb_help, verb_inhibit, verb_inhibitors, verb_io, verb_io_serve,
         verb_libvirt_hook, verb_list, verb_lock, verb_log, verb_metrics, verb_monitor, verb_open,
-        verb_release_all, verb_reload, verb_reset, verb_set_autoprobe, verb_set_vfs, verb_show,
-        verb_status, verb_top, verb_unbind, verb_unlock, verb_unplug, verb_users, verb_why;
+        verb_record, verb_release_all, verb_reload, verb_replay, verb_reset, verb_set_autoprobe,
+        verb_set_vfs, verb_show, verb_status, verb_top, verb_unbind, verb_unlock, verb_unplug,
+        verb_users, verb_why;

@@ -35,6 +35,8 @@ static const struct {
         { "release-all", "" },
         { "reload", "" },
         { "check-config", "" },
+        { "record", "" },
+        { "replay", "" },
         { "libvirt-hook", "" },
 };
 

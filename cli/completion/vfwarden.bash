@@ -44,6 +44,7 @@ __vfwarden_offer() {
         ADDRESS) __vfwarden_complete_name "$2" ;;
         HOST) mapfile -t COMPREPLY < <(compgen -A hostname -- "$2") ;;
         DIRECTORY) mapfile -t COMPREPLY < <(compgen -d -- "$2") ;;
+        FILE) mapfile -t COMPREPLY < <(compgen -f -- "$2") ;;
         DRIVER)
                 mapfile -t COMPREPLY < <(compgen -W "$(cd /sys/bus/pci/drivers 2>/dev/null &&
                         printf '%s\n' *)" -- "$2")

@@ -47,6 +47,8 @@ function __vfwarden_offer
             echo '(__vfwarden_names)'
         case HOST
             echo '(__fish_print_hostnames)'
+        case FILE
+            echo '(__fish_complete_path)'
         case DIRECTORY
             echo '(__fish_complete_directories)'
         case DRIVER

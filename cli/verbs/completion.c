@@ -5,8 +5,8 @@
  *   option  VERB or -  LETTER  --NAME[=]     OFFER     HELP
  *
  * An OFFER is what a shell offers for an argument or a value: words of which one is meant
- * ("yes|no") or several ("bind:reset"); ADDRESS, DRIVER, DIRECTORY, HOST or COMMAND; "--" itself;
- * "-" nothing. After the last one "..." says that there may be more of its kind.
+ * ("yes|no") or several ("bind:reset"); ADDRESS, DRIVER, DIRECTORY, FILE, HOST or COMMAND; "--"
+ * itself; "-" nothing. After the last one "..." says that there may be more of its kind.
  *
  * completion-names: the addresses and other names of functions, one a line.
  */
@@ -30,7 +30,8 @@ static char *names_of_verbs(void) {
 
 /* The offer for an argument that --help calls `name`. The string is the caller's. */
 static char *offer_for(const char *name) {
-        static const char *const known[] = { "ADDRESS", "DRIVER", "DIRECTORY", "HOST", "--", NULL };
+        static const char *const known[] = { "ADDRESS", "DRIVER", "DIRECTORY", "FILE",
+                                             "HOST",    "--",     NULL };
 
         if (g_str_equal(name, "VERB"))
                 return names_of_verbs();

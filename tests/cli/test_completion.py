@@ -46,7 +46,7 @@ class Completion(Shell):
         self.assertEqual(self.complete("vfwarden "), [
             "list", "show", "status", "monitor", "top", "log", "metrics", "why", "users", "inhibitors", "inhibit", "open", "bind",
             "unbind", "reset", "set-vfs", "set-autoprobe", "unplug", "cancel-unplug", "io", "lock",
-            "unlock", "release-all", "reload", "check-config", "libvirt-hook", "help"])
+            "unlock", "release-all", "reload", "check-config", "record", "replay", "libvirt-hook", "help"])
         self.assertEqual(self.complete("vfwarden --json l"), ["list", "log", "lock", "libvirt-hook"])
         self.assertEqual(self.complete("vfwarden -H far s"), ["show", "status", "set-vfs",
                                                                    "set-autoprobe"])
@@ -123,6 +123,10 @@ class Completion(Shell):
         self.assertEqual(self.complete("vfwarden io load 1:0.0 c"), ["config"])
         self.assertEqual(self.complete("vfwarden io load 1:0.0 0 "), [])
 
+    def test_a_recording(self):
+        with open(os.path.join(self.directory, "host.tar"), "wb"):
+            self.assertEqual(self.complete(f"vfwarden replay {self.directory}/ho"), [f"{self.directory}/host.tar"])
+
     def test_what_inhibit_runs(self):
         self.assertEqual(self.complete("vfwarden inhibit 1:0.0 -- l"), [])
 
@@ -154,7 +158,7 @@ class OtherShells:
 
     def test_verbs(self):
         self.assertEqual(self.offered("vfwarden l"), {"list", "lock", "log", "libvirt-hook"})
-        self.assertEqual(len(self.offered("vfwarden ")), 27)
+        self.assertEqual(len(self.offered("vfwarden ")), 29)
         self.assertEqual(self.offered("vfwarden -H far s"), {"show", "status", "set-vfs", "set-autoprobe"})
         self.assertEqual(self.offered("vfwarden list "), set())
 

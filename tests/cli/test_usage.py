@@ -235,7 +235,7 @@ class ManualPage(CommandTest):
     def test_the_manual_page_has_it_all(self):
         verbs, options, codes = self.help()
         page = self.rendered()
-        self.assertEqual(len(verbs), 28)
+        self.assertEqual(len(verbs), 30)
         for verb in verbs:
             self.assertRegex(page, rf"(?m)^ {{7}}{verb}( load| serve)?( \[?ADDRESS.*| \[--.*| +\[?[A-Z].*)?$")
         for option in options:
