@@ -3,17 +3,66 @@
 #include "daemon/base/log.h"
 #include "policy/topology.h"
 
+/* A property whose value is a number, or as good as one: the number, which is another if, and only
+ * if, the property is. */
+typedef struct PlainProperty {
+        FunctionProperty property;
+        uint64_t (*value)(const Function *function);
+} PlainProperty;
+
+static uint64_t slot_of(const Function *function) {
+        const Function *owner = topology_slot_owner(function);
+
+        return owner ? (uintptr_t) owner->slot : 0; /* interned */
+}
+
+#define PLAIN_VALUE(name, expression)                            \
+        static uint64_t plain_##name(const Function *function) { \
+                return (uint64_t) (expression);                  \
+        }
+PLAIN_VALUE(kind, function->kind)
+PLAIN_VALUE(iommu_group, function->facts.iommu_group)
+PLAIN_VALUE(numa_node, function->facts.numa_node)
+PLAIN_VALUE(locked, function->lock_reasons != 0)
+PLAIN_VALUE(lock_reasons, function->lock_reasons)
+PLAIN_VALUE(protected_files, function->protected_files)
+PLAIN_VALUE(tainted, function->tainted)
+PLAIN_VALUE(state, function->state)
+PLAIN_VALUE(total_vfs, function->facts.total_vfs)
+PLAIN_VALUE(num_vfs, function_num_vfs(function))
+PLAIN_VALUE(drivers_autoprobe, function->facts.drivers_autoprobe)
+PLAIN_VALUE(physical_function, function->pf ? function->pf->facts.key + 1 : 0)
+PLAIN_VALUE(index, function->index)
+PLAIN_VALUE(in_use, function_in_use(function))
+PLAIN_VALUE(userspace_driver, function->userspace_driver)
+#undef PLAIN_VALUE
+
+static const PlainProperty plain_properties[] = {
+        { FUNCTION_PROPERTY_KIND, plain_kind },
+        { FUNCTION_PROPERTY_IOMMU_GROUP, plain_iommu_group },
+        { FUNCTION_PROPERTY_NUMA_NODE, plain_numa_node },
+        { FUNCTION_PROPERTY_LOCKED, plain_locked },
+        { FUNCTION_PROPERTY_LOCK_REASONS, plain_lock_reasons },
+        { FUNCTION_PROPERTY_PROTECTED_FILES, plain_protected_files },
+        { FUNCTION_PROPERTY_TAINTED, plain_tainted },
+        { FUNCTION_PROPERTY_STATE, plain_state },
+        { FUNCTION_PROPERTY_TOTAL_VFS, plain_total_vfs },
+        { FUNCTION_PROPERTY_NUM_VFS, plain_num_vfs },
+        { FUNCTION_PROPERTY_DRIVERS_AUTOPROBE, plain_drivers_autoprobe },
+        { FUNCTION_PROPERTY_PHYSICAL_FUNCTION, plain_physical_function },
+        { FUNCTION_PROPERTY_INDEX, plain_index },
+        { FUNCTION_PROPERTY_IN_USE, plain_in_use },
+        { FUNCTION_PROPERTY_USERSPACE_DRIVER, plain_userspace_driver },
+        { FUNCTION_PROPERTY_SLOT, slot_of },
+};
+
 /* What clients know of a function. */
 typedef struct Published {
         PciKey key;
-        FunctionState state;
+        uint64_t plain[G_N_ELEMENTS(plain_properties)];
         unsigned lock_reasons;
-        bool in_use;
         GRefString *driver, *driver_override; /* interned, as those of facts */
-        const char *slot;                     /* interned; NULL: none */
-        int32_t iommu_group;
-        uint16_t num_vfs;
-        bool drivers_autoprobe;
+        GArray *vfs;                          /* of PciKey; NULL: none */
         char backend[IO_SESSION_BACKEND_MAX];
         uint16_t max_store_block;
         bool relaxed;
@@ -31,6 +80,7 @@ static void published_free(gpointer data) {
 
         g_clear_pointer(&published->driver, g_ref_string_release);
         g_clear_pointer(&published->driver_override, g_ref_string_release);
+        g_clear_pointer(&published->vfs, g_array_unref);
         g_free(published);
 }
 
@@ -81,41 +131,32 @@ static void note_io_changes(const Published *published, const Function *function
                 property_set_add(changes, FUNCTION_PROPERTY_IO_RELAXED);
 }
 
-static const char *slot_of(const Function *function) {
-        const Function *owner = topology_slot_owner(function);
+static bool has_same_vfs(const Published *published, const Function *function) {
+        guint n = function->vfs ? function->vfs->len : 0;
 
-        return owner ? owner->slot : NULL;
-}
-
-static void drop_unchanged_facts(const Published *published, const Function *function,
-                                 PropertySet *changes) {
-        if (function->facts.driver == published->driver)
-                property_set_remove(changes, FUNCTION_PROPERTY_DRIVER);
-        if (function->facts.driver_override == published->driver_override)
-                property_set_remove(changes, FUNCTION_PROPERTY_DRIVER_OVERRIDE);
-        if (slot_of(function) == published->slot)
-                property_set_remove(changes, FUNCTION_PROPERTY_SLOT);
-        if (function->facts.iommu_group == published->iommu_group)
-                property_set_remove(changes, FUNCTION_PROPERTY_IOMMU_GROUP);
-        if (function_num_vfs(function) == published->num_vfs)
-                property_set_remove(changes, FUNCTION_PROPERTY_NUM_VFS);
-        if (function->facts.drivers_autoprobe == published->drivers_autoprobe)
-                property_set_remove(changes, FUNCTION_PROPERTY_DRIVERS_AUTOPROBE);
+        if (n != (published->vfs ? published->vfs->len : 0))
+                return false;
+        for (guint i = 0; i < n; i++)
+                if (g_array_index(published->vfs, PciKey, i) !=
+                    ((const Function *) function->vfs->pdata[i])->facts.key)
+                        return false;
+        return true;
 }
 
 /* What came and went between two rounds of applying is no change: a request can fail and undo its
  * steps, an unplug can begin and end, and a client that was to get a function may not get it. */
 static void drop_unchanged(const Published *published, const Function *function,
                            PropertySet *changes) {
-        if (function->lock_reasons == published->lock_reasons) {
-                property_set_remove(changes, FUNCTION_PROPERTY_LOCK_REASONS);
-                property_set_remove(changes, FUNCTION_PROPERTY_LOCKED);
-        }
-        if (function->state == published->state)
-                property_set_remove(changes, FUNCTION_PROPERTY_STATE);
-        if (function_in_use(function) == published->in_use)
-                property_set_remove(changes, FUNCTION_PROPERTY_IN_USE);
-        drop_unchanged_facts(published, function, changes);
+        for (size_t i = 0; i < G_N_ELEMENTS(plain_properties); i++)
+                if (plain_properties[i].value(function) == published->plain[i])
+                        property_set_remove(changes, plain_properties[i].property);
+        if (function->facts.driver == published->driver)
+                property_set_remove(changes, FUNCTION_PROPERTY_DRIVER);
+        if (function->facts.driver_override == published->driver_override)
+                property_set_remove(changes, FUNCTION_PROPERTY_DRIVER_OVERRIDE);
+        if (property_set_has(changes, FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS) &&
+            has_same_vfs(published, function))
+                property_set_remove(changes, FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS);
 }
 
 static void remember_string(GRefString **remembered, GRefString *now) {
@@ -125,16 +166,24 @@ static void remember_string(GRefString **remembered, GRefString *now) {
         *remembered = now ? g_ref_string_acquire(now) : NULL;
 }
 
-static void remember(Published *published, const Function *function) {
+static void remember_vfs(Published *published, const Function *function) {
+        g_clear_pointer(&published->vfs, g_array_unref);
+        if (!function->vfs || function->vfs->len == 0)
+                return;
+        published->vfs = g_array_sized_new(FALSE, FALSE, sizeof(PciKey), function->vfs->len);
+        for (guint i = 0; i < function->vfs->len; i++)
+                g_array_append_val(published->vfs,
+                                   ((const Function *) function->vfs->pdata[i])->facts.key);
+}
+
+static void remember(Published *published, const Function *function, const PropertySet *changes) {
+        for (size_t i = 0; i < G_N_ELEMENTS(plain_properties); i++)
+                published->plain[i] = plain_properties[i].value(function);
+        published->lock_reasons = function->lock_reasons;
         remember_string(&published->driver, function->facts.driver);
         remember_string(&published->driver_override, function->facts.driver_override);
-        published->slot = slot_of(function);
-        published->iommu_group = function->facts.iommu_group;
-        published->num_vfs = function_num_vfs(function);
-        published->drivers_autoprobe = function->facts.drivers_autoprobe;
-        published->state = function->state;
-        published->lock_reasons = function->lock_reasons;
-        published->in_use = function_in_use(function);
+        if (property_set_has(changes, FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS))
+                remember_vfs(published, function);
         g_strlcpy(published->backend, function_io_backend(function), sizeof(published->backend));
         published->max_store_block = function_io_max_store_block(function);
         published->relaxed = function_io_relaxed(function);
@@ -154,7 +203,7 @@ void publisher_publish(Publisher *publisher, Function *function) {
                 note_io_changes(published, function, &changes);
                 drop_unchanged(published, function, &changes);
         }
-        remember(published, function);
+        remember(published, function, &changes);
         property_set_clear(&function->changes);
         if (observer && is_new)
                 observer->added(publisher->context, function);

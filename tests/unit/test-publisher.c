@@ -1,7 +1,9 @@
 #include "daemon/manager/publisher.h"
 #include "tests/unit/facts.h"
 
-#define VF "0000:01:10.0"
+#define PF  "0000:01:00.0"
+#define VF  "0000:01:10.0"
+#define VF1 "0000:01:10.2"
 
 /* The calls that the observer has received. */
 typedef struct Told {
@@ -65,6 +67,39 @@ Test(publisher, what_came_and_went_is_no_change) {
         property_set_add(&function->changes, FUNCTION_PROPERTY_SLOT);
         publisher_publish(publisher, function);
         cr_assert_eq(told.n_changed, 3);
+
+        publisher_free(publisher);
+        inventory_free(inventory);
+}
+
+/* A VF that was read and had gone before its PF was published. */
+Test(publisher, a_vf_that_came_and_went_is_no_change_of_its_pf) {
+        Publisher *publisher = publisher_new();
+        Inventory *inventory = inventory_new();
+        Told told = { 0 };
+        Function *pf;
+
+        publisher_set_observer(publisher, &observer, &told);
+        apply(inventory, facts_vf(VF, PF));
+        pf = publish(publisher, inventory, facts_pf(PF, VFS(VF)));
+
+        apply(inventory, facts_vf(VF1, PF));
+        apply(inventory, facts_pf(PF, VFS(VF, VF1)));
+        inventory_remove(inventory, inventory_get(inventory, key_of(VF1)));
+        publish(publisher, inventory, facts_pf(PF, VFS(VF)));
+        cr_assert_eq(told.n_changed, 0);
+
+        apply(inventory, facts_vf(VF1, PF));
+        publish(publisher, inventory, facts_pf(PF, VFS(VF, VF1)));
+        cr_assert_eq(told.n_changed, 1);
+        cr_assert(property_set_has(&told.properties, FUNCTION_PROPERTY_VIRTUAL_FUNCTIONS));
+
+        /* One goes and another one comes: as many, and not the same. */
+        inventory_remove(inventory, inventory_get(inventory, key_of(VF)));
+        publish(publisher, inventory, facts_pf(PF, VFS(VF1)));
+        cr_assert_eq(told.n_changed, 2);
+        publisher_publish(publisher, pf);
+        cr_assert_eq(told.n_changed, 2);
 
         publisher_free(publisher);
         inventory_free(inventory);
