@@ -95,19 +95,27 @@ static const Program program = { "vfwardend", help, options_table };
 typedef struct ReloadContext {
         Manager *manager;
         Notify *notify;
+        unsigned n_pending; /* reloads */
 } ReloadContext;
+
+/* systemd counts a reload as done at READY=1, whichever signal asked for it. */
+static void on_reloaded(void *userdata, int result, const char *message) {
+        ReloadContext *context = userdata;
+
+        if (--context->n_pending == 0 && result != -ECANCELED)
+                (void) notify_send(context->notify, "READY=1");
+}
 
 static int on_reload_signal(sd_event_source *source, const struct signalfd_siginfo *info,
                             void *userdata) {
-        const ReloadContext *context = userdata;
-        g_autofree char *error = NULL;
+        ReloadContext *context = userdata;
         struct timespec now;
 
         clock_gettime(CLOCK_MONOTONIC, &now);
         (void) notify_send(context->notify, "RELOADING=1\nMONOTONIC_USEC=%" PRIi64,
                            (int64_t) now.tv_sec * 1000000 + now.tv_nsec / 1000);
-        (void) manager_reload(context->manager, &error);
-        (void) notify_send(context->notify, "READY=1");
+        context->n_pending++;
+        manager_reload(context->manager, on_reloaded, context);
         return 0;
 }
 
@@ -192,7 +200,7 @@ static int run(const ManagerOptions *given) {
         r = manager_new(event, &options, &manager);
         if (r < 0)
                 return r;
-        reload = (ReloadContext){ manager, notify };
+        reload = (ReloadContext){ .manager = manager, .notify = notify };
         r = add_exit(event, manager);
         if (r >= 0)
                 r = add_signals(event, &reload);

@@ -50,6 +50,10 @@ typedef struct PartHost {
         void (*hurry)(void *context);
         /* Applies all that is queued, now. */
         void (*apply)(void *context);
+        /* The same for what is related to the function (check_related()); NULL: nothing. */
+        void (*apply_related)(void *context, const Function *function);
+        /* Beyond a few functions, clients need not wait for what is queued by now. */
+        void (*queued_later)(void *context);
         /* What the part records is another than when it was asked last; it is saved at the end of
          * this turn, or by `save` now: 0 or a negative errno. */
         void (*record_changed)(void *context);

@@ -5,10 +5,7 @@
 #include "daemon/guard/kernel-guard.h"
 #include "daemon/guard/protected-files.h"
 #include "daemon/sysfs/uevents.h"
-
-/* So many functions are judged in one turn of the loop, which must not be long: see
- * begin_round(). */
-#define ROUND_FUNCTIONS 32U
+#include "policy/check.h"
 
 struct Apply {
         const PartContext *context;
@@ -20,6 +17,7 @@ struct Apply {
         sd_event_source *work;
         GHashTable *queued; /* set of Function*: in `queue`, or in the round that runs */
         GPtrArray *queue;   /* of Function*, borrowed */
+        guint n_later;      /* the last of the queue, which clients need not wait for */
         Retries *relocks;   /* of functions whose files cannot all be write-protected */
         unsigned n_locked;
         bool running; /* a round, up to what comes after it */
@@ -88,7 +86,8 @@ StateKeeper *apply_state(const Apply *apply) {
 
 static void apply_add(Apply *apply, Function *function) {
         if (g_hash_table_add(apply->queued, function))
-                g_ptr_array_add(apply->queue, function);
+                g_ptr_array_insert(apply->queue, (gint) (apply->queue->len - apply->n_later),
+                                   function);
 }
 
 void apply_queue(Apply *apply, Function *function) {
@@ -117,19 +116,41 @@ void apply_queue_related(Apply *apply, Function *function) {
         }
 }
 
-void apply_wake(Apply *apply) {
+void apply_queued_later(Apply *apply) {
+        apply->n_later = apply->queue->len;
+}
+
+static void set_work(Apply *apply, int64_t priority) {
+        (void) sd_event_source_set_priority(apply->work, priority);
         (void) sd_event_source_set_enabled(apply->work, SD_EVENT_ONESHOT);
+}
+
+void apply_wake(Apply *apply) {
+        set_work(apply, UEVENTS_PRIORITY);
 }
 
 void apply_sleep(Apply *apply) {
         (void) sd_event_source_set_enabled(apply->work, SD_EVENT_OFF);
 }
 
+static bool is_later(const Apply *apply, guint place) {
+        return place >= apply->queue->len - apply->n_later;
+}
+
+static void leave_queue(Apply *apply, Function *function) {
+        guint place;
+
+        if (!g_hash_table_remove(apply->queued, function) ||
+            !g_ptr_array_find(apply->queue, function, &place))
+                return;
+        apply->n_later -= is_later(apply, place) ? 1 : 0;
+        g_ptr_array_remove_index(apply->queue, place);
+}
+
 void apply_function_gone(Apply *apply, Function *function) {
         if (function->lock_reasons != 0)
                 apply->n_locked--;
-        if (g_hash_table_remove(apply->queued, function))
-                g_ptr_array_remove_fast(apply->queue, function);
+        leave_queue(apply, function);
         retries_drop(apply->relocks, function->facts.key);
 }
 
@@ -148,6 +169,7 @@ static GPtrArray *begin_round(Apply *apply, guint n) {
                 g_ptr_array_add(round, apply->queue->pdata[i]);
         if (n > 0)
                 g_ptr_array_remove_range(apply->queue, 0, n);
+        apply->n_later = MIN(apply->n_later, apply->queue->len);
         for (guint i = 0; i < n; i++) {
                 const Function *function = round->pdata[i];
 
@@ -160,15 +182,13 @@ static GPtrArray *begin_round(Apply *apply, guint n) {
         return round;
 }
 
-/* How many functions the loop's next round has. All that are new are published at once, for other
- * functions name them. */
-static guint round_size(const Apply *apply) {
-        guint n = apply->queue->len;
-
-        for (guint i = ROUND_FUNCTIONS; i < n; i++)
+/* How many functions a round has that needs the first `n`. All that are new are published at once,
+ * for other functions name them. */
+static guint round_size(const Apply *apply, guint n) {
+        for (guint i = n; i < apply->queue->len; i++)
                 if (!publisher_knows(apply->publisher, apply->queue->pdata[i]))
-                        return n;
-        return MIN(n, ROUND_FUNCTIONS);
+                        return apply->queue->len;
+        return MIN(n, apply->queue->len);
 }
 
 /* --- a round */
@@ -288,6 +308,8 @@ static int run_round(Apply *apply, guint n, ApplyUndo *undo, void *context) {
         int r;
 
         g_assert(!apply->running);
+        log_debug("%u functions are judged in this turn, %u in later ones", round->len,
+                  apply->queue->len);
         apply->running = true;
         judge_all(apply, files, round);
         r = state_keeper_save(apply->state);
@@ -312,9 +334,11 @@ static int on_apply_work(sd_event_source *source, void *userdata) {
         apply->handler->before(apply->handler_context);
         /* What was to be read has been read, and what is queued by now is in the rounds to come. */
         apply_sleep(apply);
-        (void) run_round(apply, round_size(apply), NULL, NULL);
-        if (apply->queue->len > 0)
+        (void) run_round(apply, round_size(apply, APPLY_ROUND_FUNCTIONS), NULL, NULL);
+        if (apply->queue->len > apply->n_later)
                 apply_wake(apply);
+        else if (apply->queue->len > 0 && sd_event_source_get_enabled(apply->work, NULL) <= 0)
+                set_work(apply, SD_EVENT_PRIORITY_NORMAL); /* in turn with the bus */
         return 0;
 }
 
@@ -327,25 +351,44 @@ void apply_now(Apply *apply) {
         (void) apply_request(apply, NULL, NULL, NULL);
 }
 
-static void put_first(Apply *apply, const GPtrArray *functions) {
-        g_autoptr(GPtrArray) queue = g_steal_pointer(&apply->queue);
-        g_autoptr(GHashTable) first = g_hash_table_new(NULL, NULL);
+int apply_related(Apply *apply, const Function *function) {
+        g_autoptr(GPtrArray) functions = g_ptr_array_new();
+        g_autoptr(GPtrArray) related =
+                function ? check_related(apply->context->inventory, function) : g_ptr_array_new();
 
-        apply->queue = g_ptr_array_sized_new(functions->len + queue->len);
+        for (guint i = 0; i < related->len; i++)
+                if (g_hash_table_contains(apply->queued, related->pdata[i]))
+                        g_ptr_array_add(functions, related->pdata[i]);
+        return apply_request(apply, functions, NULL, NULL);
+}
+
+static void put_first(Apply *apply, const GPtrArray *functions) {
+        g_autoptr(GPtrArray) queue = g_ptr_array_copy(apply->queue, NULL, NULL);
+        g_autoptr(GHashTable) first = g_hash_table_new(NULL, NULL);
+        guint n_later = 0;
+
+        g_ptr_array_set_size(apply->queue, 0);
         for (guint i = 0; i < functions->len; i++) {
                 g_hash_table_add(first, functions->pdata[i]);
                 g_hash_table_add(apply->queued, functions->pdata[i]);
                 g_ptr_array_add(apply->queue, functions->pdata[i]);
         }
-        for (guint i = 0; i < queue->len; i++)
-                if (!g_hash_table_contains(first, queue->pdata[i]))
-                        g_ptr_array_add(apply->queue, queue->pdata[i]);
+        for (guint i = 0; i < queue->len; i++) {
+                if (g_hash_table_contains(first, queue->pdata[i]))
+                        continue;
+                g_ptr_array_add(apply->queue, queue->pdata[i]);
+                n_later += i >= queue->len - apply->n_later ? 1 : 0;
+        }
+        apply->n_later = n_later;
 }
 
 int apply_request(Apply *apply, const GPtrArray *functions, ApplyUndo *undo, void *context) {
+        guint n;
+
         if (functions)
                 put_first(apply, functions);
-        return run_round(apply, functions ? functions->len : apply->queue->len, undo, context);
+        n = functions ? functions->len : apply->queue->len - apply->n_later;
+        return run_round(apply, round_size(apply, n), undo, context);
 }
 
 void apply_record_changed(Apply *apply) {

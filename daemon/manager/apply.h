@@ -3,14 +3,17 @@
  * Owns the queue of functions that something was changed of, and the event source that runs when
  * there is something to be read or applied. One round of applying asks the rules about each queued
  * function, saves what must be known to the next daemon, write-protects files, and notifies, in
- * this order: see protected-files.h. The loop takes so many functions in a turn that the turn is
- * short; a request's round takes all. Always holds: a function is queued at most once, and none
- * that has gone is; no round begins within another. What comes before and after a round is its
- * handler's. */
+ * this order: see protected-files.h. The loop takes APPLY_ROUND_FUNCTIONS in a turn, so that the
+ * turn is short; a request's round takes those that the request concerns. Always holds: a function
+ * is queued at most once, and none that has gone is; no round begins within another. What comes
+ * before and after a round is its handler's. */
 #pragma once
 
 #include "daemon/manager/publisher.h"
 #include "daemon/manager/state-keeper.h"
+
+/* So many functions are judged in one turn of the loop, which must not be long. */
+#define APPLY_ROUND_FUNCTIONS 32U
 
 typedef struct Apply Apply;
 
@@ -38,6 +41,10 @@ void apply_queue_all(Apply *apply);
 /* The function, and those whose links its reading may have changed. */
 void apply_queue_related(Apply *apply, Function *function);
 
+/* What is queued by now makes files open, and nobody has to wait for that: beyond the next round it
+ * is applied in turn with the calls of clients, and after whatever is queued from now on. */
+void apply_queued_later(Apply *apply);
+
 /* The loop is to come to a round, whether or not something is queued; or, after the start, not. */
 void apply_wake(Apply *apply);
 void apply_sleep(Apply *apply);
@@ -53,10 +60,16 @@ void apply_function_gone(Apply *apply, Function *function);
  */
 void apply_now(Apply *apply);
 
-/* The same for a request that is to outlive the daemon, and changed `functions`, each of which is
- * there once; what else is queued stays queued. NULL: all that is queued. When the state cannot be
- * saved, `undo` (NULL: nothing) undoes what the request changed, before a file is touched or a
- * change published. Returns 0 or a negative errno. */
+/* One round, now, of those queued functions that are related to `function` (check_related(); NULL:
+ * none): for who asks the rules about it next. Returns 0, or a negative errno when the state cannot
+ * be saved. */
+int apply_related(Apply *apply, const Function *function);
+
+/* One round, now, for a request that is to outlive the daemon, and changed `functions`, each of
+ * which is there once; what else is queued stays queued. NULL: all that is queued, and may not wait
+ * (apply_queued_later()). When the state cannot be saved, `undo` (NULL: nothing) undoes what the
+ * request changed, before a file is touched or a change published. Returns 0 or a negative errno.
+ */
 typedef void ApplyUndo(void *context);
 int apply_request(Apply *apply, const GPtrArray *functions, ApplyUndo *undo, void *context);
 

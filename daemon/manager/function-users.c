@@ -63,10 +63,9 @@ typedef struct RefreshCall {
 static void function_users_end_refresh(RefreshCall *refresh, int result) {
         g_autofree RefreshCall *call = refresh;
         const PartContext *context = call->context;
-        Function *function;
+        Function *function = inventory_get_device(context->inventory, call->key, call->inode);
 
-        context->host->apply(context->host_context);
-        function = inventory_get_device(context->inventory, call->key, call->inode);
+        context->host->apply_related(context->host_context, function);
         if (result == -ECANCELED)
                 call->done(call->userdata, NULL, -ECANCELED, "the daemon ends; nothing was begun");
         else if (!function)

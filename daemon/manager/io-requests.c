@@ -67,6 +67,7 @@ static char *refusal(const PartContext *parts, const Function *function, bool dm
 /* A call that waits for a session, or for one access. */
 typedef struct IoCall {
         Apply *apply;
+        PciKey key;
         ManagerSessionOpened *opened;
         ManagerAccessed *accessed;
         void *context;
@@ -80,7 +81,8 @@ static void on_io_requests_opened(void *context, int result, const char *message
 
         /* The session is published, and known to a later daemon, before the client gets it. */
         if (result >= 0)
-                r = apply_request(call->apply, NULL, NULL, NULL);
+                r = apply_related(call->apply,
+                                  inventory_get(apply_context(call->apply)->inventory, call->key));
         if (r < 0) {
                 /* It ends when the client's end of its socket is closed, which nobody gets. */
                 text = state_keeper_describe_failure(apply_state(call->apply), r);
@@ -143,6 +145,7 @@ static void open_session(const IoRequest *request, Function *function) {
         int r;
 
         call->apply = apply;
+        call->key = function->facts.key;
         call->opened = request->opened;
         call->context = request->context;
         r = sessions_open(part_find(parts, sessions_part), function,

@@ -1,5 +1,4 @@
-/* lasting-requests.h: requests that outlive the daemon: administrators' locks, inhibitors,
- * reloading and releasing all.
+/* lasting-requests.h: requests that outlive the daemon: administrators' locks and inhibitors.
  *
  * Owns nothing but what they were given. Always holds: each is saved before it is answered, or
  * undone. */
@@ -10,7 +9,7 @@
 typedef struct LastingRequests LastingRequests;
 
 /* All is borrowed. */
-LastingRequests *lasting_requests_new(Apply *apply, Settings *settings, Publisher *publisher);
+LastingRequests *lasting_requests_new(Apply *apply);
 LastingRequests *lasting_requests_free(LastingRequests *requests);
 
 /* See the functions of the manager with the same name. */
@@ -25,9 +24,8 @@ void lasting_requests_foreach_inhibitor(const LastingRequests *requests,
                                         void (*visit)(void *context, PciKey key,
                                                       const Inhibitor *inhibitor),
                                         void *context);
-int lasting_requests_reload(LastingRequests *requests, char **ret_error);
-int lasting_requests_release_all(LastingRequests *requests, GPtrArray **ret);
-void lasting_requests_end_release(LastingRequests *requests);
+/* Notes the administrator's lock of the function, NULL: none. The caller saves and applies it. */
+void lasting_requests_set_lock(LastingRequests *requests, Function *function, char *why);
 
 /* The daemon ends: those that are not done yet end with -ECANCELED. */
 void lasting_requests_end_calls(LastingRequests *requests, const char *why);

@@ -41,6 +41,11 @@ typedef void ManagerDone(void *context, int result, const char *message);
  * for `message`. -EDQUOT: the user has too many; -EIO: it would not outlive the daemon. */
 typedef void ManagerInhibited(void *context, int result, const char *message, int fd);
 
+/* `paths` are the files that were unlocked, with 0, and stay the manager's; see ManagerDone for
+ * `message`. -EIO: the release would not outlive the daemon; -ECANCELED: a reload ended it. */
+typedef void ManagerReleased(void *context, int result, const char *message,
+                             const GPtrArray *paths);
+
 /* An I/O session for a client of user `uid`, process `pid`, that wants to map `max_mapped` bytes.
  * Refused unless the function is bound to a VFIO driver (or emulated, as configured), free, and
  * without MSI-X (or that is allowed). */

@@ -6,6 +6,7 @@
 #include "daemon/guard/protected-files.h"
 #include "daemon/guard/violations.h"
 #include "daemon/manager/checks.h"
+#include "daemon/manager/enforcement.h"
 #include "daemon/manager/function-users.h"
 #include "daemon/manager/inventory/inventory-keeper.h"
 #include "daemon/manager/io-requests.h"
@@ -38,6 +39,7 @@ struct Manager {
         Requests *requests;
         UnplugCalls *unplug_calls;
         LastingRequests *lasting;
+        Enforcement *enforcement;
         Checks *checks;
         Status *status;
         Takeover *takeover;
@@ -67,6 +69,14 @@ static void host_hurry(void *context) {
 
 static void host_apply(void *context) {
         apply_now(((const Manager *) context)->apply);
+}
+
+static void host_apply_related(void *context, const Function *function) {
+        (void) apply_related(((const Manager *) context)->apply, function);
+}
+
+static void host_queued_later(void *context) {
+        apply_queued_later(((const Manager *) context)->apply);
 }
 
 static void host_record_changed(void *context) {
@@ -123,6 +133,8 @@ static const PartHost part_host = {
         .read_stale = host_read_stale,
         .hurry = host_hurry,
         .apply = host_apply,
+        .apply_related = host_apply_related,
+        .queued_later = host_queued_later,
         .record_changed = host_record_changed,
         .save = host_save,
         .users_changed = host_users_changed,
@@ -222,37 +234,13 @@ static int make_objects(Manager *manager, const ManagerOptions *options) {
                                &manager->status);
         if (r < 0)
                 return r;
-        manager->takeover = takeover_new(manager->apply, manager->keeper);
+        manager->takeover =
+                takeover_new(manager->apply, manager->keeper, manager->parts, manager->settings);
         manager->requests = requests_new(manager->apply);
         manager->unplug_calls = unplug_calls_new(manager->apply);
-        manager->lasting =
-                lasting_requests_new(manager->apply, manager->settings, manager->publisher);
-        return 0;
-}
-
-/* Takes over what an earlier run recorded. To forget one of its processes that goes on would let
- * others at its function. */
-static int manager_adopt(Manager *manager, bool started, State **ret) {
-        g_autoptr(State) state = NULL;
-        bool lost = false, released;
-        int r;
-
-        r = state_keeper_load(manager->state, &state, &lost);
-        if (r < 0)
-                return r;
-        released = state_is_released(state) && !started;
-        settings_set_released(manager->settings, released);
-        if (state_is_released(state) != released)
-                state_keeper_mark_changed(manager->state);
-        settings_show_release(manager->settings);
-        r = parts_adopt(manager->parts, state);
-        if (r < 0) {
-                log_error("Failed to look at the processes of an earlier run: %s", g_strerror(-r));
-                return r;
-        }
-        fd_store_drop_untaken(manager->context.store);
-        takeover_begin(manager->takeover, lost);
-        *ret = g_steal_pointer(&state);
+        manager->lasting = lasting_requests_new(manager->apply);
+        manager->enforcement = enforcement_new(manager->apply, manager->settings,
+                                               manager->publisher, manager->lasting);
         return 0;
 }
 
@@ -280,7 +268,7 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
                 log_error("the sources of events cannot be set up: %s", g_strerror(-r));
                 return r;
         }
-        r = manager_adopt(manager, options->started, &earlier);
+        r = takeover_adopt(manager->takeover, options->started, &earlier);
         if (r < 0)
                 return r;
         manager_look(manager, earlier);
@@ -297,6 +285,7 @@ Manager *manager_free(Manager *manager) {
         context = &manager->context;
         status_free(manager->status);
         checks_free(manager->checks);
+        enforcement_free(manager->enforcement);
         lasting_requests_free(manager->lasting);
         unplug_calls_free(manager->unplug_calls);
         requests_free(manager->requests);
@@ -328,6 +317,7 @@ void manager_end_calls(Manager *manager) {
         requests_end_calls(manager->requests, why);
         unplug_calls_end_calls(manager->unplug_calls, why);
         lasting_requests_end_calls(manager->lasting, why);
+        enforcement_end_calls(manager->enforcement, why);
 }
 
 /* --- the manager's face; what is meant is in manager.h */
@@ -406,16 +396,16 @@ void manager_foreach_inhibitor(const Manager *manager,
         lasting_requests_foreach_inhibitor(manager->lasting, visit, context);
 }
 
-int manager_reload(Manager *manager, char **ret_error) {
-        return lasting_requests_reload(manager->lasting, ret_error);
+void manager_reload(Manager *manager, ManagerDone *done, void *context) {
+        enforcement_reload(manager->enforcement, done, context);
 }
 
-int manager_release_all(Manager *manager, GPtrArray **ret) {
-        return lasting_requests_release_all(manager->lasting, ret);
+void manager_release_all(Manager *manager, ManagerReleased *done, void *context) {
+        enforcement_release_all(manager->enforcement, done, context);
 }
 
 void manager_end_release(Manager *manager) {
-        lasting_requests_end_release(manager->lasting);
+        enforcement_end_release(manager->enforcement);
 }
 
 void manager_set_num_vfs(Manager *manager, Function *pf, uint16_t count, unsigned flags,

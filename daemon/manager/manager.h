@@ -156,16 +156,14 @@ void manager_get_vf_token(Manager *manager, Function *pf, ManagerVfToken *done, 
 void manager_let_go(Manager *manager, const Function *function, uint32_t uid, ManagerLetGo *done,
                     void *context);
 
-/* Reads the configuration again, and ends a release. Returns 0; or a negative errno with the reason
- * in
- * `*ret_error`, in UTF-8, free with g_free(), and with nothing changed. */
-int manager_reload(Manager *manager, char **ret_error);
+/* Reads the configuration again, and ends a release. `done` is called when every file is as the
+ * configuration wants it, perhaps before this returns; with -EIO when nothing was changed. */
+void manager_reload(Manager *manager, ManagerDone *done, void *context);
 
 /* Opens every file again, forgets the administrators' locks and enforces nothing from now on, until
- * an administrator reloads or starts the daemon: not after a crash either. Returns 0 with the paths
- * of the files opened in `*ret`, to be freed with g_ptr_array_unref(); or a negative errno when the
- * state cannot be saved, with nothing changed. */
-int manager_release_all(Manager *manager, GPtrArray **ret);
+ * an administrator reloads or starts the daemon: not after a crash either. `done` is called when
+ * every file is open, perhaps before this returns; with -EIO when nothing was changed. */
+void manager_release_all(Manager *manager, ManagerReleased *done, void *context);
 
 /* The daemon ends because somebody wants it to: the next start is somebody's, and ends the release.
  * After a crash or a kill this was not called. */

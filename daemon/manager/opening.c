@@ -140,7 +140,7 @@ static void on_opening_opened(void *context, int result, const char *message, co
         if (r < 0)
                 text = g_strdup_printf("its VF token cannot be read: %s", g_strerror(-r));
         else
-                r = apply_request(apply, NULL, NULL, NULL);
+                r = apply_related(apply, function);
         if (r < 0) {
                 if (!text)
                         text = state_keeper_describe_failure(apply_state(apply), r);
@@ -175,7 +175,8 @@ static void token_call_end(TokenCall *call, int result, const char *message) {
         else {
                 if (result >= 0)
                         result = vf_tokens_get(part_find(parts, vf_tokens_part), call->pf, &token);
-                r = result >= 0 ? apply_request(apply, NULL, NULL, NULL) : 0;
+                r = result >= 0 ? apply_related(apply, inventory_get(parts->inventory, call->pf))
+                                : 0;
                 if (r < 0) {
                         text = state_keeper_describe_failure(apply_state(apply), r);
                         result = -EIO;

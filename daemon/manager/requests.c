@@ -194,7 +194,7 @@ static void on_done(void *context, int result, const char *path) {
                 request_end(request, result == -ETIMEDOUT ? result : -EIO, message);
                 return;
         }
-        apply_now(request->requests->apply);
+        (void) apply_related(request->requests->apply, request_function(request));
         if (!request_verify(request, false))
                 wait_for_inventory(request);
 }

@@ -9,12 +9,14 @@
 typedef struct Takeover Takeover;
 
 /* All is borrowed. */
-Takeover *takeover_new(Apply *apply, const InventoryKeeper *keeper);
+Takeover *takeover_new(Apply *apply, const InventoryKeeper *keeper, Parts *parts,
+                       Settings *settings);
 Takeover *takeover_free(Takeover *takeover);
 
-/* The parts have adopted the records. `lost`: there were none to be read, and locks are found by
- * looking. */
-void takeover_begin(Takeover *takeover, bool lost);
+/* The parts adopt what an earlier run recorded, before any function is known. `started`: this start
+ * is an administrator's, and ends a release. Returns 0 with the records in `*ret`, or a negative
+ * errno: the daemon cannot start. */
+int takeover_adopt(Takeover *takeover, bool started, State **ret);
 
 /* Gives up what is left, once every function has been read. */
 void takeover_update(Takeover *takeover);

@@ -98,7 +98,7 @@ static void start_unplug(const UnplugRequest *request, Function *function) {
                             request->insist, on_unplug_done, call);
         if (r < 0)
                 on_unplug_done(call, r, "it is being taken away already");
-        apply_now(calls->apply);
+        (void) apply_related(calls->apply, function);
 }
 
 static void on_unplug_users_known(void *context, Function *function, int result,
@@ -156,14 +156,14 @@ void unplug_calls_begin(UnplugCalls *calls, Function *function, uint64_t timeout
 int unplug_calls_cancel(UnplugCalls *calls, Function *function) {
         int r = unplugs_cancel(part_find(calls->context, unplugs_part), function);
 
-        apply_now(calls->apply);
+        (void) apply_related(calls->apply, function);
         return r;
 }
 
 int unplug_calls_refuse(UnplugCalls *calls, const Function *function, const char *why) {
         int r = unplugs_refuse(part_find(calls->context, unplugs_part), function, why);
 
-        apply_now(calls->apply);
+        (void) apply_related(calls->apply, function);
         return r;
 }
 

@@ -60,31 +60,37 @@ int manager_list_functions(const MethodCall *call, sd_bus_error *error) {
 }
 
 int manager_method_reload(const MethodCall *call, sd_bus_error *error) {
-        g_autofree char *reason = NULL;
+        MethodReply *reply = method_reply_later(call, error);
+
+        if (!reply)
+                return -EDQUOT;
+        manager_reload(call->bus->manager, method_reply, reply);
+        return 1;
+}
+
+static void on_all_released(void *context, int result, const char *message,
+                            const GPtrArray *paths) {
+        MethodReply *reply = context;
+        sd_bus_message *values;
         int r;
 
-        r = manager_reload(call->bus->manager, &reason);
-        if (r < 0)
-                return bus_error_set(error, -EIO, "%s", reason);
-        return sd_bus_reply_method_return(call->message, NULL);
+        if (!method_reply_begin(reply, result, message, &values))
+                return;
+        r = sd_bus_message_open_container(values, 'a', "s");
+        for (guint i = 0; r >= 0 && i < paths->len; i++)
+                r = sd_bus_message_append_basic(values, 's', paths->pdata[i]);
+        if (r >= 0)
+                r = sd_bus_message_close_container(values);
+        method_reply_with(reply, values, r);
 }
 
 int manager_method_release_all(const MethodCall *call, sd_bus_error *error) {
-        g_autoptr(GPtrArray) paths = NULL;
-        sd_bus_message *reply = NULL;
-        int r;
+        MethodReply *reply = method_reply_later(call, error);
 
-        r = manager_release_all(call->bus->manager, &paths);
-        if (r < 0)
-                return method_fail(call, r, error);
-        g_ptr_array_add(paths, NULL);
-        r = sd_bus_message_new_method_return(call->message, &reply);
-        if (r >= 0)
-                r = sd_bus_message_append_strv(reply, (char **) paths->pdata);
-        if (r >= 0)
-                r = sd_bus_message_send(reply);
-        sd_bus_message_unref(reply);
-        return r;
+        if (!reply)
+                return -EDQUOT;
+        manager_release_all(call->bus->manager, on_all_released, reply);
+        return 1;
 }
 
 /* No client needs more, and no reply can be larger than a message (32 MiB on the system bus). */

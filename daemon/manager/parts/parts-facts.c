@@ -80,9 +80,9 @@ static void on_users_looked(void *userdata, uint64_t walk) {
         const PartContext *context = userdata;
 
         leases_looked(part_find(context, leases_part), walk);
-        /* After the first walk nobody may be seen to be unknown whose files are closed still. */
-        if (walk != 0)
-                context->host->apply(context->host_context);
+        /* Until the first search has ended, all functions count as used: it may unlock them all. */
+        if (walk == 1)
+                context->host->queued_later(context->host_context);
 }
 
 static void on_unlookable(void *userdata, pid_t pid) {

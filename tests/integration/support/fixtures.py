@@ -285,6 +285,10 @@ class Daemon:
     def wait_log(self, pattern, since=0, deadline=None):
         return wait_until(lambda: self.lines(pattern, since), deadline, f"the log line {pattern!r}")[0]
 
+    def judged(self, since=0):
+        """The numbers of functions that were judged in one turn of the loop each."""
+        return [int(line.split(": ")[2].split()[0]) for line in self.lines(r"debug: \d+ functions are judged", since)]
+
     def kill(self, number):
         os.kill(self.pid, number)
 
