@@ -6,6 +6,9 @@
 #include <errno.h>
 #include <sys/inotify.h>
 
+/* Of events that are handled in one turn of the loop, which must not be long: some 40 of them. */
+#define EVENTS_BYTES 2048
+
 typedef struct WatchEntry {
         WatchHandler *handler;
         void *context;
@@ -24,7 +27,7 @@ static int on_inotify(sd_event_source *source, int fd, uint32_t revents, void *u
         Watch *watch = userdata;
         union {
                 struct inotify_event event;
-                char bytes[16 * 1024];
+                char bytes[EVENTS_BYTES];
         } buffer;
         ssize_t n;
 
