@@ -184,7 +184,8 @@ static void wait_for_work(UseChild *child) {
 
 /* Others matter more, also while a stranger makes the looks expensive. An event wakes the daemon
  * and this process at once: SCHED_BATCH keeps this one from running first (sched(7)), also when an
- * administrator gave the daemon a real-time priority, which is inherited. */
+ * administrator gave the daemon a real-time priority, which is inherited. The unit refuses both
+ * calls: a filter that allowed them would allow them to the daemon, too. */
 static void step_back(void) {
         (void) sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){ .sched_priority = 0 });
         (void) setpriority(PRIO_PROCESS, 0, 5);
