@@ -100,8 +100,8 @@ static ExitCode serve_fail(Context *context, int r, const sd_bus_error *error,
 static ExitCode serve(Context *context, const char *address, ServeOptions *options,
                       char **command) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-        _cleanup_(serving_done) Serving serving = { 0 };
         g_autofree char *path = NULL;
+        _cleanup_(serving_done) Serving serving = { 0 };
         ExitCode code;
         int session, r;
 

@@ -10,13 +10,14 @@
 struct Release {
         const Context *context;
         sd_event *event;
-        const char *address;
+        const char *path, *address;
         ReleaseOptions options;
         sigset_t mask;
-        sd_bus_slot *slot;
-        sd_event_source *command; /* its end; NULL: it does not run */
-        pid_t pid;                /* of the command */
-        Qmp *qmp;                 /* NULL: no dialog is in progress */
+        sd_bus_slot *requested, *removed; /* matches */
+        sd_event_source *command;         /* its end; NULL: it does not run */
+        pid_t pid;                        /* of the command */
+        Qmp *qmp;                         /* NULL: no dialog is in progress */
+        sd_event_source *deadline;        /* of the dialog; NULL: none */
 };
 
 static int on_command_end(sd_event_source *source, const siginfo_t *info, void *userdata) {
@@ -55,22 +56,38 @@ static void start_command(Release *release, uint64_t deadline_usec) {
                               g_strerror(-r));
 }
 
+/* A VMM may talk to one at a time, so that a dialog is not kept longer than it can be of use. */
+static void end_dialog(Release *release) {
+        release->qmp = qmp_free(release->qmp);
+        release->deadline = sd_event_source_disable_unref(release->deadline);
+}
+
 static void on_qmp_done(void *userdata, const char *why) {
         Release *release = userdata;
 
-        release->qmp = qmp_free(release->qmp);
         if (why)
                 print_warning("%s: Failed to remove the device %s from the VMM: %s",
                               release->address, release->options.device, why);
+        end_dialog(release);
 }
 
-static void start_qmp(Release *release) {
+static int on_release_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
+        on_qmp_done(userdata, "its guest has not released it in time");
+        return 0;
+}
+
+static void start_dialog(Release *release, uint64_t deadline_usec) {
         int r = qmp_start(release->event, release->options.qmp, release->options.device,
                           on_qmp_done, release, &release->qmp);
 
-        if (r < 0)
-                print_warning("%s: Failed to connect to %s: %s", release->address,
-                              release->options.qmp, g_strerror(-r));
+        if (r >= 0 && deadline_usec != 0)
+                r = sd_event_add_time(release->event, &release->deadline, CLOCK_REALTIME,
+                                      deadline_usec, 0, on_release_deadline, release);
+        if (r >= 0)
+                return;
+        end_dialog(release);
+        print_warning("%s: Failed to connect to %s: %s", release->address, release->options.qmp,
+                      g_strerror(-r));
 }
 
 /* A VMM hears of a removal by the kernel as little as of one by the daemon, since the device's
@@ -84,8 +101,29 @@ static int on_release_requested(sd_bus_message *message, void *userdata, sd_bus_
         if (release->options.command && !release->command)
                 start_command(release, deadline_usec);
         if (release->options.qmp && !release->qmp)
-                start_qmp(release);
+                start_dialog(release, deadline_usec);
         return 0;
+}
+
+/* The function is gone, with the guest's help or without it. */
+static int on_function_removed(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        Release *release = userdata;
+        const char *path;
+
+        if (sd_bus_message_read(message, "o", &path) >= 0 && g_str_equal(path, release->path))
+                end_dialog(release);
+        return 0;
+}
+
+static int subscribe_release(Release *release, sd_bus *bus) {
+        int r = sd_bus_match_signal(bus, &release->requested, CLIENT_BUS_NAME, release->path,
+                                    CLIENT_FUNCTION, "UnplugRequested", on_release_requested,
+                                    release);
+
+        return r < 0 ? r
+                     : sd_bus_match_signal(bus, &release->removed, CLIENT_BUS_NAME, CLIENT_ROOT,
+                                           "org.freedesktop.DBus.ObjectManager",
+                                           "InterfacesRemoved", on_function_removed, release);
 }
 
 int release_new(Context *context, sd_event *event, const char *path, const char *address,
@@ -95,11 +133,11 @@ int release_new(Context *context, sd_event *event, const char *path, const char 
 
         release->context = context;
         release->event = sd_event_ref(event);
+        release->path = path;
         release->address = address;
         release->options = *options;
         release->mask = *mask;
-        r = sd_bus_match_signal(context->bus, &release->slot, CLIENT_BUS_NAME, path,
-                                CLIENT_FUNCTION, "UnplugRequested", on_release_requested, release);
+        r = subscribe_release(release, context->bus);
         if (r < 0)
                 return r;
         *ret = g_steal_pointer(&release);
@@ -110,9 +148,10 @@ int release_new(Context *context, sd_event *event, const char *path, const char 
 Release *release_free(Release *release) {
         if (!release)
                 return NULL;
-        sd_bus_slot_unref(release->slot);
+        sd_bus_slot_unref(release->requested);
+        sd_bus_slot_unref(release->removed);
         sd_event_source_disable_unref(release->command);
-        qmp_free(release->qmp);
+        end_dialog(release);
         sd_event_unref(release->event);
         g_free(release);
         return NULL;

@@ -2,7 +2,8 @@
  *
  * Owns what is done about an UnplugRequested() of one function: a command of the user's, or a
  * device_del in the VMM. Always holds: only one of them is in progress; a request that comes
- * meanwhile starts no second one. What fails is reported, and changes nothing: the daemon ends the
+ * meanwhile starts no second one. A dialog with the VMM ends with the request's deadline, and when
+ * the function is gone. What fails is reported, and changes nothing: the daemon ends the
  * session at the request's deadline. */
 #pragma once
 
@@ -21,7 +22,8 @@ typedef struct Release Release;
 
 /* Subscribes to the requests of the function with that object path; they are handled by `event`,
  * to which the caller attaches the context's bus. The command gets the signal mask `mask`. The
- * options and the address stay where they are until release_free(). Returns 0 or a negative errno.
+ * options, the path and the address stay where they are until release_free(). Returns 0 or a
+ * negative errno.
  */
 int release_new(Context *context, sd_event *event, const char *path, const char *address,
                 const ReleaseOptions *options, const sigset_t *mask, Release **ret);

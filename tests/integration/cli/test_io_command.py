@@ -9,6 +9,7 @@ import tempfile
 import time
 
 import fixtures
+import pace
 from test_cli import Command
 from test_session import LONG, OTHER, PLAIN, SessionTest
 import vfio_user
@@ -190,6 +191,25 @@ class IoCommand(SessionTest):
         self.assertEqual(error.splitlines(),
                          [f"vfwarden: {PLAIN}: Failed to remove the device nvme0 from the VMM: busy",
                           f"vfwarden: {PLAIN}: Failed to connect to {qmp}: Connection refused"])
+
+    def test_serve_with_a_guest_that_does_nothing(self):
+        """The VMM's socket is free again at the deadline, and when the function is gone."""
+        qmp, listener = self.qmp()
+        run, client = self.serve_released(f"--qmp={qmp}", "--device-id=nvme0")
+        for deadline, options in ((3 * pace.SCALE, {}), (LONG, {"insist": True})):
+            unplug = self.client.start_unplug(PLAIN, deadline, **options)
+            file = self.take_device_del(listener)
+            file.write(b'{"return": {}}\r\n')
+            if not options:
+                with self.assertRaises(vb.BusError):
+                    unplug.result()
+                self.assertEqual(file.readline(), b"", "the connection after the deadline")
+        unplug.result()
+        self.assertEqual(file.readline(), b"", "the connection after the removal")
+        client.close()
+        _, _, error = run.result()
+        self.assertEqual(error, f"vfwarden: {PLAIN}: Failed to remove the device nvme0 from the VMM: its guest has not "
+                                "released it in time\n")
 
     def test_serve_releases_by_a_command(self):
         """It learns the address and the deadline; the command that has the session ends because of it, and its code counts."""
