@@ -12,8 +12,10 @@ typedef struct LookShare {
         uint64_t of_user;    /* of the processes of one user that is not root */
         uint64_t of_users;   /* of all such users */
         uint64_t of_process; /* of one process, when the sum is used up */
+        uint64_t usec;       /* when a look takes longer, the sum counts as used up */
 } LookShare;
 
 /* What is left for a process of the user `uid`; `used` of their processes was looked at already,
- * and `of_all` of all users'. */
-uint64_t look_share_left(const LookShare *share, uint32_t uid, uint64_t used, uint64_t of_all);
+ * and `of_all` of all users', which took `spent_usec`. */
+uint64_t look_share_left(const LookShare *share, uint32_t uid, uint64_t used, uint64_t of_all,
+                         uint64_t spent_usec);

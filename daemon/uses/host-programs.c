@@ -16,6 +16,7 @@ static const LookShare descriptors_share = {
         .of_user = 65536,
         .of_users = UINT64_C(4) * 65536,
         .of_process = 128,
+        .usec = 1500 * 1000,
 };
 
 typedef struct HostPrograms {
@@ -28,6 +29,7 @@ typedef struct ProgramLook {
         GHashTable *of_users; /* uid -> number of descriptors looked at */
         GHashTable *opened;   /* "PID ADDRESS NAME" of BARs, to tell them once */
         unsigned of_all_users;
+        uint64_t begun_usec;
         int error;          /* some uses may be missing */
         bool stands, warns; /* there is such a use of a node, or of a mapped BAR */
 } ProgramLook;
@@ -36,7 +38,8 @@ typedef struct ProgramLook {
 static unsigned allowance_of(const ProgramLook *look, uint32_t uid) {
         guint used = GPOINTER_TO_UINT(g_hash_table_lookup(look->of_users, GUINT_TO_POINTER(uid)));
 
-        return (unsigned) MIN(look_share_left(&descriptors_share, uid, used, look->of_all_users),
+        return (unsigned) MIN(look_share_left(&descriptors_share, uid, used, look->of_all_users,
+                                              now_usec() - look->begun_usec),
                               UINT_MAX);
 }
 
@@ -139,7 +142,11 @@ static int look_at_programs(UseChild *child, void *state) {
         g_autoptr(GHashTable) opened = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         g_autoptr(NodeOwners) nodes = node_owners_new();
         ProgramLook look = {
-                .child = child, .nodes = nodes, .of_users = of_users, .opened = opened
+                .child = child,
+                .nodes = nodes,
+                .of_users = of_users,
+                .opened = opened,
+                .begun_usec = now_usec(),
         };
         int r = look_at_descriptors(&look), maps;
 

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <glib.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,7 +18,7 @@
 #define TARGET_MAX 1024
 #define TEXT_MAX   2048
 #define SYSFS_ROOT "/sys"
-/* So many files of one process are reported. */
+/* So many files of one process are reported; of root's, all: a driver in user space has many. */
 #define TOLD_MAX 64
 
 static ssize_t read_text(int dirfd, const char *name, char *text, size_t size) {
@@ -134,11 +135,12 @@ static int tell_descriptor(const ProgramProcess *process, const char *number, co
 
 int program_read(ProgramProcess *process, unsigned max, unsigned *ret_n) {
         g_autoptr(GHashTable) told = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        unsigned told_max = process->status.uid == 0 ? UINT_MAX : TOLD_MAX;
         const struct dirent *entry;
         char link[TARGET_MAX];
         int r, error = 0;
 
-        for (*ret_n = 0; *ret_n < max && g_hash_table_size(told) < TOLD_MAX; (*ret_n)++) {
+        for (*ret_n = 0; *ret_n < max && g_hash_table_size(told) < told_max; (*ret_n)++) {
                 errno = 0;
                 entry = readdir(process->dir);
                 if (!entry)

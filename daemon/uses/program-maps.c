@@ -34,6 +34,7 @@ static const LookShare maps_share = {
         .of_user = UINT64_C(32) * 1024 * 1024,
         .of_users = UINT64_C(128) * 1024 * 1024,
         .of_process = UINT64_C(16) * 1024,
+        .usec = 1000 * 1000,
 };
 
 /* What the reader says: that it begins with a process, or what that has mapped. */
@@ -58,6 +59,7 @@ typedef struct MapsSearch {
 typedef struct MapsTally {
         GHashTable *of_users; /* uid -> bytes */
         size_t of_all;
+        uint64_t begun_usec;
 } MapsTally;
 
 /* --- the reader, a process of its own */
@@ -160,7 +162,8 @@ static int read_of_user(const MapsSearch *search, MapsTally *tally, int channel,
                         dev_t sysfs, uint32_t uid) {
         gpointer key = GUINT_TO_POINTER(uid);
         size_t used = GPOINTER_TO_SIZE(g_hash_table_lookup(tally->of_users, key)), n = 0;
-        uint64_t left = look_share_left(&maps_share, uid, used, tally->of_all);
+        uint64_t left = look_share_left(&maps_share, uid, used, tally->of_all,
+                                        now_usec() - tally->begun_usec);
         int r;
 
         if (left == 0)
@@ -193,7 +196,7 @@ static int read_process(const MapsSearch *search, MapsTally *tally, int channel,
 }
 
 __attribute__((noreturn)) static void run_reader(const MapsSearch *search, int channel) {
-        MapsTally tally = { .of_users = g_hash_table_new(NULL, NULL) };
+        MapsTally tally = { .of_users = g_hash_table_new(NULL, NULL), .begun_usec = now_usec() };
         struct stat st;
         int r, error = 0;
 

@@ -407,6 +407,16 @@ class Programs(UsesTest):
         self.wait_uses(NIC)
         self.client.bus.call(vb.function_path(NIC), vb.FUNCTION, "Reset")
 
+    def test_all_files_of_a_program_of_root(self):
+        """One program drives more functions than are reported of a tenant's."""
+        nics = [self.sysfs.add(f"0000:30:{n // 8:02x}.{n % 8}", driver="e1000e") for n in range(72)]
+        bars = {f"d{3 + n}": (self.add_file(nic, "resource0"), READ_WRITE) for n, nic in enumerate(nics)}
+        self.host.add_program(4711, "dpdk", **bars)
+        self.start()
+        for nic in nics:
+            vb.wait_until(lambda: self.uses(nic.address) == ["its BAR resource0 is open in dpdk (pid 4711)"], None,
+                          f"the use of {nic.address}")
+
     def test_a_tenant_with_very_many_mappings(self):
         """They are not read to the end; others' are."""
         bar = self.add_file(self.nic, "resource0")
