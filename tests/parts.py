@@ -216,6 +216,11 @@ def vm_packages():
     return machine_run("packages.", packages="deb")
 
 
+def vm_guides():
+    """The guides: each command as it is printed there."""
+    return total(machine_run("guides.", long=True), machine_run("qemu_guide.", long=True, vfio="iommufd"))
+
+
 def vm_guard_long():
     """More bridges, and the kernel guard: without `bpf` among the LSMs, on Debian unstable's kernel, and beside a hundred
     starts of a libvirt domain."""
@@ -267,7 +272,7 @@ def stress():
 GROUPS = [[vm], [plain, model, analysis], [sanitize], [plain_trixie], [vm_iommufd], [vm_s390x], [install], [fuzz]]
 SIDES = 2
 # What takes too long for each change: --all.
-LONG = [[stress, sequences], [plain_sid], [vm_iommufd_long], [vm_packages], [vm_guard_long]]
+LONG = [[stress, sequences], [plain_sid], [vm_iommufd_long], [vm_packages], [vm_guard_long], [vm_guides]]
 PARTS = {part.__name__.replace("_", "-"): part for group in [*GROUPS, *LONG] for part in group}
 
 

@@ -10,6 +10,7 @@ HOOK = "/etc/libvirt/hooks/qemu.d/vfwarden"
 # Those that vfwarden does not need, and their units, which have their names.
 OTHERS = ("vfwarden-libvirt", "vfwarden-guard")
 UNITS = ("vfwardend", *OTHERS)
+FIRST = "/etc/vfwarden/vfwarden.conf.d/first.conf"
 EDITED = "[Lock]\nEnforcement=advise\n"
 # What dpkg and systemd's helper keep until a package is purged.
 KEPT_ON_REMOVAL = re.compile(r"/etc/(vfwarden|libvirt)(/|$)|(passwd|group): vfwarden:|/var/lib/systemd/deb-systemd-helper-enabled/")
@@ -22,6 +23,7 @@ class FromPackages:
         self.suite, self.directory = suite, directory
         self.root = self.before = self.built = None
         self.installing, self.purging = example("readme-packages"), example("readme-purge")
+        self.advising = example("readme-advise")
 
     def run_line(self, line):
         """A line of README, by root where there is no sudo."""
@@ -106,8 +108,11 @@ class FromPackages:
         equal(self.left(), [], "what is left")
 
     def once_more(self):
-        """nobody edited anything: installed and purged at once, nothing is left either"""
-        for line in [*self.installing[1:], *self.purging]:
+        """with the configuration that README prints for a first look, the package keeps it, and a purge leaves nothing either"""
+        for line in [*self.advising, *self.installing[1:]]:
+            self.run_line(line)
+        equal(self.root.read(FIRST), EDITED, "the configuration for a first look")
+        for line in self.purging:
             self.run_line(line)
         equal(self.left(), [], "what is left")
 

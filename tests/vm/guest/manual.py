@@ -9,7 +9,7 @@ import examples
 
 from guest.check import Failed, equal
 
-PAGES = ("/usr/share/man/man*/*vfwarden*.?", "/usr/share/doc/vfwarden/README.md")
+PAGES = ("/usr/share/man/man*/*vfwarden*.?", "/usr/share/doc/vfwarden/README.md", "/usr/share/doc/vfwarden/guides/*.md")
 SELF = "vm/scenarios/manuals.py"
 ENVIRONMENT = {"LC_ALL": "C.UTF-8", "HOME": "/root", "PATH": os.environ["PATH"]}
 PEOPLE = {"$ ": ["setpriv", "--reuid=visitor", "--regid=visitor", "--clear-groups"], "# ": []}

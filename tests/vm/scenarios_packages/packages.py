@@ -9,6 +9,7 @@ from guest import project, service
 from guest.check import equal, raises, true
 from guest.io_client import IoClient
 from guest.libvirt import AGENT, HOOK, Libvirt, hostdev
+from guest.manual import example
 from guest.open_client import OpenClient
 from guest.pci import IGB, NVME, SRIOV
 from guest.registry import scenario
@@ -22,6 +23,15 @@ from scenarios.open import RULE as OPEN_RULE, brokered
 PACKAGES = pathlib.Path("/usr/lib/vfwarden-vm-packages")
 NAMES = ("vfwarden", "vfwarden-libvirt")
 GUARD = "vfwarden-guard"
+# The image has no apt, and all that the packages depend on.
+APT = """#!/bin/sh
+[ "$1" = --yes ] && shift
+action=$1
+shift
+exec dpkg --force-unsafe-io "--$action" "$@"
+"""
+SELF = "vm/scenarios_packages/packages.py"
+REFUSED = 6
 # What other programs write meanwhile.
 PASSED_OVER = ("/proc", "/sys", "/dev", "/run", "/tmp", "/var/log", "/var/tmp", "/var/cache", "/var/lib/dpkg", "/var/lib/libvirt",
                "/var/lib/systemd/catalog", "/etc/libvirt", "/usr/lib/vfwarden-vm")
@@ -40,6 +50,14 @@ def files():
 def dpkg(action, *words):
     # The machine lives for minutes, and its disk is slow.
     print(service.run("dpkg", "--force-unsafe-io", action, *words, env=SCRIPTS).stdout, flush=True)
+
+
+def stand_in(machine, name):
+    """Until the end, `name` is a command that does what apt would do."""
+    path = pathlib.Path("/usr/local/bin", name)
+    path.write_text(APT)
+    path.chmod(0o755)
+    machine.closers.append(path.unlink)
 
 
 def packed(directory, *names):
@@ -96,11 +114,7 @@ def kernel_guard(machine):
 def autopkgtest(machine):
     with without_vfwarden(machine):
         dpkg("--install", *packed(PACKAGES, "vfwarden"))
-        # The image has no apt, and nothing depends on the package.
-        apt = pathlib.Path("/usr/local/bin/apt-get")
-        apt.write_text('#!/bin/sh\n[ "$1" = --yes ] && exec dpkg "--$2" "$3"\n')
-        apt.chmod(0o755)
-        machine.closers.append(apt.unlink)
+        stand_in(machine, "apt-get")
         print(service.run("sh", str(PACKAGES / "service")).stdout, flush=True)
 
 
@@ -166,6 +180,45 @@ def libvirt_host(machine):
         raises(KeyError, lambda: pwd.getpwnam("vfwarden"), "looking for its user")
         libvirt.destroy("web1")
         libvirt.start("web1")
+        libvirt.close()
+
+
+@scenario("guide: a host whose libvirt guests run already", deadline=1200)
+def libvirt_guide(machine):
+    vf, _ = vfs(machine, 2)
+    # The page goes with what is installed here now.
+    installing, looking, hook, enforcing, undoing = (
+        example(machine, "libvirt-install", SELF), example(machine, "libvirt-look", SELF), example(machine, "libvirt-hook", SELF),
+        example(machine, "libvirt-enforce", SELF), example(machine, "libvirt-undo", SELF))
+    stand_in(machine, "apt")
+    with without_vfwarden(machine), contextlib.chdir(PACKAGES):
+        libvirt = Libvirt(machine, options=None)
+        libvirt.define("web1", hostdev(vf))
+        libvirt.start("web1")
+        with installing as session:
+            for _ in range(3):
+                session.run()
+            machine.connect()
+            machine.wait_property(vf, "InUse", True)
+            session.run_all()
+        with looking as session:
+            session.run()
+            session.run(status=REFUSED)
+            session.run()
+        with hook as session:
+            session.run()
+            wait_inhibitors(machine, [(vf.address, "domain web1")])
+            session.run()
+        with enforcing as session:
+            session.run()
+            session.run()
+            session.run(status=2)
+        machine.expected_pid = 0
+        with undoing as session:
+            session.run_all()
+        check_removed(machine)
+        equal(libvirt.virsh("domstate", "web1").stdout.strip(), "running", "web1")
+        IGB.check_closed()
         libvirt.close()
 
 
