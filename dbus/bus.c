@@ -316,6 +316,8 @@ int bus_serve(Bus *bus, sd_event *event, Manager *manager) {
         if (r >= 0)
                 r = add_objects(bus);
         if (r >= 0)
+                r = sleep_inhibitor_new(bus, &bus->sleep);
+        if (r >= 0)
                 r = bus_attach(bus->connection, event, SD_EVENT_PRIORITY_NORMAL);
         if (r >= 0)
                 r = bus_attach(bus->questions, event, SD_EVENT_PRIORITY_NORMAL - 1);
@@ -323,7 +325,6 @@ int bus_serve(Bus *bus, sd_event *event, Manager *manager) {
                 log_error("the objects cannot be exported: %s", g_strerror(-r));
                 return r;
         }
-        bus->sleep = sleep_inhibitor_new(bus);
         /* Clients that ask from now on see this. */
         inventory_foreach (manager_inventory(manager), function) {
                 show(bus, function);

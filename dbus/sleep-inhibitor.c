@@ -7,22 +7,18 @@
 #define LOGIND_NAME    "org.freedesktop.login1"
 #define LOGIND_PATH    "/org/freedesktop/login1"
 #define LOGIND_MANAGER LOGIND_NAME ".Manager"
+#define LOGIND_OWNER_RULE                                                           \
+        "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus'," \
+        "interface='org.freedesktop.DBus',member='NameOwnerChanged',arg0='" LOGIND_NAME "'"
 
 struct SleepInhibitor {
         const Bus *bus;
         GHashTable *in_use;        /* of PciKey*, owned */
+        sd_bus_slot *owner;        /* tells that logind has started or ended */
         sd_bus_slot *call;         /* to logind, NULL: none is pending */
         sd_bus_message *inhibitor; /* logind's reply, which owns the descriptor; NULL: none */
         bool failed;               /* the last call has, and the journal has it */
 };
-
-SleepInhibitor *sleep_inhibitor_new(const Bus *bus) {
-        SleepInhibitor *inhibitor = g_new0(SleepInhibitor, 1);
-
-        inhibitor->bus = bus;
-        inhibitor->in_use = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
-        return inhibitor;
-}
 
 static void end_inhibitor(SleepInhibitor *inhibitor) {
         inhibitor->inhibitor = sd_bus_message_unref(inhibitor->inhibitor);
@@ -31,6 +27,7 @@ static void end_inhibitor(SleepInhibitor *inhibitor) {
 SleepInhibitor *sleep_inhibitor_free(SleepInhibitor *inhibitor) {
         if (!inhibitor)
                 return NULL;
+        sd_bus_slot_unref(inhibitor->owner);
         sd_bus_slot_unref(inhibitor->call);
         end_inhibitor(inhibitor);
         g_hash_table_unref(inhibitor->in_use);
@@ -95,4 +92,35 @@ void sleep_inhibitor_note(SleepInhibitor *inhibitor, const Function *function) {
 void sleep_inhibitor_forget(SleepInhibitor *inhibitor, const Function *function) {
         if (g_hash_table_remove(inhibitor->in_use, &function->facts.key))
                 sleep_inhibitor_update(inhibitor);
+}
+
+/* A logind that starts anew has forgotten the inhibitors of the one before, whose descriptors stay
+ * open and mean nothing. */
+static int on_logind_owner(sd_bus_message *signal, void *userdata, sd_bus_error *error) {
+        SleepInhibitor *inhibitor = userdata;
+        const char *name, *before, *now;
+
+        if (sd_bus_message_read(signal, "sss", &name, &before, &now) < 0)
+                return 0;
+        inhibitor->call = sd_bus_slot_unref(inhibitor->call);
+        end_inhibitor(inhibitor);
+        if (now[0] != '\0')
+                sleep_inhibitor_update(inhibitor);
+        return 0;
+}
+
+int sleep_inhibitor_new(const Bus *bus, SleepInhibitor **ret) {
+        SleepInhibitor *inhibitor = g_new0(SleepInhibitor, 1);
+        int r;
+
+        inhibitor->bus = bus;
+        inhibitor->in_use = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+        r = sd_bus_add_match_async(bus->connection, &inhibitor->owner, LOGIND_OWNER_RULE,
+                                   on_logind_owner, NULL, inhibitor);
+        if (r < 0) {
+                sleep_inhibitor_free(inhibitor);
+                return r;
+        }
+        *ret = inhibitor;
+        return 0;
 }

@@ -3,14 +3,15 @@
  *
  * Owns the inhibitor of systemd-logind, which is a descriptor, and the list of functions in use.
  * Always holds: nothing waits for logind. Where there is none, or it refuses, the journal says so
- * once, and the next change of what is in use asks again. */
+ * once, and the next change of what is in use asks again, as does a logind that starts. */
 #pragma once
 
 #include "dbus/bus-parts.h"
 
 typedef struct SleepInhibitor SleepInhibitor;
 
-SleepInhibitor *sleep_inhibitor_new(const Bus *bus);
+/* Returns 0 or a negative errno. */
+int sleep_inhibitor_new(const Bus *bus, SleepInhibitor **ret);
 SleepInhibitor *sleep_inhibitor_free(SleepInhibitor *inhibitor);
 
 /* The function is there, or has changed; it has gone. */

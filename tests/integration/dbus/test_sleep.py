@@ -15,8 +15,8 @@ class Sleep(fixtures.DaemonTest):
         self.start_polkit(configure=True)
         self.functions = [self.sysfs.add(address, driver="vfio-pci") for address in (PLAIN, OTHER)]
 
-    def start_logind(self):
-        self.logind = Logind(self.bus.address)
+    def start_logind(self, refuses=False):
+        self.logind = Logind(self.bus.address, refuses)
         self.addCleanup(self.logind.close)
 
     def use(self, function, in_use=True):
@@ -54,15 +54,36 @@ class Sleep(fixtures.DaemonTest):
             self.client.manager("Reload")
             self.wait_count(count)
 
+    def test_logind_starts_again(self):
+        """It forgets its inhibitors; the descriptors of before mean nothing."""
+        self.start_logind()
+        self.configure("[Lock]\nInhibitSleep=yes\n")
+        self.start()
+        self.use(self.functions[0])
+        self.wait_count(1)
+        self.logind.close()
+        self.start_logind()
+        self.wait_count(1)
+        self.assertEqual(self.logind.calls, [ASKED])
+        self.use(self.functions[0], False)
+        self.wait_count(0)
+        self.logind.close()
+        self.start_logind()
+        self.use(self.functions[1])
+        self.wait_count(1)
+        self.assertEqual(self.logind.calls, [ASKED], "only while a function is in use")
+
     def test_logind_is_not_there_or_refuses(self):
         self.configure("[Lock]\nInhibitSleep=yes\n")
         self.start()
         self.use(self.functions[0])
         self.daemon.wait_log("Failed to keep the machine from suspend and shutdown: .*login1")
-        self.start_logind()
-        self.logind.refuses = True
-        self.use(self.functions[1])
+        self.start_logind(refuses=True)
         vb.wait_until(lambda: len(self.logind.calls) == 1, None, "another try")
+        # It comes behind the refusal on the same connection.
+        self.logind.bus.call("/", "org.freedesktop.DBus.Peer", "Ping", destination=vb.NAME)
+        self.use(self.functions[1])
+        vb.wait_until(lambda: len(self.logind.calls) == 2, None, "yet another one")
         self.logind.refuses = False
         self.use(self.functions[1], False)
         self.wait_count(1)

@@ -21,8 +21,8 @@ XML = """
 class Logind:
     NAME = "org.freedesktop.login1"
 
-    def __init__(self, address):
-        self.refuses = False
+    def __init__(self, address, refuses=False):
+        self.refuses = refuses
         self.calls = []         # of (what, who, why, mode)
         self._inhibitors = []   # the reading ends of pipes: one hangs up when its inhibitor is closed
         self.bus = Bus(address)
@@ -32,9 +32,11 @@ class Logind:
                       destination="org.freedesktop.DBus")
 
     def close(self):
-        for fd in self._inhibitors:
-            os.close(fd)
-        self.bus.close()
+        if self.bus:
+            for fd in self._inhibitors:
+                os.close(fd)
+            self.bus.close()
+        self.bus, self._inhibitors = None, []
 
     def count(self):
         """How many inhibitors there are."""
