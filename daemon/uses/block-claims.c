@@ -10,22 +10,28 @@
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <glib.h>
-#include <stdbool.h>
 #include <string.h>
 
 /* Files below /sys whose text is the path of a block device. What uses it is called `by`, and has
  * the name of a folder of the file, so many parts before its end. A user may have udisks make a
- * loop device of any file, such as /dev/shm/nvme0n1; of these only `nodes_alone` count. */
+ * loop device of any file, such as /dev/shm/nvme0n1; the others are root's configuration. */
 static const struct {
         const char *pattern, *by;
         unsigned part;
-        bool nodes_alone;
+        BlockPathTrust trust;
 } claim_files[] = {
         /* loop_set_fd() opens the file, and nothing is exclusive. */
-        { "block/loop*/loop/backing_file", "the loop device", 2, true },
+        { "block/loop*/loop/backing_file", "the loop device", 2, BLOCK_PATH_OF_USERS },
         { "kernel/config/nvmet/subsystems/*/namespaces/*/device_path", "the NVMe target", 3,
-          false },
-        { "kernel/config/target/core/iblock_*/*/udev_path", "the SCSI target", 1, false },
+          BLOCK_PATH_OF_ROOT },
+        { "kernel/config/target/core/iblock_*/*/udev_path", "the SCSI target", 1,
+          BLOCK_PATH_OF_ROOT },
+        { "kernel/config/target/core/fileio_*/*/udev_path", "the SCSI target", 1,
+          BLOCK_PATH_OF_ROOT },
+        { "kernel/config/target/core/pscsi_*/*/udev_path", "the SCSI target", 1,
+          BLOCK_PATH_OF_ROOT },
+        { "kernel/config/usb_gadget/*/functions/mass_storage.*/lun.*/file", "the USB gadget", 4,
+          BLOCK_PATH_OF_ROOT },
 };
 
 /* udev's records of block devices. ZFS opens its disks from within the kernel, and says nowhere in
@@ -78,13 +84,6 @@ static char *part_before_end(const char *path, unsigned part) {
         return g_strdup(part < n ? parts[n - 1 - part] : path);
 }
 
-/* In folders to which root alone can write. */
-static bool is_node(const char *path) {
-        g_autofree char *folder = g_path_get_dirname(path);
-
-        return strcmp(folder, "/dev") == 0 || strcmp(folder, "/dev/mapper") == 0;
-}
-
 /* A path that is too long for sysfs is no node's, and a user who has made one must not end the
  * search (loop_attr_backing_file_show() in drivers/block/loop.c). */
 static bool names_nothing(int r) {
@@ -92,6 +91,7 @@ static bool names_nothing(int r) {
 }
 
 typedef struct ClaimSearch {
+        const char *proc;
         BlockClaimVisit *visit;
         void *context;
         unsigned file; /* in `claim_files` */
@@ -104,13 +104,12 @@ static int visit_claim(void *userdata, const char *path) {
         g_autofree char *device = NULL;
         char value[SYSFS_VALUE_MAX];
         ssize_t n = sysfs_read(AT_FDCWD, path, value, sizeof(value));
+        int r;
 
         if (n < 0)
                 return names_nothing((int) n) ? 0 : (int) n;
-        if (claim_files[search->file].nodes_alone && !is_node(value))
-                return 0;
-        device = block_device_by_path(value);
-        return device ? search->visit(search->context, device, by) : 0;
+        r = block_device_by_path(search->proc, value, claim_files[search->file].trust, &device);
+        return r > 0 ? search->visit(search->context, device, by) : r;
 }
 
 /* "/run/udev/data/b259:0" */
@@ -129,8 +128,8 @@ static int visit_record(void *userdata, const char *path) {
         return device ? search->visit(search->context, device, "a pool of ZFS") : 0;
 }
 
-int block_claims(BlockClaimVisit *visit, void *context) {
-        ClaimSearch search = { .visit = visit, .context = context };
+int block_claims(const char *proc, BlockClaimVisit *visit, void *context) {
+        ClaimSearch search = { .proc = proc, .visit = visit, .context = context };
 
         for (; search.file < G_N_ELEMENTS(claim_files); search.file++) {
                 int r = visit_files("/sys", claim_files[search.file].pattern, visit_claim, &search);

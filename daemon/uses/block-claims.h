@@ -7,6 +7,6 @@
 
 typedef int BlockClaimVisit(void *context, const char *device, const char *by);
 
-/* Calls `visit` with the name of each such device, "nvme0n1", and for what it is used. Returns 0,
- * or a negative errno. */
-int block_claims(BlockClaimVisit *visit, void *context);
+/* Calls `visit` with the name of each such device, "nvme0n1", and for what it is used. `proc` is
+ * where procfs is. Returns 0, or a negative errno. */
+int block_claims(const char *proc, BlockClaimVisit *visit, void *context);

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #define FOLDER      "/sys/class/block"
 #define CONTROLLERS "/sys/class/nvme"
@@ -152,17 +154,143 @@ static int compare_mapper_name(void *context, const char *name) {
         return 0;
 }
 
-char *block_device_by_path(const char *path) {
-        g_autofree char *name = g_path_get_basename(path), *link = NULL;
+/* For a path that is not there, such as that of a node in a container's /dev. */
+static char *find_by_name(const char *path) {
+        g_autofree char *folder = g_path_get_dirname(path), *name = g_path_get_basename(path);
+        g_autofree char *link = g_strdup_printf(FOLDER "/%s", name);
         NameSearch search = { .wanted = name };
 
-        if (!g_str_has_prefix(path, "/dev/"))
+        if (strcmp(folder, "/dev") != 0 && strcmp(folder, "/dev/mapper") != 0)
                 return NULL;
-        link = g_strdup_printf(FOLDER "/%s", name);
         if (access(link, F_OK) == 0)
                 return g_steal_pointer(&name);
         (void) foreach_entry(FOLDER, compare_mapper_name, &search);
         return search.found;
+}
+
+/* A path is followed link by link, below the root of process 1: the daemon has a /dev of its own.
+ * RestrictSUIDSGID= refuses openat2(), which could do it. */
+#define LINKS_MAX 40 /* MAXSYMLINKS */
+
+typedef struct PathWalk {
+        const char *proc;
+        BlockPathTrust trust;
+        GString *done; /* without links: "/dev/disk" */
+        char *rest;    /* "by-id/nvme-one" */
+        unsigned n_links;
+        dev_t devtmpfs; /* for BLOCK_PATH_OF_USERS */
+} PathWalk;
+
+static void path_walk_clear(PathWalk *walk) {
+        g_string_free(walk->done, TRUE);
+        g_free(walk->rest);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(PathWalk, path_walk_clear)
+
+/* Waits for nobody in devtmpfs, in which root alone makes nodes and links. */
+static int stat_in_root(const PathWalk *walk, const char *path, struct stat *ret) {
+        g_autofree char *full = g_strdup_printf("%s/1/root%s", walk->proc, path);
+
+        return lstat(full, ret) < 0 ? -errno : 0;
+}
+
+static int follow_link(PathWalk *walk) {
+        g_autofree char *full = g_strdup_printf("%s/1/root%s", walk->proc, walk->done->str);
+        g_autofree char *target = g_file_read_link(full, NULL), *rest = walk->rest;
+
+        walk->rest = NULL;
+        if (!target || walk->n_links++ >= LINKS_MAX)
+                return -ELOOP;
+        if (target[0] == '/')
+                g_string_truncate(walk->done, 0);
+        else
+                g_string_truncate(walk->done,
+                                  (gsize) (strrchr(walk->done->str, '/') - walk->done->str));
+        walk->rest = g_strdup_printf("%s/%s", target, rest);
+        return 0;
+}
+
+/* The next part of the path, off `rest`. "" at the end. */
+static char *take_part(PathWalk *walk) {
+        const char *begin = walk->rest + strspn(walk->rest, "/");
+        size_t length = strcspn(begin, "/");
+        char *part = g_strndup(begin, length), *rest = g_strdup(begin + length);
+
+        g_free(walk->rest);
+        walk->rest = rest;
+        return part;
+}
+
+/* Returns 1 when there is another part, 0 at the end, or a negative errno. */
+static int walk_part(PathWalk *walk, struct stat *st) {
+        g_autofree char *part = take_part(walk);
+        const char *slash = strrchr(walk->done->str, '/');
+        int r;
+
+        if (part[0] == '\0')
+                return 0;
+        if (strcmp(part, ".") == 0)
+                return 1;
+        if (strcmp(part, "..") == 0) {
+                g_string_truncate(walk->done, slash ? (gsize) (slash - walk->done->str) : 0);
+                return 1;
+        }
+        g_string_append_printf(walk->done, "/%s", part);
+        r = stat_in_root(walk, walk->done->str, st);
+        if (r < 0)
+                return r;
+        if (walk->trust == BLOCK_PATH_OF_USERS && st->st_dev != walk->devtmpfs)
+                return -EXDEV;
+        if (!S_ISLNK(st->st_mode))
+                return 1;
+        r = walk->trust == BLOCK_PATH_OF_USERS ? -ELOOP : follow_link(walk);
+        return r < 0 ? r : 1;
+}
+
+static int walk_path(const char *proc, const char *path, BlockPathTrust trust, struct stat *ret) {
+        g_auto(PathWalk) walk = {
+                .proc = proc, .trust = trust, .done = g_string_new(""), .rest = g_strdup(path)
+        };
+        struct stat st = { 0 };
+        int r = 0;
+
+        if (trust == BLOCK_PATH_OF_USERS) {
+                if (!g_str_has_prefix(path, "/dev/"))
+                        return -ENOENT;
+                r = stat_in_root(&walk, "/dev", &st);
+                walk.devtmpfs = st.st_dev;
+        }
+        while (r >= 0) {
+                r = walk_part(&walk, &st);
+                if (r == 0)
+                        break;
+        }
+        if (r >= 0)
+                *ret = st;
+        return r;
+}
+
+/* Of a path that leads to nothing, or out of /dev. */
+static bool leads_nowhere(int r) {
+        return errno_means_absent(r) || r == -ENOTDIR || r == -ELOOP || r == -EXDEV ||
+               r == -ENAMETOOLONG;
+}
+
+int block_device_by_path(const char *proc, const char *path, BlockPathTrust trust, char **ret) {
+        g_autofree char *name = NULL;
+        struct stat st;
+        int r = walk_path(proc, path, trust, &st);
+
+        if (r < 0 && !leads_nowhere(r))
+                return r;
+        if (r < 0)
+                name = find_by_name(path);
+        else if (S_ISBLK(st.st_mode))
+                name = block_device_by_number(major(st.st_rdev), minor(st.st_rdev));
+        if (!name)
+                return 0;
+        *ret = g_steal_pointer(&name);
+        return 1;
 }
 
 /* --- what is on a function itself */

@@ -13,10 +13,19 @@ typedef void BlockVisit(void *context, const char *name, PciKey key);
  * gone; or a negative errno. */
 int block_device_functions(const char *name, BlockVisit *visit, void *context);
 
-/* The name of the device with that number; and of one that a program calls `path`
- * ("/dev/mapper/vg-root"). Returns it, the caller's; NULL without. */
+/* The name of the device with that number. Returns it, the caller's; NULL without. */
 char *block_device_by_number(unsigned major, unsigned minor);
-char *block_device_by_path(const char *path);
+
+typedef enum BlockPathTrust {
+        BLOCK_PATH_OF_ROOT,  /* any path; it may make the caller wait, for a file system that it is
+                                on */
+        BLOCK_PATH_OF_USERS, /* what a user of udisks can choose: a node in the host's /dev alone */
+} BlockPathTrust;
+
+/* The name of the device that is called `path` ("/dev/mapper/vg-root", "/dev/disk/by-id/...", or
+ * any link) in the mount namespace of process 1. `proc` is where procfs is. Returns 1; 0 if it is
+ * no block device; or a negative errno. */
+int block_device_by_path(const char *proc, const char *path, BlockPathTrust trust, char **ret);
 
 /* Calls `visit` for each disk that is on a function itself, and for each controller of NVMe
  * ("nvme0"). A partition is named by its disk, and what is made of other devices by those. Returns

@@ -109,19 +109,30 @@ static bool has_source(const char *type) {
         return strcmp(type, "btrfs") == 0 || strcmp(type, "bcachefs") == 0;
 }
 
+/* Of a path that root has chosen. NULL without. */
+static char *find_named_device(StorageLook *look, const char *path) {
+        char *device = NULL;
+        int r = block_device_by_path(use_child_proc(look->child), path, BLOCK_PATH_OF_ROOT,
+                                     &device);
+
+        if (r < 0)
+                look->error = r;
+        return device;
+}
+
 static void on_mount(void *context, const Mount *mount) {
         g_autofree char *device = NULL;
 
         if (mount->major != 0)
                 device = block_device_by_number(mount->major, mount->minor);
         else if (has_source(mount->type))
-                device = block_device_by_path(mount->source);
+                device = find_named_device(context, mount->source);
         if (device)
                 add_mount(context, device, mount->point);
 }
 
 static void on_swap(void *context, const char *path) {
-        g_autofree char *device = block_device_by_path(path);
+        g_autofree char *device = find_named_device(context, path);
 
         if (device)
                 (void) add_device(context, device, USE_BLOCK_SWAP, "");
@@ -165,6 +176,26 @@ static int add_btrfs(StorageLook *look) {
         return 0;
 }
 
+/* A file system that is used has a folder with its device's name, also where no process sees it: it
+ * was unmounted while files of it are open (MNT_DETACH), or is in a mount namespace that only a
+ * file keeps. */
+static int add_superblocks(StorageLook *look) {
+        static const char *const folders[] = { "/sys/fs/ext4", "/sys/fs/xfs", "/sys/fs/f2fs" };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(folders); i++) {
+                _cleanup_(closedirp) DIR *dir = opendir(folders[i]);
+                const struct dirent *entry;
+
+                if (!dir && !errno_means_absent(-errno))
+                        return -errno;
+                while (dir && (entry = readdir(dir)))
+                        if (entry->d_name[0] != '.' &&
+                            !g_hash_table_contains(look->mounted, entry->d_name))
+                                add_mount(look, entry->d_name, "a place that cannot be seen");
+        }
+        return 0;
+}
+
 static void host_storage_add_name(void *context, const char *name, PciKey key) {
         const StorageLook *look = context;
 
@@ -189,7 +220,9 @@ static int look_at_storage(UseChild *child, void *state) {
         if (r >= 0)
                 r = add_btrfs(&look);
         if (r >= 0)
-                r = block_claims(on_claim, &look);
+                r = add_superblocks(&look);
+        if (r >= 0)
+                r = block_claims(storage->proc, on_claim, &look);
         if (r >= 0)
                 r = block_devices_named(host_storage_add_name, &look);
         return r < 0 ? r : look.error;
