@@ -71,6 +71,8 @@ static const struct {
           false },
         { "network-route", "give the default route to another interface than ", "", false },
         { "network-up", "\"ip link set dev ", " down\", if the host can miss it", false },
+        { "packet-socket", "end ", "", true },
+        { "xdp", "\"ip link set dev ", " xdp off\", or end the program that keeps it", false },
         { "mount", "\"umount ", "\", if it can be missed", true },
         { "swap", "\"swapoff /dev/", "\"", false },
         { "block-holder", "take it out of ", ", or end what is made of it", true },

@@ -28,6 +28,15 @@
         ROW(NETWORK_UP, "network-up", "net", STANDS,                                             \
             "its network interface ", " is up and has a link",                                   \
             "the host loses the link")                                                           \
+        ROW(NETWORK_PACKET, "packet-socket", "net", STANDS,                                      \
+            "its network interface ", " has a packet socket of ",                                \
+            "the program receives and sends no frames any more")                                 \
+        ROW(NETWORK_XDP, "xdp", "net", STANDS,                                                   \
+            "its network interface ", " runs the XDP program ",                                  \
+            "the program and those that it passes packets to receive nothing any more")          \
+        ROW(RDMA_NAMESPACE, "rdma-namespace", "infiniband", STANDS,                              \
+            "its RDMA device ", "is in another network namespace",                               \
+            "the processes in that network namespace lose the device")                           \
         ROW(BLOCK_MOUNT, "mount", "block", STANDS,                                               \
             "its block device ", " is mounted on ",                                              \
             "the file system loses its device, and what was not written is lost")                \

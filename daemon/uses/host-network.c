@@ -4,11 +4,10 @@
 #include "daemon/uses/device-path.h"
 #include "daemon/uses/network-elsewhere.h"
 
+#include <inttypes.h>
 #include <poll.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 
 #define GROUP(group) (1U << ((group) -1))
 #define GROUPS                                                                           \
@@ -35,19 +34,6 @@ typedef struct HostNetwork {
 
 /* --- listening */
 
-/* The process stays in the host's namespace from now on. */
-static int enter_host(const char *proc) {
-        g_autofree char *path = g_strconcat(proc, "/1/ns/net", NULL);
-        _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
-        struct stat host, own;
-
-        if (fd < 0 || fstat(fd, &host) < 0 || stat("/proc/self/ns/net", &own) < 0)
-                return -errno;
-        if ((host.st_dev != own.st_dev || host.st_ino != own.st_ino) && setns(fd, CLONE_NEWNET) < 0)
-                return -errno;
-        return take_fd(&fd);
-}
-
 static int open_network(UseChild *child, void **ret_state) {
         HostNetwork *network = g_new0(HostNetwork, 1); /* as long as the process */
 
@@ -58,7 +44,7 @@ static int open_network(UseChild *child, void **ret_state) {
         network->missing = g_array_new(FALSE, FALSE, sizeof(NetworkElsewhere));
         network->elsewhere = g_array_new(FALSE, FALSE, sizeof(NetworkElsewhere));
         network->routes_stale = network->moved = true;
-        network->host = enter_host(network->proc);
+        network->host = netlink_enter_host(network->proc);
         if (network->host < 0)
                 return network->host;
         network->questions = netlink_open(0);
@@ -98,9 +84,11 @@ static void take_link(EventTaking *taking, const struct nlmsghdr *message) {
             (!netlink_attribute(message, header, IFLA_LINK, &size) ||
              netlink_attribute(message, header, IFLA_LINK_NETNSID, &size)))
                 return;
-        taking->matters = true;
+        /* An interface that is made elsewhere on top of a known one makes the kernel report that
+         * (NETDEV_CHANGEUPPER in rtnetlink_event()). */
+        taking->matters = taking->network->moved = true;
         if (!known || message->nlmsg_type == RTM_DELLINK)
-                taking->network->moved = taking->network->routes_stale = true;
+                taking->network->routes_stale = true;
 }
 
 static void take_address(EventTaking *taking, const struct nlmsghdr *message) {
@@ -228,6 +216,11 @@ static void add_link(UseChild *child, const NetworkLinks *links, const NetworkLi
                               master ? master->name : "another interface", 0);
         if (link->up)
                 use_child_add(child, link->key, USE_NETWORK_UP, link->name, "", 0);
+        if (link->has_xdp) {
+                g_autofree char *program = g_strdup_printf("%" PRIu32, link->xdp);
+
+                use_child_add(child, link->key, USE_NETWORK_XDP, link->name, program, 0);
+        }
 }
 
 static void host_network_add_host(UseChild *child, HostNetwork *network,
@@ -268,7 +261,7 @@ static int find_elsewhere(HostNetwork *network) {
         g_array_set_size(network->elsewhere, 0);
         g_array_append_vals(network->elsewhere, missing->data, missing->len);
         r = network_elsewhere_locate(network->proc, network->host, find_function_elsewhere,
-                                     network->moved, network->elsewhere);
+                                     network->elsewhere);
         if (r < 0)
                 return r;
         g_array_unref(network->missing);
@@ -277,15 +270,38 @@ static int find_elsewhere(HostNetwork *network) {
         return 0;
 }
 
-static void add_elsewhere(UseChild *child, const HostNetwork *network) {
+static void add_upper_elsewhere(UseChild *child, const NetworkLinks *links,
+                                const NetworkElsewhere *upper) {
+        const NetworkLink *lower = network_links_get(links, upper->lower);
+        g_autofree char *by =
+                g_strdup_printf("%s in the network namespace %s", upper->name, upper->where);
+
+        if (lower && lower->on_function)
+                use_child_add(child, lower->key, USE_NETWORK_LOWER, lower->name, by, upper->pid);
+}
+
+static void add_elsewhere(UseChild *child, const HostNetwork *network, const NetworkLinks *links) {
         for (guint i = 0; i < network->elsewhere->len; i++) {
                 const NetworkElsewhere *one =
                         &g_array_index(network->elsewhere, NetworkElsewhere, i);
 
-                use_child_add(child, one->key, USE_NETWORK_NAMESPACE,
-                              one->name[0] != '\0' ? one->name : "(name unknown)",
-                              one->where[0] != '\0' ? one->where : "of no known process", one->pid);
+                if (one->lower != 0)
+                        add_upper_elsewhere(child, links, one);
+                else
+                        use_child_add(child, one->key, USE_NETWORK_NAMESPACE,
+                                      one->name[0] != '\0' ? one->name : "(name unknown)",
+                                      one->where[0] != '\0' ? one->where : "of no known process",
+                                      one->pid);
         }
+}
+
+static int add_rdma_elsewhere(UseChild *child) {
+        g_autoptr(GArray) keys = g_array_new(FALSE, FALSE, sizeof(PciKey));
+        int r = network_elsewhere_rdma(keys);
+
+        for (guint i = 0; i < keys->len; i++)
+                use_child_add(child, g_array_index(keys, PciKey, i), USE_RDMA_NAMESPACE, "", "", 0);
+        return r;
 }
 
 static int look_at_network(UseChild *child, void *state) {
@@ -295,9 +311,11 @@ static int look_at_network(UseChild *child, void *state) {
 
         if (r >= 0)
                 r = find_elsewhere(network);
+        if (r >= 0)
+                r = add_rdma_elsewhere(child);
         if (r < 0)
                 return r;
-        add_elsewhere(child, network);
+        add_elsewhere(child, network, &links);
         host_network_add_host(child, network, &links);
         return 0;
 }

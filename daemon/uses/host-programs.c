@@ -1,6 +1,8 @@
 #include "daemon/uses/host-programs.h"
 
 #include "daemon/base/util.h"
+#include "daemon/uses/netlink.h"
+#include "daemon/uses/packet-sockets.h"
 #include "daemon/uses/program-files.h"
 #include "daemon/uses/program-maps.h"
 #include "daemon/uses/program-watch.h"
@@ -10,6 +12,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
+#include <string.h>
 
 /* Who hides a device behind more descriptors loses it; nobody else waits for that. */
 static const LookShare descriptors_share = {
@@ -26,6 +29,7 @@ typedef struct HostPrograms {
 typedef struct ProgramLook {
         UseChild *child;
         NodeOwners *nodes;
+        GArray *sockets;      /* of PacketSocket */
         GHashTable *of_users; /* uid -> number of descriptors looked at */
         GHashTable *opened;   /* "PID ADDRESS NAME" of BARs, to tell them once */
         unsigned of_all_users;
@@ -100,18 +104,16 @@ static void on_mapped(void *context, uint32_t pid, PciKey key, const char *name)
         use_child_add(look->child, key, USE_PROGRAM_MAPPED, name, by, pid);
 }
 
-static int look_at_program(ProgramLook *look, const char *proc, const char *name) {
-        uint64_t pid;
-        ProgramProcess process = {
-                .proc = proc, .nodes = look->nodes, .found = on_file, .context = look
-        };
+static int look_at_program(ProgramLook *look, uint32_t pid) {
+        ProgramProcess process = { .proc = use_child_proc(look->child),
+                                   .pid = pid,
+                                   .nodes = look->nodes,
+                                   .sockets = look->sockets,
+                                   .found = on_file,
+                                   .context = look };
         unsigned n = 0;
-        int r;
+        int r = program_open(&process);
 
-        if (number_parse(name, 10, INT_MAX, &pid) < 0)
-                return 0;
-        process.pid = (uint32_t) pid;
-        r = program_open(&process);
         if (r >= 0)
                 r = program_read(&process, allowance_of(look, process.status.uid), &n);
         take_from_allowance(look, process.status.uid, n);
@@ -119,21 +121,85 @@ static int look_at_program(ProgramLook *look, const char *proc, const char *name
         return program_has_ended(r) ? 0 : r;
 }
 
-static int look_at_descriptors(ProgramLook *look) {
-        const char *proc = use_child_proc(look->child);
+static int list_pids(const char *proc, GArray *pids) {
         _cleanup_(closedirp) DIR *dir = opendir(proc);
         const struct dirent *entry;
-        int error = 0;
 
         if (!dir)
                 return -errno;
         while ((errno = 0, entry = readdir(dir))) {
-                int r = look_at_program(look, proc, entry->d_name);
+                uint64_t number;
+                uint32_t pid;
 
-                if (r < 0)
-                        error = r;
+                if (number_parse(entry->d_name, 10, INT_MAX, &number) < 0)
+                        continue;
+                pid = (uint32_t) number;
+                g_array_append_val(pids, pid);
         }
-        return errno != 0 ? -errno : error;
+        return -errno;
+}
+
+static int look_at_descriptors(ProgramLook *look, const GArray *pids) {
+        int error = 0;
+
+        for (guint i = 0; i < pids->len; i++) {
+                int r = look_at_program(look, g_array_index(pids, uint32_t, i));
+
+                use_child_go_on(look->child);
+                error = r < 0 ? r : error;
+        }
+        return error;
+}
+
+/* A process that has several of one interface is reported once. */
+static bool is_packet_socket_known(const GArray *sockets, guint index) {
+        const PacketSocket *socket = &g_array_index(sockets, PacketSocket, index);
+
+        for (guint i = 0; i < index; i++) {
+                const PacketSocket *other = &g_array_index(sockets, PacketSocket, i);
+
+                if (other->pid == socket->pid && other->uid == socket->uid &&
+                    strcmp(other->interface, socket->interface) == 0)
+                        return true;
+        }
+        return false;
+}
+
+static void add_packet_sockets(UseChild *child, const GArray *sockets) {
+        for (guint i = 0; i < sockets->len; i++) {
+                const PacketSocket *socket = &g_array_index(sockets, PacketSocket, i);
+                g_autofree char *by = NULL;
+
+                if (is_packet_socket_known(sockets, i))
+                        continue;
+                by = socket->pid != 0
+                             ? g_strdup_printf("%s (pid %" PRIu32 ")", socket->program, socket->pid)
+                             : g_strdup_printf("a process of uid %" PRIu32, socket->uid);
+                use_child_add(child, socket->key, USE_NETWORK_PACKET, socket->interface, by,
+                              socket->pid);
+        }
+}
+
+static void on_maps_go_on(void *context) {
+        use_child_go_on(((const ProgramLook *) context)->child);
+}
+
+static const ProgramMapsHandler maps_handler = { .found = on_mapped, .goes_on = on_maps_go_on };
+
+/* Both searches go through the same processes. */
+static int look_at_processes_once(ProgramLook *look) {
+        g_autoptr(GArray) pids = g_array_new(FALSE, FALSE, sizeof(uint32_t));
+        const char *proc = use_child_proc(look->child);
+        int r = packet_sockets_read(proc, look->sockets), error = r;
+
+        r = list_pids(proc, pids);
+        if (r < 0)
+                return r;
+        r = look_at_descriptors(look, pids);
+        error = r < 0 ? r : error;
+        r = program_maps_read(proc, pids, &maps_handler, look);
+        error = r < 0 ? r : error;
+        return error < 0 ? error : look->error;
 }
 
 static int look_at_programs(UseChild *child, void *state) {
@@ -141,24 +207,34 @@ static int look_at_programs(UseChild *child, void *state) {
         g_autoptr(GHashTable) of_users = g_hash_table_new(NULL, NULL);
         g_autoptr(GHashTable) opened = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         g_autoptr(NodeOwners) nodes = node_owners_new();
-        ProgramLook look = {
-                .child = child,
-                .nodes = nodes,
-                .of_users = of_users,
-                .opened = opened,
-                .begun_usec = now_usec(),
-        };
-        int r = look_at_descriptors(&look), maps;
+        g_autoptr(GArray) sockets = g_array_new(FALSE, FALSE, sizeof(PacketSocket));
+        ProgramLook look = { .child = child,
+                             .nodes = nodes,
+                             .sockets = sockets,
+                             .of_users = of_users,
+                             .opened = opened,
+                             .begun_usec = now_usec() };
+        int r = look_at_processes_once(&look);
 
-        maps = program_maps_read(use_child_proc(child), on_mapped, &look);
+        add_packet_sockets(child, sockets);
         program_watch_set_endless(programs->watch, look.stands, look.warns);
-        return r < 0 ? r : maps < 0 ? maps : look.error;
+        return r;
+}
+
+/* For packet_sockets_read(). */
+static int enter_host_network(const char *proc) {
+        _cleanup_(closep) int fd = netlink_enter_host(proc);
+
+        return fd < 0 ? fd : 0;
 }
 
 static int open_programs(UseChild *child, void **ret_state) {
         HostPrograms *programs = g_new0(HostPrograms, 1); /* as long as the process */
-        int r = program_watch_new(use_child_proc(child), &programs->watch);
+        int r = enter_host_network(use_child_proc(child));
 
+        if (r < 0)
+                return r;
+        r = program_watch_new(use_child_proc(child), &programs->watch);
         if (r < 0)
                 return r;
         use_child_watch(child, program_watch_inotify(programs->watch), POLLIN);

@@ -2,14 +2,30 @@
 
 #include "daemon/base/util.h"
 
+#include <glib.h>
+#include <linux/net_namespace.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 /* As rtnetlink(7) wants it: a message of a dump is no longer than 32 KiB (netlink_dump() in
  * net/netlink/af_netlink.c). */
 #define BUFFER_SIZE (32 * 1024)
 /* Events are only a reason to look; more of them are lost. */
 #define RECEIVE_BUFFER (256 * 1024)
+
+int netlink_enter_host(const char *proc) {
+        g_autofree char *path = g_strconcat(proc, "/1/ns/net", NULL);
+        _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+        struct stat host, own;
+
+        if (fd < 0 || fstat(fd, &host) < 0 || stat("/proc/self/ns/net", &own) < 0)
+                return -errno;
+        if ((host.st_dev != own.st_dev || host.st_ino != own.st_ino) && setns(fd, CLONE_NEWNET) < 0)
+                return -errno;
+        return take_fd(&fd);
+}
 
 int netlink_open(uint32_t groups) {
         struct sockaddr_nl address = { .nl_family = AF_NETLINK, .nl_groups = groups };
@@ -107,6 +123,53 @@ int netlink_dump(int fd, uint16_t type, uint8_t family, unsigned max, NetlinkVis
         if (r < 0)
                 return r;
         return dump.interrupted ? -EINTR : 0;
+}
+
+static int send_nsid_question(int fd, int namespace, uint32_t sequence) {
+        struct {
+                struct nlmsghdr header;
+                struct rtgenmsg body;
+                _Alignas(NLMSG_ALIGNTO) struct rtattr attribute;
+                int32_t namespace;
+        } request = {
+                .header = { .nlmsg_len = sizeof(request),
+                            .nlmsg_type = RTM_GETNSID,
+                            .nlmsg_flags = NLM_F_REQUEST,
+                            .nlmsg_seq = sequence },
+                .attribute = { .rta_len = RTA_LENGTH(sizeof(int32_t)), .rta_type = NETNSA_FD },
+                .namespace = namespace,
+        };
+
+        return send(fd, &request, sizeof(request), 0) < 0 ? -errno : 0;
+}
+
+typedef struct NsidAnswer {
+        int32_t nsid;
+        bool is_there;
+} NsidAnswer;
+
+static int take_nsid(void *context, const struct nlmsghdr *message) {
+        NsidAnswer *answer = context;
+
+        answer->is_there = message->nlmsg_type == RTM_NEWNSID;
+        answer->nsid = (int32_t) netlink_number(message, sizeof(struct rtgenmsg), NETNSA_NSID,
+                                                (uint32_t) NETNSA_NSID_NOT_ASSIGNED);
+        return 0;
+}
+
+int netlink_find_nsid(int fd, int namespace, int32_t *ret) {
+        NsidAnswer answer = { 0 };
+        Dump question = {
+                .sequence = UINT32_MAX, .left = 1, .visit = take_nsid, .context = &answer
+        };
+        int r = send_nsid_question(fd, namespace, question.sequence);
+
+        if (r >= 0)
+                r = receive_part(fd, &question);
+        if (r < 0 || !answer.is_there || answer.nsid < 0)
+                return r < 0 ? r : 0;
+        *ret = answer.nsid;
+        return 1;
 }
 
 void netlink_receive_events(int fd, NetlinkVisit *visit, void *context) {

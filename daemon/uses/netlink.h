@@ -10,6 +10,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The process is in the network namespace of process 1 from now on. Returns a descriptor of that
+ * namespace, or a negative errno. */
+int netlink_enter_host(const char *proc);
+
 /* A socket of the network namespace that the process is in; it stays there. `groups` are bits
  * (1 << (RTNLGRP_... - 1)) of what it listens to. Returns it, or a negative errno. */
 int netlink_open(uint32_t groups);
@@ -22,6 +26,11 @@ typedef int NetlinkVisit(void *context, const struct nlmsghdr *message);
  * after `max` messages. */
 int netlink_dump(int fd, uint16_t type, uint8_t family, unsigned max, NetlinkVisit *visit,
                  void *context);
+
+/* The number that the network namespace of the socket has for the one that `namespace` is a
+ * descriptor of. Returns 1; 0 if it has none, so that no interface there is on top of one of that;
+ * or a negative errno. */
+int netlink_find_nsid(int fd, int namespace, int32_t *ret);
 
 /* Takes the events that wait. `visit` is called for each, with NULL when some were lost. */
 void netlink_receive_events(int fd, NetlinkVisit *visit, void *context);

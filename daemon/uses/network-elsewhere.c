@@ -28,17 +28,22 @@ typedef struct Search {
         NetworkFind *find;
         GArray *found;    /* of NetworkElsewhere */
         GHashTable *seen; /* inode of a namespace */
-        guint n_missing;  /* of `found`: in a namespace that is not found yet */
-        bool everywhere;
         uint64_t end_usec;
 } Search;
 
 /* --- what the host's sysfs shows */
 
-/* Returns 1 if the directory `net` is there and shows no interface; 0 if not; or a negative
- * errno. */
-static int net_is_empty(const char *device) {
-        g_autofree char *path = g_strconcat(device, "/net", NULL);
+/* Calls `visit` for each device whose directory has the folder `folder` ("net") with nothing in it.
+ */
+typedef struct EmptyFolders {
+        const char *folder;
+        void (*visit)(GArray *found, PciKey key);
+        GArray *found;
+} EmptyFolders;
+
+/* Returns 1 if the folder is there and shows nothing; 0 if not; or a negative errno. */
+static int is_folder_empty(const char *device, const char *folder) {
+        g_autofree char *path = g_strdup_printf("%s/%s", device, folder);
         _cleanup_(closedirp) DIR *dir = opendir(path);
         const struct dirent *entry;
 
@@ -50,18 +55,18 @@ static int net_is_empty(const char *device) {
         return errno != 0 ? -errno : 1;
 }
 
-static int add_missing(GArray *found, const char *device) {
-        NetworkElsewhere missing = { 0 };
-        int r = net_is_empty(device);
+static int visit_if_empty(const EmptyFolders *search, const char *device) {
+        int r = is_folder_empty(device, search->folder);
+        PciKey key;
 
         if (r > 0)
-                r = device_path_find(device, &missing.key);
+                r = device_path_find(device, &key);
         if (r > 0)
-                g_array_append_val(found, missing);
+                search->visit(search->found, key);
         return r < 0 ? r : 0;
 }
 
-static int find_missing(GArray *found, const char *bus) {
+static int visit_bus(const EmptyFolders *search, const char *bus) {
         g_autofree char *folder = g_strdup_printf("/sys/bus/%s/devices", bus);
         _cleanup_(closedirp) DIR *dir = opendir(folder);
         const struct dirent *entry;
@@ -70,7 +75,7 @@ static int find_missing(GArray *found, const char *bus) {
                 return errno_means_absent(-errno) ? 0 : -errno;
         while ((errno = 0, entry = readdir(dir))) {
                 g_autofree char *device = g_strdup_printf("%s/%s", folder, entry->d_name);
-                int r = entry->d_name[0] == '.' ? 0 : add_missing(found, device);
+                int r = entry->d_name[0] == '.' ? 0 : visit_if_empty(search, device);
 
                 if (r < 0)
                         return r;
@@ -78,46 +83,88 @@ static int find_missing(GArray *found, const char *bus) {
         return -errno;
 }
 
-int network_elsewhere_missing(GArray *missing) {
+static int visit_buses(const EmptyFolders *search) {
         int r = 0;
 
         for (size_t i = 0; r >= 0 && i < G_N_ELEMENTS(buses); i++)
-                r = find_missing(missing, buses[i]);
+                r = visit_bus(search, buses[i]);
         return r;
+}
+
+static void add_missing(GArray *missing, PciKey key) {
+        const NetworkElsewhere one = { .key = key };
+
+        g_array_append_val(missing, one);
+}
+
+int network_elsewhere_missing(GArray *missing) {
+        return visit_buses(&(EmptyFolders){ "net", add_missing, missing });
+}
+
+static void add_rdma(GArray *keys, PciKey key) {
+        g_array_append_val(keys, key);
+}
+
+int network_elsewhere_rdma(GArray *keys) {
+        return visit_buses(&(EmptyFolders){ "infiniband", add_rdma, keys });
 }
 
 /* --- where they are */
 
 static bool is_over(const Search *search) {
-        return now_usec() > search->end_usec || g_hash_table_size(search->seen) > NAMESPACES_MAX ||
-               (search->n_missing == 0 && !search->everywhere);
+        return now_usec() > search->end_usec || g_hash_table_size(search->seen) > NAMESPACES_MAX;
 }
 
 static NetworkElsewhere *missing_at(const Search *search, PciKey key) {
         for (guint i = 0; i < search->found->len; i++) {
                 NetworkElsewhere *one = &g_array_index(search->found, NetworkElsewhere, i);
 
-                if (one->key == key && one->name[0] == '\0')
+                if (one->key == key && one->name[0] == '\0' && one->lower == 0)
                         return one;
         }
         return NULL;
 }
 
-static void add_found(Search *search, const NetworkLink *link, const char *where, uint32_t pid) {
+static void add_found(const Search *search, const NetworkLink *link, const char *where,
+                      uint32_t pid) {
         NetworkElsewhere one = { .key = link->key, .pid = pid };
         NetworkElsewhere *missing = missing_at(search, link->key);
 
         g_strlcpy(one.name, link->name, sizeof(one.name));
         g_strlcpy(one.where, where, sizeof(one.where));
-        if (missing) {
+        if (missing)
                 *missing = one;
-                search->n_missing--;
-        } else
+        else
                 g_array_append_val(search->found, one);
 }
 
+/* One that has no function of its own. */
+static void add_upper(const Search *search, const NetworkLink *link, const char *where,
+                      uint32_t pid) {
+        NetworkElsewhere one = { .lower = link->lower_elsewhere, .pid = pid };
+
+        g_strlcpy(one.name, link->name, sizeof(one.name));
+        g_strlcpy(one.where, where, sizeof(one.where));
+        g_array_append_val(search->found, one);
+}
+
+/* The socket is of the other namespace; `links` are its interfaces. */
+static void add_uppers(const Search *search, int socket, const NetworkLinks *links,
+                       const char *where, uint32_t pid) {
+        int32_t host;
+
+        if (netlink_find_nsid(socket, search->host, &host) <= 0)
+                return;
+        for (guint i = 0; i < links->all->len; i++) {
+                const NetworkLink *link = &g_array_index(links->all, NetworkLink, i);
+
+                if (link->lower_elsewhere > 0 && link->lower_nsid == host)
+                        add_upper(search, link, where, pid);
+        }
+}
+
 /* What cannot be looked at there stays where sysfs has shown it: elsewhere. */
-static void look_into(Search *search, int fd, const char *where, uint32_t pid) {
+static void look_into(const Search *search, int fd, const char *where, uint32_t pid) {
         g_auto(NetworkLinks) links = { 0 };
         _cleanup_(closep) int socket = -1;
 
@@ -137,6 +184,8 @@ static void look_into(Search *search, int fd, const char *where, uint32_t pid) {
                 if (link->on_function)
                         add_found(search, link, where, pid);
         }
+        if (socket >= 0)
+                add_uppers(search, socket, &links, where, pid);
 }
 
 static bool is_new(const Search *search, uint64_t inode) {
@@ -199,17 +248,14 @@ static void look_at_processes(Search *search) {
         }
 }
 
-int network_elsewhere_locate(const char *proc, int host, NetworkFind *find, bool everywhere,
-                             GArray *found) {
+int network_elsewhere_locate(const char *proc, int host, NetworkFind *find, GArray *found) {
         g_autoptr(GHashTable) seen =
                 g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
         Search search = { .proc = proc,
                           .host = host,
                           .find = find,
                           .found = found,
-                          .n_missing = found->len,
                           .seen = seen,
-                          .everywhere = everywhere,
                           .end_usec = now_usec() + LOOK_USEC };
         struct stat st;
 

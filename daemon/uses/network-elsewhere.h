@@ -10,9 +10,11 @@
 
 #include "daemon/uses/network-links.h"
 
-/* One that is elsewhere. */
+/* One that is elsewhere, or another interface there that is on top of one of the host's: a VLAN, or
+ * a container's macvlan. */
 typedef struct NetworkElsewhere {
-        PciKey key;
+        PciKey key;                  /* without `lower` */
+        int32_t lower;               /* the number of the host's interface below it, 0: none */
         char name[NETWORK_NAME_MAX]; /* of the interface, "" where it is not known */
         char where[64];              /* the name of the namespace, or the process in it; "" */
         uint32_t pid;                /* of a process in it, 0: none is known */
@@ -22,8 +24,11 @@ typedef struct NetworkElsewhere {
  * Returns 0 or a negative errno. */
 int network_elsewhere_missing(GArray *missing);
 
+/* Adds the functions (PciKey) whose RDMA device the host's sysfs shows to be in another network
+ * namespace, as for interfaces (ib_class in drivers/infiniband/core/device.c has ns_type). Returns
+ * 0 or a negative errno. */
+int network_elsewhere_rdma(GArray *keys);
+
 /* Finds out where those in `found` are, and adds others. `host` is the host's network namespace, in
- * which the process is. All namespaces are looked at with `everywhere`; else it ends when all in
- * `found` are found. Returns 0 or a negative errno. */
-int network_elsewhere_locate(const char *proc, int host, NetworkFind *find, bool everywhere,
-                             GArray *found);
+ * which the process is. Returns 0 or a negative errno. */
+int network_elsewhere_locate(const char *proc, int host, NetworkFind *find, GArray *found);

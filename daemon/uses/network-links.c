@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/if_link.h>
 #include <net/if.h>
 #include <string.h>
 
@@ -41,6 +42,34 @@ static int network_links_find_function(NetworkLinks *links, const struct nlmsghd
                            netlink_text(message, header, IFLA_PARENT_DEV_NAME), &link->key);
 }
 
+/* Attributes within IFLA_XDP (rtnl_xdp_fill() in net/core/rtnetlink.c). */
+static void take_xdp(const struct nlmsghdr *message, NetworkLink *link) {
+        size_t left = 0;
+        const struct rtattr *one =
+                netlink_attribute(message, sizeof(struct ifinfomsg), IFLA_XDP, &left);
+
+        for (; one && RTA_OK(one, left); one = RTA_NEXT(one, left)) {
+                if (one->rta_type == IFLA_XDP_ATTACHED && RTA_PAYLOAD(one) >= 1)
+                        link->has_xdp = *(const uint8_t *) RTA_DATA(one) != XDP_ATTACHED_NONE;
+                if (one->rta_type == IFLA_XDP_PROG_ID && RTA_PAYLOAD(one) >= sizeof(link->xdp))
+                        memcpy(&link->xdp, RTA_DATA(one), sizeof(link->xdp));
+        }
+}
+
+/* What IFLA_LINK_NETNSID goes with is the number of an interface elsewhere. */
+static void take_lower(const struct nlmsghdr *message, NetworkLink *link) {
+        const size_t header = sizeof(struct ifinfomsg);
+        int32_t lower = (int32_t) netlink_number(message, header, IFLA_LINK, 0);
+        size_t size;
+
+        if (!netlink_attribute(message, header, IFLA_LINK_NETNSID, &size)) {
+                link->lower = lower;
+                return;
+        }
+        link->lower_elsewhere = lower;
+        link->lower_nsid = (int32_t) netlink_number(message, header, IFLA_LINK_NETNSID, 0);
+}
+
 int network_links_add(void *context, const struct nlmsghdr *message) {
         const size_t header = sizeof(struct ifinfomsg);
         const struct ifinfomsg *info = NLMSG_DATA(message);
@@ -58,9 +87,8 @@ int network_links_add(void *context, const struct nlmsghdr *message) {
         g_strlcpy(link.name, name, sizeof(link.name));
         link.up = (info->ifi_flags & IFF_UP) && (info->ifi_flags & LINK_LOWER_UP);
         link.master = (int32_t) netlink_number(message, header, IFLA_MASTER, 0);
-        /* What IFLA_LINK_NETNSID goes with is the number of an interface elsewhere. */
-        if (!netlink_attribute(message, header, IFLA_LINK_NETNSID, &(size_t){ 0 }))
-                link.lower = (int32_t) netlink_number(message, header, IFLA_LINK, 0);
+        take_lower(message, &link);
+        take_xdp(message, &link);
         r = network_links_find_function(links, message, &link);
         if (r < 0)
                 links->error = r;

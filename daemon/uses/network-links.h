@@ -18,8 +18,12 @@ typedef struct NetworkLink {
         char name[NETWORK_NAME_MAX];
         bool up; /* and has a link */
         bool on_function;
-        PciKey key;            /* with `on_function` */
-        int32_t master, lower; /* 0: none */
+        PciKey key;              /* with `on_function` */
+        int32_t master, lower;   /* 0: none */
+        int32_t lower_elsewhere; /* the same of one that is in the network namespace ... */
+        int32_t lower_nsid;      /* ... that has this number here */
+        bool has_xdp;
+        uint32_t xdp; /* the XDP program's number, 0: several, or unknown */
         bool has_default_route;
         unsigned n_addresses;              /* but the kernel's own of the link */
         char address[NETWORK_ADDRESS_MAX]; /* the first of them */

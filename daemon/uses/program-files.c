@@ -79,14 +79,14 @@ static int program_holds(const ProgramProcess *process, const char *number, UseK
                (kind != USE_PROGRAM_CONFIG || flags.writes);
 }
 
-/* Where the descriptor's link leads to. False where that is no file, or has gone. */
+/* Where the descriptor's link leads to. False where it has gone, or is longer. */
 static bool read_target(const ProgramProcess *process, const char *number, char *link) {
         ssize_t n = readlinkat(dirfd(process->dir), number, link, TARGET_MAX);
 
         if (n < 0 || n == TARGET_MAX)
                 return false;
         link[n] = '\0';
-        return link[0] == '/';
+        return true;
 }
 
 static void tell_file(const ProgramProcess *process, PciKey key, UseKind kind, const char *name) {
@@ -127,6 +127,10 @@ static int tell_sysfs(const ProgramProcess *process, const char *number, const s
 static int tell_descriptor(const ProgramProcess *process, const char *number, const char *link) {
         struct statx st;
 
+        if (link[0] != '/') {
+                packet_sockets_note(process->sockets, link, process->pid, process->status.name);
+                return 0;
+        }
         if (statx(dirfd(process->dir), number, AT_STATX_DONT_SYNC, STATX_TYPE, &st) < 0)
                 return 0;
         return S_ISREG(st.stx_mode) ? tell_sysfs(process, number, &st, link)

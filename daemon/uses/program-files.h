@@ -5,6 +5,7 @@
 #pragma once
 
 #include "daemon/uses/node-owners.h"
+#include "daemon/uses/packet-sockets.h"
 #include "policy/device-file.h"
 
 #include <dirent.h>
@@ -20,9 +21,10 @@ typedef struct ProgramFile {
 typedef void ProgramFound(void *context, const ProgramFile *file);
 
 typedef struct ProgramProcess {
-        const char *proc; /* where procfs is; set by the caller, as the next four */
+        const char *proc; /* where procfs is; set by the caller, as the next five */
         uint32_t pid;
         NodeOwners *nodes;
+        GArray *sockets; /* of PacketSocket: those that it has open are noted */
         ProgramFound *found;
         void *context;
         ProcessStatus status;

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 
 #define SYSFS_ROOT      "/sys"
@@ -48,8 +50,8 @@ typedef struct MapsReport {
 
 typedef struct MapsSearch {
         const char *proc;
-        GArray *pids; /* of uint32_t */
-        ProgramMapped *found;
+        const GArray *pids; /* of uint32_t */
+        const ProgramMapsHandler *handler;
         void *context;
         guint next; /* the first that no reader has begun with */
         bool roots_alone;
@@ -69,25 +71,69 @@ static void maps_send(int channel, const MapsReport *report) {
                 _exit(EXIT_FAILURE);
 }
 
+/* A mapping of a file that has the name and the folder of a BAR. */
+typedef struct MapsLine {
+        const char *range; /* "7f0000000000-7f0000001000" */
+        dev_t device;
+        uint64_t inode;
+        PciKey key;
+        const char *name; /* "resource0" */
+} MapsLine;
+
 /* "ADDRESSES PERMISSIONS OFFSET MAJOR:MINOR INODE   PATH\n" (show_map_vma() in
- * fs/proc/task_mmu.c). The path of a sysfs that is the host's, of which nobody makes folders. */
-static bool parse_bar(char *line, dev_t sysfs, PciKey *ret_key, const char **ret_name) {
+ * fs/proc/task_mmu.c). */
+static bool parse_maps_line(char *line, MapsLine *ret) {
         char *path = strchr(line, '/');
         uint32_t major, minor;
+        MapsLine parsed = { 0 };
 
         if (!path)
                 return false;
         path[strcspn(path, "\n")] = '\0';
-        if (device_file_parse(path) != DEVICE_FILE_RESOURCE)
+        if (device_file_parse(path) != DEVICE_FILE_RESOURCE ||
+            !device_path_function(path, &parsed.key))
                 return false;
 
-        g_auto(GStrv) fields = g_strsplit(line, " ", 5);
+        g_auto(GStrv) fields = g_strsplit(line, " ", 6);
 
-        if (g_strv_length(fields) != 5 || number_parse_device(fields[3], 16, &major, &minor) < 0 ||
-            makedev(major, minor) != sysfs || !device_path_function(path, ret_key))
+        if (g_strv_length(fields) != 6 || number_parse_device(fields[3], 16, &major, &minor) < 0 ||
+            number_parse(fields[4], 10, UINT64_MAX, &parsed.inode) < 0)
                 return false;
-        *ret_name = strrchr(path, '/') + 1;
+        parsed.device = makedev(major, minor);
+        parsed.name = strrchr(path, '/') + 1;
+        line[strcspn(line, " ")] = '\0'; /* it begins with the range */
+        parsed.range = line;
+        *ret = parsed;
         return true;
+}
+
+/* The inode of a BAR is the same in each sysfs (kernfs_ino()). */
+static bool is_bars_inode(const MapsLine *line) {
+        char address[PCI_ADDRESS_STRING_MAX];
+        g_autofree char *path = g_strdup_printf(
+                SYSFS_ROOT "/bus/pci/devices/%s/%s",
+                pci_address_format(pci_address_from_key(line->key), address), line->name);
+        struct stat st;
+
+        return stat(path, &st) == 0 && st.st_ino == line->inode;
+}
+
+/* The sysfs of a container has a device number of its own, one for each network namespace. A file
+ * system of a tenant can have the path and the inode, but is of another kind. It may make the
+ * reader wait for ever (FUSE). */
+static bool is_in_any_sysfs(const MapsSearch *search, guint index, const MapsLine *line) {
+        const char *range = line->range + strspn(line->range, "0");
+        g_autofree char *path =
+                g_strdup_printf("%s/%" PRIu32 "/map_files/%s", search->proc,
+                                g_array_index(search->pids, uint32_t, index), range);
+        struct statfs fs;
+
+        return is_bars_inode(line) && statfs(path, &fs) == 0 && fs.f_type == SYSFS_MAGIC;
+}
+
+/* In the host's own sysfs nobody makes folders, so the path is enough. */
+static bool is_bar(const MapsSearch *search, guint index, dev_t sysfs, const MapsLine *line) {
+        return line->device == sysfs || is_in_any_sysfs(search, index, line);
 }
 
 /* Opens a file of the process. */
@@ -115,12 +161,13 @@ static int read_maps(const MapsSearch *search, int channel, guint index, dev_t s
         if (!file)
                 return fd < 0 ? fd : -errno;
         while (total < max && (errno = 0, n = getline(&line, &size, file)) >= 0) {
-                const char *name;
+                MapsLine parsed;
 
                 total += (size_t) n;
-                if (!parse_bar(line, sysfs, &report.key, &name))
+                if (!parse_maps_line(line, &parsed) || !is_bar(search, index, sysfs, &parsed))
                         continue;
-                g_strlcpy(report.name, name, sizeof(report.name));
+                report.key = parsed.key;
+                g_strlcpy(report.name, parsed.name, sizeof(report.name));
                 /* A BAR that is mapped in pieces has several lines, one after the other. */
                 if (report.key != last.key || strcmp(report.name, last.name) != 0)
                         maps_send(channel, &report);
@@ -218,8 +265,9 @@ static bool take_maps_report(MapsSearch *search, const MapsReport *report) {
                 return false;
         search->next = report->index + 1;
         if (report->name[0] != '\0')
-                search->found(search->context, g_array_index(search->pids, uint32_t, report->index),
-                              report->key, report->name);
+                search->handler->found(search->context,
+                                       g_array_index(search->pids, uint32_t, report->index),
+                                       report->key, report->name);
         return true;
 }
 
@@ -233,6 +281,8 @@ static int hear_reader(MapsSearch *search, pid_t pid, int channel) {
 
         for (;;) {
                 r = poll(&polled, 1, PATIENCE_MSEC);
+                if (r > 0 || process_is_running(pid))
+                        search->handler->goes_on(search->context);
                 if (r == 0 && process_is_running(pid))
                         continue;
                 if (r <= 0)
@@ -267,31 +317,13 @@ static int run_search(MapsSearch *search) {
         return r;
 }
 
-static int list_pids(const char *proc, GArray *pids) {
-        _cleanup_(closedirp) DIR *dir = opendir(proc);
-        const struct dirent *entry;
-
-        if (!dir)
-                return -errno;
-        while ((errno = 0, entry = readdir(dir))) {
-                uint64_t number;
-                uint32_t pid;
-
-                if (number_parse(entry->d_name, 10, INT_MAX, &number) < 0)
-                        continue;
-                pid = (uint32_t) number;
-                g_array_append_val(pids, pid);
-        }
-        return -errno;
-}
-
-int program_maps_read(const char *proc, ProgramMapped *found, void *context) {
-        g_autoptr(GArray) pids = g_array_new(FALSE, FALSE, sizeof(uint32_t));
-        MapsSearch search = { .proc = proc, .pids = pids, .found = found, .context = context };
+int program_maps_read(const char *proc, const GArray *pids, const ProgramMapsHandler *handler,
+                      void *context) {
+        MapsSearch search = { .proc = proc, .pids = pids, .handler = handler, .context = context };
         unsigned n_stuck = 0;
-        int r = list_pids(proc, pids), error = 0;
+        int r, error = 0;
 
-        while (r >= 0) {
+        for (;;) {
                 r = run_search(&search);
                 if (r != -ETIMEDOUT)
                         break;
@@ -300,7 +332,6 @@ int program_maps_read(const char *proc, ProgramMapped *found, void *context) {
                 search.roots_alone = ++n_stuck >= STUCK_MAX;
                 if (n_stuck > 2 * STUCK_MAX)
                         break;
-                r = 0;
         }
         return r < 0 ? r : error;
 }

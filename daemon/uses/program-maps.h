@@ -9,11 +9,16 @@
 
 #include "policy/address.h"
 
+#include <glib.h>
 #include <stdint.h>
 
-typedef void ProgramMapped(void *context, uint32_t pid, PciKey key, const char *name);
+typedef struct ProgramMapsHandler {
+        void (*found)(void *context, uint32_t pid, PciKey key, const char *name);
+        void (*goes_on)(void *context); /* called often, but not while a process is waited for */
+} ProgramMapsHandler;
 
-/* Calls `found` for each BAR that one of the processes has mapped, once. `proc` is where procfs is.
- * Returns 0; or -ETIMEDOUT when a process of root's could not be read, or another negative errno,
- * such as -EMFILE; some may be missing then. */
-int program_maps_read(const char *proc, ProgramMapped *found, void *context);
+/* Calls `found` for each BAR that one of the processes `pids` (of uint32_t) has mapped, once.
+ * `proc` is where procfs is. Returns 0; or -ETIMEDOUT when a process of root's could not be read,
+ * or another negative errno, such as -EMFILE; some may be missing then. */
+int program_maps_read(const char *proc, const GArray *pids, const ProgramMapsHandler *handler,
+                      void *context);

@@ -17,6 +17,8 @@
 #define COST_FACTOR 9
 /* After a look that failed. */
 #define AGAIN_USEC (1000 * 1000ULL)
+/* Between two reports that a look goes on. */
+#define ALIVE_USEC (1000 * 1000ULL)
 
 struct UseChild {
         const UseTask *task;
@@ -30,6 +32,7 @@ struct UseChild {
         bool asked, event;     /* there is something to do */
         uint64_t event_usec;   /* when the look for `event` is due */
         uint64_t cost_usec;    /* of the last look */
+        uint64_t alive_usec;   /* when the daemon last heard that this one goes on */
 };
 
 const char *use_child_proc(const UseChild *child) {
@@ -96,6 +99,16 @@ static void send_report(const UseChild *child, const UseReport *report) {
                 _exit(EXIT_SUCCESS); /* the daemon has ended, or has enough of this one */
 }
 
+void use_child_go_on(UseChild *child) {
+        const UseReport report = { .report = USE_REPORT_ALIVE };
+        uint64_t now = now_usec();
+
+        if (now < child->alive_usec + ALIVE_USEC)
+                return;
+        child->alive_usec = now;
+        send_report(child, &report);
+}
+
 static bool is_as_told(const UseChild *child) {
         return child->has_told && child->found->len == child->told->len &&
                (child->found->len == 0 || memcmp(child->found->data, child->told->data,
@@ -129,6 +142,7 @@ static void use_child_look(UseChild *child) {
         child->asked = child->event = child->over = false;
         child->n_uses = child->n_names = 0;
         g_array_set_size(child->found, 0);
+        child->alive_usec = begin_usec;
         r = child->task->source->look(child, child->state);
         if (r == 0 && child->over)
                 r = -E2BIG;

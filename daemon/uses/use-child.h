@@ -45,6 +45,10 @@ const char *use_child_proc(const UseChild *child);
 /* `events` as for poll(2). */
 void use_child_watch(UseChild *child, int fd, short events);
 
+/* The look goes on: what takes long is its work, or a busy machine, and no lock. To be called
+ * often; the daemon's deadline begins anew about once a second. */
+void use_child_go_on(UseChild *child);
+
 /* Texts that are too long are cut; what is no text is made one. */
 void use_child_add(UseChild *child, PciKey key, UseKind kind, const char *object, const char *by,
                    uint32_t pid);

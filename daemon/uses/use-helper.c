@@ -160,7 +160,8 @@ static void take_uses(UseHelper *helper) {
                 helper->handler->changed(helper->context, keys);
 }
 
-/* It has a deadline while a question is open, and a new one with each answer. */
+/* It has a deadline while a question is open, and a new one with each answer, or when it says that
+ * it goes on. */
 static int expect_answer(UseHelper *helper, bool anew) {
         bool wait = helper->answered != helper->asked;
         int r = 0;
@@ -245,6 +246,8 @@ static void on_use_helper_readable(void *context, int channel) {
                         use_helper_add_use(helper, &report);
                 else if (report.report == USE_REPORT_NAME)
                         use_helper_add_name(helper, &report);
+                else if (report.report == USE_REPORT_ALIVE)
+                        (void) expect_answer(helper, true);
                 else {
                         take_end(helper, &report);
                         return; /* a handler may have ended the process */

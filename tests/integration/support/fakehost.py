@@ -56,6 +56,14 @@ class Host:
             for number, (device, kind, source, point) in enumerate(mounts, 30):
                 file.write(f"{number} 1 {device} / {point} rw,relatime shared:1 - {kind} {source} rw\n")
 
+    def set_packet_sockets(self, *sockets):
+        """Of (the interface's number, uid, inode)."""
+        os.makedirs(os.path.join(self.path, "1/net"), exist_ok=True)
+        with open(os.path.join(self.path, "1/net/packet"), "w", encoding="utf-8") as file:
+            file.write("sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n")
+            for interface, uid, inode in sockets:
+                file.write(f"0000000000000000 3      3    0003   {interface:<5} 1 0      {uid:<6} {inode:<6}\n")
+
     def set_swaps(self, *devices):
         with open(os.path.join(self.path, "1/root/proc/swaps"), "w", encoding="utf-8") as file:
             file.write(SWAPS + "".join(f"{device}\tpartition\t1000\t0\t-2\n" for device in devices))

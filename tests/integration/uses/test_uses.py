@@ -136,6 +136,17 @@ class Storage(UsesTest):
         self.start()
         self.assertIn("is mounted on /var/lib/volume of a pod", self.refused(DISK, "Unbind"))
 
+    def test_a_file_system_that_no_process_sees(self):
+        self.host.set_mounts()
+        os.makedirs(self.sysfs.path("fs/ext4/features"))
+        self.start()
+        self.assertEqual(self.blockers(DISK, "unbind"), [])
+        os.makedirs(self.sysfs.path("fs/ext4/nvme7n1p1"))
+        self.assertIn("its block device nvme7n1p1 is mounted on a place that cannot be seen", self.refused(DISK, "Unbind"))
+        self.host.set_mounts(("240:1", "ext4", "/dev/nvme7n1p1", "/srv/data"))
+        self.refused(DISK, "Unbind")
+        self.wait_uses(DISK, MOUNTED)
+
     def test_what_a_tenant_can_call_a_mount(self):
         """In namespaces of its own, or by FUSE: the source is any text."""
         self.host.set_mounts(("0:80", "fuse.evil", "/dev/nvme7n1", "/home/evil/a"))
@@ -213,6 +224,34 @@ class Network(UsesTest):
         self.assertEqual(self.blockers(PF, "set-num-vfs"), [])
         os.rmdir(self.vf.path("net/eth9"))
         self.refused(PF, "SetNumVFs", "(qa{sv})", (0, {}), vb.PHYSICAL)
+
+    def test_an_rdma_device_in_another_network_namespace(self):
+        os.makedirs(self.vf.path("infiniband"))
+        os.makedirs(self.pf.vfs[0].path("infiniband/mlx5_7"))
+        self.start()
+        self.assertIn("its RDMA device is in another network namespace", self.refused(self.vf.address, "Unbind"))
+        self.assertEqual(self.blockers(self.pf.vfs[0].address, "unbind"), [], "its RDMA device is here")
+        self.assertEqual(self.blockers(PF, "set-num-vfs"), [("host", self.vf.address)])
+
+    def test_packet_sockets(self):
+        """By the number of the interface; of those whose process is not found, by the user's number."""
+        self.add_interface(self.nic, "lo")
+        os.makedirs(self.sysfs.path("class/net"))
+        os.symlink(self.nic.path("net/lo"), self.sysfs.path("class/net/lo"))
+        self.host.add_program(4711, "dhclient", d5=("socket:[7001]", "02"), d6=("socket:[7002]", "02"))
+        self.host.set_packet_sockets((1, 0, 7001), (1, 0, 7002), (1, 1000, 7003), (0, 0, 7004), (99999, 0, 7005))
+        self.start()
+        self.assertIn("its network interface lo has a packet socket of ", self.refused(NIC, "Unbind"))
+        texts = ["its network interface lo has a packet socket of a process of uid 1000",
+                 "its network interface lo has a packet socket of dhclient (pid 4711)"]
+
+        def told():     # the interface may be up, too
+            return sorted(text for text in self.uses(NIC) if "packet" in text)
+        vb.wait_until(lambda: told() == texts, None, lambda: f"{texts}, are {self.uses(NIC)}")
+        self.assertEqual(self.blockers(OTHER, "unbind"), [])
+        self.host.set_packet_sockets()
+        self.client.bus.call(vb.function_path(OTHER), vb.FUNCTION, "Reset")     # it has the daemon look
+        self.assertEqual(told(), [])
 
     def test_a_function_on_vfio_has_no_such_use(self):
         self.add_interface(self.vf)
@@ -588,6 +627,33 @@ class Claims(UsesTest):
                 self.assertIn(f"its block device nvme7n1 is part of {by}", self.refused(DISK, "Unbind"))
         self.write("block/loop6/loop/backing_file", "/srv/image\n")
         self.assertEqual(self.blockers(OTHER, "unbind"), [])
+
+    def test_links(self):
+        """By udev's, LVM's or anybody's links, and by nodes elsewhere."""
+        self.start()
+        root = os.path.join(self.host.path, "1/root")
+        for folder in ("dev/disk/by-id", "dev/vg", "dev/shm", "srv"):
+            os.makedirs(os.path.join(root, folder))
+        os.mknod(os.path.join(root, "dev/nvme7n1"), 0o600 | stat.S_IFBLK, os.makedev(240, 0))
+        os.mknod(os.path.join(root, "srv/node"), 0o600 | stat.S_IFBLK, os.makedev(240, 1))
+        for link, target in (("dev/disk/by-id/nvme-one", "../../nvme7n1"), ("dev/vg/disk", "../nvme7n1"),
+                             ("dev/absolute", "/dev/disk/by-id/nvme-one"), ("srv/link", "/dev/nvme7n1"),
+                             ("dev/shm/nvme9n9", "/dev/nvme7n1")):
+            os.symlink(target, os.path.join(root, link))
+        path = "kernel/config/nvmet/subsystems/nqn.2026/namespaces/1/device_path"
+        for device, name in (("/dev/disk/by-id/nvme-one", "nvme7n1"), ("/dev/vg/disk", "nvme7n1"), ("/dev/absolute", "nvme7n1"),
+                             ("/srv/link", "nvme7n1"), ("/srv/node", "nvme7n1p1")):
+            self.write(path, f"{device}\n")
+            with self.subTest(device):
+                self.assertIn(f"its block device {name} is part of the NVMe target nqn.2026", self.refused(DISK, "Unbind"))
+        self.write(path, "/srv/gone\n")
+        # udisks makes loop devices for users, of what they like; a node of root's is one, a link is none.
+        for device, expected in (("/dev/shm/nvme9n9", []), ("/srv/link", []), ("/dev/disk/by-id/nvme-one", []),
+                                 ("/dev/nvme7n1", [("host", DISK)])):
+            self.write("block/loop5/loop/backing_file", f"{device}\n")
+            with self.subTest(device):
+                self.client.bus.call(vb.function_path(OTHER), vb.FUNCTION, "Reset")     # it has the daemon look
+                self.assertEqual(self.blockers(DISK, "unbind"), expected)
 
     def test_what_a_tenant_can_make_a_loop_device_of(self):
         """A file with the name of a disk, and one whose path is too long for sysfs."""
