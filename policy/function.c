@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#define ZPCI_HANDLE_ENABLED (UINT32_C(1) << 31)
+
 static const char *const function_kind_names[_FUNCTION_KIND_MAX] = {
         [FUNCTION_KIND_PF] = "pf",
         [FUNCTION_KIND_VF] = "vf",
@@ -67,6 +69,10 @@ uint16_t function_num_vfs(const Function *function) {
 
 bool function_in_use(const Function *function) {
         return function->users && function->users->len > 0;
+}
+
+bool zpci_handle_is_disabled(uint32_t handle) {
+        return handle != 0 && (handle & ZPCI_HANDLE_ENABLED) == 0;
 }
 
 bool function_is_brokered(const Function *function) {

@@ -72,6 +72,12 @@ typedef struct ZpciFacts {
         bool mio_enabled;
 } ZpciFacts;
 
+/* Whether a handle is that of a function that was taken away, or is switched off: it lacks the
+ * enable bit (zdev_enabled() in arch/s390/include/asm/pci.h). The firmware gives such a handle with
+ * the event of a surprise removal (zpci_event_hard_deconfigured() in arch/s390/pci/pci_event.c);
+ * what the function is asked for from then on, it answers with ones. 0 is no handle. */
+bool zpci_handle_is_disabled(uint32_t handle);
+
 /* What a reset by the first of the function's methods reaches. */
 typedef enum ResetScope {
         RESET_SCOPE_UNKNOWN,  /* the kernel does not tell; as the next */

@@ -117,3 +117,9 @@ Test(function, back_end_by_driver) {
                              strcmp(cases[i].expected, "ism-vfio-pci") == 0, "%zu", i);
         }
 }
+
+Test(function, a_handle_without_the_enable_bit) {
+        cr_expect(zpci_handle_is_disabled(0x00020000));
+        cr_expect_not(zpci_handle_is_disabled(0x80020000));
+        cr_expect_not(zpci_handle_is_disabled(0), "no handle at all");
+}

@@ -11,6 +11,7 @@
 #include "daemon/guard/unplug.h"
 #include "daemon/manager/manager-types.h"
 #include "daemon/manager/parts/parts.h"
+#include "daemon/sysfs/function-reader.h"
 #include "policy/effect.h"
 #include "policy/topology.h"
 
@@ -309,21 +310,30 @@ static void on_unplug_changed(void *userdata, Function *function) {
         context->host->queue(context->host_context, function);
 }
 
+/* A function of s390 that was taken by surprise answers nothing any more, although the kernel still
+ * waits for its users. */
+static void drain_session(const PartContext *context, const Function *function, uint64_t end_usec) {
+        Sessions *sessions = part_find(context, sessions_part);
+
+        if (function->facts.s390 && zpci_handle_is_disabled(function_read_handle(function)))
+                sessions_function_gone(sessions, function->facts.key);
+        else
+                sessions_drain(sessions, function->facts.key, end_usec);
+}
+
 /* Of a removal that cannot be cancelled: a session keeps the function for no longer than a guest
  * needs to wind down. */
 static void drain_sessions(const PartContext *context, const Function *function) {
-        Sessions *sessions = part_find(context, sessions_part);
         uint64_t end_usec = function->state == FUNCTION_STATE_REMOVING
                                     ? context->host->config(context->host_context)->drain_usec
                                     : SESSIONS_NO_END;
         g_autoptr(GPtrArray) below = topology_marked(function, TOPOLOGY_MARK_USED);
 
-        sessions_drain(sessions, function->facts.key, end_usec);
+        drain_session(context, function, end_usec);
         for (guint i = 0; below && i < below->len; i++)
-                sessions_drain(sessions, ((const Function *) below->pdata[i])->facts.key, end_usec);
+                drain_session(context, below->pdata[i], end_usec);
         for (guint i = 0; function->vfs && i < function->vfs->len; i++)
-                sessions_drain(sessions, ((const Function *) function->vfs->pdata[i])->facts.key,
-                               end_usec);
+                drain_session(context, function->vfs->pdata[i], end_usec);
 }
 
 /* What a removal does to each function that goes with another. */

@@ -37,8 +37,8 @@ class SessionTest(fixtures.DaemonTest):
     def io_options(self):
         return [f"--io-program={reachable(os.environ['VFWARDEN_IO'])}", "--io-user=nobody"]
 
-    def start(self, *options, io="", **kwargs):
-        self.configure(f"[Io]\nEmulatedFunctions={PLAIN} {OTHER}\nDrainSeconds=1\n{io}")
+    def start(self, *options, io="", drain=1, **kwargs):
+        self.configure(f"[Io]\nEmulatedFunctions={PLAIN} {OTHER}\nDrainSeconds={drain}\n{io}")
         return super().start(*self.io_options(), *options, **kwargs)
 
     def call(self, address, method, signature, *arguments, client=None):
@@ -553,6 +553,20 @@ class Unplugged(SessionTest):
         self.client.recorder.wait_for("UnplugRequested", mark=mark)
         call.result()
         self.wait_function(PLAIN, there=False)
+        self.wait_refused(session)
+
+    def test_taken_by_surprise_on_s390(self):
+        """The kernel waits for the user, and its directory in sysfs stays; but the function's handle lacks the enable bit."""
+        function = self.sysfs[PLAIN]
+        for name, value in (("vfn", "0x0000"), ("function_handle", "0x80020000")):
+            function.write(name, value)
+        self.start(drain=3600)
+        session, _ = self.open()
+        function.write("function_handle", "0x00020000")
+        self.assertEqual(session.read(0, 0, 8), bytes(8), "nothing has reported it")
+        self.sysfs.detach_driver(function, keep_enable=True)
+        self.sysfs.change(function)
+        self.wait_property(PLAIN, "State", "removing")
         self.wait_refused(session)
 
     def test_surprise(self):
