@@ -2,6 +2,7 @@
 
 #include "daemon/base/helper.h"
 #include "daemon/base/log.h"
+#include "daemon/base/process.h"
 #include "daemon/base/util.h"
 #include "daemon/base/wakeup.h"
 
@@ -216,6 +217,9 @@ static void on_use_helper_due(void *context) {
         UseHelper *helper = context;
         pid_t pid = helper_pid(helper->process);
 
+        /* It waits for a processor, on a busy machine, and for no lock. */
+        if (process_is_running(pid) && expect_answer(helper, true) >= 0)
+                return;
         log_warning("Failed to look at %s: process %d does not answer, and is ended",
                     helper->source->what, (int) pid);
         helper_kill(helper->process);
