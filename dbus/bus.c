@@ -208,6 +208,15 @@ static void on_unplug_requested(void *context, Function *function, uint64_t dead
                 BUS_INTERFACE("Function"), "UnplugRequested", "t", deadline_usec));
 }
 
+static void on_device_failed(void *context, Function *function, const char *event) {
+        const Bus *bus = context;
+        char path[FUNCTION_PATH_MAX];
+
+        check_sent(sd_bus_emit_signal(bus->connection,
+                                      function_path_format(function->facts.key, path),
+                                      BUS_INTERFACE("Function"), "DeviceFailed", "s", event));
+}
+
 static void manager_property_changed(const Bus *bus, const char *property) {
         answers_note_change(bus->answers, NULL, 0);
         check_sent(sd_bus_emit_properties_changed(bus->connection, BUS_ROOT,
@@ -242,6 +251,7 @@ static const ManagerObserver bus_observer = {
         .changed = on_bus_changed,
         .violation = on_violation,
         .unplug_requested = on_unplug_requested,
+        .device_failed = on_device_failed,
         .count_changed = on_count_changed,
         .enforcement_changed = on_enforcement_changed,
         .settings_changed = on_settings_changed,

@@ -10,10 +10,8 @@ static const struct {
 } uevent_keys[] = {
 #define KEY(text, member) \
         { text "=", sizeof(text "=") - 1, offsetof(Uevent, member) }
-        KEY("ACTION", action),
-        KEY("DEVPATH", devpath),
-        KEY("SUBSYSTEM", subsystem),
-        KEY("DEVPATH_OLD", devpath_old),
+        KEY("ACTION", action),           KEY("DEVPATH", devpath),   KEY("SUBSYSTEM", subsystem),
+        KEY("DEVPATH_OLD", devpath_old), KEY("ERROR_EVENT", error),
 #undef KEY
 };
 

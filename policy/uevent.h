@@ -13,6 +13,7 @@ typedef struct Uevent {
         const char *subsystem;   /* "pci" */
         const char *devpath;     /* "/devices/pci0000:00/0000:00:01.0" */
         const char *devpath_old; /* with the action "move" */
+        const char *error;       /* "BEGIN_RECOVERY": the device has failed (pci_uevent_ers()) */
 } Uevent;
 
 /* `text` ends with a 0 beyond `size`. Returns false, with `*ret` untouched, unless action,

@@ -20,6 +20,7 @@ typedef struct ManagerObserver {
         void (*changed)(void *context, Function *function, const PropertySet *properties);
         void (*violation)(void *context, const Violation *violation);
         void (*unplug_requested)(void *context, Function *function, uint64_t deadline_usec);
+        void (*device_failed)(void *context, Function *function, const char *event);
         void (*count_changed)(void *context);
         void (*enforcement_changed)(void *context);
         void (*settings_changed)(void *context); /* the configuration was read again */

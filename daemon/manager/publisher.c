@@ -255,6 +255,11 @@ void publisher_ask_release(Publisher *publisher, Function *function, uint64_t de
                 publisher->observer->unplug_requested(publisher->context, function, deadline_usec);
 }
 
+void publisher_device_failed(Publisher *publisher, Function *function, const char *event) {
+        if (publisher->observer)
+                publisher->observer->device_failed(publisher->context, function, event);
+}
+
 void publisher_enforcement_changed(Publisher *publisher) {
         if (publisher->observer)
                 publisher->observer->enforcement_changed(publisher->context);

@@ -31,6 +31,8 @@ void publisher_publish_count(Publisher *publisher);
 void publisher_violation(Publisher *publisher, const Violation *violation);
 
 void publisher_ask_release(Publisher *publisher, Function *function, uint64_t deadline_usec);
+/* `event` is the kernel's word, see uevents.h. */
+void publisher_device_failed(Publisher *publisher, Function *function, const char *event);
 void publisher_enforcement_changed(Publisher *publisher);
 void publisher_settings_changed(Publisher *publisher);
 void publisher_problems_changed(Publisher *publisher);

@@ -44,6 +44,8 @@ static void hand_over_function(const Uevents *uevents, const Uevent *event) {
             pci_address_parse(uevent_name(event->devpath_old), &old) == 0)
                 uevents->handler->event(uevents->context, pci_address_key(old));
         uevents->handler->event(uevents->context, pci_address_key(address));
+        if (event->error)
+                uevents->handler->failed(uevents->context, pci_address_key(address), event->error);
 }
 
 static void uevents_hand_over(const Uevents *uevents, const Uevent *event) {

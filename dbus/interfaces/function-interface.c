@@ -261,6 +261,7 @@ const sd_bus_vtable function_vtable[] = {
                                 SD_BUS_RESULT("h", descriptor, "a{sv}", facts), method_dispatch,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_SIGNAL_WITH_ARGS("UnplugRequested", SD_BUS_ARGS("t", deadline_usec), 0),
+        SD_BUS_SIGNAL_WITH_ARGS("DeviceFailed", SD_BUS_ARGS("s", event), 0),
         FUNCTION_PROPERTIES(PROPERTY_VTABLE_ROW) SD_BUS_VTABLE_END,
 };
 

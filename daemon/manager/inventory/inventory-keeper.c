@@ -387,6 +387,19 @@ static void on_uevent(void *context, PciKey key) {
                 apply_wake(keeper->apply);
 }
 
+/* Of those that are not in the inventory nobody knows. */
+static void on_device_failed_event(void *context, PciKey key, const char *what) {
+        const InventoryKeeper *keeper = context;
+        Function *function = inventory_get(keeper->context->inventory, key);
+        PciAddress address = pci_address_from_key(key);
+
+        if (!function)
+                return;
+        log_full(LOG_WARNING, &address, NULL, "the kernel reports an error of the device: %s%s",
+                 what, function_in_use(function) ? ", while the function is in use" : "");
+        publisher_device_failed(keeper->publisher, function, what);
+}
+
 static void on_keeper_overrun(void *context) {
         statistics_events_lost(((const InventoryKeeper *) context)->context,
                                "events were lost, all PCI functions are read again");
@@ -404,6 +417,7 @@ static void on_storm_over(void *context) {
 
 static const UeventsHandler uevents_handler = {
         .event = on_uevent,
+        .failed = on_device_failed_event,
         .overrun = on_keeper_overrun,
         .received = on_keeper_received,
 };

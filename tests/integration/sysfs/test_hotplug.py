@@ -199,6 +199,25 @@ class Hotplug(fixtures.DaemonTest):
         self.fence()
         self.assertEqual(self.client.manager_property("FunctionCount"), 1)
 
+    def test_a_device_that_fails(self):
+        """The kernel says so with a change (AER, EEH, or s390's firmware)."""
+        function = self.sysfs.add(PLAIN, driver="vfio-pci")
+        self.start()
+        path = vb.function_path(PLAIN)
+        for used, event, words in (("0", "BEGIN_RECOVERY", "BEGIN_RECOVERY$"),
+                                   ("1", "FAILED_RECOVERY", "FAILED_RECOVERY, while the function is in use")):
+            function.write("enable", used)
+            self.wait_property(PLAIN, "InUse", used == "1")
+            mark = self.mark()
+            self.sysfs.change(function, ERROR_EVENT=event, DEVICE_ONLINE="0")
+            signal = self.client.recorder.wait_for("DeviceFailed", mark=mark)
+            self.assertEqual((signal.path, signal.args), (path, (event,)))
+            self.daemon.wait_log(f"{PLAIN}: the kernel reports an error of the device: {words}")
+        mark = self.mark()
+        self.sysfs.change(function)
+        self.fence()
+        self.assertEqual([signal for signal in self.signals_since(mark) if signal.member == "DeviceFailed"], [])
+
 
 if __name__ == "__main__":
     fixtures.main()
