@@ -122,12 +122,56 @@ static char *join_addresses(const GPtrArray *addresses) {
         return g_string_free(g_steal_pointer(&text), FALSE);
 }
 
+/* Kinds of use by programs that drive a function without VFIO. */
+static const char *const program_kinds[] = { "uio",  "resource", "mapped", "config",
+                                             "vdpa", "mdev",     NULL };
+
+static bool print_programs_of(Context *context, JsonObject *function) {
+        JsonArray *uses = function_array(function, "Uses");
+        bool any = false;
+
+        for (guint i = 0; uses && i < json_array_get_length(uses); i++) {
+                JsonObject *use = json_array_get_object_element(uses, i);
+
+                g_autofree char *text =
+                        output_escape(&context->output, function_string(use, "Text"));
+
+                if (!g_strv_contains(program_kinds, function_string(use, "Kind")))
+                        continue;
+                output_format(&context->output, "%s: %s\n", function_string(function, "Address"),
+                              text);
+                any = true;
+        }
+        return any;
+}
+
+/* Of all functions if there are no addresses. Returns whether there are any; a daemon that is too
+ * old to be asked knows of none. */
+static bool print_programs(Context *context, GPtrArray *addresses) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        g_autoptr(Inventory) inventory = NULL;
+        bool any = false;
+
+        if (client_describe(context, 0, &error, &inventory) < 0)
+                return false;
+        for (guint i = 0; i < inventory->functions->len; i++) {
+                JsonObject *function = inventory->functions->pdata[i];
+                const char *address = function_string(function, "Address");
+
+                if (addresses->len == 0 ||
+                    g_ptr_array_find_with_equal_func(addresses, address, g_str_equal, NULL))
+                        any |= print_programs_of(context, function);
+        }
+        return any;
+}
+
 static ExitCode run_users(Context *context, char **arguments) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         g_autoptr(GPtrArray) addresses = NULL;
         g_autofree char *names = NULL;
         g_autoptr(JsonArray) users = NULL;
         ExitCode code = subject_find_all(context, arguments, &addresses);
+        bool any;
         int r;
 
         if (code != EXIT_CODE_DONE)
@@ -139,13 +183,16 @@ static ExitCode run_users(Context *context, char **arguments) {
                 return client_fail(context, r, &error, "Cannot list the users");
         names = join_addresses(addresses);
 
-        if (context->json)
+        if (context->json) {
                 users_print_json(context, users);
-        else if (json_array_get_length(users) > 0)
+                return EXIT_CODE_DONE;
+        }
+        if (json_array_get_length(users) > 0)
                 print(context, users, user_columns, G_N_ELEMENTS(user_columns));
-        else if (context->legend && addresses->len > 0)
+        any = print_programs(context, addresses) || json_array_get_length(users) > 0;
+        if (!any && context->legend && addresses->len > 0)
                 output_format(&context->output, "Nobody uses %s.\n", names);
-        else if (context->legend)
+        else if (!any && context->legend)
                 output_format(&context->output, "No function is in use.\n");
         return EXIT_CODE_DONE;
 }

@@ -357,6 +357,17 @@ In use:  yes
                     admin (pid 816) inhibits open
 """))
 
+    def test_users_without_vfio(self):
+        """Programs that drive a function are listed with its users; what else the host does with it is not."""
+        uses = [{"Kind": kind, "Text": text} for kind, text in (("mount", "its disk is mounted"),
+                                                                ("uio", "its device uio0 is open in d\x1bpdk (pid 7)"))]
+        self.start_daemon([pictures.function(pictures.IGB, "pf", Uses=uses), pictures.function(pictures.NVME, "plain")])
+        line = f"{pictures.IGB}: its device uio0 is open in d\\x1bpdk (pid 7)\n"
+        for arguments in ([], [pictures.IGB]):
+            self.assertEqual(self.run_command("users", *arguments)[:2], (0, line))
+        self.assertEqual(self.run_command("users", pictures.NVME)[:2], (0, f"Nobody uses {pictures.NVME}.\n"))
+        self.assertEqual(self.run_command("users", "--json")[:2], (0, "[]\n"))
+
     def test_json_of_users_and_inhibitors(self):
         self.start_held()
         _, output, _ = self.run_command("show", "--json", pictures.IGB_VF1)
