@@ -67,6 +67,7 @@ static const struct {
           " link set dev INTERFACE netns 1\"", true },
         { "network-port", "\"ip link set dev ", " nomaster\", if it can be missed", false },
         { "network-lower", "\"ip link delete dev ", "\", if it can be missed", true },
+        { "network-lower-elsewhere", "end the container that has ", "", true },
         { "network-address", "\"ip address flush dev ", "\", if the host can miss its addresses",
           false },
         { "network-route", "give the default route to another interface than ", "", false },

@@ -19,6 +19,9 @@
         ROW(NETWORK_LOWER, "network-lower", "net", STANDS,                                       \
             "its network interface ", " carries ",                                               \
             "the interface on top of it goes with it")                                           \
+        ROW(NETWORK_LOWER_ELSEWHERE, "network-lower-elsewhere", "net", STANDS,                   \
+            "its network interface ", " carries ",                                               \
+            "the processes in that network namespace lose the interface on top of it")           \
         ROW(NETWORK_ADDRESS, "network-address", "net", STANDS,                                   \
             "its network interface ", " has the address ",                                       \
             "the host loses the address and its connections")                                    \

@@ -277,7 +277,8 @@ static void add_upper_elsewhere(UseChild *child, const NetworkLinks *links,
                 g_strdup_printf("%s in the network namespace %s", upper->name, upper->where);
 
         if (lower && lower->on_function)
-                use_child_add(child, lower->key, USE_NETWORK_LOWER, lower->name, by, upper->pid);
+                use_child_add(child, lower->key, USE_NETWORK_LOWER_ELSEWHERE, lower->name, by,
+                              upper->pid);
 }
 
 static void add_elsewhere(UseChild *child, const HostNetwork *network, const NetworkLinks *links) {

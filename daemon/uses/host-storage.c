@@ -132,8 +132,11 @@ static void on_mount(void *context, const Mount *mount) {
 }
 
 static void on_swap(void *context, const char *path) {
-        g_autofree char *device = find_named_device(context, path);
+        g_autofree char *device = NULL;
 
+        /* A file is on a file system that is mounted; and that may be one that makes wait. */
+        if (g_str_has_prefix(path, "/dev/"))
+                device = find_named_device(context, path);
         if (device)
                 (void) add_device(context, device, USE_BLOCK_SWAP, "");
 }
