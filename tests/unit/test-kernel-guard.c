@@ -189,7 +189,12 @@ Test(kernel_guard, events) {
                   "",
                   "not refused: a write to `unbind` that cannot be read, done by a?b (pid 7, uid "
                   "3)" },
-                { { .kind = GUARD_EVENT_WRITE, .refused = 1, .pid = 1, .comm = "0123456789abcdef" },
+                /* Without a NUL, of which a string would have one. */
+                { { .kind = GUARD_EVENT_WRITE,
+                    .refused = 1,
+                    .pid = 1,
+                    .comm = { '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd',
+                              'e', 'f' } },
                   "/sys/x",
                   NULL,
                   "refused: a write to /sys/x by a descriptor opened before, tried by "
