@@ -27,7 +27,7 @@ RELEASES = ("trixie", "sid")
 # The roots of a release that changes every day are made anew in another week.
 ROLLING = ("sid",)
 # What a fresh system has beside the packages.
-SYSTEM = ["ca-certificates", "procps", "iproute2"]
+SYSTEM = ["ca-certificates", "mount", "procps", "iproute2"]
 INSIDE = """
 mount --make-rprivate /
 mount --bind "$1" "$1"
