@@ -229,11 +229,12 @@ static int enter_host_network(const char *proc) {
 }
 
 static int open_programs(UseChild *child, void **ret_state) {
-        HostPrograms *programs = g_new0(HostPrograms, 1); /* as long as the process */
         int r = enter_host_network(use_child_proc(child));
+        HostPrograms *programs;
 
         if (r < 0)
                 return r;
+        programs = g_new0(HostPrograms, 1); /* as long as the process */
         r = program_watch_new(use_child_proc(child), &programs->watch);
         if (r < 0)
                 return r;
