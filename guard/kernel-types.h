@@ -30,6 +30,14 @@ struct file {
         struct inode *f_inode;
 };
 
+struct hlist_node {
+        struct hlist_node *next;
+};
+
+struct hlist_head {
+        struct hlist_node *first;
+};
+
 struct iattr {
         unsigned int ia_valid;
         unsigned short ia_mode;
@@ -50,22 +58,14 @@ struct cred {
         struct user_namespace *user_ns;
 };
 
-struct ns_common {
-        unsigned int inum;
-};
-
 struct net {
-        struct ns_common ns;
-};
-
-struct nsproxy {
-        struct net *net_ns;
+        struct user_namespace *user_ns;
+        struct hlist_head *dev_name_head; /* NETDEV_HASHENTRIES of them */
 };
 
 struct task_struct {
         unsigned int flags;
         const struct cred *cred;
-        struct nsproxy *nsproxy;
 };
 
 typedef struct {
@@ -81,6 +81,10 @@ struct sock {
         unsigned short sk_protocol;
 };
 
+struct socket {
+        struct sock *sk;
+};
+
 struct sk_buff {
         unsigned int len;
         unsigned char *data;
@@ -91,7 +95,21 @@ struct kobject {
 };
 
 struct device {
+        struct device *parent;
         struct kobject kobj;
+};
+
+struct net_device {
+        int ifindex;
+        unsigned int group;
+        struct device dev;
+};
+
+/* A name of an interface: its own one, or an alternative one. */
+struct netdev_name_node {
+        struct hlist_node hlist;
+        struct net_device *dev;
+        const char *name;
 };
 
 struct pci_dev {
@@ -108,3 +126,4 @@ struct pt_regs {
 
 /* Whole in no program: passed on only. */
 struct mnt_idmap;
+struct bpf_map;

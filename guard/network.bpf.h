@@ -1,11 +1,12 @@
-/* network.bpf.h: finds in what a program sends to the kernel who is to be changed by it.
+/* network.bpf.h: finds in what a program sends to the kernel which function is to be changed by it.
  *
  * Owns the layouts of rtnetlink's, devlink's and ethtool's requests, as far as the guard looks into
- * them. Only the first message of a send is looked at. */
+ * them. Of a send with several messages each is looked at, as netlink_rcv_skb() does it. */
 #pragma once
 
+#include "guard/interface.bpf.h"
 #include "guard/kernel-types.h"
-#include "policy/guard-layout.h"
+#include "guard/maps.bpf.h"
 
 #include <linux/bpf.h>
 
@@ -18,113 +19,253 @@
 /* linux/ethtool.h takes headers of libc, which there are none of for this target. */
 #define ETHTOOL_RESET 0x34
 
-/* So many attributes of a message are looked at; iproute2 sends a few. */
-#define ATTRIBUTES_MAX 64
+/* More messages, or attributes, than a buffer of 16 MiB has. */
+#define STEPS_MAX (1 << 20)
 
-/* The attributes of a message, one after the other. */
-typedef struct Attributes {
+/* Where the value of an attribute is; the length is 0 where the message has none. */
+typedef struct Value {
+        __u32 offset, length;
+} Value;
+
+/* The messages of a send, one after the other, and the attributes of one. */
+typedef struct Messages {
         const unsigned char *data; /* in the kernel */
-        __u32 offset, end;
-        struct nlattr current;
-} Attributes;
+        __u32 length;
+        __u32 offset;         /* of the next message */
+        __u32 attribute, end; /* of the next attribute, and of the message */
+        Value name, alternative_name, group, bus, device;
+        int sets_vfs;
+} Messages;
 
-/* Reads `size` bytes, header and fixed part, of the message in `skb`. */
-static __always_inline int read_message(const struct sk_buff *skb, void *message, __u32 size,
-                                        Attributes *ret) {
-        const struct nlmsghdr *header = message;
+/* Reads a text, up to its end or to a NUL, and clears the rest of `ret`. */
+static __always_inline void read_text(const Messages *messages, const Value *value, char *ret,
+                                      __u32 size) {
+        __u64 room = (__u64) value->length + 1; /* with the NUL that the helper writes */
 
-        ret->data = skb->data;
-        if (skb->len < size || bpf_probe_read_kernel(message, size, ret->data) < 0)
+        __builtin_memset(ret, 0, size);
+        /* Else the compiler compares one register and passes another, which has no bound. */
+        asm volatile("" : "+r"(room));
+        if (room > size)
+                room = size;
+        (void) bpf_probe_read_kernel_str(ret, (__u32) room, messages->data + value->offset);
+}
+
+/* Reads the next attribute's header. Returns its type, or -1 after the last. */
+static __always_inline int next_attribute(Messages *messages, Value *ret) {
+        struct nlattr attribute;
+
+        if (messages->attribute + sizeof(attribute) > messages->end ||
+            bpf_probe_read_kernel(&attribute, sizeof(attribute),
+                                  messages->data + messages->attribute) < 0 ||
+            attribute.nla_len < sizeof(attribute) ||
+            messages->attribute + attribute.nla_len > messages->end)
                 return -1;
-        ret->offset = size;
-        ret->end = header->nlmsg_len < skb->len ? header->nlmsg_len : skb->len;
+        ret->offset = messages->attribute + sizeof(attribute);
+        ret->length = attribute.nla_len - sizeof(attribute);
+        messages->attribute += NLA_ALIGN(attribute.nla_len);
+        return attribute.nla_type & NLA_TYPE_MASK;
+}
+
+/* Reads `size` bytes, header and fixed part, of the next message, and forgets the attributes of the
+ * one before. Returns 0, or -1 after the last. */
+static __always_inline int next_message(Messages *messages, void *message, __u32 size) {
+        const unsigned char *data = messages->data + messages->offset;
+        __u32 left = messages->length - messages->offset;
+        struct nlmsghdr header;
+
+        if (messages->offset >= messages->length || left < sizeof(header) ||
+            bpf_probe_read_kernel(&header, sizeof(header), data) < 0 ||
+            header.nlmsg_len < sizeof(header) || header.nlmsg_len > left)
+                return -1;
+        __builtin_memset(message, 0, size);
+        if (header.nlmsg_len >= size)
+                (void) bpf_probe_read_kernel(message, size, data);
+        messages->attribute = messages->offset + size;
+        messages->end = messages->offset + header.nlmsg_len;
+        messages->offset += NLMSG_ALIGN(header.nlmsg_len);
+        messages->name = messages->alternative_name = messages->group = messages->bus =
+                messages->device = (Value){ 0 };
+        messages->sets_vfs = 0;
         return 0;
 }
 
-/* Reads the next attribute's header; its value begins behind that, at `offset`. */
-static __always_inline int next_attribute(Attributes *attributes, __u32 *ret_value) {
-        const unsigned char *data = attributes->data + attributes->offset;
-
-        if (attributes->offset + sizeof(attributes->current) > attributes->end ||
-            bpf_probe_read_kernel(&attributes->current, sizeof(attributes->current), data) < 0 ||
-            attributes->current.nla_len < sizeof(attributes->current))
-                return -1;
-        *ret_value = attributes->offset + sizeof(attributes->current);
-        attributes->offset += NLA_ALIGN(attributes->current.nla_len);
-        return attributes->current.nla_type & NLA_TYPE_MASK;
+static __always_inline void begin(const struct sk_buff *skb, Messages *ret) {
+        *ret = (Messages){ .data = skb->data, .length = skb->len };
 }
 
-/* Whether the message sets something of a link's VFs; then `*ret` is which link's. */
-static __always_inline int sets_vfs(const struct sk_buff *skb, GuardLinkKey *ret) {
+/* --- settings of VFs */
+
+static long link_attribute(__u32 index, void *context) {
+        Messages *messages = context;
+        Value value;
+        int type = next_attribute(messages, &value);
+
+        if (type < 0)
+                return 1;
+        if (type == IFLA_VFINFO_LIST || type == IFLA_VF_PORTS)
+                messages->sets_vfs = 1;
+        else if (type == IFLA_IFNAME)
+                messages->name = value;
+        else if (type == IFLA_ALT_IFNAME)
+                messages->alternative_name = value;
+        else if (type == IFLA_GROUP)
+                messages->group = value;
+        return 0;
+}
+
+/* Which interface the kernel takes for a message (rtnl_setlink(), rtnl_newlink()). Returns -1 where
+ * it takes none. */
+static __always_inline int meant_interface(const Messages *messages, int index,
+                                           InterfaceSearch *ret) {
+        const Value *name = messages->name.length ? &messages->name : &messages->alternative_name;
+
+        if (index > 0) {
+                ret->by = INTERFACE_BY_INDEX;
+                ret->number = (__u32) index;
+        } else if (name->length) {
+                ret->by = INTERFACE_BY_NAME;
+                read_text(messages, name, ret->name.text, sizeof(ret->name.text));
+        } else {
+                ret->by = INTERFACE_BY_GROUP;
+                if (messages->group.length < sizeof(ret->number) ||
+                    bpf_probe_read_kernel(&ret->number, sizeof(ret->number),
+                                          messages->data + messages->group.offset) < 0)
+                        return -1;
+        }
+        return 0;
+}
+
+typedef struct LinkMessages {
+        Messages messages;
+        const struct net *net;
+        InterfaceSearch search;
+} LinkMessages;
+
+static long link_message(__u32 index, void *context) {
+        LinkMessages *all = context;
         struct {
                 struct nlmsghdr header;
                 struct ifinfomsg link;
         } message;
-        Attributes attributes;
-        int found = 0;
 
-        if (read_message(skb, &message, sizeof(message), &attributes) < 0 ||
-            (message.header.nlmsg_type != RTM_SETLINK && message.header.nlmsg_type != RTM_NEWLINK))
+        if (next_message(&all->messages, &message, sizeof(message)) < 0)
+                return 1;
+        if (message.header.nlmsg_type != RTM_SETLINK && message.header.nlmsg_type != RTM_NEWLINK)
                 return 0;
-        ret->index = (__u32) message.link.ifi_index;
-        for (int i = 0; i < ATTRIBUTES_MAX; i++) {
-                __u32 value;
-                int type = next_attribute(&attributes, &value);
-
-                if (type < 0)
-                        break;
-                if (type == IFLA_VFINFO_LIST)
-                        found = 1;
-                else if (type == IFLA_IFNAME && ret->index == 0)
-                        (void) bpf_probe_read_kernel_str(ret->name, sizeof(ret->name),
-                                                         attributes.data + value);
-        }
-        return found;
+        (void) bpf_loop(STEPS_MAX, link_attribute, &all->messages, 0);
+        if (!all->messages.sets_vfs ||
+            meant_interface(&all->messages, message.link.ifi_index, &all->search) < 0)
+                return 0;
+        search_interface(&all->search, all->net);
+        return all->search.function.text[0] != '\0';
 }
 
-/* Whether the message has a device of PCI reloaded; then `name` is its address, if that fits. The
- * number of devlink's family is the running kernel's own; the address in it says enough. */
-static __always_inline int reloads_device(const struct sk_buff *skb, char *name, __u32 size) {
+/* The function whose VFs are in use, and to which a message gives settings of its VFs; else "". */
+static __always_inline void find_vf_settings(const struct sk_buff *skb, const struct net *net,
+                                             FunctionName *ret) {
+        LinkMessages all = { .net = net };
+
+        begin(skb, &all.messages);
+        (void) bpf_loop(STEPS_MAX, link_message, &all, 0);
+        *ret = all.search.function;
+}
+
+/* --- devlink's reload */
+
+static long devlink_attribute(__u32 index, void *context) {
+        Messages *messages = context;
+        Value value;
+        int type = next_attribute(messages, &value);
+
+        if (type < 0)
+                return 1;
+        if (type == DEVLINK_ATTR_BUS_NAME)
+                messages->bus = value;
+        else if (type == DEVLINK_ATTR_DEV_NAME)
+                messages->device = value;
+        return 0;
+}
+
+typedef struct ReloadMessages {
+        Messages messages;
+        FunctionName function;
+} ReloadMessages;
+
+/* The number of devlink's family is the running kernel's own; the address in it says enough. */
+static long devlink_message(__u32 index, void *context) {
+        ReloadMessages *all = context;
         struct {
                 struct nlmsghdr header;
                 struct genlmsghdr generic;
         } message;
-        Attributes attributes;
-        int is_pci = 0;
+        const GuardFunction *function;
+        char bus[4];
 
-        if (read_message(skb, &message, sizeof(message), &attributes) < 0 ||
-            message.generic.cmd != DEVLINK_CMD_RELOAD)
+        if (next_message(&all->messages, &message, sizeof(message)) < 0)
+                return 1;
+        if (message.generic.cmd != DEVLINK_CMD_RELOAD)
                 return 0;
-        for (int i = 0; i < ATTRIBUTES_MAX; i++) {
-                char bus[4] = { 0 };
-                __u32 value;
-                int type = next_attribute(&attributes, &value);
-
-                if (type < 0)
-                        break;
-                if (type == DEVLINK_ATTR_BUS_NAME) {
-                        (void) bpf_probe_read_kernel(bus, sizeof(bus), attributes.data + value);
-                        is_pci = bus[0] == 'p' && bus[1] == 'c' && bus[2] == 'i' && bus[3] == '\0';
-                } else if (type == DEVLINK_ATTR_DEV_NAME)
-                        (void) bpf_probe_read_kernel_str(name, size, attributes.data + value);
-        }
-        return is_pci;
+        (void) bpf_loop(STEPS_MAX, devlink_attribute, &all->messages, 0);
+        read_text(&all->messages, &all->messages.bus, bus, sizeof(bus));
+        if (bus[0] != 'p' || bus[1] != 'c' || bus[2] != 'i')
+                return 0;
+        read_text(&all->messages, &all->messages.device, all->function.text,
+                  sizeof(all->function.text));
+        function = bpf_map_lookup_elem(&functions, &all->function);
+        if (function && function->vfs_used)
+                return 1;
+        all->function.text[0] = '\0';
+        return 0;
 }
 
-/* Whether the request of SIOCETHTOOL resets something of a link's; then `*ret` is which link's. */
-static __always_inline int resets_link(const void *argument, GuardLinkKey *ret) {
+/* The function whose VFs are in use, and which a message has devlink reload; else "". */
+static __always_inline void find_reload(const struct sk_buff *skb, FunctionName *ret) {
+        ReloadMessages all = { 0 };
+
+        begin(skb, &all.messages);
+        (void) bpf_loop(STEPS_MAX, devlink_message, &all, 0);
+        *ret = all.function;
+}
+
+/* --- ethtool's reset */
+
+static long take_with_used_vfs(struct bpf_map *map, const FunctionName *name,
+                               const GuardFunction *function, FunctionName *found) {
+        if (!function->vfs_used)
+                return 0;
+        *found = *name;
+        return 1;
+}
+
+/* The function whose VFs are in use, and which the request of SIOCETHTOOL resets; else "". A
+ * request that cannot be read, for its page is not in memory, counts as one to any of them. */
+static __always_inline void find_reset(const void *argument, const struct net *net,
+                                       FunctionName *ret) {
         /* The beginning of struct ifreq, which has a union of other things, too. */
         struct {
-                char name[GUARD_LINK_NAME_MAX];
+                char name[IFNAMSIZ];
                 const void *data;
         } request;
+        InterfaceSearch search = { .by = INTERFACE_BY_NAME };
         __u32 command;
+        int mask = -1;
 
         if (bpf_probe_read_user(&request, sizeof(request), argument) < 0 ||
-            bpf_probe_read_user(&command, sizeof(command), request.data) < 0 ||
-            command != ETHTOOL_RESET)
-                return 0;
-        ret->index = 0;
-        (void) bpf_probe_read_user_str(ret->name, sizeof(ret->name), argument);
-        return 1;
+            bpf_probe_read_user(&command, sizeof(command), request.data) < 0) {
+                (void) bpf_for_each_map_elem(&functions, take_with_used_vfs, ret, 0);
+                return;
+        }
+        if (command != ETHTOOL_RESET)
+                return;
+        (void) bpf_probe_read_user_str(search.name.text, IFNAMSIZ, argument);
+        /* dev_ioctl() takes "eth0:1" as eth0. The mask is 0 from the colon on, without a branch. */
+        for (int i = 0; i < IFNAMSIZ; i++) {
+                int difference = search.name.text[i] ^ ':';
+
+                asm volatile("" : "+r"(difference));
+                mask &= (difference | -difference) >> 31;
+                search.name.text[i] &= (char) mask;
+        }
+        search_interface(&search, net);
+        *ret = search.function;
 }

@@ -1,11 +1,13 @@
 /* The programs of the kernel guard. Each check is written once; it runs as an LSM program where
  * `bpf` is an active LSM, and as fmod_ret on the same hook's security_*() function elsewhere.
  *
- * What refuses, except for netlink, reads kernel memory by typed pointers only: a kernel locked
- * down for confidentiality does not load programs that call bpf_probe_read_kernel()
+ * What refuses, but the network's guard, reads kernel memory by typed pointers only: a kernel
+ * locked down for confidentiality does not load programs that call bpf_probe_read_kernel()
  * (LOCKDOWN_BPF_READ_KERNEL). Whatever cannot be read is refused, but only where the file belongs
  * to a driver that has a guarded function: all others have no entry in `files`. */
+#include "guard/interface.bpf.h"
 #include "guard/kernel-types.h"
+#include "guard/maps.bpf.h"
 #include "guard/network.bpf.h"
 #include "guard/system-call.bpf.h"
 #include "policy/guard-layout.h"
@@ -28,81 +30,6 @@
 #define SIOCETHTOOL    0x8946
 #define EPERM          1
 
-struct {
-        __uint(type, BPF_MAP_TYPE_ARRAY);
-        __uint(max_entries, 1);
-        __type(key, __u32);
-        __type(value, GuardSettings);
-        __uint(pinning, LIBBPF_PIN_BY_NAME);
-} settings SEC(".maps");
-
-struct {
-        __uint(type, BPF_MAP_TYPE_HASH);
-        __uint(map_flags, BPF_F_NO_PREALLOC);
-        __uint(max_entries, GUARD_FILES_MAX);
-        __type(key, __u64);
-        __type(value, GuardFile);
-        __uint(pinning, LIBBPF_PIN_BY_NAME);
-} files SEC(".maps");
-
-typedef struct FunctionName {
-        char text[GUARD_NAME_MAX];
-} FunctionName;
-
-struct {
-        __uint(type, BPF_MAP_TYPE_HASH);
-        __uint(map_flags, BPF_F_NO_PREALLOC);
-        __uint(max_entries, GUARD_FUNCTIONS_MAX);
-        __type(key, FunctionName);
-        __type(value, GuardFunction);
-        __uint(pinning, LIBBPF_PIN_BY_NAME);
-} functions SEC(".maps");
-
-typedef struct ModuleName {
-        char text[GUARD_MODULE_MAX];
-} ModuleName;
-
-struct {
-        __uint(type, BPF_MAP_TYPE_HASH);
-        __uint(map_flags, BPF_F_NO_PREALLOC);
-        __uint(max_entries, GUARD_MODULES_MAX);
-        __type(key, ModuleName);
-        __type(value, __u32);
-        __uint(pinning, LIBBPF_PIN_BY_NAME);
-} modules SEC(".maps");
-
-struct {
-        __uint(type, BPF_MAP_TYPE_HASH);
-        __uint(map_flags, BPF_F_NO_PREALLOC);
-        __uint(max_entries, GUARD_LINKS_MAX);
-        __type(key, GuardLinkKey);
-        __type(value, GuardLink);
-        __uint(pinning, LIBBPF_PIN_BY_NAME);
-} links SEC(".maps");
-
-/* Tasks that pass. The entry goes with the task, so no later process inherits it by its pid. */
-struct {
-        __uint(type, BPF_MAP_TYPE_TASK_STORAGE);
-        __uint(map_flags, BPF_F_NO_PREALLOC);
-        __type(key, int);
-        __type(value, __u32);
-        __uint(pinning, LIBBPF_PIN_BY_NAME);
-} exempt SEC(".maps");
-
-struct {
-        __uint(type, BPF_MAP_TYPE_RINGBUF);
-        __uint(max_entries, GUARD_EVENTS_SIZE);
-        __uint(pinning, LIBBPF_PIN_BY_NAME);
-} events SEC(".maps");
-
-struct {
-        __uint(type, BPF_MAP_TYPE_ARRAY);
-        __uint(max_entries, GUARD_COUNTERS_MAX);
-        __type(key, __u32);
-        __type(value, __u64);
-        __uint(pinning, LIBBPF_PIN_BY_NAME);
-} counters SEC(".maps");
-
 static __always_inline void count(__u32 which) {
         __u64 *counter = bpf_map_lookup_elem(&counters, &which);
 
@@ -114,14 +41,17 @@ static __always_inline int is_exempt(void) {
         return bpf_task_storage_get(&exempt, bpf_get_current_task_btf(), 0, 0) != 0;
 }
 
-/* Whether the task has the capability in the initial user namespace. Everybody has all of them in a
- * namespace of their own. The low 32 bits come first in kernel_cap_t on the architectures that the
- * programs are built for, before and since Linux 6.3. */
-static __always_inline int is_capable(const struct cred *cred, unsigned int capability) {
+/* Whether the task has the capability in the user namespace `space`, where that is the task's own,
+ * or in all of them. Everybody has all capabilities in a namespace of their own. The low 32 bits
+ * come first in kernel_cap_t on the architectures that the programs are built for, before and since
+ * Linux 6.3. */
+static __always_inline int is_capable(const struct cred *cred, const struct user_namespace *space,
+                                      unsigned int capability) {
         const __u32 *effective =
                 (const __u32 *) __builtin_preserve_access_index(&cred->cap_effective);
 
-        return cred->user_ns->level == 0 && (*effective & (1U << capability));
+        return (cred->user_ns->level == 0 || cred->user_ns == space) &&
+               (*effective & (1U << capability));
 }
 
 /* What a hook returns. Without the barrier the compiler computes it from the number, and the
@@ -246,7 +176,7 @@ static __always_inline int check_write(struct file *file, int mask) {
 static __always_inline int may_change_mode(const struct inode *inode) {
         const struct cred *cred = bpf_get_current_task_btf()->cred;
 
-        return cred->fsuid.val == inode->i_uid.val || is_capable(cred, CAP_FOWNER);
+        return cred->fsuid.val == inode->i_uid.val || is_capable(cred, 0, CAP_FOWNER);
 }
 
 static __always_inline int check_attributes(struct dentry *dentry, struct iattr *attributes) {
@@ -266,71 +196,71 @@ static __always_inline int check_attributes(struct dentry *dentry, struct iattr 
         return refuse(GUARD_EVENT_CHMOD, number, 0, 0);
 }
 
+static long stop_at_first(struct bpf_map *map, const void *key, void *value, void *context) {
+        return 1;
+}
+
 static __always_inline int check_capable(const struct cred *cred, int capability) {
         ModuleName name = { 0 };
+        int found;
 
-        if (capability == CAP_SYS_RAWIO && opens_ports() && is_capable(cred, CAP_SYS_RAWIO))
+        if (capability == CAP_SYS_RAWIO && opens_ports() && is_capable(cred, 0, CAP_SYS_RAWIO))
                 return refuse(GUARD_EVENT_PORTS, 0, 0, 0);
-        if (capability != CAP_SYS_MODULE || !is_capable(cred, CAP_SYS_MODULE) ||
-            removed_module(name.text, sizeof(name.text)) < 0 ||
-            !bpf_map_lookup_elem(&modules, &name))
+        if (capability != CAP_SYS_MODULE || !is_capable(cred, 0, CAP_SYS_MODULE))
+                return 0;
+        found = removed_module(name.text, sizeof(name.text));
+        if (found == 0 || (found > 0 && !bpf_map_lookup_elem(&modules, &name)))
+                return 0;
+        /* What cannot be read is refused while any module is guarded. */
+        if (found < 0 && bpf_for_each_map_elem(&modules, stop_at_first, 0, 0) <= 0)
                 return 0;
         return refuse(GUARD_EVENT_MODULE, 0, name.text, sizeof(name.text));
 }
 
 /* The kernel calls the hooks before it asks that: who may not change the network anyway must not
  * fill the journal, nor be reported for what the kernel refuses. */
-static __always_inline int may_change_network(void) {
-        return is_capable(bpf_get_current_task_btf()->cred, CAP_NET_ADMIN);
+static __always_inline int may_change(const struct net *net) {
+        return is_capable(bpf_get_current_task_btf()->cred, net->user_ns, CAP_NET_ADMIN);
 }
 
-/* In `links` are only those of functions whose VFs are in use. */
-static __always_inline int check_link(__u32 kind, const GuardLinkKey *key) {
-        const GuardLink *link = bpf_map_lookup_elem(&links, key);
-
-        if (!link || is_exempt() || !may_change_network())
+/* Returns what the hook returns for a deed to `function`, which is "" where it concerns none. */
+static __always_inline int check_network(__u32 kind, const FunctionName *function) {
+        if (function->text[0] == '\0' || is_exempt())
                 return 0;
-        return refuse(kind, 0, link->function, sizeof(link->function));
-}
-
-static __always_inline int is_in_host_network(const struct net *net) {
-        const GuardSettings *set = current_settings();
-
-        return set && net && net->ns.inum == set->network_namespace;
-}
-
-static __always_inline int check_devlink(const struct sk_buff *skb) {
-        FunctionName name = { 0 };
-        const GuardFunction *function;
-
-        if (!reloads_device(skb, name.text, sizeof(name.text)))
-                return 0;
-        function = bpf_map_lookup_elem(&functions, &name);
-        if (!function || !function->vfs_used || is_exempt() || !may_change_network())
-                return 0;
-        return refuse(GUARD_EVENT_DEVLINK_RELOAD, 0, name.text, sizeof(name.text));
+        return refuse(kind, 0, function->text, sizeof(function->text));
 }
 
 static __always_inline int check_netlink(struct sock *sk, struct sk_buff *skb) {
-        GuardLinkKey key = { 0 };
+        const struct net *net = sk->__sk_common.skc_net.net;
+        FunctionName function = { 0 };
 
-        if (sk->sk_protocol == NETLINK_GENERIC)
-                return check_devlink(skb);
-        if (sk->sk_protocol != NETLINK_ROUTE || !is_in_host_network(sk->__sk_common.skc_net.net) ||
-            !sets_vfs(skb, &key))
+        if (!net || !may_change(net))
                 return 0;
-        return check_link(GUARD_EVENT_VF_SETTINGS, &key);
+        if (sk->sk_protocol == NETLINK_GENERIC) {
+                find_reload(skb, &function);
+                return check_network(GUARD_EVENT_DEVLINK_RELOAD, &function);
+        }
+        if (sk->sk_protocol != NETLINK_ROUTE)
+                return 0;
+        find_vf_settings(skb, net, &function);
+        return check_network(GUARD_EVENT_VF_SETTINGS, &function);
 }
 
-/* The kernel takes the namespace of the socket, which is nearly always that of its user. */
-static __always_inline int check_ioctl(unsigned int command, unsigned long argument) {
-        const struct nsproxy *spaces = bpf_get_current_task_btf()->nsproxy;
-        GuardLinkKey key = { 0 };
+/* The kernel takes the interface's name in the network namespace of the socket. */
+static __always_inline int check_ioctl(struct file *file, unsigned int command,
+                                       unsigned long argument) {
+        const struct socket *socket;
+        const struct net *net;
+        FunctionName function = { 0 };
 
-        if (command != SIOCETHTOOL || !spaces || !is_in_host_network(spaces->net_ns) ||
-            !resets_link((const void *) argument, &key))
+        if (command != SIOCETHTOOL)
                 return 0;
-        return check_link(GUARD_EVENT_ETHTOOL_RESET, &key);
+        socket = bpf_sock_from_file(file);
+        net = socket && socket->sk ? socket->sk->__sk_common.skc_net.net : 0;
+        if (!net || !may_change(net))
+                return 0;
+        find_reset((const void *) argument, net, &function);
+        return check_network(GUARD_EVENT_ETHTOOL_RESET, &function);
 }
 
 /* --- the hooks. Behind the arguments stands what earlier programs returned, which is always 0:
@@ -387,12 +317,12 @@ int BPF_PROG(netlink_fmod, struct sock *sk, struct sk_buff *skb) {
 
 SEC("lsm/file_ioctl")
 int BPF_PROG(ioctl_lsm, struct file *file, unsigned int command, unsigned long argument) {
-        return check_ioctl(command, argument);
+        return check_ioctl(file, command, argument);
 }
 
 SEC("fmod_ret/security_file_ioctl")
 int BPF_PROG(ioctl_fmod, struct file *file, unsigned int command, unsigned long argument) {
-        return check_ioctl(command, argument);
+        return check_ioctl(file, command, argument);
 }
 
 /* --- the last close of a guarded function: vfio_pci_core_enable() and vfio_pci_core_disable() call

@@ -77,20 +77,21 @@ static __always_inline int written_buffer(const void **ret_buffer, __u64 *ret_le
 }
 
 /* For a task that asks for CAP_SYS_MODULE: of the system calls of 64 bits none does under the
- * number 129, so that is delete_module(2) of a 32-bit process. */
+ * number 129, so that is delete_module(2) of a 32-bit process. Returns 0 where the task removes no
+ * module, 1 with the name, or -1 where the name cannot be read: its page is not in memory. */
 static __always_inline int removed_module(char *name, __u32 size) {
         struct pt_regs *regs = system_call();
         const void *user;
 
         if (!regs)
-                return -1;
+                return 0;
         if ((regs->orig_ax & ~(unsigned long) NR_X32_BIT) == NR_DELETE_MODULE)
                 user = (const void *) regs->di;
         else if (regs->orig_ax == NR_DELETE_MODULE_IA32)
                 user = (const void *) (regs->bx & 0xffffffffUL);
         else
-                return -1;
-        return bpf_probe_read_user_str(name, size, user) < 0 ? -1 : 0;
+                return 0;
+        return bpf_probe_read_user_str(name, size, user) < 0 ? -1 : 1;
 }
 
 /* For a task that asks for CAP_SYS_RAWIO: whether it wants to use I/O ports by itself. */
@@ -105,7 +106,7 @@ static __always_inline int written_buffer(const void **ret_buffer, __u64 *ret_le
 }
 
 static __always_inline int removed_module(char *name, __u32 size) {
-        return -1;
+        return 0;
 }
 
 static __always_inline int opens_ports(void) {

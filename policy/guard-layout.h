@@ -2,8 +2,8 @@
  *
  * Owns the names of the pinned maps and the layout of their keys and values. Included by code that
  * is compiled for BPF, so this header includes nothing and uses types of fixed width only. The
- * daemon writes `settings`, `files`, `functions`, `modules`, `links` and `exempt`; the programs
- * write `events`, `counters`, and GuardFunction.released. */
+ * daemon writes `settings`, `files`, `functions`, `modules` and `exempt`; the programs write
+ * `events`, `counters`, and GuardFunction.released. */
 #pragma once
 
 /* Below the directory of the pins. A map's name has 15 characters at most (BPF_OBJ_NAME_LEN). */
@@ -11,7 +11,6 @@
 #define GUARD_MAP_FILES     "files"
 #define GUARD_MAP_FUNCTIONS "functions"
 #define GUARD_MAP_MODULES   "modules"
-#define GUARD_MAP_LINKS     "links"
 #define GUARD_MAP_EXEMPT    "exempt"
 #define GUARD_MAP_EVENTS    "events"
 #define GUARD_MAP_COUNTERS  "counters"
@@ -19,23 +18,17 @@
 #define GUARD_FILES_MAX     65536
 #define GUARD_FUNCTIONS_MAX 65536
 #define GUARD_MODULES_MAX   256
-#define GUARD_LINKS_MAX     8192
 #define GUARD_EVENTS_SIZE   (256 * 1024)
 
 /* A name in a key is filled up with zeros. The longest address is 10000:00:00.0 and longer by the
  * domain's width; a module's name has at most 55 characters (MODULE_NAME_LEN on 64 bit). */
 #define GUARD_NAME_MAX   32
 #define GUARD_MODULE_MAX 56
-/* IFNAMSIZ */
-#define GUARD_LINK_NAME_MAX 16
 
 /* The only entry of `settings`, at key 0. */
 typedef struct GuardSettings {
         unsigned int refuse;         /* 0: what would be refused passes, and is reported */
         unsigned int refuse_network; /* the same, for what the network's guard refuses */
-        /* The host's network namespace, by the inode's number of its file below /proc/PID/ns. */
-        unsigned int network_namespace;
-        unsigned int reserved;
 } GuardSettings;
 
 /* What a file of sysfs, or of /proc/bus/pci, is to the guard. The key of `files` is the inode's
@@ -62,18 +55,6 @@ typedef struct GuardFunction {
         unsigned int released;
         unsigned int vfs_used; /* a VF of it is in use */
 } GuardFunction;
-
-/* The key of `links`: a network interface of the host's network namespace, by its number or, with
- * the number 0, by its name. In `links` are those of functions with `vfs_used`. */
-typedef struct GuardLinkKey {
-        unsigned int index;
-        char name[GUARD_LINK_NAME_MAX];
-} GuardLinkKey;
-
-/* The function that the interface is of, by its address. */
-typedef struct GuardLink {
-        char function[GUARD_NAME_MAX];
-} GuardLink;
 
 /* What `counters` counts. */
 typedef enum GuardCounter {

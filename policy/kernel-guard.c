@@ -115,6 +115,8 @@ static char *describe_deed(const GuardEvent *event, const char *path) {
         case GUARD_EVENT_TOLD:
                 return g_strdup_printf("a write to %s", file);
         case GUARD_EVENT_MODULE:
+                if (event->name[0] == '\0')
+                        return g_strdup("unloading a module whose name cannot be read");
                 return g_strdup_printf("unloading the module %.*s", GUARD_MODULE_MAX, event->name);
         case GUARD_EVENT_VF_SETTINGS:
                 return g_strdup("settings of its VFs by netlink (`ip link set ... vf`)");

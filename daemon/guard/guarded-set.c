@@ -1,6 +1,5 @@
 #include "daemon/guard/guarded-set.h"
 
-#include "daemon/guard/guarded-links.h"
 #include "daemon/sysfs/sysfs.h"
 
 #include <string.h>
@@ -52,7 +51,6 @@ struct GuardedSet {
         GHashTable *drivers;   /* name in Driver -> Driver*, owned */
         GHashTable *functions; /* PciKey in Guarded -> Guarded*, owned */
         GHashTable *files;     /* inode in File -> File*, owned */
-        GuardedLinks *links;
 };
 
 static void driver_free(gpointer data) {
@@ -85,7 +83,6 @@ GuardedSet *guarded_set_new(Problems *problems) {
         set->drivers = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, driver_free);
         set->functions = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, guarded_free);
         set->files = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, guarded_file_free);
-        set->links = guarded_links_new();
         return set;
 }
 
@@ -95,7 +92,6 @@ GuardedSet *guarded_set_free(GuardedSet *set) {
         g_hash_table_unref(set->functions);
         g_hash_table_unref(set->drivers);
         g_hash_table_unref(set->files);
-        guarded_links_free(set->links);
         g_free(set);
         return NULL;
 }
@@ -214,7 +210,6 @@ static void write_maps(GuardedSet *set) {
         g_hash_table_iter_init(&iter, set->drivers);
         while (g_hash_table_iter_next(&iter, NULL, &value))
                 write_driver(set, value, true);
-        note_map_result(set, guarded_links_write(set->links, set->maps));
 }
 
 static bool driver_is_wanted(const GuardedSet *set, uint64_t unbind) {
@@ -243,8 +238,6 @@ static bool is_wanted(void *context, const KernelMapsKey *key) {
 
         if (key->module)
                 return module_is_guarded(set, key->module);
-        if (key->link)
-                return guarded_links_contain(set->links, key->link);
         if (key->address)
                 return find_guarded(set, key->address);
         return g_hash_table_contains(set->files, &key->inode) || driver_is_wanted(set, key->inode);
@@ -338,7 +331,6 @@ void guarded_set_plan(GuardedSet *set, const Function *function) {
         if (is_new && set->maps)
                 add_told_files(set, guarded);
         set_guarded_driver(set, guarded, function->facts.driver);
-        note_map_result(set, guarded_links_plan(set->links, set->maps, function, value.vfs_used));
 }
 
 void guarded_set_forget(GuardedSet *set, PciKey key) {
@@ -349,7 +341,6 @@ void guarded_set_forget(GuardedSet *set, PciKey key) {
         if (set->maps)
                 write_guarded(set, guarded, false);
         set_guarded_driver(set, guarded, "");
-        note_map_result(set, guarded_links_forget(set->links, set->maps, key));
         remove_told_files(set, guarded);
         g_hash_table_remove(set->functions, &key);
 }

@@ -44,19 +44,11 @@ static void write_settings(KernelGuards *guards) {
                 .refuse = kernel_guard_refuses(&guards->config, KERNEL_GUARD_UNBIND),
                 .refuse_network = kernel_guard_refuses(&guards->config, KERNEL_GUARD_NETWORK),
         };
-        struct stat st;
-        int r, unknown = 0;
+        int r;
 
         if (!guards->maps || !guards->config_known)
                 return;
-        /* The daemon's own is another (PrivateNetwork=). Without it nothing is refused. */
-        if (stat("/proc/1/ns/net", &st) >= 0)
-                settings.network_namespace = (unsigned) st.st_ino;
-        else if (settings.refuse_network)
-                unknown = -errno;
         r = kernel_maps_set_settings(guards->maps, &settings);
-        if (r >= 0)
-                r = unknown;
         if (r < 0)
                 problems_report(guards->problems, GUARDED_SET_PROBLEM,
                                 "Failed to tell the kernel guard whether to refuse: %s",

@@ -15,7 +15,6 @@ typedef enum Map {
         MAP_FILES,
         MAP_FUNCTIONS,
         MAP_MODULES,
-        MAP_LINKS,
         MAP_EXEMPT,
         MAP_COUNTERS,
         _MAP_MAX,
@@ -24,8 +23,7 @@ typedef enum Map {
 static const char *const map_names[_MAP_MAX] = {
         [MAP_SETTINGS] = GUARD_MAP_SETTINGS,   [MAP_FILES] = GUARD_MAP_FILES,
         [MAP_FUNCTIONS] = GUARD_MAP_FUNCTIONS, [MAP_MODULES] = GUARD_MAP_MODULES,
-        [MAP_LINKS] = GUARD_MAP_LINKS,         [MAP_EXEMPT] = GUARD_MAP_EXEMPT,
-        [MAP_COUNTERS] = GUARD_MAP_COUNTERS,
+        [MAP_EXEMPT] = GUARD_MAP_EXEMPT,       [MAP_COUNTERS] = GUARD_MAP_COUNTERS,
 };
 
 struct KernelMaps {
@@ -101,10 +99,6 @@ int kernel_maps_set_module(KernelMaps *maps, const char *module, bool guarded) {
         return set(maps, MAP_MODULES, key, guarded ? &value : NULL);
 }
 
-int kernel_maps_set_link(KernelMaps *maps, const GuardLinkKey *key, const GuardLink *value) {
-        return set(maps, MAP_LINKS, key, value);
-}
-
 int kernel_maps_exempt(KernelMaps *maps, pid_t pid) {
         _cleanup_(closep) int pidfd = (int) syscall(SYS_pidfd_open, pid, 0);
         const uint32_t value = 1;
@@ -116,7 +110,6 @@ int kernel_maps_exempt(KernelMaps *maps, pid_t pid) {
 
 static bool key_is_wanted(Map map, const char *key, KernelMapsWanted *is_wanted, void *context) {
         KernelMapsKey wanted = { 0 };
-        GuardLinkKey link;
 
         switch (map) {
         case MAP_FUNCTIONS:
@@ -124,10 +117,6 @@ static bool key_is_wanted(Map map, const char *key, KernelMapsWanted *is_wanted,
                 break;
         case MAP_MODULES:
                 wanted.module = key;
-                break;
-        case MAP_LINKS:
-                memcpy(&link, key, sizeof(link));
-                wanted.link = &link;
                 break;
         default:
                 memcpy(&wanted.inode, key, sizeof(wanted.inode));
@@ -153,7 +142,6 @@ void kernel_maps_sweep(KernelMaps *maps, KernelMapsWanted *is_wanted, void *cont
         sweep(maps, MAP_FILES, is_wanted, context);
         sweep(maps, MAP_FUNCTIONS, is_wanted, context);
         sweep(maps, MAP_MODULES, is_wanted, context);
-        sweep(maps, MAP_LINKS, is_wanted, context);
 }
 
 uint64_t kernel_maps_lost(const KernelMaps *maps) {

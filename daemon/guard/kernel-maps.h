@@ -25,16 +25,12 @@ int kernel_maps_set_file(KernelMaps *maps, uint64_t inode, const GuardFile *valu
 int kernel_maps_set_function(KernelMaps *maps, const char *address, const GuardFunction *value);
 int kernel_maps_set_module(KernelMaps *maps, const char *module, bool guarded);
 
-/* `value` NULL: the interface is of no function whose VFs are in use. */
-int kernel_maps_set_link(KernelMaps *maps, const GuardLinkKey *key, const GuardLink *value);
-
 /* The thread `pid` passes from now on, until it ends; a child of it does not. */
 int kernel_maps_exempt(KernelMaps *maps, pid_t pid);
 
 /* An entry of a map, by its key: exactly one of these is given, the others are NULL or 0. */
 typedef struct KernelMapsKey {
         const char *address, *module;
-        const GuardLinkKey *link;
         uint64_t inode;
 } KernelMapsKey;
 

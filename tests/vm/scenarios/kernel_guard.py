@@ -1,5 +1,6 @@
 """The kernel guard: what its BPF programs refuse, what passes, and what is left without the daemon."""
 
+import ctypes
 import errno
 import mmap
 import os
@@ -117,6 +118,21 @@ def by_write_from_a_mapping(fd, text):
         os.close(source)
 
 
+def not_in_memory(text):
+    """A mapping of the text, and its address; the page is not in the page tables yet."""
+    source = in_memory(text)
+    try:
+        mapping = mmap.mmap(source, len(text), flags=mmap.MAP_PRIVATE)
+    finally:
+        os.close(source)
+    return mapping, ctypes.addressof(ctypes.c_char.from_buffer(mapping))
+
+
+def delete_module(address):
+    """<asm/unistd_64.h>; the guard is for x86_64 alone."""
+    io_uring.call(176, ctypes.c_void_p(address), os.O_NONBLOCK)
+
+
 def by_io_uring(fd, text):
     io_uring.write(fd, text, by_a_worker=False)
 
@@ -213,6 +229,8 @@ def files(machine):
         os.close(descriptor)
     result = service.run("rmmod", "igb", check=False)
     true(result.returncode != 0 and "not permitted" in result.stdout, f"rmmod igb is refused: {result.stdout}")
+    mapping, address = not_in_memory(b"igb\0")
+    check_refused(lambda: delete_module(address), f"delete_module() of a name that is not in memory ({len(mapping)} bytes)")
     equal((IGB.driver(), len(IGB.vfs())), ("igb", 2), "the driver of the PF and the number of its VFs")
     wait_report(machine, f"{IGB}: refused: a write bit for {IGB.path('sriov_numvfs')}, tried by python3 (pid {os.getpid()}")
     wait_report(machine, f"a write to {IGB.path('remove')} by a descriptor opened before, tried by ")

@@ -7,13 +7,13 @@ import os
 import socket
 import struct
 
-from guest import pci, service
+from guest import netlink, pci, service
 from guest.check import contains, equal, true
 from guest.pci import CARD0, IGB
 from guest.registry import scenario
 from guest.vfio import wait_users
 
-from scenarios.kernel_guard import held_vf, how, load_guard, wait_report
+from scenarios.kernel_guard import held_vf, how, load_guard, not_in_memory, wait_report
 
 SIOCETHTOOL, ETHTOOL_RESET, ETHTOOL_GDRVINFO = 0x8946, 0x34, 0x03
 REFUSED = "Operation not permitted"
@@ -26,10 +26,10 @@ def interface(function):
     return name
 
 
-def ethtool(name, command):
-    """What ethtool(8) asks for; returns the error's number, 0 without."""
+def ethtool(name, command, address=None):
+    """What ethtool(8) asks for, or by what is at that address; returns the error's number, 0 without."""
     data = array.array("B", struct.pack("=I", command) + bytes(512))
-    request = struct.pack("16sP", name.encode(), data.buffer_info()[0]) + bytes(16)
+    request = struct.pack("16sP", name.encode(), address or data.buffer_info()[0]) + bytes(16)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         try:
             fcntl.ioctl(sock, SIOCETHTOOL, request)
@@ -94,6 +94,56 @@ def check_refused(error, what):
 
 def check_passes(error, what):
     true(error != errno.EPERM, f"{what} passes: {error}")
+
+
+@scenario("a request of the network is refused wherever it stands in a send, whatever stands around it, and by whatever name "
+          "the PF's interface is meant, also in another network namespace", deadline=180)
+def network_forms(machine):
+    load_guard(machine)
+    one, _, _ = held_vf(machine)
+    refuse_network(machine)
+    pf, other = interface(IGB), interface(CARD0)
+    index, other_index = socket.if_nametoindex(pf), socket.if_nametoindex(other)
+    alternative = "an-alternative-name-of-the-interface"
+    for name in ("alias0", alternative):
+        service.run("ip", "link", "property", "add", "dev", pf, "altname", name)
+    service.run("ip", "link", "set", pf, "group", "7")
+    name, settings, send = netlink.attribute, netlink.vf_settings, netlink.send
+    junk = name(netlink.UNKNOWN, b"text") * 200
+    for request, what in (
+            ([settings(index=index)], "settings by the number"),
+            ([netlink.link(index=index)] * 20 + [settings(index=index)], "settings in the last of 21 messages"),
+            ([settings(index=other_index), settings(index=index)], "settings after those of another interface"),
+            ([settings(junk, index=index)], "settings behind 200 unknown attributes"),
+            ([settings(name(netlink.IFNAME, pf.encode()))], "settings by a name without a NUL"),
+            ([settings(name(netlink.IFNAME, b"longer-name\0"), name(netlink.IFNAME, pf.encode() + b"\0"))], "the last of two names"),
+            ([settings(name(netlink.IFNAME, b"alias0\0"))], "settings by an alternative name"),
+            ([settings(name(netlink.ALT_IFNAME, alternative.encode() + b"\0"))], "settings by a long alternative name"),
+            ([settings(name(netlink.GROUP, struct.pack("=I", 7)), kind=netlink.NEWLINK)], "settings by the group")):
+        check_refused(send(*request), what)
+    for request, what in (
+            ([netlink.link(index=index), settings(index=other_index)], "settings of another interface"),
+            ([settings(name(netlink.IFNAME, other.encode() + b"\0"))], "settings of another interface by its name"),
+            ([settings(name(netlink.IFNAME, b"nothing0\0"))], "settings of no interface"),
+            ([settings(name(netlink.GROUP, struct.pack("=I", 8)), kind=netlink.NEWLINK)], "settings of another group")):
+        check_passes(send(*request), what)
+    reload = netlink.reload(CARD0.address)
+    check_refused(send(reload, netlink.reload("a-longer-name-than-an-address", IGB.address), protocol=netlink.GENERIC),
+                  "a reload in the second message")
+    check_passes(send(reload, protocol=netlink.GENERIC), "a reload of another function")
+    for text in (f"{pf}:1", "alias0"):
+        check_refused(ethtool(text, ETHTOOL_RESET), f"ethtool's reset of {text}")
+    mapping, address = not_in_memory(struct.pack("=I", ETHTOOL_RESET) + bytes(512))
+    check_refused(ethtool(pf, ETHTOOL_RESET, address), f"ethtool's reset that is not in memory ({len(mapping)} bytes)")
+
+    service.run("ip", "netns", "add", "aside")
+    machine.closers.append(lambda: service.run("ip", "netns", "del", "aside"))
+    service.run("ip", "link", "set", pf, "netns", "aside")
+    result = service.run("ip", "-n", "aside", "link", "set", pf, "vf", "1", "mac", "02:00:00:00:00:17", check=False)
+    contains(result.stdout, REFUSED, "settings in another network namespace")
+    one.end()
+    machine.wait_property(IGB, "Locked", False)
+    service.run("ip", "-n", "aside", "link", "set", pf, "vf", "1", "mac", "02:00:00:00:00:17")
 
 
 @scenario("configuration space by procfs and by I/O ports is reported while a function is in use", deadline=120)
