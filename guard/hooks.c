@@ -9,10 +9,10 @@
 /* bpf_lsm_inode_setattr() has a third argument since the idmapped mounts have one (seen on 6.12 and
  * 7.2; two on 6.1). */
 static const GuardHook hooks[] = {
-        { "write", "write_lsm", "lsm", "bpf_lsm_file_permission", 2,
-          GUARD(UNBIND) | GUARD(DESCRIPTOR) },
-        { "write", "write_fmod", "fmod_ret", "security_file_permission", 2,
-          GUARD(UNBIND) | GUARD(DESCRIPTOR) },
+        { GUARD_PIN_WRITE_LINK, "write_lsm", "lsm", "bpf_lsm_file_permission", 2,
+          GUARD(UNBIND) | GUARD(DESCRIPTOR), GUARD_PIN_WRITE_PROGRAM },
+        { GUARD_PIN_WRITE_LINK, "write_fmod", "fmod_ret", "security_file_permission", 2,
+          GUARD(UNBIND) | GUARD(DESCRIPTOR), GUARD_PIN_WRITE_PROGRAM },
         { "chmod", "chmod_lsm", "lsm", "bpf_lsm_inode_setattr", 3, GUARD(CHMOD) },
         { "chmod", "chmod_lsm2", "lsm", "bpf_lsm_inode_setattr", 2, GUARD(CHMOD) },
         { "chmod", "chmod_fmod", "fmod_ret", "security_inode_setattr", 3, GUARD(CHMOD) },

@@ -17,6 +17,9 @@ typedef struct GuardHook {
         unsigned n_arguments; /* of `function` */
         /* The guards that it gives, one bit each (1 << KernelGuard); 0: it helps others. */
         unsigned guards;
+        /* Who attaches it: NULL: vfwarden-guard; else the daemon, when it is needed, and the
+         * program is pinned by this name. */
+        const char *program_pin;
 } GuardHook;
 
 /* `lsms` is the text of /sys/kernel/security/lsm, "" when it cannot be read. */

@@ -112,16 +112,18 @@ static int load_object(const Loader *loader, const GuardHook *const *some, unsig
         return r;
 }
 
-/* Attaches the hook's program, and pins the link, which then holds the program. */
+/* Attaches the hook's program, and pins the link, which then holds the program; or, where the
+ * daemon attaches it, pins the program: then it is attached for a moment, to see that it can be. */
 static int attach(const Loader *loader, const struct bpf_object *object, const GuardHook *hook) {
-        g_autofree char *pin = g_build_filename(loader->directory, hook->pin, NULL);
-        struct bpf_link *link =
-                bpf_program__attach(bpf_object__find_program_by_name(object, hook->program));
+        struct bpf_program *program = bpf_object__find_program_by_name(object, hook->program);
+        g_autofree char *pin = g_build_filename(
+                loader->directory, hook->program_pin ? hook->program_pin : hook->pin, NULL);
+        struct bpf_link *link = bpf_program__attach(program);
         int r;
 
         if (!link)
                 return -errno;
-        r = bpf_link__pin(link, pin);
+        r = hook->program_pin ? bpf_program__pin(program, pin) : bpf_link__pin(link, pin);
         (void) bpf_link__destroy(link);
         return r;
 }

@@ -14,11 +14,15 @@
 #define GUARD_MAP_EXEMPT    "exempt"
 #define GUARD_MAP_EVENTS    "events"
 #define GUARD_MAP_COUNTERS  "counters"
+/* vfwarden-guard pins the program that sees each read and write of a file; the daemon attaches it
+ * while a file is guarded, and pins the link. */
+#define GUARD_PIN_WRITE_PROGRAM "write-program"
+#define GUARD_PIN_WRITE_LINK    "write"
 
-#define GUARD_FILES_MAX     65536
-#define GUARD_FUNCTIONS_MAX 65536
-#define GUARD_MODULES_MAX   256
-#define GUARD_EVENTS_SIZE   (256 * 1024)
+#define GUARD_FILES_MAX         65536
+#define GUARD_FUNCTIONS_MAX     65536
+#define GUARD_MODULES_MAX       256
+#define GUARD_EVENTS_SIZE       (256 * 1024)
 
 /* A name in a key is filled up with zeros. The longest address is 10000:00:00.0 and longer by the
  * domain's width; a module's name has at most 55 characters (MODULE_NAME_LEN on 64 bit). */

@@ -63,6 +63,10 @@ bool kernel_guard_refuses(const KernelGuardConfig *config, KernelGuard guard) {
                mode_of(config, guard) == KERNEL_GUARD_MODE_REFUSE;
 }
 
+bool kernel_guard_sees_writes(KernelGuard guard) {
+        return guard == KERNEL_GUARD_UNBIND || guard == KERNEL_GUARD_DESCRIPTOR;
+}
+
 KernelGuard kernel_guard_of_event(GuardEventKind kind) {
         switch (kind) {
         case GUARD_EVENT_UNBIND:

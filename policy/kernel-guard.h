@@ -38,6 +38,9 @@ typedef struct KernelGuardConfig {
 bool kernel_guard_refuses(const KernelGuardConfig *config, KernelGuard guard);
 bool kernel_guard_is_off(const KernelGuardConfig *config, KernelGuard guard);
 
+/* Whether its program is called for each read and write of any file. */
+bool kernel_guard_sees_writes(KernelGuard guard);
+
 /* Which guard an event of the kind comes from. Those that no guard can refuse count as
  * KERNEL_GUARD_DESCRIPTOR. */
 KernelGuard kernel_guard_of_event(GuardEventKind kind);

@@ -222,11 +222,12 @@ def vm_guides():
 
 
 def vm_guard_long():
-    """More bridges, and the kernel guard: without `bpf` among the LSMs, on Debian unstable's kernel, and beside a hundred
-    starts of a libvirt domain."""
+    """More bridges, and the kernel guard: without `bpf` among the LSMs, on Debian unstable's kernel, beside a hundred starts
+    of a libvirt domain, and what it costs."""
     return total(machine_run("bridges.", *FMOD_RET, bridges=True, append=WITHOUT_BPF),
                  machine_run("kernel_guard.", "kernel_guard_network.", "topology.", kernel="linux-image-amd64/sid"),
-                 machine_run("kernel_guard_authors", "kernel_guard_libvirt", "uses_nodes", long=True, append="vfwarden.rounds=100"))
+                 machine_run("kernel_guard_authors", "kernel_guard_libvirt", "uses_nodes", long=True, append="vfwarden.rounds=100"),
+                 machine_run("guard_cost.", instructions=True))
 
 
 def vm_s390x():

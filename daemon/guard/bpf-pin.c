@@ -21,6 +21,18 @@ int bpf_open_pin(const char *path) {
         return call(BPF_OBJ_GET, &attributes);
 }
 
+int bpf_attach_program(int program) {
+        union bpf_attr attributes = { .raw_tracepoint.prog_fd = (uint32_t) program };
+
+        return call(BPF_RAW_TRACEPOINT_OPEN, &attributes);
+}
+
+int bpf_pin(int fd, const char *path) {
+        union bpf_attr attributes = { .pathname = pointer(path), .bpf_fd = (uint32_t) fd };
+
+        return call(BPF_OBJ_PIN, &attributes);
+}
+
 int bpf_map_set(int map, const void *key, const void *value) {
         union bpf_attr attributes = {
                 .map_fd = (uint32_t) map,

@@ -410,6 +410,10 @@ unsigned guarded_set_size(const GuardedSet *set) {
         return g_hash_table_size(set->functions);
 }
 
+bool guarded_set_has_files(const GuardedSet *set) {
+        return g_hash_table_size(set->files) > 0 || g_hash_table_size(set->drivers) > 0;
+}
+
 const char *guarded_set_find(const GuardedSet *set, const GuardEvent *event, PciKey *ret_key,
                              bool *ret_known) {
         const Guarded *guarded = NULL;

@@ -48,6 +48,9 @@ bool guarded_set_find_remover(const GuardedSet *set, PciKey key, uint64_t now_us
 
 unsigned guarded_set_size(const GuardedSet *set);
 
+/* Whether there is a file to which a write is refused or reported. */
+bool guarded_set_has_files(const GuardedSet *set);
+
 /* The path of the file that the event is about, NULL without; and whether the function is known,
  * with its key. */
 const char *guarded_set_find(const GuardedSet *set, const GuardEvent *event, PciKey *ret_key,

@@ -6,6 +6,7 @@
 #include "daemon/base/util.h"
 #include "daemon/guard/guarded-set.h"
 #include "daemon/guard/kernel-maps.h"
+#include "daemon/guard/write-hook.h"
 #include "daemon/sysfs/sysfs.h"
 #include "policy/lock.h"
 
@@ -31,6 +32,7 @@ struct KernelGuards {
         char **told;      /* what kernel_guards_list() said last */
         KernelMaps *maps; /* NULL while nothing is loaded */
         BpfRing *ring;
+        WriteHook *write_hook;
         uint64_t lost;       /* reports, so far */
         GHashTable *tallies; /* inode of a file, 0: none, -> ViolationTally*, both owned */
 };
@@ -90,6 +92,42 @@ static void read_reports(KernelGuards *guards) {
                 g_free(guards->reports[guard].text);
                 guards->reports[guard] = report;
         }
+}
+
+static void guards_tell_change(KernelGuards *guards) {
+        g_auto(GStrv) now = kernel_guards_list(guards);
+        bool same = guards->told &&
+                    g_strv_equal((const char *const *) guards->told, (const char *const *) now);
+
+        g_strfreev(guards->told);
+        guards->told = g_steal_pointer(&now);
+        if (!same)
+                guards->handler->changed(guards->context);
+}
+
+/* The program is attached while it has something to look for. Until the daemon has planned for all
+ * functions, that of an earlier run stays. */
+static void plan_write_hook(KernelGuards *guards) {
+        bool needed = is_active(guards) && guarded_set_has_files(guards->set);
+        int r;
+
+        if (!guards->write_hook || (guards->adopting && !needed))
+                return;
+        r = write_hook_set(guards->write_hook, needed);
+        if (r >= 0)
+                return;
+        guards->write_hook = write_hook_free(guards->write_hook);
+        for (KernelGuard guard = 0; guard < _KERNEL_GUARD_MAX; guard++) {
+                KernelGuardReport *report = &guards->reports[guard];
+
+                if (!report->loaded || !kernel_guard_sees_writes(guard))
+                        continue;
+                g_free(report->text);
+                *report = (KernelGuardReport){
+                        false, g_strdup_printf("Failed to attach its program: %s", g_strerror(-r))
+                };
+        }
+        guards_tell_change(guards);
 }
 
 static bool any_loaded(const KernelGuards *guards) {
@@ -176,10 +214,19 @@ static int open_maps(KernelGuards *guards) {
 
 static void close_maps(KernelGuards *guards) {
         guarded_set_attach(guards->set, NULL);
+        guards->write_hook = write_hook_free(guards->write_hook);
         guards->ring = bpf_ring_free(guards->ring);
         guards->lost = 0;
         g_hash_table_remove_all(guards->tallies);
         guards->maps = kernel_maps_free(guards->maps);
+}
+
+static bool has_write_program(const KernelGuards *guards) {
+        for (KernelGuard guard = 0; guard < _KERNEL_GUARD_MAX; guard++)
+                if (guards->maps && guards->reports[guard].loaded &&
+                    kernel_guard_sees_writes(guard))
+                        return true;
+        return false;
 }
 
 /* vfwarden-guard has loaded programs, or has unloaded them. */
@@ -203,17 +250,10 @@ static void look(KernelGuards *guards) {
                 guarded_set_attach(guards->set, guards->maps);
         if (!guards->adopting)
                 guarded_set_sweep(guards->set);
-}
-
-static void guards_tell_change(KernelGuards *guards) {
-        g_auto(GStrv) now = kernel_guards_list(guards);
-        bool same = guards->told &&
-                    g_strv_equal((const char *const *) guards->told, (const char *const *) now);
-
-        g_strfreev(guards->told);
-        guards->told = g_steal_pointer(&now);
-        if (!same)
-                guards->handler->changed(guards->context);
+        if (has_write_program(guards))
+                guards->write_hook =
+                        write_hook_new(guards->event, KERNEL_GUARD_PINS, WRITE_HOOK_REST_USEC);
+        plan_write_hook(guards);
 }
 
 static void on_status(void *context, void *userdata, const char *name) {
@@ -277,20 +317,24 @@ void kernel_guards_set_config(KernelGuards *guards, const KernelGuardConfig *con
                 guarded_set_attach(guards->set, is_active(guards) ? guards->maps : NULL);
         if (guards->maps && !is_active(guards))
                 guarded_set_clear(guards->maps);
+        plan_write_hook(guards);
         guards_tell_change(guards);
 }
 
 void kernel_guards_plan(KernelGuards *guards, const Function *function) {
         guarded_set_plan(guards->set, function);
+        plan_write_hook(guards);
 }
 
 void kernel_guards_forget(KernelGuards *guards, PciKey key) {
         guarded_set_forget(guards->set, key);
+        plan_write_hook(guards);
 }
 
 void kernel_guards_set_file(KernelGuards *guards, uint64_t inode, const char *path, PciKey key,
                             bool locked) {
         guarded_set_set_file(guards->set, inode, path, key, locked);
+        plan_write_hook(guards);
 }
 
 void kernel_guards_exempt(KernelGuards *guards, pid_t pid) {
@@ -325,6 +369,7 @@ bool kernel_guards_find_remover(KernelGuards *guards, PciKey key, ViolationAutho
 void kernel_guards_end_adoption(KernelGuards *guards) {
         guards->adopting = false;
         guarded_set_sweep(guards->set);
+        plan_write_hook(guards);
 }
 
 void kernel_guards_release(KernelGuards *guards) {

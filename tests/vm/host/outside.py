@@ -6,6 +6,7 @@ A request is a line of JSON {"verb": NAME, ...}; the answer is {"ok": true, "val
   unplug id                  asks the guest's kernel to give it up, as an operator's button does;
                              answers at once, or once the slot is stable after a `plug`
   wait_unplugged id seconds  answers when the guest gave it up after the last `plug` or `unplug`
+  say text                   prints a line "# TEXT" among the results
   qmp command [arguments]    any other command
 """
 
@@ -24,7 +25,7 @@ class Outside:
         self.hardware = hardware
         self.file = channel.makefile("rw", encoding="utf-8", newline="\n")
         self.marks = {}
-        self.verbs = {"plug": self.plug, "unplug": self.unplug, "qmp": self.command,
+        self.verbs = {"plug": self.plug, "unplug": self.unplug, "qmp": self.command, "say": self.say,
                       "wait_unplugged": self.wait_unplugged}
 
     def serve(self):
@@ -70,6 +71,9 @@ class Outside:
     def wait_unplugged(self, id, seconds):
         self.qmp.wait_event(self.marks.get(id, 0), lambda name, data: name == "DEVICE_DELETED"
                             and data.get("device") == id, seconds)
+
+    def say(self, text):
+        print(f"# {text}", flush=True)
 
     def command(self, command, arguments=None):
         return self.qmp.command(command, arguments)
