@@ -83,7 +83,7 @@ static const Door table[] = {
           VM "violation.py: descriptor_from_before", NO_FILE,
           DOOR_REFUSED, VM "kernel_guard.py: files" },
         { "A write to `remove` or `power` by a descriptor from before the lock", DOOR_SEEN,
-          "The kernel waits for the users. They are notified at once, and the writer is named.",
+          "The kernel waits for the users. They are notified at once, with the process that probably wrote.",
           VM "external_removal.py: old_descriptors", NO_FILE,
           DOOR_REFUSED, VM "kernel_guard.py: files" },
         { "A write to `unbind` of the driver", DOOR_SEEN,

@@ -1,4 +1,4 @@
-/* top: what functions are used for now, drawn again every second. */
+/* top: functions in use and their I/O rates, drawn again every second. */
 #include "cli/cleanup.h"
 #include "cli/client.h"
 #include "cli/top/activity.h"
@@ -326,6 +326,6 @@ const Verb verb_top = {
         .name = "top",
         .arguments = "",
         .run = run_top,
-        .help = "What functions are used for now, every second",
+        .help = "Show functions in use and their I/O rates, every second",
         .options = top_options,
 };

@@ -1,4 +1,4 @@
-"""top: what functions are used for now."""
+"""top: functions in use, and their I/O rates."""
 
 import json
 import re
