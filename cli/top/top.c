@@ -81,9 +81,7 @@ static void top_draw(Top *top) {
                 top_page_print_json(top->context, &view);
         else
                 top_page_print(top->context, &view, top->live ? screen_lines(&top->screen) : 0);
-        if (!top->live)
-                top_end(top, EXIT_CODE_DONE);
-        else if (output_flush(&top->context->output) < 0)
+        if (!top->live || output_flush(&top->context->output) < 0)
                 top_end(top, EXIT_CODE_DONE);
 }
 
