@@ -10,12 +10,13 @@
 typedef struct TarHeader {
         char name[100], mode[8], uid[8], gid[8], size[12], mtime[12], checksum[8];
         char type;
-        char link_name[100], magic[6], version[2], user[32], group[32], major[8], minor[8];
+        char link_name[100], magic[8], user[32], group[32], major[8], minor[8];
         char prefix[155], rest[12];
 } TarHeader;
 
 static_assert(sizeof(TarHeader) == BLOCK, "header");
 
+/* With the version. */
 static const char magic[] = { 'u', 's', 't', 'a', 'r', '\0', '0', '0' };
 
 /* Of the header, with blanks for the checksum. */
@@ -48,7 +49,7 @@ int tar_add(GByteArray *archive, const char *name, const void *data, gsize size)
             archive->len + size > TAR_BYTES_MAX - 4 * BLOCK)
                 return -E2BIG;
         memcpy(header.name, name, strlen(name));
-        memcpy(header.magic, magic, sizeof(magic)); /* and version */
+        memcpy(header.magic, magic, sizeof(magic));
         g_snprintf(header.size, sizeof(header.size), "%011" G_GSIZE_MODIFIER "o", size);
         g_snprintf(header.mtime, sizeof(header.mtime), "%011o", 0);
         g_snprintf(header.checksum, sizeof(header.checksum), "%06o", checksum_of(&header));
