@@ -78,6 +78,16 @@ def process(pid):
     return fields["Name"], int(fields["PPid"])
 
 
+def blocks(pid, number):
+    """Whether a process has a signal blocked; true also if it has gone."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            mask = next(line for line in file if line.startswith("SigBlk:"))
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return bool(int(mask.split()[1], 16) >> (number - 1) & 1)
+
+
 def descriptors(pid):
     """What a process has open, by number; what it closes meanwhile is left out."""
     directory, found = f"/proc/{pid}/fd", {}
@@ -357,6 +367,8 @@ class SpawnService(Daemon):
         trouble = []
         if self.running:
             self.kill(signal.SIGCONT)
+            # A test that ends at once finds it starting: until it has blocked the signal, that would kill it.
+            wait_until(lambda: not self.running or blocks(self.pid, signal.SIGTERM), None, "that vfwarden-spawn has started")
             self.kill(signal.SIGTERM)
             if self.wait_exit(2 * DEADLINE) != 0:
                 trouble.append(f"vfwarden-spawn ended with status {self.status}")
