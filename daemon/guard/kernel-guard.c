@@ -33,6 +33,7 @@ struct KernelGuards {
         KernelMaps *maps; /* NULL while nothing is loaded */
         BpfRing *ring;
         WriteHook *write_hook;
+        char *write_error;   /* why its program is not attached though needed, NULL: it is */
         uint64_t lost;       /* reports, so far */
         GHashTable *tallies; /* inode of a file, 0: none, -> ViolationTally*, both owned */
 };
@@ -105,29 +106,29 @@ static void guards_tell_change(KernelGuards *guards) {
                 guards->handler->changed(guards->context);
 }
 
+/* The program that sees writes was to be attached, or detached. */
+static void on_write_hook_set(void *context, int r) {
+        KernelGuards *guards = context;
+        bool retries = write_hook_retries(r);
+        g_autofree char *before = g_steal_pointer(&guards->write_error);
+
+        if (r < 0)
+                guards->write_error = g_strdup_printf("Failed to attach its program%s: %s",
+                                                      retries ? " for now" : "", g_strerror(-r));
+        if (r < 0 && !retries)
+                guards->write_hook = write_hook_free(guards->write_hook);
+        if (g_strcmp0(before, guards->write_error) != 0)
+                guards_tell_change(guards);
+}
+
 /* The program is attached while it has something to look for. Until the daemon has planned for all
  * functions, that of an earlier run stays. */
 static void plan_write_hook(KernelGuards *guards) {
         bool needed = is_active(guards) && guarded_set_has_files(guards->set);
-        int r;
 
         if (!guards->write_hook || (guards->adopting && !needed))
                 return;
-        r = write_hook_set(guards->write_hook, needed);
-        if (r >= 0)
-                return;
-        guards->write_hook = write_hook_free(guards->write_hook);
-        for (KernelGuard guard = 0; guard < _KERNEL_GUARD_MAX; guard++) {
-                KernelGuardReport *report = &guards->reports[guard];
-
-                if (!report->loaded || !kernel_guard_sees_writes(guard))
-                        continue;
-                g_free(report->text);
-                *report = (KernelGuardReport){
-                        false, g_strdup_printf("Failed to attach its program: %s", g_strerror(-r))
-                };
-        }
-        guards_tell_change(guards);
+        on_write_hook_set(guards, write_hook_set(guards->write_hook, needed));
 }
 
 static bool any_loaded(const KernelGuards *guards) {
@@ -215,6 +216,7 @@ static int open_maps(KernelGuards *guards) {
 static void close_maps(KernelGuards *guards) {
         guarded_set_attach(guards->set, NULL);
         guards->write_hook = write_hook_free(guards->write_hook);
+        g_clear_pointer(&guards->write_error, g_free);
         guards->ring = bpf_ring_free(guards->ring);
         guards->lost = 0;
         g_hash_table_remove_all(guards->tallies);
@@ -252,7 +254,8 @@ static void look(KernelGuards *guards) {
                 guarded_set_sweep(guards->set);
         if (has_write_program(guards))
                 guards->write_hook =
-                        write_hook_new(guards->event, KERNEL_GUARD_PINS, WRITE_HOOK_REST_USEC);
+                        write_hook_new(guards->event, KERNEL_GUARD_PINS, WRITE_HOOK_REST_USEC,
+                                       on_write_hook_set, guards);
         plan_write_hook(guards);
 }
 
@@ -394,15 +397,21 @@ void kernel_guards_release(KernelGuards *guards) {
         guards_tell_change(guards);
 }
 
+static char *describe_guard(const KernelGuards *guards, KernelGuard guard) {
+        const KernelGuardReport *report = &guards->reports[guard];
+        KernelGuardReport not_attached = { false, guards->write_error };
+
+        if (report->loaded && guards->write_error && kernel_guard_sees_writes(guard))
+                report = &not_attached;
+        return kernel_guard_describe(guard, report->text ? report : NULL, guards->why,
+                                     &guards->config);
+}
+
 char **kernel_guards_list(const KernelGuards *guards) {
         GPtrArray *lines = g_ptr_array_new();
 
-        for (KernelGuard guard = 0; guard < _KERNEL_GUARD_MAX; guard++) {
-                const KernelGuardReport *report = &guards->reports[guard];
-
-                g_ptr_array_add(lines, kernel_guard_describe(guard, report->text ? report : NULL,
-                                                             guards->why, &guards->config));
-        }
+        for (KernelGuard guard = 0; guard < _KERNEL_GUARD_MAX; guard++)
+                g_ptr_array_add(lines, describe_guard(guards, guard));
         g_ptr_array_add(lines, NULL);
         return (char **) g_ptr_array_free(lines, FALSE);
 }

@@ -15,12 +15,22 @@
  * the kernel's code changed each time. */
 #define WRITE_HOOK_REST_USEC (10 * 1000 * 1000ULL)
 
+/* How soon it is tried again where it could not be attached for now. */
+#define WRITE_HOOK_RETRY_USEC (100 * 1000ULL)
+
 typedef struct WriteHook WriteHook;
 
+/* It was tried again to attach it; `r` is 0 or a negative errno. It may free the hook. */
+typedef void WriteHookRetried(void *context, int r);
+
 /* In `directory` are the pins. It is as an earlier run has left it: attached, or not. */
-WriteHook *write_hook_new(sd_event *event, const char *directory, uint64_t rest_usec);
+WriteHook *write_hook_new(sd_event *event, const char *directory, uint64_t rest_usec,
+                          WriteHookRetried *retried, void *context);
 WriteHook *write_hook_free(WriteHook *hook);
 
 /* Attaches it at once where it is `needed`, and detaches it a while after it is not. Returns 0 or a
  * negative errno. */
 int write_hook_set(WriteHook *hook, bool needed);
+
+/* Whether it is tried again after this error, until it succeeds or is not needed. */
+bool write_hook_retries(int error);

@@ -5,6 +5,7 @@ import errno
 import mmap
 import os
 import signal
+import struct
 import subprocess
 
 from guest import io_uring, pci, service
@@ -282,6 +283,33 @@ def lifetime(machine):
     IGB.chmod("sriov_numvfs", 0o444)
     IGB.chmod("sriov_numvfs", 0o644)
     contains(machine.run("vfwarden", "status").stdout, "release-all has unloaded it", "the status")
+
+
+def open_pin(path):
+    """<asm/unistd_64.h>, <linux/bpf.h>: BPF_OBJ_GET."""
+    name = ctypes.create_string_buffer(os.fsencode(path))
+    attributes = struct.pack("=QII", ctypes.addressof(name), 0, 0)
+    return io_uring.call(321, 7, attributes, len(attributes))
+
+
+@scenario("the program that sees writes is attached as soon as it can be, where its earlier link is still held; the guards say so "
+          "meanwhile", deadline=180)
+def attached_again(machine):
+    load_guard(machine)
+    link = service.PINS / "write"
+    one, vf, _ = held_vf(machine)
+    held = open_pin(link)
+    one.end()
+    machine.poll(lambda: not link.exists(), "the link to be removed")
+    one = Holder(machine, vf)
+    wait_users(machine, vf, [one.pid])
+    busy = "not guarded: Failed to attach its program for now: Device or resource busy"
+    machine.poll(lambda: guards(machine)[:3] == [f"unbind: {busy}", f"descriptor: {busy}", f"chmod: refused ({how()})"],
+                 lambda: f"the guards to say that it is busy, are {guards(machine)}")
+    os.close(held)
+    machine.poll(lambda: guards(machine)[:2] == [f"unbind: refused ({how()})", f"descriptor: refused ({how()})"],
+                 lambda: f"the guards to refuse, are {guards(machine)}")
+    check_refused(lambda: write_by(by_write, UNBIND, vf.address), "an unbind")
 
 
 def configure(machine, text, state):
