@@ -25,6 +25,7 @@ typedef enum InterfaceBy {
         INTERFACE_BY_INDEX,
         INTERFACE_BY_NAME,
         INTERFACE_BY_GROUP, /* all of a group, as `ip link set group` */
+        INTERFACE_ANY,
 } InterfaceBy;
 
 /* Filled up with zeros. */
@@ -67,6 +68,8 @@ static __always_inline int is_meant(const InterfaceSearch *search,
                 return (__u32) BPF_CORE_READ(device, ifindex) == search->number;
         case INTERFACE_BY_NAME:
                 return has_name(search, node);
+        case INTERFACE_ANY:
+                return 1;
         default:
                 return BPF_CORE_READ(device, group) == search->number;
         }

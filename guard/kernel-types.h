@@ -44,7 +44,9 @@ struct iattr {
 };
 
 struct user_namespace {
+        struct user_namespace *parent;
         int level;
+        kuid_t owner;
 };
 
 /* Two numbers of 32 bits before Linux 6.3, and one of 64 since: only its place and size count. */
@@ -53,7 +55,7 @@ typedef struct {
 } kernel_cap_t;
 
 struct cred {
-        kuid_t fsuid;
+        kuid_t euid, fsuid;
         kernel_cap_t cap_effective;
         struct user_namespace *user_ns;
 };

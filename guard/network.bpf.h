@@ -19,8 +19,13 @@
 /* linux/ethtool.h takes headers of libc, which there are none of for this target. */
 #define ETHTOOL_RESET 0x34
 
-/* More messages, or attributes, than a buffer of 16 MiB has. */
-#define STEPS_MAX (1 << 20)
+/* The most that a loop can have (BPF_MAX_LOOPS). A request that has more attributes could have
+ * anything behind them: it counts as one to any function. */
+#define STEPS_MAX (1 << 23)
+/* Everybody can send ten thousand messages at once in a network namespace of their own, with as
+ * many names of interfaces as they like. A send with more that set VFs counts as one to any
+ * function. */
+#define SEARCHES_MAX 64
 
 /* Where the value of an attribute is; the length is 0 where the message has none. */
 typedef struct Value {
@@ -138,9 +143,12 @@ static __always_inline int meant_interface(const Messages *messages, int index,
 typedef struct LinkMessages {
         Messages messages;
         const struct net *net;
+        int link;     /* the number that the last message has for its interface, or 0 */
+        int too_long; /* there may be more than was looked at */
         InterfaceSearch search;
 } LinkMessages;
 
+/* Returns 1 after a message that sets VFs, and at the end. */
 static long link_message(__u32 index, void *context) {
         LinkMessages *all = context;
         struct {
@@ -152,9 +160,30 @@ static long link_message(__u32 index, void *context) {
                 return 1;
         if (message.header.nlmsg_type != RTM_SETLINK && message.header.nlmsg_type != RTM_NEWLINK)
                 return 0;
-        (void) bpf_loop(STEPS_MAX, link_attribute, &all->messages, 0);
-        if (!all->messages.sets_vfs ||
-            meant_interface(&all->messages, message.link.ifi_index, &all->search) < 0)
+        all->link = message.link.ifi_index;
+        if (bpf_loop(STEPS_MAX, link_attribute, &all->messages, 0) == STEPS_MAX)
+                all->too_long = 1;
+        return all->messages.sets_vfs || all->too_long;
+}
+
+/* The next message that sets VFs. Returns 1 at the end, and when a function is found. The first
+ * search is for any function: mostly there is none, and the number of messages does not matter. */
+static long link_settings(__u32 index, void *context) {
+        LinkMessages *all = context;
+
+        all->messages.sets_vfs = 0;
+        if (bpf_loop(STEPS_MAX, link_message, all, 0) == STEPS_MAX)
+                all->too_long = 1;
+        if (!all->messages.sets_vfs && !all->too_long)
+                return 1;
+        if (index == 0 || index == SEARCHES_MAX || all->too_long) {
+                all->search.by = INTERFACE_ANY;
+                search_interface(&all->search, all->net);
+                if (index != 0 || all->too_long || all->search.function.text[0] == '\0')
+                        return 1;
+                all->search.function.text[0] = '\0';
+        }
+        if (meant_interface(&all->messages, all->link, &all->search) < 0)
                 return 0;
         search_interface(&all->search, all->net);
         return all->search.function.text[0] != '\0';
@@ -166,7 +195,7 @@ static __always_inline void find_vf_settings(const struct sk_buff *skb, const st
         LinkMessages all = { .net = net };
 
         begin(skb, &all.messages);
-        (void) bpf_loop(STEPS_MAX, link_message, &all, 0);
+        (void) bpf_loop(SEARCHES_MAX + 1, link_settings, &all, 0);
         *ret = all.search.function;
 }
 
@@ -186,8 +215,17 @@ static long devlink_attribute(__u32 index, void *context) {
         return 0;
 }
 
+static long take_with_used_vfs(struct bpf_map *map, const FunctionName *name,
+                               const GuardFunction *function, FunctionName *found) {
+        if (!function->vfs_used)
+                return 0;
+        *found = *name;
+        return 1;
+}
+
 typedef struct ReloadMessages {
         Messages messages;
+        int too_long;
         FunctionName function;
 } ReloadMessages;
 
@@ -205,7 +243,10 @@ static long devlink_message(__u32 index, void *context) {
                 return 1;
         if (message.generic.cmd != DEVLINK_CMD_RELOAD)
                 return 0;
-        (void) bpf_loop(STEPS_MAX, devlink_attribute, &all->messages, 0);
+        if (bpf_loop(STEPS_MAX, devlink_attribute, &all->messages, 0) == STEPS_MAX) {
+                all->too_long = 1;
+                return 1;
+        }
         read_text(&all->messages, &all->messages.bus, bus, sizeof(bus));
         if (bus[0] != 'p' || bus[1] != 'c' || bus[2] != 'i')
                 return 0;
@@ -223,22 +264,16 @@ static __always_inline void find_reload(const struct sk_buff *skb, FunctionName 
         ReloadMessages all = { 0 };
 
         begin(skb, &all.messages);
-        (void) bpf_loop(STEPS_MAX, devlink_message, &all, 0);
+        if (bpf_loop(STEPS_MAX, devlink_message, &all, 0) == STEPS_MAX || all.too_long)
+                (void) bpf_for_each_map_elem(&functions, take_with_used_vfs, &all.function, 0);
         *ret = all.function;
 }
 
 /* --- ethtool's reset */
 
-static long take_with_used_vfs(struct bpf_map *map, const FunctionName *name,
-                               const GuardFunction *function, FunctionName *found) {
-        if (!function->vfs_used)
-                return 0;
-        *found = *name;
-        return 1;
-}
-
 /* The function whose VFs are in use, and which the request of SIOCETHTOOL resets; else "". A
- * request that cannot be read, for its page is not in memory, counts as one to any of them. */
+ * request that cannot be read, for its page is not in memory, counts as one to its interface, or to
+ * any of the network namespace. */
 static __always_inline void find_reset(const void *argument, const struct net *net,
                                        FunctionName *ret) {
         /* The beginning of struct ifreq, which has a union of other things, too. */
@@ -250,14 +285,13 @@ static __always_inline void find_reset(const void *argument, const struct net *n
         __u32 command;
         int mask = -1;
 
-        if (bpf_probe_read_user(&request, sizeof(request), argument) < 0 ||
-            bpf_probe_read_user(&command, sizeof(command), request.data) < 0) {
-                (void) bpf_for_each_map_elem(&functions, take_with_used_vfs, ret, 0);
+        if (bpf_probe_read_user(&request, sizeof(request), argument) < 0)
+                search.by = INTERFACE_ANY;
+        else if (bpf_probe_read_user(&command, sizeof(command), request.data) >= 0 &&
+                 command != ETHTOOL_RESET)
                 return;
-        }
-        if (command != ETHTOOL_RESET)
-                return;
-        (void) bpf_probe_read_user_str(search.name.text, IFNAMSIZ, argument);
+        if (bpf_probe_read_user_str(search.name.text, IFNAMSIZ, argument) < 0)
+                search.by = INTERFACE_ANY;
         /* dev_ioctl() takes "eth0:1" as eth0. The mask is 0 from the colon on, without a branch. */
         for (int i = 0; i < IFNAMSIZ; i++) {
                 int difference = search.name.text[i] ^ ':';

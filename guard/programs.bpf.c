@@ -29,6 +29,8 @@
 #define CAP_SYS_RAWIO  17
 #define SIOCETHTOOL    0x8946
 #define EPERM          1
+/* Of one in the other; see create_user_ns(). */
+#define USER_NAMESPACES_MAX 34
 
 static __always_inline void count(__u32 which) {
         __u64 *counter = bpf_map_lookup_elem(&counters, &which);
@@ -41,17 +43,35 @@ static __always_inline int is_exempt(void) {
         return bpf_task_storage_get(&exempt, bpf_get_current_task_btf(), 0, 0) != 0;
 }
 
-/* Whether the task has the capability in the user namespace `space`, where that is the task's own,
- * or in all of them. Everybody has all capabilities in a namespace of their own. The low 32 bits
- * come first in kernel_cap_t on the architectures that the programs are built for, before and since
- * Linux 6.3. */
-static __always_inline int is_capable(const struct cred *cred, const struct user_namespace *space,
-                                      unsigned int capability) {
+/* Whether the task has the capability in its own user namespace. The low 32 bits come first in
+ * kernel_cap_t on the architectures that the programs are built for, before and since Linux 6.3. */
+static __always_inline int has_capability(const struct cred *cred, unsigned int capability) {
         const __u32 *effective =
                 (const __u32 *) __builtin_preserve_access_index(&cred->cap_effective);
 
-        return (cred->user_ns->level == 0 || cred->user_ns == space) &&
-               (*effective & (1U << capability));
+        return (*effective & (1U << capability)) != 0;
+}
+
+/* Whether it has it in the initial one. Everybody has all capabilities in one of their own. */
+static __always_inline int is_capable(const struct cred *cred, unsigned int capability) {
+        return cred->user_ns->level == 0 && has_capability(cred, capability);
+}
+
+/* As cap_capable(): whether it has it in `space`, which may be below its own; the owner of one has
+ * all of them there. */
+static __always_inline int is_capable_in(const struct cred *cred,
+                                         const struct user_namespace *space,
+                                         unsigned int capability) {
+        for (int i = 0; i < USER_NAMESPACES_MAX; i++) {
+                if (space == cred->user_ns)
+                        return has_capability(cred, capability);
+                if (space->level <= cred->user_ns->level)
+                        return 0;
+                if (space->parent == cred->user_ns && space->owner.val == cred->euid.val)
+                        return 1;
+                space = space->parent;
+        }
+        return 0;
 }
 
 /* What a hook returns. Without the barrier the compiler computes it from the number, and the
@@ -176,7 +196,7 @@ static __always_inline int check_write(struct file *file, int mask) {
 static __always_inline int may_change_mode(const struct inode *inode) {
         const struct cred *cred = bpf_get_current_task_btf()->cred;
 
-        return cred->fsuid.val == inode->i_uid.val || is_capable(cred, 0, CAP_FOWNER);
+        return cred->fsuid.val == inode->i_uid.val || is_capable(cred, CAP_FOWNER);
 }
 
 static __always_inline int check_attributes(struct dentry *dentry, struct iattr *attributes) {
@@ -204,9 +224,9 @@ static __always_inline int check_capable(const struct cred *cred, int capability
         ModuleName name = { 0 };
         int found;
 
-        if (capability == CAP_SYS_RAWIO && opens_ports() && is_capable(cred, 0, CAP_SYS_RAWIO))
+        if (capability == CAP_SYS_RAWIO && opens_ports() && is_capable(cred, CAP_SYS_RAWIO))
                 return refuse(GUARD_EVENT_PORTS, 0, 0, 0);
-        if (capability != CAP_SYS_MODULE || !is_capable(cred, 0, CAP_SYS_MODULE))
+        if (capability != CAP_SYS_MODULE || !is_capable(cred, CAP_SYS_MODULE))
                 return 0;
         found = removed_module(name.text, sizeof(name.text));
         if (found == 0 || (found > 0 && !bpf_map_lookup_elem(&modules, &name)))
@@ -220,7 +240,12 @@ static __always_inline int check_capable(const struct cred *cred, int capability
 /* The kernel calls the hooks before it asks that: who may not change the network anyway must not
  * fill the journal, nor be reported for what the kernel refuses. */
 static __always_inline int may_change(const struct net *net) {
-        return is_capable(bpf_get_current_task_btf()->cred, net->user_ns, CAP_NET_ADMIN);
+        return is_capable_in(bpf_get_current_task_btf()->cred, net->user_ns, CAP_NET_ADMIN);
+}
+
+/* devlink's reload needs the capability in the initial user namespace (GENL_ADMIN_PERM). */
+static __always_inline int may_reload(void) {
+        return is_capable(bpf_get_current_task_btf()->cred, CAP_NET_ADMIN);
 }
 
 /* Returns what the hook returns for a deed to `function`, which is "" where it concerns none. */
@@ -234,13 +259,15 @@ static __always_inline int check_netlink(struct sock *sk, struct sk_buff *skb) {
         const struct net *net = sk->__sk_common.skc_net.net;
         FunctionName function = { 0 };
 
-        if (!net || !may_change(net))
+        if (!net)
                 return 0;
         if (sk->sk_protocol == NETLINK_GENERIC) {
+                if (!may_reload())
+                        return 0;
                 find_reload(skb, &function);
                 return check_network(GUARD_EVENT_DEVLINK_RELOAD, &function);
         }
-        if (sk->sk_protocol != NETLINK_ROUTE)
+        if (sk->sk_protocol != NETLINK_ROUTE || !may_change(net))
                 return 0;
         find_vf_settings(skb, net, &function);
         return check_network(GUARD_EVENT_VF_SETTINGS, &function);

@@ -5,8 +5,8 @@ import struct
 
 # <linux/netlink.h>, <linux/rtnetlink.h>, <linux/if_link.h>
 REQUEST_ACK = 0x5
-NEWLINK, SETLINK = 16, 19
-IFNAME, VFINFO_LIST, GROUP, ALT_IFNAME = 3, 22 | 0x8000, 27, 53
+NEWLINK, SETLINK, NEWLINKPROP = 16, 19, 108
+IFNAME, VFINFO_LIST, GROUP, PROPERTIES, ALT_IFNAME = 3, 22 | 0x8000, 27, 52 | 0x8000, 53
 UNKNOWN = 0x3ff0
 # <linux/genetlink.h>, <linux/devlink.h>
 GENERIC = 16
@@ -30,6 +30,12 @@ def link(*attributes, index=0, kind=SETLINK):
 def vf_settings(*attributes, **options):
     """An empty list of settings."""
     return link(*attributes, attribute(VFINFO_LIST, b""), **options)
+
+
+def names(index, texts):
+    """Further names of an interface."""
+    return link(attribute(PROPERTIES, b"".join(attribute(ALT_IFNAME, text.encode() + b"\0") for text in texts)),
+                index=index, kind=NEWLINKPROP)
 
 
 def reload(*devices):

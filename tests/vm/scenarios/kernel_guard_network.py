@@ -6,6 +6,8 @@ import fcntl
 import os
 import socket
 import struct
+import subprocess
+import sys
 
 from guest import netlink, pci, service
 from guest.check import contains, equal, true
@@ -131,6 +133,9 @@ def network_forms(machine):
     check_refused(send(reload, netlink.reload("a-longer-name-than-an-address", IGB.address), protocol=netlink.GENERIC),
                   "a reload in the second message")
     check_passes(send(reload, protocol=netlink.GENERIC), "a reload of another function")
+    many = [settings(index=other_index)] * 65
+    check_passes(send(*many[1:]), "settings of another interface in 64 messages")
+    check_refused(send(*many), "more settings in a send than the guard looks at")
     for text in (f"{pf}:1", "alias0"):
         check_refused(ethtool(text, ETHTOOL_RESET), f"ethtool's reset of {text}")
     mapping, address = not_in_memory(struct.pack("=I", ETHTOOL_RESET) + bytes(512))
@@ -144,6 +149,51 @@ def network_forms(machine):
     one.end()
     machine.wait_property(IGB, "Locked", False)
     service.run("ip", "-n", "aside", "link", "set", pf, "vf", "1", "mac", "02:00:00:00:00:17")
+
+
+def namespaces(machine, *words):
+    """A process in namespaces of its own."""
+    process = subprocess.Popen([*words, "sleep", "infinity"])
+    machine.closers.append(lambda: (process.kill(), process.wait()))
+    machine.poll(lambda: pci.read(f"/proc/{process.pid}/comm").strip() == "sleep", "namespaces")
+    return process.pid
+
+
+@scenario("settings of VFs are refused to a user namespace above that of the PF's network namespace", deadline=180)
+def network_from_above(machine):
+    load_guard(machine)
+    one, _, _ = held_vf(machine)
+    refuse_network(machine)
+    pf = interface(IGB)
+    above = namespaces(machine, "unshare", "--user", "--map-root-user")
+    enter = ("nsenter", f"--target={above}", "--user", "--preserve-credentials")
+    below = namespaces(machine, *enter, "unshare", "--user", "--net")
+    service.run("ip", "link", "set", pf, "netns", str(below))
+    settings = (*enter, "nsenter", f"--target={below}", "--net", "ip", "link", "set", pf, "vf", "1", "mac", "02:00:00:00:00:17")
+    contains(service.run(*settings, check=False).stdout, REFUSED, "settings from the user namespace above")
+    one.end()
+    machine.wait_property(IGB, "Locked", False)
+    service.run(*settings)
+
+
+def time_of_stranger():
+    result = service.run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "unshare", "-Urn",
+                         sys.executable, "-B", "-m", "guest.stranger", IGB.address)
+    return float(result.stdout)
+
+
+@scenario("a user without privilege can neither keep the kernel busy by a send to the network, nor have something reported that "
+          "is not of their network namespace", deadline=240)
+def network_of_strangers(machine):
+    without = time_of_stranger()
+    load_guard(machine)
+    _one, _, _ = held_vf(machine)
+    with_guard = time_of_stranger()
+    true(with_guard < 8 * without, f"a send takes about as long with the guard as without: {with_guard}, {without} s")
+    true(ethtool(interface(IGB), ETHTOOL_RESET) != errno.EPERM, "ethtool's reset passes")
+    wait_report(machine, f"{IGB}: not refused: a reset by ethtool, done by python3 (pid {os.getpid()}")
+    said = machine.journal.messages(service.KERNEL_GUARD)
+    true(not any("uid 65534" in text for text in said), f"nothing is reported of a stranger: {said}")
 
 
 @scenario("configuration space by procfs and by I/O ports is reported while a function is in use", deadline=120)
