@@ -4,6 +4,7 @@
 #include "daemon/base/retries.h"
 #include "daemon/guard/orphan.h"
 #include "daemon/guard/protected-files.h"
+#include "daemon/manager/inventory/device-failures.h"
 #include "daemon/manager/inventory/overrides.h"
 #include "daemon/manager/inventory/storm.h"
 #include "daemon/manager/inventory/unread.h"
@@ -31,6 +32,7 @@ struct InventoryKeeper {
         Overrides *overrides;
         Unread *unread;
         Storm *storm;
+        DeviceFailures *failures;
         GHashTable *stale; /* set of PciKey* to be read again */
         GHashTable *lists; /* PciKey* of a PF -> GArray of the PciKeys of VFs to be in its list */
         FunctionWatches *watches;
@@ -387,17 +389,8 @@ static void on_uevent(void *context, PciKey key) {
                 apply_wake(keeper->apply);
 }
 
-/* Of those that are not in the inventory nobody knows. */
 static void on_device_failed_event(void *context, PciKey key, const char *what) {
-        const InventoryKeeper *keeper = context;
-        Function *function = inventory_get(keeper->context->inventory, key);
-        PciAddress address = pci_address_from_key(key);
-
-        if (!function)
-                return;
-        log_full(LOG_WARNING, &address, NULL, "the kernel reports an error of the device: %s%s",
-                 what, function_in_use(function) ? ", while the function is in use" : "");
-        publisher_device_failed(keeper->publisher, function, what);
+        device_failures_take(((const InventoryKeeper *) context)->failures, key, what);
 }
 
 static void on_keeper_overrun(void *context) {
@@ -457,6 +450,8 @@ int inventory_keeper_new(Apply *apply, Parts *parts, Publisher *publisher, const
         if (r >= 0)
                 r = overrides_new(apply, &overrides_handler, keeper, &keeper->overrides);
         if (r >= 0)
+                r = device_failures_new(keeper->context, keeper->publisher, &keeper->failures);
+        if (r >= 0)
                 r = uevents_new(event, &uevents_handler, keeper, receive_buffer, &keeper->uevents);
         if (r < 0)
                 return r;
@@ -471,6 +466,7 @@ InventoryKeeper *inventory_keeper_free(InventoryKeeper *keeper) {
         overrides_free(keeper->overrides);
         unread_free(keeper->unread);
         storm_free(keeper->storm);
+        device_failures_free(keeper->failures);
         g_hash_table_unref(keeper->stale);
         g_hash_table_unref(keeper->lists);
         function_watches_free(keeper->watches);

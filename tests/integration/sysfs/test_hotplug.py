@@ -11,6 +11,7 @@ import vfwarden_bus as vb
 
 PF = "0000:01:00.0"
 PLAIN = "0000:02:00.0"
+OTHER = "0000:09:00.0"
 
 
 def changes(signals):
@@ -217,6 +218,21 @@ class Hotplug(fixtures.DaemonTest):
         self.sysfs.change(function)
         self.fence()
         self.assertEqual([signal for signal in self.signals_since(mark) if signal.member == "DeviceFailed"], [])
+
+    def test_a_guest_that_makes_its_device_fail_again_and_again(self):
+        """The first of each word are reported at once, and further ones together; nobody else's are delayed."""
+        functions = [self.sysfs.add(address, driver="vfio-pci") for address in (PLAIN, OTHER)]
+        self.start()
+        mark = self.mark()
+        for _ in range(30):
+            self.sysfs.change(functions[0], ERROR_EVENT="BEGIN_RECOVERY", DEVICE_ONLINE="0")
+        self.sysfs.change(functions[0], ERROR_EVENT="FAILED_RECOVERY", DEVICE_ONLINE="0")
+        self.sysfs.change(functions[1], ERROR_EVENT="BEGIN_RECOVERY", DEVICE_ONLINE="0")
+        self.client.recorder.wait_for("DeviceFailed", lambda signal: signal.path == vb.function_path(OTHER), mark)
+        failed = [signal.args for signal in self.signals_since(mark)
+                  if signal.member == "DeviceFailed" and signal.path == vb.function_path(PLAIN)]
+        self.assertEqual(failed, [("BEGIN_RECOVERY",)] * 10 + [("FAILED_RECOVERY",)])
+        self.daemon.wait_log(f"{PLAIN}: the kernel reports an error of the device: BEGIN_RECOVERY [(]20 times")
 
 
 if __name__ == "__main__":
