@@ -14,6 +14,8 @@
 #define BUFFER_SIZE (32 * 1024)
 /* Events are only a reason to look; more of them are lost. */
 #define RECEIVE_BUFFER (256 * 1024)
+/* Messages of others than the kernel, which are dropped while one answer is awaited. */
+#define STRANGERS_MAX 4096
 
 int netlink_enter_host(const char *proc) {
         g_autofree char *path = g_strconcat(proc, "/1/ns/net", NULL);
@@ -67,7 +69,7 @@ static int send_dump(int fd, uint16_t type, uint8_t family, uint32_t sequence) {
 
 typedef struct Dump {
         uint32_t sequence;
-        unsigned left;
+        unsigned left, n_strangers;
         NetlinkVisit *visit;
         void *context;
         bool ended, interrupted;
@@ -85,23 +87,42 @@ static int netlink_take_message(Dump *dump, const struct nlmsghdr *message) {
                 dump->ended = true;
                 return 0;
         }
-        if (message->nlmsg_type == NLMSG_ERROR)
+        if (message->nlmsg_type == NLMSG_ERROR) {
+                dump->ended = true;
                 return message->nlmsg_len < NLMSG_LENGTH(sizeof(*error)) ? -EBADMSG : error->error;
+        }
         if (dump->left-- == 0)
                 return -E2BIG;
         return dump->visit(dump->context, message);
 }
 
-static int receive_part(int fd, Dump *dump) {
-        _Alignas(struct nlmsghdr) char buffer[BUFFER_SIZE];
+/* Who has CAP_NET_ADMIN in the network namespace, such as a container's root, can send to any
+ * socket of it (netlink_sendmsg() in net/netlink/af_netlink.c). The kernel's own messages are of
+ * port 0. */
+static ssize_t receive_message(int fd, char buffer[static BUFFER_SIZE], bool *ret_is_kernels) {
+        struct sockaddr_nl sender = { 0 };
+        socklen_t size = sizeof(sender);
         ssize_t n;
-        int r = 0;
 
         do
-                n = recv(fd, buffer, sizeof(buffer), 0);
+                n = recvfrom(fd, buffer, BUFFER_SIZE, 0, (struct sockaddr *) &sender, &size);
         while (n < 0 && errno == EINTR);
         if (n < 0)
                 return -errno;
+        *ret_is_kernels = size == sizeof(sender) && sender.nl_pid == 0;
+        return n;
+}
+
+static int receive_part(int fd, Dump *dump) {
+        _Alignas(struct nlmsghdr) char buffer[BUFFER_SIZE];
+        bool is_kernels = false;
+        ssize_t n = receive_message(fd, buffer, &is_kernels);
+        int r = 0;
+
+        if (n < 0)
+                return (int) n;
+        if (!is_kernels)
+                return ++dump->n_strangers > STRANGERS_MAX ? -EBUSY : 0;
         for (struct nlmsghdr *message = (struct nlmsghdr *) (void *) buffer;
              r >= 0 && !dump->ended && NLMSG_OK(message, (size_t) n);
              message = NLMSG_NEXT(message, n))
@@ -164,7 +185,7 @@ int netlink_find_nsid(int fd, int namespace, int32_t *ret) {
         };
         int r = send_nsid_question(fd, namespace, question.sequence);
 
-        if (r >= 0)
+        while (r >= 0 && !question.ended && question.left > 0)
                 r = receive_part(fd, &question);
         if (r < 0 || !answer.is_there || answer.nsid < 0)
                 return r < 0 ? r : 0;

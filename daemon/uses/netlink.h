@@ -1,6 +1,7 @@
 /* netlink.h: questions to the kernel's rtnetlink, and its events.
  *
- * Owns nothing but what it opens. For a process that may wait: each question waits for the lock of
+ * Owns nothing but what it opens. Only the kernel's answers count: in the network namespace of a
+ * container others can send, too. For a process that may wait: each question waits for the lock of
  * all network configuration (rtnl_lock()). */
 #pragma once
 
@@ -23,7 +24,7 @@ typedef int NetlinkVisit(void *context, const struct nlmsghdr *message);
 
 /* Asks for all objects of `type` (RTM_GETLINK, ...), of the address family `family`. Returns 0 or a
  * negative errno: what `visit` returned, -EINTR when the objects have changed meanwhile, -E2BIG
- * after `max` messages. */
+ * after `max` messages, -EBUSY when others send too many messages to the socket. */
 int netlink_dump(int fd, uint16_t type, uint8_t family, unsigned max, NetlinkVisit *visit,
                  void *context);
 
