@@ -24,10 +24,12 @@ static const LookShare descriptors_share = {
 
 typedef struct HostPrograms {
         ProgramWatch *watch;
+        StuckChildren *stuck;
 } HostPrograms;
 
 typedef struct ProgramLook {
         UseChild *child;
+        StuckChildren *stuck;
         NodeOwners *nodes;
         GArray *sockets;      /* of PacketSocket */
         GHashTable *of_users; /* uid -> number of descriptors looked at */
@@ -197,7 +199,7 @@ static int look_at_processes_once(ProgramLook *look) {
                 return r;
         r = look_at_descriptors(look, pids);
         error = r < 0 ? r : error;
-        r = program_maps_read(proc, pids, &maps_handler, look);
+        r = program_maps_read(proc, pids, look->stuck, &maps_handler, look);
         error = r < 0 ? r : error;
         return error < 0 ? error : look->error;
 }
@@ -209,6 +211,7 @@ static int look_at_programs(UseChild *child, void *state) {
         g_autoptr(NodeOwners) nodes = node_owners_new();
         g_autoptr(GArray) sockets = g_array_new(FALSE, FALSE, sizeof(PacketSocket));
         ProgramLook look = { .child = child,
+                             .stuck = programs->stuck,
                              .nodes = nodes,
                              .sockets = sockets,
                              .of_users = of_users,
@@ -235,6 +238,7 @@ static int open_programs(UseChild *child, void **ret_state) {
         if (r < 0)
                 return r;
         programs = g_new0(HostPrograms, 1); /* as long as the process */
+        programs->stuck = stuck_children_new();
         r = program_watch_new(use_child_proc(child), &programs->watch);
         if (r < 0)
                 return r;

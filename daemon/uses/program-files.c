@@ -31,6 +31,20 @@ static ssize_t read_text(int dirfd, const char *name, char *text, size_t size) {
         return n;
 }
 
+int program_read_uid(const char *proc, uint32_t pid, uint32_t *ret) {
+        g_autofree char *path = g_strdup_printf("%s/%" PRIu32 "/status", proc, pid);
+        char text[TEXT_MAX];
+        ProcessStatus status;
+        ssize_t n = read_text(AT_FDCWD, path, text, sizeof(text));
+
+        if (n < 0)
+                return (int) n;
+        if (process_status_parse(text, &status) < 0)
+                return -EBADMSG;
+        *ret = status.uid;
+        return 0;
+}
+
 int program_open(ProgramProcess *process) {
         g_autofree char *path = g_strdup_printf("%s/%" PRIu32, process->proc, process->pid);
         char text[TEXT_MAX];

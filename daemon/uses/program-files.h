@@ -32,6 +32,10 @@ typedef struct ProgramProcess {
         DIR *dir;
 } ProgramProcess;
 
+/* The effective user of a process: a program that cannot be dumped belongs to root in procfs.
+ * Returns 0 or a negative errno. */
+int program_read_uid(const char *proc, uint32_t pid, uint32_t *ret);
+
 /* Opens the lists of the process and reads its status. Returns 0, or a negative errno. To be closed
  * in either case. */
 int program_open(ProgramProcess *process);

@@ -24,12 +24,17 @@
 #include <sys/vfs.h>
 #include <sys/wait.h>
 
-#define SYSFS_ROOT      "/sys"
-#define STATUS_TEXT_MAX 2048
+#define SYSFS_ROOT "/sys"
 /* A process with hundreds of thousands of mappings takes some milliseconds. */
 #define PATIENCE_MSEC 250
-/* So many processes may keep a reader waiting in one look; then only root's are read. */
-#define STUCK_MAX 3
+/* So many processes of one user may keep a reader waiting in one look, and so many of all users;
+ * then others of the user are not read, and only root's are. */
+#define WAITS_OF_USER_MAX 2
+#define WAITS_MAX         8
+/* For the end of a killed reader; and for that of one that waits for a processor. */
+#define END_USEC      (250 * 1000ULL)
+#define END_BUSY_USEC (2 * 1000 * 1000ULL)
+#define END_STEP_USEC 1000
 
 /* Bytes. A mapping takes 100, and a process has up to 65,530 (vm.max_map_count). */
 static const LookShare maps_share = {
@@ -42,6 +47,7 @@ static const LookShare maps_share = {
 /* What the reader says: that it begins with a process, or what that has mapped. */
 typedef struct MapsReport {
         uint32_t index; /* in the list */
+        uint32_t uid;   /* whose that process is */
         int32_t is_end;
         int32_t error; /* at the end: negative if some may be missing */
         PciKey key;
@@ -53,8 +59,12 @@ typedef struct MapsSearch {
         const GArray *pids; /* of uint32_t */
         const ProgramMapsHandler *handler;
         void *context;
-        guint next; /* the first that no reader has begun with */
-        bool roots_alone;
+        StuckChildren *stuck;
+        guint next;        /* the first that no reader has begun with */
+        bool has_begun;    /* the reader, with the one before ... */
+        uint32_t uid;      /* ... which is this user's */
+        GHashTable *waits; /* uid -> number of their processes that made a reader wait */
+        unsigned n_waits;
 } MapsSearch;
 
 /* What has been read of the processes of users other than root. */
@@ -146,9 +156,9 @@ static int open_of_process(const MapsSearch *search, guint index, const char *na
 }
 
 /* Reads `max` bytes or some more, and writes how many. Returns 0 or a negative errno. */
-static int read_maps(const MapsSearch *search, int channel, guint index, dev_t sysfs, size_t max,
-                     size_t *ret_total) {
-        MapsReport report = { .index = index }, last = { 0 };
+static int read_maps(const MapsSearch *search, int channel, guint index, uint32_t uid, dev_t sysfs,
+                     size_t max, size_t *ret_total) {
+        MapsReport report = { .index = index, .uid = uid }, last = { 0 };
         FILE *file;
         char *line = NULL;
         size_t size = 0, total = 0;
@@ -180,29 +190,17 @@ static int read_maps(const MapsSearch *search, int channel, guint index, dev_t s
         return error;
 }
 
-/* The effective user: a program that cannot be dumped belongs to root in procfs. Returns 0 or a
- * negative errno. */
+/* Returns 0 or a negative errno. */
 static int find_uid(const MapsSearch *search, guint index, uint32_t *ret) {
-        _cleanup_(closep) int fd = open_of_process(search, index, "status");
-        char text[STATUS_TEXT_MAX];
-        ProcessStatus status;
-        ssize_t n = fd < 0 ? fd : read(fd, text, sizeof(text) - 1);
-
-        if (n < 0)
-                return fd < 0 ? fd : -errno;
-        text[n] = '\0';
-        if (process_status_parse(text, &status) < 0)
-                return -EBADMSG;
-        *ret = status.uid;
-        return 0;
+        return program_read_uid(search->proc, g_array_index(search->pids, uint32_t, index), ret);
 }
 
-/* Also where that cannot be read. */
-static bool may_belong_to_root(const MapsSearch *search, guint index) {
-        uint32_t uid;
-        int r = find_uid(search, index, &uid);
+/* Whether a process of the user would make another reader wait, perhaps for ever. */
+static bool is_given_up(const MapsSearch *search, uint32_t uid) {
+        guint n = GPOINTER_TO_UINT(g_hash_table_lookup(search->waits, GUINT_TO_POINTER(uid)));
 
-        return r < 0 ? !program_has_ended(r) : uid == 0;
+        return n >= WAITS_OF_USER_MAX || (uid != 0 && search->n_waits >= WAITS_MAX) ||
+               stuck_children_refuse(search->stuck, uid);
 }
 
 static int read_of_user(const MapsSearch *search, MapsTally *tally, int channel, guint index,
@@ -215,7 +213,7 @@ static int read_of_user(const MapsSearch *search, MapsTally *tally, int channel,
 
         if (left == 0)
                 return 0;
-        r = read_maps(search, channel, index, sysfs, (size_t) MIN(left, SIZE_MAX), &n);
+        r = read_maps(search, channel, index, uid, sysfs, (size_t) MIN(left, SIZE_MAX), &n);
         tally->of_all += n;
         g_hash_table_insert(tally->of_users, key, GSIZE_TO_POINTER(used + n));
         return r;
@@ -235,9 +233,9 @@ static int read_process(const MapsSearch *search, MapsTally *tally, int channel,
 
         if (r < 0)
                 return program_has_ended(r) ? 0 : r;
-        if (uid != 0 && search->roots_alone)
-                return 0;
-        r = uid == 0 ? read_maps(search, channel, index, sysfs, SIZE_MAX, &n)
+        if (is_given_up(search, uid))
+                return uid == 0 ? -ETIMEDOUT : 0;
+        r = uid == 0 ? read_maps(search, channel, index, uid, sysfs, SIZE_MAX, &n)
                      : read_of_user(search, tally, channel, index, sysfs, uid);
         return program_has_ended(r) || (uid != 0 && !is_lack(r)) ? 0 : r;
 }
@@ -264,6 +262,8 @@ static bool take_maps_report(MapsSearch *search, const MapsReport *report) {
         if (report->is_end || report->index >= search->pids->len)
                 return false;
         search->next = report->index + 1;
+        search->has_begun = true;
+        search->uid = report->uid;
         if (report->name[0] != '\0')
                 search->handler->found(search->context,
                                        g_array_index(search->pids, uint32_t, report->index),
@@ -295,6 +295,22 @@ static int hear_reader(MapsSearch *search, pid_t pid, int channel) {
         }
 }
 
+/* The wait for the memory lock can be killed (mmap_read_lock_killable()); that for a file system of
+ * a user cannot (is_in_any_sysfs()). */
+static void end_reader(const MapsSearch *search, pid_t pid) {
+        uint64_t begun_usec = now_usec(), spent = 0;
+
+        (void) kill(pid, SIGKILL);
+        while (waitpid(pid, NULL, WNOHANG) == 0) {
+                spent = now_usec() - begun_usec;
+                if (spent > END_BUSY_USEC || (spent > END_USEC && !process_is_running(pid))) {
+                        stuck_children_add(search->stuck, pid, search->uid);
+                        return;
+                }
+                (void) usleep(END_STEP_USEC);
+        }
+}
+
 static int run_search(MapsSearch *search) {
         _cleanup_(closep) int ours = -1, theirs = -1;
         int channel[2], r;
@@ -310,28 +326,42 @@ static int run_search(MapsSearch *search) {
         if (pid == 0)
                 run_reader(search, theirs);
         closep(&theirs);
+        search->has_begun = false;
         r = hear_reader(search, pid, ours);
-        /* The wait for the memory lock can be killed (mmap_read_lock_killable()). */
-        (void) kill(pid, SIGKILL);
-        (void) waitpid(pid, NULL, 0);
+        end_reader(search, pid);
         return r;
 }
 
-int program_maps_read(const char *proc, const GArray *pids, const ProgramMapsHandler *handler,
-                      void *context) {
-        MapsSearch search = { .proc = proc, .pids = pids, .handler = handler, .context = context };
-        unsigned n_stuck = 0;
+/* A reader waits for the last process that it has begun with. Returns 0, or `error` if that is
+ * root's. */
+static int note_wait(MapsSearch *search, int error) {
+        gpointer key = GUINT_TO_POINTER(search->uid);
+        guint n = GPOINTER_TO_UINT(g_hash_table_lookup(search->waits, key));
+
+        search->n_waits++;
+        if (!search->has_begun)
+                return 0;
+        g_hash_table_insert(search->waits, key, GUINT_TO_POINTER(n + 1));
+        return search->uid == 0 ? error : 0;
+}
+
+int program_maps_read(const char *proc, const GArray *pids, StuckChildren *stuck,
+                      const ProgramMapsHandler *handler, void *context) {
+        g_autoptr(GHashTable) waits = g_hash_table_new(NULL, NULL);
+        MapsSearch search = { .proc = proc,
+                              .pids = pids,
+                              .handler = handler,
+                              .context = context,
+                              .stuck = stuck,
+                              .waits = waits };
         int r, error = 0;
 
+        stuck_children_reap(stuck);
         for (;;) {
                 r = run_search(&search);
-                if (r != -ETIMEDOUT)
+                if (r != -ETIMEDOUT || search.n_waits >= 2 * WAITS_MAX)
                         break;
-                if (search.next > 0 && may_belong_to_root(&search, search.next - 1))
-                        error = r;
-                search.roots_alone = ++n_stuck >= STUCK_MAX;
-                if (n_stuck > 2 * STUCK_MAX)
-                        break;
+                error = note_wait(&search, r) < 0 ? r : error;
         }
         return r < 0 ? r : error;
 }

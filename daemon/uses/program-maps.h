@@ -7,6 +7,7 @@
  * read hides only itself, or others of its user. */
 #pragma once
 
+#include "daemon/base/stuck-children.h"
 #include "policy/address.h"
 
 #include <glib.h>
@@ -18,7 +19,8 @@ typedef struct ProgramMapsHandler {
 } ProgramMapsHandler;
 
 /* Calls `found` for each BAR that one of the processes `pids` (of uint32_t) has mapped, once.
- * `proc` is where procfs is. Returns 0; or -ETIMEDOUT when a process of root's could not be read,
- * or another negative errno, such as -EMFILE; some may be missing then. */
-int program_maps_read(const char *proc, const GArray *pids, const ProgramMapsHandler *handler,
-                      void *context);
+ * `proc` is where procfs is; `stuck` has the readers of earlier searches. Returns 0; or -ETIMEDOUT
+ * when a process of root's could not be read, or another negative errno, such as -EMFILE; some may
+ * be missing then. */
+int program_maps_read(const char *proc, const GArray *pids, StuckChildren *stuck,
+                      const ProgramMapsHandler *handler, void *context);

@@ -489,6 +489,27 @@ class Programs(UsesTest):
         self.host.end_program(4712)
         self.client.bus.call(vb.function_path(NIC), vb.FUNCTION, "Reset")
 
+    def test_processes_whose_readers_do_not_end(self):
+        """SIGKILL does not end who waits for a tenant's file system. A few are risked, and hide nobody else."""
+        with open(os.path.join(self.sysfs.root, "deathless"), "w", encoding="ascii"):
+            pass
+        self.preload.append(os.environ["VFWARDEN_DEATHLESS"])
+        bar = self.add_file(self.nic, "resource0")
+        for pid in range(4711, 4717):
+            self.host.add_program(pid, "sh", uid=1000)
+            os.mkfifo(os.path.join(self.host.path, str(pid), "maps"))
+        self.host.add_program(5000, "tenant", uid=1001)
+        self.host.set_maps(5000, bar)
+        self.start()
+        self.wait_uses(NIC, "its BAR resource0 is mapped by tenant (pid 5000)")
+        helper, = self.helpers("vfwarden-progs")
+        for _ in range(4):
+            self.assertIn("is mapped by tenant", self.refused(NIC, "Reset"))
+            self.client.bus.call(vb.function_path(OTHER), vb.FUNCTION, "Reset")
+            vb.wait_until(lambda: len(fixtures.children(helper, "vfwarden-progs")) == 2, None, "two that do not end")
+        self.assertEqual(self.client.manager_property("Problems"), [])
+        self.assertEqual(self.helpers("vfwarden-progs"), [helper])
+        os.unlink(os.path.join(self.sysfs.root, "deathless"))
 
     def test_a_lack_of_descriptors_hides_nothing(self):
         """What cannot be read for that may be a use, also a tenant's."""
