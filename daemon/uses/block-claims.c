@@ -118,14 +118,15 @@ static int visit_record(void *userdata, const char *path) {
         g_autofree char *text = NULL, *device = NULL;
         g_autoptr(GError) error = NULL;
         uint32_t major, minor;
+        int r;
 
         if (!g_file_get_contents(path, &text, NULL, &error))
                 return g_error_matches(error, G_FILE_ERROR, G_FILE_ERROR_NOENT) ? 0 : -EIO;
         if (!strstr(text, ZFS_MEMBER) ||
             number_parse_device(strrchr(path, '/') + strlen("/b"), 10, &major, &minor) < 0)
                 return 0;
-        device = block_device_by_number(major, minor);
-        return device ? search->visit(search->context, device, "a pool of ZFS") : 0;
+        r = block_device_by_number(major, minor, &device);
+        return r > 0 ? search->visit(search->context, device, "a pool of ZFS") : r;
 }
 
 int block_claims(const char *proc, BlockClaimVisit *visit, void *context) {

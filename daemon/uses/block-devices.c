@@ -17,11 +17,21 @@
 /* Devices that are made of others that are made of others. */
 #define DEPTH_MAX 12
 
-static char *device_path(const char *name) {
-        g_autofree char *link = g_strdup_printf(FOLDER "/%s", name);
+/* Writes the path that a link leads to, the caller's. Returns 1, 0 if there is none, or a negative
+ * errno. */
+static int resolve_device(const char *link, char **ret) {
         char buffer[PATH_MAX];
 
-        return realpath(link, buffer) ? g_strdup(buffer) : NULL;
+        if (!realpath(link, buffer))
+                return errno_means_absent(-errno) ? 0 : -errno;
+        *ret = g_strdup(buffer);
+        return 1;
+}
+
+static int device_path(const char *name, char **ret) {
+        g_autofree char *link = g_strdup_printf(FOLDER "/%s", name);
+
+        return resolve_device(link, ret);
 }
 
 static bool is_partition(const char *path) {
@@ -102,12 +112,12 @@ static char *slaves_folder(const char *path) {
 
 static int descend(const Descent *above, const char *name) {
         Descent descent = *above;
-        g_autofree char *path = device_path(name), *slaves = NULL;
+        g_autofree char *path = NULL, *slaves = NULL;
         PciKey key;
-        int r;
+        int r = device_path(name, &path);
 
-        if (!path)
-                return 0;
+        if (r <= 0)
+                return r;
         if (++descent.depth > DEPTH_MAX)
                 return -ELOOP;
         descent.name = name;
@@ -130,11 +140,14 @@ int block_device_functions(const char *name, BlockVisit *visit, void *context) {
 
 /* --- by what others call them */
 
-char *block_device_by_number(unsigned major, unsigned minor) {
+int block_device_by_number(unsigned major, unsigned minor, char **ret) {
         g_autofree char *link = g_strdup_printf("/sys/dev/block/%u:%u", major, minor);
-        char path[PATH_MAX];
+        g_autofree char *path = NULL;
+        int r = resolve_device(link, &path);
 
-        return realpath(link, path) ? g_path_get_basename(path) : NULL;
+        if (r > 0)
+                *ret = g_path_get_basename(path);
+        return r;
 }
 
 typedef struct NameSearch {
@@ -283,10 +296,11 @@ int block_device_by_path(const char *proc, const char *path, BlockPathTrust trus
 
         if (r < 0 && !leads_nowhere(r))
                 return r;
-        if (r < 0)
-                name = find_by_name(path);
-        else if (S_ISBLK(st.st_mode))
-                name = block_device_by_number(major(st.st_rdev), minor(st.st_rdev));
+        if (r >= 0)
+                return S_ISBLK(st.st_mode)
+                               ? block_device_by_number(major(st.st_rdev), minor(st.st_rdev), ret)
+                               : 0;
+        name = find_by_name(path);
         if (!name)
                 return 0;
         *ret = g_steal_pointer(&name);
@@ -305,10 +319,13 @@ static bool is_hidden(const char *path) {
 
 static int name_disk(void *context, const char *name) {
         Descent descent = *(const Descent *) context;
-        g_autofree char *path = device_path(name);
+        g_autofree char *path = NULL;
         PciKey key;
+        int r = device_path(name, &path);
 
-        if (!path || is_partition(path) || is_hidden(path))
+        if (r <= 0)
+                return r;
+        if (is_partition(path) || is_hidden(path))
                 return 0;
         descent.name = name;
         if (!device_path_function(path, &key))

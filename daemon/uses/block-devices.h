@@ -13,8 +13,9 @@ typedef void BlockVisit(void *context, const char *name, PciKey key);
  * gone; or a negative errno. */
 int block_device_functions(const char *name, BlockVisit *visit, void *context);
 
-/* The name of the device with that number. Returns it, the caller's; NULL without. */
-char *block_device_by_number(unsigned major, unsigned minor);
+/* The name of the device with that number, the caller's. Returns 1, 0 if there is none, or a
+ * negative errno. */
+int block_device_by_number(unsigned major, unsigned minor, char **ret);
 
 typedef enum BlockPathTrust {
         BLOCK_PATH_OF_ROOT,  /* any path; it may make the caller wait, for a file system that it is

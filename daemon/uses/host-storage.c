@@ -14,6 +14,8 @@
 /* The disk of "/" is mounted once for each directory of a container. */
 #define MOUNTS_OF_DEVICE_MAX 4
 
+#define BTRFS                "/sys/fs/btrfs"
+
 typedef struct HostStorage {
         const char *proc;
         int mounts, swaps, uevents; /* -1: there is no such file */
@@ -109,6 +111,16 @@ static bool has_source(const char *type) {
         return strcmp(type, "btrfs") == 0 || strcmp(type, "bcachefs") == 0;
 }
 
+/* NULL without. */
+static char *find_numbered_device(StorageLook *look, unsigned major, unsigned minor) {
+        char *device = NULL;
+        int r = block_device_by_number(major, minor, &device);
+
+        if (r < 0)
+                look->error = r;
+        return device;
+}
+
 /* Of a path that root has chosen. NULL without. */
 static char *find_named_device(StorageLook *look, const char *path) {
         char *device = NULL;
@@ -124,7 +136,7 @@ static void on_mount(void *context, const Mount *mount) {
         g_autofree char *device = NULL;
 
         if (mount->major != 0)
-                device = block_device_by_number(mount->major, mount->minor);
+                device = find_numbered_device(context, mount->major, mount->minor);
         else if (has_source(mount->type))
                 device = find_named_device(context, mount->source);
         if (device)
@@ -161,21 +173,40 @@ static int on_claim(void *context, const char *device, const char *by) {
         return add_device(context, device, USE_BLOCK_HOLDER, by);
 }
 
+/* Calls `visit` for each entry of a folder, if there is one. */
+typedef int FolderVisit(StorageLook *look, const char *name);
+
+static int visit_folder(StorageLook *look, const char *path, FolderVisit *visit) {
+        _cleanup_(closedirp) DIR *dir = opendir(path);
+        const struct dirent *entry;
+
+        if (!dir)
+                return errno_means_absent(-errno) ? 0 : -errno;
+        while ((errno = 0, entry = readdir(dir))) {
+                int r = entry->d_name[0] == '.' ? 0 : visit(look, entry->d_name);
+
+                if (r < 0)
+                        return r;
+        }
+        return -errno;
+}
+
+static int add_btrfs_device(StorageLook *look, const char *device) {
+        add_mount(look, device, "a file system of btrfs");
+        return 0;
+}
+
 /* A file system of btrfs has a device number of its own, and a folder with the devices that it is
  * on while it is mounted. */
-static int add_btrfs(StorageLook *look) {
-        static const char folder[] = "/sys/fs/btrfs";
-        _cleanup_(closedirp) DIR *dir = opendir(folder);
-        const struct dirent *entry, *device;
+static int add_btrfs(StorageLook *look, const char *name) {
+        g_autofree char *path = g_strdup_printf(BTRFS "/%s/devices", name);
 
-        while (dir && (entry = readdir(dir))) {
-                g_autofree char *path = g_strdup_printf("%s/%s/devices", folder, entry->d_name);
-                _cleanup_(closedirp) DIR *devices = entry->d_name[0] == '.' ? NULL : opendir(path);
+        return visit_folder(look, path, add_btrfs_device);
+}
 
-                while (devices && (device = readdir(devices)))
-                        if (device->d_name[0] != '.')
-                                add_mount(look, device->d_name, "a file system of btrfs");
-        }
+static int add_superblock(StorageLook *look, const char *device) {
+        if (!g_hash_table_contains(look->mounted, device))
+                add_mount(look, device, "a place that cannot be seen");
         return 0;
 }
 
@@ -184,19 +215,11 @@ static int add_btrfs(StorageLook *look) {
  * file keeps. */
 static int add_superblocks(StorageLook *look) {
         static const char *const folders[] = { "/sys/fs/ext4", "/sys/fs/xfs", "/sys/fs/f2fs" };
+        int r = 0;
 
-        for (size_t i = 0; i < G_N_ELEMENTS(folders); i++) {
-                _cleanup_(closedirp) DIR *dir = opendir(folders[i]);
-                const struct dirent *entry;
-
-                if (!dir && !errno_means_absent(-errno))
-                        return -errno;
-                while (dir && (entry = readdir(dir)))
-                        if (entry->d_name[0] != '.' &&
-                            !g_hash_table_contains(look->mounted, entry->d_name))
-                                add_mount(look, entry->d_name, "a place that cannot be seen");
-        }
-        return 0;
+        for (size_t i = 0; r >= 0 && i < G_N_ELEMENTS(folders); i++)
+                r = visit_folder(look, folders[i], add_superblock);
+        return r;
 }
 
 static void host_storage_add_name(void *context, const char *name, PciKey key) {
@@ -221,7 +244,7 @@ static int look_at_storage(UseChild *child, void *state) {
         if (r >= 0)
                 r = block_devices_held(on_held, &look);
         if (r >= 0)
-                r = add_btrfs(&look);
+                r = visit_folder(&look, BTRFS, add_btrfs);
         if (r >= 0)
                 r = add_superblocks(&look);
         if (r >= 0)

@@ -29,6 +29,7 @@ typedef struct Search {
         GArray *found;    /* of NetworkElsewhere */
         GHashTable *seen; /* inode of a namespace */
         uint64_t end_usec;
+        int error; /* what was not looked at for lack of descriptors or memory may be a use */
 } Search;
 
 /* --- what the host's sysfs shows */
@@ -138,6 +139,12 @@ static void add_found(const Search *search, const NetworkLink *link, const char 
                 g_array_append_val(search->found, one);
 }
 
+/* Other failures are of the namespace: its owner can cause them, and hides only what is there. */
+static void note_failure(Search *search, int r) {
+        if (r == -EMFILE || r == -ENFILE || r == -ENOMEM)
+                search->error = r;
+}
+
 /* One that has no function of its own. */
 static void add_upper(const Search *search, const NetworkLink *link, const char *where,
                       uint32_t pid) {
@@ -163,29 +170,38 @@ static void add_uppers(const Search *search, int socket, const NetworkLinks *lin
         }
 }
 
-/* What cannot be looked at there stays where sysfs has shown it: elsewhere. */
-static void look_into(const Search *search, int fd, const char *where, uint32_t pid) {
-        g_auto(NetworkLinks) links = { 0 };
-        _cleanup_(closep) int socket = -1;
+/* Opens a socket of the namespace. Returns it, or a negative errno. */
+static int open_socket_in(const Search *search, int fd) {
+        int socket;
 
         if (setns(fd, CLONE_NEWNET) < 0)
-                return;
+                return -errno;
         socket = netlink_open(0);
         /* Nothing right can come of a look from the wrong namespace. */
         if (setns(search->host, CLONE_NEWNET) < 0)
                 _exit(EXIT_FAILURE);
+        return socket;
+}
+
+/* What cannot be looked at there stays where sysfs has shown it: elsewhere. */
+static void look_into(Search *search, int fd, const char *where, uint32_t pid) {
+        g_auto(NetworkLinks) links = { 0 };
+        _cleanup_(closep) int socket = open_socket_in(search, fd);
+
+        if (socket < 0) {
+                note_failure(search, socket);
+                return;
+        }
         network_links_init(&links, search->find);
-        if (socket >= 0)
-                (void) netlink_dump(socket, RTM_GETLINK, AF_UNSPEC, MESSAGES_MAX, network_links_add,
-                                    &links);
+        note_failure(search, netlink_dump(socket, RTM_GETLINK, AF_UNSPEC, MESSAGES_MAX,
+                                          network_links_add, &links));
         for (guint i = 0; i < links.all->len; i++) {
                 const NetworkLink *link = &g_array_index(links.all, NetworkLink, i);
 
                 if (link->on_function)
                         add_found(search, link, where, pid);
         }
-        if (socket >= 0)
-                add_uppers(search, socket, &links, where, pid);
+        add_uppers(search, socket, &links, where, pid);
 }
 
 static bool is_new(const Search *search, uint64_t inode) {
@@ -196,6 +212,8 @@ static void look_at_file(Search *search, const char *path, const char *where, ui
         _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
         struct stat st, host;
 
+        if (fd < 0)
+                note_failure(search, -errno);
         /* A folder may have anything: a namespace is on the same file system as the host's. */
         if (fd >= 0 && fstat(fd, &st) == 0 && fstat(search->host, &host) == 0 &&
             st.st_dev == host.st_dev && is_new(search, st.st_ino))
@@ -207,6 +225,8 @@ static void look_at_names(Search *search, const char *folder) {
         _cleanup_(closedirp) DIR *dir = opendir(path);
         const struct dirent *entry;
 
+        if (!dir)
+                note_failure(search, -errno);
         while (dir && !is_over(search) && (entry = readdir(dir))) {
                 g_autofree char *file = g_strdup_printf("%s/%s", path, entry->d_name);
 
@@ -235,6 +255,8 @@ static void look_at_processes(Search *search) {
         _cleanup_(closedirp) DIR *dir = opendir(search->proc);
         const struct dirent *entry;
 
+        if (!dir)
+                note_failure(search, -errno);
         while (dir && !is_over(search) && (entry = readdir(dir))) {
                 g_autofree char *path = NULL, *where = NULL;
                 uint64_t pid;
@@ -265,5 +287,5 @@ int network_elsewhere_locate(const char *proc, int host, NetworkFind *find, GArr
         for (size_t i = 0; i < G_N_ELEMENTS(folders); i++)
                 look_at_names(&search, folders[i]);
         look_at_processes(&search);
-        return 0;
+        return search.error;
 }

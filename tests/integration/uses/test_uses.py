@@ -136,6 +136,20 @@ class Storage(UsesTest):
         self.start()
         self.assertIn("is mounted on /var/lib/volume of a pod", self.refused(DISK, "Unbind"))
 
+    def test_a_device_that_cannot_be_found(self):
+        """For lack of memory: whether it is of the disk is not known."""
+        self.host.set_mounts()
+        self.host.add_process(4711)
+        faults = self.start_faults()
+        self.start()
+        for call, path in (("open", "*/sys/fs/btrfs"), ("readdir", "*/sys/fs/ext4")):
+            with self.subTest(path):
+                os.makedirs(self.sysfs.path(path.removeprefix("*/sys/")), exist_ok=True)
+                faults.set((call, errno.ENOMEM, path))
+                self.assertIn("its block devices cannot be looked at", self.refused(OTHER, "Reset"))
+                faults.clear()
+                self.client.bus.call(vb.function_path(OTHER), vb.FUNCTION, "Reset")
+
     def test_a_file_system_that_no_process_sees(self):
         self.host.set_mounts()
         os.makedirs(self.sysfs.path("fs/ext4/features"))
