@@ -8,6 +8,7 @@
 #include "daemon/uses/mounts.h"
 #include "policy/absence.h"
 
+#include <inttypes.h>
 #include <poll.h>
 #include <string.h>
 
@@ -25,6 +26,7 @@ typedef struct HostStorage {
 typedef struct StorageLook {
         UseChild *child;
         GHashTable *mounted; /* device -> number of mounts that were added */
+        GHashTable *devices; /* "8:17", or the source -> device, "" for none: each is found once */
         int error;
         UseKind kind; /* of the use that is being added, and by what */
         const char *by;
@@ -132,16 +134,45 @@ static char *find_named_device(StorageLook *look, const char *path) {
         return device;
 }
 
-static void on_mount(void *context, const Mount *mount) {
-        g_autofree char *device = NULL;
-
-        if (mount->major != 0)
-                device = find_numbered_device(context, mount->major, mount->minor);
-        else if (has_source(mount->type))
-                device = find_named_device(context, mount->source);
-        if (device)
-                add_mount(context, device, mount->point);
+static char *find_mounted_device(StorageLook *look, const Mount *mount) {
+        return mount->major != 0 ? find_numbered_device(look, mount->major, mount->minor)
+                                 : find_named_device(look, mount->source);
 }
+
+static void on_mount(void *context, const Mount *mount) {
+        StorageLook *look = context;
+        g_autofree char *key = NULL;
+        const char *known;
+        char *device;
+
+        if (mount->major == 0 && !has_source(mount->type))
+                return;
+        key = mount->major != 0 ? g_strdup_printf("%u:%u", mount->major, mount->minor)
+                                : g_strdup(mount->source);
+        known = g_hash_table_lookup(look->devices, key);
+        if (!known) {
+                device = find_mounted_device(look, mount);
+                known = device ? device : g_strdup("");
+                g_hash_table_insert(look->devices, g_steal_pointer(&key), (gpointer) known);
+        }
+        if (known[0] != '\0')
+                add_mount(look, known, mount->point);
+}
+
+static void on_more_mounts(void *context, uint32_t uid) {
+        const StorageLook *look = context;
+        g_autofree char *text = g_strdup_printf("user %" PRIu32 " has more mounts than are read in "
+                                                "mount namespaces other than the host's",
+                                                uid);
+
+        use_child_note(look->child, text);
+}
+
+static void on_mounts_go_on(void *context) {
+        use_child_go_on(((const StorageLook *) context)->child);
+}
+
+static const MountsHandler mounts_handler = { on_mount, on_more_mounts, on_mounts_go_on };
 
 static void on_swap(void *context, const char *path) {
         g_autofree char *device = NULL;
@@ -231,14 +262,16 @@ static void host_storage_add_name(void *context, const char *name, PciKey key) {
 static int look_at_storage(UseChild *child, void *state) {
         g_autoptr(GHashTable) mounted =
                 g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        g_autoptr(GHashTable) devices =
+                g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
         const HostStorage *storage = state;
-        StorageLook look = { .child = child, .mounted = mounted };
+        StorageLook look = { .child = child, .mounted = mounted, .devices = devices };
         g_autofree char *mounts = g_strconcat(storage->proc, "/1/mountinfo", NULL);
         g_autofree char *swaps = g_strconcat(storage->proc, "/1/root/proc/swaps", NULL);
         int r = mounts_read(mounts, on_mount, &look);
 
         if (r >= 0)
-                r = mounts_read_others(storage->proc, on_mount, &look);
+                r = mounts_read_others(storage->proc, &mounts_handler, &look);
         if (r >= 0)
                 r = swaps_read(swaps, on_swap, &look);
         if (r >= 0)

@@ -27,6 +27,7 @@ struct UseChild {
         GArray *watched;       /* of struct pollfd; the first is the channel */
         GArray *found, *told;  /* of UseReport: of this look, and as the daemon knows them */
         bool has_told, over;   /* `over`: there are more than USES_MAX */
+        bool has_noted;        /* in this look */
         guint n_uses, n_names; /* among `found` */
         uint64_t ticket;       /* of the latest question */
         bool asked, event;     /* there is something to do */
@@ -87,6 +88,17 @@ void use_child_add_name(UseChild *child, PciKey key, DeviceNameKind kind, const 
         child->n_names++;
 }
 
+void use_child_note(UseChild *child, const char *text) {
+        UseReport report;
+
+        if (child->has_noted)
+                return;
+        child->has_noted = true;
+        begin_report(&report, USE_REPORT_NOTE, 0, 0, "");
+        copy_text(report.by, sizeof(report.by), text);
+        g_array_append_val(child->found, report);
+}
+
 /* --- telling */
 
 static void send_report(const UseChild *child, const UseReport *report) {
@@ -139,7 +151,7 @@ static void use_child_look(UseChild *child) {
         uint64_t begin_usec = now_usec();
         int r;
 
-        child->asked = child->event = child->over = false;
+        child->asked = child->event = child->over = child->has_noted = false;
         child->n_uses = child->n_names = 0;
         g_array_set_size(child->found, 0);
         child->alive_usec = begin_usec;

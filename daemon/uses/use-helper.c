@@ -12,15 +12,18 @@
 
 /* Below the time after which D-Bus clients stop waiting by themselves. */
 #define HELPER_ANSWER_USEC (5 * 1000 * 1000ULL)
-#define HELPER_RETRY_USEC  (2 * 1000 * 1000ULL)
-#define HELPER_STUCK_MAX   4
+/* A loaded machine may need long for a look; but no look is without an end. */
+#define HELPER_LOOK_USEC  (60 * 1000 * 1000ULL)
+#define HELPER_RETRY_USEC (2 * 1000 * 1000ULL)
+#define HELPER_STUCK_MAX  4
 /* Reports that are taken in one turn of the event loop. */
 #define REPORTS_MAX 256
 
-/* What a look has found; both by PciKey*. */
+/* What a look has found; both tables by PciKey*. */
 typedef struct Told {
         GHashTable *uses;  /* GPtrArray of Use* */
         GHashTable *names; /* DeviceNames* */
+        char *note;        /* what was left out; NULL: nothing */
 } Told;
 
 struct UseHelper {
@@ -35,7 +38,8 @@ struct UseHelper {
         GArray *stuck;          /* of pid_t: killed, and perhaps not ended */
         uint64_t asked, answered;
         int result;
-        bool waited_for; /* it has a deadline */
+        bool waited_for;     /* it has a deadline */
+        uint64_t since_usec; /* when that began, or the last answer came */
         Told told, coming;
 };
 
@@ -48,17 +52,20 @@ static Told told_new(void) {
                 g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free,
                                       (GDestroyNotify) g_ptr_array_unref),
                 g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, names_destroy),
+                NULL,
         };
 }
 
-static void told_forget(const Told *told) {
+static void told_forget(Told *told) {
         g_hash_table_remove_all(told->uses);
         g_hash_table_remove_all(told->names);
+        g_clear_pointer(&told->note, g_free);
 }
 
 static void told_clear(Told *told) {
         g_clear_pointer(&told->uses, g_hash_table_unref);
         g_clear_pointer(&told->names, g_hash_table_unref);
+        g_clear_pointer(&told->note, g_free);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Told, told_clear)
 
@@ -68,6 +75,10 @@ uint64_t use_helper_answered(const UseHelper *helper) {
 
 int use_helper_result(const UseHelper *helper) {
         return helper->result;
+}
+
+const char *use_helper_note(const UseHelper *helper) {
+        return helper->told.note;
 }
 
 const char *use_helper_what(const UseHelper *helper) {
@@ -110,6 +121,11 @@ static void use_helper_add_name(UseHelper *helper, const UseReport *report) {
                                     g_memdup2(&report->key, sizeof(report->key)), names);
         }
         device_names_add(names, (DeviceNameKind) report->kind, report->object);
+}
+
+static void take_note(UseHelper *helper, const UseReport *report) {
+        g_free(helper->coming.note);
+        helper->coming.note = g_strdup(report->by);
 }
 
 static bool are_equal_uses(const void *a, const void *b) {
@@ -167,6 +183,8 @@ static int expect_answer(UseHelper *helper, bool anew) {
         bool wait = helper->answered != helper->asked;
         int r = 0;
 
+        if (!helper->waited_for)
+                helper->since_usec = now_usec();
         if (!helper->process || (wait == helper->waited_for && !anew))
                 return 0;
         helper_clear_deadline(helper->process);
@@ -174,6 +192,13 @@ static int expect_answer(UseHelper *helper, bool anew) {
                 r = helper_set_deadline(helper->process, HELPER_ANSWER_USEC);
         helper->waited_for = wait && r >= 0;
         return r;
+}
+
+/* The process goes on. It has a new deadline, unless it has gone on for too long. Returns whether
+ * it has. */
+static bool wait_on(UseHelper *helper) {
+        return now_usec() < helper->since_usec + HELPER_LOOK_USEC &&
+               expect_answer(helper, true) >= 0;
 }
 
 /* Nothing more is known until another process has looked. */
@@ -199,6 +224,8 @@ static void take_end(UseHelper *helper, const UseReport *report) {
                 told_forget(&helper->coming);
         helper->result = report->result;
         helper->answered = MIN(MAX(helper->answered, report->ticket), helper->asked);
+        if (report->ticket != 0)
+                helper->since_usec = now_usec();
         (void) expect_answer(helper, report->ticket != 0);
         helper->handler->looked(helper->context);
 }
@@ -218,7 +245,7 @@ static void on_use_helper_due(void *context) {
         pid_t pid = helper_pid(helper->process);
 
         /* It waits for a processor, on a busy machine, and for no lock. */
-        if (process_is_running(pid) && expect_answer(helper, true) >= 0)
+        if (process_is_running(pid) && wait_on(helper))
                 return;
         log_warning("Failed to look at %s: process %d does not answer, and is ended",
                     helper->source->what, (int) pid);
@@ -251,7 +278,9 @@ static void on_use_helper_readable(void *context, int channel) {
                 else if (report.report == USE_REPORT_NAME)
                         use_helper_add_name(helper, &report);
                 else if (report.report == USE_REPORT_ALIVE)
-                        (void) expect_answer(helper, true);
+                        (void) wait_on(helper);
+                else if (report.report == USE_REPORT_NOTE)
+                        take_note(helper, &report);
                 else {
                         take_end(helper, &report);
                         return; /* a handler may have ended the process */

@@ -2,9 +2,10 @@
  *
  * Owns the process, and the uses that it told last. Nothing here waits. Always holds: a question is
  * answered within HELPER_ANSWER_USEC, by the process or, when that hangs or ends, by "cannot be
- * looked at"; the uses told before are kept then. A process that hangs is killed, and another one
- * is begun with the next question, or after HELPER_RETRY_USEC. At most HELPER_STUCK_MAX that cannot
- * even be killed are left behind. */
+ * looked at"; the uses told before are kept then. A process that works, or waits for a processor,
+ * has more time, but only HELPER_LOOK_USEC for one answer. A process that hangs is killed, and
+ * another one is begun with the next question, or after HELPER_RETRY_USEC. At most HELPER_STUCK_MAX
+ * that cannot even be killed are left behind. */
 #pragma once
 
 #include "daemon/uses/use-child.h"
@@ -34,6 +35,9 @@ uint64_t use_helper_answered(const UseHelper *helper);
 
 /* Of the last look: 0; -EINPROGRESS before there was one; or another negative errno. */
 int use_helper_result(const UseHelper *helper);
+
+/* What the last look that saw everything else has left out; borrowed, NULL: nothing. */
+const char *use_helper_note(const UseHelper *helper);
 
 const char *use_helper_what(const UseHelper *helper);
 

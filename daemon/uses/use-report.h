@@ -30,6 +30,7 @@ typedef enum UseReportKind {
         USE_REPORT_END,       /* of all uses; `ticket`, `result` */
         USE_REPORT_UNCHANGED, /* all is as reported last; `ticket`, `result` 0 */
         USE_REPORT_ALIVE,     /* the look goes on; nothing else in it */
+        USE_REPORT_NOTE,      /* what was not looked at, for people: `by` */
 } UseReportKind;
 
 /* The ticket of a process that cannot even begin to look, and ends. */

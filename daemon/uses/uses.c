@@ -37,10 +37,23 @@ static void on_changed(void *userdata, const GArray *keys) {
 
 /* --- what is known */
 
+/* A note hides only uses of the users who caused it, and is in the way of nothing. */
+static void report_note(const Uses *uses, unsigned i) {
+        g_autofree char *key = g_strconcat(sources[i]->name, "-note", NULL);
+        const char *note = use_helper_note(uses->helpers[i]);
+
+        if (note)
+                problems_report(uses->problems, key, "Failed to look at all of the host's %s: %s",
+                                sources[i]->what, note);
+        else
+                problems_resolve(uses->problems, key);
+}
+
 static void uses_report(const Uses *uses, unsigned i) {
         int r = use_helper_result(uses->helpers[i]);
         const char *key = sources[i]->name;
 
+        report_note(uses, i);
         if (r == 0)
                 problems_resolve(uses->problems, key);
         else if (r != -EINPROGRESS)

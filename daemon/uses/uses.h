@@ -34,6 +34,7 @@ DeviceNames *uses_names_of(const Uses *uses, PciKey key);
  * daemon ends. Called once, perhaps before uses_refresh() returns. */
 typedef void UsesRefreshed(void *context, int result);
 
-/* Looks at everything again. It takes a few seconds at most. */
+/* Looks at everything again. It takes a few seconds at most, and about a minute where the machine
+ * is too busy for that (HELPER_LOOK_USEC). */
 void uses_refresh(Uses *uses, UsesRefreshed *done, void *context);
 void uses_end_refreshes(Uses *uses);

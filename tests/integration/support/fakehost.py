@@ -17,20 +17,24 @@ class Host:
         os.symlink("/proc/self/ns/net", os.path.join(self.path, "1/ns/net"))
         self.set_swaps()
 
-    def add_process(self, pid, namespace=None):
+    def add_process(self, pid, namespace=None, uid=0):
         """One in a mount namespace of its own, in which nothing is mounted."""
         directory = os.path.join(self.path, str(pid))
         os.makedirs(os.path.join(directory, "ns"))
+        self._set_status(pid, "init", uid)
         os.symlink(f"mnt:[{namespace or pid}]", os.path.join(directory, "ns/mnt"))
         self.set_mounts(pid=pid)
+
+    def _set_status(self, pid, name, uid):
+        with open(os.path.join(self.path, str(pid), "status"), "w", encoding="utf-8") as file:
+            file.write(f"Name:\t{name}\nUmask:\t0022\nTgid:\t{pid}\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n")
 
     def add_program(self, pid, name, uid=0, **descriptors):
         """A process with descriptors: d3=(what the link leads to, the flags in octal)."""
         directory = os.path.join(self.path, str(pid))
         for folder in ("fd", "fdinfo"):
             os.makedirs(os.path.join(directory, folder))
-        with open(os.path.join(directory, "status"), "w", encoding="utf-8") as file:
-            file.write(f"Name:\t{name}\nUmask:\t0022\nTgid:\t{pid}\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n")
+        self._set_status(pid, name, uid)
         for number, (target, flags) in descriptors.items():
             os.symlink(target, os.path.join(directory, "fd", number[1:]))
             with open(os.path.join(directory, "fdinfo", number[1:]), "w", encoding="utf-8") as file:

@@ -136,6 +136,36 @@ class Storage(UsesTest):
         self.start()
         self.assertIn("is mounted on /var/lib/volume of a pod", self.refused(DISK, "Unbind"))
 
+    def test_a_tenant_with_very_many_mounts(self):
+        """They are not read to the end, and that is reported; others' are, and the host's."""
+        many = [("240:1", "ext4", "/dev/nvme7n1p1", "/bind")] * 70_000
+        last = ("240:5", "ext4", "/dev/nvme8n1", "/last")
+        self.add_block(self.other, "nvme/nvme8/nvme8n1", "240:5")
+        self.host.set_mounts()
+        self.host.add_process(4711, uid=1000)
+        self.host.set_mounts(*many, last, pid=4711)
+        self.start()
+        self.client.bus.call(vb.function_path(OTHER), vb.FUNCTION, "Reset")
+        self.assertIn("is mounted on /bind", self.refused(DISK, "Unbind"))
+        problem, = self.client.manager_property("Problems")
+        self.assertIn("user 1000 has more mounts than are read", problem)
+        for pid, uid in ((4712, 1001), (4713, 0)):
+            self.host.add_process(pid, uid=uid)
+            self.host.set_mounts(last, pid=pid)
+            self.assertIn("is mounted on /last", self.refused(OTHER, "Reset"))
+            self.host.set_mounts(pid=pid)
+        self.host.set_mounts(pid=4711)
+        self.client.bus.call(vb.function_path(DISK), vb.FUNCTION, "Reset")
+        self.assertEqual(self.client.manager_property("Problems"), [])
+
+    def test_roots_mounts_are_read_to_the_end(self):
+        self.host.set_mounts()
+        self.host.add_process(4711)
+        self.host.set_mounts(*[("0:5", "tmpfs", "tmpfs", "/bind")] * 70_000,
+                             ("240:1", "ext4", "/dev/nvme7n1p1", "/last"), pid=4711)
+        self.start()
+        self.assertIn("is mounted on /last", self.refused(DISK, "Unbind"))
+
     def test_a_device_that_cannot_be_found(self):
         """For lack of memory: whether it is of the disk is not known."""
         self.host.set_mounts()
