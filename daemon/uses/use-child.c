@@ -112,13 +112,13 @@ static void send_report(const UseChild *child, const UseReport *report) {
 }
 
 void use_child_go_on(UseChild *child) {
-        const UseReport report = { .report = USE_REPORT_ALIVE };
+        const UseReport alive = { .report = USE_REPORT_ALIVE };
         uint64_t now = now_usec();
 
         if (now < child->alive_usec + ALIVE_USEC)
                 return;
         child->alive_usec = now;
-        send_report(child, &report);
+        send_report(child, &alive);
 }
 
 static bool is_as_told(const UseChild *child) {
