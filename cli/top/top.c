@@ -19,12 +19,6 @@
 
 typedef struct Top Top;
 
-/* One call of a reading. */
-typedef struct TopCall {
-        const char *interface, *member;
-        int (*read)(Top *top, sd_bus_message *reply, sd_bus_error *ret_error);
-} TopCall;
-
 typedef enum TopCallKind {
         TOP_DESCRIBE, /* only when a function has changed */
         TOP_STATISTICS,
@@ -32,11 +26,18 @@ typedef enum TopCallKind {
         _TOP_CALL_MAX,
 } TopCallKind;
 
+/* One call of a reading. */
+typedef struct TopCall {
+        Top *top;
+        TopCallKind kind;
+        sd_bus_slot *slot; /* its reply is awaited; NULL: none */
+} TopCall;
+
 struct Top {
         Context *context;
         sd_event *event;
         sd_event_source *timer;
-        sd_bus_slot *calls[_TOP_CALL_MAX]; /* whose replies are awaited */
+        TopCall calls[_TOP_CALL_MAX];
         Screen screen;
         bool live;
         bool stale; /* the inventory, which is to be read again */
@@ -50,7 +51,7 @@ struct Top {
 
 static void top_done(Top *top) {
         for (size_t i = 0; i < _TOP_CALL_MAX; i++)
-                sd_bus_slot_unref(top->calls[i]);
+                sd_bus_slot_unref(top->calls[i].slot);
         sd_event_source_unref(top->timer);
         sd_event_unref(top->event);
         inventory_free(top->inventory);
@@ -117,7 +118,10 @@ static int read_functions(Top *top, sd_bus_message *reply, sd_bus_error *ret_err
         return 0;
 }
 
-static const TopCall calls[] = {
+static const struct {
+        const char *interface, *member;
+        int (*read)(Top *top, sd_bus_message *reply, sd_bus_error *ret_error);
+} top_methods[] = {
         [TOP_DESCRIBE] = { CLIENT_MANAGER, "Describe", read_inventory },
         [TOP_STATISTICS] = { "org.freedesktop.DBus.Properties", "GetAll", read_all_statistics },
         [TOP_FUNCTIONS] = { CLIENT_STATISTICS, "DescribeFunctions", read_functions },
@@ -125,7 +129,7 @@ static const TopCall calls[] = {
 
 static bool is_waiting(const Top *top) {
         for (size_t i = 0; i < _TOP_CALL_MAX; i++)
-                if (top->calls[i])
+                if (top->calls[i].slot)
                         return true;
         return false;
 }
@@ -155,11 +159,13 @@ static void fail(Top *top, int r, const sd_bus_error *error) {
         top_end(top, client_fail(top->context, r, error, "Cannot read what functions do"));
 }
 
-static void take_reply(Top *top, TopCallKind kind, sd_bus_message *reply) {
+static int on_top_reply(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        TopCall *call = userdata;
+        Top *top = call->top;
         int r = 0;
 
-        top->calls[kind] = sd_bus_slot_unref(top->calls[kind]);
+        call->slot = sd_bus_slot_unref(call->slot);
         /* An upgrade restarts the daemon. */
         if (top->live && says_away(reply))
                 note_away(top);
@@ -167,48 +173,32 @@ static void take_reply(Top *top, TopCallKind kind, sd_bus_message *reply) {
                 r = -sd_bus_message_get_errno(reply);
                 sd_bus_error_copy(&error, sd_bus_message_get_error(reply));
         } else
-                r = calls[kind].read(top, reply, &error);
+                r = top_methods[call->kind].read(top, reply, &error);
         if (r < 0) {
                 fail(top, r, &error);
-                return;
+                return 0;
         }
         if (is_waiting(top))
-                return;
+                return 0;
         top->readings++;
         if (is_complete(top))
                 top_draw(top);
-}
-
-static int on_top_inventory(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
-        take_reply(userdata, TOP_DESCRIBE, reply);
         return 0;
 }
 
-static int on_top_statistics(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
-        take_reply(userdata, TOP_STATISTICS, reply);
-        return 0;
-}
-
-static int on_top_functions(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
-        take_reply(userdata, TOP_FUNCTIONS, reply);
-        return 0;
-}
-
-static int call(Top *top, TopCallKind kind) {
-        static const sd_bus_message_handler_t handlers[] = {
-                [TOP_DESCRIBE] = on_top_inventory,
-                [TOP_STATISTICS] = on_top_statistics,
-                [TOP_FUNCTIONS] = on_top_functions,
-        };
+static int begin_call(Top *top, TopCallKind kind) {
+        TopCall *call = &top->calls[kind];
         g_autoptr(sd_bus_message) message = NULL;
-        int r = client_new_call(top->context, CLIENT_ROOT, calls[kind].interface,
-                                calls[kind].member, CALL_NO_AUTO_START, &message);
+        int r = client_new_call(top->context, CLIENT_ROOT, top_methods[kind].interface,
+                                top_methods[kind].member, CALL_NO_AUTO_START, &message);
 
         if (r >= 0 && kind == TOP_STATISTICS)
                 r = sd_bus_message_append(message, "s", CLIENT_STATISTICS);
         if (r < 0)
                 return r;
-        return sd_bus_call_async(top->context->bus, &top->calls[kind], message, handlers[kind], top,
+        call->top = top;
+        call->kind = kind;
+        return sd_bus_call_async(top->context->bus, &call->slot, message, on_top_reply, call,
                                  client_timeout(0));
 }
 
@@ -220,11 +210,11 @@ static int begin_reading(Top *top) {
                 return 0;
         top->away = false;
         if (top->stale)
-                r = call(top, TOP_DESCRIBE);
+                r = begin_call(top, TOP_DESCRIBE);
         top->stale = false;
         if (r >= 0)
-                r = call(top, TOP_STATISTICS);
-        return r < 0 ? r : call(top, TOP_FUNCTIONS);
+                r = begin_call(top, TOP_STATISTICS);
+        return r < 0 ? r : begin_call(top, TOP_FUNCTIONS);
 }
 
 /* --- events */
@@ -324,6 +314,6 @@ const Verb verb_top = {
         .name = "top",
         .arguments = "",
         .run = run_top,
-        .help = "Show functions in use and their I/O rates, every second",
+        .help = "Show functions in use, and their I/O rates",
         .options = top_options,
 };
