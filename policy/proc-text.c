@@ -1,5 +1,7 @@
 #include "policy/proc-text.h"
 
+#include "policy/number.h"
+
 #include <glib.h>
 #include <string.h>
 
@@ -7,6 +9,18 @@
  * fcntl.h is for those who do I/O. */
 #define FLAGS_ACCESS 03
 #define FLAGS_PATH   010000000
+
+bool proc_link_parse(const char *link, const char *kind, uint64_t *ret) {
+        size_t length = strlen(kind), end = strlen(link);
+
+        if (strncmp(link, kind, length) != 0 || strncmp(link + length, ":[", 2) != 0 ||
+            link[end - 1] != ']')
+                return false;
+
+        g_autofree char *digits = g_strndup(link + length + 2, end - length - 3);
+
+        return number_parse(digits, 10, UINT64_MAX, ret) == 0;
+}
 
 const char *proc_text_find(const char *text, const char *key) {
         size_t length = strlen(key);

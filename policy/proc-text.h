@@ -4,6 +4,11 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
+
+/* The inode in a link to what has no name: "socket:[4711]" of `kind` "socket". Returns false, with
+ * `*ret` untouched, for every other link. */
+bool proc_link_parse(const char *link, const char *kind, uint64_t *ret);
 
 /* Where the value of `key`, such as "flags:", begins, after its blanks; NULL: there is no such
  * line. */

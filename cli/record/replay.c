@@ -113,6 +113,20 @@ static void be_silent(void) {
                 (void) dup2(null, STDERR_FILENO);
 }
 
+/* Waits until the child `pid` writes into the pipe. Returns 0, or -EIO: it has ended before, or was
+ * not started. */
+static int wait_ready(pid_t pid, const int ready[2]) {
+        char byte;
+        ssize_t n;
+
+        (void) close(ready[1]);
+        do
+                n = read(ready[0], &byte, 1);
+        while (n < 0 && errno == EINTR);
+        (void) close(ready[0]);
+        return pid > 0 && n == 1 ? 0 : -EIO;
+}
+
 /* Starts the bus, and waits until it listens: it says its address then. */
 static int start_bus(Replay *replay) {
         g_autofree char *configuration = g_strdup_printf(BUS_CONFIGURATION, replay->directory);
@@ -120,8 +134,6 @@ static int start_bus(Replay *replay) {
         g_autofree char *option = g_strconcat("--config-file=", path, NULL);
         pid_t parent = getpid();
         int ready[2];
-        char byte;
-        ssize_t n;
 
         if (!g_file_set_contents(path, configuration, -1, NULL) || pipe2(ready, O_CLOEXEC) < 0)
                 return -EIO;
@@ -134,12 +146,7 @@ static int start_bus(Replay *replay) {
                               "--nosyslog", "--print-address=1", NULL);
                 _exit(127);
         }
-        (void) close(ready[1]);
-        do
-                n = read(ready[0], &byte, 1);
-        while (n < 0 && errno == EINTR);
-        (void) close(ready[0]);
-        return replay->bus > 0 && n == 1 ? 0 : -EIO;
+        return wait_ready(replay->bus, ready);
 }
 
 /* In a child, which never returns. */
@@ -163,8 +170,6 @@ static _Noreturn void serve(const Replay *replay, const char *address, int ready
 static int start_server(Replay *replay, const char *address) {
         pid_t parent = getpid();
         int ready[2];
-        char byte;
-        ssize_t n;
 
         if (pipe2(ready, O_CLOEXEC) < 0)
                 return -errno;
@@ -174,12 +179,7 @@ static int start_server(Replay *replay, const char *address) {
                 (void) close(ready[0]);
                 serve(replay, address, ready[1]);
         }
-        (void) close(ready[1]);
-        do
-                n = read(ready[0], &byte, 1);
-        while (n < 0 && errno == EINTR);
-        (void) close(ready[0]);
-        return replay->server > 0 && n == 1 ? 0 : -EIO;
+        return wait_ready(replay->server, ready);
 }
 
 static void end_process(pid_t pid) {

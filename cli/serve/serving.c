@@ -48,11 +48,8 @@ static int watch_signals(Serving *serving) {
         sigset_t signals, before;
         int r = child_block_signals(&signals, &before);
 
-        for (size_t i = 0; r >= 0 && i < 4; i++) {
-                const int number = (const int[]){ SIGINT, SIGQUIT, SIGTERM, SIGHUP }[i];
-
-                r = sd_event_add_signal(serving->event, NULL, number, on_serving_signal, serving);
-        }
+        for (const int *number = child_signals; r >= 0 && *number != 0; number++)
+                r = sd_event_add_signal(serving->event, NULL, *number, on_serving_signal, serving);
         return r;
 }
 

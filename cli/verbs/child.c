@@ -44,11 +44,13 @@ static int wait_for(pid_t child, const sigset_t *signals) {
         }
 }
 
+const int child_signals[] = { SIGINT, SIGQUIT, SIGTERM, SIGHUP, 0 };
+
 int child_block_signals(sigset_t *signals, sigset_t *ret_before) {
         (void) sigemptyset(signals);
-        for (size_t i = 0; i < 5; i++)
-                (void) sigaddset(signals,
-                                 (const int[]){ SIGCHLD, SIGINT, SIGQUIT, SIGTERM, SIGHUP }[i]);
+        (void) sigaddset(signals, SIGCHLD);
+        for (const int *number = child_signals; *number != 0; number++)
+                (void) sigaddset(signals, *number);
         return sigprocmask(SIG_BLOCK, signals, ret_before) < 0 ? -errno : 0;
 }
 

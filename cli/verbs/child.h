@@ -9,6 +9,9 @@
 
 #include <signal.h>
 
+/* The signals that somebody sends to a command, and which its child gets; 0 is the end. */
+extern const int child_signals[];
+
 /* Blocks the signals that a child is waited for with, and which it gets. `ret_before` is the mask
  * for it. Returns 0 or a negative errno. */
 int child_block_signals(sigset_t *signals, sigset_t *ret_before);

@@ -6,6 +6,8 @@
 #include <fcntl.h>
 #include <glib.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #define _cleanup_(function) __attribute__((cleanup(function)))
@@ -16,6 +18,8 @@
         }
 
 DEFINE_CLEANUP(DIR *, closedir)
+DEFINE_CLEANUP(FILE *, fclose)
+DEFINE_CLEANUP(char *, free) /* a line of getline(3) */
 
 static inline void closep(int *fd) {
         if (*fd >= 0)

@@ -20,7 +20,7 @@ typedef struct Uevents Uevents;
 typedef struct UeventsHandler {
         /* Something happened to the function: it came, changed, or went. */
         void (*event)(void *context, PciKey key);
-        /* The kernel says that the device has failed, or what came of its recovery:
+        /* The kernel says that the device has failed, or how its recovery ended:
          * "BEGIN_RECOVERY", "SUCCESSFUL_RECOVERY" or "FAILED_RECOVERY". `event` comes, too. */
         void (*failed)(void *context, PciKey key, const char *what);
         /* Events were lost: nothing that was known may be relied on. */

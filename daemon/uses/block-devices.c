@@ -1,13 +1,12 @@
 #include "daemon/uses/block-devices.h"
 
+#include "daemon/base/folder.h"
 #include "daemon/base/util.h"
 #include "daemon/sysfs/sysfs.h"
 #include "daemon/uses/device-path.h"
 #include "policy/absence.h"
 
-#include <limits.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -17,45 +16,16 @@
 /* Devices that are made of others that are made of others. */
 #define DEPTH_MAX 12
 
-/* Writes the path that a link leads to, the caller's. Returns 1, 0 if there is none, or a negative
- * errno. */
-static int resolve_device(const char *link, char **ret) {
-        char buffer[PATH_MAX];
-
-        if (!realpath(link, buffer))
-                return errno_means_absent(-errno) ? 0 : -errno;
-        *ret = g_strdup(buffer);
-        return 1;
-}
-
 static int device_path(const char *name, char **ret) {
         g_autofree char *link = g_strdup_printf(FOLDER "/%s", name);
 
-        return resolve_device(link, ret);
+        return device_path_resolve(link, ret);
 }
 
 static bool is_partition(const char *path) {
         g_autofree char *file = g_strconcat(path, "/partition", NULL);
 
         return access(file, F_OK) == 0;
-}
-
-/* Calls `visit` for each entry of a folder, if there is one. */
-typedef int EntryVisit(void *context, const char *name);
-
-static int foreach_entry(const char *path, EntryVisit *visit, void *context) {
-        _cleanup_(closedirp) DIR *dir = opendir(path);
-        const struct dirent *entry;
-
-        if (!dir)
-                return errno_means_absent(-errno) ? 0 : -errno;
-        while ((errno = 0, entry = readdir(dir))) {
-                int r = entry->d_name[0] == '.' ? 0 : visit(context, entry->d_name);
-
-                if (r < 0)
-                        return r;
-        }
-        return -errno;
 }
 
 /* --- downwards */
@@ -100,7 +70,7 @@ static int visit_subsystem(Descent *descent, const char *path) {
         if (!folder)
                 return 0;
         descent->folder = folder;
-        return foreach_entry(folder, visit_controller, descent);
+        return folder_foreach(folder, visit_controller, descent);
 }
 
 /* A partition has no slaves: its disk has them. */
@@ -129,7 +99,7 @@ static int descend(const Descent *above, const char *name) {
         if (r < 0)
                 return r;
         slaves = slaves_folder(path);
-        return foreach_entry(slaves, visit_slave, &descent);
+        return folder_foreach(slaves, visit_slave, &descent);
 }
 
 int block_device_functions(const char *name, BlockVisit *visit, void *context) {
@@ -143,7 +113,7 @@ int block_device_functions(const char *name, BlockVisit *visit, void *context) {
 int block_device_by_number(unsigned major, unsigned minor, char **ret) {
         g_autofree char *link = g_strdup_printf("/sys/dev/block/%u:%u", major, minor);
         g_autofree char *path = NULL;
-        int r = resolve_device(link, &path);
+        int r = device_path_resolve(link, &path);
 
         if (r > 0)
                 *ret = g_path_get_basename(path);
@@ -177,7 +147,7 @@ static char *find_by_name(const char *path) {
                 return NULL;
         if (access(link, F_OK) == 0)
                 return g_steal_pointer(&name);
-        (void) foreach_entry(FOLDER, compare_mapper_name, &search);
+        (void) folder_foreach(FOLDER, compare_mapper_name, &search);
         return search.found;
 }
 
@@ -347,9 +317,9 @@ static int name_controller(void *context, const char *name) {
 
 int block_devices_named(BlockVisit *visit, void *context) {
         Descent descent = { .visit = visit, .context = context };
-        int r = foreach_entry(FOLDER, name_disk, &descent);
+        int r = folder_foreach(FOLDER, name_disk, &descent);
 
-        return r < 0 ? r : foreach_entry(CONTROLLERS, name_controller, &descent);
+        return r < 0 ? r : folder_foreach(CONTROLLERS, name_controller, &descent);
 }
 
 /* --- upwards */
@@ -371,11 +341,11 @@ static int visit_device(void *context, const char *name) {
         g_autofree char *folder = g_strdup_printf(FOLDER "/%s/holders", name);
 
         ascent.name = name;
-        return foreach_entry(folder, visit_holder, &ascent);
+        return folder_foreach(folder, visit_holder, &ascent);
 }
 
 int block_devices_held(BlockHeldVisit *visit, void *context) {
         Ascent ascent = { .visit = visit, .context = context };
 
-        return foreach_entry(FOLDER, visit_device, &ascent);
+        return folder_foreach(FOLDER, visit_device, &ascent);
 }

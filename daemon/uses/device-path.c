@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <glib.h>
+#include <limits.h>
 #include <stdlib.h>
 
 bool device_path_function(const char *path, PciKey *ret) {
@@ -19,13 +20,18 @@ bool device_path_function(const char *path, PciKey *ret) {
         return false;
 }
 
-int device_path_find(const char *link, PciKey *ret) {
-        char *path = realpath(link, NULL); /* libc's, and so free()'s */
-        bool found;
+int device_path_resolve(const char *link, char **ret) {
+        char path[PATH_MAX];
 
-        if (!path)
+        if (!realpath(link, path))
                 return errno_means_absent(-errno) ? 0 : -errno;
-        found = device_path_function(path, ret);
-        free(path);
-        return found;
+        *ret = g_strdup(path);
+        return 1;
+}
+
+int device_path_find(const char *link, PciKey *ret) {
+        g_autofree char *path = NULL;
+        int r = device_path_resolve(link, &path);
+
+        return r <= 0 ? r : device_path_function(path, ret);
 }

@@ -1,5 +1,6 @@
 #include "daemon/uses/host-storage.h"
 
+#include "daemon/base/folder.h"
 #include "daemon/base/util.h"
 #include "daemon/sysfs/sysfs.h"
 #include "daemon/uses/block-claims.h"
@@ -204,38 +205,22 @@ static int on_claim(void *context, const char *device, const char *by) {
         return add_device(context, device, USE_BLOCK_HOLDER, by);
 }
 
-/* Calls `visit` for each entry of a folder, if there is one. */
-typedef int FolderVisit(StorageLook *look, const char *name);
-
-static int visit_folder(StorageLook *look, const char *path, FolderVisit *visit) {
-        _cleanup_(closedirp) DIR *dir = opendir(path);
-        const struct dirent *entry;
-
-        if (!dir)
-                return errno_means_absent(-errno) ? 0 : -errno;
-        while ((errno = 0, entry = readdir(dir))) {
-                int r = entry->d_name[0] == '.' ? 0 : visit(look, entry->d_name);
-
-                if (r < 0)
-                        return r;
-        }
-        return -errno;
-}
-
-static int add_btrfs_device(StorageLook *look, const char *device) {
-        add_mount(look, device, "a file system of btrfs");
+static int add_btrfs_device(void *context, const char *device) {
+        add_mount(context, device, "a file system of btrfs");
         return 0;
 }
 
 /* A file system of btrfs has a device number of its own, and a folder with the devices that it is
  * on while it is mounted. */
-static int add_btrfs(StorageLook *look, const char *name) {
+static int add_btrfs(void *context, const char *name) {
         g_autofree char *path = g_strdup_printf(BTRFS "/%s/devices", name);
 
-        return visit_folder(look, path, add_btrfs_device);
+        return folder_foreach(path, add_btrfs_device, context);
 }
 
-static int add_superblock(StorageLook *look, const char *device) {
+static int add_superblock(void *context, const char *device) {
+        StorageLook *look = context;
+
         if (!g_hash_table_contains(look->mounted, device))
                 add_mount(look, device, "a place that cannot be seen");
         return 0;
@@ -249,7 +234,7 @@ static int add_superblocks(StorageLook *look) {
         int r = 0;
 
         for (size_t i = 0; r >= 0 && i < G_N_ELEMENTS(folders); i++)
-                r = visit_folder(look, folders[i], add_superblock);
+                r = folder_foreach(folders[i], add_superblock, look);
         return r;
 }
 
@@ -277,7 +262,7 @@ static int look_at_storage(UseChild *child, void *state) {
         if (r >= 0)
                 r = block_devices_held(on_held, &look);
         if (r >= 0)
-                r = visit_folder(&look, BTRFS, add_btrfs);
+                r = folder_foreach(BTRFS, add_btrfs, &look);
         if (r >= 0)
                 r = add_superblocks(&look);
         if (r >= 0)

@@ -7,12 +7,8 @@
 #include "policy/number.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-DEFINE_CLEANUP(FILE *, fclose)
 
 /* Lines. A namespace begins as a copy of the one that its maker was in, so what the host had comes
  * first. */
@@ -31,10 +27,6 @@ typedef struct OthersSearch {
         GHashTable *of_users; /* uid -> number of lines */
         uint64_t of_all_users, begun_usec;
 } OthersSearch;
-
-static void free_line(char **line) {
-        free(*line);
-}
 
 /* Of a process that has ended, or is ending (mounts_open_common() in fs/proc_namespace.c). */
 static bool is_gone(int r) {
@@ -57,24 +49,6 @@ static char *decode(char *text) {
         return text;
 }
 
-/* "8:17" */
-static int parse_number(const char *word, Mount *ret) {
-        g_auto(GStrv) parts = g_strsplit(word, ":", 2);
-        uint64_t major, minor;
-        int r;
-
-        if (g_strv_length(parts) != 2)
-                return -EINVAL;
-        r = number_parse(parts[0], 10, UINT_MAX, &major);
-        if (r >= 0)
-                r = number_parse(parts[1], 10, UINT_MAX, &minor);
-        if (r < 0)
-                return r;
-        ret->major = (unsigned) major;
-        ret->minor = (unsigned) minor;
-        return 0;
-}
-
 /* "36 35 98:0 /root /point options [optional ...] - type source options" (proc_pid_mountinfo(5)) */
 static void take_mount(char *line, MountVisit *visit, void *context) {
         g_auto(GStrv) words = g_strsplit(line, " ", -1);
@@ -83,7 +57,7 @@ static void take_mount(char *line, MountVisit *visit, void *context) {
 
         while (dash < n && strcmp(words[dash], "-") != 0)
                 dash++;
-        if (dash + 2 >= n || parse_number(words[2], &mount) < 0)
+        if (dash + 2 >= n || number_parse_device(words[2], 10, &mount.major, &mount.minor) < 0)
                 return;
         mount.point = decode(words[4]);
         mount.type = words[dash + 1];
@@ -96,7 +70,7 @@ static void take_mount(char *line, MountVisit *visit, void *context) {
 static int read_lines(const char *path, uint64_t max, MountVisit *visit, void *context,
                       uint64_t *ret_n) {
         _cleanup_(fclosep) FILE *file = fopen(path, "re");
-        _cleanup_(free_line) char *line = NULL;
+        _cleanup_(freep) char *line = NULL;
         size_t size = 0;
         ssize_t n;
 
@@ -209,7 +183,7 @@ int mounts_read_others(const char *proc, const MountsHandler *handler, void *con
 
 int swaps_read(const char *path, SwapVisit *visit, void *context) {
         _cleanup_(fclosep) FILE *file = fopen(path, "re");
-        _cleanup_(free_line) char *line = NULL;
+        _cleanup_(freep) char *line = NULL;
         size_t size = 0;
 
         if (!file) /* a kernel without swapping has no such file */

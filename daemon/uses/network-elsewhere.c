@@ -1,9 +1,11 @@
 #include "daemon/uses/network-elsewhere.h"
 
+#include "daemon/base/folder.h"
 #include "daemon/base/util.h"
 #include "daemon/uses/device-path.h"
 #include "policy/absence.h"
 #include "policy/number.h"
+#include "policy/proc-text.h"
 
 #include <sched.h>
 #include <stdlib.h>
@@ -16,7 +18,8 @@
 /* Of interfaces in one namespace: a container may make as many as it likes. */
 #define MESSAGES_MAX 4096
 
-/* Buses whose devices have network interfaces, and are PCI functions or below one. */
+#define BUSES        "/sys/bus"
+/* Those whose devices have network interfaces, and are PCI functions or below one. */
 static const char *const buses[] = { "pci", "virtio", "auxiliary", "usb" };
 
 /* Where tools keep namespaces without a process: ip-netns(8) and CNI; Docker. */
@@ -34,10 +37,10 @@ typedef struct Search {
 
 /* --- what the host's sysfs shows */
 
-/* Calls `visit` for each device whose directory has the folder `folder` ("net") with nothing in it.
- */
+/* Calls `visit` for each device of a bus whose directory has the folder `folder` ("net") with
+ * nothing in it. */
 typedef struct EmptyFolders {
-        const char *folder;
+        const char *bus, *folder;
         void (*visit)(GArray *found, PciKey key);
         GArray *found;
 } EmptyFolders;
@@ -56,7 +59,9 @@ static int is_folder_empty(const char *device, const char *folder) {
         return errno != 0 ? -errno : 1;
 }
 
-static int visit_if_empty(const EmptyFolders *search, const char *device) {
+static int visit_if_empty(void *context, const char *name) {
+        const EmptyFolders *search = context;
+        g_autofree char *device = g_strdup_printf(BUSES "/%s/devices/%s", search->bus, name);
         int r = is_folder_empty(device, search->folder);
         PciKey key;
 
@@ -67,28 +72,15 @@ static int visit_if_empty(const EmptyFolders *search, const char *device) {
         return r < 0 ? r : 0;
 }
 
-static int visit_bus(const EmptyFolders *search, const char *bus) {
-        g_autofree char *folder = g_strdup_printf("/sys/bus/%s/devices", bus);
-        _cleanup_(closedirp) DIR *dir = opendir(folder);
-        const struct dirent *entry;
-
-        if (!dir)
-                return errno_means_absent(-errno) ? 0 : -errno;
-        while ((errno = 0, entry = readdir(dir))) {
-                g_autofree char *device = g_strdup_printf("%s/%s", folder, entry->d_name);
-                int r = entry->d_name[0] == '.' ? 0 : visit_if_empty(search, device);
-
-                if (r < 0)
-                        return r;
-        }
-        return -errno;
-}
-
-static int visit_buses(const EmptyFolders *search) {
+static int visit_buses(EmptyFolders search) {
         int r = 0;
 
-        for (size_t i = 0; r >= 0 && i < G_N_ELEMENTS(buses); i++)
-                r = visit_bus(search, buses[i]);
+        for (size_t i = 0; r >= 0 && i < G_N_ELEMENTS(buses); i++) {
+                g_autofree char *path = g_strdup_printf(BUSES "/%s/devices", buses[i]);
+
+                search.bus = buses[i];
+                r = folder_foreach(path, visit_if_empty, &search);
+        }
         return r;
 }
 
@@ -99,7 +91,8 @@ static void add_missing(GArray *missing, PciKey key) {
 }
 
 int network_elsewhere_missing(GArray *missing) {
-        return visit_buses(&(EmptyFolders){ "net", add_missing, missing });
+        return visit_buses(
+                (EmptyFolders){ .folder = "net", .visit = add_missing, .found = missing });
 }
 
 static void add_rdma(GArray *keys, PciKey key) {
@@ -107,7 +100,8 @@ static void add_rdma(GArray *keys, PciKey key) {
 }
 
 int network_elsewhere_rdma(GArray *keys) {
-        return visit_buses(&(EmptyFolders){ "infiniband", add_rdma, keys });
+        return visit_buses(
+                (EmptyFolders){ .folder = "infiniband", .visit = add_rdma, .found = keys });
 }
 
 /* --- where they are */
@@ -244,10 +238,7 @@ static bool has_new_namespace(const Search *search, const char *path) {
         if (n <= 0)
                 return false;
         target[n] = '\0';
-        if (target[n - 1] == ']')
-                target[n - 1] = '\0';
-        return g_str_has_prefix(target, "net:[") &&
-               number_parse(target + strlen("net:["), 10, UINT64_MAX, &inode) == 0 &&
+        return proc_link_parse(target, "net", &inode) &&
                !g_hash_table_contains(search->seen, &inode);
 }
 

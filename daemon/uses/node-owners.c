@@ -1,15 +1,10 @@
 #include "daemon/uses/node-owners.h"
 
-#include "daemon/base/util.h"
+#include "daemon/base/folder.h"
 #include "daemon/uses/block-devices.h"
 #include "daemon/uses/device-path.h"
-#include "policy/absence.h"
 #include "policy/device-node.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <limits.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
 
@@ -69,38 +64,27 @@ static bool is_mediated(const char *path, PciKey *ret) {
         return name && pci_address_parse(name + 1, &address) < 0 && device_path_function(path, ret);
 }
 
-/* Writes the path without links. Returns 1, 0 if there is none, or a negative errno. */
-static int resolve_link(const char *link, char path[static PATH_MAX]) {
-        if (realpath(link, path))
-                return 1;
-        return errno_means_absent(-errno) ? 0 : -errno;
-}
-
 static int add_mediated(NodeOwner *owner, const char *link) {
-        char path[PATH_MAX];
+        g_autofree char *path = NULL;
         PciKey key;
-        int r = resolve_link(link, path);
+        int r = device_path_resolve(link, &path);
 
         if (r > 0 && is_mediated(path, &key))
                 add_owner(owner, key);
         return r;
 }
 
+static int add_member(void *context, const char *name) {
+        NodeOwner *owner = context;
+        g_autofree char *link = g_strdup_printf(IOMMU_GROUPS "/%s/devices/%s", owner->name, name);
+
+        return add_mediated(owner, link);
+}
+
 static int add_group(NodeOwner *owner) {
         g_autofree char *folder = g_strdup_printf(IOMMU_GROUPS "/%s/devices", owner->name);
-        _cleanup_(closedirp) DIR *dir = opendir(folder);
-        const struct dirent *entry;
 
-        if (!dir)
-                return errno_means_absent(-errno) ? 0 : -errno;
-        while ((errno = 0, entry = readdir(dir))) {
-                g_autofree char *link = g_strdup_printf("%s/%s", folder, entry->d_name);
-                int r = entry->d_name[0] != '.' ? add_mediated(owner, link) : 0;
-
-                if (r < 0)
-                        return r;
-        }
-        return -errno;
+        return folder_foreach(folder, add_member, owner);
 }
 
 /* A group of mediated devices, or the node of one: "UUID/vfio-dev/vfio0". */
@@ -126,8 +110,8 @@ static int find_character(NodeOwner *owner, const char *path) {
 static int find_owner(NodeOwner *owner, const struct statx *st, bool is_block) {
         g_autofree char *link = g_strdup_printf("/sys/dev/%s/%u:%u", is_block ? "block" : "char",
                                                 st->stx_rdev_major, st->stx_rdev_minor);
-        char path[PATH_MAX];
-        int r = resolve_link(link, path);
+        g_autofree char *path = NULL;
+        int r = device_path_resolve(link, &path);
 
         owner->kind = USE_PROGRAM_BLOCK;
         owner->keys = g_array_new(FALSE, FALSE, sizeof(PciKey));

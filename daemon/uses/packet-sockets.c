@@ -4,21 +4,12 @@
 #include "daemon/uses/device-path.h"
 #include "policy/absence.h"
 #include "policy/packet-list.h"
+#include "policy/proc-text.h"
 
 #include <net/if.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-
-#define LINK_BEGIN "socket:["
-
-DEFINE_CLEANUP(FILE *, fclose)
-
-static void free_packet_line(char **line) {
-        free(*line);
-}
 
 /* Returns 1, 0 if there is no such interface any more, or a negative errno. SIOCGIFNAME takes no
  * lock that another process can hold (netdev_get_name()), unlike rtnetlink. */
@@ -60,7 +51,7 @@ static int add_packet_socket(int socket, const char *line, GArray *sockets) {
 }
 
 static int read_packet_lines(FILE *file, int socket, GArray *sockets) {
-        _cleanup_(free_packet_line) char *line = NULL;
+        _cleanup_(freep) char *line = NULL;
         size_t size = 0;
         int error = 0;
 
@@ -86,9 +77,8 @@ int packet_sockets_read(const char *proc, GArray *sockets) {
 void packet_sockets_note(GArray *sockets, const char *link, uint32_t pid, const char *program) {
         uint64_t inode;
 
-        if (sockets->len == 0 || !g_str_has_prefix(link, LINK_BEGIN))
+        if (sockets->len == 0 || !proc_link_parse(link, "socket", &inode))
                 return;
-        inode = g_ascii_strtoull(link + strlen(LINK_BEGIN), NULL, 10);
         for (guint i = 0; i < sockets->len; i++) {
                 PacketSocket *socket = &g_array_index(sockets, PacketSocket, i);
 

@@ -95,3 +95,33 @@ Test(device_file, status) {
                         cr_expect_str_eq(status.name, cases[i].name);
         }
 }
+
+Test(proc_text, links_to_what_has_no_name) {
+        static const struct {
+                const char *link, *kind;
+                bool parsed;
+                uint64_t inode;
+        } cases[] = {
+                { "socket:[4711]", "socket", true, 4711 },
+                { "net:[4026531840]", "net", true, 4026531840 },
+                { "socket:[18446744073709551614]", "socket", true, UINT64_MAX - 1 },
+                { "socket:[18446744073709551616]", "socket", false, 0 },
+                { "socket:[4711]", "net", false, 0 },
+                { "socket:[]", "socket", false, 0 },
+                { "socket:[", "socket", false, 0 },
+                { "socket:4711]", "socket", false, 0 },
+                { "socket:[4711", "socket", false, 0 },
+                { "socket:[4711] (deleted)", "socket", false, 0 },
+                { "socket:[-1]", "socket", false, 0 },
+                { "/tmp/socket:[4711]", "socket", false, 0 },
+                { "", "socket", false, 0 },
+        };
+
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+                uint64_t inode = 0;
+
+                cr_expect_eq(proc_link_parse(cases[i].link, cases[i].kind, &inode), cases[i].parsed,
+                             "%s", cases[i].link);
+                cr_expect_eq(inode, cases[i].inode, "%s", cases[i].link);
+        }
+}

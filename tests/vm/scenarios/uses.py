@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 
 from guest import pci, service
 from guest.check import contains, equal, true
@@ -9,6 +10,25 @@ from guest.pci import IGB, PLAIN, Function
 from guest.registry import scenario
 
 REFUSED = 6
+
+MAPS_BAR = """
+import mmap, os, sys
+file = os.open(sys.argv[1], os.O_RDWR)
+bar = mmap.mmap(file, 4096)
+os.close(file)
+print("mapped", flush=True)
+sys.stdin.read()
+"""
+
+
+def map_bar(machine, function, *runner):
+    """A program that has the function's first BAR mapped, and its file closed, until its standard input ends; `runner` are
+    words before it."""
+    program = subprocess.Popen([*runner, "python3", "-c", MAPS_BAR, function.path("resource0")], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE)
+    machine.closers.append(program.kill)
+    equal(program.stdout.readline(), b"mapped\n", "the program")
+    return program
 
 
 def uses(machine, function):

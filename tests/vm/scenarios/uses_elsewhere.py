@@ -4,26 +4,16 @@ import ctypes
 import os
 import socket
 import struct
-import subprocess
 
 from guest import service
 from guest.check import contains, equal
 from guest.pci import PLAIN
 from guest.registry import scenario
 
-from scenarios.uses import interface, refused, uses, wait_uses
+from scenarios.uses import interface, map_bar, refused, uses, wait_uses
 
 SYS_BPF, BPF_PROG_LOAD, BPF_LINK_CREATE = 321, 5, 28
 BPF_PROG_TYPE_XDP, BPF_XDP, XDP_FLAGS_SKB_MODE = 6, 37, 2
-
-MAPS_BAR = """
-import mmap, os, sys
-file = os.open(sys.argv[1], os.O_RDWR)
-bar = mmap.mmap(file, 4096)
-os.close(file)
-print("mapped", flush=True)
-sys.stdin.read()
-"""
 
 
 def bpf(command, attributes):
@@ -84,10 +74,7 @@ def container(machine):
     service.run("ip", "netns", "add", "pod4")
     machine.closers.append(lambda: service.run("ip", "netns", "del", "pod4", check=False))
     # It mounts a sysfs of its own.
-    with subprocess.Popen(["ip", "netns", "exec", "pod4", "python3", "-c", MAPS_BAR, PLAIN.path("resource0")],
-                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
-        machine.closers.append(program.kill)
-        equal(program.stdout.readline(), b"mapped\n", "the program")
+    with map_bar(machine, PLAIN, "ip", "netns", "exec", "pod4") as program:
         contains(refused(machine, "reset", PLAIN.address), f"its BAR resource0 is mapped by python3 (pid {program.pid})",
                  "why reset is refused")
     machine.poll(lambda: not uses(machine, PLAIN), "the mapping to be gone")

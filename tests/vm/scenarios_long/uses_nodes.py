@@ -1,14 +1,13 @@
 """What the host does with functions by device nodes and by mapped BARs."""
 
 import os
-import subprocess
 
 from guest import service
 from guest.check import contains, equal
 from guest.pci import NVME, PLAIN, Function
 from guest.registry import scenario
 
-from scenarios.uses import refused, uses, wait_uses
+from scenarios.uses import map_bar, refused, uses, wait_uses
 
 
 def function_of(link):
@@ -16,25 +15,13 @@ def function_of(link):
     return Function([part for part in os.path.realpath(link).split("/") if part.count(":") == 2][-1])
 
 
-MAPS_BAR = """
-import mmap, os, sys
-file = os.open(sys.argv[1], os.O_RDWR)
-bar = mmap.mmap(file, 4096)
-os.close(file)
-print("mapped", flush=True)
-sys.stdin.read()
-"""
-
 
 @scenario("a BAR that is mapped and whose file is closed, a disk that is open or below a loop device, and a controller's node: "
           "refused; another node: a warning", deadline=150)
 def nodes(machine):
     PLAIN.bind("uio_pci_generic")       # the native driver has its BARs for itself (iomem_is_exclusive())
     machine.wait_property(PLAIN, "Driver", "uio_pci_generic")
-    program = subprocess.Popen(["python3", "-c", MAPS_BAR, PLAIN.path("resource0")], stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE)
-    machine.closers.append(program.kill)
-    equal(program.stdout.readline(), b"mapped\n", "the program")
+    program = map_bar(machine, PLAIN)
     words = f"its BAR resource0 is mapped by python3 (pid {program.pid})"
     wait_uses(machine, PLAIN, words)    # the open and the close are told
     for verb in ("unbind", "reset", "unplug"):
