@@ -10,6 +10,7 @@ static const char *const kind_names[_EVENT_KIND_MAX] = {
         [EVENT_PROPERTY_CHANGED] = "property-changed",
         [EVENT_VIOLATION] = "violation",
         [EVENT_UNPLUG_REQUESTED] = "unplug-requested",
+        [EVENT_DEVICE_FAILED] = "device-failed",
         [EVENT_DAEMON_STARTED] = "daemon-started",
         [EVENT_DAEMON_STOPPED] = "daemon-stopped",
         [EVENT_WATCHING] = "watching",
@@ -148,6 +149,11 @@ static void print_line(Output *output, GDateTime *now, const Event *event) {
         case EVENT_UNPLUG_REQUESTED:
                 print_unplug(output, event->deadline_usec);
                 break;
+        case EVENT_DEVICE_FAILED:
+                output_styled(output, STYLE_RED, "device error");
+                output_format(output, ": ");
+                output_text(output, STYLE_PLAIN, event->name);
+                break;
         case EVENT_DAEMON_STARTED:
                 output_styled(output, STYLE_GREEN, "started");
                 break;
@@ -163,6 +169,20 @@ static void print_line(Output *output, GDateTime *now, const Event *event) {
         output_format(output, "\n");
 }
 
+/* The member of the object that has the event's name. */
+static const char *name_member(EventKind kind) {
+        switch (kind) {
+        case EVENT_PROPERTY_CHANGED:
+                return "Property";
+        case EVENT_VIOLATION:
+                return "Operation";
+        case EVENT_DEVICE_FAILED:
+                return "ErrorEvent";
+        default:
+                return "Interface";
+        }
+}
+
 static void event_print_json(Output *output, GDateTime *now, const Event *event) {
         g_autofree char *time = value_format_utc(g_date_time_to_unix(now) * G_USEC_PER_SEC +
                                                  g_date_time_get_microsecond(now));
@@ -175,11 +195,7 @@ static void event_print_json(Output *output, GDateTime *now, const Event *event)
         if (event->address)
                 json_object_set_string_member(object, "Address", event->address);
         if (event->name)
-                json_object_set_string_member(object,
-                                              event->kind == EVENT_PROPERTY_CHANGED ? "Property"
-                                              : event->kind == EVENT_VIOLATION      ? "Operation"
-                                                                                    : "Interface",
-                                              event->name);
+                json_object_set_string_member(object, name_member(event->kind), event->name);
         if (event->old)
                 json_object_set_member(object, "Old", json_node_copy(event->old));
         if (event->new)

@@ -15,6 +15,7 @@ typedef enum EventKind {
         EVENT_PROPERTY_CHANGED,  /* name, old, new */
         EVENT_VIOLATION,         /* name is the operation, details */
         EVENT_UNPLUG_REQUESTED,  /* deadline_usec */
+        EVENT_DEVICE_FAILED,     /* name is the kernel's word for the error */
         EVENT_DAEMON_STARTED,
         EVENT_DAEMON_STOPPED,
         EVENT_WATCHING, /* inventory: it was loaded, changes are relative to it from here on */

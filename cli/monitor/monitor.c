@@ -55,6 +55,8 @@ static void print_signal(Monitor *monitor, sd_bus_message *message) {
                 r = watch_violation(watch, message);
         else if (sd_bus_message_is_signal(message, CLIENT_FUNCTION, "UnplugRequested"))
                 r = watch_unplug_requested(watch, message);
+        else if (sd_bus_message_is_signal(message, CLIENT_FUNCTION, "DeviceFailed"))
+                r = watch_device_failed(watch, message);
         if (r < 0)
                 print_warning("A signal %s of the daemon is not understood: %s",
                               sd_bus_message_get_member(message), g_strerror(-r));

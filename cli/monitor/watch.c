@@ -277,6 +277,21 @@ int watch_unplug_requested(Watch *watch, sd_bus_message *message) {
         return 0;
 }
 
+int watch_device_failed(Watch *watch, sd_bus_message *message) {
+        g_autofree char *address = value_address_from_path(sd_bus_message_get_path(message));
+        const char *error;
+        int r;
+
+        r = sd_bus_message_read(message, "s", &error);
+        if (r < 0)
+                return r;
+        if (address)
+                event_print(
+                        watch->context,
+                        &(Event){ .kind = EVENT_DEVICE_FAILED, .address = address, .name = error });
+        return 0;
+}
+
 void watch_daemon_gone(Watch *watch) {
         event_print(watch->context, &(Event){ .kind = EVENT_DAEMON_STOPPED });
         watch->stale = true;

@@ -29,6 +29,7 @@ int watch_interfaces_removed(Watch *watch, sd_bus_message *message);
 int watch_properties_changed(Watch *watch, sd_bus_message *message);
 int watch_violation(Watch *watch, sd_bus_message *message);
 int watch_unplug_requested(Watch *watch, sd_bus_message *message);
+int watch_device_failed(Watch *watch, sd_bus_message *message);
 
 /* The daemon went: what it told is history until it is back. */
 void watch_daemon_gone(Watch *watch);

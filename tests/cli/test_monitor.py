@@ -153,6 +153,23 @@ class Monitor(CommandTest):
             f"{NVME}  violation: set-num-vfs, number of VFs 4 -> 0, locked by vf-in-use",
             f"{NVME}  violation: remove, comm=sh"])
 
+    def device_failed(self, address, error):
+        self.stand_in.emit(encode(address), FUNCTION, "DeviceFailed", "(s)", (error,))
+
+    def test_a_device_that_fails(self):
+        run = self.watch()
+        self.device_failed(NVME, "BEGIN_RECOVERY")
+        self.device_failed(IGB_VF0, "\x1b[2J")
+        self.assertEqual([run.event(), run.event()], [
+            f"{NVME}  device error: BEGIN_RECOVERY", f"{IGB_VF0}  device error: \\x1b[2J"])
+
+    def test_a_device_that_fails_as_json(self):
+        run = self.watch("--json")
+        self.device_failed(NVME, "FAILED_RECOVERY")
+        event = json.loads(run.line())
+        del event["Time"]
+        self.assertEqual(event, {"Event": "device-failed", "Address": NVME, "ErrorEvent": "FAILED_RECOVERY"})
+
     def test_manager(self):
         run = self.watch()
         self.stand_in.changed(None, MANAGER, FunctionCount=GLib.Variant("u", 9),

@@ -9,7 +9,7 @@ from gi.repository import GLib
 import jsonschema
 
 import schema
-from standin import CommandTest, DBusError
+from standin import CommandTest, DBusError, FUNCTION, MANAGER, ROOT, encode
 import pictures
 from pictures import DETACHED, IGB, IGB_VF0, IGB_VF1, NVME
 from test_metrics import statistics
@@ -17,6 +17,9 @@ from test_metrics import statistics
 DBUS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "dbus")
 JSON_TYPES = {"b": "boolean", "s": "string", "o": "string", "as": "array", "ao": "array", "y": "integer", "q": "integer",
               "u": "integer", "t": "integer", "i": "integer"}
+# The line of `monitor` for each signal, and an argument of each type that signals have.
+EVENTS = {"DeviceFailed": "device-failed", "UnplugRequested": "unplug-requested", "Violation": "violation"}
+SENT = {"s": IGB, "t": 0, "a{sv}": {}}
 OF_FUNCTIONS = {"Function": None, "PhysicalFunction": None, "VirtualFunction": None, "Zpci": None, "Pasid": "Pasid",
                 "Msix": "Msix", "ZpciIo": "ZpciIo"}
 
@@ -84,6 +87,18 @@ class Schema(CommandTest):
         schema.check("monitor", monitor.line())
         monitor.process.terminate()
 
+    def test_each_signal_is_a_line(self):
+        monitor = self.monitor("--json")
+        monitor.line()
+        for path, interface in ((encode(IGB), FUNCTION), (ROOT, MANAGER)):
+            for name, signature in self.signals(interface.split(".")[-1]).items():
+                arguments = tuple(SENT[kind] for kind in signature)
+                self.stand_in.emit(path, interface, name, f"({''.join(signature)})", arguments)
+                line = monitor.line()
+                schema.check("monitor", line)
+                self.assertEqual(json.loads(line)["Event"], EVENTS[name])
+        monitor.process.terminate()
+
     def test_the_version(self):
         code, output, _ = self.run_command("--version", "--json")
         self.assertEqual(code, 0)
@@ -111,6 +126,10 @@ class Schema(CommandTest):
     def test_each_interface_was_thought_of(self):
         files = {os.path.basename(path).split(".")[2] for path in glob.glob(os.path.join(DBUS, "org.vfwarden1.*.xml"))}
         self.assertEqual(files, {*OF_FUNCTIONS, "Manager", "Statistics"})
+
+    def signals(self, interface):
+        root = ElementTree.parse(os.path.join(DBUS, f"org.vfwarden1.{interface}.xml")).getroot()
+        return {node.get("name"): [argument.get("type") for argument in node.iter("arg")] for node in root.iter("signal")}
 
     def properties(self, interface):
         root = ElementTree.parse(os.path.join(DBUS, f"org.vfwarden1.{interface}.xml")).getroot()
