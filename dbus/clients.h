@@ -21,7 +21,7 @@
  * who reads has the next calls answered before the bus has said that the answers before were
  * read. */
 #define CLIENTS_CLIENT_MAX (2U * 128 * 16 * 1024)
-#define CLIENTS_UID_MAX    (16U * 1024 * 1024)
+#define CLIENTS_UID_MAX    (10U * 1024 * 1024)
 /* All users but root together; beyond it each may have an eighth of CLIENTS_UID_MAX. */
 #define CLIENTS_ALL_MAX (64U * 1024 * 1024)
 
