@@ -211,6 +211,11 @@ def vm_iommufd_long():
                  machine_run("open.", "users.", "io.", vfio="compat"))
 
 
+def vm_trixie():
+    """All scenarios of a real kernel with Debian 13 in the emulated machine: systemd 257, libvirt 11.3."""
+    return machine_run(base="trixie")
+
+
 def vm_packages():
     """The Debian packages in the emulated machine: installed, upgraded, removed and purged while guests use devices."""
     return machine_run("packages.", packages="deb")
@@ -273,7 +278,7 @@ def stress():
 GROUPS = [[vm], [plain, model, analysis], [sanitize], [plain_trixie], [vm_iommufd], [vm_s390x], [install], [fuzz]]
 SIDES = 2
 # What takes too long for each change: --all.
-LONG = [[stress, sequences], [plain_sid], [vm_iommufd_long], [vm_packages], [vm_guard_long], [vm_guides]]
+LONG = [[stress, sequences], [plain_sid], [vm_iommufd_long], [vm_packages], [vm_guard_long], [vm_guides], [vm_trixie]]
 PARTS = {part.__name__.replace("_", "-"): part for group in [*GROUPS, *LONG] for part in group}
 
 

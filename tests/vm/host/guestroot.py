@@ -68,16 +68,23 @@ FILES = {
                               "u stranger 1001 \"somebody else without privilege\" /tmp /bin/bash\n",
 }
 
-SIZE = "1800M"
+SIZE = {"bookworm": "1800M", "trixie": "2600M"}
+
+# What another release than bookworm calls by another name.
+RENAMED = {"libglib2.0-0": "libglib2.0-0t64"}
 
 
-def build(target, directory):
+def packages(suite):
+    return [RENAMED.get(name, name) if suite != "bookworm" else name for name in PACKAGES]
+
+
+def build(target, suite, directory):
     root = directory / "root"
     if target.foreign:
         foreignroot.unpack(target, root, PACKAGES)
         foreignroot.set_up(root)
     else:
-        debian.bootstrap(root, [debian.SUITE], PACKAGES + LIBVIRT, "essential")
+        debian.bootstrap(root, [suite], packages(suite) + LIBVIRT, "essential")
     for path, text in FILES.items():
         file = root / path
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -100,16 +107,16 @@ def build(target, directory):
         run(["find", root / path, "-type", "f", "-delete"])
     # No journal: the image is thrown away after each run, so nothing has to survive a crash.
     run(["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal,^metadata_csum", "-m", "0", "-L", "guest",
-         "-E", "root_owner=0:0,lazy_itable_init=1", "-d", root, directory / "base.img", SIZE])
+         "-E", "root_owner=0:0,lazy_itable_init=1", "-d", root, directory / "base.img", SIZE[suite]])
     (directory / "busybox").write_bytes((root / "bin/busybox").read_bytes())
     if not target.foreign:
         run(["rm", "-rf", "--one-file-system", root])
 
 
-def base(target):
-    """The directory with `base.img`, and `busybox` from the same packages; of a foreign machine `root`, too,
-    to compile with."""
-    recipe = debian.SUITE + inspect.getsource(sys.modules[__name__]) + inspect.getsource(debian.bootstrap)
+def base(target, suite):
+    """The directory with `base.img`, of that Debian release, and `busybox` from the same packages; of a foreign machine
+    `root`, too, to compile with."""
+    recipe = suite + inspect.getsource(sys.modules[__name__]) + inspect.getsource(debian.bootstrap)
     if target.foreign:
         recipe += inspect.getsource(foreignroot) + target.debian
-    return cached("guest", hash_of(recipe), functools.partial(build, target))
+    return cached("guest", hash_of(recipe), functools.partial(build, target, suite))

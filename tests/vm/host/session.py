@@ -78,7 +78,7 @@ class Parts:
     """What must exist before a machine can start. The downloads run side by side. `inner`: an image with a QEMU that knows
     iommufd, where the kernel does, or None."""
 
-    def __init__(self, target, kernel_name, vfio):
+    def __init__(self, target, kernel_name, vfio, suite):
         self.target = target
         self.vfio = vfio
         results, failures = {}, []
@@ -90,7 +90,7 @@ class Parts:
                 failures.append(error)
 
         threads = [threading.Thread(target=work, args=job) for job in (
-            ("base", lambda: guestroot.base(target)), ("kernel", lambda: kernels.get(target, kernel_name, vfio)),
+            ("base", lambda: guestroot.base(target, suite)), ("kernel", lambda: kernels.get(target, kernel_name, vfio)),
             ("qemu", lambda: qemus.get(target)),
             ("inner", lambda: qemus.image(target) if vfio != "packaged" else None))]
         for thread in threads:

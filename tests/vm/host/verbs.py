@@ -32,7 +32,9 @@ def parts(options):
         raise Failure(f"--vfio {options.vfio} is for the machine of this host's architecture")
     need_programs({**PROGRAMS, **(CROSS_PROGRAMS if target.foreign else {}),
                    **(vfio_modules.PROGRAMS if options.vfio != "packaged" else {})})
-    return Parts(target, options.kernel, options.vfio)
+    if target.foreign and options.base:
+        raise Failure("--base is for the machine of this host's architecture")
+    return Parts(target, options.kernel, options.vfio, options.base or debian.SUITE)
 
 
 def build(options):
