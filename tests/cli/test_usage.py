@@ -49,7 +49,7 @@ class Usage(CommandTest):
     def test_version(self):
         code, output, error = self.run_command("--version")
         self.assertEqual((code, error), (0, ""))
-        self.assertRegex(output, r"\Avfwarden \d+\.\d+\.\d+\n\Z")
+        self.assertRegex(output, r"\Avfwarden \d+\.\d+\.\d+(-\d+-g[0-9a-f]+)?\n\Z")
 
     def test_no_verb(self):
         self.check([], error='vfwarden: No command given; see "vfwarden --help"\n', code=2)
