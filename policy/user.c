@@ -35,6 +35,7 @@ User *user_copy(const User *user) {
                 .session = user->session,
                 .brokered = user->brokered,
                 .unknown = user->unknown,
+                .socket_pid = user->socket_pid,
                 .n_others = user->n_others,
         };
         return copy;
@@ -43,8 +44,9 @@ User *user_copy(const User *user) {
 static bool user_equal(const User *a, const User *b) {
         return a->pid == b->pid && a->uid == b->uid && a->since_usec == b->since_usec &&
                a->session == b->session && a->brokered == b->brokered && a->unknown == b->unknown &&
-               a->n_others == b->n_others && strcmp(a->command, b->command) == 0 &&
-               strcmp(a->unit, b->unit) == 0 && strcmp(a->machine, b->machine) == 0;
+               a->socket_pid == b->socket_pid && a->n_others == b->n_others &&
+               strcmp(a->command, b->command) == 0 && strcmp(a->unit, b->unit) == 0 &&
+               strcmp(a->machine, b->machine) == 0;
 }
 
 bool users_equal(const GPtrArray *a, const GPtrArray *b) {
@@ -89,6 +91,10 @@ char *user_describe(const User *user) {
         if (user->pid == 0 && user->brokered)
                 return g_strdup_printf("a process that could not be found; opened for %s (uid %u)",
                                        command, user->uid);
+        if (user->pid == 0 && user->socket_pid != 0)
+                return g_strdup_printf("a process that could not be found, perhaps by a descriptor "
+                                       "in a socket of pid %u",
+                                       user->socket_pid);
         if (user->pid == 0)
                 return g_strdup("a process that could not be found");
 

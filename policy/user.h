@@ -20,6 +20,8 @@ typedef struct User {
         bool session;        /* holds no descriptor of it, but has an I/O session */
         bool brokered;       /* has a descriptor from Open(), perhaps by way of another process */
         bool unknown; /* with pid 0: who has the function open, if anybody does, is not known yet */
+        uint32_t socket_pid; /* with pid 0: a process with descriptors in its sockets, of which one
+                              * may be the function's; 0 none */
         uint32_t n_others; /* more processes, which are not told one by one, have it open as well */
 } User;
 

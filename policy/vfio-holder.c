@@ -7,11 +7,15 @@
 #include <string.h>
 
 #define DEVICE_LINK    "anon_inode:[vfio-device]"
+#define SOCKET_LINK    "socket:["
 #define SYSPATH_PREFIX "vfio-device-syspath:"
+#define PENDING_PREFIX "scm_fds: "
 
 VfioLink vfio_link_parse(const char *link) {
         if (strcmp(link, DEVICE_LINK) == 0)
                 return VFIO_LINK_DEVICE;
+        if (g_str_has_prefix(link, SOCKET_LINK))
+                return VFIO_LINK_SOCKET;
         /* Another mount namespace may have it elsewhere, with a " (deleted)" behind. */
         return link[0] == '/' && strstr(link, "vfio/") ? VFIO_LINK_NODE : VFIO_LINK_OTHER;
 }
@@ -44,6 +48,8 @@ VfioFdinfo vfio_fdinfo_parse(const char *text) {
 
                 if (g_str_has_prefix(line, SYSPATH_PREFIX) && line[length] == '\n')
                         info.has_function = parse_function(line, length, &info.function) >= 0;
+                if (g_str_has_prefix(line, PENDING_PREFIX))
+                        info.has_pending = line[strlen(PENDING_PREFIX)] != '0';
                 line += length + (line[length] == '\n');
         }
         return info;

@@ -17,6 +17,7 @@ typedef enum VfioLink {
         VFIO_LINK_OTHER,
         VFIO_LINK_NODE,   /* may be a VFIO device node: look at its device number */
         VFIO_LINK_DEVICE, /* a device that was opened through its group */
+        VFIO_LINK_SOCKET, /* descriptors may wait in it */
 } VfioLink;
 
 /* The target of a link in /proc/PID/fd. */
@@ -26,6 +27,7 @@ typedef struct VfioFdinfo {
         bool path_only;    /* opened with O_PATH: holds nothing */
         bool has_function; /* the kernel says which function it is ... */
         PciKey function;   /* ... this */
+        bool has_pending;  /* a socket in which descriptors wait to be received */
 } VfioFdinfo;
 
 /* Reads the text of /proc/PID/fdinfo/N, of which the end may be missing. */

@@ -2,30 +2,50 @@
 
 void vfio_node_count_opened(VfioNodeCount *count, bool is_group) {
         if (is_group)
-                count->openings = 1;
+                *count = (VfioNodeCount){ .openings = 1 };
         else if (count->openings < UINT32_MAX)
                 count->openings++;
 }
 
 void vfio_node_count_closed(VfioNodeCount *count, bool is_group) {
         if (is_group)
-                count->openings = 0;
+                *count = (VfioNodeCount){ 0 };
         else if (count->openings > 0)
-                count->openings--;
+                count->merged = --count->openings > 0;
 }
 
 void vfio_node_count_doubt(VfioNodeCount *count) {
         count->doubtful = count->openings > 0;
 }
 
-void vfio_node_count_looked(VfioNodeCount *count, bool in_process) {
-        if (count->doubtful && !in_process)
-                count->openings = 0;
-        count->doubtful = false;
+void vfio_node_count_assume(VfioNodeCount *count) {
+        count->assumed = true;
+}
+
+void vfio_node_count_looked(VfioNodeCount *count, bool in_process, VfioWaiting waiting) {
+        /* Perhaps by the other node. */
+        if (in_process)
+                return;
+        if ((count->merged && !waiting.of_anybody) || (count->doubtful && !waiting.of_users))
+                *count = (VfioNodeCount){ .assumed = count->assumed };
+        count->assumed &= waiting.of_openers;
 }
 
 bool vfio_node_count_is_open(const VfioNodeCount *count) {
-        return count->openings > 0;
+        return count->openings > 0 || count->assumed;
+}
+
+bool vfio_node_count_is_doubtful(const VfioNodeCount *count) {
+        return count->merged || count->doubtful || count->assumed;
+}
+
+void vfio_had_note(VfioHad *had, uint32_t uid) {
+        had->root |= uid == 0;
+        had->others |= uid != 0;
+}
+
+bool vfio_had_waits_with(const VfioHad *had, uint32_t uid) {
+        return uid == 0 || had->others || !had->root;
 }
 
 /* The device is enabled, or a node is open, and no process has it. */

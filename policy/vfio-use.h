@@ -5,7 +5,10 @@
  * show a descriptor that is in no process. The table here separates "open", "closed" and "nobody",
  * for groups and for device nodes alike. Always holds: a function is reported to be free only when
  * its device is disabled, its nodes are closed, and a search that began after the last doubt found
- * no process. */
+ * no process. What may be open unseen counts as open as long as a descriptor waits in a socket
+ * where it may be. A user without privilege can pass it to anybody. So the sockets of users hold
+ * only what users may have: functions that were in use by one of them, and nodes that they may
+ * open. */
 #pragma once
 
 #include <stdbool.h>
@@ -17,23 +20,52 @@
  * low or too high. It is corrected by what is certain. */
 typedef struct VfioNodeCount {
         uint32_t openings;
-        bool doubtful; /* a close may have gone unseen */
+        bool merged;   /* a close was reported, which may have been that of several ... */
+        bool doubtful; /* ... or may have gone unseen */
+        bool assumed;  /* an opening may have gone unseen, besides `openings` */
 } VfioNodeCount;
+
+/* In whose sockets descriptors wait: the kernel tells their number, and not of which files they are
+ * (unix_show_fdinfo()). */
+typedef struct VfioWaiting {
+        bool of_anybody;
+        bool of_users;   /* of the function: in one where a descriptor of theirs may be */
+        bool of_openers; /* in one of somebody who may open the node */
+} VfioWaiting;
 
 /* A group is open once at a time: its close leaves nothing. A device's own node is open any number
  * of times. */
 void vfio_node_count_opened(VfioNodeCount *count, bool is_group);
 void vfio_node_count_closed(VfioNodeCount *count, bool is_group);
 
-/* Events were lost, or no daemon ran, while a process had the node. A node that was open and in no
- * process is not doubtful: it stays open until its close is reported. */
+/* Events were lost, or no daemon ran, while the node was open ... */
 void vfio_node_count_doubt(VfioNodeCount *count);
 
-/* All processes were looked at: `in_process`, one of them has it. */
-void vfio_node_count_looked(VfioNodeCount *count, bool in_process);
+/* ... or while it could be opened. */
+void vfio_node_count_assume(VfioNodeCount *count);
 
-/* Whether a descriptor of it is somewhere. */
+/* All processes were looked at: `in_process`, one of them has it. A descriptor that none has waits
+ * in a socket, or is closed. A doubt stays while a process has the function, perhaps by another
+ * node. */
+void vfio_node_count_looked(VfioNodeCount *count, bool in_process, VfioWaiting waiting);
+
+/* Whether a descriptor of it is, or may be, somewhere. */
 bool vfio_node_count_is_open(const VfioNodeCount *count);
+
+/* Whether that is not certain. */
+bool vfio_node_count_is_doubtful(const VfioNodeCount *count);
+
+/* --- who had the function, as far as was seen; zeroed: nobody was */
+
+typedef struct VfioHad {
+        bool root, others;
+} VfioHad;
+
+void vfio_had_note(VfioHad *had, uint32_t uid);
+
+/* Whether a descriptor of theirs may wait in a socket of a process of that user. What root alone
+ * had is in no socket of others. */
+bool vfio_had_waits_with(const VfioHad *had, uint32_t uid);
 
 /* --- what is reported */
 

@@ -175,7 +175,9 @@ static void update_users(LeaseEntry *entry, bool everybody) {
                 return;
         entry->search = sd_event_source_disable_unref(entry->search);
         if (step == LEASE_STEP_CONFIRM && known) {
-                signs->closed = signs->missed = false;
+                /* What was missed stays missed: this process may have the function by its other
+                 * node. */
+                signs->closed = false;
                 entry->n_searches = 0;
         } else if (step == LEASE_STEP_CONFIRM) {
                 /* Another look is coming, since its users are not known. */

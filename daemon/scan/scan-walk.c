@@ -104,8 +104,22 @@ static void note_unnamed(Walk *walk, const ScanProcess *process) {
                 g_array_append_val(walk->unnamed, ((Unnamed){ process->pid, process->numbers[i] }));
 }
 
+static void tell_pending(ScanChild *child, const ScanJob *job, pid_t pid) {
+        g_autofree ScanAnswer *answer = g_new0(ScanAnswer, 1);
+
+        answer->kind = SCAN_KIND_PENDING;
+        answer->pending.pid = pid;
+        /* A process that has ended has no socket. */
+        if (process_read_uid(pid, &answer->pending.uid) >= 0)
+                scan_child_send(child, job, answer);
+}
+
 static void scan_walk_tell(ScanChild *child, ScanJob *job, const ScanProcess *process) {
         note_unnamed(job->data, process);
+        /* systemd reads what its services store with it, this daemon for one, and leaves nothing.
+         */
+        if (process->pending && process->pid != 1)
+                tell_pending(child, job, process->pid);
         scan_child_tell(child, job, process);
 }
 
@@ -118,7 +132,7 @@ static void look_at_process(ScanChild *child, ScanJob *job, pid_t pid) {
         scan_child_at(child, pid);
         *walk->process = (ScanProcess){ .pid = pid };
         if (!(scan_child_avoids(child, pid) & SCAN_AVOID_LOOKING))
-                r = vfio_fds_open(pid, child->fanotify, walk->process, &fds);
+                r = vfio_fds_open(pid, child->fanotify, job->request.sockets, walk->process, &fds);
         if (r >= 0)
                 r = vfio_fds_read(fds, SMALL_FDS);
         vfio_fds_free(fds);
@@ -260,7 +274,8 @@ static bool step_large(ScanChild *child, ScanJob *job) {
         scan_child_at(child, pid);
         if (!walk->fds) {
                 *walk->process = (ScanProcess){ .pid = pid };
-                r = vfio_fds_open(pid, child->fanotify, walk->process, &walk->fds);
+                r = vfio_fds_open(pid, child->fanotify, job->request.sockets, walk->process,
+                                  &walk->fds);
         }
         if (r >= 0)
                 r = vfio_fds_read(walk->fds, SMALL_FDS);

@@ -37,6 +37,7 @@ typedef struct ScanRequest {
         uint32_t task;
         int32_t pid;
         uint64_t start_time; /* of `pid`: another process with its pid is not meant; 0: any */
+        bool sockets;        /* SCAN_TASK_WALK: tell who has sockets in which descriptors wait */
         uint32_t n_numbers;  /* look only if one of these is no descriptor of VFIO any more; 0: in
                                 any case */
         int32_t numbers[SCAN_NUMBERS_MAX];
@@ -56,6 +57,7 @@ typedef struct ScanProcess {
         uint64_t start_time;
         uint32_t n_groups, n_functions, n_nodes, n_numbers;
         uint32_t n_unnamed; /* device descriptors that name no function */
+        bool pending; /* descriptors wait in a socket of its; not for SCAN_STATE_HOLDS alone */
         int32_t groups[SCAN_GROUPS_MAX];
         uint64_t functions[SCAN_FUNCTIONS_MAX]; /* of PciKey */
         uint64_t nodes[SCAN_NODES_MAX];         /* dev_t of which sysfs knows nothing */
@@ -68,6 +70,12 @@ typedef struct ScanSame {
         uint32_t n_pids;
         int32_t pids[SCAN_SAME_MAX];
 } ScanSame;
+
+/* A process with a socket in which descriptors wait. */
+typedef struct ScanPending {
+        int32_t pid;
+        uint32_t uid;
+} ScanPending;
 
 typedef struct ScanWriter {
         int32_t pid;
@@ -83,6 +91,7 @@ typedef struct ScanCommand {
 typedef enum ScanKind {
         SCAN_KIND_PROCESS,
         SCAN_KIND_SAME,
+        SCAN_KIND_PENDING,
         SCAN_KIND_WRITER,
         SCAN_KIND_COMMAND,
         SCAN_KIND_DONE, /* the last of a request */
@@ -96,6 +105,7 @@ typedef struct ScanAnswer {
         union {
                 ScanProcess process;
                 ScanSame same;
+                ScanPending pending;
                 ScanWriter writer;
                 ScanCommand command;
         };

@@ -22,6 +22,7 @@
 
 struct VfioFds {
         int procfd, fanotify;
+        bool sockets;
         DIR *dir;
         ScanProcess *process;
         dev_t dev; /* the file system of the system's /dev */
@@ -160,7 +161,7 @@ static void vfio_fds_take_device(VfioFds *fds, const char *name) {
         add_number(process, name);
 }
 
-int vfio_fds_open(pid_t pid, int fanotify, ScanProcess *process, VfioFds **ret) {
+int vfio_fds_open(pid_t pid, int fanotify, bool sockets, ScanProcess *process, VfioFds **ret) {
         VfioFds *fds;
         char path[32];
         struct stat st;
@@ -169,6 +170,7 @@ int vfio_fds_open(pid_t pid, int fanotify, ScanProcess *process, VfioFds **ret) 
         snprintf(path, sizeof(path), "/proc/%d", pid);
         fds = g_new0(VfioFds, 1);
         fds->fanotify = fanotify;
+        fds->sockets = sockets;
         fds->process = process;
         if (fanotify >= 0 && stat(process_system_dev(), &st) == 0)
                 fds->dev = st.st_dev;
@@ -193,6 +195,11 @@ VfioFds *vfio_fds_free(VfioFds *fds) {
         return NULL;
 }
 
+/* One tells enough of the process. */
+static bool looks_at_socket(const VfioFds *fds) {
+        return fds->sockets && !fds->process->pending;
+}
+
 int vfio_fds_read(VfioFds *fds, unsigned max) {
         unsigned cost = 0;
 
@@ -208,10 +215,12 @@ int vfio_fds_read(VfioFds *fds, unsigned max) {
                 if (entry->d_name[0] == '.')
                         continue;
                 link = vfio_fds_read_link(dirfd(fds->dir), entry->d_name);
-                if (link == VFIO_LINK_OTHER)
+                if (link == VFIO_LINK_OTHER || (link == VFIO_LINK_SOCKET && !looks_at_socket(fds)))
                         continue;
                 cost += COST_OF_VFIO;
-                if (link == VFIO_LINK_NODE)
+                if (link == VFIO_LINK_SOCKET)
+                        fds->process->pending = read_fdinfo(fds->procfd, entry->d_name).has_pending;
+                else if (link == VFIO_LINK_NODE)
                         take_node(fds, entry->d_name);
                 else
                         vfio_fds_take_device(fds, entry->d_name);
@@ -223,8 +232,11 @@ bool vfio_fds_are_there(pid_t pid, const int32_t *numbers, uint32_t n_numbers) {
         char path[64];
 
         for (uint32_t i = 0; i < n_numbers; i++) {
+                VfioLink link;
+
                 snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, numbers[i]);
-                if (vfio_fds_read_link(AT_FDCWD, path) == VFIO_LINK_OTHER)
+                link = vfio_fds_read_link(AT_FDCWD, path);
+                if (link != VFIO_LINK_NODE && link != VFIO_LINK_DEVICE)
                         return false;
         }
         return true;

@@ -16,8 +16,8 @@ typedef struct VfioFds VfioFds;
 
 /* Returns 0, or a negative errno: -ESRCH or -ENOENT when the process has ended. `process` is what
  * is read; it gets the facts of its descriptors. `fanotify`: -1, or where nodes in another /dev are
- * marked. */
-int vfio_fds_open(pid_t pid, int fanotify, ScanProcess *process, VfioFds **ret);
+ * marked. `sockets`: descriptors in sockets are looked for, too. */
+int vfio_fds_open(pid_t pid, int fanotify, bool sockets, ScanProcess *process, VfioFds **ret);
 VfioFds *vfio_fds_free(VfioFds *fds);
 
 /* Reads on, at most `max` descriptors. Returns 1 when there are more, 0 at the end, or a negative

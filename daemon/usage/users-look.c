@@ -14,6 +14,8 @@
 #define NAMING_USEC 10000
 /* When some process could not be looked at, all are looked at again so much later. */
 #define WALK_RETRY_USEC (1000 * 1000ULL)
+/* When descriptors wait in a socket, so much later. */
+#define SOCKETS_AGAIN_USEC (100 * 1000ULL)
 
 /* --- asking */
 
@@ -70,9 +72,13 @@ void users_look_at_holders(Users *users) {
 }
 
 void users_walk(Users *users) {
-        ScanRequest request = { .task = SCAN_TASK_WALK };
+        ScanRequest request = {
+                .task = SCAN_TASK_WALK,
+                .sockets = vfio_openings_is_doubtful(users->openings, NULL),
+        };
 
         assert(!users->walking);
+        g_hash_table_remove_all(users->next_sockets);
         users->everybody = false;
         users->walking = true;
         users->n_walks++;
@@ -137,8 +143,22 @@ static void end_look(Users *users, const ScanRequest *request, uint64_t ticket) 
 }
 
 static void end_walk(Users *users, int result) {
+        GHashTable *found;
+
         holders_end_walk(users->holders);
         users->walking = false;
+        /* Descriptors wait in a socket for a moment whenever one is passed on. Only what is there
+         * in two walks counts; the walks before do not answer anything. */
+        if (result >= 0 && !users->walk_is_second && users_any_in_socket(users)) {
+                users->walk_is_second = users->everybody = true;
+                users->walk_not_before_usec = now_usec() + SOCKETS_AGAIN_USEC;
+                users_schedule(users);
+                return;
+        }
+        users->walk_is_second = false;
+        found = users->sockets;
+        users->sockets = users->next_sockets;
+        users->next_sockets = found;
         if (result >= 0 || users->n_walks_ended == 0)
                 users->n_walks_ended = users->n_walks;
         users->all_seen = result >= 0;
@@ -152,6 +172,11 @@ static void end_walk(Users *users, int result) {
         }
         users_update_soon(users, false);
         users_schedule(users);
+}
+
+static void take_pending(Users *users, const ScanPending *pending) {
+        g_hash_table_insert(users->next_sockets, GUINT_TO_POINTER(pending->uid),
+                            GINT_TO_POINTER(pending->pid));
 }
 
 static void on_users_look_answer(void *context, const ScanRequest *request,
@@ -170,6 +195,9 @@ static void on_users_look_answer(void *context, const ScanRequest *request,
                 return;
         case SCAN_KIND_SAME:
                 holders_take_same(users->holders, &answer->same);
+                return;
+        case SCAN_KIND_PENDING:
+                take_pending(users, &answer->pending);
                 return;
         case SCAN_KIND_DONE:
                 if (request->task == SCAN_TASK_WALK)

@@ -6,28 +6,42 @@ static char *group_name(const VfioDevice *device) {
         return g_strdup_printf("%d", device->vfio.group);
 }
 
+static void doubt_device(const Users *users, const VfioDevice *device) {
+        g_autofree char *group = group_name(device);
+
+        vfio_openings_doubt(users->openings, group);
+        if (device->vfio.group >= 0)
+                vfio_openings_assume(users->openings, group);
+        if (!device->node_name)
+                return;
+        vfio_openings_doubt(users->openings, device->node_name);
+        vfio_openings_assume(users->openings, device->node_name);
+}
+
 void users_doubt_openings(Users *users) {
         GHashTableIter iter;
         const VfioDevice *device;
 
         g_hash_table_iter_init(&iter, users->functions);
-        while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &device)) {
-                g_autofree char *group = group_name(device);
-
-                if (device->finding != VFIO_FOUND_PROCESS)
-                        continue;
-                vfio_openings_doubt(users->openings, group);
-                if (device->node_name)
-                        vfio_openings_doubt(users->openings, device->node_name);
-        }
+        while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &device))
+                doubt_device(users, device);
 }
 
 void users_correct_openings(const Users *users, const VfioDevice *device, bool in_process) {
         g_autofree char *group = group_name(device);
 
-        vfio_openings_looked(users->openings, group, in_process);
+        vfio_openings_looked(users->openings, group, in_process,
+                             users_waiting(users, device, group));
         if (device->node_name)
-                vfio_openings_looked(users->openings, device->node_name, in_process);
+                vfio_openings_looked(users->openings, device->node_name, in_process,
+                                     users_waiting(users, device, device->node_name));
+}
+
+bool users_openings_are_doubtful(const Users *users, const VfioDevice *device) {
+        g_autofree char *group = group_name(device);
+
+        return vfio_openings_is_doubtful(users->openings, group) ||
+               (device->node_name && vfio_openings_is_doubtful(users->openings, device->node_name));
 }
 
 GHashTable *users_explained_groups(const GPtrArray *functions, const GPtrArray *holders) {
@@ -51,7 +65,7 @@ GHashTable *users_explained_groups(const GPtrArray *functions, const GPtrArray *
 /* As long as its opener is yet to be looked at, it is that process's. */
 static bool users_openings_is_open(const Users *users, const char *name) {
         return !g_hash_table_contains(users->opened, name) &&
-               vfio_openings_of(users->openings, name) > 0;
+               vfio_openings_is_open(users->openings, name);
 }
 
 bool users_node_is_open(const Users *users, const VfioDevice *device, GHashTable *explained) {
@@ -66,18 +80,19 @@ bool users_node_is_open(const Users *users, const VfioDevice *device, GHashTable
 
 /* --- over a restart */
 
-/* Nothing is recorded of what is found again by looking: a group in a process. */
+/* An opening that is only assumed would be assumed again. */
 static VfioRecorded record_of(const Users *users, const VfioDevice *device) {
         VfioRecorded record = { .in_process = device->finding == VFIO_FOUND_PROCESS };
         g_autofree char *group = group_name(device);
 
-        if (device->finding == VFIO_FOUND_NOBODY || (!device->node_name && record.in_process))
+        if (device->finding == VFIO_FOUND_NOBODY)
                 return (VfioRecorded){ 0 };
-        record.any = true;
         record.node = device->node;
         record.own = device->node_name ? vfio_openings_of(users->openings, device->node_name) : 0;
         record.group = vfio_openings_of(users->openings, group);
-        return record;
+        record.had = device->had;
+        record.any = record.own > 0 || record.group > 0 || record.in_process || device->vfio.open;
+        return record.any ? record : (VfioRecorded){ 0 };
 }
 
 bool users_note_record(const Users *users, VfioDevice *device) {
@@ -85,7 +100,8 @@ bool users_note_record(const Users *users, VfioDevice *device) {
 
         device->recorded = now;
         return now.any != before.any || now.in_process != before.in_process ||
-               now.node != before.node || now.own != before.own || now.group != before.group;
+               now.node != before.node || now.own != before.own || now.group != before.group ||
+               now.had.root != before.had.root || now.had.others != before.had.others;
 }
 
 void users_record(const Users *users, GArray *records) {
@@ -102,6 +118,7 @@ void users_record(const Users *users, GArray *records) {
                         .own = what.own,
                         .group = what.group,
                         .in_process = what.in_process,
+                        .had = what.had,
                 };
 
                 if (!function || !what.any)
@@ -113,15 +130,19 @@ void users_record(const Users *users, GArray *records) {
 }
 
 static void users_openings_adopt(Users *users, const StateOpening *record, VfioDevice *device) {
+        /* A process had it since before the first daemon. Whether that is so still is in doubt. */
+        bool unseen = record->in_process && record->own == 0 && record->group == 0;
         g_autofree char *group = group_name(device);
 
+        device->had = record->had;
         if (!device->node_name && record->name[0] != '\0') {
                 device->node = record->node;
                 device->node_name = g_strdup(record->name);
         }
         if (g_strcmp0(device->node_name, record->name) == 0)
-                vfio_openings_adopt(users->openings, record->name, record->own, record->in_process);
-        vfio_openings_adopt(users->openings, group, record->group, record->in_process);
+                vfio_openings_adopt(users->openings, record->name, unseen ? 1 : record->own);
+        if (device->vfio.group >= 0)
+                vfio_openings_adopt(users->openings, group, unseen ? 1 : record->group);
 }
 
 void users_adopt(Users *users, const GArray *records) {

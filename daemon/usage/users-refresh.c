@@ -89,6 +89,19 @@ static void users_refresh_ask(Refresh *refresh, pid_t pid) {
                              g_memdup2(&ticket, sizeof(ticket)));
 }
 
+/* Sockets may have been emptied since. What is free is not asked for again: a user whose processes
+ * hang when they are looked at would delay every request. */
+static void ask_for_doubtful(const Refresh *refresh) {
+        for (guint i = 0; i < refresh->keys->len; i++) {
+                VfioDevice *device = g_hash_table_lookup(refresh->users->functions,
+                                                         &g_array_index(refresh->keys, PciKey, i));
+
+                if (device && device->users && device->finding == VFIO_FOUND_SOMEWHERE &&
+                    users_openings_are_doubtful(refresh->users, device))
+                        users_need_walk(refresh->users, device);
+        }
+}
+
 static void ask_holders(Refresh *refresh) {
         g_autoptr(GPtrArray) holders = holders_sorted(refresh->users->holders);
 
@@ -143,6 +156,7 @@ void users_refresh(Users *users, const PciKey *keys, unsigned n_keys, UsersRefre
                 users_refresh_end(refresh, -ENOMEM);
                 return;
         }
+        ask_for_doubtful(refresh);
         ask_holders(refresh);
         ask_openers(refresh);
         if (g_hash_table_size(refresh->pids) == 0)

@@ -68,6 +68,10 @@ struct Users {
         bool everybody; /* ... or all processes */
         bool all_seen;  /* since the last conclusion a walk has ended that saw everybody */
         bool walking;
+        /* Who has sockets in which descriptors wait: uid -> one of their pids. As the last walk
+         * found them, and this one. */
+        GHashTable *sockets, *next_sockets;
+        bool walk_is_second; /* of two, since the first one found such sockets */
         bool any_unlookable; /* a process, and that was reported */
         bool started;        /* what VFIO is bound to from now on, it is bound to in our sight */
         uint64_t walk_not_before_usec; /* CLOCK_MONOTONIC */
@@ -97,9 +101,21 @@ uint64_t users_ask(Users *users, pid_t pid, const Holder *holder, bool urgent);
 /* The functions behind a node of that name: "12", "noiommu-12", "vfio3". */
 bool users_node_is(const VfioDevice *device, const char *name);
 
-/* users-openings.c. Closes may have gone unseen: what a process had may be closed. What no process
- * had is open until its close is reported, which may yet come. */
+/* users-sockets.c: a descriptor that may be the function's waits in a socket of the process that is
+ * returned; 0: in none. `sockets`: as of Users. */
+pid_t users_pid_of_socket(const Users *users, const VfioDevice *device, GHashTable *sockets);
+
+/* The same of any function: whether `next_sockets` are of interest. */
+bool users_any_in_socket(const Users *users);
+
+/* The sockets of the last walk in which a descriptor of this node may wait. */
+VfioWaiting users_waiting(const Users *users, const VfioDevice *device, const char *name);
+
+/* users-openings.c. Openings and closes may have gone unseen, of all functions. */
 void users_doubt_openings(Users *users);
+
+/* Whether that is so still of the function's nodes. */
+bool users_openings_are_doubtful(const Users *users, const VfioDevice *device);
 
 /* A walk has ended that began after the last doubt: `in_process`, a process has the function. */
 void users_correct_openings(const Users *users, const VfioDevice *device, bool in_process);

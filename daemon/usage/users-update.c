@@ -16,7 +16,7 @@ static const User *users_update_find_user(const GPtrArray *list, uint32_t pid) {
         return NULL;
 }
 
-static User *make_user(const VfioDevice *device, const Holder *holder) {
+static User *make_user(const Users *users, const VfioDevice *device, const Holder *holder) {
         const User *before =
                 users_update_find_user(device->users, holder ? (uint32_t) holder->pid : 0);
         uint64_t since = before ? before->since_usec : (uint64_t) g_get_real_time();
@@ -31,15 +31,18 @@ static User *make_user(const VfioDevice *device, const Holder *holder) {
                 user->uid = holder->uid;
                 user->n_others = holder->n_others;
         }
+        if (!holder)
+                user->socket_pid = (uint32_t) users_pid_of_socket(users, device, users->sockets);
         user->command = g_strdup(holder ? holder->command : "");
         user->unit = g_strdup(holder ? holder->unit : "");
         user->machine = g_strdup(holder ? holder->machine : "");
         return user;
 }
 
-static void users_update_add_user(GPtrArray *list, const VfioDevice *device, const Holder *holder) {
+static void users_update_add_user(const Users *users, GPtrArray *list, const VfioDevice *device,
+                                  const Holder *holder) {
         if (list->len < USERS_MAX)
-                g_ptr_array_add(list, make_user(device, holder));
+                g_ptr_array_add(list, make_user(users, device, holder));
         else
                 ((User *) list->pdata[USERS_MAX - 1])->n_others +=
                         1 + (holder ? holder->n_others : 0);
@@ -107,6 +110,8 @@ static bool can_tell(Users *users, VfioDevice *device, const GPtrArray *now, boo
 
 /* Notes its users now; returns whether that is new. */
 static bool set_users(VfioDevice *device, GPtrArray *now) {
+        if (!now)
+                device->had = (VfioHad){ 0 };
         if (users_equal(device->users, now)) {
                 g_clear_pointer(&now, g_ptr_array_unref);
                 return false;
@@ -182,17 +187,19 @@ static bool match(Users *users, bool all_seen, GArray *news) {
                 for (; next < uses->len && g_array_index(uses, VfioUse, next).function == i;
                      next++) {
                         guint j = g_array_index(uses, VfioUse, next).holder;
+                        const Holder *holder = j == VFIO_NO_HOLDER ? NULL : holders->pdata[j];
 
                         if (!now)
                                 now = user_list_new();
-                        users_update_add_user(now, device,
-                                              j == VFIO_NO_HOLDER ? NULL : holders->pdata[j]);
+                        users_update_add_user(users, now, device, holder);
+                        if (holder)
+                                vfio_had_note(&device->had, holder->uid);
                 }
                 if (all_seen && users_is_sure(users, device))
                         users_correct_openings(users, device, now != NULL);
                 if (!now && users_node_is_open(users, device, groups)) {
                         now = user_list_new();
-                        users_update_add_user(now, device, NULL);
+                        users_update_add_user(users, now, device, NULL);
                 }
                 if (!can_tell(users, device, now, all_seen))
                         g_clear_pointer(&now, g_ptr_array_unref);

@@ -18,6 +18,10 @@
 /* How long one waits for the opening after a sign that it is near. */
 #define ALERT_USEC (30 * 1000 * 1000ULL)
 
+/* Ticks of the timer from one search for a descriptor that is in no process to the next, at most.
+ */
+#define LOST_TICKS_MAX 256
+
 static void free_device(gpointer device) {
         vfio_device_free(device);
 }
@@ -56,8 +60,8 @@ static int on_conclusion(sd_event_source *source, uint64_t usec, void *userdata)
         return 0;
 }
 
-/* Looks at all processes after 1, 2, 4, 8, ... ticks: a descriptor in a socket arrives
- * somewhere. */
+/* Looks at all processes after 1, 2, 4, 8, ... ticks, and in the end every so often: a descriptor
+ * in a socket arrives somewhere, or nothing is in any socket any more. */
 static bool should_search(Users *users) {
         GHashTableIter iter;
         VfioDevice *device;
@@ -66,7 +70,8 @@ static bool should_search(Users *users) {
         while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &device))
                 if (device->lost_usec != 0) {
                         users->n_lost_ticks++;
-                        if ((users->n_lost_ticks & (users->n_lost_ticks - 1)) != 0)
+                        if ((users->n_lost_ticks & (users->n_lost_ticks - 1)) != 0 &&
+                            users->n_lost_ticks % LOST_TICKS_MAX != 0)
                                 return false;
                         if (device->needs_walk == 0)
                                 users_need_walk(users, device);
@@ -157,12 +162,26 @@ static void on_users_opened(void *context, pid_t pid, const char *name) {
         users_schedule(users);
 }
 
+/* Whether that was the last one: what is in doubt is searched for. */
+static void search_if_doubtful(Users *users, const char *name) {
+        GHashTableIter iter;
+        VfioDevice *device;
+
+        if (!vfio_openings_is_doubtful(users->openings, name))
+                return;
+        g_hash_table_iter_init(&iter, users->functions);
+        while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &device))
+                if (users_node_is(device, name))
+                        users_need_walk(users, device);
+}
+
 static void on_users_closed(void *context, const char *name) {
         Users *users = context;
 
         name = plain_name(name);
         (void) g_hash_table_remove(users->opened, name);
         vfio_openings_closed(users->openings, name);
+        search_if_doubtful(users, name);
         g_hash_table_replace(users->closed, g_strdup(name), GSIZE_TO_POINTER(users->n_rounds + 1));
         users->handler->closed(users->context, name);
         users->check = true;
@@ -216,6 +235,7 @@ uint64_t users_look(Users *users) {
 
 void users_start(Users *users) {
         users->started = true;
+        users_doubt_openings(users);
         users_need_walk(users, NULL);
         users_update_now(users);
 }
@@ -294,6 +314,8 @@ int users_new(sd_event *event, const Inventory *inventory, const UsersHandler *h
         users->refreshes = g_ptr_array_new_with_free_func(users_refresh_free);
         users->openers_due_usec = UINT64_MAX;
         users->openings = vfio_openings_new();
+        users->sockets = g_hash_table_new(NULL, NULL);
+        users->next_sockets = g_hash_table_new(NULL, NULL);
         users->strays = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         users->opened = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         users->closed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
@@ -347,6 +369,8 @@ Users *users_free(Users *users) {
         vfio_watch_free(users->watch);
         g_hash_table_unref(users->functions);
         g_hash_table_unref(users->openers);
+        g_hash_table_unref(users->sockets);
+        g_hash_table_unref(users->next_sockets);
         g_hash_table_unref(users->strays);
         g_hash_table_unref(users->opened);
         g_hash_table_unref(users->closed);

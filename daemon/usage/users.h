@@ -10,6 +10,10 @@
  * device is runtime-suspended while nobody has it open, and does not count as open;
  *  - opens and closes as fanotify tells them (vfio-watch.h), as the reason to look, and as the only
  * trace of a device node that is open in a socket and not bound to an iommufd (vfio-openings.h).
+ * While no daemon ran, or events were lost, such a node may have been opened, or have got into a
+ * socket, unseen. Then the sockets themselves are looked at: the kernel tells in which of them
+ * descriptors wait, and not which (unix_show_fdinfo()). As long as there is such a socket the
+ * function counts as in use, with the process that has it (User.socket_pid).
  * What follows from these is a table, policy/vfio-use.h.
  * An open is looked at in the process that opened. When that one neither has it nor closed it, or a
  * holder closes it or ends and the kernel reports no close, another process has it, by fork() or

@@ -20,6 +20,7 @@ typedef struct VfioRecorded {
         bool in_process;
         dev_t node;
         uint32_t own, group; /* how often the nodes are open */
+        VfioHad had;
 } VfioRecorded;
 
 typedef struct VfioDevice {
@@ -32,6 +33,7 @@ typedef struct VfioDevice {
                             unbound, which removes the entry in sysfs at once */
         VfioFinding finding; /* of the last look */
         GPtrArray *users;    /* of User*, as reported; NULL */
+        VfioHad had;         /* since it was free */
         uint64_t lost_usec;  /* CLOCK_MONOTONIC since when it has been open without a process, 0: is
                                 not */
         bool released;       /* another driver has it: nobody has it open through VFIO */

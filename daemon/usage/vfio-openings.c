@@ -1,5 +1,6 @@
 #include "daemon/usage/vfio-openings.h"
 
+#include "daemon/base/process.h"
 #include "daemon/base/util.h"
 #include "daemon/sysfs/sysfs.h"
 #include "policy/number.h"
@@ -7,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define MODULE "/sys/module/vfio"
 
@@ -72,12 +74,31 @@ void vfio_openings_doubt(VfioOpenings *openings, const char *name) {
                 vfio_node_count_doubt(count);
 }
 
-void vfio_openings_looked(VfioOpenings *openings, const char *name, bool in_process) {
+void vfio_openings_assume(VfioOpenings *openings, const char *name) {
+        vfio_node_count_assume(vfio_openings_find_or_make(openings, name));
+}
+
+const VfioNodeCount *vfio_openings_get(const VfioOpenings *openings, const char *name) {
+        return g_hash_table_lookup(openings->counts, name);
+}
+
+VfioNodeAccess vfio_openings_access(const char *name) {
+        g_autofree char *path = g_build_filename(process_system_dev(), "vfio",
+                                                 is_group(name) ? "" : "devices", name, NULL);
+        struct stat st;
+
+        if (stat(path, &st) < 0)
+                return (VfioNodeAccess){ 0 };
+        return (VfioNodeAccess){ .everybody = (st.st_mode & 066) != 0, .uid = st.st_uid };
+}
+
+void vfio_openings_looked(VfioOpenings *openings, const char *name, bool in_process,
+                          VfioWaiting waiting) {
         VfioNodeCount *count = g_hash_table_lookup(openings->counts, name);
 
         if (!count)
                 return;
-        vfio_node_count_looked(count, in_process);
+        vfio_node_count_looked(count, in_process, waiting);
         drop_if_closed(openings, name, count);
 }
 
@@ -105,27 +126,41 @@ static bool nothing_is_open(void) {
                references == (uint64_t) n_modules;
 }
 
+bool vfio_openings_is_open(VfioOpenings *openings, const char *name) {
+        if (!g_hash_table_contains(openings->counts, name))
+                return false;
+        if (nothing_is_open())
+                g_hash_table_remove_all(openings->counts);
+        return g_hash_table_contains(openings->counts, name);
+}
+
+static gboolean is_doubtful(gpointer name, gpointer count, gpointer unused) {
+        return vfio_node_count_is_doubtful(count);
+}
+
+bool vfio_openings_is_doubtful(const VfioOpenings *openings, const char *name) {
+        const VfioNodeCount *count = name ? g_hash_table_lookup(openings->counts, name) : NULL;
+
+        return name ? count && vfio_node_count_is_doubtful(count)
+                    : g_hash_table_find(openings->counts, is_doubtful, NULL) != NULL;
+}
+
 uint32_t vfio_openings_of(VfioOpenings *openings, const char *name) {
         const VfioNodeCount *count = g_hash_table_lookup(openings->counts, name);
 
-        if (!count)
-                return 0;
-        if (nothing_is_open()) {
-                g_hash_table_remove_all(openings->counts);
-                return 0;
-        }
-        return count->openings;
+        return count && count->openings > 0 && vfio_openings_is_open(openings, name)
+                       ? count->openings
+                       : 0;
 }
 
-void vfio_openings_adopt(VfioOpenings *openings, const char *name, uint32_t n, bool doubtful) {
+void vfio_openings_adopt(VfioOpenings *openings, const char *name, uint32_t n) {
         VfioNodeCount *count;
 
         if (n == 0)
                 return;
         count = vfio_openings_find_or_make(openings, name);
         count->openings = MAX(count->openings, n);
-        if (doubtful)
-                vfio_node_count_doubt(count);
+        vfio_node_count_doubt(count);
 }
 
 /* --- state.json */
@@ -150,6 +185,8 @@ static int read_opening(StateReader *reader, JsonObject *object, void *ret) {
             !state_section_is_new_number(reader, "opening-of", record->key))
                 return -EBADMSG;
         record->in_process = state_section_flag(object, "in-process");
+        record->had.root = state_section_flag(object, "had-root");
+        record->had.others = state_section_flag(object, "had-others");
         record->name = g_strdup(name);
         return 0;
 }
@@ -164,6 +201,8 @@ static void write_opening(StateWriter *writer, const void *data) {
         state_section_add_number(writer, "own", record->own);
         state_section_add_number(writer, "group", record->group);
         state_section_add_flag(writer, "in-process", record->in_process);
+        state_section_add_flag(writer, "had-root", record->had.root);
+        state_section_add_flag(writer, "had-others", record->had.others);
 }
 
 static void clear_opening(void *data) {

@@ -23,19 +23,36 @@ void vfio_openings_closed(VfioOpenings *openings, const char *name);
 /* VFIO has made a new node of that name; earlier reports are of another one. */
 void vfio_openings_forget(VfioOpenings *openings, const char *name);
 
-/* A close may have gone unseen; a process had it before that. */
+/* A close may have gone unseen, or with _assume() an opening. */
 void vfio_openings_doubt(VfioOpenings *openings, const char *name);
+void vfio_openings_assume(VfioOpenings *openings, const char *name);
 
-/* All processes were looked at. A doubtful node that no process has is closed; what a process has
- * is not doubtful. */
-void vfio_openings_looked(VfioOpenings *openings, const char *name, bool in_process);
+/* What is known of that node; NULL: it is closed. Borrowed. */
+const VfioNodeCount *vfio_openings_get(const VfioOpenings *openings, const char *name);
 
-/* How often it is open, by the reports; 0 of every node when the kernel says that nothing of
- * VFIO is open at all. */
+/* All processes were looked at; see vfio_node_count_looked(). */
+void vfio_openings_looked(VfioOpenings *openings, const char *name, bool in_process,
+                          VfioWaiting waiting);
+
+/* Who besides root may open the node, by its mode or by an access control list, whose mask is in
+ * the mode. */
+typedef struct VfioNodeAccess {
+        bool everybody;
+        uint32_t uid; /* 0 nobody */
+} VfioNodeAccess;
+
+VfioNodeAccess vfio_openings_access(const char *name);
+
+/* Whether it is, or may be, open; no node is when the kernel says that nothing of VFIO is open at
+ * all. And whether that is in doubt: of the node, or of any (NULL). */
+bool vfio_openings_is_open(VfioOpenings *openings, const char *name);
+bool vfio_openings_is_doubtful(const VfioOpenings *openings, const char *name);
+
+/* How often it is open, by the reports. */
 uint32_t vfio_openings_of(VfioOpenings *openings, const char *name);
 
-/* What an earlier daemon counted. With `doubtful`, a process had it. */
-void vfio_openings_adopt(VfioOpenings *openings, const char *name, uint32_t n, bool doubtful);
+/* What an earlier daemon counted: in doubt, since none ran meanwhile. */
+void vfio_openings_adopt(VfioOpenings *openings, const char *name, uint32_t n);
 
 /* --- state.json: a function whose driver is being unbound has no entry in sysfs for its device
  * node any more, and a node in a socket left no trace but its opening */
@@ -49,6 +66,7 @@ typedef struct StateOpening {
         uint32_t own;    /* how often that is open ... */
         uint32_t group;  /* ... and its group, as far as was seen */
         bool in_process; /* a process had the function; else it was in a socket */
+        VfioHad had;
 } StateOpening;
 
 extern const StateSection openings_section;

@@ -44,6 +44,8 @@ static int append_dictionary(sd_bus_message *reply, const char *address, const U
                                   (int) user->session, "brokered", "b", (int) user->brokered);
         if (r >= 0 && user->unknown)
                 r = append_entry(reply, "unknown", "b", user->unknown);
+        if (r >= 0 && user->socket_pid != 0)
+                r = append_entry(reply, "socket-pid", "u", user->socket_pid);
         if (r >= 0 && user->n_others > 0)
                 r = append_entry(reply, "others", "u", user->n_others);
         return r < 0 ? r : sd_bus_message_close_container(reply);

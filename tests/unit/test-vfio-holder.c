@@ -27,7 +27,8 @@ Test(vfio_holder, links) {
                 { "/tmp/anon_inode:[vfio-device]", VFIO_LINK_OTHER },
                 { "/memfd:anon_inode:[vfio-device] (deleted)", VFIO_LINK_OTHER },
                 { "/dev/null", VFIO_LINK_OTHER },
-                { "socket:[123]", VFIO_LINK_OTHER },
+                { "socket:[123]", VFIO_LINK_SOCKET },
+                { "/tmp/socket:[123]", VFIO_LINK_OTHER },
                 { "", VFIO_LINK_OTHER },
         };
 
@@ -99,7 +100,10 @@ Test(vfio_holder, fdinfo) {
                 cr_assert_eq(info.has_function, cases[i].function != NULL, "%zu", i);
                 if (cases[i].function)
                         cr_assert_eq(info.function, key(cases[i].function), "%zu", i);
+                cr_assert_not(info.has_pending);
         }
+        cr_assert(vfio_fdinfo_parse("flags:\t02\nscm_fds: 12\n").has_pending);
+        cr_assert_not(vfio_fdinfo_parse("flags:\t02\nscm_fds: 0\n").has_pending);
 }
 
 /* A row says who holds what of three functions, in words:

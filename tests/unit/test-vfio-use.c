@@ -1,6 +1,7 @@
 #include "policy/vfio-use.h"
 
 #include <criterion/criterion.h>
+#include <string.h>
 
 #define NOBODY    VFIO_FOUND_NOBODY
 #define SOMEWHERE VFIO_FOUND_SOMEWHERE
@@ -36,6 +37,69 @@ Test(vfio_use, steps) {
                 }
 }
 
+static void count_look(VfioNodeCount *count, char how) {
+        VfioWaiting waiting = {
+                .of_anybody = how == 'h' || how == 'm' || how == 'w',
+                .of_users = how == 'h',
+                .of_openers = how == 'm',
+        };
+
+        vfio_node_count_looked(count, how == 'p', waiting);
+}
+
+/* Events as below, and an opening that is assumed (a): whether it is open. */
+Test(vfio_use, assumed) {
+        static const struct {
+                const char *events;
+                bool group, device;
+        } rows[] = {
+                { "a", true, true },
+                { "an", false, false },
+                { "ah", false, false },
+                { "am", true, true },
+                { "amm", true, true },
+                { "amn", false, false },
+                { "ap", true, true },
+                { "apn", false, false },
+                { "apm", true, true },
+                { "aph", false, false },
+                { "adn", false, false },
+                /* A group that is opened was not open. */
+                { "aoc", false, true },
+                { "aocn", false, false },
+                { "aocm", false, true },
+                { "aon", true, true },
+                { "aodn", false, false },
+                { "aodh", true, true },
+                /* Its close is that of its last copy; a device may have been opened more often. */
+                { "ac", false, true },
+                { "acn", false, false },
+                { "acm", false, true },
+        };
+
+        for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+                for (unsigned is_group = 0; is_group < 2; is_group++) {
+                        VfioNodeCount count = { 0 };
+
+                        for (const char *event = rows[i].events; *event != '\0'; event++)
+                                if (*event == 'a')
+                                        vfio_node_count_assume(&count);
+                                else if (*event == 'o')
+                                        vfio_node_count_opened(&count, is_group);
+                                else if (*event == 'c')
+                                        vfio_node_count_closed(&count, is_group);
+                                else if (*event == 'd')
+                                        vfio_node_count_doubt(&count);
+                                else
+                                        count_look(&count, *event);
+                        cr_assert_eq(vfio_node_count_is_open(&count),
+                                     is_group ? rows[i].group : rows[i].device, "%s, group %u",
+                                     rows[i].events, is_group);
+                        cr_assert(vfio_node_count_is_doubtful(&count) ||
+                                  !vfio_node_count_is_open(&count) || strchr(rows[i].events, 'o'));
+                }
+}
+
 /* Openings (o) and closings (c) of one node, and how many are left. */
 Test(vfio_use, counts) {
         static const struct {
@@ -53,15 +117,32 @@ Test(vfio_use, counts) {
                 { "oocco", 1, 1 },
                 { "occc", 0, 0 },
                 { "occco", 1, 1 },
-                /* A doubt (d) and a look (n: nobody, p: a process). */
+                /* A doubt (d) and a look (n: nobody, p: a process), or nobody while descriptors
+                 * wait in sockets of earlier users (h), of those who may open the node (m), of
+                 * others (w). */
                 { "odn", 0, 0 },
                 { "odp", 1, 1 },
                 { "on", 1, 1 },
-                { "odpn", 1, 1 },
+                { "odpn", 0, 0 },
                 { "oodn", 0, 0 },
                 { "dn", 0, 0 },
                 { "odnc", 0, 0 },
                 { "odno", 1, 1 },
+                { "oocn", 0, 0 },
+                { "ooch", 0, 1 },
+                { "oocw", 0, 1 },
+                { "oocwn", 0, 0 },
+                { "oocdw", 0, 0 },
+                { "odw", 0, 0 },
+                { "oocpn", 0, 0 },
+                { "oocpcn", 0, 0 },
+                { "odh", 1, 1 },
+                { "odm", 0, 0 },
+                { "odhn", 0, 0 },
+                { "odhc", 0, 0 },
+                { "odph", 1, 1 },
+                { "dh", 0, 0 },
+                { "on", 1, 1 },
         };
 
         for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
@@ -78,10 +159,37 @@ Test(vfio_use, counts) {
                                 else if (*event == 'd')
                                         vfio_node_count_doubt(count);
                                 else
-                                        vfio_node_count_looked(count, *event == 'p');
+                                        count_look(count, *event);
                         }
                 cr_assert_eq(counts[0].openings, rows[i].device, "device: %s", rows[i].events);
                 cr_assert_eq(counts[1].openings, rows[i].group, "group: %s", rows[i].events);
                 cr_assert_eq(vfio_node_count_is_open(&counts[0]), rows[i].device > 0);
         }
+}
+
+/* Earlier users, and in whose sockets a descriptor of theirs may wait. */
+Test(vfio_use, had) {
+        static const struct {
+                VfioHad had;
+                uint32_t uid;
+                bool waits;
+        } rows[] = {
+                { { 0 }, 0, true },
+                { { 0 }, 1000, true },
+                { { .root = true }, 0, true },
+                { { .root = true }, 1000, false },
+                { { .others = true }, 0, true },
+                { { .others = true }, 1000, true },
+                { { .root = true, .others = true }, 0, true },
+                { { .root = true, .others = true }, 1000, true },
+        };
+        VfioHad noted = { 0 };
+
+        for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+                cr_assert_eq(vfio_had_waits_with(&rows[i].had, rows[i].uid), rows[i].waits,
+                             "row %zu", i);
+        vfio_had_note(&noted, 0);
+        cr_assert(noted.root && !noted.others);
+        vfio_had_note(&noted, 1000);
+        cr_assert(noted.root && noted.others);
 }

@@ -69,6 +69,39 @@ def in_a_socket(machine):
         wait_users(machine, vf, [])
 
 
+@scenario("a descriptor goes into a socket while no daemon runs: in use from the next start on, until it is closed",
+          deadline=240)
+def in_a_socket_meanwhile(machine):
+    vf, other, idle = igb_vfs(machine, 3)
+    allow(machine)
+    node_user(machine, other, bound=True)       # something of VFIO is open all the time
+    for kind in ["device", "group"] if os.path.exists(group_node(vf)) else ["device"]:
+        client = DeviceClient(machine)
+        client.open(vf, kind)
+        check_brokered(machine, vf, client.pid)
+        machine.stop_daemon()
+        client.park()
+        machine.start_daemon()
+        wait_users(machine, vf, [0])
+        check_unbind_refused(machine, vf)
+        # The visitor had another one, and cannot open this one.
+        equal(machine.property(idle, "InUse"), False, f"InUse of {idle}")
+        client.kill()
+        wait_users(machine, vf, [])
+    # What only root may open is not assumed to be in a socket.
+    os.chmod(device_node(vf), 0o666)
+    machine.stop_daemon()
+    one = DeviceClient(machine, "root")
+    one.open_node(vf)
+    one.park()
+    machine.start_daemon()
+    wait_users(machine, vf, [0])
+    check_unbind_refused(machine, vf)
+    one.kill()
+    for function in (vf, idle):
+        wait_users(machine, function, [])
+
+
 @scenario("a group in a socket is in use, too, without any device", deadline=90)
 def group_in_a_socket(machine):
     vf, = igb_vfs(machine)

@@ -1,0 +1,212 @@
+#!/usr/bin/python3
+"""Descriptors that go into a socket while no daemon runs: a function is in use from the next start on, until no socket has one.
+
+The kernel tells that descriptors wait in a socket, and not which. So these tests also say what is in use by mistake, and that
+a stranger cannot cause that."""
+
+import os
+import socket
+import subprocess
+import sys
+
+from gi.repository import GLib
+
+import fixtures
+from fixtures import wait_until
+import vfwarden_bus as vb
+from test_open import ONE, TWO, OpenTest
+
+NOBODY = 65534
+STRANGER = 65533
+# Puts its descriptor into a socket when a line comes, and keeps the socket.
+PARKER = """
+import os, socket, sys
+fd = int(sys.argv[1])
+pair = socket.socketpair()
+print("has", flush=True)
+sys.stdin.readline()
+socket.send_fds(pair[0], [b"x"], [fd])
+os.close(fd)
+print("parked", flush=True)
+sys.stdin.read()
+"""
+
+
+class Parked:
+    """A descriptor in a socket of this process."""
+
+    def __init__(self, fd):
+        self.pair = socket.socketpair()
+        socket.send_fds(self.pair[0], [b"x"], [fd])
+        os.close(fd)
+
+    def close(self):
+        for end in self.pair:
+            end.close()
+
+
+class Sockets(OpenTest):
+    def setUp(self):
+        super().setUp()
+        self.vfio.add_device(self.functions[ONE], "vfio7")
+        self.vfio.add_iommufd()
+        self.vfio.set_references(1)     # of another machine: something of VFIO is open all the time
+        self.start()
+
+    def open_node(self):
+        return os.open(self.vfio.path("vfio/devices/vfio7"), os.O_RDWR | os.O_CLOEXEC)
+
+    def park(self, fd):
+        parked = Parked(fd)
+        self.addCleanup(parked.close)
+        return parked
+
+    def user(self, fd, uid=NOBODY):
+        """A process of a user without privilege that has the descriptor, see have_parked()."""
+        process = subprocess.Popen([sys.executable, "-c", PARKER, str(fd)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   pass_fds=[fd], user=uid, group=uid, extra_groups=[])
+        self.addCleanup(self.end, process)
+        self.assertEqual(process.stdout.readline(), b"has\n")
+        os.close(fd)
+        return process
+
+    def have_parked(self, process):
+        process.stdin.write(b"park\n")
+        process.stdin.flush()
+        self.assertEqual(process.stdout.readline(), b"parked\n")
+
+    def check_held(self, pid):
+        """By a descriptor in a socket of that process, for all one knows."""
+        self.wait_property(ONE, "InUse", True)
+        self.wait_users([(0, False)])
+
+        def look():
+            seen[:] = [user.get("socket-pid") for user in self.client.manager("DescribeUsers", "(s)", ONE)]
+            return seen == [pid]
+        # Descriptors may wait for a moment in sockets of this test's other processes, too.
+        seen, source = [], GLib.timeout_add(10, lambda: GLib.SOURCE_CONTINUE)
+        try:
+            wait_until(look, None, lambda: f"the process {pid} that has the socket, is {seen}")
+        finally:
+            GLib.source_remove(source)
+        with self.assertRaises(vb.BusError) as caught:
+            self.client.start_function_call(ONE, "Unbind").result()
+        self.assertEqual(caught.exception.name, vb.REFUSED)
+        self.assertIn(f"perhaps by a descriptor in a socket of pid {pid}", caught.exception.message)
+
+    def stranger(self, uid=STRANGER):
+        """A process that had none of VFIO's descriptors, and has one of /dev/null in a socket."""
+        process = self.user(os.open("/dev/null", os.O_RDWR), uid)
+        self.have_parked(process)
+        return process
+
+    def test_opened_and_passed_on_meanwhile(self):
+        for name, opened in (("devices/vfio7", self.open_node),
+                             (self.functions[ONE].group, lambda: self.vfio.open_group(self.functions[ONE]))):
+            os.chmod(self.vfio.path(f"vfio/{name}"), 0o666)
+            self.kill()
+            parked = self.park(opened())
+            self.start()
+            self.check_held(os.getpid())
+            # Only root may open that one's nodes.
+            self.wait_property(TWO, "InUse", False)
+            parked.close()
+            self.wait_property(ONE, "InUse", False)
+
+    def test_passed_on_meanwhile(self):
+        for opened in (self.open_node, lambda: self.vfio.open_group(self.functions[ONE])):
+            fd = opened()
+            self.wait_users([(os.getpid(), False)])
+            self.kill()
+            parked = self.park(fd)
+            self.start()
+            self.check_held(os.getpid())
+            parked.close()
+            self.wait_free()
+
+    def test_closed_meanwhile(self):
+        """From a socket or a process, while other programs have other devices open."""
+        for parked in (False, True):
+            fd = self.open_node()
+            self.wait_users([(os.getpid(), False)])
+            if parked:
+                socket_of_ours = self.park(fd)
+                self.wait_users([(0, False)])
+            self.kill()
+            if parked:
+                socket_of_ours.close()
+            else:
+                os.close(fd)
+            self.start()
+            self.wait_property(ONE, "InUse", False)
+
+    def test_read_by_a_process(self):
+        fd = self.open_node()
+        self.wait_users([(os.getpid(), False)])
+        self.kill()
+        parked = self.park(fd)
+        self.start()
+        self.check_held(os.getpid())
+        _, (fd,), _, _ = socket.recv_fds(parked.pair[1], 1, 1)
+        self.wait_users([(os.getpid(), False)])
+        os.close(fd)
+        self.wait_free()
+
+    def test_a_user_has_it(self):
+        process = self.user(self.open_node())
+        self.wait_users([(process.pid, False)])
+        self.kill()
+        self.have_parked(process)
+        self.start()
+        self.check_held(process.pid)
+        self.wait_property(TWO, "InUse", False)
+        process.stdin.close()
+        self.wait_free()
+
+    def test_a_user_cannot_keep_what_they_cannot_open(self):
+        process = self.stranger()
+        node = self.vfio.path("vfio/devices/vfio7")
+        for mode, owner, held in ((0o600, 0, False), (0o600, NOBODY, False), (0o600, STRANGER, True), (0o666, 0, True)):
+            self.kill()
+            os.chmod(node, mode)
+            os.chown(node, owner, 0)
+            self.start()
+            if held:
+                self.check_held(process.pid)
+            else:
+                self.wait_property(ONE, "InUse", False)
+            self.wait_property(TWO, "InUse", False)
+
+    def test_a_stranger_cannot_keep_what_others_closed(self):
+        """While no daemon ran. What another user without privilege had may have been passed to them."""
+        stranger = self.stranger()
+        fd = self.open_node()
+        self.wait_users([(os.getpid(), False)])
+        self.kill()
+        os.close(fd)
+        self.start()
+        self.wait_property(ONE, "InUse", False)
+        process = self.user(self.open_node())
+        self.wait_users([(process.pid, False)])
+        self.kill()
+        self.end(process)
+        self.start()
+        self.check_held(stranger.pid)
+        stranger.stdin.close()
+        self.wait_free()
+
+    def test_closed_beside_one_in_a_socket(self):
+        """The kernel may report two closes as one, so the sockets are looked at."""
+        parked = self.park(self.open_node())
+        self.wait_users([(0, False)])       # so that the next opening is reported by itself
+        fd = self.open_node()
+        self.wait_users([(os.getpid(), False)])
+        os.close(fd)
+        self.wait_users([(0, False)])
+        self.wait_property(ONE, "InUse", True)
+        parked.close()
+        self.wait_free()
+
+
+if __name__ == "__main__":
+    fixtures.main()
