@@ -2,8 +2,7 @@
 """Random sequences of what clients do with a function: it is in use exactly when somebody has it open.
 
 VFWARDEN_SEQUENCES says how many; a sequence is made of its number alone, so one that fails can be repeated with
-VFWARDEN_FIRST_SEQUENCE. Between two steps the daemon has time to report what it sees, and is killed only then: no state
-file can have what happened after it was written.
+VFWARDEN_FIRST_SEQUENCE. The daemon is also killed before it has recorded what it saw, and much happens while none runs.
 """
 
 import os
@@ -40,10 +39,17 @@ class Sequences(OpenTest):
         super().setUp()
         self.vfio.add_device(self.functions[ONE], "vfio7")
         self.vfio.add_iommufd()
+        # Only of a node that users may open, an opening while no daemon runs is found in a socket.
+        for name in ("vfio/devices/vfio7", f"vfio/{self.functions[ONE].group}"):
+            os.chmod(self.vfio.path(name), 0o666)
         self.files = []
         self.random = None
+        self.done = []
 
     # --- steps; each does nothing where it makes no sense
+
+    ALONE = ["step_open_node", "step_open_group_node", "step_bind", "step_dup", "step_pass_to_a_process",
+             "step_pass_to_a_socket", "step_read_from_a_socket", "step_close"]
 
     def opened(self, kind):
         """By the daemon, which refuses as long as somebody has the function."""
@@ -126,8 +132,19 @@ class Sequences(OpenTest):
         if self.files:
             self.drop(self.random.choice(self.files))
 
+    def step_open_group_node(self):
+        if not self.files:
+            self.files.append(File(False, self.vfio.open_group(self.functions[ONE])))
+
     def step_restart(self):
         self.kill()
+        self.start()
+
+    def step_go_on_without_a_daemon(self):
+        self.kill()
+        for _ in range(self.random.randint(1, 4)):
+            self.done.append(self.random.choice(self.ALONE))
+            getattr(self, self.done[-1])()
         self.start()
 
     # --- what holds
@@ -153,18 +170,20 @@ class Sequences(OpenTest):
         finally:
             GLib.source_remove(ticks)
 
-    def run_sequence(self, steps, done):
+    def run_sequence(self, steps):
+        # Another machine may have devices open all the time.
+        others = self.random.randint(0, 1)
         for _ in range(STEPS):
-            done.append(self.random.choice(steps))
+            self.done.append(self.random.choice(steps))
             # The kernel counts before fanotify reports.
-            self.vfio.set_references(len(self.files) + 1)
-            getattr(self, done[-1])()
-            self.vfio.set_references(len(self.files))
+            self.vfio.set_references(len(self.files) + 4)
+            getattr(self, self.done[-1])()
+            self.vfio.set_references(len(self.files) + others)
             self.check()
-        done.append("all closed")
+        self.done.append("all closed")
         while self.files:
             self.drop(self.files[0])
-        self.vfio.set_references(0)
+        self.vfio.set_references(others)
         self.check()
 
     def test_in_use_exactly_when_somebody_has_it(self):
@@ -173,11 +192,11 @@ class Sequences(OpenTest):
         steps = sorted(name for name in dir(self) if name.startswith("step_"))
         for seed in range(FIRST, FIRST + SEQUENCES):
             self.random = random.Random(seed)
-            done = []
+            self.done = []
             try:
-                self.run_sequence(steps, done)
+                self.run_sequence(steps)
             except (vb.DeadlineMissed, vb.BusError) as error:
-                self.fail(f"sequence {seed}, {', '.join(done)}: {error}")
+                self.fail(f"sequence {seed}, {', '.join(self.done)}: {error}")
 
 
 if __name__ == "__main__":
