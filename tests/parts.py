@@ -216,6 +216,12 @@ def vm_trixie():
     return machine_run(base="trixie")
 
 
+def vm_vmm():
+    """An unmodified QEMU of Debian unstable, without privilege, with functions by I/O sessions; and a session that loses its
+    function in the midst of DMA."""
+    return machine_run("vmm.", "dma_end.", vmm="sid")
+
+
 def vm_packages():
     """The Debian packages in the emulated machine: installed, upgraded, removed and purged while guests use devices."""
     return machine_run("packages.", packages="deb")
@@ -278,7 +284,7 @@ def stress():
 GROUPS = [[vm], [plain, model, analysis], [sanitize], [plain_trixie], [vm_iommufd], [vm_s390x], [install], [fuzz]]
 SIDES = 2
 # What takes too long for each change: --all.
-LONG = [[stress, sequences], [plain_sid], [vm_iommufd_long], [vm_packages], [vm_guard_long], [vm_guides], [vm_trixie]]
+LONG = [[stress, sequences], [plain_sid], [vm_iommufd_long], [vm_packages], [vm_guard_long], [vm_guides], [vm_trixie], [vm_vmm]]
 PARTS = {part.__name__.replace("_", "-"): part for group in [*GROUPS, *LONG] for part in group}
 
 

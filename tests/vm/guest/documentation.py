@@ -22,6 +22,12 @@ def device():
     return Page("/usr/lib/vfwarden-vm/device.md")
 
 
+def vmm_command():
+    """The page's command that starts a VMM."""
+    command, = [block for blocks in device().sections.values() for block in blocks if block.startswith("vfwarden io serve")]
+    return command
+
+
 def run_command(command):
     """What it prints."""
     words = ("sh", "-c", command.line.replace("USER", USER))

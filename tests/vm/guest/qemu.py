@@ -14,11 +14,13 @@ from guest import service
 DISK = "/dev/vdb"
 DIRECTORY = pathlib.Path("/run/qemu")
 PROGRAM = pathlib.Path("/run/qemu-system-x86_64")
-# With its own libraries, and their dynamic linker.
+# With its own libraries, and their dynamic linker, which newer releases have below /usr alone.
 WRAPPER = f"""#!/bin/sh
 export QEMU_MODULE_DIR={DIRECTORY}/usr/lib/x86_64-linux-gnu/qemu
-exec {DIRECTORY}/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2 \\
-    --library-path {DIRECTORY}/lib/x86_64-linux-gnu:{DIRECTORY}/usr/lib/x86_64-linux-gnu \\
+for libraries in {DIRECTORY}/lib/x86_64-linux-gnu {DIRECTORY}/usr/lib/x86_64-linux-gnu; do
+    [ ! -e $libraries/ld-linux-x86-64.so.2 ] || break
+done
+exec $libraries/ld-linux-x86-64.so.2 --library-path $libraries:{DIRECTORY}/usr/lib/x86_64-linux-gnu \\
     {DIRECTORY}/usr/bin/qemu-system-x86_64 -L {DIRECTORY}/usr/share/qemu -L {DIRECTORY}/usr/share/seabios \\
     -L {DIRECTORY}/usr/lib/ipxe/qemu "$@"
 """

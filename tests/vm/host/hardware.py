@@ -30,6 +30,12 @@ SWITCH = (
     {"driver": "xio3130-downstream", "id": "down0", "bus": "up0", "addr": "0x0", "slot": 6, "chassis": 6},
     {"driver": "xio3130-downstream", "id": "down1", "bus": "up0", "addr": "0x1", "slot": 7, "chassis": 7},
 )
+# What a VMM in the guest drives: a controller with blocks.
+VMM_BLOCKS = 16 << 20
+VMM_DEVICES = (
+    {"driver": "pcie-root-port", "id": "port9", "bus": "pcie.0", "addr": "0x9", "slot": 9, "chassis": 9},
+    {"driver": "nvme", "id": "disk0", "bus": "port9", "serial": "blocks", "drive": "blocks", "max_ioqpairs": 2},
+)
 
 # With --bridges: a PCIe-to-PCI bridge with a device of two functions and another device, and a switch below a switch with a
 # card of two functions. Both are below ports of one device, of which the first has no slot. QEMU's e1000 has no driver in the
@@ -91,6 +97,17 @@ def arguments(iommu, bridges=False, instructions=False):
     for name in AT_BOOT:
         words += ["-device", json.dumps(ENDPOINTS[name])]
     for device in BRIDGES if bridges else ():
+        words += ["-device", json.dumps(device)]
+    return words
+
+
+def vmm_arguments(directory):
+    """QEMU arguments for what a VMM in the guest drives; its blocks are in a file in `directory`."""
+    blocks = directory / "blocks"
+    with open(blocks, "wb") as file:
+        file.truncate(VMM_BLOCKS)
+    words = ["-blockdev", json.dumps({"driver": "file", "filename": str(blocks), "node-name": "blocks"})]
+    for device in VMM_DEVICES:
         words += ["-device", json.dumps(device)]
     return words
 

@@ -16,8 +16,8 @@ PAGE_DIRECTORY = "usr/lib/vfwarden-vm-page"
 # Of docs/, with a program and commands each.
 PAGES = ("zpci-io.md", "device.md")
 
-# The guest of a domain, see inner/guest.S.
-INNER_GUEST = "usr/lib/vfwarden-vm-inner/guest.bin"
+# Programs without a system: the firmware of a domain, and a boot sector.
+INNER_GUESTS = {"guest.S": "usr/lib/vfwarden-vm-inner/guest.bin", "boot.S": "usr/lib/vfwarden-vm-inner/boot.bin"}
 
 # A link to the build directory, of which the guest has what uninstalling takes; see guest/project.py.
 BUILD_LINK = "usr/lib/vfwarden-vm-build/build"
@@ -106,15 +106,16 @@ class Builder:
              "-Werror", "-I", SOURCE_DIR, "-o", directory / "vfio-holder", *sorted((VM_DIR / "holder").glob("*.c")),
              "-lsystemd"])
 
-    def inner_guest(self, directory):
-        """What runs in a domain of the guest's own QEMU."""
-        firmware = directory / INNER_GUEST
-        firmware.parent.mkdir(parents=True)
-        compiled = firmware.with_suffix(".o")
-        run(["cc", "-m32", "-c", "-o", compiled, VM_DIR / "inner/guest.S"])
-        run(["ld", "-m", "elf_i386", "-Ttext=0", "--entry=start", "--oformat=binary", "-o", firmware, compiled])
-        compiled.unlink()
-        firmware.chmod(0o644)
+    def inner_guests(self, directory):
+        """What runs in machines of the guest's own QEMU, but for a kernel; see inner.py for that."""
+        for source, name in INNER_GUESTS.items():
+            binary = directory / name
+            binary.parent.mkdir(parents=True, exist_ok=True)
+            compiled = binary.with_suffix(".o")
+            run(["cc", "-m32", "-c", "-o", compiled, VM_DIR / "inner" / source])
+            run(["ld", "-m", "elf_i386", "-Ttext=0", "--entry=start", "--oformat=binary", "-o", binary, compiled])
+            compiled.unlink()
+            binary.chmod(0o644)
 
     def example(self, installed):
         """The programs in pages of docs/, made by the commands that the pages give, from what is installed below
@@ -141,7 +142,7 @@ class Builder:
         """The scenarios, with those of the directories `more_scenarios`, and what runs them."""
         self.holder(directory / "usr/local/bin")
         if not self.target.foreign:
-            self.inner_guest(directory)
+            self.inner_guests(directory)
         shutil.copytree(VM_DIR / "guest/files", directory, dirs_exist_ok=True)
         home = directory / "usr/lib/vfwarden-vm"
         home.mkdir(parents=True, exist_ok=True)

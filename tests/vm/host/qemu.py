@@ -37,18 +37,20 @@ def has_devices(target, command, environment):
     return all(f'name "{device}"' in output for device in target.devices)
 
 
-def build(target, directory):
+def build(target, suites, directory):
     root = directory / "root"
-    debian.bootstrap(root, debian.SUITES, [target.qemu_package], "extract",
-                     [f'--aptopt=APT::Default-Release "{debian.SUITES[-1]}"', "--skip=output/dev"])
+    debian.bootstrap(root, suites, [target.qemu_package], "extract",
+                     [f'--aptopt=APT::Default-Release "{suites[-1]}"', "--skip=output/dev"])
     for path in ("usr/share/doc", "usr/share/man", "usr/share/locale"):
         shutil.rmtree(root / path, ignore_errors=True)
 
 
-def tree(target):
-    """The directory with the root of Debian's QEMU."""
+def tree(target, suite=None):
+    """The directory with the root of Debian's QEMU: of that suite, or of the one that the machine itself runs on."""
+    suites = [suite] if suite else debian.SUITES
     recipe = inspect.getsource(build) + inspect.getsource(debian.bootstrap)
-    return cached("qemu", hash_of(recipe, target.qemu_package, debian.SUITE), functools.partial(build, target)) / "root"
+    key = hash_of(recipe, target.qemu_package, suite or debian.SUITE)
+    return cached("qemu", key, functools.partial(build, target, suites)) / "root"
 
 
 IMAGE_SIZE = "300M"
@@ -59,9 +61,9 @@ def build_image(root, directory):
          "-d", root, directory / "qemu.img", IMAGE_SIZE])
 
 
-def image(target):
+def image(target, suite=None):
     """A file system for a guest: of a QEMU that is newer than that of its own release."""
-    root = tree(target)
+    root = tree(target, suite)
     recipe = inspect.getsource(build_image) + IMAGE_SIZE
     return cached("guestqemu", hash_of(recipe, root), functools.partial(build_image, root)) / "qemu.img"
 

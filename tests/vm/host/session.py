@@ -24,7 +24,7 @@ import time
 
 import pace
 
-from host import guestroot, initrd, kernel as kernels, project, qemu as qemus, vfio_modules
+from host import guestroot, initrd, inner, kernel as kernels, project, qemu as qemus, vfio_modules
 from host.common import SOURCE_DIR, Failure, cache_dir, locked, remove_tree, say
 from host.outside import Outside
 from host.qmp import Qmp, connect
@@ -75,12 +75,13 @@ def new_log_directory():
 
 
 class Parts:
-    """What must exist before a machine can start. The downloads run side by side. `inner`: an image with a QEMU that knows
-    iommufd, where the kernel does, or None."""
+    """What must exist before a machine can start. The downloads run side by side. `inner`: an image with a QEMU for the
+    guest, or None: of the suite `vmm`, else one that knows iommufd, where the kernel does."""
 
-    def __init__(self, target, kernel_name, vfio, suite):
+    def __init__(self, target, kernel_name, vfio, suite, vmm=None):
         self.target = target
         self.vfio = vfio
+        self.vmm = vmm
         results, failures = {}, []
 
         def work(name, function):
@@ -92,7 +93,7 @@ class Parts:
         threads = [threading.Thread(target=work, args=job) for job in (
             ("base", lambda: guestroot.base(target, suite)), ("kernel", lambda: kernels.get(target, kernel_name, vfio)),
             ("qemu", lambda: qemus.get(target)),
-            ("inner", lambda: qemus.image(target) if vfio != "packaged" else None))]
+            ("inner", lambda: qemus.image(target, vmm) if vmm or vfio != "packaged" else None))]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -128,6 +129,9 @@ class Session:
             more_scenarios.append("scenarios_packages")
             shutil.copytree(packages, trees[0] / PACKAGES)
             shutil.copy(SOURCE_DIR / "debian/tests/service", trees[0] / PACKAGES)
+        if parts.vmm:
+            more_scenarios.append("scenarios_vmm")
+            inner.install(parts.kernel, parts.base / "busybox", trees[0])
         builder.guest_files(trees[0], more_scenarios)
         if with_project:
             trees.insert(0, self.work / "project")
@@ -153,6 +157,8 @@ class Session:
         if self.parts.inner:
             words += ["-drive", f"if=none,id=inner,format=raw,readonly=on,file={self.parts.inner}",
                       "-device", f"{self.hardware.INNER_DISK},drive=inner"]
+        if self.parts.vmm:
+            words += self.hardware.vmm_arguments(self.work)
         for name in CHANNELS:
             words += ["-chardev", f"socket,id={name},path={self.work / name},server=on,wait=off",
                       "-device", f"virtserialport,bus=channels.0,chardev={name},name=vfwarden.{name}"]

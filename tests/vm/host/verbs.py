@@ -30,11 +30,13 @@ def parts(options):
     target = TARGETS[options.arch]
     if target.foreign and options.vfio != "packaged":
         raise Failure(f"--vfio {options.vfio} is for the machine of this host's architecture")
+    if target.foreign and options.vmm:
+        raise Failure("--vmm is for the machine of this host's architecture")
     need_programs({**PROGRAMS, **(CROSS_PROGRAMS if target.foreign else {}),
                    **(vfio_modules.PROGRAMS if options.vfio != "packaged" else {})})
     if target.foreign and options.base:
         raise Failure("--base is for the machine of this host's architecture")
-    return Parts(target, options.kernel, options.vfio, options.base or debian.SUITE)
+    return Parts(target, options.kernel, options.vfio, options.base or debian.SUITE, options.vmm)
 
 
 def build(options):

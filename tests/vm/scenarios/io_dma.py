@@ -39,13 +39,13 @@ def pinned():
     return int(counts["acquired"]) - int(counts["released"])
 
 
-def allow(machine, rule=RULE):
+def allow(machine, rule=RULE, function=NVME):
     """AllowMsix= is left alone: DMA needs none."""
     machine.add_polkit_rule(rule)
     machine.daemon.configure("[Io]\nDrainSeconds=2\n")
     service.systemctl("reload", service.UNIT)
-    NVME.bind("vfio-pci")
-    machine.wait_property(NVME, "Driver", "vfio-pci")
+    function.bind("vfio-pci")
+    machine.wait_property(function, "Driver", "vfio-pci")
 
 
 def open_queue(machine):
@@ -60,11 +60,15 @@ def check_identified(client):
     equal((status, page[:2].hex(), page[24:24 + len(MODEL)]), (0, "361b", MODEL), "status, vendor and model")
 
 
-def check_quiet(machine, before):
+def wait_unpinned(machine, before):
+    machine.poll(lambda: pinned() <= before, lambda: f"pinned pages to be {before} again, they are {pinned()}")
+
+
+def check_quiet(machine, before, function=NVME):
     """No page is pinned that was not before, and the device cannot write."""
-    wait_free(machine, NVME)
-    equal(device_word(NVME, COMMAND, 2) & BUS_MASTER, 0, "bus master of the device")
-    machine.poll(lambda: pinned() <= before, f"pinned pages to be {before} again")
+    wait_free(machine, function)
+    equal(device_word(function, COMMAND, 2) & BUS_MASTER, 0, "bus master of the device")
+    wait_unpinned(machine, before)
 
 
 @scenario("with DMA a client has the controller write to its memory, and hears of that by MSI-X; what it unmaps the device "
