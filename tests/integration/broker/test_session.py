@@ -555,6 +555,45 @@ class Unplugged(SessionTest):
         self.wait_function(PLAIN, there=False)
         self.wait_refused(session)
 
+    def begin_external_removal(self):
+        """The kernel has taken the driver's link away, and waits for the user."""
+        function = self.sysfs[PLAIN]
+        self.sysfs.detach_driver(function, keep_enable=True)
+        self.sysfs.change(function)
+        self.wait_property(PLAIN, "State", "removing")
+
+    def assert_ends(self, session):
+        """The client sends requests all the time, and they are answered until then."""
+        end = time.monotonic() + fixtures.DEADLINE
+        with self.assertRaises(vfio_user.ErrorReply) as caught:
+            while time.monotonic() < end:
+                session.read(0, 0, 8)
+        self.assertEqual(caught.exception.errno, errno.ENODEV)
+
+    def test_an_external_removal(self):
+        self.start()
+        session, _ = self.open()
+        self.begin_external_removal()
+        self.assert_ends(session)
+
+    def test_an_external_removal_after_a_crash(self):
+        self.start()
+        session, _ = self.open()
+        self.kill()
+        self.start()
+        self.begin_external_removal()
+        self.assert_ends(session)
+
+    def test_an_external_removal_that_a_crash_interrupts(self):
+        """The time to drain is counted anew."""
+        self.start(drain=3600)
+        session, _ = self.open()
+        self.begin_external_removal()
+        session.write(0, 0, b"goes on.")
+        self.kill()
+        self.start()
+        self.assert_ends(session)
+
     def test_taken_by_surprise_on_s390(self):
         """The kernel waits for the user, and its directory in sysfs stays; but the function's handle lacks the enable bit."""
         function = self.sysfs[PLAIN]
