@@ -17,7 +17,9 @@
 #include <linux/rtnetlink.h>
 
 /* linux/ethtool.h takes headers of libc, which there are none of for this target. */
-#define ETHTOOL_RESET 0x34
+#define ETHTOOL_TEST        0x1a
+#define ETHTOOL_RESET       0x34
+#define ETH_TEST_FL_OFFLINE 1
 
 /* The most that a loop can have (BPF_MAX_LOOPS). A request that has more attributes could have
  * anything behind them: it counts as one to any function. */
@@ -199,7 +201,7 @@ static __always_inline void find_vf_settings(const struct sk_buff *skb, const st
         *ret = all.search.function;
 }
 
-/* --- devlink's reload */
+/* --- devlink's restarts */
 
 static long devlink_attribute(__u32 index, void *context) {
         Messages *messages = context;
@@ -223,26 +225,41 @@ static long take_with_used_vfs(struct bpf_map *map, const FunctionName *name,
         return 1;
 }
 
-typedef struct ReloadMessages {
+typedef struct RestartMessages {
         Messages messages;
         int too_long;
+        __u32 kind; /* of the last message that was looked into */
         FunctionName function;
-} ReloadMessages;
+} RestartMessages;
+
+/* What a command does to a function and its VFs, as an event; 0 for commands that do not matter. */
+static __always_inline __u32 restart_kind(__u8 command) {
+        if (command == DEVLINK_CMD_RELOAD)
+                return GUARD_EVENT_DEVLINK_RELOAD;
+        if (command == DEVLINK_CMD_ESWITCH_SET)
+                return GUARD_EVENT_DEVLINK_ESWITCH;
+        if (command == DEVLINK_CMD_FLASH_UPDATE)
+                return GUARD_EVENT_DEVLINK_FLASH;
+        return command == DEVLINK_CMD_HEALTH_REPORTER_RECOVER ? GUARD_EVENT_DEVLINK_RECOVERY : 0;
+}
 
 /* The number of devlink's family is the running kernel's own; the address in it says enough. */
 static long devlink_message(__u32 index, void *context) {
-        ReloadMessages *all = context;
+        RestartMessages *all = context;
         struct {
                 struct nlmsghdr header;
                 struct genlmsghdr generic;
         } message;
         const GuardFunction *function;
         char bus[4];
+        __u32 kind;
 
         if (next_message(&all->messages, &message, sizeof(message)) < 0)
                 return 1;
-        if (message.generic.cmd != DEVLINK_CMD_RELOAD)
+        kind = restart_kind(message.generic.cmd);
+        if (kind == 0)
                 return 0;
+        all->kind = kind;
         if (bpf_loop(STEPS_MAX, devlink_attribute, &all->messages, 0) == STEPS_MAX) {
                 all->too_long = 1;
                 return 1;
@@ -259,37 +276,48 @@ static long devlink_message(__u32 index, void *context) {
         return 0;
 }
 
-/* The function whose VFs are in use, and which a message has devlink reload; else "". */
-static __always_inline void find_reload(const struct sk_buff *skb, FunctionName *ret) {
-        ReloadMessages all = { 0 };
+/* The function whose VFs are in use, and which a message has devlink restart; else "". Returns the
+ * kind of event. */
+static __always_inline __u32 find_restart(const struct sk_buff *skb, FunctionName *ret) {
+        RestartMessages all = { .kind = GUARD_EVENT_DEVLINK_RELOAD };
 
         begin(skb, &all.messages);
         if (bpf_loop(STEPS_MAX, devlink_message, &all, 0) == STEPS_MAX || all.too_long)
                 (void) bpf_for_each_map_elem(&functions, take_with_used_vfs, &all.function, 0);
         *ret = all.function;
+        return all.kind;
 }
 
-/* --- ethtool's reset */
+/* --- ethtool's resets */
+
+/* An offline test takes the interface down and resets the device (igb_diag_test()). */
+static __always_inline int is_online_test(const char *request) {
+        __u32 flags; /* of struct ethtool_test, behind the command */
+
+        return bpf_probe_read_user(&flags, sizeof(flags), request + sizeof(__u32)) >= 0 &&
+               !(flags & ETH_TEST_FL_OFFLINE);
+}
 
 /* The function whose VFs are in use, and which the request of SIOCETHTOOL resets; else "". A
- * request that cannot be read, for its page is not in memory, counts as one to its interface, or to
- * any of the network namespace. */
-static __always_inline void find_reset(const void *argument, const struct net *net,
-                                       FunctionName *ret) {
+ * request that cannot be read, for its page is not in memory, counts as a reset of its interface,
+ * or of any of the network namespace. Returns the kind of event. */
+static __always_inline __u32 find_reset(const void *argument, const struct net *net,
+                                        FunctionName *ret) {
         /* The beginning of struct ifreq, which has a union of other things, too. */
         struct {
                 char name[IFNAMSIZ];
                 const void *data;
         } request;
         InterfaceSearch search = { .by = INTERFACE_BY_NAME };
-        __u32 command;
+        __u32 command = ETHTOOL_RESET;
         int mask = -1;
 
         if (bpf_probe_read_user(&request, sizeof(request), argument) < 0)
                 search.by = INTERFACE_ANY;
-        else if (bpf_probe_read_user(&command, sizeof(command), request.data) >= 0 &&
-                 command != ETHTOOL_RESET)
-                return;
+        else if (bpf_probe_read_user(&command, sizeof(command), request.data) < 0)
+                command = ETHTOOL_RESET;
+        else if (command == ETHTOOL_TEST ? is_online_test(request.data) : command != ETHTOOL_RESET)
+                return 0;
         if (bpf_probe_read_user_str(search.name.text, IFNAMSIZ, argument) < 0)
                 search.by = INTERFACE_ANY;
         /* dev_ioctl() takes "eth0:1" as eth0. The mask is 0 from the colon on, without a branch. */
@@ -302,4 +330,5 @@ static __always_inline void find_reset(const void *argument, const struct net *n
         }
         search_interface(&search, net);
         *ret = search.function;
+        return command == ETHTOOL_TEST ? GUARD_EVENT_ETHTOOL_TEST : GUARD_EVENT_ETHTOOL_RESET;
 }

@@ -99,7 +99,11 @@ static __always_inline int is_refused(__u32 kind) {
                 return 0;
         case GUARD_EVENT_VF_SETTINGS:
         case GUARD_EVENT_DEVLINK_RELOAD:
+        case GUARD_EVENT_DEVLINK_ESWITCH:
+        case GUARD_EVENT_DEVLINK_FLASH:
+        case GUARD_EVENT_DEVLINK_RECOVERY:
         case GUARD_EVENT_ETHTOOL_RESET:
+        case GUARD_EVENT_ETHTOOL_TEST:
                 return set && set->refuse_network;
         default:
                 return set && set->refuse;
@@ -243,8 +247,8 @@ static __always_inline int may_change(const struct net *net) {
         return is_capable_in(bpf_get_current_task_btf()->cred, net->user_ns, CAP_NET_ADMIN);
 }
 
-/* devlink's reload needs the capability in the initial user namespace (GENL_ADMIN_PERM). */
-static __always_inline int may_reload(void) {
+/* devlink's restarts need the capability in the initial user namespace (GENL_ADMIN_PERM). */
+static __always_inline int may_restart(void) {
         return is_capable(bpf_get_current_task_btf()->cred, CAP_NET_ADMIN);
 }
 
@@ -258,14 +262,15 @@ static __always_inline int check_network(__u32 kind, const FunctionName *functio
 static __always_inline int check_netlink(struct sock *sk, struct sk_buff *skb) {
         const struct net *net = sk->__sk_common.skc_net.net;
         FunctionName function = { 0 };
+        __u32 kind;
 
         if (!net)
                 return 0;
         if (sk->sk_protocol == NETLINK_GENERIC) {
-                if (!may_reload())
+                if (!may_restart())
                         return 0;
-                find_reload(skb, &function);
-                return check_network(GUARD_EVENT_DEVLINK_RELOAD, &function);
+                kind = find_restart(skb, &function);
+                return check_network(kind, &function);
         }
         if (sk->sk_protocol != NETLINK_ROUTE || !may_change(net))
                 return 0;
@@ -279,6 +284,7 @@ static __always_inline int check_ioctl(struct file *file, unsigned int command,
         const struct socket *socket;
         const struct net *net;
         FunctionName function = { 0 };
+        __u32 kind;
 
         if (command != SIOCETHTOOL)
                 return 0;
@@ -286,8 +292,8 @@ static __always_inline int check_ioctl(struct file *file, unsigned int command,
         net = socket && socket->sk ? socket->sk->__sk_common.skc_net.net : 0;
         if (!net || !may_change(net))
                 return 0;
-        find_reset((const void *) argument, net, &function);
-        return check_network(GUARD_EVENT_ETHTOOL_RESET, &function);
+        kind = find_reset((const void *) argument, net, &function);
+        return check_network(kind, &function);
 }
 
 /* --- the hooks. Behind the arguments stands what earlier programs returned, which is always 0:

@@ -79,6 +79,11 @@ typedef enum GuardEventKind {
         GUARD_EVENT_ETHTOOL_RESET,  /* ETHTOOL_RESET */
         GUARD_EVENT_PORTS,          /* iopl(2) or ioperm(2), never refused */
         GUARD_EVENT_RELEASE,        /* the function `name` loses its driver, never refused */
+        /* More of the network. */
+        GUARD_EVENT_DEVLINK_ESWITCH,  /* DEVLINK_CMD_ESWITCH_SET */
+        GUARD_EVENT_DEVLINK_FLASH,    /* DEVLINK_CMD_FLASH_UPDATE */
+        GUARD_EVENT_DEVLINK_RECOVERY, /* DEVLINK_CMD_HEALTH_REPORTER_RECOVER */
+        GUARD_EVENT_ETHTOOL_TEST,     /* ETHTOOL_TEST, offline */
 } GuardEventKind;
 
 typedef struct GuardEvent {

@@ -77,7 +77,11 @@ KernelGuard kernel_guard_of_event(GuardEventKind kind) {
                 return KERNEL_GUARD_MODULE;
         case GUARD_EVENT_VF_SETTINGS:
         case GUARD_EVENT_DEVLINK_RELOAD:
+        case GUARD_EVENT_DEVLINK_ESWITCH:
+        case GUARD_EVENT_DEVLINK_FLASH:
+        case GUARD_EVENT_DEVLINK_RECOVERY:
         case GUARD_EVENT_ETHTOOL_RESET:
+        case GUARD_EVENT_ETHTOOL_TEST:
                 return KERNEL_GUARD_NETWORK;
         default:
                 return KERNEL_GUARD_DESCRIPTOR;
@@ -126,8 +130,16 @@ static char *describe_deed(const GuardEvent *event, const char *path) {
                 return g_strdup("settings of its VFs by netlink (`ip link set ... vf`)");
         case GUARD_EVENT_DEVLINK_RELOAD:
                 return g_strdup("a reload by devlink");
+        case GUARD_EVENT_DEVLINK_ESWITCH:
+                return g_strdup("a setting of its switch by devlink");
+        case GUARD_EVENT_DEVLINK_FLASH:
+                return g_strdup("an update of its firmware by devlink");
+        case GUARD_EVENT_DEVLINK_RECOVERY:
+                return g_strdup("a recovery by devlink");
         case GUARD_EVENT_ETHTOOL_RESET:
                 return g_strdup("a reset by ethtool");
+        case GUARD_EVENT_ETHTOOL_TEST:
+                return g_strdup("an offline test by ethtool");
         case GUARD_EVENT_PORTS:
                 return g_strdup("use of I/O ports, which reach configuration space");
         default:

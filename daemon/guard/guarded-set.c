@@ -360,7 +360,11 @@ static bool names_function(unsigned kind) {
         case GUARD_EVENT_UNBIND:
         case GUARD_EVENT_VF_SETTINGS:
         case GUARD_EVENT_DEVLINK_RELOAD:
+        case GUARD_EVENT_DEVLINK_ESWITCH:
+        case GUARD_EVENT_DEVLINK_FLASH:
+        case GUARD_EVENT_DEVLINK_RECOVERY:
         case GUARD_EVENT_ETHTOOL_RESET:
+        case GUARD_EVENT_ETHTOOL_TEST:
         case GUARD_EVENT_RELEASE:
                 return true;
         default:

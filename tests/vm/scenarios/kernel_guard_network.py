@@ -18,6 +18,7 @@ from guest.vfio import wait_users
 from scenarios.kernel_guard import held_vf, how, load_guard, not_in_memory, wait_report
 
 SIOCETHTOOL, ETHTOOL_RESET, ETHTOOL_GDRVINFO = 0x8946, 0x34, 0x03
+ETHTOOL_TEST, ETH_TEST_FL_OFFLINE = 0x1a, 1
 REFUSED = "Operation not permitted"
 
 
@@ -28,9 +29,9 @@ def interface(function):
     return name
 
 
-def ethtool(name, command, address=None):
+def ethtool(name, command, address=None, flags=0):
     """What ethtool(8) asks for, or by what is at that address; returns the error's number, 0 without."""
-    data = array.array("B", struct.pack("=I", command) + bytes(512))
+    data = array.array("B", struct.pack("=II", command, flags) + bytes(512))
     request = struct.pack("16sP", name.encode(), address or data.buffer_info()[0]) + bytes(16)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         try:
@@ -88,6 +89,24 @@ def network(machine):
     machine.wait_property(IGB, "Locked", False)
     equal(ip("renamed0", *settings[1:]).returncode, 0, "the status of `ip link set PF vf` with no VF in use")
     ip("renamed0", "name", pf)
+
+
+@scenario("devlink's settings of the switch, updates and recoveries and ethtool's offline test are refused with "
+          "KernelGuardNetwork=refuse, for a PF whose VFs are in use; an online test passes", deadline=240)
+def restarts(machine):
+    load_guard(machine)
+    held_vf(machine)
+    refuse_network(machine)
+    pf = interface(IGB)
+    check_refused(ethtool(pf, ETHTOOL_TEST, flags=ETH_TEST_FL_OFFLINE), "an offline test")
+    check_passes(ethtool(pf, ETHTOOL_TEST), "an online test")
+    check_passes(ethtool(interface(CARD0), ETHTOOL_TEST, flags=ETH_TEST_FL_OFFLINE), "an offline test of another function")
+    for words in (("dev", "eswitch", "set", f"pci/{IGB}", "mode", "switchdev"),
+                  ("health", "recover", f"pci/{IGB}", "reporter", "fw")):
+        contains(service.run("devlink", *words, check=False).stdout, REFUSED, f"devlink {' '.join(words)}")
+    for words in ("an offline test by ethtool, tried by python3 (pid ", "a setting of its switch by devlink, tried by devlink (pid ",
+                  "a recovery by devlink, tried by devlink (pid "):
+        wait_report(machine, f"{IGB}: refused: {words}")
 
 
 def check_refused(error, what):
