@@ -24,10 +24,15 @@ def how():
     return "lsm" if "bpf" in pci.read("/sys/kernel/security/lsm").strip().split(",") else "fmod_ret"
 
 
+def loaded():
+    """What the daemon says of the guards, in the default configuration."""
+    return [*(f"{guard}: refused ({how()})" for guard in GUARDS[:-1]),
+            f"network: reported only ({how()}): KernelGuardNetwork=tell"]
+
+
 def load_guard(machine):
     service.systemctl("start", service.GUARD_UNIT)
-    wait_guards(machine, [f"{guard}: refused ({how()})" for guard in GUARDS[:-1]]
-                + [f"network: reported only ({how()}): KernelGuardNetwork=tell"])
+    wait_guards(machine, loaded())
 
 
 def guards(machine):
