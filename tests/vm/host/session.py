@@ -150,6 +150,7 @@ class Session:
                   "-append", " ".join(self.kernel_arguments),
                   "-drive", f"if=none,id=base,format=raw,snapshot=on,file={self.parts.base / 'base.img'}",
                   "-device", f"{self.hardware.DISK},drive=base",
+                  "-drive", f"if=none,id=spare,format=raw,snapshot=on,file={self.parts.base / 'base.img'}",
                   "-device", f"{self.hardware.CHANNELS},id=channels",
                   "-chardev", f"file,id=journal,path={self.logs / 'journal'}",
                   "-device", "virtserialport,bus=channels.0,chardev=journal,name=vfwarden.journal",

@@ -33,7 +33,7 @@ X86_64 = Target(
     # With a virtio-iommu, the disk waits for its driver.
     early=("virtio_pci", "virtio_iommu", "virtio_blk", "ext4", "crc32c_generic"),
     modules=("virtio_console", "igb", "e1000e", "nvme", "vfio_pci", "vfio", "vfio_iommu_type1", "iommufd",
-             "uio_pci_generic", "pci_stub", "igbvf", "autofs4", "dummy", "loop", "tun", "macvlan"),
+             "uio_pci_generic", "pci_stub", "igbvf", "autofs4", "dummy", "loop", "tun", "macvlan", "nvmet"),
     qemu="qemu-system-x86_64", qemu_package="qemu-system-x86",
     devices=("igb", "nvme", "nvme-subsys", "e1000e", "intel-iommu", "virtio-serial-pci"),
     scenarios="scenarios")
