@@ -4,6 +4,7 @@
 
 #define NO_FILE _LOCK_FILE_INVALID
 #define VM      "vm/scenarios/"
+#define LONG    "vm/scenarios_long/"
 #define MADE_UP "integration/"
 #define NETWORK " The kernel guard only reports it by default (`KernelGuardNetwork=`)."
 
@@ -92,14 +93,16 @@ static const Door table[] = {
           DOOR_REFUSED, VM "kernel_guard.py: unbind" },
         { "`virsh nodedev-detach` of a PF", DOOR_SEEN,
           "As for `unbind`.",
-          VM "libvirt.py: nodedev_detach", NO_FILE },
+          VM "libvirt.py: nodedev_detach", NO_FILE,
+          DOOR_REFUSED, LONG "kernel_guard_libvirt.py: nodedev_detach" },
         { "`rmmod` or `modprobe -r` of a PF's driver", DOOR_SEEN,
           "As for `unbind`. The driver that leaves is named, and other functions are not concerned.",
           VM "external_removal.py: module", NO_FILE,
           DOOR_REFUSED, VM "kernel_guard.py: files" },
         { "`vmd` is unbound while a function of its domain is in use", DOOR_SEEN,
-          "As for `unbind`; the daemon itself refuses it.",
-          MADE_UP "guard/test_topology.py: test_another_domain", NO_FILE },
+          "As for `unbind`; the daemon itself refuses it. QEMU has no VMD: the kernel guard is shown with a bridge.",
+          MADE_UP "guard/test_topology.py: test_another_domain", NO_FILE,
+          DOOR_REFUSED, LONG "kernel_guard_above.py: bridges" },
         { "The button of the slot", DOOR_SEEN,
           "All users of functions in the slot are notified before the kernel waits for the first.",
           VM "external_removal.py: button_two_holders", NO_FILE },
@@ -112,7 +115,7 @@ static const Door table[] = {
         { "A program has a BAR mapped, or opens a disk, a controller, an RDMA or a vDPA device",
           DOOR_SEEN,
           "It takes nothing. From then on vfwarden does not unbind, reset or remove the function.",
-          "vm/scenarios_long/uses_nodes.py: nodes", NO_FILE },
+          LONG "uses_nodes.py: nodes", NO_FILE },
         { "The device is pulled out", DOOR_SEEN,
           "Sessions end with an error; pending calls end; a VF that is left behind is reported.",
           MADE_UP "guard/test_dying.py: test_the_pf_goes_first", NO_FILE },

@@ -187,6 +187,7 @@ def machine_run(*words, **options):
 # The kernel guard's, where the programs cannot be LSM programs.
 WITHOUT_BPF = "lsm=landlock,lockdown,yama,apparmor"
 FMOD_RET = ("kernel_guard.unbind", "kernel_guard.files", "kernel_guard_network.")
+GUARD_LONG = ("kernel_guard_above.", "kernel_guard_authors.", "kernel_guard_libvirt.", "uses_disk.", "uses_nodes.")
 
 
 def vm():
@@ -237,7 +238,7 @@ def vm_guard_long():
     of a libvirt domain, and what it costs."""
     return total(machine_run("bridges.", *FMOD_RET, bridges=True, append=WITHOUT_BPF),
                  machine_run("kernel_guard.", "kernel_guard_network.", "topology.", kernel="linux-image-amd64/sid"),
-                 machine_run("kernel_guard_authors", "kernel_guard_libvirt", "uses_nodes", long=True, append="vfwarden.rounds=100"),
+                 machine_run(*GUARD_LONG, long=True, append="vfwarden.rounds=100"),
                  machine_run("guard_cost.", instructions=True))
 
 

@@ -4,11 +4,12 @@ kernel's command line: `tests/vm/machine run --append=vfwarden.rounds=100 kernel
 import re
 
 from guest import pci, service
-from guest.check import equal
+from guest.check import contains, equal, true
 from guest.libvirt import Libvirt, hostdev
+from guest.pci import IGB
 from guest.registry import scenario
 
-from scenarios.kernel_guard import UNBIND, by_write, check_refused, load_guard, write_by
+from scenarios.kernel_guard import UNBIND, by_write, check_refused, load_guard, wait_report, write_by
 from scenarios.libvirt import vfs
 
 ROUND_SECONDS = 30
@@ -39,3 +40,30 @@ def managed(machine):
           "what was refused to others")
     libvirt.destroy("web2")
     machine.wait_property(other, "Driver", "igbvf")
+
+
+@scenario("virsh nodedev-detach of a PF is refused by the kernel and reported while a domain has its VF, and passes after that",
+          deadline=360)
+def nodedev_detach(machine):
+    load_guard(machine)
+    vf, = vfs(machine, 1)
+    # libvirt sets it before it tries to unbind the PF, and leaves it there.
+    machine.closers.append(lambda: IGB.set_override(None))
+    libvirt = Libvirt(machine)
+    libvirt.define("web1", hostdev(vf))
+    libvirt.start("web1")
+    machine.wait_property(vf, "InUse", True)
+    result = libvirt.virsh("nodedev-detach", "pci_0000_01_00_0", check=False)
+    true(result.returncode != 0, "virsh fails")
+    contains(result.stdout, "Operation not permitted", "virsh's words")
+    libvirtd = machine.daemon.property("MainPID", "libvirtd.service")
+    wait_report(machine, f"{IGB}: refused: unbind, tried by ", f"(pid {libvirtd}, uid 0")
+    equal((IGB.driver(), vf.driver(), machine.property(vf, "State")), ("igb", "vfio-pci", "present"), "PF and VF, which stay")
+    contains(libvirt.virsh("list", "--name").stdout, "web1", "the domains that run")
+
+    libvirt.destroy("web1")
+    machine.wait_property(vf, "Driver", "igbvf")
+    machine.wait_property(IGB, "LockReasons", [])
+    libvirt.virsh("nodedev-detach", "pci_0000_01_00_0")
+    equal(IGB.driver(), "vfio-pci", "the driver of a PF that nobody uses")
+    libvirt.virsh("nodedev-reattach", "pci_0000_01_00_0")
