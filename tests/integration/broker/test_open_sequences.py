@@ -200,4 +200,4 @@ class Sequences(OpenTest):
 
 
 if __name__ == "__main__":
-    fixtures.main()
+    fixtures.main_among_own_processes()

@@ -209,4 +209,4 @@ class Sockets(OpenTest):
 
 
 if __name__ == "__main__":
-    fixtures.main()
+    fixtures.main_among_own_processes()
