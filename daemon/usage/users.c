@@ -169,6 +169,8 @@ static void search_if_doubtful(Users *users, const char *name) {
 
         if (!vfio_openings_is_doubtful(users->openings, name))
                 return;
+        /* Another descriptor may wait in a socket for a moment: the search is soon repeated. */
+        users->n_lost_ticks = 0;
         g_hash_table_iter_init(&iter, users->functions);
         while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &device))
                 if (users_node_is(device, name))
