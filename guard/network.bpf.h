@@ -29,6 +29,12 @@
  * function. */
 #define SEARCHES_MAX 64
 
+/* The verifier looks at such a function by itself, and knows nothing of what its argument points
+ * to. Otherwise it follows each value that the loops can leave there, and the one of Linux 7.2
+ * gives up: "The sequence of 8193 jumps is too complex". The context of bpf_loop() must be on the
+ * stack, so that is a pointer. */
+#define VERIFIED_ALONE __attribute__((noinline))
+
 /* Where the value of an attribute is; the length is 0 where the message has none. */
 typedef struct Value {
         __u32 offset, length;
@@ -97,13 +103,14 @@ static __always_inline int next_message(Messages *messages, void *message, __u32
 }
 
 static __always_inline void begin(const struct sk_buff *skb, Messages *ret) {
-        *ret = (Messages){ .data = skb->data, .length = skb->len };
+        ret->data = skb->data;
+        ret->length = skb->len;
 }
 
 /* --- settings of VFs */
 
 static long link_attribute(__u32 index, void *context) {
-        Messages *messages = context;
+        Messages *messages = *(Messages **) context;
         Value value;
         int type = next_attribute(messages, &value);
 
@@ -144,67 +151,82 @@ static __always_inline int meant_interface(const Messages *messages, int index,
 
 typedef struct LinkMessages {
         Messages messages;
-        const struct net *net;
         int link;     /* the number that the last message has for its interface, or 0 */
         int too_long; /* there may be more than was looked at */
-        InterfaceSearch search;
 } LinkMessages;
 
 /* Returns 1 after a message that sets VFs, and at the end. */
 static long link_message(__u32 index, void *context) {
-        LinkMessages *all = context;
+        LinkMessages *all = *(LinkMessages **) context;
+        Messages *messages = &all->messages;
         struct {
                 struct nlmsghdr header;
                 struct ifinfomsg link;
         } message;
 
-        if (next_message(&all->messages, &message, sizeof(message)) < 0)
+        if (next_message(messages, &message, sizeof(message)) < 0)
                 return 1;
         if (message.header.nlmsg_type != RTM_SETLINK && message.header.nlmsg_type != RTM_NEWLINK)
                 return 0;
         all->link = message.link.ifi_index;
-        if (bpf_loop(STEPS_MAX, link_attribute, &all->messages, 0) == STEPS_MAX)
+        if (bpf_loop(STEPS_MAX, link_attribute, &messages, 0) == STEPS_MAX)
+                all->too_long = 1;
+        return messages->sets_vfs || all->too_long;
+}
+
+/* Goes on to the next message that sets VFs. Returns whether there is one, or may be. */
+VERIFIED_ALONE int next_settings(LinkMessages *all) {
+        if (!all)
+                return 0;
+        all->messages.sets_vfs = 0;
+        if (bpf_loop(STEPS_MAX, link_message, &all, 0) == STEPS_MAX)
                 all->too_long = 1;
         return all->messages.sets_vfs || all->too_long;
 }
 
+typedef struct LinkSearch {
+        LinkMessages all;
+        const struct net *net;
+        InterfaceSearch search;
+} LinkSearch;
+
 /* The next message that sets VFs. Returns 1 at the end, and when a function is found. The first
  * search is for any function: mostly there is none, and the number of messages does not matter. */
 static long link_settings(__u32 index, void *context) {
-        LinkMessages *all = context;
+        LinkSearch *links = context;
+        InterfaceSearch *search = &links->search;
 
-        all->messages.sets_vfs = 0;
-        if (bpf_loop(STEPS_MAX, link_message, all, 0) == STEPS_MAX)
-                all->too_long = 1;
-        if (!all->messages.sets_vfs && !all->too_long)
+        if (!next_settings(&links->all))
                 return 1;
-        if (index == 0 || index == SEARCHES_MAX || all->too_long) {
-                all->search.by = INTERFACE_ANY;
-                search_interface(&all->search, all->net);
-                if (index != 0 || all->too_long || all->search.function.text[0] == '\0')
+        if (index == 0 || index == SEARCHES_MAX || links->all.too_long) {
+                search->by = INTERFACE_ANY;
+                search_interface(search, links->net);
+                if (index != 0 || links->all.too_long || search->function.text[0] == '\0')
                         return 1;
-                all->search.function.text[0] = '\0';
+                search->function.text[0] = '\0';
         }
-        if (meant_interface(&all->messages, all->link, &all->search) < 0)
+        if (meant_interface(&links->all.messages, links->all.link, search) < 0)
                 return 0;
-        search_interface(&all->search, all->net);
-        return all->search.function.text[0] != '\0';
+        search_interface(search, links->net);
+        return search->function.text[0] != '\0';
 }
 
 /* The function whose VFs are in use, and to which a message gives settings of its VFs; else "". */
 static __always_inline void find_vf_settings(const struct sk_buff *skb, const struct net *net,
                                              FunctionName *ret) {
-        LinkMessages all = { .net = net };
+        LinkSearch links;
 
-        begin(skb, &all.messages);
-        (void) bpf_loop(SEARCHES_MAX + 1, link_settings, &all, 0);
-        *ret = all.search.function;
+        __builtin_memset(&links, 0, sizeof(links));
+        links.net = net;
+        begin(skb, &links.all.messages);
+        (void) bpf_loop(SEARCHES_MAX + 1, link_settings, &links, 0);
+        *ret = links.search.function;
 }
 
 /* --- devlink's restarts */
 
 static long devlink_attribute(__u32 index, void *context) {
-        Messages *messages = context;
+        Messages *messages = *(Messages **) context;
         Value value;
         int type = next_attribute(messages, &value);
 
@@ -245,44 +267,57 @@ static __always_inline __u32 restart_kind(__u8 command) {
 
 /* The number of devlink's family is the running kernel's own; the address in it says enough. */
 static long devlink_message(__u32 index, void *context) {
-        RestartMessages *all = context;
+        RestartMessages *all = *(RestartMessages **) context;
+        Messages *messages = &all->messages;
         struct {
                 struct nlmsghdr header;
                 struct genlmsghdr generic;
         } message;
         const GuardFunction *function;
+        FunctionName name;
         char bus[4];
         __u32 kind;
 
-        if (next_message(&all->messages, &message, sizeof(message)) < 0)
+        if (next_message(messages, &message, sizeof(message)) < 0)
                 return 1;
         kind = restart_kind(message.generic.cmd);
         if (kind == 0)
                 return 0;
         all->kind = kind;
-        if (bpf_loop(STEPS_MAX, devlink_attribute, &all->messages, 0) == STEPS_MAX) {
+        if (bpf_loop(STEPS_MAX, devlink_attribute, &messages, 0) == STEPS_MAX) {
                 all->too_long = 1;
                 return 1;
         }
-        read_text(&all->messages, &all->messages.bus, bus, sizeof(bus));
+        read_text(messages, &messages->bus, bus, sizeof(bus));
         if (bus[0] != 'p' || bus[1] != 'c' || bus[2] != 'i')
                 return 0;
-        read_text(&all->messages, &all->messages.device, all->function.text,
-                  sizeof(all->function.text));
-        function = bpf_map_lookup_elem(&functions, &all->function);
-        if (function && function->vfs_used)
-                return 1;
-        all->function.text[0] = '\0';
-        return 0;
+        read_text(messages, &messages->device, name.text, sizeof(name.text));
+        function = bpf_map_lookup_elem(&functions, &name);
+        if (!function || !function->vfs_used)
+                return 0;
+        all->function = name;
+        return 1;
+}
+
+/* Goes on to the end, or to a message that has a function restarted whose VFs are in use. Returns
+ * whether there may be more than was looked at. */
+VERIFIED_ALONE int next_restart(RestartMessages *all) {
+        if (!all)
+                return 0;
+        if (bpf_loop(STEPS_MAX, devlink_message, &all, 0) == STEPS_MAX)
+                all->too_long = 1;
+        return all->too_long;
 }
 
 /* The function whose VFs are in use, and which a message has devlink restart; else "". Returns the
  * kind of event. */
 static __always_inline __u32 find_restart(const struct sk_buff *skb, FunctionName *ret) {
-        RestartMessages all = { .kind = GUARD_EVENT_DEVLINK_RELOAD };
+        RestartMessages all;
 
+        __builtin_memset(&all, 0, sizeof(all));
+        all.kind = GUARD_EVENT_DEVLINK_RELOAD;
         begin(skb, &all.messages);
-        if (bpf_loop(STEPS_MAX, devlink_message, &all, 0) == STEPS_MAX || all.too_long)
+        if (next_restart(&all))
                 (void) bpf_for_each_map_elem(&functions, take_with_used_vfs, &all.function, 0);
         *ret = all.function;
         return all.kind;
