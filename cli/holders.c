@@ -28,6 +28,7 @@ static const struct {
 /* What a daemon leaves out, or says otherwise than agreed, is empty. */
 static JsonObject *user_new(JsonObject *told) {
         JsonObject *user = json_object_new();
+        gint64 socket_pid = function_integer(told, "socket-pid", 0);
 
         for (size_t i = 0; i < G_N_ELEMENTS(user_members); i++)
                 if (user_members[i].is_number)
@@ -39,6 +40,8 @@ static JsonObject *user_new(JsonObject *told) {
         json_object_set_boolean_member(
                 user, "Brokered",
                 json_object_get_boolean_member_with_default(told, "brokered", FALSE));
+        if (socket_pid != 0)
+                json_object_set_int_member(user, "SocketPid", socket_pid);
         return user;
 }
 
@@ -196,6 +199,7 @@ char *holder_describe(JsonObject *user) {
         const char *unit = function_string(user, "Unit");
         gint64 pid = function_integer(user, "Pid", 0);
         gint64 uid = function_integer(user, "Uid", 0);
+        gint64 socket_pid = function_integer(user, "SocketPid", 0);
         bool is_brokered = json_object_get_boolean_member_with_default(user, "Brokered", FALSE);
         const char *brokered = is_brokered ? ", opened by vfwarden" : "";
 
@@ -205,6 +209,10 @@ char *holder_describe(JsonObject *user) {
                 return g_strdup_printf("a process that could not be found; opened for %s (uid "
                                        "%" G_GINT64_FORMAT ")",
                                        command, uid);
+        if (pid == 0 && socket_pid != 0)
+                return g_strdup_printf("a process that could not be found, perhaps by a descriptor "
+                                       "in a socket of pid %" G_GINT64_FORMAT,
+                                       socket_pid);
         if (pid == 0)
                 return g_strdup("a process that could not be found");
         if (*machine)

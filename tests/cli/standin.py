@@ -247,12 +247,12 @@ class Daemon:
         return GLib.Variant("(o)", (encode(address),))
 
     def _DescribeUsers(self, address):
-        """`users` has tuples of address, pid, uid, command, unit, and perhaps machine and since."""
+        """`users` has tuples of address, pid, uid, command, unit, and perhaps machine, since and socket-pid."""
         if address:
             self._GetFunction(address)
-        names = ("address", "pid", "uid", "command", "unit", "machine", "since")
+        names = ("address", "pid", "uid", "command", "unit", "machine", "since", "socket-pid")
         dictionaries = [
-            {name: GLib.Variant(kind, value) for name, kind, value in zip(names, "suusss" + "t", user)}
+            {name: GLib.Variant(kind, value) for name, kind, value in zip(names, "suusss" + "tu", user)}
             for user in self.users if address in ("", user[0])]
         return GLib.Variant("(aa{sv})", (dictionaries,))
 

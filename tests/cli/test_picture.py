@@ -357,6 +357,14 @@ In use:  yes
                     admin (pid 816) inhibits open
 """))
 
+    def test_user_in_a_socket(self):
+        daemon = self.start_daemon(pictures.host())
+        daemon.users = [(pictures.IGB_VF1, 0, 0, "", "", "", 1795222312_654321, 815)]
+        code, output, error = self.run_command("show", pictures.IGB_VF1)
+        self.assertEqual((code, error), (0, ""))
+        self.assertIn("          Used by:  a process that could not be found, perhaps by a descriptor in a socket of pid 815",
+                      output.splitlines())
+
     def test_users_without_vfio(self):
         """Programs that drive a function are listed with its users; what else the host does with it is not."""
         uses = [{"Kind": kind, "Text": text} for kind, text in (("mount", "its disk is mounted"),
