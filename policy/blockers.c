@@ -31,11 +31,11 @@ static BlockerKind inhibitor_kind(const Inhibitor *inhibitor) {
         return kinds[inhibitor->mode];
 }
 
-/* Without a driver of the host, an event is yet to come that a use has ended; but a program can
- * drive a function that has no driver. */
+/* Without a driver of the host, an event is yet to come that a use has ended. But sysfs has the BARs
+ * of every function, whatever its driver is (pci_create_resource_files()): also of one without a
+ * driver, or on VFIO. A VMM maps those of VFIO's own file, which is no such use. */
 static bool use_counts(const Function *function, const Use *use) {
-        return function_has_host_driver(function) ||
-               (function->facts.driver[0] == '\0' && use_kind_needs_no_driver(use->kind));
+        return function_has_host_driver(function) || use_kind_needs_no_driver(use->kind);
 }
 
 void block_uses(const Question *question, const Function *function, const char *where) {

@@ -134,6 +134,25 @@ Test(use, without_a_driver_of_the_host) {
         expect(DISK, OPERATION_REMOVE, 0, "");
 }
 
+/* By its BARs or configuration space in sysfs, which are there whatever the driver is. */
+Test(use, a_program_drives_it_by_sysfs) {
+        static const UseKind kinds[] = { USE_PROGRAM_RESOURCE, USE_PROGRAM_MAPPED,
+                                         USE_PROGRAM_CONFIG };
+        static const char *const names[] = { "nvme", "", "vfio-pci", "igb-vfio-pci" };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++) {
+                use(DISK, kinds[i], "resource0", "flash (pid 4711)");
+                for (size_t j = 0; j < G_N_ELEMENTS(names); j++) {
+                        apply(world, below(facts_plain(DISK), names[j]));
+                        expect(DISK, OPERATION_RESET, 0, DISK);
+                        expect(DISK, OPERATION_UNBIND, 0, DISK);
+                        expect(ROOT, OPERATION_REMOVE, 0, DISK);
+                        expect(DISK, OPERATION_OPEN, 0, "");
+                        expect(DISK, OPERATION_RESET, CHECK_OVERRIDE_HOST, "");
+                }
+        }
+}
+
 Test(use, an_unplug_is_refused) {
         use(VF1, USE_NETWORK_UP, "eth3", "");
         for (unsigned i = 0; i < 2; i++) {
