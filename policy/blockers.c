@@ -31,9 +31,9 @@ static BlockerKind inhibitor_kind(const Inhibitor *inhibitor) {
         return kinds[inhibitor->mode];
 }
 
-/* Without a driver of the host, an event is yet to come that a use has ended. But sysfs has the BARs
- * of every function, whatever its driver is (pci_create_resource_files()): also of one without a
- * driver, or on VFIO. A VMM maps those of VFIO's own file, which is no such use. */
+/* Without a driver of the host, an event is yet to come that a use has ended. But sysfs has the
+ * BARs of every function, whatever its driver is (pci_create_resource_files()): also of one without
+ * a driver, or on VFIO. A VMM maps those of VFIO's own file, which is no such use. */
 static bool use_counts(const Function *function, const Use *use) {
         return function_has_host_driver(function) || use_kind_needs_no_driver(use->kind);
 }
@@ -60,9 +60,10 @@ void block_uses(const Question *question, const Function *function, const char *
         }
 }
 
-/* Whether the host can use the function, its VFs or what is below it by a driver of its own. */
-static bool blockers_may_have_uses(const Function *function) {
-        if (function_has_host_driver(function) || topology_n_children(function) > 0)
+/* Whether the host can use the function, its VFs or what is below it in a way that is not known. */
+static bool blockers_may_have_uses(const Function *function, UsesKnown known) {
+        if (known == USES_UNREADABLE_OF_ALL || function_has_host_driver(function) ||
+            topology_n_children(function) > 0)
                 return true;
         for (guint i = 0; function->vfs && i < function->vfs->len; i++)
                 if (function_has_host_driver(function->vfs->pdata[i]))
@@ -76,9 +77,9 @@ void block_unknown_uses(const Question *question, const Function *function) {
         UsesKnown known = inventory_uses_known(question->inventory, &text);
 
         if (known == USES_KNOWN || !use_stands_against(question->operation) ||
-            (question->flags & CHECK_OVERRIDE_HOST) || !blockers_may_have_uses(function))
+            (question->flags & CHECK_OVERRIDE_HOST) || !blockers_may_have_uses(function, known))
                 return;
-        if (known == USES_UNREADABLE)
+        if (known != USES_NOT_YET)
                 verdict_block(question->verdict, BLOCKER_HOST,
                               pci_address_format(function_address(function), address), 0,
                               "may be used by the host: %s", text);

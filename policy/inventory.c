@@ -10,7 +10,7 @@ struct Inventory {
         GHashTable *groups;    /* IOMMU group -> GPtrArray of borrowed Function* */
         Topology *topology;
         UsesKnown uses_known;
-        char *uses_text; /* with USES_UNREADABLE: what cannot be looked at */
+        char *uses_text; /* what cannot be looked at, NULL: nothing */
 };
 
 static void msi_free(Function *function) {

@@ -55,7 +55,7 @@ void inventory_set_uses(Function *function, GPtrArray *uses);
 void inventory_set_names(Function *function, DeviceNames *names);
 
 /* What is known of the uses of all functions; USES_KNOWN of a new inventory. With USES_UNREADABLE
- * `text` says what cannot be looked at, a clause; else it is NULL. */
+ * and USES_UNREADABLE_OF_ALL `text` says what cannot be looked at, a clause; else it is NULL. */
 void inventory_set_uses_known(Inventory *inventory, UsesKnown known, const char *text);
 UsesKnown inventory_uses_known(const Inventory *inventory, const char **ret_text);
 

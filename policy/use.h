@@ -35,7 +35,9 @@ typedef struct Use {
 typedef enum UsesKnown {
         USES_KNOWN,
         USES_NOT_YET,    /* the first look has not ended */
-        USES_UNREADABLE, /* something cannot be looked at: every function may be used */
+        USES_UNREADABLE, /* something cannot be looked at: what a driver of the host has may be used
+                          */
+        USES_UNREADABLE_OF_ALL, /* programs neither: every function may be used */
 } UsesKnown;
 
 Use *use_new(UseKind kind, const char *object, const char *by, uint32_t pid);

@@ -104,15 +104,6 @@ static void on_uses_refreshed(void *userdata, int result) {
                 refresh_users(call, function);
 }
 
-static bool function_users_may_have_uses(const PartContext *context, const Function *function) {
-        g_autoptr(GPtrArray) related = check_related(context->inventory, function);
-
-        for (guint i = 0; i < related->len; i++)
-                if (function_has_host_driver(related->pdata[i]))
-                        return true;
-        return false;
-}
-
 void function_users_refresh(const PartContext *context, const Function *function,
                             FunctionUsersKnown *done, void *userdata) {
         RefreshCall *call = g_new(RefreshCall, 1);
@@ -124,13 +115,8 @@ void function_users_refresh(const PartContext *context, const Function *function
 
 void function_uses_refresh(const PartContext *context, const Function *function,
                            FunctionUsersKnown *done, void *userdata) {
-        RefreshCall *call;
+        RefreshCall *call = g_new(RefreshCall, 1);
 
-        if (!function_users_may_have_uses(context, function)) {
-                function_users_refresh(context, function, done, userdata);
-                return;
-        }
-        call = g_new(RefreshCall, 1);
         *call = (RefreshCall){ context, function->facts.key, function->facts.inode, done,
                                userdata };
         uses_refresh(part_find(context, uses_part), on_uses_refreshed, call);

@@ -257,6 +257,7 @@ static bool take_program_event(void *state, int fd) {
 const UseSource host_programs = {
         .name = "vfwarden-progs",
         .what = "programs",
+        .of_all = true,
         .open = open_programs,
         .event = take_program_event,
         .look = look_at_programs,

@@ -18,6 +18,9 @@ typedef struct UseChild UseChild;
 typedef struct UseSource {
         const char *name; /* of the process, 15 characters at the most */
         const char *what; /* is looked at, for people: "network interfaces" */
+        /* Finds uses of functions without a driver of the host, too (use_kind_needs_no_driver()).
+         */
+        bool of_all;
         /* Listens for events, by use_child_watch(). Returns 0 or a negative errno; what it has made
          * is in `*ret_state`, and lives as long as the process. */
         int (*open)(UseChild *child, void **ret_state);

@@ -57,10 +57,20 @@ static void uses_report(const Uses *uses, unsigned i) {
         if (r == 0)
                 problems_resolve(uses->problems, key);
         else if (r != -EINPROGRESS)
-                problems_report(uses->problems, key,
-                                "Failed to look at the host's %s: %s; all functions with a driver "
-                                "of the host count as used",
-                                sources[i]->what, g_strerror(-r));
+                problems_report(
+                        uses->problems, key,
+                        "Failed to look at the host's %s: %s; all functions%s count as used",
+                        sources[i]->what, g_strerror(-r),
+                        sources[i]->of_all ? "" : " with a driver of the host");
+}
+
+/* What is known in spite of the `result` of a source. */
+static UsesKnown known_after(const UseSource *source, int result) {
+        if (result == 0)
+                return USES_KNOWN;
+        if (result == -EINPROGRESS)
+                return USES_NOT_YET;
+        return source->of_all ? USES_UNREADABLE_OF_ALL : USES_UNREADABLE;
 }
 
 static void update_known(Uses *uses) {
@@ -69,12 +79,14 @@ static void update_known(Uses *uses) {
 
         for (unsigned i = 0; i < N_SOURCES; i++) {
                 int r = use_helper_result(uses->helpers[i]);
+                UsesKnown after = known_after(sources[i], r);
 
-                if (r == -EINPROGRESS && known == USES_KNOWN)
-                        known = USES_NOT_YET;
-                if (r == 0 || r == -EINPROGRESS || known == USES_UNREADABLE)
+                if (after <= known)
                         continue;
-                known = USES_UNREADABLE;
+                known = after;
+                if (known == USES_NOT_YET)
+                        continue;
+                g_free(text);
                 text = g_strdup_printf("its %s cannot be looked at: %s", sources[i]->what,
                                        g_strerror(-r));
         }

@@ -171,6 +171,11 @@ Test(use, what_is_not_known_counts_as_used) {
         expect(DISK, OPERATION_UNBIND, CHECK_OVERRIDE_HOST, "");
         expect(GUEST, OPERATION_UNBIND, 0, "");
         expect(DISK, OPERATION_OPEN, 0, "");
+        inventory_set_uses_known(world, USES_UNREADABLE_OF_ALL, "its programs cannot be looked at");
+        expect(DISK, OPERATION_UNBIND, 0, DISK);
+        expect(GUEST, OPERATION_UNBIND, 0, GUEST);
+        expect(GUEST, OPERATION_UNBIND, CHECK_OVERRIDE_HOST, "");
+        expect(GUEST, OPERATION_OPEN, 0, "");
         inventory_set_uses_known(world, USES_NOT_YET, NULL);
         expect(DISK, OPERATION_UNBIND, 0, "");
         inventory_set_uses_known(world, USES_KNOWN, NULL);

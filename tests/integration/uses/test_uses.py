@@ -490,6 +490,38 @@ class Programs(UsesTest):
         self.wait_uses(NIC)
         self.client.bus.call(vb.function_path(NIC), vb.FUNCTION, "Reset")
 
+    def test_a_bar_whatever_the_driver_is(self):
+        """Sysfs has the BARs of a function on VFIO, too; what a VMM has by VFIO's own file is no such use."""
+        bar = self.add_file(self.nic, "resource0")
+        self.start()
+        self.sysfs.rebind(self.nic, "vfio-pci")
+        self.wait_property(NIC, "Driver", "vfio-pci")
+        self.host.add_program(4711, "flash", d3=(bar, READ_WRITE))
+        self.host.add_program(4712, "flash2")
+        self.host.set_maps(4712, bar)
+        for method in ("Reset", "Unbind"):
+            words = self.refused(NIC, method)
+            self.assertIn("its BAR resource0 is open in flash (pid 4711)", words)
+            self.assertIn("its BAR resource0 is mapped by flash2 (pid 4712)", words)
+        self.assertIn(("host", NIC), self.blockers(NIC, "reset"))
+        self.host.end_program(4711)
+        self.host.end_program(4712)
+        self.host.add_program(4713, "qemu", d3=("anon_inode:[vfio-device]", READ_WRITE))
+        self.client.bus.call(vb.function_path(NIC), vb.FUNCTION, "Reset")
+        self.assertEqual(self.uses(NIC), [])
+
+    def test_a_function_without_a_driver(self):
+        """No event reports a mapping: the operation looks by itself."""
+        address = "0000:05:00.0"
+        bar = self.add_file(self.sysfs.add(address), "resource0")
+        self.start()
+        self.assertEqual(self.blockers(address, "reset"), [])
+        self.host.add_program(4711, "flash")
+        self.host.set_maps(4711, bar)
+        self.assertIn("its BAR resource0 is mapped by flash (pid 4711)", self.refused(address, "Reset"))
+        self.host.end_program(4711)
+        self.client.bus.call(vb.function_path(address), vb.FUNCTION, "Reset")
+
     def test_all_files_of_a_program_of_root(self):
         """One program drives more functions than are reported of a tenant's."""
         nics = [self.sysfs.add(f"0000:30:{n // 8:02x}.{n % 8}", driver="e1000e") for n in range(72)]
