@@ -41,6 +41,27 @@ GPtrArray *use_list_new(void) {
         return g_ptr_array_new_with_free_func(use_destroy);
 }
 
+/* Makes room in a full list. */
+static void drop_warning(GPtrArray *uses) {
+        for (guint i = uses->len; i > 0; i--) {
+                const Use *use = uses->pdata[i - 1];
+
+                if (use_kind_stands(use->kind))
+                        continue;
+                g_ptr_array_remove_index(uses, i - 1);
+                return;
+        }
+}
+
+void use_list_add(GPtrArray *uses, Use *use) {
+        if (uses->len >= USES_OF_FUNCTION_MAX && use_kind_stands(use->kind))
+                drop_warning(uses);
+        if (uses->len < USES_OF_FUNCTION_MAX)
+                g_ptr_array_add(uses, use);
+        else
+                use_free(use);
+}
+
 static bool use_equal(const Use *a, const Use *b) {
         return a->kind == b->kind && a->pid == b->pid && strcmp(a->object, b->object) == 0 &&
                strcmp(a->by, b->by) == 0;

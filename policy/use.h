@@ -13,7 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* So many uses of one function are kept. The first is enough to refuse. */
+/* So many uses of one function are kept, those first that stand against operations: one is enough
+ * to refuse, and anybody can make any number of warnings. */
 #define USES_OF_FUNCTION_MAX 64
 
 typedef enum UseKind {
@@ -45,6 +46,10 @@ Use *use_free(Use *use);
 
 /* An empty list that owns its elements; free with g_ptr_array_unref(). */
 GPtrArray *use_list_new(void);
+
+/* Takes over `use`. When the list is full, one that stands against operations is kept in the place
+ * of a warning; what is left over is freed. */
+void use_list_add(GPtrArray *uses, Use *use);
 
 /* Whether two lists (GPtrArray of Use*, NULL is empty) tell the same, in order. */
 bool uses_equal(const GPtrArray *a, const GPtrArray *b);

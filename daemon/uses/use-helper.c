@@ -105,9 +105,8 @@ static void use_helper_add_use(UseHelper *helper, const UseReport *report) {
                 g_hash_table_insert(helper->coming.uses,
                                     g_memdup2(&report->key, sizeof(report->key)), uses);
         }
-        if (uses->len < USES_OF_FUNCTION_MAX)
-                g_ptr_array_add(uses, use_new((UseKind) report->kind, report->object, report->by,
-                                              report->pid));
+        use_list_add(uses,
+                     use_new((UseKind) report->kind, report->object, report->by, report->pid));
 }
 
 static void use_helper_add_name(UseHelper *helper, const UseReport *report) {

@@ -189,6 +189,25 @@ Test(use, marks_those_above) {
         cr_assert_not(topology_marks_below(get(ROOT)) & TOPOLOGY_MARK_HOST);
 }
 
+/* Anybody may open a render node, as often as they like. */
+Test(use, warnings_take_no_place_of_what_stands) {
+        g_autoptr(GPtrArray) uses = use_list_new();
+        const Use *last;
+
+        for (guint i = 0; i < USES_OF_FUNCTION_MAX + 3; i++)
+                use_list_add(uses, use_new(USE_PROGRAM_DISPLAY, "renderD128", "game", i));
+        cr_assert_eq(uses->len, USES_OF_FUNCTION_MAX);
+        for (guint i = 0; i < USES_OF_FUNCTION_MAX + 3; i++) {
+                use_list_add(uses, use_new(USE_PROGRAM_MAPPED, "resource0", "flash", i));
+                cr_assert_eq(uses->len, USES_OF_FUNCTION_MAX);
+        }
+        for (guint i = 0; i < USES_OF_FUNCTION_MAX; i++) {
+                last = uses->pdata[i];
+                cr_assert_eq(last->kind, USE_PROGRAM_MAPPED);
+                cr_assert_eq(last->pid, i);
+        }
+}
+
 Test(use, lists_are_equal_or_not) {
         g_autoptr(GPtrArray) a = use_list_new(), b = use_list_new();
 

@@ -685,6 +685,24 @@ class Nodes(UsesTest):
         with open(os.path.join(folder, "card0"), encoding="utf-8"):
             self.wait_uses(NIC, "its graphics device card0 is open in desktop (pid 4711)")
 
+    def test_warnings_hide_nothing_that_stands(self):
+        """More processes of a tenant than uses are kept have a node open, since before and after the one that matters."""
+        render = self.add_node(self.nic, "drm/renderD128", 150, "drm")
+        rdma = self.add_node(self.nic, "infiniband_verbs/uverbs0", 151, "infiniband_verbs")
+        self.start()
+        self.host.add_program(3000, "verbs", d3=(rdma, READ_WRITE))
+        for pid in range(4000, 4070):
+            self.host.add_program(pid, "game", uid=1000, d3=(render, READ_WRITE))
+        for pid in (3000, 5000):
+            words = f"its RDMA device uverbs0 is open in verbs (pid {pid})"
+            self.assertIn(words, self.refused(NIC, "Reset"))
+            self.assertIn(words, self.uses(NIC))
+            self.host.end_program(pid)
+            if pid == 3000:
+                self.client.bus.call(vb.function_path(NIC), vb.FUNCTION, "Reset")
+                self.host.add_program(5000, "verbs", d3=(rdma, READ_WRITE))
+        self.client.bus.call(vb.function_path(NIC), vb.FUNCTION, "Reset")
+
     def test_a_mediated_device(self):
         """By its group, and by its own node; VFIO's device nodes of the function itself have users instead."""
         mdev = self.nic.path("0b5fd3fb-3b37-4b0e-a7f2-5a8a3a8c9a1b")
