@@ -20,13 +20,20 @@
 /* Between two reports that a look goes on. */
 #define ALIVE_USEC (1000 * 1000ULL)
 
+/* How many uses of a function are among those found: of warnings, and of those that stand against
+ * operations. */
+typedef struct UseCounts {
+        unsigned n[2];
+} UseCounts;
+
 struct UseChild {
         const UseTask *task;
         int channel;
         void *state;
-        GArray *watched;       /* of struct pollfd; the first is the channel */
-        GArray *found, *told;  /* of UseReport: of this look, and as the daemon knows them */
-        bool has_told, over;   /* `over`: there are more than USES_MAX */
+        GArray *watched;      /* of struct pollfd; the first is the channel */
+        GArray *found, *told; /* of UseReport: of this look, and as the daemon knows them */
+        GHashTable *counts;   /* PciKey -> UseCounts, among `found` */
+        bool has_told;
         bool has_noted;        /* in this look */
         guint n_uses, n_names; /* among `found` */
         uint64_t ticket;       /* of the latest question */
@@ -63,19 +70,43 @@ static void begin_report(UseReport *report, UseReportKind what, PciKey key, uint
         copy_text(report->object, sizeof(report->object), object);
 }
 
+static UseCounts *counts_of(const UseChild *child, PciKey key) {
+        UseCounts *counts = g_hash_table_lookup(child->counts, &key);
+
+        if (!counts) {
+                counts = g_new0(UseCounts, 1);
+                g_hash_table_insert(child->counts, g_memdup2(&key, sizeof(key)), counts);
+        }
+        return counts;
+}
+
+/* Counts a use, unless it is left out. The daemon keeps no more of one function. Beyond USES_MAX,
+ * one that stands against operations is reported of each function: a user can make any number of
+ * uses, and hides none of another function with them. */
+static bool count_use(UseChild *child, PciKey key, bool stands) {
+        UseCounts *counts = counts_of(child, key);
+
+        if (counts->n[stands] >= USES_OF_FUNCTION_MAX)
+                return false;
+        if (child->n_uses >= USES_MAX && (!stands || counts->n[true] > 0)) {
+                use_child_note(child, "there are too many uses to list them all");
+                return false;
+        }
+        counts->n[stands]++;
+        child->n_uses++;
+        return true;
+}
+
 void use_child_add(UseChild *child, PciKey key, UseKind kind, const char *object, const char *by,
                    uint32_t pid) {
         UseReport report;
 
-        if (child->n_uses >= USES_MAX) {
-                child->over = true;
+        if (!count_use(child, key, use_kind_stands(kind)))
                 return;
-        }
         begin_report(&report, USE_REPORT_USE, key, kind, object);
         report.pid = pid;
         copy_text(report.by, sizeof(report.by), by);
         g_array_append_val(child->found, report);
-        child->n_uses++;
 }
 
 void use_child_add_name(UseChild *child, PciKey key, DeviceNameKind kind, const char *name) {
@@ -151,13 +182,12 @@ static void use_child_look(UseChild *child) {
         uint64_t begin_usec = now_usec();
         int r;
 
-        child->asked = child->event = child->over = child->has_noted = false;
+        child->asked = child->event = child->has_noted = false;
         child->n_uses = child->n_names = 0;
+        g_hash_table_remove_all(child->counts);
         g_array_set_size(child->found, 0);
         child->alive_usec = begin_usec;
         r = child->task->source->look(child, child->state);
-        if (r == 0 && child->over)
-                r = -E2BIG;
         child->cost_usec = now_usec() - begin_usec;
         use_child_tell(child, r, asked, ticket);
         if (r < 0) { /* no event says that the reason has gone */
@@ -225,6 +255,7 @@ void use_child_run(void *task, int channel) {
         child.watched = g_array_new(FALSE, FALSE, sizeof(struct pollfd));
         child.found = g_array_new(FALSE, FALSE, sizeof(UseReport));
         child.told = g_array_new(FALSE, FALSE, sizeof(UseReport));
+        child.counts = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
         use_child_watch(&child, channel, POLLIN);
         /* Listening comes before looking, so that nothing falls between. */
         r = child.task->source->open(&child, &child.state);

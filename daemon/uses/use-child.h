@@ -52,7 +52,8 @@ void use_child_watch(UseChild *child, int fd, short events);
  * often; the daemon's deadline begins anew about once a second. */
 void use_child_go_on(UseChild *child);
 
-/* Texts that are too long are cut; what is no text is made one. */
+/* Texts that are too long are cut; what is no text is made one. A use may be left out where others
+ * of the function that weigh as much are known already. */
 void use_child_add(UseChild *child, PciKey key, UseKind kind, const char *object, const char *by,
                    uint32_t pid);
 

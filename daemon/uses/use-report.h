@@ -14,7 +14,8 @@
 #define USE_OBJECT_MAX 48
 #define USE_BY_MAX     256
 
-/* So many uses of all functions are reported; more of them count as a look that failed. */
+/* So many uses of all functions are reported, and of each other function one that stands against
+ * operations. */
 #define USES_MAX 16384
 
 /* So many names of devices are reported, those that were seen first. */

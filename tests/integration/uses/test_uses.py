@@ -703,6 +703,23 @@ class Nodes(UsesTest):
                 self.host.add_program(5000, "verbs", d3=(rdma, READ_WRITE))
         self.client.bus.call(vb.function_path(NIC), vb.FUNCTION, "Reset")
 
+    def test_a_tenant_with_very_many_uses(self):
+        """No function but that which it uses is refused, and another's use is seen."""
+        self.add_node(self.nic, "infiniband_verbs/uverbs0", 152, "infiniband_verbs")
+        names = [os.path.join(self.directory, f"name{number}") for number in range(64)]
+        for name in names:      # of one device; each counts as another file
+            os.mknod(name, 0o600 | stat.S_IFCHR, os.makedev(240, 152))
+        rdma = self.add_node(self.vf, "infiniband_verbs/uverbs1", 153, "infiniband_verbs")
+        many = {f"d{number}": (name, READ_WRITE) for number, name in enumerate(names, 3)}
+        for pid in range(4000, 4260):
+            self.host.add_program(pid, "tenant", uid=1000, **many)
+        self.start()
+        self.client.bus.call(vb.function_path(OTHER), vb.FUNCTION, "Reset")
+        self.assertIn("its RDMA device uverbs0 is open in tenant", self.refused(NIC, "Reset"))
+        self.host.add_program(3000, "other", d3=(rdma, READ_WRITE))
+        self.assertIn("is open in other (pid 3000)", self.refused(self.vf.address, "Reset"))
+        self.assertEqual(self.client.manager_property("Problems"), [])
+
     def test_a_mediated_device(self):
         """By its group, and by its own node; VFIO's device nodes of the function itself have users instead."""
         mdev = self.nic.path("0b5fd3fb-3b37-4b0e-a7f2-5a8a3a8c9a1b")
