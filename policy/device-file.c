@@ -71,11 +71,13 @@ static int parse_uid(const char *value, uint32_t *ret) {
 }
 
 int process_status_parse(const char *text, ProcessStatus *ret) {
-        const char *name = proc_text_find(text, "Name:"), *uid = proc_text_find(text, "Uid:");
+        const char *name = proc_text_find(text, "Name:"), *uid = proc_text_find(text, "Uid:"),
+                   *state = proc_text_find(text, "State:");
         ProcessStatus status = { 0 };
 
         if (!name || !uid || parse_uid(uid, &status.uid) < 0)
                 return -EBADMSG;
+        status.ended = state && (state[0] == 'Z' || state[0] == 'X');
         g_strlcpy(status.name, name, MIN(sizeof(status.name), strcspn(name, "\n") + 1));
         *ret = status;
         return 0;

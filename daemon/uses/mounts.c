@@ -125,19 +125,19 @@ static int read_share(OthersSearch *search, const char *path, uint32_t uid) {
 static int read_other(OthersSearch *search, const char *pid, uint32_t number) {
         g_autofree char *path = g_strdup_printf("%s/%s/mountinfo", search->proc, pid);
         char target[64];
-        uint32_t uid;
+        ProcessStatus status;
         int r = read_namespace(search->proc, pid, target, sizeof(target));
 
         if (r >= 0 && g_hash_table_contains(search->seen, target))
                 return 0;
         if (r >= 0)
-                r = program_read_uid(search->proc, number, &uid);
+                r = program_read_status(search->proc, number, &status);
         if (r >= 0)
-                r = read_share(search, path, uid);
+                r = read_share(search, path, status.uid);
         if (r < 0)
                 return is_gone(r) ? 0 : r;
         if (r > 0)
-                search->handler->more(search->context, uid);
+                search->handler->more(search->context, status.uid);
         else
                 g_hash_table_add(search->seen, g_strdup(target));
         return 0;

@@ -3,6 +3,7 @@
 #include "daemon/base/util.h"
 #include "daemon/uses/device-path.h"
 #include "policy/absence.h"
+#include "policy/number.h"
 #include "policy/proc-text.h"
 
 #include <errno.h>
@@ -20,6 +21,9 @@
 #define SYSFS_ROOT "/sys"
 /* So many files of one process are reported; of root's, all: a driver in user space has many. */
 #define TOLD_MAX 64
+/* So many threads of one process are asked whether they go on; of root's, all. Those that have
+ * ended are gone, unless somebody traces them (exit_notify() in kernel/exit.c). */
+#define THREADS_MAX 256
 
 static ssize_t read_text(int dirfd, const char *name, char *text, size_t size) {
         _cleanup_(closep) int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC);
@@ -31,33 +35,77 @@ static ssize_t read_text(int dirfd, const char *name, char *text, size_t size) {
         return n;
 }
 
-int program_read_uid(const char *proc, uint32_t pid, uint32_t *ret) {
-        g_autofree char *path = g_strdup_printf("%s/%" PRIu32 "/status", proc, pid);
+static int read_status(int dirfd, const char *name, ProcessStatus *ret) {
         char text[TEXT_MAX];
-        ProcessStatus status;
-        ssize_t n = read_text(AT_FDCWD, path, text, sizeof(text));
+        ssize_t n = read_text(dirfd, name, text, sizeof(text));
 
-        if (n < 0)
-                return (int) n;
-        if (process_status_parse(text, &status) < 0)
-                return -EBADMSG;
-        *ret = status.uid;
-        return 0;
+        return n < 0 ? (int) n : process_status_parse(text, ret);
+}
+
+int program_read_status(const char *proc, uint32_t pid, ProcessStatus *ret) {
+        g_autofree char *path = g_strdup_printf("%s/%" PRIu32 "/status", proc, pid);
+
+        return read_status(AT_FDCWD, path, ret);
+}
+
+static bool is_live_thread(int threads, const char *number) {
+        g_autofree char *name = g_strconcat(number, "/status", NULL);
+        ProcessStatus status;
+
+        return read_status(threads, name, &status) == 0 && !status.ended;
+}
+
+int program_find_thread(const char *proc, uint32_t pid, const ProcessStatus *status,
+                        uint32_t *ret) {
+        g_autofree char *path = g_strdup_printf("%s/%" PRIu32 "/task", proc, pid);
+        _cleanup_(closedirp) DIR *dir = NULL;
+        unsigned max = status->uid == 0 ? UINT_MAX : THREADS_MAX;
+        const struct dirent *entry;
+        uint64_t number;
+
+        if (!status->ended) {
+                *ret = pid;
+                return 0;
+        }
+        dir = opendir(path);
+        if (!dir)
+                return -errno;
+        for (unsigned n = 0; n < max && (errno = 0, entry = readdir(dir)); n++) {
+                if (number_parse(entry->d_name, 10, INT_MAX, &number) < 0 ||
+                    !is_live_thread(dirfd(dir), entry->d_name))
+                        continue;
+                *ret = (uint32_t) number;
+                return 0;
+        }
+        return errno != 0 ? -errno : -ESRCH;
+}
+
+/* The lists of a thread that has them still. */
+static int enter_thread(ProgramProcess *process) {
+        g_autofree char *path = NULL;
+        uint32_t thread;
+        int r = program_find_thread(process->proc, process->pid, &process->status, &thread);
+
+        if (r < 0 || thread == process->pid)
+                return r;
+        path = g_strdup_printf("%s/%" PRIu32 "/task/%" PRIu32, process->proc, process->pid, thread);
+        closep(&process->fd);
+        process->fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        return process->fd < 0 ? -errno : 0;
 }
 
 int program_open(ProgramProcess *process) {
         g_autofree char *path = g_strdup_printf("%s/%" PRIu32, process->proc, process->pid);
-        char text[TEXT_MAX];
-        ssize_t n;
+        int r;
 
         process->fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (process->fd < 0)
                 return -errno;
-        n = read_text(process->fd, "status", text, sizeof(text));
-        if (n < 0)
-                return (int) n;
-        if (process_status_parse(text, &process->status) < 0)
-                return -EBADMSG;
+        r = read_status(process->fd, "status", &process->status);
+        if (r >= 0)
+                r = enter_thread(process);
+        if (r < 0)
+                return r;
         process->dir = opendir_at(process->fd, "fd");
         return process->dir ? 0 : -errno;
 }

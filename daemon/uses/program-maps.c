@@ -131,34 +131,43 @@ static bool is_bars_inode(const MapsLine *line) {
 /* The sysfs of a container has a device number of its own, one for each network namespace. A file
  * system of a tenant can have the path and the inode, but is of another kind. It may make the
  * reader wait for ever (FUSE). */
-static bool is_in_any_sysfs(const MapsSearch *search, guint index, const MapsLine *line) {
+static bool is_in_any_sysfs(const MapsSearch *search, uint32_t thread, const MapsLine *line) {
         const char *range = line->range + strspn(line->range, "0");
         g_autofree char *path =
-                g_strdup_printf("%s/%" PRIu32 "/map_files/%s", search->proc,
-                                g_array_index(search->pids, uint32_t, index), range);
+                g_strdup_printf("%s/%" PRIu32 "/map_files/%s", search->proc, thread, range);
         struct statfs fs;
 
         return is_bars_inode(line) && statfs(path, &fs) == 0 && fs.f_type == SYSFS_MAGIC;
 }
 
 /* In the host's own sysfs nobody makes folders, so the path is enough. */
-static bool is_bar(const MapsSearch *search, guint index, dev_t sysfs, const MapsLine *line) {
-        return line->device == sysfs || is_in_any_sysfs(search, index, line);
+static bool is_bar(const MapsSearch *search, uint32_t thread, dev_t sysfs, const MapsLine *line) {
+        return line->device == sysfs || is_in_any_sysfs(search, thread, line);
 }
 
-/* Opens a file of the process. */
-static int open_of_process(const MapsSearch *search, guint index, const char *name) {
-        g_autofree char *path = g_strdup_printf("%s/%" PRIu32 "/%s", search->proc,
-                                                g_array_index(search->pids, uint32_t, index), name);
+/* A process that is read. */
+typedef struct MapsProcess {
+        guint index; /* in the list */
+        uint32_t pid;
+        ProcessStatus status;
+        uint32_t thread; /* has its memory: `pid`, unless that has ended */
+} MapsProcess;
+
+/* All threads have the same mappings (CLONE_THREAD). */
+static int open_mappings(const MapsSearch *search, const MapsProcess *process) {
+        g_autofree char *path =
+                process->thread == process->pid
+                        ? g_strdup_printf("%s/%" PRIu32 "/maps", search->proc, process->pid)
+                        : g_strdup_printf("%s/%" PRIu32 "/task/%" PRIu32 "/maps", search->proc,
+                                          process->pid, process->thread);
         int fd = open(path, O_RDONLY | O_CLOEXEC);
 
         return fd < 0 ? -errno : fd;
 }
 
-/* Reads `max` bytes or some more, and writes how many. Returns 0 or a negative errno. */
-static int read_maps(const MapsSearch *search, int channel, guint index, uint32_t uid, dev_t sysfs,
+static int read_maps(const MapsSearch *search, int channel, const MapsProcess *process, dev_t sysfs,
                      size_t max, size_t *ret_total) {
-        MapsReport report = { .index = index, .uid = uid }, last = { 0 };
+        MapsReport report = { .index = process->index, .uid = process->status.uid }, last = { 0 };
         FILE *file;
         char *line = NULL;
         size_t size = 0, total = 0;
@@ -166,7 +175,7 @@ static int read_maps(const MapsSearch *search, int channel, guint index, uint32_
         int fd, error;
 
         maps_send(channel, &report);
-        fd = open_of_process(search, index, "maps");
+        fd = open_mappings(search, process);
         file = fd < 0 ? NULL : fdopen(fd, "r");
         if (!file)
                 return fd < 0 ? fd : -errno;
@@ -174,7 +183,8 @@ static int read_maps(const MapsSearch *search, int channel, guint index, uint32_
                 MapsLine parsed;
 
                 total += (size_t) n;
-                if (!parse_maps_line(line, &parsed) || !is_bar(search, index, sysfs, &parsed))
+                if (!parse_maps_line(line, &parsed) ||
+                    !is_bar(search, process->thread, sysfs, &parsed))
                         continue;
                 report.key = parsed.key;
                 g_strlcpy(report.name, parsed.name, sizeof(report.name));
@@ -191,8 +201,17 @@ static int read_maps(const MapsSearch *search, int channel, guint index, uint32_
 }
 
 /* Returns 0 or a negative errno. */
-static int find_uid(const MapsSearch *search, guint index, uint32_t *ret) {
-        return program_read_uid(search->proc, g_array_index(search->pids, uint32_t, index), ret);
+static int find_process(const MapsSearch *search, guint index, MapsProcess *ret) {
+        MapsProcess process = { .index = index,
+                                .pid = g_array_index(search->pids, uint32_t, index) };
+        int r = program_read_status(search->proc, process.pid, &process.status);
+
+        if (r >= 0)
+                r = program_find_thread(search->proc, process.pid, &process.status,
+                                        &process.thread);
+        if (r >= 0)
+                *ret = process;
+        return r;
 }
 
 /* Whether a process of the user would make another reader wait, perhaps for ever. */
@@ -203,8 +222,9 @@ static bool is_given_up(const MapsSearch *search, uint32_t uid) {
                stuck_children_refuse(search->stuck, uid);
 }
 
-static int read_of_user(const MapsSearch *search, MapsTally *tally, int channel, guint index,
-                        dev_t sysfs, uint32_t uid) {
+static int read_of_user(const MapsSearch *search, MapsTally *tally, int channel,
+                        const MapsProcess *process, dev_t sysfs) {
+        uint32_t uid = process->status.uid;
         gpointer key = GUINT_TO_POINTER(uid);
         size_t used = GPOINTER_TO_SIZE(g_hash_table_lookup(tally->of_users, key)), n = 0;
         uint64_t left = look_share_left(&maps_share, uid, used, tally->of_all,
@@ -213,7 +233,7 @@ static int read_of_user(const MapsSearch *search, MapsTally *tally, int channel,
 
         if (left == 0)
                 return 0;
-        r = read_maps(search, channel, index, uid, sysfs, (size_t) MIN(left, SIZE_MAX), &n);
+        r = read_maps(search, channel, process, sysfs, (size_t) MIN(left, SIZE_MAX), &n);
         tally->of_all += n;
         g_hash_table_insert(tally->of_users, key, GSIZE_TO_POINTER(used + n));
         return r;
@@ -227,16 +247,18 @@ static bool is_lack(int r) {
 /* Returns 0, or a negative errno when a use by root may be missing, or by anybody for lack. */
 static int read_process(const MapsSearch *search, MapsTally *tally, int channel, guint index,
                         dev_t sysfs) {
-        uint32_t uid = 0;
+        MapsProcess process;
+        uint32_t uid;
         size_t n;
-        int r = find_uid(search, index, &uid);
+        int r = find_process(search, index, &process);
 
         if (r < 0)
                 return program_has_ended(r) ? 0 : r;
+        uid = process.status.uid;
         if (is_given_up(search, uid))
                 return uid == 0 ? -ETIMEDOUT : 0;
-        r = uid == 0 ? read_maps(search, channel, index, uid, sysfs, SIZE_MAX, &n)
-                     : read_of_user(search, tally, channel, index, sysfs, uid);
+        r = uid == 0 ? read_maps(search, channel, &process, sysfs, SIZE_MAX, &n)
+                     : read_of_user(search, tally, channel, &process, sysfs);
         return program_has_ended(r) || (uid != 0 && !is_lack(r)) ? 0 : r;
 }
 

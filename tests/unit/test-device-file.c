@@ -96,6 +96,32 @@ Test(device_file, status) {
         }
 }
 
+/* Of a process whose first thread has ended, procfs shows no descriptors and no memory. */
+Test(device_file, first_thread_has_ended) {
+        static const struct {
+                const char *state;
+                bool ended;
+        } cases[] = {
+                { "State:\tR (running)\n", false },
+                { "State:\tS (sleeping)\n", false },
+                { "State:\tD (disk sleep)\n", false },
+                { "State:\tt (tracing stop)\n", false },
+                { "State:\tZ (zombie)\n", true },
+                { "State:\tX (dead)\n", true },
+                { "State:\n", false },
+                { "", false },
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                g_autofree char *text =
+                        g_strconcat("Name:\tx\n", cases[i].state, "Uid:\t0\t0\t0\t0\n", NULL);
+                ProcessStatus status;
+
+                cr_assert_eq(process_status_parse(text, &status), 0);
+                cr_expect_eq(status.ended, cases[i].ended, "%s", text);
+        }
+}
+
 Test(proc_text, links_to_what_has_no_name) {
         static const struct {
                 const char *link, *kind;

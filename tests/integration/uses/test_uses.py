@@ -3,8 +3,11 @@
 
 import errno
 import json
+import mmap
 import os
 import stat
+import subprocess
+import sys
 
 from gi.repository import GLib
 
@@ -403,6 +406,23 @@ class Helpers(UsesTest):
 READ_ONLY, READ_WRITE, PATH_ONLY = "02100000", "02100002", "012000000"
 
 
+# Its first thread ends, and another one keeps what is open, or mapped.
+THREAD = """
+import ctypes, mmap, os, signal, sys, threading, time
+def stay():
+    while "State:\\tZ" not in open(f"/proc/{os.getpid()}/status").read():
+        time.sleep(0.01)
+    print("ended", flush=True)
+    signal.pause()
+fd = os.open(sys.argv[2], os.O_RDWR)
+if sys.argv[1] == "mapped":
+    mapped = mmap.mmap(fd, mmap.PAGESIZE)
+    os.closerange(fd, fd + 8)   # the mapping's own copy, too
+threading.Thread(target=stay).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
 class Programs(UsesTest):
     """Programs that drive the network card without VFIO."""
 
@@ -521,6 +541,33 @@ class Programs(UsesTest):
         self.assertIn("its BAR resource0 is mapped by flash (pid 4711)", self.refused(address, "Reset"))
         self.host.end_program(4711)
         self.client.bus.call(vb.function_path(address), vb.FUNCTION, "Reset")
+
+    def start_thread(self, how, path):
+        """A real process, which the daemon's procfs has, too."""
+        process = subprocess.Popen([sys.executable, "-c", THREAD, how, path],   # pylint: disable=consider-using-with
+                                   stdout=subprocess.PIPE, text=True)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        self.assertEqual(process.stdout.readline(), "ended\n")     # its first thread
+        os.symlink(f"/proc/{process.pid}", os.path.join(self.host.path, str(process.pid)))
+        return process
+
+    def test_a_process_whose_first_thread_has_ended(self):
+        """/proc/PID/fd and maps are empty then; other threads have all still."""
+        bar = self.add_file(self.nic, "resource0")
+        os.truncate(bar, mmap.PAGESIZE)
+        self.start()
+        for how in ("open", "mapped"):
+            process = self.start_thread(how, bar)
+            words = "is open in" if how == "open" else "is mapped by"
+            with self.subTest(how):
+                self.assertIn(f"its BAR resource0 {words} ", self.refused(NIC, "Reset"))
+                self.assertIn(f"(pid {process.pid})", self.refused(NIC, "Reset"))
+            process.kill()
+            process.wait()
+            self.client.bus.call(vb.function_path(NIC), vb.FUNCTION, "Reset")
+            os.unlink(os.path.join(self.host.path, str(process.pid)))
 
     def test_all_files_of_a_program_of_root(self):
         """One program drives more functions than are reported of a tenant's."""
