@@ -121,6 +121,8 @@ class Vmm:
 
     def _connect(self):
         """To QMP; None before QEMU listens."""
+        if self.process.poll() is not None:
+            raise Failed(f"QEMU has ended with {self.process.returncode}: {self.words()}")
         end = socket.socket(socket.AF_UNIX)
         end.settimeout(ANSWER_SECONDS * pace.SCALE)
         try:
