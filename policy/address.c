@@ -99,7 +99,3 @@ PciAddress pci_address_from_key(PciKey key) {
                 .function = (uint8_t) key & 0x7,
         };
 }
-
-bool pci_address_same_device(PciAddress a, PciAddress b) {
-        return pci_address_key(a) >> 3 == pci_address_key(b) >> 3;
-}

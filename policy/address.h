@@ -39,6 +39,3 @@ const char *pci_address_format(PciAddress address, char buffer[static PCI_ADDRES
 
 PciKey pci_address_key(PciAddress address);
 PciAddress pci_address_from_key(PciKey key);
-
-/* Whether both are functions of one device, and so sit in one slot. */
-bool pci_address_same_device(PciAddress a, PciAddress b);

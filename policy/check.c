@@ -4,6 +4,7 @@
 #include "policy/bus-reset.h"
 #include "policy/effect.h"
 #include "policy/lock.h"
+#include "policy/slot.h"
 #include "policy/topology.h"
 #include "policy/vfio-driver.h"
 
@@ -180,32 +181,14 @@ static void warn(const Question *question) {
         }
 }
 
-/* Calls `visit` for the other functions of the same slot. On s390 each has a slot of its own;
- * elsewhere a VF has none, for its device number says nothing about where it sits. */
-static void foreach_slot_mate(const Inventory *inventory, const Function *function,
-                              void (*visit)(void *context, Function *mate), void *context) {
-        PciAddress address = function_address(function);
+static void check_slot_mates(Question *question) {
+        g_autoptr(GPtrArray) mates = slot_mates(question->inventory, question->asked);
 
-        if (function->facts.s390 || function->kind == FUNCTION_KIND_VF)
-                return;
-        for (uint8_t i = 0; i < 8; i++) {
-                address.function = i;
-                Function *mate = inventory_get(inventory, pci_address_key(address));
-
-                if (mate && mate != function)
-                        visit(context, mate);
+        for (guint i = 0; i < mates->len; i++) {
+                check_effects(question, mates->pdata[i]);
+                check_below(question, mates->pdata[i]);
+                block_unknown_uses(question, mates->pdata[i]);
         }
-}
-
-static void check_slot_mate(void *context, Function *mate) {
-        Question *question = context;
-
-        /* A VF in the PF's device goes with the PF and is looked at there. */
-        if (mate->pf == question->asked)
-                return;
-        check_effects(question, mate);
-        check_below(question, mate);
-        block_unknown_uses(question, mate);
 }
 
 /* The names of some functions, for people. */
@@ -288,9 +271,7 @@ static const Function *slot_owner(const Function *function) {
         return function->pf && !function->facts.s390 ? function->pf : function;
 }
 
-static void check_add_once(void *context, Function *function) {
-        GPtrArray *array = context;
-
+static void check_add_once(GPtrArray *array, Function *function) {
         if (!g_ptr_array_find(array, function, NULL))
                 g_ptr_array_add(array, function);
 }
@@ -299,6 +280,7 @@ static void check_add_once(void *context, Function *function) {
 static GPtrArray *related_but_below(const Inventory *inventory, const Function *function) {
         GPtrArray *related = g_ptr_array_new();
         const GPtrArray *group = inventory_group(inventory, function->facts.iommu_group);
+        g_autoptr(GPtrArray) mates = slot_mates(inventory, function);
 
         g_ptr_array_add(related, (gpointer) function);
         if (function->pf)
@@ -307,7 +289,8 @@ static GPtrArray *related_but_below(const Inventory *inventory, const Function *
                 check_add_once(related, function->vfs->pdata[i]);
         for (guint i = 0; group && i < group->len; i++)
                 check_add_once(related, group->pdata[i]);
-        foreach_slot_mate(inventory, function, check_add_once, related);
+        for (guint i = 0; i < mates->len; i++)
+                check_add_once(related, mates->pdata[i]);
         for (Function *above = function->parent; above; above = above->parent)
                 check_add_once(related, above);
         return related;
@@ -334,7 +317,7 @@ static Verdict *check_answer(Question *question) {
         if (question->operation == OPERATION_POWER_OFF)
                 check_slot(question);
         if (effect->slot)
-                foreach_slot_mate(question->inventory, question->asked, check_slot_mate, question);
+                check_slot_mates(question);
         warn(question);
         return question->verdict;
 }

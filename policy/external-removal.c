@@ -1,5 +1,6 @@
 #include "policy/external-removal.h"
 
+#include "policy/slot.h"
 #include "policy/topology.h"
 
 #include <string.h>
@@ -94,7 +95,7 @@ static RemovalFinding find_device(Function *function, Operation operation, uint3
                                  .subject = owner ? (Function *) owner : head(function),
                                  .takes_subject = true,
                                  .takes_vfs = true,
-                                 .takes_device = !function->facts.s390,
+                                 .takes_slot = !function->facts.s390,
                                  .takes_below = true };
 }
 
@@ -212,16 +213,12 @@ static void add_with_vfs(GPtrArray *array, const RemovalFinding *finding, Functi
 GPtrArray *external_removal_affected(const Inventory *inventory, Function *function,
                                      const RemovalFinding *finding) {
         GPtrArray *affected = g_ptr_array_new();
-        PciAddress address = function_address(finding->subject);
+        g_autoptr(GPtrArray) mates = NULL;
 
         g_ptr_array_add(affected, function);
         add_with_vfs(affected, finding, finding->subject, finding->takes_subject);
-        for (uint8_t i = 0; finding->takes_device && i < 8; i++) {
-                address.function = i;
-                Function *mate = inventory_get(inventory, pci_address_key(address));
-
-                if (mate)
-                        add_with_vfs(affected, finding, mate, true);
-        }
+        mates = finding->takes_slot ? slot_mates(inventory, finding->subject) : NULL;
+        for (guint i = 0; mates && i < mates->len; i++)
+                add_with_vfs(affected, finding, mates->pdata[i], true);
         return affected;
 }

@@ -50,7 +50,7 @@ typedef struct RemovalFinding {
                 *driver; /* that leaves with its module, borrowed; NULL: something else happens */
         bool takes_subject; /* it goes, and not only its VFs or its driver */
         bool takes_vfs;     /* all VFs of it go ... */
-        bool takes_device;  /* ... and all else that is in the slot */
+        bool takes_slot;    /* ... and all else that is in the slot */
         bool takes_below;   /* all that is below it goes */
 } RemovalFinding;
 

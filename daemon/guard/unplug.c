@@ -7,6 +7,7 @@
 #include "daemon/sysfs/slot.h"
 #include "policy/absence.h"
 #include "policy/check.h"
+#include "policy/slot.h"
 #include "policy/topology.h"
 
 #include <errno.h>
@@ -172,28 +173,15 @@ static void begin_release(Unplug *unplug) {
                 begin(unplug, OPERATION_UNBIND, plan_release(function), on_released);
 }
 
-/* A slot's power takes all that is in the slot: it is the way only for who is alone there. */
-static bool alone_in_slot(const Inventory *inventory, const Function *function) {
-        PciAddress address = function_address(function);
-
-        for (uint8_t i = 0; i < 8 && !function->facts.s390; i++) {
-                address.function = i;
-                const Function *mate = inventory_get(inventory, pci_address_key(address));
-
-                if (mate && mate != function && mate->pf != function)
-                        return false;
-        }
-        return true;
-}
-
-/* Finds the slot to switch off, if there is one. Returns whether that is known: a device that is
- * removed while its slot stays on comes back with the next rescan. */
+/* Finds the slot to switch off, if there is one: its power takes all that is in it. Returns whether
+ * that is known: a device that is removed while its slot stays on comes back with the next rescan.
+ */
 static bool find_slot(Unplug *unplug, const Function *function, char **ret) {
         Unplugs *unplugs = unplug->unplugs;
         PciAddress address = function_address(function);
         int r = 0;
 
-        if (alone_in_slot(unplugs->inventory, function))
+        if (slot_is_own(unplugs->inventory, function))
                 r = slot_find_power(function, ret);
         if (r < 0 && !errno_means_absent(r)) {
                 problems_report_function(unplugs->problems, address, "slot",

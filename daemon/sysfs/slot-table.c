@@ -4,6 +4,7 @@
 #include "daemon/base/util.h"
 #include "daemon/sysfs/sysfs.h"
 #include "policy/absence.h"
+#include "policy/slot.h"
 #include "policy/topology.h"
 
 #include <dirent.h>
@@ -71,49 +72,47 @@ static int slot_table_read_all(const Names *names) {
         return r < 0 ? r : -errno;
 }
 
-/* Adds what `names` has otherwise than `others`. */
-static void slot_table_compare(GHashTable *names, GHashTable *others, GArray *changed) {
+/* Whether `names` has a slot that `others` has not, or by another name. */
+static bool differs(GHashTable *names, GHashTable *others) {
         GHashTableIter iter;
         gpointer key, name;
 
         g_hash_table_iter_init(&iter, names);
         while (g_hash_table_iter_next(&iter, &key, &name))
                 if (g_hash_table_lookup(others, key) != name)
-                        g_array_append_vals(changed, key, 1);
+                        return true;
+        return false;
 }
 
-/* Reads all slots again. `ret_changed` (of PciKey) gets the addresses of which the slot may be
- * another one now. Returns 0 or a negative errno, with the table as it was. */
-static int read_table(SlotTable *table, GArray **ret_changed) {
+static bool names_differ(const Names *a, const Names *b) {
+        return differs(a->by_device, b->by_device) || differs(b->by_device, a->by_device) ||
+               differs(a->by_function, b->by_function) || differs(b->by_function, a->by_function);
+}
+
+/* Reads all slots again. Returns whether any is another one now, or a negative errno, with the
+ * table as it was. */
+static int read_table(SlotTable *table) {
         g_auto(Names) names = names_new();
-        Names before;
+        Names before = table->names;
         int r = slot_table_read_all(&names);
 
         if (r < 0)
                 return r;
-        *ret_changed = g_array_new(FALSE, FALSE, sizeof(PciKey));
-        slot_table_compare(names.by_device, table->names.by_device, *ret_changed);
-        slot_table_compare(table->names.by_device, names.by_device, *ret_changed);
-        slot_table_compare(names.by_function, table->names.by_function, *ret_changed);
-        slot_table_compare(table->names.by_function, names.by_function, *ret_changed);
-        before = table->names;
+        r = names_differ(&names, &before);
         table->names = names;
         names = before;
-        return 0;
+        return r;
 }
 
 /* The name of the slot that holds the function itself; NULL: none. Interned. */
 static const char *slot_table_find_slot(const SlotTable *table, const Function *function) {
-        PciAddress address = function_address(function);
-        PciKey key;
+        PciKey key = pci_address_key(slot_address(function));
 
         if (function->facts.s390)
-                return g_hash_table_lookup(table->names.by_function, &function->facts.key);
+                return g_hash_table_lookup(table->names.by_function, &key);
         /* A VF has its PF's device number, or one that says nothing about where it is. */
         if (function->kind == FUNCTION_KIND_VF)
                 return NULL;
-        address.function = 0;
-        key = pci_address_key(address);
         return g_hash_table_lookup(table->names.by_device, &key);
 }
 
@@ -138,36 +137,24 @@ static void set_slot(const SlotTable *table, Function *function) {
         }
 }
 
-/* The function at `key`, and all of the device whose first function is there. */
-static void set_slots(const SlotTable *table, PciKey key) {
-        PciAddress address = pci_address_from_key(key);
-
-        for (uint8_t i = address.function; i < 8; i++) {
-                Function *function;
-
-                address.function = i;
-                function = inventory_get(table->context->inventory, pci_address_key(address));
-                if (function)
-                        set_slot(table, function);
-        }
-}
-
 static void read_again(SlotTable *table) {
-        g_autoptr(GArray) changed = NULL;
+        Function *function;
         uint64_t turn = 0;
         int r;
 
         (void) sd_event_get_iteration(table->context->event, &turn);
         if (table->turn == turn + 1)
                 return;
-        r = read_table(table, &changed);
+        r = read_table(table);
         if (r < 0) { /* tried again with the next function that is new */
                 log_debug("Failed to read the slots: %s", g_strerror(-r));
                 return;
         }
         table->turn = turn + 1; /* 0 is never */
-        for (guint i = 0; i < changed->len; i++)
-                set_slots(table, g_array_index(changed, PciKey, i));
+        if (r == 0)
+                return;
+        inventory_foreach (table->context->inventory, function)
+                set_slot(table, function);
 }
 
 /* --- the part */
@@ -194,10 +181,16 @@ static void attach_slot(void *self, Function *function) {
         set_slot(self, function);
 }
 
-/* The hot-plug driver of a bridge makes the slots below it. */
+/* The hot-plug driver of a bridge makes the slots below it, and its driver says what is in them. */
 static int slot_table_hear(void *self, Function *function, unsigned news) {
-        if (topology_is_bridge(function))
-                read_again(self);
+        g_autoptr(GPtrArray) children = NULL;
+
+        if (!topology_is_bridge(function))
+                return 0;
+        read_again(self);
+        children = topology_children(function);
+        for (guint i = 0; i < children->len; i++)
+                set_slot(self, children->pdata[i]);
         return 0;
 }
 

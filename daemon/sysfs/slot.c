@@ -3,14 +3,14 @@
 #include "daemon/base/util.h"
 #include "daemon/sysfs/sysfs.h"
 #include "policy/absence.h"
+#include "policy/slot.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 
 static bool is_in(const Function *function, PciAddress slot) {
-        return function->facts.s390 ? pci_address_key(slot) == function->facts.key
-                                    : pci_address_same_device(slot, function_address(function));
+        return pci_address_key(slot) == pci_address_key(slot_address(function));
 }
 
 /* Returns 1 if the function sits in the slot at `dirfd` and the slot has a `power` file, 0 if not,

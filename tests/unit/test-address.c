@@ -108,11 +108,3 @@ Test(address, reads_slots) {
                              slots[i].text);
         }
 }
-
-Test(address, knows_functions_of_one_device) {
-        PciAddress a = { 0, 1, 2, 0 }, b = { 0, 1, 2, 7 }, c = { 0, 1, 3, 0 }, d = { 1, 1, 2, 0 };
-
-        cr_assert(pci_address_same_device(a, b));
-        cr_assert_not(pci_address_same_device(a, c));
-        cr_assert_not(pci_address_same_device(a, d));
-}

@@ -262,7 +262,7 @@ Test(outside, the_remover_is_known_exactly) {
         cr_assert_eq(finding.pid, 9);
         cr_assert_eq(finding.operation, OPERATION_UNBIND);
         cr_assert_eq(finding.subject, get(VF1));
-        cr_assert(!finding.takes_device);
+        cr_assert(!finding.takes_slot);
         add_writer(writers, 7, OPERATION_SET_NUM_VFS, PORT "/" PF "/sriov_numvfs");
         finding = external_removal_judge(get(VF1), &place, writers);
         cr_assert_eq(finding.pid, 9);
@@ -289,5 +289,5 @@ Test(outside, the_module_of_the_driver_leaves) {
         cr_assert_eq(finding.pid, 8);
         cr_assert_str_eq(finding.driver, "igb");
         cr_assert_eq(finding.subject, get(PF));
-        cr_assert(finding.takes_vfs && !finding.takes_subject && !finding.takes_device);
+        cr_assert(finding.takes_vfs && !finding.takes_subject && !finding.takes_slot);
 }

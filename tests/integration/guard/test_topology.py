@@ -212,6 +212,53 @@ class Locked(TopologyTest):
         self.assertTrue(self.is_closed(root, "remove"))
 
 
+class AriSlot(TopologyTest):
+    """Below a PCIe port the slot is the whole bus: a device with ARI has functions with other device numbers there."""
+
+    FAR = "0000:06:01.0"
+
+    def add_device(self, port, **kwargs):
+        return (self.sysfs.add("0000:06:00.0", parent=port, driver="vfio-pci", slot="6", **kwargs),
+                self.sysfs.add(self.FAR, parent=port, driver="vfio-pci", **kwargs))
+
+    def add_port(self):
+        return self.sysfs.add("0000:00:1c.0", class_code=BRIDGE, driver="pcieport")
+
+    def check_one_slot(self, first, far):
+        self.wait_property(far.address, "Slot", "6")
+        self.use(far)
+        self.wait_slot_mode("6", 0o444)
+        self.assertEqual(self.blockers(first.address, "power-off"), [("user", far.address)])
+        self.client.start_unplug(first.address, LONG).result()
+        self.assertEqual(self.kernel.writes, [("vfio-pci/unbind", first.address), (f"{first.address}/remove", "1")])
+        self.assertEqual(self.picture.function(far.address)["State"], "present")
+        self.release(far)
+        self.wait_slot_mode("6", 0o644)
+
+    def test_known_at_the_start(self):
+        devices = self.add_device(self.add_port())
+        self.start()
+        self.check_one_slot(*devices)
+
+    def test_the_driver_of_the_port_is_known_late(self):
+        """The functions below are announced before the driver of the port is bound, which makes the slot."""
+        port = self.sysfs.add("0000:00:1c.0", class_code=BRIDGE, announce=False)
+        self.start()
+        devices = self.add_device(port, announce=True)
+        self.wait_function(self.FAR)
+        self.assertEqual(self.picture.function(self.FAR)["Slot"], "")
+        self.sysfs.attach_driver(port, "pcieport")
+        self.sysfs.tell("bind", port)
+        self.check_one_slot(*devices)
+
+    def test_the_last_takes_the_slot_along(self):
+        first, far = self.add_device(self.add_port())
+        self.start()
+        self.client.start_unplug(far.address, LONG).result()
+        self.client.start_unplug(first.address, LONG).result()
+        self.assertEqual([write[0] for write in self.kernel.writes][-1], "6/power")
+
+
 class Unplugged(TopologyTest):
     def unplug(self, address, timeout=LONG, **options):
         return self.client.start_unplug(address, timeout, **options)

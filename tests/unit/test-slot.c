@@ -1,0 +1,188 @@
+#include "policy/check.h"
+#include "policy/external-removal.h"
+#include "policy/slot.h"
+#include "tests/unit/facts.h"
+
+#include <criterion/criterion.h>
+
+/* Below a root port: an ARI device, whose functions above 7 have another device number; ARIVF is a
+ * VF of its first function, FARVF one of the last. Below another: a switch with two ports, and a
+ * card in each. On the root bus and on a conventional bus: two devices each. */
+#define PORT   "0000:00:1c.0"
+#define ARI    "0000:06:00.0"
+#define ARI1   "0000:06:00.1"
+#define FAR    "0000:06:01.0"
+#define ARIVF  "0000:06:04.0"
+#define FARVF  "0000:07:00.0"
+#define ROOT   "0000:00:02.0"
+#define UP     "0000:01:00.0"
+#define DOWN1  "0000:02:00.0"
+#define DOWN2  "0000:02:01.0"
+#define CARD1  "0000:03:00.0"
+#define CARD2  "0000:04:00.0"
+#define BRIDGE "0000:00:1e.0"
+#define OLD1   "0000:09:01.0"
+#define OLD1B  "0000:09:01.1"
+#define OLD2   "0000:09:02.0"
+#define PLAIN  "0000:00:1f.0"
+#define PLAINB "0000:00:1f.3"
+
+static Inventory *world;
+
+static void add(FunctionFacts facts, const char *parent, const char *driver) {
+        facts = facts_driver(facts, driver);
+        facts.has_parent = parent;
+        facts.parent = parent ? key_of(parent) : 0;
+        facts.class_code =
+                g_str_equal(driver, "pcieport") || g_str_equal(driver, "") ? 0x060400 : 0x020000;
+        apply(world, facts);
+}
+
+static void set_up(void) {
+        static const char *const tree[][3] = {
+                { PORT, NULL, "pcieport" },    { ARI1, PORT, "vfio-pci" },
+                { ROOT, NULL, "pcieport" },    { UP, ROOT, "pcieport" },
+                { DOWN1, UP, "pcieport" },     { DOWN2, UP, "pcieport" },
+                { CARD1, DOWN1, "vfio-pci" },  { CARD2, DOWN2, "vfio-pci" },
+                { BRIDGE, NULL, "" },          { OLD1, BRIDGE, "vfio-pci" },
+                { OLD1B, BRIDGE, "vfio-pci" }, { OLD2, BRIDGE, "vfio-pci" },
+                { PLAIN, NULL, "vfio-pci" },   { PLAINB, NULL, "vfio-pci" },
+        };
+
+        world = inventory_new();
+        for (size_t i = 0; i < G_N_ELEMENTS(tree); i++)
+                add(facts_plain(tree[i][0]), tree[i][1], tree[i][2]);
+        add(facts_pf(ARI, VFS(ARIVF)), PORT, "igb");
+        add(facts_vf(ARIVF, ARI), PORT, "vfio-pci");
+        add(facts_pf(FAR, VFS(FARVF)), PORT, "igb");
+        add(facts_vf(FARVF, FAR), PORT, "vfio-pci");
+}
+
+static void tear_down(void) {
+        inventory_free(world);
+}
+
+TestSuite(slot, .init = set_up, .fini = tear_down);
+
+static Function *get(const char *address) {
+        Function *function = inventory_get(world, key_of(address));
+
+        cr_assert_not_null(function, "%s", address);
+        return function;
+}
+
+static void use(const char *address) {
+        GPtrArray *users = user_list_new();
+        User user = {
+                .pid = 1, .command = (char *) "", .unit = (char *) "", .machine = (char *) ""
+        };
+
+        g_ptr_array_add(users, user_copy(&user));
+        inventory_set_users(world, get(address), users);
+}
+
+static char *addresses(const GPtrArray *functions) {
+        GString *text = g_string_new(NULL);
+        char address[PCI_ADDRESS_STRING_MAX];
+
+        for (guint i = 0; i < functions->len; i++)
+                g_string_append_printf(
+                        text, "%s%s", i > 0 ? " " : "",
+                        pci_address_format(function_address(functions->pdata[i]), address));
+        return g_string_free(text, FALSE);
+}
+
+Test(slot, who_shares_one) {
+        static const struct {
+                const char *function, *slot, *mates;
+                bool own;
+        } rows[] = {
+                { ARI, "0000:06:00.0", ARI1 " " FAR " " FARVF, false },
+                { ARI1, "0000:06:00.0", ARI " " FAR " " ARIVF " " FARVF, false },
+                { FAR, "0000:06:00.0", ARI " " ARI1 " " ARIVF, false },
+                { ARIVF, "0000:06:00.0", "", false },
+                { UP, "0000:01:00.0", "", true },
+                { DOWN1, "0000:02:00.0", "", true },
+                { DOWN2, "0000:02:01.0", "", true },
+                { CARD1, "0000:03:00.0", "", true },
+                { OLD1, "0000:09:01.0", OLD1B, false },
+                { OLD1B, "0000:09:01.0", OLD1, false },
+                { OLD2, "0000:09:02.0", "", true },
+                { PLAIN, "0000:00:1f.0", PLAINB, false },
+                { ROOT, "0000:00:02.0", "", true },
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+                const Function *function = get(rows[i].function);
+                g_autoptr(GPtrArray) mates = slot_mates(world, function);
+                g_autofree char *text = addresses(mates);
+                char slot[PCI_ADDRESS_STRING_MAX];
+
+                cr_expect_str_eq(text, rows[i].mates, "%s: %s", rows[i].function, text);
+                cr_expect_str_eq(pci_address_format(slot_address(function), slot), rows[i].slot,
+                                 "%s: %s", rows[i].function, slot);
+                cr_expect_eq(slot_is_own(world, function), rows[i].own, "%s", rows[i].function);
+        }
+}
+
+/* A port that has lost its driver has no slot of pciehp. */
+Test(slot, port_without_a_driver) {
+        Function *port = get(PORT);
+        g_autoptr(GPtrArray) mates = NULL;
+        g_autofree char *text = NULL;
+
+        g_ref_string_release(port->facts.driver);
+        port->facts.driver = g_ref_string_new_intern("");
+        mates = slot_mates(world, get(ARI));
+        text = addresses(mates);
+        cr_assert_str_eq(text, ARI1);
+}
+
+Test(slot, port_that_is_not_known) {
+        add(facts_plain("0000:0a:00.0"), "0000:00:1d.0", "vfio-pci");
+        cr_assert_not(slot_is_own(world, get("0000:0a:00.0")));
+}
+
+Test(slot, s390) {
+        Function *function = get(FAR);
+        g_autoptr(GPtrArray) mates = NULL;
+
+        function->facts.s390 = true;
+        mates = slot_mates(world, function);
+        cr_assert_eq(mates->len, 0);
+        cr_assert(slot_is_own(world, function));
+        cr_assert_eq(pci_address_key(slot_address(function)), function->facts.key);
+}
+
+static bool power_off_is_blocked(const char *asked, const char *by) {
+        g_autoptr(Verdict) verdict = check(world, get(asked), OPERATION_POWER_OFF, 0);
+
+        for (guint i = 0; i < verdict->blockers->len; i++)
+                if (g_str_equal(((const Blocker *) verdict->blockers->pdata[i])->subject, by))
+                        return true;
+        return false;
+}
+
+Test(slot, a_user_of_one_stands_against_the_power_off) {
+        cr_assert_not(power_off_is_blocked(ARI, FAR));
+        use(FAR);
+        use(CARD1);
+        cr_assert(power_off_is_blocked(ARI, FAR));
+        cr_assert(power_off_is_blocked(ARI1, FAR));
+        cr_assert_not(power_off_is_blocked(CARD2, CARD1));
+}
+
+/* The kernel itself removes all of the slot. */
+Test(slot, an_external_removal_takes_all) {
+        g_autoptr(GPtrArray) writers = g_ptr_array_new(), affected = NULL;
+        g_autofree char *text = NULL;
+        RemovalFinding finding;
+
+        use(ARI);
+        g_ref_string_release(get(ARI)->facts.driver);
+        get(ARI)->facts.driver = g_ref_string_new_intern("");
+        finding = external_removal_judge(get(ARI), &(RemovalPlace){ 0 }, writers);
+        affected = external_removal_affected(world, get(ARI), &finding);
+        text = addresses(affected);
+        cr_assert_str_eq(text, ARI " " ARIVF " " ARI1 " " FARVF " " FAR);
+}
