@@ -17,12 +17,11 @@
 #define PERMISSIONS 0777U
 
 typedef struct Node {
-        PciKey key; /* for whose sake it is closed */
-        char *name; /* below /dev */
+        GArray *holders; /* of PciKey: for whose sake it is closed; empty: it is to be opened */
+        char *name;      /* below /dev */
         uint64_t device;
         unsigned mode; /* before */
         bool closed;
-        bool failing; /* it is to be opened, and could not be */
 } Node;
 
 struct DeviceNodes {
@@ -34,6 +33,7 @@ struct DeviceNodes {
 static void node_free(gpointer data) {
         Node *node = data;
 
+        g_array_unref(node->holders);
         g_free(node->name);
         g_free(node);
 }
@@ -42,38 +42,57 @@ static char *node_path(const char *name) {
         return g_build_filename(process_system_dev(), name, NULL);
 }
 
-/* One that could not be opened after an earlier unplug is to stay closed now. */
-static bool take_up(DeviceNodes *nodes, PciKey key, const char *name) {
-        for (guint i = 0; i < nodes->all->len; i++) {
-                Node *node = nodes->all->pdata[i];
+static Node *node_new(DeviceNodes *nodes, const char *name) {
+        Node *node = g_new0(Node, 1);
 
-                if (!node->failing || !g_str_equal(node->name, name))
-                        continue;
-                node->failing = false;
-                node->key = key;
-                return true;
-        }
+        node->holders = g_array_new(FALSE, FALSE, sizeof(PciKey));
+        node->name = g_strdup(name);
+        g_ptr_array_add(nodes->all, node);
+        return node;
+}
+
+static Node *node_find(const DeviceNodes *nodes, const char *name) {
+        for (guint i = 0; i < nodes->all->len; i++)
+                if (g_str_equal(((const Node *) nodes->all->pdata[i])->name, name))
+                        return nodes->all->pdata[i];
+        return NULL;
+}
+
+/* Returns whether `key` was a holder. */
+static bool drop_holder(Node *node, PciKey key) {
+        for (guint i = 0; i < node->holders->len; i++)
+                if (g_array_index(node->holders, PciKey, i) == key) {
+                        g_array_remove_index_fast(node->holders, i);
+                        return true;
+                }
         return false;
+}
+
+static void add_holder(Node *node, PciKey key) {
+        (void) drop_holder(node, key);
+        g_array_append_val(node->holders, key);
 }
 
 /* Takes `name` over. Returns 0 or a negative errno. */
 static int plan_node(DeviceNodes *nodes, PciKey key, char *name) {
         g_autofree char *owned = name, *path = node_path(name);
+        Node *node = node_find(nodes, name);
         struct stat st;
-        Node *node;
+        int r = lstat(path, &st) < 0 ? -errno : 0;
 
-        if (take_up(nodes, key, name))
-                return 0;
-        if (lstat(path, &st) < 0)
-                return errno_means_absent(-errno) ? 0 : -errno;
+        /* One that is closed already, or could not be opened again, stays closed. */
+        if (node && (r < 0 || (st.st_rdev == node->device && !(st.st_mode & PERMISSIONS))))
+                add_holder(node, key);
+        if (r < 0)
+                return errno_means_absent(r) ? 0 : r;
         if (!S_ISCHR(st.st_mode) || !(st.st_mode & PERMISSIONS))
                 return 0;
-        node = g_new(Node, 1);
-        *node = (Node){ .key = key,
-                        .name = g_steal_pointer(&owned),
-                        .device = st.st_rdev,
-                        .mode = st.st_mode & 07777U };
-        g_ptr_array_add(nodes->all, node);
+        if (!node)
+                node = node_new(nodes, name);
+        node->device = st.st_rdev;
+        node->mode = st.st_mode & 07777U;
+        node->closed = false;
+        add_holder(node, key);
         return 0;
 }
 
@@ -146,10 +165,11 @@ static void commit(DeviceNodes *nodes) {
         for (guint i = 0; i < nodes->all->len; i++) {
                 Node *node = nodes->all->pdata[i];
                 g_autofree char *path = node_path(node->name);
-                PciAddress address = pci_address_from_key(node->key);
+                PciAddress address;
 
-                if (node->closed)
+                if (node->closed || node->holders->len == 0)
                         continue;
+                address = pci_address_from_key(g_array_index(node->holders, PciKey, 0));
                 node->closed = true;
                 if (chmod(path, node->mode & ~PERMISSIONS) < 0 && errno != ENOENT)
                         log_full(LOG_WARNING, &address, NULL, "Failed to write-protect /dev/%s: %m",
@@ -176,7 +196,6 @@ static void unlock_node(DeviceNodes *nodes, guint i) {
         g_autofree char *problem = g_strconcat("node ", node->name, NULL);
         int r = try_open(node);
 
-        node->failing = r < 0;
         if (r < 0) {
                 problems_report(nodes->context->problems, problem,
                                 "Failed to restore the mode of /dev/%s: %s", node->name,
@@ -187,16 +206,18 @@ static void unlock_node(DeviceNodes *nodes, guint i) {
         g_ptr_array_remove_index(nodes->all, i);
 }
 
-/* Returns whether any node was closed for the function at `key`. */
+/* Opens the nodes that were closed for the function at `key` alone. Returns whether any was closed
+ * for it. */
 static bool open_nodes(DeviceNodes *nodes, PciKey key) {
         bool any = false;
 
         for (guint i = nodes->all->len; i > 0; i--) {
-                const Node *node = nodes->all->pdata[i - 1];
+                Node *node = nodes->all->pdata[i - 1];
 
-                if (node->key != key)
+                if (!drop_holder(node, key))
                         continue;
-                unlock_node(nodes, i - 1);
+                if (node->holders->len == 0)
+                        unlock_node(nodes, i - 1);
                 any = true;
         }
         return any;
@@ -288,13 +309,11 @@ static int adopt_device_nodes(void *self, const GArray *records) {
 
         for (guint i = 0; i < records->len; i++) {
                 const StateNode *record = &g_array_index(records, StateNode, i);
-                Node *node = g_new(Node, 1);
+                Node *node = node_new(nodes, record->name);
 
-                *node = (Node){ .name = g_strdup(record->name),
-                                .device = record->device,
-                                .mode = record->mode,
-                                .closed = true };
-                g_ptr_array_add(nodes->all, node);
+                node->device = record->device;
+                node->mode = record->mode;
+                node->closed = true;
                 unlock_node(nodes, nodes->all->len - 1);
         }
         return 0;
@@ -306,7 +325,7 @@ static void device_nodes_function_gone(void *self, Function *function) {
 
 static bool is_failing(const DeviceNodes *nodes) {
         for (guint i = 0; i < nodes->all->len; i++)
-                if (((const Node *) nodes->all->pdata[i])->failing)
+                if (((const Node *) nodes->all->pdata[i])->holders->len == 0)
                         return true;
         return false;
 }
@@ -322,7 +341,7 @@ static void check_device_nodes(void *self) {
         guint before = nodes->all->len;
 
         for (guint i = before; i > 0; i--)
-                if (((const Node *) nodes->all->pdata[i - 1])->failing)
+                if (((const Node *) nodes->all->pdata[i - 1])->holders->len == 0)
                         unlock_node(nodes, i - 1);
         if (nodes->all->len < before)
                 context->host->record_changed(context->host_context);

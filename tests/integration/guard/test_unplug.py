@@ -500,6 +500,31 @@ class Asked(UnplugTest):
                 self.assert_fails(vb.FAILED, unplug)
                 self.assertFalse(closed())
 
+    def test_a_node_of_two_unplugs(self):
+        """Nobody gets in while one of them still asks its users."""
+        def mode():
+            return os.stat(vfio.path("vfio/devices/vfio7")).st_mode & 0o777
+
+        vfio = self.start_vfio()
+        pf = self.sysfs.add_pf(PF, vfs=1, vf_driver="vfio-pci")
+        vfio.add_device(pf.vfs[0], "vfio7")
+        own = mode()
+        self.start()
+        self.use(pf.vfs[0])
+        for first, last in ((VFS[0], PF), (PF, VFS[0])):
+            with self.subTest(f"{first} lets go first"):
+                calls = {}
+                for address in (VFS[0], PF):
+                    calls[address] = self.client.start_unplug(address, LONG)
+                    self.wait_property(address, "State", "unplug-requested")
+                self.assertEqual(mode(), 0)
+                self.client.cancel_unplug(first)
+                self.assert_fails(vb.FAILED, calls[first])
+                self.assertEqual((mode(), self.picture.function(last)["State"]), (0, "unplug-requested"))
+                self.client.cancel_unplug(last)
+                self.assert_fails(vb.FAILED, calls[last])
+                self.assertEqual(mode(), own)
+
     def test_does_not(self):
         function = self.sysfs.add(PLAIN, driver="vfio-pci")
         self.start()
