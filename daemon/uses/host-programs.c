@@ -221,6 +221,9 @@ static int look_at_programs(UseChild *child, void *state) {
 
         add_packet_sockets(child, sockets);
         program_watch_set_endless(programs->watch, look.stands, look.warns);
+        if (program_watch_lacks(programs->watch))
+                use_child_note(child, "there are too few inotify watches "
+                                      "(fs.inotify.max_user_watches); uses are seen late");
         return r;
 }
 

@@ -27,10 +27,18 @@ struct ProgramWatch {
         const char *proc; /* where procfs is */
         int inotify, uevents, timer;
         bool stands, warns; /* see program_watch_set_endless() */
+        bool lacks;         /* the kernel refused a watch */
 };
 
+/* What has gone, or is not there, needs no watch. */
+static void add_watch(ProgramWatch *watch, const char *path, uint32_t mask) {
+        if (inotify_add_watch(watch->inotify, path, mask) < 0 &&
+            (errno == ENOSPC || errno == ENOMEM))
+                watch->lacks = true;
+}
+
 /* `directory` without links in it: the parser looks at its last part. */
-static void watch_bars(const ProgramWatch *watch, const char *directory) {
+static void watch_bars(ProgramWatch *watch, const char *directory) {
         _cleanup_(closedirp) DIR *dir = opendir(directory);
         const struct dirent *entry;
 
@@ -38,11 +46,11 @@ static void watch_bars(const ProgramWatch *watch, const char *directory) {
                 g_autofree char *path = g_strdup_printf("%s/%s", directory, entry->d_name);
 
                 if (device_file_parse(path) == DEVICE_FILE_RESOURCE)
-                        (void) inotify_add_watch(watch->inotify, path, IN_OPEN | IN_CLOSE);
+                        add_watch(watch, path, IN_OPEN | IN_CLOSE);
         }
 }
 
-static void watch_function_bars(const ProgramWatch *watch, const char *name) {
+static void watch_function_bars(ProgramWatch *watch, const char *name) {
         g_autofree char *link = g_strdup_printf(FUNCTIONS "/%s", name);
         char directory[PATH_MAX];
 
@@ -61,9 +69,10 @@ static bool has_uio(void) {
 }
 
 static void set_program_timer(const ProgramWatch *watch) {
-        struct itimerspec spec = { .it_value.tv_sec = watch->stands || has_uio() ? STANDS_SECONDS
-                                                      : watch->warns             ? WARNS_SECONDS
-                                                                                 : 0 };
+        bool often = watch->stands || watch->lacks || has_uio();
+        struct itimerspec spec = { .it_value.tv_sec = often          ? STANDS_SECONDS
+                                                      : watch->warns ? WARNS_SECONDS
+                                                                     : 0 };
 
         (void) timerfd_settime(watch->timer, 0, &spec, NULL);
 }
@@ -75,12 +84,12 @@ void program_watch_set_endless(ProgramWatch *watch, bool stands, bool warns) {
 }
 
 /* The events are those of the nodes in it; who may read the folder may watch it. */
-static void watch_node_folders(const ProgramWatch *watch) {
+static void watch_node_folders(ProgramWatch *watch) {
         for (size_t i = 0; i < G_N_ELEMENTS(node_folders); i++) {
                 g_autofree char *path =
                         g_strdup_printf("%s/1/root/dev/%s", watch->proc, node_folders[i]);
 
-                (void) inotify_add_watch(watch->inotify, path, IN_OPEN | IN_CLOSE | IN_ONLYDIR);
+                add_watch(watch, path, IN_OPEN | IN_CLOSE | IN_ONLYDIR);
         }
 }
 
@@ -88,6 +97,7 @@ void program_watch_all(ProgramWatch *watch) {
         _cleanup_(closedirp) DIR *dir = opendir(FUNCTIONS);
         const struct dirent *entry;
 
+        watch->lacks = false;
         while (dir && (entry = readdir(dir)))
                 if (entry->d_name[0] != '.')
                         watch_function_bars(watch, entry->d_name);
@@ -98,7 +108,7 @@ void program_watch_all(ProgramWatch *watch) {
 /* A function may have no BARs yet when it is announced (pci_bus_add_device()); it has when it is
  * bound. */
 static void on_program_uevent(void *context, const char *subsystem, const char *devpath) {
-        const ProgramWatch *watch = context;
+        ProgramWatch *watch = context;
         g_autofree char *name = g_path_get_basename(devpath);
 
         if (strcmp(subsystem, "pci") == 0)
@@ -107,6 +117,8 @@ static void on_program_uevent(void *context, const char *subsystem, const char *
                 set_program_timer(watch);
         else if (device_node_use(subsystem) != USE_PROGRAM_NODE)
                 watch_node_folders(watch);
+        if (watch->lacks)
+                set_program_timer(watch);
 }
 
 static bool take_opens(const ProgramWatch *watch) {
@@ -118,13 +130,17 @@ static bool take_opens(const ProgramWatch *watch) {
         return any;
 }
 
-/* The last look with the last uio device finds that the device has gone. */
-static bool take_tick(const ProgramWatch *watch) {
+/* The last look with the last uio device finds that the device has gone. There may be watches
+ * again. */
+static bool take_tick(ProgramWatch *watch) {
         uint64_t n;
 
         if (read(watch->timer, &n, sizeof(n)) < 0)
                 return false;
-        set_program_timer(watch);
+        if (watch->lacks)
+                program_watch_all(watch);
+        else
+                set_program_timer(watch);
         return true;
 }
 
@@ -137,6 +153,10 @@ bool program_watch_take(ProgramWatch *watch, int fd) {
                 return false;
         program_watch_all(watch);
         return true;
+}
+
+bool program_watch_lacks(const ProgramWatch *watch) {
+        return watch->lacks;
 }
 
 int program_watch_timer(const ProgramWatch *watch) {

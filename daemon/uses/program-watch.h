@@ -5,9 +5,9 @@
  * of devices only; and a timer that runs while there is a uio device, or a use whose end no event
  * tells. A node itself cannot be watched: that takes the permission to read it
  * (inode_permission()), which the daemon has for VFIO's alone (DevicePolicy=closed). /dev is not
- * watched, for /dev/null is opened all the time. Configuration
- * space is not watched, for each list of devices opens that of all. Where the kernel's limit of
- * watches is reached, no event comes; each look finds all the same what is open. */
+ * watched, for /dev/null is opened all the time. Configuration space is not watched, for each list
+ * of devices opens that of all. While the kernel refuses a watch (fs.inotify.max_user_watches), the
+ * timer runs, too, and the watches are tried again when it ends. */
 #pragma once
 
 #include <stdbool.h>
@@ -30,6 +30,9 @@ bool program_watch_take(ProgramWatch *watch, int fd);
 /* What the last look has found: uses that stand against operations, and such as are warnings, whose
  * end no event tells. */
 void program_watch_set_endless(ProgramWatch *watch, bool stands, bool warns);
+
+/* Whether the kernel has refused a watch: what is opened is seen only when the timer ends. */
+bool program_watch_lacks(const ProgramWatch *watch);
 
 /* Watches all that there is and is not watched yet. */
 void program_watch_all(ProgramWatch *watch);

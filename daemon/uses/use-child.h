@@ -57,8 +57,8 @@ void use_child_go_on(UseChild *child);
 void use_child_add(UseChild *child, PciKey key, UseKind kind, const char *object, const char *by,
                    uint32_t pid);
 
-/* Says what was not looked at, for people. It hides only uses of the users who caused it, and
- * counts for nothing else. The first of a look is kept. */
+/* Says what was not looked at, or not at once, for people. It hides only uses of the users who
+ * caused it, and counts for nothing else. The first of a look is kept. */
 void use_child_note(UseChild *child, const char *text);
 
 /* Adds what the host calls a device of the function, used or not. */

@@ -462,6 +462,20 @@ class Programs(UsesTest):
             pass
         self.wait_uses(NIC)
 
+    def test_a_lack_of_watches(self):
+        """It is a problem, and the use is seen all the same; and the watch is made when that is possible."""
+        bar = self.add_file(self.nic, "resource0")
+        faults = self.start_faults()
+        faults.set(("watch", errno.ENOSPC, "*/resource0"))
+        self.start()
+        self.client.bus.call(vb.function_path(OTHER), vb.FUNCTION, "Reset")     # it has the daemon look
+        problem, = self.client.manager_property("Problems")
+        self.assertIn("too few inotify watches", problem)
+        self.host.add_program(4711, "testpmd", d9=(bar, READ_WRITE))
+        self.wait_uses(NIC, "its BAR resource0 is open in testpmd (pid 4711)")
+        faults.clear()
+        vb.wait_until(lambda: self.client.manager_property("Problems") == [], None, "no problem")
+
     def test_a_uio_device_by_its_number(self):
         node = os.path.join(self.directory, "uio7")
         os.mknod(node, 0o600 | stat.S_IFCHR, os.makedev(240, 77))
