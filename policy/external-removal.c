@@ -22,6 +22,7 @@ Operation external_removal_file_operation(const char *path) {
                 Operation operation;
         } files[] = {
                 { "/devices/", "/remove", OPERATION_REMOVE },
+                { "/devices/", "/recover", OPERATION_REMOVE }, /* recover_store() of s390 */
                 { "/devices/", "/sriov_numvfs", OPERATION_SET_NUM_VFS },
                 { "/bus/pci/slots/", "/power", OPERATION_POWER_OFF },
                 { "/bus/pci/drivers/", "/unbind", OPERATION_UNBIND },
@@ -58,6 +59,10 @@ static bool is_file_of(const char *path, const char *directory, const char *name
 
         return length > 0 && strncmp(path, directory, length) == 0 && path[length] == '/' &&
                strcmp(path + length + 1, name) == 0;
+}
+
+static bool is_removal_of(const char *path, const char *directory) {
+        return is_file_of(path, directory, "remove") || is_file_of(path, directory, "recover");
 }
 
 /* Whether `path` is the file `remove` of a directory above: a bridge's. */
@@ -132,12 +137,10 @@ static bool judge_writer(Function *function, const RemovalPlace *place, const Re
                         *ret = find_bridge(function, writer);
                         return true;
                 }
-                finding.subject =
-                        is_file_of(writer->path, place->pf, "remove") ? function->pf : function;
+                finding.subject = is_removal_of(writer->path, place->pf) ? function->pf : function;
                 finding.takes_subject = finding.takes_vfs = true;
                 *ret = finding;
-                return finding.subject != function ||
-                       is_file_of(writer->path, place->function, "remove");
+                return finding.subject != function || is_removal_of(writer->path, place->function);
         default:
                 return false;
         }

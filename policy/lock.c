@@ -36,6 +36,7 @@ static const char *const lock_file_names[_LOCK_FILE_MAX] = {
         [LOCK_FILE_RESET] = "reset",
         [LOCK_FILE_RESET_METHOD] = "reset_method",
         [LOCK_FILE_RESET_SUBORDINATE] = "reset_subordinate",
+        [LOCK_FILE_RECOVER] = "recover",
         [LOCK_FILE_SLOT_POWER] = "power",
 };
 
@@ -49,6 +50,7 @@ static const struct {
         [LOCK_FILE_RESET] = { OPERATION_RESET, 0200 },
         [LOCK_FILE_RESET_METHOD] = { OPERATION_RESET, 0644 },
         [LOCK_FILE_RESET_SUBORDINATE] = { OPERATION_RESET, 0200 },
+        [LOCK_FILE_RECOVER] = { OPERATION_REMOVE, 0200 },
         [LOCK_FILE_SLOT_POWER] = { OPERATION_POWER_OFF, 0644 },
 };
 

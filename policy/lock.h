@@ -29,6 +29,7 @@ typedef enum LockFile {
         LOCK_FILE_RESET,
         LOCK_FILE_RESET_METHOD,
         LOCK_FILE_RESET_SUBORDINATE, /* of a bridge, since Linux 6.13: resets what is below it */
+        LOCK_FILE_RECOVER,           /* of s390: removes the function and looks for it again */
         LOCK_FILE_SLOT_POWER,        /* `power` of the hot-plug slot that the function sits in */
         _LOCK_FILE_MAX,
         _LOCK_FILE_INVALID = -EINVAL,
@@ -44,7 +45,8 @@ LockFile lock_file_from_string(const char *name);
 /* The operation that a write to the file performs. */
 Operation lock_file_operation(LockFile file);
 
-/* The mode that the kernel makes the file with (drivers/pci/pci-sysfs.c, iov.c, slot.c). The own
+/* The mode that the kernel makes the file with (drivers/pci/pci-sysfs.c, iov.c, slot.c,
+ * arch/s390/pci/pci_sysfs.c). The own
  * mode of a file that was found locked and of which no record is left. */
 unsigned lock_file_kernel_mode(LockFile file);
 

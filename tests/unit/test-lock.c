@@ -114,6 +114,7 @@ Test(lock, files) {
                   true },
                 { LOCK_FILE_RESET_SUBORDINATE, "reset_subordinate", OPERATION_RESET, 0200, false,
                   true, true, true },
+                { LOCK_FILE_RECOVER, "recover", OPERATION_REMOVE, 0200, false, true, true, true },
                 { LOCK_FILE_SLOT_POWER, "power", OPERATION_POWER_OFF, 0644, false, true, true,
                   true },
         };
@@ -177,25 +178,27 @@ Test(lock, an_inhibitor_closes_what_does_its_operations) {
         static const struct {
                 const char *plain, *pf, *pf_pasid, *vf, *vf_pasid; /* where it is, what is closed */
         } rows[_OPERATION_MAX] = {
-                [OPERATION_SET_NUM_VFS] = { "sriov_numvfs", "sriov_numvfs remove power",
-                                            "sriov_numvfs remove power", "", "" },
+                [OPERATION_SET_NUM_VFS] = { "sriov_numvfs", "sriov_numvfs remove recover power",
+                                            "sriov_numvfs remove recover power", "", "" },
                 [OPERATION_SET_AUTOPROBE] = { "sriov_drivers_autoprobe", "sriov_drivers_autoprobe",
                                               "sriov_drivers_autoprobe", "", "" },
                 [OPERATION_BIND] = { "", "", "", "", "" },
-                [OPERATION_UNBIND] = { "remove power", "remove power", "remove power",
-                                       "sriov_numvfs remove power", "sriov_numvfs remove power" },
+                [OPERATION_UNBIND] = { "remove recover power", "remove recover power",
+                                       "remove recover power", "sriov_numvfs remove recover power",
+                                       "sriov_numvfs remove recover power" },
                 [OPERATION_RESET] = { "reset reset_method reset_subordinate",
                                       "reset reset_method reset_subordinate",
                                       "reset reset_method reset_subordinate",
                                       "reset reset_method reset_subordinate",
                                       "reset reset_method reset_subordinate" },
-                [OPERATION_REMOVE] = { "remove power", "remove power", "remove power",
-                                       "sriov_numvfs remove power", "sriov_numvfs remove power" },
+                [OPERATION_REMOVE] = { "remove recover power", "remove recover power",
+                                       "remove recover power", "sriov_numvfs remove recover power",
+                                       "sriov_numvfs remove recover power" },
                 [OPERATION_POWER_OFF] = { "power", "power", "power", "power", "power" },
                 [OPERATION_DISABLE_PASID] = { "", "",
-                                              "remove reset reset_method reset_subordinate power",
+                                              "remove reset reset_method reset_subordinate recover power",
                                               "",
-                                              "remove reset reset_method reset_subordinate power" },
+                                              "remove reset reset_method reset_subordinate recover power" },
                 [OPERATION_OPEN] = { "", "", "", "", "" },
         };
 

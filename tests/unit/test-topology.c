@@ -256,9 +256,10 @@ Test(topology, slot_of_a_switch) {
 }
 
 Test(topology, locks) {
-        static const unsigned closed =
-                1U << LOCK_FILE_REMOVE | 1U << LOCK_FILE_RESET | 1U << LOCK_FILE_RESET_METHOD |
-                1U << LOCK_FILE_RESET_SUBORDINATE | 1U << LOCK_FILE_SLOT_POWER;
+        static const unsigned closed = 1U << LOCK_FILE_REMOVE | 1U << LOCK_FILE_RESET |
+                                       1U << LOCK_FILE_RESET_METHOD |
+                                       1U << LOCK_FILE_RESET_SUBORDINATE | 1U << LOCK_FILE_RECOVER |
+                                       1U << LOCK_FILE_SLOT_POWER;
         Function *root = get(ROOT), *card = get(CARD);
 
         cr_assert_eq(lock_reasons(root, drivers), 0);

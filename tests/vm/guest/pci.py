@@ -20,8 +20,8 @@ ENABLE_SRIOV = "/sys/module/vfio_pci/parameters/enable_sriov"
 SRIOV = ("sriov_numvfs", "sriov_drivers_autoprobe")
 KERNEL_MODES = {"sriov_numvfs": 0o644, "sriov_drivers_autoprobe": 0o644, "remove": 0o220,
                 "reset": 0o200, "reset_method": 0o644, "power": 0o644}
-# And those that only a bridge has, on some kernels.
-ALL_MODES = {**KERNEL_MODES, "reset_subordinate": 0o200}
+# And those that only a bridge has, on some kernels, and a function of s390.
+ALL_MODES = {**KERNEL_MODES, "reset_subordinate": 0o200, "recover": 0o200}
 
 
 def read(path):

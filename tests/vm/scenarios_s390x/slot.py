@@ -3,12 +3,12 @@
 import os
 
 from guest import pci, service
-from guest.check import contains, equal, true
+from guest.check import contains, equal, raises, true
 from guest.holder import Holder
 from guest.pci import ZNVME, ZRNG
 from guest.registry import scenario
 
-CLOSABLE = ("remove", "reset", "reset_method", "power")
+CLOSABLE = ("remove", "reset", "reset_method", "recover", "power")
 
 
 def power_path(function):
@@ -122,6 +122,29 @@ def behind_our_back_stubborn(machine):
     equal(os.waitpid(writer, 0)[1], 0, "how the writer ended")
     machine.wait_function(ZNVME, there=False)
     equal((pci.read(power), pci.mode(power)), ("0", 0o644), "the slot's power, and the mode of the file")
+
+
+@scenario("`recover`: refused while the function is in use; by a descriptor of before, who writes is named",
+          deadline=150)
+def recover(machine):
+    bind_vfio(machine, ZNVME)
+    inode = os.stat(ZNVME.directory).st_ino
+    descriptor = os.open(ZNVME.path("recover"), os.O_WRONLY)
+    holder = Holder(machine, "--request=ignore", ZNVME)
+    machine.wait_property(ZNVME, "InUse", True)
+    machine.check_locked(ZNVME, ["in-use"], CLOSABLE)
+    raises(PermissionError, lambda: ZNVME.write("recover", "1"), "recover of a function in use")
+    writer = write_in_child(descriptor)
+    holder.wait_line(f"request {ZNVME.address}")
+    machine.poll(lambda: writer in [blocker[3] for blocker in machine.client.check(ZNVME.address, "unbind")[1]],
+                 lambda: f"the writer {writer} to be named, is {machine.client.check(ZNVME.address, 'unbind')}")
+    equal((os.waitpid(writer, os.WNOHANG)[0], os.stat(ZNVME.directory).st_ino), (0, inode),
+          "the writer and the device, until the holder lets go")
+    holder.kill()
+    equal(os.waitpid(writer, 0)[1], 0, "how the writer ended")
+    machine.wait_property(ZNVME, "Driver", "nvme")
+    true(os.stat(ZNVME.directory).st_ino != inode, "it is a device made anew")
+    machine.check_locked(ZNVME, [], [])
 
 
 @scenario("QEMU takes the function and its slot, and brings both back")
