@@ -11,7 +11,8 @@ UNKNOWN = 0x3ff0
 # <linux/genetlink.h>, <linux/devlink.h>
 GENERIC = 16
 CONTROLLER = 16
-RELOAD, BUS_NAME, DEVICE_NAME = 37, 1, 2
+RELOAD, FLASH_UPDATE = 37, 58
+BUS_NAME, DEVICE_NAME = 1, 2
 
 
 def message(kind, body):
@@ -38,10 +39,10 @@ def names(index, texts):
                 index=index, kind=NEWLINKPROP)
 
 
-def reload(*devices):
-    """devlink's reload of a device of PCI, the last one. To the family that every kernel has, which knows no such command."""
+def devlink(*devices, command=RELOAD):
+    """devlink's command for a device of PCI, the last one. To the family that every kernel has, which knows no such command."""
     names = b"".join(attribute(DEVICE_NAME, name.encode() + b"\0") for name in devices)
-    return message(CONTROLLER, struct.pack("=BBH", RELOAD, 1, 0) + attribute(BUS_NAME, b"pci\0") + names)
+    return message(CONTROLLER, struct.pack("=BBH", command, 1, 0) + attribute(BUS_NAME, b"pci\0") + names)
 
 
 def send(*messages, protocol=socket.NETLINK_ROUTE):

@@ -36,7 +36,7 @@ def time_of_send():
 
 def forge(address):
     """Requests that the kernel refuses to everybody without privilege, or that are none."""
-    netlink.send(netlink.reload(address), protocol=netlink.GENERIC)
+    netlink.send(netlink.devlink(address), protocol=netlink.GENERIC)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         for argument in (NOWHERE, b"eth0".ljust(16, b"\0") + NOWHERE.to_bytes(8, "little") + bytes(16)):
             try:

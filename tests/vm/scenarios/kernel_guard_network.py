@@ -104,8 +104,10 @@ def restarts(machine):
     for words in (("dev", "eswitch", "set", f"pci/{IGB}", "mode", "switchdev"),
                   ("health", "recover", f"pci/{IGB}", "reporter", "fw")):
         contains(service.run("devlink", *words, check=False).stdout, REFUSED, f"devlink {' '.join(words)}")
+    flash = netlink.devlink(IGB.address, command=netlink.FLASH_UPDATE)
+    check_refused(send(flash, protocol=netlink.GENERIC), "an update of the firmware")
     for words in ("an offline test by ethtool, tried by python3 (pid ", "a setting of its switch by devlink, tried by devlink (pid ",
-                  "a recovery by devlink, tried by devlink (pid "):
+                  "a recovery by devlink, tried by devlink (pid ", "an update of its firmware by devlink, tried by python3 (pid "):
         wait_report(machine, f"{IGB}: refused: {words}")
 
 
@@ -148,8 +150,8 @@ def network_forms(machine):
             ([settings(name(netlink.IFNAME, b"nothing0\0"))], "settings of no interface"),
             ([settings(name(netlink.GROUP, struct.pack("=I", 8)), kind=netlink.NEWLINK)], "settings of another group")):
         check_passes(send(*request), what)
-    reload = netlink.reload(CARD0.address)
-    check_refused(send(reload, netlink.reload("a-longer-name-than-an-address", IGB.address), protocol=netlink.GENERIC),
+    reload = netlink.devlink(CARD0.address)
+    check_refused(send(reload, netlink.devlink("a-longer-name-than-an-address", IGB.address), protocol=netlink.GENERIC),
                   "a reload in the second message")
     check_passes(send(reload, protocol=netlink.GENERIC), "a reload of another function")
     many = [settings(index=other_index)] * 65
