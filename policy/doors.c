@@ -156,8 +156,8 @@ static const Door table[] = {
           DOOR_REFUSED, VM "kernel_guard_network.py: network" },
         { "`devlink dev eswitch set`, `devlink dev flash` and `devlink health recover`",
           DOOR_OUT_OF_REACH,
-          "The PF's driver changes the switch between the VFs, the firmware, or restarts the device "
-          "by netlink." NETWORK,
+          "By netlink, the PF's driver changes the switch between the VFs, writes the firmware, or "
+          "restarts the device." NETWORK,
           NULL, NO_FILE, DOOR_REFUSED, VM "kernel_guard_network.py: restarts" },
         { "`ethtool --test ... offline`", DOOR_OUT_OF_REACH,
           "The PF's driver resets the device by ioctl." NETWORK, NULL, NO_FILE,
