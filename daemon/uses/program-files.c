@@ -70,20 +70,24 @@ int program_find_thread(const char *proc, uint32_t pid, const ProcessStatus *sta
         dir = opendir(path);
         if (!dir)
                 return -errno;
-        for (unsigned n = 0; n < max && (errno = 0, entry = readdir(dir)); n++) {
+        for (unsigned n = 0; n < max; n++) {
+                errno = 0;
+                entry = readdir(dir);
+                if (!entry)
+                        return errno > 0 ? -errno : -ESRCH;
                 if (number_parse(entry->d_name, 10, INT_MAX, &number) < 0 ||
                     !is_live_thread(dirfd(dir), entry->d_name))
                         continue;
                 *ret = (uint32_t) number;
                 return 0;
         }
-        return errno != 0 ? -errno : -ESRCH;
+        return -ESRCH;
 }
 
 /* The lists of a thread that has them still. */
 static int enter_thread(ProgramProcess *process) {
         g_autofree char *path = NULL;
-        uint32_t thread;
+        uint32_t thread = process->pid;
         int r = program_find_thread(process->proc, process->pid, &process->status, &thread);
 
         if (r < 0 || thread == process->pid)
