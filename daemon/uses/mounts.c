@@ -125,7 +125,7 @@ static int read_share(OthersSearch *search, const char *path, uint32_t uid) {
 static int read_other(OthersSearch *search, const char *pid, uint32_t number) {
         g_autofree char *path = g_strdup_printf("%s/%s/mountinfo", search->proc, pid);
         char target[64];
-        ProcessStatus status;
+        ProcessStatus status = { 0 };
         int r = read_namespace(search->proc, pid, target, sizeof(target));
 
         if (r >= 0 && g_hash_table_contains(search->seen, target))
