@@ -296,6 +296,19 @@ static GPtrArray *related_but_below(const Inventory *inventory, const Function *
         return related;
 }
 
+/* What is done to a VF of another PF in the slot stands against nothing that leaves the slot on. */
+static void add_vfs_of_mates(const Inventory *inventory, const Function *function,
+                             GPtrArray *related) {
+        g_autoptr(GPtrArray) mates = slot_mates(inventory, function);
+
+        for (guint i = 0; i < mates->len; i++) {
+                const GPtrArray *vfs = ((const Function *) mates->pdata[i])->vfs;
+
+                for (guint j = 0; vfs && j < vfs->len; j++)
+                        check_add_once(related, vfs->pdata[j]);
+        }
+}
+
 static Verdict *check_answer(Question *question) {
         const Effect *effect = effect_of(question->operation);
         g_autoptr(GPtrArray) related = NULL;
@@ -304,6 +317,8 @@ static Verdict *check_answer(Question *question) {
                 question->asked = slot_owner(question->asked);
         question->verdict = verdict_new();
         related = related_but_below(question->inventory, question->asked);
+        if (effect->slot)
+                add_vfs_of_mates(question->inventory, question->asked, related);
         for (guint i = 0; i < related->len; i++)
                 block_operation(question, related->pdata[i]);
         if (question->operation == OPERATION_OPEN)

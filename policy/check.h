@@ -25,7 +25,7 @@ unsigned check_unplug_users(const Function *function);
 unsigned check_unplug_inhibitors(const Inventory *inventory, const Function *function);
 
 /* The functions that stand still together: no two operations may run at a time on functions of
- * which one is in the other's list. The function itself, its PF or VFs, the functions of its device
- * and of its IOMMU group, what is above it and all that is below it. Borrowed; free the array with
- * g_ptr_array_unref(). */
+ * which one is in the other's list. The function itself, its PF or VFs, the functions of its slot
+ * (slot_mates()) and of its IOMMU group, what is above it and all that is below it. Borrowed; free
+ * the array with g_ptr_array_unref(). */
 GPtrArray *check_related(const Inventory *inventory, const Function *function);

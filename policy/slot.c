@@ -31,8 +31,15 @@ static Function *first_sibling(Function *function) {
         return function;
 }
 
+/* A VF goes with its PF, which is in the slot itself: nothing is to be looked at twice, and what is
+ * done to one stands only against what takes the slot. */
+static bool goes_with_pf(const Function *function, const Function *mate) {
+        return mate->pf &&
+               pci_address_key(slot_address(mate->pf)) == pci_address_key(slot_address(function));
+}
+
 static void slot_add_mate(GPtrArray *mates, const Function *function, Function *mate) {
-        if (mate && mate != function && mate->pf != function)
+        if (mate && mate != function && !goes_with_pf(function, mate))
                 g_ptr_array_add(mates, mate);
 }
 

@@ -13,8 +13,8 @@
  * one. */
 PciAddress slot_address(const Function *function);
 
-/* The other functions of the same slot, but for VFs of `function` itself: borrowed Function*, by
- * address. Never NULL; free with g_ptr_array_unref(). */
+/* The other functions of the same slot, but for VFs of PFs in it, which those PFs have in `vfs`:
+ * borrowed Function*, by address. Never NULL; free with g_ptr_array_unref(). */
 GPtrArray *slot_mates(const Inventory *inventory, const Function *function);
 
 /* Whether to switch the slot off takes nothing but the function, its VFs and what is below it. */

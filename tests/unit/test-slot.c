@@ -6,14 +6,16 @@
 #include <criterion/criterion.h>
 
 /* Below a root port: an ARI device, whose functions above 7 have another device number; ARIVF is a
- * VF of its first function, FARVF one of the last. Below another: a switch with two ports, and a
- * card in each. On the root bus and on a conventional bus: two devices each. */
+ * VF of its first function, FARVF one of the last, LOST one of a PF that is not known. Below
+ * another: a switch with two ports, and a card in each. On the root bus and on a conventional bus:
+ * two devices each. */
 #define PORT   "0000:00:1c.0"
 #define ARI    "0000:06:00.0"
 #define ARI1   "0000:06:00.1"
 #define FAR    "0000:06:01.0"
 #define ARIVF  "0000:06:04.0"
 #define FARVF  "0000:07:00.0"
+#define LOST   "0000:07:00.1"
 #define ROOT   "0000:00:02.0"
 #define UP     "0000:01:00.0"
 #define DOWN1  "0000:02:00.0"
@@ -97,9 +99,9 @@ Test(slot, who_shares_one) {
                 const char *function, *slot, *mates;
                 bool own;
         } rows[] = {
-                { ARI, "0000:06:00.0", ARI1 " " FAR " " FARVF, false },
-                { ARI1, "0000:06:00.0", ARI " " FAR " " ARIVF " " FARVF, false },
-                { FAR, "0000:06:00.0", ARI " " ARI1 " " ARIVF, false },
+                { ARI, "0000:06:00.0", ARI1 " " FAR, false },
+                { ARI1, "0000:06:00.0", ARI " " FAR, false },
+                { FAR, "0000:06:00.0", ARI " " ARI1, false },
                 { ARIVF, "0000:06:00.0", "", false },
                 { UP, "0000:01:00.0", "", true },
                 { DOWN1, "0000:02:00.0", "", true },
@@ -123,6 +125,17 @@ Test(slot, who_shares_one) {
                                  "%s: %s", rows[i].function, slot);
                 cr_expect_eq(slot_is_own(world, function), rows[i].own, "%s", rows[i].function);
         }
+}
+
+/* Nothing else leads to it. */
+Test(slot, vf_whose_pf_is_not_known) {
+        g_autoptr(GPtrArray) mates = NULL;
+        g_autofree char *text = NULL;
+
+        add(facts_vf(LOST, "0000:06:02.0"), PORT, "vfio-pci");
+        mates = slot_mates(world, get(ARI));
+        text = addresses(mates);
+        cr_assert_str_eq(text, ARI1 " " FAR " " LOST);
 }
 
 /* A port that has lost its driver has no slot of pciehp. */
@@ -154,13 +167,18 @@ Test(slot, s390) {
         cr_assert_eq(pci_address_key(slot_address(function)), function->facts.key);
 }
 
-static bool power_off_is_blocked(const char *asked, const char *by) {
-        g_autoptr(Verdict) verdict = check(world, get(asked), OPERATION_POWER_OFF, 0);
+/* By how many blockers with this subject. */
+static unsigned count_blockers(const char *asked, Operation operation, const char *by) {
+        g_autoptr(Verdict) verdict = check(world, get(asked), operation, 0);
+        unsigned n = 0;
 
         for (guint i = 0; i < verdict->blockers->len; i++)
-                if (g_str_equal(((const Blocker *) verdict->blockers->pdata[i])->subject, by))
-                        return true;
-        return false;
+                n += g_str_equal(((const Blocker *) verdict->blockers->pdata[i])->subject, by);
+        return n;
+}
+
+static bool power_off_is_blocked(const char *asked, const char *by) {
+        return count_blockers(asked, OPERATION_POWER_OFF, by) > 0;
 }
 
 Test(slot, a_user_of_one_stands_against_the_power_off) {
@@ -176,6 +194,32 @@ Test(slot, a_user_of_one_stands_against_the_power_off) {
 Test(slot, an_external_removal_takes_all) {
         g_autoptr(GPtrArray) writers = g_ptr_array_new(), affected = NULL;
         g_autofree char *text = NULL;
+Test(slot, a_user_of_another_pfs_vf_stands_against_the_power_off_alone) {
+        use(FARVF);
+        for (Operation i = 0; i < _OPERATION_MAX; i++)
+                cr_expect_eq(count_blockers(ARI, i, FARVF), i == OPERATION_POWER_OFF, "%s",
+                             operation_to_string(i));
+        cr_assert_eq(count_blockers(ARI1, OPERATION_POWER_OFF, FARVF), 1);
+}
+
+/* It may wait for a guest for as long as that likes. */
+Test(slot, what_is_done_to_another_pfs_vf_stands_against_the_power_off_alone) {
+        static const RunningOperation unbind = { .name = "unbind", .pid = 1 };
+        g_autoptr(GPtrArray) related = NULL;
+
+        get(FARVF)->operation = &unbind;
+        for (Operation i = 0; i < _OPERATION_MAX; i++) {
+                cr_expect_eq(count_blockers(ARI, i, FARVF), i == OPERATION_POWER_OFF, "%s",
+                             operation_to_string(i));
+                cr_expect_eq(count_blockers(FAR, i, FARVF), 1, "%s", operation_to_string(i));
+        }
+        related = check_related(world, get(ARI));
+        cr_assert_not(g_ptr_array_find(related, get(FARVF), NULL));
+        cr_assert(g_ptr_array_find(related, get(FAR), NULL));
+        cr_assert(g_ptr_array_find(related, get(ARIVF), NULL));
+        get(FARVF)->operation = NULL;
+}
+
         RemovalFinding finding;
 
         use(ARI);
