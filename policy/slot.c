@@ -68,13 +68,17 @@ GPtrArray *slot_mates(const Inventory *inventory, const Function *function) {
         return mates;
 }
 
+bool slot_is_known(const Function *function) {
+        return function->facts.s390 || function->kind == FUNCTION_KIND_VF ||
+               !function->facts.has_parent || function->parent;
+}
+
 bool slot_is_own(const Inventory *inventory, const Function *function) {
         g_autoptr(GPtrArray) mates = slot_mates(inventory, function);
 
         if (function->facts.s390)
                 return true;
-        /* What else is below a port that is not known cannot be said. */
-        if (function->kind == FUNCTION_KIND_VF || (function->facts.has_parent && !function->parent))
+        if (function->kind == FUNCTION_KIND_VF || !slot_is_known(function))
                 return false;
         return mates->len == 0;
 }

@@ -17,5 +17,9 @@ PciAddress slot_address(const Function *function);
  * borrowed Function*, by address. Never NULL; free with g_ptr_array_unref(). */
 GPtrArray *slot_mates(const Inventory *inventory, const Function *function);
 
-/* Whether to switch the slot off takes nothing but the function, its VFs and what is below it. */
+/* Whether it can be said what shares the slot: not while the port above is not known. */
+bool slot_is_known(const Function *function);
+
+/* Whether to switch the slot off takes nothing but the function, its VFs and what is below it.
+ * False, too, while that is not known. */
 bool slot_is_own(const Inventory *inventory, const Function *function);

@@ -173,6 +173,15 @@ static void begin_release(Unplug *unplug) {
                 begin(unplug, OPERATION_UNBIND, plan_release(function), on_released);
 }
 
+/* It is looked for again later. */
+static void report_unknown_slot(const Unplug *unplug, const char *why) {
+        Unplugs *unplugs = unplug->unplugs;
+
+        problems_report_function(unplugs->problems, pci_address_from_key(unplug->key), "slot",
+                                 "Failed to look for the slot to switch off: %s", why);
+        retries_add(unplugs->slots, unplug->key);
+}
+
 /* Finds the slot to switch off, if there is one: its power takes all that is in it. Returns whether
  * that is known: a device that is removed while its slot stays on comes back with the next rescan.
  */
@@ -181,13 +190,14 @@ static bool find_slot(Unplug *unplug, const Function *function, char **ret) {
         PciAddress address = function_address(function);
         int r = 0;
 
+        if (!slot_is_known(function)) {
+                report_unknown_slot(unplug, "the port above it is not known");
+                return false;
+        }
         if (slot_is_own(unplugs->inventory, function))
                 r = slot_find_power(function, ret);
         if (r < 0 && !errno_means_absent(r)) {
-                problems_report_function(unplugs->problems, address, "slot",
-                                         "Failed to look for the slot to switch off: %s",
-                                         g_strerror(-r));
-                retries_add(unplugs->slots, unplug->key);
+                report_unknown_slot(unplug, g_strerror(-r));
                 return false;
         }
         problems_resolve_function(unplugs->problems, address, "slot");

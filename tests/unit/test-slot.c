@@ -154,6 +154,10 @@ Test(slot, port_without_a_driver) {
 Test(slot, port_that_is_not_known) {
         add(facts_plain("0000:0a:00.0"), "0000:00:1d.0", "vfio-pci");
         cr_assert_not(slot_is_own(world, get("0000:0a:00.0")));
+        cr_assert_not(slot_is_known(get("0000:0a:00.0")));
+        cr_assert(slot_is_known(get(ROOT)));
+        cr_assert(slot_is_known(get(CARD1)));
+        cr_assert(slot_is_known(get(ARIVF)));
 }
 
 Test(slot, s390) {
@@ -190,10 +194,6 @@ Test(slot, a_user_of_one_stands_against_the_power_off) {
         cr_assert_not(power_off_is_blocked(CARD2, CARD1));
 }
 
-/* The kernel itself removes all of the slot. */
-Test(slot, an_external_removal_takes_all) {
-        g_autoptr(GPtrArray) writers = g_ptr_array_new(), affected = NULL;
-        g_autofree char *text = NULL;
 Test(slot, a_user_of_another_pfs_vf_stands_against_the_power_off_alone) {
         use(FARVF);
         for (Operation i = 0; i < _OPERATION_MAX; i++)
@@ -220,6 +220,10 @@ Test(slot, what_is_done_to_another_pfs_vf_stands_against_the_power_off_alone) {
         get(FARVF)->operation = NULL;
 }
 
+/* The kernel itself removes all of the slot. */
+Test(slot, an_external_removal_takes_all) {
+        g_autoptr(GPtrArray) writers = g_ptr_array_new(), affected = NULL;
+        g_autofree char *text = NULL;
         RemovalFinding finding;
 
         use(ARI);

@@ -131,6 +131,22 @@ class Free(UnplugTest):
                 self.sysfs.add(PLAIN, driver="igb", slot="7", announce=True)
                 self.wait_function(PLAIN)
 
+    def test_a_slot_below_a_port_that_is_not_known_yet(self):
+        """What else is in it cannot be said; without its power the device would return with a rescan."""
+        port = self.sysfs.add("0000:00:1c.0", class_code=0x060400, driver="pcieport", listed=False)
+        self.sysfs.add(PLAIN, parent=port, driver="igb", slot="7")
+        self.start()
+        unplug = self.client.start_unplug(PLAIN, LONG)
+        problem = f"{PLAIN}: Failed to look for the slot to switch off: the port above it is not known"
+        vb.wait_until(lambda: problem in self.client.manager_property("Problems"), None, "the problem")
+        self.assertFalse(unplug.done)
+        self.assertEqual(self.writes, [("igb/unbind", PLAIN)])
+        self.sysfs.list_function(port)
+        self.sysfs.tell("add", port)
+        unplug.result()
+        self.assertEqual(self.writes[1:], [("7/power", "0")])
+        self.assertEqual(self.client.manager_property("Problems"), [])
+
     def test_a_slot_with_others_in_it_is_left_on(self):
         self.sysfs.add(PLAIN, driver="igb", slot="7")
         self.sysfs.add("0000:02:00.1", driver="igb", slot="7")
