@@ -24,6 +24,7 @@ static const LookShare descriptors_share = {
 
 typedef struct HostPrograms {
         ProgramWatch *watch;
+        bool polls_inotify;
         StuckChildren *stuck;
 } HostPrograms;
 
@@ -200,8 +201,28 @@ static int look_at_processes_once(ProgramLook *look) {
         r = look_at_descriptors(look, pids);
         error = r < 0 ? r : error;
         r = program_maps_read(proc, pids, look->stuck, &maps_handler, look);
-        error = r < 0 ? r : error;
-        return error < 0 ? error : look->error;
+        error = use_result_join(error, r);
+        return use_result_join(error, look->error);
+}
+
+/* What of inotify's is missing may have come with the last tick of the timer. */
+static void poll_inotify(UseChild *child, HostPrograms *programs) {
+        int fd = program_watch_inotify(programs->watch);
+
+        if (fd < 0 || programs->polls_inotify)
+                return;
+        use_child_watch(child, fd, POLLIN);
+        programs->polls_inotify = true;
+}
+
+static void note_lack(UseChild *child, const HostPrograms *programs) {
+        const char *lack = program_watch_lack(programs->watch);
+        g_autofree char *text = NULL;
+
+        if (!lack)
+                return;
+        text = g_strdup_printf("there are too few inotify %s; uses are seen late", lack);
+        use_child_note(child, text);
 }
 
 static int look_at_programs(UseChild *child, void *state) {
@@ -221,14 +242,14 @@ static int look_at_programs(UseChild *child, void *state) {
 
         add_packet_sockets(child, sockets);
         program_watch_set_endless(programs->watch, look.stands, look.warns);
-        if (program_watch_lacks(programs->watch))
-                use_child_note(child, "there are too few inotify watches "
-                                      "(fs.inotify.max_user_watches); uses are seen late");
+        note_lack(child, programs);
         return r;
 }
 
 /* For packet_sockets_read(). */
 static int enter_host_network(const char *proc) {
+        poll_inotify(child, programs);
+        r = look_at_processes_once(&look);
         _cleanup_(closep) int fd = netlink_enter_host(proc);
 
         return fd < 0 ? fd : 0;
@@ -245,7 +266,6 @@ static int open_programs(UseChild *child, void **ret_state) {
         r = program_watch_new(use_child_proc(child), &programs->watch);
         if (r < 0)
                 return r;
-        use_child_watch(child, program_watch_inotify(programs->watch), POLLIN);
         use_child_watch(child, program_watch_uevents(programs->watch), POLLIN);
         use_child_watch(child, program_watch_timer(programs->watch), POLLIN);
         program_watch_all(programs->watch);

@@ -27,14 +27,17 @@ struct ProgramWatch {
         const char *proc; /* where procfs is */
         int inotify, uevents, timer;
         bool stands, warns; /* see program_watch_set_endless() */
-        bool lacks;         /* the kernel refused a watch */
+        const char *lack;   /* what the kernel refused, see program_watch_lack() */
 };
+
+static const char no_instance[] = "instances (fs.inotify.max_user_instances)",
+                  no_watch[] = "watches (fs.inotify.max_user_watches)";
 
 /* What has gone, or is not there, needs no watch. */
 static void add_watch(ProgramWatch *watch, const char *path, uint32_t mask) {
         if (inotify_add_watch(watch->inotify, path, mask) < 0 &&
             (errno == ENOSPC || errno == ENOMEM))
-                watch->lacks = true;
+                watch->lack = no_watch;
 }
 
 /* `directory` without links in it: the parser looks at its last part. */
@@ -69,7 +72,7 @@ static bool has_uio(void) {
 }
 
 static void set_program_timer(const ProgramWatch *watch) {
-        bool often = watch->stands || watch->lacks || has_uio();
+        bool often = watch->stands || watch->lack || has_uio();
         struct itimerspec spec = { .it_value.tv_sec = often          ? STANDS_SECONDS
                                                       : watch->warns ? WARNS_SECONDS
                                                                      : 0 };
@@ -93,15 +96,23 @@ static void watch_node_folders(ProgramWatch *watch) {
         }
 }
 
-void program_watch_all(ProgramWatch *watch) {
+static void watch_everything(ProgramWatch *watch) {
         _cleanup_(closedirp) DIR *dir = opendir(FUNCTIONS);
         const struct dirent *entry;
 
-        watch->lacks = false;
         while (dir && (entry = readdir(dir)))
                 if (entry->d_name[0] != '.')
                         watch_function_bars(watch, entry->d_name);
         watch_node_folders(watch);
+}
+
+/* The number of instances is limited for all processes of a user together, of root's, too. */
+void program_watch_all(ProgramWatch *watch) {
+        if (watch->inotify < 0)
+                watch->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+        watch->lack = watch->inotify < 0 ? no_instance : NULL;
+        if (watch->inotify >= 0)
+                watch_everything(watch);
         set_program_timer(watch);
 }
 
@@ -117,7 +128,7 @@ static void on_program_uevent(void *context, const char *subsystem, const char *
                 set_program_timer(watch);
         else if (device_node_use(subsystem) != USE_PROGRAM_NODE)
                 watch_node_folders(watch);
-        if (watch->lacks)
+        if (watch->lack)
                 set_program_timer(watch);
 }
 
@@ -137,7 +148,7 @@ static bool take_tick(ProgramWatch *watch) {
 
         if (read(watch->timer, &n, sizeof(n)) < 0)
                 return false;
-        if (watch->lacks)
+        if (watch->lack)
                 program_watch_all(watch);
         else
                 set_program_timer(watch);
@@ -155,8 +166,8 @@ bool program_watch_take(ProgramWatch *watch, int fd) {
         return true;
 }
 
-bool program_watch_lacks(const ProgramWatch *watch) {
-        return watch->lacks;
+const char *program_watch_lack(const ProgramWatch *watch) {
+        return watch->lack;
 }
 
 int program_watch_timer(const ProgramWatch *watch) {
@@ -175,9 +186,9 @@ int program_watch_new(const char *proc, ProgramWatch **ret) {
         g_autofree ProgramWatch *watch = g_new0(ProgramWatch, 1);
 
         watch->proc = proc;
-        watch->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+        watch->inotify = -1; /* program_watch_all() */
         watch->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-        if (watch->inotify < 0 || watch->timer < 0)
+        if (watch->timer < 0)
                 return -errno;
         watch->uevents = kernel_events_open();
         if (watch->uevents < 0)

@@ -6,8 +6,9 @@
  * tells. A node itself cannot be watched: that takes the permission to read it
  * (inode_permission()), which the daemon has for VFIO's alone (DevicePolicy=closed). /dev is not
  * watched, for /dev/null is opened all the time. Configuration space is not watched, for each list
- * of devices opens that of all. While the kernel refuses a watch (fs.inotify.max_user_watches), the
- * timer runs, too, and the watches are tried again when it ends. */
+ * of devices opens that of all. While the kernel refuses inotify (fs.inotify.max_user_instances) or
+ * a watch (fs.inotify.max_user_watches), the timer runs, too, and both are tried again when it
+ * ends. */
 #pragma once
 
 #include <stdbool.h>
@@ -18,7 +19,8 @@ typedef struct ProgramWatch ProgramWatch;
  * the process. */
 int program_watch_new(const char *proc, ProgramWatch **ret);
 
-/* To be polled for POLLIN. */
+/* To be polled for POLLIN. That of inotify is -1 until program_watch_all() has got one; it does not
+ * change after that. */
 int program_watch_inotify(const ProgramWatch *watch);
 int program_watch_uevents(const ProgramWatch *watch);
 int program_watch_timer(const ProgramWatch *watch);
@@ -31,8 +33,9 @@ bool program_watch_take(ProgramWatch *watch, int fd);
  * end no event tells. */
 void program_watch_set_endless(ProgramWatch *watch, bool stands, bool warns);
 
-/* Whether the kernel has refused a watch: what is opened is seen only when the timer ends. */
-bool program_watch_lacks(const ProgramWatch *watch);
+/* Of what of inotify's there is too little, for people: what is opened is seen only when the timer
+ * ends. NULL: there is enough. */
+const char *program_watch_lack(const ProgramWatch *watch);
 
 /* Watches all that there is and is not watched yet. */
 void program_watch_all(ProgramWatch *watch);

@@ -4,7 +4,8 @@
  * "CALL ERRNO PATTERN" makes the calls of that kind on paths that match the pattern (fnmatch(3),
  * "*" matches "/" too) fail with that number. Paths are as the daemon sees them, below /sys, links
  * of directories resolved. The kinds: open (a directory, too), readdir (after two entries),
- * readlink, read, stat, access, chmod, watch (inotify), fork. */
+ * readlink, read, stat, access, chmod, watch (inotify), fork. Of inotify, which begins with
+ * inotify, the path is the name of the process. */
 
 #include <dirent.h>
 #include <dlfcn.h>
@@ -18,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -199,6 +201,14 @@ EXPORT int chmod(const char *path, mode_t mode) {
                                                        : fails("chmod", path))
                 return -1;
         return next(path, mode);
+}
+
+EXPORT int inotify_init1(int flags) {
+        NEXT(inotify_init1);
+        char name[16] = "";
+
+        (void) prctl(PR_GET_NAME, name);
+        return fails("inotify", name) ? -1 : next(flags);
 }
 
 EXPORT int inotify_add_watch(int fd, const char *path, uint32_t mask) {

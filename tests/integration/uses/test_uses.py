@@ -16,6 +16,7 @@ import vfwarden_bus as vb
 
 BRIDGE = 0x060400
 ROOT, DISK, NIC, PF, OTHER = "0000:00:02.0", "0000:01:00.0", "0000:02:00.0", "0000:03:00.0", "0000:04:00.0"
+GUEST = "0000:05:00.0"
 TAKING = ("bind", "unbind", "reset", "remove", "power-off")
 MOUNTED = "its block device nvme7n1p1 is mounted on /srv/data"
 
@@ -490,6 +491,27 @@ class Programs(UsesTest):
         """Files of other names and kinds, and descriptors that hold nothing, are in nobody's way."""
         folder = os.path.join(self.directory, NIC)
         os.makedirs(folder)
+    def test_a_lack_of_inotify(self):
+        """Other processes of root's have used it up: the same."""
+        bar = self.add_file(self.nic, "resource0")
+        self.sysfs.add(GUEST, driver="vfio-pci")
+        faults = self.start_faults()
+        faults.set(("inotify", errno.EMFILE, "vfwarden-progs"))
+        self.start()
+        for address in (OTHER, GUEST):
+            self.client.bus.call(vb.function_path(address), vb.FUNCTION, "Reset")
+        problem, = self.client.manager_property("Problems")
+        self.assertIn("too few inotify instances (fs.inotify.max_user_instances)", problem)
+        self.host.add_program(4711, "testpmd", d9=(bar, READ_WRITE))
+        self.wait_uses(NIC, "its BAR resource0 is open in testpmd (pid 4711)")
+        self.host.end_program(4711)
+        faults.clear()
+        vb.wait_until(lambda: self.client.manager_property("Problems") == [], None, "no problem")
+        self.wait_uses(NIC)
+        self.host.add_program(4712, "testpmd", uid=1000, d9=(bar, READ_WRITE))
+        with open(bar, encoding="utf-8"):
+            self.wait_uses(NIC, "its BAR resource0 is open in testpmd (pid 4712)")
+
         own = [os.path.join(folder, name) for name in ("resource0", "config", "uio7")]
         for path in own:
             with open(path, "w", encoding="utf-8"):
