@@ -187,7 +187,17 @@ static void on_maps_go_on(void *context) {
         use_child_go_on(((const ProgramLook *) context)->child);
 }
 
-static const ProgramMapsHandler maps_handler = { .found = on_mapped, .goes_on = on_maps_go_on };
+static void on_maps_waited(void *context, uint32_t pid) {
+        g_autofree char *text = g_strdup_printf("process %" PRIu32 " of root does not let its "
+                                                "mappings be read",
+                                                pid);
+
+        use_child_note(((const ProgramLook *) context)->child, text);
+}
+
+static const ProgramMapsHandler maps_handler = { .found = on_mapped,
+                                                 .goes_on = on_maps_go_on,
+                                                 .waited = on_maps_waited };
 
 /* Both searches go through the same processes. */
 static int look_at_processes_once(ProgramLook *look) {
@@ -199,7 +209,7 @@ static int look_at_processes_once(ProgramLook *look) {
         if (r < 0)
                 return r;
         r = look_at_descriptors(look, pids);
-        error = r < 0 ? r : error;
+        error = use_result_join(error, r);
         r = program_maps_read(proc, pids, look->stuck, &maps_handler, look);
         error = use_result_join(error, r);
         return use_result_join(error, look->error);
@@ -226,7 +236,7 @@ static void note_lack(UseChild *child, const HostPrograms *programs) {
 }
 
 static int look_at_programs(UseChild *child, void *state) {
-        const HostPrograms *programs = state;
+        HostPrograms *programs = state;
         g_autoptr(GHashTable) of_users = g_hash_table_new(NULL, NULL);
         g_autoptr(GHashTable) opened = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         g_autoptr(NodeOwners) nodes = node_owners_new();
@@ -238,8 +248,10 @@ static int look_at_programs(UseChild *child, void *state) {
                              .of_users = of_users,
                              .opened = opened,
                              .begun_usec = now_usec() };
-        int r = look_at_processes_once(&look);
+        int r;
 
+        poll_inotify(child, programs);
+        r = look_at_processes_once(&look);
         add_packet_sockets(child, sockets);
         program_watch_set_endless(programs->watch, look.stands, look.warns);
         note_lack(child, programs);
@@ -248,8 +260,6 @@ static int look_at_programs(UseChild *child, void *state) {
 
 /* For packet_sockets_read(). */
 static int enter_host_network(const char *proc) {
-        poll_inotify(child, programs);
-        r = look_at_processes_once(&look);
         _cleanup_(closep) int fd = netlink_enter_host(proc);
 
         return fd < 0 ? fd : 0;

@@ -4,6 +4,7 @@
 #include "daemon/base/util.h"
 #include "daemon/uses/device-path.h"
 #include "daemon/uses/program-files.h"
+#include "daemon/uses/use-report.h"
 #include "policy/device-file.h"
 #include "policy/look-share.h"
 #include "policy/number.h"
@@ -256,7 +257,7 @@ static int read_process(const MapsSearch *search, MapsTally *tally, int channel,
                 return program_has_ended(r) ? 0 : r;
         uid = process.status.uid;
         if (is_given_up(search, uid))
-                return uid == 0 ? -ETIMEDOUT : 0;
+                return uid == 0 ? USE_PARTLY_SEEN : 0;
         r = uid == 0 ? read_maps(search, channel, &process, sysfs, SIZE_MAX, &n)
                      : read_of_user(search, tally, channel, &process, sysfs);
         return program_has_ended(r) || (uid != 0 && !is_lack(r)) ? 0 : r;
@@ -272,7 +273,7 @@ __attribute__((noreturn)) static void run_reader(const MapsSearch *search, int c
                 _exit(EXIT_FAILURE);
         for (guint i = search->next; i < search->pids->len; i++) {
                 r = read_process(search, &tally, channel, i, st.st_dev);
-                error = r < 0 ? r : error;
+                error = use_result_join(error, r);
         }
         maps_send(channel, &(MapsReport){ .is_end = true, .error = error });
         _exit(EXIT_SUCCESS);
@@ -354,9 +355,9 @@ static int run_search(MapsSearch *search) {
         return r;
 }
 
-/* A reader waits for the last process that it has begun with. Returns 0, or `error` if that is
- * root's. */
-static int note_wait(MapsSearch *search, int error) {
+/* A reader waits for the last process that it has begun with. Returns 0, or USE_PARTLY_SEEN if that
+ * is root's. */
+static int note_wait(MapsSearch *search) {
         gpointer key = GUINT_TO_POINTER(search->uid);
         guint n = GPOINTER_TO_UINT(g_hash_table_lookup(search->waits, key));
 
@@ -364,7 +365,11 @@ static int note_wait(MapsSearch *search, int error) {
         if (!search->has_begun)
                 return 0;
         g_hash_table_insert(search->waits, key, GUINT_TO_POINTER(n + 1));
-        return search->uid == 0 ? error : 0;
+        if (search->uid != 0)
+                return 0;
+        search->handler->waited(search->context,
+                                g_array_index(search->pids, uint32_t, search->next - 1));
+        return USE_PARTLY_SEEN;
 }
 
 int program_maps_read(const char *proc, const GArray *pids, StuckChildren *stuck,
@@ -383,7 +388,7 @@ int program_maps_read(const char *proc, const GArray *pids, StuckChildren *stuck
                 r = run_search(&search);
                 if (r != -ETIMEDOUT || search.n_waits >= 2 * WAITS_MAX)
                         break;
-                error = note_wait(&search, r) < 0 ? r : error;
+                error = use_result_join(error, note_wait(&search));
         }
-        return r < 0 ? r : error;
+        return use_result_join(error, r);
 }

@@ -16,11 +16,13 @@
 typedef struct ProgramMapsHandler {
         void (*found)(void *context, uint32_t pid, PciKey key, const char *name);
         void (*goes_on)(void *context); /* called often, but not while a process is waited for */
+        /* The process, one of root's, does not let its mappings be read. */
+        void (*waited)(void *context, uint32_t pid);
 } ProgramMapsHandler;
 
 /* Calls `found` for each BAR that one of the processes `pids` (of uint32_t) has mapped, once.
- * `proc` is where procfs is; `stuck` has the readers of earlier searches. Returns 0; or -ETIMEDOUT
- * when a process of root's could not be read, or another negative errno, such as -EMFILE; some may
- * be missing then. */
+ * `proc` is where procfs is; `stuck` has the readers of earlier searches. Returns 0; or
+ * USE_PARTLY_SEEN when no more is missing than what processes of root's have mapped that do not let
+ * it be read; or another negative errno, such as -EMFILE, and some may be missing. */
 int program_maps_read(const char *proc, const GArray *pids, StuckChildren *stuck,
                       const ProgramMapsHandler *handler, void *context);

@@ -217,7 +217,9 @@ static void take_end(UseHelper *helper, const UseReport *report) {
                 use_helper_fail(helper, report->result);
                 return;
         }
-        if (report->report == USE_REPORT_END && report->result == 0)
+        /* A process may hide its uses for good; what was seen before is not kept for so long. */
+        if (report->report == USE_REPORT_END &&
+            (report->result == 0 || report->result == USE_PARTLY_SEEN))
                 take_uses(helper);
         else
                 told_forget(&helper->coming);

@@ -10,6 +10,8 @@
 #include "policy/device-names.h"
 #include "policy/use.h"
 
+#include <errno.h>
+
 /* IFNAMSIZ, and the kernel's DISK_NAME_LEN with the number of a partition. */
 #define USE_OBJECT_MAX 48
 #define USE_BY_MAX     256
@@ -36,6 +38,16 @@ typedef enum UseReportKind {
 
 /* The ticket of a process that cannot even begin to look, and ends. */
 #define USE_TICKET_ALL UINT64_MAX
+
+/* A result: a process of root's does not let its mappings be read, perhaps for good, as while it
+ * waits for a file system that does not answer; after a few such, others of root's are not asked.
+ * All else was seen. */
+#define USE_PARTLY_SEEN (-ETIME)
+
+/* The result of two parts of a look: that which hides more. */
+static inline int use_result_join(int a, int b) {
+        return a == 0 || (a == USE_PARTLY_SEEN && b < 0) ? b : a;
+}
 
 typedef struct UseReport {
         uint32_t report; /* UseReportKind */

@@ -49,6 +49,17 @@ static void report_note(const Uses *uses, unsigned i) {
                 problems_resolve(uses->problems, key);
 }
 
+/* Whether a look with this result hides uses of functions without a driver of the host that matter:
+ * a program that hangs for good must not stand against all that is done to guests' functions. */
+static bool hides_all(const UseSource *source, int result) {
+        return source->of_all && result != USE_PARTLY_SEEN;
+}
+
+static const char *words_for_result(int result) {
+        return result == USE_PARTLY_SEEN ? "a process of root does not let its mappings be read"
+                                         : g_strerror(-result);
+}
+
 static void uses_report(const Uses *uses, unsigned i) {
         int r = use_helper_result(uses->helpers[i]);
         const char *key = sources[i]->name;
@@ -60,8 +71,8 @@ static void uses_report(const Uses *uses, unsigned i) {
                 problems_report(
                         uses->problems, key,
                         "Failed to look at the host's %s: %s; all functions%s count as used",
-                        sources[i]->what, g_strerror(-r),
-                        sources[i]->of_all ? "" : " with a driver of the host");
+                        sources[i]->what, words_for_result(r),
+                        hides_all(sources[i], r) ? "" : " with a driver of the host");
 }
 
 /* What is known in spite of the `result` of a source. */
@@ -70,7 +81,7 @@ static UsesKnown known_after(const UseSource *source, int result) {
                 return USES_KNOWN;
         if (result == -EINPROGRESS)
                 return USES_NOT_YET;
-        return source->of_all ? USES_UNREADABLE_OF_ALL : USES_UNREADABLE;
+        return hides_all(source, result) ? USES_UNREADABLE_OF_ALL : USES_UNREADABLE;
 }
 
 static void update_known(Uses *uses) {
@@ -88,7 +99,7 @@ static void update_known(Uses *uses) {
                         continue;
                 g_free(text);
                 text = g_strdup_printf("its %s cannot be looked at: %s", sources[i]->what,
-                                       g_strerror(-r));
+                                       words_for_result(r));
         }
         if (known == uses->known && g_strcmp0(text, uses->text) == 0)
                 return;

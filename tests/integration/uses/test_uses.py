@@ -477,20 +477,6 @@ class Programs(UsesTest):
         faults.clear()
         vb.wait_until(lambda: self.client.manager_property("Problems") == [], None, "no problem")
 
-    def test_a_uio_device_by_its_number(self):
-        node = os.path.join(self.directory, "uio7")
-        os.mknod(node, 0o600 | stat.S_IFCHR, os.makedev(240, 77))
-        os.makedirs(self.nic.path("uio/uio7"))
-        os.makedirs(self.sysfs.path("dev/char"), exist_ok=True)
-        os.symlink(self.nic.path("uio/uio7"), self.sysfs.path("dev/char/240:77"))
-        self.host.add_program(4711, "dpdk-testpmd", uid=1000, d5=(node, READ_WRITE))
-        self.start()
-        self.assertIn("its device uio7 is open in dpdk-testpmd (pid 4711)", self.refused(NIC, "Reset"))
-
-    def test_what_a_tenant_can_make_look_so(self):
-        """Files of other names and kinds, and descriptors that hold nothing, are in nobody's way."""
-        folder = os.path.join(self.directory, NIC)
-        os.makedirs(folder)
     def test_a_lack_of_inotify(self):
         """Other processes of root's have used it up: the same."""
         bar = self.add_file(self.nic, "resource0")
@@ -526,6 +512,20 @@ class Programs(UsesTest):
     def test_a_bar_that_is_mapped_alone(self):
         """The program has closed the file; and files of others that are called so are none."""
         bar = self.add_file(self.nic, "resource0")
+    def test_a_uio_device_by_its_number(self):
+        node = os.path.join(self.directory, "uio7")
+        os.mknod(node, 0o600 | stat.S_IFCHR, os.makedev(240, 77))
+        os.makedirs(self.nic.path("uio/uio7"))
+        os.makedirs(self.sysfs.path("dev/char"), exist_ok=True)
+        os.symlink(self.nic.path("uio/uio7"), self.sysfs.path("dev/char/240:77"))
+        self.host.add_program(4711, "dpdk-testpmd", uid=1000, d5=(node, READ_WRITE))
+        self.start()
+        self.assertIn("its device uio7 is open in dpdk-testpmd (pid 4711)", self.refused(NIC, "Reset"))
+
+    def test_what_a_tenant_can_make_look_so(self):
+        """Files of other names and kinds, and descriptors that hold nothing, are in nobody's way."""
+        folder = os.path.join(self.directory, NIC)
+        os.makedirs(folder)
         stranger = os.path.join(self.directory, NIC, "resource0")
         os.makedirs(os.path.dirname(stranger))
         with open(stranger, "w", encoding="utf-8"):
@@ -632,7 +632,7 @@ class Programs(UsesTest):
                                                   "its BAR resource0 is mapped by user1001 (pid 4712)"])
 
     def test_a_process_whose_memory_cannot_be_read(self):
-        """A tenant's hides only itself; root's counts as a user of everything."""
+        """A tenant's hides only itself; root's counts as a user of all that drivers of the host have."""
         bar = self.add_file(self.nic, "resource0")
         for pid, uid in ((4711, 1000), (4712, 0)):
             self.host.add_program(pid, "sh", uid=uid)
@@ -644,10 +644,20 @@ class Programs(UsesTest):
                 self.assertIn("is mapped by late", self.refused(NIC, "Reset"))
                 self.host.end_program(5000)
                 self.client.bus.call(vb.function_path(NIC), vb.FUNCTION, "Reset")
-        self.assertIn("its programs cannot be looked at", self.refused(NIC, "Reset"))
+        hidden = "a process of root does not let its mappings be read"
+        self.assertIn(f"its programs cannot be looked at: {hidden}", self.refused(NIC, "Reset"))
+        self.client.bus.call(vb.function_path(GUEST), vb.FUNCTION, "Reset")
+        self.assertEqual(sorted(self.client.manager_property("Problems")), [
+            "Failed to look at all of the host's programs: process 4712 of root does not let its mappings be read",
+            f"Failed to look at the host's programs: {hidden}; all functions with a driver of the host count as used"])
+        self.host.add_program(5001, "flash", d3=(guest_bar, READ_WRITE))
+        self.assertIn("is open in flash (pid 5001)", self.refused(GUEST, "Reset"), "what is seen all the same")
+        self.host.end_program(5001)
+        self.client.bus.call(vb.function_path(GUEST), vb.FUNCTION, "Reset")
         self.host.end_program(4712)
         self.client.bus.call(vb.function_path(NIC), vb.FUNCTION, "Reset")
 
+        guest_bar = self.add_file(self.sysfs.add(GUEST, driver="vfio-pci"), "resource0")
     def test_processes_whose_readers_do_not_end(self):
         """SIGKILL does not end who waits for a tenant's file system. A few are risked, and hide nobody else."""
         with open(os.path.join(self.sysfs.root, "deathless"), "w", encoding="ascii"):
@@ -661,6 +671,7 @@ class Programs(UsesTest):
         self.host.set_maps(5000, bar)
         self.start()
         self.wait_uses(NIC, "its BAR resource0 is mapped by tenant (pid 5000)")
+        self.assertEqual(self.client.manager_property("Problems"), [])
         helper, = self.helpers("vfwarden-progs")
         for _ in range(4):
             self.assertIn("is mapped by tenant", self.refused(NIC, "Reset"))
