@@ -7,6 +7,7 @@
 #include "daemon/usage/users.h"
 #include "daemon/uses/uses.h"
 #include "policy/check.h"
+#include "policy/topology.h"
 
 #include <errno.h>
 
@@ -104,6 +105,18 @@ static void on_uses_refreshed(void *userdata, int result) {
                 refresh_users(call, function);
 }
 
+/* The driver of a bridge has no network interface and no disk. Of others rtnetlink is asked, too,
+ * and may not answer for long: nobody waits for that who has none. */
+static bool has_related_host_driver(const PartContext *context, const Function *function) {
+        g_autoptr(GPtrArray) related = check_related(context->inventory, function);
+
+        for (guint i = 0; i < related->len; i++)
+                if (function_has_host_driver(related->pdata[i]) &&
+                    !topology_is_bridge(related->pdata[i]))
+                        return true;
+        return false;
+}
+
 void function_users_refresh(const PartContext *context, const Function *function,
                             FunctionUsersKnown *done, void *userdata) {
         RefreshCall *call = g_new(RefreshCall, 1);
@@ -119,5 +132,6 @@ void function_uses_refresh(const PartContext *context, const Function *function,
 
         *call = (RefreshCall){ context, function->facts.key, function->facts.inode, done,
                                userdata };
-        uses_refresh(part_find(context, uses_part), on_uses_refreshed, call);
+        uses_refresh(part_find(context, uses_part), has_related_host_driver(context, function),
+                     on_uses_refreshed, call);
 }

@@ -147,14 +147,15 @@ static void on_looked(void *userdata) {
         end_answered(uses);
 }
 
-void uses_refresh(Uses *uses, UsesRefreshed *done, void *context) {
+void uses_refresh(Uses *uses, bool of_drivers, UsesRefreshed *done, void *context) {
         Refresh *refresh = g_new0(Refresh, 1);
 
         refresh->done = done;
         refresh->context = context;
         g_ptr_array_add(uses->refreshes, refresh);
         for (unsigned i = 0; i < N_SOURCES; i++)
-                refresh->tickets[i] = use_helper_ask(uses->helpers[i]);
+                if (of_drivers || sources[i]->of_all)
+                        refresh->tickets[i] = use_helper_ask(uses->helpers[i]);
         on_looked(uses);
 }
 

@@ -30,11 +30,12 @@ GPtrArray *uses_of(const Uses *uses, PciKey key);
 /* What the host calls the function's devices; the caller's. NULL: nothing. */
 DeviceNames *uses_names_of(const Uses *uses, PciKey key);
 
-/* 0: all sources have looked since they were asked, or said that they cannot. -ECANCELED: the
+/* 0: the sources have looked since they were asked, or said that they cannot. -ECANCELED: the
  * daemon ends. Called once, perhaps before uses_refresh() returns. */
 typedef void UsesRefreshed(void *context, int result);
 
-/* Looks at everything again. It takes a few seconds at most, and about a minute where the machine
- * is too busy for that (HELPER_LOOK_USEC). */
-void uses_refresh(Uses *uses, UsesRefreshed *done, void *context);
+/* Looks at everything again; without `of_drivers` only at uses that need no driver of the host. It
+ * takes a few seconds at most, and about a minute where the machine is too busy for that
+ * (HELPER_LOOK_USEC). */
+void uses_refresh(Uses *uses, bool of_drivers, UsesRefreshed *done, void *context);
 void uses_end_refreshes(Uses *uses);

@@ -404,6 +404,20 @@ class Helpers(UsesTest):
         self.wait_property(DISK, "Driver", "")
 
 
+    def test_a_helper_that_need_not_answer(self):
+        """Nothing waits for the network and the storage of a function that has no driver of the host."""
+        port = self.sysfs.add("0000:00:03.0", class_code=BRIDGE, driver="pcieport")
+        self.sysfs.add(GUEST, parent=port, driver="vfio-pci")
+        self.start()
+        self.client.bus.call(vb.function_path(OTHER), vb.FUNCTION, "Reset")     # all have looked
+        helpers = [self.helpers(name) for name in ("vfwarden-net", "vfwarden-disks")]
+        for pid, in helpers:
+            os.kill(pid, 19)    # SIGSTOP
+        self.client.bus.call(vb.function_path(GUEST), vb.FUNCTION, "Reset")
+        self.assertEqual([self.helpers(name) for name in ("vfwarden-net", "vfwarden-disks")], helpers)
+        self.assertIn("may be used by the host", self.refused(OTHER, "Reset"))
+
+
 READ_ONLY, READ_WRITE, PATH_ONLY = "02100000", "02100002", "012000000"
 
 
@@ -498,20 +512,6 @@ class Programs(UsesTest):
         with open(bar, encoding="utf-8"):
             self.wait_uses(NIC, "its BAR resource0 is open in testpmd (pid 4712)")
 
-        own = [os.path.join(folder, name) for name in ("resource0", "config", "uio7")]
-        for path in own:
-            with open(path, "w", encoding="utf-8"):
-                pass
-        bar = self.add_file(self.nic, "resource0")
-        self.host.add_program(4711, "sh", uid=1000, d3=(bar, PATH_ONLY), d4=(own[2], READ_WRITE),
-                              d5=("/nowhere/uio0", READ_WRITE), d6=(self.add_file(self.nic, "resource"), READ_WRITE))
-        self.start()
-        self.client.bus.call(vb.function_path(NIC), vb.FUNCTION, "Reset")
-        self.assertEqual(self.uses(NIC), [])
-
-    def test_a_bar_that_is_mapped_alone(self):
-        """The program has closed the file; and files of others that are called so are none."""
-        bar = self.add_file(self.nic, "resource0")
     def test_a_uio_device_by_its_number(self):
         node = os.path.join(self.directory, "uio7")
         os.mknod(node, 0o600 | stat.S_IFCHR, os.makedev(240, 77))
@@ -526,6 +526,20 @@ class Programs(UsesTest):
         """Files of other names and kinds, and descriptors that hold nothing, are in nobody's way."""
         folder = os.path.join(self.directory, NIC)
         os.makedirs(folder)
+        own = [os.path.join(folder, name) for name in ("resource0", "config", "uio7")]
+        for path in own:
+            with open(path, "w", encoding="utf-8"):
+                pass
+        bar = self.add_file(self.nic, "resource0")
+        self.host.add_program(4711, "sh", uid=1000, d3=(bar, PATH_ONLY), d4=(own[2], READ_WRITE),
+                              d5=("/nowhere/uio0", READ_WRITE), d6=(self.add_file(self.nic, "resource"), READ_WRITE))
+        self.start()
+        self.client.bus.call(vb.function_path(NIC), vb.FUNCTION, "Reset")
+        self.assertEqual(self.uses(NIC), [])
+
+    def test_a_bar_that_is_mapped_alone(self):
+        """The program has closed the file; and files of others that are called so are none."""
+        bar = self.add_file(self.nic, "resource0")
         stranger = os.path.join(self.directory, NIC, "resource0")
         os.makedirs(os.path.dirname(stranger))
         with open(stranger, "w", encoding="utf-8"):
@@ -634,6 +648,7 @@ class Programs(UsesTest):
     def test_a_process_whose_memory_cannot_be_read(self):
         """A tenant's hides only itself; root's counts as a user of all that drivers of the host have."""
         bar = self.add_file(self.nic, "resource0")
+        guest_bar = self.add_file(self.sysfs.add(GUEST, driver="vfio-pci"), "resource0")
         for pid, uid in ((4711, 1000), (4712, 0)):
             self.host.add_program(pid, "sh", uid=uid)
             os.mkfifo(os.path.join(self.host.path, str(pid), "maps"))   # an open waits for a writer
@@ -656,8 +671,8 @@ class Programs(UsesTest):
         self.client.bus.call(vb.function_path(GUEST), vb.FUNCTION, "Reset")
         self.host.end_program(4712)
         self.client.bus.call(vb.function_path(NIC), vb.FUNCTION, "Reset")
+        self.assertEqual(self.client.manager_property("Problems"), [])
 
-        guest_bar = self.add_file(self.sysfs.add(GUEST, driver="vfio-pci"), "resource0")
     def test_processes_whose_readers_do_not_end(self):
         """SIGKILL does not end who waits for a tenant's file system. A few are risked, and hide nobody else."""
         with open(os.path.join(self.sysfs.root, "deathless"), "w", encoding="ascii"):
@@ -671,7 +686,6 @@ class Programs(UsesTest):
         self.host.set_maps(5000, bar)
         self.start()
         self.wait_uses(NIC, "its BAR resource0 is mapped by tenant (pid 5000)")
-        self.assertEqual(self.client.manager_property("Problems"), [])
         helper, = self.helpers("vfwarden-progs")
         for _ in range(4):
             self.assertIn("is mapped by tenant", self.refused(NIC, "Reset"))
