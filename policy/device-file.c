@@ -82,3 +82,38 @@ int process_status_parse(const char *text, ProcessStatus *ret) {
         *ret = status;
         return 0;
 }
+
+/* Returns the rest: "\n" when all of the line were taken. */
+static const char *take_gids(const char *value, ProcessGroups *groups) {
+        uint32_t gid;
+
+        while (g_ascii_isdigit(*value) && groups->n < PROCESS_GROUPS_MAX &&
+               take_uid(value, &value, &gid) == 0)
+                groups->gids[groups->n++] = gid;
+        return value;
+}
+
+void process_groups_parse(const char *text, ProcessGroups *ret) {
+        const char *own = proc_text_find(text, "Gid:"), *others = proc_text_find(text, "Groups:");
+        ProcessGroups groups = { 0 };
+        const char *rest = "";
+        uint32_t n_own;
+
+        (void) take_gids(own ? own : "", &groups);
+        n_own = groups.n;
+        if (others)
+                rest = take_gids(others, &groups);
+        /* The last number may be a part of one. */
+        if (*rest == '\0' && groups.n > n_own)
+                groups.n--;
+        groups.cut = *rest != '\n';
+        groups.end = groups.n > n_own ? groups.gids[groups.n - 1] : 0;
+        *ret = groups;
+}
+
+bool process_groups_may_contain(const ProcessGroups *groups, uint32_t gid) {
+        for (uint32_t i = 0; i < groups->n; i++)
+                if (groups->gids[i] == gid)
+                        return true;
+        return groups->cut && gid >= groups->end;
+}

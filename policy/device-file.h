@@ -29,3 +29,18 @@ typedef struct ProcessStatus {
 
 /* Returns 0, or -EBADMSG for what is no such text. The name keeps the kernel's escapes. */
 int process_status_parse(const char *text, ProcessStatus *ret);
+
+#define PROCESS_GROUPS_MAX 64
+
+/* The groups that a process is in, as the same text tells. Supplementary groups ascend
+ * (groups_sort() in kernel/groups.c), so a list that was cut still answers for those before its
+ * end. */
+typedef struct ProcessGroups {
+        uint32_t n;
+        bool cut;     /* it may be in others ... */
+        uint32_t end; /* ... from this one on */
+        uint32_t gids[PROCESS_GROUPS_MAX];
+} ProcessGroups;
+
+void process_groups_parse(const char *text, ProcessGroups *ret);
+bool process_groups_may_contain(const ProcessGroups *groups, uint32_t gid);

@@ -2,7 +2,6 @@
 
 #include "daemon/base/util.h"
 #include "policy/client-text.h"
-#include "policy/device-file.h"
 #include "policy/machine-name.h"
 #include "policy/number.h"
 
@@ -17,6 +16,9 @@
 #define COMM_READ_MAX   64
 #define STATUS_READ_MAX 4096
 #define STAT_READ_MAX   4096
+/* So many threads of one process are asked whether they go on; of root's, all. Those that have
+ * ended are gone, unless somebody traces them (exit_notify() in kernel/exit.c). */
+#define PROCESS_THREADS_MAX 256
 /* Fields of /proc/PID/stat, counted from the one behind the command's name. */
 #define STAT_PARENT     1
 #define STAT_START_TIME 19
@@ -82,17 +84,76 @@ ssize_t process_read_command(pid_t pid, char *words, size_t size) {
         return process_read_file(pid, "cmdline", words, size);
 }
 
-int process_read_uid(pid_t pid, uint32_t *ret) {
+/* `name`: "status" of the process, or of one of its threads. */
+static int process_read_status(pid_t pid, const char *name, ProcessStatus *ret,
+                               ProcessGroups *ret_groups) {
         char buffer[STATUS_READ_MAX];
-        ProcessStatus status;
         ssize_t n;
 
-        n = process_read_file(pid, "status", buffer, sizeof(buffer));
+        n = process_read_file(pid, name, buffer, sizeof(buffer));
         if (n < 0)
                 return (int) n;
-        if (process_status_parse(buffer, &status) < 0)
+        if (process_status_parse(buffer, ret) < 0)
                 return -EIO;
-        *ret = status.uid;
+        if (ret_groups)
+                process_groups_parse(buffer, ret_groups);
+        return 0;
+}
+
+int process_read_owner(pid_t pid, uint32_t *ret_uid, ProcessGroups *ret_groups) {
+        ProcessStatus status;
+        int r = process_read_status(pid, "status", &status, ret_groups);
+
+        if (r >= 0)
+                *ret_uid = status.uid;
+        return r;
+}
+
+int process_read_uid(pid_t pid, uint32_t *ret) {
+        return process_read_owner(pid, ret, NULL);
+}
+
+/* Returns 1, 0, or a negative errno. */
+static int process_thread_is_live(pid_t pid, const char *number) {
+        g_autofree char *name = g_strdup_printf("task/%s/status", number);
+        ProcessStatus status;
+        int r = process_read_status(pid, name, &status, NULL);
+
+        if (r == -ESRCH)
+                return 0;
+        return r < 0 ? r : !status.ended;
+}
+
+static int find_live_thread(pid_t pid, unsigned max, pid_t *ret) {
+        g_autofree char *path = g_strdup_printf("/proc/%d/task", pid);
+        _cleanup_(closedirp) DIR *dir = opendir(path);
+        const struct dirent *entry;
+        uint64_t number;
+        int r;
+
+        if (!dir)
+                return errno == ENOENT ? -ESRCH : -errno;
+        for (unsigned n = 0; n < max && (errno = 0, entry = readdir(dir)); n++) {
+                if (number_parse(entry->d_name, 10, INT_MAX, &number) < 0)
+                        continue;
+                r = process_thread_is_live(pid, entry->d_name);
+                if (r > 0)
+                        *ret = (pid_t) number;
+                if (r != 0)
+                        return MIN(r, 0);
+        }
+        return errno != 0 ? -errno : -ESRCH;
+}
+
+int process_find_thread(pid_t pid, pid_t *ret) {
+        ProcessStatus status;
+        int r = process_read_status(pid, "status", &status, NULL);
+
+        if (r < 0)
+                return r;
+        if (status.ended)
+                return find_live_thread(pid, status.uid == 0 ? UINT_MAX : PROCESS_THREADS_MAX, ret);
+        *ret = pid;
         return 0;
 }
 

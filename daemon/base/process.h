@@ -7,6 +7,8 @@
  * users needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH. */
 #pragma once
 
+#include "policy/device-file.h"
+
 #include <glib.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -33,6 +35,11 @@ int process_read_facts(pid_t pid, bool stat, ProcessFacts *ret);
 
 /* Whose it is, as ProcessStatus has it. Returns 0, or a negative errno. */
 int process_read_uid(pid_t pid, uint32_t *ret);
+int process_read_owner(pid_t pid, uint32_t *ret_uid, ProcessGroups *ret_groups);
+
+/* A thread that has the process's descriptors still: the first one, or where that has ended,
+ * another. Returns 0, or a negative errno: -ESRCH when there is none. */
+int process_find_thread(pid_t pid, pid_t *ret);
 
 /* The name and systemd unit of process `pid`; "" when it has ended. Both are the caller's. */
 void process_describe(pid_t pid, char **ret_name, char **ret_unit);

@@ -104,14 +104,17 @@ static void note_unnamed(Walk *walk, const ScanProcess *process) {
                 g_array_append_val(walk->unnamed, ((Unnamed){ process->pid, process->numbers[i] }));
 }
 
-static void tell_pending(ScanChild *child, const ScanJob *job, pid_t pid) {
+static void tell_pending(ScanChild *child, ScanJob *job, pid_t pid) {
         g_autofree ScanAnswer *answer = g_new0(ScanAnswer, 1);
+        int r = process_read_owner(pid, &answer->pending.uid, &answer->pending.groups);
 
         answer->kind = SCAN_KIND_PENDING;
         answer->pending.pid = pid;
         /* A process that has ended has no socket. */
-        if (process_read_uid(pid, &answer->pending.uid) >= 0)
+        if (r >= 0)
                 scan_child_send(child, job, answer);
+        else if (!scan_child_is_end(r))
+                scan_child_tell_unknown(child, job, pid, r);
 }
 
 static void scan_walk_tell(ScanChild *child, ScanJob *job, const ScanProcess *process) {
@@ -205,6 +208,15 @@ static bool find_table(ScanChild *child, const Walk *walk, pid_t pid, uint32_t u
         return false;
 }
 
+/* kcmp(2) compares the tables of first threads. One that has ended has none, and all these would be
+ * the same. */
+static bool is_comparable(const ScanChild *child, pid_t pid) {
+        pid_t thread;
+
+        return !(scan_child_avoids(child, pid) & SCAN_AVOID_COMPARING) &&
+               process_find_thread(pid, &thread) >= 0 && thread == pid;
+}
+
 static Table *add_table(Walk *walk, uint32_t uid) {
         Table *table = g_new0(Table, 1);
 
@@ -229,7 +241,7 @@ static bool step_place(ScanChild *child, const ScanJob *job) {
         scan_child_at(child, pid);
         if (process_read_uid(pid, &uid) < 0)
                 return false;
-        if (scan_child_avoids(child, pid) & SCAN_AVOID_COMPARING)
+        if (!is_comparable(child, pid))
                 table = add_table(walk, uid);
         else if (find_table(child, walk, pid, uid, &place)) {
                 table = walk->tables->pdata[place];

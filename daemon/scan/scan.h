@@ -7,6 +7,8 @@
  * a scanner that hangs and goes on with another. */
 #pragma once
 
+#include "policy/device-file.h"
+
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -74,7 +76,8 @@ typedef struct ScanSame {
 /* A process with a socket in which descriptors wait. */
 typedef struct ScanPending {
         int32_t pid;
-        uint32_t uid;
+        uint32_t uid; /* as ProcessStatus has it */
+        ProcessGroups groups;
 } ScanPending;
 
 typedef struct ScanWriter {

@@ -2,6 +2,7 @@
 
 #include "daemon/base/process.h"
 #include "daemon/base/util.h"
+#include "daemon/scan/scan-child.h"
 #include "daemon/scan/vfio-watch.h"
 #include "policy/number.h"
 #include "policy/vfio-holder.h"
@@ -21,8 +22,10 @@
 #define KNOWN_MAX 64
 
 struct VfioFds {
+        pid_t pid;
         int procfd, fanotify;
         bool sockets;
+        bool any; /* descriptor was read */
         DIR *dir;
         ScanProcess *process;
         dev_t dev; /* the file system of the system's /dev */
@@ -41,18 +44,20 @@ static VfioLink vfio_fds_read_link(int dirfd, const char *name) {
         return vfio_link_parse(target);
 }
 
-static VfioFdinfo read_fdinfo(int procfd, const char *number) {
+/* What was closed meanwhile holds nothing. What cannot be read may hold anything. */
+static int read_fdinfo(int procfd, const char *number, VfioFdinfo *ret) {
         char path[64], text[FDINFO_MAX];
         _cleanup_(closep) int fd = -1;
         ssize_t n;
 
         snprintf(path, sizeof(path), "fdinfo/%s", number);
         fd = openat(procfd, path, O_RDONLY | O_CLOEXEC);
-        if (fd < 0)
-                return (VfioFdinfo){ .path_only = true }; /* closed meanwhile */
-        n = read(fd, text, sizeof(text) - 1);
+        n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+        if (n < 0 && !scan_child_is_end(-errno))
+                return -errno;
         text[n > 0 ? n : 0] = '\0';
-        return vfio_fdinfo_parse(text);
+        *ret = n < 0 ? (VfioFdinfo){ .path_only = true } : vfio_fdinfo_parse(text);
+        return 0;
 }
 
 static int vfio_fds_read_node(dev_t device, VfioNode *ret) {
@@ -109,10 +114,10 @@ static void mark_node(const VfioFds *fds, const char *name, dev_t file_system) {
                 vfio_watch_mark_node(fds->fanotify, dirfd(fds->dir), name);
 }
 
-static void take_node(VfioFds *fds, const char *name) {
+static int take_node(VfioFds *fds, const char *name) {
         ScanProcess *process = fds->process;
         VfioNode node = { .group = -1 };
-        VfioFdinfo info;
+        VfioFdinfo info = { 0 };
         struct statx st;
         dev_t device;
         int r;
@@ -120,25 +125,25 @@ static void take_node(VfioFds *fds, const char *name) {
         /* Follows the link without opening what is behind it. */
         if (statx(dirfd(fds->dir), name, AT_STATX_DONT_SYNC, STATX_TYPE, &st) < 0 ||
             !S_ISCHR(st.stx_mode))
-                return;
+                return 0;
         device = makedev(st.stx_rdev_major, st.stx_rdev_minor);
         if (is_known(fds, device))
-                return;
-        info = read_fdinfo(fds->procfd, name);
-        if (info.path_only)
-                return;
+                return 0;
+        r = read_fdinfo(fds->procfd, name, &info);
+        if (r < 0 || info.path_only)
+                return r;
         if (fds->n_known < KNOWN_MAX)
                 fds->known[fds->n_known++] = device;
         r = vfio_fds_read_node(device, &node);
         if (r == -EINVAL)
-                return; /* the container */
+                return 0; /* the container */
         if (r < 0 && info.has_function)
                 (void) add_function(process, info.function);
         else if (r < 0) {
                 /* Maybe a device's own, whose driver is being unbound while a process holds it.
                  * Newer kernels tell in fdinfo; else the daemon may remember the node. */
                 if (process->n_nodes == SCAN_NODES_MAX)
-                        return;
+                        return 0;
                 process->nodes[process->n_nodes++] = device;
         } else if (node.group >= 0)
                 vfio_fds_add_group(process, node.group);
@@ -146,19 +151,42 @@ static void take_node(VfioFds *fds, const char *name) {
                 (void) add_function(process, node.function);
         add_number(process, name);
         mark_node(fds, name, makedev(st.stx_dev_major, st.stx_dev_minor));
+        return 0;
 }
 
-static void vfio_fds_take_device(VfioFds *fds, const char *name) {
+static int vfio_fds_take_device(VfioFds *fds, const char *name) {
         ScanProcess *process = fds->process;
-        VfioFdinfo info = read_fdinfo(fds->procfd, name);
+        VfioFdinfo info = { 0 };
+        int r = read_fdinfo(fds->procfd, name, &info);
 
-        if (info.path_only)
-                return;
+        if (r < 0 || info.path_only)
+                return r;
         if (!info.has_function)
                 process->n_unnamed++;
         else if (!add_function(process, info.function))
-                return; /* a copy */
+                return 0; /* a copy */
         add_number(process, name);
+        return 0;
+}
+
+static int take_socket(const VfioFds *fds, const char *name) {
+        VfioFdinfo info = { 0 };
+        int r = read_fdinfo(fds->procfd, name, &info);
+
+        if (r >= 0)
+                fds->process->pending = info.has_pending;
+        return r;
+}
+
+/* Reads on in `path`, "/proc/PID" or that of a thread. */
+static int open_table(VfioFds *fds, const char *path) {
+        closep(&fds->procfd);
+        closedirp(&fds->dir);
+        fds->dir = NULL;
+        fds->procfd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (fds->procfd >= 0)
+                fds->dir = opendir_at(fds->procfd, "fd");
+        return fds->dir ? 0 : -errno;
 }
 
 int vfio_fds_open(pid_t pid, int fanotify, bool sockets, ScanProcess *process, VfioFds **ret) {
@@ -169,16 +197,15 @@ int vfio_fds_open(pid_t pid, int fanotify, bool sockets, ScanProcess *process, V
 
         snprintf(path, sizeof(path), "/proc/%d", pid);
         fds = g_new0(VfioFds, 1);
+        fds->pid = pid;
+        fds->procfd = -1;
         fds->fanotify = fanotify;
         fds->sockets = sockets;
         fds->process = process;
         if (fanotify >= 0 && stat(process_system_dev(), &st) == 0)
                 fds->dev = st.st_dev;
-        fds->procfd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-        if (fds->procfd >= 0)
-                fds->dir = opendir_at(fds->procfd, "fd");
-        if (!fds->dir) {
-                r = -errno;
+        r = open_table(fds, path);
+        if (r < 0) {
                 vfio_fds_free(fds);
                 return r;
         }
@@ -200,30 +227,60 @@ static bool looks_at_socket(const VfioFds *fds) {
         return fds->sockets && !fds->process->pending;
 }
 
+/* Returns its cost, or a negative errno. */
+static int take_descriptor(VfioFds *fds, const char *name) {
+        VfioLink link = vfio_fds_read_link(dirfd(fds->dir), name);
+        int r;
+
+        fds->any = true;
+        if (link == VFIO_LINK_OTHER || (link == VFIO_LINK_SOCKET && !looks_at_socket(fds)))
+                return 1;
+        if (link == VFIO_LINK_SOCKET)
+                r = take_socket(fds, name);
+        else if (link == VFIO_LINK_NODE)
+                r = take_node(fds, name);
+        else
+                r = vfio_fds_take_device(fds, name);
+        return r < 0 ? r : 1 + COST_OF_VFIO;
+}
+
+/* The first thread, whose descriptors are those of /proc/PID, may have ended. It has none then, and
+ * other threads go on with all of them. Returns 1 if there is more to read, 0 at the end, or a
+ * negative errno. */
+static int end_table(VfioFds *fds) {
+        char path[64];
+        pid_t thread;
+        int r;
+
+        if (fds->any)
+                return 0;
+        fds->any = true;
+        r = process_find_thread(fds->pid, &thread);
+        if (r < 0 || thread == fds->pid)
+                return scan_child_is_end(r) ? 0 : r;
+        snprintf(path, sizeof(path), "/proc/%d/task/%d", fds->pid, thread);
+        r = open_table(fds, path);
+        return fds->dir ? 1 : MIN(r, 0);
+}
+
 int vfio_fds_read(VfioFds *fds, unsigned max) {
         unsigned cost = 0;
 
         while (cost < max) {
                 const struct dirent *entry;
-                VfioLink link;
+                int r = 1;
 
                 errno = 0;
                 entry = readdir(fds->dir);
-                if (!entry)
+                if (!entry && errno != 0)
                         return -errno;
-                cost++;
-                if (entry->d_name[0] == '.')
-                        continue;
-                link = vfio_fds_read_link(dirfd(fds->dir), entry->d_name);
-                if (link == VFIO_LINK_OTHER || (link == VFIO_LINK_SOCKET && !looks_at_socket(fds)))
-                        continue;
-                cost += COST_OF_VFIO;
-                if (link == VFIO_LINK_SOCKET)
-                        fds->process->pending = read_fdinfo(fds->procfd, entry->d_name).has_pending;
-                else if (link == VFIO_LINK_NODE)
-                        take_node(fds, entry->d_name);
-                else
-                        vfio_fds_take_device(fds, entry->d_name);
+                if (!entry)
+                        r = end_table(fds);
+                else if (entry->d_name[0] != '.')
+                        r = take_descriptor(fds, entry->d_name);
+                if (r <= 0)
+                        return r;
+                cost += (unsigned) r;
         }
         return 1;
 }

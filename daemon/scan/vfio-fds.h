@@ -5,7 +5,8 @@
  * path that looks like a device node may be in a file system of the process's own (FUSE), which
  * answers when it likes: AT_STATX_DONT_SYNC keeps the kernel from asking it (fuse_update_get_attr()
  * in fs/fuse/dir.c). Device nodes in a /dev of their own are marked for fanotify here as well: the
- * mark follows the path, too. */
+ * mark follows the path, too. Always holds: what cannot be read is a failure, and not a descriptor
+ * that holds nothing. */
 #pragma once
 
 #include "daemon/scan/scan.h"
@@ -14,7 +15,8 @@
 
 typedef struct VfioFds VfioFds;
 
-/* Returns 0, or a negative errno: -ESRCH or -ENOENT when the process has ended. `process` is what
+/* Where the first thread of the process has ended, its descriptors are those of another thread.
+ * Returns 0, or a negative errno: -ESRCH or -ENOENT when the process has ended. `process` is what
  * is read; it gets the facts of its descriptors. `fanotify`: -1, or where nodes in another /dev are
  * marked. `sockets`: descriptors in sockets are looked for, too. */
 int vfio_fds_open(pid_t pid, int fanotify, bool sockets, ScanProcess *process, VfioFds **ret);

@@ -122,6 +122,52 @@ Test(device_file, first_thread_has_ended) {
         }
 }
 
+/* Groups ascend, so a list whose end is missing still answers for those before it. */
+Test(device_file, groups) {
+        static const struct {
+                const char *text;
+                uint32_t gid;
+                bool may_contain;
+        } cases[] = {
+                { "Gid:\t1000\t1001\t1002\t1003\nGroups:\t \n", 1001, true },
+                { "Gid:\t1000\t1001\t1002\t1003\nGroups:\t \n", 1003, true },
+                { "Gid:\t1000\t1001\t1002\t1003\nGroups:\t \n", 103, false },
+                { "Gid:\t1000\t1000\t1000\t1000\nGroups:\t27 103 1000 \nNgid:\t5\n", 103, true },
+                { "Gid:\t1000\t1000\t1000\t1000\nGroups:\t27 103 1000 \nNgid:\t5\n", 10, false },
+                { "Gid:\t1000\t1000\t1000\t1000\nGroups:\t27 103 1000 \nNgid:\t5\n", 2000, false },
+                { "Gid:\t1000\t1000\t1000\t1000\nGroups:\t27 10", 26, false },
+                { "Gid:\t1000\t1000\t1000\t1000\nGroups:\t27 10", 27, true },
+                { "Gid:\t1000\t1000\t1000\t1000\nGroups:\t27 10", 103, true },
+                { "Gid:\t1000\t1000\t1000\t1000\nGroups:\t2", 1, true },
+                { "Gid:\t1000\t1000\t1000\t1000\n", 103, true },
+                { "", 0, true },
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                ProcessGroups groups;
+
+                process_groups_parse(cases[i].text, &groups);
+                cr_expect_eq(process_groups_may_contain(&groups, cases[i].gid),
+                             cases[i].may_contain, "%u in %s", cases[i].gid, cases[i].text);
+        }
+}
+
+/* No more than PROCESS_GROUPS_MAX are kept: in those from the last one on it may be. */
+Test(device_file, many_groups) {
+        g_autoptr(GString) text = g_string_new("Gid:\t5\t5\t5\t5\nGroups:\t");
+        ProcessGroups groups;
+
+        for (unsigned i = 1; i <= 2 * PROCESS_GROUPS_MAX; i++)
+                g_string_append_printf(text, "%u ", 10 * i);
+        g_string_append(text, "\n");
+        process_groups_parse(text->str, &groups);
+        cr_expect_eq(groups.n, PROCESS_GROUPS_MAX);
+        cr_expect(process_groups_may_contain(&groups, 5));
+        cr_expect(process_groups_may_contain(&groups, 20));
+        cr_expect_not(process_groups_may_contain(&groups, 21));
+        cr_expect(process_groups_may_contain(&groups, 10 * PROCESS_GROUPS_MAX + 1));
+}
+
 Test(proc_text, links_to_what_has_no_name) {
         static const struct {
                 const char *link, *kind;

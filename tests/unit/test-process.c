@@ -2,6 +2,8 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -49,6 +51,33 @@ Test(process, command_is_bounded) {
                 cr_assert_leq(strlen(command), PROCESS_COMMAND_MAX);
                 cr_assert(g_utf8_validate(command, -1, NULL));
         }
+}
+
+static void *stay(void *unused) {
+        (void) pause();
+        return unused;
+}
+
+/* /proc/PID has no descriptors of a process whose first thread has ended. */
+Test(process, first_thread_has_ended) {
+        pid_t thread = 0, child = fork();
+        pthread_t other;
+        int r = 0;
+
+        if (child == 0) {
+                (void) pthread_create(&other, NULL, stay, NULL);
+                pthread_exit(NULL);
+        }
+        while (r == 0 && (thread == 0 || thread == child))
+                r = process_find_thread(child, &thread);
+        cr_expect_eq(r, 0);
+        (void) kill(child, SIGKILL);
+        (void) waitid(P_PID, (id_t) child, NULL, WEXITED | WNOWAIT);
+        cr_expect_eq(process_find_thread(child, &thread), -ESRCH, "it has ended");
+        (void) waitpid(child, NULL, 0);
+        cr_expect_eq(process_find_thread(child, &thread), -ESRCH, "it has gone");
+        cr_expect_eq(process_find_thread(getpid(), &thread), 0);
+        cr_expect_eq(thread, getpid());
 }
 
 Test(process, one_that_runs_and_one_that_ended) {
