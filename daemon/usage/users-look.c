@@ -14,8 +14,9 @@
 #define NAMING_USEC 10000
 /* When some process could not be looked at, all are looked at again so much later. */
 #define WALK_RETRY_USEC (1000 * 1000ULL)
-/* When descriptors wait in a socket, so much later. */
+/* When descriptors wait in a socket, so much later; in one walk after the other, at most. */
 #define SOCKETS_AGAIN_USEC (100 * 1000ULL)
+#define SOCKET_WALKS_MAX   3
 
 /* --- asking */
 
@@ -78,7 +79,8 @@ void users_walk(Users *users) {
         };
 
         assert(!users->walking);
-        g_hash_table_remove_all(users->next_sockets);
+        users_sockets_free(users->next_sockets);
+        users->next_sockets = users_sockets_new();
         users->everybody = false;
         users->walking = true;
         users->n_walks++;
@@ -142,23 +144,38 @@ static void end_look(Users *users, const ScanRequest *request, uint64_t ticket) 
         users_refresh_looked(users, request->pid, ticket);
 }
 
-static void end_walk(Users *users, int result) {
-        GHashTable *found;
+/* Descriptors wait in a socket for a moment whenever one is passed on. Only a process counts that
+ * two walks, one after the other, found; the walks before do not answer anything. A descriptor may
+ * have got from one process to another between them, so another walk follows where they found
+ * different ones. Returns whether one does. */
+static bool look_again_at_sockets(Users *users) {
+        UsersSockets *found = g_steal_pointer(&users->next_sockets), *both = NULL;
 
+        if (users->n_socket_walks > 0)
+                both = users_sockets_in_both(found, users->last_sockets);
+        if (++users->n_socket_walks < SOCKET_WALKS_MAX && users_any_in_socket(users, found) &&
+            !users_any_in_socket(users, both)) {
+                users_sockets_free(both);
+                users_sockets_free(users->last_sockets);
+                users->last_sockets = found;
+                return true;
+        }
+        users_sockets_free(users->sockets);
+        users->sockets = both ? both : g_steal_pointer(&found);
+        users_sockets_free(found);
+        return false;
+}
+
+static void end_walk(Users *users, int result) {
         holders_end_walk(users->holders);
         users->walking = false;
-        /* Descriptors wait in a socket for a moment whenever one is passed on. Only what is there
-         * in two walks counts; the walks before do not answer anything. */
-        if (result >= 0 && !users->walk_is_second && users_any_in_socket(users)) {
-                users->walk_is_second = users->everybody = true;
+        if (result >= 0 && look_again_at_sockets(users)) {
+                users->everybody = true;
                 users->walk_not_before_usec = now_usec() + SOCKETS_AGAIN_USEC;
                 users_schedule(users);
                 return;
         }
-        users->walk_is_second = false;
-        found = users->sockets;
-        users->sockets = users->next_sockets;
-        users->next_sockets = found;
+        users->n_socket_walks = 0;
         if (result >= 0 || users->n_walks_ended == 0)
                 users->n_walks_ended = users->n_walks;
         users->all_seen = result >= 0;
@@ -172,11 +189,6 @@ static void end_walk(Users *users, int result) {
         }
         users_update_soon(users, false);
         users_schedule(users);
-}
-
-static void take_pending(Users *users, const ScanPending *pending) {
-        g_hash_table_insert(users->next_sockets, GUINT_TO_POINTER(pending->uid),
-                            GINT_TO_POINTER(pending->pid));
 }
 
 static void on_users_look_answer(void *context, const ScanRequest *request,
@@ -197,7 +209,7 @@ static void on_users_look_answer(void *context, const ScanRequest *request,
                 holders_take_same(users->holders, &answer->same);
                 return;
         case SCAN_KIND_PENDING:
-                take_pending(users, &answer->pending);
+                users_sockets_add(users->next_sockets, &answer->pending);
                 return;
         case SCAN_KIND_DONE:
                 if (request->task == SCAN_TASK_WALK)

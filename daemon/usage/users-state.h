@@ -20,6 +20,9 @@
 
 #include <systemd/sd-login.h>
 
+/* The processes that have sockets in which descriptors wait. */
+typedef struct UsersSockets UsersSockets;
+
 /* A process that opened a node. */
 typedef struct Opener {
         unsigned left;     /* looks, without the one in progress */
@@ -68,12 +71,12 @@ struct Users {
         bool everybody; /* ... or all processes */
         bool all_seen;  /* since the last conclusion a walk has ended that saw everybody */
         bool walking;
-        /* Who has sockets in which descriptors wait: uid -> one of their pids. As the last walk
-         * found them, and this one. */
-        GHashTable *sockets, *next_sockets;
-        bool walk_is_second; /* of two, since the first one found such sockets */
-        bool any_unlookable; /* a process, and that was reported */
-        bool started;        /* what VFIO is bound to from now on, it is bound to in our sight */
+        /* Who has sockets in which descriptors wait: as is certain, as the last walk found them,
+         * and this one; NULL before. */
+        UsersSockets *sockets, *last_sockets, *next_sockets;
+        unsigned n_socket_walks; /* that ended, and found such sockets; the next compares */
+        bool any_unlookable;     /* a process, and that was reported */
+        bool started; /* what VFIO is bound to from now on, it is bound to in our sight */
         uint64_t walk_not_before_usec; /* CLOCK_MONOTONIC */
         /* Walks are counted. A question needs the walk that begins after it: */
         uint64_t n_walks, n_walks_ended;
@@ -101,14 +104,22 @@ uint64_t users_ask(Users *users, pid_t pid, const Holder *holder, bool urgent);
 /* The functions behind a node of that name: "12", "noiommu-12", "vfio3". */
 bool users_node_is(const VfioDevice *device, const char *name);
 
-/* users-sockets.c: a descriptor that may be the function's waits in a socket of the process that is
- * returned; 0: in none. `sockets`: as of Users. */
-pid_t users_pid_of_socket(const Users *users, const VfioDevice *device, GHashTable *sockets);
+/* users-sockets.c: what a walk finds. */
+UsersSockets *users_sockets_new(void);
+UsersSockets *users_sockets_free(UsersSockets *sockets);
+void users_sockets_add(UsersSockets *sockets, const ScanPending *pending);
 
-/* The same of any function: whether `next_sockets` are of interest. */
-bool users_any_in_socket(const Users *users);
+/* The processes that are in both. */
+UsersSockets *users_sockets_in_both(const UsersSockets *a, const UsersSockets *b);
 
-/* The sockets of the last walk in which a descriptor of this node may wait. */
+/* A descriptor that may be the function's waits in a socket of the process that is returned; 0: in
+ * none. `sockets` may be NULL: there are none. */
+pid_t users_pid_of_socket(const Users *users, const VfioDevice *device, UsersSockets *sockets);
+
+/* The same of any function: whether `sockets` are of interest. */
+bool users_any_in_socket(const Users *users, UsersSockets *sockets);
+
+/* The sockets in which a descriptor of this node may wait, as is certain. */
 VfioWaiting users_waiting(const Users *users, const VfioDevice *device, const char *name);
 
 /* users-openings.c. Openings and closes may have gone unseen, of all functions. */

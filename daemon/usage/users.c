@@ -316,8 +316,6 @@ int users_new(sd_event *event, const Inventory *inventory, const UsersHandler *h
         users->refreshes = g_ptr_array_new_with_free_func(users_refresh_free);
         users->openers_due_usec = UINT64_MAX;
         users->openings = vfio_openings_new();
-        users->sockets = g_hash_table_new(NULL, NULL);
-        users->next_sockets = g_hash_table_new(NULL, NULL);
         users->strays = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         users->opened = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         users->closed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
@@ -371,8 +369,9 @@ Users *users_free(Users *users) {
         vfio_watch_free(users->watch);
         g_hash_table_unref(users->functions);
         g_hash_table_unref(users->openers);
-        g_hash_table_unref(users->sockets);
-        g_hash_table_unref(users->next_sockets);
+        users_sockets_free(users->sockets);
+        users_sockets_free(users->last_sockets);
+        users_sockets_free(users->next_sockets);
         g_hash_table_unref(users->strays);
         g_hash_table_unref(users->opened);
         g_hash_table_unref(users->closed);

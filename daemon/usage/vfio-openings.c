@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 
 #define MODULE "/sys/module/vfio"
 
@@ -82,14 +83,42 @@ const VfioNodeCount *vfio_openings_get(const VfioOpenings *openings, const char 
         return g_hash_table_lookup(openings->counts, name);
 }
 
+/* `prefix`: "noiommu-" or "", of a group. */
+static char *path_of(const char *prefix, const char *name) {
+        g_autofree char *file = g_strconcat(prefix, name, NULL);
+
+        return g_build_filename(process_system_dev(), "vfio", is_group(name) ? "" : "devices", file,
+                                NULL);
+}
+
+static bool has_gone(const char *prefix, const char *name) {
+        g_autofree char *path = path_of(prefix, name);
+        struct stat st;
+
+        return stat(path, &st) < 0 && errno == ENOENT;
+}
+
+void vfio_openings_forget_gone(VfioOpenings *openings, const char *name) {
+        if (g_hash_table_contains(openings->counts, name) && has_gone("", name) &&
+            (!is_group(name) || has_gone("noiommu-", name)))
+                vfio_openings_forget(openings, name);
+}
+
 VfioNodeAccess vfio_openings_access(const char *name) {
-        g_autofree char *path = g_build_filename(process_system_dev(), "vfio",
-                                                 is_group(name) ? "" : "devices", name, NULL);
+        g_autofree char *path = path_of("", name);
+        VfioNodeAccess access = { 0 };
         struct stat st;
 
         if (stat(path, &st) < 0)
-                return (VfioNodeAccess){ 0 };
-        return (VfioNodeAccess){ .everybody = (st.st_mode & 066) != 0, .uid = st.st_uid };
+                return access;
+        access.uid = st.st_uid;
+        access.gid = st.st_gid;
+        access.everybody = (st.st_mode & 06) != 0;
+        access.group = (st.st_mode & 060) != 0;
+        /* With a list the bits of the group are its mask (acl(5)). */
+        if (access.group && getxattr(path, "system.posix_acl_access", NULL, 0) > 0)
+                access.everybody = true;
+        return access;
 }
 
 void vfio_openings_looked(VfioOpenings *openings, const char *name, bool in_process,

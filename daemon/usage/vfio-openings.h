@@ -23,6 +23,9 @@ void vfio_openings_closed(VfioOpenings *openings, const char *name);
 /* VFIO has made a new node of that name; earlier reports are of another one. */
 void vfio_openings_forget(VfioOpenings *openings, const char *name);
 
+/* VFIO has a function of that node no more: the node is forgotten if it is there no more. */
+void vfio_openings_forget_gone(VfioOpenings *openings, const char *name);
+
 /* A close may have gone unseen, or with _assume() an opening. */
 void vfio_openings_doubt(VfioOpenings *openings, const char *name);
 void vfio_openings_assume(VfioOpenings *openings, const char *name);
@@ -34,10 +37,12 @@ const VfioNodeCount *vfio_openings_get(const VfioOpenings *openings, const char 
 void vfio_openings_looked(VfioOpenings *openings, const char *name, bool in_process,
                           VfioWaiting waiting);
 
-/* Who besides root may open the node, by its mode or by an access control list, whose mask is in
- * the mode. */
+/* Who besides root may open the node, by its mode. With an access control list, which may name
+ * anybody, everybody may. */
 typedef struct VfioNodeAccess {
         bool everybody;
+        bool group; /* those of `gid`, and root */
+        uint32_t gid;
         uint32_t uid; /* 0 nobody */
 } VfioNodeAccess;
 

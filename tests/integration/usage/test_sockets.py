@@ -4,6 +4,7 @@
 The kernel tells that descriptors wait in a socket, and not which. So these tests also say what is in use by mistake, and that
 a stranger cannot cause that."""
 
+import errno
 import os
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from test_open import ONE, TWO, OpenTest
 
 NOBODY = 65534
 STRANGER = 65533
+GROUP = 65532
 # Puts its descriptor into a socket when a line comes, and keeps the socket.
 PARKER = """
 import os, socket, sys
@@ -29,6 +31,20 @@ socket.send_fds(pair[0], [b"x"], [fd])
 os.close(fd)
 print("parked", flush=True)
 sys.stdin.read()
+"""
+
+
+# Its first thread ends, and another one keeps the descriptor until a line comes.
+THREAD = """
+import ctypes, os, sys, threading, time
+def stay():
+    while "State:\\tZ" not in open(f"/proc/{os.getpid()}/status").read():
+        time.sleep(0.01)
+    print("ended", flush=True)
+    sys.stdin.readline()
+    os._exit(0)
+threading.Thread(target=stay).start()
+ctypes.CDLL(None).pthread_exit(None)
 """
 
 
@@ -61,10 +77,10 @@ class Sockets(OpenTest):
         self.addCleanup(parked.close)
         return parked
 
-    def user(self, fd, uid=NOBODY):
+    def user(self, fd, uid=NOBODY, groups=()):
         """A process of a user without privilege that has the descriptor, see have_parked()."""
         process = subprocess.Popen([sys.executable, "-c", PARKER, str(fd)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                   pass_fds=[fd], user=uid, group=uid, extra_groups=[])
+                                   pass_fds=[fd], user=uid, group=uid, extra_groups=groups)
         self.addCleanup(self.end, process)
         self.assertEqual(process.stdout.readline(), b"has\n")
         os.close(fd)
@@ -94,9 +110,9 @@ class Sockets(OpenTest):
         self.assertEqual(caught.exception.name, vb.REFUSED)
         self.assertIn(f"perhaps by a descriptor in a socket of pid {pid}", caught.exception.message)
 
-    def stranger(self, uid=STRANGER):
+    def stranger(self, groups=()):
         """A process that had none of VFIO's descriptors, and has one of /dev/null in a socket."""
-        process = self.user(os.open("/dev/null", os.O_RDWR), uid)
+        process = self.user(os.open("/dev/null", os.O_RDWR), STRANGER, groups)
         self.have_parked(process)
         return process
 
@@ -166,16 +182,65 @@ class Sockets(OpenTest):
     def test_a_user_cannot_keep_what_they_cannot_open(self):
         process = self.stranger()
         node = self.vfio.path("vfio/devices/vfio7")
-        for mode, owner, held in ((0o600, 0, False), (0o600, NOBODY, False), (0o600, STRANGER, True), (0o666, 0, True)):
+        for mode, owner, group, held in ((0o600, 0, 0, False), (0o600, NOBODY, 0, False), (0o600, STRANGER, 0, True),
+                                         (0o660, 0, GROUP, False), (0o600, 0, STRANGER, False), (0o660, 0, STRANGER, True),
+                                         (0o666, 0, 0, True)):
             self.kill()
             os.chmod(node, mode)
-            os.chown(node, owner, 0)
+            os.chown(node, owner, group)
             self.start()
             if held:
                 self.check_held(process.pid)
             else:
                 self.wait_property(ONE, "InUse", False)
             self.wait_property(TWO, "InUse", False)
+
+    def test_a_group_can_open_the_node(self):
+        """As "kvm" often may. Who is in no group keeps nothing."""
+        stranger, member = self.stranger(), self.stranger([GROUP])
+        node = self.vfio.path("vfio/devices/vfio7")
+        self.kill()
+        os.chown(node, 0, GROUP)
+        os.chmod(node, 0o660)
+        self.start()
+        self.check_held(member.pid)
+        member.stdin.close()
+        self.wait_property(ONE, "InUse", False)
+        self.assertIsNone(stranger.poll())
+
+    def test_a_socket_that_cannot_be_read(self):
+        """It may have anything, see test_closed_beside_one_in_a_socket()."""
+        self.kill()
+        faults = self.start_faults()
+        self.start()
+        parked = self.park(self.open_node())
+        self.wait_users([(0, False)])
+        fd = self.open_node()
+        self.wait_users([(os.getpid(), False)])
+        faults.set(("open", errno.EMFILE, f"*/{os.getpid()}/fdinfo/*"))
+        os.close(fd)
+        with self.assertRaises(vb.BusError) as caught:
+            self.client.start_function_call(ONE, "Unbind").result()
+        self.assertEqual(caught.exception.name, vb.BUSY)
+        self.assertIs(self.picture.function(ONE)["InUse"], True)
+        faults.clear()
+        self.wait_users([(0, False)])
+        parked.close()
+        self.wait_free()
+
+    def test_a_first_thread_that_has_ended(self):
+        """/proc/PID/fd is empty then; other threads have all still."""
+        fd = self.open_node()
+        self.wait_users([(os.getpid(), False)])
+        self.kill()
+        process = subprocess.Popen([sys.executable, "-c", THREAD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[fd])
+        self.addCleanup(self.end, process)
+        self.assertEqual(process.stdout.readline(), b"ended\n")
+        os.close(fd)
+        self.start()
+        self.wait_users([(process.pid, False)])
+        process.stdin.close()
+        self.wait_free()
 
     def test_a_stranger_cannot_keep_what_others_closed(self):
         """While no daemon ran. What another user without privilege had may have been passed to them."""
