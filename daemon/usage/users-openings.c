@@ -27,14 +27,25 @@ void users_doubt_openings(Users *users) {
                 doubt_device(users, device);
 }
 
-void users_correct_openings(const Users *users, const VfioDevice *device, bool in_process) {
+void users_correct_openings(const Users *users, const VfioDevice *device, bool in_process,
+                            GHashTable *explained) {
         g_autofree char *group = group_name(device);
+        /* Perhaps for another function of the group. */
+        bool has_group = g_hash_table_contains(explained, GINT_TO_POINTER(device->vfio.group));
 
-        vfio_openings_looked(users->openings, group, in_process,
+        vfio_openings_looked(users->openings, group, in_process || has_group,
                              users_waiting(users, device, group));
         if (device->node_name)
                 vfio_openings_looked(users->openings, device->node_name, in_process,
                                      users_waiting(users, device, device->node_name));
+}
+
+void users_forget_openings(const Users *users, const VfioDevice *device) {
+        g_autofree char *group = group_name(device);
+
+        vfio_openings_forget_gone(users->openings, group);
+        if (device->node_name)
+                vfio_openings_forget_gone(users->openings, device->node_name);
 }
 
 bool users_openings_are_doubtful(const Users *users, const VfioDevice *device) {

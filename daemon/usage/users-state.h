@@ -128,8 +128,13 @@ void users_doubt_openings(Users *users);
 /* Whether that is so still of the function's nodes. */
 bool users_openings_are_doubtful(const Users *users, const VfioDevice *device);
 
-/* A walk has ended that began after the last doubt: `in_process`, a process has the function. */
-void users_correct_openings(const Users *users, const VfioDevice *device, bool in_process);
+/* A walk has ended that began after the last doubt: `in_process`, a process has the function. What
+ * has its group is in `explained`. */
+void users_correct_openings(const Users *users, const VfioDevice *device, bool in_process,
+                            GHashTable *explained);
+
+/* VFIO has the function no more: its nodes are forgotten if they have gone. */
+void users_forget_openings(const Users *users, const VfioDevice *device);
 
 /* The groups (int32_t in pointers) that a process has, or of which a device is open; owned. */
 GHashTable *users_explained_groups(const GPtrArray *functions, const GPtrArray *holders);

@@ -167,6 +167,13 @@ static bool note_unknown(const Users *users, VfioDevice *device) {
         return other;
 }
 
+/* What is in doubt still, and its function is not told, stays counted. */
+static void drop_device(Users *users, const VfioDevice *device) {
+        if (device->finding == VFIO_FOUND_NOBODY)
+                users_forget_openings(users, device);
+        g_hash_table_remove(users->functions, &device->vfio.key);
+}
+
 /* The users now; those whose users are others are noted in `news`. Returns whether what must be
  * recorded is new. */
 static bool match(Users *users, bool all_seen, GArray *news) {
@@ -178,6 +185,7 @@ static bool match(Users *users, bool all_seen, GArray *news) {
         guint next = 0;
 
         g_ptr_array_foreach(functions, look_at_device, NULL);
+        vfio_openings_update(users->openings);
         groups = users_explained_groups(functions, holders);
         uses = attribute(functions, holders);
         for (guint i = 0; i < functions->len; i++) {
@@ -196,7 +204,7 @@ static bool match(Users *users, bool all_seen, GArray *news) {
                                 vfio_had_note(&device->had, holder->uid);
                 }
                 if (all_seen && users_is_sure(users, device))
-                        users_correct_openings(users, device, now != NULL);
+                        users_correct_openings(users, device, now != NULL, groups);
                 if (!now && users_node_is_open(users, device, groups)) {
                         now = user_list_new();
                         users_update_add_user(users, now, device, NULL);
@@ -213,7 +221,7 @@ static bool match(Users *users, bool all_seen, GArray *news) {
                         g_array_append_val(news, device->vfio.key);
                 record_changed |= users_note_record(users, device);
                 if (!device->bound && !device->users && !is_unknown(users, device))
-                        g_hash_table_remove(users->functions, &device->vfio.key);
+                        drop_device(users, device);
         }
         return record_changed;
 }

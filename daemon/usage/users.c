@@ -286,8 +286,10 @@ int users_function_changed(Users *users, const Function *function) {
                         device->node_name = g_steal_pointer(&name);
                 }
                 device->vfio.group = function->facts.iommu_group;
-        } else if (function->facts.driver[0] != '\0')
+        } else if (function->facts.driver[0] != '\0') {
+                users_forget_openings(users, device);
                 vfio_device_mark_released(device);
+        }
         users->check = true;
         users_schedule(users);
         users_update_soon(users, false);
@@ -295,6 +297,10 @@ int users_function_changed(Users *users, const Function *function) {
 }
 
 void users_function_gone(Users *users, PciKey key) {
+        const VfioDevice *device = g_hash_table_lookup(users->functions, &key);
+
+        if (device)
+                users_forget_openings(users, device);
         (void) g_hash_table_remove(users->functions, &key);
 }
 

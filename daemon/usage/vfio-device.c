@@ -111,6 +111,7 @@ void vfio_device_mark_released(VfioDevice *device) {
         device->enable_fd = -1;
         device->released = true;
         device->node = 0;
+        g_clear_pointer(&device->node_name, g_free);
         device->vfio.group = -1;
 }
 

@@ -155,11 +155,12 @@ static bool nothing_is_open(void) {
                references == (uint64_t) n_modules;
 }
 
-bool vfio_openings_is_open(VfioOpenings *openings, const char *name) {
-        if (!g_hash_table_contains(openings->counts, name))
-                return false;
-        if (nothing_is_open())
+void vfio_openings_update(VfioOpenings *openings) {
+        if (g_hash_table_size(openings->counts) > 0 && nothing_is_open())
                 g_hash_table_remove_all(openings->counts);
+}
+
+bool vfio_openings_is_open(const VfioOpenings *openings, const char *name) {
         return g_hash_table_contains(openings->counts, name);
 }
 
@@ -174,12 +175,10 @@ bool vfio_openings_is_doubtful(const VfioOpenings *openings, const char *name) {
                     : g_hash_table_find(openings->counts, is_doubtful, NULL) != NULL;
 }
 
-uint32_t vfio_openings_of(VfioOpenings *openings, const char *name) {
+uint32_t vfio_openings_of(const VfioOpenings *openings, const char *name) {
         const VfioNodeCount *count = g_hash_table_lookup(openings->counts, name);
 
-        return count && count->openings > 0 && vfio_openings_is_open(openings, name)
-                       ? count->openings
-                       : 0;
+        return count ? count->openings : 0;
 }
 
 void vfio_openings_adopt(VfioOpenings *openings, const char *name, uint32_t n) {

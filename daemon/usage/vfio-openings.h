@@ -48,13 +48,16 @@ typedef struct VfioNodeAccess {
 
 VfioNodeAccess vfio_openings_access(const char *name);
 
-/* Whether it is, or may be, open; no node is when the kernel says that nothing of VFIO is open at
- * all. And whether that is in doubt: of the node, or of any (NULL). */
-bool vfio_openings_is_open(VfioOpenings *openings, const char *name);
+/* No node is open any more when the kernel says that nothing of VFIO is open at all. That takes
+ * some system calls: once for all nodes is enough. */
+void vfio_openings_update(VfioOpenings *openings);
+
+/* Whether it is, or may be, open. And whether that is in doubt: of the node, or of any (NULL). */
+bool vfio_openings_is_open(const VfioOpenings *openings, const char *name);
 bool vfio_openings_is_doubtful(const VfioOpenings *openings, const char *name);
 
 /* How often it is open, by the reports. */
-uint32_t vfio_openings_of(VfioOpenings *openings, const char *name);
+uint32_t vfio_openings_of(const VfioOpenings *openings, const char *name);
 
 /* What an earlier daemon counted: in doubt, since none ran meanwhile. */
 void vfio_openings_adopt(VfioOpenings *openings, const char *name, uint32_t n);

@@ -75,3 +75,20 @@ Test(users_sockets, only_what_two_walks_found) {
         users_sockets_free(second);
         vfio_openings_free(users.openings);
 }
+
+/* Nothing is known of a node that the kernel has removed. */
+Test(users_sockets, a_node_that_has_gone) {
+        VfioDevice device;
+        Users users;
+
+        open_node(&users, &device);
+        device.vfio.group = 987654321;
+        device.node_name = (char *) "vfio987654321";
+        vfio_openings_opened(users.openings, "987654321");
+        vfio_openings_assume(users.openings, "vfio987654321");
+        users_forget_openings(&users, &device);
+        cr_expect_null(vfio_openings_get(users.openings, "987654321"));
+        cr_expect_null(vfio_openings_get(users.openings, "vfio987654321"));
+        cr_expect_not_null(vfio_openings_get(users.openings, "vfio3"), "another function's");
+        vfio_openings_free(users.openings);
+}
