@@ -75,6 +75,7 @@ Test(describe_user, every_member_is_documented_and_there) {
 
         user.n_others = 9;
         collect(seen, &user);
+        unknown.socket_pid = 6;
         collect(seen, &unknown);
         g_hash_table_iter_init(&iter, seen);
         while (g_hash_table_iter_next(&iter, &member, NULL))

@@ -14,6 +14,8 @@ void describe_user(JsonBuilder *builder, const User *user, bool commands) {
         add_boolean(builder, "Brokered", user->brokered);
         if (user->unknown)
                 add_boolean(builder, "Unknown", true);
+        if (user->socket_pid != 0)
+                add_number(builder, "SocketPid", user->socket_pid);
         if (user->n_others > 0)
                 add_number(builder, "Others", user->n_others);
         json_builder_end_object(builder);
