@@ -55,8 +55,11 @@ static int read_fdinfo(int procfd, const char *number, VfioFdinfo *ret) {
         n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
         if (n < 0 && !scan_child_is_end(-errno))
                 return -errno;
-        text[n > 0 ? n : 0] = '\0';
-        *ret = n < 0 ? (VfioFdinfo){ .path_only = true } : vfio_fdinfo_parse(text);
+        *ret = (VfioFdinfo){ .path_only = true };
+        if (n < 0)
+                return 0;
+        text[n] = '\0';
+        *ret = vfio_fdinfo_parse(text);
         return 0;
 }
 
