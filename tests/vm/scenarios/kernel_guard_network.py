@@ -105,7 +105,7 @@ def restarts(machine):
                   ("health", "recover", f"pci/{IGB}", "reporter", "fw")):
         contains(service.run("devlink", *words, check=False).stdout, REFUSED, f"devlink {' '.join(words)}")
     flash = netlink.devlink(IGB.address, command=netlink.FLASH_UPDATE)
-    check_refused(send(flash, protocol=netlink.GENERIC), "an update of the firmware")
+    check_refused(netlink.send(flash, protocol=netlink.GENERIC), "an update of the firmware")
     for words in ("an offline test by ethtool, tried by python3 (pid ", "a setting of its switch by devlink, tried by devlink (pid ",
                   "a recovery by devlink, tried by devlink (pid ", "an update of its firmware by devlink, tried by python3 (pid "):
         wait_report(machine, f"{IGB}: refused: {words}")
