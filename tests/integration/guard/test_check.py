@@ -24,6 +24,15 @@ UNKNOWN = "by a process that could not be found"
 
 
 class CheckTest(fixtures.DaemonTest):
+    def start(self, *options, **more):
+        """Waits, too, until the daemon knows what the host uses; before, each answer warns of that."""
+        super().start(*options, **more)
+        source = vb.GLib.timeout_add(10, lambda: vb.GLib.SOURCE_CONTINUE)
+        try:
+            vb.wait_until(lambda: not self.client.check(self.SENTINEL, "unbind")[2], what="what the host uses to be known")
+        finally:
+            vb.GLib.source_remove(source)
+
     def use(self, *functions):
         """Somebody opens them through VFIO; returns when that is known."""
         for function in functions:
