@@ -18,20 +18,17 @@
 #define STAT_READ_MAX   4096
 /* So many threads of one process are asked whether they go on; of root's, all. Those that have
  * ended are gone, unless somebody traces them (exit_notify() in kernel/exit.c). */
-#define PROCESS_THREADS_MAX 256
+#define THREADS_MAX 256
 /* Fields of /proc/PID/stat, counted from the one behind the command's name. */
 #define STAT_PARENT     1
 #define STAT_START_TIME 19
 
 /* Files in /proc/PID are read in one piece. Returns the length; `value` is NUL-terminated. */
-static ssize_t process_read_file(pid_t pid, const char *name, char *value, size_t size) {
-        _cleanup_(closep) int fd = -1;
+static ssize_t process_read_file_at(int folder, const char *path, char *value, size_t size) {
+        _cleanup_(closep) int fd = openat(folder, path, O_RDONLY | O_CLOEXEC);
         size_t length = 0;
-        char path[64];
         ssize_t n;
 
-        snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
-        fd = open(path, O_RDONLY | O_CLOEXEC);
         if (fd < 0)
                 return errno == ENOENT ? -ESRCH : -errno;
         while (length < size - 1) {
@@ -44,6 +41,13 @@ static ssize_t process_read_file(pid_t pid, const char *name, char *value, size_
         }
         value[length] = '\0';
         return (ssize_t) length;
+}
+
+static ssize_t process_read_file(pid_t pid, const char *name, char *value, size_t size) {
+        char path[64];
+
+        snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
+        return process_read_file_at(AT_FDCWD, path, value, size);
 }
 
 char *process_format_command(const char *cmdline, size_t size) {
@@ -84,13 +88,11 @@ ssize_t process_read_command(pid_t pid, char *words, size_t size) {
         return process_read_file(pid, "cmdline", words, size);
 }
 
-/* `name`: "status" of the process, or of one of its threads. */
-static int process_read_status(pid_t pid, const char *name, ProcessStatus *ret,
-                               ProcessGroups *ret_groups) {
+static int read_status_and_groups(pid_t pid, ProcessStatus *ret, ProcessGroups *ret_groups) {
         char buffer[STATUS_READ_MAX];
         ssize_t n;
 
-        n = process_read_file(pid, name, buffer, sizeof(buffer));
+        n = process_read_file(pid, "status", buffer, sizeof(buffer));
         if (n < 0)
                 return (int) n;
         if (process_status_parse(buffer, ret) < 0)
@@ -100,9 +102,13 @@ static int process_read_status(pid_t pid, const char *name, ProcessStatus *ret,
         return 0;
 }
 
+int process_read_status(pid_t pid, ProcessStatus *ret) {
+        return read_status_and_groups(pid, ret, NULL);
+}
+
 int process_read_owner(pid_t pid, uint32_t *ret_uid, ProcessGroups *ret_groups) {
         ProcessStatus status;
-        int r = process_read_status(pid, "status", &status, ret_groups);
+        int r = read_status_and_groups(pid, &status, ret_groups);
 
         if (r >= 0)
                 *ret_uid = status.uid;
@@ -114,47 +120,47 @@ int process_read_uid(pid_t pid, uint32_t *ret) {
 }
 
 /* Returns 1, 0, or a negative errno. */
-static int process_thread_is_live(pid_t pid, const char *number) {
-        g_autofree char *name = g_strdup_printf("task/%s/status", number);
+static int thread_is_live(int threads, const char *number) {
+        g_autofree char *name = g_strconcat(number, "/status", NULL);
+        char buffer[STATUS_READ_MAX];
         ProcessStatus status;
-        int r = process_read_status(pid, name, &status, NULL);
+        ssize_t n = process_read_file_at(threads, name, buffer, sizeof(buffer));
 
-        if (r == -ESRCH)
+        if (n == -ESRCH)
                 return 0;
-        return r < 0 ? r : !status.ended;
+        if (n < 0)
+                return (int) n;
+        return process_status_parse(buffer, &status) < 0 ? -EIO : !status.ended;
 }
 
-static int find_live_thread(pid_t pid, unsigned max, pid_t *ret) {
-        g_autofree char *path = g_strdup_printf("/proc/%d/task", pid);
-        _cleanup_(closedirp) DIR *dir = opendir(path);
+int process_find_thread(const char *proc, pid_t pid, const ProcessStatus *status, pid_t *ret) {
+        g_autofree char *path = g_strdup_printf("%s/%d/task", proc, pid);
+        _cleanup_(closedirp) DIR *dir = NULL;
+        unsigned max = status->uid == 0 ? UINT_MAX : THREADS_MAX;
         const struct dirent *entry;
         uint64_t number;
         int r;
 
+        *ret = pid;
+        if (!status->ended)
+                return 0;
+        dir = opendir(path);
         if (!dir)
                 return errno == ENOENT ? -ESRCH : -errno;
-        for (unsigned n = 0; n < max && (errno = 0, entry = readdir(dir)); n++) {
+        for (unsigned n = 0; n < max; n++) {
+                errno = 0;
+                entry = readdir(dir);
+                if (!entry)
+                        return errno > 0 ? -errno : -ESRCH;
                 if (number_parse(entry->d_name, 10, INT_MAX, &number) < 0)
                         continue;
-                r = process_thread_is_live(pid, entry->d_name);
+                r = thread_is_live(dirfd(dir), entry->d_name);
                 if (r > 0)
                         *ret = (pid_t) number;
                 if (r != 0)
                         return MIN(r, 0);
         }
-        return errno != 0 ? -errno : -ESRCH;
-}
-
-int process_find_thread(pid_t pid, pid_t *ret) {
-        ProcessStatus status;
-        int r = process_read_status(pid, "status", &status, NULL);
-
-        if (r < 0)
-                return r;
-        if (status.ended)
-                return find_live_thread(pid, status.uid == 0 ? UINT_MAX : PROCESS_THREADS_MAX, ret);
-        *ret = pid;
-        return 0;
+        return -ESRCH;
 }
 
 static char *valid_or_empty(char *from_malloc) {

@@ -36,10 +36,12 @@ int process_read_facts(pid_t pid, bool stat, ProcessFacts *ret);
 /* Whose it is, as ProcessStatus has it. Returns 0, or a negative errno. */
 int process_read_uid(pid_t pid, uint32_t *ret);
 int process_read_owner(pid_t pid, uint32_t *ret_uid, ProcessGroups *ret_groups);
+int process_read_status(pid_t pid, ProcessStatus *ret);
 
-/* A thread that has the process's descriptors still: the first one, or where that has ended,
- * another. Returns 0, or a negative errno: -ESRCH when there is none. */
-int process_find_thread(pid_t pid, pid_t *ret);
+/* The number of a thread whose descriptors and memory procfs, which is at `proc`, shows: `pid`
+ * itself, or where that has ended, another. `status` is the process's. Returns 0; -ESRCH where all
+ * have ended, or another negative errno. */
+int process_find_thread(const char *proc, pid_t pid, const ProcessStatus *status, pid_t *ret);
 
 /* The name and systemd unit of process `pid`; "" when it has ended. Both are the caller's. */
 void process_describe(pid_t pid, char **ret_name, char **ret_unit);

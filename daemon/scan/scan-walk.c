@@ -210,11 +210,8 @@ static bool find_table(ScanChild *child, const Walk *walk, pid_t pid, uint32_t u
 
 /* kcmp(2) compares the tables of first threads. One that has ended has none, and all these would be
  * the same. */
-static bool is_comparable(const ScanChild *child, pid_t pid) {
-        pid_t thread;
-
-        return !(scan_child_avoids(child, pid) & SCAN_AVOID_COMPARING) &&
-               process_find_thread(pid, &thread) >= 0 && thread == pid;
+static bool is_comparable(const ScanChild *child, pid_t pid, const ProcessStatus *status) {
+        return !(scan_child_avoids(child, pid) & SCAN_AVOID_COMPARING) && !status->ended;
 }
 
 static Table *add_table(Walk *walk, uint32_t uid) {
@@ -231,7 +228,7 @@ static Table *add_table(Walk *walk, uint32_t uid) {
 static bool step_place(ScanChild *child, const ScanJob *job) {
         Walk *walk = job->data;
         Table *table;
-        uint32_t uid;
+        ProcessStatus status;
         guint place = 0;
         pid_t pid;
 
@@ -239,17 +236,17 @@ static bool step_place(ScanChild *child, const ScanJob *job) {
                 return true;
         pid = g_array_index(walk->large, pid_t, walk->n_placed++);
         scan_child_at(child, pid);
-        if (process_read_uid(pid, &uid) < 0)
+        if (process_read_status(pid, &status) < 0)
                 return false;
-        if (!is_comparable(child, pid))
-                table = add_table(walk, uid);
-        else if (find_table(child, walk, pid, uid, &place)) {
+        if (!is_comparable(child, pid, &status))
+                table = add_table(walk, status.uid);
+        else if (find_table(child, walk, pid, status.uid, &place)) {
                 table = walk->tables->pdata[place];
                 if (table->told)
                         g_ptr_array_add(walk->unread, table);
                 table->told = false;
         } else {
-                table = add_table(walk, uid);
+                table = add_table(walk, status.uid);
                 g_ptr_array_insert(walk->tables, (gint) place, table);
         }
         g_array_append_val(table->pids, pid);

@@ -251,14 +251,17 @@ static int take_descriptor(VfioFds *fds, const char *name) {
  * other threads go on with all of them. Returns 1 if there is more to read, 0 at the end, or a
  * negative errno. */
 static int end_table(VfioFds *fds) {
+        ProcessStatus status;
         char path[64];
-        pid_t thread;
+        pid_t thread = fds->pid;
         int r;
 
         if (fds->any)
                 return 0;
         fds->any = true;
-        r = process_find_thread(fds->pid, &thread);
+        r = process_read_status(fds->pid, &status);
+        if (r >= 0)
+                r = process_find_thread("/proc", fds->pid, &status, &thread);
         if (r < 0 || thread == fds->pid)
                 return scan_child_is_end(r) ? 0 : r;
         snprintf(path, sizeof(path), "/proc/%d/task/%d", fds->pid, thread);

@@ -1,5 +1,6 @@
 #include "daemon/uses/program-files.h"
 
+#include "daemon/base/process.h"
 #include "daemon/base/util.h"
 #include "daemon/uses/device-path.h"
 #include "policy/absence.h"
@@ -21,9 +22,6 @@
 #define SYSFS_ROOT "/sys"
 /* So many files of one process are reported; of root's, all: a driver in user space has many. */
 #define TOLD_MAX 64
-/* So many threads of one process are asked whether they go on; of root's, all. Those that have
- * ended are gone, unless somebody traces them (exit_notify() in kernel/exit.c). */
-#define THREADS_MAX 256
 
 static ssize_t read_text(int dirfd, const char *name, char *text, size_t size) {
         _cleanup_(closep) int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC);
@@ -48,51 +46,15 @@ int program_read_status(const char *proc, uint32_t pid, ProcessStatus *ret) {
         return read_status(AT_FDCWD, path, ret);
 }
 
-static bool is_live_thread(int threads, const char *number) {
-        g_autofree char *name = g_strconcat(number, "/status", NULL);
-        ProcessStatus status;
-
-        return read_status(threads, name, &status) == 0 && !status.ended;
-}
-
-int program_find_thread(const char *proc, uint32_t pid, const ProcessStatus *status,
-                        uint32_t *ret) {
-        g_autofree char *path = g_strdup_printf("%s/%" PRIu32 "/task", proc, pid);
-        _cleanup_(closedirp) DIR *dir = NULL;
-        unsigned max = status->uid == 0 ? UINT_MAX : THREADS_MAX;
-        const struct dirent *entry;
-        uint64_t number;
-
-        if (!status->ended) {
-                *ret = pid;
-                return 0;
-        }
-        dir = opendir(path);
-        if (!dir)
-                return -errno;
-        for (unsigned n = 0; n < max; n++) {
-                errno = 0;
-                entry = readdir(dir);
-                if (!entry)
-                        return errno > 0 ? -errno : -ESRCH;
-                if (number_parse(entry->d_name, 10, INT_MAX, &number) < 0 ||
-                    !is_live_thread(dirfd(dir), entry->d_name))
-                        continue;
-                *ret = (uint32_t) number;
-                return 0;
-        }
-        return -ESRCH;
-}
-
 /* The lists of a thread that has them still. */
 static int enter_thread(ProgramProcess *process) {
         g_autofree char *path = NULL;
-        uint32_t thread = process->pid;
-        int r = program_find_thread(process->proc, process->pid, &process->status, &thread);
+        pid_t thread;
+        int r = process_find_thread(process->proc, (pid_t) process->pid, &process->status, &thread);
 
-        if (r < 0 || thread == process->pid)
+        if (r < 0 || (uint32_t) thread == process->pid)
                 return r;
-        path = g_strdup_printf("%s/%" PRIu32 "/task/%" PRIu32, process->proc, process->pid, thread);
+        path = g_strdup_printf("%s/%" PRIu32 "/task/%d", process->proc, process->pid, thread);
         closep(&process->fd);
         process->fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
         return process->fd < 0 ? -errno : 0;

@@ -36,11 +36,6 @@ typedef struct ProgramProcess {
  * negative errno. */
 int program_read_status(const char *proc, uint32_t pid, ProcessStatus *ret);
 
-/* The number of a thread whose descriptors and memory procfs shows: `pid` itself unless that has
- * ended. `status` is the process's. Returns 0; -ESRCH where all have ended, or another negative
- * errno. */
-int program_find_thread(const char *proc, uint32_t pid, const ProcessStatus *status, uint32_t *ret);
-
 /* Opens the lists of the process and reads its status. Returns 0, or a negative errno. To be closed
  * in either case. */
 int program_open(ProgramProcess *process);

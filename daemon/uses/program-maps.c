@@ -132,35 +132,33 @@ static bool is_bars_inode(const MapsLine *line) {
 /* The sysfs of a container has a device number of its own, one for each network namespace. A file
  * system of a tenant can have the path and the inode, but is of another kind. It may make the
  * reader wait for ever (FUSE). */
-static bool is_in_any_sysfs(const MapsSearch *search, uint32_t thread, const MapsLine *line) {
+static bool is_in_any_sysfs(const MapsSearch *search, pid_t thread, const MapsLine *line) {
         const char *range = line->range + strspn(line->range, "0");
-        g_autofree char *path =
-                g_strdup_printf("%s/%" PRIu32 "/map_files/%s", search->proc, thread, range);
+        g_autofree char *path = g_strdup_printf("%s/%d/map_files/%s", search->proc, thread, range);
         struct statfs fs;
 
         return is_bars_inode(line) && statfs(path, &fs) == 0 && fs.f_type == SYSFS_MAGIC;
 }
 
 /* In the host's own sysfs nobody makes folders, so the path is enough. */
-static bool is_bar(const MapsSearch *search, uint32_t thread, dev_t sysfs, const MapsLine *line) {
+static bool is_bar(const MapsSearch *search, pid_t thread, dev_t sysfs, const MapsLine *line) {
         return line->device == sysfs || is_in_any_sysfs(search, thread, line);
 }
 
 /* A process that is read. */
 typedef struct MapsProcess {
         guint index; /* in the list */
-        uint32_t pid;
+        pid_t pid;
         ProcessStatus status;
-        uint32_t thread; /* has its memory: `pid`, unless that has ended */
+        pid_t thread; /* has its memory: `pid`, unless that has ended */
 } MapsProcess;
 
 /* All threads have the same mappings (CLONE_THREAD). */
 static int open_mappings(const MapsSearch *search, const MapsProcess *process) {
-        g_autofree char *path =
-                process->thread == process->pid
-                        ? g_strdup_printf("%s/%" PRIu32 "/maps", search->proc, process->pid)
-                        : g_strdup_printf("%s/%" PRIu32 "/task/%" PRIu32 "/maps", search->proc,
-                                          process->pid, process->thread);
+        g_autofree char *path = process->thread == process->pid
+                                        ? g_strdup_printf("%s/%d/maps", search->proc, process->pid)
+                                        : g_strdup_printf("%s/%d/task/%d/maps", search->proc,
+                                                          process->pid, process->thread);
         int fd = open(path, O_RDONLY | O_CLOEXEC);
 
         return fd < 0 ? -errno : fd;
@@ -204,11 +202,11 @@ static int read_maps(const MapsSearch *search, int channel, const MapsProcess *p
 /* Returns 0 or a negative errno. */
 static int find_process(const MapsSearch *search, guint index, MapsProcess *ret) {
         MapsProcess process = { .index = index,
-                                .pid = g_array_index(search->pids, uint32_t, index) };
-        int r = program_read_status(search->proc, process.pid, &process.status);
+                                .pid = (pid_t) g_array_index(search->pids, uint32_t, index) };
+        int r = program_read_status(search->proc, (uint32_t) process.pid, &process.status);
 
         if (r >= 0)
-                r = program_find_thread(search->proc, process.pid, &process.status,
+                r = process_find_thread(search->proc, process.pid, &process.status,
                                         &process.thread);
         if (r >= 0)
                 *ret = process;

@@ -58,6 +58,13 @@ static void *stay(void *unused) {
         return unused;
 }
 
+static int find_thread(pid_t pid, pid_t *ret) {
+        ProcessStatus status;
+        int r = process_read_status(pid, &status);
+
+        return r < 0 ? r : process_find_thread("/proc", pid, &status, ret);
+}
+
 /* /proc/PID has no descriptors of a process whose first thread has ended. */
 Test(process, first_thread_has_ended) {
         pid_t thread = 0, child = fork();
@@ -69,14 +76,14 @@ Test(process, first_thread_has_ended) {
                 pthread_exit(NULL);
         }
         while (r == 0 && (thread == 0 || thread == child))
-                r = process_find_thread(child, &thread);
+                r = find_thread(child, &thread);
         cr_expect_eq(r, 0);
         (void) kill(child, SIGKILL);
         (void) waitid(P_PID, (id_t) child, NULL, WEXITED | WNOWAIT);
-        cr_expect_eq(process_find_thread(child, &thread), -ESRCH, "it has ended");
+        cr_expect_eq(find_thread(child, &thread), -ESRCH, "it has ended");
         (void) waitpid(child, NULL, 0);
-        cr_expect_eq(process_find_thread(child, &thread), -ESRCH, "it has gone");
-        cr_expect_eq(process_find_thread(getpid(), &thread), 0);
+        cr_expect_eq(find_thread(child, &thread), -ESRCH, "it has gone");
+        cr_expect_eq(find_thread(getpid(), &thread), 0);
         cr_expect_eq(thread, getpid());
 }
 
