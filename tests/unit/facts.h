@@ -63,18 +63,31 @@ static inline Function *apply(Inventory *inventory, FunctionFacts facts) {
 
 #define VFS(...) ((const char *const[]){ __VA_ARGS__ __VA_OPT__(, ) NULL })
 
+static inline void use_by(Inventory *inventory, Function *function, User user) {
+        GPtrArray *users = user_list_new();
+
+        user.pid = 1;
+        user.command = user.unit = user.machine = (char *) "";
+        g_ptr_array_add(users, user_copy(&user));
+        inventory_set_users(inventory, function, users);
+}
+
 /* `session`, which stays the caller's, has the function, and its client is the function's only
  * user. */
 static inline void use_by_session(Inventory *inventory, Function *function,
                                   const IoSession *session) {
-        GPtrArray *users = user_list_new();
-        User user = { .pid = 1,
-                      .command = (char *) "",
-                      .unit = (char *) "",
-                      .machine = (char *) "",
-                      .session = true };
-
-        g_ptr_array_add(users, user_copy(&user));
-        inventory_set_users(inventory, function, users);
+        use_by(inventory, function, (User){ .session = true });
         function->session = session;
+}
+
+/* "0000:01:00.0 0000:01:00.1"; NULL has none. */
+static inline char *addresses(const GPtrArray *functions) {
+        GString *text = g_string_new(NULL);
+        char address[PCI_ADDRESS_STRING_MAX];
+
+        for (guint i = 0; functions && i < functions->len; i++)
+                g_string_append_printf(
+                        text, "%s%s", i > 0 ? " " : "",
+                        pci_address_format(function_address(functions->pdata[i]), address));
+        return g_string_free(text, FALSE);
 }

@@ -41,13 +41,7 @@ static Function *get(const char *address) {
 }
 
 static void use(const char *address) {
-        GPtrArray *users = user_list_new();
-        User user = {
-                .pid = 1, .command = (char *) "", .unit = (char *) "", .machine = (char *) ""
-        };
-
-        g_ptr_array_add(users, user_copy(&user));
-        inventory_set_users(world, get(address), users);
+        use_by(world, get(address), (User){ 0 });
 }
 
 static void take_driver(const char *address) {
@@ -168,17 +162,6 @@ static const Row rows[] = {
         { VF1, false, OPERATION_POWER_OFF, POWER("1"), OPERATION_POWER_OFF, 7, PF, SLOT },
         { VF1, false, OPERATION_POWER_OFF, POWER("11"), OPERATION_POWER_OFF, 0, PF, SLOT },
 };
-
-static char *addresses(const GPtrArray *functions) {
-        GString *text = g_string_new(NULL);
-        char address[PCI_ADDRESS_STRING_MAX];
-
-        for (guint i = 0; i < functions->len; i++)
-                g_string_append_printf(
-                        text, "%s%s", i > 0 ? " " : "",
-                        pci_address_format(function_address(functions->pdata[i]), address));
-        return g_string_free(text, FALSE);
-}
 
 static void free_writer(gpointer writer) {
         removal_writer_free(writer);

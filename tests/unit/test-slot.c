@@ -74,24 +74,7 @@ static Function *get(const char *address) {
 }
 
 static void use(const char *address) {
-        GPtrArray *users = user_list_new();
-        User user = {
-                .pid = 1, .command = (char *) "", .unit = (char *) "", .machine = (char *) ""
-        };
-
-        g_ptr_array_add(users, user_copy(&user));
-        inventory_set_users(world, get(address), users);
-}
-
-static char *addresses(const GPtrArray *functions) {
-        GString *text = g_string_new(NULL);
-        char address[PCI_ADDRESS_STRING_MAX];
-
-        for (guint i = 0; i < functions->len; i++)
-                g_string_append_printf(
-                        text, "%s%s", i > 0 ? " " : "",
-                        pci_address_format(function_address(functions->pdata[i]), address));
-        return g_string_free(text, FALSE);
+        use_by(world, get(address), (User){ 0 });
 }
 
 Test(slot, who_shares_one) {

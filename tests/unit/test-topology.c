@@ -96,26 +96,18 @@ static char *blockers(const char *address, Operation operation) {
         return g_string_free(g_steal_pointer(&text), FALSE);
 }
 
-static char *addresses(GPtrArray *functions) {
+static char *take_addresses(GPtrArray *functions) {
         g_autoptr(GPtrArray) owned = functions;
-        g_autoptr(GString) text = g_string_new(NULL);
 
-        for (guint i = 0; owned && i < owned->len; i++) {
-                char address[PCI_ADDRESS_STRING_MAX];
-
-                g_string_append_printf(
-                        text, "%s%s", i > 0 ? " " : "",
-                        pci_address_format(function_address(owned->pdata[i]), address));
-        }
-        return g_string_free(g_steal_pointer(&text), FALSE);
+        return addresses(owned);
 }
 
 Test(topology, links) {
-        g_autofree char *of_root = addresses(topology_children(get(ROOT)));
-        g_autofree char *of_up = addresses(topology_children(get(UP)));
-        g_autofree char *of_down = addresses(topology_children(get(DOWN1)));
-        g_autofree char *of_vmd = addresses(topology_children(get(VMD)));
-        g_autofree char *all = addresses(topology_below(get(ROOT)));
+        g_autofree char *of_root = take_addresses(topology_children(get(ROOT)));
+        g_autofree char *of_up = take_addresses(topology_children(get(UP)));
+        g_autofree char *of_down = take_addresses(topology_children(get(DOWN1)));
+        g_autofree char *of_vmd = take_addresses(topology_children(get(VMD)));
+        g_autofree char *all = take_addresses(topology_below(get(ROOT)));
         g_autofree char *path = topology_path(get(ROOT), get(VF));
 
         cr_assert_str_eq(of_root, UP);
