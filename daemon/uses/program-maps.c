@@ -134,10 +134,13 @@ static bool is_bars_inode(const MapsLine *line) {
  * reader wait for ever (FUSE). */
 static bool is_in_any_sysfs(const MapsSearch *search, pid_t thread, const MapsLine *line) {
         const char *range = line->range + strspn(line->range, "0");
-        g_autofree char *path = g_strdup_printf("%s/%d/map_files/%s", search->proc, thread, range);
+        g_autofree char *path = NULL;
         struct statfs fs;
 
-        return is_bars_inode(line) && statfs(path, &fs) == 0 && fs.f_type == SYSFS_MAGIC;
+        if (!is_bars_inode(line))
+                return false;
+        path = g_strdup_printf("%s/%d/map_files/%s", search->proc, thread, range);
+        return statfs(path, &fs) == 0 && fs.f_type == SYSFS_MAGIC;
 }
 
 /* In the host's own sysfs nobody makes folders, so the path is enough. */
