@@ -4,7 +4,7 @@
  *   Daemon    the event loop: takes what happened, steps, acts. One event is atomic, as in a loop that never
  *             waits. Callers call Unplug and CancelUnplug at any time, the deadline comes at any time. It may crash and start again; it keeps what it has written down, the kernel keeps the rest.
  *   Unbinder, Remover   the children that are in the kernel for it. They live on when the daemon crashes.
- *   Holder    a process that opens the function, does I/O, and lets go when D-Bus asks, or only when the kernel
+ *   Holder    a process that opens the function, does I/O, and releases it when D-Bus asks, or only when the kernel
  *             asks, or never, or dies at any time.
  *   Delayer   a process with an inhibitor that delays: releases it when D-Bus asks, or never, or dies.
  *   Outsider  root, a hypervisor or a hand that pulls: unbinds, removes, or removes without a word.

@@ -528,7 +528,7 @@ class Asked(UnplugTest):
         self.start()
         self.use(pf.vfs[0])
         for first, last in ((VFS[0], PF), (PF, VFS[0])):
-            with self.subTest(f"{first} lets go first"):
+            with self.subTest(f"{first} ends first"):
                 calls = {}
                 for address in (VFS[0], PF):
                     calls[address] = self.client.start_unplug(address, LONG)

@@ -117,7 +117,7 @@ def behind_our_back_stubborn(machine):
     machine.client.unlock(ZRNG.address)
     machine.check_locked(ZRNG, [], [])
     equal((os.waitpid(writer, os.WNOHANG)[0], ZNVME.exists(), pci.read(power)), (0, True, "1"),
-          "the writer, the function and its slot's power, until the holder lets go")
+          "the writer, the function and its slot's power, until the holder releases it")
     holder.kill()
     equal(os.waitpid(writer, 0)[1], 0, "how the writer ended")
     machine.wait_function(ZNVME, there=False)
@@ -139,7 +139,7 @@ def recover(machine):
     machine.poll(lambda: writer in [blocker[3] for blocker in machine.client.check(ZNVME.address, "unbind")[1]],
                  lambda: f"the writer {writer} to be named, is {machine.client.check(ZNVME.address, 'unbind')}")
     equal((os.waitpid(writer, os.WNOHANG)[0], os.stat(ZNVME.directory).st_ino), (0, inode),
-          "the writer and the device, until the holder lets go")
+          "the writer and the device, until the holder releases it")
     holder.kill()
     equal(os.waitpid(writer, 0)[1], 0, "how the writer ended")
     machine.wait_property(ZNVME, "Driver", "nvme")
