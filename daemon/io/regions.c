@@ -90,9 +90,9 @@ static int do_request(Regions *regions, const uint8_t *data) {
         return device_store(device, request.pcias, request.offset, regions->bounce, request.length);
 }
 
-static int do_write(Regions *regions, const VfioUserRegionAccess *access, const uint8_t *data) {
+/* To a BAR or to configuration space; other regions are -EINVAL. */
+static int write_device(Regions *regions, const VfioUserRegionAccess *access, const uint8_t *data) {
         Device *device = regions->device;
-        int r;
 
         if (access->region < ZPCI_N_BARS) {
                 if (zpci_check_store(device_target(device), access->region, access->offset,
@@ -101,10 +101,16 @@ static int do_write(Regions *regions, const VfioUserRegionAccess *access, const 
                 /* A system call takes its data from anywhere; the emulated device copies it. */
                 return device_store(device, access->region, access->offset, data, access->count);
         }
-        if (access->region == VFIO_USER_REGION_CONFIG)
-                return device_write_config(device, access->offset, data, access->count);
+        return access->region == VFIO_USER_REGION_CONFIG
+                       ? device_write_config(device, access->offset, data, access->count)
+                       : -EINVAL;
+}
+
+static int do_write(Regions *regions, const VfioUserRegionAccess *access, const uint8_t *data) {
+        int r;
+
         if (access->region != VFIO_USER_REGION_ZPCI)
-                return -EINVAL;
+                return write_device(regions, access, data);
         r = zpci_region_check_write(access->offset, access->count);
         return r < 0 ? r : do_request(regions, data);
 }
@@ -126,8 +132,9 @@ int regions_write_multi(Regions *regions, const VfioUserRequest *request, Reply 
                 int r = -EINVAL;
 
                 memcpy(&write, request->data + i * sizeof(write), sizeof(write));
+                /* A request of the zPCI I/O region does not fit into one of these. */
                 if (write.access.count > 0 && write.access.count <= sizeof(write.data))
-                        r = do_write(regions, &write.access, write.data);
+                        r = write_device(regions, &write.access, write.data);
                 if (r >= 0) {
                         done.count++;
                 } else {
