@@ -276,6 +276,15 @@ static void copy_identity(const FunctionFacts *known, FunctionFacts *facts) {
         facts->device_name = g_ref_string_acquire(known->device_name);
 }
 
+/* Whether both are VFs of one PF, which have the same identity. The kernel gives a new VF the
+ * vendor of its PF, the device ID in the PF's SR-IOV capability, and the class, revision and
+ * subsystem that it read from the first VF (pci_iov_add_virtfn() in drivers/pci/iov.c, pci_class()
+ * and pci_subsystem_ids() in drivers/pci/probe.c). A VF of s390 has an identity of its own. */
+static bool shares_identity(const FunctionFacts *facts, const FunctionFacts *sibling) {
+        return sibling && facts->has_physfn && sibling->has_physfn &&
+               facts->physfn == sibling->physfn && !sibling->s390 && identity_known(sibling);
+}
+
 /* A device without `vendor` is strange if it is still there, else just going. Returns 0 if it is
  * there, -ENOENT if it has gone, or another negative errno. */
 static int check_presence(Reading *reading, PciAddress address, uint64_t inode) {
@@ -291,9 +300,13 @@ static int check_presence(Reading *reading, PciAddress address, uint64_t inode) 
 }
 
 /* Reads all facts of the device that `reading` has open. */
-static int read_facts(Reading *reading, PciNames *names, FunctionFacts *facts) {
+static int read_facts(Reading *reading, const FunctionFacts *sibling, PciNames *names,
+                      FunctionFacts *facts) {
+        take_sriov(reading, facts);
         if (identity_known(reading->known))
                 copy_identity(reading->known, facts);
+        else if (shares_identity(facts, sibling))
+                copy_identity(sibling, facts);
         else
                 function_reader_read_identity(reading, names, facts);
         facts->iommu_group = read_iommu_group(reading);
@@ -304,15 +317,14 @@ static int read_facts(Reading *reading, PciNames *names, FunctionFacts *facts) {
         if (facts->reset_scope == RESET_SCOPE_UNKNOWN) /* else see function_read_reset_scope() */
                 facts->reset_scope = read_reset_scope(reading);
         facts->driver_override = g_ref_string_new_intern("");
-        take_sriov(reading, facts);
 
         if (faccessat(reading->dirfd, "vendor", F_OK, 0) < 0 || facts->vendor == PCI_ID_UNREADABLE)
                 return check_presence(reading, pci_address_from_key(facts->key), facts->inode);
         return 0;
 }
 
-int function_read(PciKey key, const FunctionFacts *known, PciNames *names,
-                  FunctionReadFailure *ret_failure, FunctionFacts *ret) {
+int function_read(PciKey key, const FunctionFacts *known, const FunctionFacts *sibling,
+                  PciNames *names, FunctionReadFailure *ret_failure, FunctionFacts *ret) {
         g_auto(FunctionFacts) facts = { .key = key };
         _cleanup_(closep) int dirfd = sysfs_open_function(pci_address_from_key(key));
         Reading reading = { .dirfd = dirfd };
@@ -327,7 +339,7 @@ int function_read(PciKey key, const FunctionFacts *known, PciNames *names,
         }
         facts.inode = st.st_ino;
         reading.known = known && known->inode == facts.inode ? known : NULL;
-        r = read_facts(&reading, names, &facts);
+        r = read_facts(&reading, sibling, names, &facts);
         if (r == 0 && reading.hopeless)
                 r = reading.failure.error;
         if (r < 0) {

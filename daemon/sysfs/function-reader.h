@@ -17,13 +17,15 @@ typedef struct FunctionReadFailure {
 
 /* Reads all facts but `driver_override`, which is "" (see override-reader.h). `known` is what was
  * read of the function before, or NULL: what cannot change while the device is the same is taken
- * from there, for each file costs time on the way from event to signal. Returns 0; 1 when some
+ * from there, for each file costs time on the way from event to signal. `sibling` is what was just
+ * read of another function, or NULL. What all VFs of a PF have in common is taken from there:
+ * hundreds of them may come at once. Returns 0; 1 when some
  * facts could not be looked at, which are as they were known, or unknown; an errno that means
  * absent when there is no such function (any more), also when it goes away while being read; or
  * another negative errno when the function cannot be read. `*ret_failure` says what could not be
  * looked at, but with 0. `*ret` is untouched on failure; else the caller clears it. */
-int function_read(PciKey key, const FunctionFacts *known, PciNames *names,
-                  FunctionReadFailure *ret_failure, FunctionFacts *ret);
+int function_read(PciKey key, const FunctionFacts *known, const FunctionFacts *sibling,
+                  PciNames *names, FunctionReadFailure *ret_failure, FunctionFacts *ret);
 
 /* The handle by which s390's firmware knows the function at this moment; 0, which is none, when the
  * function has gone or is no function of s390. Takes no lock (zpci_attr() in

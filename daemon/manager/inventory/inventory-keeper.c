@@ -264,8 +264,9 @@ static void read_all_lists(InventoryKeeper *keeper) {
         g_hash_table_remove_all(keeper->lists);
 }
 
-/* `asked`: by an event, and not because another function called for it. */
-static void read_one(InventoryKeeper *keeper, PciKey key, bool asked) {
+/* `asked`: by an event, and not because another function called for it. `*sibling` is the function
+ * that was read before in the same round, or NULL, and becomes this one. */
+static void read_one(InventoryKeeper *keeper, PciKey key, bool asked, const Function **sibling) {
         g_auto(FunctionFacts) facts = { 0 };
         FunctionReadFailure failure = { 0 };
         FunctionKind kind = _FUNCTION_KIND_INVALID;
@@ -281,7 +282,8 @@ static void read_one(InventoryKeeper *keeper, PciKey key, bool asked) {
                 overrides_ask(keeper->overrides, key);
                 return;
         }
-        r = function_read(key, function ? &function->facts : NULL, keeper->names, &failure, &facts);
+        r = function_read(key, function ? &function->facts : NULL,
+                          *sibling ? &(*sibling)->facts : NULL, keeper->names, &failure, &facts);
         if (r < 0 && !errno_means_absent(r)) {
                 unread_add(keeper->unread, key, &failure); /* what is known stays */
                 return;
@@ -309,6 +311,7 @@ static void read_one(InventoryKeeper *keeper, PciKey key, bool asked) {
         mark_new_vfs(keeper, function ? function->facts.virtfns : NULL, facts.virtfns);
         function = inventory_apply(keeper->context->inventory, &facts);
         add_or_update(keeper, function, kind == _FUNCTION_KIND_INVALID, num_vfs, driver);
+        *sibling = function;
 
         /* A VF has its link, and the PF's link to it was not seen: it is new as well. */
         if (function->kind == FUNCTION_KIND_VF && (asked || kind != FUNCTION_KIND_VF) &&
@@ -324,7 +327,7 @@ static void read_one(InventoryKeeper *keeper, PciKey key, bool asked) {
 }
 
 static int compare_keys_descending(gconstpointer a, gconstpointer b) {
-        PciKey x = **(const PciKey *const *) a, y = **(const PciKey *const *) b;
+        PciKey x = *(const PciKey *) a, y = *(const PciKey *) b;
 
         return (x < y) - (x > y);
 }
@@ -335,19 +338,17 @@ void inventory_keeper_read(InventoryKeeper *keeper) {
          * most, for a VF that is known and was called for calls for nothing. */
         for (unsigned round = 0; g_hash_table_size(keeper->stale) > 0; round++) {
                 guint n;
-                g_autofree gpointer *keys = g_hash_table_get_keys_as_array(keeper->stale, &n);
+                g_autofree gpointer *stale = g_hash_table_get_keys_as_array(keeper->stale, &n);
+                g_autofree PciKey *keys = g_new(PciKey, n);
+                const Function *sibling = NULL;
 
+                for (guint i = 0; i < n; i++)
+                        keys[i] = *(const PciKey *) stale[i];
                 /* VFs before their PF, which lies below: it then finds all of them, once. */
-                g_autoptr(GArray) order = g_array_sized_new(FALSE, FALSE, sizeof(PciKey), n);
                 qsort(keys, n, sizeof(*keys), compare_keys_descending);
                 for (guint i = 0; i < n; i++)
-                        g_array_append_vals(order, keys[i], 1);
-                for (guint i = 0; i < n; i++) {
-                        const PciKey *key = &g_array_index(order, PciKey, i);
-
-                        if (g_hash_table_contains(keeper->stale, key))
-                                read_one(keeper, *key, round == 0);
-                }
+                        if (g_hash_table_contains(keeper->stale, &keys[i]))
+                                read_one(keeper, keys[i], round == 0, &sibling);
                 read_all_lists(keeper);
         }
         unread_mark_pfs(keeper->unread);

@@ -57,6 +57,22 @@ class Inventory(fixtures.DaemonTest):
             self.assertEqual((told["VendorId"], told["DeviceId"]), (0x8086, 0x10ca))
             self.assertIn(vb.VIRTUAL, self.picture.objects[vb.function_path(vf.address)])
 
+    def test_vfs_of_two_pfs_have_the_ids_of_their_own_kind(self):
+        intel = self.sysfs.add_pf(PF, vfs=2)
+        other = self.sysfs.add_pf("0000:01:00.1", vfs=2)
+        for vf in other.vfs:
+            for name, value in {"vendor": "0x15b3", "device": "0x1018", "subsystem_vendor": "0x15b3",
+                                "subsystem_device": "0x0008", "class": "0x028000", "revision": "0x01"}.items():
+                vf.write(name, value)
+        self.start()
+        names = ("VendorId", "DeviceId", "SubsystemVendorId", "SubsystemDeviceId", "Class", "Revision")
+        for pf, expected in ((intel, (0x8086, 0x10ca, 0x8086, 0x0001, 0x020000, 3)),
+                             (other, (0x15b3, 0x1018, 0x15b3, 0x0008, 0x028000, 1))):
+            for vf in pf.vfs:
+                told = self.picture.function(vf.address)
+                self.assertEqual(tuple(told[name] for name in names), expected, vf.address)
+                self.assertEqual(told["VendorName"][:5], "Intel" if pf is intel else "Mella")
+
     def test_more_than_ten_vfs_are_in_order_of_their_index(self):
         pf = self.sysfs.add_pf(PF, total=64, vfs=13)
         self.start()
