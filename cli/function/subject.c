@@ -4,7 +4,9 @@
 #include "cli/cleanup.h"
 #include "cli/client.h"
 #include "cli/function/names.h"
+#include "cli/libvirt/alias.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 
@@ -99,6 +101,42 @@ static ExitCode find_by_name(Search *search, const char *name) {
         return EXIT_CODE_DONE;
 }
 
+static ExitCode fail_alias(int r, const char *domain, const char *alias, const char *why) {
+        if (r == -ENOENT) {
+                print_error("No function of the domain '%s' is called '%s': %s", domain, alias,
+                            why);
+                return EXIT_CODE_NO_SUCH_FUNCTION;
+        }
+        print_error("Cannot look for '%s' in the domain '%s': %s", alias, domain, why);
+        return EXIT_CODE_FAILED;
+}
+
+static ExitCode find_by_alias(Search *search, const char *domain, const char *alias) {
+        g_autoptr(GPtrArray) addresses = NULL;
+        g_autofree char *why = NULL;
+        int r;
+
+        if (search->context->host || search->context->machine) {
+                print_error("Cannot look for '%s' in the domain '%s': libvirt is asked on this "
+                            "host only",
+                            alias, domain);
+                return EXIT_CODE_USAGE;
+        }
+        r = alias_find(domain, alias, &addresses, &why);
+        if (r < 0)
+                return fail_alias(r, domain, alias, why);
+        if (search->one && addresses->len > 1 && !(search->patterns && name_is_pattern(alias))) {
+                g_ptr_array_add(addresses, NULL);
+                why = g_strjoinv(", ", (char **) addresses->pdata);
+                print_error("'%s' can mean %u functions of the domain '%s': %s", alias,
+                            addresses->len - 1, domain, why);
+                return EXIT_CODE_USAGE;
+        }
+        for (guint i = 0; i < addresses->len; i++)
+                add(search, addresses->pdata[i]);
+        return EXIT_CODE_DONE;
+}
+
 /* Where a path leads on this host: "/sys/class/net/ens1", "/dev/disk/by-id/...". */
 static char *resolve_path(const Context *context, const char *argument) {
         char resolved[PATH_MAX];
@@ -112,6 +150,7 @@ static char *resolve_path(const Context *context, const char *argument) {
 static ExitCode find(Search *search, const char *argument) {
         g_autofree char *text = resolve_path(search->context, argument);
         g_autofree char *address = name_to_address(text), *name = NULL;
+        g_autofree char *domain = NULL, *alias = NULL;
 
         if (address) {
                 add(search, address);
@@ -119,6 +158,8 @@ static ExitCode find(Search *search, const char *argument) {
         }
         if (name_is_like_address(text))
                 return fail_address(argument);
+        if (alias_split(text, &domain, &alias))
+                return find_by_alias(search, domain, alias);
         name = text[0] == '/' ? name_from_path(text) : g_steal_pointer(&text);
         return find_by_name(search, name);
 }

@@ -19,6 +19,7 @@ static void function_free(gpointer data) {
         DomainFunction *function = data;
 
         g_free(function->address);
+        g_ptr_array_unref(function->aliases);
         g_free(function);
 }
 
@@ -32,14 +33,18 @@ Domain *domain_free(Domain *domain) {
         return NULL;
 }
 
-const DomainFunction *domain_find(const Domain *domain, const char *address) {
+static DomainFunction *find_function(const Domain *domain, const char *address) {
         for (guint i = 0; i < domain->functions->len; i++) {
-                const DomainFunction *function = domain->functions->pdata[i];
+                DomainFunction *function = domain->functions->pdata[i];
 
                 if (g_str_equal(function->address, address))
                         return function;
         }
         return NULL;
+}
+
+const DomainFunction *domain_find(const Domain *domain, const char *address) {
+        return find_function(domain, address);
 }
 
 static int read_address(const xmlNode *node, char **ret_address, char **ret_why) {
@@ -64,6 +69,13 @@ static int read_address(const xmlNode *node, char **ret_address, char **ret_why)
         return 0;
 }
 
+static void add_alias(DomainFunction *function, const xmlNode *device) {
+        char *alias = domain_xml_read_attribute(domain_xml_find_child(device, "alias"), "name");
+
+        if (alias)
+                g_ptr_array_add(function->aliases, alias);
+}
+
 static int add_function(Domain *domain, const xmlNode *device, char **ret_why) {
         const xmlNode *source = domain_xml_find_child(device, "source");
         const xmlNode *node = domain_xml_find_child(source, "address");
@@ -79,11 +91,16 @@ static int add_function(Domain *domain, const xmlNode *device, char **ret_why) {
         r = read_address(node, &address, ret_why);
         if (r < 0)
                 return r;
-        if (domain_find(domain, address)) /* two namespaces of one NVMe controller */
+        function = find_function(domain, address);
+        if (function) { /* two namespaces of one NVMe controller */
+                add_alias(function, device);
                 return 0;
+        }
 
         function = g_new(DomainFunction, 1);
         function->address = g_steal_pointer(&address);
+        function->aliases = g_ptr_array_new_with_free_func(g_free);
+        add_alias(function, device);
         /* Of a disk it is the source that is managed. */
         function->managed = domain_xml_attribute_is(device, "managed", "yes") ||
                             domain_xml_attribute_is(source, "managed", "yes");

@@ -14,8 +14,9 @@
 #define DOMAIN_XML_MAX (16 * 1024 * 1024)
 
 typedef struct DomainFunction {
-        char *address; /* canonical */
-        bool managed;  /* libvirt takes it from its driver, and gives it back */
+        char *address;      /* canonical */
+        bool managed;       /* libvirt takes it from its driver, and gives it back */
+        GPtrArray *aliases; /* of char*: what libvirt calls its devices while the domain runs */
 } DomainFunction;
 
 typedef struct Domain {

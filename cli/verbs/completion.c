@@ -12,6 +12,7 @@
  */
 #include "cli/client.h"
 #include "cli/function/names.h"
+#include "cli/libvirt/alias.h"
 #include "cli/options.h"
 #include "cli/vocabulary.h"
 
@@ -91,11 +92,16 @@ static void print_options(Output *output, const char *verb, const Option *option
 static ExitCode run_completion_names(Context *context, char **arguments) {
         g_autoptr(Inventory) inventory = NULL;
         g_autoptr(GPtrArray) names = NULL;
+        g_autofree char *domain = NULL, *alias = NULL;
 
-        if (context->host || context->machine ||
-            client_describe(context, CALL_NO_AUTO_START, NULL, &inventory) < 0)
+        if (context->host || context->machine)
                 return EXIT_CODE_UNREACHABLE;
-        names = names_offer(inventory, arguments[0] ? arguments[0] : "");
+        if (arguments[0] && alias_split(arguments[0], &domain, &alias))
+                names = alias_offer(arguments[0]);
+        else if (client_describe(context, CALL_NO_AUTO_START, NULL, &inventory) < 0)
+                return EXIT_CODE_UNREACHABLE;
+        else
+                names = names_offer(inventory, arguments[0] ? arguments[0] : "");
         for (guint i = 0; i < names->len; i++) {
                 output_text(&context->output, STYLE_PLAIN, names->pdata[i]);
                 output_format(&context->output, "\n");

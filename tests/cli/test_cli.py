@@ -19,7 +19,7 @@ import standin  # noqa: E402
 MODULES = ("test_usage", "test_picture", "test_lock", "test_output", "test_monitor",
            "test_monitor_life", "test_completion", "test_why", "test_inhibit", "test_unplug",
            "test_operate", "test_libvirt_hook", "test_io", "test_errors", "test_names", "test_list", "test_agent",
-           "test_metrics", "test_top", "test_schema")
+           "test_metrics", "test_top", "test_schema", "test_alias")
 
 
 def main(argv):
