@@ -17,6 +17,7 @@
 typedef struct Config Config;
 typedef struct Counters Counters;
 typedef struct Part Part;
+typedef struct TurnMeter TurnMeter;
 typedef struct Violation Violation;
 typedef struct Watch Watch;
 
@@ -85,6 +86,7 @@ typedef struct PartContext {
         Children *children;
         Watch *watch;
         Counters *counters;
+        const TurnMeter *turns;
         const char *proc;                 /* where procfs is: "/proc" */
         const char *io_program, *io_user; /* of vfwarden-io */
         const char *spawn_socket;    /* of vfwarden-spawn.service; NULL: the daemon forks itself */

@@ -4,7 +4,6 @@
 #include "daemon/base/turn-meter.h"
 #include "daemon/guard/kernel-guard.h"
 #include "daemon/guard/protected-files.h"
-#include "daemon/guard/violations.h"
 #include "daemon/manager/checks.h"
 #include "daemon/manager/enforcement.h"
 #include "daemon/manager/function-users.h"
@@ -28,10 +27,8 @@
 
 struct Manager {
         PartContext context; /* of the parts, and of all below */
-        const TurnMeter *turns;
         Settings *settings;
         Publisher *publisher;
-        Violations *violations;
         Parts *parts;
         StateKeeper *state;
         Apply *apply;
@@ -103,11 +100,7 @@ static void host_violation(void *context, const Violation *violation) {
 
         statistics_add_violation(&manager->context, violation);
         kernel_guards_fill_author(part_find(&manager->context, kernel_guard_part), &known);
-        violations_report(manager->violations, &known);
-}
-
-static void on_violation_due(void *context, const Violation *violation) {
-        publisher_violation(((const Manager *) context)->publisher, violation);
+        publisher_violation(manager->publisher, &known);
 }
 
 static void host_guards_changed(void *context) {
@@ -194,6 +187,7 @@ static int make_context(Manager *manager, sd_event *event, const ManagerOptions 
         context->io_user = options->io_user;
         context->spawn_socket = options->spawn_socket;
         context->guard_directory = options->guard_directory;
+        context->turns = options->turns;
         context->host = &part_host;
         context->host_context = manager;
         r = problems_new(event, on_manager_problems_changed, manager, &context->problems);
@@ -211,13 +205,11 @@ static int make_objects(Manager *manager, const ManagerOptions *options) {
         const PartContext *context = &manager->context;
         int r;
 
-        manager->turns = options->turns;
-        manager->publisher = publisher_new();
         manager->settings = settings_new(options->config_directory, context->problems);
         manager->parts = parts_new(parts_table);
         manager->state = state_keeper_new(options->state_directory, context, manager->parts,
                                           manager->settings);
-        r = violations_new(context->event, on_violation_due, manager, &manager->violations);
+        r = publisher_new(context->event, &manager->publisher);
         if (r >= 0)
                 r = apply_new(context, manager->settings, manager->state, manager->publisher,
                               &apply_handler, manager, &manager->apply);
@@ -295,7 +287,6 @@ Manager *manager_free(Manager *manager) {
         apply_free(manager->apply);
         state_keeper_free(manager->state);
         settings_free(manager->settings);
-        violations_free(manager->violations);
         publisher_free(manager->publisher);
         children_free(context->children);
         fd_store_free(context->store);
@@ -350,7 +341,7 @@ void manager_ask_counts(Manager *manager, const Function *function) {
 }
 
 const LoopCounters *manager_loop_counters(const Manager *manager) {
-        return &manager->turns->counters;
+        return &manager->context.turns->counters;
 }
 
 char **manager_problems(const Manager *manager) {

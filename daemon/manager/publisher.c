@@ -1,6 +1,7 @@
 #include "daemon/manager/publisher.h"
 
 #include "daemon/base/log.h"
+#include "daemon/guard/violations.h"
 #include "policy/topology.h"
 
 /* A property whose value is a number, or as good as one: the number, which is another if, and only
@@ -69,6 +70,7 @@ typedef struct Published {
 } Published;
 
 struct Publisher {
+        Violations *violations;
         GHashTable *functions; /* PciKey in Published -> Published*, owned */
         unsigned told_count;   /* of functions */
         const ManagerObserver *observer;
@@ -84,17 +86,53 @@ static void published_free(gpointer data) {
         g_free(published);
 }
 
-Publisher *publisher_new(void) {
+/* It is to be published now. */
+static void on_violation_due(void *context, const Violation *violation) {
+        const Publisher *publisher = context;
+        PciAddress address = pci_address_from_key(violation->key);
+        g_autofree char *reasons = lock_reasons_format(violation->reasons);
+        g_autofree char *who =
+                violation->author.pid != 0 ? violation_author_format(&violation->author) : NULL;
+        const char *by = who ? ", by " : "";
+        g_autofree char *times = violation->count > 1
+                                         ? g_strdup_printf(" (%u times)", violation->count)
+                                         : g_strdup("");
+
+        if (violation->file)
+                log_full(LOG_WARNING, &address, LOG_ID_VIOLATION,
+                         "%s got write permission (mode %04o) although %s is "
+                         "locked (%s)%s%s; closed again%s",
+                         violation->path, violation->mode, violation->operation, reasons, by,
+                         who ? who : "", times);
+        else
+                log_full(LOG_WARNING, &address, LOG_ID_VIOLATION,
+                         "the number of virtual functions went from %u to %u "
+                         "although %s is locked (%s)%s%s%s",
+                         violation->num_vfs_before, violation->num_vfs, violation->operation,
+                         reasons, by, who ? who : "", times);
+        if (publisher->observer)
+                publisher->observer->violation(publisher->context, violation);
+}
+
+int publisher_new(sd_event *event, Publisher **ret) {
         Publisher *publisher = g_new0(Publisher, 1);
+        int r;
 
         publisher->functions =
                 g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, published_free);
-        return publisher;
+        r = violations_new(event, on_violation_due, publisher, &publisher->violations);
+        if (r < 0) {
+                publisher_free(publisher);
+                return r;
+        }
+        *ret = publisher;
+        return 0;
 }
 
 Publisher *publisher_free(Publisher *publisher) {
         if (!publisher)
                 return NULL;
+        violations_free(publisher->violations);
         g_hash_table_unref(publisher->functions);
         g_free(publisher);
         return NULL;
@@ -225,29 +263,7 @@ void publisher_publish_count(Publisher *publisher) {
 }
 
 void publisher_violation(Publisher *publisher, const Violation *violation) {
-        PciAddress address = pci_address_from_key(violation->key);
-        g_autofree char *reasons = lock_reasons_format(violation->reasons);
-        g_autofree char *who =
-                violation->author.pid != 0 ? violation_author_format(&violation->author) : NULL;
-        const char *by = who ? ", by " : "";
-        g_autofree char *times = violation->count > 1
-                                         ? g_strdup_printf(" (%u times)", violation->count)
-                                         : g_strdup("");
-
-        if (violation->file)
-                log_full(LOG_WARNING, &address, LOG_ID_VIOLATION,
-                         "%s got write permission (mode %04o) although %s is "
-                         "locked (%s)%s%s; closed again%s",
-                         violation->path, violation->mode, violation->operation, reasons, by,
-                         who ? who : "", times);
-        else
-                log_full(LOG_WARNING, &address, LOG_ID_VIOLATION,
-                         "the number of virtual functions went from %u to %u "
-                         "although %s is locked (%s)%s%s%s",
-                         violation->num_vfs_before, violation->num_vfs, violation->operation,
-                         reasons, by, who ? who : "", times);
-        if (publisher->observer)
-                publisher->observer->violation(publisher->context, violation);
+        violations_report(publisher->violations, violation);
 }
 
 void publisher_ask_release(Publisher *publisher, Function *function, uint64_t deadline_usec) {

@@ -1,15 +1,19 @@
 /* publisher.h: what was published of each function, and what differs from that.
  *
- * Owns, for each published function, what clients know of it beside the bits of Function.changes.
+ * Owns, for each published function, what clients know of it beside the bits of Function.changes;
+ * and the violations that are still to be published.
  * Always holds: the observer hears of a function first by `added`, of a difference to what it heard
  * before, and of nothing else, by `changed`, and last by `removed`. */
 #pragma once
 
 #include "daemon/manager/manager-types.h"
 
+#include <systemd/sd-event.h>
+
 typedef struct Publisher Publisher;
 
-Publisher *publisher_new(void);
+/* Returns 0 or a negative errno. */
+int publisher_new(sd_event *event, Publisher **ret);
 Publisher *publisher_free(Publisher *publisher);
 
 /* NULL for none; what is published meanwhile counts as heard. */
@@ -27,7 +31,7 @@ void publisher_function_gone(Publisher *publisher, Function *function);
 /* Announces the number of functions, if it has changed since the last time. */
 void publisher_publish_count(Publisher *publisher);
 
-/* Logs and announces it. */
+/* Logs and announces it, as often as policy/violation.h says. */
 void publisher_violation(Publisher *publisher, const Violation *violation);
 
 void publisher_ask_release(Publisher *publisher, Function *function, uint64_t deadline_usec);

@@ -1,4 +1,6 @@
 #include "daemon/manager/publisher.h"
+
+#include "daemon/base/util.h"
 #include "tests/unit/facts.h"
 
 #define PF  "0000:01:00.0"
@@ -24,6 +26,15 @@ static void on_changed(void *context, Function *function, const PropertySet *pro
 
 static const ManagerObserver observer = { .added = on_added, .changed = on_changed };
 
+static Publisher *make_publisher(void) {
+        _cleanup_(sd_event_unrefp) sd_event *event = NULL;
+        Publisher *publisher;
+
+        cr_assert_geq(sd_event_new(&event), 0);
+        cr_assert_geq(publisher_new(event, &publisher), 0);
+        return publisher;
+}
+
 static Function *publish(Publisher *publisher, Inventory *inventory, FunctionFacts facts) {
         Function *function = apply(inventory, facts);
 
@@ -32,7 +43,7 @@ static Function *publish(Publisher *publisher, Inventory *inventory, FunctionFac
 }
 
 Test(publisher, what_came_and_went_is_no_change) {
-        Publisher *publisher = publisher_new();
+        Publisher *publisher = make_publisher();
         Inventory *inventory = inventory_new();
         Told told = { 0 };
         Function *function;
@@ -74,7 +85,7 @@ Test(publisher, what_came_and_went_is_no_change) {
 
 /* A VF that was read and had gone before its PF was published. */
 Test(publisher, a_vf_that_came_and_went_is_no_change_of_its_pf) {
-        Publisher *publisher = publisher_new();
+        Publisher *publisher = make_publisher();
         Inventory *inventory = inventory_new();
         Told told = { 0 };
         Function *pf;
