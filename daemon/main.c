@@ -164,7 +164,7 @@ static int add_signals(sd_event *event, ReloadContext *context) {
 
         r = program_end_on_signals(event);
         if (r >= 0)
-                r = sd_event_add_signal(event, NULL, SIGHUP, on_reload_signal, context);
+                r = program_on_signal(event, SIGHUP, "signal: SIGHUP", on_reload_signal, context);
         return r;
 }
 

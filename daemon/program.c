@@ -81,8 +81,22 @@ void program_block_signals(int also) {
         sigprocmask(SIG_BLOCK, &signals, NULL);
 }
 
-int program_end_on_signals(sd_event *event) {
-        int r = sd_event_add_signal(event, NULL, SIGTERM, NULL, NULL);
+int program_on_signal(sd_event *event, int signal, const char *name,
+                      sd_event_signal_handler_t handler, void *context) {
+        sd_event_source *source;
+        int r;
 
-        return r < 0 ? r : sd_event_add_signal(event, NULL, SIGINT, NULL, NULL);
+        r = sd_event_add_signal(event, &source, signal, handler, context);
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_description(source, name);
+        r = sd_event_source_set_floating(source, true);
+        sd_event_source_unref(source);
+        return r;
+}
+
+int program_end_on_signals(sd_event *event) {
+        int r = program_on_signal(event, SIGTERM, "signal: SIGTERM", NULL, NULL);
+
+        return r < 0 ? r : program_on_signal(event, SIGINT, "signal: SIGINT", NULL, NULL);
 }

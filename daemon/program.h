@@ -34,5 +34,10 @@ int program_parse(const Program *program, int argc, char **argv, void *context);
  * signalfd, the last for sd_event_add_child(). Children unblock their own. */
 void program_block_signals(int also);
 
+/* Calls `handler` for the signal, which is blocked; NULL: it ends the loop. `name` describes the
+ * event source, which lasts as long as the loop. Returns 0 or a negative errno. */
+int program_on_signal(sd_event *event, int signal, const char *name,
+                      sd_event_signal_handler_t handler, void *context);
+
 /* SIGTERM and SIGINT end the loop. Returns 0 or a negative errno. */
 int program_end_on_signals(sd_event *event);

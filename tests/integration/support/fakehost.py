@@ -1,4 +1,4 @@
-"""The host as the daemon sees it through /proc: what is mounted, swap, and namespaces."""
+"""Fakes the host as the daemon sees it through /proc: what is mounted, swap, and namespaces."""
 
 import os
 import shutil
