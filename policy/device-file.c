@@ -48,6 +48,21 @@ DeviceFile device_file_parse(const char *link) {
         return name[0] == 'c' ? DEVICE_FILE_CONFIG : DEVICE_FILE_RESOURCE;
 }
 
+bool device_file_parse_proc(const char *link, PciAddress *ret) {
+        static const char folder[] = "/bus/pci/";
+        const char *found = link[0] == '/' ? g_strrstr(link, folder) : NULL;
+        const char *bus = found ? found + strlen(folder) : "", *slash = strchr(bus, '/');
+        g_autofree char *address = NULL;
+
+        if (!slash)
+                return false;
+        /* Domain 0 is not named (pci_proc_attach_device()). */
+        address = g_strdup_printf("%s%.*s:%s",
+                                  memchr(bus, ':', (size_t) (slash - bus)) ? "" : "0000:",
+                                  (int) (slash - bus), bus, slash + 1);
+        return pci_address_parse(address, ret) >= 0;
+}
+
 static int take_uid(const char *value, const char **ret_rest, uint32_t *ret) {
         size_t length = strspn(value, "0123456789");
         g_autofree char *number = g_strndup(value, length);

@@ -4,6 +4,8 @@
  * what the file is. */
 #pragma once
 
+#include "policy/address.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -17,6 +19,11 @@ typedef enum DeviceFile {
 
 /* What a link in /proc/PID/fd may lead to. */
 DeviceFile device_file_parse(const char *link);
+
+/* "/proc/bus/pci/00/03.0" or "/proc/bus/pci/0001:00/03.0", by which configuration space is written,
+ * and BARs are mapped, without sysfs (drivers/pci/proc.c). A container may have its procfs in
+ * another folder. Returns false, with `*ret` untouched, for every other path. */
+bool device_file_parse_proc(const char *link, PciAddress *ret);
 
 /* A process, as the beginning of /proc/PID/status tells. */
 typedef struct ProcessStatus {

@@ -62,7 +62,7 @@ static bool step_look(ScanChild *child, ScanJob *job) {
                 look->process.pid = pid;
                 job->data = look;
                 job->data_free = free_look;
-                r = vfio_fds_open(pid, child->fanotify, false, &look->process, &look->fds);
+                r = vfio_fds_open(child, &look->process, VFIO_FDS_ALL, false, &look->fds);
         }
         if (r >= 0)
                 r = vfio_fds_read(look->fds, STEP_FDS);

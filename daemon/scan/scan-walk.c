@@ -43,14 +43,17 @@ typedef struct Walk {
         GPtrArray *all; /* of Table*, owned */
         GPtrArray
                 *tables; /* of those the ones that can be compared, by user, then in kcmp's order */
-        GPtrArray *unread; /* of those the ones to be read, ... */
-        guint n_read;      /* ... but so many, which were */
-        VfioFds *fds;      /* of the table that is being read ... */
-        ScanProcess *process;
-        GArray *unnamed;    /* of Unnamed */
-        guint n_compared;   /* of `unnamed`, in `files` */
-        GPtrArray *files;   /* of GArray of Unnamed: the same file, in kcmp's order */
-        bool large_is_done; /* the last pass has begun */
+        GPtrArray *unread;    /* of those the ones to be read, ... */
+        guint n_read;         /* ... but so many, which were */
+        VfioFds *fds;         /* what is being read */
+        ScanProcess *process; /* that is being looked at ... */
+        ScanProcess *shared;  /* ... and what it shares with others, ... */
+        bool shared_is_read;  /* ... which is known now ... */
+        guint n_sharers;      /* ... and was reported of so many of them */
+        GArray *unnamed;      /* of Unnamed */
+        guint n_compared;     /* of `unnamed`, in `files` */
+        GPtrArray *files;     /* of GArray of Unnamed: the same file, in kcmp's order */
+        bool large_is_done;   /* the last pass has begun */
 } Walk;
 
 static void table_free(gpointer data) {
@@ -77,6 +80,7 @@ static void walk_free(gpointer data) {
         g_array_unref(walk->unnamed);
         g_ptr_array_unref(walk->files);
         g_free(walk->process);
+        g_free(walk->shared);
         g_free(walk);
 }
 
@@ -92,6 +96,7 @@ static Walk *walk_new(void) {
         walk->unnamed = g_array_new(FALSE, FALSE, sizeof(Unnamed));
         walk->files = g_ptr_array_new_with_free_func(file_free);
         walk->process = g_new0(ScanProcess, 1);
+        walk->shared = g_new0(ScanProcess, 1);
         return walk;
 }
 
@@ -135,7 +140,7 @@ static void look_at_process(ScanChild *child, ScanJob *job, pid_t pid) {
         scan_child_at(child, pid);
         *walk->process = (ScanProcess){ .pid = pid };
         if (!(scan_child_avoids(child, pid) & SCAN_AVOID_LOOKING))
-                r = vfio_fds_open(pid, child->fanotify, job->request.sockets, walk->process, &fds);
+                r = vfio_fds_open(child, walk->process, VFIO_FDS_ALL, job->request.sockets, &fds);
         if (r >= 0)
                 r = vfio_fds_read(fds, SMALL_FDS);
         vfio_fds_free(fds);
@@ -255,35 +260,34 @@ static bool step_place(ScanChild *child, const ScanJob *job) {
 
 /* --- large tables */
 
-static void tell_all(ScanChild *child, ScanJob *job, const Table *table, int result) {
+/* What all processes have that share the table, in `shared`. Returns 0 when it is read, 1 when
+ * there is more, or a negative errno. */
+static int read_shared(ScanChild *child, const ScanJob *job, pid_t pid) {
         Walk *walk = job->data;
-
-        for (guint i = 0; i < table->pids->len; i++) {
-                pid_t pid = g_array_index(table->pids, pid_t, i);
-
-                walk->process->pid = pid;
-                if (result < 0)
-                        scan_child_tell_unknown(child, job, pid, result);
-                else
-                        scan_walk_tell(child, job, walk->process);
-        }
-}
-
-/* Returns whether all are read. */
-static bool step_large(ScanChild *child, ScanJob *job) {
-        Walk *walk = job->data;
-        Table *table;
-        pid_t pid;
         int r = 0;
 
-        if (walk->n_read == walk->unread->len)
-                return true;
-        table = walk->unread->pdata[walk->n_read];
-        pid = g_array_index(table->pids, pid_t, 0);
-        scan_child_at(child, pid);
         if (!walk->fds) {
-                *walk->process = (ScanProcess){ .pid = pid };
-                r = vfio_fds_open(pid, child->fanotify, job->request.sockets, walk->process,
+                *walk->shared = (ScanProcess){ .pid = pid };
+                r = vfio_fds_open(child, walk->shared, VFIO_FDS_FIRST, job->request.sockets,
+                                  &walk->fds);
+        }
+        if (r >= 0)
+                r = vfio_fds_read(walk->fds, SMALL_FDS);
+        if (r <= 0)
+                walk->fds = vfio_fds_free(walk->fds);
+        return r;
+}
+
+/* What one of them has besides, by tables of its threads; and reports it. Returns whether that is
+ * done. */
+static bool step_sharer(ScanChild *child, ScanJob *job, pid_t pid) {
+        Walk *walk = job->data;
+        int r = 0;
+
+        if (!walk->fds) {
+                *walk->process = *walk->shared;
+                walk->process->pid = pid;
+                r = vfio_fds_open(child, walk->process, VFIO_FDS_OF_THREADS, job->request.sockets,
                                   &walk->fds);
         }
         if (r >= 0)
@@ -291,15 +295,57 @@ static bool step_large(ScanChild *child, ScanJob *job) {
         if (r > 0)
                 return false;
         walk->fds = vfio_fds_free(walk->fds);
+        if (r < 0 && !scan_child_is_end(r))
+                scan_child_tell_unknown(child, job, pid, r);
+        else
+                scan_walk_tell(child, job, walk->process);
+        return true;
+}
+
+static void tell_unread(ScanChild *child, ScanJob *job, const Table *table, int error) {
+        for (guint i = 0; i < table->pids->len; i++)
+                scan_child_tell_unknown(child, job, g_array_index(table->pids, pid_t, i), error);
+}
+
+static void end_large(Walk *walk, Table *table) {
+        table->told = true;
+        walk->n_read++;
+        walk->shared_is_read = false;
+        walk->n_sharers = 0;
+}
+
+/* Returns whether all are read. */
+static bool step_large(ScanChild *child, ScanJob *job) {
+        Walk *walk = job->data;
+        Table *table;
+        pid_t pid;
+        int r;
+
+        if (walk->n_read == walk->unread->len)
+                return true;
+        table = walk->unread->pdata[walk->n_read];
+        pid = g_array_index(table->pids, pid_t, walk->n_sharers);
+        scan_child_at(child, pid);
+        if (walk->shared_is_read) {
+                walk->n_sharers += step_sharer(child, job, pid);
+                if (walk->n_sharers == table->pids->len)
+                        end_large(walk, table);
+                return false;
+        }
+        r = read_shared(child, job, pid);
+        if (r > 0)
+                return false;
+        walk->shared_is_read = r == 0;
+        if (r == 0)
+                return false;
         /* It has ended, and the others go on with the table. */
-        if (r < 0 && scan_child_is_end(r) && table->pids->len > 1) {
+        if (scan_child_is_end(r) && table->pids->len > 1) {
                 g_array_remove_index(table->pids, 0);
                 return false;
         }
-        if (r >= 0 || !scan_child_is_end(r))
-                tell_all(child, job, table, r);
-        table->told = true;
-        walk->n_read++;
+        if (!scan_child_is_end(r))
+                tell_unread(child, job, table, r);
+        end_large(walk, table);
         return false;
 }
 

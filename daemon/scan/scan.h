@@ -18,8 +18,8 @@
 #define SCAN_GROUPS_MAX    256
 #define SCAN_FUNCTIONS_MAX 256
 #define SCAN_NODES_MAX     16
-/* Descriptors by which a look can tell cheaply that nothing was closed. Copies of one file need no
- * place. */
+/* Descriptors by which a look can tell cheaply that nothing was closed, if a process has no others.
+ * Copies of one file need no place. */
 #define SCAN_NUMBERS_MAX 32
 #define SCAN_COMM_MAX    64
 #define SCAN_UNIT_MAX    256
@@ -59,7 +59,8 @@ typedef struct ScanProcess {
         uint64_t start_time;
         uint32_t n_groups, n_functions, n_nodes, n_numbers;
         uint32_t n_unnamed; /* device descriptors that name no function */
-        bool pending; /* descriptors wait in a socket of its; not for SCAN_STATE_HOLDS alone */
+        bool pending;      /* descriptors wait in a socket of its; not for SCAN_STATE_HOLDS alone */
+        bool more_numbers; /* it has other descriptors of VFIO than `numbers` */
         int32_t groups[SCAN_GROUPS_MAX];
         uint64_t functions[SCAN_FUNCTIONS_MAX]; /* of PciKey */
         uint64_t nodes[SCAN_NODES_MAX];         /* dev_t of which sysfs knows nothing */

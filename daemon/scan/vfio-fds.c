@@ -1,8 +1,8 @@
 #include "daemon/scan/vfio-fds.h"
 
 #include "daemon/base/process.h"
+#include "daemon/base/thread-tables.h"
 #include "daemon/base/util.h"
-#include "daemon/scan/scan-child.h"
 #include "daemon/scan/vfio-watch.h"
 #include "policy/number.h"
 #include "policy/vfio-holder.h"
@@ -20,13 +20,20 @@
 #define COST_OF_VFIO 8
 /* Device numbers that were looked at: copies of one descriptor cost a statx each and no more. */
 #define KNOWN_MAX 64
+/* Threads that are compared between two looks at other requests, and so many of them cost what a
+ * descriptor does. */
+#define STEP_THREADS    256
+#define THREADS_OF_COST 8
 
 struct VfioFds {
-        pid_t pid;
+        ScanChild *child;
+        pid_t pid, thread; /* whose table is read, or was as the first */
         int procfd, fanotify;
         bool sockets;
-        bool any; /* descriptor was read */
-        DIR *dir;
+        bool any;              /* descriptor was read */
+        VfioFdsTables tables;  /* those that are still to be read */
+        ThreadTables *threads; /* NULL: no thread but the first is looked at yet */
+        DIR *dir;              /* NULL: no table is being read */
         ScanProcess *process;
         dev_t dev; /* the file system of the system's /dev */
         dev_t known[KNOWN_MAX];
@@ -97,10 +104,14 @@ static bool add_function(ScanProcess *process, PciKey function) {
         return true;
 }
 
-static void add_number(ScanProcess *process, const char *name) {
+/* `numbers` is of the first table alone: the same number in another is another descriptor. */
+static void add_number(const VfioFds *fds, const char *name) {
+        ScanProcess *process = fds->process;
         uint64_t number;
 
-        if (process->n_numbers < SCAN_NUMBERS_MAX && number_parse(name, 10, INT_MAX, &number) >= 0)
+        if (fds->threads || process->n_numbers == SCAN_NUMBERS_MAX)
+                process->more_numbers = true;
+        else if (number_parse(name, 10, INT_MAX, &number) >= 0)
                 process->numbers[process->n_numbers++] = (int32_t) number;
 }
 
@@ -152,7 +163,7 @@ static int take_node(VfioFds *fds, const char *name) {
                 vfio_fds_add_group(process, node.group);
         else
                 (void) add_function(process, node.function);
-        add_number(process, name);
+        add_number(fds, name);
         mark_node(fds, name, makedev(st.stx_dev_major, st.stx_dev_minor));
         return 0;
 }
@@ -168,7 +179,7 @@ static int vfio_fds_take_device(VfioFds *fds, const char *name) {
                 process->n_unnamed++;
         else if (!add_function(process, info.function))
                 return 0; /* a copy */
-        add_number(process, name);
+        add_number(fds, name);
         return 0;
 }
 
@@ -181,33 +192,47 @@ static int take_socket(const VfioFds *fds, const char *name) {
         return r;
 }
 
-/* Reads on in `path`, "/proc/PID" or that of a thread. */
-static int open_table(VfioFds *fds, const char *path) {
+static void close_table(VfioFds *fds) {
         closep(&fds->procfd);
         closedirp(&fds->dir);
         fds->dir = NULL;
+}
+
+/* Reads on in `path`, "/proc/PID" or that of a thread. */
+static int open_table(VfioFds *fds, const char *path) {
+        close_table(fds);
         fds->procfd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (fds->procfd >= 0)
                 fds->dir = opendir_at(fds->procfd, "fd");
         return fds->dir ? 0 : -errno;
 }
 
-int vfio_fds_open(pid_t pid, int fanotify, bool sockets, ScanProcess *process, VfioFds **ret) {
+static int open_thread(VfioFds *fds, pid_t thread) {
+        g_autofree char *path = g_strdup_printf("/proc/%d/task/%d", fds->pid, thread);
+
+        return open_table(fds, path);
+}
+
+int vfio_fds_open(ScanChild *child, ScanProcess *process, VfioFdsTables tables, bool sockets,
+                  VfioFds **ret) {
         VfioFds *fds;
         char path[32];
         struct stat st;
-        int r;
+        int r = 0;
 
-        snprintf(path, sizeof(path), "/proc/%d", pid);
+        snprintf(path, sizeof(path), "/proc/%d", process->pid);
         fds = g_new0(VfioFds, 1);
-        fds->pid = pid;
+        fds->child = child;
+        fds->pid = fds->thread = process->pid;
         fds->procfd = -1;
-        fds->fanotify = fanotify;
+        fds->fanotify = child->fanotify;
         fds->sockets = sockets;
+        fds->tables = tables;
         fds->process = process;
-        if (fanotify >= 0 && stat(process_system_dev(), &st) == 0)
+        if (fds->fanotify >= 0 && stat(process_system_dev(), &st) == 0)
                 fds->dev = st.st_dev;
-        r = open_table(fds, path);
+        if (tables & VFIO_FDS_FIRST)
+                r = open_table(fds, path);
         if (r < 0) {
                 vfio_fds_free(fds);
                 return r;
@@ -219,8 +244,8 @@ int vfio_fds_open(pid_t pid, int fanotify, bool sockets, ScanProcess *process, V
 VfioFds *vfio_fds_free(VfioFds *fds) {
         if (!fds)
                 return NULL;
-        closep(&fds->procfd);
-        closedirp(&fds->dir);
+        close_table(fds);
+        thread_tables_free(fds->threads);
         g_free(fds);
         return NULL;
 }
@@ -248,11 +273,10 @@ static int take_descriptor(VfioFds *fds, const char *name) {
 }
 
 /* The first thread, whose descriptors are those of /proc/PID, may have ended. It has none then, and
- * other threads go on with all of them. Returns 1 if there is more to read, 0 at the end, or a
+ * other threads go on with all of them. Returns 1 if there is another one to read, 0 if not, or a
  * negative errno. */
-static int end_table(VfioFds *fds) {
+static int find_live_thread(VfioFds *fds) {
         ProcessStatus status;
-        char path[64];
         pid_t thread = fds->pid;
         int r;
 
@@ -264,26 +288,72 @@ static int end_table(VfioFds *fds) {
                 r = process_find_thread("/proc", fds->pid, &status, &thread);
         if (r < 0 || thread == fds->pid)
                 return scan_child_is_end(r) ? 0 : r;
-        snprintf(path, sizeof(path), "/proc/%d/task/%d", fds->pid, thread);
-        r = open_table(fds, path);
-        return fds->dir ? 1 : MIN(r, 0);
+        fds->thread = thread;
+        return 1;
+}
+
+static void on_threads_compared(void *context, pid_t pid, pid_t thread) {
+        const VfioFds *fds = context;
+
+        scan_child_at_both(fds->child, pid, thread);
+}
+
+/* Returns whether there are other threads, or a negative errno. */
+static int begin_threads(VfioFds *fds) {
+        bool compare = !(scan_child_avoids(fds->child, fds->pid) & SCAN_AVOID_COMPARING);
+        int r = fds->tables & VFIO_FDS_FIRST ? 0 : find_live_thread(fds);
+
+        if (r < 0 || !(fds->tables & VFIO_FDS_OF_THREADS))
+                return r;
+        r = thread_tables_open("/proc", fds->pid, fds->thread, compare ? on_threads_compared : NULL,
+                               fds, &fds->threads);
+        return r < 0 ? r : fds->threads != NULL;
+}
+
+/* Returns 1, for there may be more to read, or a negative errno. */
+static int end_table(VfioFds *fds) {
+        int r = fds->threads ? 0 : find_live_thread(fds);
+
+        close_table(fds);
+        if (r > 0)
+                r = open_thread(fds, fds->thread);
+        return r < 0 && !scan_child_is_end(r) ? r : 1;
+}
+
+/* Between two tables of threads. Returns its cost, 0 when there is no more, or a negative errno. */
+static int next_thread(VfioFds *fds) {
+        pid_t thread;
+        int r = thread_tables_next(fds->threads, STEP_THREADS, &thread);
+
+        scan_child_at(fds->child, fds->pid);
+        if (r > 0 && thread != 0)
+                r = open_thread(fds, thread);
+        if (r < 0 && !scan_child_is_end(r))
+                return r;
+        return r == 0 && thread == 0 ? 0 : STEP_THREADS / THREADS_OF_COST;
+}
+
+/* Returns its cost, 0 when there is no more, or a negative errno. */
+static int vfio_fds_read_one(VfioFds *fds) {
+        const struct dirent *entry;
+
+        if (!fds->dir)
+                return fds->threads ? next_thread(fds) : begin_threads(fds);
+        errno = 0;
+        entry = readdir(fds->dir);
+        if (!entry && errno != 0 && !(fds->threads && scan_child_is_end(-errno)))
+                return -errno;
+        if (!entry)
+                return end_table(fds);
+        return entry->d_name[0] == '.' ? 1 : take_descriptor(fds, entry->d_name);
 }
 
 int vfio_fds_read(VfioFds *fds, unsigned max) {
         unsigned cost = 0;
 
         while (cost < max) {
-                const struct dirent *entry;
-                int r = 1;
+                int r = vfio_fds_read_one(fds);
 
-                errno = 0;
-                entry = readdir(fds->dir);
-                if (!entry && errno != 0)
-                        return -errno;
-                if (!entry)
-                        r = end_table(fds);
-                else if (entry->d_name[0] != '.')
-                        r = take_descriptor(fds, entry->d_name);
                 if (r <= 0)
                         return r;
                 cost += (unsigned) r;

@@ -9,17 +9,25 @@
  * that holds nothing. */
 #pragma once
 
-#include "daemon/scan/scan.h"
+#include "daemon/scan/scan-child.h"
 
 #include <sys/types.h>
 
 typedef struct VfioFds VfioFds;
 
-/* Where the first thread of the process has ended, its descriptors are those of another thread.
- * Returns 0, or a negative errno: -ESRCH or -ENOENT when the process has ended. `process` is what
- * is read; it gets the facts of its descriptors. `fanotify`: -1, or where nodes in another /dev are
- * marked. `sockets`: descriptors in sockets are looked for, too. */
-int vfio_fds_open(pid_t pid, int fanotify, bool sockets, ScanProcess *process, VfioFds **ret);
+/* What is read: the table of the first thread, or where that has ended, of another one; and those
+ * of threads that have their own. Other processes can share the first. */
+typedef enum VfioFdsTables {
+        VFIO_FDS_FIRST = 1 << 0,
+        VFIO_FDS_OF_THREADS = 1 << 1,
+        VFIO_FDS_ALL = VFIO_FDS_FIRST | VFIO_FDS_OF_THREADS,
+} VfioFdsTables;
+
+/* Returns 0, or a negative errno: -ESRCH or -ENOENT when the process has ended. `process` is the
+ * one that is read; the facts of its descriptors are added. `sockets`: descriptors in sockets are
+ * looked for, too. */
+int vfio_fds_open(ScanChild *child, ScanProcess *process, VfioFdsTables tables, bool sockets,
+                  VfioFds **ret);
 VfioFds *vfio_fds_free(VfioFds *fds);
 
 /* Reads on, at most `max` descriptors. Returns 1 when there are more, 0 at the end, or a negative

@@ -283,7 +283,7 @@ static bool update(Holders *holders, Holder *holder, const ScanProcess *process)
         other = !same_facts(&holder->has, &before);
         vfio_holder_clear(&before);
         holder->round = holders->round;
-        holder->n_numbers = MIN(process->n_numbers, SCAN_NUMBERS_MAX);
+        holder->n_numbers = process->more_numbers ? 0 : MIN(process->n_numbers, SCAN_NUMBERS_MAX);
         memcpy(holder->numbers, process->numbers, sizeof(holder->numbers));
         return set_names(holders, holder, process) || other;
 }

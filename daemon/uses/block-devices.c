@@ -16,10 +16,13 @@
 /* Devices that are made of others that are made of others. */
 #define DEPTH_MAX 12
 
+/* Of a block device, or of an NVMe controller, which a target can use as a whole. */
 static int device_path(const char *name, char **ret) {
         g_autofree char *link = g_strdup_printf(FOLDER "/%s", name);
+        g_autofree char *controller = g_strdup_printf(CONTROLLERS "/%s", name);
+        int r = device_path_resolve(link, ret);
 
-        return device_path_resolve(link, ret);
+        return r != 0 ? r : device_path_resolve(controller, ret);
 }
 
 static bool is_partition(const char *path) {
@@ -110,14 +113,18 @@ int block_device_functions(const char *name, BlockVisit *visit, void *context) {
 
 /* --- by what others call them */
 
-int block_device_by_number(unsigned major, unsigned minor, char **ret) {
-        g_autofree char *link = g_strdup_printf("/sys/dev/block/%u:%u", major, minor);
+static int name_by_number(const char *kind, unsigned major, unsigned minor, char **ret) {
+        g_autofree char *link = g_strdup_printf("/sys/dev/%s/%u:%u", kind, major, minor);
         g_autofree char *path = NULL;
         int r = device_path_resolve(link, &path);
 
         if (r > 0)
                 *ret = g_path_get_basename(path);
         return r;
+}
+
+int block_device_by_number(unsigned major, unsigned minor, char **ret) {
+        return name_by_number("block", major, minor, ret);
 }
 
 typedef struct NameSearch {
@@ -266,10 +273,11 @@ int block_device_by_path(const char *proc, const char *path, BlockPathTrust trus
 
         if (r < 0 && !leads_nowhere(r))
                 return r;
+        if (r >= 0 && !S_ISBLK(st.st_mode) && !S_ISCHR(st.st_mode))
+                return 0;
         if (r >= 0)
-                return S_ISBLK(st.st_mode)
-                               ? block_device_by_number(major(st.st_rdev), minor(st.st_rdev), ret)
-                               : 0;
+                return name_by_number(S_ISBLK(st.st_mode) ? "block" : "char", major(st.st_rdev),
+                                      minor(st.st_rdev), ret);
         name = find_by_name(path);
         if (!name)
                 return 0;

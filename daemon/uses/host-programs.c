@@ -34,7 +34,7 @@ typedef struct ProgramLook {
         NodeOwners *nodes;
         GArray *sockets;      /* of PacketSocket */
         GHashTable *of_users; /* uid -> number of descriptors looked at */
-        GHashTable *opened;   /* "PID ADDRESS NAME" of BARs, to tell them once */
+        GHashTable *told;     /* "PID ADDRESS NAME": a thread's own table may begin as a copy */
         unsigned of_all_users;
         uint64_t begun_usec;
         int error;          /* some uses may be missing */
@@ -60,7 +60,7 @@ static void take_from_allowance(ProgramLook *look, uint32_t uid, unsigned n) {
         look->of_all_users += n;
 }
 
-static char *bar_of_program(uint32_t pid, PciKey key, const char *name) {
+static char *file_of_program(uint32_t pid, PciKey key, const char *name) {
         char address[PCI_ADDRESS_STRING_MAX];
 
         return g_strdup_printf("%" PRIu32 " %s %s", pid,
@@ -77,23 +77,27 @@ static void note_endless(ProgramLook *look, UseKind kind) {
                 look->warns = true;
 }
 
+static bool is_told(const ProgramLook *look, uint32_t pid, PciKey key, const char *name) {
+        return !g_hash_table_add(look->told, file_of_program(pid, key, name));
+}
+
 static void on_file(void *context, const ProgramFile *file) {
         ProgramLook *look = context;
         g_autofree char *by = g_strdup_printf("%s (pid %" PRIu32 ")", file->program, file->pid);
 
-        if (file->kind == USE_PROGRAM_RESOURCE)
-                g_hash_table_add(look->opened, bar_of_program(file->pid, file->key, file->name));
+        if (is_told(look, file->pid, file->key, file->name))
+                return;
         note_endless(look, file->kind);
         use_child_add(look->child, file->key, file->kind, file->name, by, file->pid);
 }
 
-static void on_mapped(void *context, uint32_t pid, PciKey key, const char *name) {
+static void on_mapped(void *context, uint32_t pid, PciKey key, UseKind kind, const char *name) {
         ProgramLook *look = context;
         ProgramProcess process = { .proc = use_child_proc(look->child), .pid = pid };
-        g_autofree char *bar = bar_of_program(pid, key, name), *by = NULL;
+        g_autofree char *by = NULL;
         int r;
 
-        if (g_hash_table_contains(look->opened, bar))
+        if (is_told(look, pid, key, name))
                 return;
         r = program_open(&process);
         program_close(&process);
@@ -103,13 +107,15 @@ static void on_mapped(void *context, uint32_t pid, PciKey key, const char *name)
                 return;
         }
         by = g_strdup_printf("%s (pid %" PRIu32 ")", process.status.name, pid);
-        note_endless(look, USE_PROGRAM_MAPPED);
-        use_child_add(look->child, key, USE_PROGRAM_MAPPED, name, by, pid);
+        note_endless(look, kind);
+        use_child_add(look->child, key, kind, name, by, pid);
 }
 
-static int look_at_program(ProgramLook *look, uint32_t pid) {
+/* `thread`: with a table of its own; 0: the table that most threads have. */
+static int look_at_program(ProgramLook *look, uint32_t pid, pid_t thread) {
         ProgramProcess process = { .proc = use_child_proc(look->child),
                                    .pid = pid,
+                                   .thread = thread,
                                    .nodes = look->nodes,
                                    .sockets = look->sockets,
                                    .found = on_file,
@@ -146,7 +152,7 @@ static int look_at_descriptors(ProgramLook *look, const GArray *pids) {
         int error = 0;
 
         for (guint i = 0; i < pids->len; i++) {
-                int r = look_at_program(look, g_array_index(pids, uint32_t, i));
+                int r = look_at_program(look, g_array_index(pids, uint32_t, i), 0);
 
                 use_child_go_on(look->child);
                 error = r < 0 ? r : error;
@@ -195,7 +201,16 @@ static void on_maps_waited(void *context, uint32_t pid) {
         use_child_note(((const ProgramLook *) context)->child, text);
 }
 
+static void on_maps_table(void *context, uint32_t pid, pid_t thread) {
+        ProgramLook *look = context;
+        int r = look_at_program(look, pid, thread);
+
+        if (r < 0)
+                look->error = r;
+}
+
 static const ProgramMapsHandler maps_handler = { .found = on_mapped,
+                                                 .table = on_maps_table,
                                                  .goes_on = on_maps_go_on,
                                                  .waited = on_maps_waited };
 
@@ -238,7 +253,7 @@ static void note_lack(UseChild *child, const HostPrograms *programs) {
 static int look_at_programs(UseChild *child, void *state) {
         HostPrograms *programs = state;
         g_autoptr(GHashTable) of_users = g_hash_table_new(NULL, NULL);
-        g_autoptr(GHashTable) opened = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        g_autoptr(GHashTable) told = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         g_autoptr(NodeOwners) nodes = node_owners_new();
         g_autoptr(GArray) sockets = g_array_new(FALSE, FALSE, sizeof(PacketSocket));
         ProgramLook look = { .child = child,
@@ -246,7 +261,7 @@ static int look_at_programs(UseChild *child, void *state) {
                              .nodes = nodes,
                              .sockets = sockets,
                              .of_users = of_users,
-                             .opened = opened,
+                             .told = told,
                              .begun_usec = now_usec() };
         int r;
 

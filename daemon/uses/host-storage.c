@@ -5,6 +5,7 @@
 #include "daemon/sysfs/sysfs.h"
 #include "daemon/uses/block-claims.h"
 #include "daemon/uses/block-devices.h"
+#include "daemon/uses/device-path.h"
 #include "daemon/uses/kernel-events.h"
 #include "daemon/uses/mounts.h"
 #include "policy/absence.h"
@@ -17,6 +18,7 @@
 #define MOUNTS_OF_DEVICE_MAX 4
 
 #define BTRFS                "/sys/fs/btrfs"
+#define BCACHEFS             "/sys/fs/bcachefs"
 
 typedef struct HostStorage {
         const char *proc;
@@ -32,6 +34,12 @@ typedef struct StorageLook {
         UseKind kind; /* of the use that is being added, and by what */
         const char *by;
 } StorageLook;
+
+/* Of the members of a file system of bcachefs, which has the folder `folder`. */
+typedef struct BcachefsSearch {
+        StorageLook *look;
+        const char *folder;
+} BcachefsSearch;
 
 /* --- listening */
 
@@ -135,31 +143,71 @@ static char *find_named_device(StorageLook *look, const char *path) {
         return device;
 }
 
-static char *find_mounted_device(StorageLook *look, const Mount *mount) {
-        return mount->major != 0 ? find_numbered_device(look, mount->major, mount->minor)
-                                 : find_named_device(look, mount->source);
+/* `device` is what the key was found to be, or NULL; it is the table's. */
+static const char *remember_device(const StorageLook *look, const char *key, char *device) {
+        char *known = device ? device : g_strdup("");
+
+        g_hash_table_insert(look->devices, g_strdup(key), known);
+        return known;
 }
 
-static void on_mount(void *context, const Mount *mount) {
-        StorageLook *look = context;
-        g_autofree char *key = NULL;
-        const char *known;
-        char *device;
+static void add_mounted_path(StorageLook *look, const char *path, const char *point) {
+        const char *known = g_hash_table_lookup(look->devices, path);
 
-        if (mount->major == 0 && !has_source(mount->type))
-                return;
-        key = mount->major != 0 ? g_strdup_printf("%u:%u", mount->major, mount->minor)
-                                : g_strdup(mount->source);
-        known = g_hash_table_lookup(look->devices, key);
-        if (!known) {
-                device = find_mounted_device(look, mount);
-                known = device ? device : g_strdup("");
-                g_hash_table_insert(look->devices, g_steal_pointer(&key), (gpointer) known);
-        }
+        if (!known)
+                known = remember_device(look, path, find_named_device(look, path));
+        if (known[0] != '\0')
+                add_mount(look, known, point);
+}
+
+static void add_mounted_number(StorageLook *look, const Mount *mount) {
+        g_autofree char *key = g_strdup_printf("%u:%u", mount->major, mount->minor);
+        const char *known = g_hash_table_lookup(look->devices, key);
+
+        if (!known)
+                known = remember_device(look, key,
+                                        find_numbered_device(look, mount->major, mount->minor));
         if (known[0] != '\0')
                 add_mount(look, known, mount->point);
 }
 
+/* XFS has its log or its real-time data on other devices, and names them (xfs_fs_show_options()).
+ * Root alone can mount it. */
+static void add_other_devices(StorageLook *look, const Mount *mount) {
+        g_auto(GStrv) options = NULL;
+
+        if (strcmp(mount->type, "xfs") != 0)
+                return;
+        options = g_strsplit(mount->options, ",", -1);
+        for (guint i = 0; options[i]; i++)
+                if (g_str_has_prefix(options[i], "logdev=/") ||
+                    g_str_has_prefix(options[i], "rtdev=/"))
+                        add_mounted_path(look, strchr(options[i], '/'), mount->point);
+}
+
+/* bcachefs names all of its devices in one text (bch2_show_devname()): "/dev/sda:/dev/sdb". */
+static void add_devices_of_source(StorageLook *look, const Mount *mount) {
+        g_autofree char *source = g_strdup(mount->source);
+
+        for (char *path = source, *next; path; path = next) {
+                next = strstr(path, ":/");
+                if (next)
+                        *next++ = '\0';
+                add_mounted_path(look, path, mount->point);
+        }
+}
+
+static void on_mount(void *context, const Mount *mount) {
+        StorageLook *look = context;
+
+        if (mount->major == 0 && !has_source(mount->type))
+                return;
+        add_other_devices(look, mount);
+        if (mount->major == 0)
+                add_devices_of_source(look, mount);
+        else
+                add_mounted_number(look, mount);
+}
 static void on_more_mounts(void *context, uint32_t uid) {
         const StorageLook *look = context;
         g_autofree char *text = g_strdup_printf("user %" PRIu32 " has more mounts than are read in "
@@ -238,6 +286,32 @@ static int add_superblocks(StorageLook *look) {
         return r;
 }
 
+/* A journal on a device of its own has a folder with that device's name, and one within a file
+ * system has the name and the inode, "sda1-8" (jbd2_journal_init_dev()). */
+static int add_journal(void *context, const char *name) {
+        return add_device(context, name, USE_BLOCK_HOLDER, "a file system, as its journal");
+}
+
+/* Also of a file system that no process sees. */
+static int add_bcachefs_member(void *context, const char *name) {
+        const BcachefsSearch *search = context;
+        g_autofree char *link = g_strdup_printf(BCACHEFS "/%s/%s/block", search->folder, name);
+        g_autofree char *path = NULL, *device = NULL;
+        int r = g_str_has_prefix(name, "dev-") ? device_path_resolve(link, &path) : 0;
+
+        if (r <= 0)
+                return r;
+        device = g_path_get_basename(path);
+        return add_superblock(search->look, device);
+}
+
+static int add_bcachefs(void *context, const char *name) {
+        g_autofree char *path = g_strdup_printf(BCACHEFS "/%s", name);
+        BcachefsSearch search = { context, name };
+
+        return folder_foreach(path, add_bcachefs_member, &search);
+}
+
 static void host_storage_add_name(void *context, const char *name, PciKey key) {
         const StorageLook *look = context;
 
@@ -253,6 +327,7 @@ static int look_at_storage(UseChild *child, void *state) {
         StorageLook look = { .child = child, .mounted = mounted, .devices = devices };
         g_autofree char *mounts = g_strconcat(storage->proc, "/1/mountinfo", NULL);
         g_autofree char *swaps = g_strconcat(storage->proc, "/1/root/proc/swaps", NULL);
+        g_autofree char *journals = g_strconcat(storage->proc, "/1/root/proc/fs/jbd2", NULL);
         int r = mounts_read(mounts, on_mount, &look);
 
         if (r >= 0)
@@ -264,7 +339,11 @@ static int look_at_storage(UseChild *child, void *state) {
         if (r >= 0)
                 r = folder_foreach(BTRFS, add_btrfs, &look);
         if (r >= 0)
+                r = folder_foreach(BCACHEFS, add_bcachefs, &look);
+        if (r >= 0)
                 r = add_superblocks(&look);
+        if (r >= 0)
+                r = folder_foreach(journals, add_journal, &look);
         if (r >= 0)
                 r = block_claims(storage->proc, on_claim, &look);
         if (r >= 0)

@@ -62,6 +62,7 @@ static void take_mount(char *line, MountVisit *visit, void *context) {
         mount.point = decode(words[4]);
         mount.type = words[dash + 1];
         mount.source = decode(words[dash + 2]);
+        mount.options = dash + 3 < n ? decode(words[dash + 3]) : "";
         visit(context, &mount);
 }
 

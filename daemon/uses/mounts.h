@@ -11,6 +11,7 @@
 typedef struct Mount {
         unsigned major, minor; /* 0:N of a file system that is on no or on several devices */
         const char *type, *source, *point;
+        const char *options; /* of the file system, with commas between them */
 } Mount;
 
 typedef void MountVisit(void *context, const Mount *mount);

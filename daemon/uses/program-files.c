@@ -49,9 +49,12 @@ int program_read_status(const char *proc, uint32_t pid, ProcessStatus *ret) {
 /* The lists of a thread that has them still. */
 static int enter_thread(ProgramProcess *process) {
         g_autofree char *path = NULL;
-        pid_t thread;
-        int r = process_find_thread(process->proc, (pid_t) process->pid, &process->status, &thread);
+        pid_t thread = process->thread;
+        int r = 0;
 
+        if (thread == 0)
+                r = process_find_thread(process->proc, (pid_t) process->pid, &process->status,
+                                        &thread);
         if (r < 0 || (uint32_t) thread == process->pid)
                 return r;
         path = g_strdup_printf("%s/%" PRIu32 "/task/%d", process->proc, process->pid, thread);
@@ -134,20 +137,44 @@ static int tell_node(const ProgramProcess *process, const char *number, const st
         return r;
 }
 
+static int tell_held(const ProgramProcess *process, const char *number, PciKey key, UseKind kind,
+                     const char *name) {
+        int r = program_holds(process, number, kind);
+
+        if (r > 0)
+                tell_file(process, key, kind, name);
+        return r;
+}
+
 static int tell_sysfs(const ProgramProcess *process, const char *number, const struct statx *st,
                       const char *link) {
         DeviceFile file = device_file_parse(link);
         UseKind kind = file == DEVICE_FILE_CONFIG ? USE_PROGRAM_CONFIG : USE_PROGRAM_RESOURCE;
         PciKey key;
-        int r;
 
         if ((file != DEVICE_FILE_CONFIG && file != DEVICE_FILE_RESOURCE) ||
             !find_in_sysfs(st, link, &key))
                 return 0;
-        r = program_holds(process, number, kind);
-        if (r > 0)
-                tell_file(process, key, kind, strrchr(link, '/') + 1);
-        return r;
+        return tell_held(process, number, key, kind, strrchr(link, '/') + 1);
+}
+
+bool program_is_in_proc(const char *proc, dev_t device) {
+        g_autofree char *path = g_strdup_printf("%s/1/root/proc", proc);
+        struct stat st;
+
+        return stat(path, &st) == 0 && st.st_dev == device;
+}
+
+static int tell_regular(const ProgramProcess *process, const char *number, const struct statx *st,
+                        const char *link) {
+        g_autofree char *name = NULL;
+        PciAddress address;
+
+        if (!device_file_parse_proc(link, &address) ||
+            !program_is_in_proc(process->proc, makedev(st->stx_dev_major, st->stx_dev_minor)))
+                return tell_sysfs(process, number, st, link);
+        name = g_strconcat("/proc", g_strrstr(link, "/bus/pci/"), NULL);
+        return tell_held(process, number, pci_address_key(address), USE_PROGRAM_CONFIG, name);
 }
 
 /* Without a question to the file system, which may be a stranger's (FUSE). Returns 1 if the
@@ -161,7 +188,7 @@ static int tell_descriptor(const ProgramProcess *process, const char *number, co
         }
         if (statx(dirfd(process->dir), number, AT_STATX_DONT_SYNC, STATX_TYPE, &st) < 0)
                 return 0;
-        return S_ISREG(st.stx_mode) ? tell_sysfs(process, number, &st, link)
+        return S_ISREG(st.stx_mode) ? tell_regular(process, number, &st, link)
                                     : tell_node(process, number, &st);
 }
 

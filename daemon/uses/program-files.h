@@ -21,8 +21,9 @@ typedef struct ProgramFile {
 typedef void ProgramFound(void *context, const ProgramFile *file);
 
 typedef struct ProgramProcess {
-        const char *proc; /* where procfs is; set by the caller, as the next five */
+        const char *proc; /* where procfs is; set by the caller, as the next six */
         uint32_t pid;
+        pid_t thread; /* whose table is read; 0: the one that /proc/PID/fd shows */
         NodeOwners *nodes;
         GArray *sockets; /* of PacketSocket: those that it has open are noted */
         ProgramFound *found;
@@ -40,6 +41,9 @@ int program_read_status(const char *proc, uint32_t pid, ProcessStatus *ret);
  * in either case. */
 int program_open(ProgramProcess *process);
 void program_close(ProgramProcess *process);
+
+/* Whether the file system is the host's procfs; the daemon has one of its own (ProcSubset=pid). */
+bool program_is_in_proc(const char *proc, dev_t device);
 
 /* Whether `r`, a negative errno, says that the process or its descriptor has gone. */
 bool program_has_ended(int r);

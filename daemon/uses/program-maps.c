@@ -1,6 +1,7 @@
 #include "daemon/uses/program-maps.h"
 
 #include "daemon/base/process.h"
+#include "daemon/base/thread-tables.h"
 #include "daemon/base/util.h"
 #include "daemon/uses/device-path.h"
 #include "daemon/uses/program-files.h"
@@ -32,6 +33,8 @@
  * then others of the user are not read, and only root's are. */
 #define WAITS_OF_USER_MAX 2
 #define WAITS_MAX         8
+/* Threads of one process that are compared. */
+#define THREADS_MAX 256
 /* For the end of a killed reader; and for that of one that waits for a processor. */
 #define END_USEC      (250 * 1000ULL)
 #define END_BUSY_USEC (2 * 1000 * 1000ULL)
@@ -50,7 +53,9 @@ typedef struct MapsReport {
         uint32_t index; /* in the list */
         uint32_t uid;   /* whose that process is */
         int32_t is_end;
-        int32_t error; /* at the end: negative if some may be missing */
+        int32_t error;  /* at the end: negative if some may be missing */
+        int32_t kind;   /* UseKind, of what is mapped */
+        int32_t thread; /* not 0: has descriptors of its own; nothing is mapped */
         PciKey key;
         char name[32]; /* "" when it begins */
 } MapsReport;
@@ -82,13 +87,12 @@ static void maps_send(int channel, const MapsReport *report) {
                 _exit(EXIT_FAILURE);
 }
 
-/* A mapping of a file that has the name and the folder of a BAR. */
+/* A mapping of a file that has the name of a BAR, or of a device of uio. */
 typedef struct MapsLine {
         const char *range; /* "7f0000000000-7f0000001000" */
+        const char *path;
         dev_t device;
         uint64_t inode;
-        PciKey key;
-        const char *name; /* "resource0" */
 } MapsLine;
 
 /* "ADDRESSES PERMISSIONS OFFSET MAJOR:MINOR INODE   PATH\n" (show_map_vma() in
@@ -97,12 +101,15 @@ static bool parse_maps_line(char *line, MapsLine *ret) {
         char *path = strchr(line, '/');
         uint32_t major, minor;
         MapsLine parsed = { 0 };
+        PciAddress address;
+        DeviceFile file;
 
         if (!path)
                 return false;
         path[strcspn(path, "\n")] = '\0';
-        if (device_file_parse(path) != DEVICE_FILE_RESOURCE ||
-            !device_path_function(path, &parsed.key))
+        file = device_file_parse(path);
+        if (file != DEVICE_FILE_RESOURCE && file != DEVICE_FILE_UIO &&
+            !device_file_parse_proc(path, &address))
                 return false;
 
         g_auto(GStrv) fields = g_strsplit(line, " ", 6);
@@ -111,41 +118,96 @@ static bool parse_maps_line(char *line, MapsLine *ret) {
             number_parse(fields[4], 10, UINT64_MAX, &parsed.inode) < 0)
                 return false;
         parsed.device = makedev(major, minor);
-        parsed.name = strrchr(path, '/') + 1;
+        parsed.path = path;
         line[strcspn(line, " ")] = '\0'; /* it begins with the range */
         parsed.range = line;
         *ret = parsed;
         return true;
 }
 
+/* The file that is mapped, by whatever name. A file system of a tenant's may make the reader wait
+ * for ever (FUSE). */
+static char *mapped_file(const MapsSearch *search, pid_t thread, const MapsLine *line) {
+        return g_strdup_printf("%s/%d/map_files/%s", search->proc, thread,
+                               line->range + strspn(line->range, "0"));
+}
+
 /* The inode of a BAR is the same in each sysfs (kernfs_ino()). */
-static bool is_bars_inode(const MapsLine *line) {
+static bool is_bars_inode(const MapsLine *line, PciKey key) {
         char address[PCI_ADDRESS_STRING_MAX];
-        g_autofree char *path = g_strdup_printf(
-                SYSFS_ROOT "/bus/pci/devices/%s/%s",
-                pci_address_format(pci_address_from_key(line->key), address), line->name);
+        g_autofree char *path =
+                g_strdup_printf(SYSFS_ROOT "/bus/pci/devices/%s/%s",
+                                pci_address_format(pci_address_from_key(key), address),
+                                strrchr(line->path, '/') + 1);
         struct stat st;
 
         return stat(path, &st) == 0 && st.st_ino == line->inode;
 }
 
 /* The sysfs of a container has a device number of its own, one for each network namespace. A file
- * system of a tenant can have the path and the inode, but is of another kind. It may make the
- * reader wait for ever (FUSE). */
-static bool is_in_any_sysfs(const MapsSearch *search, pid_t thread, const MapsLine *line) {
-        const char *range = line->range + strspn(line->range, "0");
+ * system of a tenant can have the path and the inode, but is of another kind. */
+static bool is_in_any_sysfs(const MapsSearch *search, pid_t thread, const MapsLine *line,
+                            PciKey key) {
         g_autofree char *path = NULL;
         struct statfs fs;
 
-        if (!is_bars_inode(line))
+        if (!is_bars_inode(line, key))
                 return false;
-        path = g_strdup_printf("%s/%d/map_files/%s", search->proc, thread, range);
+        path = mapped_file(search, thread, line);
         return statfs(path, &fs) == 0 && fs.f_type == SYSFS_MAGIC;
 }
 
 /* In the host's own sysfs nobody makes folders, so the path is enough. */
-static bool is_bar(const MapsSearch *search, pid_t thread, dev_t sysfs, const MapsLine *line) {
-        return line->device == sysfs || is_in_any_sysfs(search, thread, line);
+static bool find_bar(const MapsSearch *search, pid_t thread, dev_t sysfs, const MapsLine *line,
+                     MapsReport *report) {
+        if (!device_path_function(line->path, &report->key) ||
+            (line->device != sysfs && !is_in_any_sysfs(search, thread, line, report->key)))
+                return false;
+        report->kind = USE_PROGRAM_MAPPED;
+        g_strlcpy(report->name, strrchr(line->path, '/') + 1, sizeof(report->name));
+        return true;
+}
+
+/* Which BAR it is shows the offset alone, which is an address of the bus (proc_bus_pci_mmap()). */
+static bool find_bar_in_proc(const MapsSearch *search, const MapsLine *line, MapsReport *report) {
+        PciAddress address;
+
+        if (!device_file_parse_proc(line->path, &address) ||
+            !program_is_in_proc(search->proc, line->device))
+                return false;
+        report->key = pci_address_key(address);
+        report->kind = USE_PROGRAM_MAPPED;
+        g_strlcpy(report->name, "in /proc/bus/pci", sizeof(report->name));
+        return true;
+}
+
+/* The mapping keeps the device open (vm_file), though no descriptor of it is left. */
+static bool find_uio(const MapsSearch *search, pid_t thread, const MapsLine *line,
+                     MapsReport *report) {
+        g_autofree char *path = mapped_file(search, thread, line), *link = NULL, *target = NULL;
+        struct statx st;
+
+        if (statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, STATX_TYPE, &st) < 0 || !S_ISCHR(st.stx_mode))
+                return false;
+        link = g_strdup_printf("/sys/dev/char/%u:%u", st.stx_rdev_major, st.stx_rdev_minor);
+        if (device_path_resolve(link, &target) <= 0 || !strstr(target, "/uio/") ||
+            !device_path_function(target, &report->key))
+                return false;
+        report->kind = USE_PROGRAM_UIO;
+        g_strlcpy(report->name, strrchr(target, '/') + 1, sizeof(report->name));
+        return true;
+}
+
+static bool find_mapped(const MapsSearch *search, pid_t thread, dev_t sysfs, const MapsLine *line,
+                        MapsReport *report) {
+        switch (device_file_parse(line->path)) {
+        case DEVICE_FILE_RESOURCE:
+                return find_bar(search, thread, sysfs, line, report);
+        case DEVICE_FILE_UIO:
+                return find_uio(search, thread, line, report);
+        default:
+                return find_bar_in_proc(search, line, report);
+        }
 }
 
 /* A process that is read. */
@@ -186,10 +248,8 @@ static int read_maps(const MapsSearch *search, int channel, const MapsProcess *p
 
                 total += (size_t) n;
                 if (!parse_maps_line(line, &parsed) ||
-                    !is_bar(search, process->thread, sysfs, &parsed))
+                    !find_mapped(search, process->thread, sysfs, &parsed, &report))
                         continue;
-                report.key = parsed.key;
-                g_strlcpy(report.name, parsed.name, sizeof(report.name));
                 /* A BAR that is mapped in pieces has several lines, one after the other. */
                 if (report.key != last.key || strcmp(report.name, last.name) != 0)
                         maps_send(channel, &report);
@@ -200,6 +260,29 @@ static int read_maps(const MapsSearch *search, int channel, const MapsProcess *p
         (void) fclose(file);
         *ret_total = total;
         return error;
+}
+
+static void on_maps_compared(void *context, pid_t pid, pid_t thread) {
+}
+
+/* Of a process of a user other than root, the first threads. */
+static int tell_tables(const MapsSearch *search, int channel, const MapsProcess *process) {
+        MapsReport report = { .index = process->index, .uid = process->status.uid };
+        unsigned max = process->status.uid == 0 ? UINT_MAX : THREADS_MAX;
+        g_autoptr(ThreadTables) tables = NULL;
+        int r;
+
+        maps_send(channel, &report);
+        r = thread_tables_open(search->proc, process->pid, process->thread, on_maps_compared, NULL,
+                               &tables);
+        for (unsigned n = 0; r >= 0 && tables && n < max; n++) {
+                r = thread_tables_next(tables, 1, &report.thread);
+                if (report.thread != 0)
+                        maps_send(channel, &report);
+                if (r == 0)
+                        break;
+        }
+        return MIN(r, 0);
 }
 
 /* Returns 0 or a negative errno. */
@@ -259,6 +342,9 @@ static int read_process(const MapsSearch *search, MapsTally *tally, int channel,
         uid = process.status.uid;
         if (is_given_up(search, uid))
                 return uid == 0 ? USE_PARTLY_SEEN : 0;
+        r = tell_tables(search, channel, &process);
+        if (r < 0 && !program_has_ended(r) && (uid == 0 || is_lack(r)))
+                return r;
         r = uid == 0 ? read_maps(search, channel, &process, sysfs, SIZE_MAX, &n)
                      : read_of_user(search, tally, channel, &process, sysfs);
         return program_has_ended(r) || (uid != 0 && !is_lack(r)) ? 0 : r;
@@ -288,10 +374,14 @@ static bool take_maps_report(MapsSearch *search, const MapsReport *report) {
         search->next = report->index + 1;
         search->has_begun = true;
         search->uid = report->uid;
+        if (report->thread != 0)
+                search->handler->table(search->context,
+                                       g_array_index(search->pids, uint32_t, report->index),
+                                       report->thread);
         if (report->name[0] != '\0')
                 search->handler->found(search->context,
                                        g_array_index(search->pids, uint32_t, report->index),
-                                       report->key, report->name);
+                                       report->key, (UseKind) report->kind, report->name);
         return true;
 }
 

@@ -39,6 +39,33 @@ Test(device_file, links) {
                              cases[i].link);
 }
 
+Test(device_file, in_proc) {
+        static const struct {
+                const char *link, *expected; /* NULL: no such file */
+        } cases[] = {
+                { "/proc/bus/pci/00/03.0", "0000:00:03.0" },
+                { "/srv/box/proc/bus/pci/0a/1f.7", "0000:0a:1f.7" },
+                { "/proc/bus/pci/0001:00/03.0", "0001:00:03.0" },
+                { "/proc/bus/pci/10000:e1/00.0", "10000:e1:00.0" },
+                { "/proc/bus/pci/devices", NULL },
+                { "/proc/bus/pci/00", NULL },
+                { "/proc/bus/pci/00/03.0/x", NULL },
+                { "/proc/bus/pci/0000:00/00:03.0", NULL },
+                { "proc/bus/pci/00/03.0", NULL },
+                { "", NULL },
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                char text[PCI_ADDRESS_STRING_MAX];
+                PciAddress address;
+                bool found = device_file_parse_proc(cases[i].link, &address);
+
+                cr_expect_eq(found, cases[i].expected != NULL, "%s", cases[i].link);
+                if (found)
+                        cr_expect_str_eq(pci_address_format(address, text), cases[i].expected);
+        }
+}
+
 Test(device_file, flags) {
         static const struct {
                 const char *text;

@@ -55,10 +55,10 @@ class Host:
         shutil.rmtree(os.path.join(self.path, str(pid)))
 
     def set_mounts(self, *mounts, pid=1):
-        """Of (major:minor, file system, source, mount point)."""
+        """Of (major:minor, file system, source, mount point), and perhaps options."""
         with open(os.path.join(self.path, str(pid), "mountinfo"), "w", encoding="utf-8") as file:
-            for number, (device, kind, source, point) in enumerate(mounts, 30):
-                file.write(f"{number} 1 {device} / {point} rw,relatime shared:1 - {kind} {source} rw\n")
+            for number, (device, kind, source, point, *options) in enumerate(mounts, 30):
+                file.write(f"{number} 1 {device} / {point} rw,relatime shared:1 - {kind} {source} {','.join(options) or 'rw'}\n")
 
     def set_packet_sockets(self, *sockets):
         """Of (the interface's number, uid, inode)."""

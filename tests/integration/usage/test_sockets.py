@@ -48,6 +48,24 @@ ctypes.CDLL(None).pthread_exit(None)
 """
 
 
+# A thread leaves the table of descriptors that the first one has, and opens the file twice. It closes one at each line.
+OWN_TABLE = """
+import ctypes, os, sys, threading
+def stay():
+    ctypes.CDLL(None).unshare(0x400)    # CLONE_FILES
+    fds = [os.open(path, os.O_RDWR) for path in sys.argv[1:]]
+    print("opened", flush=True)
+    for fd in fds:
+        sys.stdin.readline()
+        os.close(fd)
+    print("closed", flush=True)
+    sys.stdin.read()
+idle = threading.Thread(target=threading.Event().wait, daemon=True)
+idle.start()
+threading.Thread(target=stay).start()
+"""
+
+
 class Parked:
     """A descriptor in a socket of this process."""
 
@@ -241,6 +259,26 @@ class Sockets(OpenTest):
         self.wait_users([(process.pid, False)])
         process.stdin.close()
         self.wait_free()
+
+    def test_a_thread_with_a_table_of_its_own(self):
+        """/proc/PID/fd does not have what it opens."""
+        for before in (False, True):
+            if before:
+                self.kill()
+            process = subprocess.Popen([sys.executable, "-c", OWN_TABLE, self.vfio.path("vfio/devices/vfio7")],
+                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            self.addCleanup(self.end, process)
+            self.assertEqual(process.stdout.readline(), b"opened\n")
+            if before:
+                self.start()
+            with self.subTest("a start of the daemon finds it" if before else "an event reports it"):
+                self.wait_users([(process.pid, False)])
+                process.stdin.write(b"close\n")
+                process.stdin.flush()
+                self.assertEqual(process.stdout.readline(), b"closed\n")
+                self.wait_free()
+            process.stdin.close()
+            process.wait()
 
     def test_a_stranger_cannot_keep_what_others_closed(self):
         """While no daemon ran. What another user without privilege had may have been passed to them."""

@@ -421,6 +421,19 @@ class Helpers(UsesTest):
 READ_ONLY, READ_WRITE, PATH_ONLY = "02100000", "02100002", "012000000"
 
 
+# A thread leaves the table of descriptors that the first one has.
+OWN_TABLE = """
+import ctypes, os, signal, sys, threading
+def stay():
+    ctypes.CDLL(None).unshare(0x400)    # CLONE_FILES
+    fd = os.open(sys.argv[2], os.O_RDWR)
+    print("opened", flush=True)
+    signal.pause()
+copied = os.open(sys.argv[1], os.O_RDWR)
+threading.Thread(target=stay).start()
+"""
+
+
 # Its first thread ends, and another one keeps what is open, or mapped.
 THREAD = """
 import ctypes, mmap, os, signal, sys, threading, time
@@ -592,14 +605,14 @@ class Programs(UsesTest):
         self.host.end_program(4711)
         self.client.bus.call(vb.function_path(address), vb.FUNCTION, "Reset")
 
-    def start_thread(self, how, path):
+    def start_thread(self, program, expected, *arguments):
         """A real process, which the daemon's procfs has, too."""
-        process = subprocess.Popen([sys.executable, "-c", THREAD, how, path],   # pylint: disable=consider-using-with
+        process = subprocess.Popen([sys.executable, "-c", program, *arguments],     # pylint: disable=consider-using-with
                                    stdout=subprocess.PIPE, text=True)
         self.addCleanup(process.stdout.close)
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
-        self.assertEqual(process.stdout.readline(), "ended\n")     # its first thread
+        self.assertEqual(process.stdout.readline(), f"{expected}\n")
         os.symlink(f"/proc/{process.pid}", os.path.join(self.host.path, str(process.pid)))
         return process
 
@@ -609,7 +622,7 @@ class Programs(UsesTest):
         os.truncate(bar, mmap.PAGESIZE)
         self.start()
         for how in ("open", "mapped"):
-            process = self.start_thread(how, bar)
+            process = self.start_thread(THREAD, "ended", how, bar)
             words = "is open in" if how == "open" else "is mapped by"
             with self.subTest(how):
                 self.assertIn(f"its BAR resource0 {words} ", self.refused(NIC, "Reset"))
@@ -618,6 +631,55 @@ class Programs(UsesTest):
             process.wait()
             self.client.bus.call(vb.function_path(NIC), vb.FUNCTION, "Reset")
             os.unlink(os.path.join(self.host.path, str(process.pid)))
+
+    def test_a_thread_with_a_table_of_its_own(self):
+        """/proc/PID/fd does not have what it opens; what it took along is reported once."""
+        bar, other = self.add_file(self.nic, "resource0"), self.add_file(self.nic, "resource2")
+        self.start()
+        process = self.start_thread(OWN_TABLE, "opened", other, bar)
+        self.assertIn("its BAR resource0 is open in ", self.refused(NIC, "Reset"))
+        self.assertEqual(sum(use.count("resource2") for use in self.uses(NIC)), 1)
+        process.kill()
+        process.wait()
+        self.client.bus.call(vb.function_path(NIC), vb.FUNCTION, "Reset")
+
+    def add_proc_file(self, name):
+        """Of the host's procfs, which is at process 1's root."""
+        path = os.path.join(self.host.path, "1/root/proc/bus/pci", name)
+        os.makedirs(os.path.dirname(path))
+        with open(path, "w", encoding="utf-8"):
+            pass
+        return path
+
+    def test_configuration_space_and_bars_by_proc(self):
+        path = self.add_proc_file("02/00.0")
+        self.start()
+        self.host.add_program(4711, "lspci", d3=(path, READ_ONLY))
+        self.client.bus.call(vb.function_path(NIC), vb.FUNCTION, "Reset")
+        self.host.add_program(4712, "setpci", d3=(path, READ_WRITE))
+        self.assertIn("its configuration space (/proc/bus/pci/02/00.0) is open for writing in setpci (pid 4712)",
+                      self.refused(NIC, "Reset"))
+        self.host.end_program(4712)
+        self.host.add_program(4713, "flash")
+        self.host.set_maps(4713, path)
+        self.assertIn("its BAR in /proc/bus/pci is mapped by flash (pid 4713)", self.refused(NIC, "Reset"))
+        self.host.end_program(4713)
+        self.client.bus.call(vb.function_path(NIC), vb.FUNCTION, "Reset")
+
+    def test_a_uio_device_that_is_mapped_alone(self):
+        node = os.path.join(self.directory, "uio7")
+        os.mknod(node, 0o600 | stat.S_IFCHR, os.makedev(240, 77))
+        os.makedirs(self.nic.path("uio/uio7"))
+        os.makedirs(self.sysfs.path("dev/char"), exist_ok=True)
+        os.symlink(self.nic.path("uio/uio7"), self.sysfs.path("dev/char/240:77"))
+        self.host.add_program(4711, "dpdk")
+        self.host.set_maps(4711, node)
+        os.makedirs(os.path.join(self.host.path, "4711/map_files"))
+        os.symlink(node, os.path.join(self.host.path, "4711/map_files/7f0000000000-7f0000001000"))
+        self.start()
+        self.assertIn("its device uio7 is open in dpdk (pid 4711)", self.refused(NIC, "Reset"))
+        self.host.end_program(4711)
+        self.client.bus.call(vb.function_path(NIC), vb.FUNCTION, "Reset")
 
     def test_all_files_of_a_program_of_root(self):
         """One program drives more functions than are reported of a tenant's."""
@@ -861,12 +923,47 @@ class Claims(UsesTest):
         self.start()
         for path, by in (("block/loop5/loop/backing_file", "the loop device loop5"),
                          ("kernel/config/nvmet/subsystems/nqn.2026/namespaces/1/device_path", "the NVMe target nqn.2026"),
-                         ("kernel/config/target/core/iblock_0/disk1/udev_path", "the SCSI target disk1")):
+                         ("kernel/config/target/core/iblock_0/disk1/udev_path", "the SCSI target disk1"),
+                         ("block/zram3/backing_dev", "the compressed memory zram3")):
             self.write(path, "/dev/nvme7n1\n")
             with self.subTest(by):
                 self.assertIn(f"its block device nvme7n1 is part of {by}", self.refused(DISK, "Unbind"))
         self.write("block/loop6/loop/backing_file", "/srv/image\n")
+        self.write("block/zram3/backing_dev", "none\n")
         self.assertEqual(self.blockers(OTHER, "unbind"), [])
+
+    def test_a_target_that_passes_a_whole_controller_on(self):
+        os.makedirs(os.path.join(self.host.path, "1/root/dev"))
+        os.mknod(os.path.join(self.host.path, "1/root/dev/nvme7"), 0o600 | stat.S_IFCHR, os.makedev(240, 7))
+        for folder, name in (("dev/char", "240:7"), ("class/nvme", "nvme7")):
+            os.makedirs(self.sysfs.path(folder), exist_ok=True)
+            os.symlink(self.disk.path("nvme/nvme7"), self.sysfs.path(folder, name))
+        self.start()
+        self.assertEqual(self.blockers(DISK, "unbind"), [])
+        self.write("kernel/config/nvmet/subsystems/nqn.2026/passthru/device_path", "/dev/nvme7\n")
+        self.assertIn("its block device nvme7 is part of the NVMe target nqn.2026", self.refused(DISK, "Unbind"))
+
+    def test_file_systems_on_several_devices(self):
+        """And with a log, or a journal, on another device than their own."""
+        self.start()
+        for mount in (("0:99", "bcachefs", "/dev/sdz:/dev/nvme7n1p1", "/srv/data"),
+                      ("8:1", "xfs", "/dev/sdz", "/srv/data", "rw,attr2,logdev=/dev/nvme7n1p1,noquota"),
+                      ("8:1", "xfs", "/dev/sdz", "/srv/data", "rw,rtdev=/dev/nvme7n1p1")):
+            self.host.set_mounts(mount)
+            with self.subTest(mount):
+                self.assertIn(MOUNTED, self.refused(DISK, "Unbind"))
+        self.host.set_mounts(("8:1", "ext4", "/dev/sdz", "/srv/data", "rw,logdev=/dev/nvme7n1p1"))
+        for path, expected in (("1/root/proc/fs/jbd2/nvme7n1p1-8", []), ("1/root/proc/fs/jbd2/nvme7n1p1", [("host", DISK)])):
+            os.makedirs(os.path.join(self.host.path, path))
+            self.client.bus.call(vb.function_path(OTHER), vb.FUNCTION, "Reset")     # it has the daemon look
+            self.assertEqual(self.blockers(DISK, "unbind"), expected)
+        self.assertIn("is part of a file system, as its journal", self.refused(DISK, "Unbind"))
+
+    def test_a_file_system_of_bcachefs_that_no_process_sees(self):
+        os.makedirs(self.sysfs.path("fs/bcachefs/4711/dev-1"))
+        os.symlink(self.disk.path("nvme/nvme7/nvme7n1/nvme7n1p1"), self.sysfs.path("fs/bcachefs/4711/dev-1/block"))
+        self.start()
+        self.assertIn("its block device nvme7n1p1 is mounted on a place that cannot be seen", self.refused(DISK, "Unbind"))
 
     def test_links(self):
         """By udev's, LVM's or anybody's links, and by nodes elsewhere."""
