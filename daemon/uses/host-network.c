@@ -30,6 +30,7 @@ typedef struct HostNetwork {
         GArray *missing;      /* of NetworkElsewhere: as of the last search ... */
         GArray *elsewhere;    /* ... and what that has found */
         bool moved;           /* an interface has come, or gone to another namespace */
+        bool is_partial;      /* some namespaces were not looked at */
 } HostNetwork;
 
 /* --- listening */
@@ -267,6 +268,7 @@ static int find_elsewhere(HostNetwork *network) {
         g_array_unref(network->missing);
         network->missing = g_steal_pointer(&missing);
         network->moved = false;
+        network->is_partial = r > 0;
         return 0;
 }
 
@@ -316,6 +318,9 @@ static int look_at_network(UseChild *child, void *state) {
                 r = add_rdma_elsewhere(child);
         if (r < 0)
                 return r;
+        if (network->is_partial)
+                use_child_note(child, "there are more network namespaces than are looked at; "
+                                      "interfaces in them are missed");
         add_elsewhere(child, network, &links);
         host_network_add_host(child, network, &links);
         return 0;

@@ -7,6 +7,7 @@
 #include "policy/number.h"
 #include "policy/proc-text.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,7 @@ typedef struct Search {
         GArray *found;    /* of NetworkElsewhere */
         GHashTable *seen; /* inode of a namespace */
         uint64_t end_usec;
+        bool ended_early;
         int error; /* what was not looked at for lack of descriptors or memory may be a use */
 } Search;
 
@@ -106,8 +108,10 @@ int network_elsewhere_rdma(GArray *keys) {
 
 /* --- where they are */
 
-static bool is_over(const Search *search) {
-        return now_usec() > search->end_usec || g_hash_table_size(search->seen) > NAMESPACES_MAX;
+static bool is_over(Search *search) {
+        if (now_usec() > search->end_usec || g_hash_table_size(search->seen) > NAMESPACES_MAX)
+                search->ended_early = true;
+        return search->ended_early;
 }
 
 static NetworkElsewhere *missing_at(const Search *search, PciKey key) {
@@ -214,6 +218,16 @@ static void look_at_file(Search *search, const char *path, const char *where, ui
                 look_into(search, fd, where, pid);
 }
 
+static const struct dirent *next_entry(Search *search, DIR *dir) {
+        const struct dirent *entry;
+
+        errno = 0;
+        entry = readdir(dir);
+        if (!entry)
+                search->error = errno != 0 ? -errno : search->error;
+        return entry;
+}
+
 static void look_at_names(Search *search, const char *folder) {
         g_autofree char *path = g_strdup_printf("%s/1/root/%s", search->proc, folder);
         _cleanup_(closedirp) DIR *dir = opendir(path);
@@ -221,7 +235,7 @@ static void look_at_names(Search *search, const char *folder) {
 
         if (!dir)
                 note_failure(search, -errno);
-        while (dir && !is_over(search) && (entry = readdir(dir))) {
+        while (dir && !is_over(search) && (entry = next_entry(search, dir))) {
                 g_autofree char *file = g_strdup_printf("%s/%s", path, entry->d_name);
 
                 if (entry->d_name[0] != '.')
@@ -248,7 +262,7 @@ static void look_at_processes(Search *search) {
 
         if (!dir)
                 note_failure(search, -errno);
-        while (dir && !is_over(search) && (entry = readdir(dir))) {
+        while (dir && !is_over(search) && (entry = next_entry(search, dir))) {
                 g_autofree char *path = NULL, *where = NULL;
                 uint64_t pid;
 
@@ -278,5 +292,5 @@ int network_elsewhere_locate(const char *proc, int host, NetworkFind *find, GArr
         for (size_t i = 0; i < G_N_ELEMENTS(folders); i++)
                 look_at_names(&search, folders[i]);
         look_at_processes(&search);
-        return search.error;
+        return search.error < 0 ? search.error : search.ended_early;
 }

@@ -30,5 +30,6 @@ int network_elsewhere_missing(GArray *missing);
 int network_elsewhere_rdma(GArray *keys);
 
 /* Finds out where those in `found` are, and adds others. `host` is the host's network namespace, in
- * which the process is. Returns 0 or a negative errno. */
+ * which the process is. Returns 0; 1 if there are more namespaces than could be looked at; or a
+ * negative errno. */
 int network_elsewhere_locate(const char *proc, int host, NetworkFind *find, GArray *found);

@@ -26,6 +26,12 @@ typedef struct Told {
         char *note;        /* what was left out; NULL: nothing */
 } Told;
 
+/* A pid alone may be another process's, once this one was reaped. */
+typedef struct Stuck {
+        pid_t pid;
+        uint64_t start_time;
+} Stuck;
+
 struct UseHelper {
         sd_event *event;
         const UseSource *source;
@@ -35,8 +41,9 @@ struct UseHelper {
         HelperHandler process_handler;
         Helper *process;        /* NULL: none */
         sd_event_source *retry; /* begins another one */
-        GArray *stuck;          /* of pid_t: killed, and perhaps not ended */
+        GArray *stuck;          /* of Stuck: killed, and perhaps not ended */
         uint64_t asked, answered;
+        uint64_t sent; /* the last question that the process got */
         int result;
         bool waited_for;     /* it has a deadline */
         uint64_t since_usec; /* when that began, or the last answer came */
@@ -211,6 +218,21 @@ static void use_helper_fail(UseHelper *helper, int error) {
         helper->handler->looked(helper->context);
 }
 
+/* The last question, whose answer is one for all before. A process that has many unread ones gets
+ * it after its next answer: an older one would be of a look that began before this was asked.
+ * Returns 0 or a negative errno. */
+static int send_question(UseHelper *helper) {
+        const UseQuestion question = { .ticket = helper->asked };
+
+        if (helper->sent == helper->asked)
+                return 0;
+        if (send(helper_channel(helper->process), &question, sizeof(question),
+                 MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+                return errno == EAGAIN ? 0 : -errno;
+        helper->sent = question.ticket;
+        return 0;
+}
+
 static void take_end(UseHelper *helper, const UseReport *report) {
         /* It ends, and must not be asked any more. Its end is noticed later. */
         if (report->ticket == USE_TICKET_ALL) {
@@ -227,18 +249,33 @@ static void take_end(UseHelper *helper, const UseReport *report) {
         helper->answered = MIN(MAX(helper->answered, report->ticket), helper->asked);
         if (report->ticket != 0)
                 helper->since_usec = now_usec();
+        if (helper->answered != helper->asked)
+                (void) send_question(helper); /* it fails where the process has ended */
         (void) expect_answer(helper, report->ticket != 0);
         helper->handler->looked(helper->context);
 }
 
 /* --- the process */
 
-/* Reaped ones are no processes any more; the pid cannot be another's before. */
 static unsigned use_helper_count_stuck(UseHelper *helper) {
-        for (guint i = helper->stuck->len; i > 0; i--)
-                if (kill(g_array_index(helper->stuck, pid_t, i - 1), 0) < 0)
+        for (guint i = helper->stuck->len; i > 0; i--) {
+                const Stuck *stuck = &g_array_index(helper->stuck, Stuck, i - 1);
+                uint64_t start_time = 0;
+                int r = process_read_start_time(stuck->pid, &start_time);
+
+                if (r == -ESRCH || (r >= 0 && start_time != stuck->start_time))
                         g_array_remove_index_fast(helper->stuck, i - 1);
+        }
         return helper->stuck->len;
+}
+
+static void use_helper_kill(UseHelper *helper) {
+        Stuck stuck = { .pid = helper_pid(helper->process) };
+        int r = process_read_start_time(stuck.pid, &stuck.start_time);
+
+        helper_kill(helper->process);
+        if (r >= 0)
+                g_array_append_val(helper->stuck, stuck);
 }
 
 static void on_use_helper_due(void *context) {
@@ -250,8 +287,7 @@ static void on_use_helper_due(void *context) {
                 return;
         log_warning("Failed to look at %s: process %d does not answer, and is ended",
                     helper->source->what, (int) pid);
-        helper_kill(helper->process);
-        g_array_append_val(helper->stuck, pid);
+        use_helper_kill(helper);
         use_helper_fail(helper, -ETIMEDOUT);
 }
 
@@ -306,19 +342,18 @@ static int on_use_helper_retry(sd_event_source *source, uint64_t usec, void *use
 }
 
 uint64_t use_helper_ask(UseHelper *helper) {
-        UseQuestion question = { .ticket = ++helper->asked };
+        uint64_t ticket = ++helper->asked;
         int r = helper->process ? 0 : use_helper_start(helper);
 
-        if (r >= 0 && send(helper_channel(helper->process), &question, sizeof(question),
-                           MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-                r = -errno;
+        if (r >= 0)
+                r = send_question(helper);
         if (r >= 0)
                 r = expect_answer(helper, false);
         if (r < 0) {
                 helper->result = r;
                 helper->answered = helper->asked;
         }
-        return question.ticket;
+        return ticket;
 }
 
 int use_helper_new(sd_event *event, const UseSource *source, const char *proc,
@@ -335,7 +370,7 @@ int use_helper_new(sd_event *event, const UseSource *source, const char *proc,
                                                    .readable = on_use_helper_readable,
                                                    .due = on_use_helper_due,
                                                    .ended = on_use_helper_ended };
-        helper->stuck = g_array_new(FALSE, FALSE, sizeof(pid_t));
+        helper->stuck = g_array_new(FALSE, FALSE, sizeof(Stuck));
         helper->result = -EINPROGRESS;
         helper->told = told_new();
         helper->coming = told_new();
