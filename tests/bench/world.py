@@ -43,7 +43,7 @@ def enter_namespaces():
 
 
 class NoWatch:
-    """In the place of fakepci's FileWatch: nobody here waits for a file."""
+    """In the place of filewatch's FileWatch: nobody here waits for a file."""
 
     def add(self, directory):
         """Nothing."""

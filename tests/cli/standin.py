@@ -14,7 +14,6 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-import termios
 import threading
 import time
 import unittest
@@ -26,6 +25,7 @@ from gi.repository import Gio, GLib  # noqa: E402
 from main_loop import quit_loop  # noqa: E402
 from pace import DEADLINE, SCALE  # noqa: E402
 from private_bus import Bus, NAME  # noqa: E402
+from terminal import Terminal  # noqa: E402
 
 ROOT = "/org/vfwarden1"
 MANAGER = "org.vfwarden1.Manager"
@@ -396,63 +396,6 @@ class Run:
         for file in (self.process.stdout, self.process.stderr):
             if file:
                 file.close()
-
-
-class Terminal:
-    """A run of the command on a terminal of `lines`, whose output is read as it comes; with `keys` it also reads from
-    there."""
-
-    def __init__(self, argv, environment, keys=False, lines=24):
-        self._leader, follower = pty.openpty()
-        termios.tcsetwinsize(follower, (lines, 0))
-        self.process = subprocess.Popen(argv, env=environment, stdin=follower if keys else subprocess.DEVNULL, stdout=follower,
-                                        stderr=follower)
-        os.close(follower)
-        self.text = b""
-        self._done = 0
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        os.close(self._leader)
-
-    def _read_more(self):
-        """Returns False when nobody has the other side open any more."""
-        if not select.select([self._leader], [], [], DEADLINE)[0]:
-            raise AssertionError(f"nothing further, only {self.text!r}")
-        try:
-            data = os.read(self._leader, 65536)
-        except OSError:  # EIO
-            return False
-        self.text += data
-        return bool(data)
-
-    def read_until(self, wanted):
-        """Waits until the terminal has got `wanted` after what was waited for before."""
-        while (at := self.text.find(wanted, self._done)) < 0:
-            if not self._read_more():
-                raise AssertionError(f"it ended: {self.text!r}")
-        self._done = at + len(wanted)
-
-    def type(self, keys):
-        os.write(self._leader, keys)
-
-    def modes(self):
-        """Whether keys are shown, and whether they come by lines."""
-        flags = termios.tcgetattr(self._leader)[3]
-        return bool(flags & termios.ECHO), bool(flags & termios.ICANON)
-
-    def end(self):
-        while self._read_more():
-            pass
-        return self.process.wait(DEADLINE)
-
-    def plain(self):
-        return self.text.decode().replace("\r\n", "\n")
 
 
 class CommandTest(unittest.TestCase):

@@ -1,12 +1,9 @@
-"""A D-Bus client of vfwarden for tests.
+"""A D-Bus client of vfwarden for tests. It knows the contract's names and nothing of how the daemon is made, so it
+serves the integration tests and the scenarios inside the emulated machine alike: standard library and Gio only.
 
-It knows the contract's names and nothing of how the daemon is made, so it serves the integration
-tests and the scenarios inside the emulated machine alike: standard library and Gio only.
-
-Everything runs in the caller's thread and main context. A call is sent asynchronously and the
-context is iterated until the reply is there, so that stand-ins which live in the same process
-(polkit) can answer meanwhile, and signals are recorded in the order in which the bus sent them.
-"""
+Everything runs in the caller's thread and main context. A call is sent asynchronously and the context is iterated until
+the reply is there. So stand-ins in the same process (polkit) can answer meanwhile, and signals are recorded in the
+order in which the bus sent them."""
 
 import time
 

@@ -1,14 +1,12 @@
 """Fakes the sysfs of PCI functions and its uevents, for a daemon under umockdev's preload.
 
-The tree is made by hand and not by UMockdev.Testbed, and so are the uevents. Testbed lays a device
-out as the kernel does not (`class/pci`), insists that a device exists when its `remove` is sent, has
-no DEVPATH_OLD, and drops or aborts when about 11 events are not read. The preload needs nothing but
-$UMOCKDEV_DIR with a `sys` in it, and each udev monitor under it is a datagram socket `event*` there.
+The tree is made by hand and not by UMockdev.Testbed, and so are the uevents. Testbed lays a device out as the kernel
+does not (`class/pci`), insists that a device exists when its `remove` is sent, has no DEVPATH_OLD, and drops or aborts
+when about 11 events are not read. The preload needs nothing but $UMOCKDEV_DIR with a `sys` in it, and each udev monitor
+under it is a datagram socket `event*` there.
 
-Modes are the kernel's own, because the lock under test is a change of modes.
-"""
+Modes are the kernel's own, because the lock under test is a change of modes."""
 
-import ctypes
 import errno
 import glob
 import os
@@ -18,17 +16,16 @@ import struct
 
 from gi.repository import GLib
 
+from filewatch import FileWatch
 from vfwarden_bus import DEADLINE, wait_until
 
 # Modes that are not 0444 (drivers/pci/pci-sysfs.c, drivers/pci/iov.c).
 MODES = {
-    "broken_parity_status": 0o644, "config": 0o644, "d3cold_allowed": 0o644,
-    "driver_override": 0o644, "enable": 0o644, "msi_bus": 0o644, "numa_node": 0o644,
-    "remove": 0o220, "rescan": 0o220, "reset": 0o200, "reset_method": 0o644,
-    "resource0": 0o600, "sriov_drivers_autoprobe": 0o644, "sriov_numvfs": 0o644, "uevent": 0o644,
+    "broken_parity_status": 0o644, "config": 0o644, "d3cold_allowed": 0o644, "driver_override": 0o644,
+    "enable": 0o644, "msi_bus": 0o644, "numa_node": 0o644, "remove": 0o220, "rescan": 0o220, "reset": 0o200,
+    "reset_method": 0o644, "resource0": 0o600, "sriov_drivers_autoprobe": 0o644, "sriov_numvfs": 0o644, "uevent": 0o644,
 }
 ALL_BUT_CONFIG = ("sriov_numvfs", "sriov_drivers_autoprobe", "remove", "reset", "reset_method")
-
 MEMORY_ENABLE = 0x0002
 
 
@@ -59,39 +56,6 @@ def recorded_config(name):
                 row = bytes.fromhex(rest)
                 image[int(key, 16):int(key, 16) + len(row)] = row
     return bytes(image)
-
-
-class FileWatch:
-    """Wakes the main loop when something under the watched directories changes.
-
-    So that a test can wait for a file's mode without looking again and again."""
-
-    IN_ALL = 0x4 | 0x2 | 0x8 | 0x40 | 0x80 | 0x100 | 0x200
-
-    def __init__(self):
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        self._fd = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-        if self._fd < 0:
-            raise OSError(ctypes.get_errno(), "inotify_init1")
-        self._source = GLib.unix_fd_add_full(
-            GLib.PRIORITY_DEFAULT, self._fd, GLib.IOCondition.IN, self._on_ready)
-
-    def _on_ready(self, *_):
-        try:
-            os.read(self._fd, 65536)
-        except BlockingIOError:
-            pass
-        return GLib.SOURCE_CONTINUE
-
-    def add(self, directory):
-        if self._libc.inotify_add_watch(self._fd, os.fsencode(directory), self.IN_ALL) < 0:
-            raise OSError(ctypes.get_errno(), directory)
-
-    def close(self):
-        if self._fd >= 0:
-            GLib.source_remove(self._source)
-            os.close(self._fd)
-            self._fd = -1
 
 
 class Function:
