@@ -39,6 +39,10 @@ bool vfio_node_count_is_doubtful(const VfioNodeCount *count) {
         return count->merged || count->doubtful || count->assumed;
 }
 
+bool vfio_node_count_is_evident(const VfioNodeCount *count, VfioWaiting waiting) {
+        return count->openings > 0 && (!count->doubtful || waiting.of_users);
+}
+
 void vfio_had_note(VfioHad *had, uint32_t uid) {
         had->root |= uid == 0;
         had->others |= uid != 0;
@@ -52,6 +56,10 @@ bool vfio_had_waits_with(const VfioHad *had, uint32_t uid) {
 static VfioUseStep step_somewhere(const VfioUseSigns *signs) {
         if (!signs->was_lost)
                 return VFIO_USE_SEARCH;
+        /* A user may have a process that cannot be looked at, for as long as they like: what is in
+         * use must not be reported to be free meanwhile, and what is free must not be kept. */
+        if (signs->failed && signs->evident && !signs->reported)
+                return VFIO_USE_REPORT;
         /* The last process is still reported while the kernel resets the device. */
         if (!signs->searched || (signs->reported && signs->may_close))
                 return VFIO_USE_KEEP;

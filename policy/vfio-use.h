@@ -8,7 +8,9 @@
  * no process. What may be open unseen counts as open as long as a descriptor waits in a socket
  * where it may be. A user without privilege can pass it to anybody. So the sockets of users hold
  * only what users may have: functions that were in use by one of them, and nodes that they may
- * open. */
+ * open. A process that cannot be looked at counts like such a socket. While there is one no search
+ * is complete, and what was not reported to be in use becomes so only by evidence: the kernel's
+ * `enable`, an opening that was seen, or a record of one that may be there still. */
 #pragma once
 
 #include <stdbool.h>
@@ -55,6 +57,11 @@ bool vfio_node_count_is_open(const VfioNodeCount *count);
 /* Whether that is not certain. */
 bool vfio_node_count_is_doubtful(const VfioNodeCount *count);
 
+/* Whether what is known makes it open, and not only an opening that nobody saw. After a restart the
+ * count is what the earlier daemon saw, and says that as long as it may be in one of the sockets.
+ * That `waiting` may come from a search that did not see all processes, if it includes those. */
+bool vfio_node_count_is_evident(const VfioNodeCount *count, VfioWaiting waiting);
+
 /* --- who had the function, as far as was seen; zeroed: nobody was */
 
 typedef struct VfioHad {
@@ -79,10 +86,12 @@ typedef enum VfioFinding {
 
 typedef struct VfioUseSigns {
         VfioFinding finding;
-        bool reported;     /* the function is reported to be in use */
-        bool was_lost;     /* the finding was VFIO_FOUND_SOMEWHERE before */
-        bool may_close;    /* ... but not for long: the kernel may be closing the device still */
-        bool searched;     /* all processes were looked at since the last doubt */
+        bool reported;  /* the function is reported to be in use */
+        bool was_lost;  /* the finding was VFIO_FOUND_SOMEWHERE before */
+        bool may_close; /* ... but not for long: the kernel may be closing the device still */
+        bool searched;  /* all processes were looked at since the last doubt */
+        bool failed;    /* the last search did not see all processes, the next may not either ... */
+        bool evident;   /* ... and the device is enabled, or a node's count is evident */
         bool group_closed; /* the close of its group was reported, which is that of the last copy */
 } VfioUseSigns;
 

@@ -109,17 +109,37 @@ static void note_unnamed(Walk *walk, const ScanProcess *process) {
                 g_array_append_val(walk->unnamed, ((Unnamed){ process->pid, process->numbers[i] }));
 }
 
-static void tell_pending(ScanChild *child, ScanJob *job, pid_t pid) {
-        g_autofree ScanAnswer *answer = g_new0(ScanAnswer, 1);
+/* Returns 0, or a negative errno: nothing was sent, and the process in `answer` is root's. */
+static int send_pending(ScanChild *child, ScanJob *job, ScanAnswer *answer, pid_t pid) {
         int r = process_read_owner(pid, &answer->pending.uid, &answer->pending.groups);
 
         answer->kind = SCAN_KIND_PENDING;
         answer->pending.pid = pid;
-        /* A process that has ended has no socket. */
         if (r >= 0)
                 scan_child_send(child, job, answer);
-        else if (!scan_child_is_end(r))
-                scan_child_tell_unknown(child, job, pid, r);
+        return r;
+}
+
+/* Its sockets may have descriptors, like all that it may have. */
+static void scan_walk_tell_unknown(ScanChild *child, ScanJob *job, pid_t pid, int error) {
+        g_autofree ScanAnswer *answer = g_new0(ScanAnswer, 1);
+        int r;
+
+        scan_child_tell_unknown(child, job, pid, error);
+        if (!job->request.sockets)
+                return;
+        r = send_pending(child, job, answer, pid);
+        if (r < 0 && !scan_child_is_end(r))
+                scan_child_send(child, job, answer);
+}
+
+static void tell_pending(ScanChild *child, ScanJob *job, pid_t pid) {
+        g_autofree ScanAnswer *answer = g_new0(ScanAnswer, 1);
+        int r = send_pending(child, job, answer, pid);
+
+        /* A process that has ended has no socket. */
+        if (r < 0 && !scan_child_is_end(r))
+                scan_walk_tell_unknown(child, job, pid, r);
 }
 
 static void scan_walk_tell(ScanChild *child, ScanJob *job, const ScanProcess *process) {
@@ -149,7 +169,7 @@ static void look_at_process(ScanChild *child, ScanJob *job, pid_t pid) {
         else if (r == 0)
                 scan_walk_tell(child, job, walk->process);
         else if (!scan_child_is_end(r))
-                scan_child_tell_unknown(child, job, pid, r);
+                scan_walk_tell_unknown(child, job, pid, r);
 }
 
 /* Returns whether the pass has ended, and with it the passes. */
@@ -296,7 +316,7 @@ static bool step_sharer(ScanChild *child, ScanJob *job, pid_t pid) {
                 return false;
         walk->fds = vfio_fds_free(walk->fds);
         if (r < 0 && !scan_child_is_end(r))
-                scan_child_tell_unknown(child, job, pid, r);
+                scan_walk_tell_unknown(child, job, pid, r);
         else
                 scan_walk_tell(child, job, walk->process);
         return true;
@@ -304,7 +324,7 @@ static bool step_sharer(ScanChild *child, ScanJob *job, pid_t pid) {
 
 static void tell_unread(ScanChild *child, ScanJob *job, const Table *table, int error) {
         for (guint i = 0; i < table->pids->len; i++)
-                scan_child_tell_unknown(child, job, g_array_index(table->pids, pid_t, i), error);
+                scan_walk_tell_unknown(child, job, g_array_index(table->pids, pid_t, i), error);
 }
 
 static void end_large(Walk *walk, Table *table) {

@@ -74,7 +74,8 @@ typedef struct ScanSame {
         int32_t pids[SCAN_SAME_MAX];
 } ScanSame;
 
-/* A process with a socket in which descriptors wait. */
+/* A process with a socket in which descriptors wait, or that cannot be looked at, and may have
+ * such. One whose owner cannot be read counts as root's. */
 typedef struct ScanPending {
         int32_t pid;
         uint32_t uid; /* as ProcessStatus has it */

@@ -169,7 +169,9 @@ static bool look_again_at_sockets(Users *users) {
 static void end_walk(Users *users, int result) {
         holders_end_walk(users->holders);
         users->walking = false;
-        if (result >= 0 && look_again_at_sockets(users)) {
+        /* What an earlier daemon recorded depends on the sockets, also if some processes cannot be
+         * looked at. Later walks that fail answer nothing. */
+        if ((result >= 0 || users->n_walks_ended == 0) && look_again_at_sockets(users)) {
                 users->everybody = true;
                 users->walk_not_before_usec = now_usec() + SOCKETS_AGAIN_USEC;
                 users_schedule(users);
@@ -179,6 +181,7 @@ static void end_walk(Users *users, int result) {
         if (result >= 0 || users->n_walks_ended == 0)
                 users->n_walks_ended = users->n_walks;
         users->all_seen = result >= 0;
+        users->walk_failed = result < 0;
         if (result >= 0 && users->any_unlookable) {
                 users->any_unlookable = false;
                 users->handler->unlookable(users->context, 0);

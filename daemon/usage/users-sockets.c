@@ -140,6 +140,19 @@ VfioWaiting users_waiting(const Users *users, const VfioDevice *device, const ch
         return look_up(users, device, name, users->sockets, &pid);
 }
 
+static bool node_is_evident(const Users *users, const VfioDevice *device, const char *name) {
+        const VfioNodeCount *count = vfio_openings_get(users->openings, name);
+
+        return count && vfio_node_count_is_evident(count, users_waiting(users, device, name));
+}
+
+bool users_opening_is_evident(const Users *users, const VfioDevice *device) {
+        g_autofree char *group = g_strdup_printf("%d", device->vfio.group);
+
+        return node_is_evident(users, device, group) ||
+               (device->node_name && node_is_evident(users, device, device->node_name));
+}
+
 pid_t users_pid_of_socket(const Users *users, const VfioDevice *device, UsersSockets *sockets) {
         g_autofree char *group = g_strdup_printf("%d", device->vfio.group);
         pid_t pid = 0;

@@ -71,9 +71,10 @@ struct Users {
         bool everybody; /* ... or all processes */
         bool all_seen;  /* since the last conclusion a walk has ended that saw everybody */
         bool walking;
-        /* Who has sockets in which descriptors wait: as is certain, as the last walk found them,
-         * and this one; NULL before. */
+        /* Who has sockets in which descriptors wait, or cannot be looked at: as is certain, as the
+         * last walk found them, and this one; NULL before. */
         UsersSockets *sockets, *last_sockets, *next_sockets;
+        bool walk_failed;        /* the last one, which did not see all processes */
         unsigned n_socket_walks; /* that ended, and found such sockets; the next compares */
         bool any_unlookable;     /* a process, and that was reported */
         bool started; /* what VFIO is bound to from now on, it is bound to in our sight */
@@ -118,6 +119,9 @@ pid_t users_pid_of_socket(const Users *users, const VfioDevice *device, UsersSoc
 
 /* The same of any function: whether `sockets` are of interest. */
 bool users_any_in_socket(const Users *users, UsersSockets *sockets);
+
+/* Whether one of the function's nodes is open by more than an assumption. */
+bool users_opening_is_evident(const Users *users, const VfioDevice *device);
 
 /* The sockets in which a descriptor of this node may wait, as is certain. */
 VfioWaiting users_waiting(const Users *users, const VfioDevice *device, const char *name);

@@ -88,6 +88,8 @@ static bool can_tell(Users *users, VfioDevice *device, const GPtrArray *now, boo
                 .was_lost = lost_usec != 0,
                 .may_close = time_usec - lost_usec < CLOSING_USEC,
                 .searched = all_seen && device->needs_walk != 0 && users_is_sure(users, device),
+                .failed = users->walk_failed,
+                .evident = device->vfio.open || users_opening_is_evident(users, device),
                 .group_closed = g_hash_table_contains(users->closed, group),
         };
         VfioUseStep step = vfio_use_step(&signs);

@@ -12,7 +12,7 @@
 
 /* Each cell: the finding, and by what is reported; a bit for each of the other signs. */
 Test(vfio_use, steps) {
-        for (unsigned bits = 0; bits < 32; bits++)
+        for (unsigned bits = 0; bits < 128; bits++)
                 for (VfioFinding finding = 0; finding < _VFIO_FOUND_MAX; finding++) {
                         VfioUseSigns signs = {
                                 .finding = finding,
@@ -21,6 +21,8 @@ Test(vfio_use, steps) {
                                 .may_close = bits & 4,
                                 .searched = bits & 8,
                                 .group_closed = bits & 16,
+                                .failed = bits & 32,
+                                .evident = bits & 64,
                         };
                         VfioUseStep expected = REPORT;
 
@@ -29,11 +31,33 @@ Test(vfio_use, steps) {
                                 expected = SEARCH;
                         if (finding == SOMEWHERE && !signs.was_lost)
                                 expected = SEARCH;
+                        else if (finding == SOMEWHERE && signs.failed && signs.evident &&
+                                 !signs.reported)
+                                expected = REPORT;
                         else if (finding == SOMEWHERE &&
                                  (!signs.searched || (signs.reported && signs.may_close)))
                                 expected = KEEP;
                         cr_assert_eq(vfio_use_step(&signs), expected, "finding %d, bits %#x",
                                      finding, bits);
+                }
+}
+
+/* A bit for each of: assumed, merged, doubtful, and sockets of earlier users. */
+Test(vfio_use, evident) {
+        for (unsigned openings = 0; openings < 3; openings++)
+                for (unsigned bits = 0; bits < 16; bits++) {
+                        VfioNodeCount count = {
+                                .openings = openings,
+                                .assumed = bits & 1,
+                                .merged = bits & 2,
+                                .doubtful = bits & 4,
+                        };
+                        VfioWaiting others = { .of_anybody = true, .of_openers = true };
+                        VfioWaiting waiting = bits & 8 ? (VfioWaiting){ .of_users = true } : others;
+
+                        cr_assert_eq(vfio_node_count_is_evident(&count, waiting),
+                                     openings > 0 && (!(bits & 4) || (bits & 8)),
+                                     "%u openings, bits %#x", openings, bits);
                 }
 }
 

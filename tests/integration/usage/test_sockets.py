@@ -246,6 +246,74 @@ class Sockets(OpenTest):
         parked.close()
         self.wait_free()
 
+    def start_with_unlookable(self, process):
+        """A daemon that finds this process's descriptors unreadable from its first look on."""
+        faults = self.start_faults()
+        faults.set(("open", errno.EMFILE, f"*/{process.pid}/fd"))
+        self.start()
+        return faults
+
+    def test_recorded_and_one_process_cannot_be_looked_at(self):
+        """Not the one that has the socket; no search is complete until it ends."""
+        for opened in (self.open_node, lambda: self.vfio.open_group(self.functions[ONE])):
+            fd = opened()
+            self.wait_users([(os.getpid(), False)])
+            self.kill()
+            parked, stranger = self.park(fd), self.stranger()
+            faults = self.start_with_unlookable(stranger)
+            self.wait_property(ONE, "InUse", True)
+            self.wait_users([(0, False)])
+            self.wait_property(TWO, "InUse", False)
+            with self.assertRaises(vb.BusError):
+                self.client.start_function_call(ONE, "Unbind").result()
+            faults.clear()
+            self.end(stranger)
+            self.check_held(os.getpid())
+            parked.close()
+            self.wait_free()
+
+    def test_recorded_and_the_process_that_has_it_cannot_be_looked_at(self):
+        process = self.user(self.open_node())
+        self.wait_users([(process.pid, False)])
+        self.kill()
+        faults = self.start_with_unlookable(process)
+        self.wait_users([(0, False)])
+        self.wait_property(ONE, "InUse", True)
+        faults.clear()
+        self.wait_users([(process.pid, False)])
+        self.end(process)
+        self.wait_free()
+
+    def test_enabled_and_a_process_cannot_be_looked_at(self):
+        """By somebody unseen: the kernel says that it is open, and nobody recorded it."""
+        self.kill()
+        stranger = self.stranger()
+        self.functions[ONE].write("enable", "1")
+        faults = self.start_with_unlookable(stranger)
+        self.wait_property(ONE, "InUse", True)
+        self.wait_property(TWO, "InUse", False)
+        self.functions[ONE].write("enable", "0")
+        faults.clear()
+        self.wait_free()
+
+    def test_a_stranger_who_cannot_be_looked_at_keeps_nothing(self):
+        """Of what nobody had, and of what root alone had and closed, although they may open one."""
+        fd = self.open_node()
+        self.wait_users([(os.getpid(), False)])
+        self.kill()
+        os.close(fd)
+        for mode in (0o600, 0o666):
+            os.chmod(self.vfio.path(f"vfio/{self.functions[TWO].group}"), mode)
+            stranger = self.stranger()
+            faults = self.start_with_unlookable(stranger)
+            self.wait_property(ONE, "InUse", False)
+            self.wait_property(TWO, "InUse", False)
+            self.fence()
+            self.assertEqual((self.users(ONE), self.users(TWO)), ([], []))
+            self.kill()
+            faults.clear()
+            self.end(stranger)
+
     def test_a_first_thread_that_has_ended(self):
         """/proc/PID/fd is empty then; other threads have all still."""
         fd = self.open_node()
