@@ -5,6 +5,8 @@
  *      large tables of descriptors, one for all or one for each
  *   tenant hold FD PROCESSES COPIES
  *      processes that have a descriptor, so many times each
+ *   tenant sockets SOCKETS PROCESSES
+ *      processes that have so many sockets each, and a descriptor waits in the last one
  *   tenant open NODE PROCESSES
  *      each makes process after process that opens NODE, and ends
  *   tenant hang FUSE DIRECTORY memory|node|exec
@@ -28,6 +30,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -96,6 +99,40 @@ static void hold(int fd, int processes, int copies) {
         for (int i = 1; i < copies; i++)
                 if (dup(fd) < 0)
                         fail("dup");
+        for (int i = 1; i < processes; i++)
+                if (fork_with(0) == 0)
+                        stay();
+        ready();
+        stay();
+}
+
+static void put_into_socket(int socket, int fd) {
+        union {
+                struct cmsghdr header;
+                char bytes[CMSG_SPACE(sizeof(int))];
+        } control = { .header = { .cmsg_len = CMSG_LEN(sizeof(int)),
+                                  .cmsg_level = SOL_SOCKET,
+                                  .cmsg_type = SCM_RIGHTS } };
+        char byte = 0;
+        struct iovec part = { &byte, sizeof(byte) };
+        struct msghdr message = { .msg_iov = &part,
+                                  .msg_iovlen = 1,
+                                  .msg_control = &control,
+                                  .msg_controllen = sizeof(control) };
+
+        memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
+        if (sendmsg(socket, &message, 0) < 0)
+                fail("sendmsg");
+}
+
+static void sockets(int count, int processes) {
+        int pair[2] = { -1, -1 };
+
+        allow_descriptors();
+        for (int i = 0; i < count; i += 2)
+                if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0)
+                        fail("socketpair");
+        put_into_socket(pair[0], STDIN_FILENO);
         for (int i = 1; i < processes; i++)
                 if (fork_with(0) == 0)
                         stay();
@@ -359,6 +396,8 @@ int main(int argc, char **argv) {
                 table(number(argv[2]), number(argv[3]), strcmp(argv[4], "shared") == 0);
         if (argc == 5 && strcmp(argv[1], "hold") == 0)
                 hold(number(argv[2]), number(argv[3]), number(argv[4]));
+        if (argc == 4 && strcmp(argv[1], "sockets") == 0)
+                sockets(number(argv[2]), number(argv[3]));
         if (argc == 4 && strcmp(argv[1], "open") == 0)
                 storm(argv[2], number(argv[3]));
         if (argc == 5 && strcmp(argv[1], "hang") == 0)
