@@ -20,7 +20,7 @@ class Person:
     def __init__(self, name):
         self.name = name
         self.process = subprocess.Popen(
-            ["setpriv", f"--reuid={name}", f"--regid={name}", "--clear-groups", "--no-new-privs",
+            ["setpriv", f"--reuid={name}", f"--regid={name}", "--init-groups", "--no-new-privs",
              sys.executable, "-B", "-m", "guest.person"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._answer()  # it listens from here on

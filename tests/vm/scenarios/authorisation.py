@@ -205,9 +205,10 @@ def rules_for_libvirt(machine):
     machine.wait_property(IGB, "NumVFs", 2)
     vf, other = (Function(address) for address in IGB.vfs())
     machine.wait_function(other)
-    visitor, stranger = machine.person("visitor"), machine.person("stranger")
     machine.run("groupadd", "--force", "libvirt")
     machine.run("usermod", "--append", "--groups", "libvirt", "visitor")
+    # polkit of Debian 13 asks the process for its groups, and that of Debian 12 the user database.
+    visitor, stranger = machine.person("visitor"), machine.person("stranger")
     try:
         check_all_denied(visitor, vf.address, "a member, without the rules")
         machine.add_polkit_rule(rules)

@@ -11,7 +11,7 @@ import vfwarden_bus as vb
 from guest import service
 from guest.check import contains, equal, true
 from guest.holder import Holder
-from guest.libvirt import Libvirt, address, hostdev
+from guest.libvirt import SOCKETS, Libvirt, address, hostdev
 from guest.pci import IGB, Function
 from guest.registry import scenario
 
@@ -202,3 +202,46 @@ def away(machine):
         equal(result.returncode, code, "the hook's exit code")
         true(2 <= seconds < 2 + pace.at_most(0.5), f"a daemon that hangs is waited for for 2 s, and no more: {seconds:.1f}")
     machine.daemon.kill(signal.SIGCONT)
+
+def wait_released(machine, vf, scope):
+    """The VF is as it was before a domain had it."""
+    wait_inhibitors(machine, [])
+    machine.wait_property(vf, "Driver", "igbvf", 60)
+    equal(unit_state(scope), "inactive", "the guard's unit")
+    for function in (vf, IGB):
+        machine.wait_property(function, "ClosedFiles", [])
+        machine.wait_property(function, "DriverOverride", "")
+    equal(machine.property(vf, "InUse"), False, "whether the VF is in use")
+
+
+def qemu_of(machine, vf):
+    machine.wait_property(vf, "InUse", True)
+    pid, = [row[1] for row in machine.client.manager("ListUsers") if row[0] == vf.address]
+    return pid
+
+
+@scenario("a domain whose QEMU is killed, or told to end as when the host shuts down; libvirtd killed under a domain, or away "
+          "while QEMU is killed: no inhibitor, lock or driver_override is left", deadline=480)
+def killed(machine):
+    vf, = vfs(machine, 1)
+    libvirt = Libvirt(machine)
+    scope = libvirt.define("web1", hostdev(vf))
+    guarded = [(vf.address, "domain web1")]
+    for name in ("KILL", "TERM"):
+        libvirt.start("web1")
+        service.run("kill", f"-{name}", str(qemu_of(machine, vf)))
+        wait_released(machine, vf, scope)
+
+    libvirt.start("web1")
+    qemu = qemu_of(machine, vf)
+    machine.daemon.kill(signal.SIGKILL, int(machine.daemon.property("MainPID", "libvirtd.service")))
+    equal(inhibitors(machine), guarded, "who inhibits what after libvirtd was killed")
+    machine.poll(lambda: unit_state("libvirtd.service") == "active", "systemd to start libvirtd again")
+    contains(libvirt.virsh("domstate", "web1").stdout, "running", "web1 under the next libvirtd")
+    equal(inhibitors(machine), guarded, "who inhibits what under the next libvirtd")
+
+    service.systemctl("stop", *SOCKETS, "libvirtd.service")
+    service.run("kill", "-KILL", str(qemu))
+    machine.wait_property(vf, "InUse", False)
+    service.systemctl("start", "libvirtd.service")
+    wait_released(machine, vf, scope)
