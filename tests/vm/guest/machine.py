@@ -181,7 +181,7 @@ class Machine:
         return watch
 
     def run_as(self, name, *words, **kwargs):
-        return service.run("setpriv", f"--reuid={name}", f"--regid={name}", "--clear-groups", *words, **kwargs)
+        return service.run("setpriv", f"--reuid={name}", f"--regid={name}", "--init-groups", *words, **kwargs)
 
     def add_polkit_rule(self, text):
         cleaning.POLKIT_RULES.write_text(text)
