@@ -186,6 +186,34 @@ class Sockets(OpenTest):
         os.close(fd)
         self.wait_free()
 
+    def test_in_a_socket_that_is_in_a_socket(self):
+        fd = self.open_node()
+        self.wait_users([(os.getpid(), False)])
+        self.kill()
+        inner = Parked(fd)
+        outer = socket.socketpair()
+        socket.send_fds(outer[0], [b"x"], [end.fileno() for end in inner.pair])
+        inner.close()
+        self.start()
+        self.check_held(os.getpid())
+        for end in outer:
+            end.close()
+        self.wait_free()
+
+    def test_in_a_socket_that_is_in_itself(self):
+        """No process has it any more, so the kernel collects it (unix_gc()): nobody keeps a function by that."""
+        fd = self.open_node()
+        self.wait_users([(os.getpid(), False)])
+        ends = socket.socketpair()
+        socket.send_fds(ends[0], [b"x"], [fd, ends[1].fileno()])
+        os.close(fd)
+        self.wait_users([(0, False)])
+        self.kill()
+        for end in ends:
+            end.close()
+        self.start()
+        self.wait_property(ONE, "InUse", False)
+
     def test_a_user_has_it(self):
         process = self.user(self.open_node())
         self.wait_users([(process.pid, False)])
