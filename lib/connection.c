@@ -42,6 +42,9 @@ static int send_request(VfwardenIo *io, const Request *request) {
                 message.msg_control = control;
                 message.msg_controllen = CMSG_SPACE(request->n_fds * sizeof(int));
         }
+        /* A session that looks at the ring alone looks at the socket then. */
+        if (io->ring.memory)
+                __atomic_fetch_add(&io->ring.memory->client.messages, 1, __ATOMIC_RELEASE);
         while (left > 0) {
                 ssize_t n = sendmsg(io->socket, &message, MSG_NOSIGNAL);
 
@@ -82,6 +85,7 @@ static int receive(VfwardenIo *io, void *data, size_t size) {
 }
 
 int connection_give_up(VfwardenIo *io) {
+        io->ring.is_off = true;
         shutdown(io->socket, SHUT_RDWR);
         return -EPROTO;
 }

@@ -5,10 +5,21 @@
  * socket is shut down, and every later request fails. */
 #pragma once
 
+#include "policy/io-ring.h"
 #include "policy/vfio-user.h"
 #include "policy/zpci-request.h"
 
 #define _public_ __attribute__((visibility("default")))
+
+/* The ring of a session, see ring.h. */
+typedef struct RingSide {
+        IoRingMemory *memory;  /* NULL: none */
+        int requests, replies; /* eventfds, -1: none */
+        uint32_t spin_usec;
+        uint32_t tail; /* requests so far */
+        bool offered;  /* and not tried yet */
+        bool is_off;   /* the program wants none */
+} RingSide;
 
 /* A session; the public header has its name alone. */
 typedef struct VfwardenIo {
@@ -20,6 +31,7 @@ typedef struct VfwardenIo {
         bool relaxed;
         uint64_t size[ZPCI_N_BARS];
         uint64_t config_size;
+        RingSide ring;
 } VfwardenIo;
 
 /* No message takes more. */

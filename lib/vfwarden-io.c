@@ -1,6 +1,7 @@
 #include "lib/vfwarden-io.h"
 
 #include "lib/connection.h"
+#include "lib/ring.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -32,7 +33,8 @@ static void close_fd(int *fd) {
 
 static int ask_version(VfwardenIo *io) {
         static const VfioUserVersion ours = { VFIO_USER_MAJOR, VFIO_USER_MINOR };
-        Request request = { VFIO_USER_VERSION, &ours, NULL, sizeof(ours), 0, NULL, 0 };
+        static const char text[] = "{\"capabilities\":{" IO_RING_CAPABILITY ":{}}}";
+        Request request = { VFIO_USER_VERSION, &ours, text, sizeof(ours), sizeof(text), NULL, 0 };
         uint8_t reply[sizeof(VfioUserVersion) + VFIO_USER_DATA_MAX];
         VfioUserVersion version;
         int r;
@@ -41,6 +43,7 @@ static int ask_version(VfwardenIo *io) {
         if (r < 0)
                 return r;
         memcpy(&version, reply, sizeof(version));
+        io->ring.offered = io_ring_is_asked(reply + sizeof(version), (size_t) r - sizeof(version));
         return version.major == VFIO_USER_MAJOR ? 0 : connection_give_up(io);
 }
 
@@ -65,7 +68,7 @@ _public_ int vfwarden_io_open_socket(int fd, VfwardenIo **ret) {
                 return -ENOMEM;
         }
         io->socket = fd;
-        io->notice_fd = -1;
+        io->notice_fd = io->ring.requests = io->ring.replies = -1;
         r = ask_version(io);
         for (uint32_t i = 0; r >= 0 && i < ZPCI_N_BARS; i++)
                 r = ask_region_size(io, i, &io->size[i]);
@@ -87,6 +90,7 @@ _public_ VfwardenIo *vfwarden_io_close(VfwardenIo *io) {
                 return NULL;
         close_fd(&io->socket);
         close_fd(&io->notice_fd);
+        ring_free(&io->ring);
         free(io);
         return NULL;
 }
@@ -253,6 +257,8 @@ _public_ int vfwarden_io_load(VfwardenIo *io, unsigned pcias, uint64_t offset, v
 
         if (pcias >= ZPCI_N_BARS && pcias != VFWARDEN_IO_CONFIG)
                 return -EINVAL;
+        if (pcias < ZPCI_N_BARS && ring_takes(io, length))
+                return ring_access(io, false, region, offset, data, length);
         return connection_access(io, false, region, offset, data, length);
 }
 
@@ -260,7 +266,13 @@ _public_ int vfwarden_io_store(VfwardenIo *io, unsigned pcias, uint64_t offset, 
                                size_t length) {
         if (pcias >= ZPCI_N_BARS)
                 return -EINVAL;
+        if (ring_takes(io, length))
+                return ring_access(io, true, pcias, offset, (void *) data, length);
         return connection_access(io, true, pcias, offset, (void *) data, length);
+}
+
+_public_ void vfwarden_io_use_ring(VfwardenIo *io, bool use) {
+        io->ring.is_off = !use;
 }
 
 _public_ int vfwarden_io_map(VfwardenIo *io, uint64_t gaddr, uint64_t size, int fd,

@@ -100,6 +100,16 @@ int vfwarden_io_load(VfwardenIo *io, unsigned pcias, uint64_t offset, void *data
 int vfwarden_io_store(VfwardenIo *io, unsigned pcias, uint64_t offset, const void *data,
                       size_t length);
 
+/* Loads and stores of at most 8 bytes to a BAR go through memory that the program shares with the
+ * session, where the session offers that. They then take no system call of the program as long as
+ * they follow each other closely. The program and the session wait for each other by looking at the
+ * memory, each for at most 50 microseconds, and sleep afterwards. The first such access makes the
+ * memory and two descriptors, and falls back to the socket if it cannot.
+ *
+ * `use` false: from now on everything goes over the socket. True, which is the default, undoes
+ * that. See "RING" in vfwarden-io(7). */
+void vfwarden_io_use_ring(VfwardenIo *io, bool use);
+
 /* Memory
  *
  * The data of a guest's store block is in the guest's memory already. The VMM maps that memory

@@ -12,6 +12,7 @@ static_assert(sizeof(VfioUserRegionType) == 16, "layout");
 static_assert(sizeof(VfioUserIrqSet) == 20, "layout");
 static_assert(sizeof(VfioUserRegionAccess) == 16, "layout");
 static_assert(sizeof(VfioUserWrite) == 24, "layout");
+static_assert(sizeof(VfioUserRing) == 16, "layout");
 static_assert(VFIO_USER_MESSAGE_MAX >=
                       sizeof(VfioUserHeader) + sizeof(VfioUserDmaMap) + VFIO_USER_DATA_MAX,
               "the longest");
@@ -29,11 +30,13 @@ int64_t vfio_user_message_size(const uint8_t *bytes, size_t size) {
         return header.size;
 }
 
-/* The fixed part of each command, and whether data may follow. */
-static const struct {
+/* The fixed part of a command, and whether data may follow. */
+typedef struct Shape {
         uint8_t fixed;
         bool offered, data;
-} commands[] = {
+} Shape;
+
+static const Shape shapes[] = {
         [VFIO_USER_VERSION] = { sizeof(VfioUserVersion), true, true },
         [VFIO_USER_DMA_MAP] = { sizeof(VfioUserDmaMap), true, false },
         [VFIO_USER_DMA_UNMAP] = { sizeof(VfioUserDmaUnmap), true, false },
@@ -47,12 +50,23 @@ static const struct {
         [VFIO_USER_REGION_WRITE_MULTI] = { sizeof(VfioUserWriteMulti), true, true },
 };
 
+/* NULL for a command that is not offered. */
+static const Shape *get_shape(uint16_t command) {
+        static const Shape ring = { sizeof(VfioUserRing), true, false };
+
+        if (command == VFIO_USER_VFWARDEN_RING)
+                return &ring;
+        return command < sizeof(shapes) / sizeof(*shapes) && shapes[command].offered
+                       ? &shapes[command]
+                       : NULL;
+}
+
 /* `argsz` of a request that is answered with more than a header says how much the asker has room
  * for, of the others how much it sent; less than the structure is no request. */
 static int check_payload(const VfioUserRequest *request) {
         switch (request->header.command) {
         case VFIO_USER_VERSION:
-                /* Nothing that a client offers makes a difference here, so its JSON is not read. */
+                /* One name is looked for (io-ring.h); else its JSON is not read. */
                 return request->data_size == 0 || request->data[request->data_size - 1] == '\0'
                                ? 0
                                : -EINVAL;
@@ -84,6 +98,8 @@ static int check_payload(const VfioUserRequest *request) {
                                                request->data_size
                                ? 0
                                : -EINVAL;
+        case VFIO_USER_VFWARDEN_RING:
+                return request->ring.argsz >= sizeof(request->ring) ? 0 : -EINVAL;
         default:
                 return -EINVAL;
         }
@@ -92,6 +108,7 @@ static int check_payload(const VfioUserRequest *request) {
 int vfio_user_parse(const uint8_t *message, size_t size, VfioUserRequest *ret) {
         VfioUserRequest request = { 0 };
         size_t payload = size - sizeof(request.header), fixed;
+        const Shape *shape;
         int r;
 
         memcpy(&request.header, message, sizeof(request.header));
@@ -99,12 +116,12 @@ int vfio_user_parse(const uint8_t *message, size_t size, VfioUserRequest *ret) {
         /* Nothing was asked of the client, so nothing can be answered. */
         if ((request.header.flags & VFIO_USER_FLAG_TYPE) != 0)
                 return -EINVAL;
-        if (request.header.command >= sizeof(commands) / sizeof(*commands) ||
-            !commands[request.header.command].offered)
+        shape = get_shape(request.header.command);
+        if (!shape)
                 return -EOPNOTSUPP;
 
-        fixed = commands[request.header.command].fixed;
-        if (payload < fixed || (payload > fixed && !commands[request.header.command].data))
+        fixed = shape->fixed;
+        if (payload < fixed || (payload > fixed && !shape->data))
                 return -EINVAL;
         /* The members of the union begin where it does. */
         memcpy((uint8_t *) &request + offsetof(VfioUserRequest, version),

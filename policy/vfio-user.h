@@ -25,6 +25,8 @@ typedef enum VfioUserCommand {
         VFIO_USER_REGION_WRITE,
         VFIO_USER_DEVICE_RESET = 13,
         VFIO_USER_REGION_WRITE_MULTI = 15,
+        /* Ours: the protocol has no command above 0xff. */
+        VFIO_USER_VFWARDEN_RING = 0x5600,
 } VfioUserCommand;
 
 typedef struct VfioUserHeader {
@@ -146,6 +148,17 @@ typedef struct VfioUserWrite {
 /* QEMU's maximum; the protocol has none. */
 #define VFIO_USER_WRITES_MAX 200U
 
+/* Sets up a ring (io-ring.h). The reply has what the client gets. */
+typedef struct VfioUserRing {
+        uint32_t argsz;
+        uint32_t flags; /* 0 */
+        uint32_t entries;
+        uint32_t max_spin_usec;
+} VfioUserRing;
+
+/* With it come the memory, and the eventfds for requests and for replies. */
+#define VFIO_USER_RING_FDS 3U
+
 /* The indexes that linux/vfio.h gives to a PCI function, and ours. */
 enum {
         VFIO_USER_REGION_CONFIG = 7,
@@ -183,6 +196,7 @@ typedef struct VfioUserRequest {
                 VfioUserIrqSet irq_set;
                 VfioUserRegionAccess access;
                 VfioUserWriteMulti multi;
+                VfioUserRing ring;
         };
         const uint8_t *data;
         size_t data_size;

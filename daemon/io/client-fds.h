@@ -7,6 +7,8 @@
 #include "daemon/io/util.h"
 
 #include <stdbool.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 
 /* MSI has no more vectors, and for MSI all come at once or not at all. */
 #define CLIENT_FDS_MAX 32U
@@ -26,6 +28,13 @@ static inline void client_fds_close(ClientFds *fds) {
                 closep(&fds->fds[i]);
         fds->n = 0;
         fds->too_many = false;
+}
+
+/* A file that is no anonymous inode is no eventfd. Reading its state waits for nothing. */
+static inline bool client_fd_is_anonymous(int fd) {
+        struct stat st;
+
+        return syscall(SYS_fstat, fd, &st) >= 0 && (st.st_mode & S_IFMT) == 0;
 }
 
 /* The first one, -1 for none. */

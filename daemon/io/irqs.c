@@ -2,8 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 
 static const IrqLine request_line = {
         .flags = VFIO_USER_IRQ_EVENTFD | VFIO_USER_IRQ_NORESIZE,
@@ -27,13 +25,10 @@ int irqs_info(const Device *device, const VfioUserRequest *request, Reply *reply
         return 0;
 }
 
-/* A file that is no anonymous inode is no eventfd. The kernel refuses the other kinds of these
- * (eventfd_ctx_fdget()), and so does a write. */
+/* The kernel refuses other anonymous files (eventfd_ctx_fdget()), and so does a write. */
 static int check_eventfds(const ClientFds *fds) {
-        struct stat st;
-
         for (unsigned i = 0; i < fds->n; i++)
-                if (syscall(SYS_fstat, fds->fds[i], &st) < 0 || (st.st_mode & S_IFMT) != 0)
+                if (!client_fd_is_anonymous(fds->fds[i]))
                         return -EINVAL;
         return 0;
 }

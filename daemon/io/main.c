@@ -13,13 +13,15 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Besides those of the client's memory: 0 to 2, socket, device, control, the client's eventfd, one
- * of them that hangs, those of an emulated device, and those that have just come. */
-#define FDS_BESIDES (8U + EMULATED_IRQS_MAX + CLIENT_FDS_MAX)
+/* Besides those of the client's memory: 0 to 2, socket, device, control, the client's eventfd and
+ * those of its ring, one of these that hangs, those of an emulated device, and those that have just
+ * come. */
+#define FDS_BESIDES (10U + EMULATED_IRQS_MAX + CLIENT_FDS_MAX)
 
 typedef struct Options {
         int client, listener, device, control, container;
@@ -166,6 +168,18 @@ static int accept_client(const Options *options, Stream *stream) {
         return r;
 }
 
+/* A filter that cannot see what is mapped allows no map, unless DMA needs it anyway. */
+static bool offers_ring(const Options *options) {
+        return sandbox_sees_maps() || options->dma;
+}
+
+/* On the only processor the client could not run meanwhile. */
+static bool may_spin(void) {
+        cpu_set_t set;
+
+        return sched_getaffinity(0, sizeof(set), &set) >= 0 && CPU_COUNT(&set) > 1;
+}
+
 static SessionOptions session_options(const Options *options) {
         return (SessionOptions){
                 .max_maps = (unsigned) options->max_maps,
@@ -174,6 +188,8 @@ static SessionOptions session_options(const Options *options) {
                        : options->backend.emulated ? DMA_EMULATED
                                                    : DMA_TYPE1,
                 .container = options->container,
+                .ring = offers_ring(options),
+                .may_spin = may_spin(),
         };
 }
 
@@ -185,6 +201,7 @@ static SandboxNeeds sandbox_needs(const Options *options) {
                 .container = options->container,
                 .maps = options->dma,
                 .accepts = options->listener >= 0,
+                .ring = offers_ring(options),
         };
 }
 
@@ -206,6 +223,8 @@ static int serve(const Options *options, const IoBackend *backend) {
         r = control_thread_start(&control);
         if (r >= 0)
                 r = notifier_start(&session.notifier);
+        if (r >= 0 && about.ring)
+                r = notifier_start(&session.ring.replies);
         if (r >= 0)
                 r = device_start(&session.device);
         if (r >= 0)

@@ -27,7 +27,7 @@ static unsigned find(const IoMemory *memory, uint64_t address) {
 
 /* The size of what `fd` is, 0 when it is nothing for us. fstat() of the C library is newfstatat(),
  * which takes paths and so is not in the list of system calls. */
-static uint64_t file_size(int fd) {
+uint64_t io_memory_file_size(int fd) {
         struct stat st;
 
         if (syscall(SYS_fstat, fd, &st) < 0 || st.st_size < 0)
@@ -38,7 +38,7 @@ static uint64_t file_size(int fd) {
 /* Whether its opener gave `fd` for this, and no seal is against it. A read-only descriptor of
  * somebody else's memory would otherwise do to have a device write there: iommufd maps it for
  * writing without a word (seen with Linux 7.2). */
-static bool is_open_for(int fd, bool reading, bool writing) {
+bool io_memory_is_open_for(int fd, bool reading, bool writing) {
         int flags = fcntl(fd, F_GETFL), seals = fcntl(fd, F_GET_SEALS);
         int mode = flags & O_ACCMODE;
 
@@ -59,7 +59,8 @@ int io_memory_map(IoMemory *memory, uint64_t address, uint64_t size, uint64_t of
             __builtin_add_overflow(address, size, &end) ||
             __builtin_add_overflow(offset, size, &file_end) || (!readable && !writable))
                 return -EINVAL;
-        if (fd >= 0 && (!is_open_for(fd, readable, writable) || file_end > file_size(fd)))
+        if (fd >= 0 &&
+            (!io_memory_is_open_for(fd, readable, writable) || file_end > io_memory_file_size(fd)))
                 return -EINVAL;
 
         place = find(memory, address);
@@ -152,7 +153,7 @@ int io_memory_write(const IoMemory *memory, uint64_t address, const void *data, 
                 return -EFAULT;
         place = map->offset + (address - map->address);
         /* A write past the end of a file that was cut would make it longer again. */
-        if (place + length > file_size(map->fd) ||
+        if (place + length > io_memory_file_size(map->fd) ||
             pwrite(map->fd, data, length, (off_t) place) != (ssize_t) length)
                 return -EFAULT;
         return 0;

@@ -51,3 +51,9 @@ void io_memory_unmap_all(IoMemory *memory);
 /* Reads or writes bytes that are all in one map, once. Returns 0 or -EFAULT. */
 int io_memory_read(const IoMemory *memory, uint64_t address, void *data, size_t length);
 int io_memory_write(const IoMemory *memory, uint64_t address, const void *data, size_t length);
+
+/* Whether its opener gave `fd`, which is memory, for this, and no seal is against it. */
+bool io_memory_is_open_for(int fd, bool reading, bool writing);
+
+/* In bytes; 0 for what is nothing for us. */
+uint64_t io_memory_file_size(int fd);

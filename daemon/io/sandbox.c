@@ -1,6 +1,7 @@
 #include "daemon/io/sandbox.h"
 
 #include "daemon/io/util.h"
+#include "policy/io-ring.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #ifndef VFWARDEN_IO_SANITIZED
@@ -168,6 +170,41 @@ static int allow_maps(scmp_filter_ctx filter) {
         return r;
 }
 
+bool sandbox_sees_maps(void) {
+#if defined(__s390x__)
+        return false;
+#else
+        return true;
+#endif
+}
+
+/* One map of this size, and the waiting for two descriptors: the socket and an eventfd, which is
+ * read without waiting. */
+static int allow_ring(scmp_filter_ctx filter) {
+        int r = 0;
+
+#if !defined(__s390x__) && !VFWARDEN_IO_SANITIZED
+        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 5, SCMP_A0_64(SCMP_CMP_EQ, 0),
+                             SCMP_A1_64(SCMP_CMP_EQ, sizeof(IoRingMemory)),
+                             SCMP_A2_32(SCMP_CMP_EQ, PROT_READ | PROT_WRITE),
+                             SCMP_A3_32(SCMP_CMP_EQ, MAP_SHARED), SCMP_A5_64(SCMP_CMP_EQ, 0));
+#endif
+        if (r >= 0)
+                r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(poll), 2,
+                                     SCMP_A1_64(SCMP_CMP_EQ, 2),
+                                     SCMP_A2_64(SCMP_CMP_MASKED_EQ, UINT32_MAX, UINT32_MAX));
+        /* In place of poll() on some architectures. */
+        if (r >= 0)
+                r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ppoll), 3,
+                                     SCMP_A1_64(SCMP_CMP_EQ, 2), SCMP_A2_64(SCMP_CMP_EQ, 0),
+                                     SCMP_A3_64(SCMP_CMP_EQ, 0));
+        if (r >= 0)
+                r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(preadv2), 2,
+                                     SCMP_A2_64(SCMP_CMP_EQ, 1),
+                                     SCMP_A5_64(SCMP_CMP_MASKED_EQ, UINT32_MAX, RWF_NOWAIT));
+        return r;
+}
+
 static int allow_arguments(scmp_filter_ctx filter, const SandboxNeeds *needs) {
         int r = 0;
 
@@ -179,6 +216,8 @@ static int allow_arguments(scmp_filter_ctx filter, const SandboxNeeds *needs) {
         if (r >= 0)
                 r = allow_ioctls(filter, needs->container, container_ioctls,
                                  ELEMENTS(container_ioctls));
+        if (r >= 0 && needs->ring)
+                r = allow_ring(filter);
         return r >= 0 && needs->maps ? allow_maps(filter) : r;
 }
 

@@ -22,7 +22,11 @@ typedef struct SandboxNeeds {
         int container;    /* the type 1 container that may get its ioctls, -1: none */
         bool maps;        /* files of the client's are mapped for a moment */
         bool accepts;     /* the client connects */
+        bool ring;        /* the client may set a ring up */
 } SandboxNeeds;
+
+/* Whether the list of system calls has the arguments of mmap(), too. */
+bool sandbox_sees_maps(void);
 
 /* When all is opened: no further process, and the list of system calls, for all threads; a call
  * that is not in it kills the process. Returns 0 or a negative errno. */

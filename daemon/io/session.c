@@ -16,11 +16,14 @@ void session_init(Session *session, const IoBackend *backend, const SessionOptio
                 options->max_maps < IO_MAPS_MAX ? options->max_maps : IO_MAPS_MAX;
         session->memory.max_bytes = options->max_bytes;
         notifier_init(&session->notifier);
+        ring_init(&session->ring, options->ring, options->may_spin);
         pthread_mutex_init(&session->lock, NULL);
 }
 
 static int handle_version(Session *session, const VfioUserRequest *request, Reply *reply) {
         VfioUserVersion version = request->version;
+        bool ring = session->ring.offered && io_ring_is_asked(request->data, request->data_size);
+        char text[96] = "";
         int length;
 
         if (session->versioned)
@@ -30,11 +33,16 @@ static int handle_version(Session *session, const VfioUserRequest *request, Repl
         if (version.minor > VFIO_USER_MINOR)
                 version.minor = VFIO_USER_MINOR;
         reply_add(reply, &version, sizeof(version));
+        /* Not to every client: QEMU warns of a capability that it does not know (caps_parse()). */
+        if (ring)
+                snprintf(text, sizeof(text),
+                         "," IO_RING_CAPABILITY ":{\"entries\":%u,\"max_spin_usec\":%u}",
+                         IO_RING_ENTRIES_MAX, session->ring.may_spin ? IO_RING_SPIN_MAX_USEC : 0);
         length = snprintf((char *) reply->payload + reply->size, VFIO_USER_DATA_MAX,
                           "{\"capabilities\":{\"max_msg_fds\":%u,\"max_data_xfer_size\":%u,"
-                          "\"max_dma_maps\":%u,\"pgsizes\":%u,\"write_multiple\":true}}",
+                          "\"max_dma_maps\":%u,\"pgsizes\":%u,\"write_multiple\":true%s}}",
                           CLIENT_FDS_OFFERED, VFIO_USER_DATA_MAX, session->memory.max_maps,
-                          IO_PAGE_SIZE);
+                          IO_PAGE_SIZE, text);
         reply->size += (size_t) length + 1;
         session->versioned = true;
         return 0;
@@ -123,6 +131,8 @@ static int handle_parsed(Session *session, const VfioUserRequest *request, Clien
                 return device_reset(&session->device);
         case VFIO_USER_VERSION:
                 return handle_version(session, request, reply);
+        case VFIO_USER_VFWARDEN_RING:
+                return ring_set_up(&session->ring, &request->ring, fds, reply);
         default:
                 return -EOPNOTSUPP;
         }
@@ -149,6 +159,11 @@ static void end_message(Session *session, unsigned refused, bool reported) {
         pthread_mutex_unlock(&session->lock);
 }
 
+/* The other commands have a use for one descriptor at most. */
+static bool takes_several(uint16_t command) {
+        return command == VFIO_USER_SET_IRQS || command == VFIO_USER_VFWARDEN_RING;
+}
+
 int session_handle(Session *session, const uint8_t *message, size_t size, ClientFds *fds,
                    uint8_t *reply_bytes, size_t *ret_size) {
         Reply reply = { .payload = reply_bytes + sizeof(VfioUserHeader) };
@@ -160,9 +175,7 @@ int session_handle(Session *session, const uint8_t *message, size_t size, Client
         session->regions.failed = 0;
         ended = begin_message(session);
         r = vfio_user_parse(message, size, &request);
-        /* The others have a use for one at most. */
-        if (r >= 0 &&
-            (fds->too_many || (fds->n > 1 && request.header.command != VFIO_USER_SET_IRQS)))
+        if (r >= 0 && (fds->too_many || (fds->n > 1 && !takes_several(request.header.command))))
                 r = -EINVAL;
         if (r >= 0 && !session->versioned && request.header.command != VFIO_USER_VERSION)
                 r = -EINVAL;
@@ -181,6 +194,11 @@ int session_handle(Session *session, const uint8_t *message, size_t size, Client
                 *ret_size = header.size;
         }
         return r == -EPROTONOSUPPORT ? r : 0;
+}
+
+int session_serve_ring(Session *session, int socket, bool *ret_has_ring) {
+        *ret_has_ring = ring_is_up(&session->ring);
+        return *ret_has_ring ? ring_serve(&session->ring, &session->device, socket) : 0;
 }
 
 void session_drain(Session *session) {
@@ -208,7 +226,7 @@ void session_end(Session *session) {
 void session_report(Session *session, IoReport *ret) {
         device_report(&session->device, ret);
         pthread_mutex_lock(&session->lock);
-        ret->counts.refused = session->refused;
+        ret->counts.refused = session->refused + ring_refused(&session->ring);
         ret->counts.unreported = session->unreported;
         ret->counts.mapped = session->memory.bytes;
         ret->counts.maps = session->memory.n_maps;

@@ -18,6 +18,7 @@
 #include "daemon/io/memory.h"
 #include "daemon/io/notifier.h"
 #include "daemon/io/regions.h"
+#include "daemon/io/ring.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -37,6 +38,7 @@ typedef struct Session {
         bool in_message;     /* the client's thread reads `memory` */
         Notifier notifier;   /* to release it */
         Regions regions;
+        Ring ring;
 } Session;
 
 /* What a session is about. */
@@ -45,6 +47,8 @@ typedef struct SessionOptions {
         uint64_t max_bytes; /* of the client's memory */
         DmaKind dma;
         int container; /* with DMA_TYPE1; else -1 */
+        bool ring;     /* offered to a client that asks for it */
+        bool may_spin; /* there is more than one processor */
 } SessionOptions;
 
 /* `backend` and the container are taken over. */
@@ -55,6 +59,9 @@ void session_init(Session *session, const IoBackend *backend, const SessionOptio
  * to `ret_size`. Returns 0, or a negative errno when the session cannot go on after this reply. */
 int session_handle(Session *session, const uint8_t *message, size_t size, ClientFds *fds,
                    uint8_t *reply, size_t *ret_size);
+
+/* As ring_serve() does, when the client has set a ring up; `ret_has_ring` says whether. */
+int session_serve_ring(Session *session, int socket, bool *ret_has_ring);
 
 /* The client is asked to release the function; what it does until then is served. */
 void session_drain(Session *session);

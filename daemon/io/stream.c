@@ -137,10 +137,16 @@ int stream_serve(Stream *stream, Session *session) {
                         /* Not CMSG_SPACE(): in its padding the kernel would put one more. */
                         .msg_controllen = CMSG_LEN(CLIENT_FDS_MAX * sizeof(int)),
                 };
-                ssize_t n = recvmsg(stream->socket, &message, MSG_CMSG_CLOEXEC);
+                bool has_ring;
+                ssize_t n;
                 int r;
 
-                if (n < 0 && errno == EINTR)
+                r = session_serve_ring(session, stream->socket, &has_ring);
+                if (r < 0)
+                        return r;
+                n = recvmsg(stream->socket, &message,
+                            MSG_CMSG_CLOEXEC | (has_ring ? MSG_DONTWAIT : 0));
+                if (n < 0 && (errno == EINTR || (has_ring && errno == EAGAIN)))
                         continue;
                 if (n <= 0) /* a reset is a client that has gone, too */
                         break;

@@ -24,7 +24,7 @@ typedef struct Stream {
 void stream_init(Stream *stream, int socket);
 
 /* Serves until the client has gone, which is 0, or has broken the protocol: -EBADMSG, -EMSGSIZE (a
- * size that cannot be) or -EPROTONOSUPPORT. */
+ * size that cannot be) or -EPROTONOSUPPORT. Between messages it serves the client's ring. */
 int stream_serve(Stream *stream, Session *session);
 
 /* Closes descriptors that are left over; that may wait for ever, for they are the client's: the

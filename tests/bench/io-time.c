@@ -7,6 +7,7 @@
  * alike. Prints lines of "NAME SIDE MEDIAN P99 SWITCHES", nanoseconds of a request and context
  * switches of 1000 requests in the serving process, of each round and kind, and "NAME session RATE"
  * for what is counted by the second. */
+#include "lib/vfwarden-io.h"
 #include "policy/number.h"
 #include "policy/vfio-user.h"
 
@@ -132,12 +133,8 @@ static Side start_bare(void) {
         return side;
 }
 
-static Side start_session(const char *program) {
+static Side start_process(const char *program) {
         Side side = { .name = "session" };
-        VfioUserHeader header = { .command = VFIO_USER_VERSION,
-                                  .size = sizeof(header) + sizeof(VfioUserVersion) };
-        VfioUserVersion version = { VFIO_USER_MAJOR, VFIO_USER_MINOR };
-        uint8_t message[sizeof(header) + sizeof(version)], reply[MESSAGE_MAX];
         char device[32], control[32], client[32], bars[32];
         int fds[2], controls[2], memory;
 
@@ -164,6 +161,15 @@ static Side start_session(const char *program) {
         close(memory);
         side.socket = fds[0];
         side.thread = side.pid;
+        return side;
+}
+
+static Side start_session(const char *program) {
+        Side side = start_process(program);
+        VfioUserHeader header = { .command = VFIO_USER_VERSION,
+                                  .size = sizeof(header) + sizeof(VfioUserVersion) };
+        VfioUserVersion version = { VFIO_USER_MAJOR, VFIO_USER_MINOR };
+        uint8_t message[sizeof(header) + sizeof(version)], reply[MESSAGE_MAX];
 
         memcpy(message, &header, sizeof(header));
         memcpy(message + sizeof(header), &version, sizeof(version));
@@ -234,6 +240,36 @@ static void measure(const Side *side, const Kind *kind, size_t requests, uint64_
                times[requests / 2], times[requests * 99 / 100], before * 1000 / requests);
 }
 
+/* The library's loads of 8 bytes, through the ring or over the socket. */
+static void measure_library(VfwardenIo *io, const char *side, bool ring, size_t requests,
+                            uint64_t *times) {
+        uint64_t value;
+
+        vfwarden_io_use_ring(io, ring);
+        for (size_t i = 0; i < requests; i++) {
+                uint64_t start = now();
+
+                if (vfwarden_io_load(io, 0, 0, &value, sizeof(value)) < 0)
+                        die("load");
+                times[i] = now() - start;
+        }
+        qsort(times, requests, sizeof(*times), compare);
+        printf("library-load-8 %s %" PRIu64 " %" PRIu64 "\n", side, times[requests / 2],
+               times[requests * 99 / 100]);
+}
+
+static void compare_ring(const char *program, size_t requests, uint64_t *times) {
+        Side side = start_process(program);
+        VfwardenIo *io;
+
+        if (vfwarden_io_open_socket(side.socket, &io) < 0)
+                die("session");
+        measure_library(io, "socket", false, requests, times);
+        measure_library(io, "ring", true, requests, times);
+        vfwarden_io_close(io);
+        waitpid(side.pid, NULL, 0);
+}
+
 /* Requests in a second, `flight` of them sent before the first reply is waited for. */
 static uint64_t rate(const Side *side, const Kind *kind, size_t requests, size_t flight) {
         static uint8_t messages[IN_FLIGHT * MESSAGE_MAX], replies[IN_FLIGHT * MESSAGE_MAX];
@@ -291,6 +327,8 @@ int main(int argc, char **argv) {
                 fflush(stdout);
                 stop(&sides[0]);
                 stop(&sides[1]);
+                compare_ring(argv[1], requests, times);
+                fflush(stdout);
         }
         free(times);
         return EXIT_SUCCESS;
