@@ -58,9 +58,10 @@ Test(vfio_user, fixed_parts) {
                 size_t fixed;
                 bool more; /* data may follow */
         } cases[] = {
-                { VFIO_USER_DMA_MAP, 32, false },      { VFIO_USER_DMA_UNMAP, 24, false },
-                { VFIO_USER_GET_INFO, 16, false },     { VFIO_USER_GET_REGION_INFO, 32, false },
-                { VFIO_USER_GET_IRQ_INFO, 16, false }, { VFIO_USER_SET_IRQS, 20, true },
+                { VFIO_USER_DMA_MAP, 32, false },       { VFIO_USER_DMA_UNMAP, 24, false },
+                { VFIO_USER_GET_INFO, 16, false },      { VFIO_USER_GET_REGION_INFO, 32, false },
+                { VFIO_USER_GET_IRQ_INFO, 16, false },  { VFIO_USER_SET_IRQS, 20, true },
+                { VFIO_USER_VFWARDEN_RING, 16, false },
         };
 
         for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -101,7 +102,8 @@ Test(vfio_user, commands) {
         for (unsigned command = 0; command <= UINT16_MAX; command++) {
                 Message m = message((uint16_t) command, 0, NULL, 0);
                 VfioUserRequest request;
-                bool offered = (command >= 1 && command <= 10 && command != 6) || command == 15;
+                bool offered = (command >= 1 && command <= 10 && command != 6) || command == 15 ||
+                               command == VFIO_USER_VFWARDEN_RING;
                 int expected = offered ? -EINVAL : -EOPNOTSUPP;
 
                 /* The only one that is nothing but a header. */
