@@ -2,7 +2,8 @@
  *
  * The real stream and session, over a socket that is not there: recvmsg() and send() are ours. The
  * input is a byte of options, then records: a byte of how, then, for a message, its command and the
- * length of its payload (2 bytes), then the payload; or raw bytes. What must hold: only whole and
+ * length of its payload (2 bytes), then the payload; or raw bytes. Where the session waits for its
+ * ring, the input says what the client does there. What must hold: only whole and
  * sound replies are sent; nothing reaches the device that the rules forbid; no descriptor is left
  * over. */
 #include "daemon/io/session.h"
@@ -12,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/vfio.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +36,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define VERSION  8U /* the client begins as it should */
 #define NO_RESET 16U
 #define DMA      32U /* the device may access the client's memory */
+#define SPINS    64U
+
+/* The byte that stands for the command with a larger number. */
+#define RING_COMMAND 0x56U
 
 /* A record's. */
 #define RAW      1U
@@ -53,7 +59,8 @@ static struct {
 } input;
 
 static uint8_t bar[BAR_SIZE], config[CONFIG_SIZE];
-static int memory = -1, event = -1;
+static int memory = -1, event = -1, ring_file = -1;
+static IoRingMemory *ring;
 static bool has_dma;
 
 /* What the device may access. An address above the first eight pages is not translated. */
@@ -96,6 +103,16 @@ static void bend_irqs(uint8_t *payload, size_t size) {
                                 .start = set.start % 10,
                                 .count = set.count % 10 };
         memcpy(payload, &set, sizeof(set));
+}
+
+static void bend_ring(uint8_t *payload) {
+        VfioUserRing setup;
+
+        memcpy(&setup, payload, sizeof(setup));
+        setup = (VfioUserRing){ .argsz = sizeof(setup),
+                                .entries = 1U << setup.entries % 8,
+                                .max_spin_usec = setup.max_spin_usec % 4 };
+        memcpy(payload, &setup, sizeof(setup));
 }
 
 /* So that most of the time is not spent on finding out what a message looks like. */
@@ -141,6 +158,8 @@ static void bend(uint16_t command, uint8_t *payload, size_t size) {
                 bend_irqs(payload, size);
         } else if (command == VFIO_USER_REGION_WRITE_MULTI && size >= sizeof(uint64_t)) {
                 bend_writes(payload, size);
+        } else if (command == VFIO_USER_VFWARDEN_RING && size == sizeof(VfioUserRing)) {
+                bend_ring(payload);
         } else if (size >= sizeof(argsz)) {
                 memcpy(payload, &argsz, sizeof(argsz));
         }
@@ -155,6 +174,8 @@ static bool next_record(void) {
                 return false;
         input.how = take();
         header.command = take();
+        if (header.command == RING_COMMAND)
+                header.command = VFIO_USER_VFWARDEN_RING;
         length = take() | (size_t) (input.how & RAW ? 0 : take() & 0x1f) << 8;
         if (length > input.size)
                 length = input.size;
@@ -172,6 +193,16 @@ static bool next_record(void) {
         input.data += length;
         input.size -= length;
         return input.end > 0;
+}
+
+/* Which descriptors come with a message: eventfds, or memory. */
+static int passed_fd(unsigned i, bool events) {
+        uint16_t command;
+
+        memcpy(&command, input.message + offsetof(VfioUserHeader, command), sizeof(command));
+        if (command == VFIO_USER_VFWARDEN_RING && events)
+                return dup(i == 0 ? ring_file : event);
+        return dup(events ? event : memory);
 }
 
 ssize_t recvmsg(int fd, struct msghdr *message, int flags) {
@@ -193,11 +224,15 @@ ssize_t recvmsg(int fd, struct msghdr *message, int flags) {
                 struct cmsghdr *control = message->msg_control;
                 unsigned n_fds = input.how & EVENT ? 1 + input.message[n - 1] % CLIENT_FDS_MAX : 1;
 
+                if (input.how & EVENT && input.how & LIKELY &&
+                    input.message[3] == VFIO_USER_VFWARDEN_RING >> 8)
+                        n_fds = VFIO_USER_RING_FDS;
+
                 control->cmsg_level = SOL_SOCKET;
                 control->cmsg_type = SCM_RIGHTS;
                 control->cmsg_len = CMSG_LEN(n_fds * sizeof(int));
                 for (unsigned i = 0; i < n_fds; i++) {
-                        int passed = dup(input.how & EVENT ? event : memory);
+                        int passed = passed_fd(i, input.how & EVENT);
 
                         memcpy(CMSG_DATA(control) + i * sizeof(passed), &passed, sizeof(passed));
                 }
@@ -222,6 +257,42 @@ ssize_t send(int fd, const void *data, size_t size, int flags) {
                 assert(!(header.flags & VFIO_USER_FLAG_ERROR) || header.size == sizeof(header));
         }
         return (ssize_t) size;
+}
+
+/* What the client does in the ring: a byte for how, one for the place. Most of the time it fills an
+ * entry and advances its counter; else it writes anywhere. */
+static void write_ring(void) {
+        uint8_t how = take(), place = take();
+        IoRingEntry entry = { 0 };
+        uint8_t *bytes = (uint8_t *) &entry;
+
+        if (how % 4 == 3) {
+                ((uint8_t *) ring)[(size_t) place * (how & 0x80 ? 32 : 1)] = take();
+                return;
+        }
+        for (size_t i = 0; i < offsetof(IoRingEntry, reserved); i += how & 0x40 ? 1 : 4)
+                bytes[i] = take();
+        if (how & 0x20) {
+                entry.kind = 1 + entry.kind % 2;
+                entry.region = 2;
+                entry.offset %= BAR_SIZE + 8;
+                entry.count %= 10;
+        }
+        ring->entries[place % IO_RING_ENTRIES_MAX] = entry;
+        ring->client.waits = how & 0x10;
+        __atomic_fetch_add(&ring->client.tail, how >> 2 & 3, __ATOMIC_RELAXED);
+}
+
+int poll(struct pollfd *fds, nfds_t n, int timeout) {
+        assert(n == 2 && timeout == -1 && fds[0].events == POLLIN && fds[1].events == POLLIN);
+        assert(ring->server.waits == 1);
+        if (input.begin == input.end && input.size > 0 && take() & 1) {
+                write_ring();
+                fds[1].revents = POLLIN;
+        } else {
+                fds[0].revents = POLLIN;
+        }
+        return 1;
 }
 
 static int pin(const struct vfio_iommu_type1_dma_map *map) {
@@ -284,6 +355,8 @@ static uint8_t *place(unsigned pcias, uint64_t offset, size_t length) {
 
 static int do_load(IoBackend *backend, unsigned pcias, uint64_t offset, void *data, size_t length) {
         assert(length >= 1 && length <= 8 && offset / 8 == (offset + length - 1) / 8);
+        /* The client changes the ring while a request is executed. */
+        memset(ring->entries, (int) offset, sizeof(ring->entries));
         memcpy(data, place(pcias, offset, length), length);
         return 0;
 }
@@ -355,8 +428,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                           { 0, 0 } },
                 .reset = options & NO_RESET ? NULL : reset,
         };
-        const SessionOptions about = { 8, UINT64_C(1) << 30, options & DMA ? DMA_TYPE1 : DMA_NONE,
-                                       -1 };
+        const SessionOptions about = {
+                8,    UINT64_C(1) << 30, options & DMA ? DMA_TYPE1 : DMA_NONE, -1,
+                true, options & SPINS
+        };
         ClientFds none = { .n = 0 };
         int free_before, free_after;
         size_t reply_size;
@@ -364,6 +439,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (memory < 0) {
                 memory = memfd_create("memory", MFD_CLOEXEC | MFD_ALLOW_SEALING);
                 event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+                ring_file = memfd_create("ring", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+                assert(ring_file >= 0 && ftruncate(ring_file, sizeof(*ring)) == 0 &&
+                       fcntl(ring_file, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == 0);
+                ring = mmap(NULL, sizeof(*ring), PROT_READ | PROT_WRITE, MAP_SHARED, ring_file, 0);
+                assert(ring != MAP_FAILED);
                 assert(event >= 0 && memory >= 0 && ftruncate(memory, MEMORY_SIZE) == 0);
         }
         if (size == 0)
@@ -374,6 +454,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         free_before = dup(STDIN_FILENO);
         close(free_before);
 
+        memset(ring, 0, sizeof(*ring));
         has_dma = options & DMA;
         n_pinned = 0;
         pinned_bytes = 0;
@@ -385,6 +466,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         check_pinned(&session);
         session_end(&session);
         notifier_set(&session.notifier, -1); /* the end of the process closes it */
+        ring_close(&session.ring);
         stream_close(&stream);
 
         free_after = dup(STDIN_FILENO);

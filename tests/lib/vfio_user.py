@@ -13,6 +13,7 @@ import struct
 VERSION, DMA_MAP, DMA_UNMAP, GET_INFO, GET_REGION_INFO, GET_REGION_IO_FDS, GET_IRQ_INFO, SET_IRQS, \
     REGION_READ, REGION_WRITE, DMA_READ, DMA_WRITE = range(1, 13)
 DEVICE_RESET, REGION_WRITE_MULTI, DEVICE_FEATURE = 13, 15, 16
+VFWARDEN_RING = 0x5600                   # vfwarden's own, see vfwarden-io(7)
 
 REPLY, NO_REPLY, ERROR = 0x1, 0x10, 0x20
 READ, WRITE = 1, 2                      # of DMA_MAP
@@ -29,6 +30,7 @@ ACCESS = struct.Struct("=QII")
 INFO = struct.Struct("=IIII")
 REGION_INFO = struct.Struct("=IIIIQQ")
 IRQ_SET = struct.Struct("=IIIII")
+RING = struct.Struct("=IIII")
 ZPCI_REQUEST = struct.Struct("=QQQIHBB")
 
 

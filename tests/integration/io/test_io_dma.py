@@ -211,7 +211,7 @@ class Device(DmaTest):
         self.assertEqual([name.split(" ")[0] for name in names], ["/memfd:container", "/memfd:memory", "socket", "socket"])
         with open(f"/proc/{self.io.pid}/limits", encoding="ascii") as file:
             limits = {line[:26].strip(): line[26:].split()[:2] for line in file}
-        self.assertEqual(limits["Max open files"], ["567", "567"])
+        self.assertEqual(limits["Max open files"], ["569", "569"])
         self.assertEqual(limits["Max processes"], ["0", "0"])
 
 

@@ -1,9 +1,11 @@
 #!/usr/bin/python3
 """libvfwarden-io, against the real vfwarden-io, and against servers that are not what they should be."""
 
+import mmap
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import tempfile
 import threading
@@ -116,6 +118,54 @@ class Session(LibraryTest):
         self.assertEqual(program("load", 0, 0, 8), "ECONNRESET")
 
 
+class RingUse(LibraryTest):
+    """The ring is used where it is offered, and nobody notices."""
+
+    def has_ring(self, io):
+        with open(f"/proc/{io.pid}/maps", encoding="ascii") as file:
+            return "/memfd:vfwarden-ring" in file.read()
+
+    def test_from_the_first_access_on(self):
+        io, program = self.session()
+        self.assertFalse(self.has_ring(io))
+        self.assertEqual(program("load", 15, 0, 4), "00000000")
+        self.assertEqual(program("store", 0, 0, "00" * 16), "ok")
+        self.assertFalse(self.has_ring(io), "these go over the socket")
+        self.assertEqual(program("store", 0, 0, "0011223344556677"), "ok")
+        self.assertTrue(self.has_ring(io))
+        for length in range(1, 9):
+            self.assertEqual(program("load", 0, 0, length), "0011223344556677"[:2 * length])
+        self.assertEqual(program("load", 0, 4, 8), "EINVAL")
+        self.assertEqual(io.counts()["stores"], 2)
+
+    def test_switched_off(self):
+        io, program = self.session()
+        self.assertEqual(program("ring", 0), "ok")
+        self.assertEqual(program("store", 0, 0, "0011223344556677"), "ok")
+        self.assertFalse(self.has_ring(io))
+        self.assertEqual(program("ring", 1), "ok")
+        self.assertEqual(program("load", 0, 0, 8), "0011223344556677")
+        self.assertTrue(self.has_ring(io))
+        self.assertEqual(program("ring", 0), "ok")
+        self.assertEqual(program("load", 0, 0, 8), "0011223344556677")
+
+    def test_killed(self):
+        io, program = self.session()
+        self.assertEqual(program("load", 0, 0, 8), "00" * 8)
+        io.process.kill()
+        io.process.wait()
+        self.assertEqual(program("load", 0, 0, 8), "ECONNRESET")
+        self.assertEqual(program("store", 0, 0, "00" * 8), "ECONNRESET")
+
+    def test_taking_turns(self):
+        io, program = self.session()
+        for i in range(100):
+            self.assertEqual(program("store", 0, 0, f"{i:016x}"), "ok")
+            self.assertEqual(program("load", 0, 0, 8), f"{i:016x}")
+            self.assertEqual(program("load", 15, 0, 16), "00" * 16)
+        self.assertEqual(io.counts()["refused"], 0)
+
+
 class WholeDevice(BackendTest, LibraryTest):
     """Configuration space, reset, interrupts and memory for the device, over a stand-in for VFIO."""
 
@@ -198,6 +248,55 @@ class WrongServers(LibraryTest):
                                  (reply(b"", flags=0x21, error=19), "ENODEV")):
             program = self.server(answer)
             self.assertEqual(program.first, expected + ": ")
+
+    def ring_server(self, granted, error, head):
+        """One that has a ring, and what it grants and writes there; loads over the socket are zeros."""
+        ours, theirs = socket.socketpair()
+        ours.settimeout(DEADLINE)
+
+        def answer(command, payload, fds):
+            if command == vu.VERSION:
+                return bytes(2) + b"\1\0" + b'{"capabilities":{"vfwarden_ring":{}}}\0'
+            if command == vu.REGION_READ:
+                return payload + bytes(vu.ACCESS.unpack(payload)[2])
+            if command != vu.VFWARDEN_RING:
+                return payload
+            with mmap.mmap(fds[0], 8192) as memory:     # before it is asked
+                memory[4096 + 20:4096 + 24] = struct.pack("=I", error)
+                memory[256:260] = struct.pack("=I", head)
+            return vu.RING.pack(16, 0, *granted)
+
+        def serve():
+            with ours:
+                while True:
+                    header, fds, _, _ = socket.recv_fds(ours, 16, 3)
+                    if len(header) < 16:
+                        return
+                    number, command, size, _, _ = vu.HEADER.unpack(header)
+                    payload = ours.recv(size - 16, socket.MSG_WAITALL) if size > 16 else b""
+                    reply = answer(command, payload, fds)
+                    for fd in fds:
+                        os.close(fd)
+                    ours.sendall(vu.HEADER.pack(number, command, 16 + len(reply), 1, 0) + reply)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        self.addCleanup(thread.join)
+        with theirs:
+            program = self.program("socket", theirs.fileno(), fds=[theirs.fileno()])
+        self.assertEqual(program.first, "ok")
+        return program
+
+    def test_rings_that_are_none(self):
+        """What is granted otherwise than it was asked for is not used; a result that is none ends the session."""
+        for granted in ((4, 50), (0, 50), (2, 51), (2, 2**32 - 1), (2, 0)):
+            program = self.ring_server(granted, 0, 0)
+            self.assertEqual(program("load", 0, 0, 8), "00" * 8, granted)
+            self.assertEqual(program.close(), 0)
+        for error, expected in ((5, "EIO"), (4096, "EPROTO"), (2**31, "EPROTO"), (2**32 - 1, "EPROTO")):
+            program = self.ring_server((2, 50), error, 1)
+            self.assertEqual(program("load", 0, 0, 8), expected)
+            self.assertEqual(program.close(), 0)
 
     def test_closed(self):
         self.assertEqual(self.server().first, "ECONNRESET: ")

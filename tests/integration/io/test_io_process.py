@@ -5,7 +5,8 @@ import os
 import signal
 
 import ioprocess
-from ioprocess import SANITIZED, IoTest
+from ioprocess import DEADLINE, SANITIZED, IoTest
+from io_ring import LOAD, STORE, Ring
 import vfio_user as vu
 
 PAGE = 4096
@@ -56,7 +57,7 @@ class Privileges(IoTest):
         io = self.start()
         with open(f"/proc/{io.pid}/limits", encoding="ascii") as file:
             limits = {line[:26].strip(): line[26:].split()[:2] for line in file}
-        self.assertEqual(limits["Max open files"], ["566", "566"])
+        self.assertEqual(limits["Max open files"], ["568", "568"])
         for name in ("Max processes", "Max core file size", "Max locked memory"):
             self.assertEqual(limits[name], ["0", "0"], name)
 
@@ -71,6 +72,19 @@ class Seccomp(IoTest):
         self.assertEqual(ios[0].wait(), -signal.SIGSYS)
         self.assertIsNone(ios[0].report())     # the daemon sees its socket close
         self.assert_serves(ios[1])
+
+    def test_a_map_that_is_no_ring_kills_it(self):
+        """Of the right kind of memory, too, and while it has a ring."""
+        if SANITIZED:
+            self.skipTest("a sanitizer maps memory")
+        for command in range(0x7770, 0x7775):
+            io = self.start(preload=PROBE)
+            ring = Ring(io.client)
+            self.addCleanup(ring.close)
+            self.assertEqual(ring.access(DEADLINE, LOAD, 0, 0, 8)[0], 0)
+            io.client.send(io.client.message(command))
+            io.client.expect_close()
+            self.assertEqual(io.wait(), -signal.SIGSYS, hex(command))
 
     def test_no_heap(self):
         """The probe makes any use of the heap a forbidden call: all there is to do takes none."""
@@ -96,6 +110,10 @@ class Seccomp(IoTest):
         client.set_irqs(vu.MSIX, vu.EVENTFD | vu.TRIGGER, 0, 8, [event] * 8)
         client.set_irqs(vu.MSIX, vu.NONE | vu.TRIGGER, 0, 8)
         os.close(event)
+        ring = Ring(client)
+        self.addCleanup(ring.close)
+        for i in range(100):
+            ring.access(DEADLINE, (LOAD, STORE)[i % 2], 0, 0, 8)
         io.order(ioprocess.DRAIN)
         io.order(ioprocess.END)
         client.close()

@@ -9,6 +9,7 @@
  *   store PCIAS OFFSET HEX
  *   map GADDR SIZE                         new memory, whose bytes are their own offset, modulo 251
  *   unmap GADDR SIZE
+ *   ring 0|1                               whether it may be used
  *   block PCIAS OFFSET GADDR LENGTH
  *   config OFFSET HEX                      to configuration space
  *   reset
@@ -145,7 +146,10 @@ static void obey(VfwardenIo *io, char *line) {
                 store(io, n, hex);
         else if (strcmp(word, "map") == 0)
                 map(io, n);
-        else if (strcmp(word, "unmap") == 0)
+        else if (strcmp(word, "ring") == 0) {
+                vfwarden_io_use_ring(io, n[0] != 0);
+                say(0);
+        } else if (strcmp(word, "unmap") == 0)
                 say(vfwarden_io_unmap(io, n[0], n[1]));
         else if (strcmp(word, "block") == 0)
                 say(vfwarden_io_store_block(io, (unsigned) n[0], n[1], n[2], n[3]));
