@@ -6,7 +6,8 @@
  * Bare and session take turns in each round, so that what else the machine does falls on both
  * alike. Prints lines of "NAME SIDE MEDIAN P99 SWITCHES", nanoseconds of a request and context
  * switches of 1000 requests in the serving process, of each round and kind, and "NAME session RATE"
- * for what is counted by the second. */
+ * for what is counted by the second. With 0 rounds it makes the library's loads through the ring
+ * and prints nothing; so its system calls and those of the session can be counted. */
 #include "lib/vfwarden-io.h"
 #include "policy/number.h"
 #include "policy/vfio-user.h"
@@ -241,6 +242,14 @@ static void measure(const Side *side, const Kind *kind, size_t requests, uint64_
 }
 
 /* The library's loads of 8 bytes, through the ring or over the socket. */
+static void load_library(VfwardenIo *io, size_t requests) {
+        uint64_t value;
+
+        for (size_t i = 0; i < requests; i++)
+                if (vfwarden_io_load(io, 0, 0, &value, sizeof(value)) < 0)
+                        die("load");
+}
+
 static void measure_library(VfwardenIo *io, const char *side, bool ring, size_t requests,
                             uint64_t *times) {
         uint64_t value;
@@ -258,14 +267,19 @@ static void measure_library(VfwardenIo *io, const char *side, bool ring, size_t 
                times[requests * 99 / 100]);
 }
 
+/* Over the socket and through the ring; or through the ring alone, and nothing is measured. */
 static void compare_ring(const char *program, size_t requests, uint64_t *times) {
         Side side = start_process(program);
         VfwardenIo *io;
 
         if (vfwarden_io_open_socket(side.socket, &io) < 0)
                 die("session");
-        measure_library(io, "socket", false, requests, times);
-        measure_library(io, "ring", true, requests, times);
+        if (times) {
+                measure_library(io, "socket", false, requests, times);
+                measure_library(io, "ring", true, requests, times);
+        } else {
+                load_library(io, requests);
+        }
         vfwarden_io_close(io);
         waitpid(side.pid, NULL, 0);
 }
@@ -310,6 +324,10 @@ int main(int argc, char **argv) {
             number_parse(argv[3], 10, REQUESTS_MAX, &requests) < 0 || requests < 100) {
                 fprintf(stderr, "usage: io-time VFWARDEN-IO ROUNDS REQUESTS\n");
                 return EXIT_FAILURE;
+        }
+        if (rounds == 0) {
+                compare_ring(argv[1], requests, NULL);
+                return EXIT_SUCCESS;
         }
         times = calloc(requests, sizeof(*times));
         if (!times)

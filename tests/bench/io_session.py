@@ -4,7 +4,9 @@ Needs no bus and no tree. That a request allocates nothing is no figure but a te
 what is printed of system calls is what makes up the difference."""
 
 import os
+import re
 import subprocess
+import tempfile
 
 from report import median
 
@@ -12,25 +14,37 @@ MOST_MEDIAN = 1.15
 MOST_P99 = 1.3
 LEAST_IN_FLIGHT = 2
 LEAST_BY_BLOCK = 50
+MOST_RING = 0.5
 ROUNDS = 15
 REQUESTS = 20000
+COUNTED = 500000
 
 
-def run(build):
-    """io-time's lines: a dict from (name, side) to a list of lists of numbers."""
+def io_time(build, rounds, requests, tracer=()):
+    """What it prints."""
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     except PermissionError:
         print("    (not allowed to run before others: what they do is in these figures)")
     try:
-        output = subprocess.run([os.path.join(build, "tests", "bench", "io-time"),
-                                 os.path.join(build, "daemon", "io", "vfwarden-io"), str(ROUNDS),
-                                 str(REQUESTS)], check=True, text=True,
-                                stdout=subprocess.PIPE).stdout
+        return subprocess.run([*tracer, os.path.join(build, "tests", "bench", "io-time"),
+                               os.path.join(build, "daemon", "io", "vfwarden-io"), str(rounds), str(requests)],
+                              check=True, text=True, stdout=subprocess.PIPE).stdout
     finally:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
+def system_calls(build, requests):
+    """Of the client and of the session, which both end."""
+    with tempfile.NamedTemporaryFile("r") as file:
+        io_time(build, 0, requests, ["strace", "-f", "-c", "-o", file.name])
+        return int(re.search(r"^100.00\s.*?(\d+)(?:\s+\d+)? total$", file.read(), re.M).group(1))
+
+
+def run(build):
+    """io-time's lines: a dict from (name, side) to a list of lists of numbers."""
     lines = {}
-    for line in output.splitlines():
+    for line in io_time(build, ROUNDS, REQUESTS).splitlines():
         name, side, *numbers = line.split()
         lines.setdefault((name, side), []).append([int(n) for n in numbers])
     return lines
@@ -55,3 +69,8 @@ def report(build, out):
     block = middle("by-block", "session", 0) / middle("by-8", "session", 0)
     out.fact("4 KiB in one store block", f"{block:.0f} times as fast as by 8 bytes, >= "
              f"{LEAST_BY_BLOCK}", block >= LEAST_BY_BLOCK)
+    ring = middle("library-load-8", "ring", 0), middle("library-load-8", "socket", 0)
+    out.heading("The library's load of 8 bytes through a ring; the reference is its load over the socket", "us")
+    out.ratio("load of 8 bytes, median", ring[0] / 1000, ring[1] / 1000, MOST_RING)
+    calls = (system_calls(build, 1000 + COUNTED) - system_calls(build, 1000)) / COUNTED
+    out.fact("system calls of both sides", f"{calls:.4f} each load, < 0.02", calls < 0.02)

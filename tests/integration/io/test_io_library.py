@@ -250,7 +250,7 @@ class WrongServers(LibraryTest):
             self.assertEqual(program.first, expected + ": ")
 
     def ring_server(self, granted, error, head):
-        """One that has a ring, and what it grants and writes there; loads over the socket are zeros."""
+        """One that has a ring, and what it answers and writes there; loads over the socket are zeros."""
         ours, theirs = socket.socketpair()
         ours.settimeout(DEADLINE)
 
