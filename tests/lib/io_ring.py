@@ -48,18 +48,21 @@ class Ring:
         self.replies = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.entries, self.spin = set_up(client, (self.fd, self.requests, self.replies), entries, spin)
         self.memory = mmap.mmap(self.fd, SIZE)
+        # One store of 4 bytes; struct.pack_into() writes zeros first.
+        self.words = memoryview(self.memory).cast("I")
         self.tail = 0
 
     def close(self):
+        self.words.release()
         self.memory.close()
         for fd in (self.fd, self.requests, self.replies):
             os.close(fd)
 
     def word(self, place):
-        return struct.unpack_from("=I", self.memory, place)[0]
+        return self.words[place // 4]
 
     def set_word(self, place, value):
-        struct.pack_into("=I", self.memory, place, value % U32)
+        self.words[place // 4] = value % U32
 
     def place(self, number):
         return ENTRIES + number % self.entries * 64
