@@ -15,3 +15,7 @@ bool errno_means_absent(int r);
 /* Whether `r` says that the thing is there and is not what the kernel makes: a directory for a
  * file, a link for an attribute, a value that is too long. Looking again shows the same. */
 bool errno_means_malformed(int r);
+
+/* Whether the reader itself lacks descriptors or memory. Then nothing that was not seen is known to
+ * be absent. */
+bool errno_means_lack(int r);

@@ -1,15 +1,20 @@
 #include "daemon/guard/guarded-set.h"
 
 #include "daemon/sysfs/sysfs.h"
+#include "policy/absence.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* Of a driver that has guarded functions. */
 typedef struct Driver {
         char *name;
         char *module; /* NULL: built into the kernel, or not known */
         uint64_t unbind;
+        bool unread; /* neither is known yet */
         unsigned n_functions;
 } Driver;
 
@@ -264,29 +269,77 @@ void guarded_set_clear(KernelMaps *maps) {
 
 /* --- what is guarded */
 
-static char *read_module(const char *driver) {
+/* Returns 0, with NULL where the driver is built into the kernel; or a negative errno. */
+static int read_module(const char *driver, char **ret) {
         g_autofree char *path = g_strdup_printf("/sys/bus/pci/drivers/%s/module", driver);
-        g_autofree char *target = g_file_read_link(path, NULL);
+        char target[PATH_MAX];
+        ssize_t n = readlink(path, target, sizeof(target) - 1);
 
-        return target ? g_path_get_basename(target) : NULL;
+        if (n < 0 && !errno_means_absent(-errno))
+                return -errno;
+        if (n >= 0)
+                target[n] = '\0';
+        *ret = n >= 0 ? g_path_get_basename(target) : NULL;
+        return 0;
+}
+
+/* A driver may have no such file (suppress_bind_attrs). */
+static int driver_read(Driver *driver) {
+        g_autofree char *path = g_strdup_printf("/sys/bus/pci/drivers/%s/unbind", driver->name);
+        g_autofree char *module = NULL;
+        struct stat st = { 0 };
+        int r = read_module(driver->name, &module);
+
+        if (r >= 0 && stat(path, &st) < 0 && !errno_means_absent(-errno))
+                r = -errno;
+        driver->unread = r < 0;
+        if (r < 0)
+                return r;
+        driver->module = g_steal_pointer(&module);
+        driver->unbind = st.st_ino;
+        return 0;
+}
+
+static void look_at_driver(GuardedSet *set, Driver *driver) {
+        int r = driver_read(driver);
+
+        if (r < 0)
+                problems_report(set->problems, GUARDED_SET_DRIVER_PROBLEM,
+                                "Failed to look at the driver %s, which the kernel guard does not "
+                                "guard: %s",
+                                driver->name, g_strerror(-r));
+        else if (set->maps)
+                write_driver(set, driver, true);
 }
 
 static Driver *driver_get(GuardedSet *set, const char *name) {
-        g_autofree char *path = g_strdup_printf("/sys/bus/pci/drivers/%s/unbind", name);
         Driver *driver = g_hash_table_lookup(set->drivers, name);
-        struct stat st;
 
         if (driver || name[0] == '\0')
                 return driver;
         driver = g_new0(Driver, 1);
         driver->name = g_strdup(name);
-        driver->module = read_module(name);
-        if (stat(path, &st) >= 0)
-                driver->unbind = st.st_ino;
         g_hash_table_insert(set->drivers, driver->name, driver);
-        if (set->maps)
-                write_driver(set, driver, true);
+        look_at_driver(set, driver);
         return driver;
+}
+
+bool guarded_set_look_again(GuardedSet *set) {
+        GHashTableIter iter;
+        gpointer value;
+        bool any = false;
+
+        g_hash_table_iter_init(&iter, set->drivers);
+        while (g_hash_table_iter_next(&iter, NULL, &value)) {
+                Driver *driver = value;
+
+                if (driver->unread)
+                        look_at_driver(set, driver);
+                any = any || driver->unread;
+        }
+        if (!any)
+                problems_resolve(set->problems, GUARDED_SET_DRIVER_PROBLEM);
+        return any;
 }
 
 static void driver_put(GuardedSet *set, Driver *driver) {

@@ -13,6 +13,9 @@
 /* A write to sriov_numvfs has its effect within this time, or waits for a user. */
 #define GUARDED_SET_AUTHOR_USEC (60 * 1000 * 1000ULL)
 
+/* The same for a driver of which it could not be found out. */
+#define GUARDED_SET_DRIVER_PROBLEM "kernel-guard-driver"
+
 typedef struct GuardedSet GuardedSet;
 
 GuardedSet *guarded_set_new(Problems *problems);
@@ -27,6 +30,10 @@ void guarded_set_clear(KernelMaps *maps);
 
 /* See kernel-guard.h. */
 void guarded_set_plan(GuardedSet *set, const Function *function);
+
+/* Looks once more at drivers of which it could not be found out what to guard. Returns whether
+ * there are such drivers still. */
+bool guarded_set_look_again(GuardedSet *set);
 void guarded_set_forget(GuardedSet *set, PciKey key);
 void guarded_set_set_file(GuardedSet *set, uint64_t inode, const char *path, PciKey key,
                           bool locked);

@@ -4,6 +4,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/process.h"
 #include "daemon/base/util.h"
+#include "daemon/base/wakeup.h"
 #include "daemon/guard/guarded-set.h"
 #include "daemon/guard/kernel-maps.h"
 #include "daemon/guard/write-hook.h"
@@ -15,6 +16,7 @@
 #include <sys/stat.h>
 
 #define STATUS_SIZE_MAX (64 * 1024)
+#define AGAIN_USEC      (1000 * 1000ULL)
 
 struct KernelGuards {
         sd_event *event;
@@ -27,6 +29,7 @@ struct KernelGuards {
         bool adopting, config_known;
         int watched;
         GuardedSet *set;
+        sd_event_source *again; /* for drivers that could not be looked at */
         KernelGuardReport reports[_KERNEL_GUARD_MAX];
         char *why;        /* with no report: why vfwarden-guard has loaded nothing */
         char **told;      /* what kernel_guards_list() said last */
@@ -93,6 +96,14 @@ static void read_reports(KernelGuards *guards) {
                 g_free(guards->reports[guard].text);
                 guards->reports[guard] = report;
         }
+}
+
+static int on_guards_again(sd_event_source *source, uint64_t usec, void *userdata) {
+        const KernelGuards *guards = userdata;
+
+        if (guarded_set_look_again(guards->set))
+                wakeup_within(guards->again, AGAIN_USEC);
+        return 0;
 }
 
 static void guards_tell_change(KernelGuards *guards) {
@@ -281,6 +292,8 @@ KernelGuards *kernel_guards_new(sd_event *event, Watch *watch, Problems *problem
         guards->context = context;
         guards->adopting = true;
         guards->set = guarded_set_new(problems);
+        if (wakeup_new_timer(event, 0, on_guards_again, guards, &guards->again) >= 0)
+                (void) sd_event_source_set_description(guards->again, "kernel guard: drivers");
         guards->tallies = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
         /* The unit has made the directory. Without it there is no vfwarden-guard to hear of. */
         guards->watched =
@@ -295,6 +308,7 @@ KernelGuards *kernel_guards_free(KernelGuards *guards) {
         watch_remove(guards->watch, guards->watched);
         close_maps(guards);
         forget_reports(guards, NULL);
+        sd_event_source_disable_unref(guards->again);
         guarded_set_free(guards->set);
         g_hash_table_unref(guards->tallies);
         g_free(guards->directory);
@@ -326,6 +340,8 @@ void kernel_guards_set_config(KernelGuards *guards, const KernelGuardConfig *con
 
 void kernel_guards_plan(KernelGuards *guards, const Function *function) {
         guarded_set_plan(guards->set, function);
+        if (problems_has(guards->problems, GUARDED_SET_DRIVER_PROBLEM))
+                wakeup_within(guards->again, AGAIN_USEC);
         plan_write_hook(guards);
 }
 

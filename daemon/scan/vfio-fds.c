@@ -40,15 +40,20 @@ struct VfioFds {
         unsigned n_known;
 };
 
-static VfioLink vfio_fds_read_link(int dirfd, const char *name) {
+/* Returns 0 or a negative errno. A longer link is none of VFIO's, also if it is too long for the
+ * kernel (do_proc_readlink() in fs/proc/base.c). */
+static int vfio_fds_read_link(int dirfd, const char *name, VfioLink *ret) {
         char target[LINK_MAX_LENGTH + 1];
-        ssize_t n;
+        ssize_t n = readlinkat(dirfd, name, target, sizeof(target));
 
-        n = readlinkat(dirfd, name, target, sizeof(target));
+        if (n < 0 && errno != ENAMETOOLONG && !scan_child_is_end(-errno))
+                return -errno;
+        *ret = VFIO_LINK_OTHER;
         if (n < 0 || (size_t) n == sizeof(target))
-                return VFIO_LINK_OTHER;
+                return 0;
         target[n] = '\0';
-        return vfio_link_parse(target);
+        *ret = vfio_link_parse(target);
+        return 0;
 }
 
 /* What was closed meanwhile holds nothing. What cannot be read may hold anything. */
@@ -137,8 +142,9 @@ static int take_node(VfioFds *fds, const char *name) {
         int r;
 
         /* Follows the link without opening what is behind it. */
-        if (statx(dirfd(fds->dir), name, AT_STATX_DONT_SYNC, STATX_TYPE, &st) < 0 ||
-            !S_ISCHR(st.stx_mode))
+        if (statx(dirfd(fds->dir), name, AT_STATX_DONT_SYNC, STATX_TYPE, &st) < 0)
+                return errno == ENOMEM ? -errno : 0;
+        if (!S_ISCHR(st.stx_mode))
                 return 0;
         device = makedev(st.stx_rdev_major, st.stx_rdev_minor);
         if (is_known(fds, device))
@@ -257,9 +263,11 @@ static bool looks_at_socket(const VfioFds *fds) {
 
 /* Returns its cost, or a negative errno. */
 static int take_descriptor(VfioFds *fds, const char *name) {
-        VfioLink link = vfio_fds_read_link(dirfd(fds->dir), name);
-        int r;
+        VfioLink link;
+        int r = vfio_fds_read_link(dirfd(fds->dir), name, &link);
 
+        if (r < 0)
+                return r;
         fds->any = true;
         if (link == VFIO_LINK_OTHER || (link == VFIO_LINK_SOCKET && !looks_at_socket(fds)))
                 return 1;
@@ -368,7 +376,8 @@ bool vfio_fds_are_there(pid_t pid, const int32_t *numbers, uint32_t n_numbers) {
                 VfioLink link;
 
                 snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, numbers[i]);
-                link = vfio_fds_read_link(AT_FDCWD, path);
+                if (vfio_fds_read_link(AT_FDCWD, path, &link) < 0)
+                        return false;
                 if (link != VFIO_LINK_NODE && link != VFIO_LINK_DEVICE)
                         return false;
         }

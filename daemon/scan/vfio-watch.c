@@ -3,6 +3,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/process.h"
 #include "daemon/base/util.h"
+#include "daemon/base/wakeup.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,17 +17,23 @@
 #define DIRECTORY_EVENTS (NODE_EVENTS | FAN_EVENT_ON_CHILD | FAN_CREATE | FAN_ONDIR)
 
 #define DRAIN_MAX        64
+/* Between two attempts to mark what could not be marked; meanwhile every attempt is followed by a
+ * look at all processes. */
+#define AGAIN_USEC (2 * 1000 * 1000ULL)
 
 struct VfioWatch {
         int fd;
-        sd_event_source *source;
+        sd_event_source *source, *again;
+        bool has_failed; /* a directory could not be marked */
         const VfioWatchHandler *handler;
         void *context;
 };
 
-/* Each appears when VFIO has the first thing to show there. Marking again does nothing. */
-static void mark_directories(VfioWatch *watch) {
+/* Each appears when VFIO has the first thing to show there. Marking again does nothing. Returns 0
+ * or a negative errno. */
+static int mark_directories(const VfioWatch *watch) {
         static const char *const directories[] = { "vfio", "vfio/devices" };
+        int error = 0;
 
         for (size_t i = 0; i < G_N_ELEMENTS(directories); i++) {
                 g_autofree char *path =
@@ -35,8 +42,31 @@ static void mark_directories(VfioWatch *watch) {
                 if (fanotify_mark(watch->fd, FAN_MARK_ADD | FAN_MARK_ONLYDIR, DIRECTORY_EVENTS,
                                   AT_FDCWD, path) < 0 &&
                     errno != ENOENT)
-                        log_warning("%s cannot be watched: %m", path);
+                        error = -errno;
         }
+        return error;
+}
+
+/* Until all are marked, whatever there is to be marked. */
+static void watch_directories(VfioWatch *watch) {
+        int r = mark_directories(watch);
+        bool had_failed = watch->has_failed;
+
+        watch->has_failed = r < 0;
+        if (r < 0)
+                wakeup_within(watch->again, AGAIN_USEC);
+        if (r < 0 && !had_failed)
+                log_warning("Failed to watch VFIO's device nodes for now: %s", g_strerror(-r));
+        if (r >= 0 && had_failed)
+                log_notice("VFIO's device nodes are watched again");
+        /* What was opened or closed meanwhile was not reported. */
+        if (had_failed)
+                watch->handler->overrun(watch->context);
+}
+
+static int on_vfio_watch_again(sd_event_source *source, uint64_t usec, void *userdata) {
+        watch_directories(userdata);
+        return 0;
 }
 
 /* The entry's name in the event, whose bytes are from `start` to `end`, or NULL. */
@@ -72,7 +102,7 @@ static void vfio_watch_hand_over(VfioWatch *watch, const struct fanotify_event_m
                 /* An open between the creation and the mark was not reported. */
                 if ((event->mask & FAN_CREATE) &&
                     (strcmp(name, "vfio") == 0 || strcmp(name, "devices") == 0)) {
-                        mark_directories(watch);
+                        watch_directories(watch);
                         watch->handler->overrun(watch->context);
                 }
                 return;
@@ -141,12 +171,16 @@ int vfio_watch_new(sd_event *event, const VfioWatchHandler *handler, void *conte
         if (r >= 0)
                 r = sd_event_add_io(event, &watch->source, watch->fd, EPOLLIN,
                                     on_vfio_watch_readable, watch);
+        if (r >= 0)
+                r = wakeup_new_timer(event, 0, on_vfio_watch_again, watch, &watch->again);
+        if (r >= 0)
+                r = sd_event_source_set_description(watch->again, "vfio-watch: mark again");
         if (r < 0) {
                 vfio_watch_free(watch);
                 return r;
         }
         (void) sd_event_source_set_description(watch->source, "vfio-watch: fanotify");
-        mark_directories(watch);
+        watch_directories(watch);
         *ret = watch;
         return 0;
 }
@@ -155,6 +189,7 @@ VfioWatch *vfio_watch_free(VfioWatch *watch) {
         if (!watch)
                 return NULL;
         sd_event_source_disable_unref(watch->source);
+        sd_event_source_disable_unref(watch->again);
         closep(&watch->fd);
         g_free(watch);
         return NULL;

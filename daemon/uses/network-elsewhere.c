@@ -139,7 +139,7 @@ static void add_found(const Search *search, const NetworkLink *link, const char 
 
 /* Other failures are of the namespace: its owner can cause them, and hides only what is there. */
 static void note_failure(Search *search, int r) {
-        if (r == -EMFILE || r == -ENFILE || r == -ENOMEM)
+        if (errno_means_lack(r))
                 search->error = r;
 }
 

@@ -110,14 +110,17 @@ static int program_holds(const ProgramProcess *process, const char *number, UseK
                (kind != USE_PROGRAM_CONFIG || flags.writes);
 }
 
-/* Where the descriptor's link leads to. False where it has gone, or is longer. */
-static bool read_target(const ProgramProcess *process, const char *number, char *link) {
+/* Where the descriptor's link leads to. Returns 1; 0 where it has gone, or is longer; or a negative
+ * errno. */
+static int read_target(const ProgramProcess *process, const char *number, char *link) {
         ssize_t n = readlinkat(dirfd(process->dir), number, link, TARGET_MAX);
 
-        if (n < 0 || n == TARGET_MAX)
-                return false;
+        if (n < 0)
+                return errno == ENAMETOOLONG || program_has_ended(-errno) ? 0 : -errno;
+        if (n == TARGET_MAX)
+                return 0;
         link[n] = '\0';
-        return true;
+        return 1;
 }
 
 static void tell_file(const ProgramProcess *process, PciKey key, UseKind kind, const char *name) {
@@ -187,7 +190,7 @@ static int tell_descriptor(const ProgramProcess *process, const char *number, co
                 return 0;
         }
         if (statx(dirfd(process->dir), number, AT_STATX_DONT_SYNC, STATX_TYPE, &st) < 0)
-                return 0;
+                return errno == ENOMEM ? -errno : 0;
         return S_ISREG(st.stx_mode) ? tell_regular(process, number, &st, link)
                                     : tell_node(process, number, &st);
 }
@@ -204,10 +207,13 @@ int program_read(ProgramProcess *process, unsigned max, unsigned *ret_n) {
                 entry = readdir(process->dir);
                 if (!entry)
                         return errno != 0 ? -errno : error;
-                if (entry->d_name[0] == '.' || !read_target(process, entry->d_name, link) ||
-                    g_hash_table_contains(told, link))
+                if (entry->d_name[0] == '.')
                         continue;
-                r = tell_descriptor(process, entry->d_name, link);
+                r = read_target(process, entry->d_name, link);
+                if (r == 0 || (r > 0 && g_hash_table_contains(told, link)))
+                        continue;
+                if (r > 0)
+                        r = tell_descriptor(process, entry->d_name, link);
                 if (r > 0)
                         g_hash_table_add(told, g_strdup(link));
                 error = r < 0 ? r : error;

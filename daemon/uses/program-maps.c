@@ -6,6 +6,7 @@
 #include "daemon/uses/device-path.h"
 #include "daemon/uses/program-files.h"
 #include "daemon/uses/use-report.h"
+#include "policy/absence.h"
 #include "policy/device-file.h"
 #include "policy/look-share.h"
 #include "policy/number.h"
@@ -324,11 +325,6 @@ static int read_of_user(const MapsSearch *search, MapsTally *tally, int channel,
         return r;
 }
 
-/* A lack of descriptors or memory is the reader's own, and may hide anything. */
-static bool is_lack(int r) {
-        return r == -EMFILE || r == -ENFILE || r == -ENOMEM;
-}
-
 /* Returns 0, or a negative errno when a use by root may be missing, or by anybody for lack. */
 static int read_process(const MapsSearch *search, MapsTally *tally, int channel, guint index,
                         dev_t sysfs) {
@@ -343,11 +339,11 @@ static int read_process(const MapsSearch *search, MapsTally *tally, int channel,
         if (is_given_up(search, uid))
                 return uid == 0 ? USE_PARTLY_SEEN : 0;
         r = tell_tables(search, channel, &process);
-        if (r < 0 && !program_has_ended(r) && (uid == 0 || is_lack(r)))
+        if (r < 0 && !program_has_ended(r) && (uid == 0 || errno_means_lack(r)))
                 return r;
         r = uid == 0 ? read_maps(search, channel, &process, sysfs, SIZE_MAX, &n)
                      : read_of_user(search, tally, channel, &process, sysfs);
-        return program_has_ended(r) || (uid != 0 && !is_lack(r)) ? 0 : r;
+        return program_has_ended(r) || (uid != 0 && !errno_means_lack(r)) ? 0 : r;
 }
 
 __attribute__((noreturn)) static void run_reader(const MapsSearch *search, int channel) {

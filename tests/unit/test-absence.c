@@ -25,3 +25,11 @@ Test(absence, success_is_neither) {
         cr_assert_not(errno_means_malformed(0));
         cr_assert_not(errno_means_absent(ENOENT), "a positive value is no error");
 }
+
+Test(absence, lack_is_the_readers_own) {
+        for (int number = 1; number < 256; number++)
+                cr_assert_eq(errno_means_lack(-number),
+                             number == EMFILE || number == ENFILE || number == ENOMEM, "%s",
+                             strerror(number));
+        cr_assert_not(errno_means_lack(0));
+}

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """What the daemon says of the kernel guard, and that it works without one."""
 
+import errno
 import os
 
 import fixtures
@@ -34,6 +35,20 @@ class KernelGuard(LockTest):
         self.start()
         self.wait_guards([f"{name}: not guarded: vfwarden-guard.service is not active" for name in NAMES])
         self.assert_closed(self.pf, *SRIOV)
+
+    def test_a_driver_that_cannot_be_looked_at(self):
+        """That is not taken for a driver without a file to guard, and is tried again."""
+        faults = self.start_faults()
+        for call, path in (("stat", "*/drivers/vfio-pci/unbind"), ("readlink", "*/drivers/vfio-pci/module")):
+            faults.set((call, errno.ENOMEM, path))
+            self.start()
+            with self.subTest(path):
+                expected = [f"Failed to look at the driver vfio-pci, which the kernel guard does not guard: "
+                            f"{os.strerror(errno.ENOMEM)}"]
+                vb.wait_until(lambda: list(self.client.manager_property("Problems")) == expected, None, expected)
+                faults.clear()
+                vb.wait_until(lambda: not self.client.manager_property("Problems"), None, "no problem")
+            self.kill()
 
     def test_without_its_directory(self):
         os.rmdir(self.guard_dir)

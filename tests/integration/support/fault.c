@@ -4,8 +4,8 @@
  * "CALL ERRNO PATTERN" makes the calls of that kind on paths that match the pattern (fnmatch(3),
  * "*" matches "/" too) fail with that number. Paths are as the daemon sees them, below /sys, links
  * of directories resolved. The kinds: open (a directory, too), readdir (after two entries),
- * readlink, read, stat, access, chmod, watch (inotify), fork. Of inotify, which begins with
- * inotify, the path is the name of the process. */
+ * readlink, read, stat, access, chmod, watch (inotify), mark (fanotify), fork. Of inotify, which
+ * begins with inotify, the path is the name of the process. */
 
 #include <dirent.h>
 #include <dlfcn.h>
@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fanotify.h>
 #include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -215,6 +216,12 @@ EXPORT int inotify_add_watch(int fd, const char *path, uint32_t mask) {
         NEXT(inotify_add_watch);
 
         return fails("watch", path) ? -1 : next(fd, path, mask);
+}
+
+EXPORT int fanotify_mark(int fd, unsigned flags, uint64_t mask, int dirfd, const char *path) {
+        NEXT(fanotify_mark);
+
+        return path && fails("mark", path) ? -1 : next(fd, flags, mask, dirfd, path);
 }
 
 EXPORT pid_t fork(void) {

@@ -342,6 +342,23 @@ class Sockets(OpenTest):
             faults.clear()
             self.end(stranger)
 
+    def test_nodes_that_cannot_be_watched_for_now(self):
+        """What is opened meanwhile is seen with the next attempt, and after that by events."""
+        self.kill()
+        faults = self.start_faults()
+        faults.set(("mark", errno.ENOMEM, "*/vfio"), ("mark", errno.ENOMEM, "*/vfio/devices"))
+        self.start()
+        self.wait_property(ONE, "InUse", False)
+        fd = self.open_node()
+        self.wait_users([(os.getpid(), False)])
+        faults.clear()
+        os.close(fd)
+        self.wait_free()
+        fd = self.open_node()
+        self.wait_users([(os.getpid(), False)])
+        os.close(fd)
+        self.wait_free()
+
     def test_a_first_thread_that_has_ended(self):
         """/proc/PID/fd is empty then; other threads have all still."""
         fd = self.open_node()

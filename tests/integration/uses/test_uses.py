@@ -651,6 +651,18 @@ class Programs(UsesTest):
             pass
         return path
 
+    def test_a_descriptor_that_cannot_be_read(self):
+        """It may be a BAR."""
+        bar = self.add_file(self.nic, "resource0")
+        faults = self.start_faults()
+        self.host.add_program(4711, "flash", d3=(bar, READ_WRITE))
+        self.start()
+        faults.set(("readlink", errno.ENOMEM, "*/4711/fd/3"))
+        self.assertIn("cannot be looked at", self.refused(OTHER, "Reset"))
+        faults.clear()
+        self.client.bus.call(vb.function_path(OTHER), vb.FUNCTION, "Reset")
+        self.refused(NIC, "Reset")
+
     def test_configuration_space_and_bars_by_proc(self):
         path = self.add_proc_file("02/00.0")
         self.start()
