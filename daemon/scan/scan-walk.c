@@ -38,6 +38,7 @@ typedef struct Walk {
         GHashTable *walked; /* pids */
         unsigned passes;
         bool found_new; /* in this pass */
+        pid_t lost;     /* in this pass: one that ended before the look at it; 0: none */
         GArray *large;  /* of pid_t: to be looked at afterwards */
         guint n_placed; /* of `large`, in `tables` */
         GPtrArray *all; /* of Table*, owned */
@@ -170,6 +171,21 @@ static void look_at_process(ScanChild *child, ScanJob *job, pid_t pid) {
                 scan_walk_tell(child, job, walk->process);
         else if (!scan_child_is_end(r))
                 scan_walk_tell_unknown(child, job, pid, r);
+        else
+                walk->lost = pid;
+}
+
+/* After the last pass: what that one had may be its child's, and so on. */
+static void tell_lost(ScanChild *child, ScanJob *job) {
+        const Walk *walk = job->data;
+        g_autofree ScanAnswer *answer = g_new0(ScanAnswer, 1);
+
+        if (walk->passes < PASSES_MAX || walk->lost == 0 || !job->request.sockets)
+                return;
+        answer->kind = SCAN_KIND_PENDING;
+        answer->pending.pid = walk->lost;
+        answer->pending.lost = true;
+        scan_child_send(child, job, answer);
 }
 
 /* Returns whether the pass has ended, and with it the passes. */
@@ -184,6 +200,7 @@ static bool step_processes(ScanChild *child, ScanJob *job) {
                         return true;
                 if (!entry) {
                         walk->found_new = false;
+                        walk->lost = 0;
                         rewinddir(walk->proc);
                         continue;
                 }
@@ -446,5 +463,6 @@ bool scan_walk_step(ScanChild *child, ScanJob *job) {
             begin_last_pass(walk) || !step_files(child, job))
                 return false;
         tell_files(child, job);
+        tell_lost(child, job);
         return true;
 }

@@ -78,6 +78,8 @@ typedef struct ScanSame {
  * such. One whose owner cannot be read counts as root's. */
 typedef struct ScanPending {
         int32_t pid;
+        bool lost;    /* it ended before the look at it, and others may have been forked faster than
+                         looks can follow: whose it was is not known, and the rest is not set */
         uint32_t uid; /* as ProcessStatus has it */
         ProcessGroups groups;
 } ScanPending;

@@ -31,6 +31,7 @@ struct Holders {
         GHashTable *table;  /* pid -> Holder*, owned */
         GHashTable *counts; /* uid -> Count*, owned */
         Count of_users;     /* the sum of all users but root */
+        VfioHolder left;    /* see holders_left_in_walk() */
         unsigned round;
         bool walking;
 };
@@ -66,6 +67,7 @@ Holders *holders_new(sd_event *event, const HoldersHandler *handler, void *conte
         holders->context = context;
         holders->table = g_hash_table_new_full(NULL, NULL, NULL, holder_free);
         holders->counts = g_hash_table_new_full(NULL, NULL, NULL, count_free);
+        vfio_holder_init(&holders->left);
         return holders;
 }
 
@@ -74,6 +76,7 @@ Holders *holders_free(Holders *holders) {
                 return NULL;
         g_hash_table_unref(holders->table);
         g_hash_table_unref(holders->counts);
+        vfio_holder_clear(&holders->left);
         sd_event_unref(holders->event);
         g_free(holders);
         return NULL;
@@ -121,7 +124,26 @@ static void uncount(Holders *holders, const Holder *holder) {
                 g_hash_table_remove(holders->counts, GUINT_TO_POINTER(holder->uid));
 }
 
+static void merge_groups(GArray *to, const GArray *from) {
+        for (guint i = 0; i < from->len; i++)
+                vfio_groups_add(to, g_array_index(from, int32_t, i));
+}
+
+static void note_left(Holders *holders, const VfioHolder *has) {
+        merge_groups(holders->left.groups, has->groups);
+        for (guint i = 0; i < has->functions->len; i++)
+                vfio_functions_add(holders->left.functions,
+                                   g_array_index(has->functions, PciKey, i));
+}
+
+bool holders_left_in_walk(const Holders *holders, PciKey key, int32_t group) {
+        return vfio_groups_contain(holders->left.groups, group) ||
+               vfio_functions_contain(holders->left.functions, key);
+}
+
 static void holders_forget(Holders *holders, Holder *holder) {
+        if (holder->round == holders->round)
+                note_left(holders, &holder->has);
         uncount(holders, holder);
         g_hash_table_remove(holders->table, GINT_TO_POINTER(holder->pid));
 }
@@ -161,11 +183,6 @@ static void watch(Holders *holders, Holder *holder) {
         holder->pidfd = fd;
         count->n_watched++;
         holders->of_users.n_watched += holder->uid != 0;
-}
-
-static void merge_groups(GArray *to, const GArray *from) {
-        for (guint i = 0; i < from->len; i++)
-                vfio_groups_add(to, g_array_index(from, int32_t, i));
 }
 
 static bool same_array(const GArray *a, const GArray *b, size_t size) {
@@ -288,14 +305,15 @@ static bool update(Holders *holders, Holder *holder, const ScanProcess *process)
         return set_names(holders, holder, process) || other;
 }
 
+/* One that ended during the look at it is none. */
 static bool is_holder(Holders *holders, const ScanProcess *process) {
         g_auto(VfioHolder) has = { 0 };
 
-        if (process->state != SCAN_STATE_HOLDS)
-                return false;
         vfio_holder_init(&has);
         add_facts(holders, &has, process);
-        return vfio_holder_holds(&has);
+        if (process->state != SCAN_STATE_HOLDS && holders->walking)
+                note_left(holders, &has);
+        return process->state == SCAN_STATE_HOLDS && vfio_holder_holds(&has);
 }
 
 /* Of a process in the middle of execve() the start time may not be known. */
@@ -306,7 +324,7 @@ static bool is_another(const Holder *holder, const ScanProcess *process) {
 
 bool holders_take(Holders *holders, const ScanProcess *process) {
         Holder *holder = g_hash_table_lookup(holders->table, GINT_TO_POINTER(process->pid));
-        bool holds = is_holder(holders, process), other = false;
+        bool holds, other = false;
         Count *count;
 
         /* A process that cannot be looked at stays as it was. */
@@ -315,6 +333,7 @@ bool holders_take(Holders *holders, const ScanProcess *process) {
                         holder->round = holders->round;
                 return false;
         }
+        holds = is_holder(holders, process);
         /* A new process may have its pid; and who has become another user is counted as that. */
         if (holder && (!holds || is_another(holder, process))) {
                 holders_forget(holders, holder);
@@ -365,6 +384,8 @@ bool holders_take_command(Holders *holders, pid_t pid, const char *command) {
 void holders_start_walk(Holders *holders) {
         holders->round++;
         holders->walking = true;
+        vfio_holder_clear(&holders->left);
+        vfio_holder_init(&holders->left);
 }
 
 static gboolean was_not_seen(gpointer key, gpointer value, gpointer userdata) {
@@ -389,6 +410,7 @@ static gboolean is_ended(gpointer key, gpointer value, gpointer userdata) {
 
         if (holder->pidfd < 0 || poll(&pollfd, 1, 0) <= 0)
                 return FALSE;
+        note_left(userdata, &holder->has);
         uncount(userdata, holder);
         return TRUE;
 }

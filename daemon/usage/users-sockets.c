@@ -5,6 +5,7 @@
 struct UsersSockets {
         GHashTable *pending;      /* pid -> ScanPending*, owned */
         pid_t of_root, of_others; /* the lowest, 0 none */
+        pid_t lost;               /* who may have passed on anything by forking, 0 none */
         GHashTable *uids, *gids;  /* -> the lowest pid, 0 none; groups as far as asked */
         GHashTable *accesses;     /* name of a node -> VfioNodeAccess*, owned */
 };
@@ -45,6 +46,10 @@ static void note_lower(GHashTable *table, uint32_t id, pid_t pid) {
 void users_sockets_add(UsersSockets *sockets, const ScanPending *pending) {
         pid_t *of = pending->uid == 0 ? &sockets->of_root : &sockets->of_others;
 
+        if (pending->lost) {
+                sockets->lost = pending->pid;
+                return;
+        }
         g_hash_table_insert(sockets->pending, GINT_TO_POINTER(pending->pid),
                             g_memdup2(pending, sizeof(*pending)));
         *of = lower(*of, pending->pid);
@@ -61,6 +66,8 @@ UsersSockets *users_sockets_in_both(const UsersSockets *a, const UsersSockets *b
         while (g_hash_table_iter_next(&iter, &pid, &pending))
                 if (g_hash_table_contains(b->pending, pid))
                         users_sockets_add(both, pending);
+        /* Each walk finds another one. */
+        both->lost = a->lost != 0 ? b->lost : 0;
         return both;
 }
 
@@ -108,11 +115,14 @@ static pid_t pid_of_openers(UsersSockets *sockets, const char *name) {
         return pid;
 }
 
-/* What others had may be in root's sockets as well. */
+/* What others had may be in root's sockets as well. A process that was lost may be anybody's; root
+ * has no reason to hide. */
 static pid_t pid_of_users(const UsersSockets *sockets, const VfioDevice *device) {
-        return vfio_had_waits_with(&device->had, UINT32_MAX)
-                       ? lower(sockets->of_root, sockets->of_others)
-                       : sockets->of_root;
+        pid_t any = lower(sockets->of_root, sockets->of_others);
+
+        if (!vfio_had_waits_with(&device->had, UINT32_MAX))
+                return sockets->of_root;
+        return any != 0 ? any : sockets->lost;
 }
 
 /* Writes the lowest pid of those whose sockets count to `ret_pid`, if it is lower. */
@@ -121,7 +131,7 @@ static VfioWaiting look_up(const Users *users, const VfioDevice *device, const c
         const VfioNodeCount *count = vfio_openings_get(users->openings, name);
         pid_t anybody, had, openers;
 
-        if (!count || !sockets || g_hash_table_size(sockets->pending) == 0)
+        if (!count || !sockets || (sockets->lost == 0 && g_hash_table_size(sockets->pending) == 0))
                 return (VfioWaiting){ 0 };
         anybody = count->merged ? lower(sockets->of_root, sockets->of_others) : 0;
         had = count->doubtful ? pid_of_users(sockets, device) : 0;

@@ -176,6 +176,10 @@ static void drop_device(Users *users, const VfioDevice *device) {
         g_hash_table_remove(users->functions, &device->vfio.key);
 }
 
+static bool was_left(const Users *users, const VfioDevice *device) {
+        return holders_left_in_walk(users->holders, device->vfio.key, device->vfio.group);
+}
+
 /* The users now; those whose users are others are noted in `news`. Returns whether what must be
  * recorded is new. */
 static bool match(Users *users, bool all_seen, GArray *news) {
@@ -206,7 +210,8 @@ static bool match(Users *users, bool all_seen, GArray *news) {
                                 vfio_had_note(&device->had, holder->uid);
                 }
                 if (all_seen && users_is_sure(users, device))
-                        users_correct_openings(users, device, now != NULL, groups);
+                        users_correct_openings(users, device, now || was_left(users, device),
+                                               groups);
                 if (!now && users_node_is_open(users, device, groups)) {
                         now = user_list_new();
                         users_update_add_user(users, now, device, NULL);

@@ -6,6 +6,7 @@ a stranger cannot cause that."""
 
 import errno
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -66,6 +67,21 @@ threading.Thread(target=stay).start()
 """
 
 
+# Passes its descriptor to a child and ends, again and again for a while; the last one says its pid, and stays.
+RELAY = """
+import os, sys, time
+print("has", flush=True)
+sys.stdin.readline()
+print("runs", flush=True)
+end = time.monotonic() + 3
+while time.monotonic() < end:
+    if os.fork():
+        os._exit(0)
+print(os.getpid(), flush=True)
+sys.stdin.read()
+"""
+
+
 class Parked:
     """A descriptor in a socket of this process."""
 
@@ -95,9 +111,9 @@ class Sockets(OpenTest):
         self.addCleanup(parked.close)
         return parked
 
-    def user(self, fd, uid=NOBODY, groups=()):
+    def user(self, fd, uid=NOBODY, groups=(), program=PARKER):
         """A process of a user without privilege that has the descriptor, see have_parked()."""
-        process = subprocess.Popen([sys.executable, "-c", PARKER, str(fd)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        process = subprocess.Popen([sys.executable, "-c", program, str(fd)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                    pass_fds=[fd], user=uid, group=uid, extra_groups=groups)
         self.addCleanup(self.end, process)
         self.assertEqual(process.stdout.readline(), b"has\n")
@@ -133,6 +149,22 @@ class Sockets(OpenTest):
         process = self.user(os.open("/dev/null", os.O_RDWR), STRANGER, groups)
         self.have_parked(process)
         return process
+
+    def test_a_user_forks_faster_than_one_looks(self):
+        """Each process that a search finds has ended before it is over, and its child has the descriptor."""
+        for opened in (self.open_node, lambda: self.vfio.open_group(self.functions[ONE])):
+            process = self.user(opened(), program=RELAY)
+            self.wait_users([(process.pid, False)])
+            self.kill()
+            process.stdin.write(b"go\n")
+            process.stdin.flush()
+            self.assertEqual(process.stdout.readline(), b"runs\n")
+            self.start()
+            while not select.select([process.stdout], [], [], 0)[0]:
+                self.assertIs(self.client.function(ONE, "InUse"), True)
+            self.wait_users([(int(process.stdout.readline()), False)])
+            process.stdin.close()
+            self.wait_free()
 
     def test_opened_and_passed_on_meanwhile(self):
         for name, opened in (("devices/vfio7", self.open_node),
