@@ -1,4 +1,5 @@
-/* ring.h: loads and stores through memory that the client shares, without a system call for each.
+/* ring.h: loads and stores through memory that the client shares. While both sides spin, a request
+ * takes no system call but that of the access to the device.
  *
  * Owns the mapping, the eventfd that the client signals, and the one that it is signalled by. The
  * client's thread alone calls it, between two messages; so a request of the ring and a message are
