@@ -104,7 +104,8 @@ int vfwarden_io_store(VfwardenIo *io, unsigned pcias, uint64_t offset, const voi
  * session, where the session offers that. They then take no system call of the program as long as
  * they follow each other closely. The program and the session wait for each other by looking at the
  * memory, each for at most 50 microseconds, and sleep afterwards. The first such access makes the
- * memory and two descriptors, and falls back to the socket if it cannot.
+ * memory and two descriptors, and falls back to the socket if it cannot. A program that confines
+ * itself by a filter of system calls makes an access before, or switches this off.
  *
  * `use` false: from now on everything goes over the socket. True, which is the default, undoes
  * that. See "RING" in vfwarden-io(7). */

@@ -73,8 +73,11 @@ VfioUseStep vfio_use_step(const VfioUseSigns *signs) {
         case VFIO_FOUND_SOMEWHERE:
                 return step_somewhere(signs);
         default:
-                /* What was held and not closed is held by another process. */
-                return !signs->reported || signs->searched || signs->group_closed ? VFIO_USE_REPORT
-                                                                                  : VFIO_USE_SEARCH;
+                /* What was held and not closed is held by another process. What was reported by
+                 * evidence alone ends with it, when no search may ever be complete. */
+                return !signs->reported || signs->searched || signs->group_closed ||
+                                       (signs->failed && !signs->by_process)
+                               ? VFIO_USE_REPORT
+                               : VFIO_USE_SEARCH;
         }
 }

@@ -86,12 +86,13 @@ typedef enum VfioFinding {
 
 typedef struct VfioUseSigns {
         VfioFinding finding;
-        bool reported;  /* the function is reported to be in use */
-        bool was_lost;  /* the finding was VFIO_FOUND_SOMEWHERE before */
-        bool may_close; /* ... but not for long: the kernel may be closing the device still */
-        bool searched;  /* all processes were looked at since the last doubt */
-        bool failed;    /* the last search did not see all processes, the next may not either ... */
-        bool evident;   /* ... and the device is enabled, or a node's count is evident */
+        bool reported;   /* the function is reported to be in use ... */
+        bool by_process; /* ... by a process, and not only because it is open */
+        bool was_lost;   /* the finding was VFIO_FOUND_SOMEWHERE before */
+        bool may_close;  /* ... but not for long: the kernel may be closing the device still */
+        bool searched;   /* all processes were looked at since the last doubt */
+        bool failed;  /* the last search did not see all processes, the next may not either ... */
+        bool evident; /* ... and the device is enabled, or a node's count is evident */
         bool group_closed; /* the close of its group was reported, which is that of the last copy */
 } VfioUseSigns;
 

@@ -46,6 +46,15 @@ static char *explain(int status, const char *errors) {
         return *joined ? g_steal_pointer(&joined) : g_strdup("virsh failed");
 }
 
+/* Addresses that another host tells mean other functions here. "qemu+ssh://other/system" names a
+ * host; an alias of libvirt.conf may stand for such a URI. */
+static bool is_of_this_host(const char *uri) {
+        const char *rest = strstr(uri, "://");
+        const char *transport = rest ? memchr(uri, '+', (size_t) (rest - uri)) : NULL;
+
+        return rest && rest[3] == '/' && (!transport || g_str_has_prefix(transport, "+unix:"));
+}
+
 static int read_live_xml(const char *domain, char **ret_xml, char **ret_why) {
         const char *uri = g_getenv("LIBVIRT_DEFAULT_URI");
         char *command[] = { (char *) "timeout",
@@ -63,6 +72,11 @@ static int read_live_xml(const char *domain, char **ret_xml, char **ret_why) {
         g_autoptr(GError) error = NULL;
         int status;
 
+        if (uri && *uri && !is_of_this_host(uri)) {
+                *ret_why = g_strdup_printf(
+                        "LIBVIRT_DEFAULT_URI is \"%s\", and not of this host's libvirt", uri);
+                return -EINVAL;
+        }
         if (!g_spawn_sync(NULL, command, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, &xml, &errors,
                           &status, &error)) {
                 *ret_why = g_strdup(error->message);
@@ -77,6 +91,7 @@ static int read_live_xml(const char *domain, char **ret_xml, char **ret_why) {
 }
 
 static int ask_libvirt(const char *name, Domain **ret, char **ret_why) {
+        g_autoptr(Domain) domain = NULL;
         g_autofree char *xml = NULL;
         int r;
 
@@ -85,7 +100,17 @@ static int ask_libvirt(const char *name, Domain **ret, char **ret_why) {
                 return -EINVAL;
         }
         r = read_live_xml(name, &xml, ret_why);
-        return r < 0 ? r : domain_parse(xml, strlen(xml), ret, ret_why);
+        if (r >= 0)
+                r = domain_parse(xml, strlen(xml), &domain, ret_why);
+        if (r < 0)
+                return r;
+        /* virsh takes "7" for the ID of a domain before it takes it for a name. */
+        if (g_strcmp0(domain->name, name) != 0) {
+                *ret_why = g_strdup("libvirt takes that for the ID or UUID of another domain");
+                return -EINVAL;
+        }
+        *ret = g_steal_pointer(&domain);
+        return 0;
 }
 
 /* What could have been meant: "hostdev0 (0000:01:10.0), hostdev1 (...)". */

@@ -26,6 +26,7 @@ static void function_free(gpointer data) {
 Domain *domain_free(Domain *domain) {
         if (!domain)
                 return NULL;
+        g_free(domain->name);
         g_free(domain->uuid);
         g_free(domain->not_guarded);
         g_ptr_array_unref(domain->functions);
@@ -156,6 +157,7 @@ int domain_parse(const char *xml, size_t size, Domain **ret, char **ret_why) {
                 *ret_why = g_strdup("it is no XML of a domain");
                 return -EBADMSG;
         }
+        domain->name = domain_xml_read_text(root, "name");
         domain->uuid = read_uuid(root);
         if (!domain->uuid) {
                 *ret_why = g_strdup("it has no UUID");

@@ -20,6 +20,7 @@ typedef struct DomainFunction {
 } DomainFunction;
 
 typedef struct Domain {
+        char *name;        /* NULL: none */
         char *uuid;        /* 36 characters, lower case */
         char *not_guarded; /* "mdev, vDPA": devices without a function of their own; NULL: none */
         GPtrArray *functions; /* of DomainFunction*, each address once */

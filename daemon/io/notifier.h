@@ -1,5 +1,5 @@
-/* notifier.h: signals an eventfd of the client's: the request to release the function, or replies in
- * its ring.
+/* notifier.h: signals an eventfd of the client's: the request to release the function, or replies
+ * in its ring.
  *
  * Owns the eventfd. A write to it may wait for ever, whatever was done before to prevent it. The
  * client can fill the counter, and make the descriptor blocking again, for all copies of it share

@@ -32,10 +32,15 @@ static bool is_suspect(const ScanChild *child, uint32_t uid) {
                (uid != 0 && g_hash_table_size(child->avoid) >= SCAN_SUSPECT_OF_USERS);
 }
 
-unsigned scan_child_avoids(const ScanChild *child, pid_t pid) {
+unsigned scan_child_hung_at(const ScanChild *child, pid_t pid) {
         const ScanAvoided *avoided = g_hash_table_lookup(child->avoid, GINT_TO_POINTER(pid));
         struct pollfd pollfd = { .fd = avoided ? avoided->pidfd : -1, .events = POLLIN };
-        unsigned what = avoided && poll(&pollfd, 1, 0) == 0 ? avoided->what : 0;
+
+        return avoided && poll(&pollfd, 1, 0) == 0 ? avoided->what : 0;
+}
+
+unsigned scan_child_avoids(const ScanChild *child, pid_t pid) {
+        unsigned what = scan_child_hung_at(child, pid);
         uint32_t uid;
 
         if (g_hash_table_size(child->avoid) >= SCAN_SUSPECT_PROCESSES &&

@@ -41,6 +41,9 @@ void scan_child_at_both(ScanChild *child, pid_t pid, pid_t peer);
 int scan_child_read_facts(ScanChild *child, pid_t pid, ProcessFacts *ret);
 
 /* What an earlier scanner hung at with this process: ScanAvoid bits. */
+unsigned scan_child_hung_at(const ScanChild *child, pid_t pid);
+
+/* The same, and what is not tried with a process of a user at many of whose processes one hung. */
 unsigned scan_child_avoids(const ScanChild *child, pid_t pid);
 
 /* Whether it is the process that began at `start_time` (0: any). Of one that hangs in execve() that

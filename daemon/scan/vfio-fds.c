@@ -306,9 +306,11 @@ static void on_threads_compared(void *context, pid_t pid, pid_t thread) {
         scan_child_at_both(fds->child, pid, thread);
 }
 
-/* Returns whether there are other threads, or a negative errno. */
+/* Threads of one process are compared though one hung at others of its user: without, the common
+ * table would be read once for each thread. Returns whether there are other threads, or a negative
+ * errno. */
 static int begin_threads(VfioFds *fds) {
-        bool compare = !(scan_child_avoids(fds->child, fds->pid) & SCAN_AVOID_COMPARING);
+        bool compare = !(scan_child_hung_at(fds->child, fds->pid) & SCAN_AVOID_COMPARING);
         int r = fds->tables & VFIO_FDS_FIRST ? 0 : find_live_thread(fds);
 
         if (r < 0 || !(fds->tables & VFIO_FDS_OF_THREADS))

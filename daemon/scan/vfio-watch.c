@@ -17,14 +17,16 @@
 #define DIRECTORY_EVENTS (NODE_EVENTS | FAN_EVENT_ON_CHILD | FAN_CREATE | FAN_ONDIR)
 
 #define DRAIN_MAX        64
-/* Between two attempts to mark what could not be marked; meanwhile every attempt is followed by a
- * look at all processes. */
-#define AGAIN_USEC (2 * 1000 * 1000ULL)
+/* Between two attempts to mark what could not be marked, at first and later on; meanwhile every
+ * attempt is followed by a look at all processes. */
+#define AGAIN_USEC     (2 * 1000 * 1000ULL)
+#define AGAIN_MAX_USEC (60 * 1000 * 1000ULL)
 
 struct VfioWatch {
         int fd;
         sd_event_source *source, *again;
-        bool has_failed; /* a directory could not be marked */
+        bool has_failed;     /* a directory could not be marked */
+        uint64_t again_usec; /* until the next attempt then */
         const VfioWatchHandler *handler;
         void *context;
 };
@@ -53,8 +55,12 @@ static void watch_directories(VfioWatch *watch) {
         bool had_failed = watch->has_failed;
 
         watch->has_failed = r < 0;
-        if (r < 0)
-                wakeup_within(watch->again, AGAIN_USEC);
+        if (r < 0) {
+                wakeup_within(watch->again, watch->again_usec);
+                watch->again_usec = MIN(2 * watch->again_usec, AGAIN_MAX_USEC);
+        } else {
+                watch->again_usec = AGAIN_USEC;
+        }
         if (r < 0 && !had_failed)
                 log_warning("Failed to watch VFIO's device nodes for now: %s", g_strerror(-r));
         if (r >= 0 && had_failed)
@@ -162,6 +168,7 @@ int vfio_watch_new(sd_event *event, const VfioWatchHandler *handler, void *conte
 
         watch->handler = handler;
         watch->context = context;
+        watch->again_usec = AGAIN_USEC;
         watch->fd = fanotify_init(
                 FAN_CLASS_NOTIF | FAN_REPORT_DFID_NAME | FAN_CLOEXEC | FAN_NONBLOCK, 0);
         if (watch->fd < 0 ||

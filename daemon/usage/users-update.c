@@ -85,6 +85,7 @@ static bool can_tell(Users *users, VfioDevice *device, const GPtrArray *now, boo
         VfioUseSigns signs = {
                 .finding = finding_of(now),
                 .reported = device->users != NULL,
+                .by_process = finding_of(device->users) == VFIO_FOUND_PROCESS,
                 .was_lost = lost_usec != 0,
                 .may_close = time_usec - lost_usec < CLOSING_USEC,
                 .searched = all_seen && device->needs_walk != 0 && users_is_sure(users, device),

@@ -37,8 +37,8 @@ echo "$@" >>"$0.calls"
 for domain; do :; done
 case $domain in
     hangs) exec sleep 60 ;;
-    web1 | '$(reboot)') cat "$0.xml" ;;
-    stopped) grep -v '<alias' "$0.xml" ;;
+    web1 | 1 | '$(reboot)') sed "s,<name>web1<,<name>${domain#1}<,; s,<name><,<name>web1<," "$0.xml" ;;
+    stopped) grep -v '<alias' "$0.xml" | sed 's,<name>web1<,<name>stopped<,' ;;
     nonsense) echo '<network/>' ;;
     *) printf "error: failed to get domain '%s'\\nerror: Domain not found\\n\\n" "$domain" >&2; exit 1 ;;
 esac
@@ -82,6 +82,18 @@ class Alias(CommandTest):
         self.check(["reset", "domain:web1/hostdev0"], f"{IGB_VF0} was reset\n")
         self.assertIn("--connect qemu:///session ", pathlib.Path(self.directory, "virsh.calls").read_text(encoding="utf-8"))
 
+    def test_the_libvirt_of_another_host(self):
+        """Its addresses would mean other functions here."""
+        for uri in ("qemu+ssh://other/system", "qemu://other/system", "qemu+ssh:///system", "other"):
+            with self.subTest(uri):
+                self.environment["LIBVIRT_DEFAULT_URI"] = uri
+                self.check(["reset", "domain:web1/hostdev0"], code=1, error=(
+                    f"vfwarden: Cannot look for 'hostdev0' in the domain 'web1': LIBVIRT_DEFAULT_URI is \"{uri}\", and not of this "
+                    "host's libvirt\n"))
+        self.assertFalse(os.path.exists(f"{self.virsh}.calls"))
+        self.environment["LIBVIRT_DEFAULT_URI"] = "qemu+unix:///system"
+        self.check(["reset", "domain:web1/hostdev0"], f"{IGB_VF0} was reset\n")
+
     def test_patterns(self):
         self.check(["reset", "domain:web1/*"], f"{IGB_VF0} was reset\n{IGB_VF1} was reset\n{NVME} was reset\n")
         self.check(["reset", "domain:web1/virtio-disk*"], f"{NVME} was reset\n")
@@ -104,7 +116,8 @@ class Alias(CommandTest):
 
     def test_libvirt_cannot_be_asked(self):
         for domain, why in (("other", "failed to get domain 'other'; Domain not found"), ("hangs", "libvirt does not answer"),
-                            ("nonsense", "it is no XML of a domain"), ("", "the name of the domain is missing")):
+                            ("nonsense", "it is no XML of a domain"),
+                            ("1", "libvirt takes that for the ID or UUID of another domain"), ("", "the name of the domain is missing")):
             with self.subTest(domain):
                 self.check(["reset", f"domain:{domain}/hostdev0"], code=1, error=(
                     f"vfwarden: Cannot look for 'hostdev0' in the domain '{domain}': {why}\n"))

@@ -12,7 +12,7 @@
 
 /* Each cell: the finding, and by what is reported; a bit for each of the other signs. */
 Test(vfio_use, steps) {
-        for (unsigned bits = 0; bits < 128; bits++)
+        for (unsigned bits = 0; bits < 256; bits++)
                 for (VfioFinding finding = 0; finding < _VFIO_FOUND_MAX; finding++) {
                         VfioUseSigns signs = {
                                 .finding = finding,
@@ -23,11 +23,12 @@ Test(vfio_use, steps) {
                                 .group_closed = bits & 16,
                                 .failed = bits & 32,
                                 .evident = bits & 64,
+                                .by_process = bits & 128,
                         };
                         VfioUseStep expected = REPORT;
 
                         if (finding == NOBODY && signs.reported && !signs.searched &&
-                            !signs.group_closed)
+                            !signs.group_closed && (!signs.failed || signs.by_process))
                                 expected = SEARCH;
                         if (finding == SOMEWHERE && !signs.was_lost)
                                 expected = SEARCH;
