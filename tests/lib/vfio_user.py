@@ -71,7 +71,8 @@ class Client:
             return
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
         sent = self.socket.sendmsg([message], rights)
-        self.socket.sendall(message[sent:])
+        if sent < len(message):     # else the other end may be gone already, with its answer on the way
+            self.socket.sendall(message[sent:])
 
     def _receive(self, size):
         while len(self._pending) < size:

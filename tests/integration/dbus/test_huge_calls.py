@@ -4,6 +4,7 @@
 import json
 import os
 import struct
+import time
 
 import fixtures
 import vfwarden_bus as vb
@@ -14,7 +15,7 @@ PLAIN = "0000:02:00.0"
 NOBODY = 65534
 # The bus carries 32 MiB. To receive those takes a turn of 20 ms by itself, and more where memory is checked.
 LARGE = (1 if os.environ.get("VFWARDEN_SANITIZED") else 8) << 20
-# In microseconds, by the processor's time.
+# In microseconds, by the processor's time, besides what the memory for it costs.
 LONGEST_TURN = 20000 * (4 if os.environ.get("VFWARDEN_SANITIZED") else 1)
 
 
@@ -42,6 +43,14 @@ def same_options(name, value, behind=0):
     return struct.pack("=I", len(entries)) + bytes(4 - behind) + entries
 
 
+def memory_cost():
+    """Microseconds of the processor's time to fill three times the memory of a call, as who receives it does. Pages are very
+    dear in some virtual machines."""
+    before = time.process_time()
+    data = bytes(bytearray(LARGE)) + b"\0"
+    return (time.process_time() - before) * 1000000 if data else 0
+
+
 class HugeCalls(fixtures.DaemonTest):
     def setUp(self):
         super().setUp()
@@ -67,7 +76,7 @@ class HugeCalls(fixtures.DaemonTest):
         for line in self.daemon.lines(rf"{member}\(", mark):
             self.assertLess(len(line), 1000)
         longest = json.loads(self.client.manager("Describe"))["LongestTurnCpu"]
-        self.assertLess(longest, LONGEST_TURN)
+        self.assertLess(longest, LONGEST_TURN + memory_cost())
 
     def inhibit_many(self, uid, end):
         tail = pad(text("reset") + text("me") + text("why"), 4) + struct.pack("=I", 0)
