@@ -142,6 +142,9 @@ static int start_bus(Replay *replay) {
                 follow(parent);
                 (void) dup2(ready[1], STDOUT_FILENO);
                 be_silent();
+                /* The service manager of who replays has nothing to hear of this bus, and it waits
+                 * while nobody reads what it says there. */
+                (void) unsetenv("NOTIFY_SOCKET");
                 (void) execlp("dbus-daemon", "dbus-daemon", option, "--nofork", "--nopidfile",
                               "--nosyslog", "--print-address=1", NULL);
                 _exit(127);

@@ -375,7 +375,7 @@ bool vfio_fds_are_there(pid_t pid, const int32_t *numbers, uint32_t n_numbers) {
         char path[64];
 
         for (uint32_t i = 0; i < n_numbers; i++) {
-                VfioLink link;
+                VfioLink link = VFIO_LINK_OTHER;
 
                 snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, numbers[i]);
                 if (vfio_fds_read_link(AT_FDCWD, path, &link) < 0)
