@@ -46,9 +46,9 @@ static int vfio_fds_read_link(int dirfd, const char *name, VfioLink *ret) {
         char target[LINK_MAX_LENGTH + 1];
         ssize_t n = readlinkat(dirfd, name, target, sizeof(target));
 
+        *ret = VFIO_LINK_OTHER;
         if (n < 0 && errno != ENAMETOOLONG && !scan_child_is_end(-errno))
                 return -errno;
-        *ret = VFIO_LINK_OTHER;
         if (n < 0 || (size_t) n == sizeof(target))
                 return 0;
         target[n] = '\0';
@@ -375,7 +375,7 @@ bool vfio_fds_are_there(pid_t pid, const int32_t *numbers, uint32_t n_numbers) {
         char path[64];
 
         for (uint32_t i = 0; i < n_numbers; i++) {
-                VfioLink link = VFIO_LINK_OTHER;
+                VfioLink link;
 
                 snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, numbers[i]);
                 if (vfio_fds_read_link(AT_FDCWD, path, &link) < 0)
