@@ -56,10 +56,28 @@ def adapted(machine, function, more=(), **properties):
     return [*words, *BARE, *more]
 
 
-class Vmm:
-    """The machine that `words` starts: as_printed(), or adapted()."""
+def with_second(words, function):
+    """The same with a second function: one `io serve` starts the other."""
+    path = str(RUNTIME / "second.sock")
+    device = {**json.loads(words[words.index("-device", words.index("-device") + 1) + 1]),
+              "id": "second", "bus": "port1", "socket": {"type": "unix", "path": path}}
+    return ["vfwarden", "io", "serve", function.address, "--dma", f"--socket={path}", "--", *words,
+            "-device", "pcie-root-port,id=port1,chassis=1", "-device", json.dumps(device)]
 
-    def __init__(self, machine, words):
+
+def by_plain_vfio(machine, function, more=()):
+    """The same machine without vfwarden's session, for root: QEMU opens the function itself."""
+    words = adapted(machine, function)
+    words = words[words.index("--") + 1:]
+    place = words.index("-device", words.index("-device") + 1) + 1
+    words[place] = json.dumps({"driver": "vfio-pci", "id": DEVICE_ID, "bus": "port0", "host": function.address})
+    return [*words, *more]
+
+
+class Vmm:
+    """The machine that `words` starts: as_printed(), adapted() and what is made of it."""
+
+    def __init__(self, machine, words, user=USER):
         self.machine = machine
         RUNTIME.mkdir(parents=True, exist_ok=True)
         shutil.chown(RUNTIME, USER)
@@ -67,7 +85,7 @@ class Vmm:
         self.monitor.unlink(missing_ok=True)
         self.errors = open(RUNTIME / "errors", "w+", encoding="utf-8")
         self.process = subprocess.Popen(
-            ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--no-new-privs", *words],
+            ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--no-new-privs", *words],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors)
         os.set_blocking(self.process.stdout.fileno(), False)
         self.said = ""
@@ -119,6 +137,13 @@ class Vmm:
             raise Failed(f"{line!r} in the inner machine: status {match['status']}, {match['output']!r}")
         return match["output"].replace("\r", "")
 
+    def interrupts(self, driver):
+        """The numbers and kinds of the interrupts that the functions of a driver have had, from the inner kernel."""
+        self.run(f"names=$(cd /sys/bus/pci/drivers/{driver} && echo */net/* | sed 's,[^ ]*/,,g')")
+        lines = self.run(f"for name in {driver} $names; do grep $name /proc/interrupts; done | sort -u").splitlines()
+        print("\n".join(lines), flush=True)
+        return [(int(line.split()[1]), line.split()[2]) for line in lines]
+
     def _connect(self):
         """To QMP; None before QEMU listens."""
         if self.process.poll() is not None:
@@ -150,9 +175,11 @@ class Vmm:
                 yield ask
 
     def pid(self):
-        """Of QEMU itself."""
-        child, = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return int(child)
+        """Of QEMU itself, the last of those of which one has started the other."""
+        pid = self.process.pid
+        while children := pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            pid, = children
+        return int(pid)
 
     def end(self):
         """Its exit code, once it has ended; what it prints meanwhile is read."""

@@ -30,11 +30,13 @@ SWITCH = (
     {"driver": "xio3130-downstream", "id": "down0", "bus": "up0", "addr": "0x0", "slot": 6, "chassis": 6},
     {"driver": "xio3130-downstream", "id": "down1", "bus": "up0", "addr": "0x1", "slot": 7, "chassis": 7},
 )
-# What a VMM in the guest drives: a controller with blocks.
+# What a VMM in the guest drives: a controller with blocks, and a device without MSI-X.
 VMM_BLOCKS = 16 << 20
 VMM_DEVICES = (
     {"driver": "pcie-root-port", "id": "port9", "bus": "pcie.0", "addr": "0x9", "slot": 9, "chassis": 9},
     {"driver": "nvme", "id": "disk0", "bus": "port9", "serial": "blocks", "drive": "blocks", "max_ioqpairs": 2},
+    {"driver": "pcie-root-port", "id": "port10", "bus": "pcie.0", "addr": "0xa", "slot": 12, "chassis": 12},
+    {"driver": "edu", "id": "edu0", "bus": "port10"},
 )
 
 # With --bridges: a PCIe-to-PCI bridge with a device of two functions and another device, and a switch below a switch with a

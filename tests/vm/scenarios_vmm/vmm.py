@@ -8,14 +8,19 @@ import signal
 import pace
 
 from guest.check import contains, equal, true
-from guest.pci import NVME, PLAIN, Function
+from guest.pci import IGB, NVME, PLAIN, Function
 from guest.registry import scenario
-from guest.vmm import DEVICE_ID, DIRECTORY, FIRMWARE, IGNORE, KERNEL, OBEY, Vmm, adapted, as_printed
+from guest.vmm import (DEVICE_ID, DIRECTORY, FIRMWARE, IGNORE, KERNEL, OBEY, Vmm, adapted, as_printed, by_plain_vfio,
+                       with_second)
 from scenarios.io_dma import allow, check_quiet, pinned, wait_unpinned
 from scenarios.io_end import io_pids, wait_end
 
 # See host/hardware.py.
 DISK = Function("0000:09:00.0")
+WITHOUT_MSIX = Function("0000:0a:00.0")
+RESETS = 10
+# The PF has this address, and its VF in the inner machine the other.
+HOST, GUEST = "10.9.0.1", "10.9.0.2"
 BLOCKS = 16 << 20
 TEXT, TEXT_OFFSET = b"the device wrote this\r\n\0", 0x100     # of the boot sector, see inner/boot.S
 # Seconds that do not pass, and those that an unplug may take.
@@ -47,8 +52,8 @@ def check_without_privilege(vmm):
     equal([link for link in links if re.search("vfio|iommu", link)], [], "QEMU's descriptors of VFIO")
 
 
-@scenario("QEMU's firmware boots from an NVMe controller, which writes the boot sector to the memory of the inner machine; when "
-          "QEMU quits, no page stays pinned", deadline=400)
+@scenario("QEMU's firmware boots from an NVMe controller, which writes the boot sector to the memory of the inner machine, and does "
+          "so after each of ten resets; when QEMU quits, no page stays pinned", deadline=900)
 def firmware(machine):
     sector = bytearray((DIRECTORY / "boot.bin").read_bytes())
     sector[TEXT_OFFSET:TEXT_OFFSET + len(TEXT)] = TEXT
@@ -59,9 +64,10 @@ def firmware(machine):
     vmm.wait_said(re.escape(TEXT[:-1].decode()))
     true(pinned() > before, "pages are pinned for the device")
     check_without_privilege(vmm)
-    with vmm.qmp() as ask:
-        ask("system_reset")
-    vmm.wait_said(re.escape(TEXT[:-1].decode()))
+    for _ in range(RESETS):
+        with vmm.qmp() as ask:
+            ask("system_reset")
+        vmm.wait_said(re.escape(TEXT[:-1].decode()))
     with vmm.qmp() as ask:
         ask("quit")
     equal(vmm.end(), 0, "QEMU's exit code")
@@ -89,24 +95,24 @@ def devices(ask):
     return [entry["name"] for entry in ask("qom-list", path="/machine/peripheral")["return"]]
 
 
-def start_guest(machine, order):
+def start_guest(machine, function, order):
     """A guest that obeys requests, or ignores them."""
-    vmm = Vmm(machine, adapted(machine, PLAIN, FIRMWARE))
-    machine.wait_property(PLAIN, "InUse", True)
+    vmm = Vmm(machine, adapted(machine, function, FIRMWARE))
+    machine.wait_property(function, "InUse", True)
     with vmm.qmp() as ask:
         contains(devices(ask), DEVICE_ID, "the devices of the inner machine")
     vmm.send(order)
     return vmm
 
 
-@scenario("an unplug asks the guest by QEMU's QMP: the function goes long before the deadline, and QEMU goes on without it",
-          deadline=300)
+@scenario("an unplug asks the guest by QEMU's QMP: the function goes long before the deadline, and QEMU goes on without it. QEMU "
+          "11.1.3 fails when it removes one with MSI-X (docs/device.md), so this one has none", deadline=300)
 def unplug_obeyed(machine):
-    allow(machine, function=PLAIN)
+    allow(machine, function=WITHOUT_MSIX)
     before = pinned()
-    vmm = start_guest(machine, OBEY)
-    machine.client.start_unplug(PLAIN.address, LONG).result(UNPLUG_SECONDS)
-    machine.wait_function(PLAIN, there=False)
+    vmm = start_guest(machine, WITHOUT_MSIX, OBEY)
+    machine.client.start_unplug(WITHOUT_MSIX.address, LONG).result(UNPLUG_SECONDS)
+    machine.wait_function(WITHOUT_MSIX, there=False)
     wait_unpinned(machine, before)
     with vmm.qmp() as ask:
         equal(DEVICE_ID in devices(ask), False, "whether QEMU has the device")
@@ -120,7 +126,7 @@ def unplug_obeyed(machine):
 def unplug_ignored(machine):
     allow(machine, function=PLAIN)
     before = pinned()
-    vmm = start_guest(machine, IGNORE)
+    vmm = start_guest(machine, PLAIN, IGNORE)
     machine.client.start_unplug(PLAIN.address, LONG, insist=True).result(UNPLUG_SECONDS)
     machine.wait_function(PLAIN, there=False)
     wait_unpinned(machine, before)
@@ -142,9 +148,8 @@ def system(machine):
     check_without_privilege(vmm)
     vmm.run("until [ -b /dev/nvme0n1 ]; do sleep 0.1; done")
     vmm.run("dd if=/dev/nvme0n1 of=/read bs=64k count=16 iflag=direct && dd if=/read of=/dev/nvme0n1 bs=64k seek=32 conv=fsync")
-    interrupts = vmm.run("grep nvme /proc/interrupts")
-    print(interrupts, flush=True)
-    true(all(int(line.split()[1]) > 0 and "PCI-MSIX" in line for line in interrupts.splitlines()), "interrupts by MSI-X")
+    interrupts = vmm.interrupts("nvme")
+    true(interrupts and all(count > 0 and kind.startswith("PCI-MSIX") for count, kind in interrupts), "interrupts by MSI-X")
     vmm.start("while dd if=/dev/nvme0n1 of=/dev/null bs=64k iflag=direct; do :; done")
     vmm.wait_said("records out")
     pid, = io_pids()
@@ -158,3 +163,79 @@ def system(machine):
         equal(file.read(len(pattern)) == pattern, True, "the blocks that were read are as before")
         file.seek(32 << 16)
         equal(file.read(len(pattern)) == pattern, True, "the blocks that the guest has copied")
+
+
+def small_reads(vmm):
+    """(reads of 4 KiB in a second of the inner machine's clock, interrupts a read), one read after the other."""
+    count = 500
+    before = sum(number for number, _ in vmm.interrupts("nvme"))
+    vmm.run("read before rest < /proc/uptime")
+    vmm.run(f"dd if=/dev/nvme0n1 of=/dev/null bs=4k count={count} iflag=direct")
+    seconds = float(vmm.run("read after rest < /proc/uptime; awk \"BEGIN { print $after - $before }\""))
+    return count / seconds, (sum(number for number, _ in vmm.interrupts("nvme")) - before) / count
+
+
+@scenario("the same inner machine by plain VFIO, as root, and by a session: each request is one interrupt in both", deadline=2400)
+def compared(machine):
+    allow(machine, function=DISK)
+    before = pinned()
+    figures = []
+    for words, user in ((by_plain_vfio(machine, DISK, KERNEL), "root"), (adapted(machine, DISK, KERNEL), "visitor")):
+        vmm = Vmm(machine, words, user)
+        vmm.boot()
+        vmm.run("until [ -b /dev/nvme0n1 ]; do sleep 0.1; done")
+        figures.append(small_reads(vmm))
+        with vmm.qmp() as ask:
+            ask("quit")
+        equal(vmm.end(), 0, "QEMU's exit code")
+        check_quiet(machine, before, DISK)
+    for name, (requests, interrupts) in zip(("plain VFIO", "session"), figures):
+        print(f"{name}: {requests:.0f} reads of 4 KiB a second, {interrupts:.2f} interrupts a read", flush=True)
+        true(0.9 <= interrupts <= 1.2, f"interrupts a read with {name}: {interrupts}")
+
+
+def set_up_network(machine):
+    """A VF of the igb card, whose PF the host uses with an address. Returns the VF."""
+    name, = os.listdir(IGB.path("net"))
+    machine.run("ip", "address", "add", HOST + "/24", "dev", name)
+    machine.run("ip", "link", "set", name, "up")
+    machine.closers.append(lambda: machine.run("ip", "address", "flush", "dev", name))
+    IGB.set_num_vfs(1)
+    vf = Function(IGB.vfs()[0])
+    machine.wait_function(vf)
+    return vf
+
+
+@scenario("a Linux in QEMU drives two functions by two sessions: packets of a VF of igb reach the PF and come back, by MSI-X; an "
+          "e1000e has its interrupts by MSI, and by INTx. An unplug in the midst of the packets takes the VF, and nothing else",
+          deadline=2400)
+def network(machine):
+    vf = set_up_network(machine)
+    allow(machine, function=vf)
+    PLAIN.bind("vfio-pci")
+    machine.wait_property(PLAIN, "Driver", "vfio-pci")
+    before = pinned()
+    vmm = Vmm(machine, with_second(adapted(machine, vf, KERNEL), PLAIN))
+    vmm.boot()
+    check_without_privilege(vmm)
+    for mode, kind in ((1, "PCI-MSI"), (0, "IO-APIC")):
+        vmm.run(f"rmmod e1000e; insmod /e1000e.ko IntMode={mode}")
+        vmm.run("until name=$(ls /sys/bus/pci/drivers/e1000e/*/net); do sleep 0.1; done; ip link set $name up")
+        interrupts = vmm.interrupts("e1000e")
+        true(interrupts and all(count > 0 and found.startswith(kind) for count, found in interrupts),
+             f"interrupts of kind {kind}: {interrupts}")
+    vmm.run(f"name=$(ls /sys/bus/pci/drivers/igbvf/*/net); ip address add {GUEST}/24 dev $name; ip link set $name up")
+    vmm.run(f"until ping -c 1 -W 1 {HOST}; do :; done; ping -c 20 -i 0.1 {HOST}")
+    interrupts = vmm.interrupts("igbvf")
+    true(any(count > 20 and kind.startswith("PCI-MSIX") for count, kind in interrupts), f"interrupts by MSI-X: {interrupts}")
+
+    vmm.start(f"ping {HOST} &")
+    vmm.wait_said("bytes from")
+    machine.client.start_unplug(vf.address, LONG, insist=True).result(UNPLUG_SECONDS)
+    equal(vf.driver(), None, "the driver of the VF")
+    machine.wait_property(PLAIN, "InUse", True)
+    with vmm.qmp() as ask:
+        equal(ask("query-status")["return"]["status"], "running", "QEMU")
+        ask("quit")
+    equal(vmm.end(), 0, "QEMU's exit code")
+    check_quiet(machine, before, PLAIN)
