@@ -15,9 +15,6 @@
 /* One access is pending at a time. */
 #define ENTRIES IO_RING_ENTRIES_MIN
 
-/* Looks between two looks at the clock. */
-#define LOOKS 32U
-
 static void close_event(int *fd) {
         if (*fd >= 0)
                 close(*fd);
@@ -90,12 +87,6 @@ bool ring_takes(VfwardenIo *io, size_t length) {
 
 /* --- an access */
 
-static void relax(void) {
-#if defined(__x86_64__) || defined(__i386__)
-        __builtin_ia32_pause();
-#endif
-}
-
 static uint64_t now_usec(void) {
         struct timespec now = { 0 };
 
@@ -108,20 +99,13 @@ static bool is_done(const RingSide *ring) {
 }
 
 static bool spin(const RingSide *ring) {
-        uint64_t end = 0, now;
+        IoRingSpin spinning = { 0 };
 
-        for (unsigned looks = 0;; looks++) {
+        do
                 if (is_done(ring))
                         return true;
-                relax();
-                if (looks % LOOKS != 0)
-                        continue;
-                now = now_usec();
-                if (end == 0)
-                        end = now + ring->spin_usec;
-                else if (now >= end)
-                        return false;
-        }
+        while (io_ring_spins_on(&spinning, ring->spin_usec, now_usec));
+        return false;
 }
 
 /* No reply over the socket is pending, so only its end makes it readable. */

@@ -5,6 +5,9 @@
 #include <stddef.h>
 #include <string.h>
 
+/* Between two looks at the clock. */
+#define LOOKS 32U
+
 static_assert(sizeof(IoRingEntry) == 64, "layout");
 static_assert(sizeof(IoRingMemory) == 8192, "layout");
 static_assert(offsetof(IoRingMemory, server) == 256, "layout");
@@ -57,6 +60,24 @@ int io_ring_check_entry(const ZpciTarget *target, const IoRingEntry *entry) {
         else
                 return -EINVAL;
         return violation == ZPCI_ALLOWED ? 0 : -EINVAL;
+}
+
+static void relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+        __builtin_ia32_pause();
+#endif
+}
+
+bool io_ring_spins_on(IoRingSpin *spin, uint32_t max_usec, uint64_t (*now_usec)(void)) {
+        uint64_t now;
+
+        relax();
+        if (spin->looks++ % LOOKS != 0)
+                return true;
+        now = now_usec();
+        if (spin->end_usec == 0)
+                spin->end_usec = now + max_usec;
+        return now < spin->end_usec;
 }
 
 int io_ring_woken(int pending, unsigned *empty_wakes) {

@@ -82,6 +82,17 @@ int io_ring_pending(uint32_t head, uint32_t tail, uint32_t entries);
 /* Whether the session does what the copied entry asks: 0 or -EINVAL. */
 int io_ring_check_entry(const ZpciTarget *target, const IoRingEntry *entry);
 
+/* A side that looks at the memory again and again, for the time that was granted; zeroed: it
+ * begins. */
+typedef struct IoRingSpin {
+        unsigned looks;
+        uint64_t end_usec;
+} IoRingSpin;
+
+/* Called after each look in vain; lets the processor rest for a moment. Asks the clock `now_usec`
+ * at some of the looks only. Whether to look once more: until `max_usec`, not 0, have passed. */
+bool io_ring_spins_on(IoRingSpin *spin, uint32_t max_usec, uint64_t (*now_usec)(void));
+
 /* The session was woken by the eventfd for requests and found `pending` ones. `empty_wakes` counts
  * those in a row that found none. Returns 0, or -EBADMSG for too many: the session ends. */
 int io_ring_woken(int pending, unsigned *empty_wakes);

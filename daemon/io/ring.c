@@ -14,9 +14,6 @@
 #define LOAD(place)         __atomic_load_n(place, __ATOMIC_RELAXED)
 #define STORE(place, value) __atomic_store_n(place, value, __ATOMIC_RELAXED)
 
-/* Looks between two looks at the clock. */
-#define LOOKS 32U
-
 void ring_init(Ring *ring, bool offered, bool may_spin) {
         memset(ring, 0, sizeof(*ring));
         ring->offered = offered;
@@ -167,12 +164,6 @@ static int serve_pending(Ring *ring, Device *device) {
 
 /* --- waiting */
 
-static void relax(void) {
-#if defined(__x86_64__) || defined(__i386__)
-        __builtin_ia32_pause();
-#endif
-}
-
 static uint64_t now_usec(void) {
         struct timespec now = { 0 };
 
@@ -183,24 +174,17 @@ static uint64_t now_usec(void) {
 /* Whether the client made a request in time. A message over the socket ends it at once. */
 static bool spin(const Ring *ring) {
         const IoRingClient *client = &ring->memory->client;
-        uint64_t end = 0, now;
+        IoRingSpin spinning = { 0 };
 
         if (!ring->hot || ring->spin_usec == 0)
                 return false;
-        for (unsigned looks = 0;; looks++) {
+        do {
                 if (LOAD(&client->tail) != ring->head)
                         return true;
                 if (LOAD(&client->messages) != ring->messages)
                         return false;
-                relax();
-                if (looks % LOOKS != 0)
-                        continue;
-                now = now_usec();
-                if (end == 0)
-                        end = now + ring->spin_usec;
-                else if (now >= end)
-                        return false;
-        }
+        } while (io_ring_spins_on(&spinning, ring->spin_usec, now_usec));
+        return false;
 }
 
 /* Returns 1 when the socket is to be read, 0, or -EBADMSG. */

@@ -159,3 +159,23 @@ Test(io_ring, wakes) {
                 cr_assert_eq(io_ring_woken(0, &empty), 0);
         cr_assert_eq(io_ring_woken(0, &empty), -EBADMSG);
 }
+
+static uint64_t clock_usec, n_asked;
+
+static uint64_t read_clock(void) {
+        n_asked++;
+        return clock_usec;
+}
+
+Test(io_ring, spins_until_the_time_is_over) {
+        IoRingSpin spin = { 0 };
+
+        clock_usec = 1000;
+        cr_assert(io_ring_spins_on(&spin, 50, read_clock));
+        clock_usec = 1049;
+        for (unsigned i = 0; i < 63; i++)
+                cr_assert(io_ring_spins_on(&spin, 50, read_clock));
+        cr_assert_eq(n_asked, 2, "once in 32 looks");
+        clock_usec = 1050;
+        cr_assert_not(io_ring_spins_on(&spin, 50, read_clock));
+}
