@@ -13,8 +13,8 @@ import test_vf_tokens
 import vfwarden_bus as vb
 
 
-class Deathless(EvilTest):
-    """It hangs in the kernel: SIGKILL does not end it."""
+class Hanging(fixtures.DaemonTest):
+    """The daemon's SIGKILL ends nothing as long as a file is there, as where a process hangs in the kernel."""
 
     def setUp(self):
         super().setUp()
@@ -22,6 +22,10 @@ class Deathless(EvilTest):
         with open(self.deathless, "w", encoding="ascii"):
             pass
         self.preload.append(os.environ["VFWARDEN_DEATHLESS"])
+
+
+class Deathless(Hanging, EvilTest):
+    """It hangs in the kernel: SIGKILL does not end it."""
 
     def problems(self):
         return self.client.manager_property("Problems")
@@ -72,15 +76,8 @@ class Deathless(EvilTest):
         puppet.connection.close()
 
 
-class Openers(test_open.OpenTest):
+class Openers(Hanging, test_open.OpenTest):
     """The process that opens hangs in the kernel."""
-
-    def setUp(self):
-        super().setUp()
-        self.deathless = os.path.join(self.sysfs.root, "deathless")
-        with open(self.deathless, "w", encoding="ascii"):
-            pass
-        self.preload.append(os.environ["VFWARDEN_DEATHLESS"])
 
     def test_it_hangs(self):
         self.polkit.verdicts["org.vfwarden1.zpci-io"] = True
