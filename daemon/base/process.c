@@ -1,6 +1,7 @@
 #include "daemon/base/process.h"
 
 #include "daemon/base/util.h"
+#include "policy/absence.h"
 #include "policy/client-text.h"
 #include "policy/machine-name.h"
 #include "policy/number.h"
@@ -22,6 +23,10 @@
 /* Fields of /proc/PID/stat, counted from the one behind the command's name. */
 #define STAT_PARENT     1
 #define STAT_START_TIME 19
+
+bool process_has_ended(int r) {
+        return errno_means_absent(r) || r == -ESRCH;
+}
 
 /* Files in /proc/PID are read in one piece. Returns the length; `value` is NUL-terminated. */
 static ssize_t process_read_file_at(int folder, const char *path, char *value, size_t size) {

@@ -29,6 +29,10 @@ typedef struct ProcessFacts {
 void process_facts_clear(ProcessFacts *facts);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(ProcessFacts, process_facts_clear)
 
+/* Whether `r`, a negative errno of a file below /proc/PID, says that the process has ended, or that
+ * what the file shows, such as a descriptor, has gone. */
+bool process_has_ended(int r);
+
 /* Returns 0, or a negative errno: -ESRCH when there is no such process. Without `stat`, parent and
  * start time are 0. */
 int process_read_facts(pid_t pid, bool stat, ProcessFacts *ret);

@@ -1,7 +1,7 @@
 #include "daemon/base/thread-tables.h"
 
+#include "daemon/base/process.h"
 #include "daemon/base/util.h"
-#include "policy/absence.h"
 #include "policy/number.h"
 
 #include <errno.h>
@@ -31,12 +31,12 @@ int thread_tables_open(const char *proc, pid_t pid, pid_t thread, ThreadTablesCo
 
         *ret = NULL;
         if (stat(path, &st) < 0)
-                return errno_means_absent(-errno) || errno == ESRCH ? 0 : -errno;
+                return process_has_ended(-errno) ? 0 : -errno;
         if (st.st_nlink <= LINKS_OF_ONE_THREAD)
                 return 0;
         threads = opendir(path);
         if (!threads)
-                return errno_means_absent(-errno) || errno == ESRCH ? 0 : -errno;
+                return process_has_ended(-errno) ? 0 : -errno;
         tables = g_new0(ThreadTables, 1);
         tables->threads = threads;
         tables->pid = pid;

@@ -1,5 +1,6 @@
 #include "daemon/uses/host-programs.h"
 
+#include "daemon/base/process.h"
 #include "daemon/base/util.h"
 #include "daemon/uses/netlink.h"
 #include "daemon/uses/packet-sockets.h"
@@ -102,7 +103,7 @@ static void on_mapped(void *context, uint32_t pid, PciKey key, UseKind kind, con
         r = program_open(&process);
         program_close(&process);
         if (r < 0) {
-                if (!program_has_ended(r))
+                if (!process_has_ended(r))
                         look->error = r;
                 return;
         }
@@ -127,7 +128,7 @@ static int look_at_program(ProgramLook *look, uint32_t pid, pid_t thread) {
                 r = program_read(&process, allowance_of(look, process.status.uid), &n);
         take_from_allowance(look, process.status.uid, n);
         program_close(&process);
-        return program_has_ended(r) ? 0 : r;
+        return process_has_ended(r) ? 0 : r;
 }
 
 static int list_pids(const char *proc, GArray *pids) {

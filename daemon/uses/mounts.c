@@ -1,5 +1,6 @@
 #include "daemon/uses/mounts.h"
 
+#include "daemon/base/process.h"
 #include "daemon/base/util.h"
 #include "daemon/uses/program-files.h"
 #include "policy/absence.h"
@@ -30,7 +31,7 @@ typedef struct OthersSearch {
 
 /* Of a process that has ended, or is ending (mounts_open_common() in fs/proc_namespace.c). */
 static bool is_gone(int r) {
-        return errno_means_absent(r) || r == -ESRCH || r == -EINVAL;
+        return process_has_ended(r) || r == -EINVAL;
 }
 
 /* A blank, and what is no text, is written "\040" (mangle() in fs/seq_file.c). */

@@ -3,7 +3,6 @@
 #include "daemon/base/process.h"
 #include "daemon/base/util.h"
 #include "daemon/uses/device-path.h"
-#include "policy/absence.h"
 #include "policy/number.h"
 #include "policy/proc-text.h"
 
@@ -79,10 +78,6 @@ int program_open(ProgramProcess *process) {
         return process->dir ? 0 : -errno;
 }
 
-bool program_has_ended(int r) {
-        return errno_means_absent(r) || r == -ESRCH;
-}
-
 void program_close(ProgramProcess *process) {
         closedirp(&process->dir);
         closep(&process->fd);
@@ -105,7 +100,7 @@ static int program_holds(const ProgramProcess *process, const char *number, UseK
         ssize_t n = read_text(process->fd, name, text, sizeof(text));
 
         if (n < 0)
-                return program_has_ended((int) n) ? 0 : (int) n;
+                return process_has_ended((int) n) ? 0 : (int) n;
         return open_flags_parse(text, &flags) && !flags.path_only &&
                (kind != USE_PROGRAM_CONFIG || flags.writes);
 }
@@ -116,7 +111,7 @@ static int read_target(const ProgramProcess *process, const char *number, char *
         ssize_t n = readlinkat(dirfd(process->dir), number, link, TARGET_MAX);
 
         if (n < 0)
-                return errno == ENAMETOOLONG || program_has_ended(-errno) ? 0 : -errno;
+                return errno == ENAMETOOLONG || process_has_ended(-errno) ? 0 : -errno;
         if (n == TARGET_MAX)
                 return 0;
         link[n] = '\0';

@@ -45,9 +45,6 @@ void program_close(ProgramProcess *process);
 /* Whether the file system is the host's procfs; the daemon has one of its own (ProcSubset=pid). */
 bool program_is_in_proc(const char *proc, dev_t device);
 
-/* Whether `r`, a negative errno, says that the process or its descriptor has gone. */
-bool program_has_ended(int r);
-
 /* Calls `found` once for each file, after at most `max` descriptors; `*ret_n` is how many were
  * looked at. Returns 0; or a negative errno if some may be missing, as `found` was called for the
  * others. */

@@ -334,16 +334,16 @@ static int read_process(const MapsSearch *search, MapsTally *tally, int channel,
         int r = find_process(search, index, &process);
 
         if (r < 0)
-                return program_has_ended(r) ? 0 : r;
+                return process_has_ended(r) ? 0 : r;
         uid = process.status.uid;
         if (is_given_up(search, uid))
                 return uid == 0 ? USE_PARTLY_SEEN : 0;
         r = tell_tables(search, channel, &process);
-        if (r < 0 && !program_has_ended(r) && (uid == 0 || errno_means_lack(r)))
+        if (r < 0 && !process_has_ended(r) && (uid == 0 || errno_means_lack(r)))
                 return r;
         r = uid == 0 ? read_maps(search, channel, &process, sysfs, SIZE_MAX, &n)
                      : read_of_user(search, tally, channel, &process, sysfs);
-        return program_has_ended(r) || (uid != 0 && !errno_means_lack(r)) ? 0 : r;
+        return process_has_ended(r) || (uid != 0 && !errno_means_lack(r)) ? 0 : r;
 }
 
 __attribute__((noreturn)) static void run_reader(const MapsSearch *search, int channel) {
