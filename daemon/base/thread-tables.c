@@ -13,10 +13,14 @@
 
 /* A folder has two links, and `task` one more for each thread (proc_task_getattr()). */
 #define LINKS_OF_ONE_THREAD 3
+/* So many more than twice those of the beginning are listed. A process could begin threads as fast
+ * as they are listed, and the search would not end. */
+#define NEW_THREADS_MAX 256
 
 struct ThreadTables {
         DIR *threads;
         pid_t pid, thread;
+        uint64_t left; /* threads that it lists yet */
         ThreadTablesCompared *compared;
         void *context;
         GArray *known; /* of pid_t: one of each table, in kcmp's order */
@@ -41,6 +45,7 @@ int thread_tables_open(const char *proc, pid_t pid, pid_t thread, ThreadTablesCo
         tables->threads = threads;
         tables->pid = pid;
         tables->thread = thread;
+        tables->left = 2 * (uint64_t) st.st_nlink + NEW_THREADS_MAX;
         tables->compared = compared;
         tables->context = context;
         tables->known = g_array_new(FALSE, FALSE, sizeof(pid_t));
@@ -101,6 +106,8 @@ int thread_tables_next(ThreadTables *tables, unsigned max, pid_t *ret) {
                 entry = readdir(tables->threads);
                 if (!entry)
                         return errno == 0 || errno == ESRCH || errno == ENOENT ? 0 : -errno;
+                if (tables->left-- == 0)
+                        return -EOVERFLOW;
                 if (number_parse(entry->d_name, 10, INT_MAX, &number) < 0 ||
                     (pid_t) number == tables->thread)
                         continue;

@@ -28,6 +28,7 @@ ThreadTables *thread_tables_free(ThreadTables *tables);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ThreadTables, thread_tables_free)
 
 /* Goes on with at most `max` threads. Returns 1 if there may be more, and a negative errno where
- * the threads cannot be listed; else 0. `*ret` is a thread whose table no thread before it had; 0:
- * none was found yet. */
+ * the threads cannot be listed; else 0. -EOVERFLOW: many more threads began meanwhile than there
+ * were, so the search would not end; call it no more. `*ret` is a thread whose table no thread
+ * before it had; 0: none was found yet. */
 int thread_tables_next(ThreadTables *tables, unsigned max, pid_t *ret);

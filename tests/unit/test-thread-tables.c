@@ -1,6 +1,7 @@
 #include "daemon/base/thread-tables.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -82,6 +83,24 @@ Test(thread_tables, without_comparing) {
 
         begin_threads();
         cr_expect_geq(find(NULL, getpid(), &last), THREADS);
+}
+
+/* More begin for each that is listed: the search ends, and says that it is not whole. */
+Test(thread_tables, begin_as_fast_as_listed) {
+        g_autoptr(ThreadTables) tables = NULL;
+        pid_t thread;
+        int r = 1;
+
+        begin_threads();
+        cr_assert_eq(thread_tables_open("/proc", getpid(), getpid(), NULL, NULL, &tables), 0);
+        for (unsigned n = 0; r > 0 && n < 1000; n++) {
+                pthread_t another;
+
+                cr_assert_eq(pthread_create(&another, NULL, stay, NULL), 0);
+                sem_wait(&begun);
+                r = thread_tables_next(tables, 1, &thread);
+        }
+        cr_expect_eq(r, -EOVERFLOW);
 }
 
 /* The known thread has ended: the table that it had is read once more. */
