@@ -14,6 +14,8 @@ static const char *const lock_reason_names[LOCK_REASONS_MAX] = {
 #define OWNER_READS    0400U
 #define OWNER_WRITES   0200U
 
+#define CLASS_NVME     0x0108U /* PCI Code and ID Assignment: non-volatile memory */
+
 #define FILE_BIT(file) (1U << (file))
 #define FILES_SRIOV    (FILE_BIT(LOCK_FILE_SRIOV_NUMVFS) | FILE_BIT(LOCK_FILE_SRIOV_DRIVERS_AUTOPROBE))
 #define FILES_ALL      (FILE_BIT(_LOCK_FILE_MAX) - 1U)
@@ -38,6 +40,10 @@ static const char *const lock_file_names[_LOCK_FILE_MAX] = {
         [LOCK_FILE_RESET_SUBORDINATE] = "reset_subordinate",
         [LOCK_FILE_RECOVER] = "recover",
         [LOCK_FILE_SLOT_POWER] = "power",
+        [LOCK_FILE_ENABLE] = "enable",
+        [LOCK_FILE_ROM] = "rom",
+        [LOCK_FILE_RESET_CONTROLLER] = "reset_controller",
+        [LOCK_FILE_EJECT] = "eject",
 };
 
 static const struct {
@@ -52,6 +58,10 @@ static const struct {
         [LOCK_FILE_RESET_SUBORDINATE] = { OPERATION_RESET, 0200 },
         [LOCK_FILE_RECOVER] = { OPERATION_REMOVE, 0200 },
         [LOCK_FILE_SLOT_POWER] = { OPERATION_POWER_OFF, 0644 },
+        [LOCK_FILE_ENABLE] = { OPERATION_RESET, 0644 },
+        [LOCK_FILE_ROM] = { OPERATION_RESET, 0600 },
+        [LOCK_FILE_RESET_CONTROLLER] = { OPERATION_RESET, 0200 },
+        [LOCK_FILE_EJECT] = { OPERATION_REMOVE, 0200 },
 };
 
 const char *lock_reason_to_string(LockReason reason) {
@@ -64,6 +74,11 @@ const char *lock_file_to_string(LockFile file) {
 
 LockFile lock_file_from_string(const char *name) {
         return name_table_find(lock_file_names, _LOCK_FILE_MAX, name);
+}
+
+bool lock_file_is_apart(LockFile file) {
+        return file == LOCK_FILE_SLOT_POWER || file == LOCK_FILE_RESET_CONTROLLER ||
+               file == LOCK_FILE_EJECT;
 }
 
 Operation lock_file_operation(LockFile file) {
@@ -134,6 +149,21 @@ char *lock_reasons_format(unsigned reasons) {
         return g_string_free(g_steal_pointer(&text), FALSE);
 }
 
+/* The files that functions of this sort do not have, or which harm nobody there. The kernel refuses
+ * `enable` where there is a driver (enable_store()), and each function in use has one. The root
+ * bridge of a function below another is locked for that one. */
+static unsigned foreign_files(const Function *function) {
+        unsigned files = 0;
+
+        if (!topology_is_bridge(function))
+                files |= FILE_BIT(LOCK_FILE_ENABLE);
+        if (function->facts.class_code >> 8 != CLASS_NVME)
+                files |= FILE_BIT(LOCK_FILE_RESET_CONTROLLER);
+        if (function->facts.has_parent)
+                files |= FILE_BIT(LOCK_FILE_EJECT);
+        return files;
+}
+
 unsigned lock_reasons_files(const Function *function, unsigned reasons) {
         unsigned files = 0;
 
@@ -142,7 +172,7 @@ unsigned lock_reasons_files(const Function *function, unsigned reasons) {
                         files |= lock_reason_files[i];
         if (reasons & LOCK_REASON_INHIBITOR)
                 files |= inhibited_files(function);
-        return files;
+        return files & ~foreign_files(function);
 }
 
 bool lock_reason_locks(LockReason reason, Operation operation) {

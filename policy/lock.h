@@ -20,8 +20,8 @@ typedef enum LockReason {
 } LockReason;
 #define LOCK_REASONS_MAX 7
 
-/* What. Each is an attribute of the function in sysfs, but for the slot's. The numbers are
- * the bits' positions in Function.protected_files. */
+/* What. Each is an attribute of the function in sysfs, but for those of lock_file_is_apart(). The
+ * numbers are the bits' positions in Function.protected_files. */
 typedef enum LockFile {
         LOCK_FILE_SRIOV_NUMVFS,
         LOCK_FILE_SRIOV_DRIVERS_AUTOPROBE,
@@ -31,6 +31,10 @@ typedef enum LockFile {
         LOCK_FILE_RESET_SUBORDINATE, /* of a bridge, since Linux 6.13: resets what is below it */
         LOCK_FILE_RECOVER,           /* of s390: removes the function and looks for it again */
         LOCK_FILE_SLOT_POWER,        /* `power` of the hot-plug slot that the function sits in */
+        LOCK_FILE_ENABLE,            /* of a bridge, which passes no DMA once it is disabled */
+        LOCK_FILE_ROM,               /* enabled, a read of it may take the registers away */
+        LOCK_FILE_RESET_CONTROLLER,  /* of NVMe's driver: resets what the VFs are a part of */
+        LOCK_FILE_EJECT,             /* of the root bridge's ACPI device: removes all below */
         _LOCK_FILE_MAX,
         _LOCK_FILE_INVALID = -EINVAL,
 } LockFile;
@@ -42,12 +46,16 @@ const char *lock_reason_to_string(LockReason reason);
 const char *lock_file_to_string(LockFile file);
 LockFile lock_file_from_string(const char *name);
 
+/* Whether the file is not in the function's own directory: it may be made anew while the function
+ * stays, and may be locked for several functions. */
+bool lock_file_is_apart(LockFile file);
+
 /* The operation that a write to the file performs. */
 Operation lock_file_operation(LockFile file);
 
 /* The mode that the kernel makes the file with (drivers/pci/pci-sysfs.c, iov.c, slot.c,
- * arch/s390/pci/pci_sysfs.c). The own
- * mode of a file that was found locked and of which no record is left. */
+ * drivers/nvme/host/sysfs.c, drivers/acpi/device_sysfs.c, arch/s390/pci/pci_sysfs.c). The own mode
+ * of a file that was found locked and of which no record is left. */
 unsigned lock_file_kernel_mode(LockFile file);
 
 /* The own mode of a locked file, `own` so far, that was found with mode `found`. Write bits alone

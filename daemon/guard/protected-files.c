@@ -26,7 +26,7 @@ typedef struct ProtectedFile {
         GArray *holders; /* of Holder; the file is locked while there is one */
         bool locked;     /* by us, as far as we know */
         bool failing;    /* the last attempt to look at it, or to change its mode, failed */
-        int watch;       /* of a slot's file: number, or -1 */
+        int watch;       /* of one that is apart: number, or -1 */
 } ProtectedFile;
 
 struct ProtectedFiles {
@@ -161,6 +161,21 @@ static int protected_file_get(ProtectedFiles *files, char *path, LockFile which,
         return 0;
 }
 
+static void unlock_for(ProtectedFiles *files, PciKey key, LockFile which) {
+        Holder holder = holder_make(key, which);
+        ProtectedFile *file = g_hash_table_lookup(files->by_holder, &holder);
+
+        if (!file)
+                return;
+        g_hash_table_remove(files->by_holder, &holder);
+        for (guint i = 0; i < file->holders->len; i++)
+                if (g_array_index(file->holders, Holder, i) == holder) {
+                        g_array_remove_index(file->holders, i);
+                        break;
+                }
+        g_ptr_array_add(files->pending, file);
+}
+
 /* Returns 0, also where there is no such file, or a negative errno when that is unknown. */
 static int hold(ProtectedFiles *files, const Function *function, LockFile which) {
         Holder holder = holder_make(function->facts.key, which);
@@ -168,6 +183,10 @@ static int hold(ProtectedFiles *files, const Function *function, LockFile which)
         char *path = NULL;
         int r;
 
+        if (file && file_mode_is_stale(function, which, files->reserve, file->path, file->inode)) {
+                unlock_for(files, function->facts.key, which);
+                file = NULL;
+        }
         if (file) {
                 if (!file->locked)
                         g_ptr_array_add(files->pending, file); /* it failed the last time */
@@ -182,21 +201,6 @@ static int hold(ProtectedFiles *files, const Function *function, LockFile which)
         g_hash_table_insert(files->by_holder, g_memdup2(&holder, sizeof(holder)), file);
         g_ptr_array_add(files->pending, file);
         return 0;
-}
-
-static void unlock_for(ProtectedFiles *files, PciKey key, LockFile which) {
-        Holder holder = holder_make(key, which);
-        ProtectedFile *file = g_hash_table_lookup(files->by_holder, &holder);
-
-        if (!file)
-                return;
-        g_hash_table_remove(files->by_holder, &holder);
-        for (guint i = 0; i < file->holders->len; i++)
-                if (g_array_index(file->holders, Holder, i) == holder) {
-                        g_array_remove_index(file->holders, i);
-                        break;
-                }
-        g_ptr_array_add(files->pending, file);
 }
 
 int protected_files_plan(ProtectedFiles *files, const Function *function, unsigned wanted) {
@@ -257,16 +261,16 @@ static void set_locked(ProtectedFiles *files, ProtectedFile *file, bool locked) 
                                         g_array_index(file->holders, Holder, i) >> 4);
 }
 
-static void on_slot_attribute(void *context, void *userdata, const char *name) {
+static void on_attribute(void *context, void *userdata, const char *name) {
         write_protect(context, userdata, true);
 }
 
-static void watch_slot(ProtectedFiles *files, ProtectedFile *file) {
+static void watch_apart(ProtectedFiles *files, ProtectedFile *file) {
+        g_autofree char *watched = file_mode_watched(file->which, file->path);
         g_autofree char *key = g_strconcat("watch ", file->path, NULL);
 
         watch_remove(files->watch, file->watch);
-        file->watch =
-                watch_add(files->watch, file->path, IN_ATTRIB, on_slot_attribute, files, file);
+        file->watch = watch_add(files->watch, watched, IN_ATTRIB, on_attribute, files, file);
         /* It is looked at every few seconds besides, and then watched if that is possible. */
         if (file->watch < 0 && !errno_means_absent(file->watch))
                 problems_report(files->problems, key,
@@ -276,14 +280,14 @@ static void watch_slot(ProtectedFiles *files, ProtectedFile *file) {
                 problems_resolve(files->problems, key);
 }
 
-/* A slot's directory can be made anew while the function stays (its driver was loaded again), and
+/* What is apart can be made anew while the function stays (the slot's driver was loaded again), and
  * no event reports it: the new file takes the place of the old. */
 static void adopt_new_node(ProtectedFiles *files, ProtectedFile *file, const struct stat *st) {
         set_locked(files, file, false);
         file->inode = st->st_ino;
         file->own_mode = st->st_mode & 07777U;
         files->handler->record_changed(files->context);
-        watch_slot(files, file);
+        watch_apart(files, file);
 }
 
 /* The mode that it gets when it is unlocked. Returns whether that is another than before. */
@@ -311,12 +315,13 @@ static void write_protect(ProtectedFiles *files, ProtectedFile *file, bool waits
                 return;
         }
         if (st.st_ino != file->inode) {
-                if (file->which != LOCK_FILE_SLOT_POWER)
+                if (!lock_file_is_apart(file->which))
                         return; /* made anew with its function, whose events tell */
                 adopt_new_node(files, file, &st);
         }
-        if (file->which == LOCK_FILE_SLOT_POWER && file->watch < 0)
-                watch_slot(files, file);
+        /* Watch first: what happens before it is write-protected is then not missed. */
+        if (lock_file_is_apart(file->which) && file->watch < 0)
+                watch_apart(files, file);
         if (note_own_mode(files, file, st.st_mode & 0777U) && waits) {
                 g_ptr_array_add(files->pending, file);
                 return;
@@ -346,13 +351,6 @@ void protected_files_touched(ProtectedFiles *files, PciKey key, const char *name
                 write_protect(files, file, true);
 }
 
-static void commit_close(ProtectedFiles *files, ProtectedFile *file) {
-        /* Watch first: what happens between the two is then not missed. */
-        if (file->which == LOCK_FILE_SLOT_POWER && file->watch < 0)
-                watch_slot(files, file);
-        write_protect(files, file, false);
-}
-
 /* The record of a file that cannot be opened again is kept, for its own mode would be lost. */
 static void commit_open(ProtectedFiles *files, ProtectedFile *file) {
         int r;
@@ -380,7 +378,7 @@ static void protected_files_do(ProtectedFiles *files, bool recorded) {
                 if (file->holders->len == 0)
                         commit_open(files, file);
                 else if (recorded)
-                        commit_close(files, file);
+                        write_protect(files, file, false);
                 else
                         g_ptr_array_add(files->pending, file);
         }

@@ -58,12 +58,12 @@ unsigned protected_files_mask(const ProtectedFiles *files, PciKey key);
  * negative errno. */
 int protected_files_open_for_writing(ProtectedFiles *files, const char *path);
 
-/* The function is gone, and its files with it; its slot's `power` opens if nobody else holds it. */
+/* The function is gone, and its files with it; a slot's `power` opens if nobody else holds it. */
 void protected_files_forget(ProtectedFiles *files, PciKey key);
 
 /* The file `name` of the function changed its mode, perhaps. The caller watches the functions'
  * directories: watching such a file itself would need the right to read it, which nobody has for
- * `reset`. The slots' files are watched here. */
+ * `reset`. Files that are apart (lock_file_is_apart()) are watched here. */
 void protected_files_touched(ProtectedFiles *files, PciKey key, const char *name);
 
 /* Looks at every locked file as if a change of its mode had been reported: for changes made through

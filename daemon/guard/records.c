@@ -8,10 +8,26 @@
 
 #define DEVICES_DIRECTORY "/sys/bus/pci/devices/"
 #define SLOTS_DIRECTORY   "/sys/bus/pci/slots/"
+#define ROOTS_PREFIX      "/sys/devices/pci"
+#define NVME_DIRECTORY    "nvme/"
 
 #define WRITE_BITS        0222U
 
 /* --- write-protected files */
+
+/* `nvme/nvme0/reset_controller`, of any controller. */
+static bool is_nvme_file(const char *name) {
+        const char *rest = name + strlen(NVME_DIRECTORY);
+
+        return g_str_has_prefix(name, NVME_DIRECTORY) && rest[0] != '.' && rest[0] != '/' &&
+               g_str_equal(rest + strcspn(rest, "/"), "/reset_controller");
+}
+
+static bool is_root_file(const char *path) {
+        const char *rest = path + strlen(ROOTS_PREFIX);
+
+        return g_str_equal(rest + strspn(rest, "0123456789abcdef:"), "/firmware_node/eject");
+}
 
 /* Exactly as the daemon writes it: another spelling of a path ("/./", "//") would be another file
  * to who compares them, and be opened although the file is locked. */
@@ -26,7 +42,7 @@ static bool is_function_file(const char *path) {
                 return false;
         text = g_strndup(rest, (gsize) (slash - rest));
         file = lock_file_from_string(slash + 1);
-        return file >= 0 && file != LOCK_FILE_SLOT_POWER &&
+        return (is_nvme_file(slash + 1) || (file >= 0 && !lock_file_is_apart(file))) &&
                pci_address_parse(text, &address) >= 0 &&
                g_str_equal(pci_address_format(address, canonical), text);
 }
@@ -40,6 +56,8 @@ static bool is_slot_file(const char *path) {
 static bool is_lock_file(const char *path) {
         if (g_str_has_prefix(path, DEVICES_DIRECTORY))
                 return is_function_file(path);
+        if (g_str_has_prefix(path, ROOTS_PREFIX))
+                return is_root_file(path);
         return g_str_has_prefix(path, SLOTS_DIRECTORY) && is_slot_file(path);
 }
 

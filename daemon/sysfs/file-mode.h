@@ -8,10 +8,19 @@
 #include "policy/function.h"
 #include "policy/lock.h"
 
-/* The path of the function's `file`, whether it is there or not; the slot's `power` is looked for.
- * Returns 0 with `*ret` to be freed with g_free(), -ENOENT when there is no slot, or another
- * negative errno. */
+/* The path of the function's `file`, whether it is there or not; one that is apart is looked for.
+ * Returns 0 with `*ret` to be freed with g_free(), -ENOENT when there is no slot, for example, or
+ * another negative errno. */
 int file_mode_path(const Function *function, LockFile file, Reserve *reserve, char **ret);
+
+/* Whether the function's `file`, which was at `path` and is the node `inode`, is surely gone or
+ * another one by now: the driver that makes it was bound anew. That of a slot is not looked for. */
+bool file_mode_is_stale(const Function *function, LockFile file, Reserve *reserve, const char *path,
+                        uint64_t inode);
+
+/* What to watch for a change of the mode of `file` at `path`, which is apart: itself, or its
+ * directory where nobody may read it, as inotify demands. Free with g_free(). */
+char *file_mode_watched(LockFile file, const char *path);
 
 /* Gives the file `mode` if it is still the node that `inode` names. Returns 0 or a negative errno,
  * -ENOENT if it is another node. */

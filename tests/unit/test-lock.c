@@ -117,11 +117,19 @@ Test(lock, files) {
                 { LOCK_FILE_RECOVER, "recover", OPERATION_REMOVE, 0200, false, true, true, true },
                 { LOCK_FILE_SLOT_POWER, "power", OPERATION_POWER_OFF, 0644, false, true, true,
                   true },
+                { LOCK_FILE_ENABLE, "enable", OPERATION_RESET, 0644, false, true, true, true },
+                { LOCK_FILE_ROM, "rom", OPERATION_RESET, 0600, false, true, true, true },
+                { LOCK_FILE_RESET_CONTROLLER, "reset_controller", OPERATION_RESET, 0200, false,
+                  true, true, true },
+                { LOCK_FILE_EJECT, "eject", OPERATION_REMOVE, 0200, false, true, true, true },
         };
-        Function function = { .kind = FUNCTION_KIND_PF };
+        Function bridge = { .kind = FUNCTION_KIND_PF, .facts.class_code = 0x060400 };
+        Function nvme = { .kind = FUNCTION_KIND_PF, .facts.class_code = 0x010802 };
 
         cr_assert_eq(sizeof(rows) / sizeof(*rows), (size_t) _LOCK_FILE_MAX);
         for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+                const Function *function =
+                        rows[i].file == LOCK_FILE_RESET_CONTROLLER ? &nvme : &bridge;
                 const struct {
                         LockReason reason;
                         bool closes;
@@ -138,17 +146,49 @@ Test(lock, files) {
                 cr_assert_eq(lock_file_operation(rows[i].file), rows[i].operation);
                 cr_assert_eq(lock_file_kernel_mode(rows[i].file), rows[i].mode);
                 for (unsigned j = 0; j < 4; j++) {
-                        cr_assert_eq((lock_reasons_files(&function, reasons[j].reason) & bit) != 0,
+                        cr_assert_eq((lock_reasons_files(function, reasons[j].reason) & bit) != 0,
                                      reasons[j].closes, "%s, reason %u", rows[i].name, j);
                         cr_assert_eq(lock_reason_locks(reasons[j].reason, rows[i].operation),
                                      reasons[j].closes, "%s, reason %u", rows[i].name, j);
                 }
         }
-        cr_assert_eq(lock_reasons_files(&function, 0), 0);
-        cr_assert_eq(
-                lock_reasons_files(&function, LOCK_REASON_USERSPACE_DRIVER | LOCK_REASON_IN_USE),
-                (1U << _LOCK_FILE_MAX) - 1);
+        cr_assert_eq(lock_reasons_files(&bridge, 0), 0);
+        cr_assert_eq(lock_reasons_files(&bridge, LOCK_REASON_USERSPACE_DRIVER | LOCK_REASON_IN_USE),
+                     (1U << _LOCK_FILE_MAX) - 1 - (1U << LOCK_FILE_RESET_CONTROLLER));
         cr_assert_lt(lock_file_from_string("config"), 0);
+}
+
+/* Files that only some functions are locked by. */
+Test(lock, files_of_some) {
+        static const struct {
+                uint32_t class_code;
+                bool has_parent;
+                bool enable, reset_controller, eject;
+        } rows[] = {
+                { 0x020000, false, false, false, true }, { 0x020000, true, false, false, false },
+                { 0x060400, false, true, false, true },  { 0x060401, true, true, false, false },
+                { 0x060000, false, false, false, true }, /* a host bridge is none of PCI's */
+                { 0x010802, true, false, true, false },  { 0x010601, true, false, false, false },
+                { 0xffffff, false, false, false, true },
+        };
+        static const LockFile some[] = { LOCK_FILE_ENABLE, LOCK_FILE_RESET_CONTROLLER,
+                                         LOCK_FILE_EJECT };
+
+        for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+                Function function = { .facts.class_code = rows[i].class_code,
+                                      .facts.has_parent = rows[i].has_parent };
+                const bool locked[] = { rows[i].enable, rows[i].reset_controller, rows[i].eject };
+                unsigned files = lock_reasons_files(&function, LOCK_REASON_BELOW_IN_USE);
+
+                for (size_t j = 0; j < sizeof(some) / sizeof(*some); j++)
+                        cr_assert_eq((files & (1U << some[j])) != 0, locked[j], "row %zu, %s", i,
+                                     lock_file_to_string(some[j]));
+                cr_assert(files & (1U << LOCK_FILE_ROM));
+        }
+        cr_assert(lock_file_is_apart(LOCK_FILE_EJECT));
+        cr_assert(lock_file_is_apart(LOCK_FILE_RESET_CONTROLLER));
+        cr_assert(lock_file_is_apart(LOCK_FILE_SLOT_POWER));
+        cr_assert_not(lock_file_is_apart(LOCK_FILE_ENABLE));
 }
 
 /* The files that an inhibitor of `inhibited` on `holder` closes on `function`, as their names. */
@@ -178,27 +218,30 @@ Test(lock, an_inhibitor_closes_what_does_its_operations) {
         static const struct {
                 const char *plain, *pf, *pf_pasid, *vf, *vf_pasid; /* where it is, what is closed */
         } rows[_OPERATION_MAX] = {
-                [OPERATION_SET_NUM_VFS] = { "sriov_numvfs", "sriov_numvfs remove recover power",
-                                            "sriov_numvfs remove recover power", "", "" },
+                [OPERATION_SET_NUM_VFS] = { "sriov_numvfs",
+                                            "sriov_numvfs remove recover power eject",
+                                            "sriov_numvfs remove recover power eject", "", "" },
                 [OPERATION_SET_AUTOPROBE] = { "sriov_drivers_autoprobe", "sriov_drivers_autoprobe",
                                               "sriov_drivers_autoprobe", "", "" },
                 [OPERATION_BIND] = { "", "", "", "", "" },
-                [OPERATION_UNBIND] = { "remove recover power", "remove recover power",
-                                       "remove recover power", "sriov_numvfs remove recover power",
-                                       "sriov_numvfs remove recover power" },
-                [OPERATION_RESET] = { "reset reset_method reset_subordinate",
-                                      "reset reset_method reset_subordinate",
-                                      "reset reset_method reset_subordinate",
-                                      "reset reset_method reset_subordinate",
-                                      "reset reset_method reset_subordinate" },
-                [OPERATION_REMOVE] = { "remove recover power", "remove recover power",
-                                       "remove recover power", "sriov_numvfs remove recover power",
-                                       "sriov_numvfs remove recover power" },
+                [OPERATION_UNBIND] = { "remove recover power eject", "remove recover power eject",
+                                       "remove recover power eject",
+                                       "sriov_numvfs remove recover power eject",
+                                       "sriov_numvfs remove recover power eject" },
+                [OPERATION_RESET] = { "reset reset_method reset_subordinate rom",
+                                      "reset reset_method reset_subordinate rom",
+                                      "reset reset_method reset_subordinate rom",
+                                      "reset reset_method reset_subordinate rom",
+                                      "reset reset_method reset_subordinate rom" },
+                [OPERATION_REMOVE] = { "remove recover power eject", "remove recover power eject",
+                                       "remove recover power eject",
+                                       "sriov_numvfs remove recover power eject",
+                                       "sriov_numvfs remove recover power eject" },
                 [OPERATION_POWER_OFF] = { "power", "power", "power", "power", "power" },
                 [OPERATION_DISABLE_PASID] = { "", "",
-                                              "remove reset reset_method reset_subordinate recover power",
+                                              "remove reset reset_method reset_subordinate recover power rom eject",
                                               "",
-                                              "remove reset reset_method reset_subordinate recover power" },
+                                              "remove reset reset_method reset_subordinate recover power rom eject" },
                 [OPERATION_OPEN] = { "", "", "", "", "" },
         };
 

@@ -251,7 +251,8 @@ Test(topology, locks) {
         static const unsigned closed = 1U << LOCK_FILE_REMOVE | 1U << LOCK_FILE_RESET |
                                        1U << LOCK_FILE_RESET_METHOD |
                                        1U << LOCK_FILE_RESET_SUBORDINATE | 1U << LOCK_FILE_RECOVER |
-                                       1U << LOCK_FILE_SLOT_POWER;
+                                       1U << LOCK_FILE_SLOT_POWER | 1U << LOCK_FILE_ENABLE |
+                                       1U << LOCK_FILE_ROM | 1U << LOCK_FILE_EJECT;
         Function *root = get(ROOT), *card = get(CARD);
 
         cr_assert_eq(lock_reasons(root, drivers), 0);
@@ -272,7 +273,8 @@ Test(topology, locks) {
         cr_assert_eq(lock_reasons(root, drivers), LOCK_REASON_INHIBITOR);
         cr_assert_eq(lock_reasons_files(root, LOCK_REASON_INHIBITOR),
                      1U << LOCK_FILE_RESET | 1U << LOCK_FILE_RESET_METHOD |
-                             1U << LOCK_FILE_RESET_SUBORDINATE);
+                             1U << LOCK_FILE_RESET_SUBORDINATE | 1U << LOCK_FILE_ENABLE |
+                             1U << LOCK_FILE_ROM);
 }
 
 /* Two operations do not run one above the other. */

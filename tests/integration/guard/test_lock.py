@@ -233,6 +233,16 @@ class Administrator(LockTest):
         self.client.unlock(PF)
         self.assert_closed(pf)
 
+    def test_the_rom_stays_readable(self):
+        function = self.sysfs.add(PLAIN, attributes={"rom": ""})
+        self.start()
+        self.client.lock(PLAIN)
+        self.assert_closed(function, "remove", "reset", "reset_method", "rom")
+        self.wait_property(PLAIN, "ClosedFiles", ["remove", "reset", "reset_method", "rom"])
+        self.assertEqual(function.mode("rom"), 0o400)
+        self.client.unlock(PLAIN)
+        self.assert_closed(function)
+
     def test_slot_of_two_functions_opens_when_both_let_go(self):
         one = self.sysfs.add("0000:05:00.0", slot="7")
         two = self.sysfs.add("0000:05:00.1", slot="7")

@@ -155,6 +155,105 @@ class Judged(TopologyTest):
         self.assertTrue(any("1 virtual functions" in warning for warning in warnings), warnings)
 
 
+class Apart(TopologyTest):
+    """Files that are locked and are not in the function's directory: of the nvme driver's controller and of ACPI."""
+    ADDRESS = "0000:05:00.0"
+    OF_PF = ["sriov_numvfs", "sriov_drivers_autoprobe", "remove", "reset", "reset_method"]
+    OF_ROOT = ["remove", "reset", "reset_method", "reset_subordinate", "enable", "eject"]
+
+    def setUp(self):
+        super().setUp()
+        self.nvme = self.sysfs.add_pf(self.ADDRESS, parent=self.root, vfs=1, vf_driver="vfio-pci", driver="nvme",
+                                      class_code=0x010802)
+        self.reset = self.make_controller("nvme0")
+        device = self.sysfs.path("devices/LNXSYSTM:00/PNP0A08:00")
+        self.eject = self.make_file(os.path.join(device, "eject"))
+        os.symlink(os.path.relpath(device, self.sysfs.path("devices/pci0000:00")),
+                   self.sysfs.path("devices/pci0000:00/firmware_node"))
+
+    def make_file(self, path):
+        os.makedirs(os.path.dirname(path))
+        self.sysfs.watch.add(os.path.dirname(path))
+        with open(path, "w", encoding="ascii"):
+            pass
+        os.chmod(path, 0o200)
+        return path
+
+    def make_controller(self, name):
+        return self.make_file(self.nvme.path(f"nvme/{name}/reset_controller"))
+
+    def wait_mode(self, path, mode):
+        vb.wait_until(lambda: os.stat(path).st_mode & 0o777 == mode, None, f"mode {mode:o} of {path}")
+
+    def test_locked_and_opened_again(self):
+        self.start()
+        self.use(self.nvme.vfs[0])
+        self.wait_property(self.ADDRESS, "ClosedFiles", self.OF_PF + ["reset_controller"])
+        self.wait_property(ROOT, "ClosedFiles", self.OF_ROOT)
+        self.assertEqual(self.root.mode("enable"), 0o444)
+        for path in (self.reset, self.eject):
+            self.wait_mode(path, 0)
+        self.assertEqual(self.nvme.mode("enable"), 0o644, "of what is no bridge")
+        self.release(self.nvme.vfs[0])
+        self.wait_property(self.ADDRESS, "ClosedFiles", [])
+        self.wait_property(ROOT, "ClosedFiles", [])
+        self.assertEqual(self.root.mode("enable"), 0o644)
+        for path in (self.reset, self.eject):
+            self.wait_mode(path, 0o200)
+
+    def test_the_root_bridge_is_locked_until_the_last_has_gone(self):
+        self.start()
+        self.use(self.nvme.vfs[0], self.disk)
+        for address in (ROOT, VMD):
+            vb.wait_until(lambda: "eject" in self.picture.function(address)["ClosedFiles"], None,    # pylint: disable=cell-var-from-loop
+                          f"the lock of {address}")
+        self.assertNotIn("eject", self.picture.function(PORT)["ClosedFiles"])
+        self.release(self.nvme.vfs[0])
+        self.wait_property(ROOT, "ClosedFiles", [])
+        self.wait_mode(self.eject, 0)
+        self.release(self.disk)
+        self.wait_property(VMD, "ClosedFiles", [])
+        self.wait_mode(self.eject, 0o200)
+
+    def test_a_bit_that_is_restored(self):
+        self.start()
+        self.use(self.nvme.vfs[0])
+        for address, path, operation in ((self.ADDRESS, self.reset, "reset"), (ROOT, self.eject, "remove")):
+            self.wait_mode(path, 0)
+            mark = self.mark()
+            os.chmod(path, 0o200)
+            told = self.client.recorder.wait_for("Violation", mark=mark).args
+            self.assertEqual((told[0], told[1], told[2]["file"]), (address, operation, os.path.basename(path)))
+            self.wait_mode(path, 0)
+
+    def test_the_driver_is_bound_again(self):
+        self.start()
+        self.use(self.nvme.vfs[0])
+        self.wait_mode(self.reset, 0)
+        os.unlink(self.reset)
+        os.rmdir(os.path.dirname(self.reset))
+        self.sysfs.unbind(self.nvme)
+        self.wait_property(self.ADDRESS, "ClosedFiles", self.OF_PF)
+        again = self.make_controller("nvme1")
+        self.sysfs.bind(self.nvme, "nvme")
+        self.wait_property(self.ADDRESS, "ClosedFiles", self.OF_PF + ["reset_controller"])
+        self.wait_mode(again, 0)
+        self.release(self.nvme.vfs[0])
+        self.wait_mode(again, 0o200)
+
+    def test_a_restart(self):
+        self.start()
+        self.use(self.nvme.vfs[0])
+        for path in (self.reset, self.eject):
+            self.wait_mode(path, 0)
+        self.kill()
+        self.start()
+        self.wait_property(self.ADDRESS, "ClosedFiles", self.OF_PF + ["reset_controller"])
+        self.release(self.nvme.vfs[0])
+        for path in (self.reset, self.eject):
+            self.wait_mode(path, 0o200)
+
+
 class Locked(TopologyTest):
     FILES = ("remove", "reset", "reset_method")
 

@@ -5,6 +5,7 @@ what the kernel refuses arrives as OSError.
 """
 
 import errno
+import glob
 import os
 import re
 import stat
@@ -20,8 +21,9 @@ ENABLE_SRIOV = "/sys/module/vfio_pci/parameters/enable_sriov"
 SRIOV = ("sriov_numvfs", "sriov_drivers_autoprobe")
 KERNEL_MODES = {"sriov_numvfs": 0o644, "sriov_drivers_autoprobe": 0o644, "remove": 0o220,
                 "reset": 0o200, "reset_method": 0o644, "power": 0o644}
-# And those that only a bridge has, on some kernels, and a function of s390.
-ALL_MODES = {**KERNEL_MODES, "reset_subordinate": 0o200, "recover": 0o200}
+# And those that only some functions have, or that are locked on some only.
+ALL_MODES = {**KERNEL_MODES, "reset_subordinate": 0o200, "recover": 0o200, "enable": 0o644, "rom": 0o600,
+             "reset_controller": 0o200, "eject": 0o200}
 
 
 def read(path):
@@ -89,10 +91,16 @@ class Function:
         return self.address
 
     def path(self, name):
-        """Where a file of the function is; `power` is its slot's."""
+        """Where a file of the function is; `power` is its slot's, `reset_controller` of the nvme driver, `eject` of the root
+        bridge above a port."""
         if name == "power":
             slot = self.slot()
             return slot and f"{SLOTS}/{slot}/power"
+        if name == "reset_controller":
+            return next(glob.iglob(f"{self.directory}/nvme/*/{name}"), None)
+        if name == "eject":
+            above = os.path.dirname(os.path.realpath(self.directory))
+            return f"{above}/firmware_node/{name}" if above.startswith("/sys/devices/pci") and above.count("/") == 3 else None
         return f"{self.directory}/{name}"
 
     def exists(self):

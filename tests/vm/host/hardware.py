@@ -103,6 +103,16 @@ def arguments(iommu, bridges=False, instructions=False):
     return words
 
 
+# AML: Scope (\_SB.PCI0) { Method (_EJ0, 1) {} }. The root bridge then can be ejected, as those of some servers.
+EJECTABLE = b"\x10\x12\\._SB_PCI0\x14\x06_EJ0\x01"
+
+
+def firmware_arguments(directory):
+    """QEMU arguments for an ACPI table, which is in a file in `directory`."""
+    (directory / "ssdt").write_bytes(EJECTABLE)
+    return ["-acpitable", f"sig=SSDT,rev=2,oem_id=VFWARD,oem_table_id=VFWEJECT,data={directory / 'ssdt'}"]
+
+
 def vmm_arguments(directory):
     """QEMU arguments for what a VMM in the guest drives; its blocks are in a file in `directory`."""
     blocks = directory / "blocks"

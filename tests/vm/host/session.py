@@ -145,7 +145,8 @@ class Session:
         self.kernel_arguments = [*self.hardware.kernel_command_line(iommu), *arguments]
 
     def command(self):
-        words = [*self.parts.qemu.command, *self.hardware.arguments(self.iommu, **self.options)]
+        words = [*self.parts.qemu.command, *self.hardware.arguments(self.iommu, **self.options),
+                 *self.hardware.firmware_arguments(self.work)]
         words += ["-kernel", self.parts.kernel.image, "-initrd", self.work / "initrd",
                   "-append", " ".join(self.kernel_arguments),
                   "-drive", f"if=none,id=base,format=raw,snapshot=on,file={self.parts.base / 'base.img'}",

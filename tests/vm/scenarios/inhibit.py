@@ -71,7 +71,7 @@ def over_restarts(machine):
     expected = [(IGB.address, "set-num-vfs", "backup", "saves the configuration", 0, os.getpid()),
                 (PLAIN.address, "reset:power-off", "person", "busy", 0, command.pid)]
     wait_inhibitors(machine, expected)
-    files = tuple(name for name in ("reset", "reset_method", "power") if name in PLAIN.lockable())
+    files = tuple(name for name in ("reset", "reset_method", "power", "rom") if name in PLAIN.lockable())
     for happening in (lambda machine: None, Machine.restart_daemon, killed):
         happening(machine)
         equal(inhibitors(machine), expected, "the inhibitors")
@@ -107,4 +107,4 @@ def ended_meanwhile(machine):
     machine.connect()
     equal(inhibitors(machine), rows, "the inhibitors")
     machine.check_locked(IGB, [], [])
-    machine.check_locked(PLAIN, ["inhibitor"], [name for name in ("reset", "reset_method") if name in PLAIN.lockable()])
+    machine.check_locked(PLAIN, ["inhibitor"], [name for name in ("reset", "reset_method", "rom") if name in PLAIN.lockable()])

@@ -209,7 +209,7 @@ def native_driver(machine):
 
 @scenario("Lock on a function without SR-IOV: what would take it away refuses, nothing else")
 def plain_function(machine):
-    files = tuple(name for name in ALL if name in PLAIN.lockable())
+    files = tuple(name for name in (*ALL, "rom") if name in PLAIN.lockable())
     equal(set(files) & set(SRIOV), set(), "SR-IOV files of a function without SR-IOV")
     machine.client.lock(PLAIN.address)
     machine.check_locked(PLAIN, ADMINISTRATOR, files)

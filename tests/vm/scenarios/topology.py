@@ -33,7 +33,7 @@ def above(function):
 
 
 def check_closed(bridge):
-    for name in ("remove", "reset", "reset_subordinate"):
+    for name in ("remove", "reset", "reset_subordinate", "enable"):
         if os.path.exists(bridge.path(name)):
             equal(bridge.mode(name) & 0o222, 0, f"the write bits of {name} of {bridge}")
             path = bridge.path(name)

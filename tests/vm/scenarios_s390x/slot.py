@@ -39,14 +39,14 @@ def write_in_child(descriptor):
 @scenario("a lock closes the power of the function's own slot, for root too, and of no other")
 def lock(machine):
     machine.client.lock(ZNVME.address, "firmware update")
-    machine.check_locked(ZNVME, ["administrator"], CLOSABLE)
+    machine.check_locked(ZNVME, ["administrator"], (*CLOSABLE, "reset_controller"))
     machine.check_locked(ZRNG, [], [])
     mark = machine.mark()
     os.chmod(power_path(ZNVME), 0o644)
     told = machine.client.recorder.wait_for("Violation", mark=mark).args
     equal(told, (ZNVME.address, "power-off", {"file": "power", "mode": 0o644, "reasons": ["administrator"]}),
           "the signal")
-    machine.check_locked(ZNVME, ["administrator"], CLOSABLE)
+    machine.check_locked(ZNVME, ["administrator"], (*CLOSABLE, "reset_controller"))
     machine.client.unlock(ZNVME.address)
     machine.check_locked(ZNVME, [], [])
 
