@@ -54,6 +54,8 @@ def report_files(bed, out):
     process = bed.start_daemon(tree)
     client = Client(bed.bus.address)
     reads = 1000
+    # By the first call of a client the daemon reads the name of its process.
+    client.function(address, "Driver")
 
     def read_all():
         for _ in range(reads):
