@@ -11,8 +11,8 @@ static ExitCode run_check_config(Context *context, char **arguments) {
         g_autofree char *directory =
                 arguments[0] ? g_strconcat("--config-dir=", arguments[0], NULL) : NULL;
 
-        if (context->host) {
-                print_error("check-config reads files of this host: it takes no -H");
+        if (context->host || context->machine) {
+                print_error("check-config reads files of this host: it takes no -H and no -M");
                 return EXIT_CODE_USAGE;
         }
         execl(VFWARDEN_DAEMON_PROGRAM, VFWARDEN_DAEMON_PROGRAM, "--check-config", directory, NULL);

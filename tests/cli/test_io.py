@@ -43,10 +43,10 @@ class Usage(CommandTest):
         self.check_refused(["store", "1:0.0", "0", "0", "00" * 4097], "A store has 1 to 4096 bytes, not 4097")
 
     def test_other_hosts(self):
-        for option in ("-Hfar", "--host=far"):
+        for option in ("-Hfar", "--host=far", "-Mpod", "--machine=pod"):
             self.check([option, "io", "load", "1:0.0", "0", "0", "8"], code=2,
                        error="vfwarden: io works on this host only: a session is a socket, which no bus takes to "
-                             "another host\n")
+                             "another host, and a container has a daemon of its own\n")
 
 
 class Refusals(CommandTest):

@@ -84,8 +84,9 @@ class Usage(CommandTest):
                          "bind does not take 'b': vfwarden bind ADDRESS [DRIVER]")
         self.check_usage(["check-config", "a", "b"],
                          "check-config does not take 'b': vfwarden check-config [DIRECTORY]")
-        self.check(["-H", "far", "check-config"], code=2,
-                   error="vfwarden: check-config reads files of this host: it takes no -H\n")
+        for option in ("-H", "-M"):
+            self.check([option, "far", "check-config"], code=2,
+                       error="vfwarden: check-config reads files of this host: it takes no -H and no -M\n")
         for verb in ("status", "monitor", "release-all", "reload", "inhibitors"):
             self.check_usage([verb, "a"], f"{verb} does not take 'a': vfwarden {verb}")
 
