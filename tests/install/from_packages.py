@@ -13,7 +13,7 @@ UNITS = ("vfwardend", *OTHERS)
 FIRST = "/etc/vfwarden/vfwarden.conf.d/first.conf"
 EDITED = "[Lock]\nEnforcement=advise\n"
 # What dpkg and systemd's helper keep until a package is purged.
-KEPT_ON_REMOVAL = re.compile(r"/etc/(vfwarden|libvirt)(/|$)|(passwd|group): vfwarden:|/var/lib/systemd/deb-systemd-helper-enabled/")
+KEPT_ON_REMOVAL = re.compile(r"/etc/(vfwarden|libvirt|apparmor.d)(/|$)|(passwd|group): vfwarden:|/var/lib/systemd/deb-systemd-helper-enabled/")
 
 
 class FromPackages:

@@ -1,6 +1,7 @@
 """The Debian packages: built as README.md prints it, looked at by lintian, and kept in the cache until a source changes.
 
-An entry has the packages, in `next` those of a version that differs in nothing but its number, and what lintian says."""
+An entry has the packages, in `next` those of a version that differs in nothing but its number, in `others` Debian's own
+that a test needs, and what lintian says."""
 
 import functools
 import inspect
@@ -20,6 +21,8 @@ for package in *.deb; do
         dpkg-deb --root-owner-group -Znone --build tree next
         rm --recursive tree
 done"""
+# What the emulated machine installs besides.
+OTHERS = "mkdir build-deb/others && cd build-deb/others && apt-get -qq download apparmor"
 
 
 def build(suite, directory):
@@ -30,6 +33,7 @@ def build(suite, directory):
         root.apt_get("install", "lintian")
         (directory / "lintian.txt").write_text(root.run(LINTIAN))
         root.run("rm -r build-deb/source && " + REPACK)
+        root.run(OTHERS)
         for path in (root.path / OUTPUT).glob("**/*.deb"):
             copy = directory / path.relative_to(root.path / OUTPUT)
             copy.parent.mkdir(exist_ok=True)

@@ -126,7 +126,7 @@ def vmm_arguments(directory):
 
 def kernel_command_line(iommu):
     words = ["root=/dev/vda", "console=ttyS0", "quiet", "loglevel=4", "panic=-1", "mitigations=off",
-             "audit=0", "nowatchdog", "random.trust_cpu=on", "systemd.show_status=false",
+             "nowatchdog", "random.trust_cpu=on", "systemd.show_status=false",
              # Time must be right on a host that is busy: the TSC is measured wrongly there, and a timer
              # interrupt that the emulated APIC loses (seen with QEMU 10.0) must have a successor.
              "clocksource=hpet", "tsc=unstable", "nohz=off", "highres=off", "no_timer_check",

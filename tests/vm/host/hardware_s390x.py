@@ -38,7 +38,7 @@ def arguments(iommu):
 
 
 def kernel_command_line(iommu):
-    return ["root=/dev/vda", "console=ttyS1", "quiet", "loglevel=4", "panic=-1", "audit=0",
+    return ["root=/dev/vda", "console=ttyS1", "quiet", "loglevel=4", "panic=-1",
             "random.trust_cpu=on", "systemd.show_status=false", "systemd.default_timeout_start_sec=120s",
             f"vfwarden.iommu={iommu}"]
 

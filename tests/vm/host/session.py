@@ -142,7 +142,9 @@ class Session:
             (parts.base / "busybox").read_bytes(), parts.kernel, kernels.unpacked_module, trees))
         for tree in trees:
             remove_tree(tree)
-        self.kernel_arguments = [*self.hardware.kernel_command_line(iommu), *arguments]
+        # AppArmor reports by audit what it refuses.
+        audit = [] if packages else ["audit=0"]
+        self.kernel_arguments = [*self.hardware.kernel_command_line(iommu), *audit, *arguments]
 
     def command(self):
         words = [*self.parts.qemu.command, *self.hardware.arguments(self.iommu, **self.options),

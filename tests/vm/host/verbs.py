@@ -60,7 +60,7 @@ def new_session(options, **kwargs):
         if name in HARDWARE_OPTIONS and not hasattr(made.target.hardware, HARDWARE_OPTIONS[name]):
             raise Failure(f"the {options.arch} machine has no --{name}")
     return Session(made, iommu_of(options), wanted, with_project=not options.without_project, arguments=arguments,
-                   packages=packages.built(debian.SUITE) if options.packages else None, **kwargs)
+                   packages=packages.built(options.base or debian.SUITE) if options.packages else None, **kwargs)
 
 
 def iommu_of(options):

@@ -4,17 +4,20 @@ import contextlib
 import os
 import pathlib
 import pwd
+import shutil
 
 from guest import project, service
-from guest.check import equal, raises, true
+from guest.check import contains, equal, raises, true
 from guest.io_client import IoClient
 from guest.libvirt import AGENT, HOOK, Libvirt, hostdev
 from guest.manual import example
 from guest.open_client import OpenClient
 from guest.pci import IGB, NVME, SRIOV
 from guest.registry import scenario
-from guest.vfio import igb_vfs
+from guest.vfio import igb_vfs, wait_free
 from scenarios.io import RULE as IO_RULE
+from scenarios.io_dma import allow as allow_dma, check_identified, open_queue
+from scenarios.io_end import io_pids
 from scenarios.kernel_guard import guards, loaded, wait_guards
 from scenarios.libvirt import inhibitors, unit_state, vfs, wait_inhibitors
 from scenarios.open import RULE as OPEN_RULE, brokered
@@ -30,6 +33,11 @@ action=$1
 shift
 exec dpkg --force-unsafe-io "--$action" "$@"
 """
+PROFILE = "vfwarden-io"
+APPARMOR = pathlib.Path("/etc/apparmor.d", PROFILE)
+IO_PROGRAM = "/usr/libexec/vfwarden-io"
+# VS of NVMe 1.4.0, as QEMU's controller has it.
+NVME_VERSION = bytes.fromhex("00040100")
 SELF = "vm/scenarios_packages/packages.py"
 REFUSED = 6
 # What other programs write meanwhile.
@@ -108,6 +116,67 @@ def kernel_guard(machine):
               "the programs and their unit")
         equal(machine.daemon.property("ActiveState"), "active", "the daemon")
         machine.poll(lambda: not any("refused" in guard for guard in guards(machine)), "the daemon to hear that they are gone")
+
+
+def profile_mode():
+    """Of the profile that AppArmor has loaded, None if it has none."""
+    lines = pathlib.Path("/sys/kernel/security/apparmor/profiles").read_text().splitlines()
+    return dict(line.rsplit(" ", 1) for line in lines).get(PROFILE)
+
+
+def denied(machine):
+    """What the kernel has logged that the profile refused."""
+    return [line for line in machine.run("dmesg").stdout.splitlines()
+            if 'apparmor="DENIED"' in line and f'profile="{PROFILE}"' in line]
+
+
+@scenario("AppArmor: sessions with and without DMA run under the package's profile, which refuses another file and an output; a "
+          "removal unloads it, and a purge takes it away", deadline=800)
+def apparmor(machine):
+    # Else the kernel omits some of its messages.
+    pathlib.Path("/proc/sys/kernel/printk_ratelimit").write_text("0")
+    # Not the profiles of other packages: they would confine libvirt.
+    service.systemctl("mask", "apparmor.service")
+    machine.closers.append(lambda: service.systemctl("unmask", "apparmor.service"))
+    dpkg("--install", *packed(PACKAGES / "others", "apparmor"))
+    machine.closers.append(lambda: dpkg("--purge", "apparmor"))
+    with without_vfwarden(machine):
+        equal(profile_mode(), None, "the profile before the installation")
+        install(machine)
+        equal(profile_mode(), "(enforce)", "the profile")
+        allow_dma(machine)
+        client = open_queue(machine)
+        check_identified(client)
+        pid, = io_pids()
+        equal(pathlib.Path(f"/proc/{pid}/attr/current").read_text().strip(), f"{PROFILE} (enforce)", "the process's profile")
+        client.end_session()
+        wait_free(machine, NVME)
+        machine.daemon.configure("[Io]\nAllowMsix=yes\n")
+        service.systemctl("reload", service.UNIT)
+        client.open(NVME)
+        equal(client.read(0, 8, 4), NVME_VERSION, "the controller's version")
+        client.reset()
+        client.end_session()
+        wait_free(machine, NVME)
+        equal(client.load(NVME, 0, 8, 4), NVME_VERSION, "the same over D-Bus")
+        wait_free(machine, NVME)
+        equal(denied(machine), [], "what the profile refused")
+
+        output = pathlib.Path("/root/output")
+        service.run("sh", "-c", f"{IO_PROGRAM} --version >{output}", check=False)
+        equal(output.read_text(), "", "what the program writes to a file")
+        library = shutil.copy("/usr/lib/x86_64-linux-gnu/libz.so.1", "/root")
+        said = service.run(IO_PROGRAM, "--version", check=False, env={"LD_PRELOAD": library}).stdout
+        contains(said, "cannot be preloaded", "what it says of another library")
+        refused = denied(machine)
+        for path in output, library:
+            true(any(f'name="{path}"' in line for line in refused), f"{path} is refused: {refused}")
+
+        machine.expected_pid = 0
+        dpkg("--remove", *NAMES)
+        equal((profile_mode(), APPARMOR.exists()), (None, True), "the profile after the removal, and its file")
+        dpkg("--purge", *NAMES)
+        equal(APPARMOR.exists(), False, "its file after the purge")
 
 
 @scenario("the test `service` of debian/tests passes, as autopkgtest runs it", deadline=600)
