@@ -235,7 +235,8 @@ def vm_vmm():
 
 
 def vm_packages():
-    """The Debian packages in the emulated machines of Debian 12 and 13: installed, upgraded, removed and purged while guests use devices."""
+    """The Debian packages in the emulated machines of Debian 12 and 13: installed, upgraded, removed and purged while guests use
+    devices."""
     return total(machine_run("packages.", packages="deb"), machine_run("packages.", packages="deb", base="trixie"))
 
 
