@@ -35,6 +35,7 @@ exec dpkg --force-unsafe-io "--$action" "$@"
 """
 PROFILE = "vfwarden-io"
 APPARMOR = pathlib.Path("/etc/apparmor.d", PROFILE)
+KERNEL_APPARMOR = pathlib.Path("/sys/kernel/security/apparmor")
 IO_PROGRAM = "/usr/libexec/vfwarden-io"
 # VS of NVMe 1.4.0, as QEMU's controller has it.
 NVME_VERSION = bytes.fromhex("00040100")
@@ -118,10 +119,22 @@ def kernel_guard(machine):
         machine.poll(lambda: not any("refused" in guard for guard in guards(machine)), "the daemon to hear that they are gone")
 
 
+def profiles():
+    """The modes of those that the kernel has loaded, by their names."""
+    lines = (KERNEL_APPARMOR / "profiles").read_text().splitlines()
+    return dict(line.rsplit(" ", 1) for line in lines)
+
+
 def profile_mode():
-    """Of the profile that AppArmor has loaded, None if it has none."""
-    lines = pathlib.Path("/sys/kernel/security/apparmor/profiles").read_text().splitlines()
-    return dict(line.rsplit(" ", 1) for line in lines).get(PROFILE)
+    """None if it is not loaded."""
+    return profiles().get(PROFILE)
+
+
+def unload_profiles():
+    for name in profiles():
+        # One within another is gone with it.
+        with contextlib.suppress(FileNotFoundError):
+            (KERNEL_APPARMOR / ".remove").write_text(name)
 
 
 def denied(machine):
@@ -135,11 +148,13 @@ def denied(machine):
 def apparmor(machine):
     # Else the kernel omits some of its messages.
     pathlib.Path("/proc/sys/kernel/printk_ratelimit").write_text("0")
-    # Not the profiles of other packages: they would confine libvirt.
+    # Not the profiles of other packages: they would confine libvirt. Debian 13's package loads them all the same.
     service.systemctl("mask", "apparmor.service")
     machine.closers.append(lambda: service.systemctl("unmask", "apparmor.service"))
     dpkg("--install", *packed(PACKAGES / "others", "apparmor"))
     machine.closers.append(lambda: dpkg("--purge", "apparmor"))
+    machine.closers.append(unload_profiles)
+    unload_profiles()
     with without_vfwarden(machine):
         equal(profile_mode(), None, "the profile before the installation")
         install(machine)
