@@ -199,7 +199,7 @@ static const Door table[] = {
           DOOR_REFUSED, LONG "kernel_guard_network.py: network" },
         { "`ethtool --negotiate`, `devlink port` and `devlink dev param`", DOOR_OUT_OF_REACH,
           "By ioctl or netlink, the PF's driver changes its link or its device.", NULL, NO_FILE },
-        { "NVMe's subsystem reset, its management of namespaces and VFs, `nvme format` and new "
+        { "NVMe's reset of a controller or a subsystem by ioctl, its management of namespaces and VFs, `nvme format` and new "
           "firmware",
           DOOR_OUT_OF_REACH,
           "They are commands to the controller.", NULL, NO_FILE },

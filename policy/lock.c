@@ -149,15 +149,17 @@ char *lock_reasons_format(unsigned reasons) {
         return g_string_free(g_steal_pointer(&text), FALSE);
 }
 
-/* The files that functions of this sort do not have, or which harm nobody there. The kernel refuses
+/* The files that functions of this sort do not have, or which harm nobody there; none of them while
+ * the class cannot be read. The kernel refuses
  * `enable` where there is a driver (enable_store()), and each function in use has one. The root
  * bridge of a function below another is locked for that one. */
 static unsigned foreign_files(const Function *function) {
+        bool known = function->facts.class_code != PCI_CLASS_UNREADABLE;
         unsigned files = 0;
 
-        if (!topology_is_bridge(function))
+        if (known && !topology_is_bridge(function))
                 files |= FILE_BIT(LOCK_FILE_ENABLE);
-        if (function->facts.class_code >> 8 != CLASS_NVME)
+        if (known && function->facts.class_code >> 8 != CLASS_NVME)
                 files |= FILE_BIT(LOCK_FILE_RESET_CONTROLLER);
         if (function->facts.has_parent)
                 files |= FILE_BIT(LOCK_FILE_EJECT);

@@ -114,6 +114,7 @@ static void forget_file(ProtectedFiles *files, ProtectedFile *file) {
         problems_resolve(files->problems, key);
         problems_resolve(files->problems, watch_key);
         mark(files, file, false);
+        watch_remove(files->watch, file->watch);
         files->n_failing -= file->failing;
         while (g_ptr_array_remove_fast(files->pending, file)) {
         }
@@ -301,8 +302,8 @@ static bool note_own_mode(ProtectedFiles *files, ProtectedFile *file, unsigned m
         return true;
 }
 
-/* Write-protects a file that has a holder. A new own mode `waits` to be saved first: the round that
- * saves it comes back to the file. */
+/* Write-protects a file that has a holder. A new node and a new own mode `wait` to be saved first:
+ * the round that saves them comes back to the file. */
 static void write_protect(ProtectedFiles *files, ProtectedFile *file, bool waits) {
         struct stat st;
         int r;
@@ -318,6 +319,10 @@ static void write_protect(ProtectedFiles *files, ProtectedFile *file, bool waits
                 if (!lock_file_is_apart(file->which))
                         return; /* made anew with its function, whose events tell */
                 adopt_new_node(files, file, &st);
+                if (waits) {
+                        g_ptr_array_add(files->pending, file);
+                        return;
+                }
         }
         /* Watch first: what happens before it is write-protected is then not missed. */
         if (lock_file_is_apart(file->which) && file->watch < 0)

@@ -97,6 +97,13 @@ static bool holds(const ScanProcess *process) {
                process->n_unnamed > 0;
 }
 
+bool scan_child_holds_at_least(ScanJob *job, const ScanProcess *process, int error) {
+        if (error != -EOVERFLOW || !holds(process))
+                return false;
+        job->result = error;
+        return true;
+}
+
 void scan_child_tell(ScanChild *child, const ScanJob *job, const ScanProcess *process) {
         g_autofree ScanAnswer *answer = NULL;
         g_auto(ProcessFacts) facts = { 0 };

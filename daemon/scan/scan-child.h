@@ -55,6 +55,10 @@ void scan_child_send(ScanChild *child, const ScanJob *job, ScanAnswer *answer);
 /* Completes what was read of a process's descriptors by who it is, and sends it. */
 void scan_child_tell(ScanChild *child, const ScanJob *job, const ScanProcess *process);
 
+/* Whether it is known to hold something, though it was not read to its end, for it goes on to begin
+ * threads (-EOVERFLOW, see thread_tables_next()). The job's result is then that error. */
+bool scan_child_holds_at_least(ScanJob *job, const ScanProcess *process, int error);
+
 /* It cannot be looked at. */
 void scan_child_tell_unknown(ScanChild *child, ScanJob *job, pid_t pid, int error);
 

@@ -68,11 +68,11 @@ static bool step_look(ScanChild *child, ScanJob *job) {
                 r = vfio_fds_read(look->fds, STEP_FDS);
         if (r > 0)
                 return false;
-        if (r < 0 && !scan_child_is_end(r)) {
+        if (r < 0 && !scan_child_is_end(r) && !scan_child_holds_at_least(job, &look->process, r)) {
                 scan_child_tell_unknown(child, job, pid, r);
                 return true;
         }
-        if (r < 0)
+        if (scan_child_is_end(r))
                 look->process = (ScanProcess){ .pid = pid };
         scan_child_tell(child, job, &look->process);
         return true;

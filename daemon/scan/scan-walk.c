@@ -167,7 +167,7 @@ static void look_at_process(ScanChild *child, ScanJob *job, pid_t pid) {
         vfio_fds_free(fds);
         if (r > 0)
                 g_array_append_val(walk->large, pid);
-        else if (r == 0)
+        else if (r == 0 || scan_child_holds_at_least(job, walk->process, r))
                 scan_walk_tell(child, job, walk->process);
         else if (!scan_child_is_end(r))
                 scan_walk_tell_unknown(child, job, pid, r);
@@ -332,7 +332,7 @@ static bool step_sharer(ScanChild *child, ScanJob *job, pid_t pid) {
         if (r > 0)
                 return false;
         walk->fds = vfio_fds_free(walk->fds);
-        if (r < 0 && !scan_child_is_end(r))
+        if (r < 0 && !scan_child_is_end(r) && !scan_child_holds_at_least(job, walk->process, r))
                 scan_walk_tell_unknown(child, job, pid, r);
         else
                 scan_walk_tell(child, job, walk->process);

@@ -331,19 +331,24 @@ static int read_process(const MapsSearch *search, MapsTally *tally, int channel,
         MapsProcess process;
         uint32_t uid;
         size_t n;
-        int r = find_process(search, index, &process);
+        int tables, r = find_process(search, index, &process);
 
         if (r < 0)
                 return process_has_ended(r) ? 0 : r;
         uid = process.status.uid;
         if (is_given_up(search, uid))
                 return uid == 0 ? USE_PARTLY_SEEN : 0;
-        r = tell_tables(search, channel, &process);
-        if (r < 0 && !process_has_ended(r) && (uid == 0 || errno_means_lack(r)))
-                return r;
+        tables = tell_tables(search, channel, &process);
+        /* It begins threads as fast as they are listed, and hides nothing of others by that. */
+        if (tables == -EOVERFLOW)
+                tables = uid == 0 ? USE_PARTLY_SEEN : 0;
+        else if (tables < 0 && !process_has_ended(tables) && (uid == 0 || errno_means_lack(tables)))
+                return tables;
         r = uid == 0 ? read_maps(search, channel, &process, sysfs, SIZE_MAX, &n)
                      : read_of_user(search, tally, channel, &process, sysfs);
-        return process_has_ended(r) || (uid != 0 && !errno_means_lack(r)) ? 0 : r;
+        if (process_has_ended(r) || (uid != 0 && !errno_means_lack(r)))
+                r = 0;
+        return tables == USE_PARTLY_SEEN ? use_result_join(tables, r) : r;
 }
 
 __attribute__((noreturn)) static void run_reader(const MapsSearch *search, int channel) {

@@ -39,9 +39,9 @@ typedef enum UseReportKind {
 /* The ticket of a process that cannot even begin to look, and ends. */
 #define USE_TICKET_ALL UINT64_MAX
 
-/* A result: a process of root's does not let its mappings be read, perhaps for good, as while it
- * waits for a file system that does not answer; after a few such, others of root's are not asked.
- * All else was seen. */
+/* A result: a process of root's does not let its mappings or threads be read, perhaps for good, as
+ * while it waits for a file system that does not answer, or begins threads as fast as they are
+ * listed; after a few of the former, others of root's are not asked. All else was seen. */
 #define USE_PARTLY_SEEN (-ETIME)
 
 /* The result of two parts of a look: that which hides more. */

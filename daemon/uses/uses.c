@@ -56,8 +56,9 @@ static bool hides_all(const UseSource *source, int result) {
 }
 
 static const char *words_for_result(int result) {
-        return result == USE_PARTLY_SEEN ? "a process of root does not let its mappings be read"
-                                         : g_strerror(-result);
+        return result == USE_PARTLY_SEEN
+                       ? "a process of root does not let its mappings or its threads be read"
+                       : g_strerror(-result);
 }
 
 static void uses_report(const Uses *uses, unsigned i) {

@@ -169,7 +169,7 @@ Test(lock, files_of_some) {
                 { 0x060400, false, true, false, true },  { 0x060401, true, true, false, false },
                 { 0x060000, false, false, false, true }, /* a host bridge is none of PCI's */
                 { 0x010802, true, false, true, false },  { 0x010601, true, false, false, false },
-                { 0xffffff, false, false, false, true },
+                { 0xffffff, false, true, true, true }, /* it cannot be read: any */
         };
         static const LockFile some[] = { LOCK_FILE_ENABLE, LOCK_FILE_RESET_CONTROLLER,
                                          LOCK_FILE_EJECT };

@@ -241,6 +241,23 @@ class Apart(TopologyTest):
         self.release(self.nvme.vfs[0])
         self.wait_mode(again, 0o200)
 
+    def test_the_driver_is_bound_again_at_once(self):
+        self.start()
+        self.use(self.nvme.vfs[0])
+        self.wait_mode(self.reset, 0)
+        before = os.open(os.path.dirname(self.reset), os.O_DIRECTORY)
+        self.addCleanup(os.close, before)
+        os.unlink(self.reset)
+        os.rmdir(os.path.dirname(self.reset))
+        again = self.make_controller(os.path.basename(os.path.dirname(self.reset)))
+        self.sysfs.unbind(self.nvme)
+        self.sysfs.bind(self.nvme, "nvme")
+        self.wait_mode(again, 0)
+        # The daemon watches nothing of the old one any more.
+        os.fchmod(before, 0o700)
+        self.release(self.nvme.vfs[0])
+        self.wait_mode(again, 0o200)
+
     def test_a_restart(self):
         self.start()
         self.use(self.nvme.vfs[0])

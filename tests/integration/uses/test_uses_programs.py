@@ -324,7 +324,7 @@ class Programs(UsesTest):
                 self.assertIn("is mapped by late", self.refused(NIC, "Reset"))
                 self.host.end_program(5000)
                 self.client.bus.call(vb.function_path(NIC), vb.FUNCTION, "Reset")
-        hidden = "a process of root does not let its mappings be read"
+        hidden = "a process of root does not let its mappings or its threads be read"
         self.assertIn(f"its programs cannot be looked at: {hidden}", self.refused(NIC, "Reset"))
         self.client.bus.call(vb.function_path(GUEST), vb.FUNCTION, "Reset")
         self.assertEqual(sorted(self.client.manager_property("Problems")), [
