@@ -42,11 +42,17 @@ def load():
 
 
 def select(patterns):
-    """The scenarios whose id contains one of `patterns`; all without patterns. Raises LookupError for
-    a pattern that no scenario matches: a misspelt name must not pass as a success."""
+    """The scenarios whose id contains one of `patterns`; all without patterns. Those with a "!" before them leave out what
+    matches them. Raises LookupError for a pattern that no scenario matches: a misspelt name must not pass as a success."""
     everything = load()
-    for pattern in patterns:
+    wanted = [pattern for pattern in patterns if not pattern.startswith("!")]
+    omitted = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
+    for pattern in wanted + omitted:
         if not any(pattern in one.id for one in everything):
             raise LookupError(f"no scenario matches '{pattern}'; there are: "
                               + ", ".join(one.id for one in everything))
-    return [one for one in everything if not patterns or any(pattern in one.id for pattern in patterns)]
+    return [one for one in everything if (not wanted or matches(one, wanted)) and not matches(one, omitted)]
+
+
+def matches(one, patterns):
+    return any(pattern in one.id for pattern in patterns)
