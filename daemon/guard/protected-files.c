@@ -315,19 +315,16 @@ static void write_protect(ProtectedFiles *files, ProtectedFile *file, bool waits
                 note(files, file, errno_means_absent(-errno) ? 0 : -errno, "look at");
                 return;
         }
-        if (st.st_ino != file->inode) {
-                if (!lock_file_is_apart(file->which))
-                        return; /* made anew with its function, whose events tell */
+        bool anew = st.st_ino != file->inode;
+        if (anew && !lock_file_is_apart(file->which))
+                return; /* made anew with its function, whose events tell */
+        if (anew)
                 adopt_new_node(files, file, &st);
-                if (waits) {
-                        g_ptr_array_add(files->pending, file);
-                        return;
-                }
-        }
         /* Watch first: what happens before it is write-protected is then not missed. */
         if (lock_file_is_apart(file->which) && file->watch < 0)
                 watch_apart(files, file);
-        if (note_own_mode(files, file, st.st_mode & 0777U) && waits) {
+        anew |= note_own_mode(files, file, st.st_mode & 0777U);
+        if (anew && waits) {
                 g_ptr_array_add(files->pending, file);
                 return;
         }

@@ -26,6 +26,7 @@ typedef struct ProgramMapsHandler {
 /* Calls `found` for each of them that one of the processes `pids` (of uint32_t) has mapped, once.
  * `proc` is where procfs is; `stuck` has the readers of earlier searches. Returns 0; or
  * USE_PARTLY_SEEN when no more is missing than what processes of root's have mapped, or have in
- * tables of threads, that do not let it be read; or another negative errno, such as -EMFILE, and some may be missing. */
+ * tables of threads, that do not let it be read; or another negative errno, such as -EMFILE, and
+ * some may be missing. */
 int program_maps_read(const char *proc, const GArray *pids, StuckChildren *stuck,
                       const ProgramMapsHandler *handler, void *context);
