@@ -26,7 +26,9 @@ def s390(machine):
     with example(machine, "s390-unplug", SELF) as session:
         session.run(status=REFUSED)
         session.run()
-    machine.wait_property(ZNVME, "InUse", False)
+        machine.wait_function(ZNVME, there=False)
+        session.run()
+        machine.wait_property(ZNVME, "Driver", "nvme")
     with example(machine, "s390-power", SELF) as session:
         session.run()
         session.run()
