@@ -16,8 +16,8 @@
 /* A person who can be asked, at a terminal of this host, where polkit is: root is never asked, and
  * a terminal of another host is not seen by its polkit. */
 static bool agent_is_wanted(const Context *context) {
-        return context->ask_password && context->agent == 0 && !context->host &&
-               !context->machine && geteuid() != 0 && isatty(STDIN_FILENO) &&
+        return context->ask_password && context->agent == 0 && !context_is_elsewhere(context) &&
+               geteuid() != 0 && isatty(STDIN_FILENO) &&
                (isatty(STDOUT_FILENO) || isatty(STDERR_FILENO));
 }
 

@@ -52,3 +52,8 @@ typedef struct Context {
         sd_bus *bus;       /* NULL until client_connect() */
         GPtrArray *copies; /* of arguments, see options.c */
 } Context;
+
+/* Whether it is not this host's own daemon that is asked. */
+static inline bool context_is_elsewhere(const Context *context) {
+        return context->host || context->machine;
+}

@@ -199,8 +199,8 @@ static const Door table[] = {
           DOOR_REFUSED, LONG "kernel_guard_network.py: network" },
         { "`ethtool --negotiate`, `devlink port` and `devlink dev param`", DOOR_OUT_OF_REACH,
           "By ioctl or netlink, the PF's driver changes its link or its device.", NULL, NO_FILE },
-        { "NVMe's reset of a controller or a subsystem by ioctl, its management of namespaces and VFs, `nvme format` and new "
-          "firmware",
+        { "NVMe's reset of a controller or a subsystem by ioctl, its management of namespaces and "
+          "VFs, `nvme format` and new firmware",
           DOOR_OUT_OF_REACH,
           "They are commands to the controller.", NULL, NO_FILE },
         { "Other files of the PF's driver that restart the device, such as QAT's `state`",

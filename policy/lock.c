@@ -149,10 +149,10 @@ char *lock_reasons_format(unsigned reasons) {
         return g_string_free(g_steal_pointer(&text), FALSE);
 }
 
-/* The files that functions of this sort do not have, or which harm nobody there; none of them while
- * the class cannot be read. The kernel refuses
- * `enable` where there is a driver (enable_store()), and each function in use has one. The root
- * bridge of a function below another is locked for that one. */
+/* The files that functions of this sort do not have, or which harm nobody there. What the class
+ * decides is not among them while the class cannot be read. The kernel refuses `enable` where there
+ * is a driver (enable_store()), and each function in use has one. The root bridge of a function
+ * below another is locked for that one. */
 static unsigned foreign_files(const Function *function) {
         bool known = function->facts.class_code != PCI_CLASS_UNREADABLE;
         unsigned files = 0;

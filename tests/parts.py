@@ -90,14 +90,13 @@ def meson(directory, *arguments, again=True):
 def plain():
     """Unit and integration tests, layering and formatting."""
     directory = build("plain")
-    return meson(directory, "--suite", "unit", "--suite", "integration", "--suite", "lint",
-                 "--suite", "cli")
+    return meson(directory, "--suite", "unit", "--suite", "integration", "--suite", "lint")
 
 
 def sanitize():
     """Unit and integration tests under AddressSanitizer and UndefinedBehaviorSanitizer."""
     directory = build("sanitize", "-Db_sanitize=address,undefined", "-Db_lundef=false")
-    return meson(directory, "--suite", "unit", "--suite", "integration", "--suite", "cli")
+    return meson(directory, "--suite", "unit", "--suite", "integration")
 
 
 def analysis():

@@ -116,7 +116,7 @@ static ExitCode find_by_alias(Search *search, const char *domain, const char *al
         g_autofree char *why = NULL;
         int r;
 
-        if (search->context->host || search->context->machine) {
+        if (context_is_elsewhere(search->context)) {
                 print_error("Cannot look for '%s' in the domain '%s': libvirt is asked on this "
                             "host only",
                             alias, domain);
@@ -141,8 +141,7 @@ static ExitCode find_by_alias(Search *search, const char *domain, const char *al
 static char *resolve_path(const Context *context, const char *argument) {
         char resolved[PATH_MAX];
 
-        if (argument[0] == '/' && !context->host && !context->machine &&
-            realpath(argument, resolved))
+        if (argument[0] == '/' && !context_is_elsewhere(context) && realpath(argument, resolved))
                 return g_strdup(resolved);
         return g_strdup(argument);
 }

@@ -155,7 +155,7 @@ static ExitCode run_libvirt_hook(Context *context, char **arguments) {
                         "DOMAIN OPERATION SUB-OPERATION EXTRA, and XML on standard input");
                 return EXIT_CODE_USAGE;
         }
-        if (context->host || context->machine) {
+        if (context_is_elsewhere(context)) {
                 print_error("The guard of a domain is a process of the domain's host, so there is "
                             "no libvirt-hook for another one");
                 return EXIT_CODE_USAGE;

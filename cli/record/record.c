@@ -67,7 +67,7 @@ static ExitCode run_record(Context *context, char **arguments) {
         _cleanup_(gathered_clear) Gathered gathered = { 0 };
         int r;
 
-        if (context->host || context->machine || isatty(STDOUT_FILENO)) {
+        if (context_is_elsewhere(context) || isatty(STDOUT_FILENO)) {
                 print_error(isatty(STDOUT_FILENO)
                                     ? "A recording is no text: vfwarden record >host.tar"
                                     : "record reads sysfs of this host: it takes no -H and no -M");

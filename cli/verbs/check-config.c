@@ -11,7 +11,7 @@ static ExitCode run_check_config(Context *context, char **arguments) {
         g_autofree char *directory =
                 arguments[0] ? g_strconcat("--config-dir=", arguments[0], NULL) : NULL;
 
-        if (context->host || context->machine) {
+        if (context_is_elsewhere(context)) {
                 print_error("check-config reads files of this host: it takes no -H and no -M");
                 return EXIT_CODE_USAGE;
         }

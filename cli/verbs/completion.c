@@ -94,7 +94,7 @@ static ExitCode run_completion_names(Context *context, char **arguments) {
         g_autoptr(GPtrArray) names = NULL;
         g_autofree char *domain = NULL, *alias = NULL;
 
-        if (context->host || context->machine)
+        if (context_is_elsewhere(context))
                 return EXIT_CODE_UNREACHABLE;
         if (arguments[0] && alias_split(arguments[0], &domain, &alias))
                 names = alias_offer(arguments[0]);

@@ -266,7 +266,7 @@ static ExitCode run_io(Context *context, char **arguments) {
                 print_usage_hint();
                 return EXIT_CODE_USAGE;
         }
-        if (context->host || context->machine) {
+        if (context_is_elsewhere(context)) {
                 print_error("io works on this host only: a session is a socket, which no bus takes "
                             "to another host, and a container has a daemon of its own");
                 return EXIT_CODE_USAGE;

@@ -143,7 +143,7 @@ static ExitCode run_log(Context *context, char **arguments) {
         g_autoptr(GPtrArray) addresses = NULL;
         ExitCode code;
 
-        if (context->host || context->machine) {
+        if (context_is_elsewhere(context)) {
                 print_error("log reads the journal of this host: it takes no -H and no -M");
                 return EXIT_CODE_USAGE;
         }

@@ -17,9 +17,12 @@
 
 /* `nvme/nvme0/reset_controller`, of any controller. */
 static bool is_nvme_file(const char *name) {
-        const char *rest = name + strlen(NVME_DIRECTORY);
+        const char *rest;
 
-        return g_str_has_prefix(name, NVME_DIRECTORY) && rest[0] != '.' && rest[0] != '/' &&
+        if (!g_str_has_prefix(name, NVME_DIRECTORY))
+                return false;
+        rest = name + strlen(NVME_DIRECTORY);
+        return rest[0] != '.' && rest[0] != '/' &&
                g_str_equal(rest + strcspn(rest, "/"), "/reset_controller");
 }
 

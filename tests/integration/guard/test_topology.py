@@ -182,6 +182,10 @@ class Apart(TopologyTest):
     def make_controller(self, name):
         return self.make_file(self.nvme.path(f"nvme/{name}/reset_controller"))
 
+    def remove_controller(self):
+        os.unlink(self.reset)
+        os.rmdir(os.path.dirname(self.reset))
+
     def wait_mode(self, path, mode):
         vb.wait_until(lambda: os.stat(path).st_mode & 0o777 == mode, None, f"mode {mode:o} of {path}")
 
@@ -230,8 +234,7 @@ class Apart(TopologyTest):
         self.start()
         self.use(self.nvme.vfs[0])
         self.wait_mode(self.reset, 0)
-        os.unlink(self.reset)
-        os.rmdir(os.path.dirname(self.reset))
+        self.remove_controller()
         self.sysfs.unbind(self.nvme)
         self.wait_property(self.ADDRESS, "ClosedFiles", self.OF_PF)
         again = self.make_controller("nvme1")
@@ -247,8 +250,7 @@ class Apart(TopologyTest):
         self.wait_mode(self.reset, 0)
         before = os.open(os.path.dirname(self.reset), os.O_DIRECTORY)
         self.addCleanup(os.close, before)
-        os.unlink(self.reset)
-        os.rmdir(os.path.dirname(self.reset))
+        self.remove_controller()
         again = self.make_controller(os.path.basename(os.path.dirname(self.reset)))
         self.sysfs.unbind(self.nvme)
         self.sysfs.bind(self.nvme, "nvme")

@@ -23,7 +23,8 @@ from vfwarden_bus import DEADLINE, wait_until
 MODES = {
     "broken_parity_status": 0o644, "config": 0o644, "d3cold_allowed": 0o644, "driver_override": 0o644,
     "enable": 0o644, "msi_bus": 0o644, "numa_node": 0o644, "remove": 0o220, "rescan": 0o220, "reset": 0o200,
-    "reset_method": 0o644, "resource0": 0o600, "rom": 0o600, "sriov_drivers_autoprobe": 0o644, "sriov_numvfs": 0o644, "uevent": 0o644,
+    "reset_method": 0o644, "resource0": 0o600, "rom": 0o600, "sriov_drivers_autoprobe": 0o644, "sriov_numvfs": 0o644,
+    "uevent": 0o644,
 }
 ALL_BUT_CONFIG = ("sriov_numvfs", "sriov_drivers_autoprobe", "remove", "reset", "reset_method")
 MEMORY_ENABLE = 0x0002
