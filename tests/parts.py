@@ -272,7 +272,12 @@ def vm_s390x():
 
 def install():
     """README's installations and removals, in bare roots of Debian 12 and 13, and the life of the packages."""
-    return counted([ROOT / "tests/install/run.py"])
+    return counted([ROOT / "tests/install/run.py", "bookworm:packages", "bookworm:source", "trixie:packages"])
+
+
+def install_rest():
+    """The installation from source on Debian 13, and the RPM packages."""
+    return counted([ROOT / "tests/install/run.py", "trixie:source", "bookworm:rpm"])
 
 
 def release(name, *tests):
@@ -310,10 +315,10 @@ def stress():
 # Two groups run side by side, since the machines wait for hardware most of the time; the next one begins where one has ended,
 # so both sides end at about the same time on any computer. The longest stand first. The parts of a group share a directory
 # to build in, and run one after the other.
-GROUPS = [[vm], [plain, model, analysis], [sanitize], [vm_iommufd], [vm_s390x], [install], [unit_trixie], [fuzz]]
+GROUPS = [[vm], [sanitize], [plain, model], [install], [vm_s390x], [vm_iommufd], [unit_trixie], [fuzz]]
 SIDES = 2
 # What takes too long for each change: --all.
-LONG = [[stress, sequences, analysis_of_tests], [plain_trixie], [plain_sid], [vm_iommufd_long], [vm_packages], [vm_guard_long],
+LONG = [[stress, sequences], [analysis, analysis_of_tests], [install_rest], [plain_trixie], [plain_sid], [vm_iommufd_long], [vm_packages], [vm_guard_long],
         [vm_rest], [vm_guides], [vm_trixie], [vm_vmm], [vm_msi]]
 PARTS = {part.__name__.replace("_", "-"): part for group in [*GROUPS, *LONG] for part in group}
 

@@ -15,7 +15,7 @@ class FromSource:
     """The steps, in their order; each needs those before it."""
 
     def __init__(self, suite, directory):
-        self.root = Root(suite, directory / suite)
+        self.root = Root(suite, directory / f"{suite}-{type(self).__name__}")
         self.before = None
         self.installing, self.uninstalling = example("readme-install"), example("readme-uninstall")
 
