@@ -52,6 +52,20 @@ unsigned scanner_pending(const Scanner *scanner) {
         return scanner->urgent.length + scanner->queued.length + scanner->sent.length;
 }
 
+uint64_t scanner_next_ticket(const Scanner *scanner) {
+        return scanner->next_ticket;
+}
+
+uint64_t scanner_oldest_ticket(const Scanner *scanner) {
+        const GQueue *queues[] = { &scanner->urgent, &scanner->queued, &scanner->sent };
+        uint64_t oldest = scanner->next_ticket;
+
+        for (size_t i = 0; i < G_N_ELEMENTS(queues); i++)
+                for (const GList *link = queues[i]->head; link; link = link->next)
+                        oldest = MIN(oldest, ((const ScanRequest *) link->data)->ticket);
+        return oldest;
+}
+
 /* --- its process */
 
 static void send_requests(Scanner *scanner);

@@ -34,5 +34,9 @@ Scanner *scanner_free(Scanner *scanner);
  * sent in their order, urgent ones first. */
 uint64_t scanner_ask(Scanner *scanner, ScanRequest *request, bool urgent);
 
+/* The ticket of the next request; of the oldest one that is not done, or the next one's. */
+uint64_t scanner_next_ticket(const Scanner *scanner);
+uint64_t scanner_oldest_ticket(const Scanner *scanner);
+
 /* How many requests are not done. */
 unsigned scanner_pending(const Scanner *scanner);

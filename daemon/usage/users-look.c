@@ -194,6 +194,14 @@ static void end_walk(Users *users, int result) {
         users_schedule(users);
 }
 
+/* It may have been looked at before it closed something. */
+static void look_again_for_closings(Users *users) {
+        if (!vfio_closings_found(users->closings, users->n_rounds + 1))
+                return;
+        users->check = true;
+        users_schedule(users);
+}
+
 static void on_users_look_answer(void *context, const ScanRequest *request,
                                  const ScanAnswer *answer) {
         Users *users = context;
@@ -204,8 +212,10 @@ static void on_users_look_answer(void *context, const ScanRequest *request,
                         users->any_unlookable = true;
                         users->handler->unlookable(users->context, answer->process.pid);
                 }
-                if (holders_take(users->holders, &answer->process) &&
-                    request->task == SCAN_TASK_LOOK)
+                if (!holders_take(users->holders, &answer->process))
+                        return;
+                look_again_for_closings(users);
+                if (request->task == SCAN_TASK_LOOK)
                         users_update_soon(users, false);
                 return;
         case SCAN_KIND_SAME:

@@ -14,6 +14,7 @@
 #include "daemon/usage/commands.h"
 #include "daemon/usage/holders.h"
 #include "daemon/usage/users-types.h"
+#include "daemon/usage/vfio-closings.h"
 #include "daemon/usage/vfio-device.h"
 #include "daemon/usage/vfio-openings.h"
 #include "policy/inventory.h"
@@ -48,8 +49,7 @@ struct Users {
         bool strays_are_new; /* whose they are was not looked up, or may be another's now */
         GHashTable
                 *opened; /* name of a node -> pid of who opened it, which was not seen to have it */
-        GHashTable *closed; /* names of device nodes that were closed -> the round that sees their
-                             * users */
+        VfioClosings *closings;
         VfioOpenings *openings;
         GHashTable *unnamed;  /* pids whose command lines are asked for */
         GPtrArray *refreshes; /* of Refresh*, owned */

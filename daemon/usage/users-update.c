@@ -91,7 +91,7 @@ static bool can_tell(Users *users, VfioDevice *device, const GPtrArray *now, boo
                 .searched = all_seen && device->needs_walk != 0 && users_is_sure(users, device),
                 .failed = users->walk_failed,
                 .evident = device->vfio.open || users_opening_is_evident(users, device),
-                .group_closed = g_hash_table_contains(users->closed, group),
+                .group_closed = vfio_closings_has(users->closings, group),
         };
         VfioUseStep step = vfio_use_step(&signs);
 
@@ -155,10 +155,6 @@ GPtrArray *users_of(const Users *users, PciKey key) {
 
 static void look_at_device(gpointer device, gpointer unused) {
         vfio_device_look(device);
-}
-
-static gboolean is_past(gpointer name, gpointer round, gpointer users) {
-        return GPOINTER_TO_SIZE(round) <= ((const Users *) users)->n_rounds_ended;
 }
 
 /* Returns whether that is new. */
@@ -241,7 +237,8 @@ void users_update_now(Users *users) {
         users->all_seen = false;
         if (match(users, all_seen, news))
                 users->handler->record_changed(users->context);
-        g_hash_table_foreach_remove(users->closed, is_past, users);
+        vfio_closings_looked(users->closings, users->n_rounds_ended,
+                             scanner_oldest_ticket(users->scanner));
         users->last_conclusion_usec = now_usec();
         for (guint i = 0; i < news->len; i++)
                 users->handler->changed(users->context, g_array_index(news, PciKey, i));

@@ -149,7 +149,7 @@ static void on_users_opened(void *context, pid_t pid, const char *name) {
 
         name = plain_name(name);
         users->handler->opened(users->context);
-        (void) g_hash_table_remove(users->closed, name);
+        vfio_closings_opened(users->closings, name);
         vfio_openings_opened(users->openings, name);
         /* Without CAP_SYS_ADMIN the kernel keeps it for itself. */
         if (pid <= 0 || (g_hash_table_size(users->openers) >= OPENERS_MAX &&
@@ -184,7 +184,8 @@ static void on_users_closed(void *context, const char *name) {
         (void) g_hash_table_remove(users->opened, name);
         vfio_openings_closed(users->openings, name);
         search_if_doubtful(users, name);
-        g_hash_table_replace(users->closed, g_strdup(name), GSIZE_TO_POINTER(users->n_rounds + 1));
+        vfio_closings_closed(users->closings, name, users->n_rounds + 1,
+                             scanner_next_ticket(users->scanner));
         users->handler->closed(users->context, name);
         users->check = true;
         users_schedule(users);
@@ -324,7 +325,7 @@ int users_new(sd_event *event, const Inventory *inventory, const UsersHandler *h
         users->openings = vfio_openings_new();
         users->strays = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         users->opened = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-        users->closed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        users->closings = vfio_closings_new();
 
         r = vfio_watch_new(event, &watch_handler, users, &users->watch);
         if (r < 0)
@@ -380,7 +381,7 @@ Users *users_free(Users *users) {
         users_sockets_free(users->next_sockets);
         g_hash_table_unref(users->strays);
         g_hash_table_unref(users->opened);
-        g_hash_table_unref(users->closed);
+        vfio_closings_free(users->closings);
         g_hash_table_unref(users->unnamed);
         vfio_openings_free(users->openings);
         g_ptr_array_unref(users->refreshes);

@@ -1,0 +1,35 @@
+/* vfio-closings.h: the device nodes that were closed, until all looks have seen it.
+ *
+ * Owns their names. The last copy of a group's descriptor is closed when the kernel reports its
+ * close (vfio_group_fops_open() lets only one be open), so whoever had it has passed it to nobody.
+ * That must be known when its process is found without it. A look that was asked for before the
+ * close may still be answered later, and say that a process has the node: another round of looks at
+ * the holders follows it. Looks are counted by their tickets, rounds as in users-state.h. */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct VfioClosings VfioClosings;
+
+VfioClosings *vfio_closings_new(void);
+VfioClosings *vfio_closings_free(VfioClosings *closings);
+
+/* The node was closed: `round` is the next round of looks, `ticket` the next look's. */
+void vfio_closings_closed(VfioClosings *closings, const char *name, uint64_t round,
+                          uint64_t ticket);
+
+/* It was opened again, so somebody has it. */
+void vfio_closings_opened(VfioClosings *closings, const char *name);
+
+/* A process was found to have something, perhaps by a look before a close: only `round` tells.
+ * Returns whether a node is there for which that matters. */
+bool vfio_closings_found(VfioClosings *closings, uint64_t round);
+
+/* Forgets the nodes whose round has ended, with `ended` and all before it, and for which no look
+ * of before is pending: `oldest` is the ticket of the oldest one that is, or the next one's. */
+void vfio_closings_looked(VfioClosings *closings, uint64_t ended, uint64_t oldest);
+
+/* Whether the node is closed, and its former users may not have been looked at since. */
+bool vfio_closings_has(const VfioClosings *closings, const char *name);
