@@ -4,6 +4,7 @@
 #include "cli/cleanup.h"
 #include "cli/client.h"
 #include "cli/function/subject.h"
+#include "cli/output/report.h"
 #include "cli/serve/serving.h"
 
 #include <errno.h>
@@ -177,6 +178,9 @@ ExitCode io_serve(Context *context, char **arguments) {
         if (options.listener < 0) {
                 print_error("Cannot listen at %s: %s", context->socket,
                             g_strerror(-options.listener));
+                if (options.listener == -EADDRINUSE)
+                        print_hint("If no other program listens there any more, remove it: rm %s",
+                                   context->socket);
                 return EXIT_CODE_FAILED;
         }
         code = serve(context, address, &options, arguments + 1);

@@ -4,6 +4,7 @@
 #include "cli/output/report.h"
 #include "cli/verbs.h"
 
+#include <errno.h>
 #include <glib.h>
 #include <unistd.h>
 
@@ -13,6 +14,15 @@ static ExitCode run_check_config(Context *context, char **arguments) {
 
         if (context_is_elsewhere(context)) {
                 print_error("check-config reads files of this host: it takes no -H and no -M");
+                return EXIT_CODE_USAGE;
+        }
+        if (context->json) {
+                print_error("check-config has no --json");
+                return EXIT_CODE_USAGE;
+        }
+        /* Without the usual directory there is no configuration, and that is one. */
+        if (arguments[0] && access(arguments[0], R_OK | X_OK) < 0) {
+                print_error("Cannot read %s: %s", arguments[0], g_strerror(errno));
                 return EXIT_CODE_USAGE;
         }
         execl(VFWARDEN_DAEMON_PROGRAM, VFWARDEN_DAEMON_PROGRAM, "--check-config", directory, NULL);

@@ -23,10 +23,12 @@ static void help_print(Output *output) {
         output_format(output, "\nThe manual page has more: man vfwarden\n");
 }
 
-/* How one verb is called, and its options. */
+/* How one verb is called, in each of its ways, and its options. */
 static void help_print_verb(Output *output, const Verb *verb) {
-        output_format(output, "vfwarden [OPTION]... %s %s\n\n%s\n", verb->name, verb->arguments,
-                      verb->help);
+        verb_foreach (way)
+                if (g_str_equal(way->name, verb->name) && (way == verb || !way->hidden))
+                        output_format(output, "vfwarden [OPTION]... %s %s\n        %s\n", way->name,
+                                      way->arguments, way->help);
         if (verb->options)
                 output_format(output, "\nOptions:\n");
         options_print_help_of(output, verb);

@@ -273,9 +273,15 @@ static ExitCode run_io(Context *context, char **arguments) {
         }
         if (serves)
                 return io_serve(context, arguments + 1);
+        if (context->socket || context->memory || context->dma || context->on_unplug ||
+            context->qmp || context->device_id) {
+                print_error("io %s takes no option of io serve", arguments[0]);
+                return EXIT_CODE_USAGE;
+        }
         code = read_access(context, arguments, &access);
         if (code != EXIT_CODE_DONE)
                 return code;
+        context->output.quiet = context->quiet && access.store && !context->json;
 
         /* The library tells these failures apart less well than the daemon does. */
         r = client_get_function(context, access.address, &error, &path);

@@ -2,7 +2,9 @@
 #include "cli/client.h"
 #include "cli/function/columns.h"
 #include "cli/function/tree.h"
+#include "cli/output/report.h"
 #include "cli/output/table.h"
+#include "cli/suggest.h"
 #include "cli/verbs.h"
 
 /* What is printed, and how. */
@@ -121,12 +123,51 @@ static ExitCode run_list(Context *context, char **arguments) {
         return EXIT_CODE_DONE;
 }
 
+#define KINDS  "pf|vf|detached-vf|plain"
+#define STATES "free|in-use|locked|tainted|present|unplug-requested|draining|removing"
+
+/* A condition that no function can meet is a mistake: it must not look as if there were none. */
+static bool read_words(const char *option, const char *known, const char *value, const char **ret) {
+        g_auto(GStrv) each = g_strsplit(value, ",", -1), names = g_strsplit(known, "|", -1);
+
+        for (char **word = each; *word; word++) {
+                const char *meant;
+
+                if (strpbrk(*word, "*?") || g_strv_contains((const char *const *) names, *word))
+                        continue;
+                meant = suggest_nearest(*word, (const char *const *) names);
+                print_error("--%s does not know '%s'%s%s%s", option, *word,
+                            meant ? "; did you mean '" : "", meant ? meant : "", meant ? "'?" : "");
+                return false;
+        }
+        *ret = value;
+        return true;
+}
+
+static bool read_kind(Context *context, const char *value) {
+        return read_words("kind", KINDS, value, &context->filter.kind);
+}
+
+static bool read_state(Context *context, const char *value) {
+        return read_words("state", STATES, value, &context->filter.state);
+}
+
+static bool read_numa(Context *context, const char *value) {
+        if (value[strspn(value, "0123456789-,*?")] != '\0' || *value == '\0') {
+                print_error("--numa takes numbers of NUMA nodes, and '-' for none, not '%s'",
+                            value);
+                return false;
+        }
+        context->filter.numa = value;
+        return true;
+}
+
 static const Option list_options[] = {
         OPTION_SWITCH("sriov", filter.sriov, "only physical and virtual functions"),
         { .name = "kind",
           .value = "KIND",
-          .offers = "pf|vf|detached-vf|plain",
-          .member = offsetof(Context, filter.kind),
+          .offers = KINDS,
+          .read = read_kind,
           .help = "only those of this kind" },
         { .name = "driver",
           .value = "DRIVER",
@@ -134,12 +175,15 @@ static const Option list_options[] = {
           .help = "only those on this driver; \"-\": on none" },
         { .name = "state",
           .value = "STATE",
-          .offers = "free|in-use|locked|tainted|unplug-requested|draining|removing",
-          .member = offsetof(Context, filter.state),
+          .offers = STATES,
+          .read = read_state,
           .help = "only those in this state" },
         OPTION_TEXT("holder", "WHO", filter.holder,
                     "only those that this virtual machine, unit, command or pid uses"),
-        OPTION_TEXT("numa", "NODE", filter.numa, "only those near this NUMA node"),
+        { .name = "numa",
+          .value = "NODE",
+          .read = read_numa,
+          .help = "only those near this NUMA node" },
         OPTION_SWITCH("tree", tree, "below the bridges and ports that they are behind"),
         OPTION_TEXT("columns", "COLUMN,...", columns, "these columns; \"+holder\" adds one"),
         { .name = "sort",

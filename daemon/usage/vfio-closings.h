@@ -1,8 +1,8 @@
 /* vfio-closings.h: the device nodes that were closed, until all looks have seen it.
  *
- * Owns their names. The last copy of a group's descriptor is closed when the kernel reports its
- * close (vfio_group_fops_open() lets only one be open), so whoever had it has passed it to nobody.
- * That must be known when its process is found without it. A look that was asked for before the
+ * Owns their names. A group is open once at a time (vfio_group_fops_open()), so no process has its
+ * descriptor any more when the kernel reports the close. That must be known when the former user
+ * is found without it. A look that was asked for before the
  * close may still be answered later, and say that a process has the node: another round of looks at
  * the holders follows it. Looks are counted by their tickets, rounds as in users-state.h. */
 #pragma once

@@ -17,6 +17,10 @@ class Usage(CommandTest):
     def test_what_is_done(self):
         self.check_refused(["read", "1:0.0", "0", "0", "8"], "io does load or store, not 'read'")
 
+    def test_options_of_serve(self):
+        for option in ("--dma", "--socket=x", "--memory=1", "--on-unplug=x", "--qmp=x", "--device-id=x"):
+            self.check_refused(["load", "1:0.0", "0", "0", "8", option], "io load takes no option of io serve")
+
     def test_address(self):
         self.check_refused(["load", "1", "0", "0", "8"],
                            "'1' is not a PCI address: there is no ':' between bus and device")

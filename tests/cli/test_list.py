@@ -39,7 +39,7 @@ class List(CommandTest):
     def test_filters(self):
         for option, addresses in (
                 ("--kind=pf", [IGB, NVME]), ("--kind=vf,detached-vf", [IGB_VF0, IGB_VF1, NVME_VF, DETACHED]),
-                ("--kind=*vf", [IGB_VF0, IGB_VF1, NVME_VF, DETACHED]), ("--kind=other", []),
+                ("--kind=*vf", [IGB_VF0, IGB_VF1, NVME_VF, DETACHED]), ("--kind=x*", []),
                 ("--driver=igb", [IGB]), ("--driver=igb*", [IGB, IGB_VF0]), ("--driver=-", [UNREADABLE]),
                 ("--state=in-use", [IGB_VF1, NVME]), ("--state=locked", [NVME]), ("--state=tainted", [NVME]),
                 ("--state=draining", [IGB_VF1]), ("--state=free,draining", [
@@ -51,6 +51,16 @@ class List(CommandTest):
             with self.subTest(option):
                 self.assertEqual(self.listed(option), addresses)
         self.assertEqual(self.listed("--kind=pf", "--state=free"), [IGB])
+
+    def test_a_condition_that_none_can_meet(self):
+        for option, error in (("--kind=other", "--kind does not know 'other'"),
+                              ("--kind=pf,vfs", "--kind does not know 'vfs'; did you mean 'vf'?"),
+                              ("--state=in_use", "--state does not know 'in_use'; did you mean 'in-use'?"),
+                              ("--state=", "--state does not know ''"),
+                              ("--numa=x", "--numa takes numbers of NUMA nodes, and '-' for none, not 'x'")):
+            code, output, printed = self.run_command("list", option)
+            self.assertEqual((code, output), (2, ""), option)
+            self.assertIn(f"vfwarden: {error}\n", printed)
 
     def test_a_vf_without_its_pf(self):
         self.assertEqual([row[0] for row in self.rows("--kind=vf")], [IGB_VF0, IGB_VF1, NVME_VF])

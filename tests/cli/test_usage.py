@@ -44,6 +44,10 @@ class Usage(CommandTest):
         self.check(["unplug", "--help"], output)
         self.check(["--help", "unplug", "surplus", "--insist"], output)
         self.check(["unplgu", "--help"], code=2, error="vfwarden: There is no verb 'unplgu'; did you mean 'unplug'?\n")
+        code, output, error = self.run_command("help", "io")
+        self.assertEqual((code, error), (0, ""))
+        self.assertIn("io load|store ADDRESS SPACE", output)
+        self.assertIn("io serve ADDRESS [-- COMMAND...]", output)
         self.check(["help", "unplgu"], code=2, error="vfwarden: There is no verb 'unplgu'; did you mean 'unplug'?\n")
 
     def test_version(self):
@@ -87,6 +91,8 @@ class Usage(CommandTest):
         for option in ("-H", "-M"):
             self.check([option, "far", "check-config"], code=2,
                        error="vfwarden: check-config reads files of this host: it takes no -H and no -M\n")
+        self.check(["--json", "check-config"], code=2, error="vfwarden: check-config has no --json\n")
+        self.check(["check-config", "/nowhere"], code=2, error="vfwarden: Cannot read /nowhere: No such file or directory\n")
         for verb in ("status", "monitor", "release-all", "reload", "inhibitors"):
             self.check_usage([verb, "a"], f"{verb} does not take 'a': vfwarden {verb}")
 

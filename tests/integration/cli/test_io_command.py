@@ -34,6 +34,7 @@ class IoCommand(SessionTest):
         self.check(["store", "2:0.0", "0", "0x10", "0011AAbb44556677"], f"{PLAIN}: stored 8 bytes at 0x10 of BAR 0\n")
         self.check(["load", "2:0.0", "0", "16", "8"], "0011aabb44556677\n")
         self.check(["load", PLAIN, "0", "0x12", "0x1"], "aa\n")
+        self.check(["store", "--quiet", PLAIN, "0", "17", "ff"], "")
         self.check(["store", PLAIN, "0", "17", "ff"], f"{PLAIN}: stored 1 byte at 0x11 of BAR 0\n")
         self.check(["load", PLAIN, "0", "0x10", "4"], "00ffaabb\n")
         self.check(["load", OTHER, "0", "0x10", "8"], "00" * 8 + "\n")

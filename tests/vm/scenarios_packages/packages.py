@@ -105,7 +105,7 @@ def check_removed(machine):
 
 
 @scenario("the package of the kernel guard: its programs are in force after the installation and an upgrade, and a removal unloads "
-          "them and leaves the daemon", deadline=800)
+          "them and leaves the daemon; installed once more, they are in force", deadline=800)
 def kernel_guard(machine):
     with without_vfwarden(machine):
         for directory in (PACKAGES, PACKAGES / "next"):
@@ -117,6 +117,9 @@ def kernel_guard(machine):
               "the programs and their unit")
         equal(machine.daemon.property("ActiveState"), "active", "the daemon")
         machine.poll(lambda: not any("refused" in guard for guard in guards(machine)), "the daemon to hear that they are gone")
+        install(machine, PACKAGES / "next", (GUARD,))
+        check_units_run(machine, service.GUARD_UNIT)
+        wait_guards(machine, loaded())
 
 
 def profiles():
@@ -244,6 +247,14 @@ def libvirt_host(machine):
         check_guest()
         check_removed(machine)
         IGB.check_closed()
+        # With the configuration that is left.
+        install(machine, PACKAGES / "next")
+        check_guest()
+        check_units_run(machine, AGENT)
+        wait_inhibitors(machine, [(vf.address, "domain web1"), (other.address, "domain web2")])
+        machine.expected_pid = 0
+        dpkg("--remove", *NAMES)
+        check_removed(machine)
         equal(unit_state(scope), "inactive", "the guard of web1")
         equal(HOOK.exists(), True, "whether the hook is a file that stays until the purge")
         libvirt.destroy("web2")
