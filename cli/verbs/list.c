@@ -128,7 +128,9 @@ static ExitCode run_list(Context *context, char **arguments) {
 
 /* A condition that no function can meet is a mistake: it must not look as if there were none. */
 static bool read_words(const char *option, const char *known, const char *value, const char **ret) {
-        g_auto(GStrv) each = g_strsplit(value, ",", -1), names = g_strsplit(known, "|", -1);
+        /* Of "" it makes no word at all. */
+        g_auto(GStrv) each = g_strsplit(*value ? value : ",", ",", -1);
+        g_auto(GStrv) names = g_strsplit(known, "|", -1);
 
         for (char **word = each; *word; word++) {
                 const char *meant;

@@ -1,5 +1,6 @@
 """Options, verbs and addresses: what is printed before a request to the daemon."""
 
+import json
 import os
 import re
 import subprocess
@@ -91,7 +92,8 @@ class Usage(CommandTest):
         for option in ("-H", "-M"):
             self.check([option, "far", "check-config"], code=2,
                        error="vfwarden: check-config reads files of this host: it takes no -H and no -M\n")
-        self.check(["--json", "check-config"], code=2, error="vfwarden: check-config has no --json\n")
+        code, output, error = self.run_command("--json", "check-config")
+        self.assertEqual((code, output, json.loads(error)["Message"]), (2, "", "check-config has no --json"))
         self.check(["check-config", "/nowhere"], code=2, error="vfwarden: Cannot read /nowhere: No such file or directory\n")
         for verb in ("status", "monitor", "release-all", "reload", "inhibitors"):
             self.check_usage([verb, "a"], f"{verb} does not take 'a': vfwarden {verb}")
