@@ -231,7 +231,7 @@ static void look_at_known(ExternalRemovals *external_removals) {
 /* Whether nobody was found, and somebody may have been overlooked. `slot` and `processes` are what
  * came of looking for the slot and for the writers. */
 static bool is_unsure(const RemovalFinding *finding, guint n_looks, int slot, int processes) {
-        if (finding->pid != 0 || finding->operation != OPERATION_POWER_OFF)
+        if (finding->pid != 0 || finding->driver)
                 return false;
         return n_looks < LOOKS || slot < 0 || (processes < 0 && n_looks < BLIND_LOOKS);
 }
