@@ -90,7 +90,12 @@ def meson(directory, *arguments, again=True):
 def plain():
     """Unit and integration tests, layering and formatting."""
     directory = build("plain")
-    return meson(directory, "--suite", "unit", "--suite", "integration", "--suite", "lint")
+    return meson(directory, "--suite", "unit", "--suite", "integration", "--suite", "lint", "--no-suite", "slow")
+
+
+def plain_slow():
+    """The integration tests that `plain` leaves out, since they take longest, and `sanitize` has them."""
+    return meson(build("plain"), "--suite", "slow")
 
 
 def sanitize():
@@ -115,7 +120,8 @@ def model():
 
 
 def fuzz():
-    """What clients and vfwarden-io itself can send, and the rules for requests, by libFuzzer, a minute each."""
+    """What clients and vfwarden-io itself can send, and the rules for requests, by libFuzzer, 20 seconds each."""
+    os.environ.setdefault("VFWARDEN_FUZZ_SECONDS", "20")
     targets = [f"tests/fuzz/fuzz-{name}" for name in ("report", "request", "session")]
     directory = build("fuzz", "-Dfuzz=true", "-Db_sanitize=address,undefined", "-Db_lundef=false",
                       targets=targets, CC="clang")
@@ -197,9 +203,11 @@ GUARD_LONG = ("kernel_guard_above.", "kernel_guard_network.", "kernel_guard_auth
 
 # Scenarios that run for each change on the kernel `iommufd`, that integration tests have nearly the same of, or that take
 # longest.
-REST = ("open.", "vf_tokens.", "kept.", "config.", "inhibit.", "inventory.again_and_again", "inventory.in_one_breath",
-        "authorisation.silent_agents", "authorisation.rules_for_libvirt", "io.ten", "io.rules_for_io", "io_end.lingering",
-        "libvirt.killed", "libvirt_agent.killed", "libvirt_agent.cancelled", "operations.reattached_at_once")
+REST = ("open.", "vf_tokens.", "kept.", "config.", "inhibit.", "overrun.", "inventory.again_and_again", "inventory.in_one_breath",
+        "authorisation.silent_agents", "authorisation.rules_for_libvirt", "authorisation.without_polkit", "io.ten",
+        "io.rules_for_io", "io_end.lingering", "libvirt.killed", "libvirt.managed", "libvirt.away", "libvirt_agent.killed",
+        "libvirt_agent.cancelled", "libvirt_agent.ignores", "libvirt_agent.two_domains", "kernel_guard.attached_again",
+        "operations.held", "operations.reattached_at_once")
 
 
 def vm():
@@ -253,7 +261,8 @@ def vm_packages():
 
 def vm_guides():
     """The guides: each command as it is printed there."""
-    return total(machine_run("guides.", long=True), machine_run("qemu_guide.", long=True, vfio="iommufd"))
+    return total(machine_run("guides.", long=True), machine_run("qemu_guide.", long=True, vfio="iommufd"),
+                 machine_run("guide.", arch="s390x"))
 
 
 def vm_guard_long():
@@ -267,7 +276,7 @@ def vm_guard_long():
 
 def vm_s390x():
     """Those of zPCI, in the emulated s390x machine."""
-    return machine_run(arch="s390x")
+    return machine_run("!guide.", arch="s390x")
 
 
 def install():
@@ -318,7 +327,7 @@ def stress():
 GROUPS = [[vm], [sanitize], [plain, model], [install], [vm_s390x], [vm_iommufd], [unit_trixie], [fuzz]]
 SIDES = 2
 # What takes too long for each change: --all.
-LONG = [[stress, sequences], [analysis, analysis_of_tests], [install_rest], [plain_trixie], [plain_sid], [vm_iommufd_long], [vm_packages], [vm_guard_long],
+LONG = [[stress, sequences], [analysis, analysis_of_tests, plain_slow], [install_rest], [plain_trixie], [plain_sid], [vm_iommufd_long], [vm_packages], [vm_guard_long],
         [vm_rest], [vm_guides], [vm_trixie], [vm_vmm], [vm_msi]]
 PARTS = {part.__name__.replace("_", "-"): part for group in [*GROUPS, *LONG] for part in group}
 
