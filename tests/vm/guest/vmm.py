@@ -139,7 +139,7 @@ class Vmm:
 
     def interrupts(self, driver):
         """The numbers and kinds of the interrupts that the functions of a driver have had, from the inner kernel."""
-        self.run(f"names=$(cd /sys/bus/pci/drivers/{driver} && echo */net/* | sed 's,[^ ]*/,,g')")
+        self.run(f"names=$(cd /sys/bus/pci/drivers/{driver}; for net in */net/*; do [ ! -e $net ] || echo ${{net##*/}}; done)")
         lines = self.run(f"for name in {driver} $names; do grep $name /proc/interrupts; done | sort -u").splitlines()
         print("\n".join(lines), flush=True)
         return [(int(line.split()[1]), line.split()[2]) for line in lines]
