@@ -32,7 +32,7 @@ typedef struct SessionRequest {
 
 /* How it ended: 0 with the client's end of the socket, which is the callee's to close, and the
  * session; or a negative errno with `message`: -ENODEV: the function has gone meanwhile;
- * -ETIMEDOUT; -EIO. */
+ * -ECONNREFUSED: it is being taken away; -ETIMEDOUT; -EIO. */
 typedef void SessionOpened(void *context, int result, const char *message, int client,
                            const IoSession *session);
 

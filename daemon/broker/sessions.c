@@ -158,8 +158,12 @@ void sessions_drain(Sessions *sessions, PciKey key, uint64_t end_usec) {
 
         if (entry && entry->session.single)
                 session_entry_end_idle(entry);
-        if (!entry || !entry->session.ready || entry->session.single)
+        if (!entry || entry->session.single)
                 return;
+        if (!entry->session.ready) {
+                session_entry_end(entry, -ECONNREFUSED, "it is being taken away");
+                return;
+        }
         io_process_order(entry->process, IO_DRAIN);
         if (end_usec == SESSIONS_NO_END || entry->timer)
                 return;

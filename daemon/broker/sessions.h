@@ -33,7 +33,7 @@ void sessions_end_calls(Sessions *sessions, const char *why);
 
 /* The function is asked for: its client is notified, and served further. With `end_usec` (from now)
  * other than SESSIONS_NO_END the session then ends for good: every request is answered with
- * ENODEV. */
+ * ENODEV. A session that is still being opened is refused. */
 #define SESSIONS_NO_END UINT64_MAX
 void sessions_drain(Sessions *sessions, PciKey key, uint64_t end_usec);
 

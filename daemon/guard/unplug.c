@@ -292,10 +292,8 @@ static void act(Unplug *unplug, unsigned actions) {
         const Unplugs *unplugs = unplug->unplugs;
         Function *function = unplug_function(unplug);
 
-        if (actions & UNPLUG_ACTION_CLOSE)
-                unplugs->handler->close(unplugs->context, function, true);
-        if (actions & UNPLUG_ACTION_OPEN)
-                unplugs->handler->close(unplugs->context, function, false);
+        if (actions & (UNPLUG_ACTION_CLOSE | UNPLUG_ACTION_OPEN))
+                unplugs->handler->close(unplugs->context, function, actions & UNPLUG_ACTION_CLOSE);
         if (actions & UNPLUG_ACTION_END_SESSIONS)
                 unplugs->handler->end_sessions(unplugs->context, function);
         if (actions & UNPLUG_ACTION_ARM)
@@ -322,6 +320,7 @@ static void unplug_tell(Unplug *unplug, UnplugEvent event) {
         Function *function = unplug_function(unplug);
         PciAddress address = pci_address_from_key(unplug->key);
         UnplugStep step = unplug_step(unplug->state, event);
+        bool changed = false;
 
         log_full(LOG_DEBUG, &address, NULL, "unplug: %s, %s, now %s",
                  unplug_state_to_string(unplug->state), unplug_event_to_string(event),
@@ -331,7 +330,8 @@ static void unplug_tell(Unplug *unplug, UnplugEvent event) {
         if (function && step.state != UNPLUG_STATE_GONE) {
                 FunctionState shown = unplug_state_shown(step.state);
 
-                if (function->state != shown) {
+                changed = function->state != shown;
+                if (changed) {
                         function->state = shown;
                         topology_update(function);
                         property_set_add(&function->changes, FUNCTION_PROPERTY_STATE);
@@ -339,6 +339,8 @@ static void unplug_tell(Unplug *unplug, UnplugEvent event) {
                 }
         }
         act(unplug, step.actions);
+        if (changed && unplug_function(unplug))
+                unplugs->handler->settled(unplugs->context, unplug_function(unplug));
         unplug_put(unplug);
 }
 

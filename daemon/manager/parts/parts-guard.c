@@ -321,14 +321,19 @@ static void drain_session(const PartContext *context, const Function *function, 
                 sessions_drain(sessions, function->facts.key, end_usec);
 }
 
-/* Of a removal that cannot be cancelled: a session keeps the function for no longer than a guest
+/* After a removal that cannot be cancelled, a session keeps the function for no longer than a guest
  * needs to wind down. */
-static void drain_sessions(const PartContext *context, const Function *function) {
+static void on_unplug_settled(void *userdata, Function *function) {
+        const PartContext *context = userdata;
         uint64_t end_usec = function->state == FUNCTION_STATE_REMOVING
                                     ? context->host->config(context->host_context)->drain_usec
                                     : SESSIONS_NO_END;
-        g_autoptr(GPtrArray) below = topology_marked(function, TOPOLOGY_MARK_USED);
+        g_autoptr(GPtrArray) below = NULL;
 
+        if (function->state != FUNCTION_STATE_UNPLUG_REQUESTED &&
+            function->state != FUNCTION_STATE_REMOVING)
+                return;
+        below = topology_marked(function, TOPOLOGY_MARK_USED);
         drain_session(context, function, end_usec);
         for (guint i = 0; below && i < below->len; i++)
                 drain_session(context, below->pdata[i], end_usec);
@@ -353,7 +358,6 @@ static void on_unplug_ask(void *userdata, Function *function, uint64_t deadline_
         const PartContext *context = userdata;
         g_autoptr(GPtrArray) below = NULL;
 
-        drain_sessions(context, function);
         context->host->ask_release(context->host_context, function, deadline_usec);
         for (guint i = 0; function->vfs && i < function->vfs->len; i++)
                 ask_release(context, function->vfs->pdata[i], deadline_usec);
@@ -391,6 +395,7 @@ static void on_unplug_remember(void *userdata, Function *function, bool remember
 
 static const UnplugsHandler unplugs_handler = {
         .changed = on_unplug_changed,
+        .settled = on_unplug_settled,
         .close = on_unplug_close,
         .end_sessions = on_unplug_end_sessions,
         .remember = on_unplug_remember,

@@ -347,6 +347,22 @@ class Orders(EvilTest):
         self.assert_fails(vb.TIMEOUT, lambda: call.result(OPENED))
         self.wait_for_end(puppet, "a process that is not ready in time")
 
+    def test_asked_for_before_it_is_ready(self):
+        """The session is refused: nothing would tell its client that the function is asked for, or end it."""
+        for options in ({}, {"insist": True}):
+            with self.subTest(**options):
+                self.start()
+                call = self.start_open()
+                puppet = self.puppet()
+                unplug = self.client.start_unplug(PLAIN, LONG, **options)
+                self.assertIn("taken away", self.assert_fails(vb.REFUSED, call.result))
+                fixtures.wait_for_end(puppet.pidfd, OPENED, "a process that is not ready")
+                unplug.result()
+                self.wait_function(PLAIN, there=False)
+                self.stop()
+                self.client.recorder.listeners.clear()
+                self.sysfs.add(PLAIN, driver="vfio-pci")
+
     def test_asked_again_and_again(self):
         """One order at a time; it does not help to be slow."""
         self.start()

@@ -376,6 +376,45 @@ class Unplugged(SessionTest):
         self.start()
         self.assert_ends(session)
 
+    def test_an_external_removal_after_a_request(self):
+        """The request had no end; the removal has one."""
+        self.start()
+        session, _ = self.open()
+        call = self.start_unplug()
+        self.wait_property(PLAIN, "State", "unplug-requested")
+        self.begin_external_removal()
+        self.assert_ends(session)
+        self.assert_fails(vb.FAILED, call.result)
+
+    def hold(self):
+        """An unbind waits, as the kernel does while the device is open."""
+        self.kernel.held.add(PLAIN)
+
+    def test_insisting_after_an_inhibitor(self):
+        self.hold()
+        self.start()
+        session, _ = self.open()
+        delay = self.client.delay(PLAIN, "unbind:remove:power-off", "guest")
+        self.start_unplug(insist=True)
+        self.wait_property(PLAIN, "State", "unplug-requested")
+        session.write(0, 0, b"goes on.")
+        os.close(delay)
+        self.wait_property(PLAIN, "State", "removing")
+        self.assert_ends(session)
+
+    def test_insisting_that_a_crash_interrupts(self):
+        """The time to drain is counted anew."""
+        self.hold()
+        self.start(drain=3600)
+        session, _ = self.open()
+        self.start_unplug(insist=True)
+        self.wait_property(PLAIN, "State", "removing")
+        self.kernel.wait_for("vfio-pci/unbind")
+        session.write(0, 0, b"goes on.")
+        self.kill()
+        self.start()
+        self.assert_ends(session)
+
     def test_taken_by_surprise_on_s390(self):
         """The kernel waits for the user, and its directory in sysfs stays; but the function's handle lacks the enable bit."""
         function = self.sysfs[PLAIN]
