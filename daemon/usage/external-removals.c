@@ -195,6 +195,7 @@ static void removals_end(ExternalRemovals *external_removals, guint index) {
                         set_outside(external_removals, function, NULL);
         }
         external_removal_free(outside);
+        external_removals->handler->ended(external_removals->context);
 }
 
 /* Ends those whose functions were all released: an unbind at once, what takes more than a driver a

@@ -27,6 +27,8 @@ typedef struct ExternalRemovalsHandler {
         bool (*is_own)(void *context, uint32_t pid);
         /* Function.outside is another. */
         void (*changed)(void *context, Function *function);
+        /* One has ended: no function is shown as a part of it any more. Some may have gone. */
+        void (*ended)(void *context);
 } ExternalRemovalsHandler;
 
 int external_removals_new(sd_event *event, const Inventory *inventory,

@@ -365,12 +365,14 @@ static bool is_own_process(void *userdata, uint32_t pid) {
 
 static void on_removal_changed(void *userdata, Function *function) {
         const PartContext *context = userdata;
-        Unplugs *unplugs = part_find(context, unplugs_part);
 
-        unplugs_function_changed(unplugs, function);
-        if (!function->outside)
-                unplugs_retry(unplugs);
+        unplugs_function_changed(part_find(context, unplugs_part), function);
         context->host->queue(context->host_context, function);
+}
+
+/* An unplug of a function that is related to one of it waits for its end. */
+static void on_removal_ended(void *userdata) {
+        unplugs_retry(part_find((const PartContext *) userdata, unplugs_part));
 }
 
 static bool find_remover(void *userdata, PciKey key, ViolationAuthor *ret) {
@@ -385,6 +387,7 @@ static const ExternalRemovalsHandler external_removals_handler = {
         .find_remover = find_remover,
         .is_own = is_own_process,
         .changed = on_removal_changed,
+        .ended = on_removal_ended,
 };
 
 static int new_external_removals(const PartContext *context, void **ret) {
