@@ -205,6 +205,11 @@ static void advise_session(const Question *question, JsonObject *blocker, GPtrAr
         advise_unplug(question, function_string(blocker, "Subject"), advice);
 }
 
+static void advise_unreadable(const Question *question, JsonObject *blocker, GPtrArray *advice) {
+        say(advice,
+            "wait: it is read again every few seconds; \"vfwarden status\" shows what fails");
+}
+
 static void advise_unsupported(const Question *question, JsonObject *blocker, GPtrArray *advice) {
         /* Nothing that a client can do gives the device a method. */
 }

@@ -22,5 +22,6 @@
         ROW(DRIVER, driver, REFUSED,                                                             \
             "the function, or another of its IOMMU group, is bound to a driver that does not fit") \
         ROW(UNSUPPORTED, unsupported, REFUSED, "the kernel has no method for the operation")     \
-        ROW(HOST, host, REFUSED, "the host itself uses the function, or one that depends on it")
+        ROW(HOST, host, REFUSED, "the host itself uses the function, or one that depends on it") \
+        ROW(UNREADABLE, unreadable, REFUSED, "a VF that may be in use cannot be read at present")
 /* clang-format on */

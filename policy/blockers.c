@@ -198,7 +198,7 @@ void block_unreadable(const Question *question, const Function *pf) {
         char address[PCI_ADDRESS_STRING_MAX];
 
         if (pf->unreadable_vfs)
-                verdict_block(question->verdict, BLOCKER_USER,
+                verdict_block(question->verdict, BLOCKER_UNREADABLE,
                               pci_address_format(function_address(pf), address), 0,
                               "has VFs that cannot be read at present and may be in use");
 }

@@ -90,6 +90,17 @@ static void check_effects(const Question *question, const Function *function) {
                 block_group(question, function);
 }
 
+/* That the function, or one that it goes with, is being taken away: nobody is to begin with it. */
+static void block_departure(const Question *question) {
+        const Function *function = question->asked;
+
+        block_leaving(question, function);
+        if (function->pf)
+                block_leaving(question, function->pf);
+        for (const Function *above = function->parent; above; above = above->parent)
+                block_leaving(question, above);
+}
+
 /* Whether a VMM may open the function now. An IOMMU group is the smallest thing that can be given
  * away: no member may belong to somebody else, or to a driver of the host. */
 static void check_open(const Question *question) {
@@ -98,11 +109,6 @@ static void check_open(const Question *question) {
         char address[PCI_ADDRESS_STRING_MAX];
 
         pci_address_format(function_address(function), address);
-        block_leaving(question, function);
-        if (function->pf)
-                block_leaving(question, function->pf);
-        for (const Function *above = function->parent; above; above = above->parent)
-                block_leaving(question, above);
         if (!function_has_vfio_driver(function) && !(question->flags & CHECK_EMULATED))
                 verdict_block(question->verdict, BLOCKER_DRIVER, address, 0,
                               function->facts.driver[0] != '\0'
@@ -209,9 +215,11 @@ static char *list_addresses(const GPtrArray *functions) {
 static void check_bus_mate(const Question *question, const Function *mate) {
         static const char where[] = "is reset with it, for they share the bus, and ",
                           words[] = "is reset with it, for they share the bus, and in use";
-        g_autoptr(GPtrArray) used = topology_marked(mate, TOPOLOGY_MARK_USED | TOPOLOGY_MARK_HOST);
+        g_autoptr(GPtrArray) used =
+                topology_marked(mate, TOPOLOGY_MARK_USED | TOPOLOGY_MARK_HELD | TOPOLOGY_MARK_HOST);
 
         block_users(question, BLOCKER_USER, mate, words);
+        block_unreadable(question, mate);
         block_uses(question, mate, where);
         block_unknown_uses(question, mate);
         for (guint i = 0; mate->vfs && i < mate->vfs->len; i++) {
@@ -220,6 +228,7 @@ static void check_bus_mate(const Question *question, const Function *mate) {
         }
         for (guint i = 0; used && i < used->len; i++) {
                 block_users(question, BLOCKER_USER, used->pdata[i], words);
+                block_unreadable(question, used->pdata[i]);
                 block_uses(question, used->pdata[i], where);
         }
 }
@@ -321,6 +330,9 @@ static Verdict *check_answer(Question *question) {
                 add_vfs_of_mates(question->inventory, question->asked, related);
         for (guint i = 0; i < related->len; i++)
                 block_operation(question, related->pdata[i]);
+        /* A driver would make the last step of an unplug wait for its users. */
+        if (question->operation == OPERATION_OPEN || question->operation == OPERATION_BIND)
+                block_departure(question);
         if (question->operation == OPERATION_OPEN)
                 check_open(question);
         else
@@ -387,16 +399,26 @@ unsigned check_unplug_users(const Function *function) {
         return n;
 }
 
-unsigned check_unplug_inhibitors(const Inventory *inventory, const Function *function) {
+unsigned check_unplug_others(const Inventory *inventory, const Function *function) {
         g_autoptr(Verdict) verdict = check_unplug(inventory, function, true, 0);
         unsigned n = 0;
 
         for (guint i = 0; i < verdict->blockers->len; i++) {
                 BlockerKind kind = ((const Blocker *) verdict->blockers->pdata[i])->kind;
 
-                n += kind == BLOCKER_INHIBITOR || kind == BLOCKER_DELAY;
+                n += kind == BLOCKER_INHIBITOR || kind == BLOCKER_DELAY ||
+                     kind == BLOCKER_UNREADABLE;
         }
         return n;
+}
+
+bool check_unplug_unreadable(const Function *function) {
+        g_autoptr(GPtrArray) below = topology_marked(function, TOPOLOGY_MARK_HELD);
+        bool unreadable = function->unreadable_vfs;
+
+        for (guint i = 0; below && i < below->len; i++)
+                unreadable |= ((const Function *) below->pdata[i])->unreadable_vfs;
+        return unreadable;
 }
 
 GPtrArray *check_related(const Inventory *inventory, const Function *function) {

@@ -20,9 +20,14 @@ Verdict *check_unplug(const Inventory *inventory, const Function *function, bool
 /* The number of users of the function, its VFs and all that is below it. */
 unsigned check_unplug_users(const Function *function);
 
-/* The number of inhibitors, of either mode, that an unplug of `function` waits for. One that blocks
- * is among them if it was made after the request. */
-unsigned check_unplug_inhibitors(const Inventory *inventory, const Function *function);
+/* The number of others that an unplug of `function` waits for: inhibitors of either mode, and PFs
+ * with VFs that cannot be read. What blocks an unplug is among them if it came after the request.
+ */
+unsigned check_unplug_others(const Inventory *inventory, const Function *function);
+
+/* Whether the function, or one below it, has VFs that cannot be read. Such a VF may have users, and
+ * no plan unbinds it: the kernel would wait for them under the lock of all PCI hot-plug. */
+bool check_unplug_unreadable(const Function *function);
 
 /* The functions that stand still together: no two operations may run at a time on functions of
  * which one is in the other's list. The function itself, its PF or VFs, the functions of its slot

@@ -1,6 +1,7 @@
 #include "policy/unplug.h"
 
 #include "policy/names.h"
+#include "policy/topology.h"
 
 static const char *const unplug_state_names[_UNPLUG_STATE_MAX] = {
         [UNPLUG_STATE_PRESENT] = "present",   [UNPLUG_STATE_REQUESTED] = "requested",
@@ -112,6 +113,31 @@ UnplugStep unplug_step(UnplugState state, UnplugEvent event) {
         if (!steps[state][event].listed)
                 return (UnplugStep){ .state = state };
         return steps[state][event].step;
+}
+
+const UnplugReply *unplug_reply(unsigned actions) {
+        static const struct {
+                UnplugAction action;
+                UnplugReply reply;
+        } replies[] = {
+                { UNPLUG_ACTION_REPLY_DONE, { 0, NULL } },
+                { UNPLUG_ACTION_REPLY_TIMEOUT,
+                  { -ETIMEDOUT, "timed out waiting for its users to release it" } },
+                { UNPLUG_ACTION_REPLY_CANCELLED, { -ECANCELED, "the unplug was cancelled" } },
+                { UNPLUG_ACTION_REPLY_FAILED, { -EIO, NULL } },
+                { UNPLUG_ACTION_REPLY_OVERTAKEN, { -EALREADY, "an external removal has begun" } },
+                { UNPLUG_ACTION_REPLY_GONE, { -ENODEV, "it was removed meanwhile" } },
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(replies); i++)
+                if (actions & replies[i].action)
+                        return &replies[i].reply;
+        return NULL;
+}
+
+bool unplug_waits_for_others(const Function *function) {
+        return function->kind == FUNCTION_KIND_PF || function->below ||
+               topology_is_bridge(function) || g_str_equal(function->facts.driver, "vmd");
 }
 
 FunctionState unplug_state_shown(UnplugState state) {

@@ -79,6 +79,19 @@ typedef struct UnplugStep {
  * no action; so a late deadline or an event seen twice does no harm. */
 UnplugStep unplug_step(UnplugState state, UnplugEvent event);
 
+typedef struct UnplugReply {
+        int result;          /* 0 or a negative errno; see unplugs_request() */
+        const char *message; /* NULL: none, or with -EIO what has failed */
+} UnplugReply;
+
+/* What the reply among `actions` says to the caller of Unplug(); NULL: there is no reply among
+ * them. */
+const UnplugReply *unplug_reply(unsigned actions);
+
+/* Whether an unplug that an earlier run of the daemon remembered has to wait until every function
+ * is known: a VF, or a function below it, might be overlooked. */
+bool unplug_waits_for_others(const Function *function);
+
 /* What clients see: `unbinding`, `removing` and `overtaken` are all "removing". Not for `gone`:
  * then there is no object. */
 FunctionState unplug_state_shown(UnplugState state);

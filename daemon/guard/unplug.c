@@ -91,7 +91,7 @@ static Function *unplug_function(const Unplug *unplug) {
 
 /* What the unplug waits for before it unbinds; with `insist` the kernel asks the users. */
 static unsigned count_awaited(const Unplug *unplug, const Function *function) {
-        return check_unplug_inhibitors(unplug->unplugs->inventory, function) +
+        return check_unplug_others(unplug->unplugs->inventory, function) +
                (unplug->insist ? 0 : check_unplug_users(function));
 }
 
@@ -169,7 +169,7 @@ static void begin(Unplug *unplug, Operation operation, Plan *plan, OperationDone
 static void begin_release(Unplug *unplug) {
         const Function *function = unplug_function(unplug);
 
-        if (!function->operation)
+        if (!function->operation && !check_unplug_unreadable(function))
                 begin(unplug, OPERATION_UNBIND, plan_release(function), on_released);
 }
 
@@ -182,26 +182,30 @@ static void report_unknown_slot(const Unplug *unplug, const char *why) {
         retries_add(unplugs->slots, unplug->key);
 }
 
+static void forget_slot(const Unplug *unplug) {
+        Unplugs *unplugs = unplug->unplugs;
+
+        problems_resolve_function(unplugs->problems, pci_address_from_key(unplug->key), "slot");
+        retries_drop(unplugs->slots, unplug->key);
+}
+
 /* Finds the slot to switch off, if there is one: its power takes all that is in it. Returns whether
  * that is known: a device that is removed while its slot stays on comes back with the next rescan.
  */
 static bool find_slot(Unplug *unplug, const Function *function, char **ret) {
-        Unplugs *unplugs = unplug->unplugs;
-        PciAddress address = function_address(function);
         int r = 0;
 
         if (!slot_is_known(function)) {
                 report_unknown_slot(unplug, "the port above it is not known");
                 return false;
         }
-        if (slot_is_own(unplugs->inventory, function))
+        if (slot_is_own(unplug->unplugs->inventory, function))
                 r = slot_find_power(function, ret);
         if (r < 0 && !errno_means_absent(r)) {
                 report_unknown_slot(unplug, g_strerror(-r));
                 return false;
         }
-        problems_resolve_function(unplugs->problems, address, "slot");
-        retries_drop(unplugs->slots, unplug->key);
+        forget_slot(unplug);
         return true;
 }
 
@@ -222,10 +226,17 @@ static bool is_waiting(const Unplug *unplug) {
                !unplug->working && !unplug_function(unplug)->operation;
 }
 
+/* Somebody may have bound and opened the function while its removal waited: see the third rule of
+ * policy/unplug.h. */
 static void go_on(Unplug *unplug) {
+        const Function *function = unplug_function(unplug);
+
         if (unplug->state == UNPLUG_STATE_UNBINDING)
                 begin_release(unplug);
-        else
+        else if (topology_still_bound(function)) {
+                forget_slot(unplug);
+                fail(unplug, "it cannot be removed", 0, NULL);
+        } else if (check_unplug_users(function) == 0 && !check_unplug_unreadable(function))
                 begin_removal(unplug);
 }
 
@@ -239,41 +250,24 @@ static void on_slot_due(void *context, PciKey key) {
 }
 
 /* At the deadline nobody may use the function any more, and the kernel be slow to remove it. */
-static const char *words_for_reply(const Unplug *unplug, UnplugAction action, const char *words) {
-        if (action == UNPLUG_ACTION_REPLY_TIMEOUT && unplug->state != UNPLUG_STATE_PRESENT &&
+static const char *words_for_reply(const Unplug *unplug, const UnplugReply *told) {
+        if (told->result == -ETIMEDOUT && unplug->state != UNPLUG_STATE_PRESENT &&
             check_unplug_users(unplug_function(unplug)) == 0)
                 return "timed out; it is being removed, which cannot be cancelled";
-        return words ? words : unplug->message;
+        return told->message ? told->message : unplug->message;
 }
 
 static void reply(Unplug *unplug, unsigned actions) {
-        static const struct {
-                UnplugAction action;
-                int result;
-                const char *message;
-        } replies[] = {
-                { UNPLUG_ACTION_REPLY_DONE, 0, NULL },
-                { UNPLUG_ACTION_REPLY_TIMEOUT, -ETIMEDOUT,
-                  "timed out waiting for its users to release it" },
-                { UNPLUG_ACTION_REPLY_CANCELLED, -ECANCELED, "the unplug was cancelled" },
-                { UNPLUG_ACTION_REPLY_FAILED, -EIO, NULL },
-                { UNPLUG_ACTION_REPLY_OVERTAKEN, -EALREADY, "an external removal has begun" },
-                { UNPLUG_ACTION_REPLY_GONE, -ENODEV, "it was removed meanwhile" },
-        };
+        const UnplugReply *told = unplug_reply(actions);
         UnplugDone *done = unplug->done;
 
-        for (unsigned i = 0; done && i < G_N_ELEMENTS(replies); i++) {
-                if (!(actions & replies[i].action))
-                        continue;
-                unplug->done = NULL;
-                if (unplug->refused) {
-                        done(unplug->done_context, -ECONNREFUSED, unplug->message);
-                        return;
-                }
-                done(unplug->done_context, replies[i].result,
-                     words_for_reply(unplug, replies[i].action, replies[i].message));
+        if (!done || !told)
                 return;
-        }
+        unplug->done = NULL;
+        if (unplug->refused)
+                done(unplug->done_context, -ECONNREFUSED, unplug->message);
+        else
+                done(unplug->done_context, told->result, words_for_reply(unplug, told));
 }
 
 static void arm(Unplug *unplug) {
@@ -379,11 +373,6 @@ int unplugs_request(Unplugs *unplugs, Function *function, uint64_t timeout_usec,
 
 void unplugs_resume(Unplugs *unplugs, Function *function) {
         unplug_tell(unplug_new(unplugs, function), UNPLUG_EVENT_RESUME);
-}
-
-bool unplugs_waits_for_below(const Function *function) {
-        return function->below || topology_is_bridge(function) ||
-               g_str_equal(function->facts.driver, "vmd");
 }
 
 void unplugs_resume_all(Unplugs *unplugs) {

@@ -60,8 +60,7 @@ uint64_t unplugs_deadline(Unplugs *unplugs, const Function *function);
 /* In an earlier run of the daemon it could no longer be cancelled: continues there. */
 void unplugs_resume(Unplugs *unplugs, Function *function);
 
-/* Whether that has to wait until every function is known: one below might be overlooked. */
-bool unplugs_waits_for_below(const Function *function);
+/* The same for all of which that is remembered, now that every function is known. */
 void unplugs_resume_all(Unplugs *unplugs);
 
 /* The function was read again, its users changed, or an operation on it ended. */

@@ -59,10 +59,41 @@ Test(check, a_vf_cannot_be_read) {
 
         get(PF)->unreadable_vfs = true;
         for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
-                g_autoptr(Verdict) verdict = check(world, get(PF), rows[i].operation, 0);
+                g_autofree char *found = blockers(PF, rows[i].operation, 0);
 
-                cr_assert_eq(verdict_allowed(verdict), !rows[i].blocked, "%s",
-                             operation_to_string(rows[i].operation));
+                cr_assert_str_eq(found, rows[i].blocked ? "unreadable " PF : "", "%s",
+                                 operation_to_string(rows[i].operation));
+        }
+}
+
+/* Nobody knows whom to ask, and no plan unbinds that VF: the kernel would wait for its user under
+ * the lock of all hot-plug. */
+Test(check, an_unplug_while_a_vf_cannot_be_read) {
+        use(VF1);
+        get(PF)->unreadable_vfs = true;
+        for (unsigned users_too = 0; users_too < 2; users_too++) {
+                g_autoptr(Verdict) verdict = check_unplug(world, get(PF), users_too, 0);
+                g_autofree char *found = kinds_and_subjects(verdict);
+
+                cr_assert_str_eq(found,
+                                 users_too ? "user " VF1 ", unreadable " PF : "unreadable " PF);
+        }
+        cr_assert_eq(check_unplug_others(world, get(PF)), 1);
+        cr_assert(check_unplug_unreadable(get(PF)));
+        get(PF)->unreadable_vfs = false;
+        cr_assert_eq(check_unplug_others(world, get(PF)), 0);
+        cr_assert_not(check_unplug_unreadable(get(PF)));
+}
+
+/* While it is being taken away, nobody is to begin with it or with a VF of it. */
+Test(check, a_function_is_leaving) {
+        for (FunctionState state = FUNCTION_STATE_UNPLUG_REQUESTED; state < _FUNCTION_STATE_MAX;
+             state++) {
+                get(PF)->state = state;
+                ROW(PF, "", "", "operation " PF, "", "", "", "", "",
+                    "operation " PF ", driver " PF);
+                ROW(VF0, "", "", "operation " PF, "", "", "", "", "", "operation " PF);
+                ROW(MATE, "", "", "", "", "", "", "", "", "driver " MATE);
         }
 }
 

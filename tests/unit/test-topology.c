@@ -169,7 +169,7 @@ Test(topology, judged_for_all_below) {
         } rows[] = {
                 { VF, USE, "user " VF },      { MATE, USE, "user " MATE },
                 { VF, LOCK, "lock " VF },     { PF, INHIBIT, "inhibitor backup" },
-                { PF, RUN, "operation " PF }, { PF, UNREADABLE, "user " PF },
+                { PF, RUN, "operation " PF }, { PF, UNREADABLE, "unreadable " PF },
         };
 
         inhibitor.operations = 1U << OPERATION_REMOVE | 1U << OPERATION_RESET;

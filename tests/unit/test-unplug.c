@@ -121,3 +121,40 @@ Test(unplug, rules_for_all_cells) {
         cr_assert_null(unplug_action_to_string(3));
         cr_assert_null(unplug_action_to_string(1U << UNPLUG_ACTIONS_MAX));
 }
+
+/* Before all are known, what would go along might be overlooked. */
+Test(unplug, waits_for_others_after_a_restart) {
+        static const struct {
+                FunctionKind kind;
+                const char *driver;
+                uint32_t class_code;
+                bool waits;
+        } rows[] = {
+                { FUNCTION_KIND_PLAIN, "vfio-pci", 0x020000, false },
+                { FUNCTION_KIND_VF, "vfio-pci", 0x020000, false },
+                { FUNCTION_KIND_PF, "igb", 0x020000, true },
+                { FUNCTION_KIND_PLAIN, "pcieport", 0x060400, true },
+                { FUNCTION_KIND_PLAIN, "vmd", 0x010400, true },
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+                Function function = { .kind = rows[i].kind,
+                                      .facts.class_code = rows[i].class_code,
+                                      .facts.driver = g_ref_string_new(rows[i].driver) };
+
+                cr_assert_eq(unplug_waits_for_others(&function), rows[i].waits, "row %zu", i);
+                g_ref_string_release(function.facts.driver);
+        }
+}
+
+Test(unplug, replies) {
+        cr_assert_null(unplug_reply(UNPLUG_ACTION_CLOSE | UNPLUG_ACTION_OPEN));
+        for (unsigned i = 0; i < UNPLUG_ACTIONS_MAX; i++) {
+                const UnplugReply *reply = unplug_reply(1U << i);
+
+                cr_assert_eq(reply != NULL, (1U << i & UNPLUG_ACTION_REPLIES) != 0, "%s",
+                             unplug_action_to_string(1U << i));
+                if (reply)
+                        cr_assert_eq(reply->result == 0, 1U << i == UNPLUG_ACTION_REPLY_DONE);
+        }
+}

@@ -94,20 +94,26 @@ static bool lists_unknown(const Unread *unread, const Function *pf) {
 }
 
 void unread_mark_pfs(Unread *unread) {
+        const PartContext *context = unread->context;
+        g_autoptr(GPtrArray) marked = g_ptr_array_new();
         Function *function;
 
         /* Of a PF that is new, or lists other VFs, as well, while there are such functions. */
         if (!unread->changed && g_hash_table_size(unread->unknown) == 0)
                 return;
         unread->changed = false;
-        inventory_foreach (unread->context->inventory, function) {
+        inventory_foreach (context->inventory, function) {
                 bool unreadable = lists_unknown(unread, function);
 
                 if (unreadable == function->unreadable_vfs)
                         continue;
                 function->unreadable_vfs = unreadable;
                 topology_update(function);
-                apply_queue(unread->apply, function);
+                g_ptr_array_add(marked, function);
+        }
+        for (guint i = 0; i < marked->len; i++) {
+                apply_queue(unread->apply, marked->pdata[i]);
+                context->host->tell(context->host_context, marked->pdata[i], PART_NEWS_VF_USERS);
         }
 }
 

@@ -412,7 +412,7 @@ static int new_unplugs(const PartContext *context, void **ret) {
 }
 
 static void attach_unplugs(void *self, Function *function) {
-        if (function->unplugging && !unplugs_waits_for_below(function))
+        if (function->unplugging && !unplug_waits_for_others(function))
                 unplugs_resume(self, function);
 }
 

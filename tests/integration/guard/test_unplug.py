@@ -146,6 +146,25 @@ class Free(UnplugTest):
         self.assertEqual(self.writes[1:], [("7/power", "0")])
         self.assertEqual(self.client.manager_property("Problems"), [])
 
+    def test_bound_and_opened_while_its_removal_waits(self):
+        """Only an unbound function is removed: a removal waits for users with all hot-plug locked."""
+        port = self.sysfs.add("0000:00:1c.0", class_code=0x060400, driver="pcieport", listed=False)
+        function = self.sysfs.add(PLAIN, parent=port, driver="igb", slot="7")
+        self.start()
+        unplug = self.client.start_unplug(PLAIN, LONG)
+        self.wait_property(PLAIN, "Driver", "")
+        vb.wait_until(lambda: self.client.manager_property("Problems"), None, "the problem")
+        bind = self.client.start_function_call(PLAIN, "Bind", "(s)", "vfio-pci")
+        self.assertIn("being taken away", self.assert_fails(vb.REFUSED, bind).message)
+        self.sysfs.bind(function, "vfio-pci")       # root does it all the same
+        self.use(function)
+        self.sysfs.list_function(port)
+        self.sysfs.tell("add", port)
+        self.assertIn("another driver took it", self.assert_fails(vb.FAILED, unplug).message)
+        self.wait_property(PLAIN, "State", "present")
+        self.assertEqual(self.writes, [("igb/unbind", PLAIN)])
+        self.assertEqual(self.client.manager_property("Problems"), [])
+
     def test_a_slot_with_others_in_it_is_left_on(self):
         self.sysfs.add(PLAIN, driver="igb", slot="7")
         self.sysfs.add("0000:02:00.1", driver="igb", slot="7")
@@ -249,6 +268,49 @@ class Refused(UnplugTest):
                 self.assertIn(VFS[0], error.message)
         self.assertEqual(self.requests(mark), {})
         self.assertEqual(self.writes, [])
+
+    def test_a_vf_that_cannot_be_read(self):
+        """It may be a guest's. Nobody knows whom to ask, and sriov_numvfs would wait with all hot-plug locked."""
+        faults = self.start_faults()
+        pf = self.sysfs.add_pf(PF, vfs=1, vf_driver="vfio-pci")
+        pf.vfs[0].write("enable", "1")
+        self.kernel.held.add(VFS[0])
+        faults.set(("open", errno.EMFILE, f"/sys/bus/pci/devices/{VFS[0]}"))
+        self.start()
+        self.wait_property(PF, "LockReasons", ["vf-in-use"])
+        self.assertIsNone(self.picture.function(VFS[0]))
+        for insist in (False, True):
+            error = self.assert_fails(vb.REFUSED, self.client.start_unplug(PF, LONG, insist=insist))
+            self.assertIn("cannot be read", error.message)
+        self.assertEqual([row[:2] for row in self.client.check(PF, "remove")[1]], [("unreadable", PF)])
+        self.assertEqual(self.writes, [])
+        # Now its holder can be asked.
+        faults.clear()
+        self.wait_property(VFS[0], "InUse", True)
+        call = self.client.start_unplug(PF, LONG)
+        self.wait_property(PF, "State", "unplug-requested")
+        self.kernel.let_go(pf.vfs[0])
+        call.result()
+        self.assertEqual(self.writes[0], ("vfio-pci/unbind", VFS[0]))
+
+    def test_a_vf_that_cannot_be_read_comes_after_the_request(self):
+        faults = self.start_faults()
+        pf = self.sysfs.add_pf(PF, vfs=0, driver="igb")
+        self.start()
+        fd = self.client.delay(PF, "remove", "agent", "asks")
+        call = self.client.start_unplug(PF, LONG)
+        self.wait_property(PF, "State", "unplug-requested")
+        faults.set(("open", errno.EMFILE, f"/sys/bus/pci/devices/{VFS[0]}"))
+        self.sysfs.enable_vfs(pf, 1, driver="vfio-pci")
+        self.wait_property(PF, "LockReasons", ["vf-in-use", "inhibitor"])
+        os.close(fd)
+        self.wait_property(PF, "LockReasons", ["vf-in-use"])
+        self.fence()
+        self.assertFalse(call.done)
+        self.assertEqual(self.writes, [])
+        faults.clear()
+        call.result()
+        self.assertEqual(self.writes[:2], [("vfio-pci/unbind", VFS[0]), (f"{PF}/sriov_numvfs", "0")])
 
     def test_inhibitors(self):
         self.sysfs.add(PLAIN, driver="igb", slot="7")

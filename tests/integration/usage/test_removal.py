@@ -129,6 +129,32 @@ class Insisting(UnplugTest):
         self.kernel.let_go(function)
         self.wait_function(PLAIN, there=False)
 
+    def test_a_vf_cannot_be_read_when_the_daemon_returns(self):
+        """Nothing is done before it is known whom the kernel would wait for."""
+        faults = self.start_faults()
+        pf = self.sysfs.add_pf(PF, vfs=2, vf_driver="vfio-pci")
+        self.start()
+        self.use(*pf.vfs)
+        self.client.start_unplug(PF, LONG, insist=True)
+        write = self.kernel.wait_for("vfio-pci/unbind")
+        self.kill()
+        os.kill(write.pid, signal.SIGKILL)
+        self.kernel.waiting.clear()
+        write.connection.close()
+        self.kernel.held.discard(VFS[0])
+        pf.vfs[0].write("enable", "0")
+        faults.set(("open", errno.EMFILE, f"/sys/bus/pci/devices/{VFS[1]}"))
+        self.start()
+        self.wait_property(PF, "LockReasons", ["vf-in-use"])
+        self.fence()
+        self.assertEqual(self.writes, [("vfio-pci/unbind", VFS[0])])
+        faults.clear()
+        self.kernel.wait_for("vfio-pci/unbind")
+        self.assertEqual(self.writes[1:], [("vfio-pci/unbind", VFS[1])])
+        self.kernel.let_go(pf.vfs[1])
+        self.wait_function(PF, there=False)
+        self.assertEqual(self.writes[2:], [(f"{PF}/sriov_numvfs", "0"), ("igb/unbind", PF), (f"{PF}/remove", "1")])
+
     def test_replaced_while_the_daemon_is_away(self):
         function, _, write = self.begin()
         self.wait_property(PLAIN, "State", "removing")
@@ -249,6 +275,26 @@ class ByOthers(UnplugTest):
         self.sysfs.remove(function)
         self.wait_function(PLAIN, there=False)
         self.assertEqual(self.writes, [])
+
+    def test_a_request_waits_for_one_of_a_related_function(self):
+        """That function goes in the end, and the request goes on."""
+        function = self.sysfs.add(PLAIN, driver="vfio-pci", group=1)
+        mate = self.sysfs.add("0000:09:00.0", driver="vfio-pci", group=1)
+        self.start()
+        self.use(function, mate)
+        call = self.client.start_unplug(PLAIN, LONG)
+        self.wait_property(PLAIN, "State", "unplug-requested")
+        self.begin(mate)
+        wait_until(lambda: "operation" in [kind for kind, subject, *_ in self.blockers(mate.address)
+                                           if subject == mate.address], None, "the removal of the other")
+        self.kernel.let_go(function)
+        self.wait_property(PLAIN, "State", "removing")
+        self.fence()
+        self.assertEqual(self.writes, [])
+        self.kernel.held.discard(mate.address)
+        self.sysfs.remove(mate)
+        call.result()
+        self.assertEqual(self.writes, [("vfio-pci/unbind", PLAIN), (f"{PLAIN}/remove", "1")])
 
     def blockers(self, address, operation="unbind"):
         return self.client.manager("Check", "(ss)", address, operation)[1]
