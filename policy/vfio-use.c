@@ -1,17 +1,20 @@
 #include "policy/vfio-use.h"
 
-void vfio_node_count_opened(VfioNodeCount *count, bool is_group) {
+void vfio_node_count_opened(VfioNodeCount *count, bool is_group, uint32_t uid) {
         if (is_group)
-                *count = (VfioNodeCount){ .openings = 1 };
+                *count = (VfioNodeCount){ .openings = 1, .openers = count->openers };
         else if (count->openings < UINT32_MAX)
                 count->openings++;
+        vfio_had_note(&count->openers, uid);
 }
 
-void vfio_node_count_closed(VfioNodeCount *count, bool is_group) {
-        if (is_group)
+void vfio_node_count_closed(VfioNodeCount *count, bool is_last) {
+        if (is_last)
                 *count = (VfioNodeCount){ 0 };
-        else if (count->openings > 0)
+        else if (count->openings > 0) {
                 count->merged = --count->openings > 0;
+                count->hidden |= count->openings == 0;
+        }
 }
 
 void vfio_node_count_doubt(VfioNodeCount *count) {
@@ -26,26 +29,34 @@ void vfio_node_count_looked(VfioNodeCount *count, bool in_process, VfioWaiting w
         /* Perhaps by the other node. */
         if (in_process)
                 return;
-        if ((count->merged && !waiting.of_anybody) || (count->doubtful && !waiting.of_users))
-                *count = (VfioNodeCount){ .assumed = count->assumed };
+        if ((count->merged && !waiting.of_anybody) || (count->doubtful && !waiting.of_users)) {
+                count->openings = 0;
+                count->merged = count->doubtful = false;
+        }
+        count->hidden &= waiting.of_seen;
         count->assumed &= waiting.of_openers;
 }
 
 bool vfio_node_count_is_open(const VfioNodeCount *count) {
-        return count->openings > 0 || count->assumed;
+        return count->openings > 0 || count->hidden || count->assumed;
 }
 
 bool vfio_node_count_is_doubtful(const VfioNodeCount *count) {
-        return count->merged || count->doubtful || count->assumed;
+        return count->merged || count->doubtful || count->hidden || count->assumed;
 }
 
 bool vfio_node_count_is_evident(const VfioNodeCount *count, VfioWaiting waiting) {
-        return count->openings > 0 && (!count->doubtful || waiting.of_users);
+        return (count->openings > 0 && (!count->doubtful || waiting.of_users)) ||
+               (count->hidden && waiting.of_seen);
 }
 
 void vfio_had_note(VfioHad *had, uint32_t uid) {
         had->root |= uid == 0;
         had->others |= uid != 0;
+}
+
+VfioHad vfio_had_join(VfioHad a, VfioHad b) {
+        return (VfioHad){ .root = a.root || b.root, .others = a.others || b.others };
 }
 
 bool vfio_had_waits_with(const VfioHad *had, uint32_t uid) {

@@ -16,6 +16,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* --- who had the function, as far as was seen; zeroed: nobody was */
+
+typedef struct VfioHad {
+        bool root, others;
+} VfioHad;
+
+/* `uid` UINT32_MAX: it is not known. */
+void vfio_had_note(VfioHad *had, uint32_t uid);
+
+VfioHad vfio_had_join(VfioHad a, VfioHad b);
+
+/* Whether a descriptor of theirs may wait in a socket of a process of that user. What root alone
+ * had is in no socket of others. */
+bool vfio_had_waits_with(const VfioHad *had, uint32_t uid);
+
 /* --- openings of one node, as fanotify tells them */
 
 /* The kernel merges events of one process on one node that were not read yet, so a count may be too
@@ -24,7 +39,9 @@ typedef struct VfioNodeCount {
         uint32_t openings;
         bool merged;   /* a close was reported, which may have been that of several ... */
         bool doubtful; /* ... or may have gone unseen */
-        bool assumed;  /* an opening may have gone unseen, besides `openings` */
+        bool hidden;  /* all seen openings were closed, one may have been merged with another ... */
+        bool assumed; /* ... or an opening may have gone unseen, besides `openings` */
+        VfioHad openers;
 } VfioNodeCount;
 
 /* In whose sockets descriptors wait: the kernel tells their number, and not of which files they are
@@ -32,13 +49,16 @@ typedef struct VfioNodeCount {
 typedef struct VfioWaiting {
         bool of_anybody;
         bool of_users;   /* of the function: in one where a descriptor of theirs may be */
+        bool of_seen;    /* the same, also of those who were seen to open the node */
         bool of_openers; /* in one of somebody who may open the node */
 } VfioWaiting;
 
-/* A group is open once at a time: its close leaves nothing. A device's own node is open any number
- * of times. */
-void vfio_node_count_opened(VfioNodeCount *count, bool is_group);
-void vfio_node_count_closed(VfioNodeCount *count, bool is_group);
+/* `uid` opened it, UINT32_MAX: it is not known who. A group is open once at a time. */
+void vfio_node_count_opened(VfioNodeCount *count, bool is_group, uint32_t uid);
+
+/* `is_last`: no opening is left. That is certain of a group that was not opened again before the
+ * close was read. A device's own node is open any number of times. */
+void vfio_node_count_closed(VfioNodeCount *count, bool is_last);
 
 /* Events were lost, or no daemon ran, while the node was open ... */
 void vfio_node_count_doubt(VfioNodeCount *count);
@@ -61,18 +81,6 @@ bool vfio_node_count_is_doubtful(const VfioNodeCount *count);
  * count is what the earlier daemon saw, and says that as long as it may be in one of the sockets.
  * That `waiting` may come from a search that did not see all processes, if it includes those. */
 bool vfio_node_count_is_evident(const VfioNodeCount *count, VfioWaiting waiting);
-
-/* --- who had the function, as far as was seen; zeroed: nobody was */
-
-typedef struct VfioHad {
-        bool root, others;
-} VfioHad;
-
-void vfio_had_note(VfioHad *had, uint32_t uid);
-
-/* Whether a descriptor of theirs may wait in a socket of a process of that user. What root alone
- * had is in no socket of others. */
-bool vfio_had_waits_with(const VfioHad *had, uint32_t uid);
 
 /* --- what is reported */
 

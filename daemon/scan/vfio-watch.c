@@ -17,6 +17,8 @@
 #define DIRECTORY_EVENTS (NODE_EVENTS | FAN_EVENT_ON_CHILD | FAN_CREATE | FAN_ONDIR)
 
 #define DRAIN_MAX        64
+/* An event with its handle and name is smaller, so nothing was left when so much had room. */
+#define EVENT_SIZE_MAX 1024
 /* Between two attempts to mark what could not be marked, at first and later on; meanwhile every
  * attempt is followed by a look at all processes. */
 #define AGAIN_USEC     (2 * 1000 * 1000ULL)
@@ -27,6 +29,7 @@ struct VfioWatch {
         sd_event_source *source, *again;
         bool has_failed;     /* a directory could not be marked */
         uint64_t again_usec; /* until the next attempt then */
+        GHashTable *opened;  /* names, since all events were read the last time; set */
         const VfioWatchHandler *handler;
         void *context;
 };
@@ -118,11 +121,13 @@ static void vfio_watch_hand_over(VfioWatch *watch, const struct fanotify_event_m
                 return;
         if (event->mask & FAN_CREATE)
                 watch->handler->created(watch->context, name);
-        /* Of a merged event the order is not known; most open it to look, and close it. */
-        if (event->mask & FAN_OPEN)
+        if (event->mask & FAN_OPEN) {
+                g_hash_table_add(watch->opened, g_strdup(name));
                 watch->handler->opened(watch->context, event->pid, name);
+        }
         if (event->mask & FAN_CLOSE)
-                watch->handler->closed(watch->context, name);
+                watch->handler->closed(watch->context, name,
+                                       g_hash_table_contains(watch->opened, name));
 }
 
 /* Returns whether there may be more. */
@@ -132,6 +137,7 @@ static bool read_events(VfioWatch *watch) {
 
         n = read(watch->fd, buffer, sizeof(buffer));
         if (n < 0) {
+                g_hash_table_remove_all(watch->opened);
                 if (errno != EAGAIN && errno != EINTR)
                         log_error("fanotify cannot be read: %m");
                 return false;
@@ -146,6 +152,8 @@ static bool read_events(VfioWatch *watch) {
                                      event_name(p + event.metadata_len, p + event.event_len));
                 p += event.event_len;
         }
+        if ((size_t) n + EVENT_SIZE_MAX <= sizeof(buffer))
+                g_hash_table_remove_all(watch->opened);
         return true;
 }
 
@@ -169,6 +177,7 @@ int vfio_watch_new(sd_event *event, const VfioWatchHandler *handler, void *conte
         watch->handler = handler;
         watch->context = context;
         watch->again_usec = AGAIN_USEC;
+        watch->opened = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         watch->fd = fanotify_init(
                 FAN_CLASS_NOTIF | FAN_REPORT_DFID_NAME | FAN_CLOEXEC | FAN_NONBLOCK, 0);
         if (watch->fd < 0 ||
@@ -198,6 +207,7 @@ VfioWatch *vfio_watch_free(VfioWatch *watch) {
         sd_event_source_disable_unref(watch->source);
         sd_event_source_disable_unref(watch->again);
         closep(&watch->fd);
+        g_hash_table_unref(watch->opened);
         g_free(watch);
         return NULL;
 }

@@ -4,7 +4,8 @@
  * they exist only while VFIO has something to show. Without CAP_SYS_ADMIN no pid is reported. With
  * FAN_REPORT_FID the kernel hands over names; without, it would open the node for the listener, and
  * a group can be opened only once. An event is a reason to look, not a fact: events of one process
- * on one node may be merged.
+ * on one node are merged while they are not read, and come in the place of the first of them
+ * (fanotify_merge()). So an open that is read before a close may have come after it.
  *
  * The file behind a group's node lives until the last device that was opened through it is closed:
  * a device has a reference to it (vfio_group_use_container()). So the close of the group is
@@ -28,8 +29,9 @@ typedef struct VfioWatchHandler {
         /* `pid` (0: it is not told) opened the node `name`; it may not have it yet, or not any
          * more. */
         void (*opened)(void *context, pid_t pid, const char *name);
-        /* `name` ("12", "vfio3") was closed by its last holder. */
-        void (*closed)(void *context, const char *name);
+        /* `name` ("12", "vfio3") was closed by its last holder. `again`: it was also opened since
+         * the last events were read, perhaps later than it was closed. */
+        void (*closed)(void *context, const char *name, bool again);
         /* Events were lost. */
         void (*overrun)(void *context);
 } VfioWatchHandler;

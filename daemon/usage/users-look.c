@@ -91,19 +91,25 @@ void users_walk(Users *users) {
 
 /* --- answers */
 
-static gboolean is_pid(gpointer name, gpointer value, gpointer pid) {
-        return value == pid;
+static gboolean is_of_process(gpointer name, gpointer value, gpointer pid) {
+        return ((const Opened *) value)->pid == GPOINTER_TO_INT(pid);
+}
+
+static gboolean is_looked_at(gpointer name, gpointer value, gpointer pid) {
+        Opened *opened = value;
+
+        return opened->pid == GPOINTER_TO_INT(pid) && --opened->left == 0;
 }
 
 /* It neither has what it opened nor closed it: somebody else has it from them. */
-static void search_for_opened(Users *users, pid_t pid) {
+static void search_for_opened(Users *users, const Opener *opener) {
         GHashTableIter iter, devices;
-        gpointer name, opener;
+        gpointer name;
         VfioDevice *device;
 
-        g_hash_table_iter_init(&iter, users->opened);
-        while (g_hash_table_iter_next(&iter, &name, &opener)) {
-                if (GPOINTER_TO_INT(opener) != pid)
+        g_hash_table_iter_init(&iter, opener->names);
+        while (g_hash_table_iter_next(&iter, &name, NULL)) {
+                if (!vfio_openings_is_open(users->openings, name))
                         continue;
                 users->everybody = true;
                 g_hash_table_iter_init(&devices, users->functions);
@@ -111,6 +117,14 @@ static void search_for_opened(Users *users, pid_t pid) {
                         if (users_node_is(device, name))
                                 users_need_walk(users, device);
         }
+}
+
+void users_end_opened(Users *users, pid_t pid) {
+        const Opener *opener = g_hash_table_lookup(users->openers, GINT_TO_POINTER(pid));
+
+        if (opener && !holders_find(users->holders, pid))
+                search_for_opened(users, opener);
+        (void) g_hash_table_foreach_remove(users->opened, is_of_process, GINT_TO_POINTER(pid));
 }
 
 static void opener_looked_at(Users *users, pid_t pid, uint64_t ticket) {
@@ -121,11 +135,10 @@ static void opener_looked_at(Users *users, pid_t pid, uint64_t ticket) {
                 return;
         opener->ticket = 0;
         if (!has && opener->left == 0)
-                search_for_opened(users, pid);
+                search_for_opened(users, opener);
         /* Not before the last look: a user found now may end before it is reported, and leave the
          * descriptor to a child. */
-        if (opener->left == 0)
-                (void) g_hash_table_foreach_remove(users->opened, is_pid, GINT_TO_POINTER(pid));
+        (void) g_hash_table_foreach_remove(users->opened, is_looked_at, GINT_TO_POINTER(pid));
         if (opener->left == 0)
                 g_hash_table_remove(users->openers, GINT_TO_POINTER(pid));
         else {

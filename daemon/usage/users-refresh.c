@@ -170,6 +170,7 @@ void users_refresh_looked(Users *users, pid_t pid, uint64_t ticket) {
 
                 if (!wanted || *wanted > ticket)
                         continue;
+                users_end_opened(refresh->users, pid);
                 g_hash_table_remove(refresh->pids, GINT_TO_POINTER(pid));
                 if (g_hash_table_size(refresh->pids) == 0)
                         users_update_soon(users, true);

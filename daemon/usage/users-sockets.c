@@ -117,10 +117,10 @@ static pid_t pid_of_openers(UsersSockets *sockets, const char *name) {
 
 /* What others had may be in root's sockets as well. A process that was lost may be anybody's; root
  * has no reason to hide. */
-static pid_t pid_of_users(const UsersSockets *sockets, const VfioDevice *device) {
+static pid_t pid_of_users(const UsersSockets *sockets, VfioHad had) {
         pid_t any = lower(sockets->of_root, sockets->of_others);
 
-        if (!vfio_had_waits_with(&device->had, UINT32_MAX))
+        if (!vfio_had_waits_with(&had, UINT32_MAX))
                 return sockets->of_root;
         return any != 0 ? any : sockets->lost;
 }
@@ -129,17 +129,20 @@ static pid_t pid_of_users(const UsersSockets *sockets, const VfioDevice *device)
 static VfioWaiting look_up(const Users *users, const VfioDevice *device, const char *name,
                            UsersSockets *sockets, pid_t *ret_pid) {
         const VfioNodeCount *count = vfio_openings_get(users->openings, name);
-        pid_t anybody, had, openers;
+        pid_t anybody, had, seen, openers;
 
         if (!count || !sockets || (sockets->lost == 0 && g_hash_table_size(sockets->pending) == 0))
                 return (VfioWaiting){ 0 };
         anybody = count->merged ? lower(sockets->of_root, sockets->of_others) : 0;
-        had = count->doubtful ? pid_of_users(sockets, device) : 0;
+        had = count->doubtful ? pid_of_users(sockets, device->had) : 0;
+        seen = count->hidden ? pid_of_users(sockets, vfio_had_join(device->had, count->openers))
+                             : 0;
         openers = count->assumed ? pid_of_openers(sockets, name) : 0;
-        *ret_pid = lower(*ret_pid, lower(anybody, lower(had, openers)));
+        *ret_pid = lower(*ret_pid, lower(lower(anybody, seen), lower(had, openers)));
         return (VfioWaiting){
                 .of_anybody = anybody != 0,
                 .of_users = had != 0,
+                .of_seen = seen != 0,
                 .of_openers = openers != 0,
         };
 }

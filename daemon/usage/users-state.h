@@ -24,6 +24,12 @@
 /* The processes that have sockets in which descriptors wait. */
 typedef struct UsersSockets UsersSockets;
 
+/* A node that was opened, and counts as open by that process until it was looked at so often. */
+typedef struct Opened {
+        pid_t pid;
+        unsigned left;
+} Opened;
+
 /* A process that opened a node. */
 typedef struct Opener {
         unsigned left;     /* looks, without the one in progress */
@@ -47,8 +53,7 @@ struct Users {
         /* Names of nodes that were opened, since the last walk began, by who is no opener here. */
         GHashTable *strays;
         bool strays_are_new; /* whose they are was not looked up, or may be another's now */
-        GHashTable
-                *opened; /* name of a node -> pid of who opened it, which was not seen to have it */
+        GHashTable *opened;  /* name of a node that was not open before -> Opened*, owned */
         VfioClosings *closings;
         VfioOpenings *openings;
         GHashTable *unnamed;  /* pids whose command lines are asked for */
@@ -156,6 +161,10 @@ extern const HoldersHandler users_holders_handler;
 void users_on_command(void *context, pid_t pid, const char *command);
 
 void users_look_at_openers(Users *users);
+
+/* What the process opened is its own no longer, if it was not seen to have it: somebody else has
+ * it, and that counts. */
+void users_end_opened(Users *users, pid_t pid);
 void users_look_at_holders(Users *users);
 void users_walk(Users *users);
 

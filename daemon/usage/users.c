@@ -1,6 +1,7 @@
 #include "daemon/usage/users.h"
 
 #include "daemon/base/log.h"
+#include "daemon/base/process.h"
 #include "daemon/base/util.h"
 #include "daemon/base/wakeup.h"
 #include "daemon/usage/users-state.h"
@@ -110,8 +111,19 @@ static int on_users_timer(sd_event_source *source, uint64_t usec, void *userdata
         return 0;
 }
 
-static void note_opener(Users *users, pid_t pid, const char *name) {
+static Opened *opened_new(pid_t pid) {
+        Opened *opened = g_new(Opened, 1);
+
+        *opened = (Opened){ .pid = pid, .left = OPENER_LOOKS };
+        return opened;
+}
+
+/* `was_open`: it was before. A process that opens a node again and again must not put the last look
+ * off, by which what it passed on is found. */
+static void note_opener(Users *users, pid_t pid, const char *name, bool was_open) {
         Opener *opener = g_hash_table_lookup(users->openers, GINT_TO_POINTER(pid));
+        const Opened *opened = g_hash_table_lookup(users->opened, name);
+        bool is_new = !opener || !was_open || !opened || opened->pid != pid;
         uint64_t now = now_usec();
 
         if (!opener) {
@@ -121,7 +133,10 @@ static void note_opener(Users *users, pid_t pid, const char *name) {
                 opener->due_usec = now;
         } else
                 opener->due_usec = MIN(MAX(opener->due_usec, now), now + OPENER_MIN_USEC);
-        opener->left = OPENER_LOOKS;
+        if (is_new)
+                opener->left = OPENER_LOOKS;
+        if (!was_open)
+                g_hash_table_replace(users->opened, g_strdup(name), opened_new(pid));
         g_hash_table_add(opener->names, g_strdup(name));
         if (opener->ticket == 0)
                 users_note_due(users, opener);
@@ -142,23 +157,31 @@ static void on_created(void *context, const char *name) {
         Users *users = context;
 
         vfio_openings_forget(users->openings, plain_name(name));
+        (void) g_hash_table_remove(users->opened, plain_name(name));
+}
+
+/* UINT32_MAX: the process has ended, or the kernel keeps its pid for itself. */
+static uint32_t users_uid_of(pid_t pid) {
+        uint32_t uid;
+
+        return pid > 0 && process_read_uid(pid, &uid) >= 0 ? uid : UINT32_MAX;
 }
 
 static void on_users_opened(void *context, pid_t pid, const char *name) {
         Users *users = context;
+        bool was_open;
 
         name = plain_name(name);
+        was_open = vfio_openings_is_open(users->openings, name);
         users->handler->opened(users->context);
         vfio_closings_opened(users->closings, name);
-        vfio_openings_opened(users->openings, name);
+        vfio_openings_opened(users->openings, name, users_uid_of(pid));
         /* Without CAP_SYS_ADMIN the kernel keeps it for itself. */
         if (pid <= 0 || (g_hash_table_size(users->openers) >= OPENERS_MAX &&
                          !g_hash_table_contains(users->openers, GINT_TO_POINTER(pid))))
                 note_stray(users, name);
-        else {
-                note_opener(users, pid, name);
-                g_hash_table_replace(users->opened, g_strdup(name), GINT_TO_POINTER(pid));
-        }
+        else
+                note_opener(users, pid, name, was_open);
         users_schedule(users);
 }
 
@@ -177,15 +200,16 @@ static void search_if_doubtful(Users *users, const char *name) {
                         users_need_walk(users, device);
 }
 
-static void on_users_closed(void *context, const char *name) {
+static void on_users_closed(void *context, const char *name, bool again) {
         Users *users = context;
 
         name = plain_name(name);
         (void) g_hash_table_remove(users->opened, name);
-        vfio_openings_closed(users->openings, name);
+        vfio_openings_closed(users->openings, name, again);
         search_if_doubtful(users, name);
-        vfio_closings_closed(users->closings, name, users->n_rounds + 1,
-                             scanner_next_ticket(users->scanner));
+        if (!again)
+                vfio_closings_closed(users->closings, name, users->n_rounds + 1,
+                                     scanner_next_ticket(users->scanner));
         users->handler->closed(users->context, name);
         users->check = true;
         users_schedule(users);
@@ -324,7 +348,7 @@ int users_new(sd_event *event, const Inventory *inventory, const UsersHandler *h
         users->openers_due_usec = UINT64_MAX;
         users->openings = vfio_openings_new();
         users->strays = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-        users->opened = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        users->opened = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
         users->closings = vfio_closings_new();
 
         r = vfio_watch_new(event, &watch_handler, users, &users->watch);

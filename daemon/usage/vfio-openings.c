@@ -51,16 +51,16 @@ static void drop_if_closed(VfioOpenings *openings, const char *name, const VfioN
                 (void) g_hash_table_remove(openings->counts, name);
 }
 
-void vfio_openings_opened(VfioOpenings *openings, const char *name) {
-        vfio_node_count_opened(vfio_openings_find_or_make(openings, name), is_group(name));
+void vfio_openings_opened(VfioOpenings *openings, const char *name, uint32_t uid) {
+        vfio_node_count_opened(vfio_openings_find_or_make(openings, name), is_group(name), uid);
 }
 
-void vfio_openings_closed(VfioOpenings *openings, const char *name) {
+void vfio_openings_closed(VfioOpenings *openings, const char *name, bool again) {
         VfioNodeCount *count = g_hash_table_lookup(openings->counts, name);
 
         if (!count)
                 return;
-        vfio_node_count_closed(count, is_group(name));
+        vfio_node_count_closed(count, is_group(name) && !again);
         drop_if_closed(openings, name, count);
 }
 
@@ -178,7 +178,7 @@ bool vfio_openings_is_doubtful(const VfioOpenings *openings, const char *name) {
 uint32_t vfio_openings_of(const VfioOpenings *openings, const char *name) {
         const VfioNodeCount *count = g_hash_table_lookup(openings->counts, name);
 
-        return count ? count->openings : 0;
+        return count ? MAX(count->openings, (uint32_t) count->hidden) : 0;
 }
 
 void vfio_openings_adopt(VfioOpenings *openings, const char *name, uint32_t n) {

@@ -16,9 +16,12 @@ typedef struct VfioOpenings VfioOpenings;
 VfioOpenings *vfio_openings_new(void);
 VfioOpenings *vfio_openings_free(VfioOpenings *openings);
 
-/* `name` is "12" of a group, or "vfio3" of a device's own node. */
-void vfio_openings_opened(VfioOpenings *openings, const char *name);
-void vfio_openings_closed(VfioOpenings *openings, const char *name);
+/* `name` is "12" of a group, or "vfio3" of a device's own node. `uid`: who opened it, UINT32_MAX:
+ * is not known. */
+void vfio_openings_opened(VfioOpenings *openings, const char *name, uint32_t uid);
+
+/* `again`: it may have been opened again since. */
+void vfio_openings_closed(VfioOpenings *openings, const char *name, bool again);
 
 /* VFIO has made a new node of that name; earlier reports are of another one. */
 void vfio_openings_forget(VfioOpenings *openings, const char *name);
@@ -56,7 +59,7 @@ void vfio_openings_update(VfioOpenings *openings);
 bool vfio_openings_is_open(const VfioOpenings *openings, const char *name);
 bool vfio_openings_is_doubtful(const VfioOpenings *openings, const char *name);
 
-/* How often it is open, by the reports. */
+/* How often it is open by the reports; 1 if it may be by a hidden opening alone. */
 uint32_t vfio_openings_of(const VfioOpenings *openings, const char *name);
 
 /* What an earlier daemon counted: in doubt, since none ran meanwhile. */

@@ -1,6 +1,7 @@
 #include "policy/vfio-use.h"
 
 #include <criterion/criterion.h>
+#include <glib.h>
 #include <string.h>
 
 #define NOBODY    VFIO_FOUND_NOBODY
@@ -43,29 +44,34 @@ Test(vfio_use, steps) {
                 }
 }
 
-/* A bit for each of: assumed, merged, doubtful, and sockets of earlier users. */
+/* A bit for each of: assumed, merged, doubtful, sockets of earlier users, hidden, and sockets of
+ * those who opened. */
 Test(vfio_use, evident) {
         for (unsigned openings = 0; openings < 3; openings++)
-                for (unsigned bits = 0; bits < 16; bits++) {
+                for (unsigned bits = 0; bits < 64; bits++) {
                         VfioNodeCount count = {
                                 .openings = openings,
                                 .assumed = bits & 1,
                                 .merged = bits & 2,
                                 .doubtful = bits & 4,
+                                .hidden = bits & 16,
                         };
                         VfioWaiting others = { .of_anybody = true, .of_openers = true };
                         VfioWaiting waiting = bits & 8 ? (VfioWaiting){ .of_users = true } : others;
 
+                        waiting.of_seen = bits & 32;
                         cr_assert_eq(vfio_node_count_is_evident(&count, waiting),
-                                     openings > 0 && (!(bits & 4) || (bits & 8)),
+                                     (openings > 0 && (!(bits & 4) || (bits & 8))) ||
+                                             ((bits & 16) && (bits & 32)),
                                      "%u openings, bits %#x", openings, bits);
                 }
 }
 
 static void count_look(VfioNodeCount *count, char how) {
         VfioWaiting waiting = {
-                .of_anybody = how == 'h' || how == 'm' || how == 'w',
+                .of_anybody = how == 'h' || how == 's' || how == 'm' || how == 'w',
                 .of_users = how == 'h',
+                .of_seen = how == 'h' || how == 's',
                 .of_openers = how == 'm',
         };
 
@@ -110,7 +116,7 @@ Test(vfio_use, assumed) {
                                 if (*event == 'a')
                                         vfio_node_count_assume(&count);
                                 else if (*event == 'o')
-                                        vfio_node_count_opened(&count, is_group);
+                                        vfio_node_count_opened(&count, is_group, 0);
                                 else if (*event == 'c')
                                         vfio_node_count_closed(&count, is_group);
                                 else if (*event == 'd')
@@ -125,7 +131,12 @@ Test(vfio_use, assumed) {
                 }
 }
 
-/* Openings (o) and closings (c) of one node, and how many are left. */
+static unsigned left(const VfioNodeCount *count) {
+        return MAX(count->openings, (unsigned) count->hidden);
+}
+
+/* Openings (o) and closings (c) of one node, or a closing after which it may have been opened again
+ * (C); and how many openings are left, hidden ones as one. */
 Test(vfio_use, counts) {
         static const struct {
                 const char *events;
@@ -133,18 +144,36 @@ Test(vfio_use, counts) {
         } rows[] = {
                 { "", 0, 0 },
                 { "o", 1, 1 },
-                { "oc", 0, 0 },
+                { "oc", 0, 1 },
+                { "ocn", 0, 0 },
+                { "ocw", 0, 0 },
+                { "ocm", 0, 0 },
+                { "ocs", 0, 1 },
+                { "ocp", 0, 1 },
+                { "ocpn", 0, 0 },
+                { "ocsn", 0, 0 },
+                { "oco", 1, 1 },
+                { "ocon", 1, 1 },
+                { "ococ", 0, 1 },
+                { "oocs", 0, 1 },
+                { "oC", 1, 1 },
+                { "oCn", 0, 0 },
+                { "oCs", 1, 1 },
+                { "oCc", 0, 1 },
+                { "oCo", 1, 1 },
+                { "oCoc", 0, 1 },
+                { "C", 0, 0 },
                 { "c", 0, 0 },
                 { "co", 1, 1 },
                 { "oo", 1, 2 },
                 { "ooc", 0, 1 },
-                { "oocc", 0, 0 },
+                { "oocc", 0, 1 },
                 { "oocco", 1, 1 },
-                { "occc", 0, 0 },
+                { "occc", 0, 1 },
                 { "occco", 1, 1 },
                 /* A doubt (d) and a look (n: nobody, p: a process), or nobody while descriptors
-                 * wait in sockets of earlier users (h), of those who may open the node (m), of
-                 * others (w). */
+                 * wait in sockets of earlier users (h), of those who opened the node (s), of those
+                 * who may open it (m), of others (w). */
                 { "odn", 0, 0 },
                 { "odp", 1, 1 },
                 { "on", 1, 1 },
@@ -164,7 +193,7 @@ Test(vfio_use, counts) {
                 { "odh", 1, 1 },
                 { "odm", 0, 0 },
                 { "odhn", 0, 0 },
-                { "odhc", 0, 0 },
+                { "odhc", 0, 1 },
                 { "odph", 1, 1 },
                 { "dh", 0, 0 },
                 { "on", 1, 1 },
@@ -178,16 +207,18 @@ Test(vfio_use, counts) {
                                 VfioNodeCount *count = &counts[is_group];
 
                                 if (*event == 'o')
-                                        vfio_node_count_opened(count, is_group);
+                                        vfio_node_count_opened(count, is_group, 0);
                                 else if (*event == 'c')
                                         vfio_node_count_closed(count, is_group);
+                                else if (*event == 'C')
+                                        vfio_node_count_closed(count, false);
                                 else if (*event == 'd')
                                         vfio_node_count_doubt(count);
                                 else
                                         count_look(count, *event);
                         }
-                cr_assert_eq(counts[0].openings, rows[i].device, "device: %s", rows[i].events);
-                cr_assert_eq(counts[1].openings, rows[i].group, "group: %s", rows[i].events);
+                cr_assert_eq(left(&counts[0]), rows[i].device, "device: %s", rows[i].events);
+                cr_assert_eq(left(&counts[1]), rows[i].group, "group: %s", rows[i].events);
                 cr_assert_eq(vfio_node_count_is_open(&counts[0]), rows[i].device > 0);
         }
 }
@@ -217,4 +248,8 @@ Test(vfio_use, had) {
         cr_assert(noted.root && !noted.others);
         vfio_had_note(&noted, 1000);
         cr_assert(noted.root && noted.others);
+        noted = vfio_had_join((VfioHad){ .root = true }, (VfioHad){ 0 });
+        cr_assert(noted.root && !noted.others);
+        noted = vfio_had_join((VfioHad){ 0 }, (VfioHad){ .others = true });
+        cr_assert(!noted.root && noted.others);
 }

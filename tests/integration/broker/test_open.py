@@ -372,4 +372,4 @@ class Refusing(OpenTest):
 
 
 if __name__ == "__main__":
-    fixtures.main()
+    fixtures.main_among_own_processes()

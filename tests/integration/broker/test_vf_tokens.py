@@ -394,4 +394,4 @@ class Restarting(TokenTest):
 
 
 if __name__ == "__main__":
-    fixtures.main()
+    fixtures.main_among_own_processes()

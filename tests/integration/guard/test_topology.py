@@ -473,4 +473,4 @@ class Dying(TopologyTest):
 
 
 if __name__ == "__main__":
-    fixtures.main()
+    fixtures.main_among_own_processes()

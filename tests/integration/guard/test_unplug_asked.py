@@ -257,4 +257,4 @@ class Asked(UnplugTest):
 
 
 if __name__ == "__main__":
-    fixtures.main()
+    fixtures.main_among_own_processes()

@@ -53,4 +53,4 @@ class Fdinfo(OpenTest):
 
 
 if __name__ == "__main__":
-    fixtures.main()
+    fixtures.main_among_own_processes()

@@ -4,9 +4,11 @@
 The kernel tells that descriptors wait in a socket, and not which. So these tests also say what is in use by mistake, and that
 a stranger cannot cause that."""
 
+import contextlib
 import errno
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -143,6 +145,15 @@ class Sockets(OpenTest):
             self.client.start_function_call(ONE, "Unbind").result()
         self.assertEqual(caught.exception.name, vb.REFUSED)
         self.assertIn(f"perhaps by a descriptor in a socket of pid {pid}", caught.exception.message)
+
+    @contextlib.contextmanager
+    def unread(self):
+        """What is opened and closed meanwhile is read together: the kernel merges a process's events on one node."""
+        self.daemon.kill(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.daemon.kill(signal.SIGCONT)
 
     def stranger(self, groups=()):
         """A process that had none of VFIO's descriptors, and has one of /dev/null in a socket."""
@@ -454,6 +465,50 @@ class Sockets(OpenTest):
         self.wait_property(ONE, "InUse", True)
         parked.close()
         self.wait_free()
+
+    def test_two_openings_that_are_reported_as_one(self):
+        """So there is one more than the daemon counts, and it is in a socket when the other is closed. A stranger cannot
+        keep what root had."""
+        stranger = self.stranger()
+        with self.unread():
+            fds = [self.open_node(), self.open_node()]
+        self.wait_users([(os.getpid(), False)])
+        parked = self.park(fds[0])
+        os.close(fds[1])
+        self.check_held(os.getpid())
+        parked.close()
+        self.wait_free()
+        self.assertIsNone(stranger.poll())
+
+    def test_opened_again_before_the_close_is_read(self):
+        """By the same process, and after another one closed it: the events come as an open and a close, in this order."""
+        for closes in (None, self.user):
+            with self.unread():
+                fd = self.vfio.open_group(self.functions[ONE])
+                if closes:
+                    self.end(closes(fd))
+                else:
+                    os.close(fd)
+                parked = self.park(self.vfio.open_group(self.functions[ONE]))
+            with self.assertRaises(vb.BusError) as caught:
+                self.client.start_function_call(ONE, "Unbind").result()
+            self.assertEqual(caught.exception.name, vb.REFUSED)
+            self.check_held(os.getpid())
+            parked.close()
+            self.wait_free()
+
+    def test_passed_on_before_the_opener_was_looked_at(self):
+        """A request looks at the opener, which has it no more: that does not mean that nobody has it."""
+        for opened in (self.open_node, lambda: self.vfio.open_group(self.functions[ONE])):
+            with self.unread():
+                parked = self.park(opened())
+                call = self.client.start_function_call(ONE, "Unbind")
+            with self.assertRaises(vb.BusError) as caught:
+                call.result()
+            self.assertEqual(caught.exception.name, vb.REFUSED)
+            self.wait_users([(0, False)])
+            parked.close()
+            self.wait_free()
 
 
 if __name__ == "__main__":
