@@ -213,6 +213,15 @@ static void on_hangs(void *context) {
         session_entry_end(entry, -EIO, "vfwarden-io hangs in the kernel");
 }
 
+void session_entry_detach(SessionEntry *entry) {
+        Function *function = entry->gone ? NULL : entry_function(entry);
+
+        entry->gone = true;
+        if (function)
+                function->session = NULL;
+        session_entry_tell_change(entry);
+}
+
 /* An honest process has closed the device by now. */
 static int on_closed_check(sd_event_source *source, uint64_t usec, void *userdata) {
         SessionEntry *entry = userdata;
@@ -220,12 +229,18 @@ static int on_closed_check(sd_event_source *source, uint64_t usec, void *userdat
         entry->timer = sd_event_source_disable_unref(entry->timer);
         if (entry->has_device)
                 io_process_kill(entry->process, "vfwarden-io keeps the device open");
+        else if (!entry->gone)
+                session_entry_detach(entry);
         return 0;
 }
 
+/* The client may keep its socket for as long as it likes. So it stops to be a user as soon as the
+ * device is seen closed (sessions_function_changed()). */
 static void on_device_closed(SessionEntry *entry) {
+        entry->closed = true;
         if (session_entry_set_timer(entry, CLOSED_CHECK_USEC, on_closed_check) < 0)
                 io_process_kill(entry->process, "no timer can be made for vfwarden-io");
+        session_entry_tell_change(entry);
 }
 
 static void take_facts(SessionEntry *entry, const IoReport *report) {

@@ -43,7 +43,9 @@ struct SessionEntry {
         IoOrder order;      /* of a single request */
         GPtrArray *waiters; /* of SessionWaiter*, borrowed: who waits for the end; NULL: nobody */
         int error;          /* with which it ends */
-        bool gone;          /* the function; the client has not noticed yet, or not ended */
+        bool gone;          /* the function, or the device was closed for good; the client has not
+                               noticed yet, or not ended */
+        bool closed;        /* the process has reported that it closed the device for good */
         bool has_device;    /* the process, when users were updated last */
         bool ending;        /* a single one that is being ended for somebody else */
 };
@@ -90,6 +92,10 @@ IoProcessFor session_entry_whom(const SessionEntry *entry);
 int session_entry_set_timer(SessionEntry *entry, uint64_t usec, sd_event_time_handler_t callback);
 
 void session_entry_tell_change(const SessionEntry *entry);
+
+/* The client is no user of the function any more: the device was closed for good, and seen to be.
+ * The function can have another session. */
+void session_entry_detach(SessionEntry *entry);
 
 /* The name of its control socket in systemd's store. Free with g_free(). */
 char *session_entry_fd_name(const SessionEntry *entry);

@@ -218,18 +218,39 @@ static void add_client(GPtrArray *users, const IoSession *session) {
         g_ptr_array_add(users, user_copy(&user));
 }
 
-GPtrArray *sessions_users(const Sessions *sessions, const Function *function, GPtrArray *users) {
-        const IoSession *session = function->session;
+/* Also of a process that has reported the opposite: then it is killed. */
+static void update_device(const Sessions *sessions, const Function *function,
+                          const GPtrArray *users) {
+        for (guint i = 0; i < sessions->entries->len; i++) {
+                SessionEntry *entry = sessions->entries->pdata[i];
+
+                if (entry->key != function->facts.key || entry->inode != function->facts.inode)
+                        continue;
+                entry->has_device = false;
+                for (guint j = 0; users && j < users->len; j++)
+                        entry->has_device |=
+                                ((const User *) users->pdata[j])->pid == entry->session.io_pid;
+        }
+}
+
+void sessions_function_changed(Sessions *sessions, const Function *function) {
         SessionEntry *entry = sessions_find(sessions, function->facts.key);
 
+        if (entry && entry->closed && !entry->has_device)
+                session_entry_detach(entry);
+}
+
+GPtrArray *sessions_users(const Sessions *sessions, const Function *function, GPtrArray *users) {
+        const IoSession *session = function->session;
+        const SessionEntry *entry = sessions_find(sessions, function->facts.key);
+
+        update_device(sessions, function, users);
         if (!session || !entry)
                 return users;
-        entry->has_device = false;
         /* A user that is not found, or is about to open it, is a process of the daemon. */
         for (guint i = users ? users->len : 0; i > 0; i--) {
                 uint32_t pid = ((const User *) users->pdata[i - 1])->pid;
 
-                entry->has_device |= pid == session->io_pid;
                 if (pid == session->io_pid || pid == session->opener_pid || pid == 0)
                         g_ptr_array_remove_index(users, i - 1);
         }
@@ -244,7 +265,9 @@ void sessions_record(const Sessions *sessions, GArray *records) {
                 const SessionEntry *entry = sessions->entries->pdata[i];
                 const IoSession *session = &entry->session;
 
-                if (!session->ready || session->single || entry->gone)
+                /* One whose device is closed is none any more: to a later daemon the process is one
+                 * like others. */
+                if (!session->ready || session->single || entry->gone || entry->closed)
                         continue;
                 StateSession record = {
                         .number = entry->number,

@@ -44,6 +44,10 @@ void sessions_function_gone(Sessions *sessions, PciKey key);
  * ask as often as they like. */
 void sessions_ask_counts(Sessions *sessions, PciKey key);
 
+/* The function, or its users, changed: a session whose device is closed for good is none of the
+ * function's any more. */
+void sessions_function_changed(Sessions *sessions, const Function *function);
+
 /* The function is new: gets its session, if it is still the same device. */
 void sessions_attach(Sessions *sessions, Function *function);
 

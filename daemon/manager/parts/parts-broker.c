@@ -83,6 +83,7 @@ static void attach_session(void *self, Function *function) {
 
 static int sessions_hear(void *self, Function *function, unsigned news) {
         single_requests_function_changed(self, function);
+        sessions_function_changed(self, function);
         return 0;
 }
 

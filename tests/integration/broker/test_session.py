@@ -21,6 +21,8 @@ import vfwarden_bus as vb
 
 PLAIN = "0000:02:00.0"
 OTHER = "0000:03:00.0"
+PF = "0000:04:00.0"
+VF = "0000:04:10.0"
 ZPCI_IO = "org.vfwarden1.ZpciIo"
 LONG = 600      # seconds: does not pass in a test
 
@@ -38,7 +40,7 @@ class SessionTest(fixtures.DaemonTest):
         return [f"--io-program={reachable(os.environ['VFWARDEN_IO'])}", "--io-user=nobody"]
 
     def start(self, *options, io="", drain=1, **kwargs):
-        self.configure(f"[Io]\nEmulatedFunctions={PLAIN} {OTHER}\nDrainSeconds={drain}\n{io}")
+        self.configure(f"[Io]\nEmulatedFunctions={PLAIN} {OTHER} {VF}\nDrainSeconds={drain}\n{io}")
         return super().start(*self.io_options(), *options, **kwargs)
 
     def call(self, address, method, signature, *arguments, client=None):
@@ -304,8 +306,8 @@ class Unplugged(SessionTest):
             return False
         wait_until(is_refused, None, "ENODEV")
 
-    def start_unplug(self, timeout=LONG, **options):
-        return self.client.start_unplug(PLAIN, timeout, **options)
+    def start_unplug(self, timeout=LONG, address=PLAIN, **options):
+        return self.client.start_unplug(address, timeout, **options)
 
     def test_a_client_that_lets_go(self):
         self.start()
@@ -336,6 +338,40 @@ class Unplugged(SessionTest):
         call.result()
         self.wait_function(PLAIN, there=False)
         self.wait_refused(session)
+
+    def end_on_a_vf(self):
+        """A session that an unplug has ended; the VF has no driver any more, and stays."""
+        self.sysfs.add_pf(PF, vfs=1, vf_driver="vfio-pci")
+        self.hold(VF)
+        self.start()
+        session, _ = self.open(VF)
+        call = self.start_unplug(address=VF, insist=True)
+        self.wait_property(VF, "State", "removing")
+        self.wait_refused(session)
+        self.kernel.let_go(self.sysfs[VF])
+        call.result()
+        return session
+
+    def test_insisting_on_a_vf(self):
+        """A client that keeps its socket keeps nothing else: neither the VF nor the number of VFs."""
+        session = self.end_on_a_vf()
+        self.wait_property(VF, "InUse", False)
+        self.assertEqual(self.users(VF), [])
+        self.assertEqual(self.client.check(PF, "set-num-vfs")[1], [])
+        self.client.start_function_call(VF, "Bind", "(s)", "vfio-pci").result()
+        again, _ = self.open(VF)
+        again.write(0, 0, b"again...")
+        self.wait_refused(session)
+        session.close()
+        self.assertEqual(again.read(0, 0, 8), b"again...")
+        self.assertEqual(self.users(VF), [(os.getpid(), os.getuid())])
+
+    def test_insisting_on_a_vf_before_a_restart(self):
+        session = self.end_on_a_vf()
+        self.wait_property(VF, "InUse", False)
+        self.restart()
+        self.wait_refused(session)
+        self.assertEqual(self.users(VF), [])
 
     def begin_external_removal(self):
         """The kernel has taken the driver's link away, and waits for the user."""
@@ -386,9 +422,9 @@ class Unplugged(SessionTest):
         self.assert_ends(session)
         self.assert_fails(vb.FAILED, call.result)
 
-    def hold(self):
+    def hold(self, address=PLAIN):
         """An unbind waits, as the kernel does while the device is open."""
-        self.kernel.held.add(PLAIN)
+        self.kernel.held.add(address)
 
     def test_insisting_after_an_inhibitor(self):
         self.hold()
