@@ -1,11 +1,21 @@
 #include "policy/vfio-use.h"
 
+void vfio_openers_note(VfioOpeners *openers, uint32_t uid) {
+        for (unsigned i = 0; i < openers->n; i++)
+                if (openers->uids[i] == uid)
+                        return;
+        if (uid == UINT32_MAX || openers->n == VFIO_OPENERS_MAX)
+                openers->more = true;
+        else
+                openers->uids[openers->n++] = uid;
+}
+
 void vfio_node_count_opened(VfioNodeCount *count, bool is_group, uint32_t uid) {
         if (is_group)
                 *count = (VfioNodeCount){ .openings = 1, .openers = count->openers };
         else if (count->openings < UINT32_MAX)
                 count->openings++;
-        vfio_had_note(&count->openers, uid);
+        vfio_openers_note(&count->openers, uid);
 }
 
 void vfio_node_count_closed(VfioNodeCount *count, bool is_last) {
@@ -53,10 +63,6 @@ bool vfio_node_count_is_evident(const VfioNodeCount *count, VfioWaiting waiting)
 void vfio_had_note(VfioHad *had, uint32_t uid) {
         had->root |= uid == 0;
         had->others |= uid != 0;
-}
-
-VfioHad vfio_had_join(VfioHad a, VfioHad b) {
-        return (VfioHad){ .root = a.root || b.root, .others = a.others || b.others };
 }
 
 bool vfio_had_waits_with(const VfioHad *had, uint32_t uid) {

@@ -25,13 +25,23 @@ typedef struct VfioHad {
 /* `uid` UINT32_MAX: it is not known. */
 void vfio_had_note(VfioHad *had, uint32_t uid);
 
-VfioHad vfio_had_join(VfioHad a, VfioHad b);
-
 /* Whether a descriptor of theirs may wait in a socket of a process of that user. What root alone
  * had is in no socket of others. */
 bool vfio_had_waits_with(const VfioHad *had, uint32_t uid);
 
 /* --- openings of one node, as fanotify tells them */
+
+#define VFIO_OPENERS_MAX 4
+
+/* The users who were seen to open a node. */
+typedef struct VfioOpeners {
+        uint32_t uids[VFIO_OPENERS_MAX];
+        uint8_t n;
+        bool more; /* and others, or somebody whose uid was not seen */
+} VfioOpeners;
+
+/* `uid` UINT32_MAX: it is not known. */
+void vfio_openers_note(VfioOpeners *openers, uint32_t uid);
 
 /* The kernel merges events of one process on one node that were not read yet, so a count may be too
  * low or too high. It is corrected by what is certain. */
@@ -41,7 +51,7 @@ typedef struct VfioNodeCount {
         bool doubtful; /* ... or may have gone unseen */
         bool hidden;  /* all seen openings were closed, one may have been merged with another ... */
         bool assumed; /* ... or an opening may have gone unseen, besides `openings` */
-        VfioHad openers;
+        VfioOpeners openers;
 } VfioNodeCount;
 
 /* In whose sockets descriptors wait: the kernel tells their number, and not of which files they are
@@ -49,7 +59,7 @@ typedef struct VfioNodeCount {
 typedef struct VfioWaiting {
         bool of_anybody;
         bool of_users;   /* of the function: in one where a descriptor of theirs may be */
-        bool of_seen;    /* the same, also of those who were seen to open the node */
+        bool of_seen;    /* in one of a user who was seen to open the node */
         bool of_openers; /* in one of somebody who may open the node */
 } VfioWaiting;
 

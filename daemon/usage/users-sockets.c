@@ -125,6 +125,17 @@ static pid_t pid_of_users(const UsersSockets *sockets, VfioHad had) {
         return any != 0 ? any : sockets->lost;
 }
 
+/* One may have opened the node once more than was seen, and hide that. Somebody else's socket must
+ * not keep what was closed, and anybody may have one in which a descriptor waits. */
+static pid_t pid_of_seen(const UsersSockets *sockets, const VfioOpeners *openers) {
+        pid_t pid = openers->more ? lower(sockets->of_root, sockets->of_others) : 0;
+
+        for (unsigned i = 0; i < openers->n; i++)
+                pid = lower(pid, GPOINTER_TO_INT(g_hash_table_lookup(
+                                         sockets->uids, GUINT_TO_POINTER(openers->uids[i]))));
+        return pid != 0 || (openers->n == 0 && !openers->more) ? pid : sockets->lost;
+}
+
 /* Writes the lowest pid of those whose sockets count to `ret_pid`, if it is lower. */
 static VfioWaiting look_up(const Users *users, const VfioDevice *device, const char *name,
                            UsersSockets *sockets, pid_t *ret_pid) {
@@ -135,8 +146,7 @@ static VfioWaiting look_up(const Users *users, const VfioDevice *device, const c
                 return (VfioWaiting){ 0 };
         anybody = count->merged ? lower(sockets->of_root, sockets->of_others) : 0;
         had = count->doubtful ? pid_of_users(sockets, device->had) : 0;
-        seen = count->hidden ? pid_of_users(sockets, vfio_had_join(device->had, count->openers))
-                             : 0;
+        seen = count->hidden ? pid_of_seen(sockets, &count->openers) : 0;
         openers = count->assumed ? pid_of_openers(sockets, name) : 0;
         *ret_pid = lower(*ret_pid, lower(lower(anybody, seen), lower(had, openers)));
         return (VfioWaiting){

@@ -54,7 +54,7 @@ Test(users_sockets, what_root_had) {
 }
 
 /* A node that was closed as often as it was opened, as far as was seen: a stranger's socket does
- * not matter after root's use. */
+ * not matter. */
 Test(users_sockets, what_may_be_hidden) {
         UsersSockets *sockets = users_sockets_new();
         VfioDevice device;
@@ -66,7 +66,9 @@ Test(users_sockets, what_may_be_hidden) {
         cr_expect_eq(users_pid_of_socket(&users, &device, sockets), 0);
         vfio_openings_opened(users.openings, "vfio3", 2000);
         vfio_openings_closed(users.openings, "vfio3", false);
-        cr_expect_eq(users_pid_of_socket(&users, &device, sockets), 20, "another user opened it");
+        cr_expect_eq(users_pid_of_socket(&users, &device, sockets), 0, "nor after another user's");
+        sockets_of(sockets, 30, 2000);
+        cr_expect_eq(users_pid_of_socket(&users, &device, sockets), 30, "their own does");
         users_sockets_free(sockets);
         vfio_openings_free(users.openings);
 }

@@ -248,8 +248,18 @@ Test(vfio_use, had) {
         cr_assert(noted.root && !noted.others);
         vfio_had_note(&noted, 1000);
         cr_assert(noted.root && noted.others);
-        noted = vfio_had_join((VfioHad){ .root = true }, (VfioHad){ 0 });
-        cr_assert(noted.root && !noted.others);
-        noted = vfio_had_join((VfioHad){ 0 }, (VfioHad){ .others = true });
-        cr_assert(!noted.root && noted.others);
+}
+
+Test(vfio_use, openers) {
+        VfioOpeners openers = { 0 };
+
+        for (unsigned i = 0; i < 2 * VFIO_OPENERS_MAX; i++)
+                vfio_openers_note(&openers, i % VFIO_OPENERS_MAX);
+        cr_assert_eq(openers.n, VFIO_OPENERS_MAX);
+        cr_assert_not(openers.more);
+        vfio_openers_note(&openers, 1000);
+        cr_assert(openers.more, "one more than are remembered");
+        openers = (VfioOpeners){ 0 };
+        vfio_openers_note(&openers, UINT32_MAX);
+        cr_assert(openers.n == 0 && openers.more, "unknown");
 }
