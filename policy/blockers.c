@@ -115,6 +115,16 @@ void block_all_inhibitors(const Question *question, const Function *function) {
                 block_inhibitors(question, function->vfs->pdata[i], vfs);
 }
 
+void block_own_lock(const Question *question, const Function *function, const char *where) {
+        char address[PCI_ADDRESS_STRING_MAX];
+
+        if (function->lock_why && !(question->flags & CHECK_OVERRIDE))
+                verdict_block(question->verdict, BLOCKER_LOCK,
+                              pci_address_format(function_address(function), address), 0,
+                              "%slocked by an administrator%s%s", where,
+                              function->lock_why[0] != '\0' ? ": " : "", function->lock_why);
+}
+
 void block_lock(const Question *question, const Function *function) {
         unsigned reasons =
                 function->lock_reasons & (LOCK_REASON_USERSPACE_DRIVER | LOCK_REASON_ADMINISTRATOR);
@@ -132,10 +142,7 @@ void block_lock(const Question *question, const Function *function) {
                         verdict_block(question->verdict, BLOCKER_LOCK, address, 0,
                                       "bound to the userspace driver %s", function->facts.driver);
                 else
-                        verdict_block(question->verdict, BLOCKER_LOCK, address, 0,
-                                      "locked by an administrator%s%s",
-                                      function->lock_why[0] != '\0' ? ": " : "",
-                                      function->lock_why);
+                        block_own_lock(question, function, "");
         }
 }
 

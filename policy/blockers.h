@@ -26,6 +26,9 @@ void block_all_inhibitors(const Question *question, const Function *function);
 /* The lock reasons that an override passes; for the others the users are named themselves. */
 void block_lock(const Question *question, const Function *function);
 
+/* An administrator's lock of `function`; `where` as of block_uses(). */
+void block_own_lock(const Question *question, const Function *function, const char *where);
+
 /* The VFs in use that rely on the PASID capability of `function`. */
 void block_pasid(const Question *question, const Function *function);
 

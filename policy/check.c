@@ -23,13 +23,8 @@ static char *words_for_place(const Question *question, const Function *function)
 static void block_below(const Question *question, const Function *function) {
         g_autofree char *place = words_for_place(question, function);
         g_autofree char *in_use = g_strconcat(place, "in use", NULL);
-        char address[PCI_ADDRESS_STRING_MAX];
 
-        pci_address_format(function_address(function), address);
-        if (function->lock_why && !(question->flags & CHECK_OVERRIDE))
-                verdict_block(question->verdict, BLOCKER_LOCK, address, 0,
-                              "%slocked by an administrator%s%s", place,
-                              function->lock_why[0] != '\0' ? ": " : "", function->lock_why);
+        block_own_lock(question, function, place);
         block_users(question, BLOCKER_USER, function, in_use);
         block_unreadable(question, function);
         block_uses(question, function, place);
@@ -72,6 +67,15 @@ static void check_uses(const Question *question, const Function *function, const
         block_uses(question, used, where);
 }
 
+/* The same of the VF `vf`, and its lock where the operation takes it away or resets it. */
+static void check_vf(const Question *question, const Function *pf, const Function *vf) {
+        unsigned done = effect_on_vfs(pf, question->operation);
+
+        if (done & (1U << OPERATION_REMOVE | 1U << OPERATION_RESET))
+                block_own_lock(question, vf, words_for_relation(question, pf, vf));
+        check_uses(question, pf, vf);
+}
+
 /* All that stands against the operation where it touches `function`. */
 static void check_effects(const Question *question, const Function *function) {
         const Effect *effect = effect_of(question->operation);
@@ -80,7 +84,7 @@ static void check_effects(const Question *question, const Function *function) {
         if (effect->self)
                 check_uses(question, function, function);
         for (guint i = 0; effect->vfs && function->vfs && i < function->vfs->len; i++)
-                check_uses(question, function, function->vfs->pdata[i]);
+                check_vf(question, function, function->vfs->pdata[i]);
         if (effect->vfs)
                 block_unreadable(question, function);
         block_all_inhibitors(question, function);

@@ -7,7 +7,7 @@
 
 #define REASONS_THAT_PASS                                                                   \
         (LOCK_REASON_USERSPACE_DRIVER | LOCK_REASON_INHIBITOR | LOCK_REASON_ADMINISTRATOR | \
-         LOCK_REASON_BELOW_LOCKED)
+         LOCK_REASON_BELOW_LOCKED | LOCK_REASON_VF_LOCKED)
 
 static const char *const guard_names[_KERNEL_GUARD_MAX] = {
         [KERNEL_GUARD_UNBIND] = "unbind",   [KERNEL_GUARD_DESCRIPTOR] = "descriptor",

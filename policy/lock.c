@@ -6,7 +6,7 @@
 
 static const char *const lock_reason_names[LOCK_REASONS_MAX] = {
         "userspace-driver", "vf-in-use",    "in-use",       "inhibitor",
-        "administrator",    "below-in-use", "below-locked",
+        "administrator",    "below-in-use", "below-locked", "vf-locked",
 };
 
 #define READ_BITS      0444U
@@ -29,6 +29,7 @@ static const unsigned lock_reason_files[LOCK_REASONS_MAX] = {
         FILES_ALL,   /* administrator */
         FILES_AWAY,  /* below-in-use */
         FILES_AWAY,  /* below-locked */
+        FILES_AWAY | FILE_BIT(LOCK_FILE_SRIOV_NUMVFS), /* vf-locked */
 };
 
 static const char *const lock_file_names[_LOCK_FILE_MAX] = {
@@ -118,6 +119,13 @@ static bool vf_in_use(const Function *pf) {
         return false;
 }
 
+static bool vf_is_locked(const Function *pf) {
+        for (guint i = 0; pf->vfs && i < pf->vfs->len; i++)
+                if (((const Function *) pf->vfs->pdata[i])->lock_why)
+                        return true;
+        return false;
+}
+
 unsigned lock_reasons(const Function *function, const PatternList *userspace_drivers) {
         unsigned reasons = 0;
 
@@ -136,6 +144,8 @@ unsigned lock_reasons(const Function *function, const PatternList *userspace_dri
                 reasons |= LOCK_REASON_BELOW_IN_USE;
         if (topology_marks_below(function) & TOPOLOGY_MARK_LOCKED)
                 reasons |= LOCK_REASON_BELOW_LOCKED;
+        if (vf_is_locked(function))
+                reasons |= LOCK_REASON_VF_LOCKED;
         return reasons;
 }
 

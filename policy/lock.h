@@ -17,8 +17,9 @@ typedef enum LockReason {
         LOCK_REASON_ADMINISTRATOR = 1 << 4,    /* somebody asked for it */
         LOCK_REASON_BELOW_IN_USE = 1 << 5,     /* a function below it is in use */
         LOCK_REASON_BELOW_LOCKED = 1 << 6,     /* somebody asked for the lock of one below it */
+        LOCK_REASON_VF_LOCKED = 1 << 7,        /* somebody asked for the lock of one of its VFs */
 } LockReason;
-#define LOCK_REASONS_MAX 7
+#define LOCK_REASONS_MAX 8
 
 /* What. Each is an attribute of the function in sysfs, but for those of lock_file_is_apart(). The
  * numbers are the bits' positions in Function.protected_files. */

@@ -31,6 +31,7 @@ static const Words reasons[] = {
         { "administrator", "an administrator locked it" },
         { "below-in-use", "a function below it is in use" },
         { "below-locked", "an administrator locked a function below it" },
+        { "vf-locked", "an administrator locked one of its virtual functions" },
         { NULL, NULL },
 };
 

@@ -122,6 +122,21 @@ Test(check, an_administrator_locked) {
         ROW(MATE, "", "", "", "", "", "", "lock " PF, "", "driver " MATE);
 }
 
+/* A VF goes with its PF, and is reset with it. */
+Test(check, an_administrator_locked_a_vf) {
+        lock(VF0);
+        ROW(PF, "lock " VF0, "", "lock " VF0, "lock " VF0, "lock " VF0, "lock " VF0, "lock " VF0,
+            "", "driver " PF);
+        ROW(VF0, "", "", "", "", "lock " VF0, "lock " VF0, "lock " VF0, "", "");
+        ROW(VF1, "", "", "", "", "", "", "lock " VF0, "", "");
+        ROW(MATE, "", "", "", "", "", "", "lock " VF0, "", "driver " MATE);
+        g_autofree char *overridden = blockers(PF, OPERATION_SET_NUM_VFS, CHECK_OVERRIDE);
+        g_autoptr(Verdict) unplug = check_unplug(world, get(PF), false, 0);
+        g_autofree char *found = kinds_and_subjects(unplug);
+        cr_assert_str_eq(overridden, "");
+        cr_assert_str_eq(found, "lock " VF0);
+}
+
 Test(check, pasid) {
         enable_pasid(PF);
         ROW(PF, "", "", "", "", "", "", "", "", "driver " PF);

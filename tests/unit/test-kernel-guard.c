@@ -156,6 +156,7 @@ Test(kernel_guard, wants) {
                 { LOCK_REASON_ADMINISTRATOR, -1 },
                 { LOCK_REASON_USERSPACE_DRIVER | LOCK_REASON_INHIBITOR, -1 },
                 { LOCK_REASON_BELOW_LOCKED, -1 },
+                { LOCK_REASON_VF_LOCKED, -1 },
                 { LOCK_REASON_BELOW_IN_USE, 0 },
                 { LOCK_REASON_IN_USE, 1 },
                 { LOCK_REASON_IN_USE | LOCK_REASON_INHIBITOR, 1 },

@@ -95,6 +95,26 @@ Test(lock, unreadable_vfs_count_as_in_use) {
         pattern_list_free(list);
 }
 
+/* What takes a locked VF away with its PF; the probing of drivers does not. */
+Test(lock, of_a_vf_locks_its_pf) {
+        g_autoptr(PatternList) list = drivers();
+        g_autoptr(GPtrArray) vfs = g_ptr_array_new();
+        Function pf = { .kind = FUNCTION_KIND_PF, .facts.driver = (char *) "igb", .vfs = vfs };
+        Function vf = { .kind = FUNCTION_KIND_VF,
+                        .facts.driver = (char *) "",
+                        .pf = &pf,
+                        .lock_why = (char *) "" };
+        unsigned open = 1U << LOCK_FILE_SRIOV_DRIVERS_AUTOPROBE | 1U << LOCK_FILE_ENABLE |
+                        1U << LOCK_FILE_RESET_CONTROLLER;
+
+        g_ptr_array_add(vfs, &vf);
+        cr_assert_eq(lock_reasons(&pf, list), LOCK_REASON_VF_LOCKED);
+        cr_assert_eq(lock_reasons_files(&pf, LOCK_REASON_VF_LOCKED),
+                     ((1U << _LOCK_FILE_MAX) - 1) & ~open);
+        vf.lock_why = NULL;
+        cr_assert_eq(lock_reasons(&pf, list), 0);
+}
+
 /* What each reason closes, file by file. */
 Test(lock, files) {
         static const struct {
@@ -274,7 +294,7 @@ Test(lock, an_inhibitor_closes_what_does_its_operations) {
 Test(lock, words) {
         static const char *const words[] = { "userspace-driver", "vf-in-use",     "in-use",
                                              "inhibitor",        "administrator", "below-in-use",
-                                             "below-locked" };
+                                             "below-locked",     "vf-locked" };
 
         for (unsigned i = 0; i < LOCK_REASONS_MAX; i++)
                 cr_assert_str_eq(lock_reason_to_string(1U << i), words[i]);

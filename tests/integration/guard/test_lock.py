@@ -204,8 +204,27 @@ class Administrator(LockTest):
         self.client.lock(pf.vfs[0].address)
         self.assert_closed(plain, "remove", "reset", "reset_method")
         self.assert_closed(pf.vfs[0], "reset", "reset_method")
-        self.assert_closed(pf)
+        self.assert_closed(pf, "sriov_numvfs", "remove", "reset", "reset_method")
         self.wait_property(pf.vfs[0].address, "ClosedFiles", ["reset", "reset_method"])
+        self.wait_property(PF, "LockReasons", ["vf-locked"])
+        self.client.unlock(pf.vfs[0].address)
+        self.assert_closed(pf)
+
+    def test_what_takes_a_locked_vf_away_is_refused(self):
+        self.start_polkit(configure=True, unplug=True)
+        pf = self.sysfs.add_pf(PF, vfs=2)
+        self.start()
+        vf = pf.vfs[1].address
+        self.client.lock(vf, "customer 7")
+        reason = f"{vf}: is a VF of it and locked by an administrator: customer 7"
+        for call in (self.client.start_set_num_vfs(PF, 0), self.client.start_function_call(PF, "Reset"),
+                     self.client.start_unplug(PF, 600)):
+            with self.assertRaises(vb.BusError) as caught:
+                call.result()
+            self.assertEqual(caught.exception.name, vb.REFUSED)
+            self.assertIn(reason, caught.exception.message)
+        self.assertEqual(self.client.check(PF, "set-autoprobe")[:2], (True, []))
+        self.assertEqual(self.client.check(pf.vfs[0].address, "reset")[:2], (True, []))
 
     def test_driver_override_and_bind_stay_open(self):
         pf = self.sysfs.add_pf(PF, driver="vfio-pci")
