@@ -7,6 +7,11 @@
 #include <string.h>
 #include <sys/socket.h>
 
+/* Linux 6.5; not in the C library of Debian 12. */
+#ifndef SCM_PIDFD
+#define SCM_PIDFD 0x04
+#endif
+
 /* A message and a half always have room. */
 static_assert(STREAM_IN_SIZE > 2 * VFIO_USER_MESSAGE_MAX, "buffer");
 static_assert(STREAM_OUT_SIZE >= SESSION_REPLY_MAX, "buffer");
@@ -102,26 +107,36 @@ static size_t room(const Stream *stream) {
         return (size > 0 ? (size_t) size : sizeof(VfioUserHeader)) - stream->end;
 }
 
-static void take_descriptors(Stream *stream, struct msghdr *message) {
-        struct cmsghdr *control = CMSG_FIRSTHDR(message);
+static void take_descriptors(Stream *stream, const struct cmsghdr *control) {
+        unsigned n = (unsigned) ((control->cmsg_len - CMSG_LEN(0)) / sizeof(int));
         ClientFds *fds = &stream->fds;
-        unsigned n = 0;
 
-        if (control && control->cmsg_level == SOL_SOCKET && control->cmsg_type == SCM_RIGHTS)
-                n = (unsigned) ((control->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-        if (message->msg_flags & MSG_CTRUNC)
-                fds->too_many = true;
         for (unsigned i = 0; i < n; i++) {
                 int fd;
 
                 memcpy(&fd, CMSG_DATA(control) + i * sizeof(fd), sizeof(fd));
-                if (fds->n < CLIENT_FDS_MAX) {
+                if (control->cmsg_type == SCM_PIDFD) {
+                        closep(&fd);
+                } else if (fds->n < CLIENT_FDS_MAX) {
                         fds->fds[fds->n++] = fd;
                 } else {
                         closep(&fd);
                         fds->too_many = true;
                 }
         }
+}
+
+/* A client that made the listening socket decides what else comes: a connection inherits
+ * SO_PASSCRED, SO_PASSSEC and SO_PASSPIDFD (unix_sock_inherit_flags()), and all of that precedes
+ * the descriptors. */
+static void take_control(Stream *stream, struct msghdr *message) {
+        if (message->msg_flags & MSG_CTRUNC)
+                stream->fds.too_many = true;
+        for (struct cmsghdr *control = CMSG_FIRSTHDR(message); control;
+             control = CMSG_NXTHDR(message, control))
+                if (control->cmsg_level == SOL_SOCKET &&
+                    (control->cmsg_type == SCM_RIGHTS || control->cmsg_type == SCM_PIDFD))
+                        take_descriptors(stream, control);
         if (has_fds(stream))
                 stream->fds_end = stream->end;
 }
@@ -152,7 +167,7 @@ int stream_serve(Stream *stream, Session *session) {
                         break;
                 stream->end += (size_t) n;
                 if (message.msg_controllen > 0 || message.msg_flags & MSG_CTRUNC)
-                        take_descriptors(stream, &message);
+                        take_control(stream, &message);
                 r = stream_execute(stream, session);
                 if (r < 0)
                         return r == -EPIPE ? 0 : r;

@@ -15,6 +15,7 @@ from ioprocess import IoTest
 import vfio_user as vu
 
 PAGE = 4096
+SO_PASSPIDFD = 76   # Linux 6.5
 
 
 class Messages(IoTest):
@@ -289,6 +290,36 @@ class Descriptors(IoTest):
                 self.assertEqual(io.client.receive()[2], errno.EINVAL)
         self.assertEqual(io.descriptors(), before)
         self.assert_serves(io)
+
+    def test_after_credentials(self):
+        """A connection inherits options of the client's listening socket. What they add comes before the descriptors."""
+        for options in ((socket.SO_PASSCRED,), (socket.SO_PASSCRED, SO_PASSPIDFD)):
+            with self.subTest(options), socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as end:
+                listener.bind("")
+                listener.listen(1)
+                for option in options:
+                    listener.setsockopt(socket.SOL_SOCKET, option, 1)
+                io = self.start(listener=listener, version=False)
+                end.settimeout(ioprocess.DEADLINE)
+                end.connect(listener.getsockname())
+                io.client = vu.Client(end)
+                io.client.version()
+                before = io.descriptors()
+                fd = self.memory(PAGE, content=b"mine" * 1024)
+                for count, error in ((1, 0), (8, 0), (32, errno.EINVAL)):
+                    event = os.eventfd(0)
+                    message = io.client.message(vu.SET_IRQS, vu.IRQ_SET.pack(20, vu.EVENTFD | vu.TRIGGER, vu.MSIX, 0, count))
+                    self.send_with(io, message, [event] * count)
+                    self.assertEqual(io.client.receive()[2], error, count)
+                    os.close(event)
+                    io.client.set_irqs(vu.MSIX, vu.NONE | vu.TRIGGER, 0, 0)
+                    self.assertEqual(io.descriptors(), before, count)
+                for _ in range(100):
+                    self.send_with(io, io.client.message(vu.REGION_READ, vu.ACCESS.pack(0, 0, 8)), [fd])
+                    self.assertEqual(io.client.receive()[2], 0)
+                self.assertEqual(io.descriptors(), before)
+                io.client.map(0, PAGE, fd)
+                io.client.zpci(vu.STORE_BLOCK, 0, 0, 16)
 
     def test_belong_to_their_message(self):
         """However the bytes are cut, a descriptor goes with the message it came with, and only there."""
