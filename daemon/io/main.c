@@ -158,11 +158,22 @@ static int parse_options(int argc, char **argv, Options *ret) {
                        : -EINVAL;
 }
 
-/* The socket of who asked for the session stays open: it is closed by its end. */
-static int accept_client(const Options *options, Stream *stream) {
-        int r = listener_accept(options->listener, options->client);
+static void __attribute__((noreturn)) finish(const ControlThread *control, int error) {
+        session_end(control->session);
+        control_report(control->socket, control->session, IO_CLOSED, error);
+        _exit(EXIT_SUCCESS);
+}
 
-        close(options->listener);
+/* That nobody connected is no fault. */
+static void on_abandoned(void *context) {
+        finish(context, 0);
+}
+
+/* The socket of who asked for the session stays open: it is closed by its end. */
+static int accept_client(Listener *listener, Stream *stream) {
+        int r = listener_accept(listener);
+
+        close(listener->socket);
         if (r >= 0)
                 stream->socket = r;
         return r;
@@ -211,6 +222,7 @@ static int serve(const Options *options, const IoBackend *backend) {
         static Session session;
         static Stream stream;
         static ControlThread control;
+        static Listener listener;
         const SessionOptions about = session_options(options);
         const SandboxNeeds needs = sandbox_needs(options);
         int r;
@@ -221,6 +233,10 @@ static int serve(const Options *options, const IoBackend *backend) {
         session_init(&session, backend, &about);
         stream_init(&stream, options->client);
         control = (ControlThread){ .socket = options->control, .session = &session };
+        listener = (Listener){ .socket = options->listener,
+                               .asker = options->client,
+                               .abandoned = on_abandoned,
+                               .context = &control };
         r = control_thread_start(&control);
         if (r >= 0)
                 r = notifier_start(&session.notifier);
@@ -228,6 +244,8 @@ static int serve(const Options *options, const IoBackend *backend) {
                 r = notifier_start(&session.ring.replies);
         if (r >= 0)
                 r = device_start(&session.device);
+        if (r >= 0 && options->listener >= 0)
+                r = listener_start(&listener);
         if (r >= 0)
                 r = sandbox_close(&needs);
         if (r < 0)
@@ -235,13 +253,10 @@ static int serve(const Options *options, const IoBackend *backend) {
 
         control_report(options->control, &session, IO_READY, 0);
         if (options->listener >= 0)
-                r = accept_client(options, &stream);
+                r = accept_client(&listener, &stream);
         if (r >= 0)
                 r = stream_serve(&stream, &session);
-        session_end(&session);
-        /* That nobody connected is no fault. */
-        control_report(options->control, &session, IO_CLOSED, r == -ECONNABORTED ? 0 : r);
-        _exit(EXIT_SUCCESS);
+        finish(&control, r);
 }
 
 static int run(const Options *options) {

@@ -297,6 +297,20 @@ class Listening(IoTest):
         report = self.io.report()
         self.assertEqual((report.kind, report.error, self.io.wait()), (ioprocess.CLOSED, 0, 0))
 
+    def test_nobody_connects_after_all(self):
+        """Somebody else accepts the one connection, so accept() waits; the end of the caller is the end all the same."""
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind("")
+            listener.listen(1)
+            io = self.start(listener=listener, version=False, preload=os.environ["VFWARDEN_IO_STUBBORN"])
+            with socket.socket(socket.AF_UNIX) as end:
+                end.settimeout(DEADLINE)
+                end.connect(listener.getsockname())
+                self.assertEqual(end.recv(1), b"", "it was accepted, and closed")
+        io.client.close()
+        report = io.report()
+        self.assertEqual((report.kind, report.error, io.wait()), (ioprocess.CLOSED, 0, 0))
+
     def test_ended_before(self):
         self.io.order(ioprocess.DRAIN)
         self.io.order(ioprocess.END)
