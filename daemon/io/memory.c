@@ -102,24 +102,31 @@ const IoMap *io_memory_get(const IoMemory *memory, uint64_t address, uint64_t si
         return place < memory->n_maps ? &memory->maps[place] : NULL;
 }
 
-int io_memory_unmap(IoMemory *memory, uint64_t address, uint64_t size) {
+int io_memory_unmap(IoMemory *memory, uint64_t address, uint64_t size, int *ret_fd) {
         unsigned place = find_exact(memory, address, size);
         IoMap *map = &memory->maps[place];
 
         if (place == memory->n_maps)
                 return -EINVAL;
         memory->bytes -= map->fd < 0 ? 0 : size;
-        closep(&map->fd);
+        *ret_fd = map->fd;
         memory->n_maps--;
         memmove(map, map + 1, (memory->n_maps - place) * sizeof(*map));
         return 0;
 }
 
-void io_memory_unmap_all(IoMemory *memory) {
+void io_memory_unmap_all(IoMemory *memory, IoMemoryFds *ret) {
+        ret->n = memory->n_maps;
         for (unsigned i = 0; i < memory->n_maps; i++)
-                closep(&memory->maps[i].fd);
+                ret->fds[i] = memory->maps[i].fd;
         memory->n_maps = 0;
         memory->bytes = 0;
+}
+
+void io_memory_close(IoMemoryFds *fds) {
+        for (unsigned i = 0; i < fds->n; i++)
+                closep(&fds->fds[i]);
+        fds->n = 0;
 }
 
 /* The map that has all of the bytes. */

@@ -43,10 +43,19 @@ int io_memory_map(IoMemory *memory, uint64_t address, uint64_t size, uint64_t of
  */
 const IoMap *io_memory_get(const IoMemory *memory, uint64_t address, uint64_t size);
 
-/* Ends exactly one map: 0, or -EINVAL when there is none of that address and size. */
-int io_memory_unmap(IoMemory *memory, uint64_t address, uint64_t size);
+/* Descriptors that are no map's any more. To close the last one of a large file takes long. */
+typedef struct IoMemoryFds {
+        int fds[IO_MAPS_MAX];
+        unsigned n;
+} IoMemoryFds;
 
-void io_memory_unmap_all(IoMemory *memory);
+/* Ends exactly one map: 0 with its descriptor, which is the caller's to close, -1 for none; or
+ * -EINVAL when there is none of that address and size. */
+int io_memory_unmap(IoMemory *memory, uint64_t address, uint64_t size, int *ret_fd);
+
+/* Ends all maps; `ret` has their descriptors, the caller's to close. */
+void io_memory_unmap_all(IoMemory *memory, IoMemoryFds *ret);
+void io_memory_close(IoMemoryFds *fds);
 
 /* Reads or writes bytes that are all in one map, once. Returns 0 or -EFAULT. */
 int io_memory_read(const IoMemory *memory, uint64_t address, void *data, size_t length);

@@ -49,8 +49,10 @@ static int handle_version(Session *session, const VfioUserRequest *request, Repl
 }
 
 static void forget_map(Session *session, uint64_t address, uint64_t size) {
+        _cleanup_(closep) int fd = -1; /* without the lock */
+
         pthread_mutex_lock(&session->lock);
-        (void) io_memory_unmap(&session->memory, address, size);
+        (void) io_memory_unmap(&session->memory, address, size, &fd);
         pthread_mutex_unlock(&session->lock);
 }
 
@@ -150,13 +152,17 @@ static int begin_message(Session *session) {
 }
 
 static void end_message(Session *session, unsigned refused, bool reported) {
+        IoMemoryFds fds;
+
+        fds.n = 0; /* and not all of them, for each message */
         pthread_mutex_lock(&session->lock);
         session->refused += refused;
         session->unreported += reported ? 0 : refused;
         session->in_message = false;
         if (session->ended)
-                io_memory_unmap_all(&session->memory);
+                io_memory_unmap_all(&session->memory, &fds);
         pthread_mutex_unlock(&session->lock);
+        io_memory_close(&fds);
 }
 
 /* The other commands have a use for one descriptor at most. */
@@ -206,8 +212,10 @@ void session_drain(Session *session) {
 }
 
 void session_end(Session *session) {
+        IoMemoryFds fds;
         bool first;
 
+        fds.n = 0;
         pthread_mutex_lock(&session->lock);
         session->ended = true;
         pthread_mutex_unlock(&session->lock);
@@ -217,8 +225,9 @@ void session_end(Session *session) {
 
         pthread_mutex_lock(&session->lock);
         if (!session->in_message)
-                io_memory_unmap_all(&session->memory);
+                io_memory_unmap_all(&session->memory, &fds);
         pthread_mutex_unlock(&session->lock);
+        io_memory_close(&fds);
         if (first)
                 notifier_ask(&session->notifier);
 }

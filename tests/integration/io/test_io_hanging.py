@@ -3,6 +3,7 @@
 
 import errno
 import os
+import struct
 import threading
 import time
 
@@ -47,6 +48,35 @@ class Hanging(IoTest):
         os.eventfd_read(event)
         self.assert_serves(other)
         self.assertEqual(os.pread(memory, PAGE, 0), bytes(PAGE))
+
+    def start_with_memory_to_hold(self):
+        """To close that memory takes until release()."""
+        io = self.start(preload=os.environ["VFWARDEN_IO_STUBBORN"])
+        memory = self.memory(PAGE, content=b"hold it")
+        io.client.map(0, PAGE, memory)
+        return io, lambda: os.pwrite(memory, b"go on..", 0)
+
+    def test_unmapped_memory_whose_close_takes_long(self):
+        """As the last close of a huge file does."""
+        io, release = self.start_with_memory_to_hold()
+        io.client.send(io.client.message(vu.DMA_UNMAP, vu.UNMAP.pack(24, 0, 0, PAGE)))
+        end = time.monotonic() + DEADLINE
+        while io.counts()["maps"] > 0 and time.monotonic() < end:
+            pass
+        self.assert_obeys(io)
+        release()
+        self.assertEqual(io.client.receive()[2], 0)
+
+    def test_the_end_of_memory_whose_close_takes_long(self):
+        """The client is answered meanwhile."""
+        io, release = self.start_with_memory_to_hold()
+        io.control.send(struct.pack("=I", ioprocess.END))
+        end = time.monotonic() + DEADLINE
+        while self.has_device(io) and time.monotonic() < end:
+            pass
+        self.assert_error(errno.ENODEV, io.client.read, 0, 0, 8)
+        release()
+        self.assertEqual(io.report().kind, ioprocess.END)
 
     def test_memory_whose_lock_is_held(self):
         """A load's data cannot be written; not even SIGKILL would end that."""
