@@ -104,19 +104,24 @@ bool scan_child_holds_at_least(ScanJob *job, const ScanProcess *process, int err
         return true;
 }
 
-void scan_child_tell(ScanChild *child, const ScanJob *job, const ScanProcess *process) {
+int scan_child_tell(ScanChild *child, const ScanJob *job, const ScanProcess *process) {
         g_autofree ScanAnswer *answer = NULL;
         g_auto(ProcessFacts) facts = { 0 };
         ScanProcess *told;
+        int r = -ESRCH;
 
         if (!holds(process) && job->request.task == SCAN_TASK_WALK)
-                return;
+                return 0;
+        if (holds(process))
+                r = scan_child_read_facts(child, process->pid, &facts);
+        if (r < 0 && !scan_child_is_end(r))
+                return r;
         answer = g_new0(ScanAnswer, 1);
         answer->kind = SCAN_KIND_PROCESS;
         told = &answer->process;
         *told = *process;
         told->state = SCAN_STATE_NOTHING;
-        if (holds(process) && scan_child_read_facts(child, process->pid, &facts) >= 0) {
+        if (r >= 0) {
                 told->state = SCAN_STATE_HOLDS;
                 told->parent = facts.parent;
                 told->uid = facts.uid;
@@ -126,4 +131,5 @@ void scan_child_tell(ScanChild *child, const ScanJob *job, const ScanProcess *pr
                 g_strlcpy(told->machine, facts.machine, sizeof(told->machine));
         }
         scan_child_send(child, job, answer);
+        return 0;
 }

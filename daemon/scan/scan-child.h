@@ -52,8 +52,9 @@ bool scan_child_is_same(ScanChild *child, pid_t pid, uint64_t start_time);
 
 void scan_child_send(ScanChild *child, const ScanJob *job, ScanAnswer *answer);
 
-/* Completes what was read of a process's descriptors by who it is, and sends it. */
-void scan_child_tell(ScanChild *child, const ScanJob *job, const ScanProcess *process);
+/* Completes what was read of a process's descriptors by who it is, and sends it. Returns 0, or a
+ * negative errno: it has something, nothing was sent, and who it is cannot be read. */
+int scan_child_tell(ScanChild *child, const ScanJob *job, const ScanProcess *process);
 
 /* Whether it is known to hold something, though it was not read to its end, for it goes on to begin
  * threads (-EOVERFLOW, see thread_tables_next()). The job's result is then that error. */

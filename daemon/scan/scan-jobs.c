@@ -74,7 +74,9 @@ static bool step_look(ScanChild *child, ScanJob *job) {
         }
         if (scan_child_is_end(r))
                 look->process = (ScanProcess){ .pid = pid };
-        scan_child_tell(child, job, &look->process);
+        r = scan_child_tell(child, job, &look->process);
+        if (r < 0)
+                scan_child_tell_unknown(child, job, pid, r);
         return true;
 }
 

@@ -144,12 +144,16 @@ static void tell_pending(ScanChild *child, ScanJob *job, pid_t pid) {
 }
 
 static void scan_walk_tell(ScanChild *child, ScanJob *job, const ScanProcess *process) {
+        int r;
+
         note_unnamed(job->data, process);
         /* systemd reads what its services store with it, this daemon for one, and leaves nothing.
          */
         if (process->pending && process->pid != 1)
                 tell_pending(child, job, process->pid);
-        scan_child_tell(child, job, process);
+        r = scan_child_tell(child, job, process);
+        if (r < 0)
+                scan_walk_tell_unknown(child, job, process->pid, r);
 }
 
 /* Of a process with many descriptors, the first ones. */

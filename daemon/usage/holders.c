@@ -141,8 +141,9 @@ bool holders_left_in_walk(const Holders *holders, PciKey key, int32_t group) {
                vfio_functions_contain(holders->left.functions, key);
 }
 
+/* The walk may have passed by the process that has it now, also if it has not come to this one. */
 static void holders_forget(Holders *holders, Holder *holder) {
-        if (holder->round == holders->round)
+        if (holder->round == holders->round || holders->walking)
                 note_left(holders, &holder->has);
         uncount(holders, holder);
         g_hash_table_remove(holders->table, GINT_TO_POINTER(holder->pid));
@@ -393,6 +394,7 @@ static gboolean was_not_seen(gpointer key, gpointer value, gpointer userdata) {
 
         if (((const Holder *) value)->round == holders->round)
                 return FALSE;
+        note_left(holders, &((const Holder *) value)->has);
         uncount(holders, value);
         return TRUE;
 }

@@ -60,8 +60,8 @@ bool holders_take_command(Holders *holders, pid_t pid, const char *command);
 void holders_start_walk(Holders *holders);
 void holders_end_walk(Holders *holders);
 
-/* Whether a process that has ended since the last walk began was seen with the function, or with
- * its group: it may have left that to a child, which the walk has passed by. */
+/* Whether a process that has ended or closed it since the last walk began was seen with the
+ * function, or with its group: it may have passed that on to one that the walk has passed by. */
 bool holders_left_in_walk(const Holders *holders, PciKey key, int32_t group);
 
 /* Forgets those that have ended, as their pidfds tell at this moment. */

@@ -100,6 +100,33 @@ static pid_t start_child(void) {
         return pid;
 }
 
+/* Another process may have it, which the walk has passed by. */
+Test(holders, what_a_process_had_that_the_walk_did_not_reach) {
+        g_autofree ScanProcess *nothing = g_new0(ScanProcess, 1);
+        sd_event *event = NULL;
+        Holders *holders;
+
+        cr_assert_eq(sd_event_new(&event), 0);
+        holders = holders_new(event, &handler, NULL);
+        nothing->pid = NO_PROCESS;
+        nothing->state = SCAN_STATE_NOTHING;
+        for (unsigned closed = 0; closed < 2; closed++) {
+                take(holders, NO_PROCESS, UID);
+                holders_start_walk(holders);
+                cr_expect_not(holders_left_in_walk(holders, 0, GROUP));
+                if (closed)
+                        cr_expect(holders_take(holders, nothing));
+                holders_end_walk(holders);
+                cr_expect_null(holders_find(holders, NO_PROCESS));
+                cr_expect(holders_left_in_walk(holders, 0, GROUP), "closed %u", closed);
+        }
+        holders_start_walk(holders);
+        holders_end_walk(holders);
+        cr_expect_not(holders_left_in_walk(holders, 0, GROUP));
+        cr_assert_null(holders_free(holders));
+        sd_event_unref(event);
+}
+
 Test(holders, descriptors_of_many_uids_are_bounded) {
         pid_t children[CHILDREN];
         sd_event *event = NULL;

@@ -317,6 +317,22 @@ class Sockets(OpenTest):
         parked.close()
         self.wait_free()
 
+    def test_a_user_of_whom_nothing_can_be_read(self):
+        """But that they have the function: that is no reason to say that they have nothing."""
+        self.kill()
+        faults = self.start_faults()
+        self.start()
+        fd = self.open_node()
+        self.wait_users([(os.getpid(), False)])
+        faults.set(("open", errno.EMFILE, f"*/{os.getpid()}/stat"))
+        with self.assertRaises(vb.BusError) as caught:
+            self.client.start_function_call(ONE, "Unbind").result()
+        self.assertEqual(caught.exception.name, vb.REFUSED)
+        self.assertEqual(self.users(), [(os.getpid(), False)])
+        faults.clear()
+        os.close(fd)
+        self.wait_free()
+
     def start_with_unlookable(self, process):
         """A daemon that finds this process's descriptors unreadable from its first look on."""
         faults = self.start_faults()
