@@ -6,13 +6,14 @@
 
 #include "daemon/base/process.h"
 #include "daemon/scan/scan.h"
+#include "daemon/scan/vfio-marks.h"
 
 #include <glib.h>
 #include <sys/types.h>
 
 typedef struct ScanChild {
         int channel;
-        int fanotify; /* for nodes in another /dev, -1 without */
+        VfioMarks *marks; /* for nodes in another /dev; NULL */
         ScanProgress *progress;
         GHashTable *avoid; /* ScanAvoided, see scanner.h; of the daemon at the time of the fork */
         GPtrArray *jobs;   /* of ScanJob*, owned */

@@ -35,7 +35,7 @@ struct Scanner {
         HelperHandler process; /* what its processes are, and what is heard of them */
         const ScannerHandler *handler;
         void *context;
-        int fanotify;
+        VfioMarks *marks;
         Helper *helper; /* NULL: there is none */
         sd_event_source *watchdog;
         ScanProgress *progress;
@@ -148,7 +148,11 @@ static GArray *descriptors_of_child(const Scanner *scanner) {
         GHashTableIter iter;
         const ScanAvoided *avoided;
 
-        g_array_append_val(all, scanner->fanotify);
+        if (scanner->marks) {
+                int fd = vfio_marks_fd(scanner->marks);
+
+                g_array_append_val(all, fd);
+        }
         g_hash_table_iter_init(&iter, scanner->avoid);
         while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &avoided))
                 g_array_append_val(all, avoided->pidfd);
@@ -158,7 +162,7 @@ static GArray *descriptors_of_child(const Scanner *scanner) {
 static void run_process(void *task, int channel) {
         const Scanner *scanner = task;
         ScanChild child = { .channel = channel,
-                            .fanotify = scanner->fanotify,
+                            .marks = scanner->marks,
                             .progress = scanner->progress,
                             .avoid = scanner->avoid };
 
@@ -335,14 +339,14 @@ static void free_helper(gpointer helper) {
         helper_free(helper);
 }
 
-int scanner_new(sd_event *event, const char *name, int fanotify, const ScannerHandler *handler,
+int scanner_new(sd_event *event, const char *name, VfioMarks *marks, const ScannerHandler *handler,
                 void *context, Scanner **ret) {
         Scanner *scanner = g_new0(Scanner, 1);
         int r;
 
         scanner->event = sd_event_ref(event);
         scanner->process = (HelperHandler){ .name = name, .readable = on_answers };
-        scanner->fanotify = fanotify;
+        scanner->marks = marks;
         scanner->handler = handler;
         scanner->context = context;
         scanner->next_ticket = 1;

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "daemon/scan/scan.h"
+#include "daemon/scan/vfio-marks.h"
 
 #include <glib.h>
 #include <sys/types.h>
@@ -24,9 +25,9 @@ typedef struct ScannerHandler {
         void (*hung)(void *context, pid_t pid, ScanAvoid avoid);
 } ScannerHandler;
 
-/* Returns 0, or a negative errno. `name` is the process's, at most 15 characters; `fanotify` as of
- * vfio_fds_open(), and stays the caller's. */
-int scanner_new(sd_event *event, const char *name, int fanotify, const ScannerHandler *handler,
+/* Returns 0, or a negative errno. `name` is the process's, at most 15 characters. In `marks`, which
+ * may be NULL and must outlive it, are the nodes of a /dev of their own that it finds. */
+int scanner_new(sd_event *event, const char *name, VfioMarks *marks, const ScannerHandler *handler,
                 void *context, Scanner **ret);
 Scanner *scanner_free(Scanner *scanner);
 

@@ -3,7 +3,6 @@
 #include "daemon/base/process.h"
 #include "daemon/base/thread-tables.h"
 #include "daemon/base/util.h"
-#include "daemon/scan/vfio-watch.h"
 #include "policy/number.h"
 #include "policy/vfio-holder.h"
 
@@ -28,7 +27,8 @@
 struct VfioFds {
         ScanChild *child;
         pid_t pid, thread; /* whose table is read, or was as the first */
-        int procfd, fanotify;
+        int procfd;
+        VfioMarks *marks; /* NULL: none is marked */
         bool sockets;
         bool any;              /* descriptor was read */
         VfioFdsTables tables;  /* those that are still to be read */
@@ -128,9 +128,9 @@ static bool is_known(const VfioFds *fds, dev_t node) {
 }
 
 /* A /dev of its own has nodes of its own, of whose opening and closing nobody tells. */
-static void mark_node(const VfioFds *fds, const char *name, dev_t file_system) {
-        if (fds->fanotify >= 0 && fds->dev != 0 && file_system != fds->dev)
-                vfio_watch_mark_node(fds->fanotify, dirfd(fds->dir), name);
+static void mark_node(const VfioFds *fds, const char *name, dev_t file_system, dev_t device) {
+        if (fds->marks && fds->dev != 0 && file_system != fds->dev)
+                vfio_marks_add(fds->marks, dirfd(fds->dir), name, device);
 }
 
 static int take_node(VfioFds *fds, const char *name) {
@@ -170,7 +170,7 @@ static int take_node(VfioFds *fds, const char *name) {
         else
                 (void) add_function(process, node.function);
         add_number(fds, name);
-        mark_node(fds, name, makedev(st.stx_dev_major, st.stx_dev_minor));
+        mark_node(fds, name, makedev(st.stx_dev_major, st.stx_dev_minor), device);
         return 0;
 }
 
@@ -231,11 +231,11 @@ int vfio_fds_open(ScanChild *child, ScanProcess *process, VfioFdsTables tables, 
         fds->child = child;
         fds->pid = fds->thread = process->pid;
         fds->procfd = -1;
-        fds->fanotify = child->fanotify;
+        fds->marks = child->marks;
         fds->sockets = sockets;
         fds->tables = tables;
         fds->process = process;
-        if (fds->fanotify >= 0 && stat(process_system_dev(), &st) == 0)
+        if (fds->marks && stat(process_system_dev(), &st) == 0)
                 fds->dev = st.st_dev;
         if (tables & VFIO_FDS_FIRST)
                 r = open_table(fds, path);

@@ -49,7 +49,8 @@ int commands_new(sd_event *event, CommandsHandler *handler, void *context, Comma
         commands->context = context;
         commands->pending = g_hash_table_new(NULL, NULL);
         commands->penalties = g_hash_table_new_full(NULL, NULL, NULL, g_free);
-        r = scanner_new(event, "vfwarden-name", -1, &scanner_handler, commands, &commands->scanner);
+        r = scanner_new(event, "vfwarden-name", NULL, &scanner_handler, commands,
+                        &commands->scanner);
         if (r < 0) {
                 commands_free(commands);
                 return r;

@@ -355,8 +355,8 @@ int users_new(sd_event *event, const Inventory *inventory, const UsersHandler *h
         if (r < 0)
                 return r;
         users->holders = holders_new(event, &users_holders_handler, users);
-        r = scanner_new(event, "vfwarden-scan", vfio_watch_fd(users->watch), &users_scanner_handler,
-                        users, &users->scanner);
+        r = scanner_new(event, "vfwarden-scan", vfio_watch_marks(users->watch),
+                        &users_scanner_handler, users, &users->scanner);
         if (r >= 0)
                 r = commands_new(event, users_on_command, users, &users->commands);
         if (r >= 0)

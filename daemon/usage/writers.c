@@ -66,7 +66,8 @@ int writers_find(sd_event *event, WritersFound *done, void *context, Writers **r
         writers->result = -ETIMEDOUT;
         writers->context = context;
         writers->found = g_ptr_array_new_with_free_func(free_writer);
-        r = scanner_new(event, "vfwarden-writer", -1, &scanner_handler, writers, &writers->scanner);
+        r = scanner_new(event, "vfwarden-writer", NULL, &scanner_handler, writers,
+                        &writers->scanner);
         if (r >= 0)
                 r = wakeup_new_deadline(event, "writers: end of the search", WRITERS_USEC, 1,
                                         on_writers_end, writers, &writers->end);

@@ -84,6 +84,32 @@ sys.stdin.read()
 """
 
 
+# Has a /dev of its own, in which it may rename the node of its group to that of another: it does one thing for each word that
+# comes. A node of its own is of its file system, whatever it is called.
+CONTAINER = """
+import os, socket, subprocess, sys
+directory, number, ours, other = sys.argv[1:]
+pair = socket.socketpair()
+fd = -1
+subprocess.run(["mount", "-t", "tmpfs", "tmpfs", directory], check=True)
+os.mkdir(f"{directory}/vfio")
+os.mknod(f"{directory}/vfio/{ours}", 0o20600, int(number))
+for line in sys.stdin:
+    word = line.strip()
+    if word == "open":
+        fd = os.open(f"{directory}/vfio/{ours}", os.O_RDWR)
+    elif word == "rename":
+        os.rename(f"{directory}/vfio/{ours}", f"{directory}/vfio/{other}")
+        ours = other
+    elif word == "park":
+        socket.send_fds(pair[0], [b"x"], [fd])
+        os.close(fd)
+    elif word == "close":
+        os.close(fd)
+    print(word, flush=True)
+"""
+
+
 class Parked:
     """A descriptor in a socket of this process."""
 
@@ -481,6 +507,52 @@ class Sockets(OpenTest):
         self.wait_property(ONE, "InUse", True)
         parked.close()
         self.wait_free()
+
+    def container(self):
+        """A process with a /dev of its own, and a function that sends it a word."""
+        directory = os.path.join(self.sysfs.root, "container/dev")
+        os.makedirs(directory)
+        ours, other = (str(self.functions[address].group) for address in (ONE, TWO))
+        number = str(os.stat(self.vfio.path(f"vfio/{ours}")).st_rdev)
+        process = subprocess.Popen(["unshare", "--mount", sys.executable, "-c", CONTAINER, directory, number, ours, other],
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.addCleanup(self.end, process)
+
+        def tell(word):
+            process.stdin.write(word.encode() + b"\n")
+            process.stdin.flush()
+            self.assertEqual(process.stdout.readline().decode().strip(), word)
+        return process, tell
+
+    def test_a_container_names_its_node_as_another(self):
+        """Who has a /dev of their own says neither that the other function is open, nor that it is closed."""
+        process, tell = self.container()
+        tell("open")
+        # No event reports that one.
+        self.functions[ONE].write("enable", "1")
+        self.wait_users([(process.pid, False)])
+        mark = self.mark()
+        tell("rename")
+        parked = self.park(self.vfio.open_group(self.functions[TWO]))
+        self.wait_users([(0, False)], TWO)
+        self.functions[ONE].write("enable", "0")
+        tell("close")
+        self.wait_free()
+        with self.assertRaises(vb.BusError):
+            self.client.start_function_call(TWO, "Unbind").result()
+        self.assertEqual(self.users(TWO), [(0, False)])
+        parked.close()
+        self.wait_free(TWO)
+        tell("open")
+        tell("park")
+        self.wait_users([(0, False)])
+        self.wait_property(ONE, "InUse", True)
+        self.assertEqual(self.users(TWO), [])
+        self.end(process)
+        self.wait_free()
+        seen = [s.args[1]["InUse"] for s in self.signals_since(mark)
+                if s.member == "PropertiesChanged" and s.path == vb.function_path(TWO) and "InUse" in s.args[1]]
+        self.assertEqual(seen, [True, False])
 
     def test_two_openings_that_are_reported_as_one(self):
         """So there is one more than the daemon counts, and it is in a socket when the other is closed. A stranger cannot
