@@ -88,7 +88,9 @@ static bool can_tell(Users *users, VfioDevice *device, const GPtrArray *now, boo
                 .by_process = finding_of(device->users) == VFIO_FOUND_PROCESS,
                 .was_lost = lost_usec != 0,
                 .may_close = time_usec - lost_usec < CLOSING_USEC,
-                .searched = all_seen && device->needs_walk != 0 && users_is_sure(users, device),
+                /* The kernel gives it to another driver after the last close. */
+                .searched = device->released ||
+                            (all_seen && device->needs_walk != 0 && users_is_sure(users, device)),
                 .failed = users->walk_failed,
                 .evident = device->vfio.open || users_opening_is_evident(users, device),
                 .group_closed = vfio_closings_has(users->closings, group),

@@ -409,6 +409,18 @@ class Sockets(OpenTest):
         faults.clear()
         self.wait_free()
 
+    def test_bound_to_the_host_and_a_process_cannot_be_looked_at(self):
+        """The kernel gives a function to another driver after the last close, so nobody has it."""
+        self.kill()
+        stranger = self.stranger()
+        self.start_with_unlookable(stranger)
+        fd = self.open_node()
+        self.wait_users([(os.getpid(), False)])
+        os.close(fd)
+        self.vfio.forget_device(self.functions[ONE], "vfio7")
+        self.sysfs.rebind(self.functions[ONE], "igb")
+        self.wait_free()
+
     def test_a_stranger_who_cannot_be_looked_at_keeps_nothing(self):
         """Of what nobody had, and of what root alone had and closed, although they may open one."""
         fd = self.open_node()
