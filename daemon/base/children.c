@@ -149,3 +149,16 @@ unsigned children_count(const Children *children, uint32_t uid) {
         }
         return n;
 }
+
+uint64_t children_memory(const Children *children, uint32_t uid) {
+        uint64_t bytes = 0;
+
+        for (guint i = 0; i < children->entries->len; i++) {
+                const Entry *entry = children->entries->pdata[i];
+
+                if (entry->hangs && entry->child.uid == uid &&
+                    __builtin_add_overflow(bytes, entry->child.memory, &bytes))
+                        return UINT64_MAX;
+        }
+        return bytes;
+}

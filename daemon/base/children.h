@@ -27,6 +27,7 @@ typedef struct KilledChild {
         const char *name; /* static */
         PciKey key;       /* of the function that it works on */
         uint32_t uid;     /* for whom, or CHILDREN_NOBODY */
+        uint64_t memory;  /* bytes that it may have pinned for them */
         bool late;        /* its deadline has passed: it counts as hanging from now on */
 } KilledChild;
 
@@ -49,3 +50,6 @@ char *children_refusal(const Children *children, PciKey key);
 
 /* How many of the user's hang. */
 unsigned children_count(const Children *children, uint32_t uid);
+
+/* How many bytes these may have pinned; UINT64_MAX for more than can be counted. */
+uint64_t children_memory(const Children *children, uint32_t uid);

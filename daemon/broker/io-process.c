@@ -20,6 +20,7 @@ struct IoProcess {
         Children *children;
         PciKey key;
         uint32_t uid;
+        uint64_t max_mapped;
         Helper *helper;
         IoReports reports;
         bool serves_client;
@@ -122,6 +123,7 @@ static IoProcess *process_make(const IoProcessFor *whom, const IoProcessHandler 
         process->children = whom->children;
         process->key = whom->key;
         process->uid = whom->uid;
+        process->max_mapped = whom->max_mapped;
         process->handler = handler;
         process->context = context;
         return process;
@@ -187,6 +189,7 @@ static void leave(IoProcess *process) {
                 .pidfd = -1,
                 .key = process->key,
                 .uid = process->uid,
+                .memory = process->max_mapped,
                 .late = process->late,
         };
 

@@ -21,6 +21,7 @@ typedef struct IoProcessFor {
         Children *children;
         PciKey key;
         uint32_t uid;
+        uint64_t max_mapped; /* bytes that its client may map */
 } IoProcessFor;
 
 typedef struct IoProcessOptions {

@@ -332,6 +332,7 @@ IoProcessFor session_entry_whom(const SessionEntry *entry) {
                 .children = entry->sessions->children,
                 .key = entry->key,
                 .uid = entry->session.uid,
+                .max_mapped = entry->max_mapped,
         };
 }
 

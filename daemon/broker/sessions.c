@@ -61,12 +61,14 @@ SessionEntry *sessions_find(const Sessions *sessions, PciKey key) {
 }
 
 /* An idle process is no session of a client: there is one for a function at most, and it goes by
- * itself. */
+ * itself. A process that hangs keeps what it has pinned. */
 static int check_limits(const Sessions *sessions, const Config *config,
                         const SessionRequest *request) {
-        uint64_t mapped = request->max_mapped;
+        uint64_t mapped = children_memory(sessions->children, request->uid);
         unsigned n = children_count(sessions->children, request->uid), n_all = 0;
 
+        if (__builtin_add_overflow(mapped, request->max_mapped, &mapped))
+                return -EDQUOT;
         for (guint i = 0; i < sessions->entries->len; i++) {
                 const SessionEntry *entry = sessions->entries->pdata[i];
 

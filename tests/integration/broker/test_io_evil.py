@@ -128,16 +128,16 @@ class EvilTest(test_session.SessionTest):
         self.addCleanup(puppet.close)
         return puppet
 
-    def begin(self, packet=None, address=PLAIN):
+    def begin(self, packet=None, address=PLAIN, **options):
         """(the call, the process), which has said that it is ready, or `packet`"""
-        call = self.start_open(address)
+        call = self.start_open(address, **options)
         puppet = self.puppet()
         puppet.say(report(READY) if packet is None else packet)
         return call, puppet
 
-    def session(self, address=PLAIN):
+    def session(self, address=PLAIN, **options):
         """(the client's socket, the process)"""
-        call, puppet = self.begin(address=address)
+        call, puppet = self.begin(address=address, **options)
         call.result()
         end = socket.socket(fileno=call.fds[0])
         end.settimeout(fixtures.DEADLINE)

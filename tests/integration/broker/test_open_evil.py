@@ -48,6 +48,22 @@ class Deathless(Hanging, EvilTest):
         wait_until(lambda: not self.problems(), None, "the problem to end")
         self.session()
 
+    def test_the_memory_of_a_session(self):
+        """What it may have pinned stays the user's."""
+        self.start(io="MaxMappedMemoryPerUser=2\n")
+        end, puppet = self.session(max_mapped_memory=1 << 20)
+        puppet.say(report(STATUS))
+        self.assert_closed(end)
+        wait_until(self.problems, None, "it to be given up")
+        self.assert_fails(vb.LIMITS_EXCEEDED, self.start_open(OTHER, max_mapped_memory=(1 << 20) + 4096).result)
+        _, other = self.session(OTHER, max_mapped_memory=1 << 20)
+        other.connection.close()
+        self.wait_property(OTHER, "InUse", False)
+        os.unlink(self.deathless)
+        puppet.connection.close()
+        wait_until(lambda: not self.problems(), None, "the problem to end")
+        self.session(max_mapped_memory=2 << 20)
+
     def test_a_single_request(self):
         self.start()
         call = self.client.bus.start_call(vb.function_path(PLAIN), ZPCI_IO, "Load", "(ytq)", (0, 16, 8))
