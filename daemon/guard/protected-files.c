@@ -150,7 +150,7 @@ static int protected_file_get(ProtectedFiles *files, char *path, LockFile which,
         if (record && record->inode == st.st_ino) {
                 file->own_mode = lock_file_own_mode(record->mode, st.st_mode & 0777U);
                 file->locked = true; /* if it is not: somebody opened it while we were away */
-        } else if ((st.st_mode & WRITE_BITS) == 0)
+        } else if (files->adopted && (st.st_mode & WRITE_BITS) == 0)
                 file->own_mode = lock_file_kernel_mode(which);
         if (record)
                 g_hash_table_remove(files->adopted, path);
@@ -359,7 +359,7 @@ static void commit_open(ProtectedFiles *files, ProtectedFile *file) {
 
         watch_remove(files->watch, file->watch);
         file->watch = -1;
-        r = file_mode_set(file->path, file->inode, file->own_mode, files->reserve);
+        r = file_mode_unlock(file->path, file->inode, file->own_mode, files->reserve);
         if (r < 0 && !errno_means_absent(r))
                 note(files, file, r, "open again");
         else
@@ -436,7 +436,7 @@ void protected_files_drop_adopted(ProtectedFiles *files) {
                 return;
         g_hash_table_iter_init(&iter, files->adopted);
         while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &record)) {
-                int r = file_mode_set(record->path, record->inode, record->mode, files->reserve);
+                int r = file_mode_unlock(record->path, record->inode, record->mode, files->reserve);
 
                 if (r == 0)
                         log_info("%s: unlocked, the reason to lock it is gone", record->path);

@@ -74,12 +74,23 @@ int file_mode_path(const Function *function, LockFile file, Reserve *reserve, ch
         return r;
 }
 
+/* A VF's slot is its PF's, but on s390; as in slot_find_power(). */
+static bool is_of_other_slot(const Function *function, const char *path) {
+        const Function *owner = function->pf && !function->facts.s390 ? function->pf : function;
+        g_autofree char *directory = g_path_get_dirname(path);
+        g_autofree char *name = g_path_get_basename(directory);
+
+        return owner->slot && !g_str_equal(owner->slot, name);
+}
+
 bool file_mode_is_stale(const Function *function, LockFile file, Reserve *reserve, const char *path,
                         uint64_t inode) {
         g_autofree char *now = NULL;
         struct stat st;
         int r;
 
+        if (file == LOCK_FILE_SLOT_POWER)
+                return is_of_other_slot(function, path);
         if (file != LOCK_FILE_RESET_CONTROLLER)
                 return false;
         r = file_mode_path(function, file, reserve, &now);
@@ -94,7 +105,8 @@ char *file_mode_watched(LockFile file, const char *path) {
         return file == LOCK_FILE_SLOT_POWER ? g_strdup(path) : g_path_get_dirname(path);
 }
 
-static int try_set(const char *path, uint64_t inode, unsigned mode) {
+/* With `unlocks`, `mode` is the file's own mode from before it was locked. */
+static int try_set(const char *path, uint64_t inode, unsigned mode, bool unlocks) {
         _cleanup_(closep) int fd = -1;
         char by_fd[sizeof("/proc/self/fd/") + 11];
         struct stat st;
@@ -104,19 +116,30 @@ static int try_set(const char *path, uint64_t inode, unsigned mode) {
                 return -errno;
         if (st.st_ino != inode)
                 return -ENOENT;
+        if (unlocks)
+                mode = lock_file_own_mode(mode, st.st_mode & 0777U);
         if ((st.st_mode & 07777U) == mode)
                 return 0;
         snprintf(by_fd, sizeof(by_fd), "/proc/self/fd/%d", fd);
         return chmod(by_fd, mode) < 0 ? -errno : 0;
 }
 
-int file_mode_set(const char *path, uint64_t inode, unsigned mode, Reserve *reserve) {
-        int r = try_set(path, inode, mode);
+static int set_or_unlock(const char *path, uint64_t inode, unsigned mode, bool unlocks,
+                         Reserve *reserve) {
+        int r = try_set(path, inode, mode, unlocks);
 
         if (!reserve_helps(r))
                 return r;
         reserve_open(reserve);
-        r = try_set(path, inode, mode);
+        r = try_set(path, inode, mode, unlocks);
         reserve_close(reserve);
         return r;
+}
+
+int file_mode_set(const char *path, uint64_t inode, unsigned mode, Reserve *reserve) {
+        return set_or_unlock(path, inode, mode, false, reserve);
+}
+
+int file_mode_unlock(const char *path, uint64_t inode, unsigned own, Reserve *reserve) {
+        return set_or_unlock(path, inode, own, true, reserve);
 }

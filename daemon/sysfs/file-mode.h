@@ -14,7 +14,8 @@
 int file_mode_path(const Function *function, LockFile file, Reserve *reserve, char **ret);
 
 /* Whether the function's `file`, which was at `path` and is the node `inode`, is surely gone or
- * another one by now: the driver that makes it was bound anew. That of a slot is not looked for. */
+ * another one by now: the driver that makes it was bound anew. A slot is not looked for; its
+ * `power` is another one when the function's slot has another name. */
 bool file_mode_is_stale(const Function *function, LockFile file, Reserve *reserve, const char *path,
                         uint64_t inode);
 
@@ -25,3 +26,7 @@ char *file_mode_watched(LockFile file, const char *path);
 /* Gives the file `mode` if it is still the node that `inode` names. Returns 0 or a negative errno,
  * -ENOENT if it is another node. */
 int file_mode_set(const char *path, uint64_t inode, unsigned mode, Reserve *reserve);
+
+/* The same for a file that was locked and had the mode `own` before: what an administrator has
+ * changed since stays, see lock_file_own_mode(). */
+int file_mode_unlock(const char *path, uint64_t inode, unsigned own, Reserve *reserve);

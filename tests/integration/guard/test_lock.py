@@ -335,6 +335,19 @@ class Administrator(LockTest):
         self.client.unlock(PLAIN)
         self.assertEqual(function.mode("reset_method"), 0o600)
 
+    def test_a_file_that_an_administrator_protected_stays_so(self):
+        """No earlier run of the daemon can have done that: all that it left is known after the start."""
+        pf = self.sysfs.add_pf(PF, vfs=1, vf_driver="vfio-pci")
+        self.start()
+        self.fence()
+        pf.chmod("sriov_numvfs", 0o444)
+        pf.vfs[0].write("enable", "1")
+        self.wait_property(PF, "LockReasons", ["vf-in-use"])
+        self.assert_closed(pf, *ALL)
+        pf.vfs[0].write("enable", "0")
+        self.wait_property(PF, "LockReasons", [])
+        self.assert_closed(pf, "sriov_numvfs")
+
     def test_a_replugged_function_is_not_locked(self):
         pf = self.sysfs.add_pf(PF)
         self.start()

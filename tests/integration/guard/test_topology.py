@@ -2,6 +2,7 @@
 """What is below what: shown, judged, locked and taken away together, on made-up trees."""
 
 import os
+import shutil
 import subprocess
 
 import fixtures
@@ -301,6 +302,20 @@ class Locked(TopologyTest):
                 self.assertFalse(self.is_closed(bridge, name), f"{name} of {bridge.address}")
         self.assertEqual(self.root.mode("reset_subordinate"), 0o200)
         self.assertEqual(self.sysfs.slot_mode("5"), 0o644)
+
+    def test_a_slot_that_gets_another_name(self):
+        """Of two with one number the second is "6-1"; made anew when the first has gone, it is "6"."""
+        function = self.sysfs.add("0000:06:00.0", driver="vfio-pci", slot="6-1")
+        self.start()
+        self.use(function)
+        self.assertEqual(self.sysfs.slot_mode("6-1") & 0o222, 0)
+        shutil.rmtree(self.sysfs.path("bus/pci/slots/6-1"))
+        self.sysfs.add_slot("6", "0000:06:00")
+        self.sysfs.tell("bind", self.port)      # the driver of a port makes slots
+        self.wait_property(function.address, "Slot", "6")
+        vb.wait_until(lambda: self.sysfs.slot_mode("6") & 0o222 == 0, None, "the lock of the slot's power")
+        self.release(function)
+        vb.wait_until(lambda: self.sysfs.slot_mode("6") == 0o644, None, "the slot's power to be unlocked")
 
     def test_a_restart(self):
         self.start()

@@ -244,6 +244,17 @@ class Restart(LockTest):
         self.sysfs.rebind(pf, "igb")
         self.wait_mode(pf, "sriov_numvfs", 0o660)
 
+    def test_a_new_own_mode_when_the_reason_is_gone(self):
+        pf = self.sysfs.add_pf(PF, driver="vfio-pci")
+        self.start()
+        self.assert_closed(pf, *SRIOV)
+        self.kill()
+        pf.chmod("sriov_numvfs", 0o600)
+        self.sysfs.rebind(pf, "igb")
+        self.start()
+        self.wait_mode(pf, "sriov_drivers_autoprobe", 0o644)
+        self.assertEqual(pf.mode("sriov_numvfs"), 0o600)
+
     def test_damaged_state(self):
         pf = self.sysfs.add_pf(PF, driver="vfio-pci")
         self.start()
