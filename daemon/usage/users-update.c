@@ -179,6 +179,16 @@ static bool was_left(const Users *users, const VfioDevice *device) {
         return holders_left_in_walk(users->holders, device->vfio.key, device->vfio.group);
 }
 
+/* The kernel resets a device before it disables it, and that takes longer than the looks at who had
+ * its group. The device's own node, if that is open, may be why the device is enabled. */
+static void keep_closing(const Users *users, const VfioDevice *device) {
+        g_autofree char *group = g_strdup_printf("%d", device->vfio.group);
+
+        if (device->users && device->finding == VFIO_FOUND_SOMEWHERE &&
+            !(device->node_name && vfio_openings_is_open(users->openings, device->node_name)))
+                vfio_closings_keep(users->closings, group, users->n_rounds + 1);
+}
+
 /* The users now; those whose users are others are noted in `news`. Returns whether what must be
  * recorded is new. */
 static bool match(Users *users, bool all_seen, GArray *news) {
@@ -223,6 +233,7 @@ static bool match(Users *users, bool all_seen, GArray *news) {
                         if (device->needs_walk <= users->n_walks_ended)
                                 device->needs_walk = 0;
                 }
+                keep_closing(users, device);
                 if (note_unknown(users, device))
                         g_array_append_val(news, device->vfio.key);
                 record_changed |= users_note_record(users, device);

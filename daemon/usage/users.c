@@ -219,6 +219,7 @@ static void on_users_overrun(void *context) {
         Users *users = context;
 
         users_doubt_openings(users);
+        vfio_closings_missed(users->closings);
         users->handler->missed(users->context);
         users_need_walk(users, NULL);
 }

@@ -49,6 +49,17 @@ bool vfio_closings_found(VfioClosings *closings, uint64_t round) {
         return g_hash_table_size(closings->nodes) > 0;
 }
 
+void vfio_closings_keep(VfioClosings *closings, const char *name, uint64_t round) {
+        VfioClosing *closing = g_hash_table_lookup(closings->nodes, name);
+
+        if (closing)
+                closing->round = round;
+}
+
+void vfio_closings_missed(VfioClosings *closings) {
+        g_hash_table_remove_all(closings->nodes);
+}
+
 static gboolean is_seen(gpointer name, gpointer value, gpointer data) {
         const VfioClosing *closing = value;
         const VfioClosingsLooked *looked = data;

@@ -27,6 +27,13 @@ void vfio_closings_opened(VfioClosings *closings, const char *name);
  * Returns whether a node is there for which that matters. */
 bool vfio_closings_found(VfioClosings *closings, uint64_t round);
 
+/* A function of the group is in use still, by a device that the kernel may be closing: the close is
+ * known until a round has ended that began later. */
+void vfio_closings_keep(VfioClosings *closings, const char *name, uint64_t round);
+
+/* Openings may have gone unseen: nothing is known to be closed. */
+void vfio_closings_missed(VfioClosings *closings);
+
 /* Forgets the nodes whose round has ended, with `ended` and all before it, and for which no look
  * of before is pending: `oldest` is the ticket of the oldest one that is, or the next one's. */
 void vfio_closings_looked(VfioClosings *closings, uint64_t ended, uint64_t oldest);

@@ -421,6 +421,29 @@ class Sockets(OpenTest):
         self.sysfs.rebind(self.functions[ONE], "igb")
         self.wait_free()
 
+    def test_disabled_later_than_closed_and_a_process_cannot_be_looked_at(self):
+        """A group was closed with its last copy. The kernel disables its device after the looks at its users."""
+        self.kill()
+        third = self.sysfs.add("0000:04:00.0", driver="vfio-pci")
+        self.vfio.add_group(third)
+        stranger = self.stranger()
+        faults = self.start_faults()
+        self.start()
+        self.wait_property(TWO, "InUse", False)
+        fd = self.vfio.open_group(self.functions[TWO])
+        self.functions[TWO].write("enable", "1")
+        self.wait_users([(os.getpid(), False)], TWO)
+        faults.set(("open", errno.EMFILE, f"*/{stranger.pid}/fd"))
+        os.close(fd)
+        # Meanwhile there are looks at the users of another.
+        other = self.vfio.open_group(third)
+        self.wait_users([(os.getpid(), False)], third.address)
+        os.close(other)
+        self.wait_free(third.address)
+        self.wait_property(TWO, "InUse", True)
+        self.functions[TWO].write("enable", "0")
+        self.wait_free(TWO)
+
     def test_a_stranger_who_cannot_be_looked_at_keeps_nothing(self):
         """Of what nobody had, and of what root alone had and closed, although they may open one."""
         fd = self.open_node()
