@@ -175,7 +175,7 @@ def own_modes_come_back(machine):
     IGB.check_closed(own=own)
 
 
-@scenario("Lock on a PF that igb drives: root can neither take its VFs nor make more; on a VF, its own files")
+@scenario("Lock on a PF that igb drives: root can neither take its VFs nor make more; on a VF, nor take it with its PF")
 def native_driver(machine):
     IGB.set_num_vfs(2)
     machine.wait_property(IGB, "NumVFs", 2)
@@ -194,10 +194,13 @@ def native_driver(machine):
     true("remove" not in vf_files, "a VF has no `remove`")
     machine.client.lock(vf.address)
     machine.check_locked(vf, ADMINISTRATOR, vf_files)
-    IGB.check_closed("power")
-    # The slot is unlocked when no function in it needs the lock.
+    # What takes the VF away with its PF; the probing of drivers does not.
+    machine.check_locked(IGB, ["vf-locked"], tuple(name for name in ALL if name != "sriov_drivers_autoprobe"))
+    check_refused(IGB, "sriov_numvfs", "0")
+    check_refused(IGB, "remove", "1")
+    # A file is unlocked when no function needs the lock.
     machine.client.lock(IGB.address)
-    machine.check_locked(IGB, ADMINISTRATOR, ALL)
+    machine.check_locked(IGB, [*ADMINISTRATOR, "vf-locked"], ALL)
     machine.client.unlock(vf.address)
     machine.check_locked(IGB, ADMINISTRATOR, ALL)
     machine.client.unlock(IGB.address)
