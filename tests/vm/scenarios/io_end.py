@@ -107,6 +107,24 @@ def forbidden_call(machine):
         wait_free(machine, function)
 
 
+@scenario("a VF is unplugged under a client that keeps its socket: the VF is free, and has another session", deadline=120)
+def socket_kept(machine):
+    vf, = igb_vfs(machine)
+    allow(machine)
+    client, other = IoClient(machine), IoClient(machine)
+    client.open(vf)
+    client.read_for_ever(0, 0, LENGTH)
+    machine.client.start_unplug(vf.address, 60, insist=True).result(60)
+    equal(client.done()[1], errno.ENODEV, "what ended its reads")
+    wait_free(machine, vf)
+    vf.bind("vfio-pci")
+    machine.wait_property(vf, "Driver", "vfio-pci")
+    other.open(vf)
+    other.read(0, 0, LENGTH)
+    wait_users(machine, vf, [other.pid])
+    equal(pci.read(vf.path("enable")), "1", "the count of who has the device open")
+
+
 @scenario("the process of a load is kept idle for the next one and blocks nothing: Check, a VMM, a session, root's own hand")
 def lingering(machine):
     vf, = igb_vfs(machine)
