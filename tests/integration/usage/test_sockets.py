@@ -216,14 +216,20 @@ class Sockets(OpenTest):
             parked.close()
             self.wait_property(ONE, "InUse", False)
 
+    def in_use_signals(self, mark, address=ONE):
+        return [s.args[1]["InUse"] for s in self.signals_since(mark)
+                if s.member == "PropertiesChanged" and s.path == vb.function_path(address) and "InUse" in s.args[1]]
+
     def test_passed_on_meanwhile(self):
         for opened in (self.open_node, lambda: self.vfio.open_group(self.functions[ONE])):
             fd = opened()
             self.wait_users([(os.getpid(), False)])
             self.kill()
             parked = self.park(fd)
+            mark = self.mark()
             self.start()
             self.check_held(os.getpid())
+            self.assertEqual(self.in_use_signals(mark), [])     # it is at no time free
             parked.close()
             self.wait_free()
 
@@ -585,9 +591,7 @@ class Sockets(OpenTest):
         self.assertEqual(self.users(TWO), [])
         self.end(process)
         self.wait_free()
-        seen = [s.args[1]["InUse"] for s in self.signals_since(mark)
-                if s.member == "PropertiesChanged" and s.path == vb.function_path(TWO) and "InUse" in s.args[1]]
-        self.assertEqual(seen, [True, False])
+        self.assertEqual(self.in_use_signals(mark, TWO), [True, False])
 
     def test_two_openings_that_are_reported_as_one(self):
         """So there is one more than the daemon counts, and it is in a socket when the other is closed. A stranger cannot
