@@ -13,6 +13,7 @@ import fixtures
 import pace
 from test_cli import Command
 from test_session import LONG, OTHER, PLAIN, SessionTest
+from test_spawn import look_until
 import vfio_user
 import vfwarden_bus as vb
 
@@ -226,7 +227,7 @@ class IoCommand(SessionTest):
         run = Command(self, ["io", "serve", PLAIN, f"--socket={self.socket_path()}",
                              f'--on-unplug=echo "$VFWARDEN_ADDRESS $VFWARDEN_DEADLINE_USEC" >{fifo}', "--",
                              "sh", "-c", 'read told <"$0"; echo "$told"; exit 7', fifo])
-        self.wait_property(PLAIN, "InUse", True)
+        look_until(run.children, "the command that has the session")
         before = time.time()
         self.client.start_unplug(PLAIN, LONG).result()
         code, output, error = run.result()
@@ -269,8 +270,9 @@ class IoCommand(SessionTest):
             self.check(["serve", PLAIN, f"--socket={path}", *options], error=f"vfwarden: {error}\n", code=2)
         with open(path, "wb"):
             pass
-        self.check(["serve", PLAIN, f"--socket={path}"], error=f"vfwarden: Cannot listen at {path}: Address already in use\n",
-                   code=1)
+        self.check(["serve", PLAIN, f"--socket={path}"], code=1,
+                   error=f"vfwarden: Cannot listen at {path}: Address already in use\n"
+                         f"vfwarden: If no other program listens there any more, remove it: rm {path}\n")
         self.assertTrue(os.path.exists(path), "what is somebody else's stays")
         os.unlink(path)
         code, _, error = self.run_command("serve", "7:0.0", f"--socket={path}")
