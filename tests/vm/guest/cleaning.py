@@ -29,6 +29,9 @@ def clean(uevents_wait):
     if POLKIT_RULES.exists():
         POLKIT_RULES.unlink()
         service.systemctl("restart", "polkit.service")
+    # Without its record, the daemon takes what is locked for an administrator's own mode.
+    for address in os.listdir("/sys/bus/pci/devices"):
+        open_files(pci.Function(address))
     clean_slots(uevents_wait)
     pci.load_driver("vfio-pci")
     for function, driver in pci.NATIVE_DRIVERS.items():
