@@ -66,3 +66,7 @@ const char *suggest_nearest(const char *text, const char *const *candidates) {
         }
         return nearest ? nearest : only_with_prefix(text, candidates);
 }
+
+char *suggest_question(const char *meant) {
+        return meant ? g_strdup_printf("; did you mean '%s'?", meant) : g_strdup("");
+}

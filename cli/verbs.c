@@ -86,11 +86,10 @@ static const char *verb_nearest(const char *name) {
 
 const Verb *verb_find_or_complain(const char *name) {
         const Verb *verb = verb_find(name);
-        const char *meant = verb ? NULL : verb_nearest(name);
+        g_autofree char *question = suggest_question(verb ? NULL : verb_nearest(name));
 
         if (!verb)
-                print_error("There is no verb '%s'%s%s%s", name, meant ? "; did you mean '" : "",
-                            meant ? meant : "", meant ? "'?" : "");
+                print_error("There is no verb '%s'%s", name, question);
         return verb;
 }
 

@@ -335,8 +335,8 @@ def stress():
 GROUPS = [[vm], [sanitize], [plain, model], [install], [vm_s390x], [vm_iommufd], [unit_trixie], [fuzz]]
 SIDES = 2
 # What takes too long for each change: --all.
-LONG = [[stress, sequences], [analysis, analysis_of_tests, plain_slow], [sanitize_busy], [install_rest], [plain_trixie], [plain_sid], [vm_iommufd_long], [vm_packages], [vm_guard_long],
-        [vm_rest], [vm_guides], [vm_trixie], [vm_vmm], [vm_msi]]
+LONG = [[stress, sequences], [analysis, analysis_of_tests, plain_slow], [sanitize_busy], [install_rest], [plain_trixie], [plain_sid],
+        [vm_iommufd_long], [vm_packages], [vm_guard_long], [vm_rest], [vm_guides], [vm_trixie], [vm_vmm], [vm_msi]]
 PARTS = {part.__name__.replace("_", "-"): part for group in [*GROUPS, *LONG] for part in group}
 
 

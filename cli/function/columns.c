@@ -146,16 +146,15 @@ const FunctionColumn function_columns[] = {
 
 const FunctionColumn *function_column_read(const char *name) {
         const char *names[G_N_ELEMENTS(function_columns)] = { NULL };
-        const char *meant;
+        g_autofree char *question = NULL;
 
         for (size_t i = 0; function_columns[i].name; i++) {
                 if (g_str_equal(function_columns[i].name, name))
                         return &function_columns[i];
                 names[i] = function_columns[i].name;
         }
-        meant = suggest_nearest(name, names);
-        print_error("There is no column '%s'%s%s%s", name, meant ? "; did you mean '" : "",
-                    meant ? meant : "", meant ? "'?" : "");
+        question = suggest_question(suggest_nearest(name, names));
+        print_error("There is no column '%s'%s", name, question);
         return NULL;
 }
 

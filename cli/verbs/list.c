@@ -133,13 +133,12 @@ static bool read_words(const char *option, const char *known, const char *value,
         g_auto(GStrv) names = g_strsplit(known, "|", -1);
 
         for (char **word = each; *word; word++) {
-                const char *meant;
+                g_autofree char *question = NULL;
 
                 if (strpbrk(*word, "*?") || g_strv_contains((const char *const *) names, *word))
                         continue;
-                meant = suggest_nearest(*word, (const char *const *) names);
-                print_error("--%s does not know '%s'%s%s%s", option, *word,
-                            meant ? "; did you mean '" : "", meant ? meant : "", meant ? "'?" : "");
+                question = suggest_question(suggest_nearest(*word, (const char *const *) names));
+                print_error("--%s does not know '%s'%s", option, *word, question);
                 return false;
         }
         *ret = value;

@@ -334,7 +334,7 @@ static void unplug_tell(Unplug *unplug, UnplugEvent event) {
         }
         act(unplug, step.actions);
         if (changed && unplug_function(unplug))
-                unplugs->handler->settled(unplugs->context, unplug_function(unplug));
+                unplugs->handler->entered(unplugs->context, unplug_function(unplug));
         unplug_put(unplug);
 }
 

@@ -16,7 +16,7 @@ typedef struct UnplugsHandler {
         void (*changed)(void *context, Function *function);
         /* The same, when all that belongs to the change is done: sessions wind down, whichever way
          * the function came to its state. A session's end may be the next event. */
-        void (*settled)(void *context, Function *function);
+        void (*entered)(void *context, Function *function);
         /* Its users, and those of its VFs, are to be notified. `deadline_usec` is CLOCK_REALTIME,
          * 0: none. */
         void (*ask)(void *context, Function *function, uint64_t deadline_usec);

@@ -75,18 +75,6 @@ static int read_fdinfo(int procfd, const char *number, VfioFdinfo *ret) {
         return 0;
 }
 
-static int vfio_fds_read_node(dev_t device, VfioNode *ret) {
-        char path[64], target[PATH_MAX];
-        ssize_t n;
-
-        snprintf(path, sizeof(path), "/sys/dev/char/%u:%u", major(device), minor(device));
-        n = readlink(path, target, sizeof(target) - 1);
-        if (n < 0)
-                return -errno;
-        target[n] = '\0';
-        return vfio_node_parse(target, ret);
-}
-
 /* A descriptor that does not fit makes the process a possible user of every open function. */
 static void vfio_fds_add_group(ScanProcess *process, int32_t group) {
         for (uint32_t i = 0; i < process->n_groups; i++)
@@ -154,7 +142,7 @@ static int take_node(VfioFds *fds, const char *name) {
                 return r;
         if (fds->n_known < KNOWN_MAX)
                 fds->known[fds->n_known++] = device;
-        r = vfio_fds_read_node(device, &node);
+        r = vfio_marks_read_node(device, &node, NULL);
         if (r == -EINVAL)
                 return 0; /* the container */
         if (r < 0 && info.has_function)

@@ -1,7 +1,6 @@
 #include "daemon/scan/vfio-marks.h"
 
 #include "daemon/base/util.h"
-#include "policy/vfio-holder.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -86,23 +85,24 @@ int vfio_marks_fd(const VfioMarks *marks) {
         return marks->fd;
 }
 
-/* VFIO's name of the device, which is that of its entry in sysfs. Returns 0, or a negative errno.
- */
-static int read_name(dev_t device, char ret[static VFIO_NODE_NAME_MAX]) {
+int vfio_marks_read_node(dev_t device, VfioNode *ret, char *ret_name) {
         char path[64], target[PATH_MAX];
         const char *last;
-        VfioNode node;
         ssize_t n;
+        int r;
 
         snprintf(path, sizeof(path), "/sys/dev/char/%u:%u", major(device), minor(device));
         n = readlink(path, target, sizeof(target) - 1);
         if (n < 0)
                 return -errno;
         target[n] = '\0';
+        r = vfio_node_parse(target, ret);
+        if (r < 0 || !ret_name)
+                return r;
         last = strrchr(target, '/');
-        if (vfio_node_parse(target, &node) < 0 || !last || strlen(last + 1) >= VFIO_NODE_NAME_MAX)
+        if (!last || strlen(last + 1) >= VFIO_NODE_NAME_MAX)
                 return -EINVAL;
-        g_strlcpy(ret, last + 1, VFIO_NODE_NAME_MAX);
+        g_strlcpy(ret_name, last + 1, VFIO_NODE_NAME_MAX);
         return 0;
 }
 
@@ -153,8 +153,9 @@ static void write_entry(MarkTable *table, uint32_t place, const NodeId *id, dev_
         Mark mark = { .id = *id, .device = device, .age = ++table->n_added };
         /* A scanner that was killed may have left it odd. */
         uint32_t version = atomic_load(&table->entries[place].version) | 1;
+        VfioNode node;
 
-        (void) read_name(device, mark.name);
+        (void) vfio_marks_read_node(device, &node, mark.name);
         atomic_store(&table->entries[place].version, version);
         atomic_thread_fence(memory_order_seq_cst);
         table->entries[place].mark = mark;
@@ -202,6 +203,7 @@ bool vfio_marks_name(const VfioMarks *marks, const struct fanotify_event_info_fi
                      char ret[static VFIO_NODE_NAME_MAX]) {
         struct file_handle handle;
         NodeId id = { 0 };
+        VfioNode node;
         Mark mark;
         int r;
 
@@ -216,7 +218,7 @@ bool vfio_marks_name(const VfioMarks *marks, const struct fanotify_event_info_fi
                 return false;
         /* The number may be another device's by now. While a driver is being unbound it is
          * nobody's, and the name of a device's own node stays. */
-        r = read_name(mark.device, ret);
+        r = vfio_marks_read_node(mark.device, &node, ret);
         if (r == -ENOENT && g_str_has_prefix(mark.name, "vfio")) {
                 memcpy(ret, mark.name, VFIO_NODE_NAME_MAX);
                 return true;

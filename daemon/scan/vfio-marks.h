@@ -8,6 +8,8 @@
  * displace the nodes of another. The events of a node that was displaced say nothing. */
 #pragma once
 
+#include "policy/vfio-holder.h"
+
 #include <stdbool.h>
 #include <sys/fanotify.h>
 #include <sys/types.h>
@@ -23,6 +25,11 @@ VfioMarks *vfio_marks_free(VfioMarks *marks);
 
 /* The descriptor, which stays theirs. */
 int vfio_marks_fd(const VfioMarks *marks);
+
+/* The function or group behind a device number, which its entry in sysfs tells, and into `ret_name`
+ * (VFIO_NODE_NAME_MAX bytes, or NULL) the name that VFIO gave it. Returns 0; -EINVAL for what is no
+ * node of a function or group; or another negative errno. */
+int vfio_marks_read_node(dev_t device, VfioNode *ret, char *ret_name);
 
 /* Watches the node that `name` in `dirfd`, a directory of descriptors in /proc, leads to: the
  * character device `device`. Does not open it, but follows the path, which may hang in a file

@@ -117,10 +117,10 @@ static pid_t pid_of_openers(UsersSockets *sockets, const char *name) {
 
 /* What others had may be in root's sockets as well. A process that was lost may be anybody's; root
  * has no reason to hide. */
-static pid_t pid_of_users(const UsersSockets *sockets, VfioHad had) {
+static pid_t pid_of_users(const UsersSockets *sockets, const VfioDevice *device) {
         pid_t any = lower(sockets->of_root, sockets->of_others);
 
-        if (!vfio_had_waits_with(&had, UINT32_MAX))
+        if (!vfio_had_waits_with(&device->had, UINT32_MAX))
                 return sockets->of_root;
         return any != 0 ? any : sockets->lost;
 }
@@ -145,7 +145,7 @@ static VfioWaiting look_up(const Users *users, const VfioDevice *device, const c
         if (!count || !sockets || (sockets->lost == 0 && g_hash_table_size(sockets->pending) == 0))
                 return (VfioWaiting){ 0 };
         anybody = count->merged ? lower(sockets->of_root, sockets->of_others) : 0;
-        had = count->doubtful ? pid_of_users(sockets, device->had) : 0;
+        had = count->doubtful ? pid_of_users(sockets, device) : 0;
         seen = count->hidden ? pid_of_seen(sockets, &count->openers) : 0;
         openers = count->assumed ? pid_of_openers(sockets, name) : 0;
         *ret_pid = lower(*ret_pid, lower(lower(anybody, seen), lower(had, openers)));

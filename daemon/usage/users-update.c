@@ -182,11 +182,13 @@ static bool was_left(const Users *users, const VfioDevice *device) {
 /* The kernel resets a device before it disables it, and that takes longer than the looks at who had
  * its group. The device's own node, if that is open, may be why the device is enabled. */
 static void keep_closing(const Users *users, const VfioDevice *device) {
-        g_autofree char *group = g_strdup_printf("%d", device->vfio.group);
+        g_autofree char *group = NULL;
 
-        if (device->users && device->finding == VFIO_FOUND_SOMEWHERE &&
-            !(device->node_name && vfio_openings_is_open(users->openings, device->node_name)))
-                vfio_closings_keep(users->closings, group, users->n_rounds + 1);
+        if (!device->users || device->finding != VFIO_FOUND_SOMEWHERE ||
+            (device->node_name && vfio_openings_is_open(users->openings, device->node_name)))
+                return;
+        group = g_strdup_printf("%d", device->vfio.group);
+        vfio_closings_keep(users->closings, group, users->n_rounds + 1);
 }
 
 /* The users now; those whose users are others are noted in `news`. Returns whether what must be
@@ -250,8 +252,9 @@ void users_update_now(Users *users) {
         users->all_seen = false;
         if (match(users, all_seen, news))
                 users->handler->record_changed(users->context);
-        vfio_closings_looked(users->closings, users->n_rounds_ended,
-                             scanner_oldest_ticket(users->scanner));
+        if (vfio_closings_any(users->closings))
+                vfio_closings_looked(users->closings, users->n_rounds_ended,
+                                     scanner_oldest_ticket(users->scanner));
         users->last_conclusion_usec = now_usec();
         for (guint i = 0; i < news->len; i++)
                 users->handler->changed(users->context, g_array_index(news, PciKey, i));

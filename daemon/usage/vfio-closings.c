@@ -46,7 +46,7 @@ bool vfio_closings_found(VfioClosings *closings, uint64_t round) {
         g_hash_table_iter_init(&iter, closings->nodes);
         while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &closing))
                 closing->round = round;
-        return g_hash_table_size(closings->nodes) > 0;
+        return vfio_closings_any(closings);
 }
 
 void vfio_closings_keep(VfioClosings *closings, const char *name, uint64_t round) {
@@ -71,6 +71,10 @@ void vfio_closings_looked(VfioClosings *closings, uint64_t ended, uint64_t oldes
         VfioClosingsLooked looked = { ended, oldest };
 
         (void) g_hash_table_foreach_remove(closings->nodes, is_seen, &looked);
+}
+
+bool vfio_closings_any(const VfioClosings *closings) {
+        return g_hash_table_size(closings->nodes) > 0;
 }
 
 bool vfio_closings_has(const VfioClosings *closings, const char *name) {

@@ -323,7 +323,7 @@ static void drain_session(const PartContext *context, const Function *function, 
 
 /* After a removal that cannot be cancelled, a session keeps the function for no longer than a guest
  * needs to wind down. */
-static void on_unplug_settled(void *userdata, Function *function) {
+static void on_unplug_entered(void *userdata, Function *function) {
         const PartContext *context = userdata;
         uint64_t end_usec = function->state == FUNCTION_STATE_REMOVING
                                     ? context->host->config(context->host_context)->drain_usec
@@ -395,7 +395,7 @@ static void on_unplug_remember(void *userdata, Function *function, bool remember
 
 static const UnplugsHandler unplugs_handler = {
         .changed = on_unplug_changed,
-        .settled = on_unplug_settled,
+        .entered = on_unplug_entered,
         .close = on_unplug_close,
         .end_sessions = on_unplug_end_sessions,
         .remember = on_unplug_remember,
