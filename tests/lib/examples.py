@@ -103,8 +103,10 @@ def read(path):
         return (of_markdown if path.endswith(".md") else of_roff)(path, file.read())
 
 
-# An operation that takes longer than a second says so on standard error; on a slow machine any does.
-PROGRESS = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]: [\w-]+ is in progress \(process \d+\), for \d+ s at most")
+# What a command says only of what takes longer than a second; on a slow machine anything does: of an operation, on standard
+# error, and of a holder that has let go.
+PROGRESS = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]: [\w-]+ is in progress \(process \d+\), for \d+ s at most|"
+                      r".*: (released|delays no more) after \d+ s, (\d+ s left|it should end now)")
 
 
 def without_progress(lines):

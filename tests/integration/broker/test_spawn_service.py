@@ -11,6 +11,7 @@ import fixtures
 from fixtures import BusError, wait_until
 from ioprocess import CLOSED, READY
 from pace import DEADLINE
+from programs import descriptors
 import test_io_evil
 import test_open
 import test_session
@@ -71,13 +72,15 @@ class OpenByService(test_open.OpenTest):
             os.close(number)
         self.assertGreaterEqual(fd, 0)
         self.wait_free()
-        # It has taken the order, and ends before it has answered.
+        # It ends with a process under way.
         self.vfio.hang()
         second = self.start_open(test_open.TWO)
-        look_until(lambda: self.helpers("vfwarden-open"), "the process that opens")
+        # The process has its task: the service has told of it before.
+        look_until(lambda: any("anon_inode:inotify" in descriptors(pid).values() for pid in self.helpers("vfwarden-open")),
+                   "the process that opens to hang")
         service.kill(signal.SIGKILL)
         service.wait_exit()
-        # The process is there, and goes on.
+        # It goes on.
         self.vfio.go_on()
         second.result()
         for number in second.fds:

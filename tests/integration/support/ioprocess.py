@@ -11,6 +11,7 @@ import sys
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "lib"))
+import programs  # noqa: E402
 from pace import DEADLINE, SCALE  # noqa: E402,F401
 from reachable import reachable  # noqa: E402
 from vfio_user import Client, ErrorReply  # noqa: E402
@@ -109,8 +110,7 @@ class Io:
 
     def descriptors(self):
         """What /proc shows, number and name."""
-        directory = f"/proc/{self.pid}/fd"
-        return {int(fd): os.readlink(f"{directory}/{fd}") for fd in os.listdir(directory)}
+        return programs.descriptors(self.pid)
 
     def status(self, field):
         with open(f"/proc/{self.pid}/status", encoding="ascii") as file:
