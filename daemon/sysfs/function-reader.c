@@ -211,21 +211,34 @@ static void read_parent(Reading *reading, FunctionFacts *facts) {
         }
 }
 
-/* Without `reset` the kernel has found no method (pci_dev_reset_attr_is_visible()). `reset_method`
- * is there since Linux 5.15, and empty when an administrator took all methods away. */
+/* Without `reset` the kernel has found no method, and there is no `reset_method` either
+ * (pci_dev_reset_attr_is_visible(), pci_dev_reset_method_attr_is_visible()). That one is there
+ * since Linux 5.15, and empty when an administrator took all methods away. */
 static ResetScope read_reset_scope(Reading *reading) {
         char value[SYSFS_VALUE_MAX];
-        ssize_t n;
-        int r = faccessat(reading->dirfd, "reset", F_OK, 0) < 0 ? -errno : 0;
+        ssize_t n = sysfs_read(reading->dirfd, "reset_method", value, sizeof(value));
+        int r;
 
-        if (is_unreadable(reading, "reset", r))
-                return RESET_SCOPE_UNKNOWN;
-        if (r < 0)
-                return RESET_SCOPE_NONE;
-        n = sysfs_read(reading->dirfd, "reset_method", value, sizeof(value));
+        if (n >= 0)
+                return reset_scope_parse(value);
         if (is_unreadable(reading, "reset_method", (int) n))
                 return RESET_SCOPE_UNKNOWN;
-        return n < 0 ? RESET_SCOPE_UNKNOWN : reset_scope_parse(value);
+        r = faccessat(reading->dirfd, "reset", F_OK, 0) < 0 ? -errno : 0;
+        return is_unreadable(reading, "reset", r) || r == 0 ? RESET_SCOPE_UNKNOWN
+                                                            : RESET_SCOPE_NONE;
+}
+
+/* The names that a PF's VFs will have are looked for with its own, while the file is at hand: for
+ * the first VF it would be read again, which takes as long as reading many VFs. */
+static void prepare_vf_names(const Reading *reading, PciNames *names, uint16_t vendor) {
+        g_autoptr(GRefString) vendor_name = NULL, device_name = NULL;
+        char value[SYSFS_VALUE_MAX];
+        uint64_t device;
+
+        if (sysfs_read(reading->dirfd, "sriov_vf_device", value, sizeof(value)) >= 0 &&
+            number_parse(value, 16, UINT16_MAX, &device) >= 0)
+                (void) pci_names_lookup(names, vendor, (uint16_t) device, &vendor_name,
+                                        &device_name);
 }
 
 /* Reads what never changes while a device is the same device (or is made anew: another inode). */
@@ -249,6 +262,8 @@ static void function_reader_read_identity(Reading *reading, PciNames *names, Fun
         r = pci_names_lookup(names, facts->vendor, facts->device, &facts->vendor_name,
                              &facts->device_name);
         (void) is_essential_unreadable(reading, "pci.ids", r);
+        if (r >= 0 && facts->has_sriov)
+                prepare_vf_names(reading, names, facts->vendor);
 }
 
 /* Whether `known` spares reading the identity again: all of it was there. */

@@ -22,8 +22,9 @@ static int compare_links(gconstpointer a, gconstpointer b) {
 }
 
 /* Adds the entry `name` of a PF's directory to `links` if it is a link to a VF. Returns 1 if it is,
- * existing or dangling; 0 if not; or a negative errno when that cannot be read. */
-static int read_virtfn(int dirfd, const char *name, GArray *links) {
+ * existing or dangling; 0 if not; or a negative errno when that cannot be read. One whose VF
+ * `inventory`, which may be NULL, has does not dangle. */
+static int read_virtfn(int dirfd, const char *name, const Inventory *inventory, GArray *links) {
         char target[NAME_MAX + 1];
         VirtfnLink link;
         PciAddress vf;
@@ -38,9 +39,10 @@ static int read_virtfn(int dirfd, const char *name, GArray *links) {
                 return errno_means_absent((int) n) || errno_means_malformed((int) n) ? 0 : (int) n;
         if (pci_address_parse(target, &vf) < 0)
                 return 0;
-        if (faccessat(dirfd, name, F_OK, 0) < 0)
-                return errno_means_absent(-errno) ? 1 : -errno;
         link = (VirtfnLink){ .vf = pci_address_key(vf), .index = (uint32_t) index };
+        if (!(inventory && inventory_get(inventory, link.vf)) &&
+            faccessat(dirfd, name, F_OK, 0) < 0)
+                return errno_means_absent(-errno) ? 1 : -errno;
         g_array_append_val(links, link);
         return 1;
 }
@@ -55,7 +57,7 @@ int virtfn_links_read(int dirfd, GArray **ret, uint16_t *ret_n) {
         if (!dir)
                 return -errno;
         while ((errno = 0, entry = readdir(dir))) {
-                r = read_virtfn(dirfd, entry->d_name, links);
+                r = read_virtfn(dirfd, entry->d_name, NULL, links);
                 if (r < 0)
                         return r;
                 n = (uint16_t) (n + r);
@@ -99,12 +101,13 @@ static int keep_virtfns(int dirfd, const Inventory *inventory, const GArray *kno
 }
 
 /* Appends the links from number `next` on, until there is one for each VF of `wanted`. */
-static int find_virtfns(int dirfd, uint32_t next, const GArray *wanted, GArray *links) {
+static int find_virtfns(int dirfd, const Inventory *inventory, uint32_t next, const GArray *wanted,
+                        GArray *links) {
         for (guint i = 0; i < wanted->len; i++)
                 while (!virtfn_links_have(links, g_array_index(wanted, PciKey, i))) {
                         char name[VIRTFN_NAME_MAX];
                         guint before = links->len;
-                        int r = read_virtfn(dirfd, virtfn_name(next++, name), links);
+                        int r = read_virtfn(dirfd, virtfn_name(next++, name), inventory, links);
 
                         if (r < 0 || links->len == before)
                                 return r < 0 ? r : -EAGAIN;
@@ -127,7 +130,7 @@ int virtfn_links_read_changes(const Inventory *inventory, const Function *pf, co
                 return -EAGAIN;
         r = keep_virtfns(dirfd, inventory, known, links);
         if (r >= 0)
-                r = find_virtfns(dirfd,
+                r = find_virtfns(dirfd, inventory,
                                  n > 0 ? g_array_index(known, VirtfnLink, n - 1).index + 1 : 0,
                                  wanted, links);
         if (r < 0)
