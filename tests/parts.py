@@ -99,7 +99,7 @@ def plain_slow():
 
 
 def build_sanitize():
-    return build("sanitize", "-Db_sanitize=address,undefined", "-Db_lundef=false")
+    return build("sanitize", "-Db_sanitize=address,undefined", "-Db_lundef=false", "-Doptimization=1")
 
 
 def sanitize():
