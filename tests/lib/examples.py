@@ -104,7 +104,7 @@ def read(path):
 
 
 # What a command says only of what takes longer than a second; on a slow machine anything does: of an operation, on standard
-# error, and of a holder that has let go.
+# error, and of a holder that has released.
 PROGRESS = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]: [\w-]+ is in progress \(process \d+\), for \d+ s at most|"
                       r".*: (released|delays no more) after \d+ s, (\d+ s left|it should end now)")
 

@@ -72,10 +72,10 @@ class OpenByService(test_open.OpenTest):
             os.close(number)
         self.assertGreaterEqual(fd, 0)
         self.wait_free()
-        # It ends with a process under way.
+        # It ends while a process is opening for it.
         self.vfio.hang()
         second = self.start_open(test_open.TWO)
-        # The process has its task: the service has told of it before.
+        # The process has received its task, which the daemon sends when it knows the pid.
         look_until(lambda: any("anon_inode:inotify" in descriptors(pid).values() for pid in self.helpers("vfwarden-open")),
                    "the process that opens to hang")
         service.kill(signal.SIGKILL)
