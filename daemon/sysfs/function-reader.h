@@ -17,7 +17,7 @@ typedef struct FunctionReadFailure {
 
 /* Reads all facts but `driver_override`, which is "" (see override-reader.h). `known` is what was
  * read of the function before, or NULL: what cannot change while the device is the same is taken
- * from there, for each file costs time on the way from event to signal. `sibling` is what was just
+ * from there, for each file costs time on the way from event to signal. `sibling` is what was
  * read of another function, or NULL. What all VFs of a PF have in common is taken from there:
  * hundreds of them may come at once. Returns 0; 1 when some
  * facts could not be looked at, which are as they were known, or unknown; an errno that means

@@ -1,8 +1,9 @@
 """256 VFs come and go as fast as their events can be sent: is anything lost, and what does it cost?
 
 The reference is the bare monitor, which sends one signal for each event; the daemon reads each
-function anew, and says all there is to be said of it. Of the 91 system calls that it makes under umockdev for
-each VF added, the preload adds 53; the 40 with the tree mounted are the cost on a host."""
+function anew, and says all there is to be said of it. Under umockdev more than half of the system
+calls for each VF are its preload's. What the daemon costs on a host is the figure with the tree
+mounted."""
 
 from gi.repository import GLib
 

@@ -36,6 +36,7 @@ struct InventoryKeeper {
         GHashTable *stale; /* set of PciKey* to be read again */
         GHashTable *lists; /* PciKey* of a PF -> GArray of the PciKeys of VFs to be in its list */
         FunctionWatches *watches;
+        PciKey last_vf; /* that was read; it may have gone, or be another one if it is stale */
 };
 
 static gpointer key_copy(PciKey key) {
@@ -264,13 +265,16 @@ static void read_all_lists(InventoryKeeper *keeper) {
         g_hash_table_remove_all(keeper->lists);
 }
 
-/* `asked`: by an event, and not because another function called for it. `*sibling` is the function
- * that was read before in the same round, or NULL, and becomes this one. */
-static void read_one(InventoryKeeper *keeper, PciKey key, bool asked, const Function **sibling) {
+/* `asked`: by an event, and not because another function called for it. */
+static void read_one(InventoryKeeper *keeper, PciKey key, bool asked) {
         g_auto(FunctionFacts) facts = { 0 };
         FunctionReadFailure failure = { 0 };
         FunctionKind kind = _FUNCTION_KIND_INVALID;
         Function *function = inventory_get(keeper->context->inventory, key);
+        const Function *sibling =
+                g_hash_table_contains(keeper->stale, &keeper->last_vf)
+                        ? NULL
+                        : inventory_get(keeper->context->inventory, keeper->last_vf);
         const GRefString *driver = NULL;
         const char *reads = NULL;
         uint16_t num_vfs = 0;
@@ -282,8 +286,8 @@ static void read_one(InventoryKeeper *keeper, PciKey key, bool asked, const Func
                 overrides_ask(keeper->overrides, key);
                 return;
         }
-        r = function_read(key, function ? &function->facts : NULL,
-                          *sibling ? &(*sibling)->facts : NULL, keeper->names, &failure, &facts);
+        r = function_read(key, function ? &function->facts : NULL, sibling ? &sibling->facts : NULL,
+                          keeper->names, &failure, &facts);
         if (r < 0 && !errno_means_absent(r)) {
                 unread_add(keeper->unread, key, &failure); /* what is known stays */
                 return;
@@ -311,7 +315,8 @@ static void read_one(InventoryKeeper *keeper, PciKey key, bool asked, const Func
         mark_new_vfs(keeper, function ? function->facts.virtfns : NULL, facts.virtfns);
         function = inventory_apply(keeper->context->inventory, &facts);
         add_or_update(keeper, function, kind == _FUNCTION_KIND_INVALID, num_vfs, driver);
-        *sibling = function;
+        if (function->kind == FUNCTION_KIND_VF)
+                keeper->last_vf = key;
 
         /* A VF has its link, and the PF's link to it was not seen: it is new as well. */
         if (function->kind == FUNCTION_KIND_VF && (asked || kind != FUNCTION_KIND_VF) &&
@@ -327,9 +332,7 @@ static void read_one(InventoryKeeper *keeper, PciKey key, bool asked, const Func
 }
 
 static int compare_keys_descending(gconstpointer a, gconstpointer b) {
-        PciKey x = *(const PciKey *) a, y = *(const PciKey *) b;
-
-        return (x < y) - (x > y);
+        return *(const PciKey *) a < *(const PciKey *) b ? 1 : -1; /* no two are equal */
 }
 
 void inventory_keeper_read(InventoryKeeper *keeper) {
@@ -340,7 +343,6 @@ void inventory_keeper_read(InventoryKeeper *keeper) {
                 guint n;
                 g_autofree gpointer *stale = g_hash_table_get_keys_as_array(keeper->stale, &n);
                 g_autofree PciKey *keys = g_new(PciKey, n);
-                const Function *sibling = NULL;
 
                 for (guint i = 0; i < n; i++)
                         keys[i] = *(const PciKey *) stale[i];
@@ -348,7 +350,7 @@ void inventory_keeper_read(InventoryKeeper *keeper) {
                 qsort(keys, n, sizeof(*keys), compare_keys_descending);
                 for (guint i = 0; i < n; i++)
                         if (g_hash_table_contains(keeper->stale, &keys[i]))
-                                read_one(keeper, keys[i], round == 0, &sibling);
+                                read_one(keeper, keys[i], round == 0);
                 read_all_lists(keeper);
         }
         unread_mark_pfs(keeper->unread);
