@@ -2,9 +2,20 @@
 
 #include "daemon/base/log.h"
 
+#include <errno.h>
 #include <glib.h>
 #include <inttypes.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
+
+#define TURN_SIGNAL SIGURG /* nobody else's here, and ignored by what the daemon executes */
+/* Who makes one turn long makes others: for so many looks after the last interruption the thread
+ * looks that often. */
+#define ALERT_USEC  (2 * 1000ULL)
+#define ALERT_LOOKS 500
 
 static uint64_t clock_usec(clockid_t clock) {
         struct timespec t = { 0 };
@@ -27,8 +38,58 @@ static void turn_meter_note(TurnMeter *meter, uint64_t usec, uint64_t cpu_usec) 
         counters->longest_cpu_usec = MAX(counters->longest_cpu_usec, cpu_usec);
 }
 
+static void on_turn_signal(int number) {
+}
+
+/* The thread. It allocates and locks nothing: the daemon forks at any time. */
+static void *turn_meter_watch(void *data) {
+        TurnMeter *meter = data;
+        uint64_t before = 0;
+        unsigned alert = 0;
+
+        for (;;) {
+                const uint64_t usec = alert > 0 ? ALERT_USEC : TURN_STUCK_USEC;
+                const struct timespec pause = { (time_t) (usec / 1000000),
+                                                (long) (usec % 1000000 * 1000) };
+                uint64_t now;
+
+                (void) clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+                now = atomic_load(&meter->boundaries);
+                if (now % 2 == 1 && now == before) {
+                        (void) syscall(SYS_tgkill, getpid(), meter->thread, TURN_SIGNAL);
+                        alert = ALERT_LOOKS;
+                } else if (alert > 0)
+                        alert--;
+                before = now;
+        }
+        return NULL;
+}
+
+/* Returns 0 or a negative errno. */
+static int turn_meter_start_watch(TurnMeter *meter, pthread_t *ret) {
+        const struct sigaction action = { .sa_handler = on_turn_signal, .sa_flags = SA_RESTART };
+        sigset_t all, before;
+        int r;
+
+        meter->thread = (pid_t) syscall(SYS_gettid);
+        if (sigaction(TURN_SIGNAL, &action, NULL) < 0)
+                return -errno;
+        /* The loop's signals are the loop's. */
+        (void) sigfillset(&all);
+        (void) pthread_sigmask(SIG_SETMASK, &all, &before);
+        r = -pthread_create(ret, NULL, turn_meter_watch, meter);
+        (void) pthread_sigmask(SIG_SETMASK, &before, NULL);
+        return r;
+}
+
+/* It is nearly always asleep, where it can be cancelled. */
+static void turn_meter_stop_watch(pthread_t thread) {
+        (void) pthread_cancel(thread);
+        (void) pthread_join(thread, NULL);
+}
+
 /* sd_event_run() in its parts. What it waits for is no work. */
-int turn_meter_loop(TurnMeter *meter, sd_event *event) {
+static int run_turns(TurnMeter *meter, sd_event *event) {
         uint64_t cpu, cpu_before = clock_usec(CLOCK_THREAD_CPUTIME_ID);
         int r, code;
 
@@ -41,8 +102,11 @@ int turn_meter_loop(TurnMeter *meter, sd_event *event) {
                 if (r < 0)
                         return r;
                 start = clock_usec(CLOCK_MONOTONIC);
-                if (r > 0)
+                if (r > 0) {
+                        atomic_fetch_add(&meter->boundaries, 1);
                         r = sd_event_dispatch(event);
+                        atomic_fetch_add(&meter->boundaries, 1);
+                }
                 if (r < 0)
                         return r;
                 /* One system call a turn: what the loop itself takes to wait is counted along. */
@@ -52,4 +116,15 @@ int turn_meter_loop(TurnMeter *meter, sd_event *event) {
         }
         r = sd_event_get_exit_code(event, &code);
         return r < 0 ? r : code;
+}
+
+int turn_meter_loop(TurnMeter *meter, sd_event *event) {
+        pthread_t watch;
+        int r = turn_meter_start_watch(meter, &watch);
+
+        if (r < 0)
+                return r;
+        r = run_turns(meter, event);
+        turn_meter_stop_watch(watch);
+        return r;
 }

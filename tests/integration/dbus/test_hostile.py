@@ -3,9 +3,13 @@
 
 import os
 import signal
+import socket
+import struct
+import time
 
 import fixtures
 from fixtures import DEADLINE
+from programs import descriptors
 import vfwarden_bus as vb
 from gi.repository import Gio, GLib
 from test_lock import ALL, LockTest, SRIOV
@@ -175,6 +179,48 @@ class Calls(LockTest):
         self.assert_closed(pf, *ALL)
         self.client.unlock(PF)
         self.assert_closed(pf)
+
+
+class Descriptors(LockTest):
+    LINGER_SECONDS = 3600
+
+    def full_socket(self):
+        """A socket with data that nobody takes; its last close waits for them to be taken."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            sender = socket.create_connection(server.getsockname())
+            self.addCleanup(server.accept()[0].close)
+        sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, self.LINGER_SECONDS))
+        sender.setblocking(False)
+        try:
+            while True:
+                sender.send(bytes(65536))
+        except BlockingIOError:
+            return sender
+
+    def send_the_last(self, sender, path, interface, method, *arguments):
+        """Sends a call with the socket; the daemon, which is stopped, is the only one to have it then."""
+        name = os.readlink(f"/proc/self/fd/{sender.fileno()}")
+        call = self.client.bus.start_call(path, interface, method, *arguments, with_fds=True, fds=[sender.fileno()])
+        self.client.bus.connection.flush_sync()
+        sender.close()
+        vb.wait_until(lambda: name not in descriptors(self.bus.pid).values() and
+                      name not in descriptors("self").values(), None, "the socket to be on its way")
+        return call
+
+    def test_whose_last_close_waits(self):
+        self.sysfs.add_pf(PF)
+        self.start()
+        path = vb.function_path(PF)
+        for what in ((vb.ROOT, vb.PEER, "Ping"), (path, vb.FUNCTION, "Lock", "(s)", ("x",)), (path, "no.such", "Member")):
+            with self.subTest(what):
+                senders = [self.full_socket() for _ in range(3)]
+                os.kill(self.daemon.pid, signal.SIGSTOP)
+                calls = [self.send_the_last(sender, *what) for sender in senders]
+                started = time.monotonic()
+                os.kill(self.daemon.pid, signal.SIGCONT)
+                vb.Client(self.bus.address).ping()
+                self.assertLess(time.monotonic() - started, self.LINGER_SECONDS / 2)
+                vb.wait_until(lambda calls=calls: all(call.done for call in calls), None, "the answers")
 
 
 class Bytes(LockTest):

@@ -77,6 +77,7 @@ class PrivateBus:
         # It prints the address once it listens.
         if not self._process.stdout.readline():
             raise RuntimeError("dbus-daemon did not start")
+        self.pid = self._process.pid
 
     def close(self):
         self._process.terminate()
