@@ -276,6 +276,8 @@ static void on_status(void *context, void *userdata, const char *name) {
         if (!g_str_equal(name, KERNEL_GUARD_STATUS))
                 return;
         look(guards);
+        if (guards->maps)
+                guards->handler->loaded(guards->context);
         guards_tell_change(guards);
 }
 
@@ -359,7 +361,7 @@ void kernel_guards_set_file(KernelGuards *guards, uint64_t inode, const char *pa
 void kernel_guards_exempt(KernelGuards *guards, pid_t pid) {
         int r = guards->maps ? kernel_maps_exempt(guards->maps, pid) : 0;
 
-        if (r < 0)
+        if (r < 0 && r != -ESRCH) /* it has ended */
                 log_error("Failed to exempt process %d from the kernel guard: %s", (int) pid,
                           g_strerror(-r));
 }

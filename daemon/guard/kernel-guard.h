@@ -34,6 +34,9 @@ typedef struct KernelGuardHandler {
         /* kernel_guards_list() says something else. */
         void (*changed)(void *context);
         void (*deed)(void *context, const KernelGuardDeed *deed);
+        /* The programs were loaded anew, and exempt none of the processes that act for the daemon:
+         * kernel_guards_exempt() is to be called for each. */
+        void (*loaded)(void *context);
 } KernelGuardHandler;
 
 /* `directory` is KERNEL_GUARD_DIRECTORY, but for tests. All is borrowed. */

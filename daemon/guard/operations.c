@@ -188,6 +188,13 @@ bool operations_own(const Operations *operations, uint32_t pid) {
         return false;
 }
 
+void operations_tell_processes(const Operations *operations) {
+        for (guint i = 0; i < operations->entries->len; i++)
+                operations->handler->starting(
+                        operations->context,
+                        worker_pid(((const Entry *) operations->entries->pdata[i])->worker));
+}
+
 void operations_record(const Operations *operations, GArray *records) {
         for (guint i = 0; i < operations->entries->len; i++) {
                 const Entry *entry = operations->entries->pdata[i];
@@ -230,5 +237,6 @@ int operations_adopt(Operations *operations, const GArray *records) {
                          entry->running.name, entry->running.pid);
                 g_ptr_array_add(operations->entries, entry);
         }
+        operations_tell_processes(operations); /* the guard may have come while no daemon ran */
         return 0;
 }

@@ -18,7 +18,7 @@ typedef struct OperationsHandler {
         /* One began on the function at `key`. May be called from anywhere, so the inventory stays
          * as it is. */
         void (*began)(void *context, PciKey key);
-        /* Its process is about to write. */
+        /* Its process writes, or is about to. May be called again. */
         void (*starting)(void *context, pid_t pid);
         /* It is about to end: its function is to be read. */
         void (*ending)(void *context, PciKey key);
@@ -49,6 +49,9 @@ void operations_attach(Operations *operations, Function *function);
 
 /* Whether process `pid` carries out an operation. */
 bool operations_own(const Operations *operations, uint32_t pid);
+
+/* Calls `starting` again for each process. */
+void operations_tell_processes(const Operations *operations);
 
 /* `records` are of StateOperation, see records.h. */
 void operations_record(const Operations *operations, GArray *records);

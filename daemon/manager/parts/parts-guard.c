@@ -33,9 +33,14 @@ static void on_deed(void *userdata, const KernelGuardDeed *deed) {
                  more ? more : "");
 }
 
+static void on_guard_loaded(void *userdata) {
+        operations_tell_processes(part_find((const PartContext *) userdata, operations_part));
+}
+
 static const KernelGuardHandler kernel_guard_handler = {
         .changed = on_kernel_guards_changed,
         .deed = on_deed,
+        .loaded = on_guard_loaded,
 };
 
 static int new_kernel_guard(const PartContext *context, void **ret) {

@@ -290,6 +290,25 @@ def lifetime(machine):
     contains(machine.run("vfwarden", "status").stdout, "release-all has unloaded it", "the status")
 
 
+@scenario("a guard that is loaded anew lets the daemon's process go on that was in the middle of an unplug", deadline=300)
+def loaded_meanwhile(machine):
+    load_guard(machine)
+    vf, other = igb_vfs(machine, 2)
+    one, two = Holder(machine, vf), Holder(machine, other)
+    wait_users(machine, vf, [one.pid])
+    wait_users(machine, other, [two.pid])
+    call = subprocess.Popen(["vfwarden", "unplug", "--insist", "--timeout=120", IGB.address])
+    machine.closers.append(call.kill)
+    machine.wait(lambda: vf.driver() is None, "the unbind of the first VF")
+    service.systemctl("restart", service.GUARD_UNIT)
+    wait_guards(machine, loaded())
+    one.end()
+    machine.wait(lambda: other.driver() is None, "the unbind of the second VF, which is in use")
+    two.end()
+    equal(call.wait(), 0, "the status of `vfwarden unplug`")
+    machine.outside("wait_unplugged", id="igb0", seconds=30)
+
+
 def open_pin(path):
     """<asm/unistd_64.h>, <linux/bpf.h>: BPF_OBJ_GET."""
     name = ctypes.create_string_buffer(os.fsencode(path))
