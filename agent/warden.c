@@ -100,11 +100,20 @@ static int on_disconnected(sd_bus_message *message, void *userdata, sd_bus_error
         return sd_event_exit(sd_bus_get_event(sd_bus_message_get_bus(message)), 1);
 }
 
-static int warden_watch(Warden *warden) {
-        int r;
+/* Anybody may send a signal to this connection alone, and libsystemd does not compare the sender's
+ * unique name with the name that a match asks for. Those of vfwardend and of the bus are
+ * broadcast. */
+static int on_addressed_signal(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        return sd_bus_message_is_signal(message, NULL, NULL) > 0 &&
+               sd_bus_message_get_destination(message) != NULL;
+}
 
-        r = sd_bus_match_signal(warden->bus, NULL, NAME, NULL, FUNCTION, "UnplugRequested",
-                                on_requested, warden);
+static int warden_watch(Warden *warden) {
+        int r = sd_bus_add_filter(warden->bus, NULL, on_addressed_signal, NULL);
+
+        if (r >= 0)
+                r = sd_bus_match_signal(warden->bus, NULL, NAME, NULL, FUNCTION, "UnplugRequested",
+                                        on_requested, warden);
         if (r >= 0)
                 r = sd_bus_add_match(warden->bus, NULL,
                                      "type='signal',sender='" NAME "',"

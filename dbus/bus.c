@@ -276,11 +276,27 @@ static int take_name(sd_bus *connection) {
         return r < 0 ? r : 0;
 }
 
+/* A signal to this connection alone is forged. The bus lets anybody send one,
+ * of any interface, and libsystemd takes a sender that is a unique name for the owner of whichever
+ * name a match asks for (value_node_test() in bus-match.c). What is matched here is broadcast,
+ * which the bus delivers only if the sender is right. */
+static int on_addressed_signal(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        return sd_bus_message_is_signal(message, NULL, NULL) > 0 &&
+               sd_bus_message_get_destination(message) != NULL;
+}
+
+/* The first filter of all. */
+static int bus_open(sd_bus **ret) {
+        int r = sd_bus_open_system(ret);
+
+        return r < 0 ? r : sd_bus_add_filter(*ret, NULL, on_addressed_signal, NULL);
+}
+
 int bus_new(Bus **ret) {
         g_autoptr(Bus) bus = g_new0(Bus, 1);
         int r;
 
-        r = sd_bus_open_system(&bus->connection);
+        r = bus_open(&bus->connection);
         if (r < 0) {
                 log_error("there is no system bus: %s", g_strerror(-r));
                 return r;
@@ -290,7 +306,7 @@ int bus_new(Bus **ret) {
                 log_error("Failed to acquire the bus name %s: %s", BUS_NAME, g_strerror(-r));
                 return r;
         }
-        r = sd_bus_open_system(&bus->questions);
+        r = bus_open(&bus->questions);
         if (r >= 0)
                 r = senders_new(bus->connection, bus->questions, &bus->senders);
         if (r < 0) {

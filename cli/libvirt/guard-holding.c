@@ -89,13 +89,14 @@ static int on_daemon_changed(sd_bus_message *message, void *userdata, sd_bus_err
 
 static int watch(Holding *holding) {
         sd_bus *bus = holding->context.bus;
-        int r;
+        int r = client_drop_addressed_signals(bus);
 
-        r = sd_bus_add_match_async(bus, NULL,
-                                   "type='signal',sender='" CLIENT_BUS_NAME "',"
-                                   "interface='org.freedesktop.DBus.Properties',"
-                                   "member='PropertiesChanged',arg0='" CLIENT_FUNCTION "'",
-                                   on_properties_changed, NULL, holding);
+        if (r >= 0)
+                r = sd_bus_add_match_async(bus, NULL,
+                                           "type='signal',sender='" CLIENT_BUS_NAME "',"
+                                           "interface='org.freedesktop.DBus.Properties',"
+                                           "member='PropertiesChanged',arg0='" CLIENT_FUNCTION "'",
+                                           on_properties_changed, NULL, holding);
         if (r >= 0)
                 r = sd_bus_match_signal_async(bus, NULL, CLIENT_BUS_NAME, NULL, CLIENT_FUNCTION,
                                               "UnplugRequested", on_unplug_requested, NULL,

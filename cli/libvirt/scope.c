@@ -45,6 +45,9 @@ static int scope_new(Context *context, const char *unit, Scope **ret) {
         scope->context = context;
         scope->unit = unit;
         scope->results = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+        r = client_drop_addressed_signals(context->bus);
+        if (r < 0)
+                return r;
         /* Without waiting: the bus gets this before the call that makes the job. */
         r = sd_bus_match_signal_async(context->bus, &scope->slot, SYSTEMD_NAME, SYSTEMD_PATH,
                                       SYSTEMD_MANAGER, "JobRemoved", on_job_removed, NULL, scope);

@@ -116,10 +116,12 @@ static int on_function_removed(sd_bus_message *message, void *userdata, sd_bus_e
 }
 
 static int subscribe_release(Release *release, sd_bus *bus) {
-        int r = sd_bus_match_signal(bus, &release->requested, CLIENT_BUS_NAME, release->path,
-                                    CLIENT_FUNCTION, "UnplugRequested", on_release_requested,
-                                    release);
+        int r = client_drop_addressed_signals(bus);
 
+        if (r >= 0)
+                r = sd_bus_match_signal(bus, &release->requested, CLIENT_BUS_NAME, release->path,
+                                        CLIENT_FUNCTION, "UnplugRequested", on_release_requested,
+                                        release);
         return r < 0 ? r
                      : sd_bus_match_signal(bus, &release->removed, CLIENT_BUS_NAME, CLIENT_ROOT,
                                            "org.freedesktop.DBus.ObjectManager",

@@ -368,6 +368,8 @@ static ExitCode unplug(Context *context, const char *address) {
 
         r = client_get_function(context, address, &error, &wait.path);
         if (r >= 0)
+                r = client_drop_addressed_signals(context->bus);
+        if (r >= 0)
                 r = sd_bus_match_signal(context->bus, &wait.requested, CLIENT_BUS_NAME, wait.path,
                                         CLIENT_FUNCTION, "UnplugRequested", on_requested, &wait);
         if (r >= 0)

@@ -113,6 +113,21 @@ class Released(AgentTest):
         call.result()
         self.wait_holders()
 
+    def test_a_request_that_the_daemon_did_not_make(self):
+        """Any user may send the signal to the agent alone."""
+        other = "0000:03:00.0"
+        function = self.sysfs.add(other, driver="vfio-pci")
+        self.given(hostdev(PLAIN), hostdev(other, "hostdev1"))
+        self.use(function)
+        self.client.bus.forge(NAME, vb.function_path(PLAIN), vb.FUNCTION, "UnplugRequested", "(t)", 2**63)
+        # What comes next is the first that is asked.
+        call = self.client.start_unplug(other, LONG)
+        wait_until(self.log, 4 * DEADLINE, "a request to the guest")
+        self.wait_log(f"detach {UUID} hostdev1")
+        self.kernel.let_go(function)
+        self.tell_removed(UUID, "hostdev1")
+        call.result()
+
     def test_a_guest_shuts_down(self):
         function = self.given(wish="shut-down")
         call = self.client.start_unplug(PLAIN, LONG)

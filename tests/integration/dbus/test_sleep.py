@@ -73,6 +73,20 @@ class Sleep(fixtures.DaemonTest):
         self.wait_count(1)
         self.assertEqual(self.logind.calls, [ASKED], "only while a function is in use")
 
+    def test_somebody_says_that_logind_has_ended(self):
+        """Any user may send that to the daemon alone."""
+        self.start_logind()
+        self.configure("[Lock]\nInhibitSleep=yes\n")
+        self.start()
+        self.use(self.functions[0])
+        self.wait_count(1)
+        calls = len(self.logind.calls)
+        for owner in ("", ":1.4711"):
+            self.client.bus.forge(vb.NAME, "/org/freedesktop/DBus", "org.freedesktop.DBus", "NameOwnerChanged",
+                                  "(sss)", "org.freedesktop.login1", ":1.2", owner)
+        self.client.ping()
+        self.assertEqual((self.logind.count(), len(self.logind.calls)), (1, calls))
+
     def test_logind_is_not_there_or_refuses(self):
         self.configure("[Lock]\nInhibitSleep=yes\n")
         self.start()
