@@ -83,13 +83,28 @@ void program_close(ProgramProcess *process) {
         closep(&process->fd);
 }
 
-/* In the sysfs of the host, of which nobody makes folders. */
-static bool find_in_sysfs(const struct statx *st, const char *path, PciKey *ret) {
+bool program_file_is(const char *path, uint64_t inode) {
+        struct stat st;
+
+        return stat(path, &st) == 0 && st.st_ino == inode;
+}
+
+bool program_bar_is(const char *link, PciKey key, uint64_t inode) {
+        char address[PCI_ADDRESS_STRING_MAX];
+        g_autofree char *path = g_strdup_printf(
+                SYSFS_ROOT "/bus/pci/devices/%s/%s",
+                pci_address_format(pci_address_from_key(key), address), strrchr(link, '/') + 1);
+
+        return program_file_is(path, inode);
+}
+
+/* In the sysfs of the host. */
+static bool find_in_sysfs(const struct statx *st, const char *link, PciKey *ret) {
         struct stat sysfs;
 
         return S_ISREG(st->stx_mode) && stat(SYSFS_ROOT, &sysfs) == 0 &&
                makedev(st->stx_dev_major, st->stx_dev_minor) == sysfs.st_dev &&
-               device_path_function(path, ret);
+               device_path_function(link, ret) && program_bar_is(link, *ret, st->stx_ino);
 }
 
 /* Returns 1, 0 if it holds nothing or was closed meanwhile, or a negative errno. */
@@ -156,11 +171,12 @@ static int tell_sysfs(const ProgramProcess *process, const char *number, const s
         return tell_held(process, number, key, kind, strrchr(link, '/') + 1);
 }
 
-bool program_is_in_proc(const char *proc, dev_t device) {
-        g_autofree char *path = g_strdup_printf("%s/1/root/proc", proc);
+bool program_is_in_proc(const char *proc, const char *link, dev_t device, uint64_t inode) {
+        g_autofree char *root = g_strdup_printf("%s/1/root/proc", proc),
+                        *path = g_strconcat(root, g_strrstr(link, "/bus/pci/"), NULL);
         struct stat st;
 
-        return stat(path, &st) == 0 && st.st_dev == device;
+        return stat(root, &st) == 0 && st.st_dev == device && program_file_is(path, inode);
 }
 
 static int tell_regular(const ProgramProcess *process, const char *number, const struct statx *st,
@@ -169,7 +185,8 @@ static int tell_regular(const ProgramProcess *process, const char *number, const
         PciAddress address;
 
         if (!device_file_parse_proc(link, &address) ||
-            !program_is_in_proc(process->proc, makedev(st->stx_dev_major, st->stx_dev_minor)))
+            !program_is_in_proc(process->proc, link, makedev(st->stx_dev_major, st->stx_dev_minor),
+                                st->stx_ino))
                 return tell_sysfs(process, number, st, link);
         name = g_strconcat("/proc", g_strrstr(link, "/bus/pci/"), NULL);
         return tell_held(process, number, pci_address_key(address), USE_PROGRAM_CONFIG, name);
@@ -184,7 +201,7 @@ static int tell_descriptor(const ProgramProcess *process, const char *number, co
                 packet_sockets_note(process->sockets, link, process->pid, process->status.name);
                 return 0;
         }
-        if (statx(dirfd(process->dir), number, AT_STATX_DONT_SYNC, STATX_TYPE, &st) < 0)
+        if (statx(dirfd(process->dir), number, AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO, &st) < 0)
                 return errno == ENOMEM ? -errno : 0;
         return S_ISREG(st.stx_mode) ? tell_regular(process, number, &st, link)
                                     : tell_node(process, number, &st);

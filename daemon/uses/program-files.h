@@ -42,8 +42,19 @@ int program_read_status(const char *proc, uint32_t pid, ProcessStatus *ret);
 int program_open(ProgramProcess *process);
 void program_close(ProgramProcess *process);
 
-/* Whether the file system is the host's procfs; the daemon has one of its own (ProcSubset=pid). */
-bool program_is_in_proc(const char *proc, dev_t device);
+/* Anybody can mount a file of sysfs or procfs on a path that ends like that of another one. So the
+ * inode is compared with that of the file itself in the host's file system, which is the same in
+ * each other sysfs and procfs (kernfs_ino(), the entry's `low_ino` in fs/proc/generic.c). */
+
+/* Whether `path`, in the host's file system, has this inode. */
+bool program_file_is(const char *path, uint64_t inode);
+
+/* `link` ends with the name of a file of the function at `key`. */
+bool program_bar_is(const char *link, PciKey key, uint64_t inode);
+
+/* Of a `link` that device_file_parse_proc() takes: whether `device` is the host's procfs; the
+ * daemon has one of its own (ProcSubset=pid). */
+bool program_is_in_proc(const char *proc, const char *link, dev_t device, uint64_t inode);
 
 /* Calls `found` once for each file, after at most `max` descriptors; `*ret_n` is how many were
  * looked at. Returns 0; or a negative errno if some may be missing, as `found` was called for the

@@ -133,36 +133,21 @@ static char *mapped_file(const MapsSearch *search, pid_t thread, const MapsLine 
                                line->range + strspn(line->range, "0"));
 }
 
-/* The inode of a BAR is the same in each sysfs (kernfs_ino()). */
-static bool is_bars_inode(const MapsLine *line, PciKey key) {
-        char address[PCI_ADDRESS_STRING_MAX];
-        g_autofree char *path =
-                g_strdup_printf(SYSFS_ROOT "/bus/pci/devices/%s/%s",
-                                pci_address_format(pci_address_from_key(key), address),
-                                strrchr(line->path, '/') + 1);
-        struct stat st;
-
-        return stat(path, &st) == 0 && st.st_ino == line->inode;
-}
-
 /* The sysfs of a container has a device number of its own, one for each network namespace. A file
  * system of a tenant can have the path and the inode, but is of another kind. */
-static bool is_in_any_sysfs(const MapsSearch *search, pid_t thread, const MapsLine *line,
-                            PciKey key) {
-        g_autofree char *path = NULL;
+static bool is_in_any_sysfs(const MapsSearch *search, pid_t thread, const MapsLine *line) {
+        g_autofree char *path = mapped_file(search, thread, line);
         struct statfs fs;
 
-        if (!is_bars_inode(line, key))
-                return false;
-        path = mapped_file(search, thread, line);
         return statfs(path, &fs) == 0 && fs.f_type == SYSFS_MAGIC;
 }
 
-/* In the host's own sysfs nobody makes folders, so the path is enough. */
+/* The inode of a BAR is the same in each sysfs (kernfs_ino()). */
 static bool find_bar(const MapsSearch *search, pid_t thread, dev_t sysfs, const MapsLine *line,
                      MapsReport *report) {
         if (!device_path_function(line->path, &report->key) ||
-            (line->device != sysfs && !is_in_any_sysfs(search, thread, line, report->key)))
+            !program_bar_is(line->path, report->key, line->inode) ||
+            (line->device != sysfs && !is_in_any_sysfs(search, thread, line)))
                 return false;
         report->kind = USE_PROGRAM_MAPPED;
         g_strlcpy(report->name, strrchr(line->path, '/') + 1, sizeof(report->name));
@@ -174,7 +159,7 @@ static bool find_bar_in_proc(const MapsSearch *search, const MapsLine *line, Map
         PciAddress address;
 
         if (!device_file_parse_proc(line->path, &address) ||
-            !program_is_in_proc(search->proc, line->device))
+            !program_is_in_proc(search->proc, line->path, line->device, line->inode))
                 return false;
         report->key = pci_address_key(address);
         report->kind = USE_PROGRAM_MAPPED;

@@ -68,6 +68,20 @@ class Programs(UsesTest):
         self.client.bus.call(vb.function_path(NIC), vb.FUNCTION, "Unbind")
         self.wait_property(NIC, "Driver", "")
 
+    def test_a_file_that_only_looks_like_one(self):
+        """Anybody can mount another file of sysfs on such a path."""
+        self.add_file(self.nic, "resource0")
+        directory = os.path.join(self.sysfs.root, "elsewhere", NIC)
+        os.makedirs(directory)
+        paths = [os.path.join(directory, name) for name in ("resource0", "config", "resource7")]
+        for path in paths:
+            with open(path, "w", encoding="utf-8"):
+                pass
+        self.host.add_program(4711, "tenant", d3=(paths[0], READ_WRITE), d4=(paths[1], READ_WRITE), d5=(paths[2], READ_WRITE))
+        self.host.add_program(4712, "flash tool", d3=(self.nic.path("resource0"), READ_WRITE))
+        self.start()
+        self.wait_uses(NIC, "its BAR resource0 is open in flash tool (pid 4712)")
+
     def test_it_is_told_when_it_is_opened(self):
         """No operation asks: the open alone makes the daemon look."""
         bar = self.add_file(self.nic, "resource2_wc")
