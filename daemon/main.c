@@ -170,13 +170,13 @@ static int add_signals(sd_event *event, ReloadContext *context) {
 
 static int run(const ManagerOptions *given) {
         ManagerOptions options = *given;
+        _cleanup_(turn_meter_done) TurnMeter turns = { 0 }; /* after all that closes descriptors */
         g_autoptr(Notify) notify = NULL;
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
         g_autoptr(Manager) manager = NULL;
         g_autoptr(Bus) bus = NULL;
         ReloadContext reload;
         ServiceFacts facts;
-        TurnMeter turns = { 0 };
         int r;
 
         options.turns = &turns;

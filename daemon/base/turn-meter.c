@@ -5,17 +5,16 @@
 #include <errno.h>
 #include <glib.h>
 #include <inttypes.h>
-#include <pthread.h>
-#include <string.h>
+#include <signal.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #define TURN_SIGNAL SIGURG /* nobody else's here, and ignored by what the daemon executes */
-/* Who makes one turn long makes others: for so many looks after the last interruption the thread
- * looks that often. */
+/* Who makes one turn long makes others: after an interruption the thread looks so soon, so many
+ * times. */
 #define ALERT_USEC  (2 * 1000ULL)
-#define ALERT_LOOKS 500
+#define ALERT_LOOKS 5000
 
 static uint64_t clock_usec(clockid_t clock) {
         struct timespec t = { 0 };
@@ -41,51 +40,70 @@ static void turn_meter_note(TurnMeter *meter, uint64_t usec, uint64_t cpu_usec) 
 static void on_turn_signal(int number) {
 }
 
+/* A loop that is idle does not wake the thread. Returns the boundary that the turn began with. */
+static uint64_t wait_for_turn(TurnMeter *meter) {
+        uint64_t now;
+
+        while (atomic_store(&meter->asleep, true),
+               (now = atomic_load(&meter->boundaries)) % 2 == 0 && !atomic_load(&meter->over))
+                (void) sem_wait(&meter->wake);
+        atomic_store(&meter->asleep, false);
+        return now;
+}
+
 /* The thread. It allocates and locks nothing: the daemon forks at any time. */
 static void *turn_meter_watch(void *data) {
         TurnMeter *meter = data;
-        uint64_t before = 0;
         unsigned alert = 0;
 
-        for (;;) {
-                const uint64_t usec = alert > 0 ? ALERT_USEC : TURN_STUCK_USEC;
-                const struct timespec pause = { (time_t) (usec / 1000000),
-                                                (long) (usec % 1000000 * 1000) };
-                uint64_t now;
+        while (!atomic_load(&meter->over)) {
+                uint64_t turn = wait_for_turn(meter);
+                const struct timespec pause = {
+                        .tv_nsec = (long) (alert > 0 ? ALERT_USEC : TURN_STUCK_USEC) * 1000
+                };
 
                 (void) clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
-                now = atomic_load(&meter->boundaries);
-                if (now % 2 == 1 && now == before) {
-                        (void) syscall(SYS_tgkill, getpid(), meter->thread, TURN_SIGNAL);
+                if (atomic_load(&meter->boundaries) == turn) {
+                        (void) syscall(SYS_tgkill, getpid(), meter->loop, TURN_SIGNAL);
                         alert = ALERT_LOOKS;
                 } else if (alert > 0)
                         alert--;
-                before = now;
         }
         return NULL;
 }
 
 /* Returns 0 or a negative errno. */
-static int turn_meter_start_watch(TurnMeter *meter, pthread_t *ret) {
+static int turn_meter_start_watch(TurnMeter *meter) {
         const struct sigaction action = { .sa_handler = on_turn_signal, .sa_flags = SA_RESTART };
         sigset_t all, before;
         int r;
 
-        meter->thread = (pid_t) syscall(SYS_gettid);
-        if (sigaction(TURN_SIGNAL, &action, NULL) < 0)
+        meter->loop = (pid_t) syscall(SYS_gettid);
+        if (sigaction(TURN_SIGNAL, &action, NULL) < 0 || sem_init(&meter->wake, 0, 0) < 0)
                 return -errno;
         /* The loop's signals are the loop's. */
         (void) sigfillset(&all);
         (void) pthread_sigmask(SIG_SETMASK, &all, &before);
-        r = -pthread_create(ret, NULL, turn_meter_watch, meter);
+        r = -pthread_create(&meter->watch, NULL, turn_meter_watch, meter);
         (void) pthread_sigmask(SIG_SETMASK, &before, NULL);
+        meter->watches = r == 0;
         return r;
 }
 
-/* It is nearly always asleep, where it can be cancelled. */
-static void turn_meter_stop_watch(pthread_t thread) {
-        (void) pthread_cancel(thread);
-        (void) pthread_join(thread, NULL);
+void turn_meter_done(TurnMeter *meter) {
+        if (!meter->watches)
+                return;
+        atomic_store(&meter->over, true);
+        (void) sem_post(&meter->wake);
+        (void) pthread_join(meter->watch, NULL);
+        (void) sem_destroy(&meter->wake);
+        meter->watches = false;
+}
+
+static void begin_turn(TurnMeter *meter) {
+        atomic_fetch_add(&meter->boundaries, 1);
+        if (atomic_exchange(&meter->asleep, false))
+                (void) sem_post(&meter->wake);
 }
 
 /* sd_event_run() in its parts. What it waits for is no work. */
@@ -103,7 +121,7 @@ static int run_turns(TurnMeter *meter, sd_event *event) {
                         return r;
                 start = clock_usec(CLOCK_MONOTONIC);
                 if (r > 0) {
-                        atomic_fetch_add(&meter->boundaries, 1);
+                        begin_turn(meter);
                         r = sd_event_dispatch(event);
                         atomic_fetch_add(&meter->boundaries, 1);
                 }
@@ -119,12 +137,10 @@ static int run_turns(TurnMeter *meter, sd_event *event) {
 }
 
 int turn_meter_loop(TurnMeter *meter, sd_event *event) {
-        pthread_t watch;
-        int r = turn_meter_start_watch(meter, &watch);
+        int r = turn_meter_start_watch(meter);
 
-        if (r < 0)
-                return r;
-        r = run_turns(meter, event);
-        turn_meter_stop_watch(watch);
+        if (r >= 0)
+                r = run_turns(meter, event);
+        begin_turn(meter);
         return r;
 }
