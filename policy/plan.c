@@ -11,6 +11,7 @@ static void step_free(gpointer data) {
 
         g_free(step->path);
         g_free(step->value);
+        g_clear_pointer(&step->unbound, g_ptr_array_unref);
         g_free(step);
 }
 
@@ -48,7 +49,7 @@ static char *address_of(const Function *function) {
 static void plan_add(GPtrArray *steps, char *path, const char *value) {
         PlanStep *step = g_new(PlanStep, 1);
 
-        *step = (PlanStep){ path, g_strdup(value) };
+        *step = (PlanStep){ path, g_strdup(value), NULL };
         g_ptr_array_add(steps, step);
 }
 
@@ -57,6 +58,19 @@ static void add_attribute(GPtrArray *steps, const Function *function, const char
         g_autofree char *address = address_of(function);
 
         plan_add(steps, g_strconcat("/sys/bus/pci/devices/", address, "/", name, NULL), value);
+}
+
+/* The last step takes the function away, too. A bridge does not leave its driver before. */
+static void add_unbound(const GPtrArray *steps, const Function *function) {
+        PlanStep *step = steps->pdata[steps->len - 1];
+        g_autofree char *address = address_of(function);
+
+        if (topology_is_bridge(function))
+                return;
+        if (!step->unbound)
+                step->unbound = g_ptr_array_new_with_free_func(g_free);
+        g_ptr_array_add(step->unbound,
+                        g_strconcat("/sys/bus/pci/devices/", address, "/driver", NULL));
 }
 
 static void add_unbind(GPtrArray *steps, const Function *function) {
@@ -117,8 +131,11 @@ static void add_take_down(Plan *plan, const Function *pf) {
                 if (vf->facts.driver[0] != '\0')
                         add_bind(plan->undo, vf, "");
         }
-        if (function_num_vfs(pf) > 0)
-                add_attribute(plan->steps, pf, "sriov_numvfs", "0");
+        if (function_num_vfs(pf) == 0)
+                return;
+        add_attribute(plan->steps, pf, "sriov_numvfs", "0");
+        for (guint i = 0; pf->vfs && i < pf->vfs->len; i++)
+                add_unbound(plan->steps, pf->vfs->pdata[i]);
 }
 
 Plan *plan_set_num_vfs(const Function *pf, uint16_t count) {
@@ -177,11 +194,14 @@ Plan *plan_remove(const Function *function, const char *slot_power) {
         Plan *plan = plan_new();
 
         for (guint i = 0; i < below->len; i++)
-                if (!((const Function *) below->pdata[i])->pf)
+                if (!((const Function *) below->pdata[i])->pf) {
                         add_attribute(plan->steps, below->pdata[i], "remove", "1");
+                        add_unbound(plan->steps, below->pdata[i]);
+                }
         if (slot_power)
                 plan_add(plan->steps, g_strdup(slot_power), "0");
         else
                 add_attribute(plan->steps, function, "remove", "1");
+        add_unbound(plan->steps, function);
         return plan;
 }

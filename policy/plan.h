@@ -9,6 +9,10 @@
 typedef struct PlanStep {
         char *path;
         char *value;
+        /* Links `driver` of the functions that go with this step, of char*; NULL: none. The step is
+         * not done, and fails with EBUSY, if one is there: steps before may have taken hours, and
+         * somebody may have bound and opened such a function since. */
+        GPtrArray *unbound;
 } PlanStep;
 
 typedef struct Plan {

@@ -2,6 +2,7 @@
 
 #include "daemon/base/helper.h"
 #include "daemon/base/util.h"
+#include "policy/absence.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -34,9 +35,21 @@ static int write_value(int fd, const char *value) {
         return (size_t) n == length ? 0 : EIO;
 }
 
+static int check_unbound(const GPtrArray *links) {
+        for (guint i = 0; links && i < links->len; i++)
+                if (faccessat(AT_FDCWD, links->pdata[i], F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+                        return EBUSY;
+                else if (!errno_means_absent(-errno))
+                        return errno;
+        return 0;
+}
+
 static int run_step(const PlanStep *step, int fd) {
         _cleanup_(closep) int opened = -1;
+        int error = check_unbound(step->unbound);
 
+        if (error != 0)
+                return error;
         if (fd < 0) {
                 opened = open(step->path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
                 if (opened < 0)

@@ -26,7 +26,8 @@ static Function *get(const char *address) {
         return inventory_get(world, key_of(address));
 }
 
-/* "0000:01:00.0/reset=1 drivers/igb/bind=...": the steps, shortened. */
+/* "0000:01:00.0/reset=1 drivers/igb/bind=...": the steps, shortened; behind "!" what is to be
+ * unbound. */
 static char *text_of(const GPtrArray *steps) {
         g_autoptr(GString) text = g_string_new(NULL);
 
@@ -36,6 +37,12 @@ static char *text_of(const GPtrArray *steps) {
                 cr_assert(g_str_has_prefix(step->path, "/sys/bus/pci/"), "%s", step->path);
                 g_string_append_printf(text, "%s%s=%s", i > 0 ? " " : "",
                                        step->path + strlen("/sys/bus/pci/"), step->value);
+                for (guint j = 0; step->unbound && j < step->unbound->len; j++) {
+                        const char *link = step->unbound->pdata[j];
+
+                        cr_assert(g_str_has_suffix(link, "/driver"), "%s", link);
+                        g_string_append_printf(text, "!%s", link + strlen("/sys/bus/pci/"));
+                }
         }
         g_string_replace(text, "devices/", "", 0);
         g_string_replace(text, "0000:01:", "", 0);
@@ -98,11 +105,13 @@ Test(plan, bind_of_what_has_no_driver) {
 
 /* VFs one by one, then through 0. */
 Test(plan, set_num_vfs) {
-        assert_plan(plan_set_num_vfs(get(PF), 0), "10.0/driver/unbind=10.0 00.0/sriov_numvfs=0",
+        assert_plan(plan_set_num_vfs(get(PF), 0),
+                    "10.0/driver/unbind=10.0 00.0/sriov_numvfs=0!10.0/driver!10.2/driver",
                     "drivers_probe=10.0");
-        assert_plan(plan_set_num_vfs(get(PF), 4),
-                    "10.0/driver/unbind=10.0 00.0/sriov_numvfs=0 00.0/sriov_numvfs=4",
-                    "drivers_probe=10.0");
+        assert_plan(
+                plan_set_num_vfs(get(PF), 4),
+                "10.0/driver/unbind=10.0 00.0/sriov_numvfs=0!10.0/driver!10.2/driver 00.0/sriov_numvfs=4",
+                "drivers_probe=10.0");
         assert_plan(plan_set_num_vfs(get(PF), 2), "", "");
         apply(world, facts_driver(facts_pf(PF, NULL), "igb"));
         inventory_remove(world, get(VF0));
@@ -124,14 +133,16 @@ Test(plan, reset) {
 Test(plan, release) {
         assert_plan(plan_release(get(VF0)), "10.0/driver/unbind=10.0", "");
         assert_plan(plan_release(get(VF1)), "", "");
-        assert_plan(plan_release(get(PF)),
-                    "10.0/driver/unbind=10.0 00.0/sriov_numvfs=0 00.0/driver/unbind=00.0",
-                    "drivers_probe=10.0");
+        assert_plan(
+                plan_release(get(PF)),
+                "10.0/driver/unbind=10.0 00.0/sriov_numvfs=0!10.0/driver!10.2/driver 00.0/driver/unbind=00.0",
+                "drivers_probe=10.0");
 }
 
 Test(plan, remove) {
-        assert_plan(plan_remove(get(PF), NULL), "00.0/remove=1", "");
-        assert_plan(plan_remove(get(PF), "/sys/bus/pci/slots/1/power"), "slots/1/power=0", "");
+        assert_plan(plan_remove(get(PF), NULL), "00.0/remove=1!00.0/driver", "");
+        assert_plan(plan_remove(get(PF), "/sys/bus/pci/slots/1/power"),
+                    "slots/1/power=0!00.0/driver", "");
 }
 
 Test(plan, names_of_drivers) {

@@ -47,7 +47,7 @@ static Plan *plan_for(const World *world) {
         PlanStep *step = g_new(PlanStep, 1);
 
         *plan = (Plan){ g_ptr_array_new(), g_ptr_array_new() };
-        *step = (PlanStep){ g_strdup(world->path), g_strdup("1") };
+        *step = (PlanStep){ g_strdup(world->path), g_strdup("1"), NULL };
         g_ptr_array_add(plan->steps, step);
         return plan;
 }
@@ -82,6 +82,34 @@ Test(worker, does_its_plan) {
         worker_free(worker);
         assert_no_child();
         cr_assert_eq(world_done(&world), 1);
+}
+
+/* A function may have been bound since the plan was made. */
+Test(worker, a_step_that_would_take_a_bound_function_is_not_done) {
+        static const struct {
+                const char *link;
+                int error;
+        } cases[] = { { "/proc/self/exe", EBUSY }, { "/proc/self/no-such", 0 } };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                World world;
+                Worker *worker = NULL;
+                Plan *plan;
+
+                world_init(&world);
+                plan = plan_for(&world);
+                ((PlanStep *) plan->steps->pdata[0])->unbound =
+                        g_ptr_array_new_with_free_func(g_free);
+                g_ptr_array_add(((PlanStep *) plan->steps->pdata[0])->unbound,
+                                g_strdup(cases[i].link));
+                cr_assert_eq(worker_start(world.event, plan, on_open, on_done, &world, &worker), 0);
+                cr_assert_eq(worker_go(worker), 0);
+                while (!world.ended)
+                        cr_assert_geq(sd_event_run(world.event, 10 * 1000 * 1000), 1);
+                cr_assert_eq(world.error, cases[i].error);
+                worker_free(worker);
+                cr_assert_eq(world_done(&world), cases[i].error == 0);
+        }
 }
 
 /* Lets this process open so many descriptors more. */
