@@ -403,16 +403,16 @@ unsigned check_unplug_users(const Function *function) {
         return n;
 }
 
-unsigned check_unplug_others(const Inventory *inventory, const Function *function) {
-        g_autoptr(Verdict) verdict = check_unplug(inventory, function, true, 0);
+unsigned check_unplug_others(const Inventory *inventory, const Function *function, unsigned flags) {
+        static const bool counts[_BLOCKER_KIND_MAX] = {
+                [BLOCKER_INHIBITOR] = true, [BLOCKER_DELAY] = true,      [BLOCKER_LOCK] = true,
+                [BLOCKER_HOST] = true,      [BLOCKER_UNREADABLE] = true,
+        };
+        g_autoptr(Verdict) verdict = check_unplug(inventory, function, true, flags);
         unsigned n = 0;
 
-        for (guint i = 0; i < verdict->blockers->len; i++) {
-                BlockerKind kind = ((const Blocker *) verdict->blockers->pdata[i])->kind;
-
-                n += kind == BLOCKER_INHIBITOR || kind == BLOCKER_DELAY ||
-                     kind == BLOCKER_UNREADABLE;
-        }
+        for (guint i = 0; i < verdict->blockers->len; i++)
+                n += counts[((const Blocker *) verdict->blockers->pdata[i])->kind];
         return n;
 }
 

@@ -20,10 +20,10 @@ Verdict *check_unplug(const Inventory *inventory, const Function *function, bool
 /* The number of users of the function, its VFs and all that is below it. */
 unsigned check_unplug_users(const Function *function);
 
-/* The number of others that an unplug of `function` waits for: inhibitors of either mode, and PFs
- * with VFs that cannot be read. What blocks an unplug is among them if it came after the request.
- */
-unsigned check_unplug_others(const Inventory *inventory, const Function *function);
+/* The number of others that an unplug of `function` waits for: inhibitors of either mode, locks of
+ * administrators, what the host uses, and PFs with VFs that cannot be read. What refuses a request
+ * is among them if it came after the request. `flags` are the request's. */
+unsigned check_unplug_others(const Inventory *inventory, const Function *function, unsigned flags);
 
 /* Whether the function, or one below it, has VFs that cannot be read. Such a VF may have users, and
  * no plan unbinds it: the kernel would wait for them under the lock of all PCI hot-plug. */

@@ -23,11 +23,13 @@ typedef struct Watch Watch;
 
 /* What has changed of a function. */
 typedef enum PartNews {
-        PART_NEWS_READ = 1 << 0,       /* the function was read again, or for the first time */
-        PART_NEWS_USERS = 1 << 1,      /* its users may be others */
-        PART_NEWS_VF_USERS = 1 << 2,   /* those of one of its VFs may be */
-        PART_NEWS_OPERATION = 1 << 3,  /* an operation on it has ended */
-        PART_NEWS_INHIBITORS = 1 << 4, /* an inhibitor of it, or of a VF of it, began or ended */
+        PART_NEWS_READ = 1 << 0,      /* the function was read again, or for the first time */
+        PART_NEWS_USERS = 1 << 1,     /* its users may be others */
+        PART_NEWS_VF_USERS = 1 << 2,  /* those of one of its VFs may be */
+        PART_NEWS_OPERATION = 1 << 3, /* an operation on it has ended */
+        /* An inhibitor, an administrator's lock or a use by the host, of it or of a VF of it, began
+         * or ended. */
+        PART_NEWS_BLOCKERS = 1 << 4,
 } PartNews;
 
 /* How soon a part wants to look again at what it keeps up. */

@@ -17,6 +17,7 @@ typedef struct Unplug {
         PciKey key;
         UnplugState state;
         bool insist;
+        unsigned flags;     /* of the request, for check_unplug_others() */
         bool refused;       /* by somebody who was asked; `message` says why */
         unsigned n_awaited; /* count_awaited(), when last looked at */
         sd_event_source *deadline;
@@ -91,7 +92,7 @@ static Function *unplug_function(const Unplug *unplug) {
 
 /* What the unplug waits for before it unbinds; with `insist` the kernel asks the users. */
 static unsigned count_awaited(const Unplug *unplug, const Function *function) {
-        return check_unplug_others(unplug->unplugs->inventory, function) +
+        return check_unplug_others(unplug->unplugs->inventory, function, unplug->flags) +
                (unplug->insist ? 0 : check_unplug_users(function));
 }
 
@@ -165,11 +166,13 @@ static void begin(Unplug *unplug, Operation operation, Plan *plan, OperationDone
                 fail(unplug, "it cannot be started", r, operation_to_string(operation));
 }
 
-/* Unless one is at it already, left by an earlier run: when that ends, it is looked at again. */
+/* Unless one is at it already, left by an earlier run: when that ends, it is looked at again. So it
+ * is when somebody uses the function who came while this waited, or while no daemon ran. */
 static void begin_release(Unplug *unplug) {
         const Function *function = unplug_function(unplug);
 
-        if (!function->operation && !check_unplug_unreadable(function))
+        if (!function->operation && !check_unplug_unreadable(function) &&
+            (unplug->insist || count_awaited(unplug, function) == 0))
                 begin(unplug, OPERATION_UNBIND, plan_release(function), on_released);
 }
 
@@ -350,13 +353,14 @@ static Unplug *unplug_new(Unplugs *unplugs, const Function *function) {
 }
 
 int unplugs_request(Unplugs *unplugs, Function *function, uint64_t timeout_usec, bool insist,
-                    UnplugDone *done, void *context) {
+                    unsigned flags, UnplugDone *done, void *context) {
         Unplug *unplug = g_hash_table_lookup(unplugs->entries, &function->facts.key);
 
         if (unplug)
                 return -EBUSY;
         unplug = unplug_new(unplugs, function);
         unplug->insist = insist;
+        unplug->flags = flags;
         unplug->n_awaited = count_awaited(unplug, function);
         unplug->timeout_usec = timeout_usec;
         unplug->done = done;
@@ -371,18 +375,19 @@ int unplugs_request(Unplugs *unplugs, Function *function, uint64_t timeout_usec,
         return 0;
 }
 
-void unplugs_resume(Unplugs *unplugs, Function *function) {
-        unplug_tell(unplug_new(unplugs, function), UNPLUG_EVENT_RESUME);
-}
-
-void unplugs_resume_all(Unplugs *unplugs) {
+void unplugs_resume(Unplugs *unplugs, bool all) {
         g_autoptr(GPtrArray) functions = inventory_sorted(unplugs->inventory);
 
         for (guint i = 0; i < functions->len; i++) {
                 Function *function = functions->pdata[i];
+                Unplug *unplug;
 
-                if (function->unplugging && function->state == FUNCTION_STATE_PRESENT)
-                        unplugs_resume(unplugs, function);
+                if (!function->unplugging || function->state != FUNCTION_STATE_PRESENT ||
+                    (!all && unplug_waits_for_others(function)))
+                        continue;
+                unplug = unplug_new(unplugs, function);
+                unplug->flags = CHECK_OVERRIDE | CHECK_OVERRIDE_HOST; /* that was before */
+                unplug_tell(unplug, UNPLUG_EVENT_RESUME);
         }
 }
 

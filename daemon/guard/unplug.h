@@ -40,10 +40,10 @@ int unplugs_new(sd_event *event, Inventory *inventory, Operations *operations, P
                 const UnplugsHandler *handler, void *context, Unplugs **ret);
 Unplugs *unplugs_free(Unplugs *unplugs);
 
-/* Begins. `timeout_usec` counts from now. Returns 0 when `done` will be called, once; -EBUSY when
- * the function is being taken away already. */
+/* Begins. `timeout_usec` counts from now. `flags` are of check(). Returns 0 when `done` will be
+ * called, once; -EBUSY when the function is being taken away already. */
 int unplugs_request(Unplugs *unplugs, Function *function, uint64_t timeout_usec, bool insist,
-                    UnplugDone *done, void *context);
+                    unsigned flags, UnplugDone *done, void *context);
 
 /* Cancels the request. Returns 0; -EALREADY when it can no longer be cancelled; -ENOENT when
  * nothing was asked for. */
@@ -57,11 +57,10 @@ int unplugs_refuse(Unplugs *unplugs, const Function *function, const char *why);
  * of what is above: CLOCK_REALTIME; 0: they are not. */
 uint64_t unplugs_deadline(Unplugs *unplugs, const Function *function);
 
-/* In an earlier run of the daemon it could no longer be cancelled: continues there. */
-void unplugs_resume(Unplugs *unplugs, Function *function);
-
-/* The same for all of which that is remembered, now that every function is known. */
-void unplugs_resume_all(Unplugs *unplugs);
+/* Continues those that could no longer be cancelled in an earlier run of the daemon, once the
+ * search for users has begun: a function waits for users who came while no daemon ran. `all`: every
+ * function is known; else those of unplug_waits_for_others() are left for later. */
+void unplugs_resume(Unplugs *unplugs, bool all);
 
 /* The function was read again, its users changed, or an operation on it ended. */
 void unplugs_function_changed(Unplugs *unplugs, Function *function);

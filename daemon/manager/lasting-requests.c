@@ -89,6 +89,8 @@ static int change_lock(LastingRequests *requests, Function *function, const char
         lasting_requests_set_lock(requests, function, g_strdup(why));
         r = apply_request(requests->apply, functions, undo_lock_change, &change);
         g_free(change.why);
+        if (r >= 0)
+                parts_tell_blockers(requests->context, function);
         return r;
 }
 
@@ -119,14 +121,8 @@ static void tell_inhibited(const Inhibition *inhibition) {
         const PartContext *context = inhibition->requests->context;
         g_autoptr(GPtrArray) functions = slices_functions(inhibition->slices);
 
-        for (guint i = 0; i < functions->len; i++) {
-                Function *function = functions->pdata[i];
-
-                context->host->tell(context->host_context, function, PART_NEWS_INHIBITORS);
-                if (function->pf)
-                        context->host->tell(context->host_context, function->pf,
-                                            PART_NEWS_INHIBITORS);
-        }
+        for (guint i = 0; i < functions->len; i++)
+                parts_tell_blockers(context, functions->pdata[i]);
 }
 
 static void inhibition_fail(LastingRequests *requests, int r, ManagerInhibited *done,

@@ -95,7 +95,7 @@ static void start_unplug(const UnplugRequest *request, Function *function) {
         call->context = request->context;
         g_ptr_array_add(calls->calls, call);
         r = unplugs_request(part_find(calls->context, unplugs_part), function, timeout_usec,
-                            request->insist, on_unplug_done, call);
+                            request->insist, request->flags, on_unplug_done, call);
         if (r < 0)
                 on_unplug_done(call, r, "it is being taken away already");
         (void) apply_related(calls->apply, function);

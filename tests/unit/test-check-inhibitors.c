@@ -160,7 +160,7 @@ Test(check_inhibitors, inhibitors_that_delay) {
 
                 cr_assert(verdict_allowed(later), "%s", asked);
                 cr_assert_eq(verdict_allowed(now), !delayed, "%s", asked);
-                cr_assert_eq(check_unplug_others(world, get(asked)), delayed, "%s", asked);
+                cr_assert_eq(check_unplug_others(world, get(asked), 0), delayed, "%s", asked);
         }
 }
 

@@ -78,10 +78,10 @@ Test(check, an_unplug_while_a_vf_cannot_be_read) {
                 cr_assert_str_eq(found,
                                  users_too ? "user " VF1 ", unreadable " PF : "unreadable " PF);
         }
-        cr_assert_eq(check_unplug_others(world, get(PF)), 1);
+        cr_assert_eq(check_unplug_others(world, get(PF), 0), 1);
         cr_assert(check_unplug_unreadable(get(PF)));
         get(PF)->unreadable_vfs = false;
-        cr_assert_eq(check_unplug_others(world, get(PF)), 0);
+        cr_assert_eq(check_unplug_others(world, get(PF), 0), 0);
         cr_assert_not(check_unplug_unreadable(get(PF)));
 }
 

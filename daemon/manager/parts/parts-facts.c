@@ -167,6 +167,7 @@ static void on_uses_changed(void *userdata, PciKey key) {
                 return;
         take_host_uses(part_find(context, uses_part), function);
         context->host->queue(context->host_context, function);
+        parts_tell_blockers(context, function);
 }
 
 static void on_uses_known(void *userdata, UsesKnown known, const char *text) {

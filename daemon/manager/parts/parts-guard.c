@@ -157,13 +157,6 @@ const Part protected_files_part = {
 
 /* --- inhibitors */
 
-/* An unplug of the function or of its PF may wait for it. */
-static void tell_inhibitor_ended(const PartContext *context, Function *function) {
-        context->host->tell(context->host_context, function, PART_NEWS_INHIBITORS);
-        if (function->pf)
-                context->host->tell(context->host_context, function->pf, PART_NEWS_INHIBITORS);
-}
-
 static void on_inhibitor_ended(void *userdata, const PciKey *keys, size_t n_keys) {
         const PartContext *context = userdata;
 
@@ -174,7 +167,7 @@ static void on_inhibitor_ended(void *userdata, const PciKey *keys, size_t n_keys
                 if (!function)
                         continue;
                 context->host->queue(context->host_context, function);
-                tell_inhibitor_ended(context, function);
+                parts_tell_blockers(context, function);
         }
 }
 
@@ -416,11 +409,6 @@ static int new_unplugs(const PartContext *context, void **ret) {
         return r;
 }
 
-static void attach_unplugs(void *self, Function *function) {
-        if (function->unplugging && !unplug_waits_for_others(function))
-                unplugs_resume(self, function);
-}
-
 static int unplugs_hear(void *self, Function *function, unsigned news) {
         /* An unplug of what is above waits for the same users and inhibitors. */
         for (; function; function = function->parent)
@@ -439,9 +427,8 @@ static void free_unplugs(void *self) {
 const Part unplugs_part = {
         .name = "unplugs",
         .new = new_unplugs,
-        .attach = attach_unplugs,
         .hears = PART_NEWS_READ | PART_NEWS_USERS | PART_NEWS_VF_USERS | PART_NEWS_OPERATION |
-                 PART_NEWS_INHIBITORS,
+                 PART_NEWS_BLOCKERS,
         .function_changed = unplugs_hear,
         .function_gone = unplugs_hear_of_end,
         .free = free_unplugs,

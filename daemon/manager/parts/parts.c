@@ -109,6 +109,12 @@ void parts_attach(Parts *parts, Function *function) {
                         parts->table[i]->attach(parts->selves[i], function);
 }
 
+void parts_tell_blockers(const PartContext *context, Function *function) {
+        context->host->tell(context->host_context, function, PART_NEWS_BLOCKERS);
+        if (function->pf)
+                context->host->tell(context->host_context, function->pf, PART_NEWS_BLOCKERS);
+}
+
 int parts_function_changed(Parts *parts, Function *function, unsigned news,
                            const char **ret_reads) {
         int result = 0;

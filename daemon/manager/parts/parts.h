@@ -21,6 +21,9 @@ extern const ChildrenHandler children_handler;
 /* All parts of the daemon, ending with NULL. */
 extern const Part *const parts_table[];
 
+/* PART_NEWS_BLOCKERS of the function: an unplug of it, or of its PF, may wait for that. */
+void parts_tell_blockers(const PartContext *context, Function *function);
+
 /* What `part` is for the caller's own type. */
 #define part_find(context, part) ((context)->host->find((context)->host_context, &(part)))
 

@@ -503,6 +503,27 @@ class Delayed(UnplugTest):
         self.release()
         call.result()
 
+    def test_an_administrators_lock_comes_after_the_request(self):
+        """Of the function, or of a VF that would go with it."""
+        def written(address):
+            return [write for write in self.writes if write[1] == address or write[0].startswith(address)]
+
+        self.sysfs.add(PLAIN, driver="igb")
+        self.sysfs.add_pf(PF, vfs=2)
+        self.start()
+        for address, locked in ((PLAIN, PLAIN), (PF, VFS[1])):
+            with self.subTest(address=address, locked=locked):
+                self.delay(address)
+                call = self.client.start_unplug(address, LONG)
+                self.wait_property(address, "State", "unplug-requested")
+                self.client.lock(locked, "until noon")
+                os.close(self._fds.pop(0))
+                wait_until(lambda: self.modes() == {}, None, "the end of the inhibitor")
+                self.assertIn(("lock", locked), [blocker[:2] for blocker in self.client.check(address, "remove")[1]])
+                self.assertEqual((written(address), call.done), ([], False))
+                self.client.unlock(locked)
+                call.result()
+
     def test_on_several_functions(self):
         self.sysfs.add(PLAIN, driver="igb")
         self.sysfs.add_pf(PF, vfs=2)
