@@ -167,7 +167,7 @@ static void begin(Unplug *unplug, Operation operation, Plan *plan, OperationDone
 }
 
 /* Unless one is at it already, left by an earlier run: when that ends, it is looked at again. So it
- * is when somebody uses the function who came while this waited, or while no daemon ran. */
+ * is when somebody uses the function who came while this waited. */
 static void begin_release(Unplug *unplug) {
         const Function *function = unplug_function(unplug);
 
@@ -375,19 +375,21 @@ int unplugs_request(Unplugs *unplugs, Function *function, uint64_t timeout_usec,
         return 0;
 }
 
-void unplugs_resume(Unplugs *unplugs, bool all) {
+void unplugs_resume(Unplugs *unplugs, Function *function) {
+        Unplug *unplug = unplug_new(unplugs, function);
+
+        unplug->insist = true; /* whom it waited for, it waited for before */
+        unplug_tell(unplug, UNPLUG_EVENT_RESUME);
+}
+
+void unplugs_resume_all(Unplugs *unplugs) {
         g_autoptr(GPtrArray) functions = inventory_sorted(unplugs->inventory);
 
         for (guint i = 0; i < functions->len; i++) {
                 Function *function = functions->pdata[i];
-                Unplug *unplug;
 
-                if (!function->unplugging || function->state != FUNCTION_STATE_PRESENT ||
-                    (!all && unplug_waits_for_others(function)))
-                        continue;
-                unplug = unplug_new(unplugs, function);
-                unplug->flags = CHECK_OVERRIDE | CHECK_OVERRIDE_HOST; /* that was before */
-                unplug_tell(unplug, UNPLUG_EVENT_RESUME);
+                if (function->unplugging && function->state == FUNCTION_STATE_PRESENT)
+                        unplugs_resume(unplugs, function);
         }
 }
 

@@ -57,10 +57,11 @@ int unplugs_refuse(Unplugs *unplugs, const Function *function, const char *why);
  * of what is above: CLOCK_REALTIME; 0: they are not. */
 uint64_t unplugs_deadline(Unplugs *unplugs, const Function *function);
 
-/* Continues those that could no longer be cancelled in an earlier run of the daemon, once the
- * search for users has begun: a function waits for users who came while no daemon ran. `all`: every
- * function is known; else those of unplug_waits_for_others() are left for later. */
-void unplugs_resume(Unplugs *unplugs, bool all);
+/* In an earlier run of the daemon it could no longer be cancelled: continues there. */
+void unplugs_resume(Unplugs *unplugs, Function *function);
+
+/* The same for all of which that is remembered, now that every function is known. */
+void unplugs_resume_all(Unplugs *unplugs);
 
 /* The function was read again, its users changed, or an operation on it ended. */
 void unplugs_function_changed(Unplugs *unplugs, Function *function);

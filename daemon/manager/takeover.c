@@ -65,15 +65,12 @@ void takeover_update(Takeover *takeover) {
         const PartContext *context = takeover->context;
         ProtectedFiles *files = part_find(context, protected_files_part);
         const Function *function;
-        bool all = inventory_keeper_knows_all(takeover->keeper);
 
-        if (!takeover->pending)
-                return;
-        unplugs_resume(part_find(context, unplugs_part), all);
-        if (!all)
+        if (!takeover->pending || !inventory_keeper_knows_all(takeover->keeper))
                 return;
         takeover->pending = false;
         function_marks_end_adoption(part_find(context, function_marks_part));
+        unplugs_resume_all(part_find(context, unplugs_part));
         protected_files_drop_adopted(files);
         if (takeover->lost)
                 inventory_foreach (context->inventory, function)

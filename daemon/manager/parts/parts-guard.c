@@ -409,6 +409,11 @@ static int new_unplugs(const PartContext *context, void **ret) {
         return r;
 }
 
+static void attach_unplugs(void *self, Function *function) {
+        if (function->unplugging && !unplug_waits_for_others(function))
+                unplugs_resume(self, function);
+}
+
 static int unplugs_hear(void *self, Function *function, unsigned news) {
         /* An unplug of what is above waits for the same users and inhibitors. */
         for (; function; function = function->parent)
@@ -427,6 +432,7 @@ static void free_unplugs(void *self) {
 const Part unplugs_part = {
         .name = "unplugs",
         .new = new_unplugs,
+        .attach = attach_unplugs,
         .hears = PART_NEWS_READ | PART_NEWS_USERS | PART_NEWS_VF_USERS | PART_NEWS_OPERATION |
                  PART_NEWS_BLOCKERS,
         .function_changed = unplugs_hear,
