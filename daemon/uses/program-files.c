@@ -83,7 +83,7 @@ void program_close(ProgramProcess *process) {
         closep(&process->fd);
 }
 
-bool program_file_is(const char *path, uint64_t inode) {
+static bool program_file_is(const char *path, uint64_t inode) {
         struct stat st;
 
         return stat(path, &st) == 0 && st.st_ino == inode;

@@ -46,9 +46,6 @@ void program_close(ProgramProcess *process);
  * inode is compared with that of the file itself in the host's file system, which is the same in
  * each other sysfs and procfs (kernfs_ino(), the entry's `low_ino` in fs/proc/generic.c). */
 
-/* Whether `path`, in the host's file system, has this inode. */
-bool program_file_is(const char *path, uint64_t inode);
-
 /* `link` ends with the name of a file of the function at `key`. */
 bool program_bar_is(const char *link, PciKey key, uint64_t inode);
 

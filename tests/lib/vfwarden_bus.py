@@ -154,9 +154,8 @@ class Bus:
             self.connection.close_sync(None)
 
     def forge(self, destination, path, interface, signal, signature, *args):
-        """Sends a signal to one connection, as any user may; returns when the bus has passed it on."""
-        owner = destination if destination.startswith(":") else self.name_owner(destination)
-        self.connection.emit_signal(owner, path, interface, signal, GLib.Variant(signature, args))
+        """Sends a signal to the owner of a name alone, as any user may; returns when the bus has passed it on."""
+        self.connection.emit_signal(self.name_owner(destination), path, interface, signal, GLib.Variant(signature, args))
         self.connection.flush_sync()
         self.name_owner(NAME)   # the bus answers in the order in which it reads
 

@@ -108,10 +108,10 @@ Test(plan, set_num_vfs) {
         assert_plan(plan_set_num_vfs(get(PF), 0),
                     "10.0/driver/unbind=10.0 00.0/sriov_numvfs=0!10.0/driver!10.2/driver",
                     "drivers_probe=10.0");
-        assert_plan(
-                plan_set_num_vfs(get(PF), 4),
-                "10.0/driver/unbind=10.0 00.0/sriov_numvfs=0!10.0/driver!10.2/driver 00.0/sriov_numvfs=4",
-                "drivers_probe=10.0");
+        assert_plan(plan_set_num_vfs(get(PF), 4),
+                    "10.0/driver/unbind=10.0 00.0/sriov_numvfs=0!10.0/driver!10.2/driver "
+                    "00.0/sriov_numvfs=4",
+                    "drivers_probe=10.0");
         assert_plan(plan_set_num_vfs(get(PF), 2), "", "");
         apply(world, facts_driver(facts_pf(PF, NULL), "igb"));
         inventory_remove(world, get(VF0));
@@ -133,10 +133,10 @@ Test(plan, reset) {
 Test(plan, release) {
         assert_plan(plan_release(get(VF0)), "10.0/driver/unbind=10.0", "");
         assert_plan(plan_release(get(VF1)), "", "");
-        assert_plan(
-                plan_release(get(PF)),
-                "10.0/driver/unbind=10.0 00.0/sriov_numvfs=0!10.0/driver!10.2/driver 00.0/driver/unbind=00.0",
-                "drivers_probe=10.0");
+        assert_plan(plan_release(get(PF)),
+                    "10.0/driver/unbind=10.0 00.0/sriov_numvfs=0!10.0/driver!10.2/driver "
+                    "00.0/driver/unbind=00.0",
+                    "drivers_probe=10.0");
 }
 
 Test(plan, remove) {
