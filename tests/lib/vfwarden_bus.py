@@ -65,19 +65,20 @@ class DeadlineMissed(AssertionError):
 def wait_until(predicate, deadline=None, what="a condition"):
     """Iterates the default main context until `predicate()` is true and returns its value.
 
-    Woken by events alone: a test that waits for something that is not a D-Bus message attaches a source
-    for it (a file's inotify watch, a pipe, a pidfd). `deadline` is in seconds, already scaled;
-    `what` names the awaited thing in the failure, and may be a function."""
+    Looked at after each event of that context, and again and again for what no event reports: soon at first, five times a
+    second later. `deadline` is in seconds, already scaled; `what` names the awaited thing in the failure, and may be a
+    function."""
     context = GLib.MainContext.default()
-    end = time.monotonic() + (DEADLINE if deadline is None else deadline)
+    begun = time.monotonic()
+    end = begun + (DEADLINE if deadline is None else deadline)
     while True:
         value = predicate()
         if value:
             return value
-        left = end - time.monotonic()
-        if left <= 0:
+        now = time.monotonic()
+        if now >= end:
             raise DeadlineMissed(f"waited in vain for {what() if callable(what) else what}")
-        timer = GLib.timeout_source_new(max(1, int(left * 1000) + 1))
+        timer = GLib.timeout_source_new(int(1000 * min(end - now, 0.2, 0.01 + (now - begun) / 4)) + 1)
         timer.set_callback(lambda *_: GLib.SOURCE_REMOVE)
         timer.attach(context)
         try:
@@ -415,12 +416,8 @@ class Client:
 
     def wait_users_known(self, deadline=None):
         """The daemon is ready before it has looked at all processes for the first time."""
-        source = GLib.timeout_add(10, lambda: GLib.SOURCE_CONTINUE)
-        try:
-            wait_until(lambda: not any(user.get("unknown") for user in self.manager("DescribeUsers", "(s)", "")),
-                       deadline, "the users to be known")
-        finally:
-            GLib.source_remove(source)
+        wait_until(lambda: not any(user.get("unknown") for user in self.manager("DescribeUsers", "(s)", "")),
+                   deadline, "the users to be known")
 
     def manager(self, method, signature="()", *args, **kwargs):
         reply = self.bus.call(ROOT, MANAGER, method, signature, args, **kwargs)

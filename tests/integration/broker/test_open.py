@@ -61,11 +61,7 @@ class OpenTest(fixtures.DaemonTest):
             seen[:] = [self.users(address)]
             return seen[0] == expected
         seen = []
-        source = GLib.timeout_add(10, lambda: GLib.SOURCE_CONTINUE)     # what is told of a pid is no property
-        try:
-            wait_until(look, None, lambda: f"the users {expected}, are {seen}")
-        finally:
-            GLib.source_remove(source)
+        wait_until(look, None, lambda: f"the users {expected}, are {seen}")
 
     def wait_free(self, address=ONE):
         self.wait_users([], address)    # asked for: that it is in use may not have been heard yet

@@ -9,8 +9,6 @@ import os
 import random
 import socket
 
-from gi.repository import GLib
-
 import fixtures
 from fixtures import wait_until
 from test_open import ONE, OpenTest
@@ -164,11 +162,7 @@ class Sequences(OpenTest):
         def look():
             found = {pid for pid, _ in self.users()}
             return found <= pids and bool(found) == bool(pids)
-        ticks = GLib.timeout_add(10, lambda: GLib.SOURCE_CONTINUE)      # a pid is no property
-        try:
-            wait_until(look, None, lambda: f"users among {pids}, are {self.users()}")
-        finally:
-            GLib.source_remove(ticks)
+        wait_until(look, None, lambda: f"users among {pids}, are {self.users()}")
 
     def run_sequence(self, steps):
         # Another machine may have devices open all the time.

@@ -462,8 +462,8 @@ class Unplugged(SessionTest):
         self.assertEqual(session.read(0, 0, 8), bytes(8), "nothing has reported it")
         self.sysfs.detach_driver(function, keep_enable=True)
         self.sysfs.change(function)
-        self.wait_property(PLAIN, "State", "removing")
         self.wait_refused(session)
+        self.wait_property(PLAIN, "InUse", False)
 
     def test_surprise(self):
         self.start()

@@ -9,8 +9,6 @@ import signal
 import socket
 import struct
 
-from gi.repository import GLib
-
 import fixtures
 from fixtures import wait_until
 from ioprocess import memfd
@@ -41,15 +39,6 @@ def receive(sock, what, size=1024):
     for _level, _type, bytes_ in ancillary:
         fds.frombytes(bytes_)
     return data, list(fds)
-
-
-def look_until(predicate, what):
-    """Of what no event tells: names, descriptors and children of processes."""
-    ticks = GLib.timeout_add(10, lambda: GLib.SOURCE_CONTINUE)
-    try:
-        wait_until(predicate, None, what)
-    finally:
-        GLib.source_remove(ticks)
 
 
 class Peer:
@@ -126,14 +115,14 @@ class SpawnTest(fixtures.DaemonTest):
         self.assertEqual(peer.ended(), 0)
 
     def wait_no_children(self):
-        look_until(lambda: not self.spawn_service.children(), "the processes to end")
+        wait_until(lambda: not self.spawn_service.children(), None, "the processes to end")
 
     def wait_idle(self):
         """It has no process, and no descriptor of one."""
         self.wait_no_children()
         # A process is reaped, and so without a descriptor in the event loop's hands, a moment later.
-        look_until(lambda: "pidfd" not in " ".join(fixtures.descriptors(self.spawn_service.pid).values()),
-                   "the last pidfd to be closed")
+        wait_until(lambda: "pidfd" not in " ".join(fixtures.descriptors(self.spawn_service.pid).values()),
+                   None, "the last pidfd to be closed")
 
 
 class Orders(SpawnTest):
@@ -146,7 +135,7 @@ class Orders(SpawnTest):
         """It ends with its channel."""
         self.serve()
         peer = self.peer().order()
-        look_until(lambda: fixtures.process(peer.pid) == ("vfwarden-open", self.spawn_service.pid), "its name")
+        wait_until(lambda: fixtures.process(peer.pid) == ("vfwarden-open", self.spawn_service.pid), None, "its name")
         peer.channel.close()
         self.assertEqual(peer.ended(), 0)
 
@@ -161,7 +150,7 @@ class Orders(SpawnTest):
         peer = self.peer().order()
         peer.connection.close()
         self.assert_serves()
-        look_until(lambda: self.spawn_service.children() == [peer.pid], "the other process to be waited for")
+        wait_until(lambda: self.spawn_service.children() == [peer.pid], None, "the other process to be waited for")
         peer.channel.close()
         self.wait_no_children()
 
@@ -169,9 +158,9 @@ class Orders(SpawnTest):
         """Its channel, and nothing of the service's."""
         self.serve()
         peer = self.peer().order()
-        look_until(lambda: sorted(name.split(":")[0] for name in fixtures.descriptors(peer.pid).values())
+        wait_until(lambda: sorted(name.split(":")[0] for name in fixtures.descriptors(peer.pid).values())
                    == ["/dev/null"] * 3 + ["socket"],
-                   lambda: f"it to have its channel alone, has {fixtures.descriptors(peer.pid)}")
+                   None, lambda: f"it to have its channel alone, has {fixtures.descriptors(peer.pid)}")
 
     def test_the_service_is_ended(self):
         """What it has started goes on."""
@@ -251,7 +240,7 @@ class WrongOrders(SpawnTest):
             self.refused(good, fds)
         self.assertEqual(self.spawn_service.children(), [])
         self.assert_serves()
-        look_until(lambda: len(fixtures.descriptors(self.spawn_service.pid)) == before, "nothing to be left open")
+        wait_until(lambda: len(fixtures.descriptors(self.spawn_service.pid)) == before, None, "nothing to be left open")
 
     def test_a_second_order(self):
         """One is what a connection is for; what was started goes on."""

@@ -15,7 +15,7 @@ from programs import descriptors
 import test_io_evil
 import test_open
 import test_session
-from test_spawn import ENDED, look_until, receive, STARTED, wait_readable
+from test_spawn import ENDED, receive, STARTED, wait_readable
 import vfwarden_bus as vb
 
 
@@ -54,7 +54,7 @@ class OpenByService(test_open.OpenTest):
             self.wait_free(address)
         self.spawn_service.kill(signal.SIGCONT)
         self.assert_opens()
-        look_until(lambda: not self.spawn_service.children(), "what came too late to end")
+        wait_until(lambda: not self.spawn_service.children(), None, "what came too late to end")
 
     def test_it_is_killed_in_the_midst(self):
         """An order that it has is lost; one behind is served by the next."""
@@ -62,7 +62,7 @@ class OpenByService(test_open.OpenTest):
         service = self.spawn_service
         service.kill(signal.SIGSTOP)
         first = self.start_open(test_open.ONE)
-        look_until(lambda: self.client.function(test_open.ONE, "InUse"), "the opening to begin")
+        wait_until(lambda: self.client.function(test_open.ONE, "InUse"), None, "the opening to begin")
         service.kill(signal.SIGKILL)
         service.wait_exit()
         service.close()
@@ -76,8 +76,8 @@ class OpenByService(test_open.OpenTest):
         self.vfio.hang()
         second = self.start_open(test_open.TWO)
         # The process has received its task, which the daemon sends when it knows the pid.
-        look_until(lambda: any("anon_inode:inotify" in descriptors(pid).values() for pid in self.helpers("vfwarden-open")),
-                   "the process that opens to hang")
+        wait_until(lambda: any("anon_inode:inotify" in descriptors(pid).values() for pid in self.helpers("vfwarden-open")),
+                   None, "the process that opens to hang")
         service.kill(signal.SIGKILL)
         service.wait_exit()
         # It goes on.
@@ -135,11 +135,11 @@ class LastReports(test_io_evil.EvilTest):
         puppet = self.puppet()
         self.daemon.kill(signal.SIGSTOP)
         try:
-            look_until(lambda: self.is_stopped(self.daemon.pid), "the daemon to stop")
+            wait_until(lambda: self.is_stopped(self.daemon.pid), None, "the daemon to stop")
             puppet.say(test_io_evil.report(READY))
             puppet.say(test_io_evil.report(CLOSED, error=-errno.EUCLEAN))
             puppet.connection.send(b"x")    # it ends
-            look_until(lambda: not self.spawn_service.children(), "the service to reap it")
+            wait_until(lambda: not self.spawn_service.children(), None, "the service to reap it")
         finally:
             self.daemon.kill(signal.SIGCONT)
         call.result()

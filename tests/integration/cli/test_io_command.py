@@ -13,7 +13,6 @@ import fixtures
 import pace
 from test_cli import Command
 from test_session import LONG, OTHER, PLAIN, SessionTest
-from test_spawn import look_until
 import vfio_user
 import vfwarden_bus as vb
 
@@ -227,7 +226,7 @@ class IoCommand(SessionTest):
         run = Command(self, ["io", "serve", PLAIN, f"--socket={self.socket_path()}",
                              f'--on-unplug=echo "$VFWARDEN_ADDRESS $VFWARDEN_DEADLINE_USEC" >{fifo}', "--",
                              "sh", "-c", 'read told <"$0"; echo "$told"; exit 7', fifo])
-        look_until(run.children, "the command that has the session")
+        fixtures.wait_until(run.children, None, "the command that has the session")
         before = time.time()
         self.client.start_unplug(PLAIN, LONG).result()
         code, output, error = run.result()

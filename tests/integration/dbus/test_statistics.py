@@ -4,8 +4,6 @@
 import os
 import time
 
-from gi.repository import GLib
-
 import fixtures
 import test_session
 import vfwarden_bus as vb
@@ -34,11 +32,7 @@ class Statistics(OperationTest):
 
     def wait_gauge(self, name, value):
         """Numbers of functions are up to a second old."""
-        ticks = GLib.timeout_add(100, lambda: GLib.SOURCE_CONTINUE)     # no signal reports a counter
-        try:
-            vb.wait_until(lambda: self.statistics()[name] == value, None, f"{name} to be {value}")
-        finally:
-            GLib.source_remove(ticks)
+        vb.wait_until(lambda: self.statistics()[name] == value, None, f"{name} to be {value}")
 
     def test_all_begins_at_zero(self):
         self.sysfs.add_pf(PF, vfs=2)
@@ -133,11 +127,7 @@ class Functions(test_session.SessionTest):
         def reported():
             row = self.described()[test_session.PLAIN]
             return all(row.get(name.replace("_", "-")) == value for name, value in counts.items()) and row
-        ticks = GLib.timeout_add(100, lambda: GLib.SOURCE_CONTINUE)
-        try:
-            return vb.wait_until(reported, None, what)
-        finally:
-            GLib.source_remove(ticks)
+        return vb.wait_until(reported, None, what)
 
     def test_a_free_host(self):
         self.start()

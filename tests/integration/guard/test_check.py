@@ -27,11 +27,7 @@ class CheckTest(fixtures.DaemonTest):
     def start(self, *options, **more):
         """Waits, too, until the daemon knows what the host uses; before, each answer warns of that."""
         super().start(*options, **more)
-        source = vb.GLib.timeout_add(10, lambda: vb.GLib.SOURCE_CONTINUE)
-        try:
-            vb.wait_until(lambda: not self.client.check(self.SENTINEL, "unbind")[2], what="what the host uses to be known")
-        finally:
-            vb.GLib.source_remove(source)
+        vb.wait_until(lambda: not self.client.check(self.SENTINEL, "unbind")[2], what="what the host uses to be known")
 
     def use(self, *functions):
         """Somebody opens them through VFIO; returns when that is known."""

@@ -4,8 +4,6 @@
 import errno
 import os
 
-from gi.repository import GLib
-
 import fixtures
 from fixtures import wait_until
 from fakesystemd import Systemd
@@ -188,8 +186,6 @@ class Locks(FullDisk, LockTest):
         for _ in range(5):
             self.assert_unsaved(self.client.lock, PF, "mine")
         # It may be in the middle of trying again.
-        timer = GLib.timeout_add(20, lambda: GLib.SOURCE_CONTINUE)
-        self.addCleanup(GLib.source_remove, timer)
         wait_until(lambda: os.listdir(self.state_dir) == ["ballast"], None, lambda: os.listdir(self.state_dir))
 
 

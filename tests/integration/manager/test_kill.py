@@ -234,14 +234,10 @@ class Kill(fixtures.DaemonTest):
                 for user in self.client.manager("DescribeUsers", "(s)", address)]
 
     def check_users(self, addresses, held, brokered):
-        timer = GLib.timeout_add(20, lambda: GLib.SOURCE_CONTINUE)    # which process it is that has it, no signal tells
-        try:
-            for address in addresses:
-                expected = [(os.getpid(), brokered, not brokered)] if address in held else []
-                wait_until(lambda: self.users(address) == expected, 12 * fixtures.DEADLINE,
-                           lambda: f"users {expected} of {address}, are {self.users(address)}")
-        finally:
-            GLib.source_remove(timer)
+        for address in addresses:
+            expected = [(os.getpid(), brokered, not brokered)] if address in held else []
+            wait_until(lambda: self.users(address) == expected, 12 * fixtures.DEADLINE,
+                       lambda: f"users {expected} of {address}, are {self.users(address)}")
 
     def check_sessions(self):
         for session in self.sessions.values():
@@ -260,11 +256,7 @@ class Kill(fixtures.DaemonTest):
 
     def check_files(self):
         """Of files that a killed daemon left unfinished; this one may be saving at the moment."""
-        timer = GLib.timeout_add(20, lambda: GLib.SOURCE_CONTINUE)
-        try:
-            wait_until(lambda: not self.left_over(), None, lambda: f"{self.left_over()} to go")
-        finally:
-            GLib.source_remove(timer)
+        wait_until(lambda: not self.left_over(), None, lambda: f"{self.left_over()} to go")
 
     def check_store(self):
         """What nobody has any more takes no place in systemd's store."""

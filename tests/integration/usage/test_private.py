@@ -29,11 +29,7 @@ class HeldTest(OpenTest):
         self.addCleanup(lambda: (self.process.kill(), self.process.wait()))
         os.close(fd)
         self.wait_users([(self.process.pid, True)])
-        source = vb.GLib.timeout_add(10, lambda: vb.GLib.SOURCE_CONTINUE)
-        try:
-            self.command = wait_until(lambda: self.described(self.client)["command"], None, "the command")
-        finally:
-            vb.GLib.source_remove(source)
+        self.command = wait_until(lambda: self.described(self.client)["command"], None, "the command")
 
     def described(self, client):
         user, = client.manager("DescribeUsers", "(s)", ONE)

@@ -13,8 +13,6 @@ import socket
 import subprocess
 import sys
 
-from gi.repository import GLib
-
 import fixtures
 from fixtures import wait_until
 import vfwarden_bus as vb
@@ -162,11 +160,8 @@ class Sockets(OpenTest):
             seen[:] = [user.get("socket-pid") for user in self.client.manager("DescribeUsers", "(s)", ONE)]
             return seen == [pid]
         # Descriptors may wait for a moment in sockets of this test's other processes, too.
-        seen, source = [], GLib.timeout_add(10, lambda: GLib.SOURCE_CONTINUE)
-        try:
-            wait_until(look, None, lambda: f"the process {pid} that has the socket, is {seen}")
-        finally:
-            GLib.source_remove(source)
+        seen = []
+        wait_until(look, None, lambda: f"the process {pid} that has the socket, is {seen}")
         with self.assertRaises(vb.BusError) as caught:
             self.client.start_function_call(ONE, "Unbind").result()
         self.assertEqual(caught.exception.name, vb.REFUSED)

@@ -10,8 +10,6 @@ import stat
 import subprocess
 import time
 
-from gi.repository import GLib
-
 import fixtures
 from fixtures import wait_until
 from reachable import reachable
@@ -163,8 +161,6 @@ class Scanner(TenantTest):
         self.start(users_known=False)
         scanner, = fixtures.children(self.daemon.pid, "vfwarden-scan")
         os.kill(scanner, signal.SIGSTOP)        # at one of them
-        timer = GLib.timeout_add(50, lambda: GLib.SOURCE_CONTINUE)
-        self.addCleanup(GLib.source_remove, timer)
         wait_until(lambda: "Failed to look at process" in self.problems(), 4 * fixtures.DEADLINE, "the problem")
         self.assertNotIn(scanner, fixtures.children(self.daemon.pid, "vfwarden-scan"))
         # Who opens something is found all the same.
@@ -262,9 +258,7 @@ class Hanging(TenantTest):
 
         def named():
             return "tenant-hangs" in {user["command"] for user in users()}
-        timer = GLib.timeout_add(50, lambda: GLib.SOURCE_CONTINUE)
         wait_until(named, 4 * fixtures.DEADLINE, lambda: f"the name of the process, there are {users()}")
-        GLib.source_remove(timer)
         self.assert_serves()
         self.assertTrue(self.client.list_functions()[ONE][2])
 

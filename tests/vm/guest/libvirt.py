@@ -111,7 +111,7 @@ class Libvirt:
 
     def wait_agent(self):
         """Until it can ask guests."""
-        self.machine.poll(lambda: self.machine.client.bus.name_owner(AGENT_NAME), f"{AGENT} to have its name at the bus")
+        self.machine.wait(lambda: self.machine.client.bus.name_owner(AGENT_NAME), f"{AGENT} to have its name at the bus")
 
     def destroy(self, name):
         self.virsh("destroy", name)

@@ -8,7 +8,7 @@ scenario did not expect.
 
 import time
 
-from gi.repository import Gio, GLib
+from gi.repository import Gio
 
 import pace
 import vfwarden_bus as vb
@@ -108,16 +108,8 @@ class Machine:
     # --- waiting
 
     def wait(self, predicate, what="a condition", seconds=None):
-        """Until `predicate()` holds; looked at after each D-Bus message and uevent."""
+        """Until `predicate()` holds; looked at after each D-Bus message and uevent, and again and again."""
         return vb.wait_until(predicate, scaled(seconds), what)
-
-    def poll(self, predicate, what, seconds=None):
-        """For what no event reports: `predicate()` is asked again and again until it holds."""
-        timer = GLib.timeout_add(100, lambda: GLib.SOURCE_CONTINUE)
-        try:
-            return vb.wait_until(predicate, scaled(seconds), what)
-        finally:
-            GLib.source_remove(timer)
 
     def property(self, function, name):
         """What the signals said of it; None if the function is not known."""
@@ -141,7 +133,7 @@ class Machine:
     def holdings(self):
         """What the daemon holds once the process that reads configuration space for it has had nothing to do for a
         second, and has ended."""
-        self.poll(lambda: "vfwarden-config" not in self.daemon.children(),
+        self.wait(lambda: "vfwarden-config" not in self.daemon.children(),
                   "the end of the process that reads for the daemon")
         self.fence()
         return self.daemon.holdings()

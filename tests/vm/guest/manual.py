@@ -81,10 +81,10 @@ class Session:
             got = [examples.shape(text) for text in output.decode().splitlines()]
             return got and (line is None or examples.shape(line) in got)
         try:
-            self.machine.poll(printed, f"`{command}` to print something")
+            self.machine.wait(printed, f"`{command}` to print something")
             yield
             for line in [line for line in expected if line != "..."]:
-                self.machine.poll(lambda line=line: printed(line),
+                self.machine.wait(lambda line=line: printed(line),
                                   lambda line=line: f"`{command}` to print {line!r}, it printed\n{output.decode()}")
         finally:
             process.terminate()

@@ -4,8 +4,6 @@ import fcntl
 import os
 import struct
 
-from gi.repository import GLib
-
 import vfwarden_bus as vb
 
 from guest import pci
@@ -53,13 +51,9 @@ def pids(machine, function):
 def wait_users(machine, function, expected):
     """`expected` pids, in the order of numbers; InUse says the same."""
     machine.wait_property(function, "InUse", bool(expected))
-    # Who it is may change without a change of InUse, of which alone signals tell: so ask again and again.
-    ticks = GLib.timeout_add(20, lambda: GLib.SOURCE_CONTINUE)
-    try:
-        vb.wait_until(lambda: pids(machine, function) == sorted(expected), None,
-                      lambda: f"the users of {function} to be {sorted(expected)}, are {pids(machine, function)}")
-    finally:
-        GLib.source_remove(ticks)
+    # Who it is may change without a change of InUse, of which alone signals tell.
+    vb.wait_until(lambda: pids(machine, function) == sorted(expected), None,
+                  lambda: f"the users of {function} to be {sorted(expected)}, are {pids(machine, function)}")
 
 
 def wait_free(machine, function):

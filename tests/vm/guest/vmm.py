@@ -160,7 +160,7 @@ class Vmm:
     @contextlib.contextmanager
     def qmp(self):
         """Sends a command, and returns the answer."""
-        with self.machine.poll(self._connect, f"QEMU to listen at {self.monitor}", BOOT_SECONDS) as end:
+        with self.machine.wait(self._connect, f"QEMU to listen at {self.monitor}", BOOT_SECONDS) as end:
             with end.makefile("rw", encoding="utf-8") as file:
                 def ask(command, **arguments):
                     file.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")

@@ -119,7 +119,7 @@ def silent_agents(machine):
         states = [person.silence() for person in crowd]
         refused = [name for _, errors in states for name in errors]
         return states if len(refused) >= 40 * len(crowd) - OPEN_QUESTIONS else None
-    states = machine.poll(settled, "all but some calls to be refused", 60)
+    states = machine.wait(settled, "all but some calls to be refused", 60)
     equal({name for _, errors in states for name in errors}, {vb.LIMITS_EXCEEDED}, "the errors of what was too much")
     true(all(asked > 0 for asked, _ in states), f"polkitd asked every user's agent: {states}")
     machine.check_locked(IGB, [], [])
@@ -138,7 +138,7 @@ def silent_agents(machine):
     # Those who leave take their questions along.
     for person in crowd:
         person.process.kill()
-    machine.poll(lambda: may_be_asked(machine), "room for a question after all have left", 60)
+    machine.wait(lambda: may_be_asked(machine), "room for a question after all have left", 60)
 
 
 def may_be_asked(machine):
@@ -162,7 +162,7 @@ def command_lines(machine):
     def root_sees():
         rows = machine.client.manager("ListUsers")
         return rows[0] if len(rows) == 1 and rows[0][3] else None
-    row = machine.poll(root_sees, "root to see the command")
+    row = machine.wait(root_sees, "root to see the command")
     contains(row[3], "vfio-holder", "the command that root sees")
     visitor = machine.person("visitor")
     equal(visitor.call(vb.ROOT, vb.MANAGER, "ListUsers")[0], [[*row[:3], "", row[4]]], "ListUsers by a visitor")

@@ -112,7 +112,7 @@ def who_and_what_to_do(machine):
     vf, free = igb_vfs(machine, 2)
     one = Holder(machine, "--unplug=100", vf, wrapper=["systemd-run", "--quiet", "--pipe", "--collect", "--unit=guest-web.service",
                                                        "--property=KillSignal=SIGKILL"])
-    pid = machine.poll(lambda: int(machine.daemon.property("MainPID", "guest-web.service")), "the unit's process")
+    pid = machine.wait(lambda: int(machine.daemon.property("MainPID", "guest-web.service")), "the unit's process")
     wait_users(machine, vf, [pid])
 
     text = run_shown(machine, "why", IGB.address, "unbind", status=REFUSED)

@@ -46,7 +46,7 @@ def harmless(machine):
         true(result.returncode != 0, f"modprobe -r {module} fails")
         contains(result.stdout, "in use", f"what modprobe -r {module} says")
     reads = one.reads()
-    machine.poll(lambda: one.reads() > reads, "the holder to read on")
+    machine.wait(lambda: one.reads() > reads, "the holder to read on")
     equal([line for line in one.lines if line.startswith(("request", "unplug"))], [], "what the holder was told")
     equal(machine.violations(mark), [], "violations")
     wait_users(machine, vf, [one.pid])
@@ -65,7 +65,7 @@ def locked(machine):
         wait_users(machine, function, [holders[-1].pid])
     doors = ((PLAIN, "rom", "reset"), (NVME, "reset_controller", "reset"), (port, "enable", "reset"), (port, "eject", "remove"))
     for function, name, operation in doors:
-        machine.poll(lambda: name in machine.property(function, "ClosedFiles"),     # pylint: disable=cell-var-from-loop
+        machine.wait(lambda: name in machine.property(function, "ClosedFiles"),     # pylint: disable=cell-var-from-loop
                      f"{name} of {function} to be locked")
         path = function.path(name)
         equal(pci.mode(path), pci.ALL_MODES[name] & ~0o222, f"the mode of {path}")
@@ -89,13 +89,13 @@ def sleep(machine):
     vf, = igb_vfs(machine)
     one = Holder(machine, vf)
     wait_users(machine, vf, [one.pid])
-    machine.poll(lambda: "vfwardend" in inhibitors(), "the daemon's inhibitor")
+    machine.wait(lambda: "vfwardend" in inhibitors(), "the daemon's inhibitor")
     for verb in ("suspend", "poweroff"):
         result = service.systemctl("--check-inhibitors=yes", verb, check=False)
         true(result.returncode != 0, f"{verb} is refused")
         contains(result.stdout, "PCI functions are in use", f"what {verb} says")
     one.end()
-    machine.poll(lambda: "vfwardend" not in inhibitors(), "the inhibitor to be gone")
+    machine.wait(lambda: "vfwardend" not in inhibitors(), "the inhibitor to be gone")
 
 
 def inhibitors():

@@ -78,7 +78,7 @@ def unbind(machine):
 
     def rows(function):
         return [tuple(row) for row in machine.client.check(function.address, "unbind")[1]]
-    machine.poll(lambda: "operation" in [row[0] for row in rows(vf)],
+    machine.wait(lambda: "operation" in [row[0] for row in rows(vf)],
                  lambda: f"an operation in the way of the VF's unbind; there are {rows(vf)}")
     operation, = [row for row in rows(vf) if row[0] == "operation"]
     equal((operation[1], operation[3]), (vf.address, writer.pid), "whose operation, and the process at it")
@@ -92,13 +92,13 @@ def unbind(machine):
     equal((vf.read("vendor"), IGB.read("sriov_numvfs")), ("0x8086", "1"), "what sysfs says of the VF and its PF")
     equal((writer.done(), machine.property(vf, "State")), (False, "removing"), "it hangs meanwhile")
     reads = one.reads()
-    machine.poll(lambda: one.reads() > reads, "the holder to read on")
+    machine.wait(lambda: one.reads() > reads, "the holder to read on")
 
     holder.kill(one.pid)
     machine.wait_property(vf, "State", "present", 20)
     wait_users(machine, vf, [])
     equal((vf.exists(), vf.driver()), (True, None), "the VF is there without a driver")
-    machine.poll(writer.done, "the writer to be done")
+    machine.wait(writer.done, "the writer to be done")
     equal(machine.client.check(vf.address, "unbind")[:2], (True, []), "nothing is in the way any more")
 
 
@@ -170,7 +170,7 @@ def old_descriptors(machine):
         mark = machine.mark()
         writer.write()
         check_goes_at_once(machine, holders, mark, by_slot=name == "power")
-        machine.poll(writer.done, "the writer to be done", 20)
+        machine.wait(writer.done, "the writer to be done", 20)
         if name == "remove":
             pci.write("/sys/bus/pci/rescan", "1")
             machine.wait_property(IGB, "Driver", "igb", 20)
@@ -189,10 +189,10 @@ def module(machine):
 
         def operations():
             return [tuple(row) for row in machine.client.check(IGB.address, "unbind")[1] if row[0] == "operation"]
-        machine.poll(operations, "an operation in the way of the PF's unbind")
+        machine.wait(operations, "an operation in the way of the PF's unbind")
         equal(operations(), [("operation", IGB.address, f"the driver igb is leaving (process {unloader.pid}), and waits "
                               "for the users", unloader.pid)], "whose it is")
         equal(sorted(what for _, what in told(machine, [vf, PLAIN, CARD0], mark)), ["asked 0", "removing"], "what was told")
         one.end()
     machine.wait_function(vf, there=False)
-    machine.poll(lambda: machine.client.check(IGB.address, "bind")[:2] == (True, []), "nothing to be in the way any more")
+    machine.wait(lambda: machine.client.check(IGB.address, "bind")[:2] == (True, []), "nothing to be in the way any more")

@@ -33,7 +33,7 @@ def inhibitors(machine):
 
 
 def wait_inhibitors(machine, expected):
-    machine.poll(lambda: inhibitors(machine) == expected,
+    machine.wait(lambda: inhibitors(machine) == expected,
                  lambda: f"the inhibitors {expected}; are {inhibitors(machine)}")
 
 

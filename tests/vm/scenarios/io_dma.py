@@ -61,7 +61,7 @@ def check_identified(client):
 
 
 def wait_unpinned(machine, before):
-    machine.poll(lambda: pinned() <= before, lambda: f"pinned pages to be {before} again, they are {pinned()}")
+    machine.wait(lambda: pinned() <= before, lambda: f"pinned pages to be {before} again, they are {pinned()}")
 
 
 def check_quiet(machine, before, function=NVME):
@@ -92,7 +92,7 @@ def identify(machine):
         check_identified(client)
     # QEMU's controller does not look at how its write went (dma_buf_rw()), so its status says nothing.
     equal(client.identify(OUTSIDE)[1], UNTOUCHED, "the client's page")
-    machine.poll(lambda: "DMAR: [DMA Write" in machine.run("dmesg").stdout, "the kernel to log the fault")
+    machine.wait(lambda: "DMAR: [DMA Write" in machine.run("dmesg").stdout, "the kernel to log the fault")
     check_identified(client)
 
     client.unmap_queue()

@@ -89,7 +89,7 @@ def forbidden_call(machine):
     equal(raises(OSError, lambda: client.read(0, 0, LENGTH), "a read afterwards").errno, errno.ECONNRESET,
           "what its client sees")
     wait_free(machine, one)
-    machine.poll(lambda: [entry for entry in machine.journal.of_daemon() if "SIGSYS" in entry["MESSAGE"]],
+    machine.wait(lambda: [entry for entry in machine.journal.of_daemon() if "SIGSYS" in entry["MESSAGE"]],
                  "the journal to say why")
     entry, = [entry for entry in machine.journal.of_daemon() if "SIGSYS" in entry["MESSAGE"]]
     contains(entry["MESSAGE"], "a system call that it must not make", "what the journal says")
@@ -140,7 +140,7 @@ def lingering(machine):
 
     def linger():
         """A descriptor of the process that does."""
-        pidfd, = machine.poll(try_to_linger, "a process that is there after a load")
+        pidfd, = machine.wait(try_to_linger, "a process that is there after a load")
         return pidfd
 
     def has_ended(pidfd, seconds=0):
@@ -154,7 +154,7 @@ def lingering(machine):
         os.close(second)
         return not has_ended(first)
 
-    machine.poll(is_kept, "a process that serves a load after another")
+    machine.wait(is_kept, "a process that serves a load after another")
     pidfd = linger()
     equal(machine.client.manager("ListUsers")[0][1:3], (client.pid, 1000), "who uses the function")
     equal((machine.client.function(vf.address, "InUse"), machine.client.function(vf.address, "LockReasons")), (True, []),

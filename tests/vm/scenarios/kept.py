@@ -36,7 +36,7 @@ def full_store(machine):
     fds = [machine.client.inhibit(NVME.address, "reset", f"number {i}") for i in range(2)]
     contains(failure(lambda: machine.client.inhibit(NVME.address, "reset", "number 2")), "FileDescriptorStoreMax=",
              "the refusal")
-    machine.poll(lambda: machine.daemon.property("NFileDescriptorStore") == "2", "two descriptors in the store")
+    machine.wait(lambda: machine.daemon.property("NFileDescriptorStore") == "2", "two descriptors in the store")
     for _ in range(2):
         machine.daemon.kill(signal.SIGKILL)
         machine.wait_daemon(False)
@@ -75,7 +75,7 @@ def on_a_disk_that(machine, spoil, mend, reason):
         contains(machine.run("vfwarden", "status").stdout, f"Failed to save the state in {service.STATE}: {reason}",
                  "what vfwarden status says")
         mend()
-        machine.poll(lambda: "Failed" not in machine.run("vfwarden", "status").stdout, "the state to be saved", 30)
+        machine.wait(lambda: "Failed" not in machine.run("vfwarden", "status").stdout, "the state to be saved", 30)
         machine.client.lock(IGB.address)
         machine.daemon.kill(signal.SIGKILL)
         machine.wait_daemon(False)

@@ -40,7 +40,7 @@ def guards(machine):
 
 
 def wait_guards(machine, expected):
-    machine.poll(lambda: guards(machine) == expected, lambda: f"the guards {expected}, are {guards(machine)}")
+    machine.wait(lambda: guards(machine) == expected, lambda: f"the guards {expected}, are {guards(machine)}")
 
 
 def held_vf(machine, count=2):
@@ -53,7 +53,7 @@ def held_vf(machine, count=2):
 
 def wait_report(machine, *words):
     """Until the journal has a report with these words."""
-    machine.poll(lambda: any(all(word in text for word in words)
+    machine.wait(lambda: any(all(word in text for word in words)
                              for text in machine.journal.messages(service.KERNEL_GUARD)),
                  lambda: f"a report of {words}, are {machine.journal.messages(service.KERNEL_GUARD)}")
 
@@ -324,14 +324,14 @@ def attached_again(machine):
     one, vf, _ = held_vf(machine)
     held = open_pin(link)
     one.end()
-    machine.poll(lambda: not link.exists(), "the link to be removed")
+    machine.wait(lambda: not link.exists(), "the link to be removed")
     one = Holder(machine, vf)
     wait_users(machine, vf, [one.pid])
     busy = "not guarded: Failed to attach its program for now: Device or resource busy"
-    machine.poll(lambda: guards(machine)[:3] == [f"unbind: {busy}", f"descriptor: {busy}", f"chmod: refused ({how()})"],
+    machine.wait(lambda: guards(machine)[:3] == [f"unbind: {busy}", f"descriptor: {busy}", f"chmod: refused ({how()})"],
                  lambda: f"the guards to say that it is busy, are {guards(machine)}")
     os.close(held)
-    machine.poll(lambda: guards(machine)[:2] == [f"unbind: refused ({how()})", f"descriptor: refused ({how()})"],
+    machine.wait(lambda: guards(machine)[:2] == [f"unbind: refused ({how()})", f"descriptor: refused ({how()})"],
                  lambda: f"the guards to refuse, are {guards(machine)}")
     check_refused(lambda: write_by(by_write, UNBIND, vf.address), "an unbind")
 

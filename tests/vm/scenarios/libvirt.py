@@ -34,7 +34,7 @@ def inhibitors(machine):
 
 
 def wait_inhibitors(machine, expected):
-    machine.poll(lambda: inhibitors(machine) == sorted(expected),
+    machine.wait(lambda: inhibitors(machine) == sorted(expected),
                  lambda: f"the inhibitors to be {expected}, are {inhibitors(machine)}")
 
 
@@ -160,7 +160,7 @@ def nodedev_detach(machine):
 
     def operations():
         return [tuple(row) for row in machine.client.check(IGB.address, "unbind")[1] if row[0] == "operation"]
-    machine.poll(lambda: [row[3] for row in operations()] == [libvirtd],
+    machine.wait(lambda: [row[3] for row in operations()] == [libvirtd],
                  lambda: f"libvirtd ({libvirtd}) to be named, there is {operations()}")
     why = machine.run("vfwarden", "why", vf.address, "open", check=False).stdout
     contains(why, f"by process {libvirtd} is in progress, and waits for the users", "what `why` says")
@@ -236,7 +236,7 @@ def killed(machine):
     qemu = qemu_of(machine, vf)
     machine.daemon.kill(signal.SIGKILL, int(machine.daemon.property("MainPID", "libvirtd.service")))
     equal(inhibitors(machine), guarded, "who inhibits what after libvirtd was killed")
-    machine.poll(lambda: unit_state("libvirtd.service") == "active", "systemd to start libvirtd again")
+    machine.wait(lambda: unit_state("libvirtd.service") == "active", "systemd to start libvirtd again")
     contains(libvirt.virsh("domstate", "web1").stdout, "running", "web1 under the next libvirtd")
     equal(inhibitors(machine), guarded, "who inhibits what under the next libvirtd")
 

@@ -51,7 +51,7 @@ class Host:
         return process
 
     def wait_agent_says(self, text):
-        self.machine.poll(lambda: any(text in entry["MESSAGE"] for entry in self.machine.journal.entries(_SYSTEMD_UNIT=AGENT)),
+        self.machine.wait(lambda: any(text in entry["MESSAGE"] for entry in self.machine.journal.entries(_SYSTEMD_UNIT=AGENT)),
                           f"the agent to say {text!r}")
 
     def check_released(self):
@@ -125,7 +125,7 @@ def killed(machine):
     command = host.begin_unplug()
     before = machine.daemon.property("MainPID", AGENT)
     service.systemctl("kill", "--signal=KILL", AGENT)
-    machine.poll(lambda: machine.daemon.property("MainPID", AGENT) not in ("0", before), "the agent to be started again")
+    machine.wait(lambda: machine.daemon.property("MainPID", AGENT) not in ("0", before), "the agent to be started again")
     host.libvirt.wait_agent()
     host.wait_holders(GUARD, WAITER)
     tell_guest("web1", OBEY)

@@ -18,7 +18,7 @@ def guest(machine, vf, name, *options):
     """A unit that has the VF, as a virtual machine would; its pid."""
     Holder(machine, *options, vf, wrapper=["systemd-run", "--quiet", "--pipe", "--collect",
                                            f"--unit={name}.service", "--property=KillSignal=SIGKILL"])
-    pid = machine.poll(lambda: int(machine.daemon.property("MainPID", f"{name}.service")), "the unit's process")
+    pid = machine.wait(lambda: int(machine.daemon.property("MainPID", f"{name}.service")), "the unit's process")
     wait_users(machine, vf, [pid])
 
 

@@ -132,7 +132,7 @@ def started(machine):
     NVME.bind("vfio-pci")
     machine.wait_property(NVME, "Locked", True)
     count = machine.client.manager_property("FunctionCount")
-    machine.poll(lambda: machine.daemon.property("StatusText") == f"Watching {count} PCI functions, 1 locked",
+    machine.wait(lambda: machine.daemon.property("StatusText") == f"Watching {count} PCI functions, 1 locked",
                  lambda: f"the status, which is {machine.daemon.property('StatusText')!r}")
     # Ready means: the very next call is answered, and the lock is there.
     machine.daemon.stop()
@@ -172,6 +172,6 @@ def watchdog_fed(machine):
     before = machine.daemon.property("WatchdogTimestampMonotonic")
     # Two pings later it must be the same process.
     for _ in range(2):
-        machine.poll(lambda: machine.daemon.property("WatchdogTimestampMonotonic") != before, "a ping")
+        machine.wait(lambda: machine.daemon.property("WatchdogTimestampMonotonic") != before, "a ping")
         before = machine.daemon.property("WatchdogTimestampMonotonic")
     equal(machine.daemon.property("NRestarts"), "0", "the number of restarts")

@@ -37,7 +37,7 @@ def uses(machine, function):
 
 def wait_uses(machine, function, *words):
     """Until each of `words` is in the text of a use, by the kernel's events alone."""
-    machine.poll(lambda: all(any(word in text for text in uses(machine, function)) for word in words),
+    machine.wait(lambda: all(any(word in text for text in uses(machine, function)) for word in words),
                  f"the uses of {function}: {words}")
 
 
@@ -89,7 +89,7 @@ def pod(machine):
     machine.run("vfwarden", "unbind", other.address)
 
     service.run("ip", "netns", "del", "pod1")   # the kernel moves it back
-    machine.poll(lambda: not any("namespace" in text for text in uses(machine, vf)), "it to be back")
+    machine.wait(lambda: not any("namespace" in text for text in uses(machine, vf)), "it to be back")
     machine.run("vfwarden", "set-vfs", IGB.address, "0")
     equal(IGB.vfs(), [], "the VFs at the end")
 
@@ -102,7 +102,7 @@ def process(machine):
                 "sleep", "infinity")
     machine.closers.append(lambda: service.systemctl("stop", "pod2.service", check=False))
     pid = service.systemctl("show", "--value", "-p", "MainPID", "pod2.service").stdout.strip()
-    machine.poll(lambda: os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/1/ns/net"), "its own")
+    machine.wait(lambda: os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/1/ns/net"), "its own")
     held = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
     try:
         service.run("ip", "link", "set", name, "netns", pid)
@@ -111,7 +111,7 @@ def process(machine):
         contains(refused(machine, "set-vfs", IGB.address, "0"), "in the network namespace", "held by a descriptor alone")
     finally:
         os.close(held)
-    machine.poll(lambda: not any("namespace" in text for text in uses(machine, vf)), "it to be back")
+    machine.wait(lambda: not any("namespace" in text for text in uses(machine, vf)), "it to be back")
 
 
 @scenario("the network card with an address and the default route: refused, but for who insists", deadline=120)
@@ -129,7 +129,7 @@ def card(machine):
     equal(PLAIN.driver(), driver, "its driver")
     machine.run("vfwarden", "unbind", "--even-if-host-uses-it", PLAIN.address)
     equal(PLAIN.driver(), None, "its driver, after the option")
-    machine.poll(lambda: not uses(machine, PLAIN), "no use")
+    machine.wait(lambda: not uses(machine, PLAIN), "no use")
 
 
 @scenario("the disk that / is on", deadline=120)
@@ -139,7 +139,7 @@ def root_disk(machine):
     disk = Function([part for part in path.split("/") if part.count(":") == 2][-1])
     wait_uses(machine, disk, "is mounted on /")
     name, = [part for part in path.split("/") if part and os.path.exists(f"/sys/block/{part}")][:1]
-    machine.poll(lambda: name in machine.property(disk, "BlockDevices"), f"{name} among its disks")
+    machine.wait(lambda: name in machine.property(disk, "BlockDevices"), f"{name} among its disks")
     equal(json.loads(machine.run("vfwarden", "show", "--json", f"/dev/{name}").stdout)["Address"], disk.address, "it")
     for verb in ("unbind", "reset", "unplug"):
         contains(refused(machine, verb, disk.address), "is mounted on /", f"why {verb} is refused")
@@ -162,7 +162,7 @@ def program(machine):
                 contains(refused(machine, verb, PLAIN.address), words, f"why {verb} is refused")
         finally:
             os.close(file)
-        machine.poll(lambda: not uses(machine, PLAIN), "the program to have closed it")
+        machine.wait(lambda: not uses(machine, PLAIN), "the program to have closed it")
     config = os.open(PLAIN.path("config"), os.O_RDWR)
     try:
         contains(refused(machine, "reset", PLAIN.address), "its configuration space (config) is open for writing in",

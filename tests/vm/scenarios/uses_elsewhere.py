@@ -36,7 +36,7 @@ def attach_xdp(name):
 
 def wait_unused(machine, function):
     """A use that no event ends: ask for a look."""
-    machine.poll(lambda: machine.run("vfwarden", "unbind", function.address, check=False).returncode == 0,
+    machine.wait(lambda: machine.run("vfwarden", "unbind", function.address, check=False).returncode == 0,
                  f"{function} to be used no more")
 
 
@@ -44,7 +44,7 @@ def wait_unused(machine, function):
 def network(machine):
     name = interface(PLAIN)
     service.run("ip", "link", "set", name, "down")
-    machine.poll(lambda: not uses(machine, PLAIN), "no use")
+    machine.wait(lambda: not uses(machine, PLAIN), "no use")
     service.run("ip", "netns", "add", "pod3")
     machine.closers.append(lambda: service.run("ip", "netns", "del", "pod3", check=False))
     # As CNI does it: the host's namespace never has the new interface.
@@ -53,7 +53,7 @@ def network(machine):
     wait_uses(machine, PLAIN, words)
     contains(refused(machine, "unbind", PLAIN.address), words, "why unbind is refused")
     service.run("ip", "netns", "del", "pod3")
-    machine.poll(lambda: not uses(machine, PLAIN), "the pod's end")
+    machine.wait(lambda: not uses(machine, PLAIN), "the pod's end")
 
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as capture:
         capture.bind((name, 3))
@@ -77,4 +77,4 @@ def container(machine):
     with map_bar(machine, PLAIN, "ip", "netns", "exec", "pod4") as program:
         contains(refused(machine, "reset", PLAIN.address), f"its BAR resource0 is mapped by python3 (pid {program.pid})",
                  "why reset is refused")
-    machine.poll(lambda: not uses(machine, PLAIN), "the mapping to be gone")
+    machine.wait(lambda: not uses(machine, PLAIN), "the mapping to be gone")

@@ -66,7 +66,7 @@ def cost(machine):
     guarded = added(bare, "a function guarded")
     one.end()
     wait_users(machine, vf, [])
-    machine.poll(lambda: not LINK.exists(), "it to be detached")
+    machine.wait(lambda: not LINK.exists(), "it to be detached")
     after = added(bare, "no function guarded any more")
     for name, most in (("write of 1 byte", 400), ("read of 1 byte", 400), ("open and close", 100)):
         true(idle[name] < 40 and after[name] < 40, f"{name} costs nothing: {idle[name]}, {after[name]}")

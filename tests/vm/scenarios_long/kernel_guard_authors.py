@@ -38,7 +38,7 @@ def authors(machine):
         process = subprocess.Popen(["bash", "-c", script.replace("VF", vf.address)], pass_fds=[earlier])
         machine.closers.append(process.kill)
         words = f"{deed.replace('VF', vf.address)} (by {command} (pid {process.pid}, uid 0"
-        machine.poll(lambda words=words: any(text.startswith(words) for text in removals(machine)),
+        machine.wait(lambda words=words: any(text.startswith(words) for text in removals(machine)),
                      lambda words=words: f"{words}; are {removals(machine)}")
         one.end()
         equal(process.wait(), 0, f"the status of {script}")

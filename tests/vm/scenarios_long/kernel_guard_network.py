@@ -48,7 +48,7 @@ def ip(*words):
 def refuse_network(machine):
     machine.daemon.configure("[Lock]\nKernelGuardNetwork=refuse\n")
     machine.run("systemctl", "reload", service.UNIT)
-    machine.poll(lambda: machine.client.manager_property("Guards")[-1] == f"network: refused ({how()})",
+    machine.wait(lambda: machine.client.manager_property("Guards")[-1] == f"network: refused ({how()})",
                  "the guard of the network to refuse")
 
 
@@ -84,7 +84,7 @@ def network(machine):
     ip(pf, "down")
     ip(pf, "name", "renamed0")
     machine.wait_property(IGB, "Interfaces", ["renamed0"])
-    machine.poll(lambda: ethtool("renamed0", ETHTOOL_RESET) == errno.EPERM, "the new name to be guarded")
+    machine.wait(lambda: ethtool("renamed0", ETHTOOL_RESET) == errno.EPERM, "the new name to be guarded")
     one.end()
     machine.wait_property(IGB, "Locked", False)
     equal(ip("renamed0", *settings[1:]).returncode, 0, "the status of `ip link set PF vf` with no VF in use")
@@ -176,7 +176,7 @@ def namespaces(machine, *words):
     """A process in namespaces of its own."""
     process = subprocess.Popen([*words, "sleep", "infinity"])
     machine.closers.append(lambda: (process.kill(), process.wait()))
-    machine.poll(lambda: pci.read(f"/proc/{process.pid}/comm").strip() == "sleep", "namespaces")
+    machine.wait(lambda: pci.read(f"/proc/{process.pid}/comm").strip() == "sleep", "namespaces")
     return process.pid
 
 

@@ -38,7 +38,7 @@ def plain_qemu(machine):
         session.run()
         service.systemctl("restart", "polkit.service")      # which notices the rule only a moment later by itself
         session.run()
-    pid = machine.poll(lambda: int(machine.daemon.property("MainPID", "web1.service")), "the unit's process")
+    pid = machine.wait(lambda: int(machine.daemon.property("MainPID", "web1.service")), "the unit's process")
     check_brokered(machine, vf, pid)
     with example(machine, "qemu-users", SELF) as session:
         session.run()

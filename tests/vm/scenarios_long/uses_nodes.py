@@ -28,7 +28,7 @@ def nodes(machine):
         contains(refused(machine, verb, PLAIN.address), words, f"why {verb} is refused")
     program.stdin.close()
     program.wait()
-    machine.poll(lambda: not any("mapped" in text for text in uses(machine, PLAIN)), "the mapping to be gone")
+    machine.wait(lambda: not any("mapped" in text for text in uses(machine, PLAIN)), "the mapping to be gone")
     machine.run("vfwarden", "unbind", PLAIN.address)
 
     node = os.open("/dev/nvme0", os.O_RDONLY)
@@ -37,7 +37,7 @@ def nodes(machine):
                  "why the controller's unbind is refused")
     finally:
         os.close(node)
-    machine.poll(lambda: not uses(machine, NVME), "the node to be closed")
+    machine.wait(lambda: not uses(machine, NVME), "the node to be closed")
     machine.run("vfwarden", "unbind", NVME.address)
 
     disk = function_of("/sys/class/block/vda")

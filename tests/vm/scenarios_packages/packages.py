@@ -116,7 +116,7 @@ def kernel_guard(machine):
         equal((service.PINS.exists(), machine.daemon.property("LoadState", service.GUARD_UNIT)), (False, "not-found"),
               "the programs and their unit")
         equal(machine.daemon.property("ActiveState"), "active", "the daemon")
-        machine.poll(lambda: not any("refused" in guard for guard in guards(machine)), "the daemon to hear that they are gone")
+        machine.wait(lambda: not any("refused" in guard for guard in guards(machine)), "the daemon to hear that they are gone")
         install(machine, PACKAGES / "next", (GUARD,))
         check_units_run(machine, service.GUARD_UNIT)
         wait_guards(machine, loaded())

@@ -189,7 +189,7 @@ def statistics(machine):
         return re.search(r"^Last update TOD: (\S+)$", pci.read(STATISTICS), re.MULTILINE)[1]
 
     before = told()
-    machine.poll(lambda: told() != before, "new numbers of the function's measurement", 30)
+    machine.wait(lambda: told() != before, "new numbers of the function's measurement", 30)
     text = pci.read(STATISTICS)
     return tuple(int(re.search(rf"{name} operations:\s+(\d+)$", text, re.MULTILINE)[1])
                  for name in ("Store", "Store block"))

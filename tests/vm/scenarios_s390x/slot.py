@@ -110,7 +110,7 @@ def behind_our_back_stubborn(machine):
     machine.check_locked(ZNVME, ["in-use"], CLOSABLE)
     writer = write_in_child(descriptor)
     holder.wait_line(f"request {ZNVME.address}")
-    machine.poll(lambda: writer in [blocker[3] for blocker in machine.client.check(ZNVME.address, "unbind")[1]],
+    machine.wait(lambda: writer in [blocker[3] for blocker in machine.client.check(ZNVME.address, "unbind")[1]],
                  lambda: f"the writer {writer} to be named, is {machine.client.check(ZNVME.address, 'unbind')}")
     machine.client.lock(ZRNG.address)
     machine.check_locked(ZRNG, ["administrator"], CLOSABLE)
@@ -136,7 +136,7 @@ def recover(machine):
     raises(PermissionError, lambda: ZNVME.write("recover", "1"), "recover of a function in use")
     writer = write_in_child(descriptor)
     holder.wait_line(f"request {ZNVME.address}")
-    machine.poll(lambda: writer in [blocker[3] for blocker in machine.client.check(ZNVME.address, "unbind")[1]],
+    machine.wait(lambda: writer in [blocker[3] for blocker in machine.client.check(ZNVME.address, "unbind")[1]],
                  lambda: f"the writer {writer} to be named, is {machine.client.check(ZNVME.address, 'unbind')}")
     equal((os.waitpid(writer, os.WNOHANG)[0], os.stat(ZNVME.directory).st_ino), (0, inode),
           "the writer and the device, until the holder releases it")

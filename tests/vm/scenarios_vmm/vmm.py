@@ -33,7 +33,7 @@ def open_blocks(machine):
     DISK.bind("nvme")
     name, = os.listdir(DISK.path("nvme"))
     path = f"/dev/{name}n1"
-    machine.poll(lambda: os.path.exists(path), f"{path} to appear")
+    machine.wait(lambda: os.path.exists(path), f"{path} to appear")
     return open(path, "r+b", buffering=0)
 
 
