@@ -87,12 +87,16 @@ static int parse_uid(const char *value, uint32_t *ret) {
 
 int process_status_parse(const char *text, ProcessStatus *ret) {
         const char *name = proc_text_find(text, "Name:"), *uid = proc_text_find(text, "Uid:"),
-                   *state = proc_text_find(text, "State:");
+                   *state = proc_text_find(text, "State:"),
+                   *descriptors = proc_text_find(text, "FDSize:");
         ProcessStatus status = { 0 };
 
         if (!name || !uid || parse_uid(uid, &status.uid) < 0)
                 return -EBADMSG;
-        status.ended = state && (state[0] == 'Z' || state[0] == 'X');
+        /* The table goes first, and for a while the thread runs without (do_exit(), task_state()).
+         */
+        status.ended = (state && (state[0] == 'Z' || state[0] == 'X')) ||
+                       (descriptors && descriptors[0] == '0');
         g_strlcpy(status.name, name, MIN(sizeof(status.name), strcspn(name, "\n") + 1));
         *ret = status;
         return 0;

@@ -29,8 +29,8 @@ bool device_file_parse_proc(const char *link, PciAddress *ret);
 typedef struct ProcessStatus {
         uint32_t uid; /* of who started it: the real one, unless that is root; then the effective
                          one. A program with the set-user-ID bit has its user's descriptors. */
-        bool ended;   /* its first thread has, by which /proc/PID has no descriptors and no memory;
-                         but   others may go on (pthread_exit(3)) */
+        bool ended;   /* its first thread has, or is about to, by which /proc/PID has no descriptors
+                         and no memory; but others may go on (pthread_exit(3)) */
         char name[64];
 } ProcessStatus;
 

@@ -2,6 +2,7 @@
 
 #include "daemon/base/process.h"
 #include "daemon/base/util.h"
+#include "daemon/scan/scan-copies.h"
 #include "daemon/scan/vfio-fds.h"
 #include "policy/number.h"
 
@@ -11,16 +12,14 @@
 
 /* Passes over the processes, each over those that were forked during the one before. Somebody may
  * fork faster than that. */
-#define PASSES_MAX     8
+#define PASSES_MAX 8
+/* So many passes without a new process end it. The kernel begins with the low numbers again after
+ * the highest: a child that gets one is behind the pass during which that happens. */
+#define QUIET_PASSES   2
 #define STEP_PROCESSES 16
 /* Descriptors of one process that are read in the first pass, and of a large table between two
  * looks at other requests. */
 #define SMALL_FDS 512
-/* Descriptors that name no function, which are compared with each other: of one process, and of
- * all. */
-#define UNNAMED_OF_PROCESS 8
-#define UNNAMED_MAX        4096
-
 /* Processes that share one table of descriptors. */
 typedef struct Table {
         uint32_t uid;
@@ -28,20 +27,16 @@ typedef struct Table {
         bool told;
 } Table;
 
-typedef struct Unnamed {
-        pid_t pid;
-        int number;
-} Unnamed;
-
 typedef struct Walk {
         DIR *proc;
         GHashTable *walked; /* pids */
-        unsigned passes;
-        bool found_new; /* in this pass */
-        pid_t lost;     /* in this pass: one that ended before the look at it; 0: none */
-        GArray *large;  /* of pid_t: to be looked at afterwards */
-        guint n_placed; /* of `large`, in `tables` */
-        GPtrArray *all; /* of Table*, owned */
+        unsigned passes;    /* that found a process that is new */
+        unsigned n_quiet;   /* passes at the end that found none */
+        bool found_new;     /* in this pass */
+        pid_t lost;         /* since this pass began: one that ended before it was read; 0: none */
+        GArray *large;      /* of pid_t: to be looked at afterwards */
+        guint n_placed;     /* of `large`, in `tables` */
+        GPtrArray *all;     /* of Table*, owned */
         GPtrArray
                 *tables; /* of those the ones that can be compared, by user, then in kcmp's order */
         GPtrArray *unread;    /* of those the ones to be read, ... */
@@ -51,10 +46,8 @@ typedef struct Walk {
         ScanProcess *shared;  /* ... and what it shares with others, ... */
         bool shared_is_read;  /* ... which is known now ... */
         guint n_sharers;      /* ... and was reported of so many of them */
-        GArray *unnamed;      /* of Unnamed */
-        guint n_compared;     /* of `unnamed`, in `files` */
-        GPtrArray *files;     /* of GArray of Unnamed: the same file, in kcmp's order */
-        bool large_is_done;   /* the last pass has begun */
+        ScanCopies *copies;
+        bool large_is_done; /* the last pass has begun */
 } Walk;
 
 static void table_free(gpointer data) {
@@ -62,10 +55,6 @@ static void table_free(gpointer data) {
 
         g_array_unref(table->pids);
         g_free(table);
-}
-
-static void file_free(gpointer file) {
-        g_array_unref(file);
 }
 
 static void walk_free(gpointer data) {
@@ -78,8 +67,7 @@ static void walk_free(gpointer data) {
         g_ptr_array_unref(walk->tables);
         g_ptr_array_unref(walk->unread);
         g_ptr_array_unref(walk->all);
-        g_array_unref(walk->unnamed);
-        g_ptr_array_unref(walk->files);
+        scan_copies_free(walk->copies);
         g_free(walk->process);
         g_free(walk->shared);
         g_free(walk);
@@ -94,21 +82,13 @@ static Walk *walk_new(void) {
         walk->all = g_ptr_array_new_with_free_func(table_free);
         walk->tables = g_ptr_array_new();
         walk->unread = g_ptr_array_new();
-        walk->unnamed = g_array_new(FALSE, FALSE, sizeof(Unnamed));
-        walk->files = g_ptr_array_new_with_free_func(file_free);
+        walk->copies = scan_copies_new();
         walk->process = g_new0(ScanProcess, 1);
         walk->shared = g_new0(ScanProcess, 1);
         return walk;
 }
 
 /* --- who has what */
-
-static void note_unnamed(Walk *walk, const ScanProcess *process) {
-        uint32_t n = process->n_unnamed > 0 ? MIN(process->n_numbers, UNNAMED_OF_PROCESS) : 0;
-
-        for (uint32_t i = 0; i < n && walk->unnamed->len < UNNAMED_MAX; i++)
-                g_array_append_val(walk->unnamed, ((Unnamed){ process->pid, process->numbers[i] }));
-}
 
 /* Returns 0, or a negative errno: nothing was sent, and the process in `answer` is root's. */
 static int send_pending(ScanChild *child, ScanJob *job, ScanAnswer *answer, pid_t pid) {
@@ -144,9 +124,10 @@ static void tell_pending(ScanChild *child, ScanJob *job, pid_t pid) {
 }
 
 static void scan_walk_tell(ScanChild *child, ScanJob *job, const ScanProcess *process) {
+        const Walk *walk = job->data;
         int r;
 
-        note_unnamed(job->data, process);
+        scan_copies_note(walk->copies, process);
         /* systemd reads what its services store with it, this daemon for one, and leaves nothing.
          */
         if (process->pending && process->pid != 1)
@@ -154,6 +135,17 @@ static void scan_walk_tell(ScanChild *child, ScanJob *job, const ScanProcess *pr
         r = scan_child_tell(child, job, process);
         if (r < 0)
                 scan_walk_tell_unknown(child, job, process->pid, r);
+}
+
+/* Of one that ended meanwhile anything from all to nothing was read. */
+static bool scan_walk_has_ended(pid_t pid) {
+        ProcessStatus status;
+        pid_t thread;
+        int r = process_read_status(pid, &status);
+
+        if (r >= 0)
+                r = process_find_thread("/proc", pid, &status, &thread);
+        return scan_child_is_end(r);
 }
 
 /* Of a process with many descriptors, the first ones. */
@@ -169,6 +161,8 @@ static void look_at_process(ScanChild *child, ScanJob *job, pid_t pid) {
         if (r >= 0)
                 r = vfio_fds_read(fds, SMALL_FDS);
         vfio_fds_free(fds);
+        if (r == 0 && job->request.sockets && scan_walk_has_ended(pid))
+                walk->lost = pid;
         if (r > 0)
                 g_array_append_val(walk->large, pid);
         else if (r == 0 || scan_child_holds_at_least(job, walk->process, r))
@@ -179,12 +173,13 @@ static void look_at_process(ScanChild *child, ScanJob *job, pid_t pid) {
                 walk->lost = pid;
 }
 
-/* After the last pass: what that one had may be its child's, and so on. */
+/* After the last pass: what that one had may be its child's, and so on. Nobody is lost in a pass
+ * that finds nobody. */
 static void tell_lost(ScanChild *child, ScanJob *job) {
         const Walk *walk = job->data;
         g_autofree ScanAnswer *answer = g_new0(ScanAnswer, 1);
 
-        if (walk->passes < PASSES_MAX || walk->lost == 0 || !job->request.sockets)
+        if (walk->lost == 0 || !job->request.sockets)
                 return;
         answer->kind = SCAN_KIND_PENDING;
         answer->pending.pid = walk->lost;
@@ -192,7 +187,19 @@ static void tell_lost(ScanChild *child, ScanJob *job) {
         scan_child_send(child, job, answer);
 }
 
-/* Returns whether the pass has ended, and with it the passes. */
+/* Returns whether that was the last one. */
+static bool end_pass(Walk *walk) {
+        walk->n_quiet = walk->found_new ? 0 : walk->n_quiet + 1;
+        walk->passes += walk->found_new;
+        if (walk->passes >= PASSES_MAX || walk->n_quiet >= QUIET_PASSES)
+                return true;
+        walk->found_new = false;
+        walk->lost = 0;
+        rewinddir(walk->proc);
+        return false;
+}
+
+/* Returns whether the passes have ended. */
 static bool step_processes(ScanChild *child, ScanJob *job) {
         Walk *walk = job->data;
 
@@ -200,14 +207,10 @@ static bool step_processes(ScanChild *child, ScanJob *job) {
                 const struct dirent *entry = readdir(walk->proc);
                 uint64_t pid;
 
-                if (!entry && (!walk->found_new || ++walk->passes >= PASSES_MAX))
+                if (!entry && end_pass(walk))
                         return true;
-                if (!entry) {
-                        walk->found_new = false;
-                        walk->lost = 0;
-                        rewinddir(walk->proc);
+                if (!entry)
                         continue;
-                }
                 if (number_parse(entry->d_name, 10, INT_MAX, &pid) < 0 ||
                     !g_hash_table_add(walk->walked, GINT_TO_POINTER((int) pid)))
                         continue;
@@ -218,16 +221,11 @@ static bool step_processes(ScanChild *child, ScanJob *job) {
         return false;
 }
 
-/* --- kcmp(2): 0 the same, 1 less, 2 greater; else it cannot tell, or the process has ended */
-
+/* kcmp(2) returns 0 for the same, 1 for less, 2 for greater; else it cannot tell, or the process
+ * has ended. */
 static long compare_tables(ScanChild *child, pid_t a, pid_t b) {
         scan_child_at_both(child, a, b);
         return syscall(SYS_kcmp, a, b, KCMP_FILES, 0, 0);
-}
-
-static long compare_files(ScanChild *child, const Unnamed *a, const Unnamed *b) {
-        scan_child_at_both(child, a->pid, b->pid);
-        return syscall(SYS_kcmp, a->pid, b->pid, KCMP_FILE, a->number, b->number);
 }
 
 /* Where among the tables the process's is, or belongs. Returns whether it is there. */
@@ -282,8 +280,10 @@ static bool step_place(ScanChild *child, const ScanJob *job) {
                 return true;
         pid = g_array_index(walk->large, pid_t, walk->n_placed++);
         scan_child_at(child, pid);
-        if (process_read_status(pid, &status) < 0)
+        if (process_read_status(pid, &status) < 0) {
+                walk->lost = pid;
                 return false;
+        }
         if (!is_comparable(child, pid, &status))
                 table = add_table(walk, status.uid);
         else if (find_table(child, walk, pid, status.uid, &place)) {
@@ -336,6 +336,8 @@ static bool step_sharer(ScanChild *child, ScanJob *job, pid_t pid) {
         if (r > 0)
                 return false;
         walk->fds = vfio_fds_free(walk->fds);
+        if (scan_walk_has_ended(pid))
+                walk->lost = pid;
         if (r < 0 && !scan_child_is_end(r) && !scan_child_holds_at_least(job, walk->process, r))
                 scan_walk_tell_unknown(child, job, pid, r);
         else
@@ -376,6 +378,8 @@ static bool step_large(ScanChild *child, ScanJob *job) {
         r = read_shared(child, job, pid);
         if (r > 0)
                 return false;
+        if (r == 0 && table->pids->len > 1 && scan_walk_has_ended(pid))
+                r = -ESRCH;
         walk->shared_is_read = r == 0;
         if (r == 0)
                 return false;
@@ -384,61 +388,12 @@ static bool step_large(ScanChild *child, ScanJob *job) {
                 g_array_remove_index(table->pids, 0);
                 return false;
         }
-        if (!scan_child_is_end(r))
+        if (scan_child_is_end(r))
+                walk->lost = pid;
+        else
                 tell_unread(child, job, table, r);
         end_large(walk, table);
         return false;
-}
-
-/* --- who shares a device descriptor */
-
-/* Returns whether all are compared. */
-static bool step_files(ScanChild *child, ScanJob *job) {
-        Walk *walk = job->data;
-        const Unnamed *one;
-        guint low = 0, high = walk->files->len;
-        GArray *file;
-
-        if (walk->n_compared == walk->unnamed->len)
-                return true;
-        one = &g_array_index(walk->unnamed, Unnamed, walk->n_compared++);
-        if (scan_child_avoids(child, one->pid) & SCAN_AVOID_COMPARING)
-                return false;
-        while (low < high) {
-                guint middle = (low + high) / 2;
-                long order;
-
-                file = walk->files->pdata[middle];
-                order = compare_files(child, one, &g_array_index(file, Unnamed, 0));
-                if (order == 0) {
-                        g_array_append_vals(file, one, 1);
-                        return false;
-                }
-                if (order == 2)
-                        low = middle + 1;
-                else
-                        high = middle;
-        }
-        file = g_array_new(FALSE, FALSE, sizeof(Unnamed));
-        g_array_append_vals(file, one, 1);
-        g_ptr_array_insert(walk->files, (gint) low, file);
-        return false;
-}
-
-static void tell_files(ScanChild *child, const ScanJob *job) {
-        const Walk *walk = job->data;
-        g_autofree ScanAnswer *answer = g_new0(ScanAnswer, 1);
-
-        answer->kind = SCAN_KIND_SAME;
-        for (guint i = 0; i < walk->files->len; i++) {
-                const GArray *file = walk->files->pdata[i];
-
-                answer->same.n_pids = MIN(file->len, SCAN_SAME_MAX);
-                for (uint32_t j = 0; j < answer->same.n_pids; j++)
-                        answer->same.pids[j] = g_array_index(file, Unnamed, j).pid;
-                if (answer->same.n_pids > 1)
-                        scan_child_send(child, job, answer);
-        }
 }
 
 /* Those who were forked from a large one meanwhile. */
@@ -447,6 +402,8 @@ static bool begin_last_pass(Walk *walk) {
                 return false;
         walk->large_is_done = true;
         walk->found_new = false;
+        walk->n_quiet = 0;
+        walk->lost = 0;
         rewinddir(walk->proc);
         return true;
 }
@@ -464,9 +421,9 @@ bool scan_walk_step(ScanChild *child, ScanJob *job) {
                 return true;
         }
         if (!step_processes(child, job) || !step_place(child, job) || !step_large(child, job) ||
-            begin_last_pass(walk) || !step_files(child, job))
+            begin_last_pass(walk) || !scan_copies_step(walk->copies, child))
                 return false;
-        tell_files(child, job);
+        scan_copies_tell(walk->copies, child, job);
         tell_lost(child, job);
         return true;
 }

@@ -8,8 +8,9 @@
  * Processes are compared with others of their user only. kcmp(2) waits for an execve(2) of either
  * process (exec_update_lock), so a user can make it hang for their own processes only. A process
  * that is forked meanwhile is looked at as well: its parent may have passed a descriptor on and
- * ended before its turn came. A process is missed that gets a descriptor by SCM_RIGHTS after its
- * turn, from one that closes it before its own. */
+ * ended before its turn came, or in the middle of it. Processes that end faster than they are
+ * looked at are reported, one of them for all (ScanPending.lost). A process is missed that gets a
+ * descriptor by SCM_RIGHTS after its turn, from one that closes it before its own. */
 #pragma once
 
 #include "daemon/scan/scan-child.h"

@@ -46,6 +46,19 @@ static void users_look_end_round(Users *users) {
                 users_schedule(users);
 }
 
+/* One of its descriptors may have been closed, and the number be another node's by now: so it is
+ * not enough that all numbers are there. */
+static bool may_have_closed(const Users *users, const Holder *holder) {
+        for (guint i = 0; i < holder->has.groups->len; i++) {
+                g_autofree char *group =
+                        g_strdup_printf("%d", g_array_index(holder->has.groups, int32_t, i));
+
+                if (vfio_closings_has(users->closings, group))
+                        return true;
+        }
+        return false;
+}
+
 void users_look_at_holders(Users *users) {
         g_autoptr(GPtrArray) sorted = NULL;
 
@@ -58,12 +71,13 @@ void users_look_at_holders(Users *users) {
         users->first_check = 0;
         for (guint i = 0; i < sorted->len; i++) {
                 const Holder *holder = sorted->pdata[i];
+                bool all;
 
                 if (holder->is_crowd)
                         continue;
                 users->n_checks++;
-                users->last_check =
-                        users_ask(users, holder->pid, users->check_all ? NULL : holder, false);
+                all = users->check_all || may_have_closed(users, holder);
+                users->last_check = users_ask(users, holder->pid, all ? NULL : holder, false);
                 if (users->first_check == 0)
                         users->first_check = users->last_check;
         }

@@ -42,6 +42,25 @@ bool users_are_known(Users *users, PciKey key) {
 
 /* --- when to look */
 
+/* All that was seen in a moment is reported together. */
+static void conclude(Users *users) {
+        users_update_now(users);
+        users_refresh_updated(users);
+}
+
+static int on_conclusion(sd_event_source *source, uint64_t usec, void *userdata) {
+        conclude(userdata);
+        return 0;
+}
+
+/* Who was found and has ended since is remembered until the next walk. */
+static void conclude_and_walk(Users *users) {
+        if (users->all_seen)
+                conclude(users);
+        if (users->everybody && !users->walking)
+                users_walk(users);
+}
+
 static int on_users_work(sd_event_source *source, uint64_t usec, void *userdata) {
         Users *users = userdata;
 
@@ -49,15 +68,8 @@ static int on_users_work(sd_event_source *source, uint64_t usec, void *userdata)
         users_look_at_openers(users);
         users_look_at_holders(users);
         if (users->everybody && !users->walking && users->walk_not_before_usec <= now_usec())
-                users_walk(users);
+                conclude_and_walk(users);
         users_schedule(users);
-        return 0;
-}
-
-/* All that was seen in a moment is reported together. */
-static int on_conclusion(sd_event_source *source, uint64_t usec, void *userdata) {
-        users_update_now(userdata);
-        users_refresh_updated(userdata);
         return 0;
 }
 

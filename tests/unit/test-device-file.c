@@ -135,6 +135,8 @@ Test(device_file, first_thread_has_ended) {
                 { "State:\tt (tracing stop)\n", false },
                 { "State:\tZ (zombie)\n", true },
                 { "State:\tX (dead)\n", true },
+                { "State:\tR (running)\nFDSize:\t64\n", false },
+                { "State:\tR (running)\nFDSize:\t0\n", true },
                 { "State:\n", false },
                 { "", false },
         };

@@ -29,7 +29,8 @@ class HeldTest(OpenTest):
         self.addCleanup(lambda: (self.process.kill(), self.process.wait()))
         os.close(fd)
         self.wait_users([(self.process.pid, True)])
-        self.command = wait_until(lambda: self.described(self.client)["command"], None, "the command")
+        # The name of its program comes first.
+        self.command = wait_until(lambda: NAME in (text := self.described(self.client)["command"]) and text, None, "the command")
 
     def described(self, client):
         user, = client.manager("DescribeUsers", "(s)", ONE)

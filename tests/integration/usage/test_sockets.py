@@ -435,9 +435,11 @@ class Sockets(OpenTest):
         self.functions[TWO].write("enable", "1")
         self.wait_users([(os.getpid(), False)], TWO)
         faults.set(("open", errno.EMFILE, f"*/{stranger.pid}/fd"))
-        os.close(fd)
-        # Meanwhile there are looks at the users of another.
-        other = self.vfio.open_group(third)
+        # Meanwhile there are looks at the users of another, which has got the same number.
+        with self.unread():
+            os.close(fd)
+            other = self.vfio.open_group(third)
+            self.assertEqual(other, fd)
         self.wait_users([(os.getpid(), False)], third.address)
         os.close(other)
         self.wait_free(third.address)
