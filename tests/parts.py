@@ -90,12 +90,12 @@ def meson(directory, *arguments, again=True):
 def plain():
     """Unit and integration tests, layering and formatting."""
     directory = build("plain")
-    return meson(directory, "--suite", "unit", "--suite", "integration", "--suite", "lint", "--no-suite", "slow")
+    return meson(directory, "--suite", "unit", "--suite", "integration", "--suite", "lint", "--no-suite", "sanitized-only")
 
 
-def plain_slow():
+def plain_rest():
     """The integration tests that `plain` leaves out, since they take longest, and `sanitize` has them."""
-    return meson(build("plain"), "--suite", "slow")
+    return meson(build("plain"), "--suite", "sanitized-only")
 
 
 def build_sanitize():
@@ -104,12 +104,12 @@ def build_sanitize():
 
 def sanitize():
     """Unit and integration tests under AddressSanitizer and UndefinedBehaviorSanitizer."""
-    return meson(build_sanitize(), "--suite", "unit", "--suite", "integration", "--no-suite", "busy")
+    return meson(build_sanitize(), "--suite", "unit", "--suite", "integration", "--no-suite", "plain-only")
 
 
-def sanitize_busy():
-    """The integration tests that `sanitize` leaves out, since they keep all processors busy, and `plain` has them."""
-    return meson(build_sanitize(), "--suite", "busy")
+def sanitize_rest():
+    """The integration tests that `sanitize` leaves out, since they take longest there, and `plain` has them."""
+    return meson(build_sanitize(), "--suite", "plain-only")
 
 
 def analysis():
@@ -330,13 +330,13 @@ def stress():
     return meson(build("stress"), "--timeout-multiplier", "40", "integration-kill")
 
 
-# Two groups run side by side, since the machines wait for hardware most of the time; the next one begins where one has ended,
-# so both sides end at about the same time on any computer. The longest stand first. The parts of a group share a directory
-# to build in, and run one after the other.
+# Three groups run side by side, since the machines wait for hardware most of the time, and tests for each other; the next one
+# begins where one has ended, so the sides end at about the same time on any computer. The longest stand first. The parts of a
+# group share a directory to build in, and run one after the other.
 GROUPS = [[vm], [sanitize], [plain, model], [install], [vm_s390x], [vm_iommufd], [fuzz]]
-SIDES = 2
+SIDES = 3
 # What takes too long for each change: --all.
-LONG = [[stress, sequences], [analysis, analysis_of_tests, plain_slow], [sanitize_busy], [install_rest], [plain_trixie], [plain_sid],
+LONG = [[stress, sequences], [analysis, analysis_of_tests, plain_rest], [sanitize_rest], [install_rest], [plain_trixie], [plain_sid],
         [vm_iommufd_long], [vm_packages], [vm_guard_long], [vm_rest], [vm_guides], [vm_trixie], [vm_vmm], [vm_msi]]
 PARTS = {part.__name__.replace("_", "-"): part for group in [*GROUPS, *LONG] for part in group}
 
@@ -371,7 +371,7 @@ def run_group(group, wanted):
 
 
 def run(wanted):
-    """Runs parts, here if there is only one, else two groups side by side; returns (passed, failed)."""
+    """Runs parts, here if there is only one, else groups side by side; returns (passed, failed)."""
     if len(wanted) == 1:
         return run_here(wanted[0])
     start = time.monotonic()
