@@ -269,8 +269,9 @@ def vm_vmm():
 
 def vm_packages():
     """The Debian packages in the emulated machines of Debian 12 and 13: installed, upgraded, removed and purged while guests use
-    devices."""
-    return total(machine_run("packages.", packages="deb"), machine_run("packages.", packages="deb", base="trixie"))
+    devices; and libvirt confined by AppArmor."""
+    return total(machine_run("packages.", "confined.", packages="deb"),
+                 machine_run("packages.", "confined.", packages="deb", base="trixie"))
 
 
 def vm_guides():

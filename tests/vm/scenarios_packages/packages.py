@@ -6,7 +6,7 @@ import pathlib
 import pwd
 import shutil
 
-from guest import project, service
+from guest import apparmor, project, service
 from guest.check import contains, equal, raises, true
 from guest.io_client import IoClient
 from guest.libvirt import AGENT, HOOK, Libvirt, hostdev
@@ -34,8 +34,7 @@ shift
 exec dpkg --force-unsafe-io "--$action" "$@"
 """
 PROFILE = "vfwarden-io"
-APPARMOR = pathlib.Path("/etc/apparmor.d", PROFILE)
-KERNEL_APPARMOR = pathlib.Path("/sys/kernel/security/apparmor")
+PROFILE_FILE = pathlib.Path("/etc/apparmor.d", PROFILE)
 IO_PROGRAM = "/usr/libexec/vfwarden-io"
 # VS of NVMe 1.4.0, as QEMU's controller has it.
 NVME_VERSION = bytes.fromhex("00040100")
@@ -122,42 +121,27 @@ def kernel_guard(machine):
         wait_guards(machine, loaded())
 
 
-def profiles():
-    """The modes of those that the kernel has loaded, by their names."""
-    lines = (KERNEL_APPARMOR / "profiles").read_text().splitlines()
-    return dict(line.rsplit(" ", 1) for line in lines)
-
-
-def profile_mode():
-    """None if it is not loaded."""
-    return profiles().get(PROFILE)
-
-
-def unload_profiles():
-    for name in profiles():
-        # One within another is gone with it.
-        with contextlib.suppress(FileNotFoundError):
-            (KERNEL_APPARMOR / ".remove").write_text(name)
-
-
-def denied(machine):
-    """What the kernel has logged that the profile refused."""
-    return [line for line in machine.run("dmesg").stdout.splitlines()
-            if 'apparmor="DENIED"' in line and f'profile="{PROFILE}"' in line]
-
-
-@scenario("AppArmor: sessions with and without DMA run under the package's profile, which refuses another library; a "
-          "removal unloads it, and a purge takes it away", deadline=800)
-def apparmor(machine):
-    # Else the kernel omits some of its messages.
-    pathlib.Path("/proc/sys/kernel/printk_ratelimit").write_text("0")
-    # Not the profiles of other packages: they would confine libvirt. Debian 13's package loads them all the same.
+def install_apparmor(machine):
+    """Without any profile, until the end."""
+    apparmor.log_all()
+    # Debian 13's package loads what is there, and would confine libvirt.
     service.systemctl("mask", "apparmor.service")
     machine.closers.append(lambda: service.systemctl("unmask", "apparmor.service"))
     dpkg("--install", *packed(PACKAGES / "others", "apparmor"))
     machine.closers.append(lambda: dpkg("--purge", "apparmor"))
-    machine.closers.append(unload_profiles)
-    unload_profiles()
+    machine.closers.append(apparmor.unload_all)
+    apparmor.unload_all()
+
+
+def profile_mode():
+    """None if it is not loaded."""
+    return apparmor.profiles().get(PROFILE)
+
+
+@scenario("AppArmor: sessions with and without DMA run under the package's profile, which refuses another library; a "
+          "removal unloads it, and a purge takes it away", deadline=800)
+def confined_sessions(machine):
+    install_apparmor(machine)
     with without_vfwarden(machine):
         equal(profile_mode(), None, "the profile before the installation")
         install(machine)
@@ -166,7 +150,7 @@ def apparmor(machine):
         client = open_queue(machine)
         check_identified(client)
         pid, = io_pids()
-        equal(pathlib.Path(f"/proc/{pid}/attr/current").read_text().strip(), f"{PROFILE} (enforce)", "the process's profile")
+        equal(apparmor.of_process(pid), f"{PROFILE} (enforce)", "the process's profile")
         client.end_session()
         wait_free(machine, NVME)
         machine.daemon.configure("[Io]\nAllowMsix=yes\n")
@@ -178,19 +162,19 @@ def apparmor(machine):
         wait_free(machine, NVME)
         equal(client.load(NVME, 0, 8, 4), NVME_VERSION, "the same over D-Bus")
         wait_free(machine, NVME)
-        equal(denied(machine), [], "what the profile refused")
+        equal(apparmor.denied(machine, PROFILE), [], "what the profile refused")
 
         library = shutil.copy("/usr/lib/x86_64-linux-gnu/libz.so.1", "/root")
         said = service.run(IO_PROGRAM, "--version", check=False, env={"LD_PRELOAD": library}).stdout
         contains(said, "cannot be preloaded", "what it says of another library")
-        refused = denied(machine)
+        refused = apparmor.denied(machine, PROFILE)
         true(any(f'name="{library}"' in line for line in refused), f"{library} is refused: {refused}")
 
         machine.expected_pid = 0
         dpkg("--remove", *NAMES)
-        equal((profile_mode(), APPARMOR.exists()), (None, True), "the profile after the removal, and its file")
+        equal((profile_mode(), PROFILE_FILE.exists()), (None, True), "the profile after the removal, and its file")
         dpkg("--purge", *NAMES)
-        equal(APPARMOR.exists(), False, "its file after the purge")
+        equal(PROFILE_FILE.exists(), False, "its file after the purge")
 
 
 @scenario("the test `service` of debian/tests passes, as autopkgtest runs it", deadline=600)
