@@ -26,7 +26,8 @@ typedef struct Node {
 
 struct DeviceNodes {
         const PartContext *context;
-        GPtrArray *all;    /* of Node*, owned */
+        GPtrArray *all;  /* of Node*, owned */
+        GArray *removed; /* of PciKey: the functions whose nodes are to be closed, also new ones */
         Retries *unclosed; /* functions whose nodes could not all be looked at */
 };
 
@@ -58,19 +59,19 @@ static Node *node_find(const DeviceNodes *nodes, const char *name) {
         return NULL;
 }
 
-/* Returns whether `key` was a holder. */
-static bool drop_holder(Node *node, PciKey key) {
-        for (guint i = 0; i < node->holders->len; i++)
-                if (g_array_index(node->holders, PciKey, i) == key) {
-                        g_array_remove_index_fast(node->holders, i);
+/* Returns whether `key` was among them. */
+static bool drop_key(GArray *keys, PciKey key) {
+        for (guint i = 0; i < keys->len; i++)
+                if (g_array_index(keys, PciKey, i) == key) {
+                        g_array_remove_index_fast(keys, i);
                         return true;
                 }
         return false;
 }
 
-static void add_holder(Node *node, PciKey key) {
-        (void) drop_holder(node, key);
-        g_array_append_val(node->holders, key);
+static void add_key(GArray *keys, PciKey key) {
+        (void) drop_key(keys, key);
+        g_array_append_val(keys, key);
 }
 
 /* Takes `name` over. Returns 0 or a negative errno. */
@@ -82,7 +83,7 @@ static int plan_node(DeviceNodes *nodes, PciKey key, char *name) {
 
         /* One that is closed already, or could not be opened again, stays closed. */
         if (node && (r < 0 || (st.st_rdev == node->device && !(st.st_mode & PERMISSIONS))))
-                add_holder(node, key);
+                add_key(node->holders, key);
         if (r < 0)
                 return errno_means_absent(r) ? 0 : r;
         if (!S_ISCHR(st.st_mode) || !(st.st_mode & PERMISSIONS))
@@ -92,7 +93,7 @@ static int plan_node(DeviceNodes *nodes, PciKey key, char *name) {
         node->device = st.st_rdev;
         node->mode = st.st_mode & 07777U;
         node->closed = false;
-        add_holder(node, key);
+        add_key(node->holders, key);
         return 0;
 }
 
@@ -161,13 +162,17 @@ static int plan(DeviceNodes *nodes, const Function *function) {
         return result;
 }
 
+static bool is_to_be_closed(const Node *node) {
+        return !node->closed && node->holders->len > 0;
+}
+
 static void commit(DeviceNodes *nodes) {
         for (guint i = 0; i < nodes->all->len; i++) {
                 Node *node = nodes->all->pdata[i];
                 g_autofree char *path = node_path(node->name);
                 PciAddress address;
 
-                if (node->closed || node->holders->len == 0)
+                if (!is_to_be_closed(node))
                         continue;
                 address = pci_address_from_key(g_array_index(node->holders, PciKey, 0));
                 node->closed = true;
@@ -214,7 +219,7 @@ static bool open_nodes(DeviceNodes *nodes, PciKey key) {
         for (guint i = nodes->all->len; i > 0; i--) {
                 Node *node = nodes->all->pdata[i - 1];
 
-                if (!drop_holder(node, key))
+                if (!drop_key(node->holders, key))
                         continue;
                 if (node->holders->len == 0)
                         unlock_node(nodes, i - 1);
@@ -241,21 +246,37 @@ static void note_looked(DeviceNodes *nodes, PciKey key, int r) {
 void device_nodes_open(DeviceNodes *nodes, PciKey key) {
         const PartContext *context = nodes->context;
 
+        (void) drop_key(nodes->removed, key);
         note_looked(nodes, key, 0);
         if (open_nodes(nodes, key))
                 context->host->record_changed(context->host_context);
 }
 
-void device_nodes_close(DeviceNodes *nodes, const Function *function) {
+/* Closes what was noted for the function at `key`. */
+static void close_planned(DeviceNodes *nodes, PciKey key) {
         const PartContext *context = nodes->context;
+        bool any = false;
 
-        note_looked(nodes, function->facts.key, plan(nodes, function));
+        for (guint i = 0; i < nodes->all->len; i++)
+                any |= is_to_be_closed(nodes->all->pdata[i]);
+        if (!any)
+                return;
         context->host->record_changed(context->host_context);
         /* The next daemon needs their modes to open them again. */
         if (context->host->save(context->host_context) < 0)
-                (void) open_nodes(nodes, function->facts.key);
+                (void) open_nodes(nodes, key);
         else
                 commit(nodes);
+}
+
+static void close_all(DeviceNodes *nodes, const Function *function) {
+        note_looked(nodes, function->facts.key, plan(nodes, function));
+        close_planned(nodes, function->facts.key);
+}
+
+void device_nodes_close(DeviceNodes *nodes, const Function *function) {
+        add_key(nodes->removed, function->facts.key);
+        close_all(nodes, function);
 }
 
 static void on_device_nodes_due(void *userdata, PciKey key) {
@@ -263,7 +284,7 @@ static void on_device_nodes_due(void *userdata, PciKey key) {
         const Function *function = inventory_get(nodes->context->inventory, key);
 
         if (function)
-                device_nodes_close(nodes, function);
+                close_all(nodes, function);
         else
                 retries_drop(nodes->unclosed, key);
 }
@@ -275,6 +296,7 @@ static void free_device_nodes(void *self) {
 
         retries_free(nodes->unclosed);
         g_ptr_array_unref(nodes->all);
+        g_array_unref(nodes->removed);
         g_free(nodes);
 }
 
@@ -284,6 +306,7 @@ static int new_device_nodes(const PartContext *context, void **ret) {
 
         nodes->context = context;
         nodes->all = g_ptr_array_new_with_free_func(node_free);
+        nodes->removed = g_array_new(FALSE, FALSE, sizeof(PciKey));
         r = retries_new(context->event, on_device_nodes_due, nodes, &nodes->unclosed);
         if (r < 0) {
                 free_device_nodes(nodes);
@@ -319,8 +342,37 @@ static int adopt_device_nodes(void *self, const GArray *records) {
         return 0;
 }
 
+/* Whether it is the function at `key`, a VF of it, or below it. */
+static bool goes_with(const Function *function, PciKey key) {
+        for (; function; function = function->parent)
+                if (function->facts.key == key || (function->pf && function->pf->facts.key == key))
+                        return true;
+        return false;
+}
+
+/* A function that is being removed may get a node when it is bound to VFIO meanwhile. */
+static int device_nodes_function_changed(void *self, Function *function, unsigned news) {
+        DeviceNodes *nodes = self;
+
+        for (guint i = 0; i < nodes->removed->len; i++) {
+                PciKey key = g_array_index(nodes->removed, PciKey, i);
+                int r;
+
+                if (!goes_with(function, key))
+                        continue;
+                r = plan_function(nodes, key, nodes->context->inventory, function);
+                if (r < 0)
+                        note_looked(nodes, key, r);
+                close_planned(nodes, key);
+        }
+        return 0;
+}
+
 static void device_nodes_function_gone(void *self, Function *function) {
-        retries_drop(((DeviceNodes *) self)->unclosed, function->facts.key);
+        DeviceNodes *nodes = self;
+
+        retries_drop(nodes->unclosed, function->facts.key);
+        (void) drop_key(nodes->removed, function->facts.key);
 }
 
 static bool is_failing(const DeviceNodes *nodes) {
@@ -331,15 +383,22 @@ static bool is_failing(const DeviceNodes *nodes) {
 }
 
 static PartCheck device_nodes_want_check(const void *self) {
-        return is_failing(self) ? PART_CHECK_SOON : PART_CHECK_NEVER;
+        const DeviceNodes *nodes = self;
+
+        if (is_failing(nodes))
+                return PART_CHECK_SOON;
+        return nodes->removed->len > 0 ? PART_CHECK_SOMETIMES : PART_CHECK_NEVER;
 }
 
-/* Tries again to open what could not be opened. */
+/* Tries again to open what could not be opened, and closes what udev's rules have opened: they may
+ * be applied to a new node later than the kernel has told of its function. */
 static void check_device_nodes(void *self) {
         DeviceNodes *nodes = self;
         const PartContext *context = nodes->context;
         guint before = nodes->all->len;
 
+        for (guint i = 0; i < nodes->removed->len; i++)
+                on_device_nodes_due(nodes, g_array_index(nodes->removed, PciKey, i));
         for (guint i = before; i > 0; i--)
                 if (((const Node *) nodes->all->pdata[i - 1])->holders->len == 0)
                         unlock_node(nodes, i - 1);
@@ -353,6 +412,8 @@ const Part device_nodes_part = {
         .new = new_device_nodes,
         .adopt = adopt_device_nodes,
         .record = record_device_nodes,
+        .hears = PART_NEWS_READ,
+        .function_changed = device_nodes_function_changed,
         .function_gone = device_nodes_function_gone,
         .wants_check = device_nodes_want_check,
         .check = check_device_nodes,

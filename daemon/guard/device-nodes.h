@@ -16,8 +16,9 @@ typedef struct DeviceNodes DeviceNodes;
 
 extern const Part device_nodes_part;
 
-/* Closes the nodes of the function, of its VFs and of all below it. Those that cannot be looked at
- * are tried again. Without a saved state none is closed. */
+/* Closes the nodes of the function, of its VFs and of all below it, and those that come until
+ * device_nodes_open(). Those that cannot be looked at are tried again. Without a saved state none
+ * is closed. */
 void device_nodes_close(DeviceNodes *nodes, const Function *function);
 
 /* Gives the nodes that were closed for the function at `key`, and for no other, their modes back:

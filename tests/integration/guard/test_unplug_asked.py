@@ -85,6 +85,27 @@ class Asked(UnplugTest):
                 self.assert_fails(vb.FAILED, calls[last])
                 self.assertEqual(mode(), own)
 
+    def test_a_node_that_comes_meanwhile(self):
+        """A VF is bound to VFIO while its PF is being removed; a rule of udev's opens its node a little later."""
+        def mode():
+            return os.stat(vfio.path("vfio/devices/vfio8")).st_mode & 0o777
+
+        vfio = self.start_vfio()
+        pf = self.sysfs.add_pf(PF, vfs=2, vf_driver="vfio-pci")
+        self.sysfs.rebind(pf.vfs[1], "igbvf")
+        self.start()
+        self.use(pf.vfs[0])
+        call = self.client.start_unplug(PF, LONG)
+        self.wait_property(PF, "State", "unplug-requested")
+        vfio.add_device(pf.vfs[1], "vfio8")
+        self.sysfs.rebind(pf.vfs[1], "vfio-pci")
+        vb.wait_until(lambda: mode() == 0, None, "the node to be closed")
+        os.chmod(vfio.path("vfio/devices/vfio8"), 0o660)
+        vb.wait_until(lambda: mode() == 0, None, "the node to be closed again")
+        self.client.cancel_unplug(PF)
+        self.assert_fails(vb.FAILED, call)
+        self.assertEqual(mode(), 0o660)
+
     def test_does_not(self):
         function = self.sysfs.add(PLAIN, driver="vfio-pci")
         self.start()
