@@ -1,6 +1,7 @@
 #include "agent/warden.h"
 
 #include "agent/log.h"
+#include "lib/addressed-signals.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -100,16 +101,8 @@ static int on_disconnected(sd_bus_message *message, void *userdata, sd_bus_error
         return sd_event_exit(sd_bus_get_event(sd_bus_message_get_bus(message)), 1);
 }
 
-/* Anybody may send a signal to this connection alone, and libsystemd does not compare the sender's
- * unique name with the name that a match asks for. Those of vfwardend and of the bus are
- * broadcast. */
-static int on_addressed_signal(sd_bus_message *message, void *userdata, sd_bus_error *error) {
-        return sd_bus_message_is_signal(message, NULL, NULL) > 0 &&
-               sd_bus_message_get_destination(message) != NULL;
-}
-
 static int warden_watch(Warden *warden) {
-        int r = sd_bus_add_filter(warden->bus, NULL, on_addressed_signal, NULL);
+        int r = addressed_signals_drop(warden->bus);
 
         if (r >= 0)
                 r = sd_bus_match_signal(warden->bus, NULL, NAME, NULL, FUNCTION, "UnplugRequested",

@@ -32,17 +32,6 @@ int client_connect(Context *context) {
         return r < 0 ? r : 0;
 }
 
-static int on_addressed_signal(sd_bus_message *message, void *userdata, sd_bus_error *error) {
-        return sd_bus_message_is_signal(message, NULL, NULL) > 0 &&
-               sd_bus_message_get_destination(message) != NULL;
-}
-
-int client_drop_addressed_signals(sd_bus *bus) {
-        int r = sd_bus_add_filter(bus, NULL, on_addressed_signal, NULL);
-
-        return r < 0 ? r : 0;
-}
-
 int client_new_call(Context *context, const char *path, const char *interface, const char *member,
                     unsigned flags, sd_bus_message **ret) {
         g_autoptr(sd_bus_message) message = NULL;

@@ -39,12 +39,6 @@ typedef enum DaemonState {
  * -EINVAL for a host name that ssh would take for something else. */
 int client_connect(Context *context);
 
-/* From now on, signals that are sent to this connection alone are dropped. Anybody may send one, of
- * any interface, and libsystemd does not compare the sender's unique name with the name that a
- * match asks for. So a program that acts on a broadcast signal calls this first. Returns 0 or a
- * negative errno. */
-int client_drop_addressed_signals(sd_bus *bus);
-
 /* Calls `member` of `interface` on the object at `path`; the arguments follow `types` as for
  * sd_bus_message_append(). Returns 0 and the reply in `ret_reply` (may be NULL), or a negative
  * errno and the error. */

@@ -14,6 +14,7 @@
 #include "dbus/request-log.h"
 #include "dbus/senders.h"
 #include "dbus/sleep-inhibitor.h"
+#include "lib/addressed-signals.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -276,20 +277,10 @@ static int take_name(sd_bus *connection) {
         return r < 0 ? r : 0;
 }
 
-/* A signal to this connection alone is forged. The bus lets anybody send one, of any interface, and
- * libsystemd takes a sender that is a unique name for the owner of whichever name a match asks for
- * (value_node_test() in bus-match.c). What is matched here is broadcast, which the bus delivers
- * only if the sender is right. */
-static int on_addressed_signal(sd_bus_message *message, void *userdata, sd_bus_error *error) {
-        return sd_bus_message_is_signal(message, NULL, NULL) > 0 &&
-               sd_bus_message_get_destination(message) != NULL;
-}
-
-/* The first filter of all. */
 static int bus_open(sd_bus **ret) {
         int r = sd_bus_open_system(ret);
 
-        return r < 0 ? r : sd_bus_add_filter(*ret, NULL, on_addressed_signal, NULL);
+        return r < 0 ? r : addressed_signals_drop(*ret);
 }
 
 int bus_new(Bus **ret) {

@@ -364,7 +364,7 @@ def run_here(name):
 def run_apart(name):
     """Runs a part in a process of its own, with its name before each line. Returns (passed, failed)."""
     # What waits most of the time, and takes longest, has the processor when it wants it.
-    nice = [] if name.startswith("vm") else ["nice", "-n", "3"]
+    nice = [] if name.startswith("vm") else ["nice", "-n", "10"]
     return counted([*nice, sys.executable, __file__, name], prefix=f"{name:9} | ")
 
 

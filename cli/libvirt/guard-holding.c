@@ -3,6 +3,7 @@
 #include "cli/cleanup.h"
 #include "cli/libvirt/guard-answer.h"
 #include "cli/value.h"
+#include "lib/addressed-signals.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -89,7 +90,7 @@ static int on_daemon_changed(sd_bus_message *message, void *userdata, sd_bus_err
 
 static int watch(Holding *holding) {
         sd_bus *bus = holding->context.bus;
-        int r = client_drop_addressed_signals(bus);
+        int r = addressed_signals_drop(bus);
 
         if (r >= 0)
                 r = sd_bus_add_match_async(bus, NULL,

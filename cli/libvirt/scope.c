@@ -2,6 +2,7 @@
 
 #include "cli/cleanup.h"
 #include "cli/client.h"
+#include "lib/addressed-signals.h"
 
 #include <errno.h>
 
@@ -45,7 +46,7 @@ static int scope_new(Context *context, const char *unit, Scope **ret) {
         scope->context = context;
         scope->unit = unit;
         scope->results = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-        r = client_drop_addressed_signals(context->bus);
+        r = addressed_signals_drop(context->bus);
         if (r < 0)
                 return r;
         /* Without waiting: the bus gets this before the call that makes the job. */

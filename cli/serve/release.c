@@ -3,6 +3,7 @@
 #include "cli/client.h"
 #include "cli/serve/qmp.h"
 #include "cli/verbs/child.h"
+#include "lib/addressed-signals.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -116,7 +117,7 @@ static int on_function_removed(sd_bus_message *message, void *userdata, sd_bus_e
 }
 
 static int subscribe_release(Release *release, sd_bus *bus) {
-        int r = client_drop_addressed_signals(bus);
+        int r = addressed_signals_drop(bus);
 
         if (r >= 0)
                 r = sd_bus_match_signal(bus, &release->requested, CLIENT_BUS_NAME, release->path,

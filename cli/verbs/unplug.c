@@ -5,6 +5,7 @@
 #include "cli/verbs.h"
 #include "cli/wait/waiters.h"
 #include "cli/wait/waiting.h"
+#include "lib/addressed-signals.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -368,7 +369,7 @@ static ExitCode unplug(Context *context, const char *address) {
 
         r = client_get_function(context, address, &error, &wait.path);
         if (r >= 0)
-                r = client_drop_addressed_signals(context->bus);
+                r = addressed_signals_drop(context->bus);
         if (r >= 0)
                 r = sd_bus_match_signal(context->bus, &wait.requested, CLIENT_BUS_NAME, wait.path,
                                         CLIENT_FUNCTION, "UnplugRequested", on_requested, &wait);
