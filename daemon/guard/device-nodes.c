@@ -390,8 +390,8 @@ static PartCheck device_nodes_want_check(const void *self) {
         return nodes->removed->len > 0 ? PART_CHECK_SOMETIMES : PART_CHECK_NEVER;
 }
 
-/* Tries again to open what could not be opened, and closes what udev's rules have opened: they may
- * be applied to a new node later than the kernel has told of its function. */
+/* Tries again to open what could not be opened, and closes what udev's rules have opened: udev may
+ * apply them to a new node after the uevent of its function. */
 static void check_device_nodes(void *self) {
         DeviceNodes *nodes = self;
         const PartContext *context = nodes->context;
