@@ -338,7 +338,7 @@ def stress():
 # Three groups run side by side, since the machines wait for hardware most of the time, and tests for each other; the next one
 # begins where one has ended, so the sides end at about the same time on any computer. The longest stand first. The parts of a
 # group share a directory to build in, and run one after the other.
-GROUPS = [[vm], [sanitize], [plain, model], [install], [vm_s390x], [vm_iommufd], [fuzz]]
+GROUPS = [[vm], [sanitize], [install], [plain, model], [vm_s390x], [vm_iommufd], [fuzz]]
 SIDES = 3
 # What takes too long for each change: --all.
 LONG = [[stress, sequences], [analysis, analysis_of_tests, plain_rest], [sanitize_rest], [install_rest], [plain_trixie], [plain_sid],
