@@ -15,7 +15,8 @@
 
 typedef struct Commands Commands;
 
-/* `command` as of process_format_command(), or NULL: it has none, or none that can be read. */
+/* `command` as of process_format_command(), or NULL: it has none, or none that can be read. One
+ * that is there a little later is reported then. */
 typedef void CommandsHandler(void *context, pid_t pid, const char *command);
 
 /* Returns 0, or a negative errno. */
