@@ -29,8 +29,12 @@ class HeldTest(OpenTest):
         self.addCleanup(lambda: (self.process.kill(), self.process.wait()))
         os.close(fd)
         self.wait_users([(self.process.pid, True)])
-        # The name of its program comes first.
-        self.command = wait_until(lambda: NAME in (text := self.described(self.client)["command"]) and text, None, "the command")
+        self.command = wait_until(self.command_line, None, "the command")
+
+    def command_line(self):
+        """None as long as its name alone is known."""
+        commands = [user["command"] for user in self.client.manager("DescribeUsers", "(s)", ONE)]
+        return commands[0] if len(commands) == 1 and NAME in commands[0] else None
 
     def described(self, client):
         user, = client.manager("DescribeUsers", "(s)", ONE)

@@ -7,7 +7,7 @@ from guest.check import equal
 from guest.libvirt import HOOK, domain_uuid
 from guest.registry import scenario
 from scenarios.libvirt_agent import Host, OBEY
-from scenarios_packages.packages import install_apparmor
+from scenarios.packages import install_apparmor
 
 PROFILES = pathlib.Path("/etc/apparmor.d")
 LIBVIRTD, HELPER = "libvirtd", "virt-aa-helper"
