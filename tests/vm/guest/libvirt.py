@@ -12,8 +12,8 @@ SAMPLE = pathlib.Path("/usr/share/vfwarden/libvirt-hook")
 HOOK = pathlib.Path("/etc/libvirt/hooks/qemu.d/vfwarden")
 AGENT = "vfwarden-libvirt.service"
 AGENT_NAME = "org.vfwarden1.Libvirt"
-# See host/project.py.
-FIRMWARE = "/usr/lib/vfwarden-vm-inner/guest.bin"
+# See host/project.py; where the profiles of AppArmor have it read, too.
+FIRMWARE = "/var/lib/libvirt/images/vfwarden-guest.bin"
 # Orders for its guest.
 OBEY, IGNORE = b"1", b"0"
 SOCKETS = ("libvirtd.socket", "libvirtd-ro.socket", "libvirtd-admin.socket")

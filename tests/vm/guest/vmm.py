@@ -15,7 +15,7 @@ import time
 
 import pace
 
-from guest import documentation, qemu
+from guest import documentation, libvirt, qemu
 from guest.check import Failed
 from guest.documentation import USER
 
@@ -30,7 +30,7 @@ KERNEL = ["-kernel", str(DIRECTORY / "vmlinuz"), "-initrd", str(DIRECTORY / "ini
           "-append", "console=ttyS0 quiet acpi=off pcie_ports=compat cryptomgr.notests mitigations=off nokaslr nowatchdog audit=0 "
                      "random.trust_cpu=on tsc=unstable no_timer_check nohz=off highres=off"]
 # A guest that obeys a request to release devices, or not: see inner/guest.S.
-FIRMWARE = ["-bios", str(DIRECTORY / "guest.bin")]
+FIRMWARE = ["-bios", libvirt.FIRMWARE]
 OBEY, IGNORE = b"1", b"0"
 # Of docs/device.md, whose command starts QEMU.
 DEVICE_ID = "nvme"

@@ -17,7 +17,7 @@ PAGE_DIRECTORY = "usr/lib/vfwarden-vm-page"
 PAGES = ("zpci-io.md", "device.md")
 
 # Programs without a system: the firmware of a domain, and a boot sector.
-INNER_GUESTS = {"guest.S": "usr/lib/vfwarden-vm-inner/guest.bin", "boot.S": "usr/lib/vfwarden-vm-inner/boot.bin"}
+INNER_GUESTS = {"guest.S": "var/lib/libvirt/images/vfwarden-guest.bin", "boot.S": "usr/lib/vfwarden-vm-inner/boot.bin"}
 
 # A link to the build directory, of which the guest has what uninstalling takes; see guest/project.py.
 BUILD_LINK = "usr/lib/vfwarden-vm-build/build"
