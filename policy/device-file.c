@@ -93,8 +93,7 @@ int process_status_parse(const char *text, ProcessStatus *ret) {
 
         if (!name || !uid || parse_uid(uid, &status.uid) < 0)
                 return -EBADMSG;
-        /* The table goes first, and for a while the thread runs without (do_exit(), task_state()).
-         */
+        /* The table goes first; for a while the thread runs without (do_exit(), task_state()). */
         status.ended = (state && (state[0] == 'Z' || state[0] == 'X')) ||
                        (descriptors && descriptors[0] == '0');
         g_strlcpy(status.name, name, MIN(sizeof(status.name), strcspn(name, "\n") + 1));

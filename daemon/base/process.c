@@ -168,6 +168,13 @@ int process_find_thread(const char *proc, pid_t pid, const ProcessStatus *status
         return -ESRCH;
 }
 
+int process_find_live_thread(pid_t pid, pid_t *ret) {
+        ProcessStatus status;
+        int r = process_read_status(pid, &status);
+
+        return r < 0 ? r : process_find_thread("/proc", pid, &status, ret);
+}
+
 static char *valid_or_empty(char *from_malloc) {
         char *valid = client_text_make_valid(from_malloc ? from_malloc : "", -1);
 

@@ -47,6 +47,9 @@ int process_read_status(pid_t pid, ProcessStatus *ret);
  * have ended, or another negative errno. */
 int process_find_thread(const char *proc, pid_t pid, const ProcessStatus *status, pid_t *ret);
 
+/* The same, of a process whose status was not read yet, in /proc. */
+int process_find_live_thread(pid_t pid, pid_t *ret);
+
 /* The name and systemd unit of process `pid`; "" when it has ended. Both are the caller's. */
 void process_describe(pid_t pid, char **ret_name, char **ret_unit);
 

@@ -342,25 +342,19 @@ static int adopt_device_nodes(void *self, const GArray *records) {
         return 0;
 }
 
-/* Whether it is the function at `key`, a VF of it, or below it. */
-static bool goes_with(const Function *function, PciKey key) {
-        for (; function; function = function->parent)
-                if (function->facts.key == key || (function->pf && function->pf->facts.key == key))
-                        return true;
-        return false;
-}
-
 /* A function that is being removed may get a node when it is bound to VFIO meanwhile. */
 static int device_nodes_function_changed(void *self, Function *function, unsigned news) {
         DeviceNodes *nodes = self;
+        const Inventory *inventory = nodes->context->inventory;
 
         for (guint i = 0; i < nodes->removed->len; i++) {
                 PciKey key = g_array_index(nodes->removed, PciKey, i);
+                const Function *removed = inventory_get(inventory, key);
                 int r;
 
-                if (!goes_with(function, key))
+                if (!removed || (function->pf != removed && !topology_is_below(function, removed)))
                         continue;
-                r = plan_function(nodes, key, nodes->context->inventory, function);
+                r = plan_function(nodes, key, inventory, function);
                 if (r < 0)
                         note_looked(nodes, key, r);
                 close_planned(nodes, key);
@@ -395,10 +389,11 @@ static PartCheck device_nodes_want_check(const void *self) {
 static void check_device_nodes(void *self) {
         DeviceNodes *nodes = self;
         const PartContext *context = nodes->context;
-        guint before = nodes->all->len;
+        guint before;
 
         for (guint i = 0; i < nodes->removed->len; i++)
                 on_device_nodes_due(nodes, g_array_index(nodes->removed, PciKey, i));
+        before = nodes->all->len;
         for (guint i = before; i > 0; i--)
                 if (((const Node *) nodes->all->pdata[i - 1])->holders->len == 0)
                         unlock_node(nodes, i - 1);

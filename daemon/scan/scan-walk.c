@@ -139,13 +139,9 @@ static void scan_walk_tell(ScanChild *child, ScanJob *job, const ScanProcess *pr
 
 /* Of one that ended meanwhile anything from all to nothing was read. */
 static bool scan_walk_has_ended(pid_t pid) {
-        ProcessStatus status;
         pid_t thread;
-        int r = process_read_status(pid, &status);
 
-        if (r >= 0)
-                r = process_find_thread("/proc", pid, &status, &thread);
-        return scan_child_is_end(r);
+        return scan_child_is_end(process_find_live_thread(pid, &thread));
 }
 
 /* Of a process with many descriptors, the first ones. */

@@ -272,16 +272,13 @@ static int take_descriptor(VfioFds *fds, const char *name) {
  * other threads go on with all of them. Returns 1 if there is another one to read, 0 if not, or a
  * negative errno. */
 static int find_live_thread(VfioFds *fds) {
-        ProcessStatus status;
-        pid_t thread = fds->pid;
+        pid_t thread;
         int r;
 
         if (fds->any)
                 return 0;
         fds->any = true;
-        r = process_read_status(fds->pid, &status);
-        if (r >= 0)
-                r = process_find_thread("/proc", fds->pid, &status, &thread);
+        r = process_find_live_thread(fds->pid, &thread);
         if (r < 0 || thread == fds->pid)
                 return scan_child_is_end(r) ? 0 : r;
         fds->thread = thread;

@@ -48,12 +48,11 @@ static void put(Commands *commands, Question *question) {
 }
 
 static void on_commands_done(Commands *commands, Question *question) {
-        if (is_penalised(commands, question->uid))
-                g_hash_table_remove(commands->pending, GINT_TO_POINTER(question->request.pid));
-        else if (question->another) {
-                question->tries = 0;
+        bool may_ask = !is_penalised(commands, question->uid);
+
+        if (may_ask && question->another)
                 put(commands, question);
-        } else if (question->empty && question->tries < TRIES_MAX) {
+        else if (may_ask && question->empty && question->tries < TRIES_MAX) {
                 question->waits = true;
                 wakeup_within(commands->again, AGAIN_USEC);
         } else
@@ -141,9 +140,9 @@ bool commands_ask(Commands *commands, pid_t pid, uint64_t start_time, uint32_t u
         if (is_penalised(commands, uid) ||
             (!question && g_hash_table_size(commands->pending) >= PENDING_MAX))
                 return false;
-        if (question) {
-                question->another = true;
-        } else {
+        if (question)
+                question->another = !question->waits;
+        else {
                 question = g_new0(Question, 1);
                 g_hash_table_insert(commands->pending, GINT_TO_POINTER(pid), question);
         }
@@ -151,7 +150,7 @@ bool commands_ask(Commands *commands, pid_t pid, uint64_t start_time, uint32_t u
                 (ScanRequest){ .task = SCAN_TASK_COMMAND, .pid = pid, .start_time = start_time };
         question->uid = uid;
         question->tries = 0;
-        if (!question->another || question->waits)
+        if (!question->another)
                 put(commands, question);
         return true;
 }

@@ -60,6 +60,7 @@ static bool may_have_closed(const Users *users, const Holder *holder) {
 }
 
 void users_look_at_holders(Users *users) {
+        bool closings = vfio_closings_any(users->closings);
         g_autoptr(GPtrArray) sorted = NULL;
 
         /* One round after the other: they are behind if the last has not ended. */
@@ -76,7 +77,7 @@ void users_look_at_holders(Users *users) {
                 if (holder->is_crowd)
                         continue;
                 users->n_checks++;
-                all = users->check_all || may_have_closed(users, holder);
+                all = users->check_all || (closings && may_have_closed(users, holder));
                 users->last_check = users_ask(users, holder->pid, all ? NULL : holder, false);
                 if (users->first_check == 0)
                         users->first_check = users->last_check;

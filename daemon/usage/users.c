@@ -53,22 +53,18 @@ static int on_conclusion(sd_event_source *source, uint64_t usec, void *userdata)
         return 0;
 }
 
-/* Who was found and has ended since is remembered until the next walk. */
-static void conclude_and_walk(Users *users) {
-        if (users->all_seen)
-                conclude(users);
-        if (users->everybody && !users->walking)
-                users_walk(users);
-}
-
 static int on_users_work(sd_event_source *source, uint64_t usec, void *userdata) {
         Users *users = userdata;
 
         users_search_for_strays(users);
         users_look_at_openers(users);
         users_look_at_holders(users);
-        if (users->everybody && !users->walking && users->walk_not_before_usec <= now_usec())
-                conclude_and_walk(users);
+        if (users->everybody && !users->walking && users->walk_not_before_usec <= now_usec()) {
+                /* Who was found and has ended since is remembered until the next walk. */
+                if (users->all_seen)
+                        conclude(users);
+                users_walk(users);
+        }
         users_schedule(users);
         return 0;
 }

@@ -460,10 +460,13 @@ class Unplugged(SessionTest):
         session, _ = self.open()
         function.write("function_handle", "0x00020000")
         self.assertEqual(session.read(0, 0, 8), bytes(8), "nothing has reported it")
+        mark = self.mark()
         self.sysfs.detach_driver(function, keep_enable=True)
         self.sysfs.change(function)
         self.wait_refused(session)
         self.wait_property(PLAIN, "InUse", False)
+        # It passes in a moment.
+        self.assertIn("removing", self.states(PLAIN, mark))
 
     def test_surprise(self):
         self.start()

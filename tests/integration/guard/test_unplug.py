@@ -50,13 +50,6 @@ class UnplugTest(fixtures.DaemonTest):
         self.assertEqual(caught.exception.name, name, caught.exception)
         return caught.exception
 
-    def states(self, address, mark):
-        """The values that State took since, in order."""
-        self.fence()
-        return [s.args[1]["State"] for s in self.client.recorder.since(
-            mark, "PropertiesChanged", vb.function_path(address))
-                if s.args[0] == vb.FUNCTION and "State" in s.args[1]]
-
     def requests(self, mark=0):
         """address -> deadlines (CLOCK_REALTIME, microseconds) of UnplugRequested since."""
         self.fence()

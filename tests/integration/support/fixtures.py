@@ -286,6 +286,13 @@ class DaemonTest(unittest.TestCase):
         return [s for s in self.client.recorder.signals[mark:]
                 if s.path != sentinel and s.args[:1] != (sentinel,)]
 
+    def states(self, address, mark):
+        """The values that State took since, in order."""
+        self.fence()
+        return [s.args[1]["State"] for s in self.client.recorder.since(
+            mark, "PropertiesChanged", vb.function_path(address))
+                if s.args[0] == vb.FUNCTION and "State" in s.args[1]]
+
     def mark(self):
         return self.client.recorder.mark()
 

@@ -6,11 +6,11 @@ import json
 import os
 import pathlib
 import re
+import select
 import shlex
 import shutil
 import socket
 import subprocess
-import threading
 import time
 
 import pace
@@ -87,11 +87,8 @@ class Vmm:
         self.process = subprocess.Popen(
             ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--no-new-privs", *words],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors)
-        self.said, self.silent = "", False
-        self.heard = threading.Condition()
-        # Read all the time: QEMU stands still when nobody takes what its serial port says.
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
+        os.set_blocking(self.process.stdout.fileno(), False)
+        self.said = ""
         machine.closers.append(self.close)
 
     def words(self):
@@ -100,26 +97,23 @@ class Vmm:
         return self.errors.read()
 
     def _read(self):
-        while data := os.read(self.process.stdout.fileno(), 65536):
+        data = self.process.stdout.read()
+        if data:
             text = data.decode(errors="replace")
             print(text, end="", flush=True)
-            with self.heard:
-                self.said += text
-                self.heard.notify()
-        with self.heard:
-            self.silent = True
-            self.heard.notify()
+            self.said += text
+        return data != b""
 
     def wait_said(self, pattern, seconds=BOOT_SECONDS):
         """Until its serial port has said that; returns the match, and forgets all up to its end."""
         end = time.monotonic() + seconds * pace.SCALE
-        with self.heard:
-            while not (match := re.search(pattern, self.said, re.MULTILINE)):
-                if self.silent:
-                    raise Failed(f"QEMU has ended with {self.process.wait()}: {self.words()}")
-                if not self.heard.wait(end - time.monotonic()):
-                    raise Failed(f"the inner machine did not say {pattern!r}, but {self.said[-2000:]!r}; QEMU: {self.words()}")
-            self.said = self.said[match.end():]
+        while not (match := re.search(pattern, self.said, re.MULTILINE)):
+            if time.monotonic() > end:
+                raise Failed(f"the inner machine did not say {pattern!r}, but {self.said[-2000:]!r}; QEMU: {self.words()}")
+            select.select([self.process.stdout], [], [], 1)
+            if not self._read():
+                raise Failed(f"QEMU has ended with {self.process.wait()}: {self.words()}")
+        self.said = self.said[match.end():]
         return match
 
     def boot(self):
@@ -188,17 +182,19 @@ class Vmm:
         return int(pid)
 
     def end(self):
-        """Its exit code, once it has ended."""
-        try:
-            return self.process.wait(ANSWER_SECONDS * pace.SCALE)
-        except subprocess.TimeoutExpired as error:
-            raise Failed(f"QEMU has not ended: {self.words()}") from error
+        """Its exit code, once it has ended; what it prints meanwhile is read."""
+        end = time.monotonic() + ANSWER_SECONDS * pace.SCALE
+        while self._read():
+            if time.monotonic() > end:
+                raise Failed(f"QEMU has not ended: {self.words()}")
+            select.select([self.process.stdout], [], [], 1)
+        return self.process.wait()
 
     def close(self):
         if self.process.poll() is None:
             self.process.terminate()
         self.process.stdin.close()
         self.process.wait()
-        self.reader.join(ANSWER_SECONDS)
+        self.process.stdout.close()
         print(f"QEMU and io serve: {self.words()}", flush=True)
         self.errors.close()

@@ -115,11 +115,11 @@ def silent_agents(machine):
     for person in crowd:
         person.lock_silently(IGB.address, 40)
 
-    def settled():
+    def mostly_refused():
         states = [person.silence() for person in crowd]
         refused = [name for _, errors in states for name in errors]
         return states if len(refused) >= 40 * len(crowd) - OPEN_QUESTIONS else None
-    states = machine.wait(settled, "all but some calls to be refused", 60)
+    states = machine.wait(mostly_refused, "all but some calls to be refused", 60)
     equal({name for _, errors in states for name in errors}, {vb.LIMITS_EXCEEDED}, "the errors of what was too much")
     true(all(asked > 0 for asked, _ in states), f"polkitd asked every user's agent: {states}")
     machine.check_locked(IGB, [], [])
