@@ -23,9 +23,6 @@
  * waiting to be read there is always something that waits to be written. */
 #define SMALL (4U * 1024)
 
-/* For a client to read what it was sent before. */
-#define READ_TIMEOUT_USEC (5 * 1000 * 1000ULL)
-
 /* A text that was made lately. A client that asked before it was begun, and for nothing else, may
  * have it. */
 typedef struct Shared {
@@ -70,12 +67,13 @@ static bool can_take(const Answers *answers, const Answer *answer) {
                                       now_usec());
 }
 
-static bool is_late(const Answer *answer) {
-        return now_usec() > answer->since_usec + READ_TIMEOUT_USEC;
+static bool is_late(const Answers *answers, const Answer *answer) {
+        return clients_is_late(answers->bus->clients, client_of(answer), answer->call.uid,
+                               answer->since_usec, now_usec());
 }
 
 static bool is_ready(void *userdata, void *call) {
-        return can_take(userdata, call) || is_late(call);
+        return can_take(userdata, call) || is_late(userdata, call);
 }
 
 static void answers_list_functions(const Answers *answers, Answer *answer) {

@@ -10,6 +10,9 @@
 /* The limit of other unread answers of a client with a large one. */
 #define BEFORE_LARGE_MAX (64U * 1024)
 
+/* For a client to read what it was sent before. */
+#define READ_TIMEOUT_USEC (5 * 1000 * 1000ULL)
+
 typedef struct Client {
         Clients *clients;
         char *name;
@@ -19,6 +22,8 @@ typedef struct Client {
         size_t sent_since; /* of `unread`, since the bus was asked */
         sd_bus_slot *question;
         uint64_t asked_usec;
+        uint64_t answered_usec; /* when the bus said last what is unread */
+        uint64_t large_usec;    /* when a large answer was sent last */
 } Client;
 
 struct Clients {
@@ -105,8 +110,11 @@ void clients_sent(Clients *clients, const char *name, uint32_t uid, size_t bytes
 }
 
 void clients_sent_large(Clients *clients, const char *name, uint32_t uid, size_t bytes) {
+        Client *client = get_client(clients, name, uid);
+
         clients_sent(clients, name, uid, bytes);
-        get_client(clients, name, uid)->large = bytes;
+        client->large = bytes;
+        client->large_usec = (uint64_t) g_get_monotonic_time();
 }
 
 void clients_forget(Clients *clients, const char *name) {
@@ -146,6 +154,7 @@ static int on_statistics(sd_bus_message *reply, void *userdata, sd_bus_error *er
         set_unread(client, held + client->sent_since);
         client->large = MIN(client->large, held);
         client->question = sd_bus_slot_unref(client->question);
+        client->answered_usec = (uint64_t) g_get_monotonic_time();
         return 0;
 }
 
@@ -217,4 +226,15 @@ bool clients_can_take_large(Clients *clients, const char *name, uint32_t uid, ui
                 return false;
         }
         return true;
+}
+
+bool clients_is_late(const Clients *clients, const char *name, uint32_t uid, uint64_t since_usec,
+                     uint64_t now_usec) {
+        const Client *client = g_hash_table_lookup(clients->table, name);
+        uint64_t deadline = MAX(since_usec, client ? client->large_usec : 0) + READ_TIMEOUT_USEC;
+
+        if (now_usec <= deadline)
+                return false;
+        return unread_of_user(clients, uid) > user_max(clients) ||
+               (client && client->unread > BEFORE_LARGE_MAX && client->answered_usec > deadline);
 }

@@ -52,5 +52,12 @@ ClientState clients_state(Clients *clients, const char *name, uint32_t uid, uint
 /* Whether the client has read all that matters before a large answer. */
 bool clients_can_take_large(Clients *clients, const char *name, uint32_t uid, uint64_t now_usec);
 
+/* Whether the client, which asked for a large answer at `since_usec`, has had time to read what was
+ * sent before. That runs from the large answer before on: many that were asked for at once take
+ * longer to be made than any of them to be read. And it is over only when the bus has said after it
+ * that there is still something to read: what is known from before tells nothing. */
+bool clients_is_late(const Clients *clients, const char *name, uint32_t uid, uint64_t since_usec,
+                     uint64_t now_usec);
+
 /* The client has left. */
 void clients_forget(Clients *clients, const char *name);

@@ -24,6 +24,7 @@ class RawClient:
         assert b"AGREE_UNIX_FD" in answer, answer
         self.socket.sendall(b"BEGIN\r\n")
         self._serial = 0
+        self._buffer = b""    # what has been read behind the last message
         self.send("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "Hello")
 
     def send(self, destination, path, interface, member, arguments=None):
@@ -66,15 +67,14 @@ class RawClient:
 
     def read_messages(self):
         """Yields all that comes, as Gio.DBusMessage."""
-        buffer = b""
         while True:
-            while len(buffer) < 16 or len(buffer) < Gio.DBusMessage.bytes_needed(buffer):
+            while len(self._buffer) < 16 or len(self._buffer) < Gio.DBusMessage.bytes_needed(self._buffer):
                 data = self.socket.recv(1 << 20)
                 assert data
-                buffer += data
-            size = Gio.DBusMessage.bytes_needed(buffer)
-            yield Gio.DBusMessage.new_from_blob(buffer[:size], Gio.DBusCapabilityFlags.UNIX_FD_PASSING)
-            buffer = buffer[size:]
+                self._buffer += data
+            size = Gio.DBusMessage.bytes_needed(self._buffer)
+            blob, self._buffer = self._buffer[:size], self._buffer[size:]
+            yield Gio.DBusMessage.new_from_blob(blob, Gio.DBusCapabilityFlags.UNIX_FD_PASSING)
 
     def read_replies(self, serials):
         """Reads until all calls with these serials are answered; returns the replies in the order in which they came."""

@@ -4,6 +4,7 @@
 import contextlib
 import os
 import re
+import signal
 import time
 
 import fixtures
@@ -17,6 +18,8 @@ ROOT_CALL = (vb.NAME, vb.ROOT, vb.MANAGER)
 MANAGED = (vb.NAME, vb.ROOT, vb.OBJECT_MANAGER, "GetManagedObjects")
 # What CALL_QUEUE_CLIENT_MAX and CALL_QUEUE_UID_MAX are in policy/call-queue.h.
 CLIENT_MAX, UID_MAX = 16, 32
+# What READ_TIMEOUT_USEC is in dbus/clients.c, in seconds.
+READ_TIMEOUT = 5
 # What the bus allows one connection.
 PENDING_MAX = 128
 MEMORY_MAX = 16 << 20
@@ -117,6 +120,18 @@ class Order(Fairness):
         replies = flooder.read_replies(flooder.send_many(1, [], *MANAGED))
         self.assertEqual(self.errors(replies), [])
 
+    def test_who_reads_is_served_however_long_it_takes(self):
+        """Many that were asked for at once; making them takes longer than anybody has for reading."""
+        self.start(picture=False)
+        client = self.connect(NOBODY)
+        self.introduce(client)
+        serials = client.send_many(CLIENT_MAX, [], *MANAGED)
+        first = client.read_replies(serials[:1])
+        self.daemon.kill(signal.SIGSTOP)
+        time.sleep(READ_TIMEOUT + 1)    # the daemon is as slow as that
+        self.daemon.kill(signal.SIGCONT)
+        self.assertEqual(self.errors(first + client.read_replies(serials[1:])), [])
+
     def test_small_calls_are_refused_when_they_are_too_many_and_all_are_answered(self):
         self.start(picture=False)
         flooders = [self.connect(NOBODY) for _ in range(24)]
@@ -156,6 +171,16 @@ class Bounds(Fairness):
         for flooder, serials in asked:
             self.assertLessEqual(set(self.errors(flooder.read_replies(serials))), {vb.LIMITS_EXCEEDED})
 
+    def test_who_reads_nothing_is_refused_in_time(self):
+        self.start(picture=False)
+        client = self.connect(NOBODY)
+        self.introduce(client)
+        serials = client.send_many(CLIENT_MAX, [], *MANAGED)
+        # The bus keeps the first, of which the socket has room for a part, and then the refusals.
+        vb.wait_until(lambda: self.statistics(client)["OutgoingMessages"] == CLIENT_MAX, 4 * DEADLINE, "the refusals")
+        replies = client.read_replies(serials)
+        self.assertEqual(self.errors(replies), [vb.LIMITS_EXCEEDED] * (CLIENT_MAX - 1))
+
     def test_answers_that_are_not_read_are_not_sent_for_ever(self):
         self.start(picture=False)
         flooder = self.connect(NOBODY)
@@ -166,10 +191,12 @@ class Bounds(Fairness):
         for _ in range(40):
             flooder.send_many(100, [], vb.NAME, path, vb.INTROSPECTABLE, "Introspect")
             self.client.ping()
-        statistics = self.client.bus.call("/org/freedesktop/DBus", "org.freedesktop.DBus.Debug.Stats", "GetConnectionStats",
-                                          "(s)", (self.unique_name(flooder),), destination="org.freedesktop.DBus")[0]
         self.assertGreater(4000 * size, 16 << 20)
-        self.assertLess(statistics["OutgoingBytes"], 10 << 20)
+        self.assertLess(self.statistics(flooder)["OutgoingBytes"], 10 << 20)
+
+    def statistics(self, client):
+        return self.client.bus.call("/org/freedesktop/DBus", "org.freedesktop.DBus.Debug.Stats", "GetConnectionStats",
+                                    "(s)", (self.unique_name(client),), destination="org.freedesktop.DBus")[0]
 
     def unique_name(self, client):
         """RawClient does not read the answer to its Hello; the bus has numbered its clients in order."""
