@@ -212,16 +212,19 @@ GUARD_LONG = ("kernel_guard_above.", "kernel_guard_network.", "kernel_guard_auth
 # Scenarios that run for each change on the kernel `iommufd`, that integration tests have nearly the same of, or that take
 # longest.
 REST = ("authorisation.reading_is_free", "authorisation.rule_for_a_function", "authorisation.rules_for_libvirt",
-        "authorisation.silent_agents", "authorisation.without_polkit", "cli.monitor", "cli.who_and_what_to_do", "config.",
-        "demo.plays_libvirt", "external_removal.button_two_holders", "external_removal.module",
-        "external_removal.old_descriptors", "inhibit.", "inventory.again_and_again", "inventory.in_one_breath",
-        "inventory.nvme_leaves_its_vfs", "io.refused", "io.rules_for_io", "io.slot_power", "io.ten", "io.visitor_loads",
-        "io_end.client_gone", "io_end.lingering", "io_end.socket_kept", "kept.", "kernel_guard.attached_again", "libvirt.away",
-        "libvirt.killed", "libvirt.managed", "libvirt.network", "libvirt.unknown_holder", "libvirt_agent.cancelled",
-        "libvirt_agent.ignores", "libvirt_agent.killed", "libvirt_agent.two_domains", "lock.warned_as_it_happens", "open.",
-        "operations.held", "operations.reattached_at_once", "overrun.", "restart.reason_gone_meanwhile", "restart.record_lost",
-        "restart.started_again", "restart.stopped", "uninstall.readme_uninstall", "unplug_with_holders.deaf",
-        "unplug_with_holders.two_vfs", "users.daemonized", "users.forked", "users.left_behind", "users.storm", "vf_tokens.")
+        "authorisation.silent_agents", "authorisation.without_polkit", "cli.monitor", "cli.who_and_what_to_do",
+        "config.", "demo.plays_libvirt", "documentation.zpci_io", "external_removal.button_two_holders",
+        "external_removal.module", "external_removal.old_descriptors", "inhibit.", "inventory.again_and_again",
+        "inventory.in_one_breath", "inventory.nvme_leaves_its_vfs", "io.over_a_restart", "io.refused",
+        "io.rules_for_io", "io.slot_power", "io.ten", "io.visitor_loads", "io_end.client_gone",
+        "io_end.forbidden_call", "io_end.lingering", "io_end.socket_kept", "kept.", "kernel_guard.attached_again",
+        "libvirt.away", "libvirt.killed", "libvirt.managed", "libvirt.network", "libvirt.unknown_holder",
+        "libvirt_agent.cancelled", "libvirt_agent.ignores", "libvirt_agent.killed", "libvirt_agent.two_domains",
+        "lock.warned_as_it_happens", "manuals.libvirt_hook", "open.", "operations.held",
+        "operations.reattached_at_once", "overrun.", "restart.reason_gone_meanwhile", "restart.record_lost",
+        "restart.started_again", "restart.stopped", "restart.tampered_meanwhile", "uninstall.readme_uninstall",
+        "unit.watchdog_fed", "unplug_with_holders.deaf", "unplug_with_holders.two_vfs", "users.daemonized",
+        "users.forked", "users.left_behind", "users.storm", "vf_tokens.")
 # The same of s390x.
 REST_S390X = ("io.behind_our_back", "io.unplug_stubborn", "mmio.by_hand", "mmio.one_instruction", "page.",
               "slot.behind_our_back_stubborn", "slot.from_outside")

@@ -2,7 +2,7 @@
 """kill -9 at random points of mixed operations: nothing that was answered with yes is lost, nothing that failed has happened.
 
 Environment:
-  VFWARDEN_KILLS  how often the daemon is killed, by default 40 times; `tests/run stress` has it 1,000 times
+  VFWARDEN_KILLS  how often the daemon is killed, by default 25 times; `tests/run stress` has it 1,000 times
   VFWARDEN_SEED   the seed of a run that is to be repeated; each run prints its own
 """
 
@@ -21,7 +21,7 @@ from smalldisk import SmallDisk
 import vfio_user
 import vfwarden_bus as vb
 
-KILLS = int(os.environ.get("VFWARDEN_KILLS", "40"))
+KILLS = int(os.environ.get("VFWARDEN_KILLS", "25"))
 SEED = int(os.environ.get("VFWARDEN_SEED", random.randrange(1 << 30)))
 
 PLAIN = [f"0000:{bus:02x}:00.0" for bus in range(0x20, 0x2c)]   # locks and inhibitors

@@ -155,7 +155,8 @@ class DaemonTest(unittest.TestCase):
         if asan:
             preload.insert(0, asan)
         environment["LD_PRELOAD"] = ":".join(preload)
-        environment.setdefault("ASAN_OPTIONS", "detect_leaks=1:strict_string_checks=1")
+        # What was freed is kept for a while, by default 256 MiB of it, which each fork copies.
+        environment.setdefault("ASAN_OPTIONS", "detect_leaks=1:strict_string_checks=1:quarantine_size_mb=8:malloc_context_size=12")
         environment.setdefault("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=1")
         environment.update(self.environment)
         return environment

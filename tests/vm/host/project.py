@@ -10,7 +10,7 @@ sys.path.insert(0, str(SOURCE_DIR / "tests/lib"))
 from page import Page, commands  # noqa: E402
 
 OPTIONS = ["--prefix=/usr", "--sysconfdir=/etc", "--localstatedir=/var", "--libdir=lib",
-           "--buildtype=debugoptimized", "-Dtests=false", "-Dwerror=true"]
+           "--buildtype=debugoptimized", "-Ddebug=false", "-Dtests=false", "-Dwerror=true"]
 # Where the program of a page is, for its scenario.
 PAGE_DIRECTORY = "usr/lib/vfwarden-vm-page"
 # Of docs/, with a program and commands each.

@@ -16,6 +16,7 @@ from guest.vfio import Opening, check_refused, group_node, igb_vfs, pids, wait_u
 
 ALL = tuple(KERNEL_MODES)
 ROUNDS = 100
+RACES = 30
 # A device is reset when it is opened and when it is closed, which takes its time; a group is not.
 DEVICE_EVERY = 10
 
@@ -222,7 +223,7 @@ def override(machine):
     equal(IGB.vfs(), [], "the VFs")
 
 
-@scenario(f"opened after Check said yes, in another /dev too: the operation notices and refuses, {ROUNDS} times",
+@scenario(f"opened after Check said yes, in another /dev too: the operation notices and refuses, {RACES} times",
           deadline=240)
 def opened_after_check(machine):
     client = machine.client
@@ -232,7 +233,7 @@ def opened_after_check(machine):
     elsewhere = "/dev/elsewhere"
     os.mknod(elsewhere, 0o600 | stat.S_IFCHR, os.stat(group_node(vf)).st_rdev)
     machine.closers.append(lambda: os.unlink(elsewhere))
-    for number in range(ROUNDS):
+    for number in range(RACES):
         asked, operation = ((vf, "unbind"), (IGB, "reset"), (IGB, "set-num-vfs"))[number % 3]
         equal(client.check(asked.address, operation)[:2], (True, []), f"Check of {operation}")
         if number % DEVICE_EVERY == 0:
