@@ -2,6 +2,7 @@
 
 #include "cli/client.h"
 #include "cli/serve/qmp.h"
+#include "cli/value.h"
 #include "cli/verbs/child.h"
 #include "lib/addressed-signals.h"
 
@@ -14,11 +15,11 @@ struct Release {
         const char *path, *address;
         ReleaseOptions options;
         sigset_t mask;
-        sd_bus_slot *requested, *removed; /* matches */
-        sd_event_source *command;         /* its end; NULL: it does not run */
-        pid_t pid;                        /* of the command */
-        Qmp *qmp;                         /* NULL: no dialog is in progress */
-        sd_event_source *deadline;        /* of the dialog; NULL: none */
+        sd_bus_slot *requested, *changed, *removed; /* matches */
+        sd_event_source *command;                   /* its end; NULL: it does not run */
+        pid_t pid;                                  /* of the command */
+        Qmp *qmp;                                   /* NULL: no dialog is in progress */
+        sd_event_source *deadline;                  /* of the dialog; NULL: none */
 };
 
 static int on_command_end(sd_event_source *source, const siginfo_t *info, void *userdata) {
@@ -77,6 +78,14 @@ static int on_release_deadline(sd_event_source *source, uint64_t usec, void *use
         return 0;
 }
 
+static bool deadline_is_over(const Release *release) {
+        uint64_t deadline_usec;
+
+        return release->deadline &&
+               sd_event_source_get_time(release->deadline, &deadline_usec) >= 0 &&
+               (uint64_t) g_get_real_time() >= deadline_usec;
+}
+
 static void start_dialog(Release *release, uint64_t deadline_usec) {
         int r = qmp_start(release->event, release->options.qmp, release->options.device,
                           on_qmp_done, release, &release->qmp);
@@ -106,6 +115,30 @@ static int on_release_requested(sd_bus_message *message, void *userdata, sd_bus_
         return 0;
 }
 
+static bool read_is_present(sd_bus_message *message) {
+        g_autoptr(JsonObject) properties = json_object_new();
+        const char *interface;
+
+        return sd_bus_message_read(message, "s", &interface) >= 0 &&
+               g_str_equal(interface, CLIENT_FUNCTION) &&
+               value_read_properties(message, properties) >= 0 &&
+               g_str_equal(json_object_get_string_member_with_default(properties, "State", ""),
+                           "present");
+}
+
+/* No unplug is in progress any more. A VF stays when it has been taken from its user, and a request
+ * can be withdrawn; a third end is the deadline, which the daemon may have seen earlier. */
+static int on_function_changed(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        Release *release = userdata;
+
+        if (!release->qmp || !read_is_present(message))
+                return 0;
+        if (deadline_is_over(release))
+                return on_release_deadline(NULL, 0, release);
+        end_dialog(release);
+        return 0;
+}
+
 /* The function is gone, with the guest's help or without it. */
 static int on_function_removed(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         Release *release = userdata;
@@ -123,6 +156,10 @@ static int subscribe_release(Release *release, sd_bus *bus) {
                 r = sd_bus_match_signal(bus, &release->requested, CLIENT_BUS_NAME, release->path,
                                         CLIENT_FUNCTION, "UnplugRequested", on_release_requested,
                                         release);
+        if (r >= 0)
+                r = sd_bus_match_signal(bus, &release->changed, CLIENT_BUS_NAME, release->path,
+                                        "org.freedesktop.DBus.Properties", "PropertiesChanged",
+                                        on_function_changed, release);
         return r < 0 ? r
                      : sd_bus_match_signal(bus, &release->removed, CLIENT_BUS_NAME, CLIENT_ROOT,
                                            "org.freedesktop.DBus.ObjectManager",
@@ -152,6 +189,7 @@ Release *release_free(Release *release) {
         if (!release)
                 return NULL;
         sd_bus_slot_unref(release->requested);
+        sd_bus_slot_unref(release->changed);
         sd_bus_slot_unref(release->removed);
         sd_event_source_disable_unref(release->command);
         end_dialog(release);

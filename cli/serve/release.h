@@ -2,9 +2,10 @@
  *
  * Owns what is done about an UnplugRequested() of one function: a command of the user's, or a
  * device_del in the VMM. Always holds: only one of them is in progress; a request that comes
- * meanwhile starts no second one. A dialog with the VMM ends with the request's deadline, and when
- * the function is gone. What fails is reported, and changes nothing: the daemon ends the
- * session at the request's deadline. */
+ * meanwhile starts no second one. A dialog with the VMM ends with the request's deadline, when the
+ * request is withdrawn, and when the function is gone or, a VF, taken from its user: most VMMs talk
+ * to one client at a time, and the next one waits. What fails is reported, and changes nothing: the
+ * daemon ends the session at the request's deadline. */
 #pragma once
 
 #include "cli/cleanup.h"

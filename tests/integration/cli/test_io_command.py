@@ -12,7 +12,7 @@ import time
 import fixtures
 import pace
 from test_cli import Command
-from test_session import LONG, OTHER, PLAIN, SessionTest
+from test_session import LONG, OTHER, PF, PLAIN, SessionTest
 import vfio_user
 import vfwarden_bus as vb
 
@@ -132,12 +132,12 @@ class IoCommand(SessionTest):
         for text in ("0", "x", "-1", "1099511627777"):
             self.assertEqual(self.run_command("serve", PLAIN, f"--socket={self.socket_path()}", f"--memory={text}")[0], 2)
 
-    def serve_released(self, *options):
+    def serve_released(self, *options, address=PLAIN, drain=LONG):
         """(the command that serves, a client) of a function whose removal is requested then."""
-        self.start(io="DrainSeconds=600\n")
+        self.start(drain=drain)
         path = self.socket_path()
-        run = Command(self, ["io", "serve", PLAIN, f"--socket={path}", *options])
-        self.wait_property(PLAIN, "InUse", True)
+        run = Command(self, ["io", "serve", address, f"--socket={path}", *options])
+        self.wait_property(address, "InUse", True)
         return run, self.connect(path)
 
     def qmp(self):
@@ -217,6 +217,27 @@ class IoCommand(SessionTest):
         _, _, error = run.result()
         self.assertEqual(error, f"vfwarden: {PLAIN}: Failed to remove the device nvme0 from the VMM: its guest has not "
                                 "released it in time\n")
+
+    def test_serve_with_a_vf_that_stays(self):
+        """The VMM's socket is free again when a VF has been taken, and when the request is withdrawn; that is no failure."""
+        vf = self.sysfs.add_pf(PF, vfs=1, vf_driver="vfio-pci").vfs[0].address
+        qmp, listener = self.qmp()
+        run, client = self.serve_released(f"--qmp={qmp}", "--device-id=nvme0", address=vf, drain=1)
+        for insist in (False, True):
+            unplug = self.client.start_unplug(vf, LONG, insist=insist)
+            file = self.take_device_del(listener)
+            file.write(b'{"return": {}}\r\n')
+            if insist:
+                unplug.result()
+            else:
+                self.client.cancel_unplug(vf)
+                with self.assertRaises(vb.BusError):
+                    unplug.result()
+            self.assertEqual(file.readline(), b"", f"the connection, insist: {insist}")
+        self.assertEqual(self.client.function(vf, "Driver"), "")
+        client.close()
+        code, _, error = run.result()
+        self.assertEqual((code, error), (0, ""))
 
     def test_serve_releases_by_a_command(self):
         """It learns the address and the deadline; the command that has the session ends because of it, and its code counts."""
