@@ -64,6 +64,11 @@ def descriptors(pid):
     return found
 
 
+def read_text(path):
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return " ".join(file.read().split())
+
+
 def children(parent, name):
     """Process ids of a process's children of that name."""
     return [int(pid) for pid in os.listdir("/proc")
@@ -270,8 +275,19 @@ class Daemon:
     def wait_exit(self, deadline=None):
         """The exit status; negative is a signal's number."""
         wait_until(lambda: self.status is not None and not self._reader, deadline,
-                   "the daemon's end")
+                   lambda: f"the daemon's end; status {self.status}, its output is open in {self._who_has_output()}")
         return self.status
+
+    def _who_has_output(self):
+        """Each process that can still write to the log, with what it waits for in the kernel."""
+        pipe, found = f"pipe:[{os.fstat(self._read).st_ino}]", []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                if int(pid) != os.getpid() and pipe in descriptors(pid).values():
+                    found.append(" ".join([pid, *(read_text(f"/proc/{pid}/{name}") for name in ("comm", "wchan", "stack"))]))
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
+                pass
+        return found
 
     def _kill_children(self):
         """Those that hang in what the test made hang, and would for ever; the kernel has made them init's."""
