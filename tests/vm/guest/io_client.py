@@ -21,6 +21,8 @@ from guest.nvme_queue import DATA, SIZE, AdminQueue
 
 ZPCI_IO = "org.vfwarden1.ZpciIo"
 MEMORY_ADDRESS, MEMORY_SIZE = 0x100000000, 4096
+# Behind that: one session has both.
+QUEUE_ADDRESS = MEMORY_ADDRESS + MEMORY_SIZE
 
 
 class IoClient(JsonClient):
@@ -193,15 +195,15 @@ class Server:
         return count, error
 
     def start_queue(self):
-        self.queue = AdminQueue(self.session, MEMORY_ADDRESS)
+        self.queue = AdminQueue(self.session, QUEUE_ADDRESS)
 
     def identify(self, distance):
-        address = None if distance is None else MEMORY_ADDRESS + DATA + distance
+        address = None if distance is None else QUEUE_ADDRESS + DATA + distance
         status, page = self.queue.identify(address)
         return status, page.hex()
 
     def unmap_queue(self):
-        self.session.unmap(MEMORY_ADDRESS, SIZE)
+        self.session.unmap(QUEUE_ADDRESS, SIZE)
 
     def wait_closed(self):
         self.session.expect_close()

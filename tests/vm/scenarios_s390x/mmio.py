@@ -128,12 +128,15 @@ def check_blocks(client, stored):
 
 
 @scenario("blocks of 16 to 128 bytes through a session, where BARs can be mapped: the device has what it has after "
-          "root's own; where not, they are refused; 1 to 8 bytes are byte-exact on both", deadline=150)
+          "root's own; where not, they are refused; 1 to 8 bytes are byte-exact on both. In the same session the controller "
+          "writes to the client's memory, and its MSIs reach the client", deadline=200)
 def session(machine):
     allow(machine)
     stored = as_root_stores(machine)
     client = IoClient(machine)
-    facts = client.open(ZNVME)
+    facts = client.open(ZNVME, dma=True)
+    client.start_queue()
+    equal(client.identify()[0], 0, "the status of the controller's first command")
     told = {name: facts[name] for name in ("backend", "max-store-block", "relaxed", "pieces")}
     print(f"Linux {os.uname().release}: {told}", flush=True)
     check_short_stores(client)
@@ -145,6 +148,7 @@ def session(machine):
         for length in BLOCKS:
             check_refused(client, place_of(length), length, f"a block of {length} bytes")
             equal(load(client, place_of(length), length), bytes(length), "what is there after that")
+    equal(client.identify()[0], 0, "the status of a command after all stores")
     machine.wait_property(ZNVME, "MaxStoreBlock", facts["max-store-block"])
     equal(machine.property(ZNVME, "Backend"), facts["backend"], "Backend, while there is a session")
     client.end_session()
