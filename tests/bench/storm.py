@@ -1,9 +1,10 @@
 """256 VFs come and go as fast as their events can be sent: is anything lost, and what does it cost?
 
 The reference is the bare monitor, which sends one signal for each event; the daemon reads each
-function anew, and says all there is to be said of it. Under umockdev more than half of the system
-calls for each VF are its preload's. What the daemon costs on a host is the figure with the tree
-mounted."""
+function anew, and says all there is to be said of it. Under umockdev two thirds of the system calls
+for each VF are its preload's, four around each file that is opened below a directory. The daemon opens
+such files and the bare monitor does not, so that figure has no target. What the daemon costs on a host
+is the figure with the tree mounted."""
 
 from gi.repository import GLib
 
@@ -72,7 +73,7 @@ def run_daemon(bed, tree, pf, trouble):
         process.stop()
 
 
-def report(bed, out):
+def report(bed, out, world):
     tree = bed.tree("storm", 0)
     pf = tree.add_pf(ADDRESS, total=VFS)
     trouble, daemon, bare = [], [], []
@@ -83,9 +84,10 @@ def report(bed, out):
 
     out.heading(f"A storm of {VFS} VFs; the reference is the bare monitor, one signal an event",
                 "us/VF")
+    most = MOST if world == "mounted" else None
     for i, what in enumerate(("added", "removed")):
         out.ratio(f"CPU for each VF {what}", median(run[i] for run in daemon) * 1e6 / VFS,
-                  median(run[i] for run in bare) * 1e6 / VFS, MOST)
+                  median(run[i] for run in bare) * 1e6 / VFS, most)
     for i, what in enumerate(("added", "removed"), 2):
         counts = sorted({run[i] for run in daemon})
         out.fact(f"objects {what} in each of {ROUNDS} storms", f"{counts}", counts == [VFS])
