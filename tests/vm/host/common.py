@@ -109,6 +109,16 @@ def forget_unused(kind):
             remove_tree(entry)
 
 
+def unmount_below(path):
+    """A mmdebstrap that was killed leaves /dev, /proc and /sys mounted in its root: those of the host."""
+    with open("/proc/self/mounts", encoding="utf-8") as file:
+        points = [line.split(" ")[1] for line in file]
+    for point in reversed(points):
+        if point.startswith(f"{path}/"):
+            run(["umount", "--lazy", point])
+
+
 def remove_tree(path):
     if path.exists():
+        unmount_below(path)
         shutil.rmtree(path)
