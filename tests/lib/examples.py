@@ -120,13 +120,17 @@ def shape(line):
 
 
 def differs(expected, actual):
-    """What is wrong with the lines that a command printed, None if they are as they should be; "..." stands for any."""
+    """What is wrong with the lines that a command printed, None if they are as they should be; "..." stands for any lines,
+    and within a line for any words."""
+    def fits(wanted, got):
+        return re.fullmatch(".*".join(map(re.escape, wanted.split(" ... "))), got)
+
     def match(wanted, got):
         if not wanted:
             return not got
         if wanted[0] == "...":
             return any(match(wanted[1:], got[n:]) for n in range(len(got) + 1))
-        return bool(got) and wanted[0] == got[0] and match(wanted[1:], got[1:])
+        return bool(got) and bool(fits(wanted[0], got[0])) and match(wanted[1:], got[1:])
     wanted, got = [shape(line) for line in expected], [shape(line) for line in actual]
     while got and not got[-1]:
         got.pop()
