@@ -9,6 +9,7 @@ import os
 import select
 import socket
 import sys
+import time
 
 from gi.repository import GLib
 
@@ -63,6 +64,10 @@ class IoClient(JsonClient):
     def map(self, size):
         """Memory of the client's, all of it touched."""
         self.ask("map", size)
+
+    def time_map(self, address, size):
+        """Seconds that a map of that much memory takes, and its unmap."""
+        return self.ask("time-map", address, size)
 
     def store_block(self, pcias, offset, data):
         """By a request of the zPCI I/O region: the session's process takes the data from memory of the client's."""
@@ -162,6 +167,17 @@ class Server:
         os.posix_fallocate(memory, 0, size)
         self.session.map(0, size, memory)
         os.close(memory)
+
+    def time_map(self, address, size):
+        memory = os.memfd_create("guest")
+        os.posix_fallocate(memory, 0, size)
+        begun = time.monotonic()
+        self.session.map(address, size, memory)
+        mapped = time.monotonic()
+        self.session.unmap(address, size)
+        ended = time.monotonic()
+        os.close(memory)
+        return mapped - begun, ended - mapped
 
     def store_block(self, pcias, offset, data):
         if self.memory is None:
