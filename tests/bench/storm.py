@@ -3,8 +3,8 @@
 The reference is the bare monitor, which sends one signal for each event; the daemon reads each
 function anew, and says all there is to be said of it. Under umockdev two thirds of the system calls
 for each VF are its preload's, four around each file that is opened below a directory. The daemon opens
-such files and the bare monitor does not, so that figure has no target. What the daemon costs on a host
-is the figure with the tree mounted."""
+such files and the bare monitor does not. What the daemon costs on a host is the figure with the tree
+mounted."""
 
 from gi.repository import GLib
 
@@ -73,7 +73,7 @@ def run_daemon(bed, tree, pf, trouble):
         process.stop()
 
 
-def report(bed, out, world):
+def report(bed, out):
     tree = bed.tree("storm", 0)
     pf = tree.add_pf(ADDRESS, total=VFS)
     trouble, daemon, bare = [], [], []
@@ -84,10 +84,9 @@ def report(bed, out, world):
 
     out.heading(f"A storm of {VFS} VFs; the reference is the bare monitor, one signal an event",
                 "us/VF")
-    most = MOST if world == "mounted" else None
     for i, what in enumerate(("added", "removed")):
         out.ratio(f"CPU for each VF {what}", median(run[i] for run in daemon) * 1e6 / VFS,
-                  median(run[i] for run in bare) * 1e6 / VFS, most)
+                  median(run[i] for run in bare) * 1e6 / VFS, MOST)
     for i, what in enumerate(("added", "removed"), 2):
         counts = sorted({run[i] for run in daemon})
         out.fact(f"objects {what} in each of {ROUNDS} storms", f"{counts}", counts == [VFS])
