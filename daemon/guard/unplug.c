@@ -1,13 +1,10 @@
 #include "daemon/guard/unplug.h"
 
 #include "daemon/base/log.h"
-#include "daemon/base/retries.h"
 #include "daemon/base/util.h"
 #include "daemon/base/wakeup.h"
-#include "daemon/sysfs/slot.h"
-#include "policy/absence.h"
+#include "daemon/guard/slot-search.h"
 #include "policy/check.h"
-#include "policy/slot.h"
 #include "policy/topology.h"
 
 #include <errno.h>
@@ -17,6 +14,7 @@ typedef struct Unplug {
         PciKey key;
         UnplugState state;
         bool insist;
+        bool resumed;       /* see unplugs_resume() */
         unsigned flags;     /* of the request, for check_unplug_others() */
         bool refused;       /* by somebody who was asked; `message` says why */
         unsigned n_awaited; /* count_awaited(), when last looked at */
@@ -34,8 +32,7 @@ struct Unplugs {
         sd_event *event;
         Inventory *inventory;
         Operations *operations;
-        Problems *problems;
-        Retries *slots; /* functions whose slot could not be looked for */
+        SlotSearch *slots;
         const UnplugsHandler *handler;
         void *context;
         GHashTable *entries; /* PciKey in the entry -> Unplug*, owned */
@@ -61,12 +58,11 @@ int unplugs_new(sd_event *event, Inventory *inventory, Operations *operations, P
         unplugs->event = sd_event_ref(event);
         unplugs->inventory = inventory;
         unplugs->operations = operations;
-        unplugs->problems = problems;
         unplugs->handler = handler;
         unplugs->context = context;
         unplugs->entries = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, unplug_free);
         unplugs->orphans = g_ptr_array_new_with_free_func(unplug_free);
-        r = retries_new(event, on_slot_due, unplugs, &unplugs->slots);
+        r = slot_search_new(event, inventory, problems, on_slot_due, unplugs, &unplugs->slots);
         if (r < 0) {
                 unplugs_free(unplugs);
                 return r;
@@ -80,7 +76,7 @@ Unplugs *unplugs_free(Unplugs *unplugs) {
                 return NULL;
         g_hash_table_unref(unplugs->entries);
         g_ptr_array_unref(unplugs->orphans);
-        retries_free(unplugs->slots);
+        slot_search_free(unplugs->slots);
         sd_event_unref(unplugs->event);
         g_free(unplugs);
         return NULL;
@@ -166,57 +162,47 @@ static void begin(Unplug *unplug, Operation operation, Plan *plan, OperationDone
                 fail(unplug, "it cannot be started", r, operation_to_string(operation));
 }
 
+static bool is_bound(const Function *function) {
+        bool bound = topology_still_bound(function);
+
+        for (guint i = 0; function->vfs && i < function->vfs->len; i++)
+                bound |= ((const Function *) function->vfs->pdata[i])->facts.driver[0] != '\0';
+        return bound;
+}
+
+static bool is_taken_outside(const Function *function) {
+        return function->outside && function->outside->takes;
+}
+
+/* An earlier run began it, and no process works on it any more. A program that has opened the
+ * function since then was not asked. */
+static void unplug_give_up(Unplug *unplug) {
+        PciAddress address = pci_address_from_key(unplug->key);
+
+        log_full(LOG_WARNING, &address, NULL,
+                 "Its unplug, which an earlier run of vfwardend began, ends here: it has a driver");
+        fail(unplug, "it is bound", 0, NULL);
+}
+
 /* Unless one is at it already, left by an earlier run: when that ends, it is looked at again. So it
  * is when somebody uses the function who came while this waited. */
 static void begin_release(Unplug *unplug) {
         const Function *function = unplug_function(unplug);
 
-        if (!function->operation && !check_unplug_unreadable(function) &&
-            (unplug->insist || count_awaited(unplug, function) == 0))
+        if (function->operation || check_unplug_unreadable(function))
+                return;
+        if (unplug->resumed && is_bound(function)) {
+                if (!is_taken_outside(function))
+                        unplug_give_up(unplug);
+        } else if (unplug->insist || count_awaited(unplug, function) == 0)
                 begin(unplug, OPERATION_UNBIND, plan_release(function), on_released);
-}
-
-/* It is looked for again later. */
-static void report_unknown_slot(const Unplug *unplug, const char *why) {
-        Unplugs *unplugs = unplug->unplugs;
-
-        problems_report_function(unplugs->problems, pci_address_from_key(unplug->key), "slot",
-                                 "Failed to look for the slot to switch off: %s", why);
-        retries_add(unplugs->slots, unplug->key);
-}
-
-static void forget_slot(const Unplug *unplug) {
-        Unplugs *unplugs = unplug->unplugs;
-
-        problems_resolve_function(unplugs->problems, pci_address_from_key(unplug->key), "slot");
-        retries_drop(unplugs->slots, unplug->key);
-}
-
-/* Finds the slot to switch off, if there is one: its power takes all that is in it. Returns whether
- * that is known: a device that is removed while its slot stays on comes back with the next rescan.
- */
-static bool find_slot(Unplug *unplug, const Function *function, char **ret) {
-        int r = 0;
-
-        if (!slot_is_known(function)) {
-                report_unknown_slot(unplug, "the port above it is not known");
-                return false;
-        }
-        if (slot_is_own(unplug->unplugs->inventory, function))
-                r = slot_find_power(function, ret);
-        if (r < 0 && !errno_means_absent(r)) {
-                report_unknown_slot(unplug, g_strerror(-r));
-                return false;
-        }
-        forget_slot(unplug);
-        return true;
 }
 
 static void begin_removal(Unplug *unplug) {
         const Function *function = unplug_function(unplug);
         g_autofree char *slot_power = NULL;
 
-        if (!find_slot(unplug, function, &slot_power))
+        if (!slot_search_find(unplug->unplugs->slots, function, &slot_power))
                 return;
         begin(unplug, slot_power ? OPERATION_POWER_OFF : OPERATION_REMOVE,
               plan_remove(function, slot_power), on_removed);
@@ -237,7 +223,7 @@ static void go_on(Unplug *unplug) {
         if (unplug->state == UNPLUG_STATE_UNBINDING)
                 begin_release(unplug);
         else if (topology_still_bound(function)) {
-                forget_slot(unplug);
+                slot_search_forget(unplug->unplugs->slots, unplug->key);
                 fail(unplug, "it cannot be removed", 0, NULL);
         } else if (check_unplug_users(function) == 0 && !check_unplug_unreadable(function))
                 begin_removal(unplug);
@@ -249,7 +235,7 @@ static void on_slot_due(void *context, PciKey key) {
         if (unplug && is_waiting(unplug))
                 go_on(unplug);
         else
-                retries_drop(((const Unplugs *) context)->slots, key);
+                slot_search_drop(((const Unplugs *) context)->slots, key);
 }
 
 /* At the deadline nobody may use the function any more, and the kernel be slow to remove it. */
@@ -378,7 +364,7 @@ int unplugs_request(Unplugs *unplugs, Function *function, uint64_t timeout_usec,
 void unplugs_resume(Unplugs *unplugs, Function *function) {
         Unplug *unplug = unplug_new(unplugs, function);
 
-        unplug->insist = true; /* whom it waited for, it waited for before */
+        unplug->resumed = true;
         unplug_tell(unplug, UNPLUG_EVENT_RESUME);
 }
 
@@ -443,7 +429,7 @@ void unplugs_overtaken(Unplugs *unplugs, Function *function) {
 
 /* The external removal has ended, and the function is still there. */
 static bool is_left(const Function *function) {
-        return !function->operation && !(function->outside && function->outside->takes) &&
+        return !function->operation && !is_taken_outside(function) &&
                (check_unplug_users(function) == 0 || function->facts.driver[0] != '\0');
 }
 
@@ -491,6 +477,6 @@ void unplugs_function_gone(Unplugs *unplugs, Function *function) {
          * requested. */
         if (!unplug)
                 unplug = unplug_new(unplugs, function);
-        retries_drop(unplugs->slots, unplug->key);
+        slot_search_drop(unplugs->slots, unplug->key);
         unplug_tell(unplug, UNPLUG_EVENT_REMOVED);
 }

@@ -75,7 +75,13 @@ inline act() {
     if :: actions & DO_ASK -> signalled = true :: else fi;
     if :: actions & DO_ARM -> armed = true :: else fi;
     if :: actions & DO_REMEMBER -> remembered = true :: else fi;
-    if :: actions & DO_UNBIND -> unbinder_busy = true; unbind_failed = false :: else fi;
+    /* Of an earlier run: nobody knows who has bound and opened it since, so it is over. */
+    if
+    :: (actions & DO_UNBIND) && event == ON_RESUME && driver == bound && !unbinder_busy -> unbind_failed = true
+    :: (actions & DO_UNBIND) && (event != ON_RESUME || driver != bound || unbinder_busy) ->
+            unbinder_busy = true; unbind_failed = false
+    :: else
+    fi;
     if :: actions & DO_REMOVE -> remover_busy = true; remove_failed = false :: else fi;
     if :: actions & DO_DISARM -> armed = false :: else fi;
     if :: actions & DO_FORGET -> remembered = false :: else fi;
@@ -167,7 +173,9 @@ end:
             crashes--;
             alive = false;
             state = PRESENT; armed = false; signalled = false; ended = false;
-            waiting = false }             /* the bus itself answers for who has left it */
+            waiting = false;              /* the bus itself answers for who has left it */
+            /* A child that is not in the kernel yet may be killed with it. */
+            if :: unbinder_busy && driver == bound -> unbinder_busy = false :: skip fi }
     :: atomic { !alive && !there ->
             alive = true; state = GONE; remembered = false; node_closed = false; ended = true }
     :: atomic { !alive && there ->
@@ -210,10 +218,11 @@ end:
     do
     :: unbinder_busy ->
         if
-        :: atomic { driver == none || !there -> skip }
-        :: atomic { there && driver == bound && failures > 0 ->
+        :: atomic { !unbinder_busy -> goto end }           /* killed */
+        :: atomic { unbinder_busy && (driver == none || !there) -> skip }
+        :: atomic { unbinder_busy && there && driver == bound && failures > 0 ->
                 failures--; unbind_failed = true; unbinder_busy = false; goto end }
-        :: atomic { there && driver == bound ->
+        :: atomic { unbinder_busy && there && driver == bound ->
                 /* Without insist no holder is ever disturbed by us. */
                 assert(users == 0 || insisted || outside);
                 /* And never one that delays. */
@@ -223,7 +232,7 @@ end:
                 vfio_asks = users > 0 };
             assert(!hotplug_lock || outside);
 end_held:   atomic { users == 0 || driver == none || !there -> driver = none }
-        :: atomic { there && driver == unbinding -> skip };     /* by another: waits for the function's lock */
+        :: atomic { unbinder_busy && there && driver == unbinding -> skip };     /* by another: waits for the function's lock */
 end_locked: (driver == none || !there)
         fi;
         atomic { unbound = true; unbinder_busy = false }
@@ -268,7 +277,8 @@ proctype Holder(byte opens; byte io) {
     if :: will = on_dbus :: will = on_vfio :: will = by_nothing fi;
 end:
     do
-    :: atomic { !open && opens > 0 && there && driver == bound && !node_closed ->
+    /* Who is root may open it all the same, and does where there is no daemon to ask. */
+    :: atomic { !open && opens > 0 && there && driver == bound && (!node_closed || (!alive && !unbinder_busy)) ->
             assert(state == PRESENT);     /* no new user after the request */
             opens--; open = true; users++ }
     :: atomic { open && io > 0 -> io--; io_asked = true }

@@ -158,6 +158,54 @@ class Free(UnplugTest):
         self.assertEqual(self.writes, [("igb/unbind", PLAIN)])
         self.assertEqual(self.client.manager_property("Problems"), [])
 
+    def begin_and_kill(self):
+        """Its removal waits, so that the daemon can be killed after the unbind and before the removal."""
+        port = self.sysfs.add("0000:00:1c.0", class_code=0x060400, driver="pcieport", listed=False)
+        function = self.sysfs.add(PLAIN, parent=port, driver="igb", slot="7")
+        self.start()
+        self.client.start_unplug(PLAIN, LONG)
+        self.wait_property(PLAIN, "Driver", "")
+        vb.wait_until(lambda: self.client.manager_property("Problems"), None, "the problem")
+        self.kill()
+        return port, function
+
+    def test_a_restart_goes_on(self):
+        port, _ = self.begin_and_kill()
+        self.start()
+        self.wait_property(PLAIN, "State", "removing")
+        self.sysfs.list_function(port)
+        self.sysfs.tell("add", port)
+        self.wait_function(PLAIN, False)
+        self.assertEqual(self.writes, [("igb/unbind", PLAIN), ("7/power", "0")])
+
+    def test_bound_and_opened_before_a_restart(self):
+        """Who has come while no daemon ran was not asked, and is not asked by the kernel either."""
+        port, function = self.begin_and_kill()
+        self.sysfs.bind(function, "vfio-pci")
+        function.write("enable", "1")
+        self.kernel.held.add(PLAIN)
+        self.start()
+        self.wait_property(PLAIN, "InUse", True)
+        self.assertEqual(self.picture.function(PLAIN)["State"], "present")
+        self.assertIn(f"{PLAIN}: Its unplug, which an earlier run of vfwardend began, ends here", self.daemon.log)
+        self.sysfs.list_function(port)
+        self.sysfs.tell("add", port)
+        self.wait_function("0000:00:1c.0")
+        self.kernel.let_go(function)
+        self.wait_property(PLAIN, "InUse", False)
+        self.fence()
+        self.assertEqual(self.writes, [("igb/unbind", PLAIN)])
+        self.restart()
+        self.assertEqual(self.picture.function(PLAIN)["State"], "present", "it is not remembered any more")
+
+    def test_bound_before_a_restart(self):
+        _, function = self.begin_and_kill()
+        self.sysfs.bind(function, "igb")
+        self.start()
+        self.wait_property(PLAIN, "Driver", "igb")
+        self.assertEqual(self.picture.function(PLAIN)["State"], "present")
+        self.assertEqual(self.writes, [("igb/unbind", PLAIN)])
+
     def test_a_slot_with_others_in_it_is_left_on(self):
         self.sysfs.add(PLAIN, driver="igb", slot="7")
         self.sysfs.add("0000:02:00.1", driver="igb", slot="7")
