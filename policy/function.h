@@ -98,6 +98,7 @@ typedef struct FunctionFacts {
         bool has_sriov;         /* sriov_totalvfs exists */
         bool has_physfn;        /* `physfn` exists ... */
         bool vfio_device;       /* `vfio-dev` exists: VFIO has the function (since Linux 6.1) */
+        bool numa_node_unknown; /* it could not be read yet; -1 until then */
         bool drivers_autoprobe; /* true also where there is no such file: the kernel's default */
         uint16_t total_vfs;
         bool has_parent; /* a PCI function is above it in sysfs ... */

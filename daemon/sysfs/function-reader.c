@@ -68,14 +68,17 @@ static bool read_autoprobe(Reading *reading) {
         return n < 0 || number_parse(value, 10, 1, &number) < 0 || number == 1;
 }
 
-static int32_t read_numa_node(Reading *reading) {
+static void read_numa_node(Reading *reading, FunctionFacts *facts) {
         char value[SYSFS_VALUE_MAX];
         ssize_t n = sysfs_read(reading->dirfd, "numa_node", value, sizeof(value));
         int32_t node;
 
-        if (is_unreadable(reading, "numa_node", (int) n))
-                return KNOWN(reading, numa_node, -1);
-        return n < 0 || number_parse_int(value, -1, &node) < 0 ? -1 : node;
+        facts->numa_node = -1;
+        if (is_unreadable(reading, "numa_node", (int) n)) {
+                facts->numa_node = KNOWN(reading, numa_node, -1);
+                facts->numa_node_unknown = KNOWN(reading, numa_node_unknown, true);
+        } else if (n >= 0 && number_parse_int(value, -1, &node) >= 0)
+                facts->numa_node = node;
 }
 
 static int32_t read_iommu_group(Reading *reading) {
@@ -294,7 +297,9 @@ static void copy_identity(const FunctionFacts *known, FunctionFacts *facts) {
 /* Whether both are VFs of one PF, which have the same identity. The kernel gives a new VF the
  * vendor of its PF, the device ID in the PF's SR-IOV capability, and the class, revision and
  * subsystem that it read from the first VF (pci_iov_add_virtfn() in drivers/pci/iov.c, pci_class()
- * and pci_subsystem_ids() in drivers/pci/probe.c). A VF of s390 has an identity of its own. */
+ * and pci_subsystem_ids() in drivers/pci/probe.c). A new one has its NUMA node from its bus
+ * (pci_device_add()), and the buses that a PF's VFs need have theirs from the bridge above the PF
+ * (virtfn_add_bus(), pci_alloc_child_bus()). A VF of s390 has an identity of its own. */
 static bool shares_identity(const FunctionFacts *facts, const FunctionFacts *sibling) {
         return sibling && facts->has_physfn && sibling->has_physfn &&
                facts->physfn == sibling->physfn && !sibling->s390 && identity_known(sibling);
@@ -324,8 +329,11 @@ static int read_facts(Reading *reading, const FunctionFacts *sibling, PciNames *
                 copy_identity(sibling, facts);
         else
                 function_reader_read_identity(reading, names, facts);
+        if (!reading->known && shares_identity(facts, sibling) && !sibling->numa_node_unknown)
+                facts->numa_node = sibling->numa_node;
+        else
+                read_numa_node(reading, facts);
         facts->iommu_group = read_iommu_group(reading);
-        facts->numa_node = read_numa_node(reading);
         facts->driver = read_driver(reading);
         facts->vfio_device = read_vfio_device(reading);
         facts->reset_scope = KNOWN(reading, reset_scope, RESET_SCOPE_UNKNOWN);

@@ -70,6 +70,7 @@ class Function:
         self.vfs = []                   # Functions, index is the VF's
         self.group = None
         self.slot = None
+        self.numa_node = None
 
     @property
     def devpath(self):
@@ -228,6 +229,7 @@ class Sysfs:
             function.write("remove", b"")
         function.write("reset", b"")
         function.write("reset_method", "flr bus")
+        function.numa_node = numa_node      # of its VFs, too
         if numa_node is not None:
             function.write("numa_node", numa_node)
         function.write("config", config_space(vendor, device, class_code=class_code,
@@ -416,7 +418,7 @@ class Sysfs:
         # A VF's vendor and device read all ones in configuration space, and sysfs knows better;
         # its memory enable bit is hard-wired to 0 (SR-IOV 1.1, 3.4.1.3).
         vf = self.add(address, parent=Function(self, "", os.path.dirname(pf.directory)),
-                      device=0x10ca, removable=False,
+                      device=0x10ca, removable=False, numa_node=pf.numa_node,
                       config=config_space(0xffff, 0xffff, command=0x0004))
         vf.physfn = pf
         pf.vfs.append(vf)

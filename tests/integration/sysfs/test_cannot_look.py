@@ -155,6 +155,21 @@ class Facts(FaultTest):
 
 
 class NewFunctions(FaultTest):
+    def test_the_numa_node_of_vfs(self):
+        """They have that of their PF's bus. One that cannot be read is none, but not the next VF's."""
+        pf = self.sysfs.add_pf(NEW, numa_node=1)
+        self.start()
+        self.faults.set(("read", errno.EIO, f"*/{self.sysfs.vf_address(pf, 0)}/numa_node"))
+        self.sysfs.enable_vfs(pf, 3)
+        first, *others = (vf.address for vf in pf.vfs)
+        self.wait_function(first)
+        for vf in others:
+            self.wait_property(vf, "NumaNode", 1)
+        self.assertEqual(self.picture.function(first)["NumaNode"], -1)
+        self.faults.clear()
+        self.wait_property(first, "NumaNode", 1)
+        self.wait_no_problem()
+
     def test_appears_when_it_can_be_read(self):
         self.start()
         for call, pattern in (("open", "/sys/bus/pci/devices/{}"), ("readlink", "*/{}/driver"),
