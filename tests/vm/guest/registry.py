@@ -10,6 +10,7 @@ Its id is FILE.FUNCTION. It passes if it returns; whatever it raises is its fail
 import dataclasses
 import importlib
 import pathlib
+import re
 import typing
 
 SCENARIOS = []
@@ -31,6 +32,12 @@ def scenario(title, deadline=90):
         SCENARIOS.append(Scenario(f"{module}.{function.__name__}", title, deadline, function))
         return function
     return register
+
+
+def rounds(default):
+    """How often a scenario repeats what it does: `vfwarden.rounds=` on the kernel's command line, which a longer run has."""
+    found = re.search(r"\bvfwarden\.rounds=(\d+)", pathlib.Path("/proc/cmdline").read_text(encoding="utf-8"))
+    return int(found[1]) if found else default
 
 
 def load():

@@ -11,12 +11,12 @@ from guest import cleaning, pci
 from guest.check import contains, equal, raises, true
 from guest.holder import Holder
 from guest.pci import IGB, KERNEL_MODES, NVME, PLAIN, Function
-from guest.registry import scenario
+from guest.registry import rounds, scenario
 from guest.vfio import Opening, check_refused, group_node, igb_vfs, pids, wait_users
 
 ALL = tuple(KERNEL_MODES)
 ROUNDS = 100
-RACES = 30
+RACES = rounds(30)
 # A device is reset when it is opened and when it is closed, which takes its time; a group is not.
 DEVICE_EVERY = 10
 
@@ -224,7 +224,7 @@ def override(machine):
 
 
 @scenario(f"opened after Check said yes, in another /dev too: the operation notices and refuses, {RACES} times",
-          deadline=240)
+          deadline=60 + 6 * RACES)
 def opened_after_check(machine):
     client = machine.client
     vf, = igb_vfs(machine)

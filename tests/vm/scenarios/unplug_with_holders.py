@@ -263,3 +263,32 @@ def deaf_insist(machine):
     check_unbound(machine, vf)
     machine.wait(lambda: not workers(), "the process at the write to end")
     machine.client.start_bind(vf.address, "vfio-pci").result(30)
+
+
+@scenario("a function that was unbound while the daemon was stopped, and that a new user then bound and opened, stays "
+          "this user's when the daemon starts", deadline=180)
+def another_holder_before_a_start(machine):
+    function = take_plain(machine)
+    one = Holder(machine, "--request=refuse", function)
+    wait_users(machine, function, [one.pid])
+    call = machine.client.start_unplug(function.address, 1, insist=True)
+    one.wait_line(f"request {function}")
+    raises(vb.BusError, lambda: call.result(30), "the unplug")
+    true(workers(), "a process waits in the kernel")
+
+    machine.stop_daemon()
+    holder.kill(one.pid)
+    machine.wait(lambda: not workers(), "the unbind to end")
+    equal((function.exists(), function.driver()), (True, None), "it is unbound, and there")
+    function.bind("vfio-pci")
+    another = Holder(machine, "--request=refuse", function)
+
+    machine.start_daemon()
+    wait_users(machine, function, [another.pid])
+    machine.wait_property(function, "State", "present")
+    machine.fence()
+    equal(workers(), [], "processes at a write")
+    equal([line for line in another.lines if line.startswith("request")], [], "what the kernel asked of the new user")
+    equal(function.driver(), "vfio-pci", "its driver")
+    contains([entry["MESSAGE"] for entry in machine.journal.of_daemon()],
+             f"{function}: Its unplug, which an earlier run of vfwardend began, ends here: it has a driver", "the journal")
