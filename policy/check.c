@@ -128,6 +128,8 @@ static void check_open(const Question *question) {
                         continue;
                 pci_address_format(function_address(peer), address);
                 block_users(question, BLOCKER_GROUP, peer, "shares the IOMMU group and is in use");
+                /* A user of the group can open the peer, and nobody else can. */
+                block_inhibitors(question, peer, 1U << OPERATION_OPEN);
                 if (peer->facts.driver[0] != '\0' && !function_has_vfio_driver(peer) &&
                     !vfio_driver_shares_group(peer->facts.driver))
                         verdict_block(question->verdict, BLOCKER_DRIVER, address, 0,

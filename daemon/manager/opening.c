@@ -6,6 +6,7 @@
 #include "daemon/manager/function-users.h"
 #include "policy/check.h"
 #include "policy/counters.h"
+#include "policy/effect.h"
 
 #include <errno.h>
 #include <string.h>
@@ -61,6 +62,17 @@ static const Function *find_vf(const Function *pf, bool in_use) {
         return pf;
 }
 
+/* The PF is opened and reset for that. */
+static char *imposing_refusal(const PartContext *parts, const Function *pf) {
+        char *text = blockers(parts, pf);
+        char address[PCI_ADDRESS_STRING_MAX];
+
+        if (!text && (effect_inhibited(pf) & (1U << OPERATION_RESET)))
+                text = g_strdup_printf("%s: a reset is inhibited; giving it a VF token resets it",
+                                       pci_address_format(function_address(pf), address));
+        return text;
+}
+
 /* Why there can be no token now, for people; NULL when there can. */
 static char *token_refusal(const PartContext *parts, const Function *pf, VfTokenStep step) {
         char address[PCI_ADDRESS_STRING_MAX], other[PCI_ADDRESS_STRING_MAX];
@@ -83,7 +95,7 @@ static char *token_refusal(const PartContext *parts, const Function *pf, VfToken
                 return g_strdup_printf("%s: bound to %s; giving its PF %s a VF token resets both",
                                        other, vf->facts.driver, address);
         case VF_TOKEN_IMPOSE:
-                return children_refusal(parts->children, pf->facts.key);
+                return imposing_refusal(parts, pf);
         default:
                 return NULL;
         }

@@ -247,6 +247,21 @@ class Opening(OpenTest):
         self.wait_free()
         self.wait_free(peer.address)
 
+    def test_a_group_with_a_peer_that_is_inhibited(self):
+        """A user of the group could open the peer, and nobody else could."""
+        peer = self.sysfs.add("0000:02:00.1", driver="vfio-pci", group=self.functions[ONE].group)
+        self.start()
+        inhibitor = self.client.inhibit(peer.address, "open", "domain web1", "starts")
+        message = self.refused()
+        for words in (f"inhibits open of {peer.address}", "domain web1"):
+            self.assertIn(words, message)
+        os.close(inhibitor)
+        wait_until(lambda: self.client.manager("ListInhibitors") == [], None, "no inhibitor")
+        inhibitor = self.client.inhibit(peer.address, "reset", "backup", "of no concern here")
+        os.close(self.open()[0])
+        self.wait_free()
+        os.close(inhibitor)
+
 
 class Refusing(OpenTest):
     def test_no_vfio_driver(self):

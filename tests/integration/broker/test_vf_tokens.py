@@ -314,6 +314,23 @@ class Others(TokenTest):
         os.close(self.open()[0])
         self.wait_free(VFS[0])
 
+    def test_inhibited(self):
+        """Giving the PF a token opens and resets it."""
+        self.start()
+        for what in ("open", "reset"):
+            with self.subTest(what):
+                fd = self.client.inhibit(PF, what, "backup", "reads its memory")
+                for message in (self.refused(VFS[0]), self.token_refused()):
+                    self.assertIn("inhibit", message)
+                self.assertEqual(self.vfio.opened, [])
+                os.close(fd)
+                wait_until(lambda: self.client.manager("ListInhibitors") == [], None, "no inhibitor")
+        self.token()
+        fd = self.client.inhibit(PF, "open:reset", "backup", "has the token already")
+        os.close(self.open()[0])
+        self.wait_free(VFS[0])
+        os.close(fd)
+
     def test_the_host_drives_a_vf(self):
         self.sysfs.rebind(self.functions[VFS[1]], "igbvf")
         self.start()
