@@ -452,21 +452,39 @@ void unplugs_function_changed(Unplugs *unplugs, Function *function) {
                 unplug_tell(unplug, UNPLUG_EVENT_USER_LEFT);
 }
 
-void unplugs_retry(Unplugs *unplugs) {
-        g_autoptr(GArray) keys = g_array_new(FALSE, FALSE, sizeof(PciKey));
+/* Of all entries: what is done to one may free it. */
+static GArray *unplugs_keys(const Unplugs *unplugs) {
+        GArray *keys = g_array_new(FALSE, FALSE, sizeof(PciKey));
         GHashTableIter iter;
         const PciKey *key;
 
-        /* Going on may free an entry. */
         g_hash_table_iter_init(&iter, unplugs->entries);
         while (g_hash_table_iter_next(&iter, (gpointer *) &key, NULL))
                 g_array_append_vals(keys, key, 1);
+        return keys;
+}
+
+void unplugs_retry(Unplugs *unplugs) {
+        g_autoptr(GArray) keys = unplugs_keys(unplugs);
+
         for (guint i = 0; i < keys->len; i++) {
                 Unplug *unplug =
                         g_hash_table_lookup(unplugs->entries, &g_array_index(keys, PciKey, i));
 
                 if (unplug && is_waiting(unplug))
                         go_on(unplug);
+        }
+}
+
+void unplugs_blockers_changed(Unplugs *unplugs) {
+        g_autoptr(GArray) keys = unplugs_keys(unplugs);
+
+        for (guint i = 0; i < keys->len; i++) {
+                const Unplug *unplug =
+                        g_hash_table_lookup(unplugs->entries, &g_array_index(keys, PciKey, i));
+
+                if (unplug && unplug_state_reversible(unplug->state))
+                        unplugs_function_changed(unplugs, unplug_function(unplug));
         }
 }
 

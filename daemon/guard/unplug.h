@@ -74,5 +74,8 @@ void unplugs_overtaken(Unplugs *unplugs, Function *function);
 /* Some operation has ended: what waited for it goes on. */
 void unplugs_retry(Unplugs *unplugs);
 
+/* What stands against the unplug of any function may have ended, though no function has changed. */
+void unplugs_blockers_changed(Unplugs *unplugs);
+
 /* The function has gone, in order or not. Its object is still there. */
 void unplugs_function_gone(Unplugs *unplugs, Function *function);

@@ -16,6 +16,7 @@ struct UnplugCalls {
 /* A call that waits for an unplug. It ends when the inventory shows how the unplug ended. */
 typedef struct UnplugCall {
         UnplugCalls *calls;
+        PciKey key; /* of the function */
         ManagerDone *done;
         void *context;
         bool ended;
@@ -91,6 +92,7 @@ static void start_unplug(const UnplugRequest *request, Function *function) {
         int r;
 
         call->calls = calls;
+        call->key = function->facts.key;
         call->done = request->done;
         call->context = request->context;
         g_ptr_array_add(calls->calls, call);
@@ -171,8 +173,20 @@ uint64_t unplug_calls_deadline(const UnplugCalls *calls, const Function *functio
         return unplugs_deadline(part_find(calls->context, unplugs_part), function);
 }
 
+/* Only what cannot be cancelled any more is remembered. */
+static const char *ending_text(const UnplugCall *call, const char *why) {
+        const Function *function = inventory_get(call->calls->context->inventory, call->key);
+
+        if (function && function->state != FUNCTION_STATE_REMOVING)
+                return "the daemon ends; the request ends with it, and nothing has changed";
+        return why;
+}
+
 void unplug_calls_end_calls(UnplugCalls *calls, const char *why) {
-        for (guint i = 0; i < calls->calls->len; i++)
-                on_unplug_done(calls->calls->pdata[i], -ECANCELED, why);
+        for (guint i = 0; i < calls->calls->len; i++) {
+                UnplugCall *call = calls->calls->pdata[i];
+
+                on_unplug_done(call, -ECANCELED, ending_text(call, why));
+        }
         unplug_calls_tell(calls);
 }

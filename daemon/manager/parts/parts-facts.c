@@ -171,7 +171,12 @@ static void on_uses_changed(void *userdata, PciKey key) {
 }
 
 static void on_uses_known(void *userdata, UsesKnown known, const char *text) {
-        inventory_set_uses_known(((const PartContext *) userdata)->inventory, known, text);
+        const PartContext *context = userdata;
+        Unplugs *unplugs = part_find(context, unplugs_part);
+
+        inventory_set_uses_known(context->inventory, known, text);
+        if (unplugs) /* else this is the daemon's start */
+                unplugs_blockers_changed(unplugs);
 }
 
 static const UsesHandler uses_handler = {

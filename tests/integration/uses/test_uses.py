@@ -312,6 +312,27 @@ class Names(UsesTest):
         self.assertIn("cannot be looked at", self.refused(OTHER, "Unbind"))
         self.assertEqual(self.block_devices(DISK), ["nvme7n1"])
 
+    def test_an_unplug_waits_until_it_can_be_looked_at(self):
+        """And no longer: its users have released it meanwhile."""
+        self.start()
+        inhibitor = self.client.delay(OTHER, "unbind:remove:power-off", "guest")
+        call = self.client.start_unplug(OTHER, 600)
+        self.wait_property(OTHER, "State", "unplug-requested")
+        mounts = os.path.join(self.host.path, "1/mountinfo")
+        os.unlink(mounts)
+        os.symlink("mountinfo", mounts)
+        self.look_again()
+        self.assertTrue(self.client.manager_property("Problems"))
+        os.close(inhibitor)
+        vb.wait_until(lambda: not self.client.manager("ListInhibitors"), None, "no inhibitor")
+        self.fence()
+        self.assertFalse(call.done)
+        os.unlink(mounts)
+        self.host.set_mounts(("240:1", "ext4", "/dev/nvme7n1p1", "/srv/data"))
+        self.look_again()
+        call.result()
+        self.assertIsNone(self.picture.function(OTHER))
+
     def test_a_function_that_is_new(self):
         self.start()
         self.wait_property(DISK, "BlockDevices", ["nvme7n1"])
