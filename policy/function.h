@@ -151,17 +151,14 @@ struct Function {
 
         Function *pf;   /* of a VF; NULL while the inventory does not have it */
         uint32_t index; /* of a VF; VF_INDEX_UNKNOWN while no PF lists it */
-        GPtrArray *vfs; /* of a PF: borrowed Function*, by index; NULL when there is none */
         uint16_t n_vfs_taken, n_vfs_switched; /* of a PF: see vf-departure.h */
-        bool unreadable_vfs; /* it lists VFs that cannot be read at present, which may be in use */
+        GPtrArray *vfs; /* of a PF: borrowed Function*, by index; NULL when there is none */
 
         Function *parent; /* what it is below; NULL: nothing, or not known yet */
         Function *next_sibling, *previous_sibling; /* below the same parent; see topology.h */
         TopologyBelow *below;                      /* owned by topology.h; NULL: nothing is below */
-        unsigned marks;                            /* TopologyMark bits that it is counted with */
         GRefString *
                 last_driver; /* the present one, or when it has none the one before; "": none yet */
-        bool was_native;     /* that is none of VFIO's */
         const char *slot;    /* interned name of the slot that it is in by itself, NULL: none */
 
         Pcie pcie; /* as it was read last; zeros while that is not known, and of a VF */
@@ -178,15 +175,18 @@ struct Function {
         const RemovalOperation
                 *outside; /* what somebody else does that takes it away; NULL: nothing */
 
+        unsigned marks;           /* TopologyMark bits that it is counted with */
         unsigned lock_reasons;    /* LockReason bits that hold */
         unsigned lock_files;      /* LockFile bits that they lock, whether the files exist or not */
         unsigned protected_files; /* LockFile bits that are locked now */
         char *lock_why;           /* what the administrator said; NULL without their lock */
         uint64_t violations;      /* of its locks, since the function is known */
-        bool emulated;            /* I/O sessions go to memory, as configured */
-        bool userspace_driver;    /* a PF that a userspace driver, and so a VMM, has or has had */
-        bool tainted;             /* a PF whose VFs were changed in spite of a lock */
-        bool unplugging;          /* its removal cannot be cancelled; a restarted daemon goes on */
+        bool unreadable_vfs; /* it lists VFs that cannot be read at present, which may be in use */
+        bool was_native;     /* its last driver is none of VFIO's */
+        bool emulated;       /* I/O sessions go to memory, as configured */
+        bool userspace_driver; /* a PF that a userspace driver, and so a VMM, has or has had */
+        bool tainted;          /* a PF whose VFs were changed in spite of a lock */
+        bool unplugging;       /* its removal cannot be cancelled; a restarted daemon goes on */
 
         PropertySet changes; /* that no signal has reported yet */
 };

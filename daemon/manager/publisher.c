@@ -4,12 +4,17 @@
 #include "daemon/guard/violations.h"
 #include "policy/topology.h"
 
-/* A property whose value is a number, or as good as one: the number, which is another if, and only
- * if, the property is. */
+/* A property whose value is a number of 32 bits: the number. */
 typedef struct PlainProperty {
         FunctionProperty property;
-        uint64_t (*value)(const Function *function);
+        uint32_t (*value)(const Function *function);
 } PlainProperty;
+
+/* One that is as good as a longer number, which is another if, and only if, the property is. */
+typedef struct LongProperty {
+        FunctionProperty property;
+        uint64_t (*value)(const Function *function);
+} LongProperty;
 
 static uint64_t slot_of(const Function *function) {
         const Function *owner = topology_slot_owner(function);
@@ -17,9 +22,18 @@ static uint64_t slot_of(const Function *function) {
         return owner ? (uintptr_t) owner->slot : 0; /* interned */
 }
 
+static uint64_t physical_function_of(const Function *function) {
+        return function->pf ? function->pf->facts.key + 1 : 0;
+}
+
+static const LongProperty long_properties[] = {
+        { FUNCTION_PROPERTY_PHYSICAL_FUNCTION, physical_function_of },
+        { FUNCTION_PROPERTY_SLOT, slot_of },
+};
+
 #define PLAIN_VALUE(name, expression)                            \
-        static uint64_t plain_##name(const Function *function) { \
-                return (uint64_t) (expression);                  \
+        static uint32_t plain_##name(const Function *function) { \
+                return (uint32_t) (expression);                  \
         }
 PLAIN_VALUE(kind, function->kind)
 PLAIN_VALUE(iommu_group, function->facts.iommu_group)
@@ -32,7 +46,6 @@ PLAIN_VALUE(state, function->state)
 PLAIN_VALUE(total_vfs, function->facts.total_vfs)
 PLAIN_VALUE(num_vfs, function_num_vfs(function))
 PLAIN_VALUE(drivers_autoprobe, function->facts.drivers_autoprobe)
-PLAIN_VALUE(physical_function, function->pf ? function->pf->facts.key + 1 : 0)
 PLAIN_VALUE(index, function->index)
 PLAIN_VALUE(in_use, function_in_use(function))
 PLAIN_VALUE(userspace_driver, function->userspace_driver)
@@ -50,17 +63,16 @@ static const PlainProperty plain_properties[] = {
         { FUNCTION_PROPERTY_TOTAL_VFS, plain_total_vfs },
         { FUNCTION_PROPERTY_NUM_VFS, plain_num_vfs },
         { FUNCTION_PROPERTY_DRIVERS_AUTOPROBE, plain_drivers_autoprobe },
-        { FUNCTION_PROPERTY_PHYSICAL_FUNCTION, plain_physical_function },
         { FUNCTION_PROPERTY_INDEX, plain_index },
         { FUNCTION_PROPERTY_IN_USE, plain_in_use },
         { FUNCTION_PROPERTY_USERSPACE_DRIVER, plain_userspace_driver },
-        { FUNCTION_PROPERTY_SLOT, slot_of },
 };
 
 /* What clients know of a function. */
 typedef struct Published {
         PciKey key;
-        uint64_t plain[G_N_ELEMENTS(plain_properties)];
+        uint64_t longer[G_N_ELEMENTS(long_properties)];
+        uint32_t plain[G_N_ELEMENTS(plain_properties)];
         unsigned lock_reasons;
         GRefString *driver, *driver_override; /* interned, as those of facts */
         GArray *vfs;                          /* of PciKey; NULL: none */
@@ -188,6 +200,9 @@ static void drop_unchanged(const Published *published, const Function *function,
         for (size_t i = 0; i < G_N_ELEMENTS(plain_properties); i++)
                 if (plain_properties[i].value(function) == published->plain[i])
                         property_set_remove(changes, plain_properties[i].property);
+        for (size_t i = 0; i < G_N_ELEMENTS(long_properties); i++)
+                if (long_properties[i].value(function) == published->longer[i])
+                        property_set_remove(changes, long_properties[i].property);
         if (function->facts.driver == published->driver)
                 property_set_remove(changes, FUNCTION_PROPERTY_DRIVER);
         if (function->facts.driver_override == published->driver_override)
@@ -217,6 +232,8 @@ static void remember_vfs(Published *published, const Function *function) {
 static void remember(Published *published, const Function *function, const PropertySet *changes) {
         for (size_t i = 0; i < G_N_ELEMENTS(plain_properties); i++)
                 published->plain[i] = plain_properties[i].value(function);
+        for (size_t i = 0; i < G_N_ELEMENTS(long_properties); i++)
+                published->longer[i] = long_properties[i].value(function);
         published->lock_reasons = function->lock_reasons;
         remember_string(&published->driver, function->facts.driver);
         remember_string(&published->driver_override, function->facts.driver_override);
