@@ -2,6 +2,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/base/util.h"
+#include "daemon/guard/adopted-files.h"
 #include "daemon/guard/records.h"
 #include "daemon/sysfs/file-mode.h"
 #include "policy/absence.h"
@@ -25,8 +26,8 @@ typedef struct ProtectedFile {
         unsigned own_mode;
         GArray *holders; /* of Holder; the file is locked while there is one */
         bool locked;     /* by us, as far as we know */
-        bool failing;    /* the last attempt to look at it, or to change its mode, failed */
-        int watch;       /* of one that is apart: number, or -1 */
+        int error; /* negative errno of the last attempt to look at it, or to change its mode */
+        int watch; /* of one that is apart: number, or -1 */
 } ProtectedFile;
 
 struct ProtectedFiles {
@@ -37,7 +38,7 @@ struct ProtectedFiles {
         void *context;
         GHashTable *by_path;   /* path -> ProtectedFile*, owned */
         GHashTable *by_holder; /* Holder -> ProtectedFile*, borrowed */
-        GHashTable *adopted;   /* path -> StateFile*, of an earlier run; NULL after start */
+        AdoptedFiles *adopted; /* NULL after start */
         GPtrArray *pending;    /* borrowed ProtectedFile*, to be committed */
         unsigned n_failing;
 };
@@ -75,7 +76,7 @@ ProtectedFiles *protected_files_new(Watch *watch, Problems *problems, Reserve *r
                                    .context = context };
         files->by_path = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, protected_file_free);
         files->by_holder = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
-        files->adopted = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, state_file_free);
+        files->adopted = adopted_files_new();
         files->pending = g_ptr_array_new();
         return files;
 }
@@ -85,20 +86,14 @@ ProtectedFiles *protected_files_free(ProtectedFiles *files) {
                 return NULL;
         g_hash_table_unref(files->by_path);
         g_hash_table_unref(files->by_holder);
-        g_clear_pointer(&files->adopted, g_hash_table_unref);
+        adopted_files_free(files->adopted);
         g_ptr_array_unref(files->pending);
         g_free(files);
         return NULL;
 }
 
 void protected_files_adopt(ProtectedFiles *files, const GArray *records) {
-        for (guint i = 0; i < records->len; i++) {
-                const StateFile *record = &g_array_index(records, StateFile, i);
-                StateFile *copy = g_new(StateFile, 1);
-
-                *copy = (StateFile){ g_strdup(record->path), record->inode, record->mode };
-                g_hash_table_replace(files->adopted, copy->path, copy);
-        }
+        adopted_files_add(files->adopted, records);
 }
 
 static void mark(const ProtectedFiles *files, const ProtectedFile *file, bool locked) {
@@ -115,7 +110,7 @@ static void forget_file(ProtectedFiles *files, ProtectedFile *file) {
         problems_resolve(files->problems, watch_key);
         mark(files, file, false);
         watch_remove(files->watch, file->watch);
-        files->n_failing -= file->failing;
+        files->n_failing -= file->error < 0;
         while (g_ptr_array_remove_fast(files->pending, file)) {
         }
         g_hash_table_remove(files->by_path, file->path);
@@ -126,9 +121,9 @@ static void forget_file(ProtectedFiles *files, ProtectedFile *file) {
 static int protected_file_get(ProtectedFiles *files, char *path, LockFile which,
                               ProtectedFile **ret) {
         g_autofree char *owned = path;
-        const StateFile *record;
         ProtectedFile *file;
         struct stat st;
+        unsigned mode;
         bool held;
 
         file = g_hash_table_lookup(files->by_path, path);
@@ -146,14 +141,11 @@ static int protected_file_get(ProtectedFiles *files, char *path, LockFile which,
                 return -ENOENT;
 
         file = protected_file_new(which, st.st_ino, st.st_mode & 07777U);
-        record = files->adopted ? g_hash_table_lookup(files->adopted, path) : NULL;
-        if (record && record->inode == st.st_ino) {
-                file->own_mode = lock_file_own_mode(record->mode, st.st_mode & 0777U);
+        if (files->adopted && adopted_files_take(files->adopted, path, st.st_ino, &mode)) {
+                file->own_mode = lock_file_own_mode(mode, st.st_mode & 0777U);
                 file->locked = true; /* if it is not: somebody opened it while we were away */
         } else if (files->adopted && (st.st_mode & WRITE_BITS) == 0)
                 file->own_mode = lock_file_kernel_mode(which);
-        if (record)
-                g_hash_table_remove(files->adopted, path);
 
         file->path = g_steal_pointer(&owned);
         g_hash_table_insert(files->by_path, file->path, file);
@@ -215,34 +207,27 @@ int protected_files_plan(ProtectedFiles *files, const Function *function, unsign
         return failed;
 }
 
-static void add_record(GArray *records, const char *path, uint64_t inode, unsigned mode) {
-        StateFile record = { g_strdup(path), inode, mode };
-
-        g_array_append_val(records, record);
-}
-
 void protected_files_record(ProtectedFiles *files, GArray *records) {
         const ProtectedFile *file;
-        const StateFile *adopted;
         GHashTableIter iter;
 
         g_hash_table_iter_init(&iter, files->by_path);
-        while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &file))
-                add_record(records, file->path, file->inode, file->own_mode);
-        if (!files->adopted)
-                return;
-        g_hash_table_iter_init(&iter, files->adopted); /* unread functions must lose nothing */
-        while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &adopted))
-                add_record(records, adopted->path, adopted->inode, adopted->mode);
+        while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &file)) {
+                StateFile record = { g_strdup(file->path), file->inode, file->own_mode };
+
+                g_array_append_val(records, record);
+        }
+        if (files->adopted) /* unread functions must lose nothing */
+                adopted_files_record(files->adopted, records);
 }
 
 /* The result of an attempt at the file: `r` is 0 or a negative errno, `what` was to be done. */
 static void note(ProtectedFiles *files, ProtectedFile *file, int r, const char *what) {
         g_autofree char *key = g_strconcat("file ", file->path, NULL);
 
-        if (file->failing != (r < 0))
+        if ((file->error < 0) != (r < 0))
                 files->n_failing += r < 0 ? 1U : -1U;
-        file->failing = r < 0;
+        file->error = r;
         if (r < 0)
                 problems_report(files->problems, key, "Failed to %s %s: %s", what, file->path,
                                 g_strerror(-r));
@@ -418,7 +403,8 @@ int protected_files_open_for_writing(ProtectedFiles *files, const char *path) {
 }
 
 /* A file without a holder that cannot be unlocked at present: its purpose is unknown. */
-static void keep_record(ProtectedFiles *files, const StateFile *record, int r) {
+static void keep_record(void *context, const StateFile *record, int r) {
+        ProtectedFiles *files = context;
         /* Which one matters to those with holders only. */
         ProtectedFile *file = protected_file_new(LOCK_FILE_REMOVE, record->inode, record->mode);
 
@@ -428,23 +414,15 @@ static void keep_record(ProtectedFiles *files, const StateFile *record, int r) {
         note(files, file, r, "open again");
 }
 
-void protected_files_drop_adopted(ProtectedFiles *files) {
-        GHashTableIter iter;
-        const StateFile *record;
-
-        if (!files->adopted)
-                return;
-        g_hash_table_iter_init(&iter, files->adopted);
-        while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &record)) {
-                int r = file_mode_unlock(record->path, record->inode, record->mode, files->reserve);
-
-                if (r == 0)
-                        log_info("%s: unlocked, the reason to lock it is gone", record->path);
-                else if (!errno_means_absent(r))
-                        keep_record(files, record, r);
+static void unlock_adopted(ProtectedFiles *files) {
+        if (files->adopted &&
+            adopted_files_unlock(files->adopted, files->reserve, keep_record, files))
                 files->handler->record_changed(files->context);
-        }
-        g_clear_pointer(&files->adopted, g_hash_table_unref);
+}
+
+void protected_files_drop_adopted(ProtectedFiles *files) {
+        unlock_adopted(files);
+        files->adopted = adopted_files_free(files->adopted);
 }
 
 unsigned protected_files_mask(const ProtectedFiles *files, PciKey key) {
@@ -475,6 +453,17 @@ void protected_files_check(ProtectedFiles *files) {
                 commit_open(files, again->pdata[i]);
 }
 
+void protected_files_unlock_rest(ProtectedFiles *files) {
+        unlock_adopted(files);
+        protected_files_check(files);
+}
+
+int protected_files_error(const ProtectedFiles *files, const char *path) {
+        const ProtectedFile *file = g_hash_table_lookup(files->by_path, path);
+
+        return file ? file->error : 0;
+}
+
 bool protected_files_failing(const ProtectedFiles *files) {
         return files->n_failing > 0;
 }
@@ -496,5 +485,7 @@ GPtrArray *protected_files_list(const ProtectedFiles *files) {
         while (g_hash_table_iter_next(&iter, NULL, &value))
                 if (((const ProtectedFile *) value)->locked)
                         g_ptr_array_add(paths, g_strdup(((const ProtectedFile *) value)->path));
+        if (files->adopted)
+                adopted_files_list(files->adopted, paths);
         return paths;
 }

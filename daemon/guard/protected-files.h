@@ -70,6 +70,10 @@ void protected_files_touched(ProtectedFiles *files, PciKey key, const char *name
  * another mount of sysfs, of which inotify hears nothing. */
 void protected_files_check(ProtectedFiles *files);
 
+/* Unlocks what an earlier run locked and nobody planned for, and tries once more to unlock what
+ * could not be: nothing is to be locked. */
+void protected_files_unlock_rest(ProtectedFiles *files);
+
 /* Whether the file is locked on some function's behalf, or has a record because it was. */
 bool protected_files_know(const ProtectedFiles *files, const char *path);
 
@@ -77,7 +81,11 @@ bool protected_files_know(const ProtectedFiles *files, const char *path);
  * again. */
 bool protected_files_failing(const ProtectedFiles *files);
 
+/* Why the last attempt at this file failed: a negative errno, or 0. */
+int protected_files_error(const ProtectedFiles *files, const char *path);
+
 bool protected_files_any(const ProtectedFiles *files);
 
-/* The paths of all files that are locked now. Free with g_ptr_array_unref(). */
+/* The paths of all files that are locked now, also by an earlier run. Free with
+ * g_ptr_array_unref(). */
 GPtrArray *protected_files_list(const ProtectedFiles *files);

@@ -6,7 +6,8 @@
 
 #include "daemon/guard/protected-files.h"
 
-/* Unlocks such files of `function`, except those that `files` knows. Adds the paths to `paths`
- * (strings, owned) when it is not NULL. */
+/* Unlocks such files of `function`, except those that `files` knows. Adds the paths to `paths`, and
+ * to `failures` a text for each file that may be locked still. Both are of strings, owned, or
+ * NULL. */
 void stray_files_unlock(const ProtectedFiles *files, Reserve *reserve, const Function *function,
-                        GPtrArray *paths);
+                        GPtrArray *paths, GPtrArray *failures);

@@ -22,10 +22,11 @@ struct Enforcement {
 typedef struct Change {
         Enforcement *enforcement;
         Slices *slices;
-        Config *config;  /* that the other rules need if they come back, NULL for a release */
-        bool released;   /* what was before it */
-        GPtrArray *lost; /* of LostLock*, owned: the locks that a release forgets */
-        GPtrArray *paths;
+        Config *config;      /* that the other rules need if they come back, NULL for a release */
+        bool released;       /* what was before it */
+        GPtrArray *lost;     /* of LostLock*, owned: the locks that a release forgets */
+        GPtrArray *paths;    /* of strings, owned: the files that a release unlocks */
+        GPtrArray *failures; /* of strings, owned: what it could not */
         ManagerDone *reloaded;
         ManagerReleased *done_release;
         void *context;
@@ -50,6 +51,7 @@ static void change_free(gpointer data) {
         config_free(change->config);
         g_clear_pointer(&change->lost, g_ptr_array_unref);
         g_clear_pointer(&change->paths, g_ptr_array_unref);
+        g_clear_pointer(&change->failures, g_ptr_array_unref);
         g_free(change);
 }
 
@@ -227,19 +229,51 @@ static void on_some_released(void *context, const GPtrArray *functions) {
                 return;
         for (guint i = 0; i < functions->len; i++)
                 stray_files_unlock(part_find(parts, protected_files_part), parts->reserve,
-                                   functions->pdata[i], change->paths);
+                                   functions->pdata[i], change->paths, change->failures);
+}
+
+/* What is known still was not unlocked. */
+static void take_failures(Change *change, const ProtectedFiles *files) {
+        g_autoptr(GPtrArray) locked = protected_files_list(files);
+
+        for (guint i = 0; i < locked->len; i++) {
+                const char *path = locked->pdata[i];
+                const char *why = g_strerror(-protected_files_error(files, path));
+
+                g_ptr_array_add(change->failures,
+                                g_strdup_printf("%s stays locked: %s", path, why));
+        }
+        for (guint i = change->paths->len; i > 0; i--)
+                if (protected_files_know(files, change->paths->pdata[i - 1]))
+                        g_ptr_array_remove_index_fast(change->paths, i - 1);
+}
+
+/* The message names the first one; the journal has all. */
+static char *describe_failures(const GPtrArray *failures) {
+        if (failures->len == 1)
+                return g_strdup(failures->pdata[0]);
+        return g_strdup_printf("%s (and %u more)", (const char *) failures->pdata[0],
+                               failures->len - 1);
 }
 
 static void on_release_done(void *context, int result) {
         Change *change = context;
+        ProtectedFiles *files = part_find(change->enforcement->context, protected_files_part);
 
         if (!settings_are_released(change->enforcement->settings)) {
                 change_end(change, -ECANCELED, "the configuration was read again meanwhile");
                 return;
         }
+        protected_files_unlock_rest(files);
+        take_failures(change, files);
         log_notice("%u files were unlocked; nothing is enforced until a reload or restart",
                    change->paths->len);
-        change_end(change, result, NULL);
+        if (change->failures->len > 0) {
+                g_autofree char *text = describe_failures(change->failures);
+
+                change_end(change, -EIO, text);
+        } else
+                change_end(change, result, NULL);
 }
 
 void enforcement_release_all(Enforcement *enforcement, ManagerReleased *done, void *context) {
@@ -252,6 +286,7 @@ void enforcement_release_all(Enforcement *enforcement, ManagerReleased *done, vo
         int r;
 
         change->done_release = done;
+        change->failures = g_ptr_array_new_with_free_func(g_free);
         change->paths = protected_files_list(part_find(enforcement->context, protected_files_part));
         settings_set_released(enforcement->settings, true);
         state_keeper_mark_changed(enforcement->state);

@@ -74,7 +74,7 @@ void takeover_update(Takeover *takeover) {
         protected_files_drop_adopted(files);
         if (takeover->lost)
                 inventory_foreach (context->inventory, function)
-                        stray_files_unlock(files, context->reserve, function, NULL);
+                        stray_files_unlock(files, context->reserve, function, NULL, NULL);
         kernel_guards_end_adoption(part_find(context, kernel_guard_part));
         (void) state_keeper_save(takeover->state);
 }

@@ -2,6 +2,7 @@
 """The command and the daemon together. What the command makes of every other answer there can be is
 tested in tests/cli, against a stand-in."""
 
+import errno
 import json
 import os
 import pathlib
@@ -183,6 +184,18 @@ class Cli(LockTest):
         self.check(["lock", PF], f"{PF} is locked, but vfwardend only advises: no file is write-protected\n")
         self.check(["reload"])
         self.assert_closed(pf, *ALL)
+
+    def test_release_all_that_leaves_a_file_locked(self):
+        faults = self.start_faults()
+        pf = self.sysfs.add_pf(PF)
+        self.start()
+        self.client.lock(PF)
+        self.assert_closed(pf, *ALL)
+        faults.set(("chmod", errno.EROFS, f"*/{PF}/remove"))
+        self.check(["release-all"], code=1,
+                   error=f"vfwarden: Cannot unlock the files: /sys/bus/pci/devices/{PF}/remove stays locked: "
+                         f"{os.strerror(errno.EROFS)}\n")
+        self.assert_closed(pf, "remove")
 
     def test_reload(self):
         pf = self.sysfs.add_pf(PF, driver="vfio-pci")

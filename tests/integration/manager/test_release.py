@@ -1,12 +1,13 @@
 #!/usr/bin/python3
 """After release-all nothing is closed again, until somebody reloads or starts the daemon."""
 
+import errno
 import os
 import signal
 
 import fixtures
 from fakesystemd import Systemd
-from test_lock import LockTest, SRIOV
+from test_lock import ALL, LockTest, SRIOV
 import vfwarden_bus as vb
 
 PF = "0000:01:00.0"
@@ -103,6 +104,73 @@ class Release(LockTest):
         self.stop()
         self.start(picture=False)
         self.assert_guards()
+
+    # --- what cannot be unlocked
+
+    def path(self, name):
+        return f"/sys/bus/pci/devices/{PF}/{name}"
+
+    def assert_fails(self, path, number):
+        error = self.assert_bus_error(vb.FAILED, self.client.manager, "ReleaseAll")
+        self.assertEqual(error.message, f"{path} stays locked: {os.strerror(number)}")
+
+    def start_locked(self):
+        self.faults = self.start_faults()
+        self.start()
+        self.client.lock(PF, "mine")
+        self.assert_closed(self.pf, *ALL)
+
+    def test_a_file_that_cannot_be_unlocked(self):
+        self.start_locked()
+        self.faults.set(("chmod", errno.EROFS, f"*/{PF}/reset"))
+        self.assert_fails(self.path("reset"), errno.EROFS)
+        self.assert_closed(self.pf, "reset")
+        self.assertEqual(self.client.manager_property("Enforcement"), "advise")
+        # Nor is it the next time, until the reason is gone.
+        self.assert_fails(self.path("reset"), errno.EROFS)
+        self.faults.clear()
+        self.assertEqual(self.client.manager("ReleaseAll"), [self.path("reset")])
+        self.assert_released()
+
+    def test_several_files_that_cannot_be_unlocked(self):
+        self.start_locked()
+        self.faults.set(("chmod", errno.EACCES, f"*/{PF}/sriov_*"))
+        error = self.assert_bus_error(vb.FAILED, self.client.manager, "ReleaseAll")
+        self.assertIn(error.message, [f"{self.path(name)} stays locked: {os.strerror(errno.EACCES)} (and 1 more)"
+                                      for name in SRIOV])
+        self.assert_closed(self.pf, *SRIOV)
+
+    def test_a_file_without_a_record_that_cannot_be_unlocked(self):
+        self.start_locked()
+        other = self.sysfs.add("0000:02:00.0", driver="igb", announce=True)
+        self.wait_function(other.address)
+        other.chmod("reset", 0)
+        path = f"/sys/bus/pci/devices/{other.address}/reset"
+        for call, number in (("chmod", errno.EPERM), ("stat", errno.EIO)):
+            with self.subTest(call):
+                self.faults.set((call, number, f"*/{other.address}/reset"))
+                self.assert_fails(path, number)
+                self.assert_closed(self.pf)
+                self.assert_closed(other, "reset")
+        self.faults.clear()
+        self.assertEqual(self.client.manager("ReleaseAll"), [path])
+        self.assert_closed(other)
+
+    def test_files_of_a_function_that_cannot_be_read(self):
+        """The record of an earlier run says what is locked."""
+        self.start_locked()
+        unreadable = ("open", errno.EIO, f"/sys/bus/pci/devices/{PF}")
+        self.kill()
+        self.faults.set(unreadable, ("chmod", errno.EROFS, f"*/{PF}/reset"))
+        self.start(picture=False)
+        vb.wait_until(lambda: any(PF in problem for problem in self.client.manager_property("Problems")), None,
+                      "the problem")
+        self.assert_closed(self.pf, *ALL)
+        self.assert_fails(self.path("reset"), errno.EROFS)
+        self.assert_closed(self.pf, "reset")
+        self.faults.set(unreadable)
+        self.assertEqual(self.client.manager("ReleaseAll"), [self.path("reset")])
+        self.assert_closed(self.pf)
 
 
 class Store(LockTest):
