@@ -61,6 +61,8 @@ typedef struct PartHost {
          * this turn, or by `save` now: 0 or a negative errno. */
         void (*record_changed)(void *context);
         int (*save)(void *context);
+        /* For people: what it means that `save` has failed. Free with g_free(). */
+        char *(*describe_unsaved)(void *context, int error);
         /* What the part says of the function's users is another. */
         void (*users_changed)(void *context, PciKey key);
         /* Tells the other parts of `news` (PartNews bits) that are not PART_NEWS_READ. */

@@ -27,6 +27,7 @@ struct Operations {
         const OperationsHandler *handler;
         void *context;
         GPtrArray *entries; /* of Entry*, owned */
+        bool any_refused;   /* since the last retry */
 };
 
 static void entry_free(gpointer data) {
@@ -125,11 +126,12 @@ static bool related_busy(const Operations *operations, const Function *function)
 }
 
 int operations_start(Operations *operations, Function *function, Operation operation, Plan *plan,
-                     uint64_t timeout_usec, OperationDone *done, void *context) {
+                     uint64_t timeout_usec, OperationDone *done, void *context, char **ret_why) {
         g_autoptr(Plan) owned = plan;
         Entry *entry;
         int r;
 
+        *ret_why = NULL;
         if (related_busy(operations, function))
                 return -EBUSY;
         if (plan->steps->len == 0) {
@@ -162,7 +164,13 @@ int operations_start(Operations *operations, Function *function, Operation opera
         entry->done_context = context;
         g_ptr_array_add(operations->entries, entry);
         set_operation(function, &entry->running);
-        operations->handler->began(operations->context, entry->key);
+        r = operations->handler->began(operations->context, entry->key, ret_why);
+        if (r < 0) {
+                operations->any_refused = true;
+                set_operation(function, NULL);
+                g_ptr_array_remove(operations->entries, entry); /* ends the process */
+                return r;
+        }
         operations->handler->starting(operations->context, worker_pid(entry->worker));
         (void) worker_go(entry->worker); /* fails if it has ended, which is reported */
         return 0;
@@ -179,6 +187,17 @@ void operations_attach(Operations *operations, Function *function) {
                 if (entry->key == function->facts.key && entry->inode == function->facts.inode)
                         set_operation(function, &entry->running);
         }
+}
+
+bool operations_any_refused(const Operations *operations) {
+        return operations->any_refused;
+}
+
+void operations_retry_refused(Operations *operations) {
+        if (!operations->any_refused)
+                return;
+        operations->any_refused = false;
+        operations->handler->refused(operations->context);
 }
 
 bool operations_own(const Operations *operations, uint32_t pid) {

@@ -112,12 +112,17 @@ static int on_unplug_deadline(sd_event_source *source, uint64_t usec, void *user
         return 0;
 }
 
-static void fail(Unplug *unplug, const char *what, int result, const char *path) {
+static void fail_with(Unplug *unplug, char *message) {
         g_free(unplug->message);
-        unplug->message =
-                g_strdup_printf("%s: %s%s%s", what, path ? path : "", path ? ": " : "",
-                                result < 0 ? g_strerror(-result) : "another driver took it");
+        unplug->message = message;
         unplug_tell(unplug, UNPLUG_EVENT_FAILED);
+}
+
+static void fail(Unplug *unplug, const char *what, int result, const char *path) {
+        const char *why = result < 0 ? g_strerror(-result) : "another driver took it";
+
+        fail_with(unplug,
+                  g_strdup_printf("%s: %s%s%s", what, path ? path : "", path ? ": " : "", why));
 }
 
 static void on_released(void *context, int result, const char *path) {
@@ -150,15 +155,19 @@ static void on_removed(void *context, int result, const char *path) {
 }
 
 static void begin(Unplug *unplug, Operation operation, Plan *plan, OperationDone *done) {
+        g_autofree char *why = NULL;
         int r;
 
         unplug->working = true;
         r = operations_start(unplug->unplugs->operations, unplug_function(unplug), operation, plan,
-                             OPERATION_NO_DEADLINE, done, unplug);
+                             OPERATION_NO_DEADLINE, done, unplug, &why);
         if (r < 0)
                 unplug->working = false;
-        /* Something related is in progress: when that has ended, it is tried again. */
-        if (r < 0 && r != -EBUSY)
+        /* Something related is in progress, or what cannot be cancelled cannot be saved: when that
+         * has ended, it is tried again. Nothing has been done yet where a caller waits. */
+        if (why && unplug->done && unplug->state == UNPLUG_STATE_UNBINDING)
+                fail_with(unplug, g_steal_pointer(&why));
+        else if (r < 0 && r != -EBUSY && !why)
                 fail(unplug, "it cannot be started", r, operation_to_string(operation));
 }
 

@@ -71,7 +71,7 @@ void unplugs_function_changed(Unplugs *unplugs, Function *function);
 /* Somebody else has begun to take the function away. May be called again. */
 void unplugs_overtaken(Unplugs *unplugs, Function *function);
 
-/* Some operation has ended: what waited for it goes on. */
+/* Some operation has ended, or one that could not be saved may be by now: what waited goes on. */
 void unplugs_retry(Unplugs *unplugs);
 
 /* What stands against the unplug of any function may have ended, though no function has changed. */

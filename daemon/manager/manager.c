@@ -84,6 +84,10 @@ static int host_save(void *context) {
         return state_keeper_save(((const Manager *) context)->state);
 }
 
+static char *host_describe_unsaved(void *context, int error) {
+        return state_keeper_describe_failure(((const Manager *) context)->state, error);
+}
+
 static void host_users_changed(void *context, PciKey key) {
         function_users_update(&((const Manager *) context)->context, key);
 }
@@ -130,6 +134,7 @@ static const PartHost part_host = {
         .queued_later = host_queued_later,
         .record_changed = host_record_changed,
         .save = host_save,
+        .describe_unsaved = host_describe_unsaved,
         .users_changed = host_users_changed,
         .tell = host_tell,
         .violation = host_violation,

@@ -244,7 +244,7 @@ static void on_request_users_known(void *context, Function *function, int result
         Request *request = context;
         const PartContext *parts = request->requests->context;
         g_autoptr(Verdict) verdict = NULL;
-        g_autofree char *text = NULL;
+        g_autofree char *text = NULL, *why = NULL;
         int r;
 
         if (result < 0) {
@@ -265,8 +265,10 @@ static void on_request_users_known(void *context, Function *function, int result
         }
         r = operations_start(part_find(parts, operations_part), function, request->wish.operation,
                              make_plan(request, function), MANAGER_OPERATION_TIMEOUT_USEC, on_done,
-                             request);
-        if (r < 0)
+                             request, &why);
+        if (why)
+                request_end(request, -EIO, why);
+        else if (r < 0)
                 request_end(request, r, "it cannot be started");
 }
 

@@ -207,14 +207,18 @@ const Part inhibitors_part = {
 /* --- operations */
 
 /* Who began it may be in the middle of a function's reading: what that function is must not change
- * now. */
-static void on_operation_began(void *userdata, PciKey key) {
+ * now. A later run must find it, or it would let others at the function. */
+static int on_operation_began(void *userdata, PciKey key, char **ret_why) {
         const PartContext *context = userdata;
+        int r;
 
         context->host->record_changed(context->host_context);
-        /* Before it does anything: a later run must find it. */
-        (void) context->host->save(context->host_context);
-        context->host->mark_stale(context->host_context, key);
+        r = context->host->save(context->host_context);
+        if (r < 0)
+                *ret_why = context->host->describe_unsaved(context->host_context, r);
+        else
+                context->host->mark_stale(context->host_context, key);
+        return r;
 }
 
 /* Its result is read before its caller gets an answer. */
@@ -249,6 +253,10 @@ static void on_operation_ended(void *userdata, PciKey key) {
         context->host->tell(context->host_context, function, PART_NEWS_OPERATION);
 }
 
+static void on_operations_refused(void *userdata) {
+        unplugs_retry(part_find((const PartContext *) userdata, unplugs_part));
+}
+
 static void on_operation_starting(void *userdata, pid_t pid) {
         const PartContext *context = userdata;
 
@@ -260,6 +268,7 @@ static const OperationsHandler operations_handler = {
         .began = on_operation_began,
         .ending = on_operation_ending,
         .ended = on_operation_ended,
+        .refused = on_operations_refused,
 };
 
 static int new_operations(const PartContext *context, void **ret) {
@@ -285,6 +294,14 @@ static void operations_function_gone(void *self, Function *function) {
         operations_forget(self, function);
 }
 
+static PartCheck operations_want_check(const void *self) {
+        return operations_any_refused(self) ? PART_CHECK_SOON : PART_CHECK_NEVER;
+}
+
+static void check_operations(void *self) {
+        operations_retry_refused(self);
+}
+
 static void free_operations(void *self) {
         (void) operations_free(self);
 }
@@ -297,6 +314,8 @@ const Part operations_part = {
         .record = record_operations,
         .attach = attach_operations,
         .function_gone = operations_function_gone,
+        .wants_check = operations_want_check,
+        .check = check_operations,
         .free = free_operations,
 };
 
@@ -379,8 +398,8 @@ static void on_unplug_end_sessions(void *userdata, Function *function) {
                                function->facts.key);
 }
 
-/* Written down before anything is done: see policy/unplug.h. unplug_calls_begin() has checked that
- * the state can be saved. */
+/* Written down before anything is done: see policy/unplug.h. Where that fails, its operation does
+ * not begin either, which saves the same state. */
 static void on_unplug_remember(void *userdata, Function *function, bool remember) {
         const PartContext *context = userdata;
 

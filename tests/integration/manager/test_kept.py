@@ -10,7 +10,9 @@ from fakesystemd import Systemd
 from smalldisk import SmallDisk
 from test_lock import LockTest, SRIOV
 from test_open import ONE, OpenTest
+from test_operations import OperationTest
 from test_session import PLAIN, SessionTest
+from test_unplug import LONG, UnplugTest
 from test_vf_tokens import PF as TOKEN_PF, TokenTest
 import vfwarden_bus as vb
 
@@ -247,6 +249,73 @@ class Tokens(FullDisk, TokenTest):
         self.kill()
         self.start()
         self.assertEqual(self.token(), token)
+
+
+class Operations(FullDisk, OperationTest):
+    def assert_refused(self, call, *arguments):
+        """Nothing was written, and no process is left that would."""
+        self.assert_unsaved(call, *arguments)
+        self.assertEqual(self.writes, [])
+        self.assertIsNone(self.operation(PF))
+        self.assertEqual(self.helpers("vfwarden-worker"), [])
+
+    def test_none_begins(self):
+        self.sysfs.add_pf(PF, vfs=2, vf_driver="vfio-pci", driver="igb")
+        self.sysfs.add(OTHER, driver="igb")
+        self.kernel.add_driver("ixgbe")
+        self.start()
+        self.spoil()
+        for call, arguments in ((self.set_num_vfs, (PF, 0)), (self.set_autoprobe, (PF, False)), (self.reset, (OTHER,)),
+                                (self.unbind, (OTHER,)), (self.bind, (OTHER, "ixgbe"))):
+            with self.subTest(call.__name__):
+                self.assert_refused(call, *arguments)
+        self.mend()
+        self.unbind(OTHER)
+        self.set_num_vfs(PF, 0)
+        self.assertEqual((self.writes[0], self.writes[-1]), (("igb/unbind", OTHER), (f"{PF}/sriov_numvfs", "0")))
+
+
+class Unplugs(FullDisk, UnplugTest):
+    def start_used(self):
+        self.function = self.sysfs.add(OTHER, driver="vfio-pci")
+        self.start()
+        self.use(self.function)
+        unplug = self.client.start_unplug(OTHER, LONG)
+        self.wait_property(OTHER, "State", "unplug-requested")
+        return unplug
+
+    def let_go(self):
+        self.kernel.held.discard(OTHER)
+        self.function.write("enable", "0")
+
+    def test_it_does_not_begin_to_unbind(self):
+        """The disk was not full when it was requested."""
+        unplug = self.start_used()
+        self.spoil()
+        self.let_go()
+        self.assert_unsaved(unplug.result)
+        self.assertEqual(self.writes, [])
+        self.wait_property(OTHER, "State", "present")
+        self.mend()
+        self.unplug(OTHER)
+        self.assertEqual(self.writes, [("vfio-pci/unbind", OTHER), (f"{OTHER}/remove", "1")])
+
+    def test_one_that_has_begun_waits(self):
+        """It cannot be cancelled, neither by this."""
+        unplug = self.start_used()
+        self.kernel.hang.add("vfio-pci/unbind")
+        self.let_go()
+        write = self.kernel.wait_for("vfio-pci/unbind")
+        self.spoil()
+        self.kernel.release(write)
+        wait_until(lambda: not self.client.function(OTHER, "Driver"), None, "the unbind")
+        wait_until(self.problems, None, "a problem")
+        self.fence()
+        self.assertEqual(self.writes, [("vfio-pci/unbind", OTHER)])
+        self.assertEqual(self.client.function(OTHER, "State"), "removing")
+        self.mend()
+        unplug.result()
+        self.assertEqual(self.writes[1:], [(f"{OTHER}/remove", "1")])
 
 
 class FullStore:
