@@ -53,6 +53,8 @@ typedef struct File {
 struct GuardedSet {
         Problems *problems;
         KernelMaps *maps;      /* borrowed; NULL while nothing is to be written */
+        bool unread;           /* a driver, at least */
+        bool unwritten;        /* an entry of the maps is not what it should be */
         GHashTable *drivers;   /* name in Driver -> Driver*, owned */
         GHashTable *functions; /* PciKey in Guarded -> Guarded*, owned */
         GHashTable *files;     /* inode in File -> File*, owned */
@@ -105,10 +107,11 @@ GuardedSet *guarded_set_free(GuardedSet *set) {
 
 /* Maps are full, or memory is short: what is guarded less is a problem. */
 static void note_map_result(GuardedSet *set, int r) {
-        if (r < 0)
-                problems_report(set->problems, GUARDED_SET_PROBLEM,
-                                "Failed to tell the kernel guard what is guarded: %s",
-                                g_strerror(-r));
+        if (r >= 0)
+                return;
+        set->unwritten = true;
+        problems_report(set->problems, GUARDED_SET_PROBLEM,
+                        "Failed to tell the kernel guard what is guarded: %s", g_strerror(-r));
 }
 
 static void write_guarded(GuardedSet *set, const Guarded *guarded, bool is_guarded) {
@@ -254,8 +257,11 @@ static bool nothing_is_wanted(void *context, const KernelMapsKey *key) {
 
 void guarded_set_attach(GuardedSet *set, KernelMaps *maps) {
         set->maps = maps;
+        set->unwritten = false;
         if (maps)
                 write_maps(set);
+        if (!set->unwritten)
+                problems_resolve(set->problems, GUARDED_SET_PROBLEM);
 }
 
 void guarded_set_sweep(GuardedSet *set) {
@@ -303,6 +309,7 @@ static int driver_read(Driver *driver) {
 static void look_at_driver(GuardedSet *set, Driver *driver) {
         int r = driver_read(driver);
 
+        set->unread |= r < 0;
         if (r < 0)
                 problems_report(set->problems, GUARDED_SET_DRIVER_PROBLEM,
                                 "Failed to look at the driver %s, which the kernel guard does not "
@@ -324,22 +331,26 @@ static Driver *driver_get(GuardedSet *set, const char *name) {
         return driver;
 }
 
-bool guarded_set_look_again(GuardedSet *set) {
+bool guarded_set_is_behind(const GuardedSet *set) {
+        return set->unwritten || set->unread;
+}
+
+void guarded_set_catch_up(GuardedSet *set, bool sweeps) {
         GHashTableIter iter;
         gpointer value;
-        bool any = false;
 
+        set->unread = false;
         g_hash_table_iter_init(&iter, set->drivers);
-        while (g_hash_table_iter_next(&iter, NULL, &value)) {
-                Driver *driver = value;
-
-                if (driver->unread)
-                        look_at_driver(set, driver);
-                any = any || driver->unread;
-        }
-        if (!any)
+        while (g_hash_table_iter_next(&iter, NULL, &value))
+                if (((const Driver *) value)->unread)
+                        look_at_driver(set, value);
+        if (!set->unread)
                 problems_resolve(set->problems, GUARDED_SET_DRIVER_PROBLEM);
-        return any;
+        if (!set->unwritten)
+                return;
+        guarded_set_attach(set, set->maps);
+        if (sweeps)
+                guarded_set_sweep(set);
 }
 
 static void driver_put(GuardedSet *set, Driver *driver) {

@@ -21,7 +21,8 @@ typedef struct GuardedSet GuardedSet;
 GuardedSet *guarded_set_new(Problems *problems);
 GuardedSet *guarded_set_free(GuardedSet *set);
 
-/* The maps are `maps` from now on (borrowed), and get all that is in the set; NULL: none. */
+/* The maps are `maps` from now on (borrowed), and get all that is in the set; NULL: none. Of what
+ * was before there is no problem any more. */
 void guarded_set_attach(GuardedSet *set, KernelMaps *maps);
 
 /* Removes from the maps what is not in the set; all. */
@@ -31,9 +32,12 @@ void guarded_set_clear(KernelMaps *maps);
 /* See kernel-guard.h. */
 void guarded_set_plan(GuardedSet *set, const Function *function);
 
-/* Looks once more at drivers of which it could not be found out what to guard. Returns whether
- * there are such drivers still. */
-bool guarded_set_look_again(GuardedSet *set);
+/* Whether there are drivers of which it could not be found out what to guard, or entries that could
+ * not be written. */
+bool guarded_set_is_behind(const GuardedSet *set);
+
+/* Tries that again. With `sweeps` also what could not be removed. */
+void guarded_set_catch_up(GuardedSet *set, bool sweeps);
 void guarded_set_forget(GuardedSet *set, PciKey key);
 void guarded_set_set_file(GuardedSet *set, uint64_t inode, const char *path, PciKey key,
                           bool locked);

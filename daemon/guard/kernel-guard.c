@@ -9,6 +9,7 @@
 #include "daemon/guard/kernel-maps.h"
 #include "daemon/guard/write-hook.h"
 #include "daemon/sysfs/sysfs.h"
+#include "policy/absence.h"
 #include "policy/lock.h"
 
 #include <inttypes.h>
@@ -16,7 +17,13 @@
 #include <sys/stat.h>
 
 #define STATUS_SIZE_MAX (64 * 1024)
-#define AGAIN_USEC      (1000 * 1000ULL)
+
+/* What failed is tried again after this time, doubled each time up to the second. */
+#define AGAIN_USEC     (1000 * 1000ULL)
+#define AGAIN_MAX_USEC (30 * 1000 * 1000ULL)
+
+/* The key of the problem that the settings could not be written. */
+#define SETTINGS_PROBLEM "kernel-guard-settings"
 
 struct KernelGuards {
         sd_event *event;
@@ -29,7 +36,10 @@ struct KernelGuards {
         bool adopting, config_known;
         int watched;
         GuardedSet *set;
-        sd_event_source *again; /* for drivers that could not be looked at */
+        bool unread;            /* what is loaded could not be found out */
+        bool unsettled;         /* the settings could not be written */
+        sd_event_source *again; /* for these two, and for a set that is behind */
+        uint64_t again_usec;
         KernelGuardReport reports[_KERNEL_GUARD_MAX];
         char *why;        /* with no report: why vfwarden-guard has loaded nothing */
         char **told;      /* what kernel_guards_list() said last */
@@ -50,15 +60,17 @@ static void write_settings(KernelGuards *guards) {
                 .refuse = kernel_guard_refuses(&guards->config, KERNEL_GUARD_UNBIND),
                 .refuse_network = kernel_guard_refuses(&guards->config, KERNEL_GUARD_NETWORK),
         };
-        int r;
+        int r = 0;
 
-        if (!guards->maps || !guards->config_known)
-                return;
-        r = kernel_maps_set_settings(guards->maps, &settings);
+        if (guards->maps && guards->config_known)
+                r = kernel_maps_set_settings(guards->maps, &settings);
+        guards->unsettled = r < 0;
         if (r < 0)
-                problems_report(guards->problems, GUARDED_SET_PROBLEM,
+                problems_report(guards->problems, SETTINGS_PROBLEM,
                                 "Failed to tell the kernel guard whether to refuse: %s",
                                 g_strerror(-r));
+        else
+                problems_resolve(guards->problems, SETTINGS_PROBLEM);
 }
 
 /* --- what is loaded */
@@ -72,7 +84,7 @@ static void forget_reports(KernelGuards *guards, const char *why) {
         guards->why = g_strdup(why);
 }
 
-static void read_reports(KernelGuards *guards) {
+static int read_reports(KernelGuards *guards) {
         g_autofree char *path = g_build_filename(guards->directory, KERNEL_GUARD_STATUS, NULL);
         g_autofree char *text = NULL;
         g_auto(GStrv) lines = NULL;
@@ -83,7 +95,7 @@ static void read_reports(KernelGuards *guards) {
         if (r < 0) {
                 forget_reports(guards, r == -ENOENT ? "vfwarden-guard.service is not active"
                                                     : bounded_file_error(r));
-                return;
+                return r;
         }
         forget_reports(guards, "vfwarden-guard does not know it");
         lines = g_strsplit(text, "\n", -1);
@@ -96,13 +108,6 @@ static void read_reports(KernelGuards *guards) {
                 g_free(guards->reports[guard].text);
                 guards->reports[guard] = report;
         }
-}
-
-static int on_guards_again(sd_event_source *source, uint64_t usec, void *userdata) {
-        const KernelGuards *guards = userdata;
-
-        if (guarded_set_look_again(guards->set))
-                wakeup_within(guards->again, AGAIN_USEC);
         return 0;
 }
 
@@ -140,6 +145,19 @@ static void plan_write_hook(KernelGuards *guards) {
         if (!guards->write_hook || (guards->adopting && !needed))
                 return;
         on_write_hook_set(guards, write_hook_set(guards->write_hook, needed));
+}
+
+/* Lets what has failed be tried again, after anything that may have. */
+static void plan_again(KernelGuards *guards) {
+        if (!guards->unread && !guards->unsettled && !guarded_set_is_behind(guards->set))
+                guards->again_usec = 0;
+        else
+                wakeup_within(guards->again, MAX(guards->again_usec, AGAIN_USEC));
+}
+
+static void keep_up(KernelGuards *guards) {
+        plan_write_hook(guards);
+        plan_again(guards);
 }
 
 static bool any_loaded(const KernelGuards *guards) {
@@ -244,19 +262,19 @@ static bool has_write_program(const KernelGuards *guards) {
 
 /* vfwarden-guard has loaded programs, or has unloaded them. */
 static void look(KernelGuards *guards) {
-        int r = 0;
+        int r;
 
         close_maps(guards);
-        problems_resolve(guards->problems, GUARDED_SET_PROBLEM);
-        read_reports(guards);
-        if (any_loaded(guards))
-                r = open_maps(guards);
+        r = read_reports(guards);
+        guards->unread = errno_means_lack(r);
+        r = any_loaded(guards) ? open_maps(guards) : 0;
         if (r < 0) {
                 g_autofree char *why =
                         g_strdup_printf("Failed to open its maps: %s", g_strerror(-r));
 
                 close_maps(guards);
                 forget_reports(guards, why);
+                guards->unread = errno_means_lack(r);
         }
         write_settings(guards);
         if (is_active(guards))
@@ -267,18 +285,32 @@ static void look(KernelGuards *guards) {
                 guards->write_hook =
                         write_hook_new(guards->event, KERNEL_GUARD_PINS, WRITE_HOOK_REST_USEC,
                                        on_write_hook_set, guards);
-        plan_write_hook(guards);
+        keep_up(guards);
 }
 
-static void on_status(void *context, void *userdata, const char *name) {
-        KernelGuards *guards = context;
-
-        if (!g_str_equal(name, KERNEL_GUARD_STATUS))
-                return;
+static void look_anew(KernelGuards *guards) {
         look(guards);
         if (guards->maps)
                 guards->handler->loaded(guards->context);
         guards_tell_change(guards);
+}
+
+static void on_status(void *context, void *userdata, const char *name) {
+        if (g_str_equal(name, KERNEL_GUARD_STATUS))
+                look_anew(context);
+}
+
+static int on_guards_again(sd_event_source *source, uint64_t usec, void *userdata) {
+        KernelGuards *guards = userdata;
+
+        guards->again_usec = CLAMP(2 * guards->again_usec, 2 * AGAIN_USEC, AGAIN_MAX_USEC);
+        if (guards->unread)
+                look_anew(guards);
+        if (guards->unsettled)
+                write_settings(guards);
+        guarded_set_catch_up(guards->set, !guards->adopting);
+        keep_up(guards);
+        return 0;
 }
 
 KernelGuards *kernel_guards_new(sd_event *event, Watch *watch, Problems *problems,
@@ -295,7 +327,7 @@ KernelGuards *kernel_guards_new(sd_event *event, Watch *watch, Problems *problem
         guards->adopting = true;
         guards->set = guarded_set_new(problems);
         if (wakeup_new_timer(event, 0, on_guards_again, guards, &guards->again) >= 0)
-                (void) sd_event_source_set_description(guards->again, "kernel guard: drivers");
+                (void) sd_event_source_set_description(guards->again, "kernel guard: again");
         guards->tallies = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
         /* The unit has made the directory. Without it there is no vfwarden-guard to hear of. */
         guards->watched =
@@ -336,26 +368,24 @@ void kernel_guards_set_config(KernelGuards *guards, const KernelGuardConfig *con
                 guarded_set_attach(guards->set, is_active(guards) ? guards->maps : NULL);
         if (guards->maps && !is_active(guards))
                 guarded_set_clear(guards->maps);
-        plan_write_hook(guards);
+        keep_up(guards);
         guards_tell_change(guards);
 }
 
 void kernel_guards_plan(KernelGuards *guards, const Function *function) {
         guarded_set_plan(guards->set, function);
-        if (problems_has(guards->problems, GUARDED_SET_DRIVER_PROBLEM))
-                wakeup_within(guards->again, AGAIN_USEC);
-        plan_write_hook(guards);
+        keep_up(guards);
 }
 
 void kernel_guards_forget(KernelGuards *guards, PciKey key) {
         guarded_set_forget(guards->set, key);
-        plan_write_hook(guards);
+        keep_up(guards);
 }
 
 void kernel_guards_set_file(KernelGuards *guards, uint64_t inode, const char *path, PciKey key,
                             bool locked) {
         guarded_set_set_file(guards->set, inode, path, key, locked);
-        plan_write_hook(guards);
+        keep_up(guards);
 }
 
 void kernel_guards_exempt(KernelGuards *guards, pid_t pid) {
@@ -390,19 +420,24 @@ bool kernel_guards_find_remover(KernelGuards *guards, PciKey key, ViolationAutho
 void kernel_guards_end_adoption(KernelGuards *guards) {
         guards->adopting = false;
         guarded_set_sweep(guards->set);
-        plan_write_hook(guards);
+        keep_up(guards);
 }
 
 void kernel_guards_release(KernelGuards *guards) {
         g_autoptr(GDir) pins = NULL;
         const char *name;
 
-        if (!guards->maps)
+        if (guards->unread)
+                look(guards);
+        if (!guards->maps && !guards->unread)
                 return;
         /* The programs go a moment after their pins (bpf_link_put()): the maps open all at once. */
-        (void) kernel_maps_set_settings(guards->maps, &(GuardSettings){ 0 });
-        guarded_set_clear(guards->maps);
+        if (guards->maps) {
+                (void) kernel_maps_set_settings(guards->maps, &(GuardSettings){ 0 });
+                guarded_set_clear(guards->maps);
+        }
         close_maps(guards);
+        guards->unread = false;
         pins = g_dir_open(KERNEL_GUARD_PINS, 0, NULL);
         while (pins && (name = g_dir_read_name(pins))) {
                 g_autofree char *path = g_build_filename(KERNEL_GUARD_PINS, name, NULL);

@@ -67,6 +67,16 @@ class KernelGuard(LockTest):
                           "module: not guarded: vfwarden-guard does not know it",
                           "network: not guarded: vfwarden-guard does not know it"])
 
+    def test_what_it_says_is_read_again(self):
+        """When there were no descriptors for it."""
+        faults = self.start_faults()
+        self.say("unbind missing no such hook\n")
+        faults.set(("open", errno.EMFILE, os.path.join(self.guard_dir, "status")))
+        self.start()
+        self.wait_guards([f"{name}: not guarded: {os.strerror(errno.EMFILE)}" for name in NAMES])
+        faults.clear()
+        vb.wait_until(lambda: self.guards()[0] == "unbind: not guarded: no such hook", None, "the line of vfwarden-guard")
+
     def test_it_is_heard_when_it_is_loaded_later_and_unloaded(self):
         self.start()
         mark = self.client.recorder.mark()
