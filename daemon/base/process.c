@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <systemd/sd-login.h>
 
 #define COMM_READ_MAX   64
@@ -283,6 +284,28 @@ int process_read_facts(pid_t pid, bool stat, ProcessFacts *ret) {
 void process_describe(pid_t pid, char **ret_name, char **ret_unit) {
         *ret_name = read_comm(pid);
         *ret_unit = read_unit(pid);
+}
+
+/* The number of a cgroup is its inode's. Without the unified hierarchy there is no such
+ * directory. */
+static bool is_elsewhere(pid_t pid, uint64_t cgroup) {
+        g_autofree char *path = NULL;
+        char *group = NULL;
+        struct stat st;
+
+        if (cgroup == 0 || sd_pid_get_cgroup(pid, &group) < 0)
+                return false;
+        path = g_strconcat("/sys/fs/cgroup", group, NULL);
+        free(group);
+        return stat(path, &st) >= 0 && st.st_ino != cgroup;
+}
+
+char *process_find_unit(pid_t pid, uint64_t cgroup) {
+        char *unit = read_unit(pid);
+
+        if (is_elsewhere(pid, cgroup))
+                unit[0] = '\0';
+        return unit;
 }
 
 const char *process_system_dev(void) {

@@ -53,6 +53,11 @@ int process_find_live_thread(pid_t pid, pid_t *ret);
 /* The name and systemd unit of process `pid`; "" when it has ended. Both are the caller's. */
 void process_describe(pid_t pid, char **ret_name, char **ret_unit);
 
+/* The unit of the process that had this number when it was in the cgroup with the number `cgroup`,
+ * which is 0 if that is not known. "" when it has ended, or when the process with this number is in
+ * another one now: then it may not be the same. Free with g_free(). */
+char *process_find_unit(pid_t pid, uint64_t cgroup);
+
 /* When process `pid` was started, in clock ticks since boot: together with the pid it is that
  * process and no other. Returns 0, or a negative errno: -ESRCH when there is none. */
 int process_read_start_time(pid_t pid, uint64_t *ret);

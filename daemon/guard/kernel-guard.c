@@ -47,7 +47,7 @@ struct KernelGuards {
         BpfRing *ring;
         WriteHook *write_hook;
         char *write_error;   /* why its program is not attached though needed, NULL: it is */
-        uint64_t lost;       /* reports, so far */
+        uint64_t lost;       /* reports, since the programs were loaded */
         GHashTable *tallies; /* inode of a file, 0: none, -> ViolationTally*, both owned */
 };
 
@@ -194,9 +194,10 @@ static bool take_deed(KernelGuards *guards, const GuardEvent *event, unsigned *r
 static void note_lost(KernelGuards *guards) {
         uint64_t lost = kernel_maps_lost(guards->maps);
 
-        if (lost > guards->lost)
-                log_warning("%" PRIu64 " reports of the kernel guard were lost: too many at a time",
-                            lost - guards->lost);
+        if (lost <= guards->lost)
+                return;
+        log_warning("%" PRIu64 " reports of the kernel guard were lost: too many at a time",
+                    lost - guards->lost);
         guards->lost = lost;
 }
 
@@ -206,11 +207,12 @@ static bool is_of_interest(const KernelGuards *guards, const GuardEvent *event) 
         return event->kind != GUARD_EVENT_PORTS || guarded_set_size(guards->set) > 0;
 }
 
-/* The unit is read now, for the process can end at any moment. */
+/* The unit is read now, for the process can end at any moment. It may have long ago, where no
+ * daemon ran. */
 static void on_event(void *context, const void *data, size_t size) {
         KernelGuards *guards = context;
         KernelGuardDeed deed = { .event = data };
-        g_autofree char *name = NULL, *unit = NULL;
+        g_autofree char *unit = NULL;
         bool at_once;
 
         if (size < sizeof(*deed.event) || !is_of_interest(guards, deed.event))
@@ -221,7 +223,7 @@ static void on_event(void *context, const void *data, size_t size) {
                   take_deed(guards, deed.event, &deed.more);
         if (!at_once && deed.event->refused)
                 return;
-        process_describe((pid_t) deed.event->pid, &name, &unit);
+        unit = process_find_unit((pid_t) deed.event->pid, deed.event->cgroup);
         deed.author = kernel_guard_author(deed.event, unit);
         if (!deed.event->refused)
                 guarded_set_note_author(guards->set, deed.event, &deed.author, guard_now_usec());
@@ -239,7 +241,13 @@ static int open_maps(KernelGuards *guards) {
         if (r >= 0)
                 r = kernel_maps_read_events(KERNEL_GUARD_PINS, guards->event, on_event, guards,
                                             &guards->ring);
-        return r;
+        if (r < 0)
+                return r;
+        /* Those of an earlier run, and of the time after it, are none of this one. */
+        guards->lost = kernel_maps_lost(guards->maps);
+        if (guards->lost > 0)
+                log_info("%" PRIu64 " reports of the kernel guard were lost so far", guards->lost);
+        return 0;
 }
 
 static void close_maps(KernelGuards *guards) {

@@ -7,8 +7,13 @@
 #include "tests/unit/facts.h"
 
 #include <criterion/criterion.h>
+#include <criterion/redirect.h>
 #include <fcntl.h>
 #include <glib/gstdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <systemd/sd-login.h>
+#include <unistd.h>
 
 #define DEADLINE_USEC (10 * 1000 * 1000ULL)
 
@@ -23,6 +28,10 @@ static GHashTable *keys;              /* of the entries, as text where they are 
 static int open_failure, set_failure; /* 0: it does not fail */
 static int ring_failure;
 static unsigned n_loaded;
+static uint64_t n_lost;
+static BpfRingHandler *ring_handler;
+static void *ring_context;
+static char *unit; /* of the last deed's author */
 
 int bpf_open_pin(const char *path) {
         return open_failure ? open_failure : open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -52,7 +61,8 @@ int bpf_map_remove(int map, const void *key) {
 }
 
 int bpf_map_get(int map, const void *key, void *ret_value) {
-        return -ENOENT;
+        memcpy(ret_value, &n_lost, sizeof(n_lost));
+        return 0;
 }
 
 int bpf_map_next_key(int map, const void *key, void *ret_key) {
@@ -63,6 +73,8 @@ int bpf_ring_new(sd_event *loop, int *map, size_t size, BpfRingHandler *handler,
                  BpfRing **ret) {
         if (ring_failure)
                 return ring_failure;
+        ring_handler = handler;
+        ring_context = context;
         *ret = NULL;
         return 0;
 }
@@ -74,10 +86,25 @@ BpfRing *bpf_ring_free(BpfRing *ring) {
         return NULL;
 }
 
+/* So are those of libsystemd. */
+int sd_pid_get_unit(pid_t pid, char **ret) {
+        *ret = strdup("web.service");
+        return 0;
+}
+
+int sd_pid_get_cgroup(pid_t pid, char **ret) {
+        g_autofree char *path = g_strconcat("/../../..", directory, NULL);
+
+        *ret = strdup(path);
+        return 0;
+}
+
 static void on_changed(void *context) {
 }
 
 static void on_deed(void *context, const KernelGuardDeed *deed) {
+        g_free(unit);
+        unit = g_strdup(deed->author.unit);
 }
 
 static void on_loaded(void *context) {
@@ -115,6 +142,7 @@ static void tear_down(void) {
         watch_free(watch);
         problems_free(problems);
         g_hash_table_unref(keys);
+        g_free(unit);
         (void) g_unlink(path);
         (void) g_rmdir(directory);
         g_free(directory);
@@ -207,4 +235,44 @@ Test(guard_maps, settings_are_written_once_there_is_memory) {
         assert_problem("Failed to tell the kernel guard whether to refuse: Cannot allocate memory");
         set_failure = 0;
         wait_no_problem();
+}
+
+/* Of a file of its own, so that none is only counted. */
+static void report(uint64_t cgroup) {
+        static unsigned long long inode = 1000;
+        GuardEvent reported = { .kind = GUARD_EVENT_CHMOD,
+                                .pid = (unsigned) getpid(),
+                                .inode = inode++,
+                                .cgroup = cgroup };
+
+        g_clear_pointer(&unit, g_free);
+        ring_handler(ring_context, &reported, sizeof(reported));
+}
+
+/* Those of an earlier run are none of this one. */
+Test(guard_maps, each_loss_is_said_once) {
+        n_lost = 5;
+        start();
+        cr_redirect_stderr();
+        report(0);
+        n_lost = 7;
+        report(0);
+        report(0);
+        (void) fflush(stderr);
+        cr_assert_stderr_eq_str("vfwardend: warning: 2 reports of the kernel guard were lost: too "
+                                "many at a time\n");
+}
+
+/* The process has ended, and another has got its number. */
+Test(guard_maps, the_unit_of_another_process_is_not_named) {
+        struct stat st;
+
+        cr_assert_eq(stat(directory, &st), 0);
+        start();
+        report(st.st_ino);
+        cr_assert_str_eq(unit, "web.service");
+        report(st.st_ino + 1);
+        cr_assert_str_eq(unit, "");
+        report(0);
+        cr_assert_str_eq(unit, "web.service", "it is not known where it was");
 }
