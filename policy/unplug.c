@@ -1,5 +1,6 @@
 #include "policy/unplug.h"
 
+#include "policy/check.h"
 #include "policy/names.h"
 #include "policy/topology.h"
 
@@ -138,6 +139,23 @@ const UnplugReply *unplug_reply(unsigned actions) {
 bool unplug_waits_for_others(const Function *function) {
         return function->kind == FUNCTION_KIND_PF || function->below ||
                topology_is_bridge(function) || g_str_equal(function->facts.driver, "vmd");
+}
+
+bool unplug_has_driver(const Function *function) {
+        bool bound = topology_still_bound(function);
+
+        for (guint i = 0; function->vfs && i < function->vfs->len; i++)
+                bound |= ((const Function *) function->vfs->pdata[i])->facts.driver[0] != '\0';
+        return bound;
+}
+
+bool unplug_is_taken_outside(const Function *function) {
+        return function->outside && function->outside->takes;
+}
+
+bool unplug_is_left(const Function *function) {
+        return !function->operation && !unplug_is_taken_outside(function) &&
+               (check_unplug_users(function) == 0 || function->facts.driver[0] != '\0');
 }
 
 FunctionState unplug_state_shown(UnplugState state) {

@@ -92,6 +92,15 @@ const UnplugReply *unplug_reply(unsigned actions);
  * is known: a VF, or a function below it, might be overlooked. */
 bool unplug_waits_for_others(const Function *function);
 
+/* Whether the function, one of its VFs or one below it is bound to a driver. */
+bool unplug_has_driver(const Function *function);
+
+/* Whether somebody else is taking the function away. */
+bool unplug_is_taken_outside(const Function *function);
+
+/* Whether an external removal has ended, and the function is still there. */
+bool unplug_is_left(const Function *function);
+
 /* What clients see: `unbinding`, `removing` and `overtaken` are all "removing". Not for `gone`:
  * then there is no object. */
 FunctionState unplug_state_shown(UnplugState state);

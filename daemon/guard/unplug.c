@@ -171,18 +171,6 @@ static void begin(Unplug *unplug, Operation operation, Plan *plan, OperationDone
                 fail(unplug, "it cannot be started", r, operation_to_string(operation));
 }
 
-static bool is_bound(const Function *function) {
-        bool bound = topology_still_bound(function);
-
-        for (guint i = 0; function->vfs && i < function->vfs->len; i++)
-                bound |= ((const Function *) function->vfs->pdata[i])->facts.driver[0] != '\0';
-        return bound;
-}
-
-static bool is_taken_outside(const Function *function) {
-        return function->outside && function->outside->takes;
-}
-
 /* An earlier run began it, and no process works on it any more. A program that has opened the
  * function since then was not asked. */
 static void unplug_give_up(Unplug *unplug) {
@@ -200,8 +188,8 @@ static void begin_release(Unplug *unplug) {
 
         if (function->operation || check_unplug_unreadable(function))
                 return;
-        if (unplug->resumed && is_bound(function)) {
-                if (!is_taken_outside(function))
+        if (unplug->resumed && unplug_has_driver(function)) {
+                if (!unplug_is_taken_outside(function))
                         unplug_give_up(unplug);
         } else if (unplug->insist || count_awaited(unplug, function) == 0)
                 begin(unplug, OPERATION_UNBIND, plan_release(function), on_released);
@@ -436,12 +424,6 @@ void unplugs_overtaken(Unplugs *unplugs, Function *function) {
         unplug_tell(unplug, UNPLUG_EVENT_REMOVAL_SEEN);
 }
 
-/* The external removal has ended, and the function is still there. */
-static bool is_left(const Function *function) {
-        return !function->operation && !is_taken_outside(function) &&
-               (check_unplug_users(function) == 0 || function->facts.driver[0] != '\0');
-}
-
 void unplugs_function_changed(Unplugs *unplugs, Function *function) {
         Unplug *unplug = g_hash_table_lookup(unplugs->entries, &function->facts.key);
         unsigned n, before;
@@ -453,7 +435,7 @@ void unplugs_function_changed(Unplugs *unplugs, Function *function) {
         unplug->n_awaited = n;
         if (is_waiting(unplug))
                 go_on(unplug);
-        else if (unplug->state == UNPLUG_STATE_OVERTAKEN && is_left(function))
+        else if (unplug->state == UNPLUG_STATE_OVERTAKEN && unplug_is_left(function))
                 unplug_tell(unplug, UNPLUG_EVENT_UNBOUND);
         else if (n == 0 && before > 0)
                 unplug_tell(unplug, UNPLUG_EVENT_USERS_GONE);

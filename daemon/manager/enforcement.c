@@ -4,6 +4,7 @@
 #include "daemon/guard/kernel-guard.h"
 #include "daemon/guard/protected-files.h"
 #include "daemon/guard/stray-files.h"
+#include "daemon/guard/unplug.h"
 #include "daemon/manager/slices.h"
 
 #include <errno.h>
@@ -266,6 +267,7 @@ static void on_release_done(void *context, int result) {
         }
         protected_files_unlock_rest(files);
         take_failures(change, files);
+        unplugs_blockers_changed(part_find(change->enforcement->context, unplugs_part));
         log_notice("%u files were unlocked; nothing is enforced until a reload or restart",
                    change->paths->len);
         if (change->failures->len > 0) {

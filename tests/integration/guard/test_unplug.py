@@ -565,6 +565,19 @@ class Delayed(UnplugTest):
                 self.client.unlock(locked)
                 call.result()
 
+    def test_all_locks_end_after_the_request(self):
+        self.sysfs.add(PLAIN, driver="igb")
+        self.start()
+        self.delay(PLAIN)
+        call = self.client.start_unplug(PLAIN, LONG)
+        self.wait_property(PLAIN, "State", "unplug-requested")
+        self.client.lock(PLAIN, "until noon")
+        os.close(self._fds.pop(0))
+        wait_until(lambda: self.modes() == {}, None, "the end of the inhibitor")
+        self.assertFalse(call.done)
+        self.client.manager("ReleaseAll")
+        call.result()
+
     def test_on_several_functions(self):
         self.sysfs.add(PLAIN, driver="igb")
         self.sysfs.add_pf(PF, vfs=2)
