@@ -24,6 +24,12 @@
 /* With so many messages waiting to be written, the bus does not keep up: no more errors then. */
 #define QUEUED_ERRORS_MAX 1024U
 
+/* What an answer takes without its values, or an error of the daemon's own words. */
+#define HEAD_BYTES 256U
+
+/* The D-Bus specification, "Valid Names". */
+#define NAME_MAX_BYTES 255U
+
 struct Admission {
         Bus *bus;
         Allowance *allowance;
@@ -34,7 +40,9 @@ struct Admission {
         sd_event_source *burst; /* more of them wait */
 };
 
-/* What calls cost: points (see allowance.h), and about how many bytes the answers have. */
+/* What calls cost: points (see allowance.h), and the bytes of an answer that are noted before it is
+ * made. All answers with values are measured when they have been sent (clients_replied()), but for
+ * those that sd-bus makes alone: they count here. */
 typedef struct Cost {
         const char *interface, *member;
         unsigned points;
@@ -45,14 +53,14 @@ static const Cost costs[] = {
         /* Its answer is smaller than a refusal. */
         { "org.freedesktop.DBus.Peer", "Ping", 0, 64 },
         { "org.freedesktop.DBus.Introspectable", "Introspect", 4, 16384 },
-        { "org.freedesktop.DBus.Properties", "GetAll", 4, 2048 },
-        { BUS_INTERFACE("Manager"), "Check", 4, 1024 },
-        { BUS_INTERFACE("Manager"), "ListInhibitors", 4, 256 },
-        { BUS_INTERFACE("Manager"), "DescribeInhibitors", 4, 256 },
-        { BUS_INTERFACE("Manager"), "InhibitMany", 4, 1024 },
+        { "org.freedesktop.DBus.Properties", "GetAll", 4, HEAD_BYTES },
+        { BUS_INTERFACE("Manager"), "Check", 4, HEAD_BYTES },
+        { BUS_INTERFACE("Manager"), "ListInhibitors", 4, HEAD_BYTES },
+        { BUS_INTERFACE("Manager"), "DescribeInhibitors", 4, HEAD_BYTES },
+        { BUS_INTERFACE("Manager"), "InhibitMany", 4, HEAD_BYTES },
 };
 
-static const Cost usual_cost = { .points = 1, .bytes = 256 };
+static const Cost usual_cost = { .points = 1, .bytes = HEAD_BYTES };
 
 static const Cost *find_cost(sd_bus_message *call) {
         for (unsigned i = 0; i < G_N_ELEMENTS(costs); i++)
@@ -197,11 +205,26 @@ static bool has_long_path(sd_bus_message *call) {
         return strlen(sd_bus_message_get_path(call)) >= FUNCTION_PATH_MAX;
 }
 
-static void refuse_path(sd_bus_message *call) {
+/* sd-bus repeats the names in its errors (property_get_all_callbacks_run() in bus-objects.c), and
+ * takes any text for one. */
+static bool has_long_name(sd_bus_message *call) {
+        const char *name = "";
+        bool is_long = false;
+        int r = 1;
+
+        if (sd_bus_message_is_method_call(call, "org.freedesktop.DBus.Properties", NULL) <= 0)
+                return false;
+        for (unsigned i = 0; r > 0 && i < 2; i++) /* of the interface and of a property */
+                if ((r = sd_bus_message_read_basic(call, 's', &name)) > 0)
+                        is_long = is_long || strlen(name) > NAME_MAX_BYTES;
+        (void) sd_bus_message_rewind(call, true);
+        return is_long;
+}
+
+static void refuse_name(sd_bus_message *call, const char *name, const char *text) {
         sd_bus_error error = SD_BUS_ERROR_NULL;
 
-        (void) sd_bus_error_set(&error, SD_BUS_ERROR_UNKNOWN_OBJECT,
-                                "there is no object with so long a path");
+        (void) sd_bus_error_set(&error, name, text);
         (void) sd_bus_reply_method_error(call, &error);
         sd_bus_error_free(&error);
 }
@@ -212,12 +235,19 @@ static int on_admission_message(sd_bus_message *message, void *userdata, sd_bus_
         const char *name = sd_bus_message_get_sender(message);
         const AnswerKind *kind;
 
+        clients_settle(bus->clients); /* also before a departure, which is a signal */
         if (!name || sd_bus_message_is_method_call(message, NULL, NULL) <= 0)
                 return 0;
         if (!admit(admission, message, name))
                 return 1;
         if (has_long_path(message)) {
-                refuse_path(message);
+                refuse_name(message, SD_BUS_ERROR_UNKNOWN_OBJECT,
+                            "there is no object with so long a path");
+                return 1;
+        }
+        if (has_long_name(message)) {
+                refuse_name(message, SD_BUS_ERROR_INVALID_ARGS,
+                            "no interface and no property has so long a name");
                 return 1;
         }
         manager_catch_up(bus->manager);

@@ -362,7 +362,9 @@ Bus *bus_free(Bus *bus) {
         senders_free(bus->senders);
         request_log_unref(bus->requests);
         answers_free(bus->answers);
-        clients_free(bus->clients);
+        if (bus->clients)
+                clients_close(bus->clients);
+        clients_unref(bus->clients);
         g_clear_pointer(&bus->shown, g_hash_table_unref);
         quota_unref(bus->waiting);
         sd_bus_flush_close_unref(bus->questions);

@@ -1,8 +1,10 @@
 #include "dbus/clients.h"
 
 #include "daemon/base/log.h"
+#include "dbus/message-size.h"
 
 #include <glib.h>
+#include <string.h>
 
 /* Between two questions about one client. */
 #define QUESTION_INTERVAL_USEC (10 * 1000ULL)
@@ -27,11 +29,13 @@ typedef struct Client {
 } Client;
 
 struct Clients {
+        unsigned n_references;
         sd_bus *connection;
-        GHashTable *table;   /* name, borrowed -> Client, owned */
-        GHashTable *users;   /* uid -> the sum of `unread`, never 0 */
-        size_t unread;       /* by all users but root */
-        uint64_t asked_usec; /* about all clients of users who are behind */
+        sd_bus_message *reply; /* that sd-bus is making, or has just sent */
+        GHashTable *table;     /* name, borrowed -> Client, owned */
+        GHashTable *users;     /* uid -> the sum of `unread`, never 0 */
+        size_t unread;         /* by all users but root */
+        uint64_t asked_usec;   /* about all clients of users who are behind */
 };
 
 static void client_free(gpointer data) {
@@ -45,19 +49,30 @@ static void client_free(gpointer data) {
 Clients *clients_new(sd_bus *connection) {
         Clients *clients = g_new0(Clients, 1);
 
+        clients->n_references = 1;
         clients->connection = connection;
         clients->table = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, client_free);
         clients->users = g_hash_table_new(NULL, NULL);
         return clients;
 }
 
-Clients *clients_free(Clients *clients) {
-        if (!clients)
-                return NULL;
+Clients *clients_ref(Clients *clients) {
+        clients->n_references++;
+        return clients;
+}
+
+void clients_unref(Clients *clients) {
+        if (!clients || --clients->n_references > 0)
+                return;
+        clients_close(clients);
         g_hash_table_unref(clients->table);
         g_hash_table_unref(clients->users);
         g_free(clients);
-        return NULL;
+}
+
+void clients_close(Clients *clients) {
+        clients->reply = sd_bus_message_unref(clients->reply);
+        g_hash_table_remove_all(clients->table);
 }
 
 static size_t unread_of_user(const Clients *clients, uint32_t uid) {
@@ -102,11 +117,49 @@ static Client *get_client(Clients *clients, const char *name, uint32_t uid) {
         return client;
 }
 
-void clients_sent(Clients *clients, const char *name, uint32_t uid, size_t bytes) {
-        Client *client = get_client(clients, name, uid);
-
+static void add_sent(Client *client, size_t bytes) {
         set_unread(client, client->unread + bytes);
         client->sent_since += bytes;
+}
+
+void clients_sent(Clients *clients, const char *name, uint32_t uid, size_t bytes) {
+        add_sent(get_client(clients, name, uid), bytes);
+}
+
+/* Root may leave as much unread as they like, so that need not be measured. */
+static Client *find_measured(const Clients *clients, const char *name) {
+        Client *client = name ? g_hash_table_lookup(clients->table, name) : NULL;
+
+        return client && client->uid != 0 ? client : NULL;
+}
+
+void clients_replied(Clients *clients, sd_bus_message *reply) {
+        Client *client = find_measured(clients, sd_bus_message_get_destination(reply));
+
+        if (client)
+                add_sent(client, message_body_size(reply));
+}
+
+void clients_replied_error(Clients *clients, sd_bus_message *call, const sd_bus_error *error) {
+        Client *client = find_measured(clients, sd_bus_message_get_sender(call));
+
+        if (client && error->message)
+                add_sent(client, strlen(error->message));
+}
+
+void clients_settle(Clients *clients) {
+        sd_bus_message *reply = g_steal_pointer(&clients->reply);
+
+        if (reply)
+                clients_replied(clients, reply);
+        sd_bus_message_unref(reply);
+}
+
+void clients_replying(Clients *clients, sd_bus_message *reply) {
+        if (reply == clients->reply)
+                return;
+        clients_settle(clients);
+        clients->reply = sd_bus_message_ref(reply);
 }
 
 void clients_sent_large(Clients *clients, const char *name, uint32_t uid, size_t bytes) {

@@ -1,7 +1,8 @@
 /* clients.h: the bytes that the bus still keeps for each client, because the client has not read
  * them.
  *
- * Owns the counts of bytes, and the pending questions to the bus. dbus-daemon keeps an answer until
+ * Owns the counts of bytes, the reply that sd-bus makes, and the pending questions to the bus.
+ * Counted by references, as replies may outlast the Bus. dbus-daemon keeps an answer until
  * its client has read it. It reads nothing more from the daemon once it keeps more than
  * max_incoming_bytes of the daemon's (check_read_watch() in dbus-transport-socket.c; 127 MiB): one
  * user who reads nothing would stop all answers. So what is sent counts as unread until the bus
@@ -37,10 +38,28 @@ typedef enum ClientState {
 typedef struct Clients Clients;
 
 Clients *clients_new(sd_bus *connection);
-Clients *clients_free(Clients *clients);
+Clients *clients_ref(Clients *clients);
+void clients_unref(Clients *clients);
+
+/* The bus goes: nothing is asked or noted any more. */
+void clients_close(Clients *clients);
 
 /* Notes that `bytes` were sent to the client `name` of the user `uid`. */
 void clients_sent(Clients *clients, const char *name, uint32_t uid, size_t bytes);
+
+/* Notes that `reply` was sent; what clients_sent() noted at the call was its head. Nothing is noted
+ * of a client that has left. */
+void clients_replied(Clients *clients, sd_bus_message *reply);
+
+/* The same of an error that is the reply to `call`: its text may repeat what the client said. */
+void clients_replied_error(Clients *clients, sd_bus_message *call, const sd_bus_error *error);
+
+/* The same of a reply that sd-bus is making now, and sends by itself: it is noted at the next
+ * clients_settle(), or when the next one is made. May be called more than once for a reply. */
+void clients_replying(Clients *clients, sd_bus_message *reply);
+
+/* Before anything is decided by what has been noted. */
+void clients_settle(Clients *clients);
 
 /* The same of a large answer, which clients_can_take_large() had allowed. */
 void clients_sent_large(Clients *clients, const char *name, uint32_t uid, size_t bytes);

@@ -2,6 +2,7 @@
 
 #include "dbus/authority.h"
 #include "dbus/call-functions.h"
+#include "dbus/clients.h"
 #include "dbus/error.h"
 #include "dbus/path.h"
 #include "dbus/quota.h"
@@ -17,6 +18,7 @@ static void reply_error(const MethodCall *call, int r, sd_bus_error *error) {
                 (void) sd_bus_error_set_errno(error, r);
         request_log_end(call->bus->requests, call, error);
         (void) sd_bus_reply_method_error(call->message, error);
+        clients_replied_error(call->bus->clients, call->message, error);
         sd_bus_error_free(error);
 }
 
@@ -184,11 +186,26 @@ int method_dispatch(sd_bus_message *message, void *userdata, sd_bus_error *error
         return 1;
 }
 
+/* All answers with values leave here, but for those that answers.h counts itself and those to
+ * sd-bus's own methods (property.h). */
+static int send_measured(Clients *clients, sd_bus_message *reply) {
+        int r = sd_bus_message_send(reply);
+
+        if (r >= 0)
+                clients_replied(clients, reply);
+        return r;
+}
+
+int method_send(const MethodCall *call, sd_bus_message *reply) {
+        return send_measured(call->bus->clients, reply);
+}
+
 /* The manager may end calls when the Bus has gone; hence references, and `call` without its Bus. */
 struct MethodReply {
         MethodCall call; /* holds a reference to the message */
         Quota *quota;
         RequestLog *requests;
+        Clients *clients;
 };
 
 MethodReply *method_reply_later(const MethodCall *call, sd_bus_error *error) {
@@ -209,7 +226,8 @@ MethodReply *method_reply_later(const MethodCall *call, sd_bus_error *error) {
         }
         reply = g_new(MethodReply, 1);
         *reply = (MethodReply){ *call, quota_ref(call->bus->waiting),
-                                request_log_ref(call->bus->requests) };
+                                request_log_ref(call->bus->requests),
+                                clients_ref(call->bus->clients) };
         reply->call.bus = NULL;
         sd_bus_message_ref(call->message);
         return reply;
@@ -219,6 +237,7 @@ static void reply_free(MethodReply *reply) {
         quota_give(reply->quota, reply->call.uid);
         quota_unref(reply->quota);
         request_log_unref(reply->requests);
+        clients_unref(reply->clients);
         sd_bus_message_unref(reply->call.message);
         g_free(reply);
 }
@@ -233,6 +252,7 @@ void method_reply(void *userdata, int result, const char *message) {
                 (void) bus_error_set(&error, result, "%s", text);
                 request_log_end(reply->requests, &reply->call, &error);
                 (void) sd_bus_reply_method_error(reply->call.message, &error);
+                clients_replied_error(reply->clients, reply->call.message, &error);
                 sd_bus_error_free(&error);
         } else {
                 request_log_end(reply->requests, &reply->call, NULL);
@@ -256,7 +276,7 @@ bool method_reply_begin(MethodReply *reply, int result, const char *message, sd_
 
 void method_reply_with(MethodReply *reply, sd_bus_message *message, int r) {
         if (r >= 0)
-                r = sd_bus_message_send(message);
+                r = send_measured(reply->clients, message);
         sd_bus_message_unref(message);
         if (r < 0) {
                 method_reply(reply, -EIO, REPLY_FAILED);

@@ -30,6 +30,10 @@ bool method_reply_begin(MethodReply *reply, int result, const char *message, sd_
  * failure. Frees `reply`. */
 void method_reply_with(MethodReply *reply, sd_bus_message *message, int r);
 
+/* Sends `reply`, the answer to a call of a method that does not wait, and has it count as unread by
+ * its size. Returns a negative errno if it cannot be sent. */
+int method_send(const MethodCall *call, sd_bus_message *reply);
+
 /* Sets `error` for a request that was undone since it would not have survived the daemon: `r` is
  * what the manager returned. Returns a negative errno. */
 int method_fail(const MethodCall *call, int r, sd_bus_error *error);

@@ -166,7 +166,7 @@ int manager_check(const MethodCall *call, sd_bus_error *error) {
         if (r >= 0)
                 r = append_verdict(reply, verdict, call->uid == 0);
         if (r >= 0)
-                r = sd_bus_message_send(reply);
+                r = method_send(call, reply);
         sd_bus_message_unref(reply);
         return r;
 }

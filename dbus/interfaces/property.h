@@ -27,11 +27,22 @@ typedef struct InterfaceProperty {
         int (*write)(ValueWriter *writer, const Function *function);
 } InterfaceProperty;
 
-/* The head of a property's getter, as sd-bus has it; `userdata` is that of the interface. */
-#define INTERFACE_GETTER(getter)                                                       \
-        static int getter(sd_bus *connection, const char *path, const char *interface, \
-                          const char *property, sd_bus_message *reply, void *userdata, \
-                          sd_bus_error *error)
+/* sd-bus has called a getter for `reply`, which it sends by itself when all values are in it. */
+void property_is_read(sd_bus *connection, sd_bus_message *reply);
+
+/* The head of a property's getter, as sd-bus has it; `userdata` is that of the interface. Each has
+ * the reply count as unread by its size (clients.h). */
+#define GETTER_ARGUMENTS                                                                   \
+        sd_bus *connection, const char *path, const char *interface, const char *property, \
+                sd_bus_message *reply, void *userdata, sd_bus_error *error
+#define INTERFACE_GETTER(getter)                                                               \
+        static int getter##_append(GETTER_ARGUMENTS);                                          \
+        static int getter(GETTER_ARGUMENTS) {                                                  \
+                property_is_read(connection, reply);                                           \
+                return getter##_append(connection, path, interface, property, reply, userdata, \
+                                       error);                                                 \
+        }                                                                                      \
+        static int getter##_append(GETTER_ARGUMENTS)
 
 /* The head of the function that writes the value `value` of `function` to `writer`, and the getter
  * for sd-bus. */

@@ -155,7 +155,7 @@ static int describe_one(const MethodCall *call, Function *function,
         if (r >= 0)
                 r = end_dictionaries(&answer);
         if (r >= 0)
-                r = sd_bus_message_send(answer.reply);
+                r = method_send(call, answer.reply);
         sd_bus_message_unref(answer.reply);
         return r;
 }

@@ -239,6 +239,78 @@ class Bounds(Fairness):
                       "the user to have room again")
 
 
+class Sizes(Fairness):
+    """What is not read counts by its size, whatever was asked for."""
+    FUNCTIONS = 0
+    # What CLIENTS_UID_MAX is in dbus/clients.h, and what is on its way when that is reached.
+    UNREAD_MAX = 12 << 20
+    WHY = "w" * 200
+
+    def setUp(self):
+        super().setUp()
+        self.pf = self.sysfs.add_pf("0100:00:00.0", vfs=128, total=128, vf_driver="vfio-pci")
+
+    def unread(self):
+        """The bytes of the daemon that nobody has read: what max_incoming_bytes limits."""
+        owner, = self.client.bus.call("/org/freedesktop/DBus", "org.freedesktop.DBus", "GetNameOwner", "(s)", (vb.NAME,),
+                                      destination="org.freedesktop.DBus")
+        return self.client.bus.call("/org/freedesktop/DBus", "org.freedesktop.DBus.Debug.Stats", "GetConnectionStats",
+                                    "(s)", (owner,), destination="org.freedesktop.DBus")[0]["IncomingBytes"]
+
+    def flood(self, size, *call):
+        """Asks for answers of `size` bytes at least, which nobody reads, for twice as many as there may be."""
+        flooders = [self.connect(NOBODY) for _ in range(5)]
+        self.introduce(*flooders)
+        for _ in range(2 * self.UNREAD_MAX // (5 * 50 * size) + 1):
+            for flooder in flooders:
+                flooder.send_many(50, [], *call)
+            self.client.ping()
+        unread = self.unread()
+        self.assertLess(unread, self.UNREAD_MAX)
+        self.assertGreater(unread, self.UNREAD_MAX // 4, "the answers are smaller than the test says")
+        # Who reads is served again, the same user, too.
+        for flooder in flooders:
+            flooder.close()
+        reader = self.connect(NOBODY)
+        vb.wait_until(lambda: not self.errors(reader.read_replies(reader.send_many(1, [], *ROOT_CALL, "ListFunctions"))),
+                      DEADLINE, "the user to have room again")
+
+    def test_a_property(self):
+        self.start(picture=False)
+        self.flood(128 * 48, vb.NAME, vb.function_path(self.pf.address), vb.PROPERTIES, "Get",
+                   GLib.Variant("(ss)", (vb.PHYSICAL, "VirtualFunctions")))
+
+    def test_all_properties(self):
+        self.start(picture=False)
+        self.flood(128 * 48, vb.NAME, vb.function_path(self.pf.address), vb.PROPERTIES, "GetAll",
+                   GLib.Variant("(s)", (vb.PHYSICAL,)))
+
+    def test_blockers(self):
+        self.start(picture=False)
+        for _ in range(64):
+            self.addCleanup(os.close, self.client.inhibit(self.pf.address, "reset", why=self.WHY))
+        self.flood(64 * len(self.WHY), *ROOT_CALL, "Check", GLib.Variant("(ss)", (self.pf.address, "reset")))
+
+    def test_errors(self):
+        self.start(picture=False)
+        self.flood(4000, *ROOT_CALL, "Check", GLib.Variant("(ss)", ("x" * 8000, "open")))
+
+    def test_names_that_cannot_be(self):
+        """sd-bus repeats them in its errors."""
+        self.start(picture=False)
+        flooder = self.connect(NOBODY)
+        self.introduce(flooder)
+        long = "x" * 100000
+        path = vb.function_path(self.pf.address)
+        for method, arguments in (("GetAll", GLib.Variant("(s)", (long,))),
+                                  ("Get", GLib.Variant("(ss)", (long, "Driver"))),
+                                  ("Get", GLib.Variant("(ss)", (vb.FUNCTION, long)))):
+            with self.subTest(method):
+                reply, = flooder.read_replies(flooder.send_many(1, [], vb.NAME, path, vb.PROPERTIES, method, arguments))
+                self.assertEqual(reply.get_error_name(), vb.INVALID_ARGS)
+                self.assertLess(len(reply.get_body().unpack()[0]), 1000)
+
+
 class Answers(Fairness):
     FUNCTIONS = 300
 
