@@ -41,11 +41,12 @@ struct Method {
         const char *interface, *member;
         const char *action; /* polkit's, or NULL: free to all */
         MethodHandler *run;
-        bool open;    /* runs before the bus names the caller; -EAGAIN: it needs that, and runs
-                         again */
-        bool names;   /* a function, in its first argument, a string: polkit gets that */
-        bool several; /* functions, in its first argument, an array: polkit is asked about each */
-        bool waits;   /* for the kernel or a holder, and so is counted; with an action only */
+        bool open;        /* runs before the bus names the caller; -EAGAIN: it needs that, and runs
+                             again */
+        bool names;       /* a function, in its first argument, a string: polkit gets that */
+        unsigned several; /* functions, in its first argument, an array: polkit is asked about each,
+                             and users other than root may name so many */
+        bool waits;       /* for the kernel or a holder, and so is counted; with an action only */
         bool wants;   /* the function: an idle process on it has to end first, see manager_let_go()
                          ... */
         bool repeats; /* ... but for what serves the same user's calls of this kind; they come in

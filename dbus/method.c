@@ -118,6 +118,13 @@ static void ask_polkit(const Method *method, const MethodCall *call) {
                 reply_error(call, r, &error);
 }
 
+/* Whether it would be refused after many questions to polkit. */
+static bool names_too_many(const Method *method, const MethodCall *call) {
+        MethodCall other = *call;
+
+        return method->several && call->uid != 0 && call_functions_select(&other, method->several);
+}
+
 /* The caller is known. */
 static void on_method_sender(void *userdata, int result, const Sender *sender) {
         g_autoptr(Pending) pending = userdata;
@@ -138,11 +145,16 @@ static void on_method_sender(void *userdata, int result, const Sender *sender) {
         call->uid = sender->uid;
         call->pid = sender->pid;
         g_strlcpy(call->command, sender->command, sizeof(call->command));
-        if (!method->action) {
+        if (!method->action)
                 run_when_let_go(method, call);
-                return;
-        }
-        ask_polkit(method, call);
+        else if (names_too_many(method, call))
+                reply_error(call,
+                            bus_error_set(&error, -EDQUOT,
+                                          "this user may name %u functions, and not more",
+                                          method->several),
+                            &error);
+        else
+                ask_polkit(method, call);
 }
 
 /* The question who calls takes a round of the bus, in which a flooded one reads a piece of every

@@ -141,8 +141,7 @@ static void add_entry(Inhibitors *inhibitors, Entry *entry) {
         }
 }
 
-/* Whether the user may have `more`. */
-static bool has_room(const Inhibitors *inhibitors, uint32_t uid, size_t more) {
+bool inhibitors_have_room(const Inhibitors *inhibitors, uint32_t uid, size_t more) {
         size_t n_all = 0, n_own = 0;
 
         for (guint i = 0; i < inhibitors->entries->len; i++) {
@@ -162,7 +161,7 @@ int inhibitors_add(Inhibitors *inhibitors, const PciKey *keys, size_t n_keys,
         int r;
 
         g_assert(n_keys > 0);
-        if (!has_room(inhibitors, inhibitor->uid, n_keys))
+        if (!inhibitors_have_room(inhibitors, inhibitor->uid, n_keys))
                 return -EDQUOT;
         entry = entry_new(inhibitors, keys, n_keys, inhibitor, inhibitors->next_number);
         r = client_pipe_new(inhibitors->event, inhibitors->store, PIPE_KIND, entry->number,

@@ -23,6 +23,9 @@ Inhibitors *inhibitors_new(sd_event *event, Inventory *inventory, FdStore *store
                            InhibitorsEnded *ended, void *context);
 Inhibitors *inhibitors_free(Inhibitors *inhibitors);
 
+/* Whether the user may have one on `more` functions. */
+bool inhibitors_have_room(const Inhibitors *inhibitors, uint32_t uid, size_t more);
+
 /* Adds one on the functions at `keys`, at least one and each once: on all or on none. Returns 0
  * with its number, and with the descriptor to hand out in `*ret_fd`, which the caller closes;
  * -EDQUOT when the user, or all, have too many; -EXFULL when systemd keeps no more descriptors; or

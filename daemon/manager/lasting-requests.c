@@ -192,6 +192,12 @@ int lasting_requests_inhibit(LastingRequests *requests, PciKey key, const Inhibi
         return r;
 }
 
+bool lasting_requests_may_inhibit(const LastingRequests *requests, uint32_t uid,
+                                  size_t n_functions) {
+        return inhibitors_have_room(part_find(requests->context, inhibitors_part), uid,
+                                    n_functions);
+}
+
 void lasting_requests_inhibit_many(LastingRequests *requests, const PciKey *keys, size_t n_keys,
                                    const Inhibitor *inhibitor, ManagerInhibited *done,
                                    void *context) {

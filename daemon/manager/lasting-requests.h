@@ -17,6 +17,8 @@ int lasting_requests_lock(LastingRequests *requests, Function *function, const c
 int lasting_requests_unlock(LastingRequests *requests, Function *function);
 int lasting_requests_inhibit(LastingRequests *requests, PciKey key, const Inhibitor *inhibitor,
                              int *ret_fd);
+bool lasting_requests_may_inhibit(const LastingRequests *requests, uint32_t uid,
+                                  size_t n_functions);
 void lasting_requests_inhibit_many(LastingRequests *requests, const PciKey *keys, size_t n_keys,
                                    const Inhibitor *inhibitor, ManagerInhibited *done,
                                    void *context);

@@ -381,6 +381,10 @@ int manager_inhibit(Manager *manager, PciKey key, const Inhibitor *inhibitor, in
         return lasting_requests_inhibit(manager->lasting, key, inhibitor, ret_fd);
 }
 
+bool manager_may_inhibit(const Manager *manager, uint32_t uid, size_t n_functions) {
+        return lasting_requests_may_inhibit(manager->lasting, uid, n_functions);
+}
+
 void manager_inhibit_many(Manager *manager, const PciKey *keys, size_t n_keys,
                           const Inhibitor *inhibitor, ManagerInhibited *done, void *context) {
         lasting_requests_inhibit_many(manager->lasting, keys, n_keys, inhibitor, done, context);

@@ -122,6 +122,9 @@ uint64_t manager_unplug_deadline(const Manager *manager, const Function *functio
  * negative errno when it would not outlive the daemon, see manager_describe_failure(). */
 int manager_inhibit(Manager *manager, PciKey key, const Inhibitor *inhibitor, int *ret_fd);
 
+/* Whether the user may have an inhibitor on so many more functions. */
+bool manager_may_inhibit(const Manager *manager, uint32_t uid, size_t n_functions);
+
 /* The same for the functions at `keys`, each of which is there once. From the return on it counts
  * on all of them, and `done` is called, perhaps before this returns, when their files are locked:
  * for many functions that takes several turns of the loop. When it fails, nothing is inhibited on

@@ -111,6 +111,10 @@ static int read_options(sd_bus_message *message, OptionSet set, Options *ret, sd
         return r;
 }
 
+static int refuse_more_inhibitors(sd_bus_error *error) {
+        return bus_error_set(error, -EDQUOT, "this user, or all users, have too many inhibitors");
+}
+
 static int inhibit_one(const MethodCall *call, OptionSet set, sd_bus_error *error) {
         const char *address;
         Inhibitor inhibitor;
@@ -130,7 +134,7 @@ static int inhibit_one(const MethodCall *call, OptionSet set, sd_bus_error *erro
         inhibitor.mode = options.mode;
         r = manager_inhibit(call->bus->manager, function->facts.key, &inhibitor, &fd);
         if (r == -EDQUOT)
-                return bus_error_set(error, r, "this user, or all users, have too many inhibitors");
+                return refuse_more_inhibitors(error);
         if (r < 0)
                 return method_fail(call, r, error);
         r = sd_bus_reply_method_return(call->message, "h", fd);
@@ -221,22 +225,12 @@ static void verdict_destroy(gpointer verdict) {
         (void) verdict_free(verdict);
 }
 
-/* One Verdict* for each function, owned. */
-static GPtrArray *check_all(const MethodCall *call, const Request *request) {
-        const Inventory *inventory = manager_inventory(call->bus->manager);
-        GPtrArray *verdicts = g_ptr_array_new_with_free_func(verdict_destroy);
-
-        for (guint i = 0; i < request->functions->len; i++)
-                g_ptr_array_add(verdicts, check(inventory, request->functions->pdata[i],
-                                                request->options.check, 0));
-        return verdicts;
-}
-
 /* A reply that waits until the files of all functions are locked. */
 typedef struct InhibitReply {
         MethodReply *reply;
         GArray *keys;
-        GPtrArray *verdicts; /* one for each key, or NULL */
+        GPtrArray *verdicts; /* one for each key until there are BLOCKERS_MAX blockers; or NULL */
+        guint n_blockers;    /* of all functions */
         bool may_see;
 } InhibitReply;
 
@@ -247,6 +241,24 @@ static InhibitReply *inhibit_reply_free(InhibitReply *waiting) {
         return NULL;
 }
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(InhibitReply, inhibit_reply_free)
+
+/* A verdict of which no blocker is told is only counted. */
+static void check_all(const MethodCall *call, const Request *request, InhibitReply *waiting) {
+        const Inventory *inventory = manager_inventory(call->bus->manager);
+
+        waiting->verdicts = g_ptr_array_new_with_free_func(verdict_destroy);
+        for (guint i = 0; i < request->functions->len; i++) {
+                Verdict *verdict =
+                        check(inventory, request->functions->pdata[i], request->options.check, 0);
+                bool told = waiting->n_blockers < BLOCKERS_MAX;
+
+                waiting->n_blockers += verdict->blockers->len;
+                if (told)
+                        g_ptr_array_add(waiting->verdicts, verdict);
+                else
+                        verdict_free(verdict);
+        }
+}
 
 static int append_function_blocker(sd_bus_message *reply, PciKey key, const Blocker *blocker,
                                    bool may_see) {
@@ -275,6 +287,7 @@ static int append_blockers(sd_bus_message *reply, const InhibitReply *waiting) {
         }
         if (r >= 0)
                 r = sd_bus_message_close_container(reply);
+        n = waiting->n_blockers;
         return r < 0 ? r : sd_bus_message_append(reply, "u", n - MIN(n, BLOCKERS_MAX));
 }
 
@@ -294,9 +307,13 @@ static void on_inhibited(void *context, int result, const char *message, int fd)
 /* The functions are checked before the caller's own inhibitor counts. No other call is served in
  * between, so of two callers one always sees the other. */
 static int inhibit_and_answer(const MethodCall *call, const Request *request, sd_bus_error *error) {
-        MethodReply *reply = method_reply_later(call, error);
         InhibitReply *waiting;
+        MethodReply *reply;
 
+        /* Before all the verdicts are made. */
+        if (!manager_may_inhibit(call->bus->manager, call->uid, request->keys->len))
+                return refuse_more_inhibitors(error);
+        reply = method_reply_later(call, error);
         if (!reply)
                 return -EDQUOT;
         waiting = g_new(InhibitReply, 1);
@@ -304,7 +321,7 @@ static int inhibit_and_answer(const MethodCall *call, const Request *request, sd
                                    .keys = g_array_ref(request->keys),
                                    .may_see = call->uid == 0 };
         if (request->options.check >= 0)
-                waiting->verdicts = check_all(call, request);
+                check_all(call, request, waiting);
         manager_inhibit_many(call->bus->manager, (const PciKey *) request->keys->data,
                              request->keys->len, &request->inhibitor, on_inhibited, waiting);
         return 1;

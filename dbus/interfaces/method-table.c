@@ -15,7 +15,7 @@ static const Method methods[] = {
         { BUS_INTERFACE("Manager"), "Inhibit", ACTION_INHIBIT, manager_method_inhibit,
           .names = true, .wants = true },
         { BUS_INTERFACE("Manager"), "InhibitMany", ACTION_INHIBIT, manager_method_inhibit_many,
-          .several = true, .waits = true, .wants = true },
+          .several = INHIBITORS_PER_UID_MAX, .waits = true, .wants = true },
         { BUS_INTERFACE("Manager"), "InhibitWithOptions", ACTION_INHIBIT,
           manager_method_inhibit_with_options, .names = true, .wants = true },
         { BUS_INTERFACE("Manager"), "ListInhibitors", NULL, manager_list_inhibitors },

@@ -189,6 +189,7 @@ class Refusal(ManyTest):
         self.start()
         client = self.client_of()
         self.assert_bus_error(vb.LIMITS_EXCEEDED, client.inhibit_many, functions, "reset")
+        self.assertEqual(self.polkit.questions, [], "for what is refused anyway")
         self.assert_nothing()
         self.inhibit_many(functions[:60], "reset", client=client)
         self.assert_bus_error(vb.LIMITS_EXCEEDED, client.inhibit_many, functions[60:], "reset")
