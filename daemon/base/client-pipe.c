@@ -10,6 +10,10 @@
 #include <stdbool.h>
 #include <unistd.h>
 
+/* Before the bus: a call that a client sends after the end of a pipe finds it ended. The next start
+ * of a domain may follow the end of its guard at once. */
+#define END_PRIORITY (SD_EVENT_PRIORITY_NORMAL - 10)
+
 struct ClientPipe {
         FdStore *store;
         int fd;
@@ -45,6 +49,8 @@ static int client_pipe_watch_end(sd_event *event, FdStore *store, char *name, in
         client_pipe->context = context;
         /* No events asked for: what is written is never read, and EPOLLHUP is always told. */
         r = sd_event_add_io(event, &client_pipe->end, *fd, 0, on_hang_up, client_pipe);
+        if (r >= 0)
+                r = sd_event_source_set_priority(client_pipe->end, END_PRIORITY);
         if (r < 0) {
                 client_pipe_free(client_pipe);
                 return r;
