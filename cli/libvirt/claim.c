@@ -1,6 +1,7 @@
 #include "cli/libvirt/claim.h"
 
 #include "cli/cleanup.h"
+#include "cli/libvirt/scope.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -123,17 +124,20 @@ static bool is_inhibitor(const ClaimBlocker *blocker) {
         return g_str_equal(blocker->kind, "inhibitor") || g_str_equal(blocker->kind, "delay");
 }
 
-static bool is_own(const ClaimBlocker *blocker, const char *who) {
-        return is_inhibitor(blocker) && g_str_equal(blocker->subject, who);
+/* A client chooses the name of its inhibitor, but not the unit that its process is in. Where the
+ * unit is not known, the inhibitor is another's: the domain does not start then, rather than start
+ * without a guard. */
+static bool is_own(const ClaimBlocker *blocker, const char *unit) {
+        return is_inhibitor(blocker) && scope_has(unit, (pid_t) blocker->pid);
 }
 
-bool claim_was_held(const Claim *claim, const Domain *domain, const char *who) {
+bool claim_was_held(const Claim *claim, const Domain *domain, const char *unit) {
         g_autoptr(GHashTable) held = g_hash_table_new(g_str_hash, g_str_equal);
 
         for (guint i = 0; i < claim->blockers->len; i++) {
                 const ClaimBlocker *blocker = claim->blockers->pdata[i];
 
-                if (is_own(blocker, who))
+                if (is_own(blocker, unit))
                         g_hash_table_add(held, blocker->address);
         }
         return g_hash_table_size(held) == domain->functions->len;
@@ -145,11 +149,11 @@ bool claim_was_held(const Claim *claim, const Domain *domain, const char *who) {
  *   with no process, of an older daemon) of the function itself and, as its peer, of each other one
  *   that it shares the IOMMU group with. A peer whose user is not found has "user" when the peer is
  *   asked about itself;
- * - an inhibitor that was placed in the domain's own name. */
-static bool counts(const ClaimBlocker *blocker, const Domain *domain, const char *who) {
+ * - an inhibitor of the domain's own guard. */
+static bool counts(const ClaimBlocker *blocker, const Domain *domain, const char *unit) {
         const DomainFunction *function;
 
-        if (is_own(blocker, who))
+        if (is_own(blocker, unit))
                 return false;
         if (!g_str_equal(blocker->kind, "driver") &&
             (!g_str_equal(blocker->kind, "group") || blocker->pid != 0))
@@ -168,13 +172,13 @@ static char *format_obstacle(const ClaimBlocker *blocker, const char *name) {
 }
 
 GPtrArray *claim_obstacles(const Claim *claim, const Domain *domain, const char *name,
-                           const char *who) {
+                           const char *unit) {
         GPtrArray *obstacles = g_ptr_array_new_with_free_func(g_free);
 
         for (guint i = 0; i < claim->blockers->len; i++) {
                 const ClaimBlocker *blocker = claim->blockers->pdata[i];
 
-                if (counts(blocker, domain, who))
+                if (counts(blocker, domain, unit))
                         g_ptr_array_add(obstacles, format_obstacle(blocker, name));
         }
         if (claim->n_more > 0)

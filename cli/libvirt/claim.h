@@ -27,9 +27,10 @@ int claim_finish(Context *context, Claim *claim, sd_bus_error *ret_error);
 /* Ends the call or the inhibitors. */
 void claim_done(Claim *claim);
 
-/* Whether an inhibitor of `who` existed before on every function of the domain. */
-bool claim_was_held(const Claim *claim, const Domain *domain, const char *who);
+/* Whether the domain's guard, a process in the scope `unit`, had an inhibitor on every function of
+ * the domain before. */
+bool claim_was_held(const Claim *claim, const Domain *domain, const char *unit);
 
 /* The blockers that count for the domain `name`, a sentence for each (char*, owned). */
 GPtrArray *claim_obstacles(const Claim *claim, const Domain *domain, const char *name,
-                           const char *who);
+                           const char *unit);

@@ -43,9 +43,9 @@ static ExitCode report_unit_failure(int fd, const char *unit, int r, const sd_bu
 }
 
 /* What stands against it is reported. */
-static bool is_refused(const GuardRequest *request, const Claim *claim, int fd) {
+static bool is_refused(const GuardRequest *request, const Claim *claim, const char *unit, int fd) {
         g_autoptr(GPtrArray) obstacles =
-                claim_obstacles(claim, request->domain, request->name, request->who);
+                claim_obstacles(claim, request->domain, request->name, unit);
 
         for (guint i = 0; i < obstacles->len; i++)
                 guard_report_line(fd, "%s", (const char *) obstacles->pdata[i]);
@@ -73,9 +73,9 @@ static ExitCode become_guard(const GuardRequest *request, Holding *holding, int 
                 guard_report_failure(fd, r, &error);
                 return EXIT_CODE_FAILED;
         }
-        if (claim_was_held(&holding->claim, request->domain, request->who))
+        if (claim_was_held(&holding->claim, request->domain, unit))
                 return EXIT_CODE_DONE;
-        if (request->checking && is_refused(request, &holding->claim, fd))
+        if (request->checking && is_refused(request, &holding->claim, unit, fd))
                 return EXIT_CODE_REFUSED;
         /* What an older guard holds, this one holds already. */
         r = scope_finish(scope, g_get_monotonic_time() + SYSTEMD_TIMEOUT_USEC, &error);

@@ -30,7 +30,6 @@ static void hook_done(Hook *hook) {
         domain_free(hook->domain);
 }
 
-/* The same for every run of the hook: it also marks a domain's own inhibitors. */
 static char *make_who(const char *name) {
         g_autofree char *text = g_strdup_printf("domain %s", name);
         g_autofree char *valid = g_utf8_make_valid(text, -1);

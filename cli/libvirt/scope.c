@@ -5,6 +5,8 @@
 #include "lib/addressed-signals.h"
 
 #include <errno.h>
+#include <stdlib.h>
+#include <systemd/sd-login.h>
 
 #define SYSTEMD_NAME    "org.freedesktop.systemd1"
 #define SYSTEMD_PATH    "/org/freedesktop/systemd1"
@@ -144,6 +146,17 @@ int scope_finish(Scope *scope, gint64 deadline, sd_bus_error *ret_error) {
         if (r >= 0)
                 r = send_start(scope);
         return r < 0 ? r : wait_job(scope, deadline, ret_error);
+}
+
+bool scope_has(const char *unit, pid_t pid) {
+        char *text = NULL;
+        bool has;
+
+        if (pid <= 0 || sd_pid_get_unit(pid, &text) < 0)
+                return false;
+        has = g_str_equal(text, unit);
+        free(text);
+        return has;
 }
 
 int scope_stop(Context *context, const char *unit, gint64 deadline, sd_bus_error *ret_error) {

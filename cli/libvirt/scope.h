@@ -7,6 +7,7 @@
 #include "cli/context.h"
 
 #include <glib.h>
+#include <stdbool.h>
 #include <sys/types.h>
 
 typedef struct Scope Scope;
@@ -23,6 +24,9 @@ int scope_finish(Scope *scope, gint64 deadline, sd_bus_error *ret_error);
 
 Scope *scope_free(Scope *scope);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Scope, scope_free)
+
+/* Whether the process is in the scope of that name, which no user's own systemd can make. */
+bool scope_has(const char *unit, pid_t pid);
 
 /* Ends the processes of the scope, and waits for that. Returns 0, also where there is none, or a
  * negative errno and the error. */

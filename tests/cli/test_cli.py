@@ -4,7 +4,7 @@
     test_cli.py [--vfwarden PATH] [unittest's arguments, e.g. test_monitor.Monitor.test_json]
 
 VFWARDEN_CLI_WRAPPER has words to put before the command, such as "valgrind -q --error-exitcode=99";
-VFWARDEN_DEADLINE_SCALE multiplies every deadline."""
+VFWARDEN_DEADLINE_SCALE multiplies every deadline. VFWARDEN_SYSTEMD_LIBRARY is the library made of systemd.c."""
 
 import os
 import signal

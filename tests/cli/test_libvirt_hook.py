@@ -19,6 +19,7 @@ import pictures
 from pictures import IGB, IGB_VF0, IGB_VF1, NVME
 
 UUID = "6ba7b810-9dad-41d1-80b4-00c04fd430c8"
+OTHER_UUID = "6ba7b810-9dad-41d1-80b4-00c04fd430c9"
 SCOPE = f"vfwarden-domain-{UUID}.scope"
 WHAT = "set-num-vfs:set-autoprobe:bind:unbind:reset:remove:power-off:disable-pasid:open"
 WHY = "the function is given to it"
@@ -41,10 +42,12 @@ SYSTEMD_XML = """
 
 
 class Systemd:
-    """Has scopes, by name, which end with their process, and ends the processes of one that is stopped."""
+    """Has scopes, by name, which end with their process, and ends the processes of one that is stopped. In the directory
+    `units` it tells which unit a process is in, see systemd.c."""
 
-    def __init__(self, bus):
+    def __init__(self, bus, units):
         self._scopes = {}
+        self._units = units
         self.result = "done"
         self.jobs = 0
         self.connection = bus.connect()
@@ -80,6 +83,7 @@ class Systemd:
             self.end(name)
         elif self.result == "done":
             self._scopes[name] = dict(rest[0])
+            self.tell_unit(self.pid(name), name)
         # One that was there before the answer, of another job, and this one's after it.
         for of, result in ((job + "0", "failed"), (job, self.result)):
             if of == job:
@@ -97,9 +101,13 @@ class Systemd:
         pid, = self._scopes[name]["PIDs"]
         return pid
 
+    def tell_unit(self, pid, unit):
+        os.symlink(unit, os.path.join(self._units, str(pid)))
+
     def end(self, name):
         pid = self.pid(name)
         del self._scopes[name]
+        os.unlink(os.path.join(self._units, str(pid)))
         try:
             os.kill(pid, signal.SIGTERM)
         except ProcessLookupError:
@@ -134,7 +142,10 @@ class HookTest(CommandTest):
         super().setUp()
         self.stand_in = self.start_daemon(pictures.host())
         self.stand_in.verdicts["open"] = ALLOWED
-        self.systemd = Systemd(self.bus)
+        units = os.path.join(self.directory, "units")
+        os.mkdir(units)
+        self.environment.update(LD_PRELOAD=os.environ["VFWARDEN_SYSTEMD_LIBRARY"], VFWARDEN_SYSTEMD=units)
+        self.systemd = Systemd(self.bus, units)
         self.addCleanup(self.systemd.close)
 
     def hook(self, operation, xml, *options, name="web1", suboperation="begin"):
@@ -289,10 +300,19 @@ class Refusal(HookTest):
                      domain(hostdev(IGB_VF0), hostdev(IGB_VF1)))
 
     def test_the_domains_own_inhibitor_does_not_count(self):
-        self.allowed([("inhibitor", "domain web1", "inhibits open: it has it", 7)])
-        self.allowed([("delay", "domain web1", "inhibits open: it has it", 7)])
-        self.refused([("inhibitor", "domain web", "inhibits open: it has it", 7)])
-        self.refused([("delay", "domain web", "inhibits open: it has it", 7)])
+        for kind in ("inhibitor", "delay"):
+            self.stand_in.verdicts["open"] = ALLOWED
+            self.hook("prepare", domain(hostdev(IGB_VF0)))
+            self.allowed([(kind, "domain web1", "inhibits open: it has it", self.systemd.pid())])
+            self.refused([(kind, "domain web", "inhibits open: it has it", 7)])
+
+    def test_an_inhibitor_of_the_same_name_is_not_the_domains_own(self):
+        """Everybody who may inhibit chooses a name."""
+        self.systemd.tell_unit(8, f"vfwarden-domain-{OTHER_UUID}.scope")
+        for kind in ("inhibitor", "delay"):
+            for pid in (7, 8, 0):
+                said = self.refused([(kind, "domain web1", "inhibits open: it has it", pid)])
+                self.assertIn(f"cannot have {IGB_VF0}: domain web1 inhibits open: it has it", said)
 
     def test_obstacles_that_are_not_listed(self):
         self.stand_in.more = 3
@@ -416,6 +436,24 @@ class Life(HookTest):
         (_, called, (why,), _), = [c for c in self.stand_in.calls if c[0] == "RefuseUnplug"]
         self.assertEqual(called, path)
         self.assertIn("domain web1 has it, and vfwarden-libvirt.service", why)
+
+    def test_reconnect_finds_the_guard_that_runs(self):
+        xml = domain(hostdev(IGB_VF0))
+        self.hook("prepare", xml)
+        guard = self.systemd.pid()
+        self.stand_in.close()       # and the daemon was restarted, too
+        self.stand_in = self.start_daemon(pictures.host())
+        self.stand_in.inhibitors = [(IGB_VF0, WHAT, "domain web1", WHY, 0, guard)]
+        self.assertEqual(self.hook("reconnect", xml), (0, ""))
+        self.assertTrue(self.has_ended(0, DEADLINE))
+        self.assertEqual(self.systemd.pid(), guard)
+
+    def test_reconnect_takes_no_other_process_for_the_guard(self):
+        xml = domain(hostdev(IGB_VF0))
+        self.stand_in.inhibitors = [(IGB_VF0, WHAT, "domain web1", WHY, 0, 7)]
+        self.assertEqual(self.hook("reconnect", xml), (0, ""))
+        self.assertEqual(list(self.systemd.scopes), [SCOPE])
+        self.assertFalse(self.has_ended(0))
 
     def test_reconnect_never_fails(self):
         xml = domain(hostdev(IGB_VF0))
