@@ -114,10 +114,18 @@ static ExitCode on_start(Hook *hook) {
         return code == EXIT_CODE_DONE || code == EXIT_CODE_REFUSED ? code : unguarded(hook, code);
 }
 
-/* libvirtd was restarted while the domain ran. It ends the domain if this fails, so it does not. */
+/* libvirtd was restarted while the domain ran. It ends the domain if this fails, so it does not. A
+ * guard of before may still be there. */
 static ExitCode on_reconnect(Hook *hook) {
-        if (read_domain(hook) == EXIT_CODE_DONE && hook->domain->functions->len > 0)
-                (void) guard(hook, false);
+        ExitCode code = read_domain(hook);
+
+        if (code == EXIT_CODE_DONE && hook->domain->functions->len > 0)
+                code = guard(hook, false);
+        if (code != EXIT_CODE_DONE)
+                (void) sd_journal_print(LOG_WARNING,
+                                        "Failed to guard the PCI functions of the running domain "
+                                        "%s: %s",
+                                        hook->name, exit_code_description(code));
         return EXIT_CODE_DONE;
 }
 

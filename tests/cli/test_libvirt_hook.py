@@ -24,6 +24,7 @@ SCOPE = f"vfwarden-domain-{UUID}.scope"
 WHAT = "set-num-vfs:set-autoprobe:bind:unbind:reset:remove:power-off:disable-pasid:open"
 WHY = "the function is given to it"
 ALLOWED = ([], [])
+RECONNECT_FAILED = "4 Failed to guard the PCI functions of the running domain web1: "
 
 SYSTEMD = "org.freedesktop.systemd1"
 SYSTEMD_XML = """
@@ -142,10 +143,10 @@ class HookTest(CommandTest):
         super().setUp()
         self.stand_in = self.start_daemon(pictures.host())
         self.stand_in.verdicts["open"] = ALLOWED
-        units = os.path.join(self.directory, "units")
-        os.mkdir(units)
-        self.environment.update(LD_PRELOAD=os.environ["VFWARDEN_SYSTEMD_LIBRARY"], VFWARDEN_SYSTEMD=units)
-        self.systemd = Systemd(self.bus, units)
+        self.found = os.path.join(self.directory, "systemd")
+        os.mkdir(self.found)
+        self.environment.update(LD_PRELOAD=os.environ["VFWARDEN_SYSTEMD_LIBRARY"], VFWARDEN_SYSTEMD=self.found)
+        self.systemd = Systemd(self.bus, self.found)
         self.addCleanup(self.systemd.close)
 
     def hook(self, operation, xml, *options, name="web1", suboperation="begin"):
@@ -155,6 +156,16 @@ class HookTest(CommandTest):
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
         self.assertEqual(done.stdout, b"")  # libvirt would take it for another XML
         return done.returncode, done.stderr.decode()
+
+    def journal(self):
+        """The messages that the journal got since it was asked last, each with its priority."""
+        path = os.path.join(self.found, "journal")
+        if not os.path.exists(path):
+            return []
+        with open(path, encoding="utf-8") as file:
+            lines = file.read().splitlines()
+        os.unlink(path)
+        return lines
 
     def inhibited(self):
         """The arguments of each call that inhibits."""
@@ -333,6 +344,8 @@ class Unguarded(HookTest):
             for text in said:
                 self.assertIn(text, error)
             self.assertIn("starts and is not guarded" if expected == 0 else "is not started", error)
+            begins = "4 Domain web1 starts, and its PCI functions are not guarded: "
+            self.assertEqual([line[:len(begins)] for line in self.journal()], [begins] if expected == 0 else [])
             self.assertEqual(self.systemd.scopes, {})
 
     def test_no_daemon(self):
@@ -460,9 +473,14 @@ class Life(HookTest):
         self.stand_in.verdicts["open"] = ([("user", IGB_VF0, "in use by itself", 7)], [])
         self.assertEqual(self.hook("reconnect", xml), (0, ""))
         self.assertEqual(list(self.systemd.scopes), [SCOPE])
+        self.assertEqual(self.journal(), [])
         self.assertEqual(self.hook("reconnect", "no XML")[0], 0)
+        self.assertEqual(self.journal(), [RECONNECT_FAILED + "failed"])
         self.stand_in.close()
         self.assertEqual(self.hook("reconnect", xml)[0], 0)
+        self.assertEqual(self.journal(), [RECONNECT_FAILED + "the daemon cannot be reached: not running, not installed, no bus"])
+        self.assertEqual(self.hook("reconnect", domain())[0], 0)
+        self.assertEqual(self.journal(), [])
 
     def test_what_the_domain_lets_go_of_is_let_go_of(self):
         self.hook("prepare", domain(hostdev(IGB_VF0), hostdev(IGB_VF1)))
