@@ -2,6 +2,8 @@
 
 #include "agent/log.h"
 #include "lib/addressed-signals.h"
+#include "policy/client-text.h"
+#include "policy/inhibitor.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +21,9 @@
 /* What the agent delays: the steps of an unplug. */
 #define WHAT "unbind:remove:power-off"
 
+/* What vfwardend takes as the reason of a refusal. */
+#define REFUSAL_MAX 512
+
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(sd_bus_message, sd_bus_message_unref)
 
 struct Warden {
@@ -26,6 +31,15 @@ struct Warden {
         const WardenHandler *handler;
         void *context;
 };
+
+/* A domain's name, and what libvirt says, may be too long for vfwardend or have characters that it
+ * does not take. */
+static char *make_text(const char *text, size_t max) {
+        char *valid = client_text_make_valid(text, -1);
+
+        client_text_cut(valid, max);
+        return valid;
+}
 
 static bool read_path(const char *path, PciAddress *ret) {
         g_autofree char *copy = NULL;
@@ -187,6 +201,7 @@ static int on_warden_delayed(sd_bus_message *reply, void *userdata, sd_bus_error
 
 int warden_delay(Warden *warden, PciAddress function, const char *why, WardenDelayed *done,
                  void *context) {
+        g_autofree char *text = make_text(why, INHIBITOR_TEXT_MAX);
         Delay *delay = g_new(Delay, 1);
         char address[PCI_ADDRESS_STRING_MAX];
         int r;
@@ -195,7 +210,7 @@ int warden_delay(Warden *warden, PciAddress function, const char *why, WardenDel
         r = sd_bus_call_method_async(warden->bus, NULL, NAME, ROOT, MANAGER, "InhibitWithOptions",
                                      on_warden_delayed, delay, "ssssa{sv}",
                                      pci_address_format(function, address), WHAT,
-                                     "vfwarden-libvirt", why, 1, "mode", "s", "delay");
+                                     "vfwarden-libvirt", text, 1, "mode", "s", "delay");
         if (r < 0)
                 g_free(delay);
         return r < 0 ? r : 0;
@@ -297,9 +312,10 @@ static int on_refused(sd_bus_message *reply, void *userdata, sd_bus_error *ret_e
 }
 
 void warden_refuse(Warden *warden, PciAddress function, const char *why) {
+        g_autofree char *text = make_text(why, REFUSAL_MAX);
         g_autofree char *path = make_path(function);
         int r = sd_bus_call_method_async(warden->bus, NULL, NAME, path, FUNCTION, "RefuseUnplug",
-                                         on_refused, NULL, "s", why);
+                                         on_refused, NULL, "s", text);
 
         if (r < 0)
                 log_warning("Failed to refuse the unplug: %s", g_strerror(-r));

@@ -70,10 +70,20 @@ bool domain_xml_read_number(const xmlNode *node, const char *name, guint64 max, 
                                                    hexadecimal ? 16 : 10, 0, max, ret, NULL);
 }
 
+/* An <interface type='hostdev'> may be a device of USB, whose address has a bus, too. An address
+ * without a type is that of a function. */
+static bool has_other_address(const xmlNode *device) {
+        const xmlNode *source = domain_xml_find_child(device, "source");
+        g_autofree char *type =
+                domain_xml_read_attribute(domain_xml_find_child(source, "address"), "type");
+
+        return type && !g_str_equal(type, "pci");
+}
+
 bool domain_xml_is_pci_device(const xmlNode *device) {
         for (size_t i = 0; i < G_N_ELEMENTS(pci_devices); i++)
                 if (domain_xml_is_element(device, pci_devices[i].element) &&
                     domain_xml_attribute_is(device, "type", pci_devices[i].type))
-                        return true;
+                        return !has_other_address(device);
         return false;
 }

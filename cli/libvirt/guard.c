@@ -60,7 +60,7 @@ static ExitCode become_guard(const GuardRequest *request, Holding *holding, int 
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         g_autofree char *unit = unit_name(request->domain);
         g_autofree char *description =
-                g_strdup_printf("Guard of the PCI functions of the domain %s", request->name);
+                g_strdup_printf("Guard of the PCI functions of the %s", request->who);
         g_autoptr(Scope) scope = NULL;
         int r;
 

@@ -15,7 +15,7 @@ typedef struct GuardRequest {
         Context *context;
         const Domain *domain;
         const char *name; /* the domain's */
-        const char *who;  /* of its inhibitors */
+        const char *who;  /* of its inhibitors: "domain web1" */
         bool checking;    /* refused when something stands against the domain's having a function */
 } GuardRequest;
 

@@ -6,6 +6,7 @@
 #include "cli/libvirt/domain.h"
 #include "cli/libvirt/guard.h"
 #include "cli/verbs.h"
+#include "policy/client-text.h"
 
 #include <errno.h>
 #include <string.h>
@@ -15,7 +16,8 @@
 /* For systemd, which is never away for long. */
 #define SYSTEMD_TIMEOUT_USEC (20 * G_USEC_PER_SEC)
 
-/* What the daemon takes of `who`. */
+/* What the daemon takes of `who`. A name of libvirt's may have all that client_text_valid()
+ * refuses, but for a line feed. */
 #define WHO_MAX 256
 
 typedef struct Hook {
@@ -32,12 +34,10 @@ static void hook_done(Hook *hook) {
 
 static char *make_who(const char *name) {
         g_autofree char *text = g_strdup_printf("domain %s", name);
-        g_autofree char *valid = g_utf8_make_valid(text, -1);
+        char *who = client_text_make_valid(text, -1);
 
-        if (strlen(valid) <= WHO_MAX)
-                return g_steal_pointer(&valid);
-        return g_strndup(valid,
-                         (gsize) (g_utf8_find_prev_char(valid, valid + WHO_MAX + 1) - valid));
+        client_text_cut(who, WHO_MAX);
+        return who;
 }
 
 static bool read_input(GString *input) {

@@ -199,7 +199,8 @@ class Start(HookTest):
         self.stand_in.close()
         for devices in ((), ("<hostdev mode='subsystem' type='usb'><source><vendor id='0x1'/></source></hostdev>",
                              "<interface type='network'><source network='pool'/></interface>",
-                             "<disk type='file'><source file='/x'/></disk>")):
+                             "<disk type='file'><source file='/x'/></disk>"),
+                        ("<interface type='hostdev'><source><address type='usb' bus='1' device='2'/></source></interface>",)):
             self.assertEqual(self.hook("prepare", domain(*devices)), (0, ""))
         self.assertEqual(self.hook("migrate", "nothing that is XML"), (0, ""))
 
@@ -262,9 +263,12 @@ class Start(HookTest):
         self.assertEqual([c[0] for c in self.stand_in.calls], ["InhibitMany"])
 
     def test_names(self):
-        for name, who in (("--help", "domain --help"), ("\u00e4" * 200, "domain " + "\u00e4" * 124)):
+        """The daemon takes no name with characters that act on who reads it, and systemd only valid ones."""
+        for name, who in (("--help", "domain --help"), ("\u00e4" * 200, "domain " + "\u00e4" * 123 + "..."),
+                          ("a\tb", "domain a b"), ("a\u200fb", "domain a   b"), (b"a\xff", "domain a\ufffd")):
             self.assertEqual(self.hook("prepare", domain(hostdev(IGB_VF0)), name=name), (0, ""))
             self.assertEqual(self.inhibited()[-1][2], who)
+            self.assertEqual(self.systemd.scopes[SCOPE]["Description"], f"Guard of the PCI functions of the {who}")
 
 
 class Refusal(HookTest):

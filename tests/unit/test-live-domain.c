@@ -61,6 +61,17 @@ Test(live_domain, ways_to_have_a_function) {
         cr_assert_str_eq(domain->name, "web1");
 }
 
+Test(live_domain, types_of_addresses) {
+        g_autoptr(LiveDomain) domain = parse(
+                "", "<interface type='hostdev'><source><address type='usb' bus='1' device='2'/>"
+                    "</source></interface>"
+                    "<interface type='hostdev'><source><address type='pci' bus='1' slot='0x10' "
+                    "function='1'/></source></interface>");
+
+        cr_assert_eq(domain->devices->len, 1);
+        cr_assert_not_null(find(domain, 1, NULL));
+}
+
 Test(live_domain, where_the_guest_sees_it) {
         g_autoptr(LiveDomain) domain =
                 parse("", "<hostdev type='pci'>" SOURCE("0")

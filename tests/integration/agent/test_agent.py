@@ -113,6 +113,12 @@ class Released(AgentTest):
         call.result()
         self.wait_holders()
 
+    def test_a_long_name(self):
+        self.given(name="x" * 250)
+        self.client.start_unplug(PLAIN, LONG)
+        self.wait_log(f"detach {UUID} hostdev0")
+        self.assertEqual(self.holders(), ["vfwarden-libvirt"])
+
     def test_a_request_that_the_daemon_did_not_make(self):
         """Any user may send the signal to the agent alone."""
         other = "0000:03:00.0"
@@ -163,6 +169,12 @@ class Refused(AgentTest):
 
     def test_by_metadata(self):
         self.refuse("its metadata says to refuse", wish="refuse")
+
+    def test_a_name_that_acts_on_who_reads_it(self):
+        """The daemon takes no such text."""
+        self.given(name="web\u200f1", wish="refuse")
+        error = self.assert_fails(vb.REFUSED, self.client.start_unplug(PLAIN, LONG))
+        self.assertIn("domain web   1 does not release it: its metadata says to refuse", error.message)
 
     def test_by_an_unknown_word_of_the_metadata(self):
         self.refuse("its metadata has an unknown action", wish="maybe")
