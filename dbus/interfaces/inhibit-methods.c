@@ -242,7 +242,7 @@ static InhibitReply *inhibit_reply_free(InhibitReply *waiting) {
 }
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(InhibitReply, inhibit_reply_free)
 
-/* A verdict of which no blocker is told is only counted. */
+/* Where there are BLOCKERS_MAX already, the rest are only counted. */
 static void check_all(const MethodCall *call, const Request *request, InhibitReply *waiting) {
         const Inventory *inventory = manager_inventory(call->bus->manager);
 
