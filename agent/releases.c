@@ -6,6 +6,10 @@
 #include <errno.h>
 #include <unistd.h>
 
+/* How long after the end of a request the guest's release still counts as its answer. What comes
+ * later has most likely another reason: an administrator detaches the device. */
+#define ANSWER_USEC (10 * 60 * G_USEC_PER_SEC)
+
 /* A device that a guest was asked to release, or is about to be. */
 typedef struct Release {
         Releases *releases;
@@ -19,7 +23,8 @@ typedef struct Release {
         bool is_asked;   /* the guest was */
         bool was_missed; /* the request began before it was seen: the guest may have been asked */
         bool has_ended;  /* the request has; the guest may release the device all the same */
-        bool is_over;    /* nothing is expected of the guest any more */
+        gint64 ended_usec;
+        bool is_over; /* nothing is expected of the guest any more */
 } Release;
 
 struct Releases {
@@ -269,6 +274,7 @@ static void end_request(Release *release) {
         log_notice("%s: The unplug has ended, and domain %s has not released it",
                    pci_address_format(release->function, address), release->name);
         release->has_ended = true;
+        release->ended_usec = g_get_monotonic_time();
         release_undelay(release);
         /* A shutdown cannot be cancelled, and has nothing to be given back. */
         if (!release->is_asked || release->how == GUEST_RELEASE_SHUT_DOWN)
@@ -307,7 +313,12 @@ static void give_back(const Release *release) {
         g_autofree char *why = NULL;
 
         pci_address_format(release->function, address);
-        if (hypervisor_attach(release->releases->hypervisor, release->uuid, release->xml, &why) < 0)
+        if (g_get_monotonic_time() - release->ended_usec > ANSWER_USEC)
+                log_notice("%s: Domain %s has released it, too long after an unplug to be its "
+                           "answer",
+                           address, release->name);
+        else if (hypervisor_attach(release->releases->hypervisor, release->uuid, release->xml,
+                                   &why) < 0)
                 log_error("%s: Domain %s released it after the unplug had ended; failed to give "
                           "it back: %s",
                           address, release->name, why);

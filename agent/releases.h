@@ -4,7 +4,8 @@
  * guest is asked until libvirt has given the device back: the function is unbound neither while
  * libvirt is at it, nor before it has a driver of the host again. Always holds: the inhibitor stays
  * as long as any unplug waits for the release, and ends with it. A device that a guest releases
- * after all requests have ended is given to it again, so the domain is as it was. */
+ * within ten minutes after all requests have ended is given to it again, so the domain is as it
+ * was. */
 #pragma once
 
 #include "agent/hypervisor.h"

@@ -14,6 +14,7 @@ import vfwarden_bus as vb
 
 UUID = "00000000-0000-4000-8000-000000000001"
 OTHER_UUID = "00000000-0000-4000-8000-000000000002"
+OTHER = "0000:03:00.0"
 METADATA = "http://vfwarden.org/xmlns/libvirt/domain/1.0"
 NAME = "org.vfwarden1.Libvirt"
 
@@ -121,13 +122,12 @@ class Released(AgentTest):
 
     def test_a_request_that_the_daemon_did_not_make(self):
         """Any user may send the signal to the agent alone."""
-        other = "0000:03:00.0"
-        function = self.sysfs.add(other, driver="vfio-pci")
-        self.given(hostdev(PLAIN), hostdev(other, "hostdev1"))
+        function = self.sysfs.add(OTHER, driver="vfio-pci")
+        self.given(hostdev(PLAIN), hostdev(OTHER, "hostdev1"))
         self.use(function)
         self.client.bus.forge(NAME, vb.function_path(PLAIN), vb.FUNCTION, "UnplugRequested", "(t)", 2**63)
         # What comes next is the first that is asked.
-        call = self.client.start_unplug(other, LONG)
+        call = self.client.start_unplug(OTHER, LONG)
         wait_until(self.log, 4 * DEADLINE, "a request to the guest")
         self.wait_log(f"detach {UUID} hostdev1")
         self.kernel.let_go(function)
@@ -243,6 +243,41 @@ class Ended(AgentTest):
         wait_until(lambda: len(self.log()) == 2, 4 * DEADLINE, "the device to be given back")
         self.assertIn(f"attach {UUID} <hostdev", self.log()[1])
         self.assertEqual(self.writes, [])
+
+    def test_released_much_later(self):
+        """By then somebody else has asked the guest: `virsh detach-device`."""
+        self.sysfs.add(OTHER, driver="vfio-pci")
+        self.define(hostdev(OTHER, "hostdev1"), name="web2", uuid=OTHER_UUID)
+        call = self.asked()
+        self.client.cancel_unplug(PLAIN)
+        self.assert_fails(vb.FAILED, call)
+        self.wait_holders()
+        self.tell("later 660")
+        self.tell_removed(UUID, "hostdev0")
+        # What comes next is the first that libvirt is asked for.
+        self.use(self.sysfs.functions[OTHER])
+        call = self.client.start_unplug(OTHER, LONG)
+        wait_until(lambda: len(self.log()) == 2, 4 * DEADLINE, "a request to libvirt")
+        self.assertEqual(self.log(), [f"detach {UUID} hostdev0", f"detach {OTHER_UUID} hostdev1"])
+        self.client.cancel_unplug(OTHER)
+        self.assert_fails(vb.FAILED, call)
+
+    def test_asked_again_much_later(self):
+        """Each end of a request begins the time anew."""
+        call = self.asked()
+        for _ in range(2):
+            self.client.cancel_unplug(PLAIN)
+            self.assert_fails(vb.FAILED, call)
+            self.wait_holders()
+            self.tell("later 400")
+            call = self.client.start_unplug(PLAIN, LONG)
+            self.wait_holders("vfwarden-libvirt")
+        self.client.cancel_unplug(PLAIN)
+        self.assert_fails(vb.FAILED, call)
+        self.wait_holders()
+        self.tell_removed(UUID, "hostdev0")
+        wait_until(lambda: len(self.log()) == 4, 4 * DEADLINE, "the device to be given back")
+        self.assertIn(f"attach {UUID} <hostdev", self.log()[3])
 
     def test_timed_out(self):
         self.given()

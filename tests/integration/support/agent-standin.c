@@ -7,7 +7,8 @@
  *              XML"
  *   fail       if it is there, requests fail with its text
  *   events     a FIFO from which "connected", "lost", "removed UUID ALIAS", "failed UUID ALIAS"
- *              and "stopped UUID" are read */
+ *              and "stopped UUID" are read; and "later SECONDS", after which the agent's clock is
+ *              so much ahead */
 #include "agent/hypervisor.h"
 
 #include <errno.h>
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <time.h>
 #include <unistd.h>
 
 struct Hypervisor {
@@ -25,6 +27,16 @@ struct Hypervisor {
         int events;
         sd_event_source *source;
 };
+
+static gint64 ahead_usec;
+
+/* In GLib's place. */
+gint64 g_get_monotonic_time(void) {
+        struct timespec now;
+
+        (void) clock_gettime(CLOCK_MONOTONIC, &now);
+        return now.tv_sec * G_USEC_PER_SEC + now.tv_nsec / 1000 + ahead_usec;
+}
 
 static void do_event(Hypervisor *hypervisor, const char *line) {
         g_auto(GStrv) words = g_strsplit(line, " ", -1);
@@ -42,6 +54,8 @@ static void do_event(Hypervisor *hypervisor, const char *line) {
                 hypervisor->handler->removal_failed(hypervisor->context, words[1], words[2]);
         else if (n >= 2 && g_str_equal(words[0], "stopped"))
                 hypervisor->handler->stopped(hypervisor->context, words[1]);
+        else if (n >= 2 && g_str_equal(words[0], "later"))
+                ahead_usec += g_ascii_strtoll(words[1], NULL, 10) * G_USEC_PER_SEC;
 }
 
 static int on_events(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
