@@ -3,8 +3,8 @@
  * Owns the questions that polkit answered with yes, for a second, however often they are asked
  * meanwhile: a caller that makes a run of loads is the same, wants the same and would be judged by
  * the same rules. A question is all that the answer rests on, as text: the caller's unique name on
- * the bus (which never is another's), the action, and the details that polkit got. A removed rule
- * takes effect after that second. */
+ * the bus (which never is another's), the action, the details that polkit got, and which device
+ * had them. A removed rule takes effect after that second. */
 #pragma once
 
 #include <stdbool.h>

@@ -44,7 +44,7 @@ typedef struct Question {
         sd_event_source *deadline;
         uint64_t number; /* they count up; polkit knows the question by it */
         bool open;       /* the caller waits; else only polkit's reply is to come */
-        bool repeats;    /* a yes is remembered */
+        char *text;      /* a yes to this is remembered; NULL: none is */
 } Question;
 
 struct Authority {
@@ -72,6 +72,7 @@ static void question_free(gpointer data) {
         quota_give(question->authority->asked, question->call.uid);
         sd_bus_slot_unref(question->slot);
         sd_bus_message_unref(question->call.message);
+        g_free(question->text);
         g_free(question);
 }
 
@@ -123,24 +124,22 @@ static bool find_details(const Authority *authority, const MethodCall *call, Det
         return true;
 }
 
-/* All that the answer rests on; see cached authorisations.h. */
+/* All that the answer rests on, see authorisation-cache.h, as polkit gets it if it is asked now. */
 static char *question_text(const Authority *authority, const MethodCall *call, const char *action) {
         Details details = { .kind = "", .driver = "" };
 
         (void) find_details(authority, call, &details);
-        return g_strjoin("\n", sd_bus_message_get_sender(call->message), action, details.address,
-                         details.kind, details.driver, details.pf, NULL);
+        return g_strdup_printf("%s\n%s\n%s\n%s\n%s\n%s\n%" G_GUINT64_FORMAT,
+                               sd_bus_message_get_sender(call->message), action, details.address,
+                               details.kind, details.driver, details.pf, call->inode);
 }
 
 static void question_allow(Question *question) {
         Authority *authority = question->authority;
 
-        if (question->repeats) {
-                g_autofree char *text = question_text(authority, &question->call, question->action);
-
-                authorisation_cache_add(authority->authorisation_cache, text,
+        if (question->text)
+                authorisation_cache_add(authority->authorisation_cache, question->text,
                                         (uint64_t) g_get_monotonic_time());
-        }
         question_close(question);
         question->callback(question->userdata, &question->call);
 }
@@ -334,25 +333,21 @@ static Question *question_new(Authority *authority, const MethodCall *call, cons
         return question;
 }
 
-/* Whether the caller was allowed the same a moment ago. */
-static bool is_granted(const Authority *authority, const MethodCall *call, const char *action) {
-        g_autofree char *text = question_text(authority, call, action);
-
-        return authorisation_cache_find(authority->authorisation_cache, text,
-                                        (uint64_t) g_get_monotonic_time());
-}
-
 int authority_ask(Authority *authority, const MethodCall *call, const char *action, bool repeats,
                   AuthorityCallback *callback, void *userdata, sd_bus_error *error) {
         bool interactive = sd_bus_message_get_allow_interactive_authorization(call->message) > 0;
+        g_autofree char *text = NULL;
         Question *question;
         int r;
 
         /* Where a person may be asked, the yes may be theirs, and is for once. */
-        repeats = repeats && !interactive;
+        if (repeats && !interactive)
+                text = question_text(authority, call, action);
         /* polkit says yes to root before it looks at any rule (check_authorization_sync() in
          * polkitbackendinteractiveauthority.c), unless it is called with ALWAYS_CHECK. */
-        if (call->uid == 0 || (repeats && is_granted(authority, call, action))) {
+        if (call->uid == 0 ||
+            (text && authorisation_cache_find(authority->authorisation_cache, text,
+                                              (uint64_t) g_get_monotonic_time()))) {
                 callback(userdata, call);
                 return 1;
         }
@@ -363,7 +358,7 @@ int authority_ask(Authority *authority, const MethodCall *call, const char *acti
                                      r == -ENOSPC ? "too many requests wait for polkit"
                                                   : "too many requests of this user wait for it");
         question = question_new(authority, call, action, callback, userdata);
-        question->repeats = repeats;
+        question->text = g_steal_pointer(&text);
         r = question_ask(question, interactive);
         if (r >= 0)
                 r = sd_event_add_time_relative(

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Single requests, and the idle process that is kept for the next one."""
 
+import contextlib
 import os
 import select
 import signal
@@ -219,6 +220,39 @@ class Lingering(SingleTest):
             return False
         wait_until(is_refused, None, "the new rule to be asked for")
         self.assert_fails(vb.ACCESS_DENIED, self.start_open(client=visitor).result)
+
+    def test_a_yes_is_for_the_device_that_polkit_saw(self):
+        self.start()
+        visitor = self.client_of()
+        self.polkit.verdicts["org.vfwarden1.zpci-io"] = "later"
+
+        def load():
+            return visitor.bus.start_call(vb.function_path(PLAIN), ZPCI_IO, "Load", "(ytq)", (0, 0, 8))
+
+        def question(number):
+            wait_until(lambda: len(self.polkit.questions) == number, None, f"question {number}")
+            return self.polkit.questions[-1]
+
+        def other_driver():
+            self.sysfs.rebind(self.sysfs[PLAIN], "igb")
+            self.wait_property(PLAIN, "Driver", "igb")
+
+        def other_device():
+            self.sysfs.remove(self.sysfs[PLAIN])
+            self.wait_function(PLAIN, there=False)
+            self.sysfs.add(PLAIN, driver="igb", announce=True)
+            self.wait_function(PLAIN)
+
+        for number, change in ((1, other_driver), (3, other_device)):
+            with self.subTest(change.__name__):
+                call, asked = load(), question(number)
+                change()
+                asked.answer(True)
+                with contextlib.suppress(vb.BusError):      # whatever comes of the load itself
+                    call.result()
+                call, asked = load(), question(number + 1)
+                asked.answer(False)
+                self.assert_fails(vb.ACCESS_DENIED, call.result)
 
     def test_what_one_may_another_may_not(self):
         self.start()
