@@ -78,14 +78,20 @@ Test(check_inhibitors, inhibitors_of_a_vf) {
                   "disable-pasid", "");
 }
 
-/* Only a slot's power reaches further: to all that is in the slot, with all its VFs. */
+/* A slot's power reaches further: to all that is in the slot, with all its VFs. An open reaches all
+ * of the group. */
 Test(check_inhibitors, inhibitors_elsewhere) {
-        static const char *const apart[][2] = { { PF, PEER },   { PEER, PF },  { VF0, VPEER },
-                                                { VPEER, VF0 }, { PF, OTHER }, { PF, VPEER },
-                                                { OTHER, PF } };
+        static const char *const apart[][2] = {
+                { PF, OTHER }, { PF, VPEER }, { OTHER, PF }, { VF0, OTHER }
+        };
+        static const char *const groups[][2] = {
+                { PF, PEER }, { PEER, PF }, { VF0, VPEER }, { VPEER, VF0 }
+        };
 
         for (unsigned i = 0; i < G_N_ELEMENTS(apart); i++)
                 INHIBITED(apart[i][0], apart[i][1], NOTHING);
+        for (unsigned i = 0; i < G_N_ELEMENTS(groups); i++)
+                INHIBITED(groups[i][0], groups[i][1], "", "", "", "", "", "", "", "", "open");
         INHIBITED(VF0, PF, "", "", "", "", "", "", "set-num-vfs:unbind:remove:power-off", "", "");
         INHIBITED(VF0, VF1, "", "", "", "", "", "", "unbind:remove:power-off", "", "");
         INHIBITED(PF, MATE, "", "", "", "", "", "", "set-num-vfs:unbind:remove:power-off", "", "");
