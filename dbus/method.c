@@ -13,7 +13,7 @@
 #include <errno.h>
 #include <string.h>
 
-static void reply_error(const MethodCall *call, int r, sd_bus_error *error) {
+void method_reply_error(const MethodCall *call, int r, sd_bus_error *error) {
         if (!sd_bus_error_is_set(error))
                 (void) sd_bus_error_set_errno(error, r);
         request_log_end(call->bus->requests, call, error);
@@ -30,7 +30,7 @@ static void run_now(const Method *method, const MethodCall *call) {
                 request_log_begin(call->bus->requests, call);
         r = method->run(call, &error);
         if (r < 0)
-                reply_error(call, r, &error);
+                method_reply_error(call, r, &error);
         else if (!method->waits) /* else its MethodReply ends it */
                 request_log_end(call->bus->requests, call, NULL);
 }
@@ -67,8 +67,9 @@ static void on_let_go(void *context, int result) {
         if (--pending->n_awaited > 0)
                 return;
         if (pending->result < 0)
-                reply_error(&pending->call,
-                            bus_error_set(&error, pending->result, "the daemon ends"), &error);
+                method_reply_error(&pending->call,
+                                   bus_error_set(&error, pending->result, "the daemon ends"),
+                                   &error);
         else
                 run_now(pending->method, &pending->call);
         pending_free(pending);
@@ -115,7 +116,7 @@ static void ask_polkit(const Method *method, const MethodCall *call) {
         r = authority_ask(call->bus->authority, call, method->action, method->repeats,
                           on_authorized, (void *) method, &error);
         if (r < 0)
-                reply_error(call, r, &error);
+                method_reply_error(call, r, &error);
 }
 
 /* Whether it would be refused after many questions to polkit. */
@@ -148,11 +149,11 @@ static void on_method_sender(void *userdata, int result, const Sender *sender) {
         if (!method->action)
                 run_when_let_go(method, call);
         else if (names_too_many(method, call))
-                reply_error(call,
-                            bus_error_set(&error, -EDQUOT,
-                                          "this user may name %u functions, and not more",
-                                          method->several),
-                            &error);
+                method_reply_error(call,
+                                   bus_error_set(&error, -EDQUOT,
+                                                 "this user may name %u functions, and not more",
+                                                 method->several),
+                                   &error);
         else
                 ask_polkit(method, call);
 }
@@ -175,7 +176,7 @@ static bool run_open(const Method *method, MethodCall *call) {
                         return false;
         }
         if (r < 0)
-                reply_error(call, r, &error);
+                method_reply_error(call, r, &error);
         return true;
 }
 

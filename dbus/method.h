@@ -30,6 +30,10 @@ bool method_reply_begin(MethodReply *reply, int result, const char *message, sd_
  * failure. Frees `reply`. */
 void method_reply_with(MethodReply *reply, sd_bus_message *message, int r);
 
+/* Replies to a call that failed with `r`, a negative errno, notes so in the log, and frees what is
+ * in `error`. For what runs later than its handler, whose result nobody sees. */
+void method_reply_error(const MethodCall *call, int r, sd_bus_error *error);
+
 /* Sends `reply`, the answer to a call of a method that does not wait, and has it count as unread by
  * its size. Returns a negative errno if it cannot be sent. */
 int method_send(const MethodCall *call, sd_bus_message *reply);

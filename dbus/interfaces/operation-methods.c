@@ -31,8 +31,7 @@ static void on_may_override(void *userdata, const MethodCall *call) {
         int r = beginning->begin(call, &error);
 
         if (r < 0)
-                (void) sd_bus_reply_method_errno(call->message, r, &error);
-        sd_bus_error_free(&error);
+                method_reply_error(call, r, &error);
 }
 
 /* Begins, if the caller is allowed what `flags` (CheckFlags) say. */

@@ -168,8 +168,7 @@ static void on_may_do_dma(void *userdata, const MethodCall *call) {
         int r = begin_session(call, &error);
 
         if (r < 0)
-                (void) sd_bus_reply_method_errno(call->message, r, &error);
-        sd_bus_error_free(&error);
+                method_reply_error(call, r, &error);
 }
 
 int zpci_io_method_open_session(const MethodCall *call, sd_bus_error *error) {

@@ -49,6 +49,19 @@ class Requests(OperationTest):
         self.daemon.wait_log(r"notice: 0000:0f:00\.0: Inhibit\('0000:0f:00\.0', 'reset', 'me', 'so'\) "
                              r"by uid 0, .*: NoSuchFunction: ", mark)
 
+    def test_failed_after_a_second_question(self):
+        self.polkit.verdicts["org.vfwarden1.override"] = "later"
+        pf = self.sysfs.add_pf(PF)
+        self.start()
+        call = self.client_of().start_set_num_vfs(PF, 2, override=True)
+        vb.wait_until(lambda: self.polkit.open_questions, None, "the question")
+        self.sysfs.remove(pf)
+        self.wait_function(PF, there=False)
+        mark = self.daemon.log_mark()
+        self.polkit.open_questions[0].answer(True)
+        self.assert_bus_error(vb.GONE, call.result)
+        self.daemon.wait_log(rf"notice: {PF}: SetNumVFs\(2, {{override: true}}\) by uid 65534, .*: Gone: ", mark)
+
     def test_what_is_free_is_not_logged(self):
         self.sysfs.add_pf(PF)
         self.start()
