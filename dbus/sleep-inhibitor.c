@@ -1,8 +1,9 @@
 #include "dbus/sleep-inhibitor.h"
 
-#include "daemon/base/log.h"
-
 #include <glib.h>
+
+#define RETRY_USEC     (5 * 1000 * 1000ULL)
+#define PROBLEM        "sleep inhibitor"
 
 #define LOGIND_NAME    "org.freedesktop.login1"
 #define LOGIND_PATH    "/org/freedesktop/login1"
@@ -17,7 +18,7 @@ struct SleepInhibitor {
         sd_bus_slot *owner;        /* tells that logind has started or ended */
         sd_bus_slot *call;         /* to logind, NULL: none is pending */
         sd_bus_message *inhibitor; /* logind's reply, which owns the descriptor; NULL: none */
-        bool failed;               /* the last call has, and the journal has it */
+        sd_event_source *retry;    /* after a failure */
 };
 
 static void end_inhibitor(SleepInhibitor *inhibitor) {
@@ -29,6 +30,7 @@ SleepInhibitor *sleep_inhibitor_free(SleepInhibitor *inhibitor) {
                 return NULL;
         sd_bus_slot_unref(inhibitor->owner);
         sd_bus_slot_unref(inhibitor->call);
+        sd_event_source_disable_unref(inhibitor->retry);
         end_inhibitor(inhibitor);
         g_hash_table_unref(inhibitor->in_use);
         g_free(inhibitor);
@@ -40,11 +42,33 @@ static bool is_inhibitor_wanted(const SleepInhibitor *inhibitor) {
                manager_inhibits_sleep(inhibitor->bus->manager);
 }
 
+static int on_retry_due(sd_event_source *source, uint64_t usec, void *userdata) {
+        sleep_inhibitor_update(userdata);
+        return 0;
+}
+
+/* Virtual machines that just run change nothing after which logind would be asked again. */
+static void try_inhibitor_again(SleepInhibitor *inhibitor) {
+        sd_event_source_disable_unref(g_steal_pointer(&inhibitor->retry));
+        if (sd_event_add_time_relative(sd_bus_get_event(inhibitor->bus->connection),
+                                       &inhibitor->retry, CLOCK_MONOTONIC, RETRY_USEC, 0,
+                                       on_retry_due, inhibitor) >= 0)
+                (void) sd_event_source_set_description(inhibitor->retry,
+                                                       "sleep inhibitor: ask logind again");
+}
+
 /* `why` is NULL if nothing has failed. */
 static void note_inhibitor_result(SleepInhibitor *inhibitor, const char *why) {
-        if (why && !inhibitor->failed)
-                log_warning("Failed to keep the machine from suspend and shutdown: %s", why);
-        inhibitor->failed = why;
+        g_autofree char *text =
+                why ? g_strdup_printf("Failed to keep the machine from suspend and shutdown: %s",
+                                      why)
+                    : NULL;
+
+        manager_set_problem(inhibitor->bus->manager, PROBLEM, text);
+        if (why)
+                try_inhibitor_again(inhibitor);
+        else
+                sd_event_source_disable_unref(g_steal_pointer(&inhibitor->retry));
 }
 
 static int on_logind_reply(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
@@ -56,7 +80,7 @@ static int on_logind_reply(sd_bus_message *reply, void *userdata, sd_bus_error *
         if (!refusal)
                 inhibitor->inhibitor = sd_bus_message_ref(reply);
         if (!is_inhibitor_wanted(inhibitor))
-                end_inhibitor(inhibitor);
+                sleep_inhibitor_update(inhibitor);
         return 0;
 }
 
@@ -65,6 +89,7 @@ void sleep_inhibitor_update(SleepInhibitor *inhibitor) {
 
         if (!is_inhibitor_wanted(inhibitor)) {
                 end_inhibitor(inhibitor);
+                note_inhibitor_result(inhibitor, NULL);
                 return;
         }
         if (inhibitor->inhibitor || inhibitor->call)

@@ -2,8 +2,9 @@
  * InhibitSleep=yes.
  *
  * Owns the inhibitor of systemd-logind, which is a descriptor, and the list of functions in use.
- * Always holds: nothing waits for logind. Where there is none, or it refuses, the journal says so
- * once, and the next change of what is in use asks again, as does a logind that starts. */
+ * Always holds: nothing waits for logind. Where there is none, or it refuses, the daemon's Problems
+ * say so, and it is asked again after some seconds, by the next change of what is in use, and when
+ * a logind starts. */
 #pragma once
 
 #include "dbus/bus-parts.h"

@@ -353,6 +353,13 @@ char **manager_problems(const Manager *manager) {
         return problems_list(manager->context.problems);
 }
 
+void manager_set_problem(Manager *manager, const char *key, const char *text) {
+        if (text)
+                problems_report(manager->context.problems, key, "%s", text);
+        else
+                problems_resolve(manager->context.problems, key);
+}
+
 char **manager_guards(const Manager *manager) {
         return kernel_guards_list(part_find(&manager->context, kernel_guard_part));
 }

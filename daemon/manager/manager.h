@@ -56,6 +56,9 @@ bool manager_inhibits_sleep(const Manager *manager);
  * g_strfreev(). */
 char **manager_problems(const Manager *manager);
 
+/* The problem `key` of a face of the daemon is `text`, a sentence; NULL: there is none. */
+void manager_set_problem(Manager *manager, const char *key, const char *text);
+
 /* Which guards of the kernel are in force, and why one is not, a line each. Free with
  * g_strfreev(). */
 char **manager_guards(const Manager *manager);
