@@ -187,6 +187,7 @@ struct Function {
         bool userspace_driver; /* a PF that a userspace driver, and so a VMM, has or has had */
         bool tainted;          /* a PF whose VFs were changed in spite of a lock */
         bool unplugging;       /* its removal cannot be cancelled; a restarted daemon goes on */
+        char *unplug_asked;    /* while it is unbound for that: see unplug_users_text() */
 
         PropertySet changes; /* that no signal has reported yet */
 };

@@ -30,6 +30,7 @@ static void function_free(gpointer data) {
         g_clear_pointer(&function->inhibitors, g_ptr_array_unref);
         msi_free(function);
         g_free(function->lock_why);
+        g_free(function->unplug_asked);
         g_free(function->below);
         g_clear_pointer(&function->last_driver, g_ref_string_release);
         g_free(function);

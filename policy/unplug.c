@@ -4,6 +4,8 @@
 #include "policy/names.h"
 #include "policy/topology.h"
 
+#include <string.h>
+
 static const char *const unplug_state_names[_UNPLUG_STATE_MAX] = {
         [UNPLUG_STATE_PRESENT] = "present",   [UNPLUG_STATE_REQUESTED] = "requested",
         [UNPLUG_STATE_DRAINING] = "draining", [UNPLUG_STATE_UNBINDING] = "unbinding",
@@ -82,7 +84,7 @@ static const struct {
         AT(UNBINDING, REQUEST_INSIST, UNBINDING, DO(REFUSE)),
         AT(UNBINDING, CANCEL,         UNBINDING, DO(REFUSE)),
         AT(UNBINDING, DEADLINE,       UNBINDING, DO(REPLY_TIMEOUT)),
-        AT(UNBINDING, UNBOUND,        REMOVING,  DO(REMOVE)),
+        AT(UNBINDING, UNBOUND,        REMOVING,  DO(REMEMBER) | DO(REMOVE)),
         AT(UNBINDING, UNBOUND_STAYS,  PRESENT,   UNDO | DO(REPLY_DONE)),
         AT(UNBINDING, FAILED,         PRESENT,   UNDO | DO(REPLY_FAILED)),
         AT(UNBINDING, REMOVED,        GONE,      END | DO(REPLY_GONE)),
@@ -147,6 +149,59 @@ bool unplug_has_driver(const Function *function) {
         for (guint i = 0; function->vfs && i < function->vfs->len; i++)
                 bound |= ((const Function *) function->vfs->pdata[i])->facts.driver[0] != '\0';
         return bound;
+}
+
+static void unplug_add_users(const Function *function, GPtrArray *found) {
+        for (guint i = 0; function->users && i < function->users->len; i++)
+                g_ptr_array_add(found, function->users->pdata[i]);
+}
+
+/* Of User*, borrowed. */
+static GPtrArray *unplug_find_users(const Function *function) {
+        g_autoptr(GPtrArray) below = topology_marked(function, TOPOLOGY_MARK_USED);
+        GPtrArray *found = g_ptr_array_new();
+
+        unplug_add_users(function, found);
+        for (guint i = 0; function->vfs && i < function->vfs->len; i++)
+                unplug_add_users(function->vfs->pdata[i], found);
+        for (guint i = 0; below && i < below->len; i++)
+                unplug_add_users(below->pdata[i], found);
+        return found;
+}
+
+static void unplug_append_user(GString *text, const User *user) {
+        g_string_append_printf(text, " %u ", user->pid);
+}
+
+char *unplug_users_text(const Function *function) {
+        g_autoptr(GPtrArray) users = unplug_find_users(function);
+        GString *text = g_string_new(NULL);
+
+        for (guint i = 0; i < users->len; i++)
+                unplug_append_user(text, users->pdata[i]);
+        return g_string_free(text, FALSE);
+}
+
+bool unplug_users_are_among(const Function *function, const char *asked) {
+        g_autoptr(GPtrArray) users = unplug_find_users(function);
+        bool all = true;
+
+        for (guint i = 0; i < users->len; i++) {
+                g_autoptr(GString) text = g_string_new(NULL);
+
+                unplug_append_user(text, users->pdata[i]);
+                all = all && strstr(asked, text->str);
+        }
+        return all;
+}
+
+bool unplug_users_are_known(const Function *function) {
+        g_autoptr(GPtrArray) users = unplug_find_users(function);
+        bool known = true;
+
+        for (guint i = 0; i < users->len; i++)
+                known = known && !((const User *) users->pdata[i])->unknown;
+        return known;
 }
 
 bool unplug_is_taken_outside(const Function *function) {

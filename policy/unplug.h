@@ -95,6 +95,16 @@ bool unplug_waits_for_others(const Function *function);
 /* Whether the function, one of its VFs or one below it is bound to a driver. */
 bool unplug_has_driver(const Function *function);
 
+/* The processes that use the function, its VFs and those below it, in words: the kernel asks these
+ * when it is unbound. Free with g_free(). */
+char *unplug_users_text(const Function *function);
+
+/* Whether all that use these now are among `asked`. */
+bool unplug_users_are_among(const Function *function, const char *asked);
+
+/* Whether it is known who uses these. */
+bool unplug_users_are_known(const Function *function);
+
 /* Whether somebody else is taking the function away. */
 bool unplug_is_taken_outside(const Function *function);
 

@@ -25,11 +25,13 @@ static int read_link(JsonObject *object, StateFunction *function) {
 
 static int read_function(StateReader *reader, JsonObject *object, void *ret) {
         const char *lock_why = state_section_text(object, "lock-why");
+        const char *unplug_asked = state_section_text(object, "unplug-asked");
         StateFunction *function = ret;
 
         if (state_section_address(object, &function->key) < 0 ||
             state_section_number(object, "inode", STATE_ID_MAX, &function->inode) < 0 ||
             (json_object_has_member(object, "lock-why") && !lock_why) ||
+            (json_object_has_member(object, "unplug-asked") && !unplug_asked) ||
             read_link(object, function) < 0 ||
             !state_section_is_new_number(reader, "function", function->key))
                 return -EBADMSG;
@@ -37,6 +39,7 @@ static int read_function(StateReader *reader, JsonObject *object, void *ret) {
         function->tainted = state_section_flag(object, "tainted");
         function->unplugging = state_section_flag(object, "unplugging");
         function->lock_why = g_strdup(lock_why);
+        function->unplug_asked = g_strdup(unplug_asked);
         return 0;
 }
 
@@ -50,6 +53,8 @@ static void write_function(StateWriter *writer, const void *record) {
         state_section_add_flag(writer, "unplugging", function->unplugging);
         if (function->lock_why)
                 state_section_add_text(writer, "lock-why", function->lock_why);
+        if (function->unplug_asked)
+                state_section_add_text(writer, "unplug-asked", function->unplug_asked);
         if (function->linked) {
                 char address[PCI_ADDRESS_STRING_MAX];
 
@@ -61,7 +66,10 @@ static void write_function(StateWriter *writer, const void *record) {
 }
 
 static void clear_function(void *record) {
-        g_free(((StateFunction *) record)->lock_why);
+        StateFunction *function = record;
+
+        g_free(function->lock_why);
+        g_free(function->unplug_asked);
 }
 
 const StateSection function_marks_section = {
@@ -139,6 +147,7 @@ static void attach_function_marks(void *self, Function *function) {
         function->tainted = record->tainted;
         function->lock_why = g_strdup(record->lock_why);
         function->unplugging = record->unplugging;
+        function->unplug_asked = g_strdup(record->unplug_asked);
         if (record->linked)
                 inventory_restore_vf(marks->context->inventory, function, record->physfn,
                                      record->index);
@@ -184,6 +193,7 @@ static void record_unknown(const FunctionMarks *marks, GArray *records) {
                 if (inventory_get(marks->context->inventory, copy.key))
                         continue;
                 copy.lock_why = g_strdup(copy.lock_why);
+                copy.unplug_asked = g_strdup(copy.unplug_asked);
                 g_array_append_val(records, copy);
         }
 }
@@ -208,6 +218,7 @@ static void record_function_marks(void *self, GArray *records) {
                 if (!has_marks(function))
                         continue;
                 record.lock_why = g_strdup(function->lock_why);
+                record.unplug_asked = g_strdup(function->unplug_asked);
                 g_array_append_val(records, record);
         }
 }

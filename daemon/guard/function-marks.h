@@ -23,7 +23,8 @@ typedef struct StateFunction {
         bool userspace_driver;
         bool tainted; /* of an older daemon: for a userspace driver, too, and it did not say so */
         bool unplugging;
-        bool linked; /* it was a VF in use: number `index` of `physfn` */
+        char *unplug_asked; /* NULL: it has been unbound */
+        bool linked;        /* it was a VF in use: number `index` of `physfn` */
         PciKey physfn;
         uint32_t index;
 } StateFunction;

@@ -171,13 +171,22 @@ static void begin(Unplug *unplug, Operation operation, Plan *plan, OperationDone
                 fail(unplug, "it cannot be started", r, operation_to_string(operation));
 }
 
-/* An earlier run began it, and no process works on it any more. A program that has opened the
- * function since then was not asked. */
-static void unplug_give_up(Unplug *unplug) {
+/* No process works any more on what an earlier run began, and the function has a driver. Who came
+ * since then was not asked. */
+static void go_on_unbinding(Unplug *unplug, const Function *function) {
         PciAddress address = pci_address_from_key(unplug->key);
 
-        log_full(LOG_WARNING, &address, NULL,
-                 "Its unplug, which an earlier run of vfwardend began, ends here: it has a driver");
+        if (unplug_is_taken_outside(function) || !unplug_users_are_known(function))
+                return; /* until that has changed */
+        if (function->unplug_asked && unplug_users_are_among(function, function->unplug_asked) &&
+            check_unplug_others(unplug->unplugs->inventory, function, 0) == 0) {
+                begin(unplug, OPERATION_UNBIND, plan_release(function), on_released);
+                return;
+        }
+        log_full(
+                LOG_WARNING, &address, NULL,
+                "Its unplug, which an earlier run of vfwardend began, ends here: it has been bound "
+                "again, or others use it");
         fail(unplug, "it is bound", 0, NULL);
 }
 
@@ -188,10 +197,9 @@ static void begin_release(Unplug *unplug) {
 
         if (function->operation || check_unplug_unreadable(function))
                 return;
-        if (unplug->resumed && unplug_has_driver(function)) {
-                if (!unplug_is_taken_outside(function))
-                        unplug_give_up(unplug);
-        } else if (unplug->insist || count_awaited(unplug, function) == 0)
+        if (unplug->resumed && unplug_has_driver(function))
+                go_on_unbinding(unplug, function);
+        else if (unplug->insist || count_awaited(unplug, function) == 0)
                 begin(unplug, OPERATION_UNBIND, plan_release(function), on_released);
 }
 
@@ -362,6 +370,7 @@ void unplugs_resume(Unplugs *unplugs, Function *function) {
         Unplug *unplug = unplug_new(unplugs, function);
 
         unplug->resumed = true;
+        unplug->insist = true; /* whom it waited for, it waited for before */
         unplug_tell(unplug, UNPLUG_EVENT_RESUME);
 }
 

@@ -58,8 +58,8 @@ int unplugs_refuse(Unplugs *unplugs, const Function *function, const char *why);
 uint64_t unplugs_deadline(Unplugs *unplugs, const Function *function);
 
 /* In an earlier run of the daemon it could no longer be cancelled: continues there, once the
- * operation that is still at it has ended. It is over if the function has a driver then: nobody
- * knows who has bound and opened it while no daemon ran, and they were not asked. */
+ * operation that is still at it has ended. It is over if the function has been bound again then, or
+ * is used by others than those who were asked: somebody may have begun while no daemon ran. */
 void unplugs_resume(Unplugs *unplugs, Function *function);
 
 /* The same for all of which that is remembered, now that every function is known. */

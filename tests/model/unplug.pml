@@ -64,6 +64,7 @@ bool seen, unbound, unbind_failed, remove_failed;
 /* For the assertions alone. */
 bool waiting;               /* the caller of Unplug has no answer yet */
 bool insisted;              /* some Unplug so far was called with `insist` */
+bool newcomer;              /* somebody opened it since the last Unplug, while there was no daemon */
 bool outside;               /* an outsider had a hand in it */
 byte failures = FAILURES, crashes = CRASHES, requests = REQUESTS, cancels = CANCELS, inhibits = INHIBITS;
 
@@ -75,10 +76,10 @@ inline act() {
     if :: actions & DO_ASK -> signalled = true :: else fi;
     if :: actions & DO_ARM -> armed = true :: else fi;
     if :: actions & DO_REMEMBER -> remembered = true :: else fi;
-    /* Of an earlier run: nobody knows who has bound and opened it since, so it is over. */
+    /* Of an earlier run: who came since was not asked, so it is over. */
     if
-    :: (actions & DO_UNBIND) && event == ON_RESUME && driver == bound && !unbinder_busy -> unbind_failed = true
-    :: (actions & DO_UNBIND) && (event != ON_RESUME || driver != bound || unbinder_busy) ->
+    :: (actions & DO_UNBIND) && event == ON_RESUME && newcomer && !unbinder_busy -> unbind_failed = true
+    :: (actions & DO_UNBIND) && (event != ON_RESUME || !newcomer || unbinder_busy) ->
             unbinder_busy = true; unbind_failed = false
     :: else
     fi;
@@ -202,6 +203,7 @@ step:
         :: (event == ON_REQUEST || event == ON_REQUEST_INSIST) && !(actions & DO_REFUSE) ->
             waiting = true;
             insisting = insist || (event == ON_REQUEST_INSIST);
+            newcomer = false;
             known_awaited = AWAITED;
             insisted = insisted || insisting
         :: else
@@ -224,7 +226,7 @@ end:
                 failures--; unbind_failed = true; unbinder_busy = false; goto end }
         :: atomic { unbinder_busy && there && driver == bound ->
                 /* Without insist no holder is ever disturbed by us. */
-                assert(users == 0 || insisted || outside);
+                assert(users == 0 || (insisted && !newcomer) || outside);
                 /* And never one that delays. */
                 assert(delays == 0 || outside);
                 /* Here and until the end of the wait it holds the function's own lock, and no other. */
@@ -280,6 +282,7 @@ end:
     /* Who is root may open it all the same, and does where there is no daemon to ask. */
     :: atomic { !open && opens > 0 && there && driver == bound && (!node_closed || (!alive && !unbinder_busy)) ->
             assert(state == PRESENT);     /* no new user after the request */
+            newcomer = newcomer || !alive;
             opens--; open = true; users++ }
     :: atomic { open && io > 0 -> io--; io_asked = true }
     /* Lets go. A guest's own shutdown touches its device, and waits for the answer. */

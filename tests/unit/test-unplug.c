@@ -30,7 +30,7 @@ static const struct {
         { "removal-seen",
           { "overtaken close ask", "overtaken disarm reply-overtaken",
             "overtaken disarm reply-overtaken", "", "", "", "" } },
-        { "unbound", { "", "", "", "removing remove", "", "present open", "" } },
+        { "unbound", { "", "", "", "removing remember remove", "", "present open", "" } },
         { "unbound-stays",
           { "", "", "", "present disarm forget open reply-done", "", "present open", "" } },
         { "failed",

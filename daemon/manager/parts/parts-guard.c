@@ -402,9 +402,13 @@ static void on_unplug_end_sessions(void *userdata, Function *function) {
  * not begin either, which saves the same state. */
 static void on_unplug_remember(void *userdata, Function *function, bool remember) {
         const PartContext *context = userdata;
+        bool unbound = remember && function->unplug_asked && !unplug_has_driver(function);
 
-        if (function->unplugging == remember)
+        if (function->unplugging == remember && !unbound)
                 return;
+        g_clear_pointer(&function->unplug_asked, g_free);
+        if (remember && !function->unplugging && !unbound)
+                function->unplug_asked = unplug_users_text(function);
         function->unplugging = remember;
         context->host->record_changed(context->host_context);
         (void) context->host->save(context->host_context);
