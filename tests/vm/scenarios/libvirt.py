@@ -126,6 +126,7 @@ def network(machine):
     first, second = vfs(machine, 2)
     interface, = os.listdir(IGB.path("net"))
     service.run("ip", "link", "set", interface, "up")  # libvirt sets the VF's MAC address by it
+    machine.closers.append(lambda: service.run("ip", "link", "set", interface, "down", check=False))
     libvirt = Libvirt(machine)
     xml = (f"<network><name>pool</name><forward mode='hostdev' managed='yes'>{address(first)}{address(second)}"
            "</forward></network>")
