@@ -24,8 +24,8 @@ typedef struct Client {
         size_t sent_since; /* of `unread`, since the bus was asked */
         sd_bus_slot *question;
         uint64_t asked_usec;
-        uint64_t answered_usec; /* when the bus said last what is unread */
-        uint64_t large_usec;    /* when a large answer was sent last */
+        uint64_t known_usec; /* as of when the bus has said last what is unread */
+        uint64_t large_usec; /* when a large answer was sent last */
 } Client;
 
 struct Clients {
@@ -207,7 +207,7 @@ static int on_statistics(sd_bus_message *reply, void *userdata, sd_bus_error *er
         set_unread(client, held + client->sent_since);
         client->large = MIN(client->large, held);
         client->question = sd_bus_slot_unref(client->question);
-        client->answered_usec = (uint64_t) g_get_monotonic_time();
+        client->known_usec = client->asked_usec; /* the daemon may come late to the answer */
         return 0;
 }
 
@@ -289,5 +289,5 @@ bool clients_is_late(const Clients *clients, const char *name, uint32_t uid, uin
         if (now_usec <= deadline)
                 return false;
         return unread_of_user(clients, uid) > user_max(clients) ||
-               (client && client->unread > BEFORE_LARGE_MAX && client->answered_usec > deadline);
+               (client && client->unread > BEFORE_LARGE_MAX && client->known_usec > deadline);
 }
