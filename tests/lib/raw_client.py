@@ -1,8 +1,10 @@
 """A D-Bus client that reads what the bus sends it only when ordered: until then all is in its socket."""
 
 import os
+import select
 import socket
 import struct
+import time
 
 import gi
 gi.require_version("Gio", "2.0")
@@ -75,6 +77,13 @@ class RawClient:
             size = Gio.DBusMessage.bytes_needed(self._buffer)
             blob, self._buffer = self._buffer[:size], self._buffer[size:]
             yield Gio.DBusMessage.new_from_blob(blob, Gio.DBusCapabilityFlags.UNIX_FD_PASSING)
+
+    def keep_reading(self, seconds):
+        """Reads all that comes in this time; read_messages() returns it later."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if select.select([self.socket], [], [], left)[0]:
+                self._buffer += self.socket.recv(1 << 20)
 
     def read_replies(self, serials):
         """Reads until all calls with these serials are answered; returns the replies in the order in which they came."""

@@ -128,7 +128,7 @@ class Order(Fairness):
         serials = client.send_many(CLIENT_MAX, [], *MANAGED)
         first = client.read_replies(serials[:1])
         self.daemon.kill(signal.SIGSTOP)
-        time.sleep(READ_TIMEOUT + 1)    # the daemon is as slow as that
+        client.keep_reading(READ_TIMEOUT + 1)       # the daemon is as slow as that
         self.daemon.kill(signal.SIGCONT)
         self.assertEqual(self.errors(first + client.read_replies(serials[1:])), [])
 
