@@ -14,10 +14,10 @@ typedef struct Unplug {
         PciKey key;
         UnplugState state;
         bool insist;
-        bool resumed;       /* see unplugs_resume() */
-        unsigned flags;     /* of the request, for check_unplug_others() */
-        bool refused;       /* by somebody who was asked; `message` says why */
-        unsigned n_awaited; /* count_awaited(), when last looked at */
+        bool resumed, users_looked; /* see unplugs_resume(); whether they were since then */
+        unsigned flags;             /* of the request, for check_unplug_others() */
+        bool refused;               /* by somebody who was asked; `message` says why */
+        unsigned n_awaited;         /* count_awaited(), when last looked at */
         sd_event_source *deadline;
         uint64_t timeout_usec;
         uint64_t asked_until_usec; /* CLOCK_REALTIME, while there is a deadline */
@@ -176,17 +176,16 @@ static void begin(Unplug *unplug, Operation operation, Plan *plan, OperationDone
 static void go_on_unbinding(Unplug *unplug, const Function *function) {
         PciAddress address = pci_address_from_key(unplug->key);
 
-        if (unplug_is_taken_outside(function) || !unplug_users_are_known(function))
+        if (!unplug->users_looked || unplug_is_taken_outside(function) ||
+            !unplug_users_are_known(function))
                 return; /* until that has changed */
         if (function->unplug_asked && unplug_users_are_among(function, function->unplug_asked) &&
             check_unplug_others(unplug->unplugs->inventory, function, 0) == 0) {
                 begin(unplug, OPERATION_UNBIND, plan_release(function), on_released);
                 return;
         }
-        log_full(
-                LOG_WARNING, &address, NULL,
-                "Its unplug, which an earlier run of vfwardend began, ends here: it has been bound "
-                "again, or others use it");
+        log_full(LOG_WARNING, &address, NULL,
+                 "Its unplug of an earlier run ends here: it is bound again, or used by others");
         fail(unplug, "it is bound", 0, NULL);
 }
 
@@ -369,8 +368,7 @@ int unplugs_request(Unplugs *unplugs, Function *function, uint64_t timeout_usec,
 void unplugs_resume(Unplugs *unplugs, Function *function) {
         Unplug *unplug = unplug_new(unplugs, function);
 
-        unplug->resumed = true;
-        unplug->insist = true; /* whom it waited for, it waited for before */
+        unplug->resumed = unplug->insist = true; /* whom it waited for, it waited for before */
         unplug_tell(unplug, UNPLUG_EVENT_RESUME);
 }
 
@@ -464,13 +462,15 @@ static GArray *unplugs_keys(const Unplugs *unplugs) {
         return keys;
 }
 
-void unplugs_retry(Unplugs *unplugs) {
+void unplugs_retry(Unplugs *unplugs, bool users_looked) {
         g_autoptr(GArray) keys = unplugs_keys(unplugs);
 
         for (guint i = 0; i < keys->len; i++) {
                 Unplug *unplug =
                         g_hash_table_lookup(unplugs->entries, &g_array_index(keys, PciKey, i));
 
+                if (unplug)
+                        unplug->users_looked |= users_looked;
                 if (unplug && is_waiting(unplug))
                         go_on(unplug);
         }

@@ -71,8 +71,9 @@ void unplugs_function_changed(Unplugs *unplugs, Function *function);
 /* Somebody else has begun to take the function away. May be called again. */
 void unplugs_overtaken(Unplugs *unplugs, Function *function);
 
-/* Some operation has ended, or one that could not be saved may be by now: what waited goes on. */
-void unplugs_retry(Unplugs *unplugs);
+/* Some operation has ended, or one that could not be saved may be by now, or with `users_looked`
+ * the users of all functions were looked at: what waited goes on. */
+void unplugs_retry(Unplugs *unplugs, bool users_looked);
 
 /* What stands against the unplug of any function may have ended, though no function has changed. */
 void unplugs_blockers_changed(Unplugs *unplugs);

@@ -78,8 +78,11 @@ static void on_closes_missed(void *userdata) {
 
 static void on_users_looked(void *userdata, uint64_t walk) {
         const PartContext *context = userdata;
+        Unplugs *unplugs = part_find(context, unplugs_part);
 
         leases_looked(part_find(context, leases_part), walk);
+        if (unplugs)
+                unplugs_retry(unplugs, true);
         /* Until the first search has ended, all functions count as used: it may unlock them all. */
         if (walk == 1)
                 context->host->queued_later(context->host_context);
@@ -378,7 +381,7 @@ static void on_removal_changed(void *userdata, Function *function) {
 
 /* An unplug of a function that is related to one of it waits for its end. */
 static void on_removal_ended(void *userdata) {
-        unplugs_retry(part_find((const PartContext *) userdata, unplugs_part));
+        unplugs_retry(part_find((const PartContext *) userdata, unplugs_part), false);
 }
 
 static bool find_remover(void *userdata, PciKey key, ViolationAuthor *ret) {

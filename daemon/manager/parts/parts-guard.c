@@ -246,7 +246,7 @@ static void on_operation_ended(void *userdata, PciKey key) {
 
         /* Its process is not to be looked for any more. */
         context->host->record_changed(context->host_context);
-        unplugs_retry(part_find(context, unplugs_part));
+        unplugs_retry(part_find(context, unplugs_part), false);
         if (!function)
                 return;
         context->host->queue(context->host_context, function);
@@ -254,7 +254,7 @@ static void on_operation_ended(void *userdata, PciKey key) {
 }
 
 static void on_operations_refused(void *userdata) {
-        unplugs_retry(part_find((const PartContext *) userdata, unplugs_part));
+        unplugs_retry(part_find((const PartContext *) userdata, unplugs_part), false);
 }
 
 static void on_operation_starting(void *userdata, pid_t pid) {

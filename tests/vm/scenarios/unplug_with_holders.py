@@ -291,4 +291,4 @@ def another_holder_before_a_start(machine):
     equal([line for line in another.lines if line.startswith("request")], [], "what the kernel asked of the new user")
     equal(function.driver(), "vfio-pci", "its driver")
     contains([entry["MESSAGE"] for entry in machine.journal.of_daemon()],
-             f"{function}: Its unplug, which an earlier run of vfwardend began, ends here: it has been bound again, or others use it", "the journal")
+             f"{function}: Its unplug of an earlier run ends here: it is bound again, or used by others", "the journal")
