@@ -32,15 +32,6 @@ struct Warden {
         void *context;
 };
 
-/* A domain's name, and what libvirt says, may be too long for vfwardend or have characters that it
- * does not take. */
-static char *make_text(const char *text, size_t max) {
-        char *valid = client_text_make_valid(text, -1);
-
-        client_text_cut(valid, max);
-        return valid;
-}
-
 static bool read_path(const char *path, PciAddress *ret) {
         g_autofree char *copy = NULL;
         char *text = NULL;
@@ -201,7 +192,7 @@ static int on_warden_delayed(sd_bus_message *reply, void *userdata, sd_bus_error
 
 int warden_delay(Warden *warden, PciAddress function, const char *why, WardenDelayed *done,
                  void *context) {
-        g_autofree char *text = make_text(why, INHIBITOR_TEXT_MAX);
+        g_autofree char *text = client_text_fit(why, INHIBITOR_TEXT_MAX);
         Delay *delay = g_new(Delay, 1);
         char address[PCI_ADDRESS_STRING_MAX];
         int r;
@@ -312,7 +303,7 @@ static int on_refused(sd_bus_message *reply, void *userdata, sd_bus_error *ret_e
 }
 
 void warden_refuse(Warden *warden, PciAddress function, const char *why) {
-        g_autofree char *text = make_text(why, REFUSAL_MAX);
+        g_autofree char *text = client_text_fit(why, REFUSAL_MAX);
         g_autofree char *path = make_path(function);
         int r = sd_bus_call_method_async(warden->bus, NULL, NAME, path, FUNCTION, "RefuseUnplug",
                                          on_refused, NULL, "s", text);

@@ -235,7 +235,7 @@ static int on_admission_message(sd_bus_message *message, void *userdata, sd_bus_
         const char *name = sd_bus_message_get_sender(message);
         const AnswerKind *kind;
 
-        clients_settle(bus->clients); /* also before a departure, which is a signal */
+        clients_note_reply(bus->clients); /* also before a departure, which is a signal */
         if (!name || sd_bus_message_is_method_call(message, NULL, NULL) <= 0)
                 return 0;
         if (!admit(admission, message, name))

@@ -147,7 +147,7 @@ void clients_replied_error(Clients *clients, sd_bus_message *call, const sd_bus_
                 add_sent(client, strlen(error->message));
 }
 
-void clients_settle(Clients *clients) {
+void clients_note_reply(Clients *clients) {
         sd_bus_message *reply = g_steal_pointer(&clients->reply);
 
         if (reply)
@@ -158,7 +158,7 @@ void clients_settle(Clients *clients) {
 void clients_replying(Clients *clients, sd_bus_message *reply) {
         if (reply == clients->reply)
                 return;
-        clients_settle(clients);
+        clients_note_reply(clients);
         clients->reply = sd_bus_message_ref(reply);
 }
 

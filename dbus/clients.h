@@ -55,11 +55,11 @@ void clients_replied(Clients *clients, sd_bus_message *reply);
 void clients_replied_error(Clients *clients, sd_bus_message *call, const sd_bus_error *error);
 
 /* The same of a reply that sd-bus is making now, and sends by itself: it is noted at the next
- * clients_settle(), or when the next one is made. May be called more than once for a reply. */
+ * clients_note_reply(), or when the next one is made. May be called more than once for a reply. */
 void clients_replying(Clients *clients, sd_bus_message *reply);
 
 /* Before anything is decided by what has been noted. */
-void clients_settle(Clients *clients);
+void clients_note_reply(Clients *clients);
 
 /* The same of a large answer, which clients_can_take_large() had allowed. */
 void clients_sent_large(Clients *clients, const char *name, uint32_t uid, size_t bytes);

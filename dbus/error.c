@@ -41,7 +41,6 @@ int bus_error_set(sd_bus_error *error, int r, const char *format, ...) {
         va_end(arguments);
         /* Readers that may see private parts got them before. */
         shown = private_text_for(message, false);
-        text = client_text_make_valid(shown, -1); /* the buffer may end within a character */
-        client_text_cut(text, BUS_ERROR_MAX);
+        text = client_text_fit(shown, BUS_ERROR_MAX); /* the buffer may end within a character */
         return sd_bus_error_set(error, name, text);
 }

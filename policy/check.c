@@ -391,18 +391,27 @@ Verdict *check_unplug(const Inventory *inventory, const Function *function, bool
         return verdict;
 }
 
-unsigned check_unplug_users(const Function *function) {
+static void list_users(const Function *function, GPtrArray *found) {
+        for (guint i = 0; function->users && i < function->users->len; i++)
+                g_ptr_array_add(found, function->users->pdata[i]);
+}
+
+GPtrArray *check_unplug_list_users(const Function *function) {
         g_autoptr(GPtrArray) below = topology_marked(function, TOPOLOGY_MARK_USED);
-        unsigned n = function->users ? function->users->len : 0;
+        GPtrArray *found = g_ptr_array_new();
 
-        for (guint i = 0; function->vfs && i < function->vfs->len; i++) {
-                const Function *vf = function->vfs->pdata[i];
-
-                n += vf->users ? vf->users->len : 0;
-        }
+        list_users(function, found);
+        for (guint i = 0; function->vfs && i < function->vfs->len; i++)
+                list_users(function->vfs->pdata[i], found);
         for (guint i = 0; below && i < below->len; i++)
-                n += ((const Function *) below->pdata[i])->users->len;
-        return n;
+                list_users(below->pdata[i], found);
+        return found;
+}
+
+unsigned check_unplug_users(const Function *function) {
+        g_autoptr(GPtrArray) users = check_unplug_list_users(function);
+
+        return users->len;
 }
 
 unsigned check_unplug_others(const Inventory *inventory, const Function *function, unsigned flags) {

@@ -17,7 +17,9 @@ Verdict *check(const Inventory *inventory, const Function *function, Operation o
 Verdict *check_unplug(const Inventory *inventory, const Function *function, bool users_too,
                       unsigned flags);
 
-/* The number of users of the function, its VFs and all that is below it. */
+/* The users of the function, its VFs and all that is below it (User*, borrowed; free the array with
+ * g_ptr_array_unref()); and their number. */
+GPtrArray *check_unplug_list_users(const Function *function);
 unsigned check_unplug_users(const Function *function);
 
 /* The number of others that an unplug of `function` waits for: inhibitors of either mode, locks of

@@ -52,3 +52,10 @@ void client_text_cut(char *text, size_t max) {
         end = g_utf8_find_prev_char(text, text + max - strlen("...") + 1);
         memcpy(end ? end : text, "...", sizeof("..."));
 }
+
+char *client_text_fit(const char *text, size_t max) {
+        char *valid = client_text_make_valid(text, -1);
+
+        client_text_cut(valid, max);
+        return valid;
+}

@@ -24,3 +24,6 @@ char *client_text_make_valid(const char *text, ptrdiff_t length);
 /* Cuts `text` at the end of a character, so that it has at most `max` bytes; "..." is the end of
  * what was cut. `max` is 3 at least. */
 void client_text_cut(char *text, size_t max);
+
+/* A valid copy of whatever `text` is, cut to at most `max` bytes. The caller's. */
+char *client_text_fit(const char *text, size_t max);

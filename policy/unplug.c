@@ -151,30 +151,12 @@ bool unplug_has_driver(const Function *function) {
         return bound;
 }
 
-static void unplug_add_users(const Function *function, GPtrArray *found) {
-        for (guint i = 0; function->users && i < function->users->len; i++)
-                g_ptr_array_add(found, function->users->pdata[i]);
-}
-
-/* Of User*, borrowed. */
-static GPtrArray *unplug_find_users(const Function *function) {
-        g_autoptr(GPtrArray) below = topology_marked(function, TOPOLOGY_MARK_USED);
-        GPtrArray *found = g_ptr_array_new();
-
-        unplug_add_users(function, found);
-        for (guint i = 0; function->vfs && i < function->vfs->len; i++)
-                unplug_add_users(function->vfs->pdata[i], found);
-        for (guint i = 0; below && i < below->len; i++)
-                unplug_add_users(below->pdata[i], found);
-        return found;
-}
-
 static void unplug_append_user(GString *text, const User *user) {
         g_string_append_printf(text, " %u ", user->pid);
 }
 
 char *unplug_users_text(const Function *function) {
-        g_autoptr(GPtrArray) users = unplug_find_users(function);
+        g_autoptr(GPtrArray) users = check_unplug_list_users(function);
         GString *text = g_string_new(NULL);
 
         for (guint i = 0; i < users->len; i++)
@@ -183,7 +165,7 @@ char *unplug_users_text(const Function *function) {
 }
 
 bool unplug_users_are_among(const Function *function, const char *asked) {
-        g_autoptr(GPtrArray) users = unplug_find_users(function);
+        g_autoptr(GPtrArray) users = check_unplug_list_users(function);
         bool all = true;
 
         for (guint i = 0; i < users->len; i++) {
@@ -196,7 +178,7 @@ bool unplug_users_are_among(const Function *function, const char *asked) {
 }
 
 bool unplug_users_are_known(const Function *function) {
-        g_autoptr(GPtrArray) users = unplug_find_users(function);
+        g_autoptr(GPtrArray) users = check_unplug_list_users(function);
         bool known = true;
 
         for (guint i = 0; i < users->len; i++)

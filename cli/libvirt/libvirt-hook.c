@@ -34,10 +34,8 @@ static void hook_done(Hook *hook) {
 
 static char *make_who(const char *name) {
         g_autofree char *text = g_strdup_printf("domain %s", name);
-        char *who = client_text_make_valid(text, -1);
 
-        client_text_cut(who, WHO_MAX);
-        return who;
+        return client_text_fit(text, WHO_MAX);
 }
 
 static bool read_input(GString *input) {

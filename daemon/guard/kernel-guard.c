@@ -37,7 +37,7 @@ struct KernelGuards {
         int watched;
         GuardedSet *set;
         bool unread;            /* what is loaded could not be found out */
-        bool unsettled;         /* the settings could not be written */
+        bool unwritten;         /* the settings could not be written */
         sd_event_source *again; /* for these two, and for a set that is behind */
         uint64_t again_usec;
         KernelGuardReport reports[_KERNEL_GUARD_MAX];
@@ -64,7 +64,7 @@ static void write_settings(KernelGuards *guards) {
 
         if (guards->maps && guards->config_known)
                 r = kernel_maps_set_settings(guards->maps, &settings);
-        guards->unsettled = r < 0;
+        guards->unwritten = r < 0;
         if (r < 0)
                 problems_report(guards->problems, SETTINGS_PROBLEM,
                                 "Failed to tell the kernel guard whether to refuse: %s",
@@ -149,7 +149,7 @@ static void plan_write_hook(KernelGuards *guards) {
 
 /* Lets what has failed be tried again, after anything that may have. */
 static void plan_again(KernelGuards *guards) {
-        if (!guards->unread && !guards->unsettled && !guarded_set_is_behind(guards->set))
+        if (!guards->unread && !guards->unwritten && !guarded_set_is_behind(guards->set))
                 guards->again_usec = 0;
         else
                 wakeup_within(guards->again, MAX(guards->again_usec, AGAIN_USEC));
@@ -314,7 +314,7 @@ static int on_guards_again(sd_event_source *source, uint64_t usec, void *userdat
         guards->again_usec = CLAMP(2 * guards->again_usec, 2 * AGAIN_USEC, AGAIN_MAX_USEC);
         if (guards->unread)
                 look_anew(guards);
-        if (guards->unsettled)
+        if (guards->unwritten)
                 write_settings(guards);
         guarded_set_catch_up(guards->set, !guards->adopting);
         keep_up(guards);

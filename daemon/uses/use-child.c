@@ -54,9 +54,8 @@ void use_child_watch(UseChild *child, int fd, short events) {
 }
 
 static void copy_text(char *to, size_t size, const char *text) {
-        g_autofree char *valid = client_text_make_valid(text, -1);
+        g_autofree char *valid = client_text_fit(text, size - 1);
 
-        client_text_cut(valid, size - 1);
         g_strlcpy(to, valid, size);
 }
 

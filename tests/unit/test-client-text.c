@@ -102,3 +102,9 @@ Test(client_text, cut) {
                 cr_assert_str_eq(text, rows[i].cut, "row %zu: %s", i, text);
         }
 }
+
+Test(client_text, fit) {
+        g_autofree char *text = client_text_fit("a\tb\xff|cdefgh", 9);
+
+        cr_assert_str_eq(text, "a b\xef\xbf\xbd...", "%s", text);
+}
