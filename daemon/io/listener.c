@@ -7,25 +7,34 @@
 #include <stddef.h>
 #include <sys/socket.h>
 
-/* Until it is readable or closed. Returns 0 or a negative errno. */
-static int listener_wait(int socket) {
-        struct pollfd fd = { socket, POLLIN, 0 };
+/* How long accept4() of a connection that is there may take, on a machine that has no time. */
+enum {
+        ACCEPT_MSEC = 3000
+};
 
-        while (poll(&fd, 1, -1) < 0)
+/* Until one is readable or closed. Returns 0 or a negative errno. */
+static int listener_wait(struct pollfd *fds, nfds_t n) {
+        while (poll(fds, n, -1) < 0)
                 if (errno != EINTR)
                         return -errno;
         return 0;
 }
 
-static void run_listener(void *context) {
-        Listener *listener = context;
-
-        if (listener_wait(listener->asker) < 0)
-                return;
+static void listener_abandon(Listener *listener) {
         pthread_mutex_lock(&listener->lock);
         if (!listener->over)
                 listener->abandoned(listener->context);
         pthread_mutex_unlock(&listener->lock);
+}
+
+static void run_listener(void *context) {
+        Listener *listener = context;
+        struct pollfd asker = { listener->asker, POLLIN, 0 };
+
+        if (listener_wait(&asker, 1) < 0)
+                return;
+        poll(NULL, 0, ACCEPT_MSEC);
+        listener_abandon(listener);
 }
 
 int listener_start(Listener *listener) {
@@ -33,13 +42,18 @@ int listener_start(Listener *listener) {
         return thread_start(run_listener, listener);
 }
 
-static int accept_one(int socket) {
+/* Who has connected is a client, also when the caller's socket is closed already. */
+static int accept_one(Listener *listener) {
         for (;;) {
-                int r = listener_wait(socket);
+                struct pollfd fds[] = { { listener->socket, POLLIN, 0 },
+                                        { listener->asker, POLLIN, 0 } };
+                int r = listener_wait(fds, 2);
 
                 if (r < 0)
                         return r;
-                r = accept4(socket, NULL, NULL, SOCK_CLOEXEC);
+                if (!fds[0].revents)
+                        listener_abandon(listener);
+                r = accept4(listener->socket, NULL, NULL, SOCK_CLOEXEC);
                 if (r >= 0)
                         return r;
                 if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
@@ -48,7 +62,7 @@ static int accept_one(int socket) {
 }
 
 int listener_accept(Listener *listener) {
-        int r = accept_one(listener->socket);
+        int r = accept_one(listener);
 
         pthread_mutex_lock(&listener->lock);
         listener->over = true;

@@ -2,11 +2,11 @@
  *
  * Owns nothing. The client made the listening socket, where it likes, and so a VMM that only knows
  * a path needs no code of vfwarden. The other socket is that of the caller of OpenSession(), who
- * closes it when nobody will connect any more.
+ * closes it when nobody will connect any more. Who has connected by then is served.
  *
  * Always holds: accept4() may wait for ever, also after poll(): somebody who has the listening
  * socket, too, may be faster, and decides whether it waits (all copies share their flags). So a
- * thread of its own waits for the caller's socket, and ends the process. */
+ * thread of its own waits for the caller's socket as well. */
 #pragma once
 
 #include <pthread.h>

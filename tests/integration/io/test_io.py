@@ -3,6 +3,7 @@
 
 import errno
 import os
+import signal
 import socket
 import struct
 import tempfile
@@ -296,6 +297,24 @@ class Listening(IoTest):
         self.asker.close()
         report = self.io.report()
         self.assertEqual((report.kind, report.error, self.io.wait()), (ioprocess.CLOSED, 0, 0))
+
+    def test_asker_gone_at_once(self):
+        """Who has connected is served, whether it was accepted before the caller's socket was closed or not."""
+        for _ in range(20):
+            with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as end:
+                listener.bind("")
+                listener.listen(1)
+                io = self.start(listener=listener, version=False)
+                os.kill(io.pid, signal.SIGSTOP)
+                end.settimeout(DEADLINE)
+                end.connect(listener.getsockname())
+                io.client.close()
+                os.kill(io.pid, signal.SIGCONT)
+                listener.close()    # so that an end is seen
+                client = vu.Client(end)
+                client.version()
+                client.close()
+                self.assertEqual((io.report().kind, io.wait()), (ioprocess.CLOSED, 0))
 
     def test_nobody_connects_after_all(self):
         """Somebody else accepts the one connection, so accept() waits; the end of the caller is the end all the same."""
