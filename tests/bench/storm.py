@@ -9,7 +9,8 @@ mounted."""
 from gi.repository import GLib
 
 from report import median
-from vfwarden_bus import FUNCTION, PHYSICAL, Client, Picture, function_path, wait_until
+from object_picture import Picture
+from vfwarden_bus import FUNCTION, PHYSICAL, Client, function_path, wait_until
 
 MOST = 3
 ROUNDS = 5

@@ -8,12 +8,12 @@ import subprocess
 import threading
 import time
 
-from gi.repository import Gio, GLib
+from gi.repository import GLib
 
-from main_loop import quit_loop
 import pace
 from private_bus import NAME
 from raw_client import RawClient
+from scopes import Systemd
 from standin import CommandTest, DBusError, DEADLINE, encode
 import pictures
 from pictures import IGB, IGB_VF0, IGB_VF1, NVME
@@ -25,102 +25,6 @@ WHAT = "set-num-vfs:set-autoprobe:bind:unbind:reset:remove:power-off:disable-pas
 WHY = "the function is given to it"
 ALLOWED = ([], [])
 RECONNECT_FAILED = "4 Failed to guard the PCI functions of the running domain web1: "
-
-SYSTEMD = "org.freedesktop.systemd1"
-SYSTEMD_XML = """
-<node>
- <interface name="org.freedesktop.systemd1.Manager">
-  <method name="StartTransientUnit">
-   <arg type="s" direction="in"/><arg type="s" direction="in"/><arg type="a(sv)" direction="in"/>
-   <arg type="a(sa(sv))" direction="in"/><arg type="o" direction="out"/>
-  </method>
-  <method name="StopUnit">
-   <arg type="s" direction="in"/><arg type="s" direction="in"/><arg type="o" direction="out"/>
-  </method>
- </interface>
-</node>
-"""
-
-
-class Systemd:
-    """Has scopes, by name, which end with their process, and ends the processes of one that is stopped. In the directory
-    `units` it tells which unit a process is in, see systemd.c."""
-
-    def __init__(self, bus, units):
-        self._scopes = {}
-        self._units = units
-        self.result = "done"
-        self.jobs = 0
-        self.connection = bus.connect()
-        self._context = GLib.MainContext()
-        self._loop = GLib.MainLoop(self._context)
-        ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(ready,))
-        self._thread.start()
-        ready.wait()
-
-    def _run(self, ready):
-        self._context.push_thread_default()
-        interface = Gio.DBusNodeInfo.new_for_xml(SYSTEMD_XML).interfaces[0]
-        self.connection.register_object("/org/freedesktop/systemd1", interface, self._on_call, None, None)
-        self.connection.call_sync("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus",
-                                  "RequestName", GLib.Variant("(su)", (SYSTEMD, 4)), None,
-                                  Gio.DBusCallFlags.NONE, -1, None)
-        ready.set()
-        self._loop.run()
-        self._context.pop_thread_default()
-
-    def _on_call(self, _connection, _sender, path, interface, method, parameters, invocation):
-        name, _, *rest = parameters.unpack()
-        if method == "StartTransientUnit" and name in self.scopes:
-            invocation.return_dbus_error(f"{SYSTEMD}.UnitExists", f"Unit {name} already exists.")
-            return
-        if method == "StopUnit" and name not in self.scopes:
-            invocation.return_dbus_error(f"{SYSTEMD}.NoSuchUnit", f"Unit {name} not loaded.")
-            return
-        self.jobs += 1
-        job = f"/org/freedesktop/systemd1/job/{self.jobs}"
-        if method == "StopUnit":
-            self.end(name)
-        elif self.result == "done":
-            self._scopes[name] = dict(rest[0])
-            self.tell_unit(self.pid(name), name)
-        # One that was there before the answer, of another job, and this one's after it.
-        for of, result in ((job + "0", "failed"), (job, self.result)):
-            if of == job:
-                invocation.return_value(GLib.Variant("(o)", (job,)))
-            if result is None:      # it takes for ever
-                return
-            self.connection.emit_signal(None, path, interface, "JobRemoved",
-                                        GLib.Variant("(uoss)", (1, of, name, result)))
-
-    @property
-    def scopes(self):
-        return {name: told for name, told in self._scopes.items() if os.path.exists(f"/proc/{told['PIDs'][0]}")}
-
-    def pid(self, name=SCOPE):
-        pid, = self._scopes[name]["PIDs"]
-        return pid
-
-    def tell_unit(self, pid, unit):
-        os.symlink(unit, os.path.join(self._units, str(pid)))
-
-    def end(self, name):
-        pid = self.pid(name)
-        del self._scopes[name]
-        os.unlink(os.path.join(self._units, str(pid)))
-        try:
-            os.kill(pid, signal.SIGTERM)
-        except ProcessLookupError:
-            pass
-
-    def close(self):
-        for name in list(self.scopes):
-            self.end(name)
-        if not self.connection.is_closed():
-            self.connection.close_sync(None)
-        quit_loop(self._loop)
-        self._thread.join()
 
 
 def source(address):
@@ -228,18 +132,18 @@ class Start(HookTest):
 
     def test_what_a_network_gives_is_guarded_at_start(self):
         self.hook("prepare", domain(hostdev(IGB_VF0)))
-        first = self.systemd.pid()
+        first = self.systemd.pid(SCOPE)
         self.stand_in.inhibitors = [(IGB_VF0, WHAT, "domain web1", WHY, 0, first)]
         self.assertEqual(self.hook("start", domain(hostdev(IGB_VF0))), (0, ""))
         self.assertTrue(self.has_ended(1, DEADLINE))    # all are guarded already
         self.assertFalse(self.has_ended(0))
-        self.assertEqual(self.systemd.pid(), first)
+        self.assertEqual(self.systemd.pid(SCOPE), first)
         xml = domain(hostdev(IGB_VF0), f"<interface type='hostdev' managed='yes'>{source(IGB_VF1)}</interface>")
         self.assertEqual(self.hook("start", xml), (0, ""))
         self.assertEqual([c[0] for c in self.inhibited()], [[IGB_VF0], [IGB_VF0], [IGB_VF0, IGB_VF1]])
         self.assertTrue(self.has_ended(0, DEADLINE))
         self.assertFalse(self.has_ended(2))
-        self.assertNotEqual(self.systemd.pid(), first)
+        self.assertNotEqual(self.systemd.pid(SCOPE), first)
 
     def test_what_was_left_of_a_former_run_is_replaced(self):
         xml = domain(hostdev(IGB_VF0))
@@ -318,7 +222,7 @@ class Refusal(HookTest):
         for kind in ("inhibitor", "delay"):
             self.stand_in.verdicts["open"] = ALLOWED
             self.hook("prepare", domain(hostdev(IGB_VF0)))
-            self.allowed([(kind, "domain web1", "inhibits open: it has it", self.systemd.pid())])
+            self.allowed([(kind, "domain web1", "inhibits open: it has it", self.systemd.pid(SCOPE))])
             self.refused([(kind, "domain web", "inhibits open: it has it", 7)])
 
     def test_an_inhibitor_of_the_same_name_is_not_the_domains_own(self):
@@ -457,13 +361,13 @@ class Life(HookTest):
     def test_reconnect_finds_the_guard_that_runs(self):
         xml = domain(hostdev(IGB_VF0))
         self.hook("prepare", xml)
-        guard = self.systemd.pid()
+        guard = self.systemd.pid(SCOPE)
         self.stand_in.close()       # and the daemon was restarted, too
         self.stand_in = self.start_daemon(pictures.host())
         self.stand_in.inhibitors = [(IGB_VF0, WHAT, "domain web1", WHY, 0, guard)]
         self.assertEqual(self.hook("reconnect", xml), (0, ""))
         self.assertTrue(self.has_ended(0, DEADLINE))
-        self.assertEqual(self.systemd.pid(), guard)
+        self.assertEqual(self.systemd.pid(SCOPE), guard)
 
     def test_reconnect_takes_no_other_process_for_the_guard(self):
         xml = domain(hostdev(IGB_VF0))
@@ -488,7 +392,7 @@ class Life(HookTest):
 
     def test_what_the_domain_lets_go_of_is_let_go_of(self):
         self.hook("prepare", domain(hostdev(IGB_VF0), hostdev(IGB_VF1)))
-        guard = self.systemd.pid()
+        guard = self.systemd.pid(SCOPE)
         self.use(False)
         self.use(True)
         self.use(True, IGB_VF1)
@@ -521,5 +425,5 @@ class Life(HookTest):
         self.assertFalse(self.has_ended(0, 0.2))
         self.bus.close()
         self.assertFalse(self.has_ended(0, 0.2))
-        os.kill(self.systemd.pid(), signal.SIGTERM)
+        os.kill(self.systemd.pid(SCOPE), signal.SIGTERM)
         self.assertTrue(self.has_ended(0, DEADLINE))

@@ -7,7 +7,7 @@ import os
 from gi.repository import GLib
 
 import fixtures
-from fakepci import recorded_config
+from configspace import recorded_config
 from test_session import OTHER, PLAIN, ZPCI_IO, SessionTest
 import vfio_user as vu
 import vfwarden_bus as vb

@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ElementTree
 
 import fixtures
 import vfwarden_bus as vb
-from fakepci import recorded_config
+from configspace import recorded_config
 from test_operations import OperationTest
 
 DBUS = os.path.join(fixtures.SOURCE, "dbus")

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ElementTree
 
 import fixtures
 import vfwarden_bus as vb
-from fakepci import recorded_config
+from configspace import recorded_config
 
 DBUS = os.path.join(fixtures.SOURCE, "dbus")
 EMITS = "org.freedesktop.DBus.Property.EmitsChangedSignal"

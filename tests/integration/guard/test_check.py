@@ -7,7 +7,7 @@ import struct
 
 import fixtures
 import vfwarden_bus as vb
-from fakepci import recorded_config
+from configspace import recorded_config
 
 PF = "0000:01:00.0"
 PLAIN = "0000:02:00.0"

@@ -36,6 +36,7 @@ from fakehost import Host  # noqa: E402
 from fakekernel import Kernel  # noqa: E402
 from fakepci import Sysfs  # noqa: E402
 from fakevfio import VfioNodes  # noqa: E402
+from object_picture import Picture  # noqa: E402
 from programs import (  # noqa: E402,F401
     adopt_orphans, blocks, children, Daemon, descriptors, Faults, kill_and_wait, NotifySocket, PRELOAD, process,
     sanitizer_library, SANITIZER_REPORT, SpawnService, wait_for_end)
@@ -201,7 +202,7 @@ class DaemonTest(unittest.TestCase):
         if users_known:
             self.client.wait_users_known(4 * DEADLINE)
         if picture:
-            self.picture = vb.Picture(self.client)
+            self.picture = Picture(self.client)
         return daemon
 
     def stop(self):

@@ -4,7 +4,7 @@
 import os
 
 import fixtures
-import fakepci
+from configspace import config_space
 import vfwarden_bus as vb
 
 PF = "0000:01:00.0"
@@ -106,7 +106,7 @@ class Inventory(fixtures.DaemonTest):
     def test_detached_vf(self):
         # s390 with a PF that another partition owns.
         self.sysfs.add("0013:00:00.0", vendor=0x15b3, device=0x1014, removable=False,
-                       config=fakepci.config_space(0x15b3, 0x1014, command=0x0004),
+                       config=config_space(0x15b3, 0x1014, command=0x0004),
                        attributes={"vfn": "0x0001", "function_id": "0x00000103"})
         self.start()
         told = self.picture.function("0013:00:00.0")

@@ -5,7 +5,7 @@ import os
 
 import fixtures
 import vfwarden_bus as vb
-from fakepci import config_space, recorded_config
+from configspace import config_space, recorded_config
 
 ONE, TWO, THREE = "0000:01:00.0", "0000:02:00.0", "0000:03:00.0"
 MSIX = "org.vfwarden1.Msix"

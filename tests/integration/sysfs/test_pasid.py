@@ -5,7 +5,7 @@ import os
 
 import fixtures
 import vfwarden_bus as vb
-from fakepci import recorded_config
+from configspace import recorded_config
 
 PF = "0000:01:00.0"
 PASID = "org.vfwarden1.Pasid"

@@ -4,36 +4,16 @@
 The kernel tells that descriptors wait in a socket, and not which. So these tests also say what is in use by mistake, and that
 a stranger cannot cause that."""
 
-import contextlib
-import errno
 import os
 import select
-import signal
 import socket
 import subprocess
 import sys
 
 import fixtures
-from fixtures import wait_until
+from parked import GROUP, NOBODY, STRANGER, Parked, SocketsTest
 import vfwarden_bus as vb
-from test_open import ONE, TWO, OpenTest
-
-NOBODY = 65534
-STRANGER = 65533
-GROUP = 65532
-# Puts its descriptor into a socket when a line comes, and keeps the socket.
-PARKER = """
-import os, socket, sys
-fd = int(sys.argv[1])
-pair = socket.socketpair()
-print("has", flush=True)
-sys.stdin.readline()
-socket.send_fds(pair[0], [b"x"], [fd])
-os.close(fd)
-print("parked", flush=True)
-sys.stdin.read()
-"""
-
+from test_open import ONE, TWO
 
 # Its first thread ends, and another one keeps the descriptor until a line comes.
 THREAD = """
@@ -108,80 +88,7 @@ for line in sys.stdin:
 """
 
 
-class Parked:
-    """A descriptor in a socket of this process."""
-
-    def __init__(self, fd):
-        self.pair = socket.socketpair()
-        socket.send_fds(self.pair[0], [b"x"], [fd])
-        os.close(fd)
-
-    def close(self):
-        for end in self.pair:
-            end.close()
-
-
-class Sockets(OpenTest):
-    def setUp(self):
-        super().setUp()
-        self.vfio.add_device(self.functions[ONE], "vfio7")
-        self.vfio.add_iommufd()
-        self.vfio.set_references(1)     # of another machine: something of VFIO is open all the time
-        self.start()
-
-    def open_node(self):
-        return os.open(self.vfio.path("vfio/devices/vfio7"), os.O_RDWR | os.O_CLOEXEC)
-
-    def park(self, fd):
-        parked = Parked(fd)
-        self.addCleanup(parked.close)
-        return parked
-
-    def user(self, fd, uid=NOBODY, groups=(), program=PARKER):
-        """A process of a user without privilege that has the descriptor, see have_parked()."""
-        process = subprocess.Popen([sys.executable, "-c", program, str(fd)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                   pass_fds=[fd], user=uid, group=uid, extra_groups=groups)
-        self.addCleanup(self.end, process)
-        self.assertEqual(process.stdout.readline(), b"has\n")
-        os.close(fd)
-        return process
-
-    def have_parked(self, process):
-        process.stdin.write(b"park\n")
-        process.stdin.flush()
-        self.assertEqual(process.stdout.readline(), b"parked\n")
-
-    def check_held(self, pid):
-        """By a descriptor in a socket of that process, for all one knows."""
-        self.wait_property(ONE, "InUse", True)
-        self.wait_users([(0, False)])
-
-        def look():
-            seen[:] = [user.get("socket-pid") for user in self.client.manager("DescribeUsers", "(s)", ONE)]
-            return seen == [pid]
-        # Descriptors may wait for a moment in sockets of this test's other processes, too.
-        seen = []
-        wait_until(look, None, lambda: f"the process {pid} that has the socket, is {seen}")
-        with self.assertRaises(vb.BusError) as caught:
-            self.client.start_function_call(ONE, "Unbind").result()
-        self.assertEqual(caught.exception.name, vb.REFUSED)
-        self.assertIn(f"perhaps by a descriptor in a socket of pid {pid}", caught.exception.message)
-
-    @contextlib.contextmanager
-    def unread(self):
-        """What is opened and closed meanwhile is read together: the kernel merges a process's events on one node."""
-        self.daemon.kill(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            self.daemon.kill(signal.SIGCONT)
-
-    def stranger(self, groups=()):
-        """A process that had none of VFIO's descriptors, and has one of /dev/null in a socket."""
-        process = self.user(os.open("/dev/null", os.O_RDWR), STRANGER, groups)
-        self.have_parked(process)
-        return process
-
+class Sockets(SocketsTest):
     def test_a_user_forks_faster_than_one_looks(self):
         """Each process that a search finds has ended before it is over, and its child has the descriptor."""
         for opened in (self.open_node, lambda: self.vfio.open_group(self.functions[ONE])):
@@ -210,10 +117,6 @@ class Sockets(OpenTest):
             self.wait_property(TWO, "InUse", False)
             parked.close()
             self.wait_property(ONE, "InUse", False)
-
-    def in_use_signals(self, mark, address=ONE):
-        return [s.args[1]["InUse"] for s in self.signals_since(mark)
-                if s.member == "PropertiesChanged" and s.path == vb.function_path(address) and "InUse" in s.args[1]]
 
     def test_passed_on_meanwhile(self):
         for opened in (self.open_node, lambda: self.vfio.open_group(self.functions[ONE])):
@@ -323,164 +226,6 @@ class Sockets(OpenTest):
         member.stdin.close()
         self.wait_property(ONE, "InUse", False)
         self.assertIsNone(stranger.poll())
-
-    def test_a_socket_that_cannot_be_read(self):
-        """It may have anything, see test_closed_beside_one_in_a_socket()."""
-        self.kill()
-        faults = self.start_faults()
-        self.start()
-        parked = self.park(self.open_node())
-        self.wait_users([(0, False)])
-        fd = self.open_node()
-        self.wait_users([(os.getpid(), False)])
-        faults.set(("open", errno.EMFILE, f"*/{os.getpid()}/fdinfo/*"))
-        os.close(fd)
-        with self.assertRaises(vb.BusError) as caught:
-            self.client.start_function_call(ONE, "Unbind").result()
-        self.assertEqual(caught.exception.name, vb.BUSY)
-        self.assertIs(self.picture.function(ONE)["InUse"], True)
-        faults.clear()
-        self.wait_users([(0, False)])
-        parked.close()
-        self.wait_free()
-
-    def test_a_user_of_whom_nothing_can_be_read(self):
-        """But that they have the function: that is no reason to say that they have nothing."""
-        self.kill()
-        faults = self.start_faults()
-        self.start()
-        fd = self.open_node()
-        self.wait_users([(os.getpid(), False)])
-        faults.set(("open", errno.EMFILE, f"*/{os.getpid()}/stat"))
-        with self.assertRaises(vb.BusError) as caught:
-            self.client.start_function_call(ONE, "Unbind").result()
-        self.assertEqual(caught.exception.name, vb.REFUSED)
-        self.assertEqual(self.users(), [(os.getpid(), False)])
-        faults.clear()
-        os.close(fd)
-        self.wait_free()
-
-    def start_with_unlookable(self, process):
-        """A daemon that finds this process's descriptors unreadable from its first look on."""
-        faults = self.start_faults()
-        faults.set(("open", errno.EMFILE, f"*/{process.pid}/fd"))
-        self.start()
-        return faults
-
-    def test_recorded_and_one_process_cannot_be_looked_at(self):
-        """Not the one that has the socket; no search is complete until it ends."""
-        for opened in (self.open_node, lambda: self.vfio.open_group(self.functions[ONE])):
-            fd = opened()
-            self.wait_users([(os.getpid(), False)])
-            self.kill()
-            parked, stranger = self.park(fd), self.stranger()
-            faults = self.start_with_unlookable(stranger)
-            self.wait_property(ONE, "InUse", True)
-            self.wait_users([(0, False)])
-            self.wait_property(TWO, "InUse", False)
-            with self.assertRaises(vb.BusError):
-                self.client.start_function_call(ONE, "Unbind").result()
-            faults.clear()
-            self.end(stranger)
-            self.check_held(os.getpid())
-            parked.close()
-            self.wait_free()
-
-    def test_recorded_and_the_process_that_has_it_cannot_be_looked_at(self):
-        process = self.user(self.open_node())
-        self.wait_users([(process.pid, False)])
-        self.kill()
-        faults = self.start_with_unlookable(process)
-        self.wait_users([(0, False)])
-        self.wait_property(ONE, "InUse", True)
-        faults.clear()
-        self.wait_users([(process.pid, False)])
-        self.end(process)
-        self.wait_free()
-
-    def test_enabled_and_a_process_cannot_be_looked_at(self):
-        """By somebody unseen: the kernel says that it is open, and nobody recorded it."""
-        self.kill()
-        stranger = self.stranger()
-        self.functions[ONE].write("enable", "1")
-        faults = self.start_with_unlookable(stranger)
-        self.wait_property(ONE, "InUse", True)
-        self.wait_property(TWO, "InUse", False)
-        self.functions[ONE].write("enable", "0")
-        faults.clear()
-        self.wait_free()
-
-    def test_bound_to_the_host_and_a_process_cannot_be_looked_at(self):
-        """The kernel gives a function to another driver after the last close, so nobody has it."""
-        self.kill()
-        stranger = self.stranger()
-        self.start_with_unlookable(stranger)
-        fd = self.open_node()
-        self.wait_users([(os.getpid(), False)])
-        os.close(fd)
-        self.vfio.forget_device(self.functions[ONE], "vfio7")
-        self.sysfs.rebind(self.functions[ONE], "igb")
-        self.wait_free()
-
-    def test_disabled_later_than_closed_and_a_process_cannot_be_looked_at(self):
-        """A group was closed with its last copy. The kernel disables its device after the looks at its users."""
-        self.kill()
-        third = self.sysfs.add("0000:04:00.0", driver="vfio-pci")
-        self.vfio.add_group(third)
-        stranger = self.stranger()
-        faults = self.start_faults()
-        self.start()
-        self.wait_property(TWO, "InUse", False)
-        fd = self.vfio.open_group(self.functions[TWO])
-        self.functions[TWO].write("enable", "1")
-        self.wait_users([(os.getpid(), False)], TWO)
-        faults.set(("open", errno.EMFILE, f"*/{stranger.pid}/fd"))
-        # Meanwhile there are looks at the users of another, which has got the same number.
-        with self.unread():
-            os.close(fd)
-            other = self.vfio.open_group(third)
-            self.assertEqual(other, fd)
-        self.wait_users([(os.getpid(), False)], third.address)
-        os.close(other)
-        self.wait_free(third.address)
-        self.wait_property(TWO, "InUse", True)
-        self.functions[TWO].write("enable", "0")
-        self.wait_free(TWO)
-
-    def test_a_stranger_who_cannot_be_looked_at_keeps_nothing(self):
-        """Of what nobody had, and of what root alone had and closed, although they may open one."""
-        fd = self.open_node()
-        self.wait_users([(os.getpid(), False)])
-        self.kill()
-        os.close(fd)
-        for mode in (0o600, 0o666):
-            os.chmod(self.vfio.path(f"vfio/{self.functions[TWO].group}"), mode)
-            stranger = self.stranger()
-            faults = self.start_with_unlookable(stranger)
-            self.wait_property(ONE, "InUse", False)
-            self.wait_property(TWO, "InUse", False)
-            self.fence()
-            self.assertEqual((self.users(ONE), self.users(TWO)), ([], []))
-            self.kill()
-            faults.clear()
-            self.end(stranger)
-
-    def test_nodes_that_cannot_be_watched_for_now(self):
-        """What is opened meanwhile is seen with the next attempt, and after that by events."""
-        self.kill()
-        faults = self.start_faults()
-        faults.set(("mark", errno.ENOMEM, "*/vfio"), ("mark", errno.ENOMEM, "*/vfio/devices"))
-        self.start()
-        self.wait_property(ONE, "InUse", False)
-        fd = self.open_node()
-        self.wait_users([(os.getpid(), False)])
-        faults.clear()
-        os.close(fd)
-        self.wait_free()
-        fd = self.open_node()
-        self.wait_users([(os.getpid(), False)])
-        os.close(fd)
-        self.wait_free()
 
     def test_a_first_thread_that_has_ended(self):
         """/proc/PID/fd is empty then; other threads have all still."""

@@ -10,6 +10,7 @@ import time
 
 from gi.repository import Gio
 
+from object_picture import Picture
 import pace
 import vfwarden_bus as vb
 
@@ -68,7 +69,7 @@ class Machine:
             "org.freedesktop.DBus", "org.freedesktop.DBus", "NameOwnerChanged", "/org/freedesktop/DBus",
             vb.NAME, Gio.DBusSignalFlags.NONE, self._on_name_owner)
         self.client.wait_users_known()
-        self.picture = vb.Picture(self.client)
+        self.picture = Picture(self.client)
         self.expected_pid = self.daemon.pid()
 
     def _on_name_owner(self, _connection, _sender, _path, _interface, _member, arguments):
