@@ -73,19 +73,20 @@ GHashTable *users_explained_groups(const GPtrArray *functions, const GPtrArray *
         return groups;
 }
 
-/* As long as its opener is yet to be looked at, it is that process's. */
-static bool users_openings_is_open(const Users *users, const char *name) {
-        return !g_hash_table_contains(users->opened, name) &&
+/* As long as its opener is yet to be looked at, it is that process's. What is in use stays so: the
+ * opener may have been looked at, and have passed it on since. */
+static bool users_openings_is_open(const Users *users, const VfioDevice *device, const char *name) {
+        return (device->users || !g_hash_table_contains(users->opened, name)) &&
                vfio_openings_is_open(users->openings, name);
 }
 
 bool users_node_is_open(const Users *users, const VfioDevice *device, GHashTable *explained) {
         g_autofree char *group = group_name(device);
 
-        if (device->node_name && users_openings_is_open(users, device->node_name))
+        if (device->node_name && users_openings_is_open(users, device, device->node_name))
                 return true;
         return device->vfio.group >= 0 && !device->vfio.unbound &&
-               users_openings_is_open(users, group) &&
+               users_openings_is_open(users, device, group) &&
                !g_hash_table_contains(explained, GINT_TO_POINTER(device->vfio.group));
 }
 

@@ -131,6 +131,21 @@ class Sockets(SocketsTest):
             parked.close()
             self.wait_free()
 
+    def test_passed_on_before_the_last_look_at_the_opener(self):
+        """The first look finds it there. The next ones are due when a search has ended that does not find it."""
+        for opened in (self.open_node, lambda: self.vfio.open_group(self.functions[ONE])):
+            for _ in range(20):
+                mark = self.mark()
+                fd = opened()
+                self.wait_property(ONE, "InUse", True)
+                parked = self.park(fd)
+                # What is closed meanwhile is a reason to look at who has something.
+                os.close(self.vfio.open_group(self.functions[TWO]))
+                self.wait_users([(0, False)])
+                self.assertEqual(self.in_use_signals(mark), [True])
+                parked.close()
+                self.wait_free()
+
     def test_closed_meanwhile(self):
         """From a socket or a process, while other programs have other devices open."""
         for parked in (False, True):
