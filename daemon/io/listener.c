@@ -42,16 +42,17 @@ int listener_start(Listener *listener) {
         return thread_start(run_listener, listener);
 }
 
-/* Who has connected is a client, also when the caller's socket is closed already. */
+/* Who has connected is a client, also when the caller's socket is closed already: poll() looks at
+ * one after the other, so that one comes first. */
 static int accept_one(Listener *listener) {
         for (;;) {
-                struct pollfd fds[] = { { listener->socket, POLLIN, 0 },
-                                        { listener->asker, POLLIN, 0 } };
+                struct pollfd fds[] = { { listener->asker, POLLIN, 0 },
+                                        { listener->socket, POLLIN, 0 } };
                 int r = listener_wait(fds, 2);
 
                 if (r < 0)
                         return r;
-                if (!fds[0].revents)
+                if (!fds[1].revents)
                         listener_abandon(listener);
                 r = accept4(listener->socket, NULL, NULL, SOCK_CLOEXEC);
                 if (r >= 0)
