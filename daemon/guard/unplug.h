@@ -6,42 +6,15 @@
 #pragma once
 
 #include "daemon/base/problems.h"
-#include "daemon/guard/operations.h"
-#include "policy/unplug.h"
-
-typedef struct Unplugs Unplugs;
-
-typedef struct UnplugsHandler {
-        /* The function's state (as clients see it) changed. */
-        void (*changed)(void *context, Function *function);
-        /* The same, when all that belongs to the change is done: sessions wind down, whichever way
-         * the function came to its state. A session's end may be the next event. */
-        void (*entered)(void *context, Function *function);
-        /* Its users, and those of its VFs, are to be notified. `deadline_usec` is CLOCK_REALTIME,
-         * 0: none. */
-        void (*ask)(void *context, Function *function, uint64_t deadline_usec);
-        /* The device nodes of the function and of its VFs are to be write-protected, or not any
-         * more. */
-        void (*close)(void *context, Function *function, bool closed);
-        /* The function is gone: every request of its I/O session fails from now on. */
-        void (*end_sessions)(void *context, Function *function);
-        /* That it can no longer be cancelled is to be saved now, or forgotten:
-         * Function.unplugging. */
-        void (*remember)(void *context, Function *function, bool remember);
-} UnplugsHandler;
-
-/* How a request ended: 0: done; -ECONNREFUSED: somebody who was asked refused; -ETIMEDOUT;
- * -ECANCELED; -EIO, `message` says what failed; -ENODEV: it vanished; -EALREADY: somebody else took
- * it over. */
-typedef void UnplugDone(void *context, int result, const char *message);
+#include "daemon/guard/unplug-entry.h"
 
 /* `problems` outlives it. Returns 0 or a negative errno. */
 int unplugs_new(sd_event *event, Inventory *inventory, Operations *operations, Problems *problems,
                 const UnplugsHandler *handler, void *context, Unplugs **ret);
 Unplugs *unplugs_free(Unplugs *unplugs);
 
-/* Begins. `timeout_usec` counts from now. `flags` are of check(). Returns 0 when `done` will be
- * called, once; -EBUSY when the function is being taken away already. */
+/* Begins, after a look at all uses. `timeout_usec` counts from now. `flags` are of check(). Returns
+ * 0 when `done` will be called, once; -EBUSY when the function is being taken away already. */
 int unplugs_request(Unplugs *unplugs, Function *function, uint64_t timeout_usec, bool insist,
                     unsigned flags, UnplugDone *done, void *context);
 
@@ -74,6 +47,10 @@ void unplugs_overtaken(Unplugs *unplugs, Function *function);
 /* Some operation has ended, or one that could not be saved may be by now, or with `users_looked`
  * the users of all functions were looked at: what waited goes on. */
 void unplugs_retry(Unplugs *unplugs, bool users_looked);
+
+/* A look that UnplugsHandler.look() asked for has ended; `result` is negative if it found out
+ * nothing. */
+void unplugs_looked(Unplugs *unplugs, const Function *function, uint64_t look, int result);
 
 /* What stands against the unplug of any function may have ended, though no function has changed. */
 void unplugs_blockers_changed(Unplugs *unplugs);

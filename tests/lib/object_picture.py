@@ -1,4 +1,4 @@
-"""The picture of all objects of the daemon that one who listens has."""
+"""A copy of all objects of the daemon, kept up by its signals alone."""
 
 import time
 

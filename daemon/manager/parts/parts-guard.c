@@ -9,6 +9,7 @@
 #include "daemon/guard/protected-files.h"
 #include "daemon/guard/records.h"
 #include "daemon/guard/unplug.h"
+#include "daemon/manager/function-users.h"
 #include "daemon/manager/manager-types.h"
 #include "daemon/manager/parts/parts.h"
 #include "daemon/sysfs/function-reader.h"
@@ -414,11 +415,33 @@ static void on_unplug_remember(void *userdata, Function *function, bool remember
         (void) context->host->save(context->host_context);
 }
 
+typedef struct UnplugLook {
+        const PartContext *context;
+        uint64_t look;
+} UnplugLook;
+
+static void on_unplug_looked(void *userdata, Function *function, int result, const char *message) {
+        g_autofree UnplugLook *look = userdata;
+
+        if (function)
+                unplugs_looked(part_find(look->context, unplugs_part), function, look->look,
+                               result);
+}
+
+static void on_unplug_look(void *userdata, Function *function, uint64_t number) {
+        const PartContext *context = userdata;
+        UnplugLook *look = g_new(UnplugLook, 1);
+
+        *look = (UnplugLook){ context, number };
+        function_uses_refresh(context, function, on_unplug_looked, look);
+}
+
 static const UnplugsHandler unplugs_handler = {
         .changed = on_unplug_changed,
         .entered = on_unplug_entered,
         .close = on_unplug_close,
         .end_sessions = on_unplug_end_sessions,
+        .look = on_unplug_look,
         .remember = on_unplug_remember,
         .ask = on_unplug_ask,
 };

@@ -6,7 +6,7 @@ import os
 import time
 
 import fixtures
-from fixtures import DEADLINE, DEADLINE_SCALE
+from fixtures import DEADLINE, DEADLINE_SCALE, wait_until
 from test_unplug import LONG, PF, PLAIN, SHORT, UnplugTest, VFS
 import vfwarden_bus as vb
 
@@ -250,11 +250,15 @@ class Asked(UnplugTest):
         self.kernel.hang.add("vfio-pci/unbind")
         function.write("enable", "0")
         self.kernel.held.clear()
+        first = self.client.start_function_call(PLAIN, "Reset")
+        unbind = self.kernel.wait_for("vfio-pci/unbind")
         reset = self.client.start_function_call(PLAIN, "Reset")
         self.assertRaises(vb.BusError, reset.result)
         self.assertIn(reset.error.name, (vb.REFUSED, vb.BUSY))
-        self.kernel.release(self.kernel.wait_for("vfio-pci/unbind"))
+        self.kernel.release(unbind)
         call.result()
+        # It was done before the unbind, or was refused.
+        wait_until(lambda: first.done, None, "the first reset's answer")
 
 
     def test_something_related_is_under_way_when_the_holder_lets_go(self):

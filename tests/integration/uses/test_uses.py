@@ -312,6 +312,52 @@ class Names(UsesTest):
         self.assertIn("cannot be looked at", self.refused(OTHER, "Unbind"))
         self.assertEqual(self.block_devices(DISK), ["nvme7n1"])
 
+    def check_mounted_while_an_unplug_waits(self, **options):
+        """By a container, so no event reports it. A look follows when the last thing that was waited for has ended."""
+        self.host.set_mounts()
+        self.host.add_process(4711)
+        self.host.set_mounts(pid=4711)
+        self.start()
+        inhibitor = self.client.delay(DISK, "unbind:remove:power-off", "agent")
+        call = self.client.start_unplug(DISK, 600, **options)
+        self.wait_property(DISK, "State", "unplug-requested")
+        self.host.set_mounts(("240:1", "xfs", "/dev/nvme7n1p1", "/var/lib/pod"), pid=4711)
+        os.close(inhibitor)
+        vb.wait_until(lambda: not self.client.manager("ListInhibitors"), None, "no inhibitor")
+        self.wait_uses(DISK, "its block device nvme7n1p1 is mounted on /var/lib/pod")
+        self.assertFalse(call.done)
+        self.assertEqual(self.kernel.writes, [])
+        self.host.set_mounts(pid=4711)
+        self.client.bus.call(vb.function_path(DISK), vb.FUNCTION, "Reset")     # looks again, and then it goes on
+        call.result()
+        self.assertIsNone(self.picture.function(DISK))
+
+    def test_mounted_while_an_unplug_waits(self):
+        self.check_mounted_while_an_unplug_waits()
+
+    def test_mounted_while_an_unplug_that_insists_waits(self):
+        self.check_mounted_while_an_unplug_waits(insist=True)
+
+    def test_mounted_before_an_unplug_is_resumed(self):
+        """An earlier run remembered it, and ended before it had begun."""
+        self.start()
+        inhibitor = self.client.delay(DISK, "unbind", "somebody")    # so that there is something to save
+        self.kill()
+        os.close(inhibitor)
+        path = os.path.join(self.state_dir, "state.json")
+        with open(path, encoding="utf-8") as file:
+            state = json.load(file)
+        inode = os.stat(os.path.realpath(self.disk.path(""))).st_ino
+        state["functions"] = [{"address": DISK, "inode": format(inode, "x"), "unplugging": True, "unplug-asked": ""}]
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(state, file)
+        self.host.set_mounts(("240:1", "ext4", "/dev/nvme7n1p1", "/srv/data"))
+        self.start()
+        self.wait_uses(DISK, MOUNTED)
+        vb.wait_until(lambda: f"{DISK}: Its unplug of an earlier run ends here" in self.daemon.log, None, "the end of the unplug")
+        self.wait_property(DISK, "State", "present")
+        self.assertEqual(self.kernel.writes, [])
+
     def test_an_unplug_waits_until_it_can_be_looked_at(self):
         """And no longer: its users have released it meanwhile."""
         self.start()
