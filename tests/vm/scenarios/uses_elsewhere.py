@@ -78,3 +78,27 @@ def container(machine):
         contains(refused(machine, "reset", PLAIN.address), f"its BAR resource0 is mapped by python3 (pid {program.pid})",
                  "why reset is refused")
     machine.wait(lambda: not uses(machine, PLAIN), "the mapping to be gone")
+
+
+@scenario("a packet socket that is bound while an Unplug waits for an inhibitor: no event reports it, and it is waited for", deadline=120)
+def meanwhile(machine):
+    name, driver = interface(PLAIN), PLAIN.driver()
+    service.run("ip", "link", "set", name, "down")
+    machine.wait(lambda: not uses(machine, PLAIN), "no use")
+    for insist in (False, True):
+        inhibitor = machine.client.delay(PLAIN.address, "unbind:remove:power-off", "guest")
+        call = machine.client.start_unplug(PLAIN.address, 90, insist=insist)
+        machine.wait_property(PLAIN, "State", "unplug-requested")
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as capture:
+            capture.bind((name, 3))
+            os.close(inhibitor)
+            wait_uses(machine, PLAIN, f"{name} has a packet socket of python3 (pid {os.getpid()})")
+            equal((PLAIN.driver(), call.done), (driver, False), "its driver, and whether the request has ended")
+        if not insist:
+            machine.client.cancel_unplug(PLAIN.address)
+            machine.wait(lambda: call.done, "the cancellation")
+            machine.wait_property(PLAIN, "State", "present")
+    # The next request's look shows that it has gone, and then nothing is waited for.
+    machine.run("vfwarden", "reset", PLAIN.address, check=False)
+    call.result(60)
+    equal(PLAIN.exists(), False, "whether it is still there")
