@@ -133,7 +133,8 @@ static bool can_release(const Unplug *unplug, const Function *function) {
 }
 
 /* Unless one is at it already, left by an earlier run: when that ends, it is looked at again. Who
- * came while this waited is looked for: not everything that the host does is told by an event. */
+ * came while this waited is looked for: not everything that the host does is reported by an event.
+ */
 static void begin_release(Unplug *unplug) {
         const Function *function = unplug_function(unplug);
         bool looked = unplug->looked;

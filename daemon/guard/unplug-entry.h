@@ -25,7 +25,7 @@ typedef struct UnplugsHandler {
         /* The function is gone: every request of its I/O session fails from now on. */
         void (*end_sessions)(void *context, Function *function);
         /* All uses of the function, and of what goes with it, are to be looked at: what the host
-         * does with it is not always told by an event. unplugs_looked() gets the result, with
+         * does with it is not always reported by an event. unplugs_looked() gets the result, with
          * `look`; perhaps before this returns. */
         void (*look)(void *context, Function *function, uint64_t look);
         /* That it can no longer be cancelled is to be saved now, or forgotten:
