@@ -185,7 +185,7 @@ class Free(UnplugTest):
         self.kernel.held.add(PLAIN)
         self.start()
         self.wait_property(PLAIN, "InUse", True)
-        self.assertEqual(self.picture.function(PLAIN)["State"], "present")
+        self.wait_property(PLAIN, "State", "present")
         self.assertIn(f"{PLAIN}: Its unplug of an earlier run ends here", self.daemon.log)
         self.sysfs.list_function(port)
         self.sysfs.tell("add", port)
@@ -202,7 +202,7 @@ class Free(UnplugTest):
         self.sysfs.bind(function, "igb")
         self.start()
         self.wait_property(PLAIN, "Driver", "igb")
-        self.assertEqual(self.picture.function(PLAIN)["State"], "present")
+        self.wait_property(PLAIN, "State", "present")
         self.assertEqual(self.writes, [("igb/unbind", PLAIN)])
 
     def test_a_slot_with_others_in_it_is_left_on(self):
