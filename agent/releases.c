@@ -24,7 +24,9 @@ typedef struct Release {
         bool was_missed; /* the request began before it was seen: the guest may have been asked */
         bool has_ended;  /* the request has; the guest may release the device all the same */
         gint64 ended_usec;
-        bool is_over; /* nothing is expected of the guest any more */
+        bool may_have_ended; /* ... or may have: vfwardend has not answered yet */
+        bool is_released;    /* by the guest, before it was known whether the request has ended */
+        bool is_over;        /* nothing is expected of the guest any more */
 } Release;
 
 struct Releases {
@@ -91,13 +93,21 @@ static Release *release_find(const Releases *releases, const char *uuid, const c
         return NULL;
 }
 
-static void refuse(const Releases *releases, PciAddress function, const char *name,
-                   const char *why) {
+/* `delay` as of warden_refuse(). */
+static void refuse(const Releases *releases, PciAddress function, const char *name, const char *why,
+                   int delay) {
         g_autofree char *text = g_strdup_printf("domain %s does not release it: %s", name, why);
         char address[PCI_ADDRESS_STRING_MAX];
 
         log_notice("%s: %s", pci_address_format(function, address), text);
-        warden_refuse(releases->warden, function, text);
+        warden_refuse(releases->warden, function, text, delay);
+}
+
+static void release_refuse(Release *release, const char *why) {
+        int delay = release->inhibitor;
+
+        release->inhibitor = -1;
+        refuse(release->releases, release->function, release->name, why, delay);
 }
 
 /* --- a guest is asked */
@@ -119,7 +129,7 @@ static void ask(Release *release) {
         /* QEMU refuses a second request while the guest has not answered the first. */
         if (r >= 0 || again)
                 return;
-        refuse(release->releases, release->function, release->name, why);
+        release_refuse(release, why);
         release_end(release);
 }
 
@@ -173,10 +183,12 @@ static void request_of_domain(Releases *releases, const LiveDomain *domain,
         Release *release;
 
         if (how == GUEST_RELEASE_REFUSE) {
-                refuse(releases, device->function, domain->name, why);
+                refuse(releases, device->function, domain->name, why, -1);
                 return;
         }
         release = release_find(releases, domain->uuid, device->alias);
+        if (release)
+                release->may_have_ended = false;
         /* The same request once more, which was looked for. */
         if (release && !release->has_ended && release->deadline_usec == request->deadline_usec)
                 return;
@@ -243,8 +255,33 @@ static void refuse_unknown_devices(void *context, PciAddress function, const uin
                 domain = live_domain_parse(found->xml);
                 if (domain && !live_domain_find(domain, function, NULL))
                         refuse(releases, function, domain->name,
-                               "its process has it open, and its XML has no such device");
+                               "its process has it open, and its XML has no such device", -1);
         }
+}
+
+static void note_released(Release *release) {
+        char address[PCI_ADDRESS_STRING_MAX];
+
+        log_info("%s: Domain %s has released it", pci_address_format(release->function, address),
+                 release->name);
+        release_end(release);
+}
+
+/* The request for which a guest has released the function is pending still, or another one is.
+ * Returns whether there was such a guest. */
+static bool end_released(const Releases *releases, PciAddress function) {
+        bool found = false;
+
+        for (guint i = releases->entries->len; i > 0; i--) {
+                Release *release = releases->entries->pdata[i - 1];
+
+                if (!release->is_released || release->is_over ||
+                    pci_address_key(release->function) != pci_address_key(function))
+                        continue;
+                note_released(release);
+                found = true;
+        }
+        return found;
 }
 
 void releases_request(Releases *releases, PciAddress function, uint64_t deadline_usec,
@@ -255,7 +292,8 @@ void releases_request(Releases *releases, PciAddress function, uint64_t deadline
         g_autofree char *why = NULL;
 
         /* In an external removal the kernel asks QEMU, and QEMU the guest. */
-        if (deadline_usec == 0 || !hypervisor_is_connected(releases->hypervisor))
+        if (deadline_usec == 0 || end_released(releases, function) ||
+            !hypervisor_is_connected(releases->hypervisor))
                 return;
         if (hypervisor_list(releases->hypervisor, &domains, &why) < 0)
                 log_warning("%s: Failed to list the domains: %s",
@@ -265,48 +303,6 @@ void releases_request(Releases *releases, PciAddress function, uint64_t deadline
 }
 
 /* --- the request ends */
-
-static void end_request(Release *release) {
-        char address[PCI_ADDRESS_STRING_MAX];
-
-        if (release->has_ended)
-                return;
-        log_notice("%s: The unplug has ended, and domain %s has not released it",
-                   pci_address_format(release->function, address), release->name);
-        release->has_ended = true;
-        release->ended_usec = g_get_monotonic_time();
-        release_undelay(release);
-        /* A shutdown cannot be cancelled, and has nothing to be given back. */
-        if (!release->is_asked || release->how == GUEST_RELEASE_SHUT_DOWN)
-                release_end(release);
-}
-
-/* The function that was to be removed may be another one, with which those here would have gone;
- * and another unplug may want them. vfwardend knows. */
-void releases_look(const Releases *releases) {
-        for (guint i = 0; i < releases->entries->len; i++) {
-                const Release *release = releases->entries->pdata[i];
-
-                if (!release->has_ended && !release->is_over)
-                        warden_find_request(releases->warden, release->function);
-        }
-}
-
-void releases_end(Releases *releases, PciAddress function) {
-        for (guint i = releases->entries->len; i > 0; i--) {
-                Release *release = releases->entries->pdata[i - 1];
-
-                if (pci_address_key(release->function) == pci_address_key(function))
-                        end_request(release);
-        }
-}
-
-void releases_end_all(Releases *releases) {
-        for (guint i = releases->entries->len; i > 0; i--)
-                end_request(releases->entries->pdata[i - 1]);
-}
-
-/* --- what guests do */
 
 static void give_back(const Release *release) {
         char address[PCI_ADDRESS_STRING_MAX];
@@ -327,18 +323,86 @@ static void give_back(const Release *release) {
                            address, release->name);
 }
 
+/* The guest has released it, and nobody asks for it. Without an end of a request before that,
+ * somebody else takes the function away. */
+static void end_with_release(Release *release) {
+        if (!release->may_have_ended) {
+                note_released(release);
+                return;
+        }
+        release->ended_usec = g_get_monotonic_time();
+        give_back(release);
+        release_end(release);
+}
+
+static void end_request(Release *release) {
+        char address[PCI_ADDRESS_STRING_MAX];
+
+        if (release->has_ended || release->is_over)
+                return;
+        if (release->is_released) {
+                end_with_release(release);
+                return;
+        }
+        log_notice("%s: The unplug has ended, and domain %s has not released it",
+                   pci_address_format(release->function, address), release->name);
+        release->has_ended = true;
+        release->ended_usec = g_get_monotonic_time();
+        release_undelay(release);
+        /* A shutdown cannot be cancelled, and has nothing to be given back. */
+        if (!release->is_asked || release->how == GUEST_RELEASE_SHUT_DOWN)
+                release_end(release);
+}
+
+/* The function that was to be removed may be another one, with which those here would have gone;
+ * and another unplug may want them. vfwardend knows. */
+void releases_look(const Releases *releases) {
+        for (guint i = 0; i < releases->entries->len; i++) {
+                Release *release = releases->entries->pdata[i];
+
+                if (release->has_ended || release->is_over)
+                        continue;
+                release->may_have_ended = true;
+                warden_find_request(releases->warden, release->function);
+        }
+}
+
+void releases_end(Releases *releases, PciAddress function) {
+        for (guint i = releases->entries->len; i > 0; i--) {
+                Release *release = releases->entries->pdata[i - 1];
+
+                if (pci_address_key(release->function) == pci_address_key(function))
+                        end_request(release);
+        }
+}
+
+void releases_end_all(Releases *releases) {
+        for (guint i = releases->entries->len; i > 0; i--) {
+                Release *release = releases->entries->pdata[i - 1];
+
+                release->may_have_ended = true;
+                end_request(release);
+        }
+}
+
+/* --- what guests do */
+
+/* While its inhibitor delays the unplug, vfwardend can tell whether the unplug is pending still:
+ * libvirt's event may come before the signal that it has ended. */
 static void on_device_removed(void *context, const char *uuid, const char *alias) {
         Release *release = release_find(context, uuid, alias);
-        char address[PCI_ADDRESS_STRING_MAX];
 
         if (!release)
                 return;
-        if (release->has_ended)
+        if (release->has_ended) {
                 give_back(release);
-        else
-                log_info("%s: Domain %s has released it",
-                         pci_address_format(release->function, address), release->name);
-        release_end(release);
+                release_end(release);
+        } else if (release->inhibitor < 0)
+                note_released(release);
+        else {
+                release->is_released = true;
+                warden_find_request(release->releases->warden, release->function);
+        }
 }
 
 static void on_removal_failed(void *context, const char *uuid, const char *alias) {
@@ -348,8 +412,7 @@ static void on_removal_failed(void *context, const char *uuid, const char *alias
         if (!release)
                 return;
         if (!release->has_ended)
-                refuse(releases, release->function, release->name,
-                       "its guest rejected the request (DEVICE_REMOVAL_FAILED)");
+                release_refuse(release, "its guest rejected the request (DEVICE_REMOVAL_FAILED)");
         release_end(release);
 }
 

@@ -50,5 +50,6 @@ typedef void WardenUsers(void *context, PciAddress function, const uint32_t *pid
 /* Finds the users of the function. If that fails, the log says so, and `done` is not called. */
 void warden_find_users(Warden *warden, PciAddress function, WardenUsers *done, void *context);
 
-/* Ends the pending unplug, since the function will not be released. */
-void warden_refuse(Warden *warden, PciAddress function, const char *why);
+/* Ends the pending unplug, since the function will not be released. `delay` is the descriptor of
+ * the inhibitor that delays it, or -1; it is taken over, and closed when that has ended. */
+void warden_refuse(Warden *warden, PciAddress function, const char *why, int delay);

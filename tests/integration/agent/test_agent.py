@@ -3,7 +3,6 @@
 A directory stands in for libvirt, see support/agent-standin.c."""
 
 import os
-import signal
 import subprocess
 from xml.etree import ElementTree
 
@@ -225,83 +224,19 @@ class Refused(AgentTest):
         self.assertEqual(self.writes, [])
 
 
-class Ended(AgentTest):
-    """The request ends, and the guest has not answered."""
-
-    def asked(self):
+    def test_the_guest_fails_and_the_request_insists(self):
+        """So nothing but the agent's inhibitor is waited for: it must not end before the refusal has arrived."""
         self.given()
-        call = self.client.start_unplug(PLAIN, LONG)
+        first = self.client.delay(PLAIN, "unbind", "another")     # else there is nothing to wait for
+        call = self.client.start_unplug(PLAIN, LONG, insist=True)
         self.wait_log(f"detach {UUID} hostdev0")
-        return call
-
-    def test_cancelled_and_released_later(self):
-        call = self.asked()
-        self.client.cancel_unplug(PLAIN)
-        self.assert_fails(vb.FAILED, call)
+        os.close(first)
+        self.wait_holders("vfwarden-libvirt")
+        self.tell("failed", UUID, "hostdev0")
+        self.assertIn("domain web1 does not release it: its guest rejected", self.assert_fails(vb.REFUSED, call).message)
         self.wait_holders()
-        self.tell_removed(UUID, "hostdev0")
-        wait_until(lambda: len(self.log()) == 2, 4 * DEADLINE, "the device to be given back")
-        self.assertIn(f"attach {UUID} <hostdev", self.log()[1])
+        self.wait_property(PLAIN, "State", "present")
         self.assertEqual(self.writes, [])
-
-    def test_released_much_later(self):
-        """By then somebody else has asked the guest: `virsh detach-device`."""
-        self.sysfs.add(OTHER, driver="vfio-pci")
-        self.define(hostdev(OTHER, "hostdev1"), name="web2", uuid=OTHER_UUID)
-        call = self.asked()
-        self.client.cancel_unplug(PLAIN)
-        self.assert_fails(vb.FAILED, call)
-        self.wait_holders()
-        self.tell("later 660")
-        self.tell_removed(UUID, "hostdev0")
-        # What comes next is the first that libvirt is asked for.
-        self.use(self.sysfs.functions[OTHER])
-        call = self.client.start_unplug(OTHER, LONG)
-        wait_until(lambda: len(self.log()) == 2, 4 * DEADLINE, "a request to libvirt")
-        self.assertEqual(self.log(), [f"detach {UUID} hostdev0", f"detach {OTHER_UUID} hostdev1"])
-        self.client.cancel_unplug(OTHER)
-        self.assert_fails(vb.FAILED, call)
-
-    def test_asked_again_much_later(self):
-        """Each end of a request begins the time anew."""
-        call = self.asked()
-        for _ in range(2):
-            self.client.cancel_unplug(PLAIN)
-            self.assert_fails(vb.FAILED, call)
-            self.wait_holders()
-            self.tell("later 400")
-            call = self.client.start_unplug(PLAIN, LONG)
-            self.wait_holders("vfwarden-libvirt")
-        self.client.cancel_unplug(PLAIN)
-        self.assert_fails(vb.FAILED, call)
-        self.wait_holders()
-        self.tell_removed(UUID, "hostdev0")
-        wait_until(lambda: len(self.log()) == 4, 4 * DEADLINE, "the device to be given back")
-        self.assertIn(f"attach {UUID} <hostdev", self.log()[3])
-
-    def test_timed_out(self):
-        self.given()
-        self.assert_fails(vb.TIMEOUT, self.client.start_unplug(PLAIN, 2))
-        self.wait_holders()
-        self.assertEqual(self.writes, [])
-
-    def test_killed(self):
-        call = self.asked()
-        self.agent.send_signal(signal.SIGKILL)
-        self.wait_holders()
-        self.assertFalse(call.done)
-        self.client.cancel_unplug(PLAIN)
-        self.assert_fails(vb.FAILED, call)
-
-    def test_the_domain_ends_while_libvirts_daemon_is_away(self):
-        call = self.asked()
-        self.tell("lost")
-        wait_until(lambda: not self.has_name(), 4 * DEADLINE, "the name to be given up")
-        os.unlink(self.file("web1.xml"))
-        self.tell("connected")
-        self.wait_holders()
-        self.client.cancel_unplug(PLAIN)
-        self.assert_fails(vb.FAILED, call)
 
 
 class Missed(AgentTest):
