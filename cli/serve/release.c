@@ -18,20 +18,11 @@ struct Release {
         sd_bus_slot *requested, *changed, *removed; /* matches */
         sd_event_source *command;                   /* its end; NULL: it does not run */
         pid_t pid;                                  /* of the command */
+        bool is_due;                                /* a request came while it ran ... */
+        uint64_t due_deadline_usec;                 /* ... with this deadline */
         Qmp *qmp;                                   /* NULL: no dialog is in progress */
         sd_event_source *deadline;                  /* of the dialog; NULL: none */
 };
-
-static int on_command_end(sd_event_source *source, const siginfo_t *info, void *userdata) {
-        Release *release = userdata;
-        ExitCode code = child_exit_code(info);
-
-        release->command = sd_event_source_disable_unref(release->command);
-        if (code != EXIT_CODE_DONE)
-                print_warning("%s: the command of --on-unplug failed with status %d",
-                              release->address, (int) code);
-        return 0;
-}
 
 /* This process has no use for these variables itself. */
 static int set_variables(const Release *release, uint64_t deadline_usec) {
@@ -43,11 +34,14 @@ static int set_variables(const Release *release, uint64_t deadline_usec) {
                        : 0;
 }
 
+static int on_command_end(sd_event_source *source, const siginfo_t *info, void *userdata);
+
 static void start_command(Release *release, uint64_t deadline_usec) {
         g_autofree char *text = g_strdup(release->options.command);
         char *words[] = { (char[]){ "/bin/sh" }, (char[]){ "-c" }, text, NULL };
         int r = set_variables(release, deadline_usec);
 
+        release->is_due = false;
         if (r >= 0)
                 r = release->pid = child_start(release->context, words, &release->mask);
         if (r >= 0)
@@ -56,6 +50,19 @@ static void start_command(Release *release, uint64_t deadline_usec) {
         if (r < 0)
                 print_warning("%s: Failed to run the command of --on-unplug: %s", release->address,
                               g_strerror(-r));
+}
+
+static int on_command_end(sd_event_source *source, const siginfo_t *info, void *userdata) {
+        Release *release = userdata;
+        ExitCode code = child_exit_code(info);
+
+        release->command = sd_event_source_disable_unref(release->command);
+        if (code != EXIT_CODE_DONE)
+                print_warning("%s: the command of --on-unplug failed with status %d",
+                              release->address, (int) code);
+        if (release->is_due)
+                start_command(release, release->due_deadline_usec);
+        return 0;
 }
 
 /* A VMM may talk to one at a time, so that a dialog is not kept longer than it can be of use. */
@@ -108,6 +115,8 @@ static int on_release_requested(sd_bus_message *message, void *userdata, sd_bus_
 
         if (sd_bus_message_read(message, "t", &deadline_usec) < 0)
                 return 0;
+        release->is_due = release->command != NULL;
+        release->due_deadline_usec = deadline_usec;
         if (release->options.command && !release->command)
                 start_command(release, deadline_usec);
         if (release->options.qmp && !release->qmp)
@@ -131,7 +140,10 @@ static bool read_is_present(sd_bus_message *message) {
 static int on_function_changed(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         Release *release = userdata;
 
-        if (!release->qmp || !read_is_present(message))
+        if (!read_is_present(message))
+                return 0;
+        release->is_due = false;
+        if (!release->qmp)
                 return 0;
         if (deadline_is_over(release))
                 return on_release_deadline(NULL, 0, release);
@@ -144,8 +156,10 @@ static int on_function_removed(sd_bus_message *message, void *userdata, sd_bus_e
         Release *release = userdata;
         const char *path;
 
-        if (sd_bus_message_read(message, "o", &path) >= 0 && g_str_equal(path, release->path))
-                end_dialog(release);
+        if (sd_bus_message_read(message, "o", &path) < 0 || !g_str_equal(path, release->path))
+                return 0;
+        release->is_due = false;
+        end_dialog(release);
         return 0;
 }
 

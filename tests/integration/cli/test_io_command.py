@@ -276,6 +276,39 @@ class IoCommand(SessionTest):
         code, _, error = run.result()
         self.assertEqual((code, error), (0, f"vfwarden: {PLAIN}: the command of --on-unplug failed with status 3\n"))
 
+    def test_serve_requested_again_while_the_command_runs(self):
+        """Once more at its end, if that request is pending still."""
+        self.start()
+        path, fifo, gate = (self.socket_path() for _ in range(3))
+        for name in (fifo, gate):
+            os.mkfifo(name)
+        run = Command(self, ["io", "serve", PLAIN, f"--socket={path}",
+                             f'--on-unplug=echo "$VFWARDEN_DEADLINE_USEC" >{fifo}; read word <{gate}'])
+        self.wait_property(PLAIN, "InUse", True)
+        client = self.connect(path)
+
+        def told():
+            with open(fifo, encoding="utf-8") as file:
+                return int(file.read())
+
+        def end_command():
+            with open(gate, "w", encoding="utf-8") as file:
+                file.write("go\n")
+        self.client.start_unplug(PLAIN, LONG)
+        first = told()
+        self.client.cancel_unplug(PLAIN)
+        self.wait_property(PLAIN, "State", "present")
+        self.client.start_unplug(PLAIN, LONG)
+        self.wait_property(PLAIN, "State", "unplug-requested")
+        end_command()
+        self.assertGreater(told(), first)
+        self.client.cancel_unplug(PLAIN)
+        self.wait_property(PLAIN, "State", "present")
+        end_command()
+        fixtures.wait_until(lambda: not run.children(), None, "the end of the command")
+        client.close()
+        self.assertEqual(run.result()[0], 0)
+
     def test_serve_what_cannot_be(self):
         self.start()
         path = self.socket_path()
