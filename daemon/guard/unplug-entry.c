@@ -137,21 +137,18 @@ static bool can_release(const Unplug *unplug, const Function *function) {
  */
 static void begin_release(Unplug *unplug) {
         const Function *function = unplug_function(unplug);
-        bool looked = unplug->looked;
+        bool looked = unplug->looked, is_free = unplug->resumed && !unplug_has_driver(function);
 
         unplug->looked = false;
-        if (function->operation || check_unplug_unreadable(function))
+        if (function->operation || check_unplug_unreadable(function) ||
+            (!is_free && !can_release(unplug, function)))
                 return;
-        if (unplug->resumed && !unplug_has_driver(function))
+        if (is_free || (looked && !unplug->resumed))
                 begin(unplug, OPERATION_UNBIND, plan_release(function), on_released);
-        else if (!can_release(unplug, function))
-                return;
-        else if (!looked && unplug->look == 0)
-                unplug_look(unplug);
-        else if (looked && unplug->resumed)
-                go_on_unbinding(unplug, function);
         else if (looked)
-                begin(unplug, OPERATION_UNBIND, plan_release(function), on_released);
+                go_on_unbinding(unplug, function);
+        else if (unplug->look == 0)
+                unplug_look(unplug);
 }
 
 static void begin_removal(Unplug *unplug) {
