@@ -23,10 +23,10 @@ typedef struct Release {
         bool is_asked;   /* the guest was */
         bool was_missed; /* the request began before it was seen: the guest may have been asked */
         bool has_ended;  /* the request has; the guest may release the device all the same */
-        gint64 ended_usec;
         bool may_have_ended; /* ... or may have: vfwardend has not answered yet */
-        bool is_released;    /* by the guest, before it was known whether the request has ended */
-        bool is_over;        /* nothing is expected of the guest any more */
+        gint64 ended_usec;
+        bool is_released; /* by the guest, before it was known whether the request has ended */
+        bool is_over;     /* nothing is expected of the guest any more */
 } Release;
 
 struct Releases {
@@ -304,7 +304,7 @@ void releases_request(Releases *releases, PciAddress function, uint64_t deadline
 
 /* --- the request ends */
 
-static void give_back(const Release *release) {
+static void give_back(Release *release) {
         char address[PCI_ADDRESS_STRING_MAX];
         g_autofree char *why = NULL;
 
@@ -321,6 +321,7 @@ static void give_back(const Release *release) {
         else
                 log_notice("%s: Domain %s released it after the unplug had ended, and has it again",
                            address, release->name);
+        release_end(release);
 }
 
 /* The guest has released it, and nobody asks for it. Without an end of a request before that,
@@ -332,7 +333,6 @@ static void end_with_release(Release *release) {
         }
         release->ended_usec = g_get_monotonic_time();
         give_back(release);
-        release_end(release);
 }
 
 static void end_request(Release *release) {
@@ -394,10 +394,9 @@ static void on_device_removed(void *context, const char *uuid, const char *alias
 
         if (!release)
                 return;
-        if (release->has_ended) {
+        if (release->has_ended)
                 give_back(release);
-                release_end(release);
-        } else if (release->inhibitor < 0)
+        else if (release->inhibitor < 0)
                 note_released(release);
         else {
                 release->is_released = true;

@@ -297,27 +297,24 @@ void warden_find_users(Warden *warden, PciAddress function, WardenUsers *done, v
  * waits on the bus, and would go on with the unplug that was to be refused. */
 static int on_refused(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
         const sd_bus_error *error = sd_bus_message_get_error(reply);
-        g_autofree int *delay = userdata;
+        int delay = GPOINTER_TO_INT(userdata);
 
         /* Most often the unplug has ended meanwhile. */
         if (error)
                 log_info("The unplug goes on: %s", error->message);
-        if (*delay >= 0)
-                (void) close(*delay);
+        if (delay >= 0)
+                (void) close(delay);
         return 0;
 }
 
 void warden_refuse(Warden *warden, PciAddress function, const char *why, int delay) {
         g_autofree char *text = client_text_fit(why, REFUSAL_MAX);
         g_autofree char *path = make_path(function);
-        g_autofree int *kept = g_memdup2(&delay, sizeof(delay));
         int r = sd_bus_call_method_async(warden->bus, NULL, NAME, path, FUNCTION, "RefuseUnplug",
-                                         on_refused, kept, "s", text);
+                                         on_refused, GINT_TO_POINTER(delay), "s", text);
 
-        if (r >= 0) {
-                g_steal_pointer(&kept);
+        if (r >= 0)
                 return;
-        }
         log_warning("Failed to refuse the unplug: %s", g_strerror(-r));
         if (delay >= 0)
                 (void) close(delay);

@@ -51,7 +51,7 @@ struct Unplug {
         bool blocked;               /* by an operation on something related, until one ends */
         unsigned flags;             /* of the request, for check_unplug_others() */
         bool refused;               /* by somebody who was asked; `message` says why */
-        unsigned n_awaited;         /* count_awaited(), when last looked at */
+        unsigned n_awaited;         /* unplug_count_awaited(), when last looked at */
         sd_event_source *deadline;
         uint64_t timeout_usec;
         uint64_t asked_until_usec; /* CLOCK_REALTIME, while there is a deadline */

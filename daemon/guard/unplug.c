@@ -194,6 +194,7 @@ void unplugs_retry(Unplugs *unplugs, bool users_looked) {
 
 void unplugs_looked(Unplugs *unplugs, const Function *function, uint64_t look, int result) {
         Unplug *unplug = g_hash_table_lookup(unplugs->entries, &function->facts.key);
+        bool waiting;
 
         if (!unplug || unplug->look != look)
                 return;
@@ -201,13 +202,12 @@ void unplugs_looked(Unplugs *unplugs, const Function *function, uint64_t look, i
         if (result < 0)
                 return;
         unplug->n_awaited = unplug_count_awaited(unplug, function);
-        unplug->looked = true;
-        if (unplug_is_waiting(unplug))
+        waiting = unplug_is_waiting(unplug);
+        unplug->looked = waiting || unplug->n_awaited == 0;
+        if (waiting)
                 unplug_go_on(unplug);
-        else if (unplug->n_awaited == 0)
+        else if (unplug->looked)
                 unplug_tell(unplug, UNPLUG_EVENT_USERS_GONE);
-        else
-                unplug->looked = false;
 }
 
 void unplugs_blockers_changed(Unplugs *unplugs) {
