@@ -5,6 +5,7 @@ import contextlib
 import errno
 import json
 import os
+import select
 import socket
 import tempfile
 import time
@@ -287,9 +288,12 @@ class IoCommand(SessionTest):
         self.wait_property(PLAIN, "InUse", True)
         client = self.connect(path)
 
+        requests = os.open(fifo, os.O_RDWR)     # so that nobody waits for the other end
+        self.addCleanup(os.close, requests)
+
         def told():
-            with open(fifo, encoding="utf-8") as file:
-                return int(file.read())
+            self.assertTrue(select.select([requests], [], [], fixtures.DEADLINE)[0], "the command was not run")
+            return int(os.read(requests, 64))
 
         def end_command():
             with open(gate, "w", encoding="utf-8") as file:
