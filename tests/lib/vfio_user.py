@@ -5,6 +5,7 @@ has to send, also what no client should.
 """
 
 import array
+import contextlib
 import json
 import os
 import socket
@@ -66,12 +67,12 @@ class Client:
                            HEADER.size + len(payload) if size is None else size, flags, 0) + payload
 
     def send(self, message, fds=()):
-        if not fds:
-            self.socket.sendall(message)
-            return
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
-        sent = self.socket.sendmsg([message], rights)
-        if sent < len(message):     # else the other end may be gone already, with its answer on the way
+        """To a server that has closed as well: what it answered before comes with receive(), and then Closed."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            sent = 0
+            if fds:
+                rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
+                sent = self.socket.sendmsg([message], rights)
             self.socket.sendall(message[sent:])
 
     def _receive(self, size):

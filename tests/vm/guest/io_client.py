@@ -204,7 +204,7 @@ class Server:
                     print(json.dumps({"value": count}), flush=True)
                 action()
                 count += 1
-        except (vfio_user.ErrorReply, vfio_user.Closed, BrokenPipeError) as failure:
+        except (vfio_user.ErrorReply, vfio_user.Closed) as failure:
             error = error_number(failure)
         finally:
             os.set_blocking(0, True)
@@ -231,8 +231,8 @@ class Server:
 def error_number(error):
     if isinstance(error, vfio_user.ErrorReply):
         return error.errno
-    return errno.ECONNRESET     # vfio_user.Closed, and BrokenPipeError, the same seen when sending
+    return errno.ECONNRESET     # vfio_user.Closed
 
 
 if __name__ == "__main__":
-    serve(Server(), error_number, (vfio_user.ErrorReply, vfio_user.Closed, BrokenPipeError))
+    serve(Server(), error_number, (vfio_user.ErrorReply, vfio_user.Closed))
