@@ -82,7 +82,7 @@ def over_dbus(machine):
     wait_free(machine, ZNVME)
 
 
-@scenario("the same through a session; what would be split is refused", deadline=60)
+@scenario("the same through a session; what would be split is refused", deadline=180)
 def session(machine):
     allow(machine)
     capabilities = root_reads(CAP, 8)
@@ -115,7 +115,7 @@ def dma(machine):
     wait_free(machine, ZNVME)
 
 
-@scenario("unplug during a session: a cooperative client is served, releases it, and the slot is off", deadline=60)
+@scenario("unplug during a session: a cooperative client is served, releases it, and the slot is off", deadline=180)
 def unplug(machine):
     allow(machine)
     power = power_path(ZNVME)
@@ -133,7 +133,7 @@ def unplug(machine):
 
 
 @scenario("unplug with a stubborn client: nothing has changed without insisting; with it, ENODEV, and the slot is off",
-          deadline=60)
+          deadline=180)
 def unplug_stubborn(machine):
     allow(machine)
     power = power_path(ZNVME)
